@@ -1,0 +1,184 @@
+"""The orchestrator's edge: an HTTP API event in, one service called, its result out. Importing needs no environment."""
+
+import logging
+import os
+import re
+from collections.abc import Mapping
+from functools import cache
+from time import perf_counter
+from typing import Any, Protocol
+from uuid import uuid4
+
+from fiso import __version__, telemetry
+from fiso.domain.catalog import Snapshot
+from fiso.domain.errors import (
+    MethodNotAllowed,
+    RequestError,
+    RoutingError,
+    StoreError,
+    UnknownPath,
+)
+from fiso.domain.record import InvocationRecord
+from fiso.domain.record_codec import open_to_document, to_document
+from fiso.domain.request import InvocationId, InvocationRequest
+from fiso.services import inspect
+from fiso.settings import OrchestratorSettings
+from functions.orchestrator import wiring
+from functions.orchestrator.http_answer import (
+    Response,
+    json_answer,
+    problem,
+    request_problem,
+    routed_answer,
+    routing_problem,
+)
+from functions.orchestrator.http_request import invocation_request, method_of, path_of
+from functions.orchestrator.wiring import Edge
+
+_ROUTES = (
+    (
+        "POST",
+        re.compile(r"/v1/invoke/(?P<function>[^/]+)(?P<suffix>/.*)?", re.DOTALL),
+        "invoke",
+    ),
+    ("POST", re.compile(r"/v1/explain/(?P<function>[^/]+)"), "explain"),
+    ("GET", re.compile(r"/v1/endpoints"), "endpoints"),
+    ("GET", re.compile(r"/v1/invocations/(?P<id>[0-9a-f-]{36})"), "invocation"),
+    ("GET", re.compile(r"/healthz"), "healthz"),
+)
+
+logger = logging.getLogger("fiso.orchestrator")
+
+
+class Context(Protocol):
+    """What is used of Lambda's context."""
+
+    def get_remaining_time_in_millis(self) -> int: ...
+
+
+@cache
+def _edge() -> Edge:
+    return wiring.build(OrchestratorSettings.from_environ(os.environ), metrics=telemetry.metrics())
+
+
+def lambda_handler(event: Mapping[str, Any], context: Context) -> Response:
+    """One request."""
+    start = perf_counter()
+    fallback_id = str(uuid4())
+    try:
+        return Exchange(_edge(), event, context, start).answer()
+    except RequestError as error:
+        return request_problem(error, fallback_id)
+    except RoutingError as error:
+        return routing_problem(error, fallback_id)
+    except StoreError as error:
+        logger.warning("store away: %s", error)
+        return problem(
+            503,
+            "Store unavailable",
+            "a store is away",
+            fallback_id,
+            headers={"retry-after": "2"},
+        )
+    except Exception:
+        logger.exception("unexpected error", extra={"invocation_id": fallback_id})
+        return problem(
+            500,
+            "Internal error",
+            "FISO failed; the log has more under this id",
+            fallback_id,
+        )
+    finally:
+        telemetry.flush()
+
+
+class Exchange:
+    """One event on its way through the edge."""
+
+    def __init__(self, edge: Edge, event: Mapping[str, Any], context: Context, start: float) -> None:
+        self._edge, self._event, self._context, self._start = (
+            edge,
+            event,
+            context,
+            start,
+        )
+
+    def answer(self) -> Response:
+        """Find the route and take it."""
+        path, method = path_of(self._event), method_of(self._event)
+        allowed = []
+        for route_method, pattern, name in _ROUTES:
+            found = pattern.fullmatch(path)
+            if found and route_method == method:
+                response: Response = getattr(self, f"_{name}")(**found.groupdict())
+                return response
+            if found:
+                allowed.append(route_method)
+        if allowed:
+            raise MethodNotAllowed(f"{method} is not allowed on {path[:200]!r}", allow=", ".join(allowed))
+        raise UnknownPath(f"no path {path[:200]!r}")
+
+    def _invoke(self, function: str, suffix: str | None) -> Response:
+        routed = self._edge.orchestrator.route(self._request(function, suffix or ""))
+        telemetry.log_invocation(routed.record)
+        response = routed_answer(routed)
+        in_attempts_ms = sum(attempt.latency_ms for attempt in routed.record.attempts)
+        overhead_ms = (perf_counter() - self._start) * 1000 - in_attempts_ms
+        response["headers"]["x-fiso-overhead-ms"] = f"{overhead_ms:.3f}"
+        return response
+
+    def _explain(self, function: str) -> Response:
+        request = self._request(function, "")
+        decision = self._edge.orchestrator.explain(request)
+        return json_answer(
+            {
+                "invocation_id": request.invocation_id,
+                **inspect.decision_document(decision),
+            }
+        )
+
+    def _endpoints(self) -> Response:
+        edge = self._edge
+        snapshot = edge.knowledge.snapshot()
+        states = {name: edge.knowledge.states(name) for name in snapshot.functions}
+        documents = inspect.endpoint_documents(
+            snapshot.functions.values(),
+            states,
+            edge.orchestrator.dispatcher.breakers,
+            edge.clock(),
+        )
+        return json_answer({"snapshot_version": snapshot.version, "endpoints": documents})
+
+    def _invocation(self, id: str) -> Response:
+        record = self._edge.log.find(InvocationId(id))
+        if record is None:
+            raise UnknownPath(f"no invocation {id}")
+        return json_answer(to_document(record) if isinstance(record, InvocationRecord) else open_to_document(record))
+
+    def _healthz(self) -> Response:
+        snapshot, age_s = self._edge.knowledge.known_snapshot()
+        model = self._edge.knowledge.model()
+        return json_answer(
+            {
+                "status": "ok" if snapshot and model else "degraded",
+                "code_version": __version__,
+                "snapshot_version": _version(snapshot),
+                "snapshot_age_s": round(age_s, 1) if age_s is not None else None,
+                "model_version": model.version if model else None,
+                "tariff_version": self._edge.orchestrator.tariff.version,
+            }
+        )
+
+    def _request(self, function: str, suffix: str) -> InvocationRequest:
+        remaining_ms = self._context.get_remaining_time_in_millis()
+        return invocation_request(
+            self._event,
+            function,
+            suffix,
+            now=self._edge.clock(),
+            remaining_ms=remaining_ms,
+        )
+
+
+def _version(snapshot: Snapshot | None) -> int | None:
+    return snapshot.version if snapshot else None

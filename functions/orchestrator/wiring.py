@@ -1,0 +1,126 @@
+"""Composition root of the orchestrator: settings in, an `Edge` out. The one place that joins services and adapters."""
+
+import os
+import random
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+
+from fiso.adapters.aws_client import (
+    AwsEndpoint,
+    Credentials,
+    DynamoDBClient,
+    S3Client,
+    SignedService,
+)
+from fiso.adapters.callers import ByProvider, HttpCaller
+from fiso.adapters.dynamodb import DynamoDBEndpointStates, DynamoDBInvocationLog
+from fiso.adapters.http_transport import HttpTransport
+from fiso.adapters.lambda_caller import LambdaCaller
+from fiso.adapters.pointers import LayerModelStore
+from fiso.adapters.s3 import S3ModelStore, S3Snapshots
+from fiso.billing import tariff
+from fiso.domain.endpoint import Provider
+from fiso.ports import (
+    Clock,
+    EndpointStates,
+    FunctionCaller,
+    InvocationLog,
+    Metrics,
+    ModelStore,
+    Snapshots,
+)
+from fiso.services.dispatch import Dispatcher
+from fiso.services.knowledge import Knowledge
+from fiso.services.orchestrate import Orchestrator
+from fiso.settings import OrchestratorSettings
+
+
+def utc_now() -> datetime:
+    """The system's clock."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """Everything outside that the orchestrator speaks to."""
+
+    snapshots: Snapshots
+    states: EndpointStates
+    layer: ModelStore
+    models: ModelStore
+    log: InvocationLog
+    caller: FunctionCaller
+    metrics: Metrics
+    clock: Clock = utc_now
+    draw: Callable[[], float] = random.SystemRandom().random
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edge:
+    """What the handler calls."""
+
+    orchestrator: Orchestrator
+    knowledge: Knowledge
+    log: InvocationLog
+    clock: Clock
+
+
+def build(settings: OrchestratorSettings, *, metrics: Metrics, ports: Ports | None = None) -> Edge:
+    """Wire the orchestrator; tests and benchmarks give their own `ports`."""
+    outside = ports or aws_ports(settings, os.environ, metrics)
+    knowledge = Knowledge(
+        snapshots=outside.snapshots,
+        states=outside.states,
+        layer=outside.layer,
+        models=outside.models,
+        metrics=outside.metrics,
+        clock=outside.clock,
+        executor=ThreadPoolExecutor(max_workers=3, thread_name_prefix="refresh"),
+    )
+    orchestrator = Orchestrator(
+        knowledge=knowledge,
+        dispatcher=Dispatcher(caller=outside.caller, clock=outside.clock),
+        log=outside.log,
+        metrics=outside.metrics,
+        tariff=tariff.current(),
+        clock=outside.clock,
+        draw=outside.draw,
+    )
+    return Edge(
+        orchestrator=orchestrator,
+        knowledge=knowledge,
+        log=outside.log,
+        clock=outside.clock,
+    )
+
+
+def aws_ports(settings: OrchestratorSettings, environ: Mapping[str, str], metrics: Metrics) -> Ports:
+    """The stores on AWS and the three clouds."""
+    credentials = Credentials.from_environ(environ)
+    transport = HttpTransport()
+
+    def service(name: str, region: str | None = None) -> SignedService:
+        endpoint = AwsEndpoint.from_environ(name, environ, region=region)
+        return SignedService(
+            endpoint=endpoint,
+            credentials=credentials,
+            transport=transport,
+            clock=utc_now,
+        )
+
+    dynamodb, s3 = DynamoDBClient(service("dynamodb")), S3Client(service("s3"))
+    http = HttpCaller(transport, clock=utc_now, allow_loopback=settings.allow_loopback)
+    invoke_api = cache(lambda region: service("lambda", region))
+    aws = LambdaCaller(invoke_api, clock=utc_now)
+    return Ports(
+        snapshots=S3Snapshots(s3, settings.bucket),
+        states=DynamoDBEndpointStates(dynamodb, settings.state_table, clock=utc_now),
+        layer=LayerModelStore(settings.model_dir),
+        models=S3ModelStore(s3, settings.bucket),
+        log=DynamoDBInvocationLog(dynamodb, settings.log_table, clock=utc_now),
+        caller=ByProvider({Provider.AWS: aws, Provider.AZURE: http, Provider.GCP: http}),
+        metrics=metrics,
+    )

@@ -1,0 +1,40 @@
+"""Composition root of the stream consumer."""
+
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from fiso.adapters.aws_client import AwsEndpoint, Credentials, DynamoDBClient, SignedService
+from fiso.adapters.dynamodb import DynamoDBEndpointStates
+from fiso.adapters.http_transport import HttpTransport
+from fiso.adapters.s3 import S3Archive
+from fiso.ports import Archive, EndpointStates
+from fiso.settings import StreamConsumerSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stores:
+    """What the consumer writes to."""
+
+    states: EndpointStates
+    archive: Archive
+
+
+def utc_now() -> datetime:
+    """The system's clock."""
+    return datetime.now(UTC)
+
+
+def build(settings: StreamConsumerSettings) -> Stores:
+    """Wire the stores on AWS."""
+    import boto3
+
+    credentials = Credentials.from_environ(os.environ)
+    endpoint = AwsEndpoint.from_environ("dynamodb", os.environ)
+    dynamodb = DynamoDBClient(
+        SignedService(endpoint=endpoint, credentials=credentials, transport=HttpTransport(), clock=utc_now)
+    )
+    return Stores(
+        states=DynamoDBEndpointStates(dynamodb, settings.state_table, clock=utc_now),
+        archive=S3Archive(boto3.client("s3"), settings.bucket, clock=utc_now),
+    )

@@ -1,0 +1,183 @@
+"""HTTP, one request at a time over kept-alive connections, inside an absolute time limit. Never retries.
+
+Built on `http.client`: the orchestrator pays for every import at each cold start, and needs a limit per call, which the
+vendors' SDKs do not have.
+"""
+
+import select
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from threading import Lock
+from time import monotonic
+from urllib.parse import SplitResult, urlsplit
+
+CONNECT_TIMEOUT_S = 0.5
+MAX_IDLE_S = 20.0
+MAX_IDLE_PER_HOST = 16
+MAX_BODY_BYTES = 6 * 1024 * 1024
+_CHUNK = 65_536
+
+
+class TransportFault(StrEnum):
+    """Where an exchange broke: before the request was sent, while waiting, or within the answer."""
+
+    NOT_SENT = "not_sent"
+    TIMED_OUT = "timed_out"
+    BROKEN = "broken"
+
+
+class TransportError(Exception):
+    """No complete answer."""
+
+    def __init__(self, fault: TransportFault, detail: str) -> None:
+        super().__init__(f"{fault}: {detail}")
+        self.fault = fault
+        self.detail = detail
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpAnswer:
+    """A complete answer. Header names are lower case; of repeated ones the last stands."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Idle:
+    connection: HTTPConnection
+    since: float
+
+
+class HttpTransport:
+    """Keeps one pool of idle connections per origin. Safe to use from several threads."""
+
+    def __init__(self, *, connect_timeout_s: float = CONNECT_TIMEOUT_S) -> None:
+        self._connect_timeout_s = connect_timeout_s
+        self._idle: dict[tuple[str, str], list[_Idle]] = {}
+        self._lock = Lock()
+
+    def send(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        body: bytes,
+        timeout_s: float,
+    ) -> HttpAnswer:
+        """One exchange within `timeout_s`. `TransportError` when there is no complete answer."""
+        limit = monotonic() + timeout_s
+        parts = urlsplit(url)
+        origin = (parts.scheme, parts.netloc)
+        connection = self._take(origin) or self._connect(parts, timeout_s)
+        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        keep = False
+        try:
+            response = _exchange(connection, method, target, headers, body, limit)
+            answer = _read(connection, response, limit)
+            keep = not response.will_close
+        except TimeoutError as error:
+            raise TransportError(TransportFault.TIMED_OUT, f"no answer within {timeout_s:.3f} s") from error
+        except (OSError, HTTPException) as error:
+            raise TransportError(TransportFault.BROKEN, f"{type(error).__name__}: {error}") from error
+        finally:
+            if keep:
+                self._give_back(origin, connection)
+            else:
+                connection.close()
+        return answer
+
+    def _connect(self, parts: SplitResult, timeout_s: float) -> HTTPConnection:
+        wait_s = min(self._connect_timeout_s, timeout_s)
+        connection = (
+            HTTPSConnection(parts.netloc, timeout=wait_s, context=_tls())
+            if parts.scheme == "https"
+            else HTTPConnection(parts.netloc, timeout=wait_s)
+        )
+        try:
+            connection.connect()
+        except OSError as error:
+            connection.close()
+            raise TransportError(TransportFault.NOT_SENT, f"{type(error).__name__}: {error}") from error
+        return connection
+
+    def _take(self, origin: tuple[str, str]) -> HTTPConnection | None:
+        """A kept connection that the other side has not closed."""
+        while True:
+            with self._lock:
+                waiting = self._idle.get(origin)
+                idle = waiting.pop() if waiting else None
+            if idle is None:
+                return None
+            if monotonic() - idle.since < MAX_IDLE_S and not _is_closed_by_peer(idle.connection):
+                return idle.connection
+            idle.connection.close()
+
+    def _give_back(self, origin: tuple[str, str], connection: HTTPConnection) -> None:
+        with self._lock:
+            waiting = self._idle.setdefault(origin, [])
+            if len(waiting) < MAX_IDLE_PER_HOST:
+                waiting.append(_Idle(connection, monotonic()))
+                return
+        connection.close()
+
+
+def _exchange(
+    connection: HTTPConnection,
+    method: str,
+    target: str,
+    headers: Mapping[str, str],
+    body: bytes,
+    limit: float,
+) -> HTTPResponse:
+    _limit_to(connection, limit)
+    connection.request(method, target, body=body, headers=dict(headers))
+    _limit_to(connection, limit)
+    return connection.getresponse()
+
+
+def _read(connection: HTTPConnection, response: HTTPResponse, limit: float) -> HttpAnswer:
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        _limit_to(connection, limit)
+        chunk = response.read(_CHUNK)
+        if not chunk:
+            break
+        size += len(chunk)
+        if size > MAX_BODY_BYTES:
+            raise TransportError(
+                TransportFault.BROKEN,
+                f"the answer is larger than {MAX_BODY_BYTES} bytes",
+            )
+        chunks.append(chunk)
+    if response.length:
+        raise TransportError(TransportFault.BROKEN, f"the answer ended {response.length} bytes early")
+    headers = {name.lower(): value for name, value in response.getheaders()}
+    return HttpAnswer(status=response.status, headers=headers, body=b"".join(chunks))
+
+
+def _limit_to(connection: HTTPConnection, limit: float) -> None:
+    left_s = limit - monotonic()
+    if left_s <= 0:
+        raise TimeoutError
+    if connection.sock is not None:
+        connection.sock.settimeout(left_s)
+
+
+def _is_closed_by_peer(connection: HTTPConnection) -> bool:
+    """A kept connection with something to read before any request was sent has been closed, or is out of step."""
+    if connection.sock is None:
+        return True
+    return bool(select.select([connection.sock], [], [], 0)[0])
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    return ssl.create_default_context()

@@ -1,0 +1,43 @@
+"""The catalog's store in memory, for tests and for running without PostgreSQL. Keeps every version of one process."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from threading import Lock
+
+from fiso.domain.catalog import CatalogEntry
+from fiso.domain.catalog_version import stamped
+from fiso.domain.errors import WriteConflict
+from fiso.ports import CatalogVersion, Clock
+
+NOTHING_APPLIED = CatalogVersion(version=0, changed_at=datetime(1970, 1, 1, tzinfo=UTC), entries={})
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class InMemoryCatalogStore:
+    """`CatalogStore` with the same promises as PostgreSQL's."""
+
+    def __init__(self, clock: Clock = _utc_now) -> None:
+        self._clock = clock
+        self._lock = Lock()
+        self._versions = [NOTHING_APPLIED]
+        self.authors: list[str] = []
+
+    def load(self) -> CatalogVersion:
+        """The newest version."""
+        return self._versions[-1]
+
+    def replace(self, entries: Sequence[CatalogEntry], *, based_on: int, author: str) -> CatalogVersion:
+        """Add a version; `WriteConflict` if `based_on` is not the newest."""
+        with self._lock:
+            newest = self._versions[-1]
+            if based_on != newest.version:
+                raise WriteConflict(f"the catalog is at version {newest.version}, not {based_on}")
+            version = newest.version + 1
+            stamped_entries = stamped(entries, replaced=newest.entries, version=version)
+            made = CatalogVersion(version=version, changed_at=self._clock(), entries=stamped_entries)
+            self._versions.append(made)
+            self.authors.append(author)
+            return made

@@ -1,0 +1,66 @@
+"""What passes through FISO, both ways: what a function sees of a request, and what a caller sees of an answer."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from urllib.parse import quote
+
+from fiso.adapters.http_transport import HttpAnswer
+from fiso.domain.request import FunctionAnswer, InvocationRequest
+
+PASSED_BACK = frozenset(
+    "content-type content-encoding content-language cache-control etag last-modified location vary".split()
+)
+"""Headers of a function's answer that reach the caller. Everything else stays behind."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What a provider says of an invocation beside its answer; None where it says nothing."""
+
+    billed_ms: float | None = None
+    memory_mb: int | None = None
+    is_cold: bool | None = None
+
+
+SILENT = Report()
+
+
+def passed_headers(request: InvocationRequest, now: datetime) -> dict[str, str]:
+    """The headers a function sees."""
+    left_ms = max(0, int((request.deadline_at - now).total_seconds() * 1000))
+    headers = {
+        "content-type": request.content_type or "application/octet-stream",
+        "x-fiso-invocation-id": request.invocation_id,
+        "x-fiso-deadline-ms": str(left_ms),
+    }
+    if request.traceparent:
+        headers["traceparent"] = request.traceparent
+    if request.idempotency_key:
+        headers["idempotency-key"] = request.idempotency_key
+    return headers
+
+
+def path_suffix(request: InvocationRequest) -> str:
+    """What follows `/v1/invoke/{function}`, with its leading slash; empty when nothing does."""
+    return "/" + quote(request.path_suffix.lstrip("/"), safe="/-_.~") if request.path_suffix else ""
+
+
+def function_answer(answer: HttpAnswer, report: Report = SILENT) -> FunctionAnswer:
+    """A function's answer. Cold or warm is what the function says itself, else what the provider reports."""
+    said_cold = {"1": True, "0": False}.get(answer.headers.get("x-fiso-cold", ""))
+    return FunctionAnswer(
+        status=answer.status,
+        body=answer.body,
+        headers={name: value for name, value in answer.headers.items() if name in PASSED_BACK},
+        cold=report.is_cold if said_cold is None else said_cold,
+        billed_ms=report.billed_ms,
+        memory_used_mb=report.memory_mb,
+        is_function_error=answer.status >= 500,
+    )
+
+
+def retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """The provider's own wish, in whole seconds; a date or nonsense counts as none."""
+    text = headers.get("retry-after", "")
+    return float(text) if text.isdecimal() and len(text) < 6 else None

@@ -1,0 +1,1 @@
+"""Tariffs: each cloud's billing rules as code, applied to dated price data. Imports the domain only."""

@@ -1,0 +1,79 @@
+"""Attempts: one call to one endpoint, and the exact way in which it failed.
+
+Two questions decide what may follow a failure: can the function have run, and whose fault was it.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from fiso.domain.endpoint import EndpointId
+from fiso.domain.errors import FisoError
+from fiso.domain.request import FunctionAnswer
+
+
+class Failure(StrEnum):
+    """How an attempt failed. The tables below answer the two questions for each."""
+
+    UNREACHABLE = "unreachable"  # DNS, connect refused or timed out, TLS
+    THROTTLED = "throttled"  # 429 and its kin
+    REFUSED = "refused"  # 401, 403, 404 of the provider: configuration
+    TIMED_OUT = "timed_out"  # sent, no answer in time
+    BROKEN = "broken"  # reset mid-answer, truncated, or not what the protocol promises
+    PROVIDER_FAULT = "provider_fault"  # 5xx of the provider itself
+    FUNCTION_TIMED_OUT = "function_timed_out"  # the provider says that it stopped the function
+    REJECTED = "rejected"  # 400, 413, 415: the request itself
+
+
+NEVER_RAN = frozenset({Failure.UNREACHABLE, Failure.THROTTLED, Failure.REFUSED, Failure.REJECTED})
+CALLERS_FAULT = frozenset({Failure.REJECTED})
+
+
+class ProviderError(FisoError):
+    """One attempt failed. `retry_after_s` is the provider's own wish, where it stated one."""
+
+    def __init__(self, failure: Failure, detail: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(detail)
+        self.failure = failure
+        self.detail = detail
+        self.retry_after_s = retry_after_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One call, finished. Exactly one of `answer` and `failure` is set."""
+
+    endpoint: EndpointId
+    started_at: datetime
+    latency_ms: float
+    answer: FunctionAnswer | None = None
+    failure: Failure | None = None
+    detail: str = ""
+
+    def __post_init__(self) -> None:
+        if (self.answer is None) == (self.failure is None):
+            raise ValueError("an attempt has either an answer or a failure")
+
+    @property
+    def may_have_run(self) -> bool:
+        """Whether the function can have had an effect."""
+        return self.failure not in NEVER_RAN
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """All attempts of a request, in order. `answer` is the last attempt's, when it has one."""
+
+    attempts: tuple[Attempt, ...]
+    deadline_passed: bool = False
+
+    @property
+    def answered_by(self) -> Attempt | None:
+        """The attempt whose answer the caller gets, if any."""
+        last = self.attempts[-1] if self.attempts else None
+        return last if last is not None and last.answer is not None else None
+
+    @property
+    def may_have_run(self) -> bool:
+        """Whether any attempt can have had an effect."""
+        return any(attempt.may_have_run for attempt in self.attempts)

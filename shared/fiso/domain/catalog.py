@@ -1,0 +1,49 @@
+"""The catalog: functions with their endpoints and policies, and the immutable snapshot the request path reads."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from fiso.domain.endpoint import Endpoint, FunctionName
+from fiso.domain.errors import UnknownFunction
+from fiso.domain.policy import Policy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CatalogEntry:
+    """One function: its endpoints and the policy that rules them.
+
+    `function_type` groups functions of like behaviour for the model (any short label).
+    """
+
+    name: FunctionName
+    function_type: str
+    endpoints: tuple[Endpoint, ...]
+    policy: Policy
+
+    def __post_init__(self) -> None:
+        ids = [endpoint.id for endpoint in self.endpoints]
+        if not ids or len(set(ids)) != len(ids):
+            raise ValueError(f"function {self.name}: needs endpoints with ids of their own, has {ids}")
+        for role, chosen in (
+            ("home", self.policy.home),
+            ("pinned", self.policy.pinned),
+        ):
+            if chosen is not None and chosen not in ids:
+                raise ValueError(f"function {self.name}: {role} endpoint {chosen!r} is not one of {ids}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """Everything the request path knows of the catalog at one version. Never changed, only replaced."""
+
+    version: int
+    published_at: datetime
+    functions: Mapping[FunctionName, CatalogEntry]
+
+    def entry(self, name: str) -> CatalogEntry:
+        """The entry of a function; `UnknownFunction` when the catalog has none."""
+        found = self.functions.get(FunctionName(name))
+        if found is None:
+            raise UnknownFunction(f"no function {name!r} in catalog version {self.version}")
+        return found

@@ -1,0 +1,108 @@
+"""Decisions: the ranking and the choice for one request, complete before any network call."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName
+
+
+class Reason(StrEnum):
+    """Why the answering endpoint was called (`x-fiso-reason`)."""
+
+    SCORE = "score"
+    EXPLORE = "explore"
+    FAILOVER = "failover"
+    HEDGE = "hedge"
+    POLICY = "policy"
+    CONTROL = "control"
+
+
+class PredictionSource(StrEnum):
+    """What made a prediction. A baseline never passes for the model."""
+
+    MODEL = "model"
+    BASELINE = "baseline"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exclusion:
+    """Why an endpoint is not a candidate: a short code for machines, a sentence for people."""
+
+    endpoint: EndpointId
+    code: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """What one candidate is expected to do with this request.
+
+    `latency_ms` is the expected time that the orchestrator sees. `cost_usd` is None when the endpoint has no price: it
+    is then `unpriced`, never free. `features` is the snapshot the model saw, in the order of
+    `prediction.features.NAMES`.
+    """
+
+    endpoint: EndpointId
+    latency_ms: float
+    cost_usd: float | None
+    success_probability: float
+    source: PredictionSource
+    features: tuple[float, ...]
+    raw_latency_ms: float
+    model_cost_usd: float | None = None
+
+    def __post_init__(self) -> None:
+        if not (self.latency_ms > 0 and 0 <= self.success_probability <= 1):
+            raise ValueError(
+                f"impossible prediction for {self.endpoint}: {self.latency_ms}, {self.success_probability}"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """A candidate's score and the unweighted terms it is made of, for `explain`."""
+
+    endpoint: EndpointId
+    value: float
+    terms: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RankedCandidate:
+    """One candidate of a decision. `propensity` is the probability with which it could have been chosen."""
+
+    endpoint: Endpoint
+    prediction: Prediction
+    score: Score
+    propensity: float
+    is_demoted: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """The ranking (the order of attempts: the choice first, then best score) and how it came about.
+
+    Propensities sum to 1 over the ranking.
+    """
+
+    function: FunctionName
+    decided_at: datetime
+    ranking: tuple[RankedCandidate, ...]
+    exclusions: tuple[Exclusion, ...]
+    reason: Reason
+    policy_version: int
+    snapshot_version: int
+    model_version: str
+    tariff_version: str
+
+    def __post_init__(self) -> None:
+        total = sum(candidate.propensity for candidate in self.ranking)
+        if self.ranking and abs(total - 1) > 1e-9:
+            raise ValueError(f"propensities sum to {total}, not 1")
+
+    @property
+    def chosen(self) -> RankedCandidate:
+        """The candidate that is called first."""
+        return self.ranking[0]

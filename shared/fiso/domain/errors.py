@@ -1,0 +1,168 @@
+"""What can go wrong, as a tree. Adapters raise `ProviderError` and `StoreError`; only handlers turn errors into HTTP.
+
+FisoError
+├── RequestError            the caller's fault: answered as its `status` (4xx)
+│   ├── MalformedRequest        400
+│   ├── CallerRefused           403
+│   ├── UnknownFunction         404
+│   ├── UnknownPath             404
+│   ├── MethodNotAllowed        405
+│   ├── KeyInUse                409   the idempotency key's first request still runs
+│   ├── PayloadTooLarge         413
+│   ├── UnsupportedContent      415
+│   └── KeyReused               422   the same key with another payload
+├── RoutingError            FISO could not get an answer
+│   ├── EveryAttemptFailed      502   at least one ran
+│   ├── NothingAvailable        503   nothing eligible, or nothing can have run
+│   ├── IdempotencyUnavailable  503   a key was given and its store is away
+│   └── DeadlinePassed          504
+├── ProviderError           one attempt failed (`domain.attempt.Failure` says how)
+├── StoreError              a store did not do what it was asked
+│   ├── StoreUnavailable        down, throttled or too slow
+│   └── WriteConflict           the condition of a write did not hold
+├── ModelRefused            a model artifact that is missing, damaged, or of a foreign schema
+├── InvalidRecord           a logged record that does not parse
+└── InvalidCatalog          a catalog or policy that must not be published
+"""
+
+from typing import ClassVar
+
+
+class FisoError(Exception):
+    """Root of everything FISO raises on purpose."""
+
+
+class RequestError(FisoError):
+    """The caller's fault. `status` is the HTTP status that says so, `title` its short name."""
+
+    status: ClassVar[int] = 400
+    title: ClassVar[str] = "Bad request"
+
+
+class MalformedRequest(RequestError):
+    """The request cannot be understood."""
+
+
+class CallerRefused(RequestError):
+    """The caller may not do this."""
+
+    status = 403
+    title = "Forbidden"
+
+
+class UnknownFunction(RequestError):
+    """No function of this name is in the catalog."""
+
+    status = 404
+    title = "Unknown function"
+
+
+class UnknownPath(RequestError):
+    """No such path, or nothing under this id."""
+
+    status = 404
+    title = "Not found"
+
+
+class MethodNotAllowed(RequestError):
+    """The path exists, the method does not. `allow` lists those that do."""
+
+    status = 405
+    title = "Method not allowed"
+
+    def __init__(self, detail: str, *, allow: str) -> None:
+        super().__init__(detail)
+        self.allow = allow
+
+
+class KeyInUse(RequestError):
+    """The first request with this idempotency key is still running."""
+
+    status = 409
+    title = "Idempotency key in use"
+
+
+class PayloadTooLarge(RequestError):
+    """The request is larger than FISO can pass on."""
+
+    status = 413
+    title = "Payload too large"
+
+
+class UnsupportedContent(RequestError):
+    """A content type or transfer that FISO does not pass on."""
+
+    status = 415
+    title = "Unsupported content"
+
+
+class KeyReused(RequestError):
+    """The idempotency key was used before with another payload."""
+
+    status = 422
+    title = "Idempotency key reused"
+
+
+class RoutingError(FisoError):
+    """FISO could not get an answer for this request."""
+
+    status: ClassVar[int] = 502
+    title: ClassVar[str] = "Bad gateway"
+    retry_after_s: int | None = None
+
+
+class EveryAttemptFailed(RoutingError):
+    """Every attempt failed and at least one may have run."""
+
+    title = "Every attempt failed"
+
+
+class NothingAvailable(RoutingError):
+    """No endpoint is eligible, or none can have run."""
+
+    status = 503
+    title = "No endpoint available"
+    retry_after_s = 2
+
+
+class IdempotencyUnavailable(RoutingError):
+    """A key was given and the store that keeps it is away: refused, since running twice would be worse."""
+
+    status = 503
+    title = "Idempotency unavailable"
+    retry_after_s = 2
+
+
+class DeadlinePassed(RoutingError):
+    """The deadline passed. `unknown_outcome` says that the function may have run."""
+
+    status = 504
+    title = "Deadline passed"
+
+    def __init__(self, detail: str, *, unknown_outcome: bool) -> None:
+        super().__init__(detail)
+        self.unknown_outcome = unknown_outcome
+
+
+class StoreError(FisoError):
+    """A store did not do what it was asked."""
+
+
+class StoreUnavailable(StoreError):
+    """The store is down, throttled or too slow. The write may be repeated."""
+
+
+class WriteConflict(StoreError):
+    """The condition of a conditional write did not hold."""
+
+
+class ModelRefused(FisoError):
+    """A model artifact that must not serve: missing, damaged, unverified, or of a foreign schema."""
+
+
+class InvalidRecord(FisoError):
+    """A logged record that does not parse."""
+
+
+class InvalidCatalog(FisoError):
+    """A catalog or policy that must not be published. The message names the place and the way out."""

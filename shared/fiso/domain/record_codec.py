@@ -1,0 +1,248 @@
+"""Records as plain documents (JSON types only) and back: one codec for the table, the archive and the HTTP API.
+
+Compact where it counts: a record stays within 2 KB. What does not parse raises `InvalidRecord`.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import TypeAlias
+
+from fiso.domain.attempt import Failure
+from fiso.domain.decision import Exclusion, Reason
+from fiso.domain.endpoint import EndpointId, FunctionName, Provider
+from fiso.domain.errors import InvalidRecord
+from fiso.domain.record import (
+    AttemptSummary,
+    CandidateSummary,
+    InvocationRecord,
+    OpenRecord,
+    RecordStatus,
+)
+from fiso.domain.request import InvocationId, TenantId
+
+Json: TypeAlias = "str | int | float | bool | None | list[Json] | dict[str, Json]"
+Document: TypeAlias = dict[str, Json]
+
+_PLAIN = (
+    "invocation_id function_name request_size_bytes response_size_bytes execution_time_ms cost_usd region day_of_week "
+    "hour_of_day cpu_utilization memory_utilization cold_start error_occurred user_region prediction_accuracy status "
+    "tenant endpoint reason response_status billed_ms overhead_ms raw_latency_ms prediction_source policy_version "
+    "snapshot_version model_version tariff_version cloud_provider"
+).split()
+
+
+def open_to_document(record: OpenRecord) -> Document:
+    """An intent as a document, `status` open."""
+    return {
+        "invocation_id": record.invocation_id,
+        "timestamp": instant(record.timestamp),
+        "status": RecordStatus.OPEN.value,
+        "tenant": record.tenant,
+        "function_name": record.function_name,
+        "deadline_at": instant(record.deadline_at),
+        "request_size_bytes": record.request_size_bytes,
+    }
+
+
+def to_document(record: InvocationRecord) -> Document:
+    """A closed record as a document."""
+    document: Document = {name: _plain(getattr(record, name)) for name in _PLAIN}
+    document["timestamp"] = instant(record.timestamp)
+    document["features"] = {name: _short(value) for name, value in record.features.items()}
+    document["candidates"] = [
+        [
+            c.endpoint,
+            _short(c.latency_ms),
+            _short(c.cost_usd),
+            _short(c.success_probability),
+            _short(c.score),
+            c.propensity,
+        ]
+        for c in record.candidates
+    ]
+    document["exclusions"] = [[e.endpoint, e.code, e.detail[:80]] for e in record.exclusions[:8]]
+    document["attempts"] = [_attempt_to_document(attempt) for attempt in record.attempts]
+    return document
+
+
+def from_document(document: Mapping[str, Json]) -> InvocationRecord | OpenRecord:
+    """What `to_document` or `open_to_document` made; unknown keys are ignored."""
+    try:
+        if document["status"] == RecordStatus.OPEN:
+            return _open_from(document)
+        return _closed_from(document)
+    except (KeyError, ValueError, TypeError, IndexError, AttributeError) as error:
+        raise InvalidRecord(f"record does not parse: {type(error).__name__}: {error}") from error
+
+
+def instant(moment: datetime) -> str:
+    """An aware datetime as ISO 8601 in UTC with milliseconds; sorts as text."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+
+
+def parse_instant(text: str) -> datetime:
+    """What `instant` wrote."""
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"{text!r} names no time zone")
+    return moment
+
+
+def _plain(value: object) -> Json:
+    if isinstance(value, float):
+        return _short(value)
+    if value is None or isinstance(value, bool | int):
+        return value
+    return str(value)
+
+
+def _short(value: float | None) -> float | None:
+    """Seven significant digits: more than any measurement here has, and half the bytes."""
+    return None if value is None else float(f"{value:.7g}")
+
+
+def _attempt_to_document(attempt: AttemptSummary) -> Document:
+    document: Document = {
+        "endpoint": attempt.endpoint,
+        "started_at": instant(attempt.started_at),
+        "latency_ms": _short(attempt.latency_ms),
+    }
+    optional: dict[str, Json] = {
+        "status": attempt.status,
+        "failure": attempt.failure.value if attempt.failure else None,
+        "cold_start": attempt.cold_start,
+        "billed_ms": attempt.billed_ms,
+        "cost_usd": _short(attempt.cost_usd),
+    }
+    document.update({name: value for name, value in optional.items() if value is not None})
+    return document
+
+
+def _open_from(d: Mapping[str, Json]) -> OpenRecord:
+    return OpenRecord(
+        invocation_id=InvocationId(_text(d["invocation_id"])),
+        timestamp=parse_instant(_text(d["timestamp"])),
+        tenant=TenantId(_text(d["tenant"])),
+        function_name=FunctionName(_text(d["function_name"])),
+        deadline_at=parse_instant(_text(d["deadline_at"])),
+        request_size_bytes=_whole(d["request_size_bytes"]),
+    )
+
+
+def _closed_from(d: Mapping[str, Json]) -> InvocationRecord:
+    provider, reason, endpoint = (
+        d.get("cloud_provider"),
+        d.get("reason"),
+        d.get("endpoint"),
+    )
+    return InvocationRecord(
+        invocation_id=InvocationId(_text(d["invocation_id"])),
+        timestamp=parse_instant(_text(d["timestamp"])),
+        cloud_provider=Provider(_text(provider)) if provider is not None else None,
+        function_name=FunctionName(_text(d["function_name"])),
+        request_size_bytes=_whole(d["request_size_bytes"]),
+        response_size_bytes=_whole(d["response_size_bytes"]),
+        execution_time_ms=_number(d.get("execution_time_ms")),
+        cost_usd=_number(d.get("cost_usd")),
+        region=_maybe_text(d.get("region")),
+        day_of_week=_whole(d["day_of_week"]),
+        hour_of_day=_whole(d["hour_of_day"]),
+        cpu_utilization=_number(d.get("cpu_utilization")),
+        memory_utilization=_number(d.get("memory_utilization")),
+        cold_start=_flag(d.get("cold_start")),
+        error_occurred=_flag(d["error_occurred"]) is True,
+        user_region=_maybe_text(d.get("user_region")),
+        prediction_accuracy=_number(d.get("prediction_accuracy")),
+        status=RecordStatus(_text(d["status"])),
+        tenant=TenantId(_text(d["tenant"])),
+        endpoint=EndpointId(_text(endpoint)) if endpoint is not None else None,
+        reason=Reason(_text(reason)) if reason is not None else None,
+        response_status=_whole(d["response_status"]),
+        billed_ms=_number(d.get("billed_ms")),
+        overhead_ms=_number(d.get("overhead_ms")),
+        features={name: _sure_number(value) for name, value in _mapping(d.get("features") or {}).items()},
+        raw_latency_ms=_number(d.get("raw_latency_ms")),
+        candidates=tuple(_candidate_from(_sequence(row)) for row in _sequence(d.get("candidates") or [])),
+        exclusions=tuple(_exclusion_from(_sequence(row)) for row in _sequence(d.get("exclusions") or [])),
+        attempts=tuple(_attempt_from(_mapping(row)) for row in _sequence(d.get("attempts") or [])),
+        prediction_source=_maybe_text(d.get("prediction_source")),
+        policy_version=_maybe_whole(d.get("policy_version")),
+        snapshot_version=_maybe_whole(d.get("snapshot_version")),
+        model_version=_maybe_text(d.get("model_version")),
+        tariff_version=_maybe_text(d.get("tariff_version")),
+    )
+
+
+def _candidate_from(row: list[Json]) -> CandidateSummary:
+    return CandidateSummary(
+        endpoint=EndpointId(_text(row[0])),
+        latency_ms=_sure_number(row[1]),
+        cost_usd=_number(row[2]),
+        success_probability=_sure_number(row[3]),
+        score=_sure_number(row[4]),
+        propensity=_sure_number(row[5]),
+    )
+
+
+def _exclusion_from(row: list[Json]) -> Exclusion:
+    return Exclusion(endpoint=EndpointId(_text(row[0])), code=_text(row[1]), detail=_text(row[2]))
+
+
+def _attempt_from(row: Mapping[str, Json]) -> AttemptSummary:
+    failure = row.get("failure")
+    return AttemptSummary(
+        endpoint=EndpointId(_text(row["endpoint"])),
+        started_at=parse_instant(_text(row["started_at"])),
+        latency_ms=_sure_number(row["latency_ms"]),
+        status=_maybe_whole(row.get("status")),
+        failure=Failure(_text(failure)) if failure is not None else None,
+        cold_start=_flag(row.get("cold_start")),
+        billed_ms=_number(row.get("billed_ms")),
+        cost_usd=_number(row.get("cost_usd")),
+    )
+
+
+def _text(value: Json) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"expected text, not {value!r}")
+    return value
+
+
+def _maybe_text(value: Json) -> str | None:
+    return None if value is None else _text(value)
+
+
+def _sure_number(value: Json) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"expected a number, not {value!r}")
+    return float(value)
+
+
+def _number(value: Json) -> float | None:
+    return None if value is None else _sure_number(value)
+
+
+def _whole(value: Json) -> int:
+    return int(_sure_number(value))
+
+
+def _maybe_whole(value: Json) -> int | None:
+    return None if value is None else _whole(value)
+
+
+def _flag(value: Json) -> bool | None:
+    if value is not None and not isinstance(value, bool):
+        raise TypeError(f"expected true or false, not {value!r}")
+    return value
+
+
+def _mapping(value: Json) -> dict[str, Json]:
+    if not isinstance(value, dict):
+        raise TypeError(f"expected an object, not {value!r}")
+    return value
+
+
+def _sequence(value: Json) -> list[Json]:
+    if not isinstance(value, list):
+        raise TypeError(f"expected a list, not {value!r}")
+    return value

@@ -1,0 +1,163 @@
+"""What the services need from the outside, as plain nouns. Adapters implement these; services import nothing else.
+
+Every write survives being repeated. Stores raise `StoreUnavailable` or `WriteConflict`, callers raise `ProviderError`.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Protocol
+
+from fiso.domain.catalog import CatalogEntry, Snapshot
+from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName
+from fiso.domain.model import ModelPointer, RetrainingRun
+from fiso.domain.record import InvocationRecord, OpenRecord
+from fiso.domain.request import FunctionAnswer, InvocationId, InvocationRequest
+from fiso.domain.state import EndpointState
+
+
+class Clock(Protocol):
+    """The time of day, aware and UTC."""
+
+    def __call__(self) -> datetime: ...
+
+
+class FunctionCaller(Protocol):
+    """The transport seam: one request to one endpoint, once, inside a timeout. Never retries by itself."""
+
+    def call(self, endpoint: Endpoint, request: InvocationRequest, *, timeout_ms: float) -> FunctionAnswer:
+        """The function's answer, its own errors included; `ProviderError` when there is none."""
+        ...
+
+
+class InvocationLog(Protocol):
+    """The log of invocations: an intent first, then one final record."""
+
+    def open(self, record: OpenRecord) -> None:
+        """Write the intent. Repeating it changes nothing, also after the record was closed."""
+        ...
+
+    def close(self, record: InvocationRecord) -> None:
+        """Write the closed record over the intent, or without one. `WriteConflict` if already closed otherwise."""
+        ...
+
+    def find(self, invocation_id: InvocationId) -> InvocationRecord | OpenRecord | None:
+        """One record by its id."""
+        ...
+
+    def latest(self, limit: int, *, after: datetime | None = None) -> Sequence[InvocationRecord]:
+        """The newest closed records, newest first; only those after `after` when given."""
+        ...
+
+    def overdue(self, before: datetime, limit: int) -> Sequence[OpenRecord]:
+        """Open records whose deadline lies before `before`, by index, never by scan."""
+        ...
+
+
+class EndpointStates(Protocol):
+    """The folded state per function and endpoint."""
+
+    def of_function(self, function: FunctionName) -> Mapping[EndpointId, EndpointState]:
+        """All states of a function; endpoints never called are absent."""
+        ...
+
+    def folded_among(self, ids: Iterable[InvocationId]) -> frozenset[InvocationId]:
+        """Which of these records are already folded."""
+        ...
+
+    def commit(self, states: Sequence[EndpointState], folded: Sequence[InvocationId]) -> None:
+        """Write new states and mark records as folded, all or nothing.
+
+        `WriteConflict` if a state's version is no longer `version - 1`, or one of the records is folded already.
+        """
+        ...
+
+
+class Snapshots(Protocol):
+    """Published catalog snapshots: immutable by version, with a pointer to the current one."""
+
+    def current(self, *, unless_version: int | None = None) -> Snapshot | None:
+        """The current snapshot, checksum verified; None when it still has `unless_version`, or none was published."""
+        ...
+
+    def publish(self, snapshot: Snapshot) -> None:
+        """Store a version and point to it. An older version never replaces a newer one."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CatalogVersion:
+    """The catalog as PostgreSQL has it: the newest row version and every entry."""
+
+    version: int
+    changed_at: datetime
+    entries: Mapping[FunctionName, CatalogEntry]
+
+
+class CatalogStore(Protocol):
+    """The source of catalog and policies (PostgreSQL). Never on the request path."""
+
+    def load(self) -> CatalogVersion:
+        """The newest version; version 0 and no entries when nothing was ever applied."""
+        ...
+
+    def replace(self, entries: Sequence[CatalogEntry], *, based_on: int, author: str) -> CatalogVersion:
+        """Write a new version of the whole catalog. `WriteConflict` if `based_on` is no longer the newest."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFiles:
+    """A model as it is stored: the artifact's bytes and its card (JSON-able)."""
+
+    pointer: ModelPointer
+    artifact: bytes
+    card: Mapping[str, object]
+
+
+class ModelStore(Protocol):
+    """Where models are published. The pointer moves last, so it always names a complete version."""
+
+    def champion(self) -> ModelPointer | None:
+        """The pointer, or None when nothing was published."""
+        ...
+
+    def artifact(self, pointer: ModelPointer) -> bytes:
+        """The artifact's bytes, unverified; `prediction.artifact.read` verifies. `ModelRefused` when missing."""
+        ...
+
+    def publish(self, files: ModelFiles) -> None:
+        """Store a version, then point to it."""
+        ...
+
+
+class Archive(Protocol):
+    """Finished records by date, in S3. Training reads this, never the table."""
+
+    def append(self, records: Sequence[InvocationRecord], *, batch_id: str) -> None:
+        """Store a batch under its id. Repeating it changes nothing."""
+        ...
+
+    def since(self, first_day: date) -> Iterable[InvocationRecord]:
+        """Every record from that day on, deduplicated by id, in no particular order."""
+        ...
+
+
+class RetrainingRuns(Protocol):
+    """What each retraining did."""
+
+    def append(self, run: RetrainingRun) -> None:
+        """Store one run."""
+        ...
+
+    def latest(self, limit: int) -> Sequence[RetrainingRun]:
+        """The newest runs, newest first."""
+        ...
+
+
+class Metrics(Protocol):
+    """Counters and gauges that reach the operator's dashboards and alarms."""
+
+    def add(self, name: str, value: float, unit: str, **dimensions: str) -> None:
+        """Count one value of a metric (units as CloudWatch names them)."""
+        ...

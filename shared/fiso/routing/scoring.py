@@ -1,0 +1,74 @@
+"""Scores: how good each candidate looks for one request, as numbers that can be compared and explained.
+
+Pure: data in, data out. Knows nothing of clouds, clocks, stores or models.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from fiso.domain.decision import Prediction, Score
+from fiso.domain.endpoint import EndpointId
+from fiso.domain.policy import Scoring, Weights
+
+
+def score(
+    predictions: Sequence[Prediction],
+    affinities: Mapping[EndpointId, float],
+    *,
+    weights: Weights,
+    scoring: Scoring,
+    cost_by_model: bool = False,
+) -> list[Score]:
+    """Score every candidate, best first; ties keep the order of endpoint ids.
+
+    Costs are the tariff's, or with `cost_by_model` the trained cost target's.
+    """
+    if not predictions:
+        return []
+    costs = [p.model_cost_usd if cost_by_model else p.cost_usd for p in predictions]
+    terms_of = (_relative if scoring is Scoring.RELATIVE else _reciprocal)(predictions, costs)
+    total = weights.latency + weights.cost + weights.reliability + weights.region_affinity
+    divisor = total if scoring is Scoring.RELATIVE else 1.0
+    scores = []
+    for prediction, (latency, cost) in zip(predictions, terms_of, strict=True):
+        reliability = prediction.success_probability
+        near = affinities[prediction.endpoint]
+        value = (
+            weights.latency * latency
+            + weights.cost * cost
+            + weights.reliability * reliability
+            + weights.region_affinity * near
+        ) / divisor
+        terms = {
+            "latency": latency,
+            "cost": cost,
+            "reliability": reliability,
+            "region_affinity": near,
+        }
+        scores.append(Score(endpoint=prediction.endpoint, value=value, terms=terms))
+    scores.sort(key=lambda s: (-s.value, s.endpoint))
+    return scores
+
+
+Costs = Sequence[float | None]
+
+
+def _relative(predictions: Sequence[Prediction], costs: Costs) -> list[tuple[float, float]]:
+    """Latency and cost terms as best/own in [0, 1]: twice as slow as the fastest is 1/2. Unpriced gets 0."""
+    fastest = min(p.latency_ms for p in predictions)
+    cheapest = min((cost for cost in costs if cost is not None), default=None)
+    return [(fastest / p.latency_ms, _share(cheapest, cost)) for p, cost in zip(predictions, costs, strict=True)]
+
+
+def _reciprocal(predictions: Sequence[Prediction], costs: Costs) -> list[tuple[float, float]]:
+    """The brief's terms, unbounded: 100 / latency_ms and 0.001 / cost_usd. Unpriced gets 0, and so does a cost of 0.
+
+    With true prices near 1e-6 USD the cost term is about 1,000 and leaves the others without a say; kept by name.
+    """
+    return [(100 / p.latency_ms, 0.001 / cost if cost else 0.0) for p, cost in zip(predictions, costs, strict=True)]
+
+
+def _share(best: float | None, own: float | None) -> float:
+    """best/own, with 1 for a candidate that matches a best of zero, and 0 for one without a price."""
+    if best is None or own is None:
+        return 0.0
+    return 1.0 if own <= best else best / own

@@ -1,0 +1,156 @@
+"""Orchestrating: one request from its arrival to its record. Decide first, act second, record last.
+
+what is known -> decide -> open the record -> dispatch -> close the record -> answer
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from time import perf_counter
+
+from fiso.billing.tariff import Tariff
+from fiso.domain.attempt import Outcome
+from fiso.domain.decision import Decision
+from fiso.domain.errors import (
+    DeadlinePassed,
+    EveryAttemptFailed,
+    NothingAvailable,
+    RoutingError,
+    StoreError,
+)
+from fiso.domain.record import InvocationRecord, OpenRecord
+from fiso.domain.record_codec import to_document
+from fiso.domain.request import InvocationRequest
+from fiso.ports import Clock, InvocationLog, Metrics
+from fiso.services import recording
+from fiso.services.decide import World, decide
+from fiso.services.dispatch import Dispatcher
+from fiso.services.knowledge import Knowledge
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Routed:
+    """What became of a request. `error` is set when there is no function's answer to pass on."""
+
+    request: InvocationRequest
+    decision: Decision | None
+    outcome: Outcome
+    record: InvocationRecord
+    error: RoutingError | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Orchestrator:
+    """The request path. `draw` gives uniform numbers in [0, 1); `stopwatch` seconds, monotonic."""
+
+    knowledge: Knowledge
+    dispatcher: Dispatcher
+    log: InvocationLog
+    metrics: Metrics
+    tariff: Tariff
+    clock: Clock
+    draw: Callable[[], float]
+    stopwatch: Callable[[], float] = perf_counter
+
+    def route(self, request: InvocationRequest) -> Routed:
+        """Decide, call, record. Raises `UnknownFunction` before anything is logged; later failures are in `error`."""
+        start = self.stopwatch()
+        world = self.world(request)
+        request = within(world, request)
+        try:
+            decision = decide(request, world, now=request.received_at, draw=self.draw())
+        except NothingAvailable as error:
+            return self._finish(request, world, None, Outcome(attempts=()), error, start)
+        self._open(request)
+        self.knowledge.refresh_while_waiting(request.function)
+        outcome = self.dispatcher.dispatch(decision, request, world.entry.policy)
+        self.knowledge.settle(request.function)
+        return self._finish(request, world, decision, outcome, failure_of(outcome), start)
+
+    def explain(self, request: InvocationRequest) -> Decision:
+        """The decision that `route` would act on now. Nothing is invoked, nothing logged."""
+        world = self.world(request)
+        return decide(within(world, request), world, now=request.received_at, draw=self.draw())
+
+    def world(self, request: InvocationRequest) -> World:
+        """What is known for this request's function."""
+        snapshot = self.knowledge.snapshot()
+        return World(
+            entry=snapshot.entry(request.function),
+            snapshot_version=snapshot.version,
+            tariff=self.tariff,
+            states=self.knowledge.states(request.function),
+            breakers=self.dispatcher.breakers_of(request.function),
+            model=self.knowledge.model(),
+        )
+
+    def _open(self, request: InvocationRequest) -> None:
+        intent = OpenRecord(
+            invocation_id=request.invocation_id,
+            timestamp=request.received_at,
+            tenant=request.tenant,
+            function_name=request.function,
+            deadline_at=request.deadline_at,
+            request_size_bytes=len(request.body),
+        )
+        try:
+            self.log.open(intent)
+        except StoreError as error:
+            logger.warning(
+                "intent of %s not written, the request goes on: %s",
+                request.invocation_id,
+                error,
+            )
+
+    def _finish(
+        self,
+        request: InvocationRequest,
+        world: World,
+        decision: Decision | None,
+        outcome: Outcome,
+        error: RoutingError | None,
+        start: float,
+    ) -> Routed:
+        elapsed_ms = (self.stopwatch() - start) * 1000
+        record = recording.record_of(request, world, decision, outcome, error=error, elapsed_ms=elapsed_ms)
+        self._close(record)
+        recording.count(self.metrics, record)
+        return Routed(
+            request=request,
+            decision=decision,
+            outcome=outcome,
+            record=record,
+            error=error,
+        )
+
+    def _close(self, record: InvocationRecord) -> None:
+        """Write the record; what the table does not take goes whole to the log, from where it can be replayed."""
+        try:
+            self.log.close(record)
+        except StoreError as error:
+            logger.error(
+                "log_spill",
+                extra={"log_spill": to_document(record), "cause": str(error)},
+            )
+            self.metrics.add("LogSpill", 1, "Count")
+
+
+def within(world: World, request: InvocationRequest) -> InvocationRequest:
+    """The request with its deadline bounded by the policy's timeout."""
+    latest: datetime = request.received_at + timedelta(milliseconds=world.entry.policy.timeout_ms)
+    return replace(request, deadline_at=latest) if latest < request.deadline_at else request
+
+
+def failure_of(outcome: Outcome) -> RoutingError | None:
+    """What to tell the caller when no attempt was answered; None when one was."""
+    if outcome.answered_by is not None:
+        return None
+    trail = "; ".join(f"{a.endpoint}: {a.failure} ({a.detail})" for a in outcome.attempts) or "no attempt was made"
+    if outcome.deadline_passed:
+        return DeadlinePassed(f"the deadline passed: {trail}", unknown_outcome=outcome.may_have_run)
+    if outcome.may_have_run:
+        return EveryAttemptFailed(f"every attempt failed: {trail}")
+    return NothingAvailable(f"no attempt can have run: {trail}")

@@ -1,0 +1,167 @@
+"""Recording: what is logged of a request, from its decision and outcome. Pure; nothing is invented to fill a field."""
+
+from collections.abc import Mapping
+
+from fiso.billing.tariff import Tariff
+from fiso.domain.attempt import Attempt, Outcome
+from fiso.domain.decision import Decision, Prediction, RankedCandidate, Reason
+from fiso.domain.endpoint import Endpoint, EndpointId
+from fiso.domain.errors import RoutingError
+from fiso.domain.record import (
+    AttemptSummary,
+    CandidateSummary,
+    InvocationRecord,
+    RecordStatus,
+)
+from fiso.domain.request import FunctionAnswer, InvocationRequest
+from fiso.ports import Metrics
+from fiso.prediction import features
+from fiso.services.decide import World
+
+
+def record_of(
+    request: InvocationRequest,
+    world: World,
+    decision: Decision | None,
+    outcome: Outcome,
+    *,
+    error: RoutingError | None,
+    elapsed_ms: float,
+) -> InvocationRecord:
+    """The final record. `elapsed_ms` is the orchestrator's own time so far, the attempts included."""
+    endpoints = {endpoint.id: endpoint for endpoint in world.entry.endpoints}
+    attempts = tuple(_summary(attempt, endpoints[attempt.endpoint], world.tariff) for attempt in outcome.attempts)
+    last = outcome.attempts[-1] if outcome.attempts else None
+    endpoint = endpoints[last.endpoint] if last else None
+    prediction = _prediction_for(last, decision)
+    answer = last.answer if last else None
+    in_attempts_ms = sum(attempt.latency_ms for attempt in outcome.attempts)
+    return InvocationRecord(
+        invocation_id=request.invocation_id,
+        timestamp=request.received_at,
+        cloud_provider=endpoint.provider if endpoint else None,
+        function_name=request.function,
+        request_size_bytes=len(request.body),
+        response_size_bytes=len(answer.body) if answer else 0,
+        execution_time_ms=last.latency_ms if last else None,
+        cost_usd=_total(attempts),
+        region=endpoint.region if endpoint else None,
+        day_of_week=request.received_at.isoweekday(),
+        hour_of_day=request.received_at.hour,
+        cpu_utilization=None,
+        memory_utilization=_memory_utilization(answer, endpoint),
+        cold_start=answer.cold if answer else None,
+        error_occurred=answer is None or answer.is_function_error or answer.status >= 500,
+        user_region=request.user_region,
+        prediction_accuracy=_accuracy(prediction, last),
+        status=RecordStatus.FINAL,
+        tenant=request.tenant,
+        endpoint=endpoint.id if endpoint else None,
+        reason=reason_of(decision, outcome),
+        response_status=answer.status if answer else (error.status if error else 500),
+        billed_ms=answer.billed_ms if answer else None,
+        overhead_ms=max(0.0, elapsed_ms - in_attempts_ms),
+        features=_named(prediction),
+        raw_latency_ms=prediction.raw_latency_ms if prediction else None,
+        candidates=tuple(_candidate(candidate) for candidate in decision.ranking) if decision else (),
+        exclusions=decision.exclusions if decision else (),
+        attempts=attempts,
+        prediction_source=prediction.source.value if prediction else None,
+        policy_version=world.entry.policy.version,
+        snapshot_version=world.snapshot_version,
+        model_version=decision.model_version if decision else None,
+        tariff_version=world.tariff.version,
+    )
+
+
+def reason_of(decision: Decision | None, outcome: Outcome) -> Reason | None:
+    """Why the endpoint that ended the request was called."""
+    if decision is None:
+        return None
+    return Reason.FAILOVER if len(outcome.attempts) > 1 else decision.reason
+
+
+def count(metrics: Metrics, record: InvocationRecord) -> None:
+    """The metrics that dashboards and alarms read, per provider."""
+    provider = record.cloud_provider.value if record.cloud_provider else "none"
+    metrics.add("Invocations", 1, "Count", provider=provider)
+    if record.execution_time_ms is not None:
+        metrics.add(
+            "InvocationLatencyMs",
+            record.execution_time_ms,
+            "Milliseconds",
+            provider=provider,
+        )
+    if record.overhead_ms is not None:
+        metrics.add("OverheadMs", record.overhead_ms, "Milliseconds", provider=provider)
+    if record.cost_usd is not None:
+        metrics.add("CostUsd", record.cost_usd, "None", provider=provider)
+    if record.prediction_accuracy is not None:
+        metrics.add("PredictionAccuracy", record.prediction_accuracy, "None", provider=provider)
+    if record.error_occurred:
+        metrics.add("Errors", 1, "Count", provider=provider)
+    if record.reason is Reason.FAILOVER:
+        metrics.add("Failovers", 1, "Count", provider=provider)
+    if record.prediction_source == "baseline":
+        metrics.add("BaselinePredictions", 1, "Count", provider=provider)
+    if any(candidate.cost_usd is None for candidate in record.candidates):
+        metrics.add("UnpricedEndpoints", 1, "Count", provider=provider)
+
+
+def _summary(attempt: Attempt, endpoint: Endpoint, tariff: Tariff) -> AttemptSummary:
+    answer = attempt.answer
+    billed_ms = answer.billed_ms if answer else None
+    ran = attempt.may_have_run
+    return AttemptSummary(
+        endpoint=attempt.endpoint,
+        started_at=attempt.started_at,
+        latency_ms=attempt.latency_ms,
+        status=answer.status if answer else None,
+        failure=attempt.failure,
+        cold_start=answer.cold if answer else None,
+        billed_ms=billed_ms,
+        cost_usd=tariff.cost_usd(endpoint, attempt.latency_ms, billed_ms=billed_ms) if ran else 0.0,
+    )
+
+
+def _total(attempts: tuple[AttemptSummary, ...]) -> float | None:
+    """The sum of the attempts' costs; None when one of them has no price."""
+    costs = [attempt.cost_usd for attempt in attempts]
+    return sum(cost for cost in costs if cost is not None) if None not in costs else None
+
+
+def _prediction_for(attempt: Attempt | None, decision: Decision | None) -> Prediction | None:
+    """The prediction that was made for the endpoint that ended the request."""
+    if decision is None:
+        return None
+    wanted: EndpointId = attempt.endpoint if attempt else decision.chosen.endpoint.id
+    return next(c.prediction for c in decision.ranking if c.endpoint.id == wanted)
+
+
+def _named(prediction: Prediction | None) -> Mapping[str, float]:
+    return dict(zip(features.NAMES, prediction.features, strict=True)) if prediction else {}
+
+
+def _accuracy(prediction: Prediction | None, attempt: Attempt | None) -> float | None:
+    """1 - |error| / actual, floored at 0; only where the function answered."""
+    if prediction is None or attempt is None or attempt.answer is None or attempt.latency_ms <= 0:
+        return None
+    return max(0.0, 1 - abs(prediction.latency_ms - attempt.latency_ms) / attempt.latency_ms)
+
+
+def _memory_utilization(answer: FunctionAnswer | None, endpoint: Endpoint | None) -> float | None:
+    if answer is None or endpoint is None or answer.memory_used_mb is None:
+        return None
+    return answer.memory_used_mb / endpoint.memory_mb
+
+
+def _candidate(candidate: RankedCandidate) -> CandidateSummary:
+    prediction = candidate.prediction
+    return CandidateSummary(
+        endpoint=candidate.endpoint.id,
+        latency_ms=prediction.latency_ms,
+        cost_usd=prediction.cost_usd,
+        success_probability=prediction.success_probability,
+        score=candidate.score.value,
+        propensity=candidate.propensity,
+    )

@@ -1,0 +1,88 @@
+"""Logger and metrics of the functions, on Powertools. Imported by `functions/` only.
+
+Structured logs carry `invocation_id endpoint attempt outcome`, never a payload, a key or a token. Metrics go out as one
+EMF line per set of dimensions when `flush` is called, at the end of an invocation.
+"""
+
+import logging
+import os
+from collections import defaultdict
+from functools import cache
+
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.logging.formatter import LambdaPowertoolsFormatter
+
+from fiso.domain.record import InvocationRecord
+
+NAMESPACE = "FISO"
+
+_Dimensions = tuple[tuple[str, str], ...]
+
+
+class PowertoolsMetrics:
+    """The port `Metrics`: collects values, then writes them as embedded metrics."""
+
+    def __init__(self, service: str) -> None:
+        self._service = service
+        self._pending: dict[_Dimensions, list[tuple[str, str, float]]] = defaultdict(list)
+
+    def add(self, name: str, value: float, unit: str, **dimensions: str) -> None:
+        """Count one value of a metric."""
+        self._pending[tuple(sorted(dimensions.items()))].append((name, unit, value))
+
+    def flush(self) -> None:
+        """Write everything collected so far."""
+        pending, self._pending = self._pending, defaultdict(list)
+        for dimensions, values in pending.items():
+            metrics = Metrics(namespace=NAMESPACE, service=self._service)
+            for name, dimension in dimensions:
+                metrics.add_dimension(name=name, value=dimension)
+            for name, unit, value in values:
+                metrics.add_metric(name=name, unit=unit, value=value)
+            metrics.flush_metrics()
+
+
+@cache
+def service() -> str:
+    """The service that metrics and logs are labelled with: one per stage."""
+    return f"fiso-{os.environ.get('FISO_STAGE', 'unknown')}"
+
+
+@cache
+def metrics() -> PowertoolsMetrics:
+    """The one collector of this execution environment."""
+    return PowertoolsMetrics(service())
+
+
+def flush() -> None:
+    """Write the collected metrics; call at the end of an invocation."""
+    metrics().flush()
+
+
+@cache
+def logger() -> Logger:
+    """The structured logger; everything under `fiso` and `functions` writes through it."""
+    structured = Logger(service=service(), logger_formatter=LambdaPowertoolsFormatter())
+    for name in ("fiso", "functions"):
+        plain = logging.getLogger(name)
+        plain.handlers = structured.handlers
+        plain.setLevel(logging.INFO)
+        plain.propagate = False
+    return structured
+
+
+def log_invocation(record: InvocationRecord) -> None:
+    """One line per invocation."""
+    logger().info(
+        "invocation",
+        extra={
+            "invocation_id": record.invocation_id,
+            "function": record.function_name,
+            "endpoint": record.endpoint,
+            "reason": record.reason,
+            "attempts": len(record.attempts),
+            "outcome": record.response_status,
+            "latency_ms": record.execution_time_ms,
+            "overhead_ms": record.overhead_ms,
+        },
+    )

@@ -1,0 +1,167 @@
+"""Valid domain values with sensible defaults, for tests that care about one or two of their fields."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from fiso.domain.attempt import ProviderError
+from fiso.domain.catalog import CatalogEntry, Snapshot
+from fiso.domain.decision import Prediction, PredictionSource, Reason
+from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName, Provider
+from fiso.domain.policy import Idempotent, Policy
+from fiso.domain.record import AttemptSummary, InvocationRecord, OpenRecord, RecordStatus
+from fiso.domain.request import FunctionAnswer, InvocationId, InvocationRequest, TenantId
+from fiso.prediction import features
+
+NOW = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
+REGIONS = {Provider.AWS: "us-east-1", Provider.AZURE: "eastus", Provider.GCP: "us-east4"}
+OK = FunctionAnswer(status=200, body=b"ok", headers={"content-type": "text/plain"})
+
+
+class ManualClock:
+    """A clock that moves only when told to."""
+
+    def __init__(self, now: datetime = NOW) -> None:
+        self.now = now
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now += timedelta(seconds=seconds)
+
+
+def an_endpoint(provider: Provider = Provider.AWS, **changes: Any) -> Endpoint:
+    fields: dict[str, Any] = {
+        "id": EndpointId(str(provider)),
+        "provider": provider,
+        "region": REGIONS[provider],
+        "memory_mb": 512,
+        "address": f"https://{provider}.example",
+    }
+    return Endpoint(**(fields | changes))
+
+
+def three_endpoints() -> tuple[Endpoint, ...]:
+    return tuple(an_endpoint(provider) for provider in Provider)
+
+
+def a_policy(**changes: Any) -> Policy:
+    fields: dict[str, Any] = {"version": 1, "idempotent": Idempotent.YES, "exploration": 0.0}
+    return Policy(**(fields | changes))
+
+
+def an_entry(*endpoints: Endpoint, name: str = "word-count", **policy: Any) -> CatalogEntry:
+    return CatalogEntry(
+        name=FunctionName(name),
+        function_type="text",
+        endpoints=endpoints or three_endpoints(),
+        policy=a_policy(**policy),
+    )
+
+
+def a_snapshot(*entries: CatalogEntry, version: int = 1) -> Snapshot:
+    chosen = entries or (an_entry(),)
+    return Snapshot(version=version, published_at=NOW, functions={entry.name: entry for entry in chosen})
+
+
+def a_request(**changes: Any) -> InvocationRequest:
+    fields: dict[str, Any] = {
+        "invocation_id": InvocationId("00000000-0000-4000-8000-000000000001"),
+        "function": FunctionName("word-count"),
+        "tenant": TenantId("local"),
+        "received_at": NOW,
+        "deadline_at": NOW + timedelta(seconds=10),
+        "body": b'{"text": "a b a"}',
+        "content_type": "application/json",
+    }
+    return InvocationRequest(**(fields | changes))
+
+
+def a_prediction(endpoint: str = "aws", **changes: Any) -> Prediction:
+    fields: dict[str, Any] = {
+        "endpoint": EndpointId(endpoint),
+        "latency_ms": 100.0,
+        "cost_usd": 2e-6,
+        "success_probability": 0.999,
+        "source": PredictionSource.MODEL,
+        "features": tuple(0.0 for _ in features.NAMES),
+        "raw_latency_ms": 100.0,
+    }
+    return Prediction(**(fields | changes))
+
+
+def an_attempt(endpoint: str = "aws", **changes: Any) -> AttemptSummary:
+    fields: dict[str, Any] = {
+        "endpoint": EndpointId(endpoint),
+        "started_at": NOW,
+        "latency_ms": 100.0,
+        "status": 200,
+        "cost_usd": 1e-6,
+    }
+    return AttemptSummary(**(fields | changes))
+
+
+def an_open_record(number: int = 1, **changes: Any) -> OpenRecord:
+    fields: dict[str, Any] = {
+        "invocation_id": invocation_id(number),
+        "timestamp": NOW,
+        "tenant": TenantId("local"),
+        "function_name": FunctionName("word-count"),
+        "deadline_at": NOW + timedelta(seconds=28),
+        "request_size_bytes": 17,
+    }
+    return OpenRecord(**(fields | changes))
+
+
+def a_record(number: int = 1, **changes: Any) -> InvocationRecord:
+    fields: dict[str, Any] = {
+        "invocation_id": invocation_id(number),
+        "timestamp": NOW + timedelta(milliseconds=number),
+        "cloud_provider": Provider.AWS,
+        "function_name": FunctionName("word-count"),
+        "request_size_bytes": 17,
+        "response_size_bytes": 2,
+        "execution_time_ms": 100.0,
+        "cost_usd": 1e-6,
+        "region": "us-east-1",
+        "day_of_week": 1,
+        "hour_of_day": 9,
+        "cpu_utilization": None,
+        "memory_utilization": None,
+        "cold_start": False,
+        "error_occurred": False,
+        "user_region": None,
+        "prediction_accuracy": 0.9,
+        "status": RecordStatus.FINAL,
+        "tenant": TenantId("local"),
+        "endpoint": EndpointId("aws"),
+        "reason": Reason.SCORE,
+        "response_status": 200,
+        "billed_ms": None,
+        "overhead_ms": 2.0,
+        "features": dict.fromkeys(features.NAMES, 1.0),
+        "raw_latency_ms": 110.0,
+        "attempts": (an_attempt(),),
+        "prediction_source": "model",
+        "policy_version": 1,
+        "snapshot_version": 1,
+        "model_version": "m1",
+        "tariff_version": "t1",
+    }
+    return InvocationRecord(**(fields | changes))
+
+
+def invocation_id(number: int) -> InvocationId:
+    return InvocationId(f"00000000-0000-4000-8000-{number:012d}")
+
+
+def failing(*failures: ProviderError | FunctionAnswer) -> Callable[..., FunctionAnswer | ProviderError]:
+    """Answers calls in order; the last one stands for all that follow."""
+    waiting = list(failures)
+
+    def respond(*_: object) -> FunctionAnswer | ProviderError:
+        return waiting.pop(0) if len(waiting) > 1 else waiting[0]
+
+    return respond

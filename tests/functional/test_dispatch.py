@@ -1,0 +1,130 @@
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from fiso.adapters.memory import InMemoryFunctionCaller, Respond
+from fiso.billing import tariff
+from fiso.domain.attempt import Failure, Outcome, ProviderError
+from fiso.domain.policy import Idempotent
+from fiso.domain.request import FunctionAnswer, InvocationRequest
+from fiso.routing.breaker import BreakerState
+from fiso.services.decide import World, decide
+from fiso.services.dispatch import Dispatcher
+from tests.builders import NOW, OK, ManualClock, a_request, an_entry, failing
+
+REFUSED = ProviderError(Failure.UNREACHABLE, "connection refused")
+THROTTLED = ProviderError(Failure.THROTTLED, "status 429")
+TIMED_OUT = ProviderError(Failure.TIMED_OUT, "no answer")
+REJECTED = ProviderError(Failure.REJECTED, "status 413")
+
+
+class Rig:
+    """A dispatcher over calls that answer as told."""
+
+    def __init__(self, respond: Respond, **policy: Any) -> None:
+        self.clock = ManualClock()
+        self.caller = InMemoryFunctionCaller(respond)
+        self.dispatcher = Dispatcher(caller=self.caller, clock=self.clock)
+        self.entry = an_entry(**policy)
+
+    def dispatch(self, request: InvocationRequest | None = None) -> Outcome:
+        request = request or a_request()
+        breakers = self.dispatcher.breakers_of(request.function)
+        world = World(entry=self.entry, snapshot_version=1, tariff=tariff.current(), breakers=breakers)
+        decision = decide(request, world, now=self.clock(), draw=0.0)
+        return self.dispatcher.dispatch(decision, request, self.entry.policy)
+
+    @property
+    def called(self) -> list[str]:
+        return [endpoint for endpoint, _ in self.caller.calls]
+
+
+def test_one_attempt_is_enough_when_it_answers() -> None:
+    rig = Rig(failing(OK))
+    outcome = rig.dispatch()
+    assert outcome.answered_by is not None
+    assert len(rig.called) == 1
+
+
+@pytest.mark.parametrize("failure", [REFUSED, THROTTLED])
+@pytest.mark.parametrize("idempotent", list(Idempotent))
+def test_fails_over_when_the_first_candidate_cannot_have_run(failure: ProviderError, idempotent: Idempotent) -> None:
+    rig = Rig(failing(failure, OK), idempotent=idempotent)
+    outcome = rig.dispatch()
+    assert outcome.answered_by is not None
+    assert len(set(rig.called)) == 2
+
+
+def test_never_repeats_what_may_have_run_unless_declared_repeatable() -> None:
+    rig = Rig(failing(TIMED_OUT, OK), idempotent=Idempotent.NO)
+    outcome = rig.dispatch(a_request(idempotency_key="k1"))
+    assert outcome.answered_by is None
+    assert len(rig.called) == 1
+
+
+@pytest.mark.parametrize(("key", "calls"), [(None, 1), ("k1", 2)])
+def test_a_function_that_deduplicates_is_repeated_only_with_a_key(key: str | None, calls: int) -> None:
+    rig = Rig(failing(TIMED_OUT, OK), idempotent=Idempotent.DEDUPLICATES_ON_KEY)
+    rig.dispatch(a_request(idempotency_key=key))
+    assert len(rig.called) == calls
+
+
+def test_the_callers_own_fault_is_not_tried_elsewhere_and_blames_no_endpoint() -> None:
+    rig = Rig(failing(REJECTED))
+    rig.dispatch()
+    assert len(rig.called) == 1
+    assert rig.dispatcher.breakers_of(rig.entry.name) == {}
+
+
+def test_tries_no_more_than_the_policy_allows() -> None:
+    rig = Rig(failing(REFUSED), max_attempts=2)
+    assert len(rig.dispatch().attempts) == 2
+
+
+def test_a_functions_own_error_is_an_answer_and_is_not_tried_elsewhere() -> None:
+    own_error = FunctionAnswer(status=500, body=b"boom", is_function_error=True)
+    rig = Rig(failing(own_error))
+    outcome = rig.dispatch()
+    assert outcome.answered_by is not None
+    assert len(rig.called) == 1
+
+
+def test_no_attempt_starts_when_the_deadline_is_near() -> None:
+    rig = Rig(failing(OK))
+    outcome = rig.dispatch(a_request(deadline_at=NOW + timedelta(milliseconds=99)))
+    assert outcome.deadline_passed
+    assert rig.called == []
+
+
+def test_attempts_share_the_time_there_is_and_the_last_one_gets_the_rest() -> None:
+    timeouts: list[float] = []
+
+    def respond(_: object, __: object, timeout_ms: float) -> ProviderError:
+        timeouts.append(timeout_ms)
+        rig.clock.advance(timeout_ms / 1000)
+        return TIMED_OUT
+
+    rig = Rig(respond)
+    outcome = rig.dispatch(a_request(deadline_at=NOW + timedelta(seconds=3)))
+    assert timeouts == pytest.approx([1000, 1000, 1000])
+    assert outcome.deadline_passed
+    assert outcome.may_have_run
+
+
+def test_an_endpoint_that_keeps_failing_is_demoted_then_probed() -> None:
+    def respond(endpoint: object, *_: object) -> FunctionAnswer | ProviderError:
+        return REFUSED if getattr(endpoint, "id", "") == "aws" else OK
+
+    rig = Rig(respond)
+    for _ in range(6):
+        rig.dispatch()
+    breaker = rig.dispatcher.breakers_of(rig.entry.name)
+    (opened,) = [b for b in breaker.values() if b.state(rig.clock()) is BreakerState.OPEN]
+    before = len(rig.called)
+    rig.dispatch()
+    assert rig.called[before:] != ["aws"]
+    assert "aws" not in rig.called[before:]
+    rig.clock.now = opened.opened_until or NOW
+    rig.dispatch()
+    assert rig.called[-2:] == ["aws", rig.called[-1]]

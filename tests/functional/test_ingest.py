@@ -1,0 +1,120 @@
+import random
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from fiso.adapters.dynamodb_items import closed_item, open_item
+from fiso.adapters.memory import InMemoryArchive, InMemoryEndpointStates
+from fiso.domain.endpoint import EndpointId, FunctionName
+from fiso.domain.errors import StoreUnavailable, WriteConflict
+from fiso.domain.state import EndpointState
+from fiso.ports import EndpointStates
+from fiso.routing.fold import fold
+from fiso.services.ingest import CHUNK, ingest
+from functions.stream_consumer.handler import consume
+from functions.stream_consumer.wiring import Stores
+from tests.builders import a_record, an_attempt, an_open_record
+
+FUNCTION = FunctionName("word-count")
+
+
+def folded(states: EndpointStates) -> int:
+    assert isinstance(states, InMemoryEndpointStates)
+    return sum(state.folded for state in states.states.values())
+
+
+def stream(*images: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    return [
+        {"dynamodb": {"SequenceNumber": str(number), **({"NewImage": image} if image else {})}}
+        for number, image in enumerate(images)
+    ]
+
+
+def stores() -> Stores:
+    return Stores(states=InMemoryEndpointStates(), archive=InMemoryArchive())
+
+
+def test_a_state_is_exactly_the_fold_of_the_log() -> None:
+    records = [a_record(n, attempts=(an_attempt(latency_ms=float(n + 1)),)) for n in range(3 * CHUNK)]
+    states, archive = InMemoryEndpointStates(), InMemoryArchive()
+    ingest(records, states=states, archive=archive, batch_id="b")
+    expected: dict[EndpointId, EndpointState] = {}
+    for record in records:
+        expected = fold(expected, record)
+    actual = states.of_function(FUNCTION)
+    assert {e: replace(s, version=0) for e, s in actual.items()} == expected
+    assert folded(states) == len(records)
+
+
+def test_deliveries_that_come_again_change_nothing() -> None:
+    rng = random.Random(7)
+    records = [a_record(n) for n in range(200)]
+    states, archive = InMemoryEndpointStates(), InMemoryArchive()
+    for start in range(0, 200, 20):
+        batch = records[start : start + 20]
+        ingest(batch, states=states, archive=archive, batch_id=str(start))
+        again = records[max(0, start - 10) : start + rng.randint(0, 20)]
+        ingest(again, states=states, archive=archive, batch_id=f"{start}-again")
+    assert folded(states) == 200
+
+
+def test_a_record_twice_in_one_batch_counts_once() -> None:
+    states = InMemoryEndpointStates()
+    done = ingest([a_record(1), a_record(1)], states=states, archive=InMemoryArchive(), batch_id="b")
+    assert (done.folded, folded(states)) == (1, 1)
+
+
+def test_folds_again_on_what_another_consumer_left() -> None:
+    class Contended(InMemoryEndpointStates):
+        def __init__(self) -> None:
+            super().__init__()
+            self.raced = False
+
+        def commit(self, states, folded):  # type: ignore[no-untyped-def]
+            if not self.raced:
+                self.raced = True
+                ingest([a_record(99)], states=self, archive=InMemoryArchive(), batch_id="other")
+            super().commit(states, folded)
+
+    states = Contended()
+    ingest([a_record(1)], states=states, archive=InMemoryArchive(), batch_id="b")
+    assert folded(states) == 2
+
+
+def test_gives_up_as_a_conflict_when_others_never_stop_writing() -> None:
+    class Busy(InMemoryEndpointStates):
+        def commit(self, states, folded):  # type: ignore[no-untyped-def]
+            raise WriteConflict("busy")
+
+    with pytest.raises(WriteConflict):
+        ingest([a_record(1)], states=Busy(), archive=InMemoryArchive(), batch_id="b")
+
+
+def test_a_poison_record_is_named_and_what_came_before_it_is_folded() -> None:
+    where = stores()
+    poison = {"invocation_id": {"S": "x"}, "status": {"S": "final"}}
+    answer = consume(stream(closed_item(a_record(1)), poison, closed_item(a_record(2))), where)
+    assert answer == {"batchItemFailures": [{"itemIdentifier": "1"}]}
+    assert folded(where.states) == 1
+
+
+def test_open_records_and_removals_carry_nothing_to_fold() -> None:
+    where = stores()
+    answer = consume(stream(open_item(an_open_record()), None, closed_item(a_record(1))), where)
+    assert answer == {"batchItemFailures": []}
+    assert folded(where.states) == 1
+
+
+def test_a_store_that_is_away_sends_the_whole_batch_again() -> None:
+    class Away(InMemoryEndpointStates):
+        def of_function(self, function):  # type: ignore[no-untyped-def]
+            raise StoreUnavailable("away")
+
+    answer = consume(stream(closed_item(a_record(1))), Stores(states=Away(), archive=InMemoryArchive()))
+    assert answer == {"batchItemFailures": [{"itemIdentifier": "0"}]}
+
+
+def test_an_empty_batch_is_a_success() -> None:
+    assert consume([], stores()) == {"batchItemFailures": []}

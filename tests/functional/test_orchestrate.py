@@ -1,0 +1,188 @@
+import json
+import random
+from datetime import timedelta
+
+import pytest
+
+from fiso.adapters.memory import (
+    InMemoryEndpointStates,
+    InMemoryFunctionCaller,
+    InMemoryInvocationLog,
+    InMemoryMetrics,
+    InMemoryModelStore,
+    InMemorySnapshots,
+    Respond,
+)
+from fiso.domain.attempt import Failure, ProviderError
+from fiso.domain.catalog import CatalogEntry
+from fiso.domain.decision import Reason
+from fiso.domain.endpoint import EndpointId, Provider
+from fiso.domain.errors import (
+    DeadlinePassed,
+    EveryAttemptFailed,
+    NothingAvailable,
+    StoreUnavailable,
+    UnknownFunction,
+)
+from fiso.domain.policy import Idempotent, Mode
+from fiso.domain.record import InvocationRecord, OpenRecord
+from fiso.domain.record_codec import from_document, to_document
+from fiso.settings import OrchestratorSettings
+from functions.orchestrator import wiring
+from tests.builders import OK, ManualClock, a_request, a_snapshot, an_entry, failing
+
+SETTINGS = OrchestratorSettings.from_environ(
+    {"FISO_STAGE": "local", "FISO_LOG_TABLE": "l", "FISO_STATE_TABLE": "s", "FISO_BUCKET": "b"}
+)
+
+
+class BrokenLog(InMemoryInvocationLog):
+    """A log whose store is away."""
+
+    def open(self, record: OpenRecord) -> None:
+        raise StoreUnavailable("throttled")
+
+    def close(self, record: InvocationRecord) -> None:
+        raise StoreUnavailable("throttled")
+
+
+class Rig:
+    """The orchestrator on in-memory ports."""
+
+    def __init__(
+        self, respond: Respond, *entries: CatalogEntry, log: InMemoryInvocationLog | None = None, seed: int = 1
+    ) -> None:
+        self.log = log or InMemoryInvocationLog()
+        self.metrics = InMemoryMetrics()
+        self.snapshots = InMemorySnapshots(a_snapshot(*entries))
+        self.clock = ManualClock()
+        self.caller = InMemoryFunctionCaller(respond)
+        ports = wiring.Ports(
+            snapshots=self.snapshots,
+            states=InMemoryEndpointStates(),
+            layer=InMemoryModelStore(),
+            models=InMemoryModelStore(),
+            log=self.log,
+            caller=self.caller,
+            metrics=self.metrics,
+            clock=self.clock,
+            draw=random.Random(seed).random,
+        )
+        self.edge = wiring.build(SETTINGS, metrics=self.metrics, ports=ports)
+        self.orchestrator = self.edge.orchestrator
+
+    @property
+    def only_record(self) -> InvocationRecord:
+        (record,) = self.log.records.values()
+        assert isinstance(record, InvocationRecord)
+        return record
+
+
+def test_routes_records_and_answers() -> None:
+    rig = Rig(failing(OK))
+    routed = rig.orchestrator.route(a_request())
+    assert routed.error is None
+    assert rig.only_record == routed.record
+    assert rig.only_record.reason is Reason.SCORE
+    assert rig.only_record.prediction_source == "baseline"
+    assert rig.metrics.total("BaselinePredictions") == 1
+
+
+def test_the_intent_is_written_before_any_call() -> None:
+    seen: list[object] = []
+
+    def respond(*_: object) -> object:
+        seen.extend(rig.log.records.values())
+        return OK
+
+    rig = Rig(respond)  # type: ignore[arg-type]
+    rig.orchestrator.route(a_request())
+    assert [type(record) for record in seen] == [OpenRecord]
+
+
+def test_a_failover_is_recorded_with_every_attempt() -> None:
+    rig = Rig(failing(ProviderError(Failure.UNREACHABLE, "refused"), OK))
+    record = rig.orchestrator.route(a_request()).record
+    assert record.reason is Reason.FAILOVER
+    assert [attempt.failure for attempt in record.attempts] == [Failure.UNREACHABLE, None]
+    assert record.endpoint == record.attempts[-1].endpoint
+    assert rig.metrics.total("Failovers") == 1
+
+
+@pytest.mark.parametrize(
+    ("failure", "error"),
+    [(Failure.UNREACHABLE, NothingAvailable), (Failure.PROVIDER_FAULT, EveryAttemptFailed)],
+)
+def test_says_whether_anything_can_have_run(failure: Failure, error: type[Exception]) -> None:
+    rig = Rig(failing(ProviderError(failure, "x")))
+    routed = rig.orchestrator.route(a_request())
+    assert isinstance(routed.error, error)
+    assert rig.only_record.error_occurred
+
+
+def test_an_attempt_that_outlives_the_deadline_is_an_unknown_outcome() -> None:
+    def respond(*_: object) -> ProviderError:
+        rig.clock.advance(20)
+        return ProviderError(Failure.TIMED_OUT, "no answer")
+
+    rig = Rig(respond, an_entry(idempotent=Idempotent.NO))
+    error = rig.orchestrator.route(a_request()).error
+    assert isinstance(error, DeadlinePassed)
+    assert error.unknown_outcome
+
+
+def test_nothing_eligible_is_recorded_and_nothing_is_called() -> None:
+    rig = Rig(failing(OK), an_entry(residency=frozenset({"moon-1"})))
+    routed = rig.orchestrator.route(a_request())
+    assert isinstance(routed.error, NothingAvailable)
+    assert rig.caller.calls == []
+    assert rig.only_record.response_status == 503
+
+
+def test_an_unknown_function_leaves_no_trace() -> None:
+    rig = Rig(failing(OK))
+    with pytest.raises(UnknownFunction):
+        rig.orchestrator.route(a_request(function="nobody"))
+    assert rig.log.records == {}
+
+
+def test_explaining_calls_and_records_nothing() -> None:
+    rig = Rig(failing(OK))
+    decision = rig.orchestrator.explain(a_request())
+    assert sum(candidate.propensity for candidate in decision.ranking) == pytest.approx(1)
+    assert rig.caller.calls == []
+    assert rig.log.records == {}
+
+
+def test_a_log_that_is_away_fails_no_request_and_loses_no_record(caplog: pytest.LogCaptureFixture) -> None:
+    rig = Rig(failing(OK), log=BrokenLog())
+    routed = rig.orchestrator.route(a_request())
+    assert routed.error is None
+    (spilled,) = [record for record in caplog.records if record.message == "log_spill"]
+    assert from_document(spilled.log_spill).invocation_id == routed.record.invocation_id  # type: ignore[attr-defined]
+    assert rig.metrics.total("LogSpill") == 1
+
+
+def test_observe_calls_home_whatever_scores_best() -> None:
+    entry = an_entry(mode=Mode.OBSERVE, home=EndpointId("azure"))
+    rig = Rig(failing(OK), entry)
+    record = rig.orchestrator.route(a_request()).record
+    assert (record.cloud_provider, record.reason) == (Provider.AZURE, Reason.POLICY)
+    assert len(record.candidates) == 3
+
+
+def test_a_pin_takes_effect_within_ten_seconds() -> None:
+    rig = Rig(failing(OK))
+    rig.orchestrator.route(a_request())
+    rig.snapshots.publish(a_snapshot(an_entry(mode=Mode.PIN, pinned=EndpointId("gcp")), version=2))
+    rig.clock.advance(10.1)
+    now = rig.clock()
+    later = a_request(invocation_id="other", received_at=now, deadline_at=now + timedelta(seconds=10))
+    record = rig.orchestrator.route(later).record
+    assert (record.endpoint, record.reason) == ("gcp", Reason.POLICY)
+
+
+def test_a_record_stays_within_two_kilobytes() -> None:
+    rig = Rig(failing(ProviderError(Failure.UNREACHABLE, "connection refused"), OK))
+    record = rig.orchestrator.route(a_request(user_region="us-east-1")).record
+    assert len(json.dumps(to_document(record), separators=(",", ":"))) <= 2048

@@ -1,0 +1,77 @@
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from fiso.domain.attempt import Failure
+from fiso.domain.endpoint import EndpointId
+from fiso.domain.state import EndpointState
+from fiso.routing.fold import NOT_CALLED, WEIGHT, fold
+from tests.builders import NOW, a_record, an_attempt
+
+AWS, GCP = EndpointId("aws"), EndpointId("gcp")
+
+
+def test_the_first_record_sets_the_level_and_the_next_moves_it_by_its_weight() -> None:
+    states = fold({}, a_record(1, attempts=(an_attempt(latency_ms=100.0),)))
+    assert states[AWS].latency_ms == 100.0
+    states = fold(states, a_record(2, attempts=(an_attempt(latency_ms=200.0),)))
+    assert states[AWS].latency_ms == pytest.approx(100 + WEIGHT * 100)
+
+
+def test_a_failover_counts_against_the_endpoint_that_failed_and_for_the_one_that_answered() -> None:
+    attempts = (an_attempt("aws", status=None, failure=Failure.UNREACHABLE), an_attempt("gcp"))
+    states = fold({}, a_record(1, endpoint=GCP, attempts=attempts))
+    assert (states[AWS].failures, states[AWS].failovers_from, states[AWS].consecutive_failures) == (1, 1, 1)
+    assert (states[GCP].failures, states[GCP].attempts, states[GCP].folded) == (0, 1, 1)
+    assert states[AWS].latency_ms is None
+    assert states[AWS].last_failure == "unreachable"
+
+
+def test_a_success_ends_a_row_of_failures() -> None:
+    failed = a_record(1, attempts=(an_attempt(status=None, failure=Failure.TIMED_OUT),), error_occurred=True)
+    states = fold(fold({}, failed), a_record(2))
+    assert states[AWS].consecutive_failures == 0
+    assert 0 < states[AWS].error_rate < 1
+
+
+def test_requests_in_flight_follow_littles_law() -> None:
+    states: dict[EndpointId, EndpointState] = {}
+    for number in range(200):
+        at = NOW + timedelta(milliseconds=50 * number)
+        states = fold(states, a_record(number, attempts=(an_attempt(started_at=at, latency_ms=100.0),)))
+    assert states[AWS].in_flight == pytest.approx(100 / 50, rel=0.01)
+
+
+def test_the_residual_is_the_geometric_mean_of_actual_over_raw_prediction() -> None:
+    states = fold({}, a_record(1, execution_time_ms=50.0, raw_latency_ms=100.0))
+    assert states[AWS].residual_ratio == pytest.approx(0.5)
+    states = fold(states, a_record(2, execution_time_ms=200.0, raw_latency_ms=100.0))
+    assert states[AWS].residual_ratio == pytest.approx(0.5 ** (1 - WEIGHT) * 2**WEIGHT)
+
+
+def test_a_new_model_starts_the_residual_afresh() -> None:
+    states = fold({}, a_record(1, execution_time_ms=50.0, raw_latency_ms=100.0))
+    states = fold(states, a_record(2, execution_time_ms=90.0, raw_latency_ms=100.0, model_version="m2"))
+    assert states[AWS].residual_ratio == pytest.approx(0.9)
+    assert states[AWS].residual_count == 1
+    assert states[AWS].residual_model_version == "m2"
+
+
+def test_a_record_that_called_nothing_is_counted_under_a_name_of_its_own() -> None:
+    states = fold({}, a_record(1, endpoint=None, attempts=(), execution_time_ms=None))
+    assert states[NOT_CALLED].folded == 1
+
+
+def test_records_of_one_endpoint_leave_the_others_alone() -> None:
+    before = fold({}, a_record(1))
+    after = fold(before, a_record(2, endpoint=GCP, attempts=(an_attempt("gcp"),)))
+    assert after[AWS] is before[AWS]
+
+
+def test_a_late_record_does_not_turn_the_clock_back() -> None:
+    late = a_record(2, attempts=(an_attempt(started_at=NOW - timedelta(seconds=5)),))
+    states = fold(fold({}, a_record(1)), late)
+    assert states[AWS].last_called_at == NOW
+    assert states[AWS].arrival_interval_ms == 0.0
+    assert replace(states[AWS]).in_flight == 0.0
