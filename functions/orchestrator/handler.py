@@ -11,6 +11,7 @@ from uuid import uuid4
 
 from fiso import __version__, telemetry
 from fiso.domain.catalog import Snapshot
+from fiso.domain.endpoint import FunctionName
 from fiso.domain.errors import (
     MethodNotAllowed,
     RequestError,
@@ -32,7 +33,7 @@ from functions.orchestrator.http_answer import (
     routed_answer,
     routing_problem,
 )
-from functions.orchestrator.http_request import invocation_request, method_of, path_of
+from functions.orchestrator.http_request import Target, invocation_request, method_of, path_of
 from functions.orchestrator.wiring import Edge
 
 _ROUTES = (
@@ -63,45 +64,43 @@ def _edge() -> Edge:
 
 def lambda_handler(event: Mapping[str, Any], context: Context) -> Response:
     """One request."""
-    start = perf_counter()
-    fallback_id = str(uuid4())
     try:
-        return Exchange(_edge(), event, context, start).answer()
-    except RequestError as error:
-        return request_problem(error, fallback_id)
-    except RoutingError as error:
-        return routing_problem(error, fallback_id)
-    except StoreError as error:
-        logger.warning("store away: %s", error)
-        return problem(
-            503,
-            "Store unavailable",
-            "a store is away",
-            fallback_id,
-            headers={"retry-after": "2"},
-        )
+        return answer_event(_edge(), event, context)
     except Exception:
-        logger.exception("unexpected error", extra={"invocation_id": fallback_id})
-        return problem(
-            500,
-            "Internal error",
-            "FISO failed; the log has more under this id",
-            fallback_id,
-        )
+        invocation_id = str(uuid4())
+        logger.exception("unexpected error", extra={"invocation_id": invocation_id})
+        return problem(500, "Internal error", "FISO failed; its log has more under this id", invocation_id)
     finally:
         telemetry.flush()
+
+
+def answer_event(edge: Edge, event: Mapping[str, Any], context: Context) -> Response:
+    """Answer one event; FISO's own errors become problems. Every answer says what FISO itself took."""
+    start = perf_counter()
+    id = InvocationId(str(uuid4()))
+    exchange = Exchange(edge, event, context, id=id)
+    try:
+        response = exchange.answer()
+    except RequestError as error:
+        response = request_problem(error, id)
+    except RoutingError as error:
+        response = routing_problem(error, id)
+    except StoreError as error:
+        logger.warning("a store is away: %s", error)
+        response = problem(503, "Store unavailable", "a store is away", id, headers={"retry-after": "2"})
+    response["headers"]["x-fiso-invocation-id"] = id
+    own_ms = (perf_counter() - start) * 1000 - exchange.waited_ms
+    response["headers"]["x-fiso-overhead-ms"] = f"{own_ms:.3f}"
+    return response
 
 
 class Exchange:
     """One event on its way through the edge."""
 
-    def __init__(self, edge: Edge, event: Mapping[str, Any], context: Context, start: float) -> None:
-        self._edge, self._event, self._context, self._start = (
-            edge,
-            event,
-            context,
-            start,
-        )
+    def __init__(self, edge: Edge, event: Mapping[str, Any], context: Context, *, id: InvocationId) -> None:
+        self._edge, self._event, self._context, self._id = edge, event, context, id
+        self.waited_ms = 0.0
+        """What the functions took, which is not FISO's own time."""
 
     def answer(self) -> Response:
         """Find the route and take it."""
@@ -120,12 +119,9 @@ class Exchange:
 
     def _invoke(self, function: str, suffix: str | None) -> Response:
         routed = self._edge.orchestrator.route(self._request(function, suffix or ""))
+        self.waited_ms = sum(attempt.latency_ms for attempt in routed.record.attempts)
         telemetry.log_invocation(routed.record)
-        response = routed_answer(routed)
-        in_attempts_ms = sum(attempt.latency_ms for attempt in routed.record.attempts)
-        overhead_ms = (perf_counter() - self._start) * 1000 - in_attempts_ms
-        response["headers"]["x-fiso-overhead-ms"] = f"{overhead_ms:.3f}"
-        return response
+        return routed_answer(routed)
 
     def _explain(self, function: str) -> Response:
         request = self._request(function, "")
@@ -170,13 +166,12 @@ class Exchange:
         )
 
     def _request(self, function: str, suffix: str) -> InvocationRequest:
-        remaining_ms = self._context.get_remaining_time_in_millis()
         return invocation_request(
             self._event,
-            function,
-            suffix,
+            Target(function=FunctionName(function), suffix=suffix),
+            invocation_id=self._id,
             now=self._edge.clock(),
-            remaining_ms=remaining_ms,
+            remaining_ms=self._context.get_remaining_time_in_millis(),
         )
 
 

@@ -1,14 +1,14 @@
-"""Requests: an HTTP API event (payload 2.0) as an `InvocationRequest`. What is hostile is refused here, before any work."""
+"""Requests: an HTTP API event (payload 2.0) as an `InvocationRequest`. What is hostile is refused before any work."""
 
 import base64
 import json
 import re
 from binascii import Error as NotBase64
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import unquote
-from uuid import uuid4
 
 from fiso.domain.endpoint import FunctionName
 from fiso.domain.errors import MalformedRequest, PayloadTooLarge, UnsupportedContent
@@ -28,13 +28,16 @@ _CONTENT_TYPE = re.compile(r"[\w!#$&^.+-]+/[\w!#$&^.+-]+ *(;[ -~]*)?")
 _WHOLE = re.compile(r"[0-9]{1,6}")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """What the path names: a function, and what follows it."""
+
+    function: FunctionName
+    suffix: str = ""
+
+
 def invocation_request(
-    event: Mapping[str, Any],
-    function: str,
-    suffix: str,
-    *,
-    now: datetime,
-    remaining_ms: float,
+    event: Mapping[str, Any], target: Target, *, invocation_id: InvocationId, now: datetime, remaining_ms: float
 ) -> InvocationRequest:
     """The request in an event. `remaining_ms` is what Lambda still gives this environment."""
     headers = headers_of(event)
@@ -44,15 +47,15 @@ def invocation_request(
         refuse_bad_json(body)
     timeout_ms = min(_timeout_ms(headers), max(0.0, remaining_ms - RESERVE_MS))
     return InvocationRequest(
-        invocation_id=InvocationId(str(uuid4())),
-        function=FunctionName(function),
+        invocation_id=invocation_id,
+        function=target.function,
         tenant=tenant_of(event),
         received_at=now,
         deadline_at=now + timedelta(milliseconds=timeout_ms),
         body=body,
         content_type=content_type,
         query=str(event.get("rawQueryString") or ""),
-        path_suffix=suffix,
+        path_suffix=target.suffix,
         traceparent=_matching(headers, "traceparent", _TRACEPARENT, optional=True),
         idempotency_key=_matching(headers, "idempotency-key", _KEY),
         user_region=_matching(headers, "x-fiso-user-region", _REGION),

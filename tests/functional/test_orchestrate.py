@@ -1,20 +1,12 @@
 import json
-import random
 from datetime import timedelta
 
 import pytest
 
 from fiso.adapters.memory import (
-    InMemoryEndpointStates,
-    InMemoryFunctionCaller,
     InMemoryInvocationLog,
-    InMemoryMetrics,
-    InMemoryModelStore,
-    InMemorySnapshots,
-    Respond,
 )
 from fiso.domain.attempt import Failure, ProviderError
-from fiso.domain.catalog import CatalogEntry
 from fiso.domain.decision import Reason
 from fiso.domain.endpoint import EndpointId, Provider
 from fiso.domain.errors import (
@@ -27,13 +19,8 @@ from fiso.domain.errors import (
 from fiso.domain.policy import Idempotent, Mode
 from fiso.domain.record import InvocationRecord, OpenRecord
 from fiso.domain.record_codec import from_document, to_document
-from fiso.settings import OrchestratorSettings
-from functions.orchestrator import wiring
-from tests.builders import OK, ManualClock, a_request, a_snapshot, an_entry, failing
-
-SETTINGS = OrchestratorSettings.from_environ(
-    {"FISO_STAGE": "local", "FISO_LOG_TABLE": "l", "FISO_STATE_TABLE": "s", "FISO_BUCKET": "b"}
-)
+from tests.builders import OK, a_request, a_snapshot, an_entry, failing
+from tests.functional.orchestrator_rig import Rig
 
 
 class BrokenLog(InMemoryInvocationLog):
@@ -44,38 +31,6 @@ class BrokenLog(InMemoryInvocationLog):
 
     def close(self, record: InvocationRecord) -> None:
         raise StoreUnavailable("throttled")
-
-
-class Rig:
-    """The orchestrator on in-memory ports."""
-
-    def __init__(
-        self, respond: Respond, *entries: CatalogEntry, log: InMemoryInvocationLog | None = None, seed: int = 1
-    ) -> None:
-        self.log = log or InMemoryInvocationLog()
-        self.metrics = InMemoryMetrics()
-        self.snapshots = InMemorySnapshots(a_snapshot(*entries))
-        self.clock = ManualClock()
-        self.caller = InMemoryFunctionCaller(respond)
-        ports = wiring.Ports(
-            snapshots=self.snapshots,
-            states=InMemoryEndpointStates(),
-            layer=InMemoryModelStore(),
-            models=InMemoryModelStore(),
-            log=self.log,
-            caller=self.caller,
-            metrics=self.metrics,
-            clock=self.clock,
-            draw=random.Random(seed).random,
-        )
-        self.edge = wiring.build(SETTINGS, metrics=self.metrics, ports=ports)
-        self.orchestrator = self.edge.orchestrator
-
-    @property
-    def only_record(self) -> InvocationRecord:
-        (record,) = self.log.records.values()
-        assert isinstance(record, InvocationRecord)
-        return record
 
 
 def test_routes_records_and_answers() -> None:

@@ -12,7 +12,7 @@ from fiso.domain.decision import Score
 
 GAMMA = 200.0
 """How sharply exploration falls with the gap; a gap of 0.1 in score leaves about 1 request in 23. Chosen by argument:
-the expected loss per request, gap * probability, stays below 1 / GAMMA = 0.005 of score per candidate; not fitted to data."""
+the expected loss per request, gap * probability, stays below 1 / GAMMA = 0.005 of score per candidate."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

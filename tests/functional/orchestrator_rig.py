@@ -1,0 +1,97 @@
+"""The orchestrator on in-memory ports, for tests of the service and of its handler."""
+
+import json
+import random
+from collections.abc import Mapping
+from typing import Any
+
+from fiso.adapters.memory import (
+    InMemoryEndpointStates,
+    InMemoryFunctionCaller,
+    InMemoryInvocationLog,
+    InMemoryMetrics,
+    InMemoryModelStore,
+    InMemorySnapshots,
+    Respond,
+)
+from fiso.domain.catalog import CatalogEntry
+from fiso.domain.record import InvocationRecord
+from fiso.settings import OrchestratorSettings
+from functions.orchestrator import wiring
+from functions.orchestrator.handler import answer_event
+from tests.builders import ManualClock, a_snapshot
+
+SETTINGS = OrchestratorSettings.from_environ(
+    {"FISO_STAGE": "local", "FISO_LOG_TABLE": "l", "FISO_STATE_TABLE": "s", "FISO_BUCKET": "b"}
+)
+
+
+class LambdaContext:
+    """What the handler uses of Lambda's context."""
+
+    def __init__(self, remaining_ms: int = 29_000) -> None:
+        self._remaining_ms = remaining_ms
+
+    def get_remaining_time_in_millis(self) -> int:
+        return self._remaining_ms
+
+
+class Rig:
+    """The orchestrator and everything it would speak to, in memory."""
+
+    def __init__(
+        self, respond: Respond, *entries: CatalogEntry, log: InMemoryInvocationLog | None = None, seed: int = 1
+    ) -> None:
+        self.log = log or InMemoryInvocationLog()
+        self.metrics = InMemoryMetrics()
+        self.snapshots = InMemorySnapshots(a_snapshot(*entries))
+        self.states = InMemoryEndpointStates()
+        self.models = InMemoryModelStore()
+        self.clock = ManualClock()
+        self.caller = InMemoryFunctionCaller(respond)
+        ports = wiring.Ports(
+            snapshots=self.snapshots,
+            states=self.states,
+            layer=InMemoryModelStore(),
+            models=self.models,
+            log=self.log,
+            caller=self.caller,
+            metrics=self.metrics,
+            clock=self.clock,
+            draw=random.Random(seed).random,
+        )
+        self.edge = wiring.build(SETTINGS, metrics=self.metrics, ports=ports)
+        self.orchestrator = self.edge.orchestrator
+
+    @property
+    def only_record(self) -> InvocationRecord:
+        (record,) = self.log.records.values()
+        assert isinstance(record, InvocationRecord)
+        return record
+
+    def send(self, event: Mapping[str, Any], context: LambdaContext | None = None) -> dict[str, Any]:
+        """One event through the handler's edge."""
+        return answer_event(self.edge, event, context or LambdaContext())
+
+
+def http_event(
+    method: str = "POST", path: str = "/v1/invoke/word-count", body: str = '{"text": "a"}', **headers: str
+) -> dict[str, Any]:
+    """An HTTP API event as the gateway sends it. Header names are given with underscores."""
+    given = {name.replace("_", "-"): value for name, value in headers.items()}
+    return {
+        "version": "2.0",
+        "rawPath": path,
+        "rawQueryString": "",
+        "headers": {"content-type": "application/json"} | given,
+        "requestContext": {"http": {"method": method, "path": path}, "stage": "$default"},
+        "body": body,
+        "isBase64Encoded": False,
+    }
+
+
+def problem_of(response: Mapping[str, Any]) -> dict[str, Any]:
+    """The problem document of an error answer."""
+    assert response["headers"]["content-type"] == "application/problem+json"
+    document: dict[str, Any] = json.loads(response["body"])
+    return document

@@ -1,0 +1,169 @@
+import base64
+import json
+from typing import Any
+
+import pytest
+
+from fiso.domain.attempt import Failure, ProviderError
+from fiso.domain.request import FunctionAnswer
+from tests.builders import OK, failing
+from tests.functional.orchestrator_rig import LambdaContext, Rig, http_event, problem_of
+
+
+def test_the_functions_own_answer_comes_back_byte_for_byte() -> None:
+    binary = FunctionAnswer(status=201, body=b"\x00\xff\x80", headers={"content-type": "application/x-raw"})
+    response = Rig(failing(binary)).send(http_event())
+    assert response["statusCode"] == 201
+    assert base64.b64decode(response["body"]) == b"\x00\xff\x80"
+    assert response["headers"]["content-type"] == "application/x-raw"
+
+
+def test_an_answer_names_the_choice_and_its_own_cost_in_time() -> None:
+    headers = Rig(failing(OK)).send(http_event())["headers"]
+    assert headers["x-fiso-provider"] in {"aws", "azure", "gcp"}
+    assert headers["x-fiso-reason"] == "score"
+    assert headers["x-fiso-attempts"] == "1"
+    assert float(headers["x-fiso-overhead-ms"]) >= 0
+    assert len(headers["x-fiso-invocation-id"]) == 36
+
+
+def test_a_functions_own_error_passes_through_marked() -> None:
+    own = FunctionAnswer(status=500, body=b"{}", is_function_error=True)
+    response = Rig(failing(own)).send(http_event())
+    assert (response["statusCode"], response["headers"]["x-fiso-function-error"]) == (500, "1")
+
+
+@pytest.mark.parametrize(
+    ("failure", "status"),
+    [(Failure.UNREACHABLE, 503), (Failure.THROTTLED, 503), (Failure.PROVIDER_FAULT, 502), (Failure.BROKEN, 502)],
+)
+def test_failure_everywhere_is_an_honest_problem(failure: Failure, status: int) -> None:
+    response = Rig(failing(ProviderError(failure, "x"))).send(http_event())
+    document = problem_of(response)
+    assert response["statusCode"] == document["status"] == status
+    assert document["invocation_id"] == response["headers"]["x-fiso-invocation-id"]
+    assert ("retry-after" in response["headers"]) == (status == 503)
+
+
+DEEP = "[" * 100_000 + "]" * 100_000
+BAD_BODIES = {
+    "syntax": '{"a": ',
+    "NaN": '{"a": NaN}',
+    "Infinity": "[1e999, -Infinity]",
+    "lone surrogate": '{"a": "\\ud800"}',
+    "deep": DEEP,
+    "long integer": "[" + "9" * 5000 + "]",
+}
+
+
+@pytest.mark.parametrize("body", BAD_BODIES.values(), ids=BAD_BODIES.keys())
+def test_what_calls_itself_json_and_is_not_is_refused_before_any_work(body: str) -> None:
+    rig = Rig(failing(OK))
+    response = rig.send(http_event(body=body))
+    assert problem_of(response)["status"] == 400
+    assert rig.caller.calls == []
+    assert rig.log.records == {}
+
+
+BAD_EVENTS: dict[str, tuple[dict[str, Any], int]] = {
+    "lone surrogate in the event": (http_event(body="\ud800"), 400),
+    "not base64": (http_event(body="*") | {"isBase64Encoded": True}, 400),
+    "not UTF-8": (http_event(body=base64.b64encode(b'{"a": "\xff"}').decode()) | {"isBase64Encoded": True}, 400),
+    "UTF-16": (
+        http_event(body=base64.b64encode('{"a": 1}'.encode("utf-16")).decode()) | {"isBase64Encoded": True},
+        400,
+    ),
+    "too large text": (http_event(body="x" * (5 * 2**20 + 1), content_type="text/plain"), 413),
+    "too large binary": (http_event(body="A" * (6 * 2**20)) | {"isBase64Encoded": True}, 413),
+    "unknown function": (http_event(path="/v1/invoke/nobody"), 404),
+    "unknown path": (http_event(path="/v2/anything"), 404),
+    "a function's name with control characters": (http_event(path="/v1/invoke/a%0d%0ab"), 404),
+    "no function": (http_event(path="/v1/invoke/"), 404),
+    "wrong method": (http_event(method="PUT"), 405),
+    "wrong method on a read": (http_event(method="DELETE", path="/v1/endpoints"), 405),
+    "not an id": (http_event(method="GET", path="/v1/invocations/../../etc"), 404),
+    "unknown id": (http_event(method="GET", path=f"/v1/invocations/{'0' * 36}"), 404),
+    "content type": (http_event(content_type="json"), 415),
+    "streaming": (http_event(content_type="text/event-stream"), 415),
+    "timeout": (http_event(x_fiso_timeout_ms="1e9"), 400),
+    "timeout out of range": (http_event(x_fiso_timeout_ms="28001"), 400),
+    "idempotency key": (http_event(idempotency_key="a b"), 400),
+    "long idempotency key": (http_event(idempotency_key="k" * 256), 400),
+    "user region": (http_event(x_fiso_user_region="us east; drop"), 400),
+}
+
+
+@pytest.mark.parametrize(("event", "status"), BAD_EVENTS.values(), ids=BAD_EVENTS.keys())
+def test_bad_input_gets_its_own_4xx_and_leaves_no_trace(event: dict[str, Any], status: int) -> None:
+    rig = Rig(failing(OK))
+    response = rig.send(event)
+    assert problem_of(response)["status"] == response["statusCode"] == status
+    assert rig.caller.calls == []
+    assert rig.log.records == {}
+
+
+def test_a_wrong_method_names_the_right_ones() -> None:
+    assert Rig(failing(OK)).send(http_event(method="PUT"))["headers"]["allow"] == "POST"
+
+
+def test_a_body_that_is_not_json_is_nobodys_business_when_it_does_not_say_so() -> None:
+    rig = Rig(failing(OK))
+    assert rig.send(http_event(body="{", content_type="text/plain"))["statusCode"] == 200
+
+
+def test_what_a_function_sees_is_what_was_sent() -> None:
+    rig = Rig(failing(OK))
+    event = http_event(
+        path="/v1/invoke/word-count/a/b", idempotency_key="k1", traceparent=f"00-{'a' * 32}-{'b' * 16}-01"
+    )
+    rig.send(event | {"rawQueryString": "x=1&y=%20"})
+    ((_, request),) = rig.caller.calls
+    assert (request.path_suffix, request.query, request.idempotency_key) == ("/a/b", "x=1&y=%20", "k1")
+    assert request.body == b'{"text": "a"}'
+    assert request.traceparent is not None
+
+
+def test_the_deadline_is_the_least_of_header_policy_and_what_lambda_gives() -> None:
+    rig = Rig(failing(OK))
+    rig.send(http_event(x_fiso_timeout_ms="5000"), LambdaContext(remaining_ms=3000))
+    ((_, request),) = rig.caller.calls
+    assert (request.deadline_at - request.received_at).total_seconds() == pytest.approx(2.25)
+
+
+def test_a_tenant_comes_from_verified_claims_only() -> None:
+    rig = Rig(failing(OK))
+    event = http_event(x_tenant="mallory", x_fiso_tenant="mallory")
+    event["requestContext"]["authorizer"] = {"jwt": {"claims": {"sub": "alice"}}}
+    rig.send(event)
+    assert rig.only_record.tenant == "alice"
+
+
+def test_explains_the_whole_decision_without_invoking() -> None:
+    rig = Rig(failing(OK))
+    document = json.loads(rig.send(http_event(path="/v1/explain/word-count"))["body"])
+    assert {row["endpoint"] for row in document["ranking"]} == {"aws", "azure", "gcp"}
+    assert set(document["ranking"][0]["terms"]) == {"latency", "cost", "reliability", "region_affinity"}
+    assert sum(row["propensity"] for row in document["ranking"]) == pytest.approx(1)
+    assert rig.caller.calls == []
+
+
+def test_lists_every_endpoint_with_its_state() -> None:
+    rig = Rig(failing(OK))
+    document = json.loads(rig.send(http_event(method="GET", path="/v1/endpoints"))["body"])
+    assert [(row["endpoint"], row["breaker"]) for row in document["endpoints"]] == [
+        ("aws", "closed"),
+        ("azure", "closed"),
+        ("gcp", "closed"),
+    ]
+
+
+def test_an_invocation_can_be_read_by_its_id() -> None:
+    rig = Rig(failing(OK))
+    invocation_id = rig.send(http_event())["headers"]["x-fiso-invocation-id"]
+    document = json.loads(rig.send(http_event(method="GET", path=f"/v1/invocations/{invocation_id}"))["body"])
+    assert (document["status"], document["function_name"]) == ("final", "word-count")
+
+
+def test_health_says_what_is_degraded() -> None:
+    document = json.loads(Rig(failing(OK)).send(http_event(method="GET", path="/healthz"))["body"])
+    assert (document["status"], document["snapshot_version"], document["model_version"]) == ("degraded", 1, None)
