@@ -59,7 +59,7 @@ class DynamoDBInvocationLog:
                     ExpressionAttributeValues={":open": {"S": "open"}},
                 )
         except WriteConflict:
-            if self._stored(record.invocation_id) != item:
+            if self.find(record.invocation_id) != record_from_item(item):
                 raise
 
     def find(self, invocation_id: InvocationId) -> InvocationRecord | OpenRecord | None:

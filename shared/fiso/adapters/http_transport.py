@@ -93,6 +93,13 @@ class HttpTransport:
                 connection.close()
         return answer
 
+    def close(self) -> None:
+        """Close what is kept alive."""
+        with self._lock:
+            kept, self._idle = self._idle, {}
+        for idle in (idle for waiting in kept.values() for idle in waiting):
+            idle.connection.close()
+
     def _connect(self, parts: SplitResult, timeout_s: float) -> HTTPConnection:
         wait_s = min(self._connect_timeout_s, timeout_s)
         connection = (

@@ -56,7 +56,7 @@ class Retrainer:
         run = replace(run, rows=len(data), champion_version=_version_of(champion, data))
         new_rows = len(data) if champion is None else data.after(champion.trained_at.timestamp())
         halves = dataset.split(data, newest=new_rows)
-        refusal = promotion.refusal_before_training(data, new_rows=new_rows, rules=self.rules)
+        refusal = promotion.refusal_before_training(len(data), new_rows=new_rows, rules=self.rules)
         refusal = refusal or promotion.refusal_of_split(halves)
         return replace(run, reason=refusal) if refusal else self._challenge(run, champion, halves)
 

@@ -1,0 +1,144 @@
+"""Data sets: records as arrays to learn from, oldest first.
+
+Features are the ones logged when the decision was made, so nothing that was known later can leak in. A record counts
+when an attempt ended it. A failure is a row of success 0 without latency and cost: how long a failure took says nothing
+about how long an answer takes. Attempts that were failed over are not rows, since the record has no features of them;
+the endpoint's state counts those.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from math import isfinite, nan
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fiso.domain.record import InvocationRecord, RecordStatus
+from fiso.prediction.features import NAMES
+
+Floats: TypeAlias = NDArray[np.float64]
+
+LARGEST_HELD_OUT = 20_000
+HELD_OUT_SHARE = 0.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataSet:
+    """Rows, oldest first. `latency_ms` and `cost_usd` are NaN where there is none; `at` is seconds since the epoch.
+
+    `served_latency_ms` and `served_by` are the raw prediction that was made for the row and the version that made it.
+    `skipped` counts records that no row could be made of.
+    """
+
+    feature_names: tuple[str, ...]
+    features: Floats
+    latency_ms: Floats
+    cost_usd: Floats
+    success: Floats
+    at: Floats
+    served_latency_ms: Floats
+    served_by: tuple[str, ...]
+    is_synthetic: bool = False
+    skipped: int = 0
+
+    def __len__(self) -> int:
+        return len(self.success)
+
+    def part(self, first: int, end: int) -> "DataSet":
+        """The rows from `first` up to (excluding) `end`."""
+        return DataSet(
+            feature_names=self.feature_names,
+            features=self.features[first:end],
+            latency_ms=self.latency_ms[first:end],
+            cost_usd=self.cost_usd[first:end],
+            success=self.success[first:end],
+            at=self.at[first:end],
+            served_latency_ms=self.served_latency_ms[first:end],
+            served_by=self.served_by[first:end],
+            is_synthetic=self.is_synthetic,
+        )
+
+    def after(self, moment: float) -> int:
+        """How many rows are newer than a moment (seconds since the epoch)."""
+        return int(np.count_nonzero(self.at > moment))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Halves:
+    """What a model learns from, and the newer rows it is judged by and never sees."""
+
+    train: DataSet
+    held_out: DataSet
+
+
+def build(records: Iterable[InvocationRecord]) -> DataSet:
+    """The data set of a log, in time order whatever order the records come in."""
+    rows: list[_Row] = []
+    skipped = 0
+    for record in records:
+        row = _row(record)
+        if row is None:
+            skipped += 1
+        else:
+            rows.append(row)
+    rows.sort(key=lambda row: (row.at, row.key))
+    return DataSet(
+        feature_names=NAMES,
+        features=np.array([row.features for row in rows], dtype=np.float64).reshape(len(rows), len(NAMES)),
+        latency_ms=np.array([row.latency_ms for row in rows], dtype=np.float64),
+        cost_usd=np.array([row.cost_usd for row in rows], dtype=np.float64),
+        success=np.array([row.success for row in rows], dtype=np.float64),
+        at=np.array([row.at for row in rows], dtype=np.float64),
+        served_latency_ms=np.array([row.served_latency_ms for row in rows], dtype=np.float64),
+        served_by=tuple(row.served_by for row in rows),
+        skipped=skipped,
+    )
+
+
+def split(data: DataSet, *, newest: int | None = None) -> Halves:
+    """Hold out the newest fifth, or fewer: never more than `newest` rows, so that a champion has seen none of them."""
+    held_out = min(int(len(data) * HELD_OUT_SHARE), LARGEST_HELD_OUT, len(data) if newest is None else newest)
+    cut = len(data) - held_out
+    train = replace(data.part(0, cut), skipped=data.skipped)
+    return Halves(train=train, held_out=data.part(cut, len(data)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Row:
+    at: float
+    key: str
+    features: tuple[float, ...]
+    latency_ms: float
+    cost_usd: float
+    success: float
+    served_latency_ms: float
+    served_by: str
+
+
+def _row(record: InvocationRecord) -> _Row | None:
+    if record.status is not RecordStatus.FINAL or record.execution_time_ms is None:
+        return None
+    seen = tuple(record.features.get(name, nan) for name in NAMES)
+    if not all(isfinite(value) for value in seen):
+        return None
+    latency_ms = record.execution_time_ms
+    answered = not record.error_occurred and isfinite(latency_ms) and latency_ms > 0
+    if not answered and not record.error_occurred:
+        return None
+    return _Row(
+        at=record.timestamp.timestamp(),
+        key=record.invocation_id,
+        features=seen,
+        latency_ms=latency_ms if answered else nan,
+        cost_usd=_last_attempts_cost(record) if answered else nan,
+        success=float(answered),
+        served_latency_ms=nan if record.raw_latency_ms is None else record.raw_latency_ms,
+        served_by=record.model_version or "",
+    )
+
+
+def _last_attempts_cost(record: InvocationRecord) -> float:
+    """The cost of the attempt that the features belong to; the record's own sums up all attempts."""
+    cost_usd = record.attempts[-1].cost_usd if record.attempts else record.cost_usd
+    return nan if cost_usd is None or not isfinite(cost_usd) or cost_usd <= 0 else cost_usd

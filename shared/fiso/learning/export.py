@@ -1,0 +1,213 @@
+"""Export: from estimators to the portable artifact and its card, checked against them before anything is written."""
+
+import io
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from hashlib import sha256
+
+import joblib
+import numpy as np
+import sklearn
+from numpy.typing import NDArray
+from sklearn.ensemble import HistGradientBoostingRegressor
+
+from fiso.domain.errors import ModelRefused
+from fiso.domain.model import ModelPointer
+from fiso.domain.record_codec import instant
+from fiso.learning import evaluate
+from fiso.learning.dataset import DataSet, Floats, Halves
+from fiso.learning.train import Estimator, Fit, Trained
+from fiso.ports import ModelFiles
+from fiso.prediction import artifact
+from fiso.prediction.ensemble import LEAF
+from fiso.prediction.features import NAMES
+
+PARITY = 1e-9
+"""How far the exported model may lie from its estimator, relative to the larger of the value and the mean value."""
+PARITY_ROWS = 2_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nodes:
+    """One estimator tree as parallel arrays, node 0 being the root; `features` is LEAF where a node is one."""
+
+    features: NDArray[np.int64]
+    thresholds: Floats
+    values: Floats
+    left: NDArray[np.int64]
+    right: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where a model comes from, for its card. `trained_at` None: from a seed, at no particular time."""
+
+    version_prefix: str
+    trained_at: datetime | None
+    note: str = ""
+
+
+def package(trained: Trained, halves: Halves, origin: Origin) -> ModelFiles:
+    """The files of a trained model. `ModelRefused` when they would not say what the estimators say."""
+    parts = [_part(fit) for fit in trained.fits]
+    version = f"{origin.version_prefix}-{_digest_of(parts)[:8]}"
+    data = _dump(trained, parts, version)
+    digest = sha256(data).hexdigest()
+    parity = check(artifact.read(data, sha256=digest), trained, halves.held_out)
+    pointer = ModelPointer(
+        version=version,
+        sha256=digest,
+        trained_at=origin.trained_at or datetime.fromisoformat("1970-01-01T00:00:00Z"),
+        rows=len(halves.train),
+        is_synthetic=trained.is_synthetic,
+    )
+    card = _card(trained, halves, origin) | {
+        "version": version,
+        "sha256": digest,
+        "artifact_bytes": len(data),
+        "parity_error": parity,
+    }
+    return ModelFiles(pointer=pointer, artifact=data, card=card)
+
+
+def check(model: artifact.Model, trained: Trained, data: DataSet) -> float:
+    """The largest relative difference between the model as it will serve and its estimators."""
+    rows = data.part(0, PARITY_ROWS)
+    if not len(rows):
+        raise ModelRefused("there are no held-out rows to check the exported model on")
+    outputs = [model.predict(row) for row in serving_rows(rows).tolist()]
+    largest = 0.0
+    for fit in trained.fits:
+        said = np.array([_value(output, fit.target) for output in outputs])
+        wanted = fit.predict(rows.features)
+        if fit.target == artifact.SUCCESS:
+            wanted = np.clip(wanted, 0.0, 1.0)
+        scale = np.maximum(np.abs(wanted), np.mean(np.abs(wanted)))
+        largest = max(largest, float(np.max(np.abs(said - wanted) / scale, initial=0.0)))
+    if not largest <= PARITY:
+        raise ModelRefused(f"the exported model differs from its estimators by {largest:.1e}, more than {PARITY:.0e}")
+    return largest
+
+
+def serving_rows(data: DataSet) -> Floats:
+    """The features in the order of `NAMES`; those that the data set has not are 0 and are not looked at."""
+    rows = np.zeros((len(data), len(NAMES)))
+    rows[:, [NAMES.index(name) for name in data.feature_names]] = data.features
+    return rows
+
+
+def _dump(trained: Trained, parts: Sequence[Mapping[str, object]], version: str) -> bytes:
+    content = {
+        "format": artifact.FORMAT,
+        "version": version,
+        "is_synthetic": trained.is_synthetic,
+        "inputs": "float64" if isinstance(trained.fits[0].estimator, HistGradientBoostingRegressor) else "float32",
+        "feature_names": list(trained.feature_names),
+        "targets": list(parts),
+    }
+    buffer = io.BytesIO()
+    joblib.dump(content, buffer)
+    return buffer.getvalue()
+
+
+def _part(fit: Fit) -> dict[str, object]:
+    features: list[int] = []
+    numbers: list[float] = []
+    for nodes in _trees_of(fit.estimator):
+        _append_preorder(nodes, features, numbers)
+    return {
+        "name": fit.target,
+        "link": fit.link,
+        "base": _base_of(fit.estimator),
+        "features": ("b", np.array(features, dtype=np.int8).tobytes()),
+        "numbers": ("d", np.array(numbers, dtype="<f8").tobytes()),
+    }
+
+
+def _append_preorder(nodes: Nodes, features: list[int], numbers: list[float]) -> None:
+    waiting = [0]
+    while waiting:
+        node = waiting.pop()
+        feature = int(nodes.features[node])
+        features.append(feature)
+        if feature == LEAF:
+            numbers.append(float(nodes.values[node]))
+            continue
+        numbers.append(float(nodes.thresholds[node]))
+        waiting.extend((int(nodes.right[node]), int(nodes.left[node])))
+
+
+def _base_of(estimator: Estimator) -> float:
+    if isinstance(estimator, HistGradientBoostingRegressor):
+        return float(np.ravel(estimator._baseline_prediction)[0])  # noqa: SLF001 - public nowhere
+    return 0.0
+
+
+def _trees_of(estimator: Estimator) -> list[Nodes]:
+    """The estimator's trees, leaves scaled so that they add up. Boosting keeps its trees in private attributes."""
+    if isinstance(estimator, HistGradientBoostingRegressor):
+        predictors = estimator._predictors  # noqa: SLF001 - public nowhere
+        return [_boosting_nodes(predictor.nodes) for (predictor,) in predictors]
+    return [_forest_nodes(tree.tree_, len(estimator.estimators_)) for tree in estimator.estimators_]
+
+
+def _boosting_nodes(nodes: NDArray[np.void]) -> Nodes:
+    return Nodes(
+        features=np.where(nodes["is_leaf"] == 1, LEAF, nodes["feature_idx"]),
+        thresholds=nodes["num_threshold"],
+        values=nodes["value"],
+        left=nodes["left"].astype(np.int64),
+        right=nodes["right"].astype(np.int64),
+    )
+
+
+def _forest_nodes(tree: "sklearn.tree._tree.Tree", trees: int) -> Nodes:
+    return Nodes(
+        features=np.where(tree.children_left < 0, LEAF, tree.feature),
+        thresholds=tree.threshold,
+        values=tree.value[:, 0, 0] / trees,
+        left=tree.children_left,
+        right=tree.children_right,
+    )
+
+
+def _value(output: artifact.ModelOutput, target: str) -> float:
+    values = {artifact.LATENCY: output.latency_ms, artifact.COST: output.cost_usd}
+    value = values.get(target, output.success_probability)
+    return float("nan") if value is None else value
+
+
+def _digest_of(parts: Sequence[Mapping[str, object]]) -> str:
+    """Of the trees alone, since the file holds the version."""
+    return sha256(repr([sorted(part.items()) for part in parts]).encode()).hexdigest()
+
+
+def _card(trained: Trained, halves: Halves, origin: Origin) -> dict[str, object]:
+    predicted = {fit.target: fit.predict(halves.held_out.features) for fit in trained.fits}
+    report = evaluate.by_target(predicted, halves.held_out)
+    metrics = {target: {group: asdict(found) for group, found in groups.items()} for target, groups in report.items()}
+    return {
+        "format": artifact.FORMAT,
+        "family": trained.family.value,
+        "parameters": _parameters(trained.fits[0].estimator),
+        "is_synthetic": trained.is_synthetic,
+        "note": origin.note,
+        "trained_at": None if origin.trained_at is None else instant(origin.trained_at),
+        "rows": {"trained_on": len(halves.train), "held_out": len(halves.held_out), "skipped": halves.train.skipped},
+        "features": list(trained.feature_names),
+        "targets": {fit.target: {"link": fit.link} for fit in trained.fits},
+        "metrics_on_held_out_rows": metrics,
+        "libraries": {
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+            "scikit-learn": sklearn.__version__,
+            "joblib": joblib.__version__,
+        },
+    }
+
+
+def _parameters(estimator: Estimator) -> dict[str, object]:
+    chosen = ("max_iter", "n_estimators", "max_leaf_nodes", "min_samples_leaf", "learning_rate", "early_stopping")
+    return {name: value for name, value in estimator.get_params().items() if name in chosen or name == "random_state"}

@@ -1,0 +1,172 @@
+"""Ensembles: many small decision trees, served in plain Python from arrays of builtin types. Standard library only.
+
+QuickScorer (Lucchese et al., SIGIR 2015) with one big integer for all trees of all targets: each tree owns a lane of
+bits, one bit per leaf from left to right. A split that sends a row to the right clears the bits of its left subtree;
+the lowest bit left in a lane is the leaf that the row ends in. The splits that send a row to the right by one feature
+are those with a threshold below its value: their combined mask is found by bisection, without walking 300 trees.
+"""
+
+import struct
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from math import isfinite
+from operator import getitem, or_
+from typing import TypeAlias
+
+LEAF = -1
+LARGEST_TREE = 64
+"""Leaves per tree at most: a tree's lane has one bit for each."""
+
+_LOWEST_BIT = bytes([0] + [(bits & -bits).bit_length() - 1 for bits in range(1, 256)])
+_Question: TypeAlias = tuple[int, list[float], list[int]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forest:
+    """The trees of one target, whose leaves add up: `base` plus one leaf of each tree.
+
+    `features` and `numbers` hold every tree's nodes in preorder, left child first: a split has the index of its feature
+    and a threshold (a row goes left when its value is at most that), a leaf has LEAF and its value. Preorder needs no
+    child indices, so no damage can make a walk loop.
+    """
+
+    base: float
+    features: "array[int]"
+    numbers: "array[float]"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Split:
+    """One split: rows above `threshold` never reach leaves `first` up to (excluding) `end` of its tree."""
+
+    feature: int
+    threshold: float
+    first: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tree:
+    """One tree taken apart."""
+
+    splits: tuple[Split, ...]
+    leaves: tuple[float, ...]
+
+
+def trees_of(forest: Forest, *, feature_count: int) -> Iterator[Tree]:
+    """Take a forest apart. `ValueError` when the arrays are no whole trees within the limits."""
+    if len(forest.features) != len(forest.numbers) or not isfinite(forest.base):
+        raise ValueError("features and numbers differ in length, or the base is not finite")
+    splits: list[Split] = []
+    leaves: list[float] = []
+    waiting: list[tuple[int, float, int] | None] = []  # splits above whose left side is not done; None where it is
+    for feature, number in zip(forest.features, forest.numbers, strict=True):
+        if not (LEAF <= feature < feature_count and isfinite(number)):
+            raise ValueError(f"a node names feature {feature} of {feature_count} with the number {number}")
+        if feature != LEAF:
+            waiting.append((feature, number, len(leaves)))
+            continue
+        leaves.append(number)
+        while waiting and waiting[-1] is None:
+            waiting.pop()
+        parent = waiting.pop() if waiting else None
+        if parent is not None:
+            splits.append(Split(feature=parent[0], threshold=parent[1], first=parent[2], end=len(leaves)))
+            waiting.append(None)
+            continue
+        if len(leaves) > LARGEST_TREE:
+            raise ValueError(f"a tree has {len(leaves)} leaves, more than {LARGEST_TREE}")
+        yield Tree(splits=tuple(splits), leaves=tuple(leaves))
+        splits, leaves = [], []
+    if waiting or leaves:
+        raise ValueError("the last tree is not complete")
+
+
+class Ensemble:
+    """Several forests over the same features, ready to predict.
+
+    `columns[i]` is where feature i stands in a row. `rounds_inputs` compares inputs as float32, as forests of
+    scikit-learn do; its boosting compares float64.
+    """
+
+    __slots__ = ("_bases", "_full", "_lanes", "_parts", "_questions", "_rounds_inputs")
+
+    def __init__(self, forests: Sequence[Forest], *, columns: Sequence[int], rounds_inputs: bool = False) -> None:
+        taken = [list(trees_of(forest, feature_count=len(columns))) for forest in forests]
+        trees = [tree for part in taken for tree in part]
+        ends = list(accumulate(len(part) for part in taken))
+        self._bases = [forest.base for forest in forests]
+        self._parts = [slice(end - len(part), end) for part, end in zip(taken, ends, strict=True)]
+        self._lanes = _lanes_for(trees)
+        width = self._lanes.width
+        self._full = sum(_ones(0, len(tree.leaves)) << lane * width for lane, tree in enumerate(trees))
+        self._questions = _questions(trees, width=width, full=self._full, columns=columns)
+        self._rounds_inputs = rounds_inputs
+
+    def predict(self, row: Sequence[float]) -> list[float]:
+        """One sum per forest."""
+        if self._rounds_inputs:
+            row = array("f", row)
+        alive = self._full
+        for column, thresholds, masks in self._questions:
+            alive &= masks[bisect_left(thresholds, row[column])]
+        leaves = self._lanes.pick(alive)
+        return [base + sum(leaves[part]) for base, part in zip(self._bases, self._parts, strict=True)]
+
+
+class _ByteLanes:
+    """Trees of up to 8 leaves, a byte each: the lowest bit of every lane by one translation."""
+
+    width = 8
+
+    def __init__(self, trees: Sequence[Tree]) -> None:
+        self._leaves = [tree.leaves for tree in trees]
+
+    def pick(self, alive: int) -> list[float]:
+        """The value of each tree's lowest leaf alive."""
+        return list(map(getitem, self._leaves, alive.to_bytes(len(self._leaves), "little").translate(_LOWEST_BIT)))
+
+
+class _WordLanes:
+    """Trees of up to 64 leaves: the lowest bit of every lane by subtracting 1 from each; none is 0, none borrows."""
+
+    width = LARGEST_TREE
+
+    def __init__(self, trees: Sequence[Tree]) -> None:
+        self._leaves = [{1 << bit: leaf for bit, leaf in enumerate(tree.leaves)} for tree in trees]
+        self._ones = sum(1 << lane * self.width for lane in range(len(trees)))
+        self._words = struct.Struct(f"<{len(trees)}Q")
+
+    def pick(self, alive: int) -> list[float]:
+        """The value of each tree's lowest leaf alive."""
+        lowest = alive ^ (alive & (alive - self._ones))
+        return list(map(getitem, self._leaves, self._words.unpack(lowest.to_bytes(self._words.size, "little"))))
+
+
+def _lanes_for(trees: Sequence[Tree]) -> _ByteLanes | _WordLanes:
+    largest = max((len(tree.leaves) for tree in trees), default=1)
+    return _ByteLanes(trees) if largest <= _ByteLanes.width else _WordLanes(trees)
+
+
+def _questions(trees: Sequence[Tree], *, width: int, full: int, columns: Sequence[int]) -> list[_Question]:
+    """Per feature its thresholds, ascending, and what is left alive above the first 0, 1, 2, ... of them."""
+    cleared: list[dict[float, int]] = [{} for _ in columns]
+    for lane, tree in enumerate(trees):
+        for split in tree.splits:
+            of_feature = cleared[split.feature]
+            bits = _ones(split.first, split.end) << lane * width
+            of_feature[split.threshold] = of_feature.get(split.threshold, 0) | bits
+    questions: list[_Question] = []
+    for column, of_feature in zip(columns, cleared, strict=True):
+        thresholds = sorted(of_feature)
+        gone = accumulate((of_feature[threshold] for threshold in thresholds), or_, initial=0)
+        if thresholds:
+            questions.append((column, thresholds, [full ^ bits for bits in gone]))
+    return questions
+
+
+def _ones(first: int, end: int) -> int:
+    return (1 << end) - (1 << first)

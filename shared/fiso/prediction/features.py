@@ -1,0 +1,107 @@
+"""Features: what a model sees of one candidate for one request. The one definition for serving and training.
+
+The snapshot made here is what the model predicts from, what the record logs and what training reads, so the two cannot
+drift apart. Codes are the same in every environment without a shared table: they depend on nothing but the words.
+Standard library only.
+"""
+
+from datetime import datetime
+from functools import lru_cache
+from zlib import crc32
+
+from fiso.domain.endpoint import Endpoint, Provider
+from fiso.domain.state import EndpointState
+
+NAMES = (
+    "cloud_provider_encoded",
+    "function_type_encoded",
+    "request_size_bytes",
+    "day_of_week",
+    "hour_of_day",
+    "region_encoded",
+    "historical_avg_latency",
+    "current_load_factor",
+    "in_flight",
+    "idle_seconds",
+    "memory_mb",
+)
+"""The brief's eight, then ours: requests in flight, idle time (cold starts) and memory carry most of the gain."""
+
+DEFAULT_LATENCY_MS = 200.0
+"""`historical_avg_latency` of an endpoint that nothing is known of: the mean of the brief's generator."""
+LONGEST_IDLE_S = 86_400.0
+"""`idle_seconds` at most, and of an endpoint never called: a day is cold on every cloud."""
+STATE_LAG_S = 10.0
+"""A state may be this old, so a silence this short says nothing about load."""
+
+_PROVIDERS = {Provider.AWS: 0.0, Provider.AZURE: 1.0, Provider.GCP: 2.0}
+
+_PLACES = (
+    ("us-east-1", "us-east-2", "ca-central-1", "eastus", "eastus2", "us-east1", "us-east4"),
+    ("us-west-1", "us-west-2", "westus", "westus2", "westus3", "us-west1"),
+    ("centralus", "us-central1"),
+    ("eu-west-1", "eu-west-2", "eu-west-3", "northeurope", "uksouth", "europe-west2"),
+    ("eu-central-1", "westeurope", "germanywestcentral", "europe-west1", "europe-west3", "europe-west4"),
+    ("eu-north-1", "swedencentral", "europe-north1"),
+    ("ap-northeast-1", "japaneast", "asia-northeast1", "asia-east1"),
+    ("ap-southeast-1", "southeastasia", "asia-southeast1"),
+    ("ap-south-1", "centralindia", "asia-south1"),
+    ("sa-east-1", "brazilsouth", "southamerica-east1"),
+)
+_REGIONS = {region: float(code) for code, regions in enumerate(_PLACES) for region in regions}
+_OTHER_REGIONS = 1024
+_FUNCTION_TYPES = 1024
+
+
+def snapshot(
+    *, function_type: str, endpoint: Endpoint, request_size_bytes: int, now: datetime, state: EndpointState | None
+) -> tuple[float, ...]:
+    """The features of one candidate, in the order of NAMES; always finite. `now` is aware and UTC."""
+    level_ms = state.latency_ms if state is not None else None
+    idle_s = _idle_s(now, state)
+    in_flight = 0.0 if state is None else _in_flight(state, idle_s)
+    return (
+        _PROVIDERS[endpoint.provider],
+        function_type_code(function_type),
+        float(request_size_bytes),
+        float(now.isoweekday()),
+        float(now.hour),
+        region_code(endpoint.region),
+        DEFAULT_LATENCY_MS if level_ms is None else float(level_ms),
+        in_flight / endpoint.concurrency_limit,
+        in_flight,
+        idle_s,
+        float(endpoint.memory_mb),
+    )
+
+
+@lru_cache(maxsize=4096)
+def function_type_code(function_type: str) -> float:
+    """A label as a number in 0..1023 by CRC-32; five labels share one about once in a hundred catalogs."""
+    return float(crc32(function_type.encode("utf-8", "surrogatepass")) % _FUNCTION_TYPES)
+
+
+@lru_cache(maxsize=4096)
+def region_code(region: str) -> float:
+    """The place a region lies in, 0..9 whatever the cloud; regions not listed get 10..1033 by CRC-32."""
+    known = _REGIONS.get(region)
+    if known is not None:
+        return known
+    return float(len(_PLACES) + crc32(region.encode("utf-8", "surrogatepass")) % _OTHER_REGIONS)
+
+
+def _idle_s(now: datetime, state: EndpointState | None) -> float:
+    if state is None or state.last_called_at is None:
+        return LONGEST_IDLE_S
+    return min(LONGEST_IDLE_S, max(0.0, (now - state.last_called_at).total_seconds()))
+
+
+def _in_flight(state: EndpointState, idle_s: float) -> float:
+    """By Little's law, the interval being at least the silence since the last call: a burst that is over is no load."""
+    if state.latency_ms is None or state.arrival_interval_ms is None:
+        return 0.0
+    interval_ms = max(state.arrival_interval_ms, (idle_s - STATE_LAG_S) * 1000, _SHORTEST_INTERVAL_MS)
+    return state.latency_ms / interval_ms
+
+
+_SHORTEST_INTERVAL_MS = 0.001
