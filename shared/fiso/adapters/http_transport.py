@@ -154,7 +154,7 @@ def _read(connection: HTTPConnection, response: HTTPResponse, limit: float) -> H
     size = 0
     while True:
         _limit_to(connection, limit)
-        chunk = response.read(_CHUNK)
+        chunk = response.read1(_CHUNK)
         if not chunk:
             break
         size += len(chunk)
@@ -166,6 +166,7 @@ def _read(connection: HTTPConnection, response: HTTPResponse, limit: float) -> H
         chunks.append(chunk)
     if response.length:
         raise TransportError(TransportFault.BROKEN, f"the answer ended {response.length} bytes early")
+    response.close()  # the answer is whole: the connection is free for the next request
     headers = {name.lower(): value for name, value in response.getheaders()}
     return HttpAnswer(status=response.status, headers=headers, body=b"".join(chunks))
 

@@ -13,6 +13,7 @@ import psycopg2
 from psycopg2 import errors
 from psycopg2.extensions import connection, cursor, make_dsn, parse_dsn
 from psycopg2.extras import RealDictCursor, RealDictRow, execute_values
+from psycopg2.sql import SQL, Identifier
 
 from fiso.domain.catalog import CatalogEntry
 from fiso.domain.catalog_codec import (
@@ -189,27 +190,19 @@ def _to_document(row: Mapping[str, Json], endpoints: list[Json]) -> Document:
 
 
 def _insert(rows: cursor, version: int, entries: Entries) -> None:
-    _insert_all(
-        rows,
-        "INSERT INTO functions (version, name, function_type) VALUES %s",
-        [(version, entry.name, entry.function_type) for entry in entries.values()],
-    )
-    _insert_all(
-        rows,
-        f"INSERT INTO endpoints (version, function_name, position, {', '.join(_ENDPOINT)}) VALUES %s",
-        [row for entry in entries.values() for row in _endpoint_rows(version, entry)],
-    )
-    weights = ", ".join(f"weight_{name}" for name in _WEIGHTS)
-    _insert_all(
-        rows,
-        f"INSERT INTO policies (version, function_name, policy_version, {weights}, {', '.join(_POLICY)}) VALUES %s",
-        [_policy_row(version, entry) for entry in entries.values()],
-    )
+    functions = [(version, entry.name, entry.function_type) for entry in entries.values()]
+    _insert_all(rows, "functions", ["version", "name", "function_type"], functions)
+    endpoints = [row for entry in entries.values() for row in _endpoint_rows(version, entry)]
+    _insert_all(rows, "endpoints", ["version", "function_name", "position", *_ENDPOINT], endpoints)
+    weights = [f"weight_{name}" for name in _WEIGHTS]
+    policies = [_policy_row(version, entry) for entry in entries.values()]
+    _insert_all(rows, "policies", ["version", "function_name", "policy_version", *weights, *_POLICY], policies)
 
 
-def _insert_all(rows: cursor, sql: str, values: Sequence[tuple[Json, ...]]) -> None:
+def _insert_all(rows: cursor, table: str, columns: Sequence[str], values: Sequence[tuple[Json, ...]]) -> None:
     if values:
-        execute_values(rows, sql, values)
+        names = SQL(", ").join(map(Identifier, columns))
+        execute_values(rows, SQL("INSERT INTO {} ({}) VALUES %s").format(Identifier(table), names), values)
 
 
 def _endpoint_rows(version: int, entry: CatalogEntry) -> Iterator[tuple[Json, ...]]:

@@ -1,0 +1,136 @@
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+
+import pytest
+
+from fiso.adapters.http_transport import MAX_BODY_BYTES, HttpTransport, TransportError, TransportFault
+
+Serve = Callable[[socket.socket], None]
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Kept: yes\r\n\r\nok"
+
+
+@contextmanager
+def server(*connections: Serve) -> Iterator[str]:
+    """Serves the given connections in order, one thread, then nobody."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
+
+        def run() -> None:
+            for serve in connections:
+                connection, _ = listener.accept()
+                with connection:
+                    serve(connection)
+
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+def read_request(connection: socket.socket) -> None:
+    """Read one request, whose body is one byte."""
+    seen = b""
+    while b"\r\n\r\n" not in seen or seen.endswith(b"\r\n\r\n"):
+        seen += connection.recv(65_536)
+
+
+def answering(*answers: bytes) -> Serve:
+    def serve(connection: socket.socket) -> None:
+        for answer in answers:
+            read_request(connection)
+            connection.sendall(answer)
+
+    return serve
+
+
+@pytest.fixture
+def transport() -> Iterator[HttpTransport]:
+    used = HttpTransport()
+    yield used
+    used.close()
+
+
+def send(transport: HttpTransport, url: str, timeout_s: float = 2.0) -> bytes:
+    return transport.send("POST", f"{url}/path", headers={}, body=b"x", timeout_s=timeout_s).body
+
+
+def fault_of(transport: HttpTransport, url: str, timeout_s: float = 2.0) -> TransportFault:
+    with pytest.raises(TransportError) as raised:
+        send(transport, url, timeout_s)
+    return raised.value.fault
+
+
+def test_a_connection_is_kept_for_the_next_request(transport: HttpTransport) -> None:
+    with server(answering(ANSWER, ANSWER)) as url:
+        assert [send(transport, url), send(transport, url)] == [b"ok", b"ok"]
+
+
+def test_a_connection_that_the_other_side_closed_is_not_used_again(transport: HttpTransport) -> None:
+    with server(answering(ANSWER), answering(ANSWER)) as url:
+        assert send(transport, url) == b"ok"
+        assert send(transport, url) == b"ok"
+
+
+def test_nobody_there_means_that_nothing_was_sent(transport: HttpTransport) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        port = taken.getsockname()[1]
+    assert fault_of(transport, f"http://127.0.0.1:{port}") is TransportFault.NOT_SENT
+
+
+def test_silence_is_a_timeout(transport: HttpTransport) -> None:
+    release = threading.Event()
+    with server(lambda connection: release.wait(5) and None) as url:
+        assert fault_of(transport, url, timeout_s=0.1) is TransportFault.TIMED_OUT
+        release.set()
+
+
+def test_a_body_that_drips_past_the_limit_is_a_timeout(transport: HttpTransport) -> None:
+    release = threading.Event()
+
+    def drip(connection: socket.socket) -> None:
+        read_request(connection)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+        while not release.wait(0.02):
+            try:
+                connection.sendall(b".")
+            except OSError:
+                return
+
+    with server(drip) as url:
+        assert fault_of(transport, url, timeout_s=0.2) is TransportFault.TIMED_OUT
+        release.set()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nshort",
+        b"",
+        b"nonsense\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX: " + b"a" * 70_000 + b"\r\n\r\n",
+    ],
+    ids=["truncated", "closed", "not http", "header too long"],
+)
+def test_an_answer_that_is_not_whole_is_broken(transport: HttpTransport, answer: bytes) -> None:
+    with server(answering(answer)) as url:
+        assert fault_of(transport, url) is TransportFault.BROKEN
+
+
+def test_an_answer_without_end_is_cut_off(transport: HttpTransport) -> None:
+    def flood(connection: socket.socket) -> None:
+        read_request(connection)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n")
+        try:
+            for _ in range(MAX_BODY_BYTES // 65_536 + 20):
+                connection.sendall(b"x" * 65_536)
+        except OSError:
+            return
+
+    with server(flood) as url:
+        assert fault_of(transport, url, timeout_s=10) is TransportFault.BROKEN
+
+
+def test_header_names_are_lower_case(transport: HttpTransport) -> None:
+    with server(answering(ANSWER)) as url:
+        answer = transport.send("POST", url, headers={}, body=b"x", timeout_s=2)
+        assert answer.headers["x-kept"] == "yes"
