@@ -8,7 +8,6 @@ from functools import cache
 from typing import Any
 
 from fiso import telemetry
-from fiso.adapters.dynamodb_items import record_from_item
 from fiso.domain.errors import InvalidRecord, StoreError
 from fiso.domain.record import InvocationRecord
 from fiso.services.ingest import ingest
@@ -60,7 +59,7 @@ def parse(stream_records: Sequence[Mapping[str, Any]]) -> Batch:
         if image is None:
             continue
         try:
-            record = record_from_item(image)
+            record = wiring.read_image(image)
         except InvalidRecord as error:
             logger.error("poison record %s: %s", _sequence(stream_record), error)
             return Batch(records=tuple(records), poison=_sequence(stream_record))

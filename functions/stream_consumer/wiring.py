@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from fiso.adapters.aws_client import AwsEndpoint, Credentials, DynamoDBClient, SignedService
 from fiso.adapters.dynamodb import DynamoDBEndpointStates
+from fiso.adapters.dynamodb_items import record_from_item
 from fiso.adapters.http_transport import HttpTransport
 from fiso.adapters.s3 import S3Archive
 from fiso.ports import Archive, EndpointStates
@@ -18,6 +19,10 @@ class Stores:
 
     states: EndpointStates
     archive: Archive
+
+
+read_image = record_from_item
+"""A stream record's image as the record that the log's adapter wrote."""
 
 
 def utc_now() -> datetime:

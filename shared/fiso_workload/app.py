@@ -28,7 +28,7 @@ FUNCTIONS: Mapping[str, Callable[[bytes, Mapping[str, str]], Answer]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class App:
-    """The functions of one execution environment. `x-fiso-cold` is 1 on its first answer; `x-fiso-exec-ms` is measured."""
+    """The functions of one execution environment. `x-fiso-cold` is 1 on its first answer, `x-fiso-exec-ms` measured."""
 
     clock: Callable[[], float] = time.perf_counter
     calls: "itertools.count[int]" = field(default_factory=itertools.count)

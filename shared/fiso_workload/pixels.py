@@ -1,4 +1,4 @@
-"""pixels: image arithmetic on raw 8-bit RGB. Standard library and whole numbers only, so the bytes are equal everywhere.
+"""pixels: image arithmetic on raw 8-bit RGB. Standard library and whole numbers only, so bytes are equal everywhere.
 
 The body is either `width * height * 3` raw bytes with `width` and `height` in the query, or a binary PPM (P6, maximum
 255). Raw in, raw out; a PPM comes back as PPM, or as PGM (P5) when the result is grey. `op` is one of

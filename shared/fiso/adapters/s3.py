@@ -15,7 +15,7 @@ from fiso.adapters.aws_errors import aws_errors, is_missing, store_errors
 from fiso.adapters.pointers import model_pointer_from, model_pointer_to
 from fiso.domain.catalog import Snapshot
 from fiso.domain.catalog_codec import snapshot_from_json, snapshot_to_json
-from fiso.domain.errors import InvalidCatalog, ModelRefused, StoreUnavailable
+from fiso.domain.errors import ModelRefused, StoreUnavailable
 from fiso.domain.model import ModelPointer, RetrainingRun
 from fiso.domain.record import InvocationRecord
 from fiso.domain.record_codec import (
@@ -87,17 +87,14 @@ class S3Snapshots:
         self._objects = _Bucket(client, bucket)
 
     def current(self, *, unless_version: int | None = None) -> Snapshot | None:
-        """The current snapshot; one that does not verify counts as unavailable, so the last good one serves on."""
+        """The current snapshot; `InvalidCatalog` when it does not verify."""
         pointer = self._objects.read_json("policies/current.json")
         if pointer is None or pointer.get("version") == unless_version:
             return None
         body = self._objects.read(f"policies/{pointer.get('version')}.json")
         if body is None:
             raise StoreUnavailable(f"snapshot {pointer.get('version')} is missing")
-        try:
-            return snapshot_from_json(body)
-        except InvalidCatalog as error:
-            raise StoreUnavailable(f"snapshot {pointer.get('version')} is refused: {error}") from error
+        return snapshot_from_json(body)
 
     def publish(self, snapshot: Snapshot) -> None:
         """Write the version, then the pointer unless it is newer already."""

@@ -4,7 +4,7 @@ Compact where it counts: a record stays within 2 KB. What does not parse raises 
 """
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TypeAlias
 
 from fiso.domain.attempt import Failure
@@ -77,7 +77,8 @@ def from_document(document: Mapping[str, Json]) -> InvocationRecord | OpenRecord
 
 def instant(moment: datetime) -> str:
     """An aware datetime as ISO 8601 in UTC with milliseconds; sorts as text."""
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+    utc = moment.astimezone(UTC)
+    return utc.strftime("%Y-%m-%dT%H:%M:%S.") + f"{utc.microsecond // 1000:03d}Z"
 
 
 def parse_instant(text: str) -> datetime:

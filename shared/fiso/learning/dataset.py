@@ -6,9 +6,11 @@ about how long an answer takes. Attempts that were failed over are not rows, sin
 the endpoint's state counts those.
 """
 
+import sys
+from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from math import isfinite, nan
+from math import inf, isfinite, nan
 from typing import TypeAlias
 
 import numpy as np
@@ -73,26 +75,26 @@ class Halves:
 
 
 def build(records: Iterable[InvocationRecord]) -> DataSet:
-    """The data set of a log, in time order whatever order the records come in."""
-    rows: list[_Row] = []
+    """The data set of a log, in time order whatever order the records come in. About 150 bytes a row."""
+    numbers = array("d")
+    versions: list[str] = []
     skipped = 0
     for record in records:
         row = _row(record)
         if row is None:
             skipped += 1
         else:
-            rows.append(row)
-    rows.sort(key=lambda row: (row.at, row.key))
+            numbers.extend(row)
+            versions.append(sys.intern(record.model_version or ""))
+    table = np.frombuffer(numbers, dtype=np.float64).reshape(len(versions), len(_TARGETS) + len(NAMES))
+    order = np.argsort(table[:, 0], kind="stable")
+    columns = dict(zip(_TARGETS, table[order, : len(_TARGETS)].T, strict=True))
     return DataSet(
         feature_names=NAMES,
-        features=np.array([row.features for row in rows], dtype=np.float64).reshape(len(rows), len(NAMES)),
-        latency_ms=np.array([row.latency_ms for row in rows], dtype=np.float64),
-        cost_usd=np.array([row.cost_usd for row in rows], dtype=np.float64),
-        success=np.array([row.success for row in rows], dtype=np.float64),
-        at=np.array([row.at for row in rows], dtype=np.float64),
-        served_latency_ms=np.array([row.served_latency_ms for row in rows], dtype=np.float64),
-        served_by=tuple(row.served_by for row in rows),
+        features=table[order, len(_TARGETS) :],
+        served_by=tuple(versions[position] for position in order),
         skipped=skipped,
+        **columns,
     )
 
 
@@ -104,37 +106,25 @@ def split(data: DataSet, *, newest: int | None = None) -> Halves:
     return Halves(train=train, held_out=data.part(cut, len(data)))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Row:
-    at: float
-    key: str
-    features: tuple[float, ...]
-    latency_ms: float
-    cost_usd: float
-    success: float
-    served_latency_ms: float
-    served_by: str
+_TARGETS = ("at", "latency_ms", "cost_usd", "success", "served_latency_ms")
 
 
-def _row(record: InvocationRecord) -> _Row | None:
+def _row(record: InvocationRecord) -> tuple[float, ...] | None:
+    """The numbers of _TARGETS, then the features; None for a record that teaches nothing."""
     if record.status is not RecordStatus.FINAL or record.execution_time_ms is None:
         return None
     seen = tuple(record.features.get(name, nan) for name in NAMES)
-    if not all(isfinite(value) for value in seen):
-        return None
     latency_ms = record.execution_time_ms
-    answered = not record.error_occurred and isfinite(latency_ms) and latency_ms > 0
-    if not answered and not record.error_occurred:
+    answered = not record.error_occurred
+    if not all(isfinite(value) for value in seen) or (answered and not 0 < latency_ms < inf):
         return None
-    return _Row(
-        at=record.timestamp.timestamp(),
-        key=record.invocation_id,
-        features=seen,
-        latency_ms=latency_ms if answered else nan,
-        cost_usd=_last_attempts_cost(record) if answered else nan,
-        success=float(answered),
-        served_latency_ms=nan if record.raw_latency_ms is None else record.raw_latency_ms,
-        served_by=record.model_version or "",
+    return (
+        record.timestamp.timestamp(),
+        latency_ms if answered else nan,
+        _last_attempts_cost(record) if answered else nan,
+        float(answered),
+        nan if record.raw_latency_ms is None else record.raw_latency_ms,
+        *seen,
     )
 
 

@@ -28,12 +28,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retrainer:
-    """The retraining use case. Only rows of the last `lookback_days` count."""
+    """The retraining use case. Only rows of the last `lookback_days` count; the minimums are rows, too."""
 
     models: ModelStore
     archive: Archive
     runs: RetrainingRuns
-    rules: Rules
+    minimum_rows: int
+    minimum_new_rows: int
     lookback_days: int
     family: Family = Family.BOOSTING
 
@@ -54,9 +55,10 @@ class Retrainer:
         except (StoreError, ModelRefused) as error:
             return replace(run, reason=f"champion or archive could not be read: {error}")
         run = replace(run, rows=len(data), champion_version=_version_of(champion, data))
+        rules = Rules(minimum_rows=self.minimum_rows, minimum_new_rows=self.minimum_new_rows)
         new_rows = len(data) if champion is None else data.after(champion.trained_at.timestamp())
         halves = dataset.split(data, newest=new_rows)
-        refusal = promotion.refusal_before_training(len(data), new_rows=new_rows, rules=self.rules)
+        refusal = promotion.refusal_before_training(len(data), new_rows=new_rows, rules=rules)
         refusal = refusal or promotion.refusal_of_split(halves)
         return replace(run, reason=refusal) if refusal else self._challenge(run, champion, halves)
 

@@ -1,0 +1,48 @@
+"""The console's Flask app: routes, templates and hardening around `Sources`. Knows no AWS and no environment."""
+
+from pathlib import Path
+
+from flask import Flask, request
+
+from fiso.settings import LOCAL_STAGE
+from functions.console import errors, hardening
+from functions.console.assets import Assets
+from functions.console.sources import Sources
+from functions.console.views import api, formats, pages
+
+HERE = Path(__file__).parent
+MAX_CONTENT_LENGTH = 1_000_000
+
+
+def create(sources: Sources, *, stage: str) -> Flask:
+    """The app. Every link in it is relative, so it works under whatever prefix a gateway puts before `/console`."""
+    app = Flask("functions.console", root_path=str(HERE), static_folder=None, template_folder="templates")
+    app.config.update(MAX_CONTENT_LENGTH=MAX_CONTENT_LENGTH, PROVIDE_AUTOMATIC_OPTIONS=False)
+    app.url_map.strict_slashes = False
+    app.url_map.merge_slashes = False
+    app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
+    app.jinja_env.filters.update(formats.FILTERS)
+    assets = Assets.read(HERE / "static")
+    app.add_url_rule("/console/static/<name>", "static", assets.serve)
+    app.register_blueprint(pages.blueprint(sources, stage=stage))
+    app.register_blueprint(api.blueprint(sources))
+    errors.register(app)
+    hardening.register(app, over_https=stage != LOCAL_STAGE)
+
+    @app.context_processor
+    def _shared() -> dict[str, object]:
+        return {
+            "root": root_of(request.path),
+            "stage": stage,
+            "is_local": stage == LOCAL_STAGE,
+            "asset": assets.link,
+            "now": sources.clock(),
+        }
+
+    return app
+
+
+def root_of(path: str) -> str:
+    """The relative address of the site's root, seen from `path`: `./` for /console, `../` for /console/endpoints."""
+    depth = path.count("/") - 1
+    return "../" * depth if depth > 0 else "./"

@@ -1,0 +1,86 @@
+"""The JSON API under /api, for the command line and for scripts; `openapi.yaml` describes it. Reads only."""
+
+from dataclasses import dataclass
+
+from flask import Blueprint, Response, jsonify, request
+
+from fiso.domain.errors import UnknownPath
+from fiso.domain.model import RetrainingRun
+from fiso.domain.record_codec import Document, Json, instant, to_document
+from fiso.services import inspect
+from functions.console.sources import Sources
+from functions.console.views import queries
+
+SEARCHED = 500
+"""How many of the newest invocations are looked through for one function's."""
+RUNS = 100
+ELSEWHERE = frozenset({"breaker", "breaker_opened_until"})
+"""Breakers live in each orchestrator's environment; the console has none and says nothing of them."""
+
+
+def blueprint(sources: Sources) -> Blueprint:
+    """The API's routes."""
+    api = Api(sources=sources)
+    routes = Blueprint("api", "functions.console.views.api", url_prefix="/api")
+    routes.add_url_rule("/invocations", "invocations", api.invocations)
+    routes.add_url_rule("/endpoints", "endpoints", api.endpoints)
+    routes.add_url_rule("/reports/retraining", "retraining", api.retraining)
+    routes.add_url_rule("/", "unknown", _unknown, defaults={"path": ""})
+    routes.add_url_rule("/<path:path>", "unknown", _unknown)
+    return routes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Api:
+    """One method per path."""
+
+    sources: Sources
+
+    def invocations(self) -> Response:
+        """Closed records, newest first."""
+        limit, wanted = queries.limit(request.args), queries.function(request.args)
+        after = queries.moment(request.args, "after")
+        records = self.sources.log.latest(limit if wanted is None else SEARCHED, after=after)
+        chosen = [record for record in records if wanted in (None, record.function_name)][:limit]
+        return jsonify({"invocations": [to_document(record) for record in chosen]})
+
+    def endpoints(self) -> Response:
+        """Every endpoint of the current catalog with its folded state."""
+        snapshot = self.sources.snapshots.current()
+        entries = sorted(snapshot.functions.values(), key=lambda entry: entry.name) if snapshot else []
+        states = {entry.name: self.sources.states.of_function(entry.name) for entry in entries}
+        documents = inspect.endpoint_documents(entries, states, {}, self.sources.clock())
+        return jsonify(
+            {
+                "snapshot_version": snapshot.version if snapshot else None,
+                "endpoints": [_without_breaker(document) for document in documents],
+            }
+        )
+
+    def retraining(self) -> Response:
+        """What each retraining did, newest first."""
+        return jsonify({"runs": [_run_document(run) for run in self.sources.runs.latest(RUNS)]})
+
+
+def _without_breaker(document: Json) -> Json:
+    if not isinstance(document, dict):
+        return document
+    return {name: value for name, value in document.items() if name not in ELSEWHERE}
+
+
+def _run_document(run: RetrainingRun) -> Document:
+    return {
+        "started_at": instant(run.started_at),
+        "trigger": run.trigger,
+        "rows": run.rows,
+        "promoted": run.promoted,
+        "reason": run.reason,
+        "champion_version": run.champion_version,
+        "challenger_version": run.challenger_version,
+        "champion_error": run.champion_error,
+        "challenger_error": run.challenger_error,
+    }
+
+
+def _unknown(path: str) -> Response:
+    raise UnknownPath(f"there is no /api/{path}")

@@ -1,0 +1,108 @@
+"""Formats: numbers and times as people read them. Pure; an absent value is a dash, never a zero."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+
+ABSENT = "\N{EN DASH}"
+
+
+def ms(value: float | None) -> str:
+    """A duration: 0.42 ms, 8.4 ms, 84 ms, 1.24 s."""
+    if value is None:
+        return ABSENT
+    if value >= 10_000:
+        return f"{value / 1000:.1f}".removesuffix(".0") + " s"
+    if value >= 1000:
+        return f"{value / 1000:.2f} s"
+    return f"{value:.0f} ms" if value >= 10 else f"{value:.1f} ms" if value >= 1 else f"{value:.2f} ms"
+
+
+def usd_per_million(cost_usd: float | None) -> str:
+    """The price of a million such requests: single ones cost millionths of a dollar. "unpriced" when there is none."""
+    if cost_usd is None:
+        return "unpriced"
+    dollars = cost_usd * 1_000_000
+    if dollars and dollars < 0.01:
+        return f"${dollars:.2g}"
+    return f"${dollars:,.2f}" if dollars < 1000 else f"${dollars:,.0f}"
+
+
+def percent(share: float | None) -> str:
+    """A share in [0, 1]: 100 %, 12.5 %; finer close to the ends, where it matters: 0.03 %, 99.97 %."""
+    if share is None:
+        return ABSENT
+    value = share * 100
+    fine = 0 < value < 1 or 99 < value < 100
+    text = f"{value:.2f}" if fine else f"{value:.1f}"
+    return f"{text.rstrip('0').rstrip('.')} %"
+
+
+def number(value: float | None) -> str:
+    """Any number with at most four significant digits; whole numbers whole."""
+    if value is None:
+        return ABSENT
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.4g}"
+
+
+def two(value: float | None) -> str:
+    """Two decimals: requests in flight, ratios."""
+    return ABSENT if value is None else f"{value:.2f}"
+
+
+def score(value: float | None) -> str:
+    """A score, three decimals."""
+    return ABSENT if value is None else f"{value:.3f}"
+
+
+def size(size_bytes: int | None) -> str:
+    """Bytes: 412 B, 1.2 kB, 3.4 MB."""
+    if size_bytes is None:
+        return ABSENT
+    if size_bytes < 1000:
+        return f"{size_bytes} B"
+    return f"{size_bytes / 1000:.1f} kB" if size_bytes < 1_000_000 else f"{size_bytes / 1_000_000:.1f} MB"
+
+
+def duration(seconds: float) -> str:
+    """An age: 4 s, 3 min, 2 h, 5 days."""
+    whole = max(0, round(seconds))
+    if whole < 120:
+        return f"{whole} s"
+    if whole < 7200:
+        return f"{whole // 60} min"
+    return f"{whole // 3600} h" if whole < 172_800 else f"{whole // 86_400} days"
+
+
+def ago(moment: datetime | None, now: datetime) -> str:
+    """How long ago."""
+    return ABSENT if moment is None else f"{duration((now - moment).total_seconds())} ago"
+
+
+def clock(moment: datetime | None) -> str:
+    """A time of day to the millisecond, with its date, in UTC."""
+    return ABSENT if moment is None else f"{moment:%Y-%m-%d %H:%M:%S}.{moment.microsecond // 1000:03d}"
+
+
+def yes_no(value: bool | None) -> str:
+    """Yes, no, or unknown."""
+    return ABSENT if value is None else "yes" if value else "no"
+
+
+def words(name: str) -> str:
+    """An identifier as words: deduplicates_on_key becomes "deduplicates on key"."""
+    return name.replace("_", " ")
+
+
+FILTERS: Mapping[str, Callable[..., str]] = {
+    "ms": ms,
+    "usd_per_million": usd_per_million,
+    "percent": percent,
+    "number": number,
+    "two": two,
+    "score": score,
+    "size": size,
+    "ago": ago,
+    "clock": clock,
+    "yes_no": yes_no,
+    "words": words,
+}

@@ -1,0 +1,171 @@
+"""Pages: what a person sees under /console. Each reads what it needs and hands values to a template; none writes."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+from flask import Blueprint, render_template, request
+
+from fiso.domain.catalog import CatalogEntry, Snapshot
+from fiso.domain.decision import Reason
+from fiso.domain.endpoint import FunctionName
+from fiso.domain.errors import UnknownPath
+from fiso.domain.record import InvocationRecord, OpenRecord
+from fiso.domain.record_codec import instant, open_to_document, to_document
+from functions.console.sources import Sources
+from functions.console.views import charts, explanations, queries, summaries
+from functions.console.views.queries import CalledProvider, Ending, InvocationFilter
+
+NEWEST = 200
+"""How many invocations the overview tells of."""
+SEARCHED = 500
+"""How many of the newest invocations the list filters and pages through."""
+PAGE = 50
+RUNS = 50
+
+
+def blueprint(sources: Sources, *, stage: str) -> Blueprint:
+    """The pages' routes."""
+    pages = Pages(sources=sources, stage=stage)
+    routes = Blueprint("pages", "functions.console.views.pages")
+    routes.add_url_rule("/console", "overview", pages.overview)
+    routes.add_url_rule("/console/endpoints", "endpoints", pages.endpoints)
+    routes.add_url_rule("/console/invocations", "invocations", pages.invocations)
+    routes.add_url_rule("/console/invocations/<invocation_id>", "invocation", pages.invocation)
+    routes.add_url_rule("/console/models", "models", pages.models)
+    return routes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pages:
+    """One method per page."""
+
+    sources: Sources
+    stage: str
+
+    def overview(self) -> str:
+        """Health, and what the newest invocations come to."""
+        snapshot = self.sources.snapshots.current()
+        records = self.sources.log.latest(NEWEST)
+        summary = summaries.summarise(records)
+        return render_template(
+            "overview.html",
+            snapshot=snapshot,
+            champion=self.sources.models.champion(),
+            summary=summary,
+            shares=charts.shares(summary.providers),
+            strip=charts.strip(records),
+            slowest_ms=max((part.figures.latency_p95_ms or 0.0 for part in summary.providers), default=0.0),
+            length=charts.length,
+            endpoints=self._health(snapshot),
+            newest=NEWEST,
+        )
+
+    def endpoints(self) -> str:
+        """Every endpoint with its folded state, by function."""
+        snapshot = self.sources.snapshots.current()
+        return render_template(
+            "endpoints.html", snapshot=snapshot, functions=self._health(snapshot), length=charts.length
+        )
+
+    def invocations(self) -> str:
+        """The newest invocations that a filter admits, a page at a time."""
+        wanted = InvocationFilter.parse(request.args)
+        snapshot = self.sources.snapshots.current()
+        searched = self.sources.log.latest(SEARCHED)
+        found = [record for record in searched if wanted.admits(record)]
+        page = first_page(found)
+        older = found[len(page) :]
+        link = {**wanted.arguments(), "before": instant(page[-1].timestamp)} if older else None
+        return render_template(
+            "invocations.html",
+            page=page,
+            wanted=wanted,
+            older=urlencode(link) if link else None,
+            newest=urlencode(wanted.arguments()) if wanted.before else None,
+            searched=len(searched),
+            is_cut=len(searched) == SEARCHED,
+            functions=_function_names(snapshot, searched),
+            choices={"provider": list(CalledProvider), "status": list(Ending), "reason": list(Reason)},
+            ending_of=queries.ending_of,
+        )
+
+    def invocation(self, invocation_id: str) -> str:
+        """One decision and what came of it."""
+        record = self.sources.log.find(queries.invocation_id(invocation_id))
+        if record is None:
+            raise UnknownPath(f"no invocation {invocation_id} is in the log")
+        if isinstance(record, OpenRecord):
+            return render_template("open_invocation.html", record=record, document=_pretty(open_to_document(record)))
+        entry = _entry_of(self.sources.snapshots.current(), record.function_name)
+        endpoints = {endpoint.id: endpoint for endpoint in entry.endpoints} if entry else {}
+        names = explanations.Names.of(endpoints.values())
+        predicted_ms = explanations.predicted_ms(record)
+        return render_template(
+            "invocation.html",
+            record=record,
+            ending=queries.ending_of(record),
+            names=names,
+            endpoints=endpoints,
+            sentences=explanations.explain(record, names),
+            timeline=charts.timeline(record),
+            predicted_ms=predicted_ms,
+            slower_ms=max(predicted_ms or 0.0, record.execution_time_ms or 0.0),
+            largest=_largest(record),
+            held_back=[explanations.is_held_back(record, index) for index in range(len(record.candidates))],
+            failed=explanations.FAILED,
+            length=charts.length,
+            document=_pretty(to_document(record)),
+        )
+
+    def models(self) -> str:
+        """The champion, the models that decided lately, and what each retraining did."""
+        return render_template(
+            "models.html",
+            champion=self.sources.models.champion(),
+            summary=summaries.summarise(self.sources.log.latest(NEWEST)),
+            runs=self.sources.runs.latest(RUNS),
+            newest=NEWEST,
+        )
+
+    def _health(self, snapshot: Snapshot | None) -> Sequence[tuple[CatalogEntry, Sequence[summaries.EndpointHealth]]]:
+        entries = sorted(snapshot.functions.values(), key=lambda entry: entry.name) if snapshot else []
+        return [(entry, self._health_of(entry)) for entry in entries]
+
+    def _health_of(self, entry: CatalogEntry) -> Sequence[summaries.EndpointHealth]:
+        states = self.sources.states.of_function(entry.name)
+        return [summaries.health(endpoint, states.get(endpoint.id)) for endpoint in entry.endpoints]
+
+
+def first_page(found: Sequence[InvocationRecord]) -> Sequence[InvocationRecord]:
+    """The first PAGE records, and those of the same instant as the last, so that `before` it never skips one."""
+    if len(found) <= PAGE:
+        return found
+    last = instant(found[PAGE - 1].timestamp)
+    end = PAGE
+    while end < len(found) and instant(found[end].timestamp) == last:
+        end += 1
+    return found[:end]
+
+
+def _function_names(snapshot: Snapshot | None, records: Sequence[InvocationRecord]) -> list[FunctionName]:
+    """The functions of the catalog and of the log: records outlive their function."""
+    known = set(snapshot.functions) if snapshot else set()
+    return sorted(known | {record.function_name for record in records})
+
+
+def _entry_of(snapshot: Snapshot | None, function: FunctionName) -> CatalogEntry | None:
+    return snapshot.functions.get(function) if snapshot else None
+
+
+def _largest(record: InvocationRecord) -> Mapping[str, float]:
+    """The largest value of each column that is drawn as bars."""
+    return {
+        "latency_ms": max((c.latency_ms for c in record.candidates), default=0.0),
+        "score": max((c.score for c in record.candidates), default=0.0),
+    }
+
+
+def _pretty(document: object) -> str:
+    return json.dumps(document, indent=2, ensure_ascii=False)

@@ -1,0 +1,32 @@
+"""Composition root of the retrainer: settings in, a ready `Retrainer` out."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+from fiso.adapters.s3 import S3Archive, S3ModelStore, S3RetrainingRuns
+from fiso.services.retrain import Retrainer
+from fiso.settings import RetrainerSettings
+
+PATIENCE = Config(connect_timeout=2, read_timeout=30, retries={"mode": "standard", "total_max_attempts": 3})
+"""Nobody waits for a retraining, and every write survives being repeated."""
+
+
+def utc_now() -> datetime:
+    """The system's clock."""
+    return datetime.now(UTC)
+
+
+def build(settings: RetrainerSettings, *, s3: Any = None) -> Retrainer:
+    """Wire the stores on S3. The client is made here unless given."""
+    client = s3 or boto3.client("s3", config=PATIENCE)
+    return Retrainer(
+        models=S3ModelStore(client, settings.bucket),
+        archive=S3Archive(client, settings.bucket, clock=utc_now),
+        runs=S3RetrainingRuns(client, settings.bucket),
+        minimum_rows=settings.minimum_rows,
+        minimum_new_rows=settings.minimum_new_rows,
+        lookback_days=settings.lookback_days,
+    )

@@ -1,0 +1,220 @@
+"""The CloudFormation template of stage prod, packaged without an account: roles, routes, tables, schedules, settings."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fiso.settings import (
+    ConsoleSettings,
+    KeeperSettings,
+    OrchestratorSettings,
+    RetrainerSettings,
+    StreamConsumerSettings,
+)
+from fiso_cli.packaging.template import make_template
+
+FUNCTIONS = {"orchestrator", "stream-consumer", "retrainer", "keeper", "console", "sample-aws"}
+# Actions that name no resource in IAM; what limits them is a condition.
+UNSCOPED = {"sts:GetWebIdentityToken"}
+
+
+@pytest.fixture(scope="module")
+def path() -> Path:
+    return make_template("prod")
+
+
+@pytest.fixture(scope="module")
+def resources(path: Path) -> dict[str, Any]:
+    found = json.loads(path.read_text())["Resources"]
+    assert isinstance(found, dict)
+    return found
+
+
+def of_type(resources: Mapping[str, Any], kind: str) -> dict[str, Any]:
+    return {name: value["Properties"] for name, value in resources.items() if value["Type"] == f"AWS::{kind}"}
+
+
+def function(resources: Mapping[str, Any], name: str) -> Any:
+    every = of_type(resources, "Lambda::Function").values()
+    (found,) = [properties for properties in every if properties["FunctionName"] == f"fiso-prod-{name}"]
+    return found
+
+
+def statements(resources: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    for role in of_type(resources, "IAM::Role").values():
+        for policy in role["Policies"]:
+            yield from policy["PolicyDocument"]["Statement"]
+
+
+def as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def test_cfn_lint_is_content(path: Path) -> None:
+    linter = Path(sys.executable).parent / "cfn-lint"
+    done = subprocess.run([str(linter), str(path)], capture_output=True, text=True, check=False)
+    assert done.stdout == ""
+    assert done.returncode == 0
+
+
+def test_every_function_has_a_role_of_its_own(resources: dict[str, Any]) -> None:
+    every = of_type(resources, "Lambda::Function").values()
+    assert {properties["FunctionName"] for properties in every} == {f"fiso-prod-{name}" for name in FUNCTIONS}
+    roles = {properties["Role"]["Fn::GetAtt"][0] for properties in every}
+    assert len(roles) == len(FUNCTIONS)
+    assert roles == set(of_type(resources, "IAM::Role"))
+
+
+def test_no_statement_names_a_wildcard_action(resources: dict[str, Any]) -> None:
+    actions = [action for statement in statements(resources) for action in as_list(statement["Action"])]
+    assert actions
+    assert not [action for action in actions if "*" in action]
+
+
+def test_every_statement_names_its_resources(resources: dict[str, Any]) -> None:
+    for statement in statements(resources):
+        if set(as_list(statement["Action"])) <= UNSCOPED:
+            assert "Condition" in statement
+            continue
+        for resource in as_list(statement["Resource"]):
+            assert names_a_resource(resource), statement
+
+
+def names_a_resource(resource: Any) -> bool:
+    """An attribute of this stack's resource, or text that names one; a star only behind a key prefix of the bucket."""
+    if "Fn::GetAtt" in resource:
+        return True
+    text = resource["Fn::Sub"]
+    return bool(
+        re.fullmatch(r"\$\{\w+\.Arn\}/[\w/-]+/?\*?", text) or re.fullmatch(r"arn:[^*]*fiso[-/]prod[-/][\w?-]+", text)
+    )
+
+
+def test_only_the_orchestrator_may_invoke_functions(resources: dict[str, Any]) -> None:
+    may_invoke = [
+        role["RoleName"]
+        for role in of_type(resources, "IAM::Role").values()
+        for policy in role["Policies"]
+        for statement in policy["PolicyDocument"]["Statement"]
+        if "lambda:InvokeFunction" in statement["Action"]
+    ]
+    assert may_invoke == ["fiso-prod-orchestrator"]
+
+
+def test_the_console_only_reads(resources: dict[str, Any]) -> None:
+    console = of_type(resources, "IAM::Role")["ConsoleRole"]
+    listed = console["Policies"][0]["PolicyDocument"]["Statement"]
+    actions = {action for statement in listed for action in as_list(statement["Action"])}
+    reads = re.compile(r"\w+:(Get|List|Query|BatchGet)|logs:(CreateLogStream|PutLogEvents)$")
+    assert not [action for action in actions if not reads.match(action)]
+
+
+def test_every_route_but_healthz_has_an_authorizer(resources: dict[str, Any]) -> None:
+    routes = {route["RouteKey"]: route for route in of_type(resources, "ApiGatewayV2::Route").values()}
+    open_routes = {key for key, route in routes.items() if route.get("AuthorizationType") != "AWS_IAM"}
+    assert open_routes == {"GET /healthz"}
+    assert {"$default", "POST /v1/invoke/{function}", "POST /v1/invoke/{function}/{proxy+}"} <= set(routes)
+
+
+def test_the_api_allows_no_cross_origin_calls(resources: dict[str, Any]) -> None:
+    assert "CorsConfiguration" not in of_type(resources, "ApiGatewayV2::Api")["HttpApi"]
+
+
+def test_the_log_table_keeps_what_it_is_given(resources: dict[str, Any]) -> None:
+    assert resources["InvocationLog"]["DeletionPolicy"] == "Retain"
+    table = resources["InvocationLog"]["Properties"]
+    assert table["TableName"] == "fiso-invocation-logs-prod"
+    assert table["BillingMode"] == "PAY_PER_REQUEST"
+    assert [key["AttributeName"] for key in table["KeySchema"]] == ["invocation_id", "timestamp"]
+    assert table["StreamSpecification"] == {"StreamViewType": "NEW_IMAGE"}
+    assert table["TimeToLiveSpecification"] == {"AttributeName": "expires_at", "Enabled": True}
+    assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+    indexes = {index["IndexName"]: index["Projection"]["ProjectionType"] for index in table["GlobalSecondaryIndexes"]}
+    assert indexes == {"open-records": "KEYS_ONLY", "by-time": "ALL"}
+
+
+def test_the_bucket_is_private_encrypted_versioned_and_kept(resources: dict[str, Any]) -> None:
+    assert resources["Artifacts"]["DeletionPolicy"] == "Retain"
+    bucket = resources["Artifacts"]["Properties"]
+    assert all(bucket["PublicAccessBlockConfiguration"].values())
+    assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
+    assert "BucketEncryption" in bucket
+
+
+def test_failed_stream_records_are_bounded_and_end_in_the_bucket(resources: dict[str, Any]) -> None:
+    (mapping,) = of_type(resources, "Lambda::EventSourceMapping").values()
+    expected = {
+        "Enabled": True,
+        "BatchSize": 100,
+        "MaximumBatchingWindowInSeconds": 1,
+        "BisectBatchOnFunctionError": True,
+        "FunctionResponseTypes": ["ReportBatchItemFailures"],
+        "MaximumRetryAttempts": 3,
+        "MaximumRecordAgeInSeconds": 21600,
+        "DestinationConfig": {"OnFailure": {"Destination": {"Fn::GetAtt": ["Artifacts", "Arn"]}}},
+    }
+    assert {name: mapping[name] for name in expected} == expected
+
+
+def test_the_retrainer_runs_daily_and_the_keeper_every_minute(resources: dict[str, Any]) -> None:
+    rules = {rule["Name"]: rule["ScheduleExpression"] for rule in of_type(resources, "Events::Rule").values()}
+    assert rules == {"fiso-prod-retrainer": "rate(1 day)", "fiso-prod-keeper": "rate(1 minute)"}
+
+
+def test_functions_write_to_the_three_log_groups(resources: dict[str, Any]) -> None:
+    groups = {name: function(resources, name)["LoggingConfig"]["LogGroup"] for name in FUNCTIONS}
+    assert groups == {
+        "orchestrator": "/fiso/api",
+        "console": "/fiso/api",
+        "retrainer": "/fiso/ml-predictions",
+        "stream-consumer": "/fiso/invocation-logs",
+        "keeper": "/fiso/invocation-logs",
+        "sample-aws": "/aws/lambda/fiso-prod-sample-aws",
+    }
+
+
+def test_one_runtime_and_architecture(resources: dict[str, Any]) -> None:
+    every = of_type(resources, "Lambda::Function").values()
+    assert {(properties["Runtime"], *properties["Architectures"]) for properties in every} == {("python3.11", "x86_64")}
+
+
+def test_no_function_is_in_a_network_unless_it_is_named(resources: dict[str, Any]) -> None:
+    assert not [name for name in FUNCTIONS if "VpcConfig" in function(resources, name)]
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("orchestrator", OrchestratorSettings),
+        ("stream-consumer", StreamConsumerSettings),
+        ("retrainer", RetrainerSettings),
+        ("keeper", KeeperSettings),
+        ("console", ConsoleSettings),
+    ],
+)
+def test_a_functions_settings_can_be_read_from_its_environment(
+    name: str, settings: type[OrchestratorSettings], resources: dict[str, Any]
+) -> None:
+    variables = function(resources, name)["Environment"]["Variables"]
+    deployed = {key: value if isinstance(value, str) else json.dumps(value) for key, value in variables.items()}
+    assert settings.from_environ(deployed).stage == "prod"
+    assert variables["PYTHONPATH"] == "/var/task/shared:/var/runtime"
+
+
+def test_the_briefs_dashboards_and_alarms_are_there(resources: dict[str, Any]) -> None:
+    dashboards = of_type(resources, "CloudWatch::Dashboard").values()
+    for dashboard in dashboards:
+        assert json.loads(dashboard["DashboardBody"]["Fn::Sub"])["widgets"]
+    assert {dashboard["DashboardName"] for dashboard in dashboards} == {
+        "FISO-Performance-Overview-prod",
+        "FISO-Cost-Analysis-prod",
+        "FISO-Prediction-Accuracy-prod",
+    }
+    alarms = {alarm["AlarmName"] for alarm in of_type(resources, "CloudWatch::Alarm").values()}
+    assert {"fiso-prod-high-latency", "fiso-prod-cost-threshold", "fiso-prod-prediction-accuracy-drop"} <= alarms

@@ -1,0 +1,283 @@
+"""One battery over both catalog stores, then what only PostgreSQL can get wrong."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import replace
+from datetime import timedelta
+
+import psycopg2
+import pytest
+
+from fiso.adapters.memory_catalog import InMemoryCatalogStore
+from fiso.adapters.postgres import Connect, PostgresCatalogStore, connect_from_url
+from fiso.domain.catalog import CatalogEntry
+from fiso.domain.endpoint import Authentication, Endpoint, EndpointId, FunctionName, Payload, Provider
+from fiso.domain.errors import InvalidCatalog, StoreUnavailable, WriteConflict
+from fiso.domain.policy import CostSource, Idempotent, Mode, Policy, Scoring, Weights
+from fiso.ports import CatalogStore, CatalogVersion
+from fiso_cli.migrations.runner import migrate
+from tests.contract import postgres_server
+
+AWS = Endpoint(id=EndpointId("aws"), provider=Provider.AWS, region="us-east-1", memory_mb=512, address="fn")
+GCP = Endpoint(
+    id=EndpointId("gcp"),
+    provider=Provider.GCP,
+    region="us-east4",
+    memory_mb=256,
+    address="https://g.example/bfs?ünï'\"\\",
+    path="/bfs",
+    payload=Payload.EVENT,
+    authentication=Authentication.ID_TOKEN,
+    secret_ref="keys/bfs",
+    concurrency_limit=7,
+)
+WEIGHTS = ("latency", "cost", "reliability", "region_affinity")
+PLAIN = CatalogEntry(name=FunctionName("plain"), function_type="text", endpoints=(AWS,), policy=Policy(version=0))
+FULL = CatalogEntry(
+    name=FunctionName("full"),
+    function_type="graph",
+    endpoints=(GCP, AWS),
+    policy=Policy(
+        version=0,
+        weights=Weights(latency=0.1, cost=1 / 3, reliability=1e-300, region_affinity=0),
+        scoring=Scoring.RECIPROCAL,
+        allowed_providers=frozenset({Provider.AWS, Provider.GCP}),
+        denied_providers=frozenset({Provider.AZURE}),
+        allowed_regions=frozenset({"us-east-1", "us-east4"}),
+        denied_regions=frozenset({"a,b", "{c}", '"d"'}),
+        residency=frozenset({"us-east-1"}),
+        mode=Mode.PIN,
+        home=GCP.id,
+        pinned=AWS.id,
+        idempotent=Idempotent.DEDUPLICATES_ON_KEY,
+        timeout_ms=100,
+        max_attempts=5,
+        exploration=0.123456789,
+        cost_source=CostSource.MODEL,
+    ),
+)
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[str]:
+    with postgres_server.running() as url:
+        yield url
+
+
+@pytest.fixture
+def url(server: str) -> str:
+    return postgres_server.new_database(server)
+
+
+@pytest.fixture
+def connect(url: str) -> Connect:
+    connect = connect_from_url(url, is_local=True)
+    migrate(connect)
+    return connect
+
+
+@pytest.fixture(params=["memory", "postgres"])
+def store(request: pytest.FixtureRequest) -> CatalogStore:
+    if request.param == "memory":
+        return InMemoryCatalogStore()
+    return PostgresCatalogStore(request.getfixturevalue("connect"))
+
+
+def write(store: CatalogStore, *entries: CatalogEntry, based_on: int = 0) -> CatalogVersion:
+    return store.replace(entries, based_on=based_on, author="tester")
+
+
+class TestEveryStore:
+    def test_begins_at_version_0_with_nothing(self, store: CatalogStore) -> None:
+        newest = store.load()
+        assert (newest.version, newest.entries) == (0, {})
+        assert newest.changed_at.utcoffset() == timedelta(0)
+
+    def test_loads_what_was_written(self, store: CatalogStore) -> None:
+        written = write(store, FULL, PLAIN)
+        assert store.load() == written
+        assert written.version == 1
+        assert written.changed_at.utcoffset() == timedelta(0)
+        assert written.entries == {
+            entry.name: replace(entry, policy=replace(entry.policy, version=1)) for entry in (FULL, PLAIN)
+        }
+
+    def test_keeps_endpoints_in_their_order(self, store: CatalogStore) -> None:
+        write(store, replace(FULL, endpoints=(AWS, GCP)))
+        assert store.load().entries[FULL.name].endpoints == (AWS, GCP)
+
+    def test_a_function_left_out_is_gone(self, store: CatalogStore) -> None:
+        write(store, FULL, PLAIN)
+        write(store, PLAIN, based_on=1)
+        assert set(store.load().entries) == {PLAIN.name}
+
+    def test_may_become_empty_again(self, store: CatalogStore) -> None:
+        write(store, FULL)
+        assert write(store, based_on=1) == store.load()
+        assert (store.load().version, store.load().entries) == (2, {})
+
+    def test_a_policy_carries_the_version_at_which_it_changed(self, store: CatalogStore) -> None:
+        write(store, FULL, PLAIN)
+        patient = replace(PLAIN, policy=replace(PLAIN.policy, timeout_ms=9_000))
+        write(store, FULL, patient, based_on=1)
+        versions = {name: entry.policy.version for name, entry in store.load().entries.items()}
+        assert versions == {FULL.name: 1, PLAIN.name: 2}
+
+    @pytest.mark.parametrize("based_on", [0, 2, -1])
+    def test_refuses_a_write_that_is_not_based_on_the_newest_version(self, store: CatalogStore, based_on: int) -> None:
+        write(store, FULL)
+        with pytest.raises(WriteConflict, match="at version 1"):
+            write(store, PLAIN, based_on=based_on)
+        assert set(store.load().entries) == {FULL.name}
+
+    def test_of_writers_at_once_exactly_one_wins(self, store: CatalogStore) -> None:
+        def attempt(memory_mb: int) -> bool:
+            try:
+                write(store, replace(PLAIN, endpoints=(replace(AWS, memory_mb=memory_mb),)))
+            except WriteConflict:
+                return False
+            return True
+
+        with ThreadPoolExecutor(8) as pool:
+            won = list(pool.map(attempt, range(1, 9)))
+        assert won.count(True) == 1
+        assert store.load().version == 1
+        assert store.load().entries[PLAIN.name].endpoints[0].memory_mb == won.index(True) + 1
+
+    def test_refuses_a_function_that_stands_there_twice(self, store: CatalogStore) -> None:
+        with pytest.raises(InvalidCatalog, match="twice"):
+            write(store, PLAIN, PLAIN)
+        assert store.load().version == 0
+
+
+class TestPostgres:
+    def test_keeps_the_rows_of_every_version(self, connect: Connect) -> None:
+        store = PostgresCatalogStore(connect)
+        write(store, FULL)
+        write(store, PLAIN, based_on=1)
+        assert rows_of(connect, "SELECT version, author FROM catalog_versions ORDER BY version") == [
+            (1, "tester"),
+            (2, "tester"),
+        ]
+        assert rows_of(connect, "SELECT version, name FROM functions ORDER BY version") == [(1, "full"), (2, "plain")]
+
+    def test_an_empty_database_counts_as_one_to_which_nothing_was_applied(self, url: str) -> None:
+        assert PostgresCatalogStore(connect_from_url(url, is_local=True)).load().version == 0
+
+    def test_a_write_without_the_tables_is_unavailable(self, url: str) -> None:
+        with pytest.raises(StoreUnavailable, match="catalog_versions"):
+            write(PostgresCatalogStore(connect_from_url(url, is_local=True)), PLAIN)
+
+    def test_a_server_that_is_away_is_unavailable_and_the_password_stays_secret(self) -> None:
+        away = PostgresCatalogStore(connect_from_url("postgresql://fiso:hush@127.0.0.1:1/fiso", is_local=True))
+        with pytest.raises(StoreUnavailable) as caught:
+            away.load()
+        assert "hush" not in str(caught.value)
+
+    @pytest.mark.parametrize("address", ["a\x00b", "\ud800"])
+    def test_text_that_it_cannot_hold_is_an_invalid_catalog(self, connect: Connect, address: str) -> None:
+        with pytest.raises(InvalidCatalog):
+            write(PostgresCatalogStore(connect), replace(PLAIN, endpoints=(replace(AWS, address=address),)))
+
+    @pytest.mark.parametrize(
+        "entry",
+        [
+            replace(PLAIN, name=FunctionName("No Name")),
+            replace(PLAIN, function_type=""),
+            replace(PLAIN, endpoints=(replace(AWS, region=""),)),
+            replace(PLAIN, endpoints=(replace(AWS, memory_mb=2**31),)),
+            replace(PLAIN, endpoints=(replace(AWS, id=EndpointId("")),)),
+        ],
+        ids=["name", "type", "region", "memory", "id"],
+    )
+    def test_the_schema_checks_what_the_domain_lets_through(self, connect: Connect, entry: CatalogEntry) -> None:
+        store = PostgresCatalogStore(connect)
+        with pytest.raises(InvalidCatalog):
+            write(store, entry)
+        assert store.load().version == 0
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            "UPDATE policies SET exploration = 0.6",
+            "UPDATE policies SET exploration = 'NaN'",
+            "UPDATE policies SET weight_cost = 'Infinity'",
+            "UPDATE policies SET weight_cost = 'NaN'",
+            "UPDATE policies SET " + ", ".join(f"weight_{name} = 0" for name in WEIGHTS),
+            "UPDATE policies SET timeout_ms = 28001",
+            "UPDATE policies SET max_attempts = 0",
+            "UPDATE policies SET denied_providers = '{ibm}'",
+            "UPDATE policies SET residency = '{us-east-1,NULL}'",
+            "UPDATE policies SET home = 'nowhere'",
+            "UPDATE policies SET pinned = NULL",
+            "UPDATE policies SET mode = 'observe', home = NULL",
+            "UPDATE policies SET policy_version = 2",
+            "UPDATE endpoints SET memory_mb = 0",
+            "UPDATE endpoints SET provider = 'ibm'",
+            "UPDATE endpoints SET position = 0",
+            "UPDATE catalog_versions SET author = ''",
+            "DELETE FROM endpoints",
+        ],
+    )
+    def test_no_statement_can_make_an_impossible_row(self, connect: Connect, change: str) -> None:
+        write(PostgresCatalogStore(connect), FULL)
+        with pytest.raises(psycopg2.IntegrityError):
+            rows_of(connect, change)
+
+    def test_readers_do_not_wait_for_a_writer(self, connect: Connect) -> None:
+        store = PostgresCatalogStore(connect)
+        write(store, PLAIN)
+        with closing(connect()) as writer, writer.cursor() as rows:
+            rows.execute("LOCK TABLE catalog_versions IN SHARE ROW EXCLUSIVE MODE")
+            assert store.load().version == 1
+
+    def test_every_use_closes_its_connection(self, url: str) -> None:
+        plain = connect_from_url(url, is_local=True)
+        migrate(plain)
+        opened = []
+
+        def remembered() -> psycopg2.extensions.connection:
+            opened.append(plain())
+            return opened[-1]
+
+        store = PostgresCatalogStore(remembered)
+        store.load()
+        with pytest.raises(WriteConflict):
+            write(store, PLAIN, based_on=3)
+        assert [connection.closed for connection in opened] == [1, 1]
+
+
+class TestConnecting:
+    def test_limits_and_name_are_in_effect(self, url: str) -> None:
+        connect = connect_from_url(url, is_local=True, application_name="fiso-test")
+        shown = [
+            rows_of(connect, f"SHOW {name}")[0][0] for name in ("statement_timeout", "lock_timeout", "application_name")
+        ]
+        assert shown == ["5s", "5s", "fiso-test"]
+
+    @pytest.mark.parametrize("weakened", ["", "?sslmode=disable", "?sslmode=prefer"])
+    def test_outside_the_local_stage_a_server_without_tls_is_refused(self, url: str, weakened: str) -> None:
+        with pytest.raises(StoreUnavailable, match=r"SSL|certificate"):
+            PostgresCatalogStore(connect_from_url(url + weakened, is_local=False)).load()
+
+    @pytest.mark.parametrize(
+        ("bad", "is_local", "problem"),
+        [
+            ("postgresql://u:hush@db.example.com/fiso", True, "must be on this machine"),
+            ("postgresql://u:hush@10.0.0.1/fiso", True, "must be on this machine"),
+            ("postgresql:///fiso", False, "names no host"),
+            ("postgresql://u:hush@h:port:x/fiso?nonsense=1", False, "does not parse"),
+            ("hush", False, "does not parse"),
+        ],
+    )
+    def test_a_bad_url_is_refused_without_showing_its_password(self, bad: str, is_local: bool, problem: str) -> None:
+        with pytest.raises(StoreUnavailable, match=problem) as caught:
+            connect_from_url(bad, is_local=is_local)
+        assert "hush" not in str(caught.value)
+
+
+def rows_of(connect: Callable[[], psycopg2.extensions.connection], sql: str) -> list[tuple[object, ...]]:
+    with closing(connect()) as opened, opened, opened.cursor() as rows:
+        rows.execute(sql)
+        return rows.fetchall() if rows.description else []

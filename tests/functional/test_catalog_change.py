@@ -1,0 +1,154 @@
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from fiso.adapters.memory import InMemorySnapshots
+from fiso.adapters.memory_catalog import InMemoryCatalogStore
+from fiso.domain.catalog import CatalogEntry, Snapshot
+from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName, Provider
+from fiso.domain.errors import StoreUnavailable, WriteConflict
+from fiso.domain.policy import Mode, Policy
+from fiso.ports import CatalogVersion
+from fiso_cli.catalog.change import Written, change_policy, execute, in_mode, pinned_to, plan
+from fiso_cli.errors import CommandError
+
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+AWS = Endpoint(id=EndpointId("aws"), provider=Provider.AWS, region="us-east-1", memory_mb=512, address="fn")
+GCP = Endpoint(
+    id=EndpointId("gcp"), provider=Provider.GCP, region="us-east4", memory_mb=512, address="https://g.example"
+)
+BFS = CatalogEntry(
+    name=FunctionName("bfs"), function_type="graph", endpoints=(AWS, GCP), policy=Policy(version=0, home=AWS.id)
+)
+TEXT = replace(BFS, name=FunctionName("text"), policy=Policy(version=0))
+
+
+class RacingStore(InMemoryCatalogStore):
+    """A store into which somebody else writes just before each of the first `races` writes."""
+
+    def __init__(self, races: int) -> None:
+        super().__init__()
+        super().replace([BFS, TEXT], based_on=0, author="tester")
+        self.races = races
+
+    def replace(self, entries: Sequence[CatalogEntry], *, based_on: int, author: str) -> CatalogVersion:
+        if self.races:
+            self.races -= 1
+            super().replace([BFS, TEXT], based_on=based_on, author="somebody else")
+        return super().replace(entries, based_on=based_on, author=author)
+
+
+class FullBucket(InMemorySnapshots):
+    """Snapshots that cannot be written."""
+
+    def publish(self, snapshot: Snapshot) -> None:
+        raise StoreUnavailable(f"no room for version {snapshot.version}")
+
+
+def applied() -> InMemoryCatalogStore:
+    return RacingStore(races=0)
+
+
+def apply(store: InMemoryCatalogStore, snapshots: InMemorySnapshots, *entries: CatalogEntry) -> Written:
+    return execute(plan(store, entries), store, snapshots, author="tester", now=NOW)
+
+
+def policy(store: InMemoryCatalogStore) -> Policy:
+    return store.load().entries[BFS.name].policy
+
+
+def published_version(snapshots: InMemorySnapshots) -> int | None:
+    current = snapshots.current()
+    return current.version if current else None
+
+
+def test_a_changed_catalog_is_written_and_published() -> None:
+    store, snapshots = applied(), InMemorySnapshots()
+    assert apply(store, snapshots, TEXT) == Written(version=2, is_new=True)
+    assert (set(store.load().entries), published_version(snapshots)) == ({TEXT.name}, 2)
+
+
+def test_an_unchanged_catalog_writes_nothing_but_publishes_what_was_not() -> None:
+    store, snapshots = applied(), InMemorySnapshots()
+    assert apply(store, snapshots, BFS, TEXT) == Written(version=1, is_new=False)
+    assert (store.load().version, published_version(snapshots)) == (1, 1)
+
+
+def test_a_plan_that_was_overtaken_is_refused() -> None:
+    store, snapshots = applied(), InMemorySnapshots()
+    late = plan(store, [TEXT])
+    apply(store, snapshots, BFS)
+    with pytest.raises(CommandError, match="changed meanwhile"):
+        execute(late, store, snapshots, author="tester", now=NOW)
+
+
+def test_a_failed_publication_is_told_and_the_version_is_kept() -> None:
+    store = applied()
+    written = apply(store, FullBucket(), TEXT)
+    assert (written.version, written.unpublished, store.load().version) == (2, "no room for version 2", 2)
+
+
+def test_a_pin_is_written_and_published_and_lifted() -> None:
+    store, snapshots = applied(), InMemorySnapshots()
+    change_policy("bfs", pinned_to("gcp"), store, snapshots, author="tester", now=NOW)
+    assert (policy(store).mode, policy(store).pinned, published_version(snapshots)) == (Mode.PIN, "gcp", 2)
+    change_policy("bfs", in_mode(Mode.ROUTE), store, snapshots, author="tester", now=NOW)
+    assert (policy(store).mode, policy(store).pinned, published_version(snapshots)) == (Mode.ROUTE, None, 3)
+
+
+def test_pinning_twice_writes_once() -> None:
+    store, snapshots = applied(), InMemorySnapshots()
+    for expected in (Written(version=2, is_new=True), Written(version=2, is_new=False)):
+        assert change_policy("bfs", pinned_to("gcp"), store, snapshots, author="tester", now=NOW) == expected
+
+
+def test_a_pin_leaves_other_functions_alone() -> None:
+    store = applied()
+    before = store.load().entries[TEXT.name]
+    change_policy("bfs", pinned_to("gcp"), store, InMemorySnapshots(), author="tester", now=NOW)
+    assert store.load().entries[TEXT.name] == before
+
+
+def test_a_pin_that_lost_a_race_is_written_over_the_winner() -> None:
+    store = RacingStore(races=2)
+    assert change_policy("bfs", pinned_to("gcp"), store, InMemorySnapshots(), author="tester", now=NOW).version == 4
+    assert policy(store).pinned == "gcp"
+
+
+def test_a_pin_that_keeps_losing_gives_up() -> None:
+    with pytest.raises(WriteConflict):
+        change_policy("bfs", pinned_to("gcp"), RacingStore(races=3), InMemorySnapshots(), author="tester", now=NOW)
+
+
+@pytest.mark.parametrize(
+    ("function", "endpoint", "problem"),
+    [
+        ("nope", "aws", "no function 'nope' in catalog version 1"),
+        ("bfs", "nope", "has no endpoint 'nope', only aws, gcp"),
+    ],
+)
+def test_a_pin_to_something_unknown_is_refused(function: str, endpoint: str, problem: str) -> None:
+    with pytest.raises(CommandError, match=problem):
+        change_policy(function, pinned_to(endpoint), applied(), InMemorySnapshots(), author="tester", now=NOW)
+
+
+def test_a_pin_to_an_endpoint_that_the_policy_excludes_is_refused() -> None:
+    store, denied = applied(), replace(BFS, policy=replace(BFS.policy, denied_providers=frozenset({Provider.GCP})))
+    apply(store, InMemorySnapshots(), denied)
+    with pytest.raises(CommandError, match="provider gcp is denied"):
+        change_policy("bfs", pinned_to("gcp"), store, InMemorySnapshots(), author="tester", now=NOW)
+
+
+def test_observing_needs_a_home() -> None:
+    with pytest.raises(CommandError, match="has no home endpoint"):
+        change_policy("text", in_mode(Mode.OBSERVE), applied(), InMemorySnapshots(), author="tester", now=NOW)
+
+
+def test_a_plan_names_the_pins_that_it_would_lift() -> None:
+    store = applied()
+    change_policy("bfs", pinned_to("gcp"), store, InMemorySnapshots(), author="tester", now=NOW)
+    keeping = replace(BFS, policy=replace(BFS.policy, mode=Mode.PIN, pinned=GCP.id))
+    assert plan(store, [BFS, TEXT]).lifted_pins == ("bfs",)
+    assert plan(store, [keeping, TEXT]).lifted_pins == ()

@@ -1,0 +1,151 @@
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import joblib
+import numpy
+import pytest
+import sklearn
+import typer
+from typer.testing import CliRunner
+
+from fiso.adapters.pointers import LayerModelStore
+from fiso.prediction import artifact
+from fiso_cli.errors import CommandError
+from fiso_cli.local.layout import CHECKOUT
+from fiso_cli.training import commands, prior, remote
+
+PACKAGED = CHECKOUT / "ml_artifacts"
+RUN = {
+    "started_at": "2026-11-23T10:00:00.000Z",
+    "trigger": "command",
+    "rows": 200,
+    "promoted": False,
+    "reason": "too few rows",
+    "champion_version": "baseline",
+    "challenger_version": None,
+}
+
+
+def app() -> typer.Typer:
+    application = typer.Typer()
+    application.command("train")(commands.train_command)
+    application.command("retrain")(commands.retrain_command)
+    return application
+
+
+def test_train_writes_a_model_that_the_orchestrator_reads_and_reports_it(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app(), ["train", "--synthetic", "--rows", "600", "--out", str(tmp_path)])
+    assert result.exit_code == 0, result.output
+    store = LayerModelStore(tmp_path)
+    pointer = store.champion()
+    assert pointer is not None
+    assert pointer.is_synthetic
+    model = artifact.read(store.artifact(pointer), sha256=pointer.sha256)
+    assert model.version == pointer.version
+    card = json.loads((tmp_path / pointer.version / "model_card.json").read_text())
+    assert card["sha256"] == pointer.sha256
+    assert "execution_time_ms" in result.output
+    assert pointer.version in result.output
+
+
+def test_training_again_leaves_one_version_and_the_same_bytes(tmp_path: Path) -> None:
+    prior.train("boosting", rows=600, out=tmp_path)
+    first = {path.relative_to(tmp_path): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    prior.train("forest", rows=600, out=tmp_path)
+    assert len(list(tmp_path.glob("*/model.joblib"))) == 1
+    prior.train("boosting", rows=600, out=tmp_path)
+    assert {path.relative_to(tmp_path): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == first
+
+
+def test_the_packaged_model_is_what_training_makes(tmp_path: Path) -> None:
+    pointer = json.loads((PACKAGED / "champion.json").read_text())
+    card = json.loads((PACKAGED / pointer["version"] / "model_card.json").read_text())
+    libraries = {"numpy": numpy.__version__, "scikit-learn": sklearn.__version__, "joblib": joblib.__version__}
+    if {name: card["libraries"][name] for name in libraries} != libraries:
+        pytest.skip(f"the packaged model was made with {card['libraries']}")
+    prior.train("boosting", rows=10_000, out=tmp_path)
+    assert json.loads((tmp_path / "champion.json").read_text()) == pointer
+
+
+def test_the_packaged_model_is_whole_and_small() -> None:
+    store = LayerModelStore(PACKAGED)
+    pointer = store.champion()
+    assert pointer is not None
+    artifact.read(store.artifact(pointer), sha256=pointer.sha256)
+    assert sum(path.stat().st_size for path in PACKAGED.rglob("*") if path.is_file()) <= 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["train"], "--synthetic"),
+        (["train", "--synthetic", "--family", "oracle"], "--family must be"),
+        (["train", "--synthetic", "--rows", "1"], "--rows must be"),
+        (["retrain", "--stage", "Not A Stage"], "stage"),
+    ],
+)
+def test_what_cannot_be_done_is_explained(arguments: list[str], why: str) -> None:
+    result = CliRunner().invoke(app(), arguments)
+    assert isinstance(result.exception, CommandError)
+    assert why in str(result.exception)
+
+
+@contextmanager
+def a_lambda_host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, body: bytes, **headers: str) -> Iterator[list[str]]:
+    """Answers every Invoke with `body`, where the local stage looks for its Lambda host."""
+    asked: list[str] = []
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            asked.append(self.path)
+            self.rfile.read(int(self.headers["content-length"]))
+            self.send_response(200)
+            for name, value in headers.items():
+                self.send_header(name.replace("_", "-"), value)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            return
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    monkeypatch.setenv("FISO_LOCAL_PORT", str(server.server_port - 1))
+    monkeypatch.setenv("FISO_LOCAL_DIR", str(tmp_path))
+    try:
+        yield asked
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def test_retrain_invokes_the_stages_retrainer_once_and_prints_its_run(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with a_lambda_host(monkeypatch, tmp_path, json.dumps(RUN).encode()) as asked:
+        result = CliRunner().invoke(app(), ["retrain", "--json"])
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.output) == RUN
+    assert asked == ["/2015-03-31/functions/fiso-local-retrainer/invocations"]
+
+
+def test_retrain_says_in_a_line_why_there_was_no_promotion(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with a_lambda_host(monkeypatch, tmp_path, json.dumps(RUN).encode()):
+        result = CliRunner().invoke(app(), ["retrain"])
+    assert "refused: too few rows" in result.output
+
+
+def test_a_retrainer_that_fails_is_a_failed_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    body = b'{"errorType": "MissingSetting", "errorMessage": "FISO_BUCKET is not set"}'
+    with (
+        a_lambda_host(monkeypatch, tmp_path, body, X_Amz_Function_Error="Unhandled"),
+        pytest.raises(CommandError, match="FISO_BUCKET is not set"),
+    ):
+        remote.retrain("local")

@@ -1,0 +1,96 @@
+"""Hypothesis strategies for domain values."""
+
+from datetime import timedelta
+
+from hypothesis import strategies as st
+
+from fiso.domain.attempt import Failure
+from fiso.domain.decision import Exclusion, Prediction, Reason
+from fiso.domain.endpoint import EndpointId, FunctionName, Provider
+from fiso.domain.record import AttemptSummary, CandidateSummary, InvocationRecord, RecordStatus
+from fiso.domain.request import InvocationId, TenantId
+from fiso.prediction import features
+from tests.builders import NOW, a_prediction
+
+positive = st.floats(min_value=1e-9, max_value=1e9)
+unit = st.floats(min_value=0, max_value=1)
+names = st.text("abcdefgh-", min_size=1, max_size=8)
+ids = names.map(EndpointId)
+moments = st.integers(0, 10**9).map(lambda ms: NOW + timedelta(milliseconds=ms))
+
+
+@st.composite
+def predictions(draw: st.DrawFn) -> Prediction:
+    return a_prediction(
+        draw(ids),
+        latency_ms=draw(positive),
+        cost_usd=draw(st.none() | st.just(0.0) | positive),
+        success_probability=draw(unit),
+    )
+
+
+candidates = st.lists(predictions(), min_size=1, max_size=6, unique_by=lambda p: p.endpoint)
+
+attempts = st.builds(
+    AttemptSummary,
+    endpoint=ids,
+    started_at=moments,
+    latency_ms=positive,
+    status=st.none() | st.integers(100, 599),
+    failure=st.none() | st.sampled_from(Failure),
+    cold_start=st.none() | st.booleans(),
+    billed_ms=st.none() | positive,
+    cost_usd=st.none() | positive,
+)
+summaries = st.builds(
+    CandidateSummary,
+    endpoint=ids,
+    latency_ms=positive,
+    cost_usd=st.none() | positive,
+    success_probability=unit,
+    score=unit,
+    propensity=unit,
+)
+
+
+@st.composite
+def records(draw: st.DrawFn, function: str | None = None) -> InvocationRecord:
+    """Any closed record; its attempts end at its endpoint, or it has none."""
+    tried = draw(st.lists(attempts, max_size=3))
+    last = tried[-1] if tried else None
+    return InvocationRecord(
+        invocation_id=InvocationId(draw(st.uuids()).hex),
+        timestamp=draw(moments),
+        cloud_provider=draw(st.sampled_from(Provider)) if last else None,
+        function_name=FunctionName(function or draw(names)),
+        request_size_bytes=draw(st.integers(0, 10**7)),
+        response_size_bytes=draw(st.integers(0, 10**7)),
+        execution_time_ms=last.latency_ms if last else None,
+        cost_usd=draw(st.none() | positive),
+        region=draw(st.none() | names),
+        day_of_week=draw(st.integers(1, 7)),
+        hour_of_day=draw(st.integers(0, 23)),
+        cpu_utilization=None,
+        memory_utilization=draw(st.none() | unit),
+        cold_start=draw(st.none() | st.booleans()),
+        error_occurred=draw(st.booleans()),
+        user_region=draw(st.none() | names),
+        prediction_accuracy=draw(st.none() | unit),
+        status=draw(st.sampled_from([RecordStatus.FINAL, RecordStatus.UNKNOWN])),
+        tenant=TenantId(draw(st.text(max_size=8))),
+        endpoint=last.endpoint if last else None,
+        reason=draw(st.none() | st.sampled_from(Reason)),
+        response_status=draw(st.integers(100, 599)),
+        billed_ms=draw(st.none() | positive),
+        overhead_ms=draw(st.none() | positive),
+        features=draw(st.just({}) | st.just(dict.fromkeys(features.NAMES, 1.5))),
+        raw_latency_ms=draw(st.none() | positive),
+        candidates=tuple(draw(st.lists(summaries, max_size=3))),
+        exclusions=tuple(draw(st.lists(st.builds(Exclusion, endpoint=ids, code=names, detail=names), max_size=3))),
+        attempts=tuple(tried),
+        prediction_source=draw(st.none() | st.just("model")),
+        policy_version=draw(st.none() | st.integers(0, 99)),
+        snapshot_version=draw(st.none() | st.integers(0, 99)),
+        model_version=draw(st.none() | names),
+        tariff_version=draw(st.none() | names),
+    )

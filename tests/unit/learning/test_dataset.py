@@ -1,0 +1,87 @@
+from dataclasses import replace
+from datetime import timedelta
+from math import isnan, nan
+
+import numpy as np
+import pytest
+
+from fiso.domain.attempt import Failure
+from fiso.domain.record import InvocationRecord, RecordStatus
+from fiso.learning import dataset
+from fiso.prediction.features import NAMES
+from tests.builders import NOW, a_record, an_attempt
+
+
+def test_a_row_has_the_logged_features_and_targets() -> None:
+    features = {name: float(position) for position, name in enumerate(NAMES)}
+    data = dataset.build([a_record(features=features)])
+    assert data.features.tolist() == [[float(position) for position in range(len(NAMES))]]
+    assert (data.latency_ms[0], data.cost_usd[0], data.success[0]) == (100.0, 1e-6, 1.0)
+    assert (data.served_latency_ms[0], data.served_by[0]) == (110.0, "m1")
+
+
+def test_rows_come_oldest_first_whatever_the_order_of_the_archive() -> None:
+    data = dataset.build([a_record(3, execution_time_ms=3.0), a_record(1, execution_time_ms=1.0), a_record(2)])
+    assert data.latency_ms.tolist() == [1.0, 100.0, 3.0]
+    assert np.all(np.diff(data.at) > 0)
+
+
+def test_a_failure_teaches_success_only() -> None:
+    data = dataset.build([a_record(error_occurred=True, execution_time_ms=28_000.0)])
+    assert data.success.tolist() == [0.0]
+    assert isnan(data.latency_ms[0])
+    assert isnan(data.cost_usd[0])
+
+
+def test_after_a_failover_the_cost_is_that_of_the_attempt_the_features_belong_to() -> None:
+    attempts = (an_attempt("gcp", failure=Failure.TIMED_OUT, cost_usd=9e-6), an_attempt(cost_usd=2e-6))
+    data = dataset.build([a_record(attempts=attempts, cost_usd=11e-6)])
+    assert data.cost_usd.tolist() == [2e-6]
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        a_record(status=RecordStatus.UNKNOWN),
+        a_record(execution_time_ms=None),
+        a_record(features={}),
+        a_record(features=dict.fromkeys(NAMES, nan)),
+        a_record(execution_time_ms=nan),
+        a_record(execution_time_ms=0.0),
+    ],
+)
+def test_a_record_that_teaches_nothing_is_counted_and_left_out(record: InvocationRecord) -> None:
+    data = dataset.build([a_record(2), record])
+    assert len(data) == 1
+    assert data.skipped == 1
+
+
+def test_an_unpriced_call_has_no_cost() -> None:
+    assert isnan(dataset.build([a_record(attempts=(an_attempt(cost_usd=None),))]).cost_usd[0])
+
+
+def test_an_empty_log_is_an_empty_set() -> None:
+    data = dataset.build([])
+    assert len(data) == 0
+    assert data.features.shape == (0, len(NAMES))
+
+
+def a_log(rows: int) -> dataset.DataSet:
+    return dataset.build(
+        [replace(a_record(number), timestamp=NOW + timedelta(seconds=number)) for number in range(rows)]
+    )
+
+
+def test_the_newest_fifth_is_held_out_and_nothing_older_than_what_is_learned() -> None:
+    halves = dataset.split(a_log(100))
+    assert (len(halves.train), len(halves.held_out)) == (80, 20)
+    assert halves.train.at.max() < halves.held_out.at.min()
+
+
+def test_no_more_is_held_out_than_the_champion_has_not_seen() -> None:
+    halves = dataset.split(a_log(100), newest=5)
+    assert (len(halves.train), len(halves.held_out)) == (95, 5)
+
+
+def test_rows_newer_than_a_moment_are_counted() -> None:
+    assert a_log(100).after((NOW + timedelta(seconds=89)).timestamp()) == 10

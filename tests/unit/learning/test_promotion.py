@@ -1,0 +1,63 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from fiso.learning import promotion
+from fiso.learning.dataset import Halves
+from fiso.learning.promotion import Rules
+from tests.models import generated_halves
+
+RULES = Rules(minimum_rows=600, minimum_new_rows=50)
+
+
+def test_rows_enough_are_trained_on() -> None:
+    assert promotion.refusal_before_training(600, new_rows=50, rules=RULES) is None
+
+
+def test_too_few_rows_are_refused() -> None:
+    assert (
+        promotion.refusal_before_training(599, new_rows=599, rules=RULES)
+        == "too few rows: 599 of the 600 that are needed"
+    )
+
+
+def test_too_few_rows_since_the_champion_are_refused() -> None:
+    refusal = promotion.refusal_before_training(600, new_rows=49, rules=RULES)
+    assert refusal == "too few new rows since the champion: 49 of the 50 that are needed"
+
+
+def test_halves_with_answers_enough_are_trained_on() -> None:
+    assert promotion.refusal_of_split(generated_halves()) is None
+
+
+@pytest.mark.parametrize("half", ["train", "held_out"])
+def test_a_latency_that_never_changes_is_refused(half: str) -> None:
+    halves = generated_halves()
+    rows = getattr(halves, half)
+    constant = replace(rows, latency_ms=np.full(len(rows), 100.0))
+    assert "constant" in str(promotion.refusal_of_split(replace(halves, **{half: constant})))
+
+
+def test_halves_of_failures_alone_are_refused() -> None:
+    halves = generated_halves()
+    failed = replace(halves.held_out, latency_ms=np.full(len(halves.held_out), np.nan))
+    refusal = promotion.refusal_of_split(Halves(train=halves.train, held_out=failed))
+    assert refusal == "too few answered rows held out: 0 of the 20 that are needed"
+
+
+@pytest.mark.parametrize(
+    ("champion", "challenger", "promoted"),
+    [
+        (1.5, 1.4, True),
+        (1.5, 1.5, False),
+        (1.4, 1.5, False),
+        (None, 1.5, True),
+        (1.4, None, False),
+        (float("nan"), 1.5, True),
+    ],
+)
+def test_only_a_smaller_error_is_promoted(champion: float | None, challenger: float | None, promoted: bool) -> None:
+    verdict = promotion.judge(champion_error=champion, challenger_error=challenger)
+    assert verdict.promoted is promoted
+    assert verdict.reason
