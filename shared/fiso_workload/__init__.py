@@ -1,1 +1,1 @@
-"""The sample functions' own bodies, written once for three clouds. Standard library only; knows no cloud, nothing of FISO."""
+"""The sample functions' own bodies, written once for three clouds. Standard library only, and nothing of FISO."""

@@ -1,4 +1,4 @@
-"""The CloudFormation template of stage prod, packaged without an account: roles, routes, tables, schedules, settings."""
+"""The CloudFormation template of stage prod, packaged without an account: roles, routes, tables, settings."""
 
 import json
 import re
@@ -86,14 +86,16 @@ def test_every_statement_names_its_resources(resources: dict[str, Any]) -> None:
             assert names_a_resource(resource), statement
 
 
+OF_THIS_STACK = re.compile(r"\$\{\w+\.Arn\}/[\w/-]+/?\*?")  # a star only ends a key prefix or an index
+OF_THIS_STAGE = re.compile(r"arn:[^*]*fiso[-/]prod[-/][\w?-]+")
+
+
 def names_a_resource(resource: Any) -> bool:
-    """An attribute of this stack's resource, or text that names one; a star only behind a key prefix of the bucket."""
+    """An attribute of this stack's resource, or text that names one of this stage."""
     if "Fn::GetAtt" in resource:
         return True
     text = resource["Fn::Sub"]
-    return bool(
-        re.fullmatch(r"\$\{\w+\.Arn\}/[\w/-]+/?\*?", text) or re.fullmatch(r"arn:[^*]*fiso[-/]prod[-/][\w?-]+", text)
-    )
+    return bool(OF_THIS_STACK.fullmatch(text) or OF_THIS_STAGE.fullmatch(text))
 
 
 def test_only_the_orchestrator_may_invoke_functions(resources: dict[str, Any]) -> None:

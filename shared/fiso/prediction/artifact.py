@@ -5,7 +5,7 @@ checked first and then an unpickler that knows no class or function, so that a h
 """
 
 import io
-import pickle  # nosec B403: only through _BuiltinsOnly, which refuses every global
+import pickle  # nosec B403
 import sys
 from array import array
 from collections.abc import Mapping, Sequence

@@ -1,0 +1,1 @@
+"""Benchmarks: FISO beside a rival, in one run on one machine."""

@@ -1,0 +1,134 @@
+"""The measurements: each gives one row, ours and the rival's taken in turn so that the machine's mood hits both."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
+from importlib.metadata import distribution
+from io import StringIO
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+
+from fiso_cli.bench import naive, ours
+from fiso_cli.bench.rows import Row, against, within
+
+HANDLER_GATE = 40.0
+COLD_START_GATE = 5.0
+ARTIFACT_LIMIT_MB = 1.0
+PACKAGE_LIMIT_MB = 15.0
+RSS_LIMIT_MB = 96.0
+NAIVE_NEEDS = ("scikit-learn", "scipy", "numpy", "joblib", "flask", "boto3", "botocore", "threadpoolctl")
+
+
+def handler_in_memory(model_dir: Path, rival_dir: Path, rounds: int = 300) -> Row:
+    """The whole handler against the naive design's, on in-memory ports, the same small request each time."""
+    client = naive.create_app(rival_dir).test_client()
+    ask_rival = lambda: client.post("/route", json={"size": 31, "function_type": 1})  # noqa: E731
+    with redirect_stdout(StringIO()):
+        ask_ours = ours.handler(model_dir)
+        timed(ask_ours, 200)
+        timed(ask_rival, 5)
+        mine: list[float] = []
+        rivals: list[float] = []
+        for _ in range(rounds // 10):
+            mine.extend(timed(ask_ours, 30))
+            rivals.extend(timed(ask_rival, 2))
+    return against(
+        "handler_in_memory",
+        median(mine) * 1000,
+        "ms",
+        rival="naive: Flask, forest x3",
+        rival_value=median(rivals) * 1000,
+        n=len(mine),
+        at_least=HANDLER_GATE,
+    )
+
+
+def timed(call: Callable[[], object], times: int) -> list[float]:
+    """Seconds of each of so many calls."""
+    taken = []
+    for _ in range(times):
+        start = perf_counter()
+        call()
+        taken.append(perf_counter() - start)
+    return taken
+
+
+def cold_starts(model_dir: Path, rival_dir: Path, rounds: int = 7) -> tuple[Row, Row]:
+    """Fresh processes in turn: their whole time against each other, and ours' peak memory."""
+    mine = [str(sys.executable), "-m", "fiso_cli.bench.ours", str(model_dir)]
+    rivals = [str(sys.executable), "-m", "fiso_cli.bench.naive", str(rival_dir)]
+    for command in (mine, rivals):
+        _run(command)
+    pairs = [(_run(mine), _run(rivals)) for _ in range(rounds)]
+    time_row = against(
+        "cold_start",
+        median(one.wall_ms for one, _ in pairs),
+        "ms",
+        rival="naive, whole process",
+        rival_value=median(other.wall_ms for _, other in pairs),
+        n=rounds,
+        at_least=COLD_START_GATE,
+    )
+    memory_row = within(
+        "rss_mb",
+        median(one.peak_mb for one, _ in pairs),
+        "MB",
+        rival="naive, whole process",
+        rival_value=median(other.peak_mb for _, other in pairs),
+        n=rounds,
+        at_most=RSS_LIMIT_MB,
+    )
+    return time_row, memory_row
+
+
+class _Finished:
+    """What one process took."""
+
+    def __init__(self, wall_ms: float, peak_mb: float) -> None:
+        self.wall_ms, self.peak_mb = wall_ms, peak_mb
+
+
+def _run(command: Sequence[str]) -> _Finished:
+    """One process from start to end. The peak is the kernel's own figure for this child."""
+    start = perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0:
+        raise RuntimeError(f"{' '.join(command)} ended with {process.returncode}")
+    return _Finished((perf_counter() - start) * 1000, usage.ru_maxrss / 1024)
+
+
+def artifact_mb(model_file: Path, rival_dir: Path) -> Row:
+    """The model's file against the naive design's three."""
+    return within(
+        "artifact_mb",
+        model_file.stat().st_size / 1e6,
+        "MB",
+        rival="naive: three forests",
+        rival_value=naive.size_mb(rival_dir),
+        n=1,
+        at_most=ARTIFACT_LIMIT_MB,
+    )
+
+
+def package_mb(unzipped_mb: float, rival_dir: Path) -> Row:
+    """The orchestrator with its model layer, unzipped, against what the naive design would have to ship."""
+    return within(
+        "package_mb",
+        unzipped_mb,
+        "MB",
+        rival="naive: its libraries and models",
+        rival_value=sum(_installed_mb(name) for name in NAIVE_NEEDS) + naive.size_mb(rival_dir),
+        n=1,
+        at_most=PACKAGE_LIMIT_MB,
+    )
+
+
+def _installed_mb(name: str) -> float:
+    files = distribution(name).files or []
+    paths = (Path(str(file.locate())) for file in files)
+    return sum(path.stat().st_size for path in paths if path.exists()) / 1e6

@@ -1,0 +1,101 @@
+"""The orchestrator as it is measured: the genuine handler on in-memory ports, with the packaged model.
+
+As a module (`python -m fiso_cli.bench.ours MODEL_DIR`) it is one cold start: it imports the runtime's client and the
+handler, wires it, answers one request, prints what that took and the peak memory, and exits. Imports nothing heavy.
+"""
+
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+Handle = Callable[[], Mapping[str, Any]]
+
+EVENT: Mapping[str, Any] = {
+    "version": "2.0",
+    "rawPath": "/v1/invoke/word-count",
+    "rawQueryString": "",
+    "headers": {"content-type": "application/json", "x-fiso-user-region": "us-east-1"},
+    "requestContext": {"http": {"method": "POST", "path": "/v1/invoke/word-count"}, "stage": "$default"},
+    "body": '{"text": "the quick brown fox"}',
+    "isBase64Encoded": False,
+}
+
+
+class Context:
+    """A Lambda context with time to spare."""
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Milliseconds left."""
+        return 29_000
+
+
+def handler(model_dir: Path) -> Handle:
+    """A call that routes one request through the whole handler: three candidates, log written, metrics and log line out."""
+    from datetime import UTC, datetime
+
+    from fiso import telemetry
+    from fiso.adapters.memory import (
+        InMemoryEndpointStates,
+        InMemoryFunctionCaller,
+        InMemoryInvocationLog,
+        InMemoryModelStore,
+        InMemorySnapshots,
+    )
+    from fiso.adapters.pointers import LayerModelStore
+    from fiso.domain.catalog import CatalogEntry, Snapshot
+    from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName, Provider
+    from fiso.domain.policy import Idempotent, Policy
+    from fiso.domain.request import FunctionAnswer
+    from fiso.settings import OrchestratorSettings
+    from functions.orchestrator import handler as edge_handler
+    from functions.orchestrator import wiring
+
+    places = {Provider.AWS: "us-east-1", Provider.AZURE: "eastus", Provider.GCP: "us-east4"}
+    endpoints = tuple(
+        Endpoint(id=EndpointId(provider), provider=provider, region=region, memory_mb=512, address="https://x")
+        for provider, region in places.items()
+    )
+    name = FunctionName("word-count")
+    policy = Policy(version=1, idempotent=Idempotent.YES)
+    entry = CatalogEntry(name=name, function_type="text", endpoints=endpoints, policy=policy)
+    answer = FunctionAnswer(status=200, body=b"ok", headers={"content-type": "text/plain"})
+    settings = OrchestratorSettings(
+        stage="local", log_table="l", state_table="s", bucket="b", model_dir=model_dir, allow_loopback=False
+    )
+    metrics = telemetry.metrics()
+    ports = wiring.Ports(
+        snapshots=InMemorySnapshots(Snapshot(version=1, published_at=datetime.now(UTC), functions={name: entry})),
+        states=InMemoryEndpointStates(),
+        layer=LayerModelStore(model_dir),
+        models=InMemoryModelStore(),
+        log=InMemoryInvocationLog(),
+        caller=InMemoryFunctionCaller(lambda *_: answer),
+        metrics=metrics,
+    )
+    edge = wiring.build(settings, metrics=metrics, ports=ports)
+
+    def handle() -> Mapping[str, Any]:
+        response = edge_handler.answer_event(edge, EVENT, Context())
+        telemetry.flush()
+        return response
+
+    return handle
+
+
+def main(model_dir: Path) -> None:
+    """One cold start, measured from inside."""
+    start = perf_counter()
+    import awslambdaric.bootstrap  # noqa: F401 - the runtime's client, which every function pays for
+
+    status = handler(model_dir)()["statusCode"]
+    elapsed_ms = (perf_counter() - start) * 1000
+    import resource
+
+    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    sys.stderr.write(f"{status} {elapsed_ms:.3f} {peak_mb:.3f}\n")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

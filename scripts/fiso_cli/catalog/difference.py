@@ -1,0 +1,125 @@
+"""Differences: what a new catalog would change in the newest version, as data and as a table."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from rich.markup import escape
+from rich.table import Table
+
+from fiso.domain.catalog import CatalogEntry
+from fiso.domain.catalog_codec import endpoint_to_document, policy_to_document
+from fiso.domain.endpoint import Endpoint, FunctionName
+from fiso.domain.policy import Policy
+from fiso.domain.record_codec import Document, Json
+
+Flat = Mapping[str, Json]
+
+
+class Kind(StrEnum):
+    """What happens to a part of the catalog."""
+
+    ADDED = "added"
+    CHANGED = "changed"
+    REMOVED = "removed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One changed part of one function; `path` is empty for the function itself."""
+
+    kind: Kind
+    function: FunctionName
+    path: str = ""
+    before: Json = None
+    after: Json = None
+
+    def to_document(self) -> Document:
+        """For `--json`."""
+        return {
+            "kind": self.kind.value,
+            "function": self.function,
+            "path": self.path,
+            "before": self.before,
+            "after": self.after,
+        }
+
+
+def changes(before: Mapping[FunctionName, CatalogEntry], after: Sequence[CatalogEntry]) -> list[Change]:
+    """Everything that differs, by function name; endpoints before policy. Policy versions do not count.
+
+    Of an added function's policy, what differs from the defaults.
+    """
+    wanted = {entry.name: entry for entry in after}
+    found: list[Change] = []
+    for name in sorted({*before, *wanted}):
+        found += _of_function(name, before.get(name), wanted.get(name))
+    return found
+
+
+def table(found: Sequence[Change]) -> Table:
+    """The changes for people."""
+    rows = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("", "function", "what", "before", "after"):
+        rows.add_column(title, overflow="fold")
+    for change in found:
+        sign, style = _SIGNS[change.kind]
+        cells = (change.function, change.path or "function", _shown(change.before), _shown(change.after))
+        rows.add_row(sign, *map(escape, cells), style=style)
+    return rows
+
+
+_SIGNS = {Kind.ADDED: ("+", "green"), Kind.CHANGED: ("~", "yellow"), Kind.REMOVED: ("-", "red")}
+
+
+def _of_function(name: FunctionName, old: CatalogEntry | None, new: CatalogEntry | None) -> Iterator[Change]:
+    if new is None:
+        yield Change(kind=Kind.REMOVED, function=name, before=old.function_type if old else None)
+        return
+    if old is None:
+        yield Change(kind=Kind.ADDED, function=name, after=new.function_type)
+    elif old.function_type != new.function_type:
+        yield Change(kind=Kind.CHANGED, function=name, path="type", before=old.function_type, after=new.function_type)
+    yield from _of_endpoints(name, old.endpoints if old else (), new.endpoints)
+    was = _flat_policy(old.policy if old else Policy(version=0))
+    for change in _of_fields(name, "policy", was, _flat_policy(new.policy)):
+        yield change if old else replace(change, kind=Kind.ADDED, before=None)
+
+
+def _of_endpoints(name: FunctionName, old: Sequence[Endpoint], new: Sequence[Endpoint]) -> Iterator[Change]:
+    before, after = {e.id: e for e in old}, {e.id: e for e in new}
+    for endpoint_id in [*after, *(known for known in before if known not in after)]:
+        path = f"endpoints.{endpoint_id}"
+        was, becomes = before.get(endpoint_id), after.get(endpoint_id)
+        if was is None and becomes is not None:
+            yield Change(kind=Kind.ADDED, function=name, path=path, after=_summary(becomes))
+        elif was is not None and becomes is None:
+            yield Change(kind=Kind.REMOVED, function=name, path=path, before=_summary(was))
+        elif was is not None and becomes is not None:
+            yield from _of_fields(name, path, endpoint_to_document(was), endpoint_to_document(becomes))
+    if before.keys() == after.keys() and [*before] != [*after]:
+        yield Change(kind=Kind.CHANGED, function=name, path="endpoints (order)", before=[*before], after=[*after])
+
+
+def _of_fields(name: FunctionName, prefix: str, before: Flat, after: Flat) -> Iterator[Change]:
+    for key, value in after.items():
+        if before[key] != value:
+            yield Change(kind=Kind.CHANGED, function=name, path=f"{prefix}.{key}", before=before[key], after=value)
+
+
+def _flat_policy(policy: Policy) -> Flat:
+    document = policy_to_document(policy)
+    weights = document.pop("weights")
+    document.pop("version")
+    shares = weights if isinstance(weights, dict) else {}
+    return {**{f"weights.{key}": share for key, share in shares.items()}, **document}
+
+
+def _summary(endpoint: Endpoint) -> str:
+    return f"{endpoint.provider} {endpoint.region} {endpoint.memory_mb} MB {endpoint.address}"
+
+
+def _shown(value: Json) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    return "" if value is None else str(value)

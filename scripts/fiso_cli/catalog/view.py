@@ -1,0 +1,43 @@
+"""Views of one function: its endpoints and its policy as tables."""
+
+from collections.abc import Iterator
+
+from rich.markup import escape
+from rich.table import Table
+
+from fiso.domain.catalog import CatalogEntry
+from fiso.domain.catalog_codec import policy_to_document
+from fiso.domain.record_codec import Json
+from fiso.routing.eligibility import eligible
+
+
+def of_entry(entry: CatalogEntry, catalog_version: int) -> Iterator[Table]:
+    """Endpoints with what excludes them, then the policy."""
+    excluded = {exclusion.endpoint: exclusion.detail for exclusion in eligible(entry).exclusions}
+    endpoints = _table(f"{entry.name} ({entry.function_type}), catalog version {catalog_version}")
+    for title in ("endpoint", "provider", "region", "memory", "address", "excluded"):
+        endpoints.add_column(title, overflow="fold")
+    for known in entry.endpoints:
+        memory = f"{known.memory_mb} MB"
+        cells = (known.id, known.provider, known.region, memory, known.address + known.path, excluded.get(known.id, ""))
+        endpoints.add_row(*map(escape, cells))
+    yield endpoints
+    policy = _table(f"policy, changed in version {entry.policy.version}")
+    policy.add_column("key")
+    policy.add_column("value", overflow="fold")
+    for key, value in policy_to_document(entry.policy).items():
+        if key != "version":
+            policy.add_row(key, escape(_shown(key, value)))
+    yield policy
+
+
+def _table(title: str) -> Table:
+    return Table(title=escape(title), title_justify="left", box=None, pad_edge=False, header_style="bold")
+
+
+def _shown(key: str, value: Json) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {share:g}" for name, share in value.items() if isinstance(share, float))
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or ("any" if key.startswith("allowed") or key == "residency" else "none")
+    return "" if value is None else str(value)

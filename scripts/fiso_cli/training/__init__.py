@@ -1,0 +1,1 @@
+"""Training by hand: the packaged prior, and a retraining on demand."""

@@ -1,0 +1,59 @@
+"""Retraining on demand: one invocation of a stage's retrainer, and its run as text."""
+
+import json
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+
+from fiso_cli.errors import CommandError
+from fiso_cli.stage import Stage
+
+LONGEST_S = 900
+"""A Lambda's 15 minutes."""
+
+
+def retrain(stage_name: str) -> Mapping[str, Any]:
+    """Invoke the retrainer once and wait for the run. `CommandError` when there is none."""
+    stage = Stage.named(stage_name)
+    function = stage.function_name("retrainer")
+    client = _lambda_client(stage)
+    with stage.explained():
+        answer = client.invoke(FunctionName=function, Payload=b'{"trigger": "command"}')
+        payload = answer["Payload"].read()
+    try:
+        run = json.loads(payload)
+    except ValueError as error:
+        raise CommandError(f"{function} did not answer with JSON: {payload[:80]!r}") from error
+    if answer.get("FunctionError") or not isinstance(run, dict) or "promoted" not in run:
+        raise CommandError(f"{function} failed: {_message(run)}")
+    return run
+
+
+def show(run: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print a run."""
+    if as_json:
+        sys.stdout.write(json.dumps(run, indent=2) + "\n")
+        return
+    console = Console(highlight=False, soft_wrap=True)
+    outcome = "[green]promoted[/]" if run["promoted"] else "[yellow]refused[/]"
+    console.print(f"{outcome}: {run['reason']}")
+    console.print(
+        f"rows {run['rows']}, champion before {run['champion_version']}, challenger {run['challenger_version'] or '-'}"
+    )
+
+
+def _lambda_client(stage: Stage) -> Any:
+    """Never tried twice: a retraining that is still running would be started again."""
+    from botocore.config import Config
+
+    patience = Config(connect_timeout=3, read_timeout=LONGEST_S, retries={"total_max_attempts": 1})
+    address = None if stage.local is None else stage.local.lambda_host_url
+    with stage.explained():
+        return stage.session.client("lambda", region_name=stage.region, endpoint_url=address, config=patience)
+
+
+def _message(answer: object) -> str:
+    fields = answer if isinstance(answer, Mapping) else {}
+    return str(fields.get("errorMessage") or answer)[:300]

@@ -1,0 +1,128 @@
+"""One local cloud for the whole session: own ports and folder, every AWS call recorded, deployed, with the demo catalog."""
+
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+import pytest
+
+from fiso_cli.demo import plan
+from fiso_cli.demo.counting import Counts
+from fiso_cli.demo.local_machine import LocalMachine
+from fiso_cli.local.components import Options
+from fiso_cli.local.layout import HOST, PORTS_NEEDED, LocalCloud
+from fiso_cli.stage import Stage
+from fiso_cli.traffic.gateway import Gateway
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+FIRST_PORT, LAST_PORT = 5566, 9000
+TESTS_TIMEOUT_S = 170
+
+
+@dataclass(frozen=True, kw_only=True)
+class LiveCloud:
+    """What the tests see of it. `client` has the API's address as its base."""
+
+    machine: LocalMachine
+    gateway: Gateway
+    client: httpx.Client
+    environ: dict[str, str]
+    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    @property
+    def cloud(self) -> LocalCloud:
+        return self.machine.cloud
+
+    @property
+    def stage(self) -> Stage:
+        return self.machine.stage
+
+    def invoke(self, function: str, body: bytes = b"one two two", **headers: str) -> httpx.Response:
+        """One request through the router."""
+        named = {"content-type": "text/plain", **{name.replace("_", "-"): value for name, value in headers.items()}}
+        return self.client.post(f"/v1/invoke/{function}", content=body, headers=named)
+
+    def logged(self) -> int:
+        """Finished records since the cloud came up."""
+        return self.machine.logged_since(self.started_at)
+
+    def record(self, invocation_id: str) -> dict[str, object]:
+        """A record by its id, over HTTP."""
+        answer = self.client.get(f"/v1/invocations/{invocation_id}")
+        answer.raise_for_status()
+        document: dict[str, object] = answer.json()
+        return document
+
+
+def eventually(is_so: Callable[[], object], *, within_s: float = 20.0, every_s: float = 0.2) -> object:
+    """What `is_so` says once it says something true; fails when time is up."""
+    ends_at = time.monotonic() + within_s
+    while not (seen := is_so()):
+        assert time.monotonic() < ends_at, f"still {seen!r} after {within_s:g} s"
+        time.sleep(every_s)
+    return seen
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Everything below this folder is end to end; the first test waits for the boot and the deployment."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.e2e)
+            item.add_marker(pytest.mark.timeout(TESTS_TIMEOUT_S))
+
+
+@pytest.fixture(scope="session")
+def environ(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The environment that leads commands, and this process, to this cloud and to no other."""
+    with pytest.MonkeyPatch.context() as environment:
+        for name in [name for name in os.environ if name.startswith(("AWS_", "FISO_"))]:
+            environment.delenv(name)
+        environment.setenv("FISO_LOCAL_DIR", str(tmp_path_factory.mktemp("local-cloud")))
+        environment.setenv("FISO_LOCAL_PORT", str(free_ports()))
+        environment.setenv("PYTHONPATH", os.pathsep.join(str(CHECKOUT / folder) for folder in ("shared", "scripts")))
+        environment.setenv("NO_COLOR", "1")
+        yield dict(os.environ)
+
+
+@pytest.fixture(scope="session")
+def machine(environ: dict[str, str]) -> Iterator[LocalMachine]:
+    """The booted local cloud; whatever happens, nothing of it is left."""
+    stage = Stage.named("local", environ)
+    machine = LocalMachine(
+        stage=stage, counts=Counts(stage=stage, functions=plan.functions()), options=Options(records_calls=True)
+    )
+    try:
+        machine.boot()
+        yield machine
+    finally:
+        machine.shut_down()
+
+
+@pytest.fixture(scope="session")
+def live(machine: LocalMachine, environ: dict[str, str]) -> Iterator[LiveCloud]:
+    """The deployed stage with its catalog."""
+    machine.train()
+    machine.deploy()
+    machine.apply()
+    gateway = machine.gateway()
+    with httpx.Client(base_url=gateway.url, timeout=35, trust_env=False) as client:
+        yield LiveCloud(machine=machine, gateway=gateway, client=client, environ=environ)
+
+
+def free_ports() -> int:
+    """The first of a run of free ports that is long enough for a local cloud."""
+    for base in range(FIRST_PORT, LAST_PORT, PORTS_NEEDED):
+        if all(is_free(port) for port in range(base, base + PORTS_NEEDED)):
+            return base
+    raise RuntimeError("no free ports for a local cloud")
+
+
+def is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        return probe.connect_ex((HOST, port)) != 0

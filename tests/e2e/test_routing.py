@@ -1,0 +1,94 @@
+"""Requests through the deployed API to functions on three clouds, and what is kept of them."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from fiso.domain.endpoint import Provider
+from fiso.domain.policy import Mode
+from fiso_cli.catalog import change
+from fiso_cli.demo import plan
+from fiso_cli.traffic.calls import problem_of
+from tests.e2e.conftest import LiveCloud, eventually
+
+PINS = {"aws": "aws-use1", "azure": "azure-eastus", "gcp": "gcp-use4"}
+
+
+def pin(live: LiveCloud, endpoint: str | None) -> None:
+    """Pin graph-bfs to an endpoint, or let it be routed again."""
+    alter = change.pinned_to(endpoint) if endpoint else change.in_mode(Mode.ROUTE)
+    stage = live.stage
+    with stage.explained():
+        written = change.change_policy(
+            "graph-bfs", alter, stage.catalog_store(), stage.snapshots(), author="test", now=datetime.now(UTC)
+        )
+    assert written.unpublished is None
+
+
+@pytest.mark.parametrize("provider", [provider.value for provider in Provider])
+def test_a_pin_sends_requests_to_that_cloud_and_the_bytes_are_the_functions(live: LiveCloud, provider: str) -> None:
+    payload = plan.payloads()[0]
+    pin(live, PINS[provider])
+    try:
+        eventually(
+            lambda: live.invoke("graph-bfs", payload.body).headers["x-fiso-endpoint"] == PINS[provider], within_s=15
+        )
+        answer = live.client.post(
+            "/v1/invoke/graph-bfs", content=payload.body, headers={"content-type": payload.content_type}
+        )
+    finally:
+        pin(live, None)
+    assert answer.headers["x-fiso-provider"] == provider
+    assert answer.headers["x-fiso-reason"] == "policy"
+    assert answer.content == payload.expected()
+    assert answer.headers["content-type"].startswith("application/json")
+
+
+def test_every_function_answers_its_own_bytes_in_every_size(live: LiveCloud) -> None:
+    for call in plan.calls(len(plan.payloads()) * 3):
+        answer = live.client.send(call.request(live.gateway, live.client))
+        assert problem_of(answer, call.expected) is None, call.function
+        assert float(answer.headers["x-fiso-overhead-ms"]) > 0
+        assert "server-timing" in answer.headers
+
+
+def test_a_record_is_readable_by_its_id_and_folded(live: LiveCloud) -> None:
+    folded_before = live.machine.folded()
+    answer = live.invoke("word-count", x_fiso_user_region="eu-west-1")
+    record = live.record(answer.headers["x-fiso-invocation-id"])
+    assert record["status"] == "final"
+    assert record["endpoint"] == answer.headers["x-fiso-endpoint"]
+    assert record["user_region"] == "eu-west-1"
+    assert record["request_size_bytes"] == len(b"one two two")
+    assert record["response_size_bytes"] == len(answer.content)
+    eventually(lambda: live.machine.folded() >= folded_before + 1)
+
+
+def test_everything_that_was_logged_is_folded_and_nothing_twice(live: LiveCloud) -> None:
+    for _ in range(10):
+        live.invoke("compress", b"x" * 1000)
+    eventually(lambda: live.machine.folded() == live.logged())
+
+
+def test_explain_shows_a_decision_and_invokes_nothing(live: LiveCloud) -> None:
+    before = live.logged()
+    decision = live.client.post("/v1/explain/compress", content=b"x" * 1000).json()
+    assert [row["endpoint"] for row in decision["exclusions"]] == ["azure-eastus"]
+    assert sum(row["propensity"] for row in decision["ranking"]) == pytest.approx(1)
+    assert decision["model_version"].startswith("synthetic-")
+    assert live.logged() == before
+
+
+def test_endpoints_and_health_tell_versions_and_state(live: LiveCloud) -> None:
+    endpoints = live.client.get("/v1/endpoints").json()["endpoints"]
+    assert {row["function"] for row in endpoints} == set(plan.functions())
+    health = live.client.get("/healthz").json()
+    assert health["status"] == "ok"
+    assert health["model_version"].startswith("synthetic-")
+
+
+def test_the_same_key_is_accepted_and_the_functions_own_refusal_passes_through(live: LiveCloud) -> None:
+    answer = live.invoke("pixels", b"not an image", idempotency_key="k-1")
+    assert answer.status_code == 400
+    assert answer.headers["x-fiso-endpoint"]
+    assert "PPM" in answer.json()["detail"]
