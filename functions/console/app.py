@@ -24,7 +24,7 @@ def create(sources: Sources, *, stage: str) -> Flask:
     app.jinja_env.filters.update(formats.FILTERS)
     assets = Assets.read(HERE / "static")
     app.add_url_rule("/console/static/<name>", "static", assets.serve)
-    app.register_blueprint(pages.blueprint(sources, stage=stage))
+    app.register_blueprint(pages.blueprint(sources))
     app.register_blueprint(api.blueprint(sources))
     errors.register(app)
     hardening.register(app, over_https=stage != LOCAL_STAGE)

@@ -1,4 +1,4 @@
-"""One local cloud for the whole session: own ports and folder, every AWS call recorded, deployed, with the demo catalog."""
+"""One local cloud for the whole session: own ports and folder, AWS calls recorded, deployed, with the demo catalog."""
 
 import os
 import socket

@@ -25,9 +25,9 @@ PAGE = 50
 RUNS = 50
 
 
-def blueprint(sources: Sources, *, stage: str) -> Blueprint:
+def blueprint(sources: Sources) -> Blueprint:
     """The pages' routes."""
-    pages = Pages(sources=sources, stage=stage)
+    pages = Pages(sources=sources)
     routes = Blueprint("pages", "functions.console.views.pages")
     routes.add_url_rule("/console", "overview", pages.overview)
     routes.add_url_rule("/console/endpoints", "endpoints", pages.endpoints)
@@ -42,7 +42,6 @@ class Pages:
     """One method per page."""
 
     sources: Sources
-    stage: str
 
     def overview(self) -> str:
         """Health, and what the newest invocations come to."""

