@@ -1,0 +1,114 @@
+from collections.abc import Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from threading import Event
+
+import pytest
+
+from fiso.domain.errors import StoreUnavailable
+from fiso.services.known import FRESH_S, RETRY_S, STALE_S, Known
+from tests.builders import ManualClock
+
+
+class Source:
+    """A store that counts its reads; `down` makes them fail."""
+
+    def __init__(self) -> None:
+        self.reads = 0
+        self.is_down = False
+
+    def read(self, _: int | None) -> int:
+        self.reads += 1
+        if self.is_down:
+            raise StoreUnavailable("down")
+        return self.reads
+
+
+@pytest.fixture
+def executor() -> Iterator[Executor]:
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        yield pool
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def source() -> Source:
+    return Source()
+
+
+@pytest.fixture
+def known(source: Source, clock: ManualClock, executor: Executor) -> Known[int]:
+    return Known("thing", source.read, clock=clock, executor=executor)
+
+
+def test_the_first_use_reads_and_the_next_does_not(known: Known[int], source: Source) -> None:
+    assert [known.before_deciding(), known.before_deciding()] == [1, 1]
+    assert source.reads == 1
+
+
+def test_a_value_is_refreshed_during_the_wait_once_it_is_no_longer_fresh(known: Known[int], clock: ManualClock) -> None:
+    known.before_deciding()
+    known.while_waiting()
+    known.settle()
+    assert known.value == 1
+    clock.advance(FRESH_S + 0.1)
+    assert known.before_deciding() == 1
+    known.while_waiting()
+    known.settle()
+    assert known.value == 2
+
+
+def test_a_stale_value_is_read_again_before_deciding(known: Known[int], clock: ManualClock) -> None:
+    known.before_deciding()
+    clock.advance(STALE_S + 0.1)
+    assert known.before_deciding() == 2
+
+
+def test_a_store_that_is_away_leaves_the_last_value_serving(
+    known: Known[int], source: Source, clock: ManualClock
+) -> None:
+    known.before_deciding()
+    source.is_down = True
+    clock.advance(STALE_S + 0.1)
+    assert known.before_deciding() == 1
+    assert known.age_s == pytest.approx(STALE_S + 0.1)
+
+
+def test_a_store_that_just_failed_is_not_asked_by_every_request(
+    known: Known[int], source: Source, clock: ManualClock
+) -> None:
+    source.is_down = True
+    for _ in range(5):
+        assert known.before_deciding() is None
+    assert source.reads == 1
+    clock.advance(RETRY_S)
+    source.is_down = False
+    assert known.before_deciding() == 2
+
+
+def test_a_store_that_hangs_delays_a_decision_only_for_a_moment(clock: ManualClock, executor: Executor) -> None:
+    release = Event()
+    answers = iter([1, 2])
+
+    def read(value: int | None) -> int:
+        if value is not None:
+            release.wait(5)
+        return next(answers)
+
+    known: Known[int] = Known("thing", read, clock=clock, executor=executor)
+    known.before_deciding()
+    clock.advance(STALE_S + 0.1)
+    assert known.before_deciding() == 1
+    release.set()
+
+
+def test_a_defect_is_not_hidden_as_staleness(clock: ManualClock, executor: Executor) -> None:
+    def read(_: int | None) -> int:
+        raise ZeroDivisionError
+
+    known: Known[int] = Known("thing", read, clock=clock, executor=executor)
+    with pytest.raises(ZeroDivisionError):
+        known.before_deciding()
