@@ -20,7 +20,10 @@ _Dimensions = tuple[tuple[str, str], ...]
 
 
 class PowertoolsMetrics:
-    """The port `Metrics`: collects values, then writes them as embedded metrics."""
+    """The port `Metrics`: collects values, then writes them as embedded metrics.
+
+    Each counts under the service and its dimensions (dashboards), and under the service alone (alarms).
+    """
 
     def __init__(self, service: str) -> None:
         self._service = service
@@ -35,8 +38,8 @@ class PowertoolsMetrics:
         pending, self._pending = self._pending, defaultdict(list)
         for dimensions, values in pending.items():
             metrics = Metrics(namespace=NAMESPACE, service=self._service)
-            for name, dimension in dimensions:
-                metrics.add_dimension(name=name, value=dimension)
+            if dimensions:
+                metrics.add_dimensions(service=self._service, **dict(dimensions))
             for name, unit, value in values:
                 metrics.add_metric(name=name, unit=unit, value=value)
             metrics.flush_metrics()

@@ -32,7 +32,7 @@ class Context:
 
 
 def handler(model_dir: Path) -> Handle:
-    """A call that routes one request through the whole handler: three candidates, log written, metrics and log line out."""
+    """A call that routes one request through the whole handler: three candidates, record, metrics and log line."""
     from datetime import UTC, datetime
 
     from fiso import telemetry

@@ -201,9 +201,8 @@ def test_health_lists_the_functions(host: Host) -> None:
 def test_an_app_that_cannot_be_served_ends_the_host(source: str | None, message: str, tmp_path: Path) -> None:
     if source is not None:
         (tmp_path / "function_app.py").write_text(source, encoding="utf-8")
-    with module_process(
-        "azure_host", "--app", str(tmp_path), "--port", str(free_port()), log=tmp_path / "log"
-    ) as child:
+    arguments = ["--app", str(tmp_path), "--port", str(free_port())]
+    with module_process("azure_host", *arguments, log=tmp_path / "log") as child:
         assert child.wait(30) != 0
     assert message in (tmp_path / "log").read_text(encoding="utf-8")
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.functional.local.emulator_fixture import answers, eventually, free_port, module_process
+from tests.functional.local.emulator_fixture import answers, eventually, free_ports, module_process
 
 NO_COLD = {"probability_by_idle_minutes": [[0, 0]], "init_ms_by_quantile": [[0.5, 1]]}
 FIRST_IS_COLD = {"probability_by_idle_minutes": [[0, 0], [10, 0], [11, 1]], "init_ms_by_quantile": [[0.5, 60]]}
@@ -119,7 +119,8 @@ def proxying(directory: Path, *extra: str) -> Iterator[Proxy]:
     thread.start()
     profile = directory / "profile.yaml"
     profile.write_text(yaml.safe_dump(PROFILE), encoding="utf-8")
-    control_port, base_port = free_port(), free_ports(4)
+    base_port = free_ports(5)
+    control_port = base_port + 4
     arguments = ["--profile", str(profile), "--base-port", str(base_port), "--control-port", str(control_port), *extra]
     for name in ("aws", "azure", "gcp"):
         arguments += ["--upstream", f"{name}=http://127.0.0.1:{upstream.server_port}"]
@@ -131,14 +132,6 @@ def proxying(directory: Path, *extra: str) -> Iterator[Proxy]:
         upstream.shutdown()
         upstream.server_close()
         thread.join()
-
-
-def free_ports(count: int) -> int:
-    """The first of `count` consecutive ports on which nothing answers."""
-    while True:
-        first = free_port()
-        if first + count < 65536 and not any(answers(f"http://127.0.0.1:{first + i}/") for i in range(count)):
-            return first
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,167 @@
+"""Builds a stage's packages: `build/<stage>/<function>.zip` for each function, and `layer-model.zip`.
+
+Unchanged inputs give unchanged bytes, and are not built again: wheels are cached by their lock, archives by what is in
+them.
+"""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from fiso_cli.errors import CommandError
+from fiso_cli.packaging import archive, layer, own_code, wheels
+from fiso_cli.packaging.bytecode import compile_folder
+from fiso_cli.packaging.manifest import LAYER_MB, PACKAGES, FunctionPackage
+from fiso_cli.packaging.report import BuildReport, Built
+from fiso_cli.packaging.target import Target, for_stage
+
+ROOT = Path(__file__).parents[3]
+LAYER = "layer-model"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workplace:
+    """Where one build reads and writes."""
+
+    root: Path
+    stage: str
+    target: Target
+
+    @property
+    def output(self) -> Path:
+        """The stage's archives."""
+        return self.root / "build" / self.stage
+
+    @property
+    def cache(self) -> Path:
+        """Zipped wheels, shared by all stages with one target."""
+        return self.root / "build" / "cache"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Archived:
+    """An archive on disk and what is known of it."""
+
+    path: Path
+    key: str
+    sha256: str
+    unzipped_bytes: int
+    is_unchanged: bool
+
+
+def build(stage: str, only: Sequence[str] | None = None, *, root: Path = ROOT) -> BuildReport:
+    """Build the packages of a stage, or `only` those named. `CommandError` if a limit is broken or a lock not met."""
+    place = Workplace(root=root, stage=stage, target=for_stage(stage))
+    chosen = _chosen(only)
+    place.output.mkdir(parents=True, exist_ok=True)
+    model = _build_layer(place)
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        archives = list(pool.map(lambda package: _build_function(package, place), chosen))
+    rows = [_row(package, made, model, root) for package, made in zip(chosen, archives, strict=True)]
+    report = BuildReport(stage=stage, target=place.target, built=[*rows, _layer_row(model, root)])
+    if complaints := report.complaints():
+        raise CommandError("; ".join(complaints))
+    return report
+
+
+def _chosen(only: Sequence[str] | None) -> list[FunctionPackage]:
+    names = [package.name for package in PACKAGES]
+    if unknown := sorted(set(only or ()) - set(names)):
+        raise CommandError(f"there is no function {unknown[0]}; there are {', '.join(names)}")
+    return [package for package in PACKAGES if not only or package.name in only]
+
+
+def _build_function(package: FunctionPackage, place: Workplace) -> Archived:
+    folder = place.root / "functions" / package.name
+    base = wheels.prepare(package, place.target, folder=folder, cache=place.cache)
+    sources = own_code.files(package, place.root)
+    has_bytecode = package.has_bytecode and place.target.is_host_python
+    key = archive.digest([base.key.encode(), str(has_bytecode).encode(), archive.digest_of_entries(sources).encode()])
+    finished = place.output / f"{package.name}.zip"
+    if known := _known(finished, key):
+        return known
+    with tempfile.TemporaryDirectory(dir=place.output) as scratch:
+        tree, unfinished = Path(scratch, "tree"), Path(scratch, "package.zip")
+        tree.mkdir()
+        own_code.copy(sources, tree)
+        if has_bytecode:
+            compile_folder(tree)
+        if base.archive:
+            shutil.copyfile(base.archive, unfinished)
+        archive.append(unfinished, archive.entries(tree))
+        return _finish(unfinished, finished, key)
+
+
+def _build_layer(place: Workplace) -> Archived:
+    finished = place.output / f"{LAYER}.zip"
+    with tempfile.TemporaryDirectory(dir=place.output) as scratch:
+        files = layer.files(place.root / "ml_artifacts", Path(scratch))
+        key = archive.digest_of_entries(files)
+        if known := _known(finished, key):
+            return known
+        unfinished = Path(scratch, "layer.zip")
+        archive.append(unfinished, files)
+        return _finish(unfinished, finished, key)
+
+
+def _note(finished: Path) -> Path:
+    return finished.with_suffix(".json")
+
+
+def _known(finished: Path, key: str) -> Archived | None:
+    """The archive as it was built before, if it was built from the same inputs and is still whole."""
+    try:
+        note = json.loads(_note(finished).read_bytes())
+        if note["key"] != key or archive.digest_of_file(finished) != note["sha256"]:
+            return None
+        return Archived(
+            path=finished, key=key, sha256=note["sha256"], unzipped_bytes=note["unzipped_bytes"], is_unchanged=True
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _finish(unfinished: Path, finished: Path, key: str) -> Archived:
+    unfinished.replace(finished)
+    made = Archived(
+        path=finished,
+        key=key,
+        sha256=archive.digest_of_file(finished),
+        unzipped_bytes=archive.unzipped_bytes(finished),
+        is_unchanged=False,
+    )
+    note = {"key": key, "sha256": made.sha256, "unzipped_bytes": made.unzipped_bytes}
+    _note(finished).write_text(json.dumps(note) + "\n")
+    return made
+
+
+def _row(package: FunctionPackage, made: Archived, model: Archived, root: Path) -> Built:
+    return Built(
+        name=package.name,
+        path=made.path.relative_to(root).as_posix(),
+        sha256=made.sha256,
+        zip_bytes=made.path.stat().st_size,
+        unzipped_bytes=made.unzipped_bytes,
+        counted_bytes=made.unzipped_bytes + (model.unzipped_bytes if package.has_model else 0),
+        unzipped_limit_mb=package.unzipped_mb,
+        zip_limit_mb=package.zip_mb,
+        is_unchanged=made.is_unchanged,
+    )
+
+
+def _layer_row(model: Archived, root: Path) -> Built:
+    return Built(
+        name=LAYER,
+        path=model.path.relative_to(root).as_posix(),
+        sha256=model.sha256,
+        zip_bytes=model.path.stat().st_size,
+        unzipped_bytes=model.unzipped_bytes,
+        counted_bytes=model.unzipped_bytes,
+        unzipped_limit_mb=LAYER_MB,
+        zip_limit_mb=LAYER_MB,
+        is_unchanged=model.is_unchanged,
+    )

@@ -1,0 +1,44 @@
+"""Manifests: what each function ships, and how large it may be. Data only.
+
+A megabyte is 1,048,576 bytes here, as it is in Lambda's own limits.
+"""
+
+from dataclasses import dataclass
+
+MB = 1024 * 1024
+
+# Lambda refuses more than 250 MB unzipped, layers included; a zip above 50 MB can only be deployed through S3, as osls
+# does.
+LAMBDA_UNZIPPED_MB = 250.0
+DIRECT_UPLOAD_MB = 50.0
+LAYER_MB = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FunctionPackage:
+    """One function's package: its folder under `functions/`, parts of `shared/`, and locked wheels.
+
+    `shared` are folders under `shared/`, `without` folders below them that stay out. `metadata_of` names the
+    distributions whose `dist-info` is read while running; all others lose theirs. `unzipped_mb` includes the model
+    layer when `has_model`.
+    """
+
+    name: str
+    shared: tuple[str, ...] = ("fiso",)
+    without: tuple[str, ...] = ("fiso/learning",)
+    metadata_of: frozenset[str] = frozenset()
+    has_bytecode: bool = True
+    has_model: bool = False
+    unzipped_mb: float
+    zip_mb: float = DIRECT_UPLOAD_MB
+
+
+PACKAGES = (
+    FunctionPackage(name="orchestrator", has_model=True, unzipped_mb=15),
+    FunctionPackage(name="stream_consumer", unzipped_mb=15),
+    # The scikit-learn stack is too large for bytecode beside it, and for a direct upload.
+    FunctionPackage(name="retrainer", without=(), has_bytecode=False, unzipped_mb=230, zip_mb=LAMBDA_UNZIPPED_MB),
+    FunctionPackage(name="keeper", unzipped_mb=40),
+    FunctionPackage(name="console", unzipped_mb=25, metadata_of=frozenset({"flask", "werkzeug"})),
+    FunctionPackage(name="sample_aws", shared=("fiso_workload",), without=(), unzipped_mb=1),
+)

@@ -1,0 +1,46 @@
+"""A stage's CloudFormation template, written by `serverless package` against a control plane without stacks."""
+
+import os
+import shutil
+import subprocess  # nosec B404: runs the pinned serverless command
+from pathlib import Path
+
+from fiso_cli.errors import CommandError
+from fiso_cli.packaging.build import ROOT
+from fiso_cli.packaging.offline_control_plane import offline_control_plane
+
+TEMPLATE = "cloudformation-template.json"
+OSLS_TEMPLATE = "cloudformation-template-update-stack.json"
+
+
+def make_template(stage: str, *, root: Path = ROOT) -> Path:
+    """Write `build/<stage>/cloudformation-template.json`. Needs node, but no account. `CommandError` if it fails."""
+    command = root / "node_modules" / ".bin" / "serverless"
+    if not command.exists():
+        raise CommandError("the serverless command is not installed; run `make setup`")
+    folder = root / "build" / stage
+    parts = folder / "serverless"
+    with offline_control_plane() as url:
+        done = subprocess.run(  # nosec B603
+            [str(command), "package", "--stage", stage, "--package", str(parts)],
+            cwd=root,
+            env={**os.environ, **_offline(url)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    if done.returncode:
+        raise CommandError(f"serverless package failed: {done.stderr.strip() or done.stdout.strip()}")
+    shutil.copyfile(parts / OSLS_TEMPLATE, folder / TEMPLATE)
+    return folder / TEMPLATE
+
+
+def _offline(url: str) -> dict[str, str]:
+    return {
+        "AWS_ENDPOINT_URL": url,
+        "AWS_ACCESS_KEY_ID": "offline",
+        "AWS_SECRET_ACCESS_KEY": "offline",  # nosec B105: no account, no key
+        "AWS_REGION": "us-east-1",
+        "SLS_TELEMETRY_DISABLED": "1",
+        "SLS_NOTIFICATIONS_MODE": "off",
+    }

@@ -1,0 +1,38 @@
+"""What the orchestrator may not load, asked of a fresh interpreter rather than of the source."""
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("sklearn", "scipy", "numpy", "joblib", "flask", "psycopg2", "pandas")
+SDK = ("boto3", "botocore.client", "botocore.session")
+"""What makes the SDK slow to load; Powertools imports the bare package to name itself in the user agent."""
+
+
+def loaded_by(statement: str) -> set[str]:
+    """The modules in a fresh interpreter after a statement."""
+    program = f"import sys; {statement}; print(*sys.modules)"
+    finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return set(finished.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("handler", "heavy"),
+    [("functions.orchestrator.handler", HEAVY + SDK), ("functions.stream_consumer.handler", HEAVY)],
+)
+def test_importing_the_hot_path_loads_nothing_heavy(handler: str, heavy: tuple[str, ...]) -> None:
+    assert loaded_by(f"import {handler}").isdisjoint(heavy)
+
+
+def test_answering_a_request_loads_nothing_heavy_either() -> None:
+    route = "from pathlib import Path; from fiso_cli.bench import ours; ours.handler(Path('ml_artifacts'))()"
+    program = f"import contextlib, io\nwith contextlib.redirect_stdout(io.StringIO()): exec({route!r})"
+    assert loaded_by(f"exec({program!r})").isdisjoint(HEAVY + SDK)
+
+
+@pytest.mark.parametrize("name", ["orchestrator", "stream_consumer", "retrainer", "keeper", "console"])
+def test_importing_a_handler_needs_no_environment(name: str) -> None:
+    program = f"import functions.{name}.handler"
+    finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env={"PATH": ""})
+    assert finished.returncode == 0, finished.stderr
