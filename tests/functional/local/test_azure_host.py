@@ -2,9 +2,6 @@
 
 import http.client
 import json
-import os
-import shutil
-import stat
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from fiso_cli.local.azure_host.command import command, health_path
 from fiso_cli.local.azure_host.routes import Route, RouteError, find, in_order
 from tests.functional.local.emulator_fixture import answers, eventually, free_port, module_process
 
@@ -230,24 +226,6 @@ def test_sigterm_ends_the_host_while_a_connection_is_kept_alive(tmp_path: Path) 
         child.terminate()
         assert child.wait(20) == 0
         connection.close()
-
-
-def test_microsofts_host_is_preferred_where_it_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    func = tmp_path / "func"
-    func.write_text("#!/bin/sh\n", encoding="utf-8")
-    func.chmod(func.stat().st_mode | stat.S_IXUSR)
-    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
-    assert shutil.which("func") == str(func)
-    assert command(Path("app"), 7071) == [str(func), "start", "--script-root", "app", "--port", "7071"]
-    assert health_path() == "/admin/host/status"
-
-
-def test_our_host_serves_where_func_is_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert command(Path("app"), 7071, [Path("a"), Path("b")])[1:] == [
-        "-m", "fiso_cli.local.azure_host", "--app", "app", "--port", "7071", "--path", "a", "--path", "b",
-    ]  # fmt: skip
-    assert health_path() == "/healthz"
 
 
 def test_a_route_prefers_the_literal_then_the_constrained_then_any_then_the_rest() -> None:

@@ -1,12 +1,10 @@
 """The pump as a process, between a genuine emulator and a small Lambda host that fails on order."""
 
-import io
 import json
 import signal
 import subprocess
 import urllib.request
-import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,21 +15,7 @@ import pytest
 from fiso_cli.local.stream_pump import clients, mapping
 from tests.functional.local.emulator_fixture import answers, emulator, eventually, free_port, module_process
 from tests.functional.local.failing_host import LambdaHost, serving
-
-REGION = "us-east-1"
-BUCKET = "fiso-artifacts-test"
-FUNCTION = "fiso-local-stream-consumer"
-POLICY: Mapping[str, object] = {
-    "StartingPosition": "TRIM_HORIZON",
-    "BatchSize": 100,
-    "MaximumBatchingWindowInSeconds": 1,
-    "BisectBatchOnFunctionError": True,
-    "MaximumRetryAttempts": 1,
-    "MaximumRecordAgeInSeconds": 21600,
-    "FunctionResponseTypes": ["ReportBatchItemFailures"],
-    "FilterCriteria": {"Filters": [{"Pattern": '{"eventName": ["INSERT", "MODIFY"]}'}]},
-    "DestinationConfig": {"OnFailure": {"Destination": f"arn:aws:s3:::{BUCKET}"}},
-}
+from tests.functional.local.stream_deployment import BUCKET, FUNCTION, POLICY, REGION, Deployment, zipped_handler
 
 
 @pytest.fixture(scope="module")
@@ -46,34 +30,6 @@ def lambda_host() -> Iterator[LambdaHost]:
     host = LambdaHost(function=FUNCTION)
     with serving(host):
         yield host
-
-
-def zipped_handler() -> bytes:
-    archive = io.BytesIO()
-    with zipfile.ZipFile(archive, "w") as file:
-        file.writestr(
-            "handler.py", "def lambda_handler(event, context):\n    raise AssertionError('the pump delivers')\n"
-        )
-    return archive.getvalue()
-
-
-@dataclass
-class Deployment:
-    """One table with a stream, mapped to one function, in the emulator."""
-
-    url: str
-    table: str
-    uuid: str = ""
-
-    def put(self, *ids: str, **attributes: Mapping[str, object]) -> None:
-        table = clients.client("dynamodb", self.url, REGION)
-        for item in ids:
-            table.put_item(TableName=self.table, Item={"id": {"S": item}, **attributes})
-
-    def dead_letters(self) -> list[tuple[str, dict[str, Any]]]:
-        bucket = clients.client("s3", self.url, REGION)
-        found = bucket.list_objects_v2(Bucket=BUCKET, Prefix=f"aws/lambda/{self.uuid}/").get("Contents", [])
-        return [(o["Key"], json.load(bucket.get_object(Bucket=BUCKET, Key=o["Key"])["Body"])) for o in found]
 
 
 @pytest.fixture

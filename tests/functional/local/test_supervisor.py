@@ -36,7 +36,7 @@ class Ground:
     def events(self) -> list[str]:
         return self.journal.read_text().splitlines() if self.journal.exists() else []
 
-    def component(self, name: str, *arguments: str, after: frozenset[str] = frozenset(), port: int = 0) -> Component:
+    def component(self, name: str, *arguments: str, needs: frozenset[str] = frozenset(), port: int = 0) -> Component:
         taken = port or free_port()
         options = ("--port", str(taken), "--journal", str(self.journal), "--name", name, *arguments)
         return Component(
@@ -44,7 +44,7 @@ class Ground:
             command=(sys.executable, str(DUMMY), *options),
             ports=(taken,),
             check=HttpCheck(port=taken),
-            after=after,
+            needs=needs,
             writes=(self.state / name,),
         )
 
@@ -98,7 +98,7 @@ def test_up_a_second_time_starts_nothing(ground: Ground) -> None:
 
 def test_starts_after_and_stops_before_what_it_stands_on(ground: Ground) -> None:
     base = ground.component("base")
-    top = ground.component("top", after=frozenset({"base"}))
+    top = ground.component("top", needs=frozenset({"base"}))
     supervisor = ground.supervisor(top, base)
     supervisor.up()
     supervisor.down()
@@ -117,7 +117,7 @@ def test_completes_a_stack_of_which_one_part_was_killed(ground: Ground) -> None:
 
 
 def test_starts_anew_what_stood_on_a_killed_part(ground: Ground) -> None:
-    base, top = ground.component("base"), ground.component("top", after=frozenset({"base"}))
+    base, top = ground.component("base"), ground.component("top", needs=frozenset({"base"}))
     supervisor = ground.supervisor(base, top)
     supervisor.up()
     os.kill(pid_of(supervisor, "base"), signal.SIGKILL)
@@ -214,7 +214,7 @@ def test_names_who_holds_a_port_and_the_way_out(ground: Ground) -> None:
 
 def test_a_start_that_fails_says_why_and_leaves_nothing(ground: Ground) -> None:
     good = ground.component("good")
-    bad = ground.component("bad", "--dies-saying", "no such profile", after=frozenset({"good"}))
+    bad = ground.component("bad", "--dies-saying", "no such profile", needs=frozenset({"good"}))
     with pytest.raises(CommandError, match=r"bad ended at once: no such profile \(see .*bad\.log\)"):
         ground.supervisor(good, bad).up()
     assert ground.events == ["good starts", "good stops"]
