@@ -136,7 +136,7 @@ class Exchange:
     def _endpoints(self) -> Response:
         edge = self._edge
         snapshot = edge.knowledge.snapshot()
-        states = {name: edge.knowledge.states(name) for name in snapshot.functions}
+        states = edge.knowledge.latest_states(snapshot.functions)
         documents = inspect.endpoint_documents(
             snapshot.functions.values(),
             states,

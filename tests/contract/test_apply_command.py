@@ -13,7 +13,7 @@ from fiso.adapters.postgres import PostgresCatalogStore, connect_from_url
 from fiso.domain.catalog import CatalogEntry
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName, Provider
 from fiso.domain.policy import Mode, Policy
-from fiso_cli.catalog.commands import add_to
+from fiso_cli.catalog.commands import apply, policy_commands
 from fiso_cli.errors import CommandError
 from fiso_cli.local.layout import DATABASE
 from fiso_cli.migrations.runner import migrate
@@ -58,7 +58,8 @@ def environ(database: str, tmp_path: Path) -> Mapping[str, str]:
 
 def run(environ: Mapping[str, str], *arguments: str) -> Result:
     app = typer.Typer()
-    add_to(app)
+    app.command("apply")(apply)
+    app.add_typer(policy_commands)
     return CliRunner().invoke(app, list(arguments), env=dict(environ))
 
 

@@ -8,7 +8,8 @@ from tests.e2e.conftest import LiveCloud
 
 INVOKE = "/v1/invoke/graph-bfs"
 DEEP = b"[" * 100_000 + b"]" * 100_000
-TEN_MB = 10 * 1024 * 1024
+MIB = 1024 * 1024
+BYTES = {"content-type": "application/octet-stream"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,8 +29,10 @@ CASES = {
     "Infinity": Wrong(status=400, body=b'{"size": -Infinity, "seed": 1}'),
     "a lone surrogate": Wrong(status=400, body=b'{"nodes": ["\\ud800"], "edges": [], "source": "\\ud800"}'),
     "100,000 deep": Wrong(status=400, body=DEEP),
-    "10 MB of JSON": Wrong(status=413, body=b'"' + b"x" * (TEN_MB - 2) + b'"'),
-    "10 MB of bytes": Wrong(status=413, body=b"\x00" * TEN_MB, headers={"content-type": "application/octet-stream"}),
+    "5.5 MiB of JSON": Wrong(status=413, body=b'"' + b"x" * (11 * MIB // 2) + b'"'),
+    "4.3 MiB of bytes": Wrong(status=413, body=b"\x00" * (43 * MIB // 10), headers=BYTES),
+    "10 MB of JSON": Wrong(status=413, body=b'"' + b"x" * (10 * MIB - 2) + b'"'),
+    "10 MB of bytes": Wrong(status=413, body=b"\x00" * 10 * MIB, headers=BYTES),
     "an unknown function": Wrong(status=404, path="/v1/invoke/nobody"),
     "a function's name of another form": Wrong(status=404, path="/v1/invoke/%2e%2e%2fetc"),
     "an unknown path": Wrong(status=404, path="/v2/invoke/graph-bfs"),

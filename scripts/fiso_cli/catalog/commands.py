@@ -31,15 +31,11 @@ FunctionArgument: TypeAlias = Annotated[str, typer.Argument(help="A function of 
 
 WIDTH_OF_FILES = 200
 
+apply_app = typer.Typer(add_completion=False)
 policy_commands = typer.Typer(name="policy", help="One function's policy: look at it, pin it, change its mode.")
 
 
-def add_to(app: typer.Typer) -> None:
-    """Register the catalog's commands with the root command."""
-    app.command("apply")(apply)
-    app.add_typer(policy_commands)
-
-
+@apply_app.command("apply")
 def apply(
     file: Annotated[Path, typer.Option("--file", "-f", help="The catalog's file.")] = Path("fiso.yaml"),
     *,

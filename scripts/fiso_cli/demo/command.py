@@ -54,7 +54,8 @@ def demo(
         except KeyboardInterrupt:
             raise typer.Exit(INTERRUPTED) from None
         finally:
-            machine.shut_down()
+            with undisturbed():
+                machine.shut_down()
     if not all(check.held for check in results):
         raise typer.Exit(1)
 
@@ -71,6 +72,17 @@ def stopped_by_sigterm() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """A second Ctrl-C does not keep the local cloud from being stopped."""
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _run(machine: LocalMachine, *, requests: int, concurrency: int) -> Findings:

@@ -14,6 +14,7 @@ from fiso.domain.endpoint import EndpointId, FunctionName
 from fiso.domain.policy import Idempotent, Policy
 from fiso.domain.request import InvocationRequest
 from fiso.ports import Clock, FunctionCaller
+from fiso.prediction import features
 from fiso.routing.breaker import CLOSED, Breaker
 
 LEAST_ATTEMPT_MS = 100.0
@@ -21,6 +22,11 @@ LEAST_ATTEMPT_MS = 100.0
 LEAST_TIMEOUT_MS = 1_000.0
 PATIENCE = 5.0
 """An attempt that can still be failed over gets this many times its predicted latency (at least LEAST_TIMEOUT_MS)."""
+IDLE_S = 300.0
+COLD_ALLOWANCE_MS = 5_000.0
+"""What an endpoint that was not called for IDLE_S gets on top: it may have to start, and a start is no failure. The slow
+tail of Azure's starts (mikhail.io, 2021) ends near 5 s; clouds keep environments for 5 to 20 minutes."""
+_IDLE = features.NAMES.index("idle_seconds")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +106,8 @@ def _timeout_ms(candidate: RankedCandidate, left_ms: float, *, others_left: int)
     if others_left == 0:
         return left_ms
     patient_ms = max(LEAST_TIMEOUT_MS, PATIENCE * candidate.prediction.latency_ms)
+    if candidate.prediction.features[_IDLE] > IDLE_S:
+        patient_ms += COLD_ALLOWANCE_MS
     return min(patient_ms, left_ms / (others_left + 1))
 
 

@@ -1,7 +1,7 @@
 """Knowledge: what this environment knows of catalog, endpoint states and model, each with its own freshness."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor
 
 from fiso.domain.catalog import Snapshot
@@ -88,6 +88,15 @@ class Knowledge:
         self._snapshot.settle()
         self._states_of(function).settle()
         self._newer.settle()
+
+    def latest_states(self, functions: Iterable[FunctionName]) -> Mapping[FunctionName, States]:
+        """The states of several functions, read again where they are no longer fresh. For people, not for decisions."""
+        known = {function: self._states_of(function) for function in functions}
+        for states in known.values():
+            states.while_waiting()
+        for states in known.values():
+            states.settle()
+        return {function: states.value or {} for function, states in known.items()}
 
     def known_snapshot(self) -> tuple[Snapshot | None, float | None]:
         """The snapshot and its age in seconds, as they are, for health."""

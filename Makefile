@@ -1,0 +1,57 @@
+# What one does with FISO on one machine. `make` alone lists it.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+export PYTHON
+
+BIN := .venv/bin
+CODE := shared scripts functions tests
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+  $(if $(filter 1,$(UPGRADE)),--upgrade)
+LOCKS := $(patsubst %.in,%.txt,$(wildcard scripts/requirements/*.in functions/*/requirements.in))
+
+.PHONY: help setup run test check bench package clean distclean lock
+
+help: ## list what there is
+	@sed -n 's/^\([a-z]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
+
+setup: ## install everything into this folder (.venv, .local, node_modules); quick the second time
+	@scripts/setup
+
+run: setup ## boot the local cloud, deploy, route a first batch, serve until Ctrl-C (ONCE=1: stop after the batch)
+	@exec $(BIN)/fiso demo $(if $(filter 1,$(ONCE)),--once)
+
+test: setup ## run the whole test suite
+	@$(BIN)/python -m pytest -q
+
+check: setup ## format, lint, types, import contracts, the packaged template, security: what CI checks
+	$(BIN)/ruff format --check --quiet $(CODE)
+	$(BIN)/ruff check --quiet $(CODE)
+	$(BIN)/mypy
+	PYTHONPATH=shared:scripts:. $(BIN)/lint-imports --no-logo
+	$(BIN)/python -m fiso_cli.packaging --stage prod --template
+	$(BIN)/cfn-lint build/prod/cloudformation-template.json
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive shared scripts functions
+
+bench: setup ## measure, against the naive design, into .local/bench.json
+	@$(BIN)/fiso bench
+
+package: setup ## build a stage's deployment packages: make package STAGE=prod
+	@$(if $(STAGE),,echo 'error: which stage? say make package STAGE=prod' >&2; exit 2)
+	@$(BIN)/fiso package --stage $(STAGE)
+
+clean: ## stop the local cloud and delete what it and the builds wrote; the installed tools stay
+	@if [ -x $(BIN)/fiso ]; then $(BIN)/fiso local reset --yes; fi
+	@rm -rf build .serverless .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	@find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean ## delete the installed tools too
+	@rm -rf .venv .local node_modules
+
+lock: ## compile every requirements file anew from what is pinned now (UPGRADE=1: from what is newest)
+	$(COMPILE) pyproject.toml --extra dev --output-file requirements.txt
+	@for lock in $(LOCKS); do \
+	  echo "$$lock" >&2; \
+	  $(COMPILE) "$${lock%.txt}.in" $$([ "$$lock" = scripts/requirements/uv.txt ] && echo --constraints requirements.txt) --output-file "$$lock"; \
+	done

@@ -1,0 +1,1 @@
+"""The local cloud: everything FISO needs on one Linux machine, on loopback only."""

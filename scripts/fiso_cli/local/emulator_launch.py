@@ -1,0 +1,111 @@
+"""Starts the emulator (ministack) with every Lambda invocation sent to the local Lambda host, whatever it is called.
+
+Run in the emulator's own environment, by file name: may import the standard library and ministack only. The emulator's
+own setting, `MINISTACK_LAMBDA_PROXY_<function>`, needs the names in advance, flattens errors, and counts a cold start
+against the function's timeout; so its forwarding is replaced. The host logs each invocation itself.
+"""
+
+import argparse
+import inspect
+import json
+import os
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+from urllib.parse import quote
+
+# The names replaced in ministack.services.lambda_svc, with the parameters they must have (ministack 1.5.33).
+_REPLACED = {
+    "_proxy_url_for": ["config"],
+    "_execute_function_proxy": ["func", "event", "url", "request_id"],
+    "_emit_lambda_logs": ["func", "request_id", "log_text", "error", "duration_ms", "log_source"],
+}
+_COLD_START_ALLOWANCE_S = 30
+
+
+class HostForwarding:
+    """The replacements. They answer what the emulator's own executors would."""
+
+    def __init__(self, host_url: str) -> None:
+        self._host_url = host_url.rstrip("/")
+
+    def url_for(self, config: dict[str, object]) -> str:
+        return f"{self._host_url}/invoke/{quote(str(config['FunctionName']), safe='')}"
+
+    def execute(self, func: dict[str, object], event: object, url: str, request_id: str) -> dict[str, object]:
+        config = func.get("config")
+        config = config if isinstance(config, dict) else func
+        request = urllib.request.Request(
+            url,
+            data=json.dumps(event, ensure_ascii=False).encode(),
+            headers={
+                "Content-Type": "application/json",
+                "X-Amzn-Lambda-Function-Arn": str(config.get("FunctionArn", "")),
+                "X-Amzn-Lambda-Function-Version": str(config.get("Version", "$LATEST")),
+                "X-Amzn-Lambda-Request-Id": request_id,
+            },
+        )
+        timeout_s = int(str(config.get("Timeout") or 3)) + _COLD_START_ALLOWANCE_S
+        return _exchange(request, timeout_s)
+
+
+def _exchange(request: urllib.request.Request, timeout_s: float) -> dict[str, object]:
+    try:
+        with urllib.request.urlopen(request, timeout=timeout_s) as answer:  # nosec B310: the host, by HTTP
+            return {"body": json.loads(answer.read() or b"null")}
+    except urllib.error.HTTPError as refusal:
+        document = _document(refusal.read())
+        if refusal.code == 429:
+            return {"body": document, "error": True, "throttle": True}
+        return {"body": document, "error": True}
+    except (OSError, ValueError) as error:
+        return {"body": {"errorType": "ServiceException", "errorMessage": f"Lambda host: {error}"}, "error": True}
+
+
+def _document(body: bytes) -> object:
+    try:
+        return json.loads(body)
+    except ValueError:
+        return {"errorType": "ServiceException", "errorMessage": body.decode(errors="replace")}
+
+
+def forward_to_host(service: object, host_url: str) -> None:
+    """Replace the emulator's forwarding. Exits with one line when this is not the emulator that it was written for."""
+    for name, expected in _REPLACED.items():
+        found = list(inspect.signature(getattr(service, name, lambda: None)).parameters)
+        if found != expected:
+            sys.exit(f"this ministack is not the expected one: lambda_svc.{name}{tuple(found)}, not {tuple(expected)}")
+    forwarding = HostForwarding(host_url)
+    replacements = {
+        "_proxy_url_for": forwarding.url_for,
+        "_execute_function_proxy": forwarding.execute,
+        "_emit_lambda_logs": lambda *_args, **_kwargs: None,
+    }
+    for name, replacement in replacements.items():
+        setattr(service, name, replacement)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="ministack, with its functions run by the local Lambda host.")
+    parser.add_argument("--lambda-host-url", required=True)
+    parser.add_argument("--port", type=int, required=True)
+    given = parser.parse_args()
+    os.environ |= {
+        "BIND_HOST": "127.0.0.1",
+        "GATEWAY_PORT": str(given.port),
+        "IOT_MTLS_ENABLED": "0",
+        "SFTP_ENABLED": "0",
+    }
+    sys.argv[1:] = []
+    # Modules beside this file must not be taken for the standard library's or the emulator's own.
+    sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() != Path(__file__).resolve().parent]
+    from ministack.app import main as serve
+    from ministack.services import lambda_svc
+
+    forward_to_host(lambda_svc, given.lambda_host_url)
+    serve()
+
+
+if __name__ == "__main__":
+    main()

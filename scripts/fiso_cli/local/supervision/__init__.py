@@ -1,0 +1,1 @@
+"""Supervision: starting, watching and stopping the local cloud's processes from any shell."""

@@ -1,0 +1,82 @@
+"""The `fiso` command. Sub-commands are imported when they are used, so that help is quick; add one to `COMMANDS`."""
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import typer
+from typer.core import TyperCommand
+
+from fiso_cli.errors import CommandGroup
+
+
+@dataclass(frozen=True, slots=True)
+class LazyCommand:
+    """Where a sub-command is (`module:name` of a typer application or a function), and its line in the help."""
+
+    target: str
+    summary: str
+
+
+COMMANDS: Mapping[str, LazyCommand] = {
+    "demo": LazyCommand("fiso_cli.demo.command:app", "Boot the local cloud, deploy, route a batch, serve."),
+    "invoke": LazyCommand("fiso_cli.traffic.invoke:app", "Send requests to a function, one or many."),
+    "explain": LazyCommand("fiso_cli.traffic.inspect:explain_app", "Show a decision whole; nothing is invoked."),
+    "endpoints": LazyCommand("fiso_cli.traffic.inspect:endpoints_app", "Every endpoint with its state."),
+    "tail": LazyCommand("fiso_cli.traffic.tail:app", "Invocations as they happen, with why."),
+    "apply": LazyCommand("fiso_cli.catalog.commands:apply_app", "Write a catalog file's changes and publish them."),
+    "policy": LazyCommand("fiso_cli.catalog.commands:policy_commands", "One function's policy: show, pin, unpin, mode."),
+    "train": LazyCommand("fiso_cli.training.commands:train_app", "Train the packaged model."),
+    "retrain": LazyCommand("fiso_cli.training.commands:retrain_app", "Run a stage's retrainer now."),
+    "package": LazyCommand("fiso_cli.packaging.commands:packaging_app", "Build a stage's deployment packages."),
+    "bench": LazyCommand("fiso_cli.bench.commands:bench_app", "Measure against the naive design."),
+    "local": LazyCommand(
+        "fiso_cli.local.commands:local_app", "The local cloud: up, down, status, logs, reset, faults."
+    ),
+}
+
+
+class RootGroup(CommandGroup):
+    """Lists stand-ins and runs the genuine command."""
+
+    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
+        """In the order of `COMMANDS`."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: typer.Context, cmd_name: str) -> TyperCommand | None:  # type: ignore[override]
+        """A stand-in with a name and a summary."""
+        found = COMMANDS.get(cmd_name)
+        return None if found is None else TyperCommand(cmd_name, help=found.summary)
+
+    def resolve_command(self, ctx, args):  # type: ignore[no-untyped-def]  # typer does not export its types
+        """The genuine command in the stand-in's place."""
+        self.commands = dict.fromkeys(COMMANDS, TyperCommand(None))  # what a misspelling is compared with
+        name, _, rest = super().resolve_command(ctx, args)
+        return name, None if name is None else _load(COMMANDS[name].target), rest
+
+
+def _load(target: str):  # type: ignore[no-untyped-def]
+    module, _, attribute = target.partition(":")
+    found = getattr(importlib.import_module(module), attribute)
+    if not isinstance(found, typer.Typer):
+        alone = typer.Typer(add_completion=False)
+        alone.command()(found)
+        found = alone
+    return typer.main.get_command(found)
+
+
+app = typer.Typer(
+    cls=RootGroup,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def fiso() -> None:
+    """A serverless router over AWS Lambda, Azure Functions and Google Cloud Functions that learns per request.
+
+    Start with `fiso local up`, or with `make run`, which also deploys and sends a first batch.
+    """

@@ -1,0 +1,58 @@
+"""Documents: JSON that came over HTTP, read with its types checked. What does not fit is a `CommandError`."""
+
+import json
+
+from fiso.domain.record_codec import Document, Json
+from fiso_cli.errors import CommandError
+
+
+def parsed(body: bytes) -> Document:
+    """A JSON object from bytes."""
+    try:
+        document: Json = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise CommandError(f"the answer is not JSON: {body[:80]!r}") from error
+    return mapping(document)
+
+
+def mapping(value: Json) -> Document:
+    """A JSON object."""
+    if not isinstance(value, dict):
+        raise unexpected("an object", value)
+    return value
+
+
+def items(value: Json) -> list[Json]:
+    """A JSON array."""
+    if not isinstance(value, list):
+        raise unexpected("an array", value)
+    return value
+
+
+def text(value: Json) -> str:
+    """A string."""
+    if not isinstance(value, str):
+        raise unexpected("text", value)
+    return value
+
+
+def text_or_none(value: Json) -> str | None:
+    """A string, or None for anything else."""
+    return value if isinstance(value, str) else None
+
+
+def number(value: Json) -> float:
+    """A number."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise unexpected("a number", value)
+    return float(value)
+
+
+def number_or_none(value: Json) -> float | None:
+    """A number, or None for anything else."""
+    return None if isinstance(value, bool) or not isinstance(value, int | float) else float(value)
+
+
+def unexpected(wanted: str, value: Json) -> CommandError:
+    """The answer has another shape than this version of the command knows."""
+    return CommandError(f"the answer is not as expected: {wanted} is missing, {str(value)[:60]!r} stands there")
