@@ -4,6 +4,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 export PYTHON
+# uv trusts what this machine trusts, as pip and npm do
+export UV_SYSTEM_CERTS ?= true
 
 BIN := .venv/bin
 CODE := shared scripts functions tests

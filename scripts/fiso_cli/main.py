@@ -25,7 +25,9 @@ COMMANDS: Mapping[str, LazyCommand] = {
     "endpoints": LazyCommand("fiso_cli.traffic.inspect:endpoints_app", "Every endpoint with its state."),
     "tail": LazyCommand("fiso_cli.traffic.tail:app", "Invocations as they happen, with why."),
     "apply": LazyCommand("fiso_cli.catalog.commands:apply_app", "Write a catalog file's changes and publish them."),
-    "policy": LazyCommand("fiso_cli.catalog.commands:policy_commands", "One function's policy: show, pin, unpin, mode."),
+    "policy": LazyCommand(
+        "fiso_cli.catalog.commands:policy_commands", "One function's policy: show, pin, unpin, mode."
+    ),
     "train": LazyCommand("fiso_cli.training.commands:train_app", "Train the packaged model."),
     "retrain": LazyCommand("fiso_cli.training.commands:retrain_app", "Run a stage's retrainer now."),
     "package": LazyCommand("fiso_cli.packaging.commands:packaging_app", "Build a stage's deployment packages."),

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
 import httpx
 import pytest
@@ -18,6 +19,8 @@ from fiso_cli.local.components import Options
 from fiso_cli.local.layout import HOST, PORTS_NEEDED, LocalCloud
 from fiso_cli.stage import Stage
 from fiso_cli.traffic.gateway import Gateway
+
+T = TypeVar("T")
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 FIRST_PORT, LAST_PORT = 5566, 9000
@@ -59,10 +62,10 @@ class LiveCloud:
         return document
 
 
-def eventually(is_so: Callable[[], object], *, within_s: float = 20.0, every_s: float = 0.2) -> object:
-    """What `is_so` says once it says something true; fails when time is up."""
+def eventually(look: Callable[[], T | None], *, within_s: float = 20.0, every_s: float = 0.2) -> T:
+    """What `look` sees once it sees something true; fails when time is up."""
     ends_at = time.monotonic() + within_s
-    while not (seen := is_so()):
+    while not (seen := look()):
         assert time.monotonic() < ends_at, f"still {seen!r} after {within_s:g} s"
         time.sleep(every_s)
     return seen

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 
+import httpx
 import pytest
 
 from fiso.domain.endpoint import Provider
@@ -28,18 +29,19 @@ def pin(live: LiveCloud, endpoint: str | None) -> None:
 @pytest.mark.parametrize("provider", [provider.value for provider in Provider])
 def test_a_pin_sends_requests_to_that_cloud_and_the_bytes_are_the_functions(live: LiveCloud, provider: str) -> None:
     payload = plan.payloads()[0]
+
+    def pinned_answer() -> httpx.Response | None:
+        """An environment may decide by the catalog as it was for up to 10 s."""
+        answer = live.invoke("graph-bfs", payload.body, content_type=payload.content_type)
+        is_pinned = answer.headers["x-fiso-reason"] == "policy" and answer.headers["x-fiso-endpoint"] == PINS[provider]
+        return answer if is_pinned else None
+
     pin(live, PINS[provider])
     try:
-        eventually(
-            lambda: live.invoke("graph-bfs", payload.body).headers["x-fiso-endpoint"] == PINS[provider], within_s=15
-        )
-        answer = live.client.post(
-            "/v1/invoke/graph-bfs", content=payload.body, headers={"content-type": payload.content_type}
-        )
+        answer = eventually(pinned_answer, within_s=15)
     finally:
         pin(live, None)
     assert answer.headers["x-fiso-provider"] == provider
-    assert answer.headers["x-fiso-reason"] == "policy"
     assert answer.content == payload.expected()
     assert answer.headers["content-type"].startswith("application/json")
 

@@ -7,7 +7,7 @@ import pytest
 
 from fiso.adapters.http_transport import MAX_BODY_BYTES, HttpTransport, TransportError, TransportFault
 
-Serve = Callable[[socket.socket], None]
+Serve = Callable[[socket.socket], object]
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Kept: yes\r\n\r\nok"
 
 
@@ -79,7 +79,7 @@ def test_nobody_there_means_that_nothing_was_sent(transport: HttpTransport) -> N
 
 def test_silence_is_a_timeout(transport: HttpTransport) -> None:
     release = threading.Event()
-    with server(lambda connection: release.wait(5) and None) as url:
+    with server(lambda _: bool(release.wait(5))) as url:
         assert fault_of(transport, url, timeout_s=0.1) is TransportFault.TIMED_OUT
         release.set()
 

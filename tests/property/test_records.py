@@ -9,7 +9,7 @@ from fiso.adapters.memory import InMemoryArchive, InMemoryEndpointStates
 from fiso.domain.endpoint import EndpointId
 from fiso.domain.errors import InvalidRecord
 from fiso.domain.record import InvocationRecord
-from fiso.domain.record_codec import from_document, to_document
+from fiso.domain.record_codec import Json, from_document, to_document
 from fiso.domain.state import EndpointState
 from fiso.routing.fold import fold
 from fiso.services.ingest import ingest
@@ -38,8 +38,8 @@ def test_a_record_is_the_same_from_the_table_as_from_the_archive(record: Invocat
 
 
 @given(records(), st.sampled_from([*sorted(to_document(a_record())), "status"]), json_values)
-def test_a_damaged_document_is_invalid_and_nothing_else(record: InvocationRecord, name: str, value: object) -> None:
-    document = to_document(record) | {name: value}  # type: ignore[dict-item]
+def test_a_damaged_document_is_invalid_and_nothing_else(record: InvocationRecord, name: str, value: Json) -> None:
+    document = {**to_document(record), name: value}
     try:
         from_document(document)
     except InvalidRecord:

@@ -1,10 +1,11 @@
 """The measurements: each gives one row, ours and the rival's taken in turn so that the machine's mood hits both."""
 
-import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable
 from contextlib import redirect_stdout
+from dataclasses import dataclass
 from importlib.metadata import distribution
 from io import StringIO
 from pathlib import Path
@@ -58,11 +59,11 @@ def timed(call: Callable[[], object], times: int) -> list[float]:
 
 def cold_starts(model_dir: Path, rival_dir: Path, rounds: int = 7) -> tuple[Row, Row]:
     """Fresh processes in turn: their whole time against each other, and ours' peak memory."""
-    mine = [str(sys.executable), "-m", "fiso_cli.bench.ours", str(model_dir)]
-    rivals = [str(sys.executable), "-m", "fiso_cli.bench.naive", str(rival_dir)]
-    for command in (mine, rivals):
-        _run(command)
-    pairs = [(_run(mine), _run(rivals)) for _ in range(rounds)]
+    mine = ("fiso_cli.bench.ours", str(model_dir))
+    rivals = ("fiso_cli.bench.naive", str(rival_dir))
+    for module in (mine, rivals):
+        _run(*module)
+    pairs = [(_run(*mine), _run(*rivals)) for _ in range(rounds)]
     time_row = against(
         "cold_start",
         median(one.wall_ms for one, _ in pairs),
@@ -84,22 +85,22 @@ def cold_starts(model_dir: Path, rival_dir: Path, rounds: int = 7) -> tuple[Row,
     return time_row, memory_row
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Finished:
     """What one process took."""
 
-    def __init__(self, wall_ms: float, peak_mb: float) -> None:
-        self.wall_ms, self.peak_mb = wall_ms, peak_mb
+    wall_ms: float
+    peak_mb: float
 
 
-def _run(command: Sequence[str]) -> _Finished:
-    """One process from start to end. The peak is the kernel's own figure for this child."""
-    start = perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0:
-        raise RuntimeError(f"{' '.join(command)} ended with {process.returncode}")
-    return _Finished((perf_counter() - start) * 1000, usage.ru_maxrss / 1024)
+def _run(module: str, argument: str) -> _Finished:
+    """One process from start to end."""
+    with tempfile.NamedTemporaryFile("r", encoding="ascii") as peak:
+        command = [sys.executable, "-m", "fiso_cli.bench.peak", peak.name, module, argument]
+        start = perf_counter()
+        subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+        wall_ms = (perf_counter() - start) * 1000
+        return _Finished(wall_ms=wall_ms, peak_mb=float(peak.read()))
 
 
 def artifact_mb(model_file: Path, rival_dir: Path) -> Row:

@@ -7,7 +7,6 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from statistics import median
 from time import perf_counter
 from uuid import uuid4
@@ -15,7 +14,10 @@ from uuid import uuid4
 import httpx
 
 from fiso_cli.bench.rows import Row, within_ratio
+from fiso_cli.demo import plan
+from fiso_cli.demo.counting import Counts
 from fiso_cli.demo.local_machine import LocalMachine
+from fiso_cli.local.components import Options
 from fiso_cli.stage import Stage
 
 REQUESTS = 400
@@ -28,14 +30,13 @@ PORT = "6566"
 
 def overhead_over_put() -> Row:
     """Boot a local cloud of its own, then requests and puts in turn, one client."""
-    with _own_cloud() as stage:
-        with httpx.Client(base_url=stage.api_url, timeout=30) as client:
-            _overheads_ms(client, WARM_UP)
-            overheads: list[float] = []
-            puts: list[float] = []
-            for _ in range(REQUESTS // BATCH):
-                overheads.extend(_overheads_ms(client, BATCH))
-                puts.extend(_puts_ms(stage, BATCH))
+    overheads: list[float] = []
+    puts: list[float] = []
+    with _own_cloud() as stage, httpx.Client(base_url=stage.api_url, timeout=30) as client:
+        _overheads_ms(client, WARM_UP)
+        for _ in range(REQUESTS // BATCH):
+            overheads.extend(_overheads_ms(client, BATCH))
+            puts.extend(_puts_ms(stage, BATCH))
     return within_ratio(
         "overhead_over_put",
         median(overheads),
@@ -65,3 +66,19 @@ def _puts_ms(stage: Stage, count: int) -> list[float]:
         client.put_item(TableName=f"fiso-idempotency-{stage.name}", Item=item)
         taken.append((perf_counter() - start) * 1000)
     return taken
+
+
+@contextmanager
+def _own_cloud() -> Iterator[Stage]:
+    """A local cloud beside any that runs, with everything deployed and no emulated distance."""
+    with tempfile.TemporaryDirectory(prefix="fiso-bench-") as folder:
+        environ = {**os.environ, "FISO_LOCAL_DIR": folder, "FISO_LOCAL_PORT": PORT}
+        stage = Stage.named("local", environ)
+        counts = Counts(stage=stage, functions=plan.functions())
+        machine = LocalMachine(stage=stage, counts=counts, options=Options(has_distance=False))
+        try:
+            for step in (machine.boot, machine.train, machine.deploy, machine.apply):
+                step()
+            yield stage
+        finally:
+            machine.shut_down()

@@ -54,6 +54,21 @@ def within(name: str, value: float, unit: str, *, rival: str, rival_value: float
     )
 
 
+def within_ratio(name: str, value: float, unit: str, *, rival: str, rival_value: float, n: int, at_most: float) -> Row:
+    """A row where we may cost at most so many times what the yardstick does; the ratio is yardstick / ours."""
+    return Row(
+        name=name,
+        value=value,
+        unit=unit,
+        rival=rival,
+        rival_value=rival_value,
+        ratio=rival_value / value,
+        n=n,
+        gate=f"<= {at_most:g} of it",
+        is_met=value <= at_most * rival_value,
+    )
+
+
 def write(rows: Sequence[Row], path: Path) -> None:
     """The rows as JSON."""
     keys = ("name", "value", "unit", "rival", "rival_value", "ratio", "n")

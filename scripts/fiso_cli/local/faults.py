@@ -42,4 +42,11 @@ def _post(cloud: LocalCloud, provider: str, fault: dict[str, str | float]) -> No
     finally:
         connection.close()
     if answer.status >= 400:
-        raise CommandError(f"the provider proxy refused with {answer.status}: {told[:200]}")
+        raise CommandError(f"the provider proxy refused with {answer.status}: {_reason(told)}")
+
+
+def _reason(told: str) -> str:
+    try:
+        return str(json.loads(told)["error"])
+    except (ValueError, KeyError, TypeError):
+        return told[:200]

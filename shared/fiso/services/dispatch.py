@@ -24,8 +24,8 @@ PATIENCE = 5.0
 """An attempt that can still be failed over gets this many times its predicted latency (at least LEAST_TIMEOUT_MS)."""
 IDLE_S = 300.0
 COLD_ALLOWANCE_MS = 5_000.0
-"""What an endpoint that was not called for IDLE_S gets on top: it may have to start, and a start is no failure. The slow
-tail of Azure's starts (mikhail.io, 2021) ends near 5 s; clouds keep environments for 5 to 20 minutes."""
+"""What an endpoint that was not called for IDLE_S gets on top: it may have to start, and a start is no failure. The
+slow tail of Azure's starts (mikhail.io, 2021) ends near 5 s; clouds keep environments for 5 to 20 minutes."""
 _IDLE = features.NAMES.index("idle_seconds")
 
 

@@ -1,0 +1,74 @@
+"""`fiso bench`: what `make bench` runs."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from fiso_cli.bench import measure, naive, overhead, rows
+from fiso_cli.bench.rows import Row
+from fiso_cli.local.layout import CHECKOUT, LocalCloud
+from fiso_cli.packaging.build import build
+
+bench_app = typer.Typer(add_completion=False)
+
+
+@bench_app.command("bench")
+def bench_command(
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
+    without_cloud: Annotated[
+        bool, typer.Option("--without-cloud", help="Leave out what needs a local cloud of its own.")
+    ] = False,
+) -> None:
+    """Measure FISO beside the naive design, in one run; rows go to .local/bench.json. Exits 1 if a gate is missed.
+
+    Trust the ratios, not the times: both sides of a row are measured in turn on this machine.
+    """
+    state = LocalCloud.from_environ().state
+    measured = measure_all(state / "bench" / "naive", with_cloud=not without_cloud)
+    rows.write(measured, state / "bench.json")
+    if as_json:
+        typer.echo(json.dumps(json.loads((state / "bench.json").read_text(encoding="utf-8"))))
+    else:
+        Console().print(rows.table(measured))
+    if not all(row.is_met for row in measured):
+        raise typer.Exit(1)
+
+
+def measure_all(rival_dir: Path, *, with_cloud: bool) -> list[Row]:
+    """Every row, with a line of progress for each."""
+    measured: list[Row] = []
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+
+        def step(title: str, work: Callable[[], list[Row]]) -> None:
+            task = progress.add_task(title, total=1)
+            measured.extend(work())
+            progress.advance(task)
+
+        step("building the naive rival (once)", lambda: _nothing(naive.build(rival_dir)))
+        model_dir = CHECKOUT / "ml_artifacts"
+        step("the whole handler", lambda: [measure.handler_in_memory(model_dir, rival_dir)])
+        step("cold starts", lambda: list(measure.cold_starts(model_dir, rival_dir)))
+        step("sizes", lambda: _sizes(model_dir, rival_dir))
+        if with_cloud:
+            step("FISO's own time on a local cloud", lambda: [overhead.overhead_over_put()])
+    return measured
+
+
+def _sizes(model_dir: Path, rival_dir: Path) -> list[Row]:
+    champion = json.loads((model_dir / "champion.json").read_text(encoding="utf-8"))["version"]
+    (orchestrator,) = [made for made in build("prod", ["orchestrator"]).built if made.name == "orchestrator"]
+    return [
+        measure.artifact_mb(model_dir / champion / "model.joblib", rival_dir),
+        measure.package_mb(orchestrator.counted_bytes / 1e6, rival_dir),
+    ]
+
+
+def _nothing(_: object) -> list[Row]:
+    return []
