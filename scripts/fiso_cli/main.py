@@ -72,6 +72,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # half the time of the help would go into importing what draws boxes around it
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 

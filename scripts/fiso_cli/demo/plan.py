@@ -40,7 +40,7 @@ class Payload:
 
 def payloads() -> list[Payload]:
     """Three sizes for each function."""
-    draw = random.Random(SEED)  # nosec B311: test data, not a secret
+    draw = random.Random(SEED)  # nosec B311
     return [
         *(_graph(size) for size in (100, 2_000, 10_000)),
         *(_compress(_text(draw, words)) for words in (150, 4_000, 20_000)),

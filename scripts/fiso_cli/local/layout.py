@@ -210,7 +210,7 @@ class LocalCloud:
         return {
             "AWS_ENDPOINT_URL": self.emulator_url,
             "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",  # nosec B105: the emulator takes any
+            "AWS_SECRET_ACCESS_KEY": "test",  # nosec B105 # the emulator takes any
             "AWS_REGION": REGION,
             "AWS_DEFAULT_REGION": REGION,
             "AWS_CONFIG_FILE": os.devnull,
