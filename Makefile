@@ -41,7 +41,7 @@ bench: setup ## measure, against the naive design, into .local/bench.json
 
 package: setup ## build a stage's deployment packages: make package STAGE=prod
 	@$(if $(STAGE),,echo 'error: which stage? say make package STAGE=prod' >&2; exit 2)
-	@$(BIN)/fiso package --stage $(STAGE)
+	@$(BIN)/fiso package --stage $(STAGE) --template
 
 clean: ## stop the local cloud and delete what it and the builds wrote; the installed tools stay
 	@if [ -x $(BIN)/fiso ]; then $(BIN)/fiso local reset --yes; fi

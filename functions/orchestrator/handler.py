@@ -12,13 +12,7 @@ from uuid import uuid4
 from fiso import __version__, telemetry
 from fiso.domain.catalog import Snapshot
 from fiso.domain.endpoint import FunctionName
-from fiso.domain.errors import (
-    MethodNotAllowed,
-    RequestError,
-    RoutingError,
-    StoreError,
-    UnknownPath,
-)
+from fiso.domain.errors import MethodNotAllowed, RequestError, RoutingError, StoreError, UnknownPath
 from fiso.domain.record import InvocationRecord
 from fiso.domain.record_codec import open_to_document, to_document
 from fiso.domain.request import InvocationId, InvocationRequest
@@ -37,11 +31,7 @@ from functions.orchestrator.http_request import Target, invocation_request, meth
 from functions.orchestrator.wiring import Edge
 
 _ROUTES = (
-    (
-        "POST",
-        re.compile(r"/v1/invoke/(?P<function>[^/]+)(?P<suffix>/.*)?", re.DOTALL),
-        "invoke",
-    ),
+    ("POST", re.compile(r"/v1/invoke/(?P<function>[^/]+)(?P<suffix>/.*)?", re.DOTALL), "invoke"),
     ("POST", re.compile(r"/v1/explain/(?P<function>[^/]+)"), "explain"),
     ("GET", re.compile(r"/v1/endpoints"), "endpoints"),
     ("GET", re.compile(r"/v1/invocations/(?P<id>[0-9a-f-]{36})"), "invocation"),
@@ -126,22 +116,14 @@ class Exchange:
     def _explain(self, function: str) -> Response:
         request = self._request(function, "")
         decision = self._edge.orchestrator.explain(request)
-        return json_answer(
-            {
-                "invocation_id": request.invocation_id,
-                **inspect.decision_document(decision),
-            }
-        )
+        return json_answer({"invocation_id": request.invocation_id, **inspect.decision_document(decision)})
 
     def _endpoints(self) -> Response:
         edge = self._edge
         snapshot = edge.knowledge.snapshot()
         states = edge.knowledge.latest_states(snapshot.functions)
         documents = inspect.endpoint_documents(
-            snapshot.functions.values(),
-            states,
-            edge.orchestrator.dispatcher.breakers,
-            edge.clock(),
+            snapshot.functions.values(), states, edge.orchestrator.dispatcher.breakers, edge.clock()
         )
         return json_answer({"snapshot_version": snapshot.version, "endpoints": documents})
 

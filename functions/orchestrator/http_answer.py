@@ -5,12 +5,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from fiso.domain.errors import (
-    DeadlinePassed,
-    MethodNotAllowed,
-    RequestError,
-    RoutingError,
-)
+from fiso.domain.errors import DeadlinePassed, MethodNotAllowed, RequestError, RoutingError
 from fiso.services.orchestrate import Routed
 
 Response = dict[str, Any]
@@ -31,22 +26,11 @@ def routed_answer(routed: Routed) -> Response:
     encoded = base64.b64encode(answer.body).decode("ascii")
     if len(encoded) > LARGEST_ANSWER:
         detail = f"the function answered {len(answer.body)} bytes, more than can be returned"
-        return problem(
-            502,
-            "Answer too large",
-            detail,
-            routed.request.invocation_id,
-            headers=_headers(routed),
-        )
+        return problem(502, "Answer too large", detail, routed.request.invocation_id, headers=_headers(routed))
     headers = {**answer.headers, **_headers(routed)}
     if answer.is_function_error:
         headers["x-fiso-function-error"] = "1"
-    return {
-        "statusCode": answer.status,
-        "headers": headers,
-        "body": encoded,
-        "isBase64Encoded": True,
-    }
+    return {"statusCode": answer.status, "headers": headers, "body": encoded, "isBase64Encoded": True}
 
 
 def json_answer(document: Mapping[str, Any], *, status: int = 200) -> Response:
@@ -94,11 +78,7 @@ def problem(
         "cache-control": "no-store",
         "x-fiso-invocation-id": invocation_id,
     }
-    return {
-        "statusCode": status,
-        "headers": own | dict(headers or {}),
-        "body": json.dumps(document),
-    }
+    return {"statusCode": status, "headers": own | dict(headers or {}), "body": json.dumps(document)}
 
 
 def _headers(routed: Routed) -> dict[str, str]:

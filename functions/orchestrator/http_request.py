@@ -157,13 +157,7 @@ def _timeout_ms(headers: Mapping[str, str]) -> float:
     return float(text)
 
 
-def _matching(
-    headers: Mapping[str, str],
-    name: str,
-    pattern: re.Pattern[str],
-    *,
-    optional: bool = False,
-) -> str | None:
+def _matching(headers: Mapping[str, str], name: str, pattern: re.Pattern[str], *, optional: bool = False) -> str | None:
     """The header when it has the form; an optional one of another form counts as absent."""
     value = headers.get(name)
     if value is None or pattern.fullmatch(value):

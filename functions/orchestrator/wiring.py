@@ -8,13 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 
-from fiso.adapters.aws_client import (
-    AwsEndpoint,
-    Credentials,
-    DynamoDBClient,
-    S3Client,
-    SignedService,
-)
+from fiso.adapters.aws_client import AwsEndpoint, Credentials, DynamoDBClient, S3Client, SignedService
 from fiso.adapters.callers import ByProvider, HttpCaller
 from fiso.adapters.dynamodb import DynamoDBEndpointStates, DynamoDBInvocationLog
 from fiso.adapters.http_transport import HttpTransport
@@ -23,15 +17,7 @@ from fiso.adapters.pointers import LayerModelStore
 from fiso.adapters.s3 import S3ModelStore, S3Snapshots
 from fiso.billing import tariff
 from fiso.domain.endpoint import Provider
-from fiso.ports import (
-    Clock,
-    EndpointStates,
-    FunctionCaller,
-    InvocationLog,
-    Metrics,
-    ModelStore,
-    Snapshots,
-)
+from fiso.ports import Clock, EndpointStates, FunctionCaller, InvocationLog, Metrics, ModelStore, Snapshots
 from fiso.services.dispatch import Dispatcher
 from fiso.services.knowledge import Knowledge
 from fiso.services.orchestrate import Orchestrator
@@ -89,12 +75,7 @@ def build(settings: OrchestratorSettings, *, metrics: Metrics, ports: Ports | No
         clock=outside.clock,
         draw=outside.draw,
     )
-    return Edge(
-        orchestrator=orchestrator,
-        knowledge=knowledge,
-        log=outside.log,
-        clock=outside.clock,
-    )
+    return Edge(orchestrator=orchestrator, knowledge=knowledge, log=outside.log, clock=outside.clock)
 
 
 def aws_ports(settings: OrchestratorSettings, environ: Mapping[str, str], metrics: Metrics) -> Ports:
@@ -104,12 +85,7 @@ def aws_ports(settings: OrchestratorSettings, environ: Mapping[str, str], metric
 
     def service(name: str, region: str | None = None) -> SignedService:
         endpoint = AwsEndpoint.from_environ(name, environ, region=region)
-        return SignedService(
-            endpoint=endpoint,
-            credentials=credentials,
-            transport=transport,
-            clock=utc_now,
-        )
+        return SignedService(endpoint=endpoint, credentials=credentials, transport=transport, clock=utc_now)
 
     dynamodb, s3 = DynamoDBClient(service("dynamodb")), S3Client(service("s3"))
     http = HttpCaller(transport, clock=utc_now, allow_loopback=settings.allow_loopback)

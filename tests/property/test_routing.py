@@ -15,10 +15,11 @@ from fiso.routing.breaker import CLOSED, BreakerState
 from fiso.routing.scoring import score
 from fiso.routing.selection import choose, propensities
 from tests.builders import NOW, an_endpoint
-from tests.strategies import candidates, unit
+from tests.strategies import candidates, ids, unit
 
 scorings = st.sampled_from(Scoring)
 memory_mb = st.integers(128, 10_240)
+call_counts = st.dictionaries(ids, st.integers(0, 10**6), max_size=6)
 duration_ms = st.floats(min_value=0, max_value=900_000)
 
 
@@ -47,11 +48,11 @@ def test_relative_scores_lie_within_zero_and_one(predictions: list[Prediction]) 
     assert all(0 <= s.value <= 1 + 1e-12 for s in ranked(predictions, Scoring.RELATIVE))
 
 
-@given(candidates, scorings, st.floats(0, 0.5), st.floats(0, 1, exclude_max=True))
+@given(candidates, scorings, call_counts, st.floats(0, 0.5), st.floats(0, 1, exclude_max=True))
 def test_propensities_sum_to_one_and_exploration_stays_within_its_bound(
-    predictions: list[Prediction], scoring: Scoring, exploration: float, draw: float
+    predictions: list[Prediction], scoring: Scoring, calls: dict[EndpointId, int], exploration: float, draw: float
 ) -> None:
-    chosen = choose(ranked(predictions, scoring), exploration=exploration, draw=draw)
+    chosen = choose(ranked(predictions, scoring), exploration=exploration, draw=draw, calls=calls)
     assert sum(chosen.propensities) == pytest.approx(1)
     assert min(chosen.propensities) >= 0
     assert sum(chosen.propensities[1:]) <= exploration + 1e-9
@@ -65,8 +66,8 @@ def test_propensities_match_the_frequencies_of_the_choice(values: list[float], s
         Score(endpoint=EndpointId(str(index)), value=value, terms={})
         for index, value in enumerate(sorted(values, reverse=True))
     ]
-    counts = Counter(choose(scores, exploration=0.5, draw=rng.random()).chosen for _ in range(rounds))
-    for index, chance in enumerate(propensities(scores, exploration=0.5)):
+    counts = Counter(choose(scores, exploration=0.5, draw=rng.random(), calls={}).chosen for _ in range(rounds))
+    for index, chance in enumerate(propensities(scores, exploration=0.5, calls={})):
         deviation = (rounds * chance * (1 - chance)) ** 0.5
         assert abs(counts[index] - rounds * chance) <= 6 * deviation + 1
 

@@ -3,6 +3,7 @@
 Needs `uv`; reads only `functions/<name>/requirements.txt`.
 """
 
+import os
 import shutil
 import subprocess  # nosec B404: runs uv with a fixed argument list
 import tempfile
@@ -74,7 +75,8 @@ def _install(target: Target, lock: Path, tree: Path) -> None:
     command = [find_uv_bin(), "pip", "install", "--quiet", "--target", str(tree), "--python-version", target.python]
     command += ["--python-platform", target.platform] if target.platform else []
     command += ["--only-binary", ":all:", "--require-hashes", "--no-deps", "--requirement", str(lock)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # nosec B603
+    environment = {"UV_SYSTEM_CERTS": "true", **os.environ}  # trust what this machine trusts, as pip and npm do
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)  # nosec B603
     if done.returncode:
         raise CommandError(f"cannot install {lock.parent.name}/{LOCK} for {target.describe()}: {done.stderr.strip()}")
 

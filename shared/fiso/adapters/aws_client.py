@@ -61,9 +61,7 @@ class AwsEndpoint:
         chosen = region or environ.get("AWS_REGION") or environ["AWS_DEFAULT_REGION"]
         override = environ.get(f"AWS_ENDPOINT_URL_{service.upper()}") or environ.get("AWS_ENDPOINT_URL")
         return cls(
-            service=service,
-            region=chosen,
-            url=(override or f"https://{service}.{chosen}.amazonaws.com").rstrip("/"),
+            service=service, region=chosen, url=(override or f"https://{service}.{chosen}.amazonaws.com").rstrip("/")
         )
 
 
@@ -77,14 +75,7 @@ class SignedService:
     clock: Clock
 
     def send(
-        self,
-        method: str,
-        path: str,
-        *,
-        headers: Mapping[str, str],
-        body: bytes,
-        timeout_s: float,
-        query: str = "",
+        self, method: str, path: str, *, headers: Mapping[str, str], body: bytes, timeout_s: float, query: str = ""
     ) -> HttpAnswer:
         """One signed exchange. `path` is already percent-encoded; `query` canonical (sorted, encoded)."""
         url = self.endpoint.url + path + (f"?{query}" if query else "")
@@ -106,26 +97,14 @@ def sign(
     parts = urlsplit(url)
     stamp = now.strftime("%Y%m%dT%H%M%SZ")
     signed = {name.lower(): value.strip() for name, value in headers.items()}
-    signed |= {
-        "host": parts.netloc,
-        "x-amz-date": stamp,
-        "x-amz-content-sha256": body_sha256,
-    }
+    signed |= {"host": parts.netloc, "x-amz-date": stamp, "x-amz-content-sha256": body_sha256}
     if credentials.token:
         signed["x-amz-security-token"] = credentials.token
     names = sorted(signed)
     name_list = ";".join(names)
     path = parts.path if endpoint.service == "s3" else quote(parts.path, safe="/-_.~")
     canonical = "\n".join(
-        [
-            method,
-            path or "/",
-            parts.query,
-            *(f"{name}:{signed[name]}" for name in names),
-            "",
-            name_list,
-            body_sha256,
-        ]
+        [method, path or "/", parts.query, *(f"{name}:{signed[name]}" for name in names), "", name_list, body_sha256]
     )
     scope = f"{stamp[:8]}/{endpoint.region}/{endpoint.service}/aws4_request"
     to_sign = f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
@@ -165,21 +144,14 @@ class DynamoDBClient:
         answer = self._service.send(
             "POST",
             "/",
-            headers={
-                "content-type": "application/x-amz-json-1.0",
-                "x-amz-target": f"DynamoDB_20120810.{operation}",
-            },
+            headers={"content-type": "application/x-amz-json-1.0", "x-amz-target": f"DynamoDB_20120810.{operation}"},
             body=json.dumps(parameters).encode(),
             timeout_s=self._timeout_s,
         )
         document: dict[str, Any] = _json_object(answer.body)
         if answer.status >= 300:
             code = str(document.get("__type", f"HTTP{answer.status}")).rpartition("#")[2]
-            raise AwsError(
-                code,
-                str(document.get("message") or document.get("Message") or ""),
-                document,
-            )
+            raise AwsError(code, str(document.get("message") or document.get("Message") or ""), document)
         return document
 
 

@@ -9,13 +9,7 @@ from fiso.adapters.aws_client import AwsError
 from fiso.adapters.http_transport import TransportError
 from fiso.domain.errors import StoreUnavailable, WriteConflict
 
-CONFLICTS = frozenset(
-    {
-        "ConditionalCheckFailedException",
-        "TransactionCanceledException",
-        "PreconditionFailed",
-    }
-)
+CONFLICTS = frozenset({"ConditionalCheckFailedException", "TransactionCanceledException", "PreconditionFailed"})
 MISSING = frozenset({"NoSuchKey", "404", "ResourceNotFoundException"})
 
 
@@ -56,7 +50,4 @@ def aws_errors() -> tuple[type[Exception], ...]:
 def _is_throttling_only(response: Mapping[str, Any]) -> bool:
     """A transaction that was cancelled without any failed condition can be repeated as it is."""
     reasons = {reason.get("Code", "None") for reason in response.get("CancellationReasons", [])} - {"None"}
-    return bool(reasons) and not reasons & {
-        "ConditionalCheckFailed",
-        "TransactionConflict",
-    }
+    return bool(reasons) and not reasons & {"ConditionalCheckFailed", "TransactionConflict"}

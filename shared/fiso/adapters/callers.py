@@ -6,18 +6,8 @@ retry loop is `services.dispatch`.
 
 from collections.abc import Mapping
 
-from fiso.adapters.http_transport import (
-    HttpAnswer,
-    HttpTransport,
-    TransportError,
-    TransportFault,
-)
-from fiso.adapters.passing import (
-    function_answer,
-    passed_headers,
-    path_suffix,
-    retry_after_s,
-)
+from fiso.adapters.http_transport import HttpAnswer, HttpTransport, TransportError, TransportFault
+from fiso.adapters.passing import function_answer, passed_headers, path_suffix, retry_after_s
 from fiso.domain.attempt import Failure, ProviderError
 from fiso.domain.endpoint import Endpoint, Provider
 from fiso.domain.request import FunctionAnswer, InvocationRequest
@@ -57,11 +47,7 @@ class HttpCaller:
     """Azure and Google functions: the body as sent, by POST to the endpoint's address."""
 
     def __init__(self, transport: HttpTransport, *, clock: Clock, allow_loopback: bool) -> None:
-        self._transport, self._clock, self._allow_loopback = (
-            transport,
-            clock,
-            allow_loopback,
-        )
+        self._transport, self._clock, self._allow_loopback = (transport, clock, allow_loopback)
 
     def call(self, endpoint: Endpoint, request: InvocationRequest, *, timeout_ms: float) -> FunctionAnswer:
         """One POST. Statuses of `_STATUS_FAILURES` raise, everything else is the function's answer."""
@@ -78,8 +64,4 @@ class HttpCaller:
 def _raise_for_status(answer: HttpAnswer) -> None:
     failure = _STATUS_FAILURES.get(answer.status)
     if failure is not None:
-        raise ProviderError(
-            failure,
-            f"status {answer.status}",
-            retry_after_s=retry_after_s(answer.headers),
-        )
+        raise ProviderError(failure, f"status {answer.status}", retry_after_s=retry_after_s(answer.headers))

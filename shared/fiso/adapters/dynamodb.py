@@ -90,10 +90,7 @@ class DynamoDBInvocationLog:
                     TableName=self._table,
                     IndexName="open-records",
                     KeyConditionExpression="open_shard = :shard AND deadline_at < :before",
-                    ExpressionAttributeValues={
-                        ":shard": {"S": str(shard)},
-                        ":before": {"S": instant(before)},
-                    },
+                    ExpressionAttributeValues={":shard": {"S": str(shard)}, ":before": {"S": instant(before)}},
                     Limit=limit,
                 )
             ids.extend(InvocationId(item["invocation_id"]["S"]) for item in page["Items"])

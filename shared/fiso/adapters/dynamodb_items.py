@@ -12,14 +12,7 @@ from zlib import crc32
 from fiso.domain.endpoint import EndpointId, FunctionName
 from fiso.domain.errors import InvalidRecord
 from fiso.domain.record import InvocationRecord, OpenRecord
-from fiso.domain.record_codec import (
-    Document,
-    Json,
-    from_document,
-    open_to_document,
-    parse_instant,
-    to_document,
-)
+from fiso.domain.record_codec import Document, Json, from_document, open_to_document, parse_instant, to_document
 from fiso.domain.state import EndpointState
 
 Item = dict[str, dict[str, Any]]
@@ -59,9 +52,7 @@ def time_shard(moment: datetime, shard: int) -> str:
     return f"{moment:%Y-%m-%d}#{shard}"
 
 
-def record_from_item(
-    item: Mapping[str, Mapping[str, Any]],
-) -> InvocationRecord | OpenRecord:
+def record_from_item(item: Mapping[str, Mapping[str, Any]]) -> InvocationRecord | OpenRecord:
     """What `open_item` or `closed_item` made; also a stream's image. `InvalidRecord` when it does not parse."""
     try:
         document = {name: _value(attribute) for name, attribute in item.items()}

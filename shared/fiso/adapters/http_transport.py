@@ -13,6 +13,7 @@ from functools import cache
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from threading import Lock
 from time import monotonic
+from typing import Any, TypeAlias
 from urllib.parse import SplitResult, urlsplit
 
 CONNECT_TIMEOUT_S = 0.5
@@ -48,9 +49,40 @@ class HttpAnswer:
     body: bytes
 
 
+class _WritesOnce:
+    """Head and body of a request in one write: two would be two packets, and two wake-ups of the other side."""
+
+    _held: list[bytes] | None = None
+
+    def send(self, data: Any) -> None:
+        """Hold what `http.client` writes, until `send_request` lets it go."""
+        if self._held is None:
+            super().send(data)  # type: ignore[misc]  # HTTPConnection's own
+        else:
+            self._held.append(data)
+
+    def send_request(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> None:
+        """One whole request."""
+        self._held = []
+        self.request(method, target, body=body, headers=dict(headers))  # type: ignore[attr-defined]
+        whole, self._held = b"".join(self._held), None
+        self.send(whole)
+
+
+class _PlainConnection(_WritesOnce, HTTPConnection):
+    """http."""
+
+
+class _TlsConnection(_WritesOnce, HTTPSConnection):
+    """https."""
+
+
+_Connection: TypeAlias = _PlainConnection | _TlsConnection
+
+
 @dataclass(frozen=True, slots=True)
 class _Idle:
-    connection: HTTPConnection
+    connection: _Connection
     since: float
 
 
@@ -62,15 +94,7 @@ class HttpTransport:
         self._idle: dict[tuple[str, str], list[_Idle]] = {}
         self._lock = Lock()
 
-    def send(
-        self,
-        method: str,
-        url: str,
-        *,
-        headers: Mapping[str, str],
-        body: bytes,
-        timeout_s: float,
-    ) -> HttpAnswer:
+    def send(self, method: str, url: str, *, headers: Mapping[str, str], body: bytes, timeout_s: float) -> HttpAnswer:
         """One exchange within `timeout_s`. `TransportError` when there is no complete answer."""
         limit = monotonic() + timeout_s
         parts = urlsplit(url)
@@ -100,12 +124,12 @@ class HttpTransport:
         for idle in (idle for waiting in kept.values() for idle in waiting):
             idle.connection.close()
 
-    def _connect(self, parts: SplitResult, timeout_s: float) -> HTTPConnection:
+    def _connect(self, parts: SplitResult, timeout_s: float) -> _Connection:
         wait_s = min(self._connect_timeout_s, timeout_s)
-        connection = (
-            HTTPSConnection(parts.netloc, timeout=wait_s, context=_tls())
+        connection: _Connection = (
+            _TlsConnection(parts.netloc, timeout=wait_s, context=_tls())
             if parts.scheme == "https"
-            else HTTPConnection(parts.netloc, timeout=wait_s)
+            else _PlainConnection(parts.netloc, timeout=wait_s)
         )
         try:
             connection.connect()
@@ -114,7 +138,7 @@ class HttpTransport:
             raise TransportError(TransportFault.NOT_SENT, f"{type(error).__name__}: {error}") from error
         return connection
 
-    def _take(self, origin: tuple[str, str]) -> HTTPConnection | None:
+    def _take(self, origin: tuple[str, str]) -> _Connection | None:
         """A kept connection that the other side has not closed."""
         while True:
             with self._lock:
@@ -126,7 +150,7 @@ class HttpTransport:
                 return idle.connection
             idle.connection.close()
 
-    def _give_back(self, origin: tuple[str, str], connection: HTTPConnection) -> None:
+    def _give_back(self, origin: tuple[str, str], connection: _Connection) -> None:
         with self._lock:
             waiting = self._idle.setdefault(origin, [])
             if len(waiting) < MAX_IDLE_PER_HOST:
@@ -136,20 +160,15 @@ class HttpTransport:
 
 
 def _exchange(
-    connection: HTTPConnection,
-    method: str,
-    target: str,
-    headers: Mapping[str, str],
-    body: bytes,
-    limit: float,
+    connection: _Connection, method: str, target: str, headers: Mapping[str, str], body: bytes, limit: float
 ) -> HTTPResponse:
     _limit_to(connection, limit)
-    connection.request(method, target, body=body, headers=dict(headers))
+    connection.send_request(method, target, headers, body)
     _limit_to(connection, limit)
     return connection.getresponse()
 
 
-def _read(connection: HTTPConnection, response: HTTPResponse, limit: float) -> HttpAnswer:
+def _read(connection: _Connection, response: HTTPResponse, limit: float) -> HttpAnswer:
     chunks: list[bytes] = []
     size = 0
     while True:
@@ -159,10 +178,7 @@ def _read(connection: HTTPConnection, response: HTTPResponse, limit: float) -> H
             break
         size += len(chunk)
         if size > MAX_BODY_BYTES:
-            raise TransportError(
-                TransportFault.BROKEN,
-                f"the answer is larger than {MAX_BODY_BYTES} bytes",
-            )
+            raise TransportError(TransportFault.BROKEN, f"the answer is larger than {MAX_BODY_BYTES} bytes")
         chunks.append(chunk)
     if response.length:
         raise TransportError(TransportFault.BROKEN, f"the answer ended {response.length} bytes early")
@@ -171,7 +187,7 @@ def _read(connection: HTTPConnection, response: HTTPResponse, limit: float) -> H
     return HttpAnswer(status=response.status, headers=headers, body=b"".join(chunks))
 
 
-def _limit_to(connection: HTTPConnection, limit: float) -> None:
+def _limit_to(connection: _Connection, limit: float) -> None:
     left_s = limit - monotonic()
     if left_s <= 0:
         raise TimeoutError
@@ -179,7 +195,7 @@ def _limit_to(connection: HTTPConnection, limit: float) -> None:
         connection.sock.settimeout(left_s)
 
 
-def _is_closed_by_peer(connection: HTTPConnection) -> bool:
+def _is_closed_by_peer(connection: _Connection) -> bool:
     """A kept connection with something to read before any request was sent has been closed, or is out of step."""
     if connection.sock is None:
         return True

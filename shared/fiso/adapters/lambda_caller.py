@@ -10,14 +10,7 @@ from urllib.parse import parse_qsl, quote
 
 from fiso.adapters.aws_client import SignedService
 from fiso.adapters.http_transport import HttpAnswer
-from fiso.adapters.passing import (
-    SILENT,
-    Report,
-    function_answer,
-    passed_headers,
-    path_suffix,
-    retry_after_s,
-)
+from fiso.adapters.passing import SILENT, Report, function_answer, passed_headers, path_suffix, retry_after_s
 from fiso.domain.attempt import Failure, ProviderError
 from fiso.domain.endpoint import Endpoint, Payload
 from fiso.domain.request import FunctionAnswer, InvocationRequest
@@ -95,11 +88,7 @@ def read_report(tail: bytes) -> Report:
     found = _REPORT.search(tail)
     if found is None:
         return SILENT
-    return Report(
-        billed_ms=float(found[1]),
-        memory_mb=int(found[2]),
-        is_cold=b"Init Duration" in found[3],
-    )
+    return Report(billed_ms=float(found[1]), memory_mb=int(found[2]), is_cold=b"Init Duration" in found[3])
 
 
 def _is_textual(content_type: str | None) -> bool:
@@ -115,10 +104,7 @@ def _invoke_error(answer: HttpAnswer) -> ProviderError:
 
 
 def _event_answer(body: bytes, report: Report) -> FunctionAnswer:
-    return function_answer(
-        HttpAnswer(status=200, headers={"content-type": "application/json"}, body=body),
-        report,
-    )
+    return function_answer(HttpAnswer(status=200, headers={"content-type": "application/json"}, body=body), report)
 
 
 def _http_answer(body: bytes, report: Report) -> FunctionAnswer:
@@ -145,14 +131,8 @@ def _function_error(body: bytes, report: Report) -> FunctionAnswer:
     except ValueError:
         document = None
     named = document if isinstance(document, dict) else {}
-    kind, message = (
-        str(named.get("errorType", "Unhandled")),
-        str(named.get("errorMessage", "")),
-    )
+    kind, message = (str(named.get("errorType", "Unhandled")), str(named.get("errorMessage", "")))
     if kind == "Sandbox.Timedout" or "Task timed out after" in message:
         raise ProviderError(Failure.FUNCTION_TIMED_OUT, message)
     content = json.dumps({"errorType": kind, "errorMessage": message}).encode()
-    return function_answer(
-        HttpAnswer(status=500, headers={"content-type": "application/json"}, body=content),
-        report,
-    )
+    return function_answer(HttpAnswer(status=500, headers={"content-type": "application/json"}, body=content), report)

@@ -47,13 +47,13 @@ def path_suffix(request: InvocationRequest) -> str:
 
 
 def function_answer(answer: HttpAnswer, report: Report = SILENT) -> FunctionAnswer:
-    """A function's answer. Cold or warm is what the function says itself, else what the provider reports."""
+    """A function's answer. Cold or warm is what the provider reports, else what the function says itself."""
     said_cold = {"1": True, "0": False}.get(answer.headers.get("x-fiso-cold", ""))
     return FunctionAnswer(
         status=answer.status,
         body=answer.body,
         headers={name: value for name, value in answer.headers.items() if name in PASSED_BACK},
-        cold=report.is_cold if said_cold is None else said_cold,
+        cold=said_cold if report.is_cold is None else report.is_cold,
         billed_ms=report.billed_ms,
         memory_used_mb=report.memory_mb,
         is_function_error=answer.status >= 500,

@@ -18,13 +18,7 @@ from fiso.domain.catalog_codec import snapshot_from_json, snapshot_to_json
 from fiso.domain.errors import ModelRefused, StoreUnavailable
 from fiso.domain.model import ModelPointer, RetrainingRun
 from fiso.domain.record import InvocationRecord
-from fiso.domain.record_codec import (
-    Json,
-    from_document,
-    instant,
-    parse_instant,
-    to_document,
-)
+from fiso.domain.record_codec import Json, from_document, instant, parse_instant, to_document
 from fiso.domain.request import InvocationId
 from fiso.ports import Clock, ModelFiles
 
@@ -98,17 +92,12 @@ class S3Snapshots:
 
     def publish(self, snapshot: Snapshot) -> None:
         """Write the version, then the pointer unless it is newer already."""
-        self._objects.write(
-            f"policies/{snapshot.version}.json",
-            snapshot_to_json(snapshot),
-            "application/json",
-        )
+        self._objects.write(f"policies/{snapshot.version}.json", snapshot_to_json(snapshot), "application/json")
         pointer = self._objects.read_json("policies/current.json")
         if pointer is None or int(pointer.get("version", 0)) < snapshot.version:
             published_at = instant(snapshot.published_at)
             self._objects.write_json(
-                "policies/current.json",
-                {"version": snapshot.version, "published_at": published_at},
+                "policies/current.json", {"version": snapshot.version, "published_at": published_at}
             )
 
 
@@ -153,11 +142,7 @@ class S3Archive:
         for day, of_day in by_date.items():
             lines = "\n".join(json.dumps(to_document(record), separators=(",", ":")) for record in of_day)
             body = gzip.compress(lines.encode(), mtime=0)
-            self._objects.write(
-                f"archive/date={day.isoformat()}/{name}.jsonl.gz",
-                body,
-                "application/gzip",
-            )
+            self._objects.write(f"archive/date={day.isoformat()}/{name}.jsonl.gz", body, "application/gzip")
 
     def since(self, first_day: date) -> Iterable[InvocationRecord]:
         """Every record of the days from `first_day` to today, once each."""

@@ -25,10 +25,7 @@ class CatalogEntry:
         ids = [endpoint.id for endpoint in self.endpoints]
         if not ids or len(set(ids)) != len(ids):
             raise ValueError(f"function {self.name}: needs endpoints with ids of their own, has {ids}")
-        for role, chosen in (
-            ("home", self.policy.home),
-            ("pinned", self.policy.pinned),
-        ):
+        for role, chosen in (("home", self.policy.home), ("pinned", self.policy.pinned)):
             if chosen is not None and chosen not in ids:
                 raise ValueError(f"function {self.name}: {role} endpoint {chosen!r} is not one of {ids}")
 

@@ -13,14 +13,7 @@ from hashlib import sha256
 from typing import TypeVar
 
 from fiso.domain.catalog import CatalogEntry, Snapshot
-from fiso.domain.endpoint import (
-    Authentication,
-    Endpoint,
-    EndpointId,
-    FunctionName,
-    Payload,
-    Provider,
-)
+from fiso.domain.endpoint import Authentication, Endpoint, EndpointId, FunctionName, Payload, Provider
 from fiso.domain.errors import InvalidCatalog
 from fiso.domain.policy import CostSource, Idempotent, Mode, Policy, Scoring, Weights
 from fiso.domain.record_codec import Document, Json
@@ -68,10 +61,7 @@ def entry_from_document(document: Mapping[str, Json]) -> CatalogEntry:
 
 def _verified(data: bytes) -> Document:
     document = _read("snapshot", _parsed, data)
-    claimed, found = (
-        document.pop("sha256", None),
-        _read("snapshot", _checksum, document),
-    )
+    claimed, found = (document.pop("sha256", None), _read("snapshot", _checksum, document))
     if claimed != found:
         raise InvalidCatalog(f"snapshot is damaged: its sha256 says {claimed!r}, its content gives {found!r}")
     if document.get("schema") != SCHEMA:
@@ -107,11 +97,7 @@ def _snapshot_from(document: Mapping[str, Json]) -> Snapshot:
     functions = {entry.name: entry for entry in entries}
     if len(functions) != len(entries):
         raise ValueError("a function stands in it twice")
-    return Snapshot(
-        version=_whole(document["version"]),
-        published_at=published_at.astimezone(UTC),
-        functions=functions,
-    )
+    return Snapshot(version=_whole(document["version"]), published_at=published_at.astimezone(UTC), functions=functions)
 
 
 def _entry_from(d: Mapping[str, Json]) -> CatalogEntry:

@@ -29,7 +29,7 @@ class Authentication(StrEnum):
     NONE = "none"
     IAM = "iam"
     FUNCTION_KEY = "function_key"
-    ID_TOKEN = "id_token"
+    ID_TOKEN = "id_token"  # nosec B105 # the name of a way, not a secret
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

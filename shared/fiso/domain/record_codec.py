@@ -11,13 +11,7 @@ from fiso.domain.attempt import Failure
 from fiso.domain.decision import Exclusion, Reason
 from fiso.domain.endpoint import EndpointId, FunctionName, Provider
 from fiso.domain.errors import InvalidRecord
-from fiso.domain.record import (
-    AttemptSummary,
-    CandidateSummary,
-    InvocationRecord,
-    OpenRecord,
-    RecordStatus,
-)
+from fiso.domain.record import AttemptSummary, CandidateSummary, InvocationRecord, OpenRecord, RecordStatus
 from fiso.domain.request import InvocationId, TenantId
 
 Json: TypeAlias = "str | int | float | bool | None | list[Json] | dict[str, Json]"
@@ -131,11 +125,7 @@ def _open_from(d: Mapping[str, Json]) -> OpenRecord:
 
 
 def _closed_from(d: Mapping[str, Json]) -> InvocationRecord:
-    provider, reason, endpoint = (
-        d.get("cloud_provider"),
-        d.get("reason"),
-        d.get("endpoint"),
-    )
+    provider, reason, endpoint = (d.get("cloud_provider"), d.get("reason"), d.get("endpoint"))
     return InvocationRecord(
         invocation_id=InvocationId(_text(d["invocation_id"])),
         timestamp=parse_instant(_text(d["timestamp"])),

@@ -10,7 +10,8 @@ from fiso.domain.endpoint import EndpointId, FunctionName
 class EndpointState:
     """Everything folded so far from the records of one endpoint of one function.
 
-    `latency_ms`, `latency_deviation_ms` and `error_rate` are exponentially weighted over attempts. `residual_ratio` is
+    `latency_ms` and `latency_deviation_ms` are exponentially weighted over the `warm_answers` (those that were no cold
+    starts), `error_rate` over attempts. `residual_ratio` is
     the weighted geometric mean of actual latency over the model's raw prediction, counted in `residual_count` and valid
     for `residual_model_version` only. `arrival_interval_ms` is the weighted mean time between requests, from which the
     requests in flight follow by Little's law. `folded` counts records, `version` the writes.
@@ -37,6 +38,7 @@ class EndpointState:
     last_called_at: datetime | None = None
     last_failed_at: datetime | None = None
     last_failure: str = ""
+    warm_answers: int = 0
 
     @property
     def in_flight(self) -> float:

@@ -37,23 +37,14 @@ def _broken_rules(endpoint: Endpoint, policy: Policy) -> Iterator[Exclusion]:
         return Exclusion(endpoint=endpoint.id, code=code, detail=detail)
 
     if policy.residency and region not in policy.residency:
-        yield out(
-            "residency",
-            f"region {region} is outside the residency {sorted(policy.residency)}",
-        )
+        yield out("residency", f"region {region} is outside the residency {sorted(policy.residency)}")
     if provider in policy.denied_providers:
         yield out("provider_denied", f"provider {provider} is denied")
     if policy.allowed_providers and provider not in policy.allowed_providers:
-        yield out(
-            "provider_not_allowed",
-            f"provider {provider} is not among {sorted(policy.allowed_providers)}",
-        )
+        yield out("provider_not_allowed", f"provider {provider} is not among {sorted(policy.allowed_providers)}")
     if region in policy.denied_regions:
         yield out("region_denied", f"region {region} is denied")
     if policy.allowed_regions and region not in policy.allowed_regions:
-        yield out(
-            "region_not_allowed",
-            f"region {region} is not among {sorted(policy.allowed_regions)}",
-        )
+        yield out("region_not_allowed", f"region {region} is not among {sorted(policy.allowed_regions)}")
     if policy.mode is Mode.PIN and endpoint.id != policy.pinned:
         yield out("not_pinned", f"traffic is pinned to {policy.pinned}")

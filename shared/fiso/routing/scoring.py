@@ -38,12 +38,7 @@ def score(
             + weights.reliability * reliability
             + weights.region_affinity * near
         ) / divisor
-        terms = {
-            "latency": latency,
-            "cost": cost,
-            "reliability": reliability,
-            "region_affinity": near,
-        }
+        terms = {"latency": latency, "cost": cost, "reliability": reliability, "region_affinity": near}
         scores.append(Score(endpoint=prediction.endpoint, value=value, terms=terms))
     scores.sort(key=lambda s: (-s.value, s.endpoint))
     return scores

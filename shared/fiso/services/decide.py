@@ -45,14 +45,8 @@ def decide(request: InvocationRequest, world: World, *, now: datetime, draw: flo
     predictions = [_predict(request, endpoint, world, now) for endpoint in chosen_from.candidates]
     scores = _score(request, chosen_from.candidates, predictions, entry.policy)
     demoted = _demoted(chosen_from.candidates, world.breakers, now)
-    ranking, reason = _rank(
-        chosen_from.candidates,
-        predictions,
-        scores,
-        demoted,
-        policy=entry.policy,
-        draw=draw,
-    )
+    picks = _Picks(policy=entry.policy, demoted=demoted, states=world.states, draw=draw)
+    ranking, reason = _rank(chosen_from.candidates, predictions, scores, picks)
     return Decision(
         function=entry.name,
         decided_at=now,
@@ -86,26 +80,15 @@ def _predict(request: InvocationRequest, endpoint: Endpoint, world: World, now: 
 
 
 def _score(
-    request: InvocationRequest,
-    candidates: Sequence[Endpoint],
-    predictions: Sequence[Prediction],
-    policy: Policy,
+    request: InvocationRequest, candidates: Sequence[Endpoint], predictions: Sequence[Prediction], policy: Policy
 ) -> list[Score]:
     near = {endpoint.id: affinity.affinity(endpoint.provider, request.user_region) for endpoint in candidates}
     by_model = policy.cost_source is CostSource.MODEL
-    return scoring.score(
-        predictions,
-        near,
-        weights=policy.weights,
-        scoring=policy.scoring,
-        cost_by_model=by_model,
-    )
+    return scoring.score(predictions, near, weights=policy.weights, scoring=policy.scoring, cost_by_model=by_model)
 
 
 def _demoted(
-    candidates: Sequence[Endpoint],
-    breakers: Mapping[EndpointId, Breaker],
-    now: datetime,
+    candidates: Sequence[Endpoint], breakers: Mapping[EndpointId, Breaker], now: datetime
 ) -> frozenset[EndpointId]:
     """Candidates behind an open breaker; nobody when all are, since one must always be tried."""
     ids = {endpoint.id for endpoint in candidates}
@@ -113,21 +96,27 @@ def _demoted(
     return frozenset() if opened == ids else frozenset(opened)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Picks:
+    """What the choice among scored candidates depends on."""
+
+    policy: Policy
+    demoted: frozenset[EndpointId]
+    states: Mapping[EndpointId, EndpointState]
+    draw: float
+
+
 def _rank(
-    candidates: Sequence[Endpoint],
-    predictions: Sequence[Prediction],
-    scores: Sequence[Score],
-    demoted: frozenset[EndpointId],
-    *,
-    policy: Policy,
-    draw: float,
+    candidates: Sequence[Endpoint], predictions: Sequence[Prediction], scores: Sequence[Score], picks: _Picks
 ) -> tuple[tuple[RankedCandidate, ...], Reason]:
+    policy, demoted = picks.policy, picks.demoted
     first, last = _split(scores, demoted)
     if policy.mode is Mode.OBSERVE and policy.home in {s.endpoint for s in scores}:
         first, last = _home_first(scores, policy)
         chances, chosen, reason = (1.0, *(0.0 for _ in first[1:])), 0, Reason.POLICY
     else:
-        picked = selection.choose(first, exploration=policy.exploration, draw=draw)
+        calls = {endpoint: state.attempts for endpoint, state in picks.states.items()}
+        picked = selection.choose(first, exploration=policy.exploration, draw=picks.draw, calls=calls)
         chances, chosen = picked.propensities, picked.chosen
         reason = Reason.POLICY if policy.mode is Mode.PIN else Reason.EXPLORE if chosen else Reason.SCORE
     order = [chosen, *(index for index in range(len(first)) if index != chosen)]

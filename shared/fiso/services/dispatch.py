@@ -58,10 +58,7 @@ class Dispatcher:
             if not _may_go_on(attempt, may_repeat=may_repeat):
                 break
         passed = request.deadline_at <= self.clock()
-        return Outcome(
-            attempts=tuple(attempts),
-            deadline_passed=passed and attempts[-1].answer is None,
-        )
+        return Outcome(attempts=tuple(attempts), deadline_passed=passed and attempts[-1].answer is None)
 
     def _attempt(self, candidate: RankedCandidate, request: InvocationRequest, timeout_ms: float) -> Attempt:
         endpoint, started_at, start = candidate.endpoint, self.clock(), self.stopwatch()
@@ -80,12 +77,7 @@ class Dispatcher:
         latency_ms = (self.stopwatch() - start) * 1000
         breakers = self.breakers_of(request.function)
         breakers[endpoint.id] = breakers.get(endpoint.id, CLOSED).after_success(started_at)
-        return Attempt(
-            endpoint=endpoint.id,
-            started_at=started_at,
-            latency_ms=latency_ms,
-            answer=answer,
-        )
+        return Attempt(endpoint=endpoint.id, started_at=started_at, latency_ms=latency_ms, answer=answer)
 
     def _note_failure(self, function: FunctionName, endpoint: EndpointId, error: ProviderError) -> None:
         if error.failure not in CALLERS_FAULT:

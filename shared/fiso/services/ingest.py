@@ -28,13 +28,7 @@ class Ingested:
     already_folded: int
 
 
-def ingest(
-    records: Sequence[InvocationRecord],
-    *,
-    states: EndpointStates,
-    archive: Archive,
-    batch_id: str,
-) -> Ingested:
+def ingest(records: Sequence[InvocationRecord], *, states: EndpointStates, archive: Archive, batch_id: str) -> Ingested:
     """Archive a batch, then fold it. Both survive repetition; `WriteConflict` if others keep writing these states."""
     if not records:
         return Ingested(folded=0, already_folded=0)
@@ -57,10 +51,7 @@ def _fold_once(function: FunctionName, records: Sequence[InvocationRecord], stat
             after = fold(after, record)
         changed = {endpoint for record in fresh for endpoint in touched(record)}
         try:
-            states.commit(
-                _next_versions(after, changed),
-                [record.invocation_id for record in fresh],
-            )
+            states.commit(_next_versions(after, changed), [record.invocation_id for record in fresh])
         except WriteConflict:
             if attempt == TRIES - 1:
                 raise
@@ -80,9 +71,7 @@ def _first_of_each(records: Sequence[InvocationRecord]) -> list[InvocationRecord
     return list(by_id.values())
 
 
-def _by_function(
-    records: Sequence[InvocationRecord],
-) -> dict[FunctionName, list[InvocationRecord]]:
+def _by_function(records: Sequence[InvocationRecord]) -> dict[FunctionName, list[InvocationRecord]]:
     grouped: dict[FunctionName, list[InvocationRecord]] = {}
     for record in records:
         grouped.setdefault(record.function_name, []).append(record)

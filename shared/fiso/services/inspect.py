@@ -72,11 +72,7 @@ def _candidate_document(candidate: RankedCandidate) -> Document:
 
 
 def _endpoint_document(
-    entry: CatalogEntry,
-    endpoint: Endpoint,
-    state: EndpointState | None,
-    breaker: Breaker,
-    now: datetime,
+    entry: CatalogEntry, endpoint: Endpoint, state: EndpointState | None, breaker: Breaker, now: datetime
 ) -> Document:
     document: Document = {
         "function": entry.name,

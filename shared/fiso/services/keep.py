@@ -33,10 +33,7 @@ def keep(*, log: InvocationLog, catalog: CatalogStore, snapshots: Snapshots, clo
     except StoreError as error:
         logger.warning("catalog not published: %s", error)
         return Kept(closed_as_unknown=closed, published_version=None, catalog_error=str(error))
-    return Kept(
-        closed_as_unknown=closed,
-        published_version=published.version if published else None,
-    )
+    return Kept(closed_as_unknown=closed, published_version=published.version if published else None)
 
 
 def close_abandoned(log: InvocationLog, clock: Clock) -> int:

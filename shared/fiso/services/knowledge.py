@@ -6,12 +6,7 @@ from concurrent.futures import Executor
 
 from fiso.domain.catalog import Snapshot
 from fiso.domain.endpoint import EndpointId, FunctionName
-from fiso.domain.errors import (
-    ModelRefused,
-    NothingAvailable,
-    StoreError,
-    StoreUnavailable,
-)
+from fiso.domain.errors import ModelRefused, NothingAvailable, StoreError, StoreUnavailable
 from fiso.domain.model import ModelPointer
 from fiso.domain.state import EndpointState
 from fiso.ports import Clock, EndpointStates, Metrics, ModelStore, Snapshots
@@ -40,26 +35,14 @@ class Knowledge:
         clock: Clock,
         executor: Executor,
     ) -> None:
-        self._states, self._clock, self._executor, self._metrics = (
-            states,
-            clock,
-            executor,
-            metrics,
-        )
+        self._states, self._clock, self._executor, self._metrics = (states, clock, executor, metrics)
         self._snapshot: Known[Snapshot] = Known(
-            "snapshot",
-            _snapshot_reader(snapshots),
-            clock=clock,
-            executor=executor,
-            stale_s=SNAPSHOT_STALE_S,
+            "snapshot", _snapshot_reader(snapshots), clock=clock, executor=executor, stale_s=SNAPSHOT_STALE_S
         )
         self._by_function: dict[FunctionName, Known[States]] = {}
         self._packaged = self._load(layer, None)
         self._newer: Known[Model | None] = Known(
-            "model",
-            lambda known: self._load(models, known),
-            clock=clock,
-            executor=executor,
+            "model", lambda known: self._load(models, known), clock=clock, executor=executor
         )
 
     def snapshot(self) -> Snapshot:
@@ -124,11 +107,7 @@ class Knowledge:
                 return known
             return _read_model(store, pointer)
         except ModelRefused as error:
-            logger.error(
-                "model refused, %s serves: %s",
-                known.version if known else "the one before",
-                error,
-            )
+            logger.error("model refused, %s serves: %s", known.version if known else "the one before", error)
             self._metrics.add("ModelRefused", 1, "Count")
             return known
         except StoreError as error:

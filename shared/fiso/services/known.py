@@ -39,20 +39,9 @@ class Known(Generic[T]):
     """One value with its age. `read` gets the value known so far (or None) and returns the one to keep."""
 
     def __init__(
-        self,
-        name: str,
-        read: Callable[[T | None], T],
-        *,
-        clock: Clock,
-        executor: Executor,
-        stale_s: float = STALE_S,
+        self, name: str, read: Callable[[T | None], T], *, clock: Clock, executor: Executor, stale_s: float = STALE_S
     ) -> None:
-        self._name, self._read, self._clock, self._executor = (
-            name,
-            read,
-            clock,
-            executor,
-        )
+        self._name, self._read, self._clock, self._executor = (name, read, clock, executor)
         self._stale_s = stale_s
         self._reading: Reading[T] | None = None
         self._running: Future[None] | None = None

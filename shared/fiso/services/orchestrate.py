@@ -12,13 +12,7 @@ from time import perf_counter
 from fiso.billing.tariff import Tariff
 from fiso.domain.attempt import Outcome
 from fiso.domain.decision import Decision
-from fiso.domain.errors import (
-    DeadlinePassed,
-    EveryAttemptFailed,
-    NothingAvailable,
-    RoutingError,
-    StoreError,
-)
+from fiso.domain.errors import DeadlinePassed, EveryAttemptFailed, NothingAvailable, RoutingError, StoreError
 from fiso.domain.record import InvocationRecord, OpenRecord
 from fiso.domain.record_codec import to_document
 from fiso.domain.request import InvocationRequest
@@ -99,11 +93,7 @@ class Orchestrator:
         try:
             self.log.open(intent)
         except StoreError as error:
-            logger.warning(
-                "intent of %s not written, the request goes on: %s",
-                request.invocation_id,
-                error,
-            )
+            logger.warning("intent of %s not written, the request goes on: %s", request.invocation_id, error)
 
     def _finish(
         self,
@@ -118,23 +108,14 @@ class Orchestrator:
         record = recording.record_of(request, world, decision, outcome, error=error, elapsed_ms=elapsed_ms)
         self._close(record)
         recording.count(self.metrics, record)
-        return Routed(
-            request=request,
-            decision=decision,
-            outcome=outcome,
-            record=record,
-            error=error,
-        )
+        return Routed(request=request, decision=decision, outcome=outcome, record=record, error=error)
 
     def _close(self, record: InvocationRecord) -> None:
         """Write the record; what the table does not take goes whole to the log, from where it can be replayed."""
         try:
             self.log.close(record)
         except StoreError as error:
-            logger.error(
-                "log_spill",
-                extra={"log_spill": to_document(record), "cause": str(error)},
-            )
+            logger.error("log_spill", extra={"log_spill": to_document(record), "cause": str(error)})
             self.metrics.add("LogSpill", 1, "Count")
 
 

@@ -7,12 +7,7 @@ from fiso.domain.attempt import Attempt, Outcome
 from fiso.domain.decision import Decision, Prediction, RankedCandidate, Reason
 from fiso.domain.endpoint import Endpoint, EndpointId
 from fiso.domain.errors import RoutingError
-from fiso.domain.record import (
-    AttemptSummary,
-    CandidateSummary,
-    InvocationRecord,
-    RecordStatus,
-)
+from fiso.domain.record import AttemptSummary, CandidateSummary, InvocationRecord, RecordStatus
 from fiso.domain.request import FunctionAnswer, InvocationRequest
 from fiso.ports import Metrics
 from fiso.prediction import features
@@ -86,12 +81,7 @@ def count(metrics: Metrics, record: InvocationRecord) -> None:
     provider = record.cloud_provider.value if record.cloud_provider else "none"
     metrics.add("Invocations", 1, "Count", provider=provider)
     if record.execution_time_ms is not None:
-        metrics.add(
-            "InvocationLatencyMs",
-            record.execution_time_ms,
-            "Milliseconds",
-            provider=provider,
-        )
+        metrics.add("InvocationLatencyMs", record.execution_time_ms, "Milliseconds", provider=provider)
     if record.overhead_ms is not None:
         metrics.add("OverheadMs", record.overhead_ms, "Milliseconds", provider=provider)
     if record.cost_usd is not None:

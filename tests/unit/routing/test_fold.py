@@ -12,11 +12,22 @@ from tests.builders import NOW, a_record, an_attempt
 AWS, GCP = EndpointId("aws"), EndpointId("gcp")
 
 
-def test_the_first_record_sets_the_level_and_the_next_moves_it_by_its_weight() -> None:
+def test_the_first_answers_count_alike_and_later_ones_by_their_weight() -> None:
     states = fold({}, a_record(1, attempts=(an_attempt(latency_ms=100.0),)))
     assert states[AWS].latency_ms == 100.0
     states = fold(states, a_record(2, attempts=(an_attempt(latency_ms=200.0),)))
-    assert states[AWS].latency_ms == pytest.approx(100 + WEIGHT * 100)
+    assert states[AWS].latency_ms == pytest.approx(150)
+    for number in range(3, 50):
+        states = fold(states, a_record(number, attempts=(an_attempt(latency_ms=150.0),)))
+    states = fold(states, a_record(50, attempts=(an_attempt(latency_ms=250.0),)))
+    assert states[AWS].latency_ms == pytest.approx(150 + WEIGHT * 100, rel=1e-3)
+
+
+def test_a_cold_start_is_counted_and_leaves_the_level_of_warm_calls_alone() -> None:
+    cold = a_record(2, attempts=(an_attempt(latency_ms=4000.0, cold_start=True),), cold_start=True)
+    states = fold(fold({}, a_record(1)), cold)
+    assert (states[AWS].latency_ms, states[AWS].cold_starts, states[AWS].attempts) == (100.0, 1, 2)
+    assert states[AWS].residual_count == 1
 
 
 def test_a_failover_counts_against_the_endpoint_that_failed_and_for_the_one_that_answered() -> None:
@@ -47,7 +58,7 @@ def test_the_residual_is_the_geometric_mean_of_actual_over_raw_prediction() -> N
     states = fold({}, a_record(1, execution_time_ms=50.0, raw_latency_ms=100.0))
     assert states[AWS].residual_ratio == pytest.approx(0.5)
     states = fold(states, a_record(2, execution_time_ms=200.0, raw_latency_ms=100.0))
-    assert states[AWS].residual_ratio == pytest.approx(0.5 ** (1 - WEIGHT) * 2**WEIGHT)
+    assert states[AWS].residual_ratio == pytest.approx(1.0)
 
 
 def test_a_new_model_starts_the_residual_afresh() -> None:

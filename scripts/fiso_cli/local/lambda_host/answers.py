@@ -8,6 +8,9 @@ from aiohttp import web
 from fiso_cli.local.lambda_host.invocation import InvocationResult
 
 REQUEST_LIMIT_BYTES = 6_291_456
+GATEWAY_EVENT_LIMIT_BYTES = 16 * 1024 * 1024
+"""What the HTTP API may hand to a function here: its own 10 MB body as base64 and the envelope. On AWS no event above
+6 MB reaches a function and the gateway answers by itself; here the orchestrator's own refusal can be seen."""
 ASYNC_REQUEST_LIMIT_BYTES = 1_048_576
 _JSON = "application/json"
 

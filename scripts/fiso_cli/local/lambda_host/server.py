@@ -39,7 +39,7 @@ class Front:
         self._background: set[asyncio.Task[None]] = set()
 
     def application(self) -> web.Application:
-        application = web.Application(client_max_size=answers.REQUEST_LIMIT_BYTES + 1, middlewares=[_refusals])
+        application = web.Application(client_max_size=answers.GATEWAY_EVENT_LIMIT_BYTES + 1, middlewares=[_refusals])
         application.router.add_post("/2015-03-31/functions/{function}/invocations", self._invoke)
         application.router.add_post("/invoke/{function}", self._proxy)
         application.router.add_get("/healthz", self._health)
@@ -76,7 +76,7 @@ class Front:
         version = request.headers.get("X-Amzn-Lambda-Function-Version")
         reference = FunctionReference.parse(request.match_info["function"], version)
         invocation = Invocation(
-            payload=await _payload(request, answers.REQUEST_LIMIT_BYTES),
+            payload=await _payload(request, answers.GATEWAY_EVENT_LIMIT_BYTES),
             request_id=request.headers.get("X-Amzn-Lambda-Request-Id") or new_request_id(),
             invoked_arn=request.headers.get("X-Amzn-Lambda-Function-Arn"),
             trace_id=request.headers.get("X-Amzn-Trace-Id"),

@@ -15,6 +15,7 @@ from aiohttp import web
 
 from fiso.domain.endpoint import Provider
 from fiso_cli.local.profile import Delay, Profile, ProviderProfile, RegionProfile, draw_delay
+from fiso_cli.local.provider_proxy.cold_report import say_cold
 from fiso_cli.local.provider_proxy.faults import Fault
 from fiso_cli.local.provider_proxy.passing import Answer, pass_on, signed_region
 
@@ -140,6 +141,8 @@ def _labelled(request: web.Request, answer: Answer, delay: Delay, slow_ms: float
     headers = answer.headers.copy()
     if request.method != "HEAD":
         headers.popall("Content-Length", None)  # counted again by the server
+    if delay.cold_ms:
+        say_cold(headers, delay.cold_ms)
     slow = f";slow={slow_ms:.1f}" if slow_ms else ""
     headers[EMULATED_HEADER] = f"distance={delay.distance_ms:.1f};cold={delay.cold_ms:.1f}{slow}"
     return web.Response(status=answer.status, reason=answer.reason, headers=headers, body=answer.body)
