@@ -33,7 +33,7 @@ app = typer.Typer()
 def demo(
     *,
     once: Annotated[bool, typer.Option("--once", help="Exit after the checks: 0 only if all held.")] = False,
-    requests: Annotated[int, typer.Option(min=30, help="Requests in the first batch.")] = 240,
+    requests: Annotated[int, typer.Option(min=30, help="Requests in the first batch.")] = 480,
     concurrency: Annotated[int, typer.Option(min=1, max=64, help="Requests at once.")] = 4,
     as_json: Annotated[bool, typer.Option("--json", help="Print the run as JSON instead of tables.")] = False,
 ) -> None:
