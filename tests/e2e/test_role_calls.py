@@ -55,7 +55,7 @@ def recorded(live: LiveCloud) -> Iterator[Call]:
 
 def test_every_call_of_every_function_is_within_its_role(live: LiveCloud) -> None:
     folded = live.machine.folded()
-    live.invoke("word-count")
+    eventually(lambda: live.invoke("word-count").headers["x-fiso-provider"] == "aws")
     live.client.get("/console/invocations")
     live.machine.retrain()
     lambdas = live.stage.client("lambda")
@@ -67,5 +67,6 @@ def test_every_call_of_every_function_is_within_its_role(live: LiveCloud) -> Non
     foreign = {call for call in calls if call.caller not in roles}
     assert foreign == set()
     assert {call for call in calls if not is_granted(call, roles[call.caller])} == set()
+    assert "lambda:InvokeFunction" in {call.permission for call in calls}
     quiet = {key_of(live.stage.function_name("sample-aws"))}
     assert {call.caller for call in calls} == set(roles) - quiet

@@ -5,7 +5,7 @@ Both go through the same emulator on the same machine: the ratio says how much w
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from statistics import median
 from time import perf_counter
@@ -22,7 +22,6 @@ from fiso_cli.stage import Stage
 
 REQUESTS = 400
 WARM_UP = 60
-BATCH = 20
 MOST_PUTS = 3.0
 BODY = b'{"text": "the quick brown fox"}'
 PORT = "6566"
@@ -33,10 +32,13 @@ def overhead_over_put() -> Row:
     overheads: list[float] = []
     puts: list[float] = []
     with _own_cloud() as stage, httpx.Client(base_url=stage.api_url, timeout=30) as client:
-        _overheads_ms(client, WARM_UP)
-        for _ in range(REQUESTS // BATCH):
-            overheads.extend(_overheads_ms(client, BATCH))
-            puts.extend(_puts_ms(stage, BATCH))
+        put = _putter(stage)
+        for _ in range(WARM_UP):
+            _overhead_ms(client)
+            put()
+        for _ in range(REQUESTS):
+            overheads.append(_overhead_ms(client))
+            puts.append(put())
     return within_ratio(
         "overhead_over_put",
         median(overheads),
@@ -48,24 +50,23 @@ def overhead_over_put() -> Row:
     )
 
 
-def _overheads_ms(client: httpx.Client, requests: int) -> list[float]:
-    taken = []
-    for _ in range(requests):
-        answer = client.post("/v1/invoke/word-count", content=BODY, headers={"content-type": "application/json"})
-        answer.raise_for_status()
-        taken.append(float(answer.headers["x-fiso-overhead-ms"]))
-    return taken
+def _overhead_ms(client: httpx.Client) -> float:
+    answer = client.post("/v1/invoke/word-count", content=BODY, headers={"content-type": "application/json"})
+    answer.raise_for_status()
+    return float(answer.headers["x-fiso-overhead-ms"])
 
 
-def _puts_ms(stage: Stage, count: int) -> list[float]:
-    """Puts of an item the size of a record, into a table that nothing reads."""
-    client, taken = stage.client("dynamodb"), []
-    for _ in range(count):
+def _putter(stage: Stage) -> Callable[[], float]:
+    """Puts an item the size of a record into a table that nothing reads; gives the milliseconds it took."""
+    client, table = stage.client("dynamodb"), f"fiso-idempotency-{stage.name}"
+
+    def put() -> float:
         item = {"idempotency_id": {"S": f"bench#{uuid4()}"}, "detail": {"S": "x" * 1200}}
         start = perf_counter()
-        client.put_item(TableName=f"fiso-idempotency-{stage.name}", Item=item)
-        taken.append((perf_counter() - start) * 1000)
-    return taken
+        client.put_item(TableName=table, Item=item)
+        return (perf_counter() - start) * 1000
+
+    return put
 
 
 @contextmanager

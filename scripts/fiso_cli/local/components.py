@@ -47,7 +47,7 @@ def components(cloud: LocalCloud, options: Options | None = None) -> tuple[Compo
         *recorder,
         _lambda_host(cloud, is_recorded=chosen.records_calls),
         _stream_pump(cloud),
-        _provider_proxy(cloud, has_distance=chosen.has_distance),
+        _provider_proxy(cloud, chosen),
         _azure_host(cloud),
         _google_host(cloud),
         _postgres(cloud),
@@ -123,14 +123,16 @@ def _stream_pump(cloud: LocalCloud) -> Component:
     )
 
 
-def _provider_proxy(cloud: LocalCloud, *, has_distance: bool) -> Component:
+def _provider_proxy(cloud: LocalCloud, chosen: Options) -> Component:
     upstreams = {"aws": cloud.lambda_host_url, "azure": cloud.azure_url, "gcp": cloud.google_url}
     options: _Options = {
         "--profile": cloud.provider_profile,
         "--base-port": cloud.provider_base_port,
         "--upstream": [f"{provider}={address}" for provider, address in upstreams.items()],
-        "--no-distance": not has_distance,
+        "--no-distance": not chosen.has_distance,
     }
+    if chosen.records_calls:  # the functions' own invocations pass here, not through the recorder
+        options["--record-calls"] = cloud.calls_file
     return _module(
         cloud,
         "provider_proxy",

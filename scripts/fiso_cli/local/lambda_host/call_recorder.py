@@ -63,19 +63,24 @@ class CallRecorder:
             return web.Response(status=answer.status, reason=answer.reason, headers=headers, body=content)
 
     def _record(self, request: web.Request, body: bytes, status: int) -> None:
-        headers = {name.lower(): value for name, value in request.headers.items()}
-        call = read_call(Request(method=request.method, target=request.raw_path, headers=headers, body=body))
-        if call is None:
-            return
-        line = {
-            "function": call.caller,
-            "service": call.service,
-            "operation": call.operation,
-            "resources": call.resources,
-            "status": status,
-        }
-        self._out.write(json.dumps(line) + "\n")
-        self._out.flush()
+        record(request, body, status, self._out)
+
+
+def record(request: web.Request, body: bytes, status: int, out: TextIO) -> None:
+    """Note one request's AWS call, if it is one. Lines of several writers to one file stay whole."""
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    call = read_call(Request(method=request.method, target=request.raw_path, headers=headers, body=body))
+    if call is None:
+        return
+    line = {
+        "function": call.caller,
+        "service": call.service,
+        "operation": call.operation,
+        "resources": call.resources,
+        "status": status,
+    }
+    out.write(json.dumps(line) + "\n")
+    out.flush()
 
 
 def _end_to_end(headers: Mapping[str, str]) -> CIMultiDict[str]:

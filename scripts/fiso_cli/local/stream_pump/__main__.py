@@ -26,7 +26,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--ignore-batching-window",
         action=argparse.BooleanOptionalAction,
-        default=True,
+        default=False,
         help="deliver at once, whatever the mapping's batching window",
     )
     return parser.parse_args(arguments)
