@@ -54,7 +54,7 @@ def to_document(record: InvocationRecord) -> Document:
         ]
         for c in record.candidates
     ]
-    document["exclusions"] = [[e.endpoint, e.code, e.detail[:80]] for e in record.exclusions[:8]]
+    document["exclusions"] = [[e.endpoint, e.code, e.detail[:120]] for e in record.exclusions[:8]]
     document["attempts"] = [_attempt_to_document(attempt) for attempt in record.attempts]
     return document
 

@@ -1,6 +1,6 @@
 """Eligibility: which endpoints may serve a request under a policy, and why each other one may not."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from fiso.domain.catalog import CatalogEntry
@@ -37,14 +37,18 @@ def _broken_rules(endpoint: Endpoint, policy: Policy) -> Iterator[Exclusion]:
         return Exclusion(endpoint=endpoint.id, code=code, detail=detail)
 
     if policy.residency and region not in policy.residency:
-        yield out("residency", f"region {region} is outside the residency {sorted(policy.residency)}")
+        yield out("residency", f"region {region} is outside the residency {_listed(policy.residency)}")
     if provider in policy.denied_providers:
         yield out("provider_denied", f"provider {provider} is denied")
     if policy.allowed_providers and provider not in policy.allowed_providers:
-        yield out("provider_not_allowed", f"provider {provider} is not among {sorted(policy.allowed_providers)}")
+        yield out("provider_not_allowed", f"provider {provider} is not among {_listed(policy.allowed_providers)}")
     if region in policy.denied_regions:
         yield out("region_denied", f"region {region} is denied")
     if policy.allowed_regions and region not in policy.allowed_regions:
-        yield out("region_not_allowed", f"region {region} is not among {sorted(policy.allowed_regions)}")
+        yield out("region_not_allowed", f"region {region} is not among {_listed(policy.allowed_regions)}")
     if policy.mode is Mode.PIN and endpoint.id != policy.pinned:
         yield out("not_pinned", f"traffic is pinned to {policy.pinned}")
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names))

@@ -1,0 +1,75 @@
+"""`fiso replay`: the orchestrator's own code over a paired trace, beside the rules it must beat."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from fiso_cli.errors import CommandError
+from fiso_cli.local.layout import CHECKOUT
+from fiso_cli.replay import report
+from fiso_cli.replay.objective import Objective
+from fiso_cli.replay.trace import InvalidTrace, Trace, read
+
+INVALID_TRACE = 2
+MOST_SEEDS = 100
+
+replay_app = typer.Typer(add_completion=False)
+
+
+@replay_app.command("replay")
+def replay_command(
+    trace: Annotated[Path, typer.Option("--trace", help="A paired trace: CSV, plain or gzip.")],
+    objective: Annotated[Objective, typer.Option("--objective", help="What the policy wants.")] = Objective.LATENCY,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, max=MOST_SEEDS, help="Runs with draws of their own.")] = 5,
+    out: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")] = None,
+) -> None:
+    """Replay measured rounds through the router; it sees only what it picks. Exits 2 when the file cannot be used."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        paired = _read(trace, progress)
+        from fiso_cli.replay import contest  # scikit-learn takes a second to import
+
+        task = progress.add_task("rounds", total=seeds * len(paired.rounds))
+        result = contest.hold(
+            paired,
+            objective,
+            seeds=seeds,
+            model_dir=CHECKOUT / "ml_artifacts",
+            on_round=lambda: progress.advance(task),
+        )
+    shown = Console(highlight=False)
+    shown.print(report.table(result.verdict, trace=paired.name, objective=objective, seeds=seeds))
+    for line in (*report.summary(result.verdict, objective=objective), *result.notes):
+        shown.print(line, soft_wrap=True, markup=False)
+    if out is not None:
+        _write(out, report.document(result.verdict, trace=paired.name, objective=objective, seeds=seeds))
+
+
+def _read(path: Path, progress: Progress) -> Trace:
+    """The trace; on one that cannot be replayed one line and exit 2."""
+    try:
+        task = progress.add_task(f"reading {path.name}", total=path.stat().st_size)
+        paired = read(path, on_bytes=lambda done: progress.update(task, completed=done))
+    except OSError as error:
+        raise _refused(f"{path}: {error.strerror}") from error
+    except InvalidTrace as error:
+        raise _refused(f"{path}: {error}") from error
+    progress.remove_task(task)
+    return paired
+
+
+def _refused(problem: str) -> typer.Exit:
+    typer.secho(f"error: {problem}", err=True, fg=typer.colors.RED)
+    return typer.Exit(INVALID_TRACE)
+
+
+def _write(path: Path, content: report.Document) -> None:
+    try:
+        path.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise CommandError(f"{path} could not be written: {error.strerror}") from error

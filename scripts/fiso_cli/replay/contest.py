@@ -1,0 +1,79 @@
+"""Contests: one trace, one objective, several seeds; the router and all its rivals over the same rounds."""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fiso.billing import tariff
+from fiso.domain.endpoint import EndpointId
+from fiso_cli.replay import router
+from fiso_cli.replay.figures import Figures, Judge
+from fiso_cli.replay.objective import Objective, charged_latencies, losses
+from fiso_cli.replay.rivals import RIVALS, Contest, best_single, unpriced
+from fiso_cli.replay.trace import Trace
+from fiso_cli.replay.verdict import Verdict, verdict
+from fiso_cli.replay.world import Catalog
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """The verdict, and what a reader must know beside it."""
+
+    verdict: Verdict
+    notes: tuple[str, ...]
+
+
+def hold(
+    trace: Trace, objective: Objective, *, seeds: int, model_dir: Path, on_round: Callable[[], None] = lambda: None
+) -> Result:
+    """Run everything. `on_round` hears of every round the router plays, over all seeds."""
+    catalog = Catalog(trace, objective)
+    contest = Contest(
+        trace=trace,
+        losses=losses(trace, objective),
+        endpoints={endpoint.id: endpoint for endpoint in catalog.endpoints()},
+        tariff=tariff.current(),
+    )
+    judge = Judge(trace=trace, latencies=charged_latencies(trace), losses=contest.losses)
+    packaged = router.packaged_model(model_dir)
+    runs = [router.run(trace, catalog, packaged, seed=seed, on_round=on_round) for seed in range(seeds)]
+    best = best_single(contest)
+    judged = verdict(
+        [judge.figures(run.picks) for run in runs],
+        _rivals(contest, judge, best, seeds),
+        rounds=len(trace.rounds),
+        best=best,
+    )
+    return Result(verdict=judged, notes=_notes(contest, runs))
+
+
+def _rivals(contest: Contest, judge: Judge, best: EndpointId | None, seeds: int) -> dict[str, Sequence[Figures]]:
+    found: dict[str, Sequence[Figures]] = {}
+    rounds = len(contest.trace.rounds)
+    if best is not None:
+        found["best_single"] = [judge.figures([best] * rounds)]
+    for rival in RIVALS:
+        draws = range(seeds if rival.is_drawn else 1)
+        found[rival.name] = [judge.figures(rival.rule(contest, random.Random(seed))) for seed in draws]
+    for arm in contest.trace.always_present:
+        found[arm] = [judge.figures([arm] * rounds)]
+    return found
+
+
+def _notes(contest: Contest, runs: Sequence[router.Replayed]) -> tuple[str, ...]:
+    promoted = sum(run.promoted for replayed in runs for run in replayed.retrainings)
+    tried = sum(len(replayed.retrainings) for replayed in runs)
+    notes = [
+        f"retraining every {router.RETRAIN_EVERY} rounds on the run's own log: {promoted} of {tried} promoted",
+        "a decision's cost is predicted by the tariff and judged by the trace's cost_usd",
+    ]
+    notes += [
+        f"the tariff has no price for {provider} {region}: unpriced there" for provider, region in unpriced(contest)
+    ]
+    missing = len(contest.trace.arms) - len(contest.trace.always_present)
+    if missing:
+        notes.append(
+            f"{missing} of {len(contest.trace.arms)} arms are not present in every round, so no single endpoint"
+        )
+    return tuple(notes)

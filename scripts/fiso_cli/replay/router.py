@@ -1,0 +1,186 @@
+"""The router under test: the orchestrator's own services on in-memory ports, round by round on a virtual clock.
+
+    known states -> decide -> dispatch to the trace -> record -> ingest -> now and then retrain
+
+It is told the outcome of the arm it picked and nothing else. What it is told of cost is the trace's `cost_usd`, as a
+bill would say; what it predicts a cost from is the tariff, as in the policy. A round's record is folded before the next
+round. Replays use no control share.
+"""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from fiso.adapters.memory import InMemoryArchive, InMemoryEndpointStates, InMemoryModelStore, InMemoryRetrainingRuns
+from fiso.adapters.pointers import LayerModelStore
+from fiso.billing import tariff
+from fiso.billing.tariff import Tariff
+from fiso.domain.attempt import Failure, ProviderError
+from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName
+from fiso.domain.model import RetrainingRun
+from fiso.domain.record import InvocationRecord
+from fiso.domain.request import FunctionAnswer, InvocationId, InvocationRequest, TenantId
+from fiso.ports import ModelStore
+from fiso.prediction import artifact
+from fiso.prediction.artifact import Model
+from fiso.services import recording
+from fiso.services.decide import World, decide
+from fiso.services.dispatch import Dispatcher
+from fiso.services.ingest import ingest
+from fiso.services.orchestrate import failure_of
+from fiso.services.retrain import Retrainer
+from fiso_cli.replay.trace import Call, Round, Trace
+from fiso_cli.replay.world import Catalog, under_load
+
+RETRAIN_EVERY = 500
+"""Rounds between retrainings; the retrainer's own minimums (the deployed defaults below) decide whether one happens."""
+MINIMUM_ROWS, MINIMUM_NEW_ROWS, LOOKBACK_DAYS = 1_000, 100, 30
+TENANT = TenantId("replay")
+EPOCH = datetime.fromtimestamp(0, UTC)
+
+
+class TraceCaller:
+    """Answers a call with what the trace says of that arm in the current round; the time it takes is virtual."""
+
+    def __init__(self) -> None:
+        self._calls: dict[EndpointId, Call] = {}
+        self.elapsed_s = 0.0
+
+    def play(self, played: Round) -> None:
+        """Turn to a round."""
+        self._calls = dict(played.calls)
+        self.elapsed_s = 0.0
+
+    def call(self, endpoint: Endpoint, request: InvocationRequest, *, timeout_ms: float) -> FunctionAnswer:
+        """One call. It has ended long ago, so no timeout cuts it; one that is not ok is the provider's fault."""
+        known = self._calls[endpoint.id]
+        self.elapsed_s += known.latency_ms / 1000
+        if not known.ok:
+            raise ProviderError(Failure.PROVIDER_FAULT, "not ok in the trace")
+        return FunctionAnswer(status=200, body=b"", cold=known.cold)
+
+
+@dataclass(slots=True, kw_only=True)
+class Clock:
+    """A clock that stands at the current round."""
+
+    now: datetime = EPOCH
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stores:
+    """The in-memory ports of one run."""
+
+    states: InMemoryEndpointStates = field(default_factory=InMemoryEndpointStates)
+    archive: InMemoryArchive = field(default_factory=InMemoryArchive)
+    models: InMemoryModelStore = field(default_factory=InMemoryModelStore)
+    runs: InMemoryRetrainingRuns = field(default_factory=InMemoryRetrainingRuns)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replayed:
+    """The arms picked, one per round, and what retraining did on the way."""
+
+    picks: tuple[EndpointId, ...]
+    retrainings: tuple[RetrainingRun, ...]
+
+
+class Router:
+    """One run over one trace. `draw` gives uniform numbers in [0, 1)."""
+
+    def __init__(self, catalog: Catalog, packaged: Model | None, *, draw: Callable[[], float]) -> None:
+        self._catalog, self._model, self._draw = catalog, packaged, draw
+        self._tariff: Tariff = tariff.current()
+        self._caller, self._clock, self._stores = TraceCaller(), Clock(), Stores()
+        self._dispatcher = Dispatcher(caller=self._caller, clock=self._clock, stopwatch=lambda: self._caller.elapsed_s)
+        self._retrainer = Retrainer(
+            models=self._stores.models,
+            archive=self._stores.archive,
+            runs=self._stores.runs,
+            minimum_rows=MINIMUM_ROWS,
+            minimum_new_rows=MINIMUM_NEW_ROWS,
+            lookback_days=LOOKBACK_DAYS,
+        )
+
+    @property
+    def retrainings(self) -> tuple[RetrainingRun, ...]:
+        """Every retraining so far."""
+        return tuple(self._stores.runs.runs)
+
+    def play(self, played: Round) -> EndpointId:
+        """Route one round; the arm that was picked."""
+        self._caller.play(played)
+        self._clock.now = datetime.fromtimestamp(played.t, UTC)
+        request = self._request(played)
+        world = self._world(played, request.function)
+        decision = decide(request, world, now=self._clock.now, draw=self._draw())
+        outcome = self._dispatcher.dispatch(decision, request, world.entry.policy)
+        record = recording.record_of(
+            request, world, decision, outcome, error=failure_of(outcome), elapsed_ms=self._caller.elapsed_s * 1000
+        )
+        billed = _billed(record, played)
+        ingest([billed], states=self._stores.states, archive=self._stores.archive, batch_id=request.invocation_id)
+        return decision.chosen.endpoint.id
+
+    def retrain(self) -> None:
+        """Retrain on what this run logged so far; what gets promoted serves from the next round on."""
+        run = self._retrainer.retrain(now=self._clock.now, trigger="replay")
+        if run.promoted:
+            self._model = champion_of(self._stores.models)
+
+    def _request(self, played: Round) -> InvocationRequest:
+        return InvocationRequest(
+            invocation_id=InvocationId(f"round-{played.number}"),
+            function=FunctionName(played.function),
+            tenant=TENANT,
+            received_at=self._clock.now,
+            deadline_at=self._clock.now + timedelta(minutes=15),
+            body=b"",
+        )
+
+    def _world(self, played: Round, function: FunctionName) -> World:
+        return World(
+            entry=self._catalog.entry(played),
+            snapshot_version=1,
+            tariff=self._tariff,
+            states=under_load(self._stores.states.of_function(function), played.in_flight),
+            breakers=self._dispatcher.breakers_of(function),
+            model=self._model,
+        )
+
+
+def run(
+    trace: Trace, catalog: Catalog, packaged: Model | None, *, seed: int, on_round: Callable[[], None] = lambda: None
+) -> Replayed:
+    """Play all rounds; `on_round` hears of each."""
+    router = Router(catalog, packaged, draw=random.Random(seed).random)
+    picks: list[EndpointId] = []
+    for number, played in enumerate(trace.rounds, start=1):
+        picks.append(router.play(played))
+        if number % RETRAIN_EVERY == 0 and number < len(trace.rounds):
+            router.retrain()
+        on_round()
+    return Replayed(picks=tuple(picks), retrainings=router.retrainings)
+
+
+def packaged_model(folder: Path) -> Model | None:
+    """The model a new deployment starts with; None leaves the baseline."""
+    return champion_of(LayerModelStore(folder))
+
+
+def champion_of(models: ModelStore) -> Model | None:
+    """The verified champion of a store; None when it has none."""
+    pointer = models.champion()
+    return None if pointer is None else artifact.read(models.artifact(pointer), sha256=pointer.sha256)
+
+
+def _billed(record: InvocationRecord, played: Round) -> InvocationRecord:
+    """The record with the trace's costs for the tariff's estimates."""
+    attempts = tuple(replace(attempt, cost_usd=played.calls[attempt.endpoint].cost_usd) for attempt in record.attempts)
+    total = sum(played.calls[attempt.endpoint].cost_usd for attempt in record.attempts)
+    return replace(record, attempts=attempts, cost_usd=total)
