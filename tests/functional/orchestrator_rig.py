@@ -40,7 +40,12 @@ class Rig:
     """The orchestrator and everything it would speak to, in memory."""
 
     def __init__(
-        self, respond: Respond, *entries: CatalogEntry, log: InMemoryInvocationLog | None = None, seed: int = 1
+        self,
+        respond: Respond,
+        *entries: CatalogEntry,
+        log: InMemoryInvocationLog | None = None,
+        layer: InMemoryModelStore | None = None,
+        seed: int = 1,
     ) -> None:
         self.log = log or InMemoryInvocationLog()
         self.metrics = InMemoryMetrics()
@@ -52,7 +57,7 @@ class Rig:
         ports = wiring.Ports(
             snapshots=self.snapshots,
             states=self.states,
-            layer=InMemoryModelStore(),
+            layer=layer or InMemoryModelStore(),
             models=self.models,
             log=self.log,
             caller=self.caller,

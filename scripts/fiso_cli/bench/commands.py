@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from fiso_cli.bench import measure, naive, overhead, rows
 from fiso_cli.bench.rows import Row
 from fiso_cli.local.layout import CHECKOUT, LocalCloud
 from fiso_cli.packaging.build import build
+from fiso_cli.traffic import terminal
 
 bench_app = typer.Typer(add_completion=False)
 
@@ -35,7 +35,7 @@ def bench_command(
     if as_json:
         typer.echo(json.dumps(json.loads((state / "bench.json").read_text(encoding="utf-8"))))
     else:
-        Console().print(rows.table(measured))
+        terminal.out().print(rows.table(measured))
     if not all(row.is_met for row in measured):
         raise typer.Exit(1)
 
@@ -44,7 +44,7 @@ def measure_all(rival_dir: Path, *, with_cloud: bool) -> list[Row]:
     """Every row, with a line of progress for each."""
     measured: list[Row] = []
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    with Progress(*columns, console=terminal.err(), transient=True) as progress:
 
         def step(title: str, work: Callable[[], list[Row]]) -> None:
             task = progress.add_task(title, total=1)

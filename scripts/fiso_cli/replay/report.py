@@ -59,7 +59,8 @@ def summary(verdict: Verdict, *, objective: Objective) -> Iterable[str]:
     else:
         yield f"captured {verdict.captured:.3f} {_span(verdict.captured_ci95)}"
     early = verdict.fiso.early_regret
-    yield f"regret in rounds 1 to {EARLY_ROUNDS}: {'-' if early is None else f'{early:.1%}'} of the best single endpoint's total"
+    shown = "-" if early is None else f"{early:.1%}"
+    yield f"regret in rounds 1 to {EARLY_ROUNDS}: {shown} of the best single endpoint's total"
     yield f"regret is in {UNITS[objective]}, over all rounds, against the best single endpoint"
     yield f"charged {verdict.fiso.figures.objective_mean:.6g} {UNITS[objective]} a call {_span(verdict.fiso.ci95)}"
 

@@ -20,8 +20,7 @@ from fiso_cli.replay.trace import Round, Trace
 RECENT = 10
 """Samples of the lowest-latency rule."""
 EWMA_TIME_CONSTANT_S = 10.0
-EWMA_START_MS = 1_000.0
-"""Linkerd's defaults for peak-EWMA: decay 10 s, an endpoint nothing is known of counts as 1 s."""
+"""Finagle's and Linkerd's default."""
 LISTED_MS = 1_000.0
 SMALLEST_BILLED_MB = 128
 
@@ -71,26 +70,29 @@ def lowest_recent_latency(contest: Contest, rng: random.Random) -> Picks:
 
 @dataclass(slots=True, kw_only=True)
 class _PeakEwma:
-    """A latency that jumps to every peak and decays over time, also while nothing is seen."""
+    """A latency that jumps to every peak and sinks as lower ones are seen, the faster the longer the time between."""
 
-    level_ms: float = EWMA_START_MS
+    level_ms: float = 0.0
     at: float = 0.0
 
-    def seen(self, latency_ms: float, at: float) -> float:
+    def see(self, latency_ms: float, at: float) -> None:
         left = exp(-max(0.0, at - self.at) / EWMA_TIME_CONSTANT_S)
-        blended = self.level_ms * left + latency_ms * (1 - left)
-        self.level_ms, self.at = max(latency_ms, blended), at
-        return self.level_ms
+        self.level_ms = max(latency_ms, self.level_ms * left + latency_ms * (1 - left))
+        self.at = at
 
 
 def peak_ewma_of_two(contest: Contest, rng: random.Random) -> Picks:
-    """Of two arms drawn at random the one with the lower peak-EWMA latency."""
-    levels: defaultdict[EndpointId, _PeakEwma] = defaultdict(lambda: _PeakEwma(at=contest.trace.rounds[0].t))
+    """Of two arms drawn at random the one with the lower peak-EWMA latency; an arm never called comes first.
+
+    Finagle and Linkerd let a level also sink while nothing is seen. Between rounds seconds apart they would forget
+    everything, so that is left out here: the rule does better without.
+    """
+    levels: defaultdict[EndpointId, _PeakEwma] = defaultdict(_PeakEwma)
     picks = []
     for played in contest.trace.rounds:
         drawn = rng.sample(list(played.calls), min(2, len(played.calls)))
-        picked = min(drawn, key=lambda arm: levels[arm].seen(0.0, played.t))
-        levels[picked].seen(played.calls[picked].latency_ms, played.t)
+        picked = min(drawn, key=lambda arm: levels[arm].level_ms)
+        levels[picked].see(played.calls[picked].latency_ms, played.t)
         picks.append(picked)
     return picks
 
