@@ -25,7 +25,7 @@ from fiso.ports import Clock
 MARKER_KEEP_S = 3 * 86_400
 """Longer than a stream keeps a record (24 h), so no record can come again after its marker is gone."""
 BATCH_GET_LIMIT = 100
-LATEST_DAYS = 3
+LATEST_DAYS = 7
 
 
 class DynamoDBInvocationLog:
@@ -115,17 +115,25 @@ class DynamoDBInvocationLog:
             condition += " AND #timestamp > :after"
             values[":after"] = {"S": instant(after)}
         names = {"ExpressionAttributeNames": {"#timestamp": "timestamp"}} if after is not None else {}
-        with store_errors("query latest records"):
-            page = self._client.query(
-                TableName=self._table,
-                IndexName="by-time",
-                KeyConditionExpression=condition,
-                ExpressionAttributeValues=values,
-                ScanIndexForward=False,
-                Limit=limit,
-                **names,
-            )
-        records = [record_from_item(item) for item in page["Items"]]
+        items: list[dict[str, Any]] = []
+        start: dict[str, Any] = {}
+        while True:
+            with store_errors("query latest records"):
+                page = self._client.query(
+                    TableName=self._table,
+                    IndexName="by-time",
+                    KeyConditionExpression=condition,
+                    ExpressionAttributeValues=values,
+                    ScanIndexForward=False,
+                    Limit=limit - len(items),
+                    **names,
+                    **start,
+                )
+            items.extend(page["Items"])
+            if len(items) >= limit or "LastEvaluatedKey" not in page:
+                break
+            start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+        records = [record_from_item(item) for item in items]
         return [record for record in records if isinstance(record, InvocationRecord)]
 
 

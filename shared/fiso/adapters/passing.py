@@ -12,6 +12,8 @@ PASSED_BACK = frozenset(
     "content-type content-encoding content-language cache-control etag last-modified location vary".split()
 )
 """Headers of a function's answer that reach the caller. Everything else stays behind."""
+LONGEST_RUN_MS = 900_000.0
+"""No function runs longer; a header that says so is not believed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,14 +49,16 @@ def path_suffix(request: InvocationRequest) -> str:
 
 
 def function_answer(answer: HttpAnswer, report: Report = SILENT) -> FunctionAnswer:
-    """A function's answer. Cold or warm is what the provider reports, else what the function says itself."""
+    """A function's answer. Cold or warm, and the billed time, are what the provider reports, else what the function
+    says itself (`x-fiso-cold`, and its execution time in `x-fiso-exec-ms`, which the tariff then rounds)."""
     said_cold = {"1": True, "0": False}.get(answer.headers.get("x-fiso-cold", ""))
+    said_ms = _milliseconds(answer.headers.get("x-fiso-exec-ms", ""))
     return FunctionAnswer(
         status=answer.status,
         body=answer.body,
         headers={name: value for name, value in answer.headers.items() if name in PASSED_BACK},
         cold=said_cold if report.is_cold is None else report.is_cold,
-        billed_ms=report.billed_ms,
+        billed_ms=said_ms if report.billed_ms is None else report.billed_ms,
         memory_used_mb=report.memory_mb,
         is_function_error=answer.status >= 500,
     )
@@ -64,3 +68,11 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
     """The provider's own wish, in whole seconds; a date or nonsense counts as none."""
     text = headers.get("retry-after", "")
     return float(text) if text.isdecimal() and len(text) < 6 else None
+
+
+def _milliseconds(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if 0 <= value <= LONGEST_RUN_MS else None

@@ -11,10 +11,11 @@ class EndpointState:
     """Everything folded so far from the records of one endpoint of one function.
 
     `latency_ms` and `latency_deviation_ms` are exponentially weighted over the `warm_answers` (those that were no cold
-    starts), `error_rate` over attempts. `residual_ratio` is
-    the weighted geometric mean of actual latency over the model's raw prediction, counted in `residual_count` and valid
-    for `residual_model_version` only. `arrival_interval_ms` is the weighted mean time between requests, from which the
-    requests in flight follow by Little's law. `folded` counts records, `version` the writes.
+    starts), `error_rate` over attempts. `residual_ratio` is the weighted geometric mean of actual latency over the
+    model's raw prediction, counted in `residual_count` and valid for `residual_model_version` only.
+    `arrival_interval_ms` is the weighted mean time between requests, from which the requests in flight follow by
+    Little's law. `billed_share` is the weighted mean of billed time over latency, where the bill is known: a router far
+    away sees more than a provider bills. `folded` counts records, `version` the writes.
     """
 
     function: FunctionName
@@ -39,6 +40,7 @@ class EndpointState:
     last_failed_at: datetime | None = None
     last_failure: str = ""
     warm_answers: int = 0
+    billed_share: float | None = None
 
     @property
     def in_flight(self) -> float:

@@ -60,18 +60,25 @@ def _with_attempt(state: EndpointState, attempt: AttemptSummary, *, failed_over:
         cold_starts=state.cold_starts + (attempt.cold_start is True),
         cold_known=state.cold_known + (attempt.cold_start is not None),
     )
-    return answered if attempt.cold_start else _with_latency(answered, attempt.latency_ms)
+    return answered if attempt.cold_start else _with_latency(answered, attempt)
 
 
-def _with_latency(state: EndpointState, latency_ms: float) -> EndpointState:
-    weight = max(WEIGHT, 1 / (state.warm_answers + 1))
+def _with_latency(state: EndpointState, attempt: AttemptSummary) -> EndpointState:
+    latency_ms, weight = attempt.latency_ms, max(WEIGHT, 1 / (state.warm_answers + 1))
     level = blend(state.latency_ms, latency_ms, weight)
     return replace(
         state,
         warm_answers=state.warm_answers + 1,
+        billed_share=_billed_share(state, attempt),
         latency_ms=level,
         latency_deviation_ms=blend(state.latency_deviation_ms, abs(latency_ms - level), weight),
     )
+
+
+def _billed_share(state: EndpointState, attempt: AttemptSummary) -> float | None:
+    if attempt.billed_ms is None or attempt.latency_ms <= 0:
+        return state.billed_share
+    return blend(state.billed_share, min(1.0, attempt.billed_ms / attempt.latency_ms), WEIGHT)
 
 
 def _called(state: EndpointState, at: datetime, cost_usd: float | None) -> EndpointState:

@@ -69,14 +69,14 @@ def _predict(request: InvocationRequest, endpoint: Endpoint, world: World, now: 
         now=now,
         state=state,
     )
-    prediction = predictor.predict(
+    billed_share = 1.0 if state is None or state.billed_share is None else state.billed_share
+    return predictor.predict(
         model=world.model,
         endpoint=endpoint,
         features=seen,
         state=state,
-        price=lambda latency_ms: world.tariff.cost_usd(endpoint, latency_ms),
+        price=lambda latency_ms: world.tariff.cost_usd(endpoint, latency_ms * billed_share),
     )
-    return prediction
 
 
 def _score(

@@ -86,3 +86,10 @@ def test_a_late_record_does_not_turn_the_clock_back() -> None:
     assert states[AWS].last_called_at == NOW
     assert states[AWS].arrival_interval_ms == 0.0
     assert replace(states[AWS]).in_flight == 0.0
+
+
+def test_the_billed_share_is_learned_where_the_bill_is_known() -> None:
+    states = fold({}, a_record(1, attempts=(an_attempt(latency_ms=100.0, billed_ms=5.0),)))
+    assert states[AWS].billed_share == pytest.approx(0.05)
+    states = fold(states, a_record(2, attempts=(an_attempt(latency_ms=100.0),)))
+    assert states[AWS].billed_share == pytest.approx(0.05)
