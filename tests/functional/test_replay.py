@@ -8,6 +8,8 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
+from fiso.billing import tariff
+from fiso.domain.endpoint import Endpoint
 from fiso_cli.errors import CommandGroup
 from fiso_cli.local.layout import CHECKOUT
 from fiso_cli.replay import router
@@ -15,6 +17,7 @@ from fiso_cli.replay.commands import replay_command
 from fiso_cli.replay.objective import Objective
 from fiso_cli.replay.trace import read
 from fiso_cli.replay.world import Catalog
+from tests.builders import an_endpoint, three_endpoints
 from tests.unit.replay.paired import AZURE, pair, row, write
 
 PAIRED = Path(os.environ.get("FISO_DATA_DIR") or CHECKOUT.parent / "shared" / "data") / "paired"
@@ -112,6 +115,16 @@ def test_retrains_on_its_own_log_at_the_stated_cadence(tmp_path: Path) -> None:
     assert [run.rows for run in replayed.retrainings] == [500, 1_000, 1_500]
     assert "too few rows" in replayed.retrainings[0].reason
     assert replayed.retrainings[1].promoted, replayed.retrainings[1].reason
+
+
+@pytest.mark.parametrize("endpoint", three_endpoints(), ids=lambda endpoint: endpoint.provider)
+def test_the_billed_time_is_what_the_tariff_prices_back_to_the_bill(endpoint: Endpoint) -> None:
+    prices = tariff.current()
+    bill = prices.cost_usd(endpoint, 1_200.0)
+    assert bill is not None
+    assert router.billed_ms_of(bill, endpoint, prices) == pytest.approx(1_200)
+    assert router.billed_ms_of(0.0, endpoint, prices) == 0
+    assert router.billed_ms_of(bill, an_endpoint(region="nowhere"), prices) is None
 
 
 def test_a_region_without_a_price_is_told(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """`fiso replay`: the orchestrator's own code over a paired trace, beside the rules it must beat."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +17,8 @@ from fiso_cli.replay.trace import InvalidTrace, Trace, read
 
 INVALID_TRACE = 2
 MOST_SEEDS = 100
+FILE_WIDTH = 120
+"""Columns of the table where standard output is no terminal."""
 
 replay_app = typer.Typer(add_completion=False)
 
@@ -42,7 +45,7 @@ def replay_command(
             model_dir=CHECKOUT / "ml_artifacts",
             on_round=lambda: progress.advance(task),
         )
-    shown = Console(highlight=False)
+    shown = Console(highlight=False, width=None if sys.stdout.isatty() else FILE_WIDTH)
     shown.print(report.table(result.verdict, trace=paired.name, objective=objective, seeds=seeds))
     for line in (*report.summary(result.verdict, objective=objective), *result.notes):
         shown.print(line, soft_wrap=True, markup=False)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from rich import box
 from rich.console import RenderableType
 from rich.table import Table
 
@@ -34,7 +35,9 @@ def document(verdict: Verdict, *, trace: str, objective: Objective, seeds: int) 
 def table(verdict: Verdict, *, trace: str, objective: Objective, seeds: int) -> RenderableType:
     """The verdict for people, best first under the router itself."""
     shown = Table(
-        title=f"{trace}: {verdict.rounds:,} rounds, objective {objective.value}, {seeds} seeds", pad_edge=False
+        title=f"{trace}: {verdict.rounds:,} rounds, objective {objective.value}, {seeds} seeds",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
     )
     shown.add_column("router", no_wrap=True)
     for name in ("mean ms", "p50", "p95", "p99", "$/million", "success", "/ best", "regret"):

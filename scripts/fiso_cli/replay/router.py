@@ -3,8 +3,8 @@
     known states -> decide -> dispatch to the trace -> record -> ingest -> now and then retrain
 
 It is told the outcome of the arm it picked and nothing else. What it is told of cost is the trace's `cost_usd`, as a
-bill would say; what it predicts a cost from is the tariff, as in the policy. A round's record is folded before the next
-round. Replays use no control share.
+bill would say: the record carries it, and the answer the billed time that the tariff must see to come to it. Costs are
+predicted from the tariff, as in the policy. A round's record is folded before the next round. No control share.
 """
 
 import random
@@ -44,7 +44,8 @@ EPOCH = datetime.fromtimestamp(0, UTC)
 class TraceCaller:
     """Answers a call with what the trace says of that arm in the current round; the time it takes is virtual."""
 
-    def __init__(self) -> None:
+    def __init__(self, prices: Tariff) -> None:
+        self._prices = prices
         self._calls: dict[EndpointId, Call] = {}
         self.elapsed_s = 0.0
 
@@ -59,7 +60,8 @@ class TraceCaller:
         self.elapsed_s += known.latency_ms / 1000
         if not known.ok:
             raise ProviderError(Failure.PROVIDER_FAULT, "not ok in the trace")
-        return FunctionAnswer(status=200, body=b"", cold=known.cold)
+        billed_ms = billed_ms_of(known.cost_usd, endpoint, self._prices)
+        return FunctionAnswer(status=200, body=b"", cold=known.cold, billed_ms=billed_ms)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -96,7 +98,7 @@ class Router:
     def __init__(self, catalog: Catalog, packaged: Model | None, *, draw: Callable[[], float]) -> None:
         self._catalog, self._model, self._draw = catalog, packaged, draw
         self._tariff: Tariff = tariff.current()
-        self._caller, self._clock, self._stores = TraceCaller(), Clock(), Stores()
+        self._caller, self._clock, self._stores = TraceCaller(self._tariff), Clock(), Stores()
         self._dispatcher = Dispatcher(caller=self._caller, clock=self._clock, stopwatch=lambda: self._caller.elapsed_s)
         self._retrainer = Retrainer(
             models=self._stores.models,
@@ -158,7 +160,7 @@ def run(
     trace: Trace, catalog: Catalog, packaged: Model | None, *, seed: int, on_round: Callable[[], None] = lambda: None
 ) -> Replayed:
     """Play all rounds; `on_round` hears of each."""
-    router = Router(catalog, packaged, draw=random.Random(seed).random)
+    router = Router(catalog, packaged, draw=random.Random(seed).random)  # nosec B311 # draws of a replay, no secrets
     picks: list[EndpointId] = []
     for number, played in enumerate(trace.rounds, start=1):
         picks.append(router.play(played))
@@ -177,6 +179,14 @@ def champion_of(models: ModelStore) -> Model | None:
     """The verified champion of a store; None when it has none."""
     pointer = models.champion()
     return None if pointer is None else artifact.read(models.artifact(pointer), sha256=pointer.sha256)
+
+
+def billed_ms_of(cost_usd: float, endpoint: Endpoint, prices: Tariff) -> float | None:
+    """The billed time at which the tariff comes to a bill, its steps left out; None without a price."""
+    at_10_s, at_20_s = prices.cost_usd(endpoint, 10_000.0), prices.cost_usd(endpoint, 20_000.0)
+    if at_10_s is None or at_20_s is None:
+        return None
+    return max(0.0, cost_usd - prices.per_request[endpoint.provider]) / (at_20_s - at_10_s) * 10_000.0
 
 
 def _billed(record: InvocationRecord, played: Round) -> InvocationRecord:

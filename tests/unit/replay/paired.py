@@ -17,11 +17,9 @@ def row(number: int, arm: str = AWS, *, t: float | None = None, latency_ms: obje
     )
 
 
-def pair(
-    number: int, aws_ms: float = 100, azure_ms: float = 200, *, t: float | None = None, **changes: Any
-) -> list[str]:
-    """A round with two arms."""
-    return [row(number, t=t, latency_ms=aws_ms, **changes), row(number, AZURE, t=t, latency_ms=azure_ms, **changes)]
+def pair(number: int, aws: float = 100, azure: float = 200, *, t: float | None = None, **changes: Any) -> list[str]:
+    """A round with two arms, their latencies in ms."""
+    return [row(number, t=t, latency_ms=aws, **changes), row(number, AZURE, t=t, latency_ms=azure, **changes)]
 
 
 def write(folder: Path, *rows: str, header: str = HEADER) -> Path:
