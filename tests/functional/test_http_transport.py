@@ -66,8 +66,16 @@ def test_a_connection_is_kept_for_the_next_request(transport: HttpTransport) -> 
 
 
 def test_a_connection_that_the_other_side_closed_is_not_used_again(transport: HttpTransport) -> None:
-    with server(answering(ANSWER), answering(ANSWER)) as url:
+    closed = threading.Event()
+
+    def answer_and_close(connection: socket.socket) -> None:
+        answering(ANSWER)(connection)
+        connection.close()
+        closed.set()
+
+    with server(answer_and_close, answering(ANSWER)) as url:
         assert send(transport, url) == b"ok"
+        assert closed.wait(5)
         assert send(transport, url) == b"ok"
 
 

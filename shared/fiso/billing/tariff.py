@@ -70,10 +70,11 @@ def azure_usage(memory_mb: int, duration_ms: float) -> Usage:
 def gcp_usage(memory_mb: int, duration_ms: float) -> Usage:
     """Request-based billing: configured memory and its vCPU, duration rounded up to 100 ms."""
     seconds = ceil(duration_ms / 100) * 100 / 1000
-    return Usage(gb_seconds=memory_mb / 1024 * seconds, vcpu_seconds=_gcp_vcpu(memory_mb) * seconds)
+    return Usage(gb_seconds=memory_mb / 1024 * seconds, vcpu_seconds=gcp_vcpu(memory_mb) * seconds)
 
 
-def _gcp_vcpu(memory_mb: int) -> float:
+def gcp_vcpu(memory_mb: int) -> float:
+    """The vCPU that comes with the memory by default."""
     return next((vcpu for limit, vcpu in GCP_VCPU_BY_MEMORY_MB if memory_mb <= limit), 8.0)
 
 

@@ -15,8 +15,9 @@ from fiso.domain.errors import NothingAvailable
 from fiso.domain.policy import CostSource, Mode, Policy
 from fiso.domain.request import InvocationRequest
 from fiso.domain.state import EndpointState
-from fiso.prediction import features, predictor
+from fiso.prediction import features, predictor, siblings
 from fiso.prediction.artifact import Model
+from fiso.prediction.siblings import Sibling
 from fiso.routing import affinity, eligibility, scoring, selection
 from fiso.routing.breaker import CLOSED, Breaker, BreakerState
 
@@ -75,8 +76,18 @@ def _predict(request: InvocationRequest, endpoint: Endpoint, world: World, now: 
         endpoint=endpoint,
         features=seen,
         state=state,
+        siblings_ms=_siblings_ms(endpoint, world) if state is None or not state.warm_answers else None,
         price=lambda latency_ms: world.tariff.cost_usd(endpoint, latency_ms * billed_share),
     )
+
+
+def _siblings_ms(endpoint: Endpoint, world: World) -> float | None:
+    known = [
+        Sibling(endpoint=other, state=world.states[other.id])
+        for other in world.entry.endpoints
+        if other.id != endpoint.id and other.id in world.states
+    ]
+    return siblings.latency_ms(endpoint, known)
 
 
 def _score(

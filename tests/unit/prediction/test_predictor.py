@@ -23,13 +23,19 @@ SLOWER = EndpointState(
     residual_count=45,
     residual_model_version=MODEL.version,
     last_called_at=NOW,
+    warm_answers=45,
 )
 
 
-def predicted(model: Model | None, state: EndpointState | None) -> Prediction:
+def predicted(model: Model | None, state: EndpointState | None, siblings_ms: float | None = None) -> Prediction:
     row = features.snapshot(function_type="text", endpoint=an_endpoint(), request_size_bytes=500, now=NOW, state=state)
     return predictor.predict(
-        model=model, endpoint=an_endpoint(), features=row, state=state, price=lambda latency_ms: latency_ms * 1e-8
+        model=model,
+        endpoint=an_endpoint(),
+        features=row,
+        state=state,
+        price=lambda latency_ms: latency_ms * 1e-8,
+        siblings_ms=siblings_ms,
     )
 
 
@@ -43,7 +49,7 @@ def test_the_model_speaks_for_an_endpoint_without_state() -> None:
 def test_the_latency_is_corrected_by_what_was_seen_and_the_raw_one_kept() -> None:
     prediction = predicted(MODEL, SLOWER)
     assert prediction.raw_latency_ms == 100.0
-    assert prediction.latency_ms == pytest.approx(100.0 * 2 ** (45 / 50))
+    assert prediction.latency_ms == pytest.approx(100.0 * 2 ** (45 / 46))
 
 
 def test_a_correction_measured_against_another_model_does_not_count() -> None:
@@ -51,11 +57,22 @@ def test_a_correction_measured_against_another_model_does_not_count() -> None:
 
 
 def test_few_residuals_correct_little() -> None:
-    factors = [predictor.correction(replace(SLOWER, residual_count=count), MODEL.version) for count in (0, 1, 5, 500)]
+    factors = [predictor.correction(replace(SLOWER, residual_count=count), MODEL) for count in (0, 1, 5, 500)]
     assert factors[0] == 1.0
-    assert factors[2] == pytest.approx(2**0.5)
+    assert factors[1] == pytest.approx(2**0.5)
     assert factors == sorted(factors)
     assert factors[-1] < 2.0
+
+
+def test_a_synthetic_model_is_corrected_by_the_first_answer_already() -> None:
+    synthetic = opened(an_artifact(is_synthetic=True))
+    assert predictor.correction(replace(SLOWER, residual_count=1), synthetic) > 1.9
+
+
+def test_what_the_siblings_say_stands_in_until_the_first_answer() -> None:
+    assert predicted(MODEL, None, siblings_ms=40.0).latency_ms == 40.0
+    assert predicted(MODEL, None, siblings_ms=40.0).raw_latency_ms == 100.0
+    assert predicted(MODEL, SLOWER, siblings_ms=40.0).latency_ms > 100.0
 
 
 def test_the_price_is_that_of_the_corrected_duration_and_the_models_own_cost_stays_raw() -> None:
