@@ -74,3 +74,9 @@ def test_a_newly_published_model_serves_without_a_restart() -> None:
     rig.clock.advance(FRESH_S + 0.1)
     rig.orchestrator.route(a_request(invocation_id="second"))
     assert rig.orchestrator.route(a_request(invocation_id="third")).record.model_version == "newer"
+
+
+def test_a_new_environment_decides_its_first_request_with_the_published_model() -> None:
+    rig = Rig(failing(OK), layer=InMemoryModelStore(files(GOOD)))
+    rig.models.publish(files(dumped(an_artifact(version="newer")), version="newer"))
+    assert rig.orchestrator.route(a_request()).record.model_version == "newer"

@@ -12,7 +12,7 @@ from fiso.domain.state import EndpointState
 from fiso.ports import Clock, EndpointStates, Metrics, ModelStore, Snapshots
 from fiso.prediction import artifact
 from fiso.prediction.artifact import Model
-from fiso.services.known import Known
+from fiso.services.known import PATIENCE_S, Known
 
 SNAPSHOT_STALE_S = 10.0
 """A pin (kill switch) takes effect within this."""
@@ -42,7 +42,11 @@ class Knowledge:
         self._by_function: dict[FunctionName, Known[States]] = {}
         self._packaged = self._load(layer, None)
         self._newer: Known[Model | None] = Known(
-            "model", lambda known: self._load(models, known), clock=clock, executor=executor
+            "model",
+            lambda known: self._load(models, known),
+            clock=clock,
+            executor=executor,
+            first_patience_s=PATIENCE_S,  # the packaged model stands in
         )
 
     def snapshot(self) -> Snapshot:
@@ -58,7 +62,13 @@ class Knowledge:
 
     def model(self) -> Model | None:
         """The newest verified model: the store's champion, else the packaged one; None leaves the baseline."""
-        return self._newer.value or self._packaged
+        return self._newer.before_deciding() or self._packaged
+
+    def prefetch(self, function: FunctionName) -> None:
+        """Start every read that a first decision needs, so that they run beside each other."""
+        for known in (self._snapshot, self._states_of(function), self._newer):
+            if known.age_s is None:
+                known.while_waiting()
 
     def refresh_while_waiting(self, function: FunctionName) -> None:
         """Start what is due; call right before waiting for a provider."""

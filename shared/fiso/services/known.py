@@ -20,7 +20,7 @@ FRESH_S = 5.0
 STALE_S = 60.0
 PATIENCE_S = 0.05
 FIRST_PATIENCE_S = 2.0
-"""The first read has nothing stale to serve, so it may take longer."""
+"""The first read has nothing stale to serve, so it may take longer (unless something else can stand in)."""
 RETRY_S = 1.0
 """A store that just failed is not asked again sooner: its loss costs one wait a second, not one a request."""
 
@@ -39,10 +39,17 @@ class Known(Generic[T]):
     """One value with its age. `read` gets the value known so far (or None) and returns the one to keep."""
 
     def __init__(
-        self, name: str, read: Callable[[T | None], T], *, clock: Clock, executor: Executor, stale_s: float = STALE_S
+        self,
+        name: str,
+        read: Callable[[T | None], T],
+        *,
+        clock: Clock,
+        executor: Executor,
+        stale_s: float = STALE_S,
+        first_patience_s: float = FIRST_PATIENCE_S,
     ) -> None:
         self._name, self._read, self._clock, self._executor = (name, read, clock, executor)
-        self._stale_s = stale_s
+        self._stale_s, self._first_patience_s = stale_s, first_patience_s
         self._reading: Reading[T] | None = None
         self._running: Future[None] | None = None
         self._tried_at: datetime | None = None
@@ -62,7 +69,7 @@ class Known(Generic[T]):
         age_s = self.age_s
         if age_s is None or age_s > self._stale_s:
             self._start()
-            self._await(FIRST_PATIENCE_S if age_s is None else PATIENCE_S)
+            self._await(self._first_patience_s if age_s is None else PATIENCE_S)
         return self.value
 
     def while_waiting(self) -> None:

@@ -71,6 +71,7 @@ class Orchestrator:
 
     def world(self, request: InvocationRequest) -> World:
         """What is known for this request's function."""
+        self.knowledge.prefetch(request.function)
         snapshot = self.knowledge.snapshot()
         return World(
             entry=snapshot.entry(request.function),
