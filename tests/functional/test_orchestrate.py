@@ -1,4 +1,5 @@
 import json
+from collections.abc import Mapping
 from datetime import timedelta
 
 import pytest
@@ -8,7 +9,7 @@ from fiso.adapters.memory import (
 )
 from fiso.domain.attempt import Failure, ProviderError
 from fiso.domain.decision import Reason
-from fiso.domain.endpoint import EndpointId, Provider
+from fiso.domain.endpoint import EndpointId, FunctionName, Provider
 from fiso.domain.errors import (
     DeadlinePassed,
     EveryAttemptFailed,
@@ -19,6 +20,7 @@ from fiso.domain.errors import (
 from fiso.domain.policy import Idempotent, Mode
 from fiso.domain.record import InvocationRecord, OpenRecord
 from fiso.domain.record_codec import from_document, to_document
+from fiso.domain.state import EndpointState
 from tests.builders import OK, a_request, a_snapshot, an_entry, failing
 from tests.functional.orchestrator_rig import Rig
 
@@ -99,6 +101,23 @@ def test_an_unknown_function_leaves_no_trace() -> None:
     with pytest.raises(UnknownFunction):
         rig.orchestrator.route(a_request(function="nobody"))
     assert rig.log.records == {}
+
+
+def test_naming_unknown_functions_costs_no_read_of_any_store() -> None:
+    rig = Rig(failing(OK))
+    asked: list[str] = []
+
+    def of_function(function: FunctionName) -> Mapping[EndpointId, EndpointState]:
+        asked.append(function)
+        return {}
+
+    rig.states.of_function = of_function  # type: ignore[method-assign]
+    for number in range(20):
+        with pytest.raises(UnknownFunction):
+            rig.orchestrator.route(a_request(function=f"nobody-{number}"))
+    assert asked == []
+    rig.orchestrator.route(a_request())
+    assert asked == ["word-count"]
 
 
 def test_explaining_calls_and_records_nothing() -> None:

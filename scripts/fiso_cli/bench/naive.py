@@ -14,16 +14,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-FEATURES = (
-    "cloud_provider_encoded",
-    "function_type_encoded",
-    "request_size_bytes",
-    "day_of_week",
-    "hour_of_day",
-    "region_encoded",
-    "historical_avg_latency",
-    "current_load_factor",
-)
 TARGETS = ("execution_time_ms", "cost_usd", "success_probability")
 PROVIDERS = ("aws", "azure", "gcp")
 CLIENTS = ("dynamodb", "lambda", "s3")

@@ -112,11 +112,6 @@ class LocalCloud:
         return url(self.call_recorder_port)
 
     @property
-    def provider_control_url(self) -> str:
-        """Where faults are set."""
-        return url(self.provider_control_port)
-
-    @property
     def azure_url(self) -> str:
         """The Azure host without the proxy."""
         return url(self.azure_port)
@@ -154,11 +149,6 @@ class LocalCloud:
     def emulator_environment(self) -> Path:
         """The emulator's own virtual environment; it belongs to the checkout, not to the state."""
         return self.root / ".local" / "ministack"
-
-    @property
-    def run_dir(self) -> Path:
-        """One file per running process."""
-        return self.state / "run"
 
     @property
     def log_dir(self) -> Path:
@@ -199,11 +189,6 @@ class LocalCloud:
     def password_file(self) -> Path:
         """The database's password, generated once, readable by its owner only."""
         return self.postgres_dir / "password"
-
-    @property
-    def lock_file(self) -> Path:
-        """Held by the one command that may change the local cloud."""
-        return self.state / "lock"
 
     def aws_environment(self) -> dict[str, str]:
         """What AWS clients and the `serverless` command need to speak to this cloud, and to no other."""

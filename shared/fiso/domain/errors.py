@@ -3,18 +3,14 @@
 FisoError
 ├── RequestError            the caller's fault: answered as its `status` (4xx)
 │   ├── MalformedRequest        400
-│   ├── CallerRefused           403
 │   ├── UnknownFunction         404
 │   ├── UnknownPath             404
 │   ├── MethodNotAllowed        405
-│   ├── KeyInUse                409   the idempotency key's first request still runs
 │   ├── PayloadTooLarge         413
-│   ├── UnsupportedContent      415
-│   └── KeyReused               422   the same key with another payload
+│   └── UnsupportedContent      415
 ├── RoutingError            FISO could not get an answer
 │   ├── EveryAttemptFailed      502   at least one ran
 │   ├── NothingAvailable        503   nothing eligible, or nothing can have run
-│   ├── IdempotencyUnavailable  503   a key was given and its store is away
 │   └── DeadlinePassed          504
 ├── ProviderError           one attempt failed (`domain.attempt.Failure` says how)
 ├── StoreError              a store did not do what it was asked
@@ -43,13 +39,6 @@ class MalformedRequest(RequestError):
     """The request cannot be understood."""
 
 
-class CallerRefused(RequestError):
-    """The caller may not do this."""
-
-    status = 403
-    title = "Forbidden"
-
-
 class UnknownFunction(RequestError):
     """No function of this name is in the catalog."""
 
@@ -75,13 +64,6 @@ class MethodNotAllowed(RequestError):
         self.allow = allow
 
 
-class KeyInUse(RequestError):
-    """The first request with this idempotency key is still running."""
-
-    status = 409
-    title = "Idempotency key in use"
-
-
 class PayloadTooLarge(RequestError):
     """The request is larger than FISO can pass on."""
 
@@ -94,13 +76,6 @@ class UnsupportedContent(RequestError):
 
     status = 415
     title = "Unsupported content"
-
-
-class KeyReused(RequestError):
-    """The idempotency key was used before with another payload."""
-
-    status = 422
-    title = "Idempotency key reused"
 
 
 class RoutingError(FisoError):
@@ -122,14 +97,6 @@ class NothingAvailable(RoutingError):
 
     status = 503
     title = "No endpoint available"
-    retry_after_s = 2
-
-
-class IdempotencyUnavailable(RoutingError):
-    """A key was given and the store that keeps it is away: refused, since running twice would be worse."""
-
-    status = 503
-    title = "Idempotency unavailable"
     retry_after_s = 2
 
 

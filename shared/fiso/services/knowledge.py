@@ -64,9 +64,10 @@ class Knowledge:
         """The newest verified model: the store's champion, else the packaged one; None leaves the baseline."""
         return self._newer.before_deciding() or self._packaged
 
-    def prefetch(self, function: FunctionName) -> None:
-        """Start every read that a first decision needs, so that they run beside each other."""
-        for known in (self._snapshot, self._states_of(function), self._newer):
+    def prefetch(self) -> None:
+        """Start the first reads of catalog and model beside each other. States wait until the function is known to be
+        one: what a stranger names must cost no read and no memory."""
+        for known in (self._snapshot, self._newer):
             if known.age_s is None:
                 known.while_waiting()
 

@@ -71,10 +71,11 @@ class Orchestrator:
 
     def world(self, request: InvocationRequest) -> World:
         """What is known for this request's function."""
-        self.knowledge.prefetch(request.function)
+        self.knowledge.prefetch()
         snapshot = self.knowledge.snapshot()
+        entry = snapshot.entry(request.function)
         return World(
-            entry=snapshot.entry(request.function),
+            entry=entry,
             snapshot_version=snapshot.version,
             tariff=self.tariff,
             states=self.knowledge.states(request.function),
