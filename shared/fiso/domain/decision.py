@@ -42,6 +42,10 @@ class Prediction:
     `latency_ms` is the expected time that the orchestrator sees. `cost_usd` is None when the endpoint has no price: it
     is then `unpriced`, never free. `features` is the snapshot the model saw, in the order of
     `prediction.features.NAMES`.
+
+    How sure that is: `deviation` is the standard deviation of the logarithm of the expected latency (0.1: within about
+    10 %), `p50_ms` and `p95_ms` the percentiles of a single call, `observations` the calls behind it,
+    `cold_probability` the chance that this call starts cold.
     """
 
     endpoint: EndpointId
@@ -52,6 +56,11 @@ class Prediction:
     features: tuple[float, ...]
     raw_latency_ms: float
     model_cost_usd: float | None = None
+    deviation: float = 0.0
+    p50_ms: float | None = None
+    p95_ms: float | None = None
+    observations: float = 0.0
+    cold_probability: float = 0.0
 
     def __post_init__(self) -> None:
         if not (self.latency_ms > 0 and 0 <= self.success_probability <= 1):

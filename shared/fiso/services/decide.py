@@ -26,7 +26,10 @@ NO_MODEL = "baseline"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
-    """Everything a decision may know, as it was read: it can be stored and the decision made again."""
+    """Everything a decision may know, as it was read: it can be stored and the decision made again.
+
+    `in_flight` is the function's load where somebody states it (a replay); None leaves it to Little's law.
+    """
 
     entry: CatalogEntry
     snapshot_version: int
@@ -34,6 +37,7 @@ class World:
     states: Mapping[EndpointId, EndpointState] = field(default_factory=dict)
     breakers: Mapping[EndpointId, Breaker] = field(default_factory=dict)
     model: Model | None = None
+    in_flight: float | None = None
 
 
 def decide(request: InvocationRequest, world: World, *, now: datetime, draw: float) -> Decision:
