@@ -28,7 +28,7 @@ from fiso.domain.endpoint import EndpointId, FunctionName
 from fiso.domain.errors import ModelRefused, StoreUnavailable, WriteConflict
 from fiso.domain.model import ModelPointer, RetrainingRun
 from fiso.domain.record import InvocationRecord, OpenRecord, RecordStatus
-from fiso.domain.state import EndpointState
+from fiso.domain.state import EndpointState, LoadLevel
 from fiso.ports import (
     Archive,
     EndpointStates,
@@ -206,6 +206,18 @@ def test_only_open_records_past_their_deadline_are_overdue(stores: Stores) -> No
 def a_state(version: int, **changes: Any) -> EndpointState:
     known = EndpointState(function=FUNCTION, endpoint=AWS, version=version, folded=version, latency_ms=12.5)
     return replace(known, last_called_at=NOW, **changes)
+
+
+A_LEVEL = LoadLevel(
+    answers=9, cold_share=0.125, warm=8, latency_ms=12.5, latency_square=160.0, recent_ms=12.0, last_at=NOW
+)
+
+
+def test_states_come_back_with_all_their_levels(stores: Stores) -> None:
+    levels = {0: A_LEVEL, 5: replace(A_LEVEL, cost_usd=1e-6, raw_log=2.5, changed_at=NOW)}
+    known = a_state(1, levels=levels, idle_calls=(1, 2), idle_colds=(0, 1), cold_latency_ms=900.0)
+    stores.states.commit([known], [invocation_id(1)])
+    assert stores.states.of_function(FUNCTION) == {AWS: known}
 
 
 def test_states_come_back_as_they_were_committed(stores: Stores) -> None:

@@ -92,7 +92,7 @@ def empty_world() -> World:
 
 
 def busy_world(count: int = 120, *, seed: int = 7) -> World:
-    """`count` requests routed over three clouds, AWS being away for the third fifth of them."""
+    """`count` requests routed over three clouds, Azure being away for the third fifth of them."""
     world, rng = empty_world(), random.Random(seed)
     world.snapshots.publish(_catalog())
     away = range(2 * count // 5, 3 * count // 5)
@@ -100,7 +100,7 @@ def busy_world(count: int = 120, *, seed: int = 7) -> World:
     last_called: dict[EndpointId, datetime] = {}
 
     def respond(endpoint: Endpoint, request: InvocationRequest, timeout_ms: float) -> FunctionAnswer | ProviderError:
-        if endpoint.provider is Provider.AWS and number in away:
+        if endpoint.provider is Provider.AZURE and number in away:
             world.pass_ms(3.0)
             return ProviderError(Failure.UNREACHABLE, "connection refused")
         is_cold = world.now - last_called.get(endpoint.id, START - timedelta(days=1)) > timedelta(minutes=5)

@@ -114,7 +114,7 @@ def test_attempts_share_the_time_there_is_and_the_last_one_gets_the_rest() -> No
 
 def test_an_endpoint_that_keeps_failing_is_demoted_then_probed() -> None:
     def respond(endpoint: object, *_: object) -> FunctionAnswer | ProviderError:
-        return REFUSED if getattr(endpoint, "id", "") == "aws" else OK
+        return REFUSED if getattr(endpoint, "id", "") == "azure" else OK
 
     rig = Rig(respond)
     for _ in range(6):
@@ -123,8 +123,8 @@ def test_an_endpoint_that_keeps_failing_is_demoted_then_probed() -> None:
     (opened,) = [b for b in breaker.values() if b.state(rig.clock()) is BreakerState.OPEN]
     before = len(rig.called)
     rig.dispatch()
-    assert rig.called[before:] != ["aws"]
-    assert "aws" not in rig.called[before:]
+    assert rig.called[before:] != ["azure"]
+    assert "azure" not in rig.called[before:]
     rig.clock.now = opened.opened_until or NOW
     rig.dispatch()
-    assert rig.called[-2:] == ["aws", rig.called[-1]]
+    assert rig.called[-2:] == ["azure", rig.called[-1]]

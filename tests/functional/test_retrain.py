@@ -39,7 +39,12 @@ def a_log(rows: int, *, first: int = 0, start: datetime = NOW, slower: float = 1
         latency_ms = LATENCY_MS[provider] * (3 if size > 1000 else 1) * slower * rng.lognormvariate(0, 0.1)
         moment = start + timedelta(seconds=number)
         row = features.snapshot(
-            function_type="text", endpoint=an_endpoint(provider), request_size_bytes=size, now=moment, state=None
+            function_type="text",
+            endpoint=an_endpoint(provider),
+            request_size_bytes=size,
+            now=moment,
+            state=None,
+            in_flight=0.0,
         )
         records.append(
             a_record(
@@ -83,7 +88,12 @@ def test_a_better_challenger_is_published_and_serves() -> None:
     model = artifact.read(retrainer.models.artifact(pointer), sha256=pointer.sha256)
     for provider, latency_ms in LATENCY_MS.items():
         row = features.snapshot(
-            function_type="text", endpoint=an_endpoint(provider), request_size_bytes=100, now=AFTER, state=None
+            function_type="text",
+            endpoint=an_endpoint(provider),
+            request_size_bytes=100,
+            now=AFTER,
+            state=None,
+            in_flight=0.0,
         )
         assert model.predict(row).latency_ms == pytest.approx(latency_ms, rel=0.25)
 

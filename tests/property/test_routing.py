@@ -13,13 +13,12 @@ from fiso.domain.endpoint import EndpointId, Provider
 from fiso.domain.policy import Scoring, Weights
 from fiso.routing.breaker import CLOSED, BreakerState
 from fiso.routing.scoring import score
-from fiso.routing.selection import choose, propensities
+from fiso.routing.selection import UNDIRECTED, choose, expected_gain, propensities
 from tests.builders import NOW, an_endpoint
-from tests.strategies import candidates, ids, unit
+from tests.strategies import candidates
 
 scorings = st.sampled_from(Scoring)
 memory_mb = st.integers(128, 10_240)
-call_counts = st.dictionaries(ids, st.integers(0, 10**6), max_size=6)
 duration_ms = st.floats(min_value=0, max_value=900_000)
 
 
@@ -48,28 +47,46 @@ def test_relative_scores_lie_within_zero_and_one(predictions: list[Prediction]) 
     assert all(0 <= s.value <= 1 + 1e-12 for s in ranked(predictions, Scoring.RELATIVE))
 
 
-@given(candidates, scorings, call_counts, st.floats(0, 0.5), st.floats(0, 1, exclude_max=True))
-def test_propensities_sum_to_one_and_exploration_stays_within_its_bound(
-    predictions: list[Prediction], scoring: Scoring, calls: dict[EndpointId, int], exploration: float, draw: float
-) -> None:
-    chosen = choose(ranked(predictions, scoring), exploration=exploration, draw=draw, calls=calls)
-    assert sum(chosen.propensities) == pytest.approx(1)
-    assert min(chosen.propensities) >= 0
-    assert sum(chosen.propensities[1:]) <= exploration + 1e-9
-    assert chosen.propensities[chosen.chosen] > 0 or len(predictions) == 1
-
-
-@given(st.lists(unit, min_size=1, max_size=4), st.integers(0, 2**32))
-def test_propensities_match_the_frequencies_of_the_choice(values: list[float], seed: int) -> None:
-    rng, rounds = random.Random(seed), 2000
-    scores = [
-        Score(endpoint=EndpointId(str(index)), value=value, terms={})
+@st.composite
+def scored(draw: st.DrawFn) -> list[Score]:
+    """Scores, best first, of any certainty."""
+    values = draw(st.lists(st.floats(0, 1e6), min_size=1, max_size=6))
+    return [
+        Score(endpoint=EndpointId(str(index)), value=value, terms={}, learnable=draw(st.floats(0, 5)))
         for index, value in enumerate(sorted(values, reverse=True))
     ]
-    counts = Counter(choose(scores, exploration=0.5, draw=rng.random(), calls={}).chosen for _ in range(rounds))
-    for index, chance in enumerate(propensities(scores, exploration=0.5, calls={})):
+
+
+@given(scored(), st.floats(0, 0.5), st.floats(0, 1e6), st.floats(0, 1, exclude_max=True))
+def test_propensities_sum_to_one_and_the_expected_regret_stays_within_its_bound(
+    scores: list[Score], exploration: float, seen: float, draw: float
+) -> None:
+    chosen = choose(scores, exploration=exploration, draw=draw, seen=seen)
+    assert sum(chosen.propensities) == pytest.approx(1)
+    assert min(chosen.propensities) >= 0
+    assert chosen.propensities[chosen.chosen] > 0
+    regret = sum(
+        chance * (scores[0].value / score.value - 1)
+        for chance, score in zip(chosen.propensities[1:], scores[1:], strict=True)
+        if chance
+    )
+    assert regret <= exploration * (1 + UNDIRECTED) + 1e-9
+
+
+@given(scored(), st.floats(0, 1e6), st.integers(0, 2**32))
+def test_propensities_match_the_frequencies_of_the_choice(scores: list[Score], seen: float, seed: int) -> None:
+    rng, rounds = random.Random(seed), 2000
+    counts = Counter(choose(scores, exploration=0.5, draw=rng.random(), seen=seen).chosen for _ in range(rounds))
+    for index, chance in enumerate(propensities(scores, exploration=0.5, seen=seen)):
         deviation = (rounds * chance * (1 - chance)) ** 0.5
         assert abs(counts[index] - rounds * chance) <= 6 * deviation + 1
+
+
+@given(scored(), st.floats(0, 2, exclude_min=True))
+def test_the_gain_expected_of_a_candidate_grows_with_what_is_left_to_learn(scores: list[Score], more: float) -> None:
+    best, other = scores[0], scores[-1]
+    surer = expected_gain(best, other)
+    assert 0 <= surer <= expected_gain(best, replace(other, learnable=other.learnable + more)) + 1e-9
 
 
 @given(st.lists(st.tuples(st.sampled_from(["ok", "fail", "throttle"]), st.floats(0, 60)), max_size=60))

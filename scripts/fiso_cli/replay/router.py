@@ -32,7 +32,7 @@ from fiso.services.ingest import ingest
 from fiso.services.orchestrate import failure_of
 from fiso.services.retrain import Retrainer
 from fiso_cli.replay.trace import Call, Round, Trace
-from fiso_cli.replay.world import Catalog, under_load
+from fiso_cli.replay.world import Catalog
 
 RETRAIN_EVERY = 500
 """Rounds between retrainings; the retrainer's own minimums (the deployed defaults below) decide whether one happens."""
@@ -150,9 +150,10 @@ class Router:
             entry=self._catalog.entry(played),
             snapshot_version=1,
             tariff=self._tariff,
-            states=under_load(self._stores.states.of_function(function), played.in_flight),
+            states=self._stores.states.of_function(function),
             breakers=self._dispatcher.breakers_of(function),
             model=self._model,
+            in_flight=played.in_flight,
         )
 
 

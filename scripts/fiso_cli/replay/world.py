@@ -1,12 +1,10 @@
-"""The router's world in a replay: endpoints and policies from the arms present, and the load the trace states."""
+"""The router's world in a replay: endpoints and policies from the arms present."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Iterable
 
 from fiso.domain.catalog import CatalogEntry
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName
 from fiso.domain.policy import Policy
-from fiso.domain.state import EndpointState
 from fiso_cli.replay.objective import WEIGHTS, Objective
 from fiso_cli.replay.trace import Arm, Round, Trace
 
@@ -41,21 +39,6 @@ class Catalog:
             endpoints=tuple(self._endpoints[arm] for arm in present),
             policy=self._policy,
         )
-
-
-def under_load(states: Mapping[EndpointId, EndpointState], in_flight: float) -> dict[EndpointId, EndpointState]:
-    """The states as read while so many requests are in flight.
-
-    A trace samples one request of many: its rounds are no arrivals, so Little's law over them would say nothing. What
-    it states is the load itself; the interval given here is the one at which Little's law says that load. Read by the
-    decision only, never written back. An endpoint never called has no state, and the router knows no load for it.
-    """
-    if in_flight <= 0:
-        return dict(states)
-    return {
-        endpoint: replace(state, arrival_interval_ms=state.latency_ms / in_flight) if state.latency_ms else state
-        for endpoint, state in states.items()
-    }
 
 
 def _endpoint(arm: Arm) -> Endpoint:

@@ -13,7 +13,7 @@ from fiso.domain.endpoint import EndpointId, FunctionName
 from fiso.domain.errors import InvalidRecord
 from fiso.domain.record import InvocationRecord, OpenRecord
 from fiso.domain.record_codec import Document, Json, from_document, open_to_document, parse_instant, to_document
-from fiso.domain.state import EndpointState
+from fiso.domain.state import EndpointState, LoadLevel
 
 Item = dict[str, dict[str, Any]]
 
@@ -79,28 +79,46 @@ def state_item(state: EndpointState) -> Item:
 
 
 def state_from_item(item: Mapping[str, Mapping[str, Any]]) -> EndpointState:
-    """What `state_item` made."""
-    fields = json.loads(item["state"]["S"])
-    for name in ("last_called_at", "last_failed_at"):
-        if fields.get(name):
-            fields[name] = parse_instant(fields[name])
+    """What `state_item` made; fields of older code are left out, those it did not know get their defaults."""
+    stored = json.loads(item["state"]["S"])
+    fields = {name: value for name, value in stored.items() if name in _STATE_FIELDS}
+    for name in _MOMENTS & fields.keys():
+        fields[name] = parse_instant(fields[name])
+    for name in _COUNTS & fields.keys():
+        fields[name] = tuple(fields[name])
+    levels = {int(bucket): _level(level) for bucket, level in fields.pop("levels", {}).items()}
     return EndpointState(
         function=FunctionName(item["function_name"]["S"]),
         endpoint=EndpointId(item["item"]["S"].removeprefix("endpoint#")),
         version=int(item["version"]["N"]),
         folded=int(item["folded"]["N"]),
-        **{name: value for name, value in fields.items() if name in _STATE_FIELDS},
+        levels=levels,
+        **fields,
     )
+
+
+def _level(stored: Mapping[str, Any]) -> LoadLevel:
+    moments = {name: parse_instant(stored[name]) for name in _MOMENTS & stored.keys()}
+    return LoadLevel(**{name: value for name, value in stored.items() if name in LoadLevel.__slots__} | moments)
 
 
 _STATE_FIELDS = tuple(
     name for name in EndpointState.__slots__ if name not in ("function", "endpoint", "version", "folded")
 )
+_MOMENTS = frozenset({"last_called_at", "last_failed_at", "last_at", "changed_at"})
+_COUNTS = frozenset({"idle_calls", "idle_colds"})
 
 
 def _state_value(value: object) -> Json:
     if isinstance(value, datetime):
         return value.isoformat()
+    if isinstance(value, tuple):
+        return list(value)
+    if isinstance(value, Mapping):
+        return {str(bucket): _state_value(level) for bucket, level in value.items()}
+    if isinstance(value, LoadLevel):
+        known = {name: getattr(value, name) for name in LoadLevel.__slots__}
+        return {name: _state_value(field) for name, field in known.items() if field is not None}
     return value if isinstance(value, int | float) else str(value)
 
 

@@ -39,13 +39,15 @@ class Exclusion:
 class Prediction:
     """What one candidate is expected to do with this request.
 
-    `latency_ms` is the expected time that the orchestrator sees. `cost_usd` is None when the endpoint has no price: it
-    is then `unpriced`, never free. `features` is the snapshot the model saw, in the order of
+    `latency_ms` is the expected time that the orchestrator sees, `compared_ms` the same with a start for idleness
+    spread over the calls it will serve, which is what candidates are compared by. `cost_usd` is None when the endpoint
+    has no price: it is then `unpriced`, never free. `features` is the snapshot the model saw, in the order of
     `prediction.features.NAMES`.
 
-    How sure that is: `deviation` is the standard deviation of the logarithm of the expected latency (0.1: within about
-    10 %), `p50_ms` and `p95_ms` the percentiles of a single call, `observations` the calls behind it,
-    `cold_probability` the chance that this call starts cold.
+    How sure that is: `deviation` and `cost_deviation` are the standard deviations of the logarithms of the expected
+    latency and cost (0.1: within about 10 %) against the best known copy, `variation` the coefficient of variation of
+    a single call, `p50_ms` and `p95_ms` its percentiles, `observations` the calls behind it, `cold_probability` the
+    chance that this call starts cold.
     """
 
     endpoint: EndpointId
@@ -56,7 +58,10 @@ class Prediction:
     features: tuple[float, ...]
     raw_latency_ms: float
     model_cost_usd: float | None = None
+    compared_ms: float | None = None
     deviation: float = 0.0
+    cost_deviation: float = 0.0
+    variation: float = 0.0
     p50_ms: float | None = None
     p95_ms: float | None = None
     observations: float = 0.0
@@ -71,11 +76,15 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
-    """A candidate's score and the unweighted terms it is made of, for `explain`."""
+    """A candidate's score and the unweighted terms it is made of, for `explain`.
+
+    `learnable` is the standard deviation of how far one more call would move the logarithm of `value`.
+    """
 
     endpoint: EndpointId
     value: float
     terms: Mapping[str, float]
+    learnable: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,9 +1,32 @@
 """State: what the stream has folded per function and endpoint, and what the next decision reads."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from fiso.domain.endpoint import EndpointId, FunctionName
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadLevel:
+    """What an endpoint's answers came to at one level of load (`routing.levels.load_bucket`).
+
+    `answers` counts all, `cold_share` is the weighted share among them of starts that idleness does not explain. The
+    rest is of warm answers: `warm` how many since this level began (a sudden change begins it anew at `changed_at`),
+    the weighted means of latency, its square and its cost, and of the last few latencies alone (`recent_ms`).
+    `raw_log` is the mean logarithm of what the model (`EndpointState.shape_model_version`) said of them.
+    """
+
+    answers: int = 0
+    cold_share: float = 0.0
+    warm: int = 0
+    latency_ms: float = 0.0
+    latency_square: float = 0.0
+    recent_ms: float = 0.0
+    cost_usd: float | None = None
+    raw_log: float | None = None
+    last_at: datetime | None = None
+    changed_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -11,11 +34,14 @@ class EndpointState:
     """Everything folded so far from the records of one endpoint of one function.
 
     `latency_ms` and `latency_deviation_ms` are exponentially weighted over the `warm_answers` (those that were no cold
-    starts), `error_rate` over attempts. `residual_ratio` is the weighted geometric mean of actual latency over the
-    model's raw prediction, counted in `residual_count` and valid for `residual_model_version` only.
+    starts), `error_rate` over attempts. `levels` holds the same per level of load, with what a prediction needs.
     `arrival_interval_ms` is the weighted mean time between requests, from which the requests in flight follow by
-    Little's law. `billed_share` is the weighted mean of billed time over latency, where the bill is known: a router far
-    away sees more than a provider bills. `folded` counts records, `version` the writes.
+    Little's law. `cold_latency_ms` and `cold_cost_usd` are weighted means over cold answers. `idle_calls` and
+    `idle_colds` count the calls, and the cold ones among them, by how long the endpoint had been idle
+    (`routing.levels.IDLE_BINS`). `shape_xx` and `shape_xy` are weighted sums over warm answers of how far the raw
+    prediction of model `shape_model_version` lay from its level's mean, squared, and times how far the answer did
+    (logarithms): their ratio says how much of what the model tells requests apart by is true. `folded` counts records,
+    `version` the writes.
     """
 
     function: FunctionName
@@ -32,15 +58,19 @@ class EndpointState:
     arrival_interval_ms: float | None = None
     cold_starts: int = 0
     cold_known: int = 0
+    cold_latency_ms: float | None = None
+    cold_cost_usd: float | None = None
     cost_usd: float = 0.0
-    residual_ratio: float = 1.0
-    residual_count: int = 0
-    residual_model_version: str = ""
     last_called_at: datetime | None = None
     last_failed_at: datetime | None = None
     last_failure: str = ""
     warm_answers: int = 0
-    billed_share: float | None = None
+    levels: Mapping[int, LoadLevel] = field(default_factory=dict)
+    idle_calls: tuple[int, ...] = ()
+    idle_colds: tuple[int, ...] = ()
+    shape_model_version: str = ""
+    shape_xx: float = 0.0
+    shape_xy: float = 0.0
 
     @property
     def in_flight(self) -> float:

@@ -2,8 +2,8 @@
 
 Features are the ones logged when the decision was made, so nothing that was known later can leak in. A record counts
 when an attempt ended it. A failure is a row of success 0 without latency and cost: how long a failure took says nothing
-about how long an answer takes. Attempts that were failed over are not rows, since the record has no features of them;
-the endpoint's state counts those.
+about how long an answer takes. A cold start has neither, too: what it adds is predicted apart from warm calls. Attempts
+that were failed over are not rows, since the record has no features of them; the endpoint's state counts those.
 """
 
 import sys
@@ -115,13 +115,14 @@ def _row(record: InvocationRecord) -> tuple[float, ...] | None:
         return None
     seen = tuple(record.features.get(name, nan) for name in NAMES)
     latency_ms = record.execution_time_ms
+    is_warm = not record.error_occurred and not record.cold_start
     answered = not record.error_occurred
     if not all(isfinite(value) for value in seen) or (answered and not 0 < latency_ms < inf):
         return None
     return (
         record.timestamp.timestamp(),
-        latency_ms if answered else nan,
-        _last_attempts_cost(record) if answered else nan,
+        latency_ms if is_warm else nan,
+        _last_attempts_cost(record) if is_warm else nan,
         float(answered),
         nan if record.raw_latency_ms is None else record.raw_latency_ms,
         *seen,

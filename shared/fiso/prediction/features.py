@@ -5,8 +5,10 @@ drift apart. Codes are the same in every environment without a shared table: the
 Standard library only.
 """
 
+from collections.abc import Iterable
 from datetime import datetime
 from functools import lru_cache
+from math import exp
 from zlib import crc32
 
 from fiso.domain.endpoint import Endpoint, Provider
@@ -31,6 +33,8 @@ DEFAULT_LATENCY_MS = 200.0
 """`historical_avg_latency` of an endpoint that nothing is known of: the mean of the brief's generator."""
 LONGEST_IDLE_S = 86_400.0
 """`idle_seconds` at most, and of an endpoint never called: a day is cold on every cloud."""
+KEPT_S = 600.0
+"""How long an idle instance is kept, of the order of the clouds' 5 to 20 minutes."""
 STATE_LAG_S = 10.0
 """A state may be this old, so a silence this short says nothing about load."""
 
@@ -54,12 +58,20 @@ _FUNCTION_TYPES = 1024
 
 
 def snapshot(
-    *, function_type: str, endpoint: Endpoint, request_size_bytes: int, now: datetime, state: EndpointState | None
+    *,
+    function_type: str,
+    endpoint: Endpoint,
+    request_size_bytes: int,
+    now: datetime,
+    state: EndpointState | None,
+    in_flight: float,
 ) -> tuple[float, ...]:
-    """The features of one candidate, in the order of NAMES; always finite. `now` is aware and UTC."""
+    """The features of one candidate, in the order of NAMES; always finite. `now` is aware and UTC.
+
+    `in_flight` is the load it is under, from `in_flight` below or stated.
+    """
     level_ms = state.latency_ms if state is not None else None
-    idle_s = _idle_s(now, state)
-    in_flight = 0.0 if state is None else _in_flight(state, idle_s)
+    idle_s = idle_seconds(now, state)
     return (
         _PROVIDERS[endpoint.provider],
         function_type_code(function_type),
@@ -90,18 +102,37 @@ def region_code(region: str) -> float:
     return float(len(_PLACES) + crc32(region.encode("utf-8", "surrogatepass")) % _OTHER_REGIONS)
 
 
-def _idle_s(now: datetime, state: EndpointState | None) -> float:
+def idle_seconds(now: datetime, state: EndpointState | None) -> float:
+    """Seconds since the last call, at most LONGEST_IDLE_S, which also stands for never."""
     if state is None or state.last_called_at is None:
         return LONGEST_IDLE_S
     return min(LONGEST_IDLE_S, max(0.0, (now - state.last_called_at).total_seconds()))
 
 
-def _in_flight(state: EndpointState, idle_s: float) -> float:
-    """By Little's law, the interval being at least the silence since the last call: a burst that is over is no load."""
-    if state.latency_ms is None or state.arrival_interval_ms is None:
+def in_flight(now: datetime, state: EndpointState | None) -> float:
+    """Requests in flight by Little's law, across all environments that the stream hears of; 0 while unknown."""
+    return 0.0 if state is None or state.latency_ms is None else state.latency_ms * _arrivals_per_ms(now, state)
+
+
+def stay(now: datetime, states: Iterable[EndpointState]) -> float:
+    """How many calls of its function an instance is expected to answer once it was started: at least 1.
+
+    It is kept while no silence is longer than KEPT_S; with arrivals at random (Poisson, all copies together) the calls
+    until one is are geometric, with the mean exp(rate * KEPT_S). A function whose rate is not known yet is taken for
+    one that is called once a minute.
+    """
+    known = [_arrivals_per_ms(now, state) for state in states if state.arrival_interval_ms is not None]
+    return exp(min(_LONGEST_STAY_LOG, KEPT_S * 1000 * (sum(known) if known else _UNKNOWN_PER_MS)))
+
+
+def _arrivals_per_ms(now: datetime, state: EndpointState) -> float:
+    """The interval is at least the silence since the last call: a burst that is over is no load."""
+    if state.arrival_interval_ms is None:
         return 0.0
-    interval_ms = max(state.arrival_interval_ms, (idle_s - STATE_LAG_S) * 1000, _SHORTEST_INTERVAL_MS)
-    return state.latency_ms / interval_ms
+    silence_ms = (idle_seconds(now, state) - STATE_LAG_S) * 1000
+    return 1 / max(state.arrival_interval_ms, silence_ms, _SHORTEST_INTERVAL_MS)
 
 
 _SHORTEST_INTERVAL_MS = 0.001
+_UNKNOWN_PER_MS = 1 / 60_000
+_LONGEST_STAY_LOG = 20.0

@@ -1,91 +1,112 @@
-"""Predictions: the model's word on one candidate, corrected by what the stream has seen since the model was trained.
+"""Predictions: what the states make one expect of a candidate, told apart request by request by the model. Pure.
 
-Pure: the price comes in as a function of the predicted duration. Standard library only.
+    folded levels and siblings (a belief)  x  the model's shape, as far as it proved true  +  the chance of a cold start
+
+The model knows what a request's size or hour changes; how fast a copy is at all, the last minutes know better. So a
+raw prediction counts by how far it lies from what the model said of the answers that made the belief: the recent
+residual per endpoint and load corrects it. While a model is new, or never told anything right, the belief stands alone.
 """
 
-from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import exp, log, sqrt
 
 from fiso.domain.decision import Prediction, PredictionSource
 from fiso.domain.endpoint import Endpoint
 from fiso.domain.state import EndpointState
-from fiso.prediction import baseline
-from fiso.prediction.artifact import Model
+from fiso.prediction import features as feature_set
+from fiso.prediction import success
+from fiso.prediction.artifact import Model, ModelOutput
+from fiso.prediction.beliefs import Belief
+from fiso.prediction.spread import Spread
+from fiso.routing import starts
 
 SHORTEST_MS, LONGEST_MS = 0.1, 900_000.0
 """No call is faster than a loopback's, none outlasts the clouds' longest timeout (15 minutes)."""
-LARGEST_CORRECTION = 50.0
-HALF_TRUSTED = 1.0
-SYNTHETIC_HALF_TRUSTED = 0.05
-"""Residuals after which a correction counts half: n are trusted n / (n + this). By argument: the variance of one call
-around its endpoint's mean (about a factor 1.3) over that of the model's error (about 1.3, too, for one trained on the
-log; a factor of 3 to 10 for one that has never seen the function)."""
+LARGEST_SHAPE = log(50.0)
+SHAPE_PRIOR = 0.25
+"""Evidence (a variance of logarithms) that speaks for no shape at all: that of a single answer's noise."""
 MODEL_CALLS = 5.0
 """How many seen calls the model's success probability counts for."""
+IDLE_AT = feature_set.NAMES.index("idle_seconds")
 
 
-def predict(
-    *,
-    model: Model | None,
-    endpoint: Endpoint,
-    features: tuple[float, ...],
-    state: EndpointState | None,
-    price: Callable[[float], float | None],
-    siblings_ms: float | None = None,
-) -> Prediction:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A copy as it stands before a request: its state, if it has one, and what is believed of it."""
+
+    endpoint: Endpoint
+    state: EndpointState | None
+    belief: Belief
+
+
+def predict(candidate: Candidate, features: tuple[float, ...], *, model: Model | None, stay: float = 1.0) -> Prediction:
     """What to expect of one candidate; labelled as baseline while there is no model.
 
-    `siblings_ms` is what the other copies say of one that was never called; it stands in until its first answer.
-
-    `price` turns a duration in ms into USD, or None for an endpoint without a price. The model's own cost target stays
-    in `model_cost_usd` as it was learned: a synthetic model's is 10,000 times a true price.
+    `stay`: calls that an instance, once started, is expected to answer. A start for idleness is paid once for all of
+    them, so that share of it counts where candidates are compared; the latency expected of this call has it whole.
     """
-    if model is None:
-        return _by_baseline(endpoint, features, state, price)
-    output = model.predict(features)
-    raw_ms = _bounded(output.latency_ms)
-    is_known = state is not None and state.warm_answers > 0
-    unknown_ms = raw_ms if siblings_ms is None else siblings_ms
-    latency_ms = _bounded(raw_ms * correction(state, model) if is_known else unknown_ms)
+    state, belief = candidate.state, candidate.belief
+    output = model.predict(features) if model else None
+    factor = exp(_shape(state, belief, model, output)) if model and output else 1.0
+    warm_ms = belief.warm_ms * factor
+    idle_cold = starts.cold_after_idle(candidate.endpoint.provider, features[IDLE_AT], state)
+    cold = 1 - (1 - belief.busy_cold) * (1 - idle_cold)
+    share_of_start = belief.busy_cold + (1 - belief.busy_cold) * idle_cold / max(1.0, stay)
+    latency_ms = _bounded(warm_ms + cold * belief.start_ms)
+    compared_ms = _bounded(warm_ms + share_of_start * belief.start_ms)
+    spread = Spread(warm_ms=warm_ms, variation=belief.variation, cold=cold, start_ms=belief.start_ms)
     return Prediction(
-        endpoint=endpoint.id,
+        endpoint=candidate.endpoint.id,
         latency_ms=latency_ms,
-        cost_usd=price(latency_ms),
-        success_probability=baseline.success(
-            state, features, prior=output.success_probability, prior_calls=MODEL_CALLS
-        ),
-        source=PredictionSource.MODEL,
+        cost_usd=_cost(belief, factor, share_of_start),
+        success_probability=_success(state, features, output),
+        source=PredictionSource.MODEL if output else PredictionSource.BASELINE,
         features=features,
-        raw_latency_ms=raw_ms,
-        model_cost_usd=None if output.cost_usd is None else max(0.0, output.cost_usd),
+        raw_latency_ms=_bounded(output.latency_ms) if output else latency_ms,
+        model_cost_usd=None if output is None or output.cost_usd is None else max(0.0, output.cost_usd),
+        compared_ms=compared_ms,
+        deviation=_deviation(belief, warm_ms, share_of_start * belief.start_ms, belief.warm_variance),
+        cost_deviation=_deviation(
+            belief, belief.warm_usd, share_of_start * (belief.start_usd or 0), belief.usd_variance
+        ),
+        variation=belief.variation,
+        p50_ms=_bounded(spread.quantile(0.50)),
+        p95_ms=_bounded(spread.quantile(0.95)),
+        observations=belief.answers,
+        cold_probability=cold,
     )
 
 
-def correction(state: EndpointState | None, model: Model) -> float:
-    """The factor on the raw latency: the folded ratio of actual to predicted, shrunk to 1 while it rests on little.
+def _shape(state: EndpointState | None, belief: Belief, model: Model, output: ModelOutput) -> float:
+    """How far this request is expected to lie from the belief, as a logarithm.
 
-    A ratio counts only for the model it was measured against.
+    Ridge regression of answers on raw predictions, both around their level's mean; a slope outside [0, 1] is noise.
     """
-    if state is None or state.residual_model_version != model.version or state.residual_ratio <= 0:
-        return 1.0
-    half = SYNTHETIC_HALF_TRUSTED if model.is_synthetic else HALF_TRUSTED
-    trust = state.residual_count / (state.residual_count + half)
-    return min(LARGEST_CORRECTION, max(1 / LARGEST_CORRECTION, float(state.residual_ratio**trust)))
+    if state is None or belief.raw_log is None or state.shape_model_version != model.version:
+        return 0.0
+    slope = min(1.0, max(0.0, state.shape_xy / (state.shape_xx + SHAPE_PRIOR)))
+    told = log(_bounded(output.latency_ms)) - belief.raw_log
+    return min(LARGEST_SHAPE, max(-LARGEST_SHAPE, slope * told))
 
 
-def _by_baseline(
-    endpoint: Endpoint, row: Sequence[float], state: EndpointState | None, price: Callable[[float], float | None]
-) -> Prediction:
-    expected = baseline.expect(endpoint, row, state)
-    latency_ms = _bounded(expected.latency_ms)
-    return Prediction(
-        endpoint=endpoint.id,
-        latency_ms=latency_ms,
-        cost_usd=price(latency_ms),
-        success_probability=expected.success_probability,
-        source=PredictionSource.BASELINE,
-        features=tuple(row),
-        raw_latency_ms=latency_ms,
-    )
+def _cost(belief: Belief, factor: float, share_of_start: float) -> float | None:
+    if belief.warm_usd is None:
+        return None
+    return belief.warm_usd * factor + share_of_start * (belief.start_usd or 0.0)
+
+
+def _success(state: EndpointState | None, features: tuple[float, ...], output: ModelOutput | None) -> float:
+    if output is None:
+        return success.chance(state, features, prior=success.USUAL_SUCCESS, prior_calls=success.USUAL_CALLS)
+    return success.chance(state, features, prior=output.success_probability, prior_calls=MODEL_CALLS)
+
+
+def _deviation(belief: Belief, warm: float | None, start: float, warm_variance: float) -> float:
+    """The standard deviation of the logarithm of warm + start, to first order."""
+    if not warm:
+        return 0.0
+    total = warm + start
+    return sqrt((warm / total) ** 2 * warm_variance + (start / total) ** 2 * belief.start_variance)
 
 
 def _bounded(latency_ms: float) -> float:

@@ -4,6 +4,7 @@ Pure: data in, data out. Knows nothing of clouds, clocks, stores or models.
 """
 
 from collections.abc import Mapping, Sequence
+from math import sqrt
 
 from fiso.domain.decision import Prediction, Score
 from fiso.domain.endpoint import EndpointId
@@ -39,9 +40,29 @@ def score(
             + weights.region_affinity * near
         ) / divisor
         terms = {"latency": latency, "cost": cost, "reliability": reliability, "region_affinity": near}
-        scores.append(Score(endpoint=prediction.endpoint, value=value, terms=terms))
+        learnable = _learnable(prediction, weights.latency * latency, weights.cost * cost, value * divisor)
+        scores.append(Score(endpoint=prediction.endpoint, value=value, terms=terms, learnable=learnable))
     scores.sort(key=lambda s: (-s.value, s.endpoint))
     return scores
+
+
+def compared_ms(prediction: Prediction) -> float:
+    """The latency that a candidate is compared by."""
+    return prediction.latency_ms if prediction.compared_ms is None else prediction.compared_ms
+
+
+def _learnable(prediction: Prediction, latency: float, cost: float, value: float) -> float:
+    """To first order: each term's share of the score times how far one more call would move its logarithm."""
+    if value <= 0:
+        return 0.0
+    moved = latency * _step(prediction.deviation, prediction.variation)
+    return (moved + cost * _step(prediction.cost_deviation, prediction.variation)) / value
+
+
+def _step(deviation: float, variation: float) -> float:
+    """How far one more call moves an estimate: s^2 / sqrt(s^2 + v^2), of a call that scatters by v (Frazier et al.,
+    A knowledge-gradient policy for sequential information collection, 2008)."""
+    return deviation**2 / sqrt(deviation**2 + variation**2) if deviation else 0.0
 
 
 Costs = Sequence[float | None]
@@ -49,9 +70,10 @@ Costs = Sequence[float | None]
 
 def _relative(predictions: Sequence[Prediction], costs: Costs) -> list[tuple[float, float]]:
     """Latency and cost terms as best/own in [0, 1]: twice as slow as the fastest is 1/2. Unpriced gets 0."""
-    fastest = min(p.latency_ms for p in predictions)
+    latencies = [compared_ms(p) for p in predictions]
+    fastest = min(latencies)
     cheapest = min((cost for cost in costs if cost is not None), default=None)
-    return [(fastest / p.latency_ms, _share(cheapest, cost)) for p, cost in zip(predictions, costs, strict=True)]
+    return [(fastest / latency, _share(cheapest, cost)) for latency, cost in zip(latencies, costs, strict=True)]
 
 
 def _reciprocal(predictions: Sequence[Prediction], costs: Costs) -> list[tuple[float, float]]:
@@ -59,7 +81,7 @@ def _reciprocal(predictions: Sequence[Prediction], costs: Costs) -> list[tuple[f
 
     With true prices near 1e-6 USD the cost term is about 1,000 and leaves the others without a say; kept by name.
     """
-    return [(100 / p.latency_ms, 0.001 / cost if cost else 0.0) for p, cost in zip(predictions, costs, strict=True)]
+    return [(100 / compared_ms(p), 0.001 / cost if cost else 0.0) for p, cost in zip(predictions, costs, strict=True)]
 
 
 def _share(best: float | None, own: float | None) -> float:

@@ -1,22 +1,30 @@
-"""Selection: which candidate is called first, and the exact probability with which each could have been.
+"""Selection: which candidate is called first, and the exact probability with which each could have been. Pure.
 
-Inverse-gap weighting (Abe & Long 1999; SquareCB, Foster & Rakhlin 2020): a candidate whose score trails the best by a
-gap g is tried with probability 1 / (K + gamma * g), the best takes the rest. A clearly worse candidate is thus tried
-rarely in proportion to what it would cost, never at a flat rate. Gamma grows with what was seen of a candidate: of one
-that was never called the gap is only a guess. Pure: the random number is an argument.
+The best scored candidate is called, but for two reasons to call another:
+
+worth a try   what its score may still turn out to be is worth more, over as many requests as were seen so far, than
+              one try is expected to lose (the knowledge gradient; Frazier, Powell and Dayanik 2008). Tried as often as
+              the policy's `exploration` allows.
+a mind kept   inverse-gap weighting (Abe and Long 1999; SquareCB, Foster and Rakhlin 2020): the further behind, the
+open          more rarely, so that nothing is ever ruled out and every choice has a known probability.
+
+Both are bounded by expected regret, never a flat rate. The random number is an argument.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import erf, exp, inf, log, sqrt
 
 from fiso.domain.decision import Score
-from fiso.domain.endpoint import EndpointId
 
-GAMMA = 200.0
-"""How sharply exploration falls with the gap; a gap of 0.1 in score leaves about 1 request in 23. Chosen by argument:
-the expected loss per request, gap * probability, stays below 1 / GAMMA = 0.005 of score per candidate."""
-HALF_KNOWN = 20
-"""Calls after which a candidate's gap counts half: gamma is GAMMA * n / (n + HALF_KNOWN) after n calls."""
+UNDIRECTED = 0.05
+"""The share of `exploration` that inverse-gap weighting gets, and the most requests it takes."""
+FIRST_REQUESTS = 10.0
+MOST_REQUESTS = 2_000.0
+"""Knowledge is worth its price over as many requests again as were seen (Gott's principle), within these bounds."""
+LEAST_GAP = 1e-9
+HOPELESS = 50.0
+"""A logarithm of two scores' ratio beyond which nothing is expected of the lower one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,33 +35,70 @@ class Selection:
     propensities: tuple[float, ...]
 
 
-def propensities(scores: Sequence[Score], *, exploration: float, calls: Mapping[EndpointId, int]) -> tuple[float, ...]:
+def propensities(scores: Sequence[Score], *, exploration: float, seen: float) -> tuple[float, ...]:
     """The probability of each score (best first) to be chosen. Sums to 1.
 
-    `exploration` bounds what all candidates but the best get together; 0 is pure exploitation. `calls` says how often
-    each was called so far; one that is absent never was.
+    `exploration` bounds the regret that trying others is expected to cost a request, as a share of the best
+    candidate's loss; 0 is pure exploitation. `seen` counts the requests seen so far like this one. A loss is 1 / score.
     """
     if not scores:
         return ()
-    count, best = len(scores), scores[0].value
-    span = max(abs(best), 1e-12)
-    shares = [1 / (count + _gamma(calls.get(s.endpoint, 0)) * max(0.0, best - s.value) / span) for s in scores[1:]]
-    total = sum(shares)
-    scale = min(1.0, exploration / total) if total else 0.0
-    others = tuple(share * scale for share in shares)
-    return (1.0 - sum(others), *others)
+    if exploration <= 0 or len(scores) == 1:
+        return (1.0, *(0.0 for _ in scores[1:]))
+    requests = min(MOST_REQUESTS, seen + FIRST_REQUESTS)
+    gaps = [_gap(scores[0], score) for score in scores[1:]]
+    worth = [requests * expected_gain(scores[0], score) > gap for score, gap in zip(scores[1:], gaps, strict=True)]
+    tried, count = sum(worth), len(scores)
+    undirected = UNDIRECTED / (count - 1)
+    others = [
+        min(1 / (tried + 1), exploration / (tried * gap))
+        if is_worth
+        else min(undirected, undirected * exploration / gap)
+        for gap, is_worth in zip(gaps, worth, strict=True)
+    ]
+    scale = 1 / max(1.0, sum(others) * count / (count - 1))
+    chances = tuple(chance * scale for chance in others)
+    return (1.0 - sum(chances), *chances)
 
 
-def choose(scores: Sequence[Score], *, exploration: float, draw: float, calls: Mapping[EndpointId, int]) -> Selection:
+def choose(scores: Sequence[Score], *, exploration: float, draw: float, seen: float) -> Selection:
     """Pick by `draw`, uniform in [0, 1)."""
-    chances = propensities(scores, exploration=exploration, calls=calls)
+    chances = propensities(scores, exploration=exploration, seen=seen)
+    return Selection(chosen=picked(chances, draw), propensities=chances)
+
+
+def picked(chances: Sequence[float], draw: float) -> int:
+    """The index whose part of [0, 1) a draw falls into."""
     reached = 0.0
     for index, chance in enumerate(chances):
         reached += chance
         if draw < reached:
-            return Selection(chosen=index, propensities=chances)
-    return Selection(chosen=0, propensities=chances)
+            return index
+    return 0
 
 
-def _gamma(calls: int) -> float:
-    return GAMMA * calls / (calls + HALF_KNOWN)
+def expected_gain(best: Score, other: Score) -> float:
+    """What knowing more of a candidate is expected to save a request, as a share of the best one's loss.
+
+    The expectation of max(0, 1 - L) over the candidate's loss L against the best's, log-normal with its score's
+    `learnable` deviation: the price of a put (Black and Scholes 1973).
+    """
+    deviation = other.learnable
+    if other.value <= 0 or best.value <= 0:
+        return 0.0
+    behind = log(best.value) - log(other.value)
+    if behind > HOPELESS:
+        return 0.0
+    if deviation < 1e-6:
+        return max(0.0, 1 - exp(behind))
+    above = -behind / deviation
+    return _normal(above) - exp(behind + deviation**2 / 2) * _normal(above - deviation)
+
+
+def _gap(best: Score, other: Score) -> float:
+    """How much more a candidate is expected to lose than the best one, as a share of the best one's loss."""
+    return max(LEAST_GAP, best.value / other.value - 1) if other.value > 0 else inf
+
+
+def _normal(x: float) -> float:
+    return (1 + erf(x / sqrt(2))) / 2

@@ -15,9 +15,10 @@ from fiso.domain.errors import NothingAvailable
 from fiso.domain.policy import CostSource, Mode, Policy
 from fiso.domain.request import InvocationRequest
 from fiso.domain.state import EndpointState
-from fiso.prediction import features, predictor, siblings
+from fiso.prediction import features
 from fiso.prediction.artifact import Model
-from fiso.prediction.siblings import Sibling
+from fiso.prediction.beliefs import beliefs
+from fiso.prediction.predictor import Candidate, predict
 from fiso.routing import affinity, eligibility, scoring, selection
 from fiso.routing.breaker import CLOSED, Breaker, BreakerState
 
@@ -47,10 +48,10 @@ def decide(request: InvocationRequest, world: World, *, now: datetime, draw: flo
     if not chosen_from.candidates:
         reasons = "; ".join(f"{e.endpoint}: {e.detail}" for e in chosen_from.exclusions)
         raise NothingAvailable(f"no endpoint of {entry.name} is eligible: {reasons}")
-    predictions = [_predict(request, endpoint, world, now) for endpoint in chosen_from.candidates]
+    predictions = _predictions(request, chosen_from.candidates, world, now)
     scores = _score(request, chosen_from.candidates, predictions, entry.policy)
     demoted = _demoted(chosen_from.candidates, world.breakers, now)
-    picks = _Picks(policy=entry.policy, demoted=demoted, states=world.states, draw=draw)
+    picks = _Picks(policy=entry.policy, demoted=demoted, seen=sum(p.observations for p in predictions), draw=draw)
     ranking, reason = _rank(chosen_from.candidates, predictions, scores, picks)
     return Decision(
         function=entry.name,
@@ -65,33 +66,26 @@ def decide(request: InvocationRequest, world: World, *, now: datetime, draw: flo
     )
 
 
-def _predict(request: InvocationRequest, endpoint: Endpoint, world: World, now: datetime) -> Prediction:
-    state = world.states.get(endpoint.id)
-    seen = features.snapshot(
-        function_type=world.entry.function_type,
-        endpoint=endpoint,
-        request_size_bytes=len(request.body),
-        now=now,
-        state=state,
-    )
-    billed_share = 1.0 if state is None or state.billed_share is None else state.billed_share
-    return predictor.predict(
-        model=world.model,
-        endpoint=endpoint,
-        features=seen,
-        state=state,
-        siblings_ms=_siblings_ms(endpoint, world) if state is None or not state.warm_answers else None,
-        price=lambda latency_ms: world.tariff.cost_usd(endpoint, latency_ms * billed_share),
-    )
-
-
-def _siblings_ms(endpoint: Endpoint, world: World) -> float | None:
-    known = [
-        Sibling(endpoint=other, state=world.states[other.id])
-        for other in world.entry.endpoints
-        if other.id != endpoint.id and other.id in world.states
-    ]
-    return siblings.latency_ms(endpoint, known)
+def _predictions(
+    request: InvocationRequest, endpoints: Sequence[Endpoint], world: World, now: datetime
+) -> list[Prediction]:
+    states = [world.states.get(endpoint.id) for endpoint in endpoints]
+    loads = [features.in_flight(now, state) if world.in_flight is None else world.in_flight for state in states]
+    believed = beliefs(endpoints, world.states, loads=loads, tariff=world.tariff, now=now)
+    stay = features.stay(now, world.states.values())
+    predictions = []
+    for endpoint, state, load, belief in zip(endpoints, states, loads, believed, strict=True):
+        seen = features.snapshot(
+            function_type=world.entry.function_type,
+            endpoint=endpoint,
+            request_size_bytes=len(request.body),
+            now=now,
+            state=state,
+            in_flight=load,
+        )
+        candidate = Candidate(endpoint=endpoint, state=state, belief=belief)
+        predictions.append(predict(candidate, seen, model=world.model, stay=stay))
+    return predictions
 
 
 def _score(
@@ -117,7 +111,7 @@ class _Picks:
 
     policy: Policy
     demoted: frozenset[EndpointId]
-    states: Mapping[EndpointId, EndpointState]
+    seen: float
     draw: float
 
 
@@ -130,8 +124,7 @@ def _rank(
         first, last = _home_first(scores, policy)
         chances, chosen, reason = (1.0, *(0.0 for _ in first[1:])), 0, Reason.POLICY
     else:
-        calls = {endpoint: state.attempts for endpoint, state in picks.states.items()}
-        picked = selection.choose(first, exploration=policy.exploration, draw=picks.draw, calls=calls)
+        picked = selection.choose(first, exploration=policy.exploration, draw=picks.draw, seen=picks.seen)
         chances, chosen = picked.propensities, picked.chosen
         reason = Reason.POLICY if policy.mode is Mode.PIN else Reason.EXPLORE if chosen else Reason.SCORE
     order = [chosen, *(index for index in range(len(first)) if index != chosen)]

@@ -7,7 +7,7 @@ from fiso.domain.catalog import CatalogEntry
 from fiso.domain.decision import Decision, RankedCandidate
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName
 from fiso.domain.record_codec import Document, Json, instant
-from fiso.domain.state import EndpointState
+from fiso.domain.state import EndpointState, LoadLevel
 from fiso.prediction import features
 from fiso.routing.breaker import CLOSED, Breaker
 
@@ -66,6 +66,12 @@ def _candidate_document(candidate: RankedCandidate) -> Document:
             "cost_usd": prediction.cost_usd,
             "model_cost_usd": prediction.model_cost_usd,
             "success_probability": prediction.success_probability,
+            "compared_ms": prediction.compared_ms,
+            "p50_ms": prediction.p50_ms,
+            "p95_ms": prediction.p95_ms,
+            "deviation": prediction.deviation,
+            "observations": prediction.observations,
+            "cold_probability": prediction.cold_probability,
         },
         "features": dict(zip(features.NAMES, prediction.features, strict=True)),
     }
@@ -100,12 +106,23 @@ def _state_document(state: EndpointState, endpoint: Endpoint) -> Document:
         "load_factor": round(state.in_flight / endpoint.concurrency_limit, 4),
         "cold_share": state.cold_starts / state.cold_known if state.cold_known else None,
         "cost_usd": state.cost_usd,
-        "residual_ratio": state.residual_ratio,
-        "residual_count": state.residual_count,
+        "levels": {str(2**bucket): _level_document(level) for bucket, level in sorted(state.levels.items())},
         "folded": state.folded,
         "last_called_at": _maybe_instant(state.last_called_at),
         "last_failed_at": _maybe_instant(state.last_failed_at),
         "last_failure": state.last_failure or None,
+    }
+
+
+def _level_document(level: LoadLevel) -> Document:
+    """One level of load, under the requests in flight it begins at."""
+    return {
+        "answers": level.answers,
+        "warm": level.warm,
+        "latency_ms": level.latency_ms or None,
+        "cost_usd": level.cost_usd,
+        "cold_share": round(level.cold_share, 4),
+        "changed_at": _maybe_instant(level.changed_at),
     }
 
 

@@ -24,7 +24,12 @@ BUSY = EndpointState(
 
 def seen(state: EndpointState | None, *, endpoint: Endpoint | None = None, now: datetime = NOW) -> dict[str, float]:
     row = features.snapshot(
-        function_type="text", endpoint=endpoint or an_endpoint(), request_size_bytes=17, now=now, state=state
+        function_type="text",
+        endpoint=endpoint or an_endpoint(),
+        request_size_bytes=17,
+        now=now,
+        state=state,
+        in_flight=features.in_flight(now, state),
     )
     return dict(zip(features.NAMES, row, strict=True))
 
@@ -109,6 +114,7 @@ def test_features_are_finite_whatever_is_known(
         request_size_bytes=size,
         now=now,
         state=state,
+        in_flight=features.in_flight(now, state),
     )
     assert len(row) == len(features.NAMES)
     assert all(isfinite(value) and value >= 0 for value in row)
@@ -117,3 +123,11 @@ def test_features_are_finite_whatever_is_known(
 @pytest.mark.parametrize("label", ["", "\ud800", "x" * 10_000])
 def test_any_label_has_a_code(label: str) -> None:
     assert 0 <= features.function_type_code(label) < 1024
+
+
+def test_an_instance_stays_while_calls_keep_coming() -> None:
+    rare = replace(BUSY, arrival_interval_ms=6_000_000.0)
+    assert features.stay(NOW, [BUSY]) > 1000
+    assert features.stay(NOW, [rare]) == pytest.approx(2.718281828 ** (600 / 6000))
+    assert features.stay(NOW, [rare, rare]) > features.stay(NOW, [rare])
+    assert features.stay(NOW, []) == features.stay(NOW, [replace(BUSY, arrival_interval_ms=None)]) > 1000

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from math import log
 
 import pytest
 from hypothesis import given
@@ -9,91 +10,112 @@ from fiso.domain.endpoint import EndpointId, FunctionName
 from fiso.domain.state import EndpointState
 from fiso.prediction import artifact, features, predictor
 from fiso.prediction.artifact import Model
+from fiso.prediction.beliefs import Belief
 from fiso.prediction.ensemble import LEAF
+from fiso.prediction.predictor import Candidate
 from tests.builders import NOW, an_endpoint
 from tests.models import a_target, an_artifact, opened
 
-MODEL = opened(an_artifact())
-SLOWER = EndpointState(
+MODEL = opened(an_artifact())  # says 100 ms
+STATE = EndpointState(
     function=FunctionName("word-count"),
     endpoint=EndpointId("aws"),
     attempts=50,
     latency_ms=180.0,
-    residual_ratio=2.0,
-    residual_count=45,
-    residual_model_version=MODEL.version,
     last_called_at=NOW,
     warm_answers=45,
+    shape_model_version=MODEL.version,
+    shape_xx=75.0,
+    shape_xy=75.0,
+)
+BELIEF = Belief(
+    warm_ms=180.0,
+    warm_variance=0.01,
+    variation=0.2,
+    answers=45.0,
+    busy_cold=0.0,
+    start_ms=600.0,
+    start_variance=0.04,
+    warm_usd=2e-6,
+    usd_variance=0.01,
+    start_usd=1e-5,
+    raw_log=log(50.0),
 )
 
 
-def predicted(model: Model | None, state: EndpointState | None, siblings_ms: float | None = None) -> Prediction:
-    row = features.snapshot(function_type="text", endpoint=an_endpoint(), request_size_bytes=500, now=NOW, state=state)
-    return predictor.predict(
-        model=model,
+def predicted(
+    model: Model | None = MODEL, state: EndpointState | None = STATE, belief: Belief = BELIEF, stay: float = 1.0
+) -> Prediction:
+    row = features.snapshot(
+        function_type="text",
         endpoint=an_endpoint(),
-        features=row,
+        request_size_bytes=500,
+        now=NOW,
         state=state,
-        price=lambda latency_ms: latency_ms * 1e-8,
-        siblings_ms=siblings_ms,
+        in_flight=0.0,
     )
+    candidate = Candidate(endpoint=an_endpoint(), state=state, belief=belief)
+    return predictor.predict(candidate, row, model=model, stay=stay)
 
 
-def test_the_model_speaks_for_an_endpoint_without_state() -> None:
-    prediction = predicted(MODEL, None)
-    assert prediction.source is PredictionSource.MODEL
-    assert (prediction.latency_ms, prediction.raw_latency_ms) == (100.0, 100.0)
-    assert prediction.success_probability == 0.99
-
-
-def test_the_latency_is_corrected_by_what_was_seen_and_the_raw_one_kept() -> None:
-    prediction = predicted(MODEL, SLOWER)
-    assert prediction.raw_latency_ms == 100.0
-    assert prediction.latency_ms == pytest.approx(100.0 * 2 ** (45 / 46))
-
-
-def test_a_correction_measured_against_another_model_does_not_count() -> None:
-    assert predicted(MODEL, replace(SLOWER, residual_model_version="another")).latency_ms == 100.0
-
-
-def test_few_residuals_correct_little() -> None:
-    factors = [predictor.correction(replace(SLOWER, residual_count=count), MODEL) for count in (0, 1, 5, 500)]
-    assert factors[0] == 1.0
-    assert factors[1] == pytest.approx(2**0.5)
-    assert factors == sorted(factors)
-    assert factors[-1] < 2.0
-
-
-def test_a_synthetic_model_is_corrected_by_the_first_answer_already() -> None:
-    synthetic = opened(an_artifact(is_synthetic=True))
-    assert predictor.correction(replace(SLOWER, residual_count=1), synthetic) > 1.9
-
-
-def test_what_the_siblings_say_stands_in_until_the_first_answer() -> None:
-    assert predicted(MODEL, None, siblings_ms=40.0).latency_ms == 40.0
-    assert predicted(MODEL, None, siblings_ms=40.0).raw_latency_ms == 100.0
-    assert predicted(MODEL, SLOWER, siblings_ms=40.0).latency_ms > 100.0
-
-
-def test_the_price_is_that_of_the_corrected_duration_and_the_models_own_cost_stays_raw() -> None:
-    prediction = predicted(MODEL, SLOWER)
-    assert prediction.cost_usd == pytest.approx(prediction.latency_ms * 1e-8)
+def test_a_request_that_the_model_tells_apart_is_expected_that_much_longer_where_the_model_proved_true() -> None:
+    # twice what the model said of the answers behind the belief, to the power 75 / 75.25
+    prediction = predicted()
+    assert prediction.latency_ms == pytest.approx(180 * 2 ** (75 / 75.25))
+    assert prediction.cost_usd == pytest.approx(2e-6 * 2 ** (75 / 75.25))
+    assert (prediction.raw_latency_ms, prediction.source) == (100.0, PredictionSource.MODEL)
     assert prediction.model_cost_usd == 0.02
 
 
+@pytest.mark.parametrize(
+    ("state", "belief"),
+    [
+        (None, BELIEF),
+        (replace(STATE, shape_model_version="another"), BELIEF),
+        (replace(STATE, shape_xy=-20.0), BELIEF),
+        (replace(STATE, shape_xx=0.0, shape_xy=0.0), BELIEF),
+        (STATE, replace(BELIEF, raw_log=None)),
+    ],
+)
+def test_a_model_that_proved_nothing_leaves_the_belief_alone(state: EndpointState | None, belief: Belief) -> None:
+    sure = replace(belief, start_ms=0.0)
+    assert predicted(state=state, belief=sure).latency_ms == pytest.approx(180.0)
+
+
+def test_a_start_counts_whole_in_what_is_expected_and_spread_over_the_stay_in_what_is_compared() -> None:
+    never_called = predicted(state=None, stay=100.0)
+    assert never_called.cold_probability == 1.0
+    assert never_called.latency_ms == pytest.approx(180 + 600)
+    assert never_called.compared_ms == pytest.approx(180 + 600 / 100)
+    assert never_called.cost_usd == pytest.approx(2e-6 + 1e-5 / 100)
+
+
+def test_starts_under_load_are_not_spread() -> None:
+    busy = predicted(belief=replace(BELIEF, busy_cold=0.4, raw_log=None), stay=100.0)
+    assert busy.latency_ms == busy.compared_ms == pytest.approx(180 + 240)
+    assert busy.p50_ms is not None
+    assert busy.p95_ms is not None
+    assert busy.p50_ms < 400 < busy.p95_ms
+
+
+def test_a_prediction_says_how_sure_it_is() -> None:
+    prediction = predicted()
+    assert prediction.deviation == pytest.approx(0.1)
+    assert (prediction.observations, prediction.variation) == (45.0, 0.2)
+
+
 def test_an_endpoint_without_a_price_is_unpriced() -> None:
-    row = features.snapshot(function_type="t", endpoint=an_endpoint(), request_size_bytes=1, now=NOW, state=None)
-    prediction = predictor.predict(model=MODEL, endpoint=an_endpoint(), features=row, state=None, price=lambda _: None)
-    assert prediction.cost_usd is None
+    assert predicted(belief=replace(BELIEF, warm_usd=None, start_usd=None)).cost_usd is None
 
 
 def test_recent_errors_lower_the_models_success_probability() -> None:
-    assert predicted(MODEL, replace(SLOWER, error_rate=0.4)).success_probability < 0.8
-    assert predicted(MODEL, replace(SLOWER, consecutive_failures=1)).success_probability < 0.7
+    assert predicted(state=None).success_probability == 0.99
+    assert predicted(state=replace(STATE, error_rate=0.4)).success_probability < 0.8
+    assert predicted(state=replace(STATE, consecutive_failures=1)).success_probability < 0.7
 
 
 def test_without_a_model_the_baseline_answers_under_its_own_name() -> None:
-    prediction = predicted(None, SLOWER)
+    prediction = predicted(model=None)
     assert prediction.source is PredictionSource.BASELINE
     assert prediction.latency_ms == prediction.raw_latency_ms == 180.0
     assert prediction.model_cost_usd is None
@@ -101,12 +123,15 @@ def test_without_a_model_the_baseline_answers_under_its_own_name() -> None:
 
 @given(
     latency=st.floats(allow_nan=False, allow_infinity=False),
-    ratio=st.floats(min_value=0, max_value=1e300),
-    count=st.integers(min_value=0, max_value=10**9),
+    raw_log=st.floats(-700, 700),
+    evidence=st.floats(min_value=0, max_value=1e300),
+    warm_ms=st.floats(1e-300, 1e300),
 )
-def test_no_model_and_no_residual_makes_an_impossible_latency(latency: float, ratio: float, count: int) -> None:
+def test_nothing_makes_an_impossible_latency(latency: float, raw_log: float, evidence: float, warm_ms: float) -> None:
     targets = [a_target(artifact.LATENCY, [(LEAF, latency)]), a_target(artifact.SUCCESS, [(LEAF, 1.0)])]
-    state = replace(SLOWER, residual_ratio=ratio, residual_count=count)
-    prediction = predicted(opened(an_artifact(targets=targets)), state)
-    assert predictor.SHORTEST_MS <= prediction.latency_ms <= predictor.LONGEST_MS
-    assert predictor.SHORTEST_MS <= prediction.raw_latency_ms <= predictor.LONGEST_MS
+    state = replace(STATE, shape_xx=evidence, shape_xy=evidence)
+    belief = replace(BELIEF, raw_log=raw_log, warm_ms=warm_ms)
+    prediction = predicted(opened(an_artifact(targets=targets)), state, belief)
+    for value in (prediction.latency_ms, prediction.raw_latency_ms, prediction.compared_ms, prediction.p95_ms):
+        assert value is not None
+        assert predictor.SHORTEST_MS <= value <= predictor.LONGEST_MS

@@ -4,16 +4,14 @@ from pathlib import Path
 import pytest
 
 from fiso.billing import tariff
-from fiso.domain.endpoint import EndpointId, FunctionName
-from fiso.domain.state import EndpointState
+from fiso.domain.endpoint import EndpointId
 from fiso_cli.replay import rivals
 from fiso_cli.replay.figures import Judge, interval, percentile
 from fiso_cli.replay.objective import Objective, charged_latencies, losses
 from fiso_cli.replay.rivals import Contest
 from fiso_cli.replay.trace import Trace, read
 from fiso_cli.replay.verdict import verdict
-from fiso_cli.replay.world import Catalog, under_load
-from tests.builders import an_endpoint
+from fiso_cli.replay.world import Catalog
 from tests.unit.replay.paired import AZURE, pair, row, write
 
 AWS_ARM, AZURE_ARM = EndpointId("aws/us-east-1/512"), EndpointId("azure/westeurope/dynamic")
@@ -111,13 +109,3 @@ def test_intervals_and_percentiles_on_numbers_worked_by_hand() -> None:
     assert interval([1.0]) is None
     assert percentile([1.0, 2.0, 3.0, 4.0], 0.5) == 2.5
     assert percentile([7.0], 0.99) == 7
-
-
-def test_the_stated_load_is_what_littles_law_finds_in_the_state() -> None:
-    endpoint = an_endpoint()
-    state = EndpointState(
-        function=FunctionName("f"), endpoint=endpoint.id, latency_ms=400.0, arrival_interval_ms=2_000.0
-    )
-    seen = under_load({endpoint.id: state}, 50)[endpoint.id]
-    assert seen.in_flight == pytest.approx(50)
-    assert state.in_flight == pytest.approx(0.2)

@@ -27,7 +27,8 @@ def test_a_cold_start_is_counted_and_leaves_the_level_of_warm_calls_alone() -> N
     cold = a_record(2, attempts=(an_attempt(latency_ms=4000.0, cold_start=True),), cold_start=True)
     states = fold(fold({}, a_record(1)), cold)
     assert (states[AWS].latency_ms, states[AWS].cold_starts, states[AWS].attempts) == (100.0, 1, 2)
-    assert states[AWS].residual_count == 1
+    assert states[AWS].cold_latency_ms == 4000.0
+    assert states[AWS].warm_answers == 1
 
 
 def test_a_failover_counts_against_the_endpoint_that_failed_and_for_the_one_that_answered() -> None:
@@ -54,21 +55,6 @@ def test_requests_in_flight_follow_littles_law() -> None:
     assert states[AWS].in_flight == pytest.approx(100 / 50, rel=0.01)
 
 
-def test_the_residual_is_the_geometric_mean_of_actual_over_raw_prediction() -> None:
-    states = fold({}, a_record(1, execution_time_ms=50.0, raw_latency_ms=100.0))
-    assert states[AWS].residual_ratio == pytest.approx(0.5)
-    states = fold(states, a_record(2, execution_time_ms=200.0, raw_latency_ms=100.0))
-    assert states[AWS].residual_ratio == pytest.approx(1.0)
-
-
-def test_a_new_model_starts_the_residual_afresh() -> None:
-    states = fold({}, a_record(1, execution_time_ms=50.0, raw_latency_ms=100.0))
-    states = fold(states, a_record(2, execution_time_ms=90.0, raw_latency_ms=100.0, model_version="m2"))
-    assert states[AWS].residual_ratio == pytest.approx(0.9)
-    assert states[AWS].residual_count == 1
-    assert states[AWS].residual_model_version == "m2"
-
-
 def test_a_record_that_called_nothing_is_counted_under_a_name_of_its_own() -> None:
     states = fold({}, a_record(1, endpoint=None, attempts=(), execution_time_ms=None))
     assert states[NOT_CALLED].folded == 1
@@ -86,10 +72,3 @@ def test_a_late_record_does_not_turn_the_clock_back() -> None:
     assert states[AWS].last_called_at == NOW
     assert states[AWS].arrival_interval_ms == 0.0
     assert replace(states[AWS]).in_flight == 0.0
-
-
-def test_the_billed_share_is_learned_where_the_bill_is_known() -> None:
-    states = fold({}, a_record(1, attempts=(an_attempt(latency_ms=100.0, billed_ms=5.0),)))
-    assert states[AWS].billed_share == pytest.approx(0.05)
-    states = fold(states, a_record(2, attempts=(an_attempt(latency_ms=100.0),)))
-    assert states[AWS].billed_share == pytest.approx(0.05)

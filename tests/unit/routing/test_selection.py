@@ -2,49 +2,59 @@ import pytest
 
 from fiso.domain.decision import Score
 from fiso.domain.endpoint import EndpointId
-from fiso.routing.selection import GAMMA, choose, propensities
-
-OFTEN = {EndpointId(f"e{index}"): 10**9 for index in range(3)}
+from fiso.routing.selection import UNDIRECTED, choose, expected_gain, picked, propensities
 
 
-def scores(*values: float) -> list[Score]:
-    return [Score(endpoint=EndpointId(f"e{index}"), value=value, terms={}) for index, value in enumerate(values)]
+def scores(*values: float, learnable: float = 0.0) -> list[Score]:
+    return [
+        Score(endpoint=EndpointId(f"e{index}"), value=value, terms={}, learnable=learnable)
+        for index, value in enumerate(values)
+    ]
 
 
 def test_a_worse_candidate_is_tried_in_inverse_proportion_to_its_gap() -> None:
-    # gap .1 of a best of 1.0: 1 / (2 + 200 * .1) = 1/22, worked by hand
-    assert propensities(scores(1.0, 0.9), exploration=0.5, calls=OFTEN) == pytest.approx((21 / 22, 1 / 22), rel=1e-3)
+    # half the score is twice the loss, a gap of 1: .05 * .1 / 1, worked by hand
+    assert propensities(scores(1.0, 0.5), exploration=0.1, seen=1000)[1] == pytest.approx(UNDIRECTED * 0.1)
+    # a fifth of the score is a gap of 4
+    assert propensities(scores(1.0, 0.2), exploration=0.1, seen=1000)[1] == pytest.approx(UNDIRECTED * 0.1 / 4)
 
 
-def test_exploration_bounds_what_the_others_get_together() -> None:
-    chances = propensities(scores(1.0, 1.0, 1.0), exploration=0.05, calls=OFTEN)
+def test_a_candidate_that_may_turn_out_better_is_tried_as_often_as_the_policy_allows() -> None:
+    unsure = propensities(scores(1.0, 0.5, learnable=1.0), exploration=0.1, seen=1000)
+    assert unsure[1] == pytest.approx(0.1)
+    assert propensities(scores(1.0, 0.99, learnable=1.0), exploration=0.1, seen=1000)[1] == pytest.approx(0.5)
+
+
+def test_the_same_doubt_is_not_worth_a_try_for_a_function_that_is_hardly_called() -> None:
+    doubtful = scores(1.0, 0.5, learnable=0.3)
+    assert propensities(doubtful, exploration=0.1, seen=0)[1] == pytest.approx(UNDIRECTED * 0.1)
+    assert propensities(doubtful, exploration=0.1, seen=2000)[1] == pytest.approx(0.1)
+
+
+def test_equal_candidates_that_are_known_well_get_a_small_share_each() -> None:
+    chances = propensities(scores(1.0, 1.0, 1.0), exploration=0.05, seen=1000)
     assert chances == pytest.approx((0.95, 0.025, 0.025))
 
 
 def test_no_exploration_always_takes_the_best() -> None:
-    assert propensities(scores(1.0, 1.0), exploration=0.0, calls=OFTEN) == (1.0, 0.0)
-    assert choose(scores(1.0, 1.0), exploration=0.0, draw=0.999999, calls={}).chosen == 0
+    assert propensities(scores(1.0, 1.0, learnable=9.0), exploration=0.0, seen=5) == (1.0, 0.0)
+    assert choose(scores(1.0, 1.0), exploration=0.0, draw=0.999999, seen=5).chosen == 0
 
 
-def test_the_expected_loss_of_exploring_is_bounded_whatever_the_gap() -> None:
-    for gap in (0.001, 0.01, 0.1, 0.5, 0.99):
-        best, other = propensities(scores(1.0, 1.0 - gap), exploration=0.5, calls=OFTEN)
-        assert other * gap <= 1 / GAMMA
-        assert best > other
+def test_a_candidate_without_any_score_is_never_chosen() -> None:
+    assert propensities(scores(1.0, 0.0, learnable=9.0), exploration=0.5, seen=5) == (1.0, 0.0)
 
 
 def test_the_draw_picks_by_the_propensities() -> None:
-    choice = choose(scores(1.0, 0.9), exploration=0.5, draw=21.5 / 22, calls=OFTEN)
-    assert choice.chosen == 1
+    assert [picked((0.5, 0.25, 0.25), draw) for draw in (0.0, 0.499, 0.5, 0.749, 0.75, 0.999)] == [0, 0, 1, 1, 2, 2]
 
 
 def test_a_single_candidate_is_certain() -> None:
-    assert choose(scores(0.3), exploration=0.5, draw=0.7, calls=OFTEN).propensities == (1.0,)
+    assert choose(scores(0.3), exploration=0.5, draw=0.7, seen=5).propensities == (1.0,)
 
 
-def test_a_candidate_that_was_never_called_is_tried_whatever_is_guessed_of_it() -> None:
-    guessed_bad = scores(1.0, 0.5)
-    never = propensities(guessed_bad, exploration=0.5, calls={EndpointId("e0"): 1000})
-    known = propensities(guessed_bad, exploration=0.5, calls=OFTEN)
-    assert never[1] == pytest.approx(0.5)
-    assert known[1] < 0.01
+def test_the_expected_gain_is_the_price_of_a_put() -> None:
+    # Black and Scholes at the money, deviation .2: N(0) - exp(.02) * N(-.2) = .5 - 1.0202013 * .4207403
+    best, other = scores(1.0, 1.0, learnable=0.2)
+    assert expected_gain(best, other) == pytest.approx(0.0707608, abs=1e-6)
+    assert expected_gain(*scores(1.0, 1e-300, learnable=1.0)) == 0.0

@@ -1,0 +1,246 @@
+"""Beliefs: what the folded states say of every copy of a function at its load, and how surely. Standard library only.
+
+    published facts -> what was seen of this copy and its siblings, level by level -> warm latency, bill, cold start
+
+The variances are the spread that copies of one function are expected to have. They were chosen by argument and held
+against generated worlds (processor-bound and not, steady, drifting, heavy-tailed, under load); they are fitted to no
+measured trace.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from math import exp, log
+
+from fiso.billing.tariff import Tariff
+from fiso.domain.endpoint import Endpoint, EndpointId, Provider
+from fiso.domain.state import EndpointState, LoadLevel
+from fiso.prediction import facts
+from fiso.prediction.kinship import Expected, Kinship, Seen, Spot
+from fiso.routing import levels, starts
+from fiso.routing.ewma import decay
+
+SMALLNESS_SLOPE = 0.8
+"""A copy with half a processor is expected to take 2**0.8 times as long: part of most functions' time is waiting."""
+COLD_SMALLNESS_SLOPE = 0.5
+LATENCY = Kinship(
+    function=2.0,
+    provider=0.3,
+    smallness=0.35,
+    endpoint=0.25,
+    level=0.15,
+    load={Provider.AWS: 0.1, Provider.AZURE: 0.3, Provider.GCP: 0.1},
+)
+BILL = Kinship(function=0.2, provider=0.35, smallness=0.0, endpoint=0.2, level=0.1, load=dict.fromkeys(Provider, 0.15))
+START = Kinship(function=1.0, provider=0.5, smallness=0.3, endpoint=0.3, level=0.0, load=dict.fromkeys(Provider, 0.0))
+START_NOISE = 0.5
+"""The variance of one start's logarithm: a factor 2 either way."""
+MOST_ANSWERS = 2 / levels.SLOWEST_WEIGHT
+"""How many answers a mean with the slowest weight is worth."""
+LEVELS_PER_ENDPOINT = 3
+POOLED_CALLS = 30.0
+"""How many of a copy's calls the cold share of all copies at its load counts for: a burst starts instances everywhere.
+"""
+UNSEEN_CALLS = 10.0
+"""How many calls the usual absence of starts under steady load counts for."""
+LONGEST_TRUST_S = 21_600.0
+SHORTEST_TRUST_S = 60.0
+"""What was seen fades over six hours; after a sudden change it is trusted for about as long as the change has lasted,
+so that an endpoint that broke down is asked again, at growing intervals."""
+LEAST_START_MS = 20.0
+PRICED_MS = 10_000.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Belief:
+    """What is expected of one copy at its load. Variances are of logarithms, against the best known copy.
+
+    `variation` is the coefficient of variation of a single warm answer, `answers` the warm ones behind it,
+    `busy_cold` the chance of a start that idleness does not explain. `warm_usd` and `start_usd` are None without a
+    price. `raw_log` is what the model said of these answers on average, None where it said nothing yet.
+    """
+
+    warm_ms: float
+    warm_variance: float
+    variation: float
+    answers: float
+    busy_cold: float
+    start_ms: float
+    start_variance: float
+    warm_usd: float | None
+    usd_variance: float
+    start_usd: float | None
+    raw_log: float | None
+
+
+def beliefs(
+    endpoints: Sequence[Endpoint],
+    states: Mapping[EndpointId, EndpointState],
+    *,
+    loads: Sequence[float],
+    tariff: Tariff,
+    now: datetime,
+) -> list[Belief]:
+    """One belief per endpoint, each asked at its own load (requests in flight)."""
+    asked = [
+        Spot(endpoint=endpoint, bucket=levels.load_bucket(load))
+        for endpoint, load in zip(endpoints, loads, strict=True)
+    ]
+    known = _Known(asked, states, tariff, now)
+    return [known.belief(index) for index in range(len(asked))]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Level:
+    """One level that was seen, with the variance of its mean's logarithm."""
+
+    spot: Spot
+    level: LoadLevel
+    noise: float
+
+
+class _Known:
+    """Everything that is seen of the copies, and what follows from it for the spots asked for."""
+
+    def __init__(
+        self,
+        asked: Sequence[Spot],
+        states: Mapping[EndpointId, EndpointState],
+        tariff: Tariff,
+        now: datetime,
+    ) -> None:
+        self._asked, self._states, self._tariff = asked, states, tariff
+        self._levels = [seen for spot in asked for seen in _levels_near(spot, states.get(spot.endpoint.id), now)]
+        residuals = [
+            Seen(spot=seen.spot, residual=log(seen.level.latency_ms) - _prior_log_ms(seen.spot), noise=seen.noise)
+            for seen in self._levels
+        ]
+        self._warm = LATENCY.expected(asked, residuals)
+        self._warm_ms = [exp(_prior_log_ms(spot) + warm.residual) for spot, warm in zip(asked, self._warm, strict=True)]
+        self._pooled_cold = _pooled_cold(asked, states)
+        self._starts = self._expected_starts()
+        self._bills = self._expected_bills()
+        self._start_bills = self._expected_start_bills()
+
+    def belief(self, index: int) -> Belief:
+        """What all this says of one spot."""
+        spot = self._asked[index]
+        state = self._states.get(spot.endpoint.id)
+        level = state.levels.get(spot.bucket) if state else None
+        warm, start = self._warm[index], self._starts[index]
+        return Belief(
+            warm_ms=self._warm_ms[index],
+            warm_variance=warm.variance,
+            variation=levels.variation(level) if level and level.warm else levels.USUAL_VARIATION,
+            answers=float(level.warm) if level else 0.0,
+            busy_cold=self._busy_cold(level),
+            start_ms=self._start_ms(index),
+            start_variance=start.variance,
+            warm_usd=self._warm_usd(index),
+            usd_variance=self._bills[index].variance + (0.0 if level and level.warm else warm.variance),
+            start_usd=self._start_usd(index),
+            raw_log=level.raw_log if level else None,
+        )
+
+    def _busy_cold(self, level: LoadLevel | None) -> float:
+        answers = min(float(level.answers), MOST_ANSWERS) if level else 0.0
+        share = level.cold_share if level else 0.0
+        return (share * answers + self._pooled_cold * POOLED_CALLS) / (answers + POOLED_CALLS)
+
+    def _expected_starts(self) -> list[Expected]:
+        seen = []
+        for index, spot in enumerate(self._asked):
+            state = self._states.get(spot.endpoint.id)
+            if state is not None and state.cold_latency_ms is not None:
+                extra_ms = max(LEAST_START_MS, state.cold_latency_ms - self._warm_ms[index])
+                noise = START_NOISE / min(state.cold_starts, 20)
+                seen.append(Seen(spot=spot, residual=log(extra_ms) - _prior_log_start(spot), noise=noise))
+        return START.expected(self._asked, seen)
+
+    def _start_ms(self, index: int) -> float:
+        return exp(_prior_log_start(self._asked[index]) + self._starts[index].residual)
+
+    def _prior_usd(self, spot: Spot, warm_ms: float) -> float | None:
+        """The tariff's price of the time a call takes alone: waiting for an instance is not billed."""
+        return self._tariff.cost_usd(spot.endpoint, warm_ms / facts.slowdown(spot.endpoint.provider, 2**spot.bucket))
+
+    def _expected_bills(self) -> list[Expected]:
+        seen = []
+        for item in self._levels:
+            listed = self._prior_usd(item.spot, item.level.latency_ms)
+            if item.level.cost_usd and listed:
+                seen.append(Seen(spot=item.spot, residual=log(item.level.cost_usd / listed), noise=item.noise))
+        return BILL.expected(self._asked, seen)
+
+    def _warm_usd(self, index: int) -> float | None:
+        listed = self._prior_usd(self._asked[index], self._warm_ms[index])
+        return None if listed is None else listed * exp(self._bills[index].residual)
+
+    def _listed_start_usd(self, index: int) -> float | None:
+        endpoint = self._asked[index].endpoint
+        without = self._tariff.cost_usd(endpoint, PRICED_MS)
+        with_start = self._tariff.cost_usd(endpoint, PRICED_MS + self._start_ms(index))
+        return None if without is None or with_start is None else max(1e-12, with_start - without)
+
+    def _expected_start_bills(self) -> list[Expected]:
+        seen = []
+        for index, spot in enumerate(self._asked):
+            state, listed, warm = (
+                self._states.get(spot.endpoint.id),
+                self._listed_start_usd(index),
+                self._warm_usd(index),
+            )
+            if state is not None and state.cold_cost_usd is not None and listed and warm is not None:
+                ratio = max(1e-3, (state.cold_cost_usd - warm) / listed)
+                noise = START_NOISE / min(state.cold_starts, 20)
+                seen.append(Seen(spot=spot, residual=log(ratio), noise=noise))
+        return START.expected(self._asked, seen)
+
+    def _start_usd(self, index: int) -> float | None:
+        listed = self._listed_start_usd(index)
+        return None if listed is None else listed * exp(self._start_bills[index].residual)
+
+
+def _levels_near(spot: Spot, state: EndpointState | None, now: datetime) -> list[_Level]:
+    """The levels of a copy nearest to the load asked for; far ones say little that those do not."""
+    if state is None:
+        return []
+    known = sorted(
+        ((abs(bucket - spot.bucket), bucket, level) for bucket, level in state.levels.items() if level.warm),
+        key=lambda item: item[:2],
+    )
+    return [
+        _Level(spot=Spot(endpoint=spot.endpoint, bucket=bucket), level=level, noise=_noise(level, now))
+        for _, bucket, level in known[:LEVELS_PER_ENDPOINT]
+    ]
+
+
+def _noise(level: LoadLevel, now: datetime) -> float:
+    """The variance of the logarithm of a level's mean; it grows as the level ages."""
+    trust_s = LONGEST_TRUST_S
+    if level.changed_at is not None and level.last_at is not None:
+        trust_s = min(trust_s, max(SHORTEST_TRUST_S, (level.last_at - level.changed_at).total_seconds()))
+    age_s = (now - level.last_at).total_seconds() if level.last_at else 0.0
+    answers = min(float(level.warm), MOST_ANSWERS) * max(1e-6, decay(age_s, trust_s))
+    return levels.variation(level) ** 2 / answers
+
+
+def _pooled_cold(asked: Sequence[Spot], states: Mapping[EndpointId, EndpointState]) -> float:
+    """The share of starts among the answers of all copies, each at the load it is asked at."""
+    answers = cold = 0.0
+    for spot in asked:
+        state = states.get(spot.endpoint.id)
+        level = state.levels.get(spot.bucket) if state else None
+        if level is not None:
+            weight = min(float(level.answers), MOST_ANSWERS)
+            answers, cold = answers + weight, cold + weight * level.cold_share
+    return cold / (answers + UNSEEN_CALLS)
+
+
+def _prior_log_ms(spot: Spot) -> float:
+    slowdown = facts.slowdown(spot.endpoint.provider, 2**spot.bucket)
+    return log(facts.USUAL_MS * slowdown) + SMALLNESS_SLOPE * facts.smallness(spot.endpoint)
+
+
+def _prior_log_start(spot: Spot) -> float:
+    return log(starts.START_MS[spot.endpoint.provider]) + COLD_SMALLNESS_SLOPE * facts.smallness(spot.endpoint)

@@ -1,0 +1,122 @@
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+
+from fiso.billing import tariff
+from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName, Provider
+from fiso.domain.state import EndpointState, LoadLevel
+from fiso.prediction.beliefs import Belief, beliefs
+from tests.builders import NOW, an_endpoint, three_endpoints
+
+SMALL = an_endpoint(Provider.AWS, id=EndpointId("small"), memory_mb=256)
+LARGE = an_endpoint(Provider.AWS, id=EndpointId("large"), memory_mb=1769)
+OTHER = an_endpoint(Provider.AWS, id=EndpointId("other"), memory_mb=1769)
+
+
+def level(latency_ms: float, warm: int = 100, **changes: object) -> LoadLevel:
+    fields: dict[str, object] = {
+        "answers": warm,
+        "warm": warm,
+        "latency_ms": latency_ms,
+        "latency_square": latency_ms**2 * 1.01,
+        "recent_ms": latency_ms,
+        "last_at": NOW,
+    }
+    return LoadLevel(**(fields | changes))  # type: ignore[arg-type]
+
+
+def state(endpoint: Endpoint, levels: Mapping[int, LoadLevel], **changes: object) -> EndpointState:
+    return replace(
+        EndpointState(function=FunctionName("f"), endpoint=endpoint.id, levels=levels, last_called_at=NOW),
+        **changes,  # type: ignore[arg-type]
+    )
+
+
+def believed(
+    *endpoints: Endpoint, states: tuple[EndpointState, ...] = (), load: float = 1.0, now: datetime = NOW
+) -> list[Belief]:
+    known = {item.endpoint: item for item in states}
+    return beliefs(endpoints, known, loads=[load] * len(endpoints), tariff=tariff.current(), now=now)
+
+
+def test_a_level_seen_a_hundred_times_is_believed() -> None:
+    (belief,) = believed(LARGE, states=(state(LARGE, {0: level(80.0)}),))
+    assert belief.warm_ms == pytest.approx(80.0, rel=0.01)
+    assert belief.answers == 100
+    assert belief.warm_variance < 0.001
+
+
+def test_a_copy_never_called_is_expected_like_its_siblings_by_their_processors() -> None:
+    small, large, other = believed(SMALL, LARGE, OTHER, states=(state(LARGE, {0: level(80.0)}),))
+    assert other.warm_ms == pytest.approx(80.0, rel=0.05)
+    assert 3 < small.warm_ms / large.warm_ms < 1769 / 256
+    assert small.warm_variance > other.warm_variance > large.warm_variance
+
+
+def test_two_sizes_that_are_equally_fast_say_that_the_processor_does_not_matter() -> None:
+    middle = an_endpoint(Provider.AWS, id=EndpointId("middle"), memory_mb=512)
+    alone, *_ = believed(SMALL, LARGE, states=(state(LARGE, {0: level(80.0)}),))
+    told, *_ = believed(SMALL, LARGE, middle, states=(state(LARGE, {0: level(80.0)}), state(middle, {0: level(80.0)})))
+    assert told.warm_ms < 0.6 * alone.warm_ms
+
+
+def test_a_load_never_seen_is_expected_by_what_is_published_of_the_cloud() -> None:
+    aws, azure, _ = three_endpoints()
+    states = (state(aws, {0: level(100.0)}), state(azure, {0: level(100.0)}))
+    quiet = believed(aws, azure, states=states)
+    busy = believed(aws, azure, states=states, load=40)
+    assert busy[0].warm_ms / quiet[0].warm_ms == pytest.approx(1, abs=0.2)
+    assert busy[1].warm_ms / quiet[1].warm_ms > 4
+    assert busy[1].warm_usd == pytest.approx(quiet[1].warm_usd, rel=0.1)  # waiting is not billed
+
+
+def test_a_bill_seen_corrects_the_tariff() -> None:
+    half_priced = 0.5 * (tariff.current().cost_usd(LARGE, 80.0) or 0)
+    plain, *_ = believed(LARGE, OTHER, states=(state(LARGE, {0: level(80.0)}),))
+    billed, sibling = believed(LARGE, OTHER, states=(state(LARGE, {0: level(80.0, cost_usd=half_priced)}),))
+    assert plain.warm_usd == pytest.approx(2 * half_priced, rel=0.05)
+    assert billed.warm_usd == pytest.approx(half_priced, rel=0.1)
+    assert sibling.warm_usd is not None
+    assert sibling.warm_usd < 0.8 * 2 * half_priced
+
+
+def test_an_endpoint_without_a_price_has_no_bill() -> None:
+    nowhere = an_endpoint(Provider.AWS, region="nowhere-1")
+    (belief,) = believed(nowhere, states=(state(nowhere, {0: level(80.0, cost_usd=1e-6)}),))
+    assert (belief.warm_usd, belief.start_usd) == (None, None)
+
+
+def test_a_start_seen_on_one_copy_is_expected_of_all() -> None:
+    cold = state(LARGE, {0: level(100.0)}, cold_starts=10, cold_known=10, cold_latency_ms=9_100.0)
+    before = believed(LARGE, OTHER, states=(state(LARGE, {0: level(100.0)}),))
+    after = believed(LARGE, OTHER, states=(cold,))
+    assert before[0].start_ms == pytest.approx(650, rel=0.01)
+    assert after[0].start_ms == pytest.approx(9_000, rel=0.15)
+    assert after[1].start_ms > 5_000
+
+
+def test_a_burst_that_starts_instances_does_so_on_every_copy() -> None:
+    often = state(LARGE, {3: level(100.0, cold_share=0.4)})
+    busy = believed(LARGE, OTHER, states=(often,), load=10)
+    quiet = believed(LARGE, OTHER, states=(often,), load=1)
+    assert busy[0].busy_cold > 0.3
+    assert busy[1].busy_cold > 0.3
+    assert quiet[0].busy_cold == quiet[1].busy_cold == 0.0
+
+
+def test_what_was_seen_fades_and_after_a_sudden_change_soon() -> None:
+    slow = level(4_000.0, warm=12)
+    broken_down = replace(slow, changed_at=NOW - timedelta(seconds=5))
+    later = NOW + timedelta(minutes=20)
+    steady = state(LARGE, {0: level(100.0)})
+    kept = believed(LARGE, OTHER, states=(steady, state(OTHER, {0: slow})), now=later)
+    forgotten = believed(LARGE, OTHER, states=(steady, state(OTHER, {0: broken_down})), now=later)
+    assert kept[1].warm_ms > 3_000
+    assert forgotten[1].warm_ms < 150
+
+
+def test_that_the_function_is_unknown_makes_no_copy_unsure_against_the_others() -> None:
+    unknown = believed(LARGE, OTHER)
+    assert unknown[1].warm_variance < 0.2
