@@ -78,7 +78,7 @@ def test_the_same_file_and_seeds_give_the_same_figures(tmp_path: Path, lines: li
 
 
 def test_a_router_that_sees_its_picks_does_better_than_chance(tmp_path: Path) -> None:
-    rounds = [line for number in range(400) for line in pair(number, 50, 2_000)]
+    rounds = [line for number in range(1_000) for line in pair(number, 50, 2_000)]
     out = tmp_path / "figures.json"
     assert replay("--trace", write(tmp_path, *rounds), "--seeds", 2, "--json", out).exit_code == 0
     figures = json.loads(out.read_text(encoding="utf-8"))

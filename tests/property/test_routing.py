@@ -52,7 +52,13 @@ def scored(draw: st.DrawFn) -> list[Score]:
     """Scores, best first, of any certainty."""
     values = draw(st.lists(st.floats(0, 1e6), min_size=1, max_size=6))
     return [
-        Score(endpoint=EndpointId(str(index)), value=value, terms={}, learnable=draw(st.floats(0, 5)))
+        Score(
+            endpoint=EndpointId(str(index)),
+            value=value,
+            terms={},
+            learnable=draw(st.floats(0, 5)),
+            observations=draw(st.floats(0, 1e4)),
+        )
         for index, value in enumerate(sorted(values, reverse=True))
     ]
 
@@ -66,7 +72,7 @@ def test_propensities_sum_to_one_and_the_expected_regret_stays_within_its_bound(
     assert min(chosen.propensities) >= 0
     assert chosen.propensities[chosen.chosen] > 0
     regret = sum(
-        chance * (scores[0].value / score.value - 1)
+        chance * (scores[0].value / score.value - 1) / max(1.0, seen / (score.observations + 1))
         for chance, score in zip(chosen.propensities[1:], scores[1:], strict=True)
         if chance
     )

@@ -26,7 +26,8 @@ from fiso.ports import ModelStore
 from fiso.prediction import artifact
 from fiso.prediction.artifact import Model
 from fiso.services import recording
-from fiso.services.decide import World, decide
+from fiso.services.contexts import Contexts
+from fiso.services.decide import Outlook, World, decide
 from fiso.services.dispatch import Dispatcher
 from fiso.services.ingest import ingest
 from fiso.services.orchestrate import failure_of
@@ -100,6 +101,7 @@ class Router:
         self._tariff: Tariff = tariff.current()
         self._caller, self._clock, self._stores = TraceCaller(self._tariff), Clock(), Stores()
         self._dispatcher = Dispatcher(caller=self._caller, clock=self._clock, stopwatch=lambda: self._caller.elapsed_s)
+        self.contexts: Contexts[Outlook] = Contexts()
         self._retrainer = Retrainer(
             models=self._stores.models,
             archive=self._stores.archive,
@@ -120,7 +122,7 @@ class Router:
         self._clock.now = datetime.fromtimestamp(played.t, UTC)
         request = self._request(played)
         world = self._world(played, request.function)
-        decision = decide(request, world, now=self._clock.now, draw=self._draw())
+        decision = decide(request, world, now=self._clock.now, draw=self._draw(), contexts=self.contexts)
         outcome = self._dispatcher.dispatch(decision, request, world.entry.policy)
         record = recording.record_of(
             request, world, decision, outcome, error=failure_of(outcome), elapsed_ms=self._caller.elapsed_s * 1000

@@ -78,13 +78,15 @@ class Prediction:
 class Score:
     """A candidate's score and the unweighted terms it is made of, for `explain`.
 
-    `learnable` is the standard deviation of how far one more call would move the logarithm of `value`.
+    `learnable` is the standard deviation of how far one more call would move the logarithm of `value`, `observations`
+    the calls that it rests on.
     """
 
     endpoint: EndpointId
     value: float
     terms: Mapping[str, float]
     learnable: float = 0.0
+    observations: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -56,7 +56,8 @@ class Policy:
     """The operator's row for one function. Empty `allowed_*` allows all; `denied_*` and `residency` always win.
 
     `residency` lists the regions that data may enter; when set, every other region is out (it fails closed).
-    `exploration` is the largest share of requests that may go to a candidate other than the best scored.
+    `exploration` bounds what trying candidates other than the best scored is expected to cost: a share of the best
+    one's loss (its latency, under weights that only care for that), per request and on average. 0 never tries.
     """
 
     version: int

@@ -22,6 +22,7 @@ FORMAT = "fiso-trees/1"
 LARGEST_FILE_BYTES = 1_000_000
 LATENCY, COST, SUCCESS = "execution_time_ms", "cost_usd", "success_probability"
 TARGETS = (LATENCY, COST, SUCCESS)
+SIZE_AT = features.NAMES.index("request_size_bytes")
 LINKS = ("identity", "exp")
 _LARGEST_EXPONENT = 50.0
 
@@ -45,6 +46,10 @@ class Model:
     targets: tuple[str, ...]
     links: tuple[str, ...]
     ensemble: Ensemble = field(repr=False, compare=False)
+
+    def size_step(self, request_size_bytes: int) -> int:
+        """The step of a request's size: within one the model tells no two requests apart by it."""
+        return self.ensemble.step(SIZE_AT, request_size_bytes)
 
     def predict(self, row: Sequence[float]) -> ModelOutput:
         """Predict from a row in the order of `features.NAMES`, whichever of them the model was trained on."""

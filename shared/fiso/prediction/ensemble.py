@@ -106,6 +106,11 @@ class Ensemble:
         self._questions = _questions(trees, width=width, full=self._full, columns=columns)
         self._rounds_inputs = rounds_inputs
 
+    def step(self, column: int, value: float) -> int:
+        """Which of its steps a column's value falls on: values on the same one are never told apart."""
+        thresholds = next((splits for place, splits, _ in self._questions if place == column), [])
+        return bisect_left(thresholds, value)
+
     def predict(self, row: Sequence[float]) -> list[float]:
         """One sum per forest."""
         if self._rounds_inputs:

@@ -29,6 +29,8 @@ NAMES = (
 )
 """The brief's eight, then ours: requests in flight, idle time (cold starts) and memory carry most of the gain."""
 
+IN_FLIGHT_AT = NAMES.index("in_flight")
+
 DEFAULT_LATENCY_MS = 200.0
 """`historical_avg_latency` of an endpoint that nothing is known of: the mean of the brief's generator."""
 LONGEST_IDLE_S = 86_400.0

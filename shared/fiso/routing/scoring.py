@@ -41,7 +41,15 @@ def score(
         ) / divisor
         terms = {"latency": latency, "cost": cost, "reliability": reliability, "region_affinity": near}
         learnable = _learnable(prediction, weights.latency * latency, weights.cost * cost, value * divisor)
-        scores.append(Score(endpoint=prediction.endpoint, value=value, terms=terms, learnable=learnable))
+        scores.append(
+            Score(
+                endpoint=prediction.endpoint,
+                value=value,
+                terms=terms,
+                learnable=learnable,
+                observations=prediction.observations,
+            )
+        )
     scores.sort(key=lambda s: (-s.value, s.endpoint))
     return scores
 

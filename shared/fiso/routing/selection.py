@@ -4,7 +4,7 @@ The best scored candidate is called, but for two reasons to call another:
 
 worth a try   what its score may still turn out to be is worth more, over as many requests as were seen so far, than
               one try is expected to lose (the knowledge gradient; Frazier, Powell and Dayanik 2008). Tried as often as
-              the policy's `exploration` allows.
+              keeps the loss per request, on average so far, within the policy's `exploration`.
 a mind kept   inverse-gap weighting (Abe and Long 1999; SquareCB, Foster and Rakhlin 2020): the further behind, the
 open          more rarely, so that nothing is ever ruled out and every choice has a known probability.
 
@@ -38,8 +38,8 @@ class Selection:
 def propensities(scores: Sequence[Score], *, exploration: float, seen: float) -> tuple[float, ...]:
     """The probability of each score (best first) to be chosen. Sums to 1.
 
-    `exploration` bounds the regret that trying others is expected to cost a request, as a share of the best
-    candidate's loss; 0 is pure exploitation. `seen` counts the requests seen so far like this one. A loss is 1 / score.
+    `exploration` bounds the regret that trying others is expected to cost a request, on average over the `seen` ones
+    that were like this, as a share of the best candidate's loss; 0 is pure exploitation. A loss is 1 / score.
     """
     if not scores:
         return ()
@@ -51,14 +51,20 @@ def propensities(scores: Sequence[Score], *, exploration: float, seen: float) ->
     tried, count = sum(worth), len(scores)
     undirected = UNDIRECTED / (count - 1)
     others = [
-        min(1 / (tried + 1), exploration / (tried * gap))
+        min(1 / (tried + 1), _allowance(exploration, score, seen) / (tried * gap))
         if is_worth
         else min(undirected, undirected * exploration / gap)
-        for gap, is_worth in zip(gaps, worth, strict=True)
+        for score, gap, is_worth in zip(scores[1:], gaps, worth, strict=True)
     ]
     scale = 1 / max(1.0, sum(others) * count / (count - 1))
     chances = tuple(chance * scale for chance in others)
     return (1.0 - sum(chances), *chances)
+
+
+def _allowance(exploration: float, score: Score, seen: float) -> float:
+    """What a try may cost now, so that all tries so far cost at most `exploration` per request: what a candidate was
+    not tried for is still to spend."""
+    return exploration * max(1.0, seen / (score.observations + 1))
 
 
 def choose(scores: Sequence[Score], *, exploration: float, draw: float, seen: float) -> Selection:

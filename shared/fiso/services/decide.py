@@ -1,6 +1,9 @@
 """Deciding: from a request and what is known of the world to a Decision. Pure: no network, clock or randomness.
 
 eligible -> features -> predictions -> scores -> propensities -> ranking
+
+What does not depend on the draw and on health is worked out once per context and kept for a few minutes
+(`services.contexts`); a decision in a context seen before is a look-up and a draw.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,7 +12,7 @@ from datetime import datetime
 
 from fiso.billing.tariff import Tariff
 from fiso.domain.catalog import CatalogEntry
-from fiso.domain.decision import Decision, Prediction, RankedCandidate, Reason, Score
+from fiso.domain.decision import Decision, Exclusion, Prediction, RankedCandidate, Reason, Score
 from fiso.domain.endpoint import Endpoint, EndpointId
 from fiso.domain.errors import NothingAvailable
 from fiso.domain.policy import CostSource, Mode, Policy
@@ -21,6 +24,7 @@ from fiso.prediction.beliefs import beliefs
 from fiso.prediction.predictor import Candidate, predict
 from fiso.routing import affinity, eligibility, scoring, selection
 from fiso.routing.breaker import CLOSED, Breaker, BreakerState
+from fiso.services.contexts import Contexts, Surroundings
 
 NO_MODEL = "baseline"
 
@@ -41,8 +45,58 @@ class World:
     in_flight: float | None = None
 
 
-def decide(request: InvocationRequest, world: World, *, now: datetime, draw: float) -> Decision:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outlook:
+    """What a context makes of the candidates: `scores` best first, and the rest that goes with them.
+
+    `chances` are the propensities while nobody is demoted, `rankings` the orders that follow from each first choice.
+    """
+
+    endpoints: Mapping[EndpointId, Endpoint]
+    exclusions: tuple[Exclusion, ...]
+    predictions: Mapping[EndpointId, Prediction]
+    scores: tuple[Score, ...]
+    chances: tuple[float, ...]
+    rankings: tuple[tuple[RankedCandidate, ...], ...]
+
+
+def decide(
+    request: InvocationRequest, world: World, *, now: datetime, draw: float, contexts: Contexts[Outlook] | None = None
+) -> Decision:
     """The Decision for one request. `draw` is uniform in [0, 1). `NothingAvailable` when no endpoint is eligible."""
+    if contexts is None:
+        outlook = look(request, world, now)
+    else:
+        outlook = contexts.get(request, surroundings(world), now, lambda: look(request, world, now))
+    policy = world.entry.policy
+    demoted = _demoted(outlook.scores, world.breakers, now) if world.breakers else frozenset()
+    ranking, reason = _rank(outlook, policy, demoted, draw)
+    return Decision(
+        function=world.entry.name,
+        decided_at=now,
+        ranking=ranking,
+        exclusions=outlook.exclusions,
+        reason=reason,
+        policy_version=policy.version,
+        snapshot_version=world.snapshot_version,
+        model_version=world.model.version if world.model else NO_MODEL,
+        tariff_version=world.tariff.version,
+    )
+
+
+def surroundings(world: World) -> Surroundings:
+    """What of the world makes a context."""
+    return Surroundings(
+        entry=world.entry,
+        snapshot_version=world.snapshot_version,
+        states=world.states,
+        model=world.model,
+        in_flight=world.in_flight,
+    )
+
+
+def look(request: InvocationRequest, world: World, now: datetime) -> Outlook:
+    """Predict and score every candidate; `NothingAvailable` when there is none."""
     entry = world.entry
     chosen_from = eligibility.eligible(entry)
     if not chosen_from.candidates:
@@ -50,42 +104,49 @@ def decide(request: InvocationRequest, world: World, *, now: datetime, draw: flo
         raise NothingAvailable(f"no endpoint of {entry.name} is eligible: {reasons}")
     predictions = _predictions(request, chosen_from.candidates, world, now)
     scores = _score(request, chosen_from.candidates, predictions, entry.policy)
-    demoted = _demoted(chosen_from.candidates, world.breakers, now)
-    picks = _Picks(policy=entry.policy, demoted=demoted, seen=sum(p.observations for p in predictions), draw=draw)
-    ranking, reason = _rank(chosen_from.candidates, predictions, scores, picks)
-    return Decision(
-        function=entry.name,
-        decided_at=now,
-        ranking=ranking,
+    endpoints = {endpoint.id: endpoint for endpoint in chosen_from.candidates}
+    predicted = {prediction.endpoint: prediction for prediction in predictions}
+    chances = selection.propensities(scores, exploration=entry.policy.exploration, seen=_seen(scores))
+    ranked = _ranked(scores, chances, endpoints, predicted)
+    return Outlook(
+        endpoints=endpoints,
         exclusions=chosen_from.exclusions,
-        reason=reason,
-        policy_version=entry.policy.version,
-        snapshot_version=world.snapshot_version,
-        model_version=world.model.version if world.model else NO_MODEL,
-        tariff_version=world.tariff.version,
+        predictions=predicted,
+        scores=tuple(scores),
+        chances=chances,
+        rankings=tuple(_chosen_first(ranked, index) for index in range(len(ranked))),
+    )
+
+
+def features_of(endpoint: Endpoint, request: InvocationRequest, world: World, now: datetime) -> tuple[float, ...]:
+    """The feature snapshot of one endpoint for this very request."""
+    state = world.states.get(endpoint.id)
+    return features.snapshot(
+        function_type=world.entry.function_type,
+        endpoint=endpoint,
+        request_size_bytes=len(request.body),
+        now=now,
+        state=state,
+        in_flight=features.in_flight(now, state) if world.in_flight is None else world.in_flight,
     )
 
 
 def _predictions(
     request: InvocationRequest, endpoints: Sequence[Endpoint], world: World, now: datetime
 ) -> list[Prediction]:
-    states = [world.states.get(endpoint.id) for endpoint in endpoints]
-    loads = [features.in_flight(now, state) if world.in_flight is None else world.in_flight for state in states]
+    seen = [features_of(endpoint, request, world, now) for endpoint in endpoints]
+    loads = [row[features.IN_FLIGHT_AT] for row in seen]
     believed = beliefs(endpoints, world.states, loads=loads, tariff=world.tariff, now=now)
     stay = features.stay(now, world.states.values())
-    predictions = []
-    for endpoint, state, load, belief in zip(endpoints, states, loads, believed, strict=True):
-        seen = features.snapshot(
-            function_type=world.entry.function_type,
-            endpoint=endpoint,
-            request_size_bytes=len(request.body),
-            now=now,
-            state=state,
-            in_flight=load,
+    return [
+        predict(
+            Candidate(endpoint=endpoint, state=world.states.get(endpoint.id), belief=belief),
+            row,
+            model=world.model,
+            stay=stay,
         )
-        candidate = Candidate(endpoint=endpoint, state=state, belief=belief)
-        predictions.append(predict(candidate, seen, model=world.model, stay=stay))
-    return predictions
+        for endpoint, row, belief in zip(endpoints, seen, believed, strict=True)
+    ]
 
 
 def _score(
@@ -96,59 +157,63 @@ def _score(
     return scoring.score(predictions, near, weights=policy.weights, scoring=policy.scoring, cost_by_model=by_model)
 
 
-def _demoted(
-    candidates: Sequence[Endpoint], breakers: Mapping[EndpointId, Breaker], now: datetime
-) -> frozenset[EndpointId]:
+def _demoted(scores: Sequence[Score], breakers: Mapping[EndpointId, Breaker], now: datetime) -> frozenset[EndpointId]:
     """Candidates behind an open breaker; nobody when all are, since one must always be tried."""
-    ids = {endpoint.id for endpoint in candidates}
-    opened = {id for id in ids if breakers.get(id, CLOSED).state(now) is BreakerState.OPEN}
-    return frozenset() if opened == ids else frozenset(opened)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Picks:
-    """What the choice among scored candidates depends on."""
-
-    policy: Policy
-    demoted: frozenset[EndpointId]
-    seen: float
-    draw: float
+    opened = {s.endpoint for s in scores if breakers.get(s.endpoint, CLOSED).state(now) is BreakerState.OPEN}
+    return frozenset() if len(opened) == len(scores) else frozenset(opened)
 
 
 def _rank(
-    candidates: Sequence[Endpoint], predictions: Sequence[Prediction], scores: Sequence[Score], picks: _Picks
+    outlook: Outlook, policy: Policy, demoted: frozenset[EndpointId], draw: float
 ) -> tuple[tuple[RankedCandidate, ...], Reason]:
-    policy, demoted = picks.policy, picks.demoted
-    first, last = _split(scores, demoted)
-    if policy.mode is Mode.OBSERVE and policy.home in {s.endpoint for s in scores}:
-        first, last = _home_first(scores, policy)
-        chances, chosen, reason = (1.0, *(0.0 for _ in first[1:])), 0, Reason.POLICY
-    else:
-        picked = selection.choose(first, exploration=policy.exploration, draw=picks.draw, seen=picks.seen)
-        chances, chosen = picked.propensities, picked.chosen
-        reason = Reason.POLICY if policy.mode is Mode.PIN else Reason.EXPLORE if chosen else Reason.SCORE
-    order = [chosen, *(index for index in range(len(first)) if index != chosen)]
-    endpoints = {endpoint.id: endpoint for endpoint in candidates}
-    predicted = {prediction.endpoint: prediction for prediction in predictions}
+    if policy.mode is Mode.OBSERVE and policy.home is not None and policy.home in outlook.endpoints:
+        return _called_first(outlook, policy.home, demoted), Reason.POLICY
+    if demoted:
+        first = [s for s in outlook.scores if s.endpoint not in demoted]
+        chances = selection.propensities(first, exploration=policy.exploration, seen=_seen(outlook.scores))
+        chosen = selection.picked(chances, draw)
+        ranked = _ranked(first, chances, outlook.endpoints, outlook.predictions)
+        behind = [s for s in outlook.scores if s.endpoint in demoted]
+        last = _ranked(behind, [0.0] * len(behind), outlook.endpoints, outlook.predictions, demoted)
+        return (*_chosen_first(ranked, chosen), *last), _reason(policy, chosen)
+    chosen = selection.picked(outlook.chances, draw)
+    return outlook.rankings[chosen], _reason(policy, chosen)
 
-    def candidate(score: Score, propensity: float) -> RankedCandidate:
-        return RankedCandidate(
+
+def _reason(policy: Policy, chosen: int) -> Reason:
+    return Reason.POLICY if policy.mode is Mode.PIN else Reason.EXPLORE if chosen else Reason.SCORE
+
+
+def _called_first(outlook: Outlook, home: EndpointId, demoted: frozenset[EndpointId]) -> tuple[RankedCandidate, ...]:
+    """One endpoint for certain, the others by score behind it."""
+    order = sorted(outlook.scores, key=lambda score: score.endpoint != home)
+    chances = [1.0, *(0.0 for _ in order[1:])]
+    return tuple(_ranked(order, chances, outlook.endpoints, outlook.predictions, demoted))
+
+
+def _ranked(
+    scores: Sequence[Score],
+    chances: Sequence[float],
+    endpoints: Mapping[EndpointId, Endpoint],
+    predictions: Mapping[EndpointId, Prediction],
+    demoted: frozenset[EndpointId] = frozenset(),
+) -> list[RankedCandidate]:
+    return [
+        RankedCandidate(
             endpoint=endpoints[score.endpoint],
-            prediction=predicted[score.endpoint],
+            prediction=predictions[score.endpoint],
             score=score,
-            propensity=propensity,
+            propensity=chance,
             is_demoted=score.endpoint in demoted,
         )
-
-    ranking = [candidate(first[index], chances[index]) for index in order]
-    ranking.extend(candidate(score, 0.0) for score in last)
-    return tuple(ranking), reason
+        for score, chance in zip(scores, chances, strict=True)
+    ]
 
 
-def _split(scores: Sequence[Score], demoted: frozenset[EndpointId]) -> tuple[list[Score], list[Score]]:
-    return [s for s in scores if s.endpoint not in demoted], [s for s in scores if s.endpoint in demoted]
+def _chosen_first(ranked: Sequence[RankedCandidate], chosen: int) -> tuple[RankedCandidate, ...]:
+    return (ranked[chosen], *ranked[:chosen], *ranked[chosen + 1 :])
 
 
-def _home_first(scores: Sequence[Score], policy: Policy) -> tuple[list[Score], list[Score]]:
-    home = [s for s in scores if s.endpoint == policy.home]
-    return home, [s for s in scores if s.endpoint != policy.home]
+def _seen(scores: Sequence[Score]) -> float:
+    """The requests seen so far that were like this one."""
+    return sum(score.observations for score in scores)

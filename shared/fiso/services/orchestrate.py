@@ -5,7 +5,7 @@ what is known -> decide -> open the record -> dispatch -> close the record -> an
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from time import perf_counter
 
@@ -18,7 +18,8 @@ from fiso.domain.record_codec import to_document
 from fiso.domain.request import InvocationRequest
 from fiso.ports import Clock, InvocationLog, Metrics
 from fiso.services import recording
-from fiso.services.decide import World, decide
+from fiso.services.contexts import Contexts
+from fiso.services.decide import Outlook, World, decide
 from fiso.services.dispatch import Dispatcher
 from fiso.services.knowledge import Knowledge
 
@@ -48,6 +49,7 @@ class Orchestrator:
     clock: Clock
     draw: Callable[[], float]
     stopwatch: Callable[[], float] = perf_counter
+    contexts: Contexts[Outlook] = field(default_factory=Contexts)
 
     def route(self, request: InvocationRequest) -> Routed:
         """Decide, call, record. Raises `UnknownFunction` before anything is logged; later failures are in `error`."""
@@ -55,7 +57,7 @@ class Orchestrator:
         world = self.world(request)
         request = within(world, request)
         try:
-            decision = decide(request, world, now=request.received_at, draw=self.draw())
+            decision = decide(request, world, now=request.received_at, draw=self.draw(), contexts=self.contexts)
         except NothingAvailable as error:
             return self._finish(request, world, None, Outcome(attempts=()), error, start)
         self._open(request)

@@ -11,7 +11,7 @@ from fiso.domain.record import AttemptSummary, CandidateSummary, InvocationRecor
 from fiso.domain.request import FunctionAnswer, InvocationRequest
 from fiso.ports import Metrics
 from fiso.prediction import features
-from fiso.services.decide import World
+from fiso.services.decide import World, features_of
 
 
 def record_of(
@@ -56,7 +56,7 @@ def record_of(
         response_status=answer.status if answer else (error.status if error else 500),
         billed_ms=answer.billed_ms if answer else None,
         overhead_ms=max(0.0, elapsed_ms - in_attempts_ms),
-        features=_named(prediction),
+        features=_features(endpoint, request, world, decision),
         raw_latency_ms=prediction.raw_latency_ms if prediction else None,
         candidates=tuple(_candidate(candidate) for candidate in decision.ranking) if decision else (),
         exclusions=decision.exclusions if decision else (),
@@ -128,8 +128,14 @@ def _prediction_for(attempt: Attempt | None, decision: Decision | None) -> Predi
     return next(c.prediction for c in decision.ranking if c.endpoint.id == wanted)
 
 
-def _named(prediction: Prediction | None) -> Mapping[str, float]:
-    return dict(zip(features.NAMES, prediction.features, strict=True)) if prediction else {}
+def _features(
+    endpoint: Endpoint | None, request: InvocationRequest, world: World, decision: Decision | None
+) -> Mapping[str, float]:
+    """This request's own snapshot: a prediction may be shared by all requests of a context."""
+    if decision is None:
+        return {}
+    seen_for = endpoint or decision.chosen.endpoint
+    return dict(zip(features.NAMES, features_of(seen_for, request, world, decision.decided_at), strict=True))
 
 
 def _accuracy(prediction: Prediction | None, attempt: Attempt | None) -> float | None:
