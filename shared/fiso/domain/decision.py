@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName
+from fiso.domain.spread import Spread
 
 
 class Reason(StrEnum):
@@ -45,9 +46,8 @@ class Prediction:
     `prediction.features.NAMES`.
 
     How sure that is: `deviation` and `cost_deviation` are the standard deviations of the logarithms of the expected
-    latency and cost (0.1: within about 10 %) against the best known copy, `variation` the coefficient of variation of
-    a single call, `p50_ms` and `p95_ms` its percentiles, `observations` the calls behind it, `cold_probability` the
-    chance that this call starts cold.
+    latency and cost (0.1: within about 10 %) against the best known copy, `spread` how a single call scatters,
+    `observations` the calls behind it.
     """
 
     endpoint: EndpointId
@@ -61,17 +61,34 @@ class Prediction:
     compared_ms: float | None = None
     deviation: float = 0.0
     cost_deviation: float = 0.0
-    variation: float = 0.0
-    p50_ms: float | None = None
-    p95_ms: float | None = None
+    spread: Spread | None = None
     observations: float = 0.0
-    cold_probability: float = 0.0
 
     def __post_init__(self) -> None:
         if not (self.latency_ms > 0 and 0 <= self.success_probability <= 1):
             raise ValueError(
                 f"impossible prediction for {self.endpoint}: {self.latency_ms}, {self.success_probability}"
             )
+
+    @property
+    def p50_ms(self) -> float | None:
+        """The latency that half the calls stay within."""
+        return self.spread.quantile(0.50) if self.spread else None
+
+    @property
+    def p95_ms(self) -> float | None:
+        """The latency that 95 % of calls stay within."""
+        return self.spread.quantile(0.95) if self.spread else None
+
+    @property
+    def cold_probability(self) -> float:
+        """The chance that this call starts cold."""
+        return self.spread.cold if self.spread else 0.0
+
+    @property
+    def variation(self) -> float:
+        """The coefficient of variation of one warm call."""
+        return self.spread.variation if self.spread else 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

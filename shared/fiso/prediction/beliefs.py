@@ -11,12 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from math import exp, log
+from typing import NamedTuple
 
 from fiso.billing.tariff import Tariff
 from fiso.domain.endpoint import Endpoint, EndpointId, Provider
 from fiso.domain.state import EndpointState, LoadLevel
 from fiso.prediction import facts
-from fiso.prediction.kinship import Expected, Kinship, Seen, Spot
+from fiso.prediction.kinship import Kinship, Pool, Seen, Spot
 from fiso.routing import levels, starts
 from fiso.routing.ewma import decay
 
@@ -32,7 +33,7 @@ LATENCY = Kinship(
     load={Provider.AWS: 0.1, Provider.AZURE: 0.3, Provider.GCP: 0.1},
 )
 BILL = Kinship(function=0.2, provider=0.35, smallness=0.0, endpoint=0.2, level=0.1, load=dict.fromkeys(Provider, 0.15))
-START = Kinship(function=1.0, provider=0.5, smallness=0.3, endpoint=0.3, level=0.0, load=dict.fromkeys(Provider, 0.0))
+START = Pool(shared=1.0, own=0.35)
 START_NOISE = 0.5
 """The variance of one start's logarithm: a factor 2 either way."""
 MOST_ANSWERS = 2 / levels.SLOWEST_WEIGHT
@@ -48,6 +49,8 @@ SHORTEST_TRUST_S = 60.0
 """What was seen fades over six hours; after a sudden change it is trusted for about as long as the change has lasted,
 so that an endpoint that broke down is asked again, at growing intervals."""
 LEAST_START_MS = 20.0
+MOST_STARTS = 20
+LEAST_BILLED_SHARE = 1e-3
 PRICED_MS = 10_000.0
 
 
@@ -90,8 +93,7 @@ def beliefs(
     return [known.belief(index) for index in range(len(asked))]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Level:
+class _Level(NamedTuple):
     """One level that was seen, with the variance of its mean's logarithm."""
 
     spot: Spot
@@ -118,9 +120,13 @@ class _Known:
         self._warm = LATENCY.expected(asked, residuals)
         self._warm_ms = [exp(_prior_log_ms(spot) + warm.residual) for spot, warm in zip(asked, self._warm, strict=True)]
         self._pooled_cold = _pooled_cold(asked, states)
-        self._starts = self._expected_starts()
-        self._bills = self._expected_bills()
-        self._start_bills = self._expected_start_bills()
+        self._starts = START.expected([self._seen_start(index) for index in range(len(asked))])
+        self._start_ms = [
+            exp(_prior_log_start(spot) + start.residual) for spot, start in zip(asked, self._starts, strict=True)
+        ]
+        self._bills = BILL.expected(asked, self._seen_bills())
+        self._warm_usd = [self._billed(index) for index in range(len(asked))]
+        self._start_bills = START.expected([self._seen_start_bill(index) for index in range(len(asked))])
 
     def belief(self, index: int) -> Belief:
         """What all this says of one spot."""
@@ -134,9 +140,9 @@ class _Known:
             variation=levels.variation(level) if level and level.warm else levels.USUAL_VARIATION,
             answers=float(level.warm) if level else 0.0,
             busy_cold=self._busy_cold(level),
-            start_ms=self._start_ms(index),
+            start_ms=self._start_ms[index],
             start_variance=start.variance,
-            warm_usd=self._warm_usd(index),
+            warm_usd=self._warm_usd[index],
             usd_variance=self._bills[index].variance + (0.0 if level and level.warm else warm.variance),
             start_usd=self._start_usd(index),
             raw_log=level.raw_log if level else None,
@@ -147,57 +153,51 @@ class _Known:
         share = level.cold_share if level else 0.0
         return (share * answers + self._pooled_cold * POOLED_CALLS) / (answers + POOLED_CALLS)
 
-    def _expected_starts(self) -> list[Expected]:
-        seen = []
-        for index, spot in enumerate(self._asked):
-            state = self._states.get(spot.endpoint.id)
-            if state is not None and state.cold_latency_ms is not None:
-                extra_ms = max(LEAST_START_MS, state.cold_latency_ms - self._warm_ms[index])
-                noise = START_NOISE / min(state.cold_starts, 20)
-                seen.append(Seen(spot=spot, residual=log(extra_ms) - _prior_log_start(spot), noise=noise))
-        return START.expected(self._asked, seen)
+    def _seen_start(self, index: int) -> tuple[float, float] | None:
+        """What this copy's own cold starts added to a warm call, against the published time; and its noise."""
+        spot = self._asked[index]
+        state = self._states.get(spot.endpoint.id)
+        if state is None or state.cold_latency_ms is None:
+            return None
+        extra_ms = max(LEAST_START_MS, state.cold_latency_ms - self._warm_ms[index])
+        return log(extra_ms) - _prior_log_start(spot), START_NOISE / min(state.cold_starts, MOST_STARTS)
 
-    def _start_ms(self, index: int) -> float:
-        return exp(_prior_log_start(self._asked[index]) + self._starts[index].residual)
-
-    def _prior_usd(self, spot: Spot, warm_ms: float) -> float | None:
+    def _listed(self, spot: Spot, warm_ms: float) -> float | None:
         """The tariff's price of the time a call takes alone: waiting for an instance is not billed."""
         return self._tariff.cost_usd(spot.endpoint, warm_ms / facts.slowdown(spot.endpoint.provider, 2**spot.bucket))
 
-    def _expected_bills(self) -> list[Expected]:
+    def _seen_bills(self) -> list[Seen]:
         seen = []
-        for item in self._levels:
-            listed = self._prior_usd(item.spot, item.level.latency_ms)
-            if item.level.cost_usd and listed:
-                seen.append(Seen(spot=item.spot, residual=log(item.level.cost_usd / listed), noise=item.noise))
-        return BILL.expected(self._asked, seen)
+        for spot, level, noise in self._levels:
+            listed = self._listed(spot, level.latency_ms)
+            if level.cost_usd and listed:
+                seen.append(Seen(spot, log(level.cost_usd / listed), noise))
+        return seen
 
-    def _warm_usd(self, index: int) -> float | None:
-        listed = self._prior_usd(self._asked[index], self._warm_ms[index])
+    def _billed(self, index: int) -> float | None:
+        listed = self._listed(self._asked[index], self._warm_ms[index])
         return None if listed is None else listed * exp(self._bills[index].residual)
 
-    def _listed_start_usd(self, index: int) -> float | None:
+    def _listed_start(self, index: int) -> float | None:
+        """The tariff's price of a start's time, as far as it is billed by time at all."""
         endpoint = self._asked[index].endpoint
-        without = self._tariff.cost_usd(endpoint, PRICED_MS)
-        with_start = self._tariff.cost_usd(endpoint, PRICED_MS + self._start_ms(index))
-        return None if without is None or with_start is None else max(1e-12, with_start - without)
+        priced = self._tariff.cost_usd(endpoint, PRICED_MS)
+        if priced is None:
+            return None
+        return (priced - self._tariff.per_request[endpoint.provider]) * self._start_ms[index] / PRICED_MS
 
-    def _expected_start_bills(self) -> list[Expected]:
-        seen = []
-        for index, spot in enumerate(self._asked):
-            state, listed, warm = (
-                self._states.get(spot.endpoint.id),
-                self._listed_start_usd(index),
-                self._warm_usd(index),
-            )
-            if state is not None and state.cold_cost_usd is not None and listed and warm is not None:
-                ratio = max(1e-3, (state.cold_cost_usd - warm) / listed)
-                noise = START_NOISE / min(state.cold_starts, 20)
-                seen.append(Seen(spot=spot, residual=log(ratio), noise=noise))
-        return START.expected(self._asked, seen)
+    def _seen_start_bill(self, index: int) -> tuple[float, float] | None:
+        state, warm_usd = self._states.get(self._asked[index].endpoint.id), self._warm_usd[index]
+        if state is None or state.cold_cost_usd is None or warm_usd is None:
+            return None
+        listed = self._listed_start(index)
+        if not listed:
+            return None
+        ratio = max(LEAST_BILLED_SHARE, (state.cold_cost_usd - warm_usd) / listed)
+        return log(ratio), START_NOISE / min(state.cold_starts, MOST_STARTS)
 
     def _start_usd(self, index: int) -> float | None:
-        listed = self._listed_start_usd(index)
+        listed = self._listed_start(index)
         return None if listed is None else listed * exp(self._start_bills[index].residual)
 
 

@@ -9,6 +9,7 @@ Azure runs several in one instance and adds at most one instance per second for 
 (learn.microsoft.com/azure/azure-functions/event-driven-scaling).
 """
 
+from functools import lru_cache
 from math import log, sqrt
 
 from fiso.billing.tariff import gcp_vcpu
@@ -22,10 +23,14 @@ USUAL_MS = 300.0
 
 def cpu_share(endpoint: Endpoint) -> float:
     """In (0, 1]: how much of one processor a copy gets."""
-    if endpoint.provider is Provider.AWS:
-        return min(1.0, endpoint.memory_mb / AWS_FULL_CPU_MB)
-    if endpoint.provider is Provider.GCP:
-        return min(1.0, gcp_vcpu(endpoint.memory_mb))
+    return _cpu_share(endpoint.provider, endpoint.memory_mb)
+
+
+def _cpu_share(provider: Provider, memory_mb: int) -> float:
+    if provider is Provider.AWS:
+        return min(1.0, memory_mb / AWS_FULL_CPU_MB)
+    if provider is Provider.GCP:
+        return min(1.0, gcp_vcpu(memory_mb))
     return 1.0
 
 
@@ -42,4 +47,9 @@ def slowdown(provider: Provider, in_flight: float) -> float:
 
 def smallness(endpoint: Endpoint) -> float:
     """The logarithm of how many times less than one processor a copy gets, at least 0."""
-    return -log(cpu_share(endpoint))
+    return _smallness(endpoint.provider, endpoint.memory_mb)
+
+
+@lru_cache(maxsize=1024)
+def _smallness(provider: Provider, memory_mb: int) -> float:
+    return -log(_cpu_share(provider, memory_mb))

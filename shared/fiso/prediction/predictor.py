@@ -12,12 +12,12 @@ from math import exp, log, sqrt
 
 from fiso.domain.decision import Prediction, PredictionSource
 from fiso.domain.endpoint import Endpoint
+from fiso.domain.spread import Spread
 from fiso.domain.state import EndpointState
 from fiso.prediction import features as feature_set
 from fiso.prediction import success
 from fiso.prediction.artifact import Model, ModelOutput
 from fiso.prediction.beliefs import Belief
-from fiso.prediction.spread import Spread
 from fiso.routing import starts
 
 SHORTEST_MS, LONGEST_MS = 0.1, 900_000.0
@@ -48,7 +48,7 @@ def predict(candidate: Candidate, features: tuple[float, ...], *, model: Model |
     state, belief = candidate.state, candidate.belief
     output = model.predict(features) if model else None
     factor = exp(_shape(state, belief, model, output)) if model and output else 1.0
-    warm_ms = belief.warm_ms * factor
+    warm_ms = _bounded(belief.warm_ms * factor)
     idle_cold = starts.cold_after_idle(candidate.endpoint.provider, features[IDLE_AT], state)
     cold = 1 - (1 - belief.busy_cold) * (1 - idle_cold)
     share_of_start = belief.busy_cold + (1 - belief.busy_cold) * idle_cold / max(1.0, stay)
@@ -69,11 +69,8 @@ def predict(candidate: Candidate, features: tuple[float, ...], *, model: Model |
         cost_deviation=_deviation(
             belief, belief.warm_usd, share_of_start * (belief.start_usd or 0), belief.usd_variance
         ),
-        variation=belief.variation,
-        p50_ms=_bounded(spread.quantile(0.50)),
-        p95_ms=_bounded(spread.quantile(0.95)),
+        spread=spread,
         observations=belief.answers,
-        cold_probability=cold,
     )
 
 

@@ -1,52 +1,59 @@
-"""Regression: what some noisy observations say of quantities that are expected to be alike. Standard library only.
+"""Regression: a few unknown effects of prior variance 1 from noisy sums of them. Standard library only.
 
-A Gaussian process, which for given variances is the best linear unbiased prediction of a mixed model (Rasmussen and
-Williams, Gaussian Processes for Machine Learning, 2006, section 2.2, algorithm 2.1). A dozen observations take some
-hundred microseconds in plain Python.
+Bayesian linear regression (Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, section 2.1.1):
+precision A = I + sum of weight * x x^T, mean A^-1 (sum of weight * x * residual), by Cholesky's factor of A.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import sqrt
 from operator import mul
 
 
-@dataclass(frozen=True, slots=True)
-class Fit:
-    """Observations taken in: the lower Cholesky factor of their covariance, and its inverse times the residuals."""
+class Solver:
+    """Observations are added, then solved for once; after that, means and variances are read."""
 
-    factor: list[list[float]]
-    weights: list[float]
+    __slots__ = ("_factor", "_precision", "_right", "mean")
 
-    def mean(self, cross: Sequence[float]) -> float:
-        """The expected residual of a quantity; `cross` its prior covariance with each observation."""
-        return sum(a * b for a, b in zip(cross, self.weights, strict=True))
+    def __init__(self, count: int) -> None:
+        self._precision = [[0.0] * row + [1.0] for row in range(count)]
+        self._right = [0.0] * count
+        self._factor: list[list[float]] = []
+        self.mean = [0.0] * count
 
-    def whitened(self, cross: Sequence[float]) -> list[float]:
-        """A vector per quantity: the product of two is what the observations take off the covariance of the two."""
-        return _forward(self.factor, cross)
+    def add(self, row: Sequence[float], residual: float, weight: float) -> None:
+        """One observation: how the effects enter, what was left over, and 1 over the variance of its noise."""
+        for i, entry in enumerate(row):
+            if entry:
+                scaled, target = weight * entry, self._precision[i]
+                self._right[i] += scaled * residual
+                for j in range(i + 1):
+                    target[j] += scaled * row[j]
+
+    def solve(self) -> None:
+        """Factor the precision and find the mean."""
+        factor = self._factor
+        for row in self._precision:
+            own: list[float] = []
+            for above, entry in zip(factor, row, strict=False):
+                own.append((entry - sum(map(mul, own, above))) / above[-1])
+            own.append(sqrt(row[-1] - dot(own, own)))
+            factor.append(own)
+        self.mean = _backward(factor, self.whitened(self._right))
+
+    def whitened(self, row: Sequence[float]) -> list[float]:
+        """A vector per sum of effects: the product of two is the covariance that is left between the two sums."""
+        solved: list[float] = []
+        for factor, entry in zip(self._factor, row, strict=True):
+            solved.append((entry - sum(map(mul, solved, factor))) / factor[-1])
+        return solved
 
 
-def fit(covariance: Sequence[Sequence[float]], noise: Sequence[float], residuals: Sequence[float]) -> Fit:
-    """Take in observations: prior covariance (n x n, only the lower triangle is read), variance of each one's noise
-    (above 0), and how far each lay from its prior mean."""
-    factor: list[list[float]] = []
-    for i, row in enumerate(covariance):
-        own: list[float] = []
-        for j in range(i):
-            above = factor[j]
-            own.append((row[j] - sum(map(mul, own, above))) / above[j])
-        own.append(sqrt(row[i] + noise[i] - sum(map(mul, own, own))))
-        factor.append(own)
-    return Fit(factor, _backward(factor, _forward(factor, residuals)))
-
-
-def _forward(factor: Sequence[Sequence[float]], right: Sequence[float]) -> list[float]:
-    """Solve L x = right."""
-    solved: list[float] = []
-    for row, value in zip(factor, right, strict=True):
-        solved.append((value - sum(map(mul, row, solved))) / row[-1])
-    return solved
+def dot(left: Sequence[float], right: Sequence[float]) -> float:
+    """The product of two vectors of one length."""
+    total = 0.0
+    for a, b in zip(left, right, strict=True):
+        total += a * b
+    return total
 
 
 def _backward(factor: Sequence[Sequence[float]], right: Sequence[float]) -> list[float]:

@@ -94,7 +94,7 @@ def test_a_start_seen_on_one_copy_is_expected_of_all() -> None:
     after = believed(LARGE, OTHER, states=(cold,))
     assert before[0].start_ms == pytest.approx(650, rel=0.01)
     assert after[0].start_ms == pytest.approx(9_000, rel=0.15)
-    assert after[1].start_ms > 5_000
+    assert after[1].start_ms > 4_000
 
 
 def test_a_burst_that_starts_instances_does_so_on_every_copy() -> None:

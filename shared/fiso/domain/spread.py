@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from math import exp, log, sqrt
 
+LONGEST_MS = 900_000.0
+"""The clouds' longest timeout, 15 minutes."""
 START_VARIATION = 0.7
 """The coefficient of variation of a start, of the order that mikhail.io's percentiles show for all three clouds."""
 
@@ -17,7 +19,10 @@ class Spread:
     start_ms: float
 
     def quantile(self, share: float) -> float:
-        """The latency that a share of calls stays within, cold calls taken as the slowest ones."""
+        """The latency that a share of calls stays within, cold calls taken as the slowest ones; at most LONGEST_MS."""
+        return min(LONGEST_MS, self._quantile(share))
+
+    def _quantile(self, share: float) -> float:
         warm = 1 - self.cold
         if share > warm:
             return self.warm_ms + log_normal_quantile(self.start_ms, START_VARIATION, (share - warm) / self.cold)

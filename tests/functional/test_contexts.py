@@ -1,0 +1,123 @@
+"""Contexts: what a context seen before decides is what would be decided anew, and health is never cached."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from fiso.billing import tariff
+from fiso.domain.decision import Decision
+from fiso.domain.endpoint import EndpointId
+from fiso.domain.request import InvocationRequest
+from fiso.domain.state import EndpointState, LoadLevel
+from fiso.prediction import features
+from fiso.routing.breaker import Breaker
+from fiso.routing.fold import fold
+from fiso.services.contexts import KEPT, Contexts
+from fiso.services.decide import Outlook, World, decide
+from tests.builders import NOW, a_record, a_request, an_attempt, an_entry
+from tests.models import an_artifact, opened
+
+MODEL = opened(an_artifact())
+ENTRY = an_entry(exploration=0.05)
+
+
+def states(calls: int = 40) -> Mapping[EndpointId, EndpointState]:
+    folded: dict[EndpointId, EndpointState] = {}
+    for number in range(calls):
+        for place, endpoint in enumerate(ENTRY.endpoints):
+            at = NOW + timedelta(milliseconds=100 * number + place)
+            attempt = an_attempt(endpoint.id, latency_ms=80.0 + 30 * place, started_at=at)
+            row = dict.fromkeys(features.NAMES, 1.0)
+            record = a_record(
+                3 * number + place,
+                endpoint=endpoint.id,
+                cloud_provider=endpoint.provider,
+                features=row,
+                attempts=(attempt,),
+                model_version=MODEL.version,
+            )
+            folded = fold(folded, record)
+    return folded
+
+
+STATES = states()
+LATER = NOW + timedelta(seconds=6)
+
+
+class Rig:
+    def __init__(self) -> None:
+        self.contexts: Contexts[Outlook] = Contexts()
+        self.world = World(entry=ENTRY, snapshot_version=1, tariff=tariff.current(), states=STATES, model=MODEL)
+
+    def decide(
+        self, request: InvocationRequest | None = None, *, now: datetime = LATER, draw: float = 0.0, **changes: object
+    ) -> Decision:
+        self.world = replace(self.world, **changes)  # type: ignore[arg-type]
+        return decide(request or a_request(), self.world, now=now, draw=draw, contexts=self.contexts)
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        return self.contexts.hits, self.contexts.misses
+
+
+def test_a_second_request_is_decided_from_the_first_ones_context() -> None:
+    rig = Rig()
+    first, second = rig.decide(), rig.decide(now=LATER + timedelta(seconds=1))
+    assert rig.counts == (1, 1)
+    assert second.ranking == first.ranking
+    assert second.decided_at != first.decided_at
+    assert first == decide(a_request(), rig.world, now=LATER, draw=0.0)
+
+
+def test_every_draw_picks_as_it_would_without_a_context() -> None:
+    rig = Rig()
+    for step in range(50):
+        draw = step / 50
+        assert rig.decide(draw=draw) == decide(a_request(), rig.world, now=LATER, draw=draw)
+
+
+def test_what_a_decision_depends_on_makes_another_context() -> None:
+    rig = Rig()
+    rig.decide()
+    slower = {name: replace(state, levels=_slower(state)) for name, state in STATES.items()}
+    rig.decide(a_request(user_region="europe"))
+    rig.decide(now=LATER + timedelta(hours=1))
+    rig.decide(now=LATER + timedelta(seconds=200))
+    rig.decide(in_flight=40.0)
+    rig.decide(states=slower)
+    rig.decide(model=None)
+    rig.decide(entry=an_entry(exploration=0.1), snapshot_version=2)
+    assert rig.counts == (0, 8)
+
+
+def test_a_context_is_kept_for_five_minutes() -> None:
+    rig = Rig()
+    kept = {name: replace(state, last_called_at=NOW + timedelta(hours=2)) for name, state in STATES.items()}
+    rig.decide(states=kept)
+    rig.decide(now=LATER + KEPT - timedelta(seconds=1))
+    rig.decide(now=LATER + KEPT)
+    assert rig.counts == (1, 2)
+
+
+def test_an_endpoint_that_failed_lately_leaves_no_context() -> None:
+    rig = Rig()
+    failed = {**STATES, EndpointId("aws"): replace(STATES[EndpointId("aws")], consecutive_failures=1)}
+    first = rig.decide(states=failed).ranking
+    assert rig.decide(states=failed, now=LATER + timedelta(seconds=60)).ranking != first
+    assert rig.counts == (0, 0)
+
+
+def test_an_open_breaker_demotes_at_once_in_a_context_seen_before() -> None:
+    rig = Rig()
+    best = rig.decide().chosen.endpoint.id
+    opened_until = LATER + timedelta(seconds=20)
+    demoted = rig.decide(breakers={best: Breaker(failures_in_row=5, trips_in_row=1, opened_until=opened_until)})
+    assert rig.counts == (1, 1)
+    assert demoted.chosen.endpoint.id != best
+    assert demoted.ranking[-1].endpoint.id == best
+    assert demoted.ranking[-1].is_demoted
+    assert rig.decide(breakers={}).chosen.endpoint.id == best
+
+
+def _slower(state: EndpointState) -> dict[int, LoadLevel]:
+    return {bucket: replace(level, latency_ms=2 * level.latency_ms) for bucket, level in state.levels.items()}
