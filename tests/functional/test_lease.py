@@ -1,9 +1,7 @@
 """Leases through the handler: decide, call, report, and the record is like a proxied one."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -20,51 +18,9 @@ from fiso.domain.record_codec import to_document
 from fiso.learning import dataset
 from fiso.prediction import features
 from fiso.services.ingest import ingest
-from tests.builders import NOW, OK, an_entry, failing
+from tests.builders import OK, an_entry, failing
+from tests.functional.lease_reports import BODY, an_outcome, answered, counts, decide, failed, ids, records, report
 from tests.functional.orchestrator_rig import Rig, http_event, problem_of
-
-BODY = '{"text": "a"}'
-
-
-def decide(rig: Rig, **headers: str) -> dict[str, Any]:
-    answer = rig.send(http_event(path="/v1/decide/word-count", body=BODY, **headers))
-    assert answer["statusCode"] == 200, answer["body"]
-    document: dict[str, Any] = json.loads(answer["body"])
-    return document
-
-
-def answered(endpoint: str, **changes: Any) -> dict[str, Any]:
-    return {"endpoint": endpoint, "after_ms": 0, "latency_ms": 50.0, "status": 200} | changes
-
-
-def failed(endpoint: str, failure: Failure, **changes: Any) -> dict[str, Any]:
-    return {"endpoint": endpoint, "after_ms": 0, "latency_ms": 5.0, "failure": failure.value} | changes
-
-
-def an_outcome(number: int, *attempts: dict[str, Any], **changes: Any) -> dict[str, Any]:
-    fields = {"number": number, "request_size_bytes": len(BODY), "response_size_bytes": 2, "attempts": list(attempts)}
-    return fields | changes
-
-
-def report(rig: Rig, token: str, *outcomes: object, event: dict[str, Any] | None = None) -> dict[str, Any]:
-    body = json.dumps({"leases": [{"token": token, "outcomes": list(outcomes)}]})
-    answer = rig.send((event or {}) | http_event(path="/v1/outcomes", body=body))
-    assert answer["statusCode"] == 200, answer["body"]
-    document: dict[str, Any] = json.loads(answer["body"])
-    return document
-
-
-def counts(verdict: dict[str, Any]) -> tuple[int, int, int]:
-    return verdict["accepted"], verdict["repeated"], verdict["rejected"]
-
-
-def records(rig: Rig) -> list[InvocationRecord]:
-    found = [record for record in rig.log.records.values() if isinstance(record, InvocationRecord)]
-    return sorted(found, key=lambda record: record.timestamp)
-
-
-def ids(lease: dict[str, Any]) -> list[str]:
-    return [row["id"] for row in lease["endpoints"]]
 
 
 def test_a_lease_names_where_to_call_and_nothing_happens() -> None:
@@ -211,149 +167,6 @@ def test_the_fold_and_the_training_set_take_leased_records() -> None:
     data = dataset.build(records(rig))
     assert (len(data), data.skipped) == (4, 0)
     assert set(data.feature_names) == set(features.NAMES)
-
-
-IMPOSSIBLE: dict[str, dict[str, Any]] = {
-    "NaN": {"latency_ms": float("nan")},
-    "infinite": {"latency_ms": float("inf")},
-    "negative": {"latency_ms": -1},
-    "no time at all": {"latency_ms": 0},
-    "above 15 minutes": {"latency_ms": 900_001},
-    "before the lease": {"after_ms": -1},
-    "in the future": {"after_ms": 60_000},
-    "ends in the future": {"latency_ms": 60_000},
-    "NaN start": {"after_ms": float("nan")},
-    "status": {"status": 600},
-    "status and failure": {"failure": "broken"},
-    "neither": {"status": None},
-    "unknown failure": {"status": None, "failure": "nonsense"},
-    "another endpoint": {"endpoint": "mallory"},
-    "endpoint is no text": {"endpoint": 7},
-    "lone surrogate": {"endpoint": "\ud800"},
-    "text for a number": {"latency_ms": "50"},
-    "true for a number": {"latency_ms": True},
-    "giant whole number": {"latency_ms": 10**400},
-    "billed": {"billed_ms": 1e300},
-    "idle": {"idle_ms": -5},
-    "cold": {"cold_start": "yes"},
-}
-
-
-@pytest.mark.parametrize("changes", IMPOSSIBLE.values(), ids=IMPOSSIBLE.keys())
-def test_what_cannot_be_true_is_refused_and_the_rest_is_kept(changes: dict[str, Any]) -> None:
-    rig = Rig(failing(OK))
-    lease = decide(rig)
-    first = ids(lease)[0]
-    verdict = report(rig, lease["token"], an_outcome(0, answered(first) | changes), an_outcome(1, answered(first)))
-    assert counts(verdict) == (1, 0, 1)
-    assert [(problem["item"], problem["number"]) for problem in verdict["problems"]] == [(0, 0)]
-    assert len(rig.log.records) == 1
-
-
-ODD_OUTCOMES: dict[str, object] = {
-    "no attempts": {"attempts": []},
-    "attempts no list": {"attempts": {}},
-    "six attempts": {"attempts": [{}] * 6},
-    "null": None,
-    "number": {"number": -1},
-    "fraction": {"number": 0.5},
-    "giant number": {"number": 10**30},
-    "size": {"request_size_bytes": -1},
-    "giant size": {"response_size_bytes": 2**60},
-    "answered and late": {"deadline_passed": True},
-}
-
-
-@pytest.mark.parametrize("changes", ODD_OUTCOMES.values(), ids=ODD_OUTCOMES.keys())
-def test_an_outcome_that_makes_no_sense_is_refused(changes: Any) -> None:
-    rig = Rig(failing(OK))
-    lease = decide(rig)
-    outcome = None if changes is None else an_outcome(0, answered(ids(lease)[0])) | changes
-    assert counts(report(rig, lease["token"], outcome)) == (0, 0, 1)
-    assert rig.log.records == {}
-
-
-def test_an_attempt_after_an_answer_or_twice_on_one_endpoint_is_refused() -> None:
-    rig = Rig(failing(OK))
-    lease = decide(rig)
-    first, second = ids(lease)[:2]
-    twice = an_outcome(0, failed(first, Failure.BROKEN), answered(first))
-    onwards = an_outcome(1, answered(first), answered(second))
-    assert counts(report(rig, lease["token"], twice, onwards)) == (0, 0, 2)
-
-
-def test_a_lease_is_good_for_its_own_caller_only() -> None:
-    rig = Rig(failing(OK))
-    lease = decide(rig)
-    event = http_event(
-        path="/v1/outcomes",
-        body=json.dumps({"leases": [{"token": lease["token"], "outcomes": [an_outcome(0, answered(ids(lease)[0]))]}]}),
-    )
-    event["requestContext"]["authorizer"] = {"iam": {"accountId": "mallory"}}
-    verdict = json.loads(rig.send(event)["body"])
-    assert [problem["code"] for problem in verdict["problems"]] == ["foreign"]
-
-
-@pytest.mark.parametrize(
-    ("after", "code"), [(timedelta(minutes=61), None), (timedelta(minutes=61, seconds=1), "too_late")]
-)
-def test_outcomes_are_accepted_until_an_hour_after_expiry(after: timedelta, code: str | None) -> None:
-    rig = Rig(failing(OK))
-    lease = decide(rig)
-    rig.clock.now = NOW + after
-    verdict = report(rig, lease["token"], an_outcome(0, answered(ids(lease)[0])))
-    assert [problem["code"] for problem in verdict["problems"]] == ([code] if code else [])
-
-
-@pytest.mark.parametrize("count", [101, 1000])
-def test_more_than_a_hundred_outcomes_are_too_many(count: int) -> None:
-    rig = Rig(failing(OK))
-    lease = decide(rig)
-    outcomes = [an_outcome(n, answered(ids(lease)[0])) for n in range(count)]
-    body = json.dumps({"leases": [{"token": lease["token"], "outcomes": outcomes}]})
-    assert problem_of(rig.send(http_event(path="/v1/outcomes", body=body)))["status"] == 413
-    assert rig.log.records == {}
-
-
-def test_a_hundred_are_taken_at_once() -> None:
-    rig = Rig(failing(OK))
-    lease = decide(rig)
-    outcomes = [an_outcome(n, answered(ids(lease)[0])) for n in range(100)]
-    assert counts(report(rig, lease["token"], *outcomes)) == (100, 0, 0)
-    assert len(rig.log.records) == 100
-
-
-HOSTILE: Sequence[str] = (
-    "",
-    "{",
-    "[]",
-    "null",
-    "{}",
-    '{"leases": {}}',
-    '{"leases": [null]}',
-    '{"leases": [{"token": 1, "outcomes": []}]}',
-    '{"leases": [{"token": "x"}]}',
-    "[" * 100_000,
-    '{"leases": ' + "9" * 5000 + "}",
-    "\ud800",
-    "x" * (2 * 2**20 + 1),
-)
-
-
-@pytest.mark.parametrize("body", HOSTILE, ids=range(len(HOSTILE)))
-def test_a_hostile_report_is_the_callers_fault(body: str) -> None:
-    answer = Rig(failing(OK)).send(http_event(path="/v1/outcomes", body=body))
-    assert 400 <= problem_of(answer)["status"] < 500
-
-
-@pytest.mark.parametrize("token", ["", "x", "fl1.k1.e30.x", "\ud800", "y" * 9000])
-def test_a_token_that_nobody_signed_costs_its_outcomes_and_no_others(token: str) -> None:
-    rig = Rig(failing(OK))
-    lease = decide(rig)
-    outcome = an_outcome(0, answered(ids(lease)[0]))
-    groups = [{"token": token, "outcomes": [outcome]}, {"token": lease["token"], "outcomes": [outcome]}]
-    answer = rig.send(http_event(path="/v1/outcomes", body=json.dumps({"leases": groups})))
-    assert counts(json.loads(answer["body"])) == (1, 0, 1)
 
 
 def test_a_key_that_is_new_elsewhere_is_looked_for_when_it_is_met() -> None:

@@ -68,6 +68,7 @@ class _Attempt:
 class Client:
     """Calls functions by leases. Safe to use from several threads; close it, or use it as a context manager.
 
+    Make one per process: calls under a lease are numbered, and a forked copy would use the same numbers again.
     `headers` identifies the caller to FISO, `target_headers` to a target (function key, identity token).
     """
 
