@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from fiso.client import Client, Options, Request
+from fiso.client import Client, Options, Request, Target
+from fiso.client.aws import LambdaFunctions, signed
 from fiso.domain.endpoint import Provider
 from fiso_cli.traffic import leases
 from tests.e2e.conftest import LiveCloud, eventually
@@ -23,6 +24,22 @@ def test_a_leased_call_is_recorded_and_folded_like_a_proxied_one(live: LiveCloud
     assert json.loads(answers[0].body) == {"total": 3, "distinct": 2, "words": {"two": 2, "one": 1}}
     assert live.logged() == logged + CALLS
     eventually(lambda: live.machine.folded() >= folded + CALLS)
+
+
+def test_lambda_functions_are_called_by_their_own_api(live: LiveCloud) -> None:
+    credentials = live.stage.session.get_credentials().get_frozen_credentials
+    lambdas = LambdaFunctions(credentials, address=lambda _: live.cloud.provider_url(0))
+    options = Options(callers={"aws": lambdas}, background=False)
+    lease = live.client.post("/v1/decide/word-count").json()
+    (aws,) = [row for row in lease["endpoints"] if row["provider"] == "aws"]
+    target = Target(id=aws["id"], provider="aws", address=aws["address"], region=aws["region"], path=aws["path"])
+    answer = lambdas(target, REQUEST, timeout_s=20)
+    assert json.loads(answer.body)["total"] == 3
+    assert answer.billed_ms is not None
+    with Client(live.gateway.url, headers=signed(credentials, live.stage.region), options=options) as client:
+        assert client.call("word-count", REQUEST).endpoint == lease["endpoints"][0]["id"]
+    lambdas.close()
+    assert client.tally.accepted == 1
 
 
 def test_a_report_that_comes_twice_is_kept_once(live: LiveCloud) -> None:

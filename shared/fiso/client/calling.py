@@ -13,7 +13,7 @@ from fiso.client.target import Target
 from fiso.domain.attempt import Failure, ProviderError
 
 LONGEST_RUN_MS = 900_000.0
-_TRANSPORT_FAILURES = {
+TRANSPORT_FAILURES = {
     TransportFault.NOT_SENT: Failure.UNREACHABLE,
     TransportFault.TIMED_OUT: Failure.TIMED_OUT,
     TransportFault.BROKEN: Failure.BROKEN,
@@ -83,7 +83,7 @@ class HttpCaller:
         try:
             answer = self.transport.send("POST", url, headers=headers, body=request.body, timeout_s=timeout_s)
         except TransportError as error:
-            raise ProviderError(_TRANSPORT_FAILURES[error.fault], error.detail) from error
+            raise ProviderError(TRANSPORT_FAILURES[error.fault], error.detail) from error
         if failure := _STATUS_FAILURES.get(answer.status):
             raise ProviderError(failure, f"status {answer.status}", retry_after_s=_retry_after_s(answer))
         return _answer(answer)
