@@ -8,8 +8,9 @@ from fiso.domain.attempt import ProviderError
 from fiso.domain.catalog import CatalogEntry, Snapshot
 from fiso.domain.decision import Prediction, PredictionSource, Reason
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName, Provider
+from fiso.domain.lease import Lease, LeasedEndpoint, LeaseId
 from fiso.domain.policy import Idempotent, Policy
-from fiso.domain.record import AttemptSummary, InvocationRecord, OpenRecord, RecordStatus
+from fiso.domain.record import AttemptSummary, CandidateSummary, InvocationRecord, OpenRecord, RecordStatus
 from fiso.domain.request import FunctionAnswer, InvocationId, InvocationRequest, TenantId
 from fiso.prediction import features
 
@@ -151,6 +152,51 @@ def a_record(number: int = 1, **changes: Any) -> InvocationRecord:
         "tariff_version": "t1",
     }
     return InvocationRecord(**(fields | changes))
+
+
+def a_summary(endpoint: str = "aws", **changes: Any) -> CandidateSummary:
+    fields: dict[str, Any] = {
+        "endpoint": EndpointId(endpoint),
+        "latency_ms": 100.0,
+        "cost_usd": 2e-6,
+        "success_probability": 0.999,
+        "score": 0.9,
+        "propensity": 1.0,
+    }
+    return CandidateSummary(**(fields | changes))
+
+
+def a_leased_endpoint(provider: Provider = Provider.AWS, **summary: Any) -> LeasedEndpoint:
+    return LeasedEndpoint(
+        summary=a_summary(str(provider), **summary),
+        provider=provider,
+        region=REGIONS[provider],
+        memory_mb=512,
+        features=tuple(0.5 for _ in features.NAMES),
+        raw_latency_ms=110.0,
+        prediction_source="model",
+    )
+
+
+def a_lease(**changes: Any) -> Lease:
+    fields: dict[str, Any] = {
+        "id": LeaseId("00000000-0000-4000-8000-00000000000a"),
+        "function": FunctionName("word-count"),
+        "tenant": TenantId("local"),
+        "issued_at": NOW,
+        "expires_at": NOW + timedelta(seconds=60),
+        "endpoints": (a_leased_endpoint(), a_leased_endpoint(Provider.GCP, propensity=0.0)),
+        "others": (a_summary("azure", propensity=0.0),),
+        "exclusions": (),
+        "reason": Reason.SCORE,
+        "request_size_bytes": 17,
+        "user_region": None,
+        "policy_version": 1,
+        "snapshot_version": 1,
+        "model_version": "m1",
+        "tariff_version": "t1",
+    }
+    return Lease(**(fields | changes))
 
 
 def invocation_id(number: int) -> InvocationId:

@@ -4,6 +4,7 @@ import logging
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from time import perf_counter
 from typing import Any, Protocol
@@ -27,12 +28,22 @@ from functions.orchestrator.http_answer import (
     routed_answer,
     routing_problem,
 )
-from functions.orchestrator.http_request import Target, invocation_request, method_of, path_of
+from functions.orchestrator.http_request import (
+    Target,
+    body_of,
+    headers_of,
+    invocation_request,
+    method_of,
+    path_of,
+    tenant_of,
+)
 from functions.orchestrator.wiring import Edge
 
 _ROUTES = (
     ("POST", re.compile(r"/v1/invoke/(?P<function>[^/]+)(?P<suffix>/.*)?", re.DOTALL), "invoke"),
     ("POST", re.compile(r"/v1/explain/(?P<function>[^/]+)"), "explain"),
+    ("POST", re.compile(r"/v1/decide/(?P<function>[^/]+)"), "decide"),
+    ("POST", re.compile(r"/v1/outcomes"), "outcomes"),
     ("GET", re.compile(r"/v1/endpoints"), "endpoints"),
     ("GET", re.compile(r"/v1/invocations/(?P<id>[0-9a-f-]{36})"), "invocation"),
     ("GET", re.compile(r"/healthz"), "healthz"),
@@ -117,6 +128,26 @@ class Exchange:
         request = self._request(function, "")
         decision = self._edge.orchestrator.explain(request)
         return json_answer({"invocation_id": request.invocation_id, **inspect.decision_document(decision)})
+
+    def _decide(self, function: str) -> Response:
+        from fiso.services import lease
+        from functions.orchestrator import http_lease
+
+        request = self._request(function, "")
+        size = http_lease.request_size(headers_of(self._event))
+        if size is not None:
+            request = replace(request, body=bytes(size))  # a stand-in: of a body, a decision sees the size alone
+        outcomes = self._edge.outcomes()
+        granted = lease.grant(request, self._edge.orchestrator, outcomes.keys, new_id=uuid4)
+        return json_answer(lease.lease_document(granted))
+
+    def _outcomes(self) -> Response:
+        from functions.orchestrator import http_lease
+
+        outcomes = self._edge.outcomes()
+        items = http_lease.reported(body_of(self._event))
+        verdicts = outcomes.accept(items, tenant_of(self._event))
+        return json_answer(http_lease.verdicts_document(items, verdicts))
 
     def _endpoints(self) -> Response:
         edge = self._edge

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
+from typing import TYPE_CHECKING
 
 from fiso.adapters.aws_client import AwsEndpoint, Credentials, DynamoDBClient, S3Client, SignedService
 from fiso.adapters.callers import ByProvider, HttpCaller
@@ -17,11 +18,17 @@ from fiso.adapters.pointers import LayerModelStore
 from fiso.adapters.s3 import S3ModelStore, S3Snapshots
 from fiso.billing import tariff
 from fiso.domain.endpoint import Provider
-from fiso.ports import Clock, EndpointStates, FunctionCaller, InvocationLog, Metrics, ModelStore, Snapshots
+from fiso.ports import Clock, EndpointStates, FunctionCaller, InvocationLog, LeaseKeys, Metrics, ModelStore, Snapshots
 from fiso.services.dispatch import Dispatcher
 from fiso.services.knowledge import Knowledge
 from fiso.services.orchestrate import Orchestrator
 from fiso.settings import OrchestratorSettings
+
+if TYPE_CHECKING:
+    from fiso.services.outcomes import Outcomes
+
+WRITERS = 8
+"""Reported outcomes that are written at once; a report of 100 is 13 writes long."""
 
 
 def utc_now() -> datetime:
@@ -42,6 +49,7 @@ class Ports:
     metrics: Metrics
     clock: Clock = utc_now
     draw: Callable[[], float] = random.SystemRandom().random
+    lease_keys: Callable[[], LeaseKeys] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +60,8 @@ class Edge:
     knowledge: Knowledge
     log: InvocationLog
     clock: Clock
+    outcomes: Callable[[], "Outcomes"]
+    """What leases need, made when the first one is asked for: most environments never see one."""
 
 
 def build(settings: OrchestratorSettings, *, metrics: Metrics, ports: Ports | None = None) -> Edge:
@@ -75,7 +85,34 @@ def build(settings: OrchestratorSettings, *, metrics: Metrics, ports: Ports | No
         clock=outside.clock,
         draw=outside.draw,
     )
-    return Edge(orchestrator=orchestrator, knowledge=knowledge, log=outside.log, clock=outside.clock)
+    return Edge(
+        orchestrator=orchestrator,
+        knowledge=knowledge,
+        log=outside.log,
+        clock=outside.clock,
+        outcomes=cache(lambda: _outcomes(outside, settings)),
+    )
+
+
+def _outcomes(outside: Ports, settings: OrchestratorSettings) -> "Outcomes":
+    from fiso.domain.errors import LeasingNotSetUp
+    from fiso.services.known import Known
+    from fiso.services.lease import KEYS_STALE_S, Keys
+    from fiso.services.outcomes import Outcomes
+
+    if outside.lease_keys is None:
+        raise LeasingNotSetUp("no key to sign leases with: set FISO_LEASE_KEYS_PARAMETER")
+    stored, parameter = outside.lease_keys(), settings.lease_keys_parameter
+    executor = ThreadPoolExecutor(max_workers=WRITERS, thread_name_prefix="outcomes")
+    known = Known("lease keys", lambda _: stored.read(), clock=outside.clock, executor=executor, stale_s=KEYS_STALE_S)
+    return Outcomes(
+        keys=Keys(known=known, missing=f"no key to sign leases with: set parameter {parameter} (`fiso lease-key`)"),
+        log=outside.log,
+        metrics=outside.metrics,
+        tariff=tariff.current(),
+        clock=outside.clock,
+        executor=executor,
+    )
 
 
 def aws_ports(settings: OrchestratorSettings, environ: Mapping[str, str], metrics: Metrics) -> Ports:
@@ -99,4 +136,14 @@ def aws_ports(settings: OrchestratorSettings, environ: Mapping[str, str], metric
         log=DynamoDBInvocationLog(dynamodb, settings.log_table, clock=utc_now),
         caller=ByProvider({Provider.AWS: aws, Provider.AZURE: http, Provider.GCP: http}),
         metrics=metrics,
+        lease_keys=_stored_keys(service("ssm"), settings.lease_keys_parameter),
     )
+
+
+def _stored_keys(service: SignedService, parameter: str | None) -> Callable[[], LeaseKeys] | None:
+    def stored() -> LeaseKeys:
+        from fiso.adapters.ssm import SsmLeaseKeys
+
+        return SsmLeaseKeys(service, parameter or "")
+
+    return stored if parameter else None

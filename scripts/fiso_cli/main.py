@@ -23,6 +23,8 @@ COMMANDS: Mapping[str, LazyCommand] = {
     "invoke": LazyCommand("fiso_cli.traffic.invoke:app", "Send requests to a function, one or many."),
     "explain": LazyCommand("fiso_cli.traffic.inspect:explain_app", "Show a decision whole; nothing is invoked."),
     "endpoints": LazyCommand("fiso_cli.traffic.inspect:endpoints_app", "Every endpoint with its state."),
+    "lease": LazyCommand("fiso_cli.traffic.leases:lease_app", "The lease a client would get; nothing is invoked."),
+    "lease-key": LazyCommand("fiso_cli.traffic.leases:lease_key_app", "Make or rotate the key that signs leases."),
     "tail": LazyCommand("fiso_cli.traffic.tail:app", "Invocations as they happen, with why."),
     "apply": LazyCommand("fiso_cli.catalog.commands:apply_app", "Write a catalog file's changes and publish them."),
     "policy": LazyCommand(

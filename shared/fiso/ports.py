@@ -6,7 +6,7 @@ Every write survives being repeated. Stores raise `StoreUnavailable` or `WriteCo
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from fiso.domain.catalog import CatalogEntry, Snapshot
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName
@@ -14,6 +14,9 @@ from fiso.domain.model import ModelPointer, RetrainingRun
 from fiso.domain.record import InvocationRecord, OpenRecord
 from fiso.domain.request import FunctionAnswer, InvocationId, InvocationRequest
 from fiso.domain.state import EndpointState
+
+if TYPE_CHECKING:  # leases are imported where one is asked for, not at each cold start
+    from fiso.domain.lease_token import Keyring
 
 
 class Clock(Protocol):
@@ -37,8 +40,11 @@ class InvocationLog(Protocol):
         """Write the intent. Repeating it changes nothing, also after the record was closed."""
         ...
 
-    def close(self, record: InvocationRecord) -> None:
-        """Write the closed record over the intent, or without one. `WriteConflict` if already closed otherwise."""
+    def close(self, record: InvocationRecord) -> bool:
+        """Write the closed record over the intent, or without one; False when exactly this record stood there already.
+
+        `WriteConflict` if already closed otherwise.
+        """
         ...
 
     def find(self, invocation_id: InvocationId) -> InvocationRecord | OpenRecord | None:
@@ -152,6 +158,14 @@ class RetrainingRuns(Protocol):
 
     def latest(self, limit: int) -> Sequence[RetrainingRun]:
         """The newest runs, newest first."""
+        ...
+
+
+class LeaseKeys(Protocol):
+    """Where the keys are kept that sign leases."""
+
+    def read(self) -> "Keyring":
+        """The keys as they are now. `LeasingNotSetUp` when there are none, `StoreUnavailable` when nobody can tell."""
         ...
 
 

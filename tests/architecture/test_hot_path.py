@@ -31,6 +31,20 @@ def test_answering_a_request_loads_nothing_heavy_either() -> None:
     assert loaded_by(f"exec({program!r})").isdisjoint(HEAVY + SDK)
 
 
+def test_a_cold_start_does_not_pay_for_leases() -> None:
+    loaded = loaded_by("import functions.orchestrator.handler")
+    leasing = {"fiso.services.lease", "fiso.services.outcomes", "fiso.domain.lease_token", "fiso.adapters.ssm"}
+    assert loaded.isdisjoint(leasing)
+
+
+def test_the_client_loads_the_standard_library_and_little_of_fiso() -> None:
+    own = {module for module in loaded_by("import fiso.client") if module.startswith("fiso.")}
+    parts = {module.split(".")[1] for module in own}
+    assert parts == {"adapters", "client", "domain", "routing"}
+    assert {module for module in own if module.startswith("fiso.adapters.")} == {"fiso.adapters.http_transport"}
+    assert loaded_by("import fiso.client").isdisjoint({*HEAVY, "boto3", "botocore", "httpx", "urllib3"})
+
+
 @pytest.mark.parametrize("name", ["orchestrator", "stream_consumer", "retrainer", "keeper", "console"])
 def test_importing_a_handler_needs_no_environment(name: str) -> None:
     program = f"import functions.{name}.handler"

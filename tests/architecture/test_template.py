@@ -109,6 +109,18 @@ def test_only_the_orchestrator_may_invoke_functions(resources: dict[str, Any]) -
     assert may_invoke == ["fiso-prod-orchestrator"]
 
 
+def test_only_the_orchestrator_reads_the_lease_keys_and_only_those(resources: dict[str, Any]) -> None:
+    readers = {
+        (role["RoleName"], statement["Resource"]["Fn::Sub"].rpartition(":")[2])
+        for role in of_type(resources, "IAM::Role").values()
+        for policy in role["Policies"]
+        for statement in policy["PolicyDocument"]["Statement"]
+        if any(action.startswith("ssm:") for action in as_list(statement["Action"]))
+    }
+    named = function(resources, "orchestrator")["Environment"]["Variables"]["FISO_LEASE_KEYS_PARAMETER"]
+    assert readers == {("fiso-prod-orchestrator", f"parameter{named}")}
+
+
 def test_the_console_only_reads(resources: dict[str, Any]) -> None:
     console = of_type(resources, "IAM::Role")["ConsoleRole"]
     listed = console["Policies"][0]["PolicyDocument"]["Statement"]
@@ -122,6 +134,7 @@ def test_every_route_but_healthz_has_an_authorizer(resources: dict[str, Any]) ->
     open_routes = {key for key, route in routes.items() if route.get("AuthorizationType") != "AWS_IAM"}
     assert open_routes == {"GET /healthz"}
     assert {"$default", "POST /v1/invoke/{function}", "POST /v1/invoke/{function}/{proxy+}"} <= set(routes)
+    assert {"POST /v1/decide/{function}", "POST /v1/outcomes"} <= set(routes)
 
 
 def test_the_api_allows_no_cross_origin_calls(resources: dict[str, Any]) -> None:

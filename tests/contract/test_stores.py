@@ -165,9 +165,9 @@ def test_a_record_is_open_then_closed(stores: Stores) -> None:
 def test_writes_that_come_again_change_nothing(stores: Stores) -> None:
     closed = a_record(1, timestamp=NOW)
     stores.log.open(an_open_record(1))
-    stores.log.close(closed)
+    assert stores.log.close(closed) is True
     stores.log.open(an_open_record(1))
-    stores.log.close(closed)
+    assert stores.log.close(closed) is False
     assert stores.log.find(invocation_id(1)) == closed
 
 

@@ -45,7 +45,9 @@ def arn_of(service: str, resource: str) -> str:
         return resource
     if service == "s3":
         return f"arn:aws:s3:::{resource}"
-    kind = {"dynamodb": "table/", "lambda": "function:", "secretsmanager": "secret:"}.get(service, "")
+    kind = {"dynamodb": "table/", "lambda": "function:", "secretsmanager": "secret:", "ssm": "parameter"}.get(
+        service, ""
+    )
     return f"arn:aws:{service}:{REGION}:{ACCOUNT}:{kind}{resource}"
 
 

@@ -57,6 +57,7 @@ def test_every_call_of_every_function_is_within_its_role(live: LiveCloud) -> Non
     folded = live.machine.folded()
     eventually(lambda: live.invoke("word-count").headers["x-fiso-provider"] == "aws")
     live.client.get("/console/invocations")
+    assert live.client.post("/v1/decide/word-count").status_code == 200
     live.machine.retrain()
     lambdas = live.stage.client("lambda")
     kept = lambdas.invoke(FunctionName=live.stage.function_name("keeper"), Payload=b"{}")
@@ -67,6 +68,6 @@ def test_every_call_of_every_function_is_within_its_role(live: LiveCloud) -> Non
     foreign = {call for call in calls if call.caller not in roles}
     assert foreign == set()
     assert {call for call in calls if not is_granted(call, roles[call.caller])} == set()
-    assert "lambda:InvokeFunction" in {call.permission for call in calls}
+    assert {"lambda:InvokeFunction", "ssm:GetParameter"} <= {call.permission for call in calls}
     quiet = {key_of(live.stage.function_name("sample-aws"))}
     assert {call.caller for call in calls} == set(roles) - quiet

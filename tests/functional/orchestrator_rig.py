@@ -9,12 +9,14 @@ from fiso.adapters.memory import (
     InMemoryEndpointStates,
     InMemoryFunctionCaller,
     InMemoryInvocationLog,
+    InMemoryLeaseKeys,
     InMemoryMetrics,
     InMemoryModelStore,
     InMemorySnapshots,
     Respond,
 )
 from fiso.domain.catalog import CatalogEntry
+from fiso.domain.lease_token import Keyring
 from fiso.domain.record import InvocationRecord
 from fiso.settings import OrchestratorSettings
 from functions.orchestrator import wiring
@@ -53,6 +55,7 @@ class Rig:
         self.states = InMemoryEndpointStates()
         self.models = InMemoryModelStore()
         self.clock = ManualClock()
+        self.lease_keys = InMemoryLeaseKeys(Keyring.parsed(f"k1:{'a' * 32}"))
         self.caller = InMemoryFunctionCaller(respond)
         ports = wiring.Ports(
             snapshots=self.snapshots,
@@ -64,6 +67,7 @@ class Rig:
             metrics=self.metrics,
             clock=self.clock,
             draw=random.Random(seed).random,
+            lease_keys=lambda: self.lease_keys,
         )
         self.edge = wiring.build(SETTINGS, metrics=self.metrics, ports=ports)
         self.orchestrator = self.edge.orchestrator

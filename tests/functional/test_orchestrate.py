@@ -31,7 +31,7 @@ class BrokenLog(InMemoryInvocationLog):
     def open(self, record: OpenRecord) -> None:
         raise StoreUnavailable("throttled")
 
-    def close(self, record: InvocationRecord) -> None:
+    def close(self, record: InvocationRecord) -> bool:
         raise StoreUnavailable("throttled")
 
 

@@ -19,6 +19,7 @@ from fiso_cli.local.layout import LocalCloud
 from fiso_cli.local.supervisor import Supervisor
 from fiso_cli.migrations import runner
 from fiso_cli.stage import Stage
+from fiso_cli.traffic import leases
 from fiso_cli.traffic.gateway import Gateway
 from fiso_cli.training import prior, remote
 
@@ -77,6 +78,7 @@ class LocalMachine:
         environment = self.cloud.client_environment() | {"FISO_DATABASE_URL": self.cloud.database_url}
         log = self.cloud.log_dir / "deploy.log"
         Deployment(root=self.cloud.root, log=log, environment=environment, stage=self.stage.name).run()
+        leases.ensured(self.stage)
         return f"stage {self.stage.name}, log in {log}"
 
     def apply(self) -> str:

@@ -56,6 +56,31 @@ def of_ranking(decision: Document) -> Table:
     return made
 
 
+def of_lease(lease: Document) -> Table:
+    """The endpoints of a lease in the order in which a client should call them."""
+    made = table(
+        f"{text(lease['function'])}: lease until {text(lease['expires_at'])[11:19]} UTC ({text(lease['reason'])}), "
+        f"repeatable: {text(lease['idempotent'])}",
+        ["rank", "endpoint", "provider/region"],
+        ["propensity", "latency ms", "p95 ms", "wait ms"],
+        ["payload", "authentication", "address"],
+    )
+    for rank, row in enumerate(map(mapping, items(lease["endpoints"])), start=1):
+        figures = (ms(number_or_none(row.get(name))) for name in ("latency_ms", "p95_ms", "patience_ms"))
+        secret = text_or_none(row.get("secret_ref"))
+        made.add_row(
+            str(rank),
+            text(row["id"]),
+            f"{text(row['provider'])}/{text(row['region'])}",
+            share(number_or_none(row["propensity"])),
+            *figures,
+            text(row["payload"]),
+            text(row["authentication"]) + (f" ({secret})" if secret else ""),
+            text(row["address"]) + text(row["path"]),
+        )
+    return made
+
+
 def of_exclusions(decision: Document) -> Table:
     """The endpoints that were left out, and why."""
     made = table("left out", ["endpoint", "code", "why"])

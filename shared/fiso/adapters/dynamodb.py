@@ -46,7 +46,7 @@ class DynamoDBInvocationLog:
         except WriteConflict:
             return
 
-    def close(self, record: InvocationRecord) -> None:
+    def close(self, record: InvocationRecord) -> bool:
         """Put the whole record over its intent. `WriteConflict` when another final record stands there."""
         item = closed_item(record)
         try:
@@ -61,6 +61,8 @@ class DynamoDBInvocationLog:
         except WriteConflict:
             if self.find(record.invocation_id) != record_from_item(item):
                 raise
+            return False
+        return True
 
     def find(self, invocation_id: InvocationId) -> InvocationRecord | OpenRecord | None:
         """One record, read consistently."""

@@ -2,16 +2,20 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime
+from typing import TYPE_CHECKING
 
 from fiso.domain.attempt import ProviderError
 from fiso.domain.catalog import Snapshot
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName
-from fiso.domain.errors import ModelRefused, WriteConflict
+from fiso.domain.errors import LeasingNotSetUp, ModelRefused, WriteConflict
 from fiso.domain.model import ModelPointer, RetrainingRun
 from fiso.domain.record import InvocationRecord, OpenRecord
 from fiso.domain.request import FunctionAnswer, InvocationId, InvocationRequest
 from fiso.domain.state import EndpointState
 from fiso.ports import ModelFiles
+
+if TYPE_CHECKING:
+    from fiso.domain.lease_token import Keyring
 
 Respond = Callable[[Endpoint, InvocationRequest, float], FunctionAnswer | ProviderError]
 
@@ -42,12 +46,13 @@ class InMemoryInvocationLog:
         """Write the intent unless the invocation is known already."""
         self.records.setdefault(record.invocation_id, record)
 
-    def close(self, record: InvocationRecord) -> None:
+    def close(self, record: InvocationRecord) -> bool:
         """Put the record over its intent."""
         stored = self.records.get(record.invocation_id)
         if isinstance(stored, InvocationRecord) and stored != record:
             raise WriteConflict(f"record {record.invocation_id} is closed already")
         self.records[record.invocation_id] = record
+        return not isinstance(stored, InvocationRecord)
 
     def find(self, invocation_id: InvocationId) -> InvocationRecord | OpenRecord | None:
         """One record."""
@@ -178,3 +183,16 @@ class InMemoryMetrics:
     def total(self, name: str) -> float:
         """The sum of a metric over all dimensions."""
         return sum(value for known, value, _ in self.values if known == name)
+
+
+class InMemoryLeaseKeys:
+    """Keys that a test sets; None stands for a parameter that does not exist."""
+
+    def __init__(self, keys: "Keyring | None") -> None:
+        self.keys = keys
+
+    def read(self) -> "Keyring":
+        """The keys."""
+        if self.keys is None:
+            raise LeasingNotSetUp("no keys")
+        return self.keys

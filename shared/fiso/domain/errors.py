@@ -7,15 +7,18 @@ FisoError
 │   ├── UnknownPath             404
 │   ├── MethodNotAllowed        405
 │   ├── PayloadTooLarge         413
+│   ├── LeaseTooLarge           413
 │   └── UnsupportedContent      415
 ├── RoutingError            FISO could not get an answer
 │   ├── EveryAttemptFailed      502   at least one ran
 │   ├── NothingAvailable        503   nothing eligible, or nothing can have run
+│   ├── LeasingNotSetUp         503   no key to sign leases with
 │   └── DeadlinePassed          504
 ├── ProviderError           one attempt failed (`domain.attempt.Failure` says how)
 ├── StoreError              a store did not do what it was asked
 │   ├── StoreUnavailable        down, throttled or too slow
 │   └── WriteConflict           the condition of a write did not hold
+├── LeaseRefused            a lease's token, or an outcome under it, that is not accepted (`code` says why)
 ├── ModelRefused            a model artifact that is missing, damaged, or of a foreign schema
 ├── InvalidRecord           a logged record that does not parse
 └── InvalidCatalog          a catalog or policy that must not be published
@@ -71,6 +74,13 @@ class PayloadTooLarge(RequestError):
     title = "Payload too large"
 
 
+class LeaseTooLarge(RequestError):
+    """The function has more endpoints than a lease's token can carry; it can still be invoked through FISO."""
+
+    status = 413
+    title = "Lease too large"
+
+
 class UnsupportedContent(RequestError):
     """A content type or transfer that FISO does not pass on."""
 
@@ -100,6 +110,13 @@ class NothingAvailable(RoutingError):
     retry_after_s = 2
 
 
+class LeasingNotSetUp(RoutingError):
+    """There is no key to sign leases with. The message names what to set."""
+
+    status = 503
+    title = "Leasing not set up"
+
+
 class DeadlinePassed(RoutingError):
     """The deadline passed. `unknown_outcome` says that the function may have run."""
 
@@ -121,6 +138,15 @@ class StoreUnavailable(StoreError):
 
 class WriteConflict(StoreError):
     """The condition of a conditional write did not hold."""
+
+
+class LeaseRefused(FisoError):
+    """A lease's token, or an outcome under it, that is not accepted. `code` is for machines, the detail for people."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
 
 
 class ModelRefused(FisoError):

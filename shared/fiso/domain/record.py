@@ -68,6 +68,9 @@ class InvocationRecord:
     `execution_time_ms` is the latency that the orchestrator saw from the endpoint that ended the request; `cost_usd` is
     all attempts' estimated bill; `day_of_week` is ISO 1..7; the utilizations stay None unless a provider reports them;
     `prediction_accuracy` is 1 - |error| / actual, floored at 0. `endpoint` is None when nothing was called.
+
+    `lease_id` is set where a client called the endpoints itself under a lease: latencies are then the client's, and
+    one draw chose the first endpoint of every call under that lease, so estimates must count such records by lease.
     """
 
     invocation_id: InvocationId
@@ -105,3 +108,4 @@ class InvocationRecord:
     snapshot_version: int | None = None
     model_version: str | None = None
     tariff_version: str | None = None
+    lease_id: str | None = None

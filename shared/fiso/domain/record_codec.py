@@ -21,7 +21,7 @@ _PLAIN = (
     "invocation_id function_name request_size_bytes response_size_bytes execution_time_ms cost_usd region day_of_week "
     "hour_of_day cpu_utilization memory_utilization cold_start error_occurred user_region prediction_accuracy status "
     "tenant endpoint reason response_status billed_ms overhead_ms raw_latency_ms prediction_source policy_version "
-    "snapshot_version model_version tariff_version cloud_provider"
+    "snapshot_version model_version tariff_version cloud_provider lease_id"
 ).split()
 
 
@@ -161,6 +161,7 @@ def _closed_from(d: Mapping[str, Json]) -> InvocationRecord:
         snapshot_version=_maybe_whole(d.get("snapshot_version")),
         model_version=_maybe_text(d.get("model_version")),
         tariff_version=_maybe_text(d.get("tariff_version")),
+        lease_id=_maybe_text(d.get("lease_id")),
     )
 
 

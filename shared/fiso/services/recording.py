@@ -39,7 +39,7 @@ def record_of(
         request_size_bytes=len(request.body),
         response_size_bytes=len(answer.body) if answer else 0,
         execution_time_ms=last.latency_ms if last else None,
-        cost_usd=_total(attempts),
+        cost_usd=total_usd(attempts),
         region=endpoint.region if endpoint else None,
         day_of_week=request.received_at.isoweekday(),
         hour_of_day=request.received_at.hour,
@@ -58,7 +58,7 @@ def record_of(
         overhead_ms=max(0.0, elapsed_ms - in_attempts_ms),
         features=_features(endpoint, request, world, decision),
         raw_latency_ms=prediction.raw_latency_ms if prediction else None,
-        candidates=tuple(_candidate(candidate) for candidate in decision.ranking) if decision else (),
+        candidates=tuple(candidate_summary(candidate) for candidate in decision.ranking) if decision else (),
         exclusions=decision.exclusions if decision else (),
         attempts=attempts,
         prediction_source=prediction.source.value if prediction else None,
@@ -114,7 +114,7 @@ def _summary(attempt: Attempt, endpoint: Endpoint, tariff: Tariff) -> AttemptSum
     )
 
 
-def _total(attempts: tuple[AttemptSummary, ...]) -> float | None:
+def total_usd(attempts: tuple[AttemptSummary, ...]) -> float | None:
     """The sum of the attempts' costs; None when one of them has no price."""
     costs = [attempt.cost_usd for attempt in attempts]
     return sum(cost for cost in costs if cost is not None) if None not in costs else None
@@ -151,7 +151,8 @@ def _memory_utilization(answer: FunctionAnswer | None, endpoint: Endpoint | None
     return answer.memory_used_mb / endpoint.memory_mb
 
 
-def _candidate(candidate: RankedCandidate) -> CandidateSummary:
+def candidate_summary(candidate: RankedCandidate) -> CandidateSummary:
+    """A candidate as it is logged."""
     prediction = candidate.prediction
     return CandidateSummary(
         endpoint=candidate.endpoint.id,

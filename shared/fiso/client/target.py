@@ -1,0 +1,81 @@
+"""Targets: where a client may call, and the lease (or the configured fallback) that says so."""
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+DEFAULT_PATIENCE_S = 5.0
+DEFAULT_TIMEOUT_S = 28.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """One endpoint as a client sees it. `secret_ref` names a secret for `authentication`; the client must have it.
+
+    `patience_s` is how long to wait for it while another one could still be tried.
+    """
+
+    id: str
+    provider: str
+    address: str
+    region: str = ""
+    path: str = ""
+    payload: str = "http"
+    authentication: str = "none"
+    secret_ref: str | None = None
+    patience_s: float = DEFAULT_PATIENCE_S
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """A lease as the client holds it, or a fallback, which has no token and is not reported.
+
+    `received_at` and `expires_at` are seconds of a clock that only goes forward: no time of day plays a part.
+    """
+
+    function: str
+    targets: tuple[Target, ...]
+    token: str | None
+    received_at: float
+    expires_at: float
+    idempotent: str = "no"
+    timeout_s: float = DEFAULT_TIMEOUT_S
+    numbers: "itertools.count[int]" = field(default_factory=itertools.count)
+    """Gives each call under the lease its own number; `next` on it is atomic."""
+
+    @property
+    def lifetime_s(self) -> float:
+        """How long it is good for."""
+        return self.expires_at - self.received_at
+
+    def may_repeat(self, idempotency_key: str | None) -> bool:
+        """Whether a request that may have run can be run again, by the same rule as FISO's own dispatch."""
+        return self.idempotent == "yes" or (self.idempotent == "deduplicates_on_key" and idempotency_key is not None)
+
+
+def held_from(document: Mapping[str, Any], received_at: float) -> Held:
+    """What `POST /v1/decide/{function}` answered; `KeyError`, `TypeError` or `ValueError` for anything else."""
+    return Held(
+        function=str(document["function"]),
+        targets=tuple(_target(row) for row in document["endpoints"]),
+        token=str(document["token"]),
+        received_at=received_at,
+        expires_at=received_at + float(document["expires_in_ms"]) / 1000,
+        idempotent=str(document["idempotent"]),
+        timeout_s=float(document["timeout_ms"]) / 1000,
+    )
+
+
+def _target(row: Mapping[str, Any]) -> Target:
+    return Target(
+        id=str(row["id"]),
+        provider=str(row["provider"]),
+        address=str(row["address"]),
+        region=str(row["region"]),
+        path=str(row["path"]),
+        payload=str(row["payload"]),
+        authentication=str(row["authentication"]),
+        secret_ref=row["secret_ref"],
+        patience_s=float(row["patience_ms"]) / 1000,
+    )

@@ -1,0 +1,73 @@
+"""`fiso lease` against FISO's own handler, and `fiso lease-key` against Parameter Store as the emulator speaks it."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import pytest
+from typer.testing import CliRunner
+
+from fiso.domain.lease_token import Keyring
+from fiso_cli.local.layout import LocalCloud
+from fiso_cli.main import app
+from fiso_cli.stage import Stage
+from fiso_cli.traffic import leases
+from tests.emulator import running_emulator
+from tests.functional.lease_servers import World
+
+runner = CliRunner()
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    world = World()
+    yield world
+    world.close()
+
+
+def test_a_lease_is_shown_as_a_table(world: World) -> None:
+    shown = runner.invoke(app, ["lease", "word-count", "--data", "one two", "--api-url", world.url])
+    assert shown.exit_code == 0, shown.output
+    assert "word-count: lease until 09:31:" in shown.output
+    assert f"{world.functions.url}/gcp" in shown.output
+    assert "characters, outcomes until 2026-11-23T10:31:" in shown.output
+
+
+def test_a_lease_as_json_is_the_answer_whole(world: World) -> None:
+    shown = runner.invoke(app, ["lease", "word-count", "--json", "--api-url", world.url])
+    document = json.loads(shown.output)
+    assert document["token"].startswith("fl1.k1.")
+    assert world.rig.log.records == {}
+
+
+def test_an_unknown_function_is_one_line(world: World) -> None:
+    shown = runner.invoke(app, ["lease", "nobody", "--api-url", world.url])
+    assert shown.exit_code == 1
+    assert "no function 'nobody'" in shown.output
+    assert len(shown.output.strip().splitlines()) == 1
+
+
+def test_keys_are_made_once_and_rotated_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with running_emulator(tmp_path) as url:
+        cloud = LocalCloud(root=tmp_path, state=tmp_path / "state", base_port=int(url.rpartition(":")[2]))
+        stage = Stage(name="local", environ={}, local=cloud)
+        assert leases.ensured(stage) == "/fiso/local/lease-keys written, k1 signs"
+        assert leases.ensured(stage) == "/fiso/local/lease-keys is there, k1 signs"
+        first = keys_of(url)
+        assert leases.rotated(stage) == "/fiso/local/lease-keys written, k2 signs, k1 verifies"
+        assert keys_of(url).keys[1] == first.newest
+        monkeypatch.setenv("FISO_LOCAL_PORT", str(cloud.base_port))
+        shown = runner.invoke(app, ["lease-key", "--rotate"])
+        assert "k3 signs, k2 verifies" in shown.output
+        assert all(key.secret.decode() not in shown.output for key in keys_of(url).keys)
+
+
+def keys_of(url: str) -> Keyring:
+    ssm = boto3.client(
+        "ssm", region_name="us-east-1", endpoint_url=url, aws_access_key_id="test", aws_secret_access_key="test"
+    )
+    found = ssm.get_parameter(Name="/fiso/local/lease-keys", WithDecryption=True)["Parameter"]
+    ssm.close()
+    assert found["Type"] == "SecureString"
+    return Keyring.parsed(found["Value"])
