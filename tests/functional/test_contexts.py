@@ -13,7 +13,7 @@ from fiso.prediction import features
 from fiso.routing.breaker import Breaker
 from fiso.routing.fold import fold
 from fiso.services.contexts import KEPT, Contexts
-from fiso.services.decide import Outlook, World, decide
+from fiso.services.decide import DecisionContexts, World, decide
 from tests.builders import NOW, a_record, a_request, an_attempt, an_entry
 from tests.models import an_artifact, opened
 
@@ -46,7 +46,7 @@ LATER = NOW + timedelta(seconds=6)
 
 class Rig:
     def __init__(self) -> None:
-        self.contexts: Contexts[Outlook] = Contexts()
+        self.contexts: DecisionContexts = Contexts()
         self.world = World(entry=ENTRY, snapshot_version=1, tariff=tariff.current(), states=STATES, model=MODEL)
 
     def decide(

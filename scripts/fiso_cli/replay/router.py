@@ -27,7 +27,7 @@ from fiso.prediction import artifact
 from fiso.prediction.artifact import Model
 from fiso.services import recording
 from fiso.services.contexts import Contexts
-from fiso.services.decide import Outlook, World, decide
+from fiso.services.decide import DecisionContexts, World, decide
 from fiso.services.dispatch import Dispatcher
 from fiso.services.ingest import ingest
 from fiso.services.orchestrate import failure_of
@@ -101,7 +101,7 @@ class Router:
         self._tariff: Tariff = tariff.current()
         self._caller, self._clock, self._stores = TraceCaller(self._tariff), Clock(), Stores()
         self._dispatcher = Dispatcher(caller=self._caller, clock=self._clock, stopwatch=lambda: self._caller.elapsed_s)
-        self.contexts: Contexts[Outlook] = Contexts()
+        self.contexts: DecisionContexts = Contexts()
         self._retrainer = Retrainer(
             models=self._stores.models,
             archive=self._stores.archive,

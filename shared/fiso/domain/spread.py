@@ -1,7 +1,7 @@
 """Spread: how a single call's latency scatters: log-normal while warm, by a start longer when cold. Pure."""
 
-from dataclasses import dataclass
 from math import exp, log, sqrt
+from typing import NamedTuple
 
 LONGEST_MS = 900_000.0
 """The clouds' longest timeout, 15 minutes."""
@@ -9,8 +9,7 @@ START_VARIATION = 0.7
 """The coefficient of variation of a start, of the order that mikhail.io's percentiles show for all three clouds."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Spread:
+class Spread(NamedTuple):
     """A mixture: with the chance `cold` a call takes a start longer. Means in ms; `variation` of a warm call."""
 
     warm_ms: float

@@ -46,6 +46,16 @@ class Model:
     targets: tuple[str, ...]
     links: tuple[str, ...]
     ensemble: Ensemble = field(repr=False, compare=False)
+    places: tuple[int, int | None, int] = field(init=False, repr=False, compare=False)
+    """Where the sums of latency, cost (None without) and success stand."""
+    exponential: tuple[int, ...] = field(init=False, repr=False, compare=False)
+    """Where sums are logarithms."""
+
+    def __post_init__(self) -> None:
+        where = {target: place for place, target in enumerate(self.targets)}
+        object.__setattr__(self, "places", (where[LATENCY], where.get(COST), where[SUCCESS]))
+        exponential = tuple(place for place, link in enumerate(self.links) if link == "exp")
+        object.__setattr__(self, "exponential", exponential)
 
     def size_step(self, request_size_bytes: int) -> int:
         """The step of a request's size: within one the model tells no two requests apart by it."""
@@ -53,15 +63,14 @@ class Model:
 
     def predict(self, row: Sequence[float]) -> ModelOutput:
         """Predict from a row in the order of `features.NAMES`, whichever of them the model was trained on."""
-        sums = self.ensemble.predict(row)
-        values = {
-            target: exp(min(_LARGEST_EXPONENT, value)) if link == "exp" else value
-            for target, link, value in zip(self.targets, self.links, sums, strict=True)
-        }
+        values = self.ensemble.predict(row)
+        for place in self.exponential:
+            values[place] = exp(min(_LARGEST_EXPONENT, values[place]))
+        latency, cost, success = self.places
         return ModelOutput(
-            latency_ms=values[LATENCY],
-            cost_usd=values.get(COST),
-            success_probability=min(1.0, max(0.0, values[SUCCESS])),
+            latency_ms=values[latency],
+            cost_usd=None if cost is None else values[cost],
+            success_probability=min(1.0, max(0.0, values[success])),
         )
 
 

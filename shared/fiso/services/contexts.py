@@ -6,7 +6,7 @@ same, and for every endpoint the octave of its load, the class of its idle time 
 no context, and breakers are read at every decision.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import log
@@ -26,6 +26,7 @@ LEAST_ERROR_RATE = 0.02
 """An endpoint with a lower recent error rate, and no failure since its last answer, is well."""
 
 T = TypeVar("T")
+B = TypeVar("B")
 Key: TypeAlias = tuple[object, ...]
 Mark: TypeAlias = tuple[object, ...]
 
@@ -58,11 +59,15 @@ class _Kept(Generic[T]):
     entry: CatalogEntry  # kept alive, so that no other one gets its id
 
 
-class Contexts(Generic[T]):
-    """What was worked out per context. Bounded: when full it starts afresh. Belongs to one execution environment."""
+class Contexts(Generic[T, B]):
+    """What was worked out per context, and what is believed of the endpoints, which many contexts share.
+
+    Bounded: when full it starts afresh. Belongs to one execution environment.
+    """
 
     def __init__(self) -> None:
         self._kept: dict[Key, _Kept[T]] = {}
+        self._believed: dict[Key, _Kept[B]] = {}
         self._marked: dict[tuple[FunctionName, EndpointId], _Marked] = {}
         self._numbers: dict[Mark, int] = {}
         self.hits = 0
@@ -82,6 +87,22 @@ class Contexts(Generic[T]):
         if len(self._kept) >= MOST:
             self._kept.clear()
         self._kept[key] = _Kept(value, now + KEPT, around.entry)
+        return value
+
+    def beliefs(self, around: Surroundings, loads: Sequence[float], now: datetime, make: Callable[[], B]) -> B:
+        """What is believed of the endpoints at these loads; `make` when what is known of one has changed."""
+        marks = [
+            None if state is None else self._mark(around.entry.name, state).number
+            for state in (around.states.get(endpoint.id) for endpoint in around.entry.endpoints)
+        ]
+        key = (id(around.entry), *marks, *map(levels.load_bucket, loads))
+        kept = self._believed.get(key)
+        if kept is not None and now < kept.until:
+            return kept.value
+        if len(self._believed) >= MOST:
+            self._believed.clear()
+        value = make()
+        self._believed[key] = _Kept(value, now + KEPT, around.entry)
         return value
 
     def _key(self, request: InvocationRequest, around: Surroundings, now: datetime) -> Key | None:
@@ -118,6 +139,7 @@ class Contexts(Generic[T]):
         if len(self._numbers) >= MOST * 16:
             self._numbers.clear()
             self._kept.clear()
+            self._believed.clear()
         number = self._numbers.setdefault(_mark_of(state), len(self._numbers))
         marked = _Marked(state, number, levels.load_bucket(_steady_load(state)), _is_well(state))
         self._marked[function, state.endpoint] = marked

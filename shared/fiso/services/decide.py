@@ -9,6 +9,7 @@ What does not depend on the draw and on health is worked out once per context an
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TypeAlias
 
 from fiso.billing.tariff import Tariff
 from fiso.domain.catalog import CatalogEntry
@@ -20,7 +21,7 @@ from fiso.domain.request import InvocationRequest
 from fiso.domain.state import EndpointState
 from fiso.prediction import features
 from fiso.prediction.artifact import Model
-from fiso.prediction.beliefs import beliefs
+from fiso.prediction.beliefs import Belief, beliefs
 from fiso.prediction.predictor import Candidate, predict
 from fiso.routing import affinity, eligibility, scoring, selection
 from fiso.routing.breaker import CLOSED, Breaker, BreakerState
@@ -60,14 +61,17 @@ class Outlook:
     rankings: tuple[tuple[RankedCandidate, ...], ...]
 
 
+DecisionContexts: TypeAlias = Contexts[Outlook, list[Belief]]
+
+
 def decide(
-    request: InvocationRequest, world: World, *, now: datetime, draw: float, contexts: Contexts[Outlook] | None = None
+    request: InvocationRequest, world: World, *, now: datetime, draw: float, contexts: DecisionContexts | None = None
 ) -> Decision:
     """The Decision for one request. `draw` is uniform in [0, 1). `NothingAvailable` when no endpoint is eligible."""
     if contexts is None:
         outlook = look(request, world, now)
     else:
-        outlook = contexts.get(request, surroundings(world), now, lambda: look(request, world, now))
+        outlook = contexts.get(request, surroundings(world), now, lambda: look(request, world, now, contexts))
     policy = world.entry.policy
     demoted = _demoted(outlook.scores, world.breakers, now) if world.breakers else frozenset()
     ranking, reason = _rank(outlook, policy, demoted, draw)
@@ -95,14 +99,14 @@ def surroundings(world: World) -> Surroundings:
     )
 
 
-def look(request: InvocationRequest, world: World, now: datetime) -> Outlook:
+def look(request: InvocationRequest, world: World, now: datetime, contexts: DecisionContexts | None = None) -> Outlook:
     """Predict and score every candidate; `NothingAvailable` when there is none."""
     entry = world.entry
     chosen_from = eligibility.eligible(entry)
     if not chosen_from.candidates:
         reasons = "; ".join(f"{e.endpoint}: {e.detail}" for e in chosen_from.exclusions)
         raise NothingAvailable(f"no endpoint of {entry.name} is eligible: {reasons}")
-    predictions = _predictions(request, chosen_from.candidates, world, now)
+    predictions = _predictions(request, chosen_from.candidates, world, now, contexts)
     scores = _score(request, chosen_from.candidates, predictions, entry.policy)
     endpoints = {endpoint.id: endpoint for endpoint in chosen_from.candidates}
     predicted = {prediction.endpoint: prediction for prediction in predictions}
@@ -132,11 +136,19 @@ def features_of(endpoint: Endpoint, request: InvocationRequest, world: World, no
 
 
 def _predictions(
-    request: InvocationRequest, endpoints: Sequence[Endpoint], world: World, now: datetime
+    request: InvocationRequest,
+    endpoints: Sequence[Endpoint],
+    world: World,
+    now: datetime,
+    contexts: DecisionContexts | None,
 ) -> list[Prediction]:
     seen = [features_of(endpoint, request, world, now) for endpoint in endpoints]
     loads = [row[features.IN_FLIGHT_AT] for row in seen]
-    believed = beliefs(endpoints, world.states, loads=loads, tariff=world.tariff, now=now)
+
+    def believe() -> list[Belief]:
+        return beliefs(endpoints, world.states, loads=loads, tariff=world.tariff, now=now)
+
+    believed = believe() if contexts is None else contexts.beliefs(surroundings(world), loads, now, believe)
     stay = features.stay(now, world.states.values())
     return [
         predict(

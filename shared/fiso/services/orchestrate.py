@@ -19,7 +19,7 @@ from fiso.domain.request import InvocationRequest
 from fiso.ports import Clock, InvocationLog, Metrics
 from fiso.services import recording
 from fiso.services.contexts import Contexts
-from fiso.services.decide import Outlook, World, decide
+from fiso.services.decide import DecisionContexts, World, decide
 from fiso.services.dispatch import Dispatcher
 from fiso.services.knowledge import Knowledge
 
@@ -49,7 +49,7 @@ class Orchestrator:
     clock: Clock
     draw: Callable[[], float]
     stopwatch: Callable[[], float] = perf_counter
-    contexts: Contexts[Outlook] = field(default_factory=Contexts)
+    contexts: DecisionContexts = field(default_factory=Contexts)
 
     def route(self, request: InvocationRequest) -> Routed:
         """Decide, call, record. Raises `UnknownFunction` before anything is logged; later failures are in `error`."""
