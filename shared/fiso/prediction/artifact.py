@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256 as digest_of
 from math import exp, isfinite
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from fiso.domain.errors import ModelRefused
 from fiso.prediction import features
@@ -27,8 +27,7 @@ LINKS = ("identity", "exp")
 _LARGEST_EXPONENT = 50.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelOutput:
+class ModelOutput(NamedTuple):
     """What the model says of one candidate, uncorrected. `cost_usd` is None for a model trained without costs."""
 
     latency_ms: float
@@ -63,14 +62,20 @@ class Model:
 
     def predict(self, row: Sequence[float]) -> ModelOutput:
         """Predict from a row in the order of `features.NAMES`, whichever of them the model was trained on."""
-        values = self.ensemble.predict(row)
+        return self.predict_all([row])[0]
+
+    def predict_all(self, rows: Sequence[Sequence[float]]) -> list[ModelOutput]:
+        """Predict from at least one row, all of them cheaper than one by one."""
+        return [self._output(sums) for sums in self.ensemble.predict_all(rows)]
+
+    def _output(self, sums: list[float]) -> ModelOutput:
         for place in self.exponential:
-            values[place] = exp(min(_LARGEST_EXPONENT, values[place]))
+            sums[place] = exp(min(_LARGEST_EXPONENT, sums[place]))
         latency, cost, success = self.places
         return ModelOutput(
-            latency_ms=values[latency],
-            cost_usd=None if cost is None else values[cost],
-            success_probability=min(1.0, max(0.0, values[success])),
+            latency_ms=sums[latency],
+            cost_usd=None if cost is None else sums[cost],
+            success_probability=min(1.0, max(0.0, sums[success])),
         )
 
 

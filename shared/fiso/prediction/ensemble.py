@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from math import isfinite
-from operator import add, getitem, or_
+from operator import add, and_, getitem, or_
 from typing import TypeAlias
 
 LEAF = -1
@@ -111,12 +111,22 @@ class Ensemble:
 
     def predict(self, row: Sequence[float]) -> list[float]:
         """One sum per forest."""
+        return self.predict_all([row])[0]
+
+    def predict_all(self, rows: Sequence[Sequence[float]]) -> list[list[float]]:
+        """One sum per forest, for each row. A column that is the same in all is looked up once."""
         if self._rounds_inputs:
-            row = array("f", row)
-        alive = self._full
+            rows = [array("f", row) for row in rows]
+        alive = [self._full] * len(rows)
         for column, thresholds, masks in self._questions:
-            alive &= masks[bisect_left(thresholds, row[column])]
-        return list(map(add, self._bases, self._lanes.sums(alive)))
+            values = [row[column] for row in rows]
+            if values.count(values[0]) == len(values):
+                mask = masks[bisect_left(thresholds, values[0])]
+                alive = [left & mask for left in alive]
+            else:
+                found = [masks[bisect_left(thresholds, value)] for value in values]
+                alive = list(map(and_, alive, found))
+        return [list(map(add, self._bases, self._lanes.sums(left))) for left in alive]
 
 
 class _ByteLanes:

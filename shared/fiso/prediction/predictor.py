@@ -7,8 +7,9 @@ raw prediction counts by how far it lies from what the model said of the answers
 residual per endpoint and load corrects it. While a model is new, or never told anything right, the belief stands alone.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from math import exp, log, sqrt
+from typing import NamedTuple
 
 from fiso.domain.decision import Prediction, PredictionSource
 from fiso.domain.endpoint import Endpoint
@@ -30,33 +31,42 @@ MODEL_CALLS = 5.0
 IDLE_AT = feature_set.NAMES.index("idle_seconds")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
-    """A copy as it stands before a request: its state, if it has one, and what is believed of it."""
+class Candidate(NamedTuple):
+    """A copy as it stands before a request: its state, if it has one, what is believed of it, and its features."""
 
     endpoint: Endpoint
     state: EndpointState | None
     belief: Belief
+    features: tuple[float, ...]
 
 
-def predict(candidate: Candidate, features: tuple[float, ...], *, model: Model | None, stay: float = 1.0) -> Prediction:
-    """What to expect of one candidate; labelled as baseline while there is no model.
+def predict(candidates: Sequence[Candidate], *, model: Model | None, stay: float = 1.0) -> list[Prediction]:
+    """What to expect of each candidate; labelled as baseline while there is no model.
 
     `stay`: calls that an instance, once started, is expected to answer. A start for idleness is paid once for all of
     them, so that share of it counts where candidates are compared; the latency expected of this call has it whole.
     """
-    state, belief = candidate.state, candidate.belief
-    output = model.predict(features) if model else None
-    factor = exp(_shape(state, belief, model, output)) if model and output else 1.0
+    if model is None:
+        return [_predicted(candidate, None, "", stay) for candidate in candidates]
+    outputs = model.predict_all([candidate.features for candidate in candidates])
+    return [
+        _predicted(candidate, output, model.version, stay)
+        for candidate, output in zip(candidates, outputs, strict=True)
+    ]
+
+
+def _predicted(candidate: Candidate, output: ModelOutput | None, version: str, stay: float) -> Prediction:
+    endpoint, state, belief, features = candidate
+    factor = exp(_shape(state, belief, version, output)) if output else 1.0
     warm_ms = _bounded(belief.warm_ms * factor)
-    idle_cold = starts.cold_after_idle(candidate.endpoint.provider, features[IDLE_AT], state)
+    idle_cold = starts.cold_after_idle(endpoint.provider, features[IDLE_AT], state)
     cold = 1 - (1 - belief.busy_cold) * (1 - idle_cold)
     share_of_start = belief.busy_cold + (1 - belief.busy_cold) * idle_cold / max(1.0, stay)
     latency_ms = _bounded(warm_ms + cold * belief.start_ms)
     compared_ms = _bounded(warm_ms + share_of_start * belief.start_ms)
     spread = Spread(warm_ms=warm_ms, variation=belief.variation, cold=cold, start_ms=belief.start_ms)
     return Prediction(
-        endpoint=candidate.endpoint.id,
+        endpoint=endpoint.id,
         latency_ms=latency_ms,
         cost_usd=_cost(belief, factor, share_of_start),
         success_probability=_success(state, features, output),
@@ -74,12 +84,12 @@ def predict(candidate: Candidate, features: tuple[float, ...], *, model: Model |
     )
 
 
-def _shape(state: EndpointState | None, belief: Belief, model: Model, output: ModelOutput) -> float:
+def _shape(state: EndpointState | None, belief: Belief, version: str, output: ModelOutput) -> float:
     """How far this request is expected to lie from the belief, as a logarithm.
 
     Ridge regression of answers on raw predictions, both around their level's mean; a slope outside [0, 1] is noise.
     """
-    if state is None or belief.raw_log is None or state.shape_model_version != model.version:
+    if state is None or belief.raw_log is None or state.shape_model_version != version:
         return 0.0
     slope = min(1.0, max(0.0, state.shape_xy / (state.shape_xx + SHAPE_PRIOR)))
     told = log(_bounded(output.latency_ms)) - belief.raw_log

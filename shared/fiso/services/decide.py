@@ -149,16 +149,11 @@ def _predictions(
         return beliefs(endpoints, world.states, loads=loads, tariff=world.tariff, now=now)
 
     believed = believe() if contexts is None else contexts.beliefs(surroundings(world), loads, now, believe)
-    stay = features.stay(now, world.states.values())
-    return [
-        predict(
-            Candidate(endpoint=endpoint, state=world.states.get(endpoint.id), belief=belief),
-            row,
-            model=world.model,
-            stay=stay,
-        )
+    candidates = [
+        Candidate(endpoint, world.states.get(endpoint.id), belief, row)
         for endpoint, row, belief in zip(endpoints, seen, believed, strict=True)
     ]
+    return predict(candidates, model=world.model, stay=features.stay(now, world.states.values()))
 
 
 def _score(

@@ -128,3 +128,9 @@ def test_the_ensemble_says_what_a_walk_through_every_tree_says(
     ensemble = Ensemble([a_forest(*some), a_forest(*others, base=1.0)], columns=[0, 1, 2])
     expected = [sum(walk(tree, row) for tree in some), 1.0 + sum(walk(tree, row) for tree in others)]
     assert ensemble.predict(row) == expected
+
+
+def test_rows_together_come_to_what_they_come_to_one_by_one() -> None:
+    ensemble = Ensemble([a_forest(STUMP), a_forest(STUMP)], columns=[0, 1])
+    rows = [[value, 1.0] for value in (0.0, 1.5, 9.0)]
+    assert ensemble.predict_all(rows) == [ensemble.predict(row) for row in rows]

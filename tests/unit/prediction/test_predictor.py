@@ -54,8 +54,9 @@ def predicted(
         state=state,
         in_flight=0.0,
     )
-    candidate = Candidate(endpoint=an_endpoint(), state=state, belief=belief)
-    return predictor.predict(candidate, row, model=model, stay=stay)
+    candidate = Candidate(endpoint=an_endpoint(), state=state, belief=belief, features=row)
+    (prediction,) = predictor.predict([candidate], model=model, stay=stay)
+    return prediction
 
 
 def test_a_request_that_the_model_tells_apart_is_expected_that_much_longer_where_the_model_proved_true() -> None:
