@@ -129,10 +129,11 @@ def stay(now: datetime, states: Iterable[EndpointState]) -> float:
 
 def _arrivals_per_ms(now: datetime, state: EndpointState) -> float:
     """The interval is at least the silence since the last call: a burst that is over is no load."""
-    if state.arrival_interval_ms is None:
+    interval_ms, last_at = state.arrival_interval_ms, state.last_called_at
+    if interval_ms is None or last_at is None:
         return 0.0
-    silence_ms = (idle_seconds(now, state) - STATE_LAG_S) * 1000
-    return 1 / max(state.arrival_interval_ms, silence_ms, _SHORTEST_INTERVAL_MS)
+    silence_ms = ((now - last_at).total_seconds() - STATE_LAG_S) * 1000
+    return 1 / max(interval_ms, silence_ms, _SHORTEST_INTERVAL_MS)
 
 
 _SHORTEST_INTERVAL_MS = 0.001

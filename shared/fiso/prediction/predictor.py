@@ -117,4 +117,6 @@ def _deviation(belief: Belief, warm: float | None, start: float, warm_variance: 
 
 
 def _bounded(latency_ms: float) -> float:
+    if SHORTEST_MS <= latency_ms <= LONGEST_MS:
+        return latency_ms
     return min(LONGEST_MS, max(SHORTEST_MS, latency_ms))
