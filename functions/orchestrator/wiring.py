@@ -84,6 +84,7 @@ def build(settings: OrchestratorSettings, *, metrics: Metrics, ports: Ports | No
         tariff=tariff.current(),
         clock=outside.clock,
         draw=outside.draw,
+        region=settings.region,
     )
     return Edge(
         orchestrator=orchestrator,

@@ -30,7 +30,8 @@ def _whole(environ: Mapping[str, str], name: str, default: int) -> int:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrchestratorSettings:
     """What the orchestrator needs. `allow_loopback` lets endpoints be http on loopback; only the local stage may.
-    `lease_keys_parameter` names the parameter with the keys that sign leases; without it there are no leases."""
+    `lease_keys_parameter` names the parameter with the keys that sign leases; without it there are no leases. `region`
+    is where it runs, as Lambda says."""
 
     stage: str
     log_table: str
@@ -39,6 +40,7 @@ class OrchestratorSettings:
     model_dir: Path
     allow_loopback: bool
     lease_keys_parameter: str | None = None
+    region: str | None = None
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Self:
@@ -52,6 +54,7 @@ class OrchestratorSettings:
             model_dir=Path(environ.get("FISO_MODEL_DIR") or "/opt/model"),
             allow_loopback=stage == LOCAL_STAGE and environ.get("FISO_ALLOW_LOOPBACK") == "1",
             lease_keys_parameter=environ.get("FISO_LEASE_KEYS_PARAMETER", "").strip() or None,
+            region=environ.get("AWS_REGION") or None,
         )
 
 

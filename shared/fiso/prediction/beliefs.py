@@ -17,6 +17,7 @@ from fiso.billing.tariff import Tariff
 from fiso.domain.endpoint import Endpoint, EndpointId, Provider
 from fiso.domain.state import EndpointState, LoadLevel
 from fiso.prediction import facts
+from fiso.prediction.distance import round_trip_ms
 from fiso.prediction.kinship import Kinship, Pool, Seen, Spot
 from fiso.routing import levels, starts
 from fiso.routing.ewma import decay
@@ -49,6 +50,8 @@ SHORTEST_TRUST_S = 60.0
 """What was seen fades over six hours; after a sudden change it is trusted for about as long as the change has lasted,
 so that an endpoint that broke down is asked again, at growing intervals."""
 LEAST_START_MS = 20.0
+LEAST_SPENT = 0.2
+"""A way is not believed to leave less than this share of a latency: published round trips are medians."""
 MOST_STARTS = 20
 LEAST_BILLED_SHARE = 1e-3
 PRICED_MS = 10_000.0
@@ -83,21 +86,28 @@ def beliefs(
     loads: Sequence[float],
     tariff: Tariff,
     now: datetime,
+    router_region: str | None = None,
 ) -> list[Belief]:
-    """One belief per endpoint, each asked at its own load (requests in flight)."""
+    """One belief per endpoint, each asked at its own load (requests in flight).
+
+    What is published of the way from the router's region to an endpoint's is taken off before copies are compared, and
+    put on again: a far copy is no slower processor. Without a region nothing is taken off.
+    """
     asked = [
         Spot(endpoint=endpoint, bucket=levels.load_bucket(load))
         for endpoint, load in zip(endpoints, loads, strict=True)
     ]
-    known = _Known(asked, states, tariff, now)
+    ways_ms = [_way_ms(endpoint, states.get(endpoint.id), router_region) for endpoint in endpoints]
+    known = _Known(asked, ways_ms, states, tariff, now)
     return [known.belief(index) for index in range(len(asked))]
 
 
 class _Level(NamedTuple):
-    """One level that was seen, with the variance of its mean's logarithm."""
+    """One level that was seen: its time without the way, and the variance of that time's logarithm."""
 
     spot: Spot
     level: LoadLevel
+    spent_ms: float
     noise: float
 
 
@@ -107,18 +117,23 @@ class _Known:
     def __init__(
         self,
         asked: Sequence[Spot],
+        ways_ms: Sequence[float],
         states: Mapping[EndpointId, EndpointState],
         tariff: Tariff,
         now: datetime,
     ) -> None:
         self._asked, self._states, self._tariff = asked, states, tariff
-        self._levels = [seen for spot in asked for seen in _levels_near(spot, states.get(spot.endpoint.id), now)]
-        residuals = [
-            Seen(spot=seen.spot, residual=log(seen.level.latency_ms) - _prior_log_ms(seen.spot), noise=seen.noise)
-            for seen in self._levels
+        self._levels = [
+            seen
+            for spot, way_ms in zip(asked, ways_ms, strict=True)
+            for seen in _levels_near(spot, states.get(spot.endpoint.id), way_ms, now)
         ]
+        residuals = [Seen(s.spot, log(s.spent_ms) - _prior_log_ms(s.spot), s.noise) for s in self._levels]
         self._warm = LATENCY.expected(asked, residuals)
-        self._warm_ms = [exp(_prior_log_ms(spot) + warm.residual) for spot, warm in zip(asked, self._warm, strict=True)]
+        self._spent_ms = [
+            exp(_prior_log_ms(spot) + warm.residual) for spot, warm in zip(asked, self._warm, strict=True)
+        ]
+        self._warm_ms = [spent_ms + way_ms for spent_ms, way_ms in zip(self._spent_ms, ways_ms, strict=True)]
         self._pooled_cold = _pooled_cold(asked, states)
         self._starts = START.expected([self._seen_start(index) for index in range(len(asked))])
         self._start_ms = [
@@ -136,7 +151,7 @@ class _Known:
         warm, start = self._warm[index], self._starts[index]
         return Belief(
             warm_ms=self._warm_ms[index],
-            warm_variance=warm.variance,
+            warm_variance=warm.variance * (self._spent_ms[index] / self._warm_ms[index]) ** 2,
             variation=levels.variation(level) if level and level.warm else levels.USUAL_VARIATION,
             answers=float(level.warm) if level else 0.0,
             busy_cold=self._busy_cold(level),
@@ -168,14 +183,14 @@ class _Known:
 
     def _seen_bills(self) -> list[Seen]:
         seen = []
-        for spot, level, noise in self._levels:
-            listed = self._listed(spot, level.latency_ms)
+        for spot, level, spent_ms, noise in self._levels:
+            listed = self._listed(spot, spent_ms)
             if level.cost_usd and listed:
                 seen.append(Seen(spot, log(level.cost_usd / listed), noise))
         return seen
 
     def _billed(self, index: int) -> float | None:
-        listed = self._listed(self._asked[index], self._warm_ms[index])
+        listed = self._listed(self._asked[index], self._spent_ms[index])
         return None if listed is None else listed * exp(self._bills[index].residual)
 
     def _listed_start(self, index: int) -> float | None:
@@ -201,7 +216,7 @@ class _Known:
         return None if listed is None else listed * exp(self._start_bills[index].residual)
 
 
-def _levels_near(spot: Spot, state: EndpointState | None, now: datetime) -> list[_Level]:
+def _levels_near(spot: Spot, state: EndpointState | None, way_ms: float, now: datetime) -> list[_Level]:
     """The levels of a copy nearest to the load asked for; far ones say little that those do not."""
     if state is None:
         return []
@@ -209,10 +224,21 @@ def _levels_near(spot: Spot, state: EndpointState | None, now: datetime) -> list
         ((abs(bucket - spot.bucket), bucket, level) for bucket, level in state.levels.items() if level.warm),
         key=lambda item: item[:2],
     )
-    return [
-        _Level(spot=Spot(endpoint=spot.endpoint, bucket=bucket), level=level, noise=_noise(level, now))
-        for _, bucket, level in known[:LEVELS_PER_ENDPOINT]
-    ]
+    return [_level(Spot(spot.endpoint, bucket), level, way_ms, now) for _, bucket, level in known[:LEVELS_PER_ENDPOINT]]
+
+
+def _way_ms(endpoint: Endpoint, state: EndpointState | None, router_region: str | None) -> float:
+    """The published round trip, as far as what was seen of the copy leaves room for it."""
+    published_ms = round_trip_ms(router_region, endpoint.region)
+    if not published_ms or state is None:
+        return published_ms
+    seen_ms = [level.latency_ms for level in state.levels.values() if level.warm]
+    return min([published_ms, *((1 - LEAST_SPENT) * latency_ms for latency_ms in seen_ms)])
+
+
+def _level(spot: Spot, level: LoadLevel, way_ms: float, now: datetime) -> _Level:
+    spent_ms = level.latency_ms - way_ms
+    return _Level(spot, level, spent_ms, _noise(level, now) * (level.latency_ms / spent_ms) ** 2)
 
 
 def _noise(level: LoadLevel, now: datetime) -> float:

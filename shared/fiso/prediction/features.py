@@ -42,7 +42,7 @@ STATE_LAG_S = 10.0
 
 _PROVIDERS = {Provider.AWS: 0.0, Provider.AZURE: 1.0, Provider.GCP: 2.0}
 
-_PLACES = (
+PLACES = (
     ("us-east-1", "us-east-2", "ca-central-1", "eastus", "eastus2", "us-east1", "us-east4"),
     ("us-west-1", "us-west-2", "westus", "westus2", "westus3", "us-west1"),
     ("centralus", "us-central1"),
@@ -54,7 +54,7 @@ _PLACES = (
     ("ap-south-1", "centralindia", "asia-south1"),
     ("sa-east-1", "brazilsouth", "southamerica-east1"),
 )
-_REGIONS = {region: float(code) for code, regions in enumerate(_PLACES) for region in regions}
+_REGIONS = {region: code for code, regions in enumerate(PLACES) for region in regions}
 _OTHER_REGIONS = 1024
 _FUNCTION_TYPES = 1024
 
@@ -95,13 +95,18 @@ def function_type_code(function_type: str) -> float:
     return float(crc32(function_type.encode("utf-8", "surrogatepass")) % _FUNCTION_TYPES)
 
 
+def place(region: str) -> int | None:
+    """The index in PLACES of where a region lies; None for one that is not listed."""
+    return _REGIONS.get(region)
+
+
 @lru_cache(maxsize=4096)
 def region_code(region: str) -> float:
     """The place a region lies in, 0..9 whatever the cloud; regions not listed get 10..1033 by CRC-32."""
-    known = _REGIONS.get(region)
+    known = place(region)
     if known is not None:
-        return known
-    return float(len(_PLACES) + crc32(region.encode("utf-8", "surrogatepass")) % _OTHER_REGIONS)
+        return float(known)
+    return float(len(PLACES) + crc32(region.encode("utf-8", "surrogatepass")) % _OTHER_REGIONS)
 
 
 def idle_seconds(now: datetime, state: EndpointState | None) -> float:

@@ -35,6 +35,7 @@ class World:
     """Everything a decision may know, as it was read: it can be stored and the decision made again.
 
     `in_flight` is the function's load where somebody states it (a replay); None leaves it to Little's law.
+    `router_region` is where FISO itself runs, as far as that is known.
     """
 
     entry: CatalogEntry
@@ -44,6 +45,7 @@ class World:
     breakers: Mapping[EndpointId, Breaker] = field(default_factory=dict)
     model: Model | None = None
     in_flight: float | None = None
+    router_region: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +148,9 @@ def _predictions(
     loads = [row[features.IN_FLIGHT_AT] for row in seen]
 
     def believe() -> list[Belief]:
-        return beliefs(endpoints, world.states, loads=loads, tariff=world.tariff, now=now)
+        return beliefs(
+            endpoints, world.states, loads=loads, tariff=world.tariff, now=now, router_region=world.router_region
+        )
 
     believed = believe() if contexts is None else contexts.beliefs(surroundings(world), loads, now, believe)
     candidates = [

@@ -50,6 +50,7 @@ class Orchestrator:
     draw: Callable[[], float]
     stopwatch: Callable[[], float] = perf_counter
     contexts: DecisionContexts = field(default_factory=Contexts)
+    region: str | None = None
 
     def route(self, request: InvocationRequest) -> Routed:
         """Decide, call, record. Raises `UnknownFunction` before anything is logged; later failures are in `error`."""
@@ -83,6 +84,7 @@ class Orchestrator:
             states=self.knowledge.states(request.function),
             breakers=self.dispatcher.breakers_of(request.function),
             model=self.knowledge.model(),
+            router_region=self.region,
         )
 
     def _open(self, request: InvocationRequest) -> None:

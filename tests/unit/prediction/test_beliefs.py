@@ -35,10 +35,15 @@ def state(endpoint: Endpoint, levels: Mapping[int, LoadLevel], **changes: object
 
 
 def believed(
-    *endpoints: Endpoint, states: tuple[EndpointState, ...] = (), load: float = 1.0, now: datetime = NOW
+    *endpoints: Endpoint,
+    states: tuple[EndpointState, ...] = (),
+    load: float = 1.0,
+    now: datetime = NOW,
+    router_region: str | None = None,
 ) -> list[Belief]:
     known = {item.endpoint: item for item in states}
-    return beliefs(endpoints, known, loads=[load] * len(endpoints), tariff=tariff.current(), now=now)
+    loads = [load] * len(endpoints)
+    return beliefs(endpoints, known, loads=loads, tariff=tariff.current(), now=now, router_region=router_region)
 
 
 def test_a_level_seen_a_hundred_times_is_believed() -> None:
@@ -120,3 +125,16 @@ def test_what_was_seen_fades_and_after_a_sudden_change_soon() -> None:
 def test_that_the_function_is_unknown_makes_no_copy_unsure_against_the_others() -> None:
     unknown = believed(LARGE, OTHER)
     assert unknown[1].warm_variance < 0.2
+
+
+def test_the_way_to_a_far_copy_is_not_held_against_a_near_one() -> None:
+    far = an_endpoint(Provider.AWS, id=EndpointId("far"), memory_mb=1769, region="eu-west-1")
+    states = (state(far, {0: level(89.0)}),)
+    blind = believed(far, LARGE, states=states)
+    told = believed(far, LARGE, states=states, router_region="us-east-1")
+    assert blind[1].warm_ms == pytest.approx(89, rel=0.1)
+    assert told[0].warm_ms == pytest.approx(89, rel=0.05)
+    assert told[1].warm_ms < 30  # the 10 ms beyond a way of 79, up to a fifth of the whole, and the 5 within a place
+    assert told[1].warm_usd is not None
+    assert blind[1].warm_usd is not None
+    assert told[1].warm_usd < blind[1].warm_usd
