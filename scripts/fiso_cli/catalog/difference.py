@@ -8,9 +8,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from fiso.domain.catalog import CatalogEntry
-from fiso.domain.catalog_codec import endpoint_to_document, policy_to_document
+from fiso.domain.catalog_codec import endpoint_to_document
 from fiso.domain.endpoint import Endpoint, FunctionName
 from fiso.domain.policy import Policy
+from fiso.domain.policy_codec import policy_to_document
 from fiso.domain.record_codec import Document, Json
 
 Flat = Mapping[str, Json]

@@ -6,7 +6,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from fiso.domain.catalog import CatalogEntry
-from fiso.domain.catalog_codec import policy_to_document
+from fiso.domain.policy_codec import policy_to_document
 from fiso.domain.record_codec import Json
 from fiso.routing.eligibility import eligible
 

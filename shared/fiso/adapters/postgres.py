@@ -12,6 +12,7 @@ from ipaddress import ip_address
 import psycopg2
 from psycopg2 import errors
 from psycopg2.extensions import connection, cursor, make_dsn, parse_dsn
+from psycopg2.extras import Json as Jsonb
 from psycopg2.extras import RealDictCursor, RealDictRow, execute_values
 from psycopg2.sql import SQL, Identifier
 
@@ -19,7 +20,6 @@ from fiso.domain.catalog import CatalogEntry
 from fiso.domain.catalog_codec import (
     endpoint_to_document,
     entry_from_document,
-    policy_to_document,
 )
 from fiso.domain.catalog_version import Entries, stamped
 from fiso.domain.endpoint import FunctionName
@@ -29,6 +29,7 @@ from fiso.domain.errors import (
     StoreUnavailable,
     WriteConflict,
 )
+from fiso.domain.policy_codec import policy_to_document
 from fiso.domain.record_codec import Document, Json
 from fiso.ports import CatalogVersion
 
@@ -41,8 +42,10 @@ _ENDPOINT = "id provider region memory_mb address path payload authentication se
 _WEIGHTS = "latency cost reliability region_affinity".split()
 _POLICY = (
     "scoring allowed_providers denied_providers allowed_regions denied_regions residency mode home pinned idempotent "
-    "timeout_ms max_attempts exploration cost_source"
+    "timeout_ms max_attempts exploration cost_source objective latency_objective_ms max_p95_ms max_cost_usd "
+    "control_share control_block_s tiers strategies"
 ).split()
+_JSON = ("tiers", "strategies")
 
 _MEANINGS: tuple[tuple[type[Exception], type[FisoError]], ...] = (
     (errors.UniqueViolation, WriteConflict),
@@ -178,7 +181,8 @@ def _entries(rows: RealDictCursor, version: int) -> Entries:
 
 
 def _to_document(row: Mapping[str, Json], endpoints: list[Json]) -> Document:
-    policy: Document = {name: row[name] for name in _POLICY}
+    # A table that is not migrated yet lacks the later columns: the codec knows what their absence means.
+    policy: Document = {name: row[name] for name in _POLICY if name in row}
     policy["version"] = row["policy_version"]
     policy["weights"] = {name: row[f"weight_{name}"] for name in _WEIGHTS}
     return {
@@ -199,7 +203,7 @@ def _insert(rows: cursor, version: int, entries: Entries) -> None:
     _insert_all(rows, "policies", ["version", "function_name", "policy_version", *weights, *_POLICY], policies)
 
 
-def _insert_all(rows: cursor, table: str, columns: Sequence[str], values: Sequence[tuple[Json, ...]]) -> None:
+def _insert_all(rows: cursor, table: str, columns: Sequence[str], values: Sequence[tuple[Json | Jsonb, ...]]) -> None:
     if values:
         names = SQL(", ").join(map(Identifier, columns))
         execute_values(rows, SQL("INSERT INTO {} ({}) VALUES %s").format(Identifier(table), names), values)
@@ -211,7 +215,7 @@ def _endpoint_rows(version: int, entry: CatalogEntry) -> Iterator[tuple[Json, ..
         yield (version, entry.name, position, *(document[name] for name in _ENDPOINT))
 
 
-def _policy_row(version: int, entry: CatalogEntry) -> tuple[Json, ...]:
+def _policy_row(version: int, entry: CatalogEntry) -> tuple[Json | Jsonb, ...]:
     document = policy_to_document(entry.policy)
     weights: list[float] = [getattr(entry.policy.weights, name) for name in _WEIGHTS]
     return (
@@ -219,7 +223,7 @@ def _policy_row(version: int, entry: CatalogEntry) -> tuple[Json, ...]:
         entry.name,
         entry.policy.version,
         *weights,
-        *(document[name] for name in _POLICY),
+        *(Jsonb(document[name]) if name in _JSON else document[name] for name in _POLICY),
     )
 
 

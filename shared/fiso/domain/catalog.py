@@ -28,6 +28,9 @@ class CatalogEntry:
         for role, chosen in (("home", self.policy.home), ("pinned", self.policy.pinned)):
             if chosen is not None and chosen not in ids:
                 raise ValueError(f"function {self.name}: {role} endpoint {chosen!r} is not one of {ids}")
+        strangers = sorted(endpoint for tier in self.policy.tiers for endpoint in tier if endpoint not in ids)
+        if strangers:
+            raise ValueError(f"function {self.name}: tiers name {strangers}, which are not among {ids}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,20 +6,21 @@ and written by hand: this runs while the orchestrator starts.
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from enum import StrEnum
 from hashlib import sha256
 from typing import TypeVar
 
 from fiso.domain.catalog import CatalogEntry, Snapshot
 from fiso.domain.endpoint import Authentication, Endpoint, EndpointId, FunctionName, Payload, Provider
 from fiso.domain.errors import InvalidCatalog
-from fiso.domain.policy import CostSource, Idempotent, Mode, Policy, Scoring, Weights
+from fiso.domain.json_values import mapping, maybe_text, sequence, text, whole
+from fiso.domain.policy_codec import policy_from_document, policy_to_document
 from fiso.domain.record_codec import Document, Json
 
 SCHEMA = 1
-"""Readers ignore keys they do not know: raise this with any new field that must not be ignored (a new denial, say)."""
+"""Readers ignore keys they do not know: raise this with any new field that must not be ignored (a new denial, say).
+A policy's later keys did not raise it: a reader that ignores them routes as it did before they were written."""
 
 _Read = TypeVar("_Read")
 _DAMAGE = (KeyError, ValueError, TypeError, OverflowError, RecursionError)
@@ -70,7 +71,7 @@ def _verified(data: bytes) -> Document:
 
 
 def _parsed(data: bytes) -> Document:
-    return _mapping(json.loads(data))
+    return mapping(json.loads(data))
 
 
 def _canonical(document: Document) -> bytes:
@@ -90,22 +91,22 @@ def _read(what: str, read: Callable[..., _Read], source: object) -> _Read:
 
 
 def _snapshot_from(document: Mapping[str, Json]) -> Snapshot:
-    entries = [entry_from_document(_mapping(item)) for item in _sequence(document["functions"])]
-    published_at = datetime.fromisoformat(_text(document["published_at"]))
+    entries = [entry_from_document(mapping(item)) for item in sequence(document["functions"])]
+    published_at = datetime.fromisoformat(text(document["published_at"]))
     if published_at.tzinfo is None:
         raise ValueError("published_at names no time zone")
     functions = {entry.name: entry for entry in entries}
     if len(functions) != len(entries):
         raise ValueError("a function stands in it twice")
-    return Snapshot(version=_whole(document["version"]), published_at=published_at.astimezone(UTC), functions=functions)
+    return Snapshot(version=whole(document["version"]), published_at=published_at.astimezone(UTC), functions=functions)
 
 
 def _entry_from(d: Mapping[str, Json]) -> CatalogEntry:
     return CatalogEntry(
-        name=FunctionName(_text(d["name"])),
-        function_type=_text(d["function_type"]),
-        endpoints=tuple(_endpoint_from(_mapping(item)) for item in _sequence(d["endpoints"])),
-        policy=_policy_from(_mapping(d["policy"])),
+        name=FunctionName(text(d["name"])),
+        function_type=text(d["function_type"]),
+        endpoints=tuple(_endpoint_from(mapping(item)) for item in sequence(d["endpoints"])),
+        policy=policy_from_document(mapping(d["policy"])),
     )
 
 
@@ -127,122 +128,14 @@ def endpoint_to_document(endpoint: Endpoint) -> Document:
 
 def _endpoint_from(d: Mapping[str, Json]) -> Endpoint:
     return Endpoint(
-        id=EndpointId(_text(d["id"])),
-        provider=Provider(_text(d["provider"])),
-        region=_text(d["region"]),
-        memory_mb=_whole(d["memory_mb"]),
-        address=_text(d["address"]),
-        path=_text(d["path"]),
-        payload=Payload(_text(d["payload"])),
-        authentication=Authentication(_text(d["authentication"])),
-        secret_ref=_maybe_text(d["secret_ref"]),
-        concurrency_limit=_whole(d["concurrency_limit"]),
+        id=EndpointId(text(d["id"])),
+        provider=Provider(text(d["provider"])),
+        region=text(d["region"]),
+        memory_mb=whole(d["memory_mb"]),
+        address=text(d["address"]),
+        path=text(d["path"]),
+        payload=Payload(text(d["payload"])),
+        authentication=Authentication(text(d["authentication"])),
+        secret_ref=maybe_text(d["secret_ref"]),
+        concurrency_limit=whole(d["concurrency_limit"]),
     )
-
-
-def policy_to_document(policy: Policy) -> Document:
-    """A policy as a document, part of its function's; sets as sorted lists."""
-    weights = policy.weights
-    return {
-        "version": policy.version,
-        "weights": {
-            "latency": float(weights.latency),
-            "cost": float(weights.cost),
-            "reliability": float(weights.reliability),
-            "region_affinity": float(weights.region_affinity),
-        },
-        "scoring": policy.scoring.value,
-        "allowed_providers": _listed(policy.allowed_providers),
-        "denied_providers": _listed(policy.denied_providers),
-        "allowed_regions": _listed(policy.allowed_regions),
-        "denied_regions": _listed(policy.denied_regions),
-        "residency": _listed(policy.residency),
-        "mode": policy.mode.value,
-        "home": policy.home,
-        "pinned": policy.pinned,
-        "idempotent": policy.idempotent.value,
-        "timeout_ms": policy.timeout_ms,
-        "max_attempts": policy.max_attempts,
-        "exploration": float(policy.exploration),
-        "cost_source": policy.cost_source.value,
-    }
-
-
-def _policy_from(d: Mapping[str, Json]) -> Policy:
-    return Policy(
-        version=_whole(d["version"]),
-        weights=_weights_from(_mapping(d["weights"])),
-        scoring=Scoring(_text(d["scoring"])),
-        allowed_providers=_providers(d["allowed_providers"]),
-        denied_providers=_providers(d["denied_providers"]),
-        allowed_regions=_texts(d["allowed_regions"]),
-        denied_regions=_texts(d["denied_regions"]),
-        residency=_texts(d["residency"]),
-        mode=Mode(_text(d["mode"])),
-        home=_maybe_endpoint_id(d["home"]),
-        pinned=_maybe_endpoint_id(d["pinned"]),
-        idempotent=Idempotent(_text(d["idempotent"])),
-        timeout_ms=_whole(d["timeout_ms"]),
-        max_attempts=_whole(d["max_attempts"]),
-        exploration=_number(d["exploration"]),
-        cost_source=CostSource(_text(d["cost_source"])),
-    )
-
-
-def _weights_from(d: Mapping[str, Json]) -> Weights:
-    return Weights(
-        latency=_number(d["latency"]),
-        cost=_number(d["cost"]),
-        reliability=_number(d["reliability"]),
-        region_affinity=_number(d["region_affinity"]),
-    )
-
-
-def _listed(values: Iterable[str | StrEnum]) -> list[Json]:
-    return [*sorted(str(value) for value in values)]
-
-
-def _texts(value: Json) -> frozenset[str]:
-    return frozenset(_text(item) for item in _sequence(value))
-
-
-def _providers(value: Json) -> frozenset[Provider]:
-    return frozenset(Provider(item) for item in _texts(value))
-
-
-def _maybe_endpoint_id(value: Json) -> EndpointId | None:
-    return None if value is None else EndpointId(_text(value))
-
-
-def _maybe_text(value: Json) -> str | None:
-    return None if value is None else _text(value)
-
-
-def _text(value: Json) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"expected text, not {value!r}")
-    return value
-
-
-def _number(value: Json) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"expected a number, not {value!r}")
-    return float(value)
-
-
-def _whole(value: Json) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"expected a whole number, not {value!r}")
-    return value
-
-
-def _mapping(value: Json) -> Document:
-    if not isinstance(value, dict):
-        raise TypeError(f"expected an object, not {value!r:.80}")
-    return value
-
-
-def _sequence(value: Json) -> list[Json]:
-    if not isinstance(value, list):
-        raise TypeError(f"expected a list, not {value!r:.80}")
-    return value

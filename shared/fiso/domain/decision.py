@@ -37,6 +37,14 @@ class Exclusion:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """What else happened while deciding, about no endpoint in particular: a short code and a sentence."""
+
+    code: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
     """What one candidate is expected to do with this request.
 
@@ -133,6 +141,7 @@ class Decision:
     snapshot_version: int
     model_version: str
     tariff_version: str
+    notes: tuple[Note, ...] = ()
 
     def __post_init__(self) -> None:
         total = sum(candidate.propensity for candidate in self.ranking)

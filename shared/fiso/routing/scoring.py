@@ -63,11 +63,11 @@ def _learnable(prediction: Prediction, latency: float, cost: float, value: float
     """To first order: each term's share of the score times how far one more call would move its logarithm."""
     if value <= 0:
         return 0.0
-    moved = latency * _step(prediction.deviation, prediction.variation)
-    return (moved + cost * _step(prediction.cost_deviation, prediction.variation)) / value
+    moved = latency * step(prediction.deviation, prediction.variation)
+    return (moved + cost * step(prediction.cost_deviation, prediction.variation)) / value
 
 
-def _step(deviation: float, variation: float) -> float:
+def step(deviation: float, variation: float) -> float:
     """How far one more call moves an estimate: s^2 / sqrt(s^2 + v^2), of a call that scatters by v (Frazier et al.,
     A knowledge-gradient policy for sequential information collection, 2008)."""
     return deviation**2 / sqrt(deviation**2 + variation**2) if deviation else 0.0

@@ -40,6 +40,7 @@ class Surroundings:
     states: Mapping[EndpointId, EndpointState]
     model: Model | None
     in_flight: float | None
+    strategies: tuple[bool, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,20 +90,27 @@ class Contexts(Generic[T, B]):
         self._kept[key] = _Kept(value, now + KEPT, around.entry)
         return value
 
-    def beliefs(self, around: Surroundings, loads: Sequence[float], now: datetime, make: Callable[[], B]) -> B:
+    def beliefs(
+        self,
+        entry: CatalogEntry,
+        states: Mapping[EndpointId, EndpointState],
+        loads: Sequence[float],
+        now: datetime,
+        make: Callable[[], B],
+    ) -> B:
         """What is believed of the endpoints at these loads; `make` when what is known of one has changed."""
         marks = [
-            None if state is None else self._mark(around.entry.name, state).number
-            for state in (around.states.get(endpoint.id) for endpoint in around.entry.endpoints)
+            None if state is None else self._mark(entry.name, state).number
+            for state in (states.get(endpoint.id) for endpoint in entry.endpoints)
         ]
-        key = (id(around.entry), *marks, *map(levels.load_bucket, loads))
+        key = (id(entry), *marks, *map(levels.load_bucket, loads))
         kept = self._believed.get(key)
         if kept is not None and now < kept.until:
             return kept.value
         if len(self._believed) >= MOST:
             self._believed.clear()
         value = make()
-        self._believed[key] = _Kept(value, now + KEPT, around.entry)
+        self._believed[key] = _Kept(value, now + KEPT, entry)
         return value
 
     def _key(self, request: InvocationRequest, around: Surroundings, now: datetime) -> Key | None:
@@ -128,6 +136,7 @@ class Contexts(Generic[T, B]):
             now.hour,
             now.weekday(),
             request.user_region,
+            around.strategies,
             None if around.in_flight is None else levels.load_bucket(around.in_flight),
             *tokens,
         )

@@ -13,17 +13,17 @@ from typing import TypeAlias
 
 from fiso.billing.tariff import Tariff
 from fiso.domain.catalog import CatalogEntry
-from fiso.domain.decision import Decision, Exclusion, Prediction, RankedCandidate, Reason, Score
+from fiso.domain.decision import Decision, Exclusion, Note, Prediction, RankedCandidate, Reason, Score
 from fiso.domain.endpoint import Endpoint, EndpointId
 from fiso.domain.errors import NothingAvailable
-from fiso.domain.policy import CostSource, Mode, Policy
+from fiso.domain.policy import CostSource, Mode, Objective, Policy
 from fiso.domain.request import InvocationRequest
 from fiso.domain.state import EndpointState
 from fiso.prediction import features
 from fiso.prediction.artifact import Model
 from fiso.prediction.beliefs import Belief, beliefs
 from fiso.prediction.predictor import Candidate, predict
-from fiso.routing import affinity, eligibility, scoring, selection
+from fiso.routing import affinity, control, eligibility, limits, objectives, scoring, selection, strategies, tiers
 from fiso.routing.breaker import CLOSED, Breaker, BreakerState
 from fiso.services.contexts import Contexts, Surroundings
 
@@ -49,15 +49,44 @@ class World:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outlook:
-    """What a context makes of the candidates: `scores` best first, and the rest that goes with them.
-
-    `chances` are the propensities while nobody is demoted, `rankings` the orders that follow from each first choice.
-    """
+class Candidates:
+    """Who may be called, and what is predicted of each that no limit excludes."""
 
     endpoints: Mapping[EndpointId, Endpoint]
-    exclusions: tuple[Exclusion, ...]
     predictions: Mapping[EndpointId, Prediction]
+    demoted: frozenset[EndpointId]
+
+    def ranked(self, scores: Sequence[Score], chances: Sequence[float]) -> list[RankedCandidate]:
+        """Scores with everything that belongs to them."""
+        return [
+            RankedCandidate(
+                endpoint=self.endpoints[score.endpoint],
+                prediction=self.predictions[score.endpoint],
+                score=score,
+                propensity=chance,
+                is_demoted=score.endpoint in self.demoted,
+            )
+            for score, chance in zip(scores, chances, strict=True)
+        ]
+
+    def for_strategies(self) -> Mapping[EndpointId, strategies.Candidate]:
+        """What strategies may ask of each."""
+        return {
+            id: strategies.Candidate(endpoint=self.endpoints[id], prediction=prediction)
+            for id, prediction in self.predictions.items()
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outlook:
+    """What a context makes of the candidates: `scores` in the order of the ranking, best first.
+
+    `chances` are the propensities of the first ones, `rankings` the orders of attempts that follow from each choice.
+    """
+
+    candidates: Candidates
+    exclusions: tuple[Exclusion, ...]
+    notes: tuple[Note, ...]
     scores: tuple[Score, ...]
     chances: tuple[float, ...]
     rankings: tuple[tuple[RankedCandidate, ...], ...]
@@ -70,18 +99,20 @@ def decide(
     request: InvocationRequest, world: World, *, now: datetime, draw: float, contexts: DecisionContexts | None = None
 ) -> Decision:
     """The Decision for one request. `draw` is uniform in [0, 1). `NothingAvailable` when no endpoint is eligible."""
-    if contexts is None:
-        outlook = look(request, world, now)
+    demoted = _demoted(world, now) if world.breakers else frozenset()
+    if contexts is None or demoted:
+        outlook = look(request, world, now, contexts=contexts, demoted=demoted)
     else:
-        outlook = contexts.get(request, surroundings(world), now, lambda: look(request, world, now, contexts))
+        around = surroundings(request, world, now)
+        outlook = contexts.get(request, around, now, lambda: look(request, world, now, contexts=contexts))
     policy = world.entry.policy
-    demoted = _demoted(outlook.scores, world.breakers, now) if world.breakers else frozenset()
-    ranking, reason = _rank(outlook, policy, demoted, draw)
+    ranking, reason = _choose(outlook, policy, _home(outlook, world, now, demoted), draw)
     return Decision(
         function=world.entry.name,
         decided_at=now,
         ranking=ranking,
         exclusions=outlook.exclusions,
+        notes=outlook.notes,
         reason=reason,
         policy_version=policy.version,
         snapshot_version=world.snapshot_version,
@@ -90,37 +121,57 @@ def decide(
     )
 
 
-def surroundings(world: World) -> Surroundings:
-    """What of the world makes a context."""
+def surroundings(request: InvocationRequest, world: World, now: datetime) -> Surroundings:
+    """What of the world makes a context, and which of the policy's strategies hold for the request."""
+    policy = world.entry.policy
+    asked = strategies.request_facts(request, function_type=world.entry.function_type, now=now)
     return Surroundings(
         entry=world.entry,
         snapshot_version=world.snapshot_version,
         states=world.states,
         model=world.model,
         in_flight=world.in_flight,
+        strategies=tuple(strategies.holds_for_request(strategy, asked) for strategy in policy.strategies),
     )
 
 
-def look(request: InvocationRequest, world: World, now: datetime, contexts: DecisionContexts | None = None) -> Outlook:
-    """Predict and score every candidate; `NothingAvailable` when there is none."""
-    entry = world.entry
+def look(
+    request: InvocationRequest,
+    world: World,
+    now: datetime,
+    *,
+    contexts: DecisionContexts | None = None,
+    demoted: frozenset[EndpointId] = frozenset(),
+) -> Outlook:
+    """Predict and score every candidate; `NothingAvailable` when there is none.
+
+    Hard constraints, then tiers, then what scores best. Those `demoted`, behind an open breaker, stand last.
+    """
+    entry, policy = world.entry, world.entry.policy
     chosen_from = eligibility.eligible(entry)
     if not chosen_from.candidates:
         reasons = "; ".join(f"{e.endpoint}: {e.detail}" for e in chosen_from.exclusions)
         raise NothingAvailable(f"no endpoint of {entry.name} is eligible: {reasons}")
     predictions = _predictions(request, chosen_from.candidates, world, now, contexts)
-    scores = _score(request, chosen_from.candidates, predictions, entry.policy)
-    endpoints = {endpoint.id: endpoint for endpoint in chosen_from.candidates}
-    predicted = {prediction.endpoint: prediction for prediction in predictions}
-    chances = selection.propensities(scores, exploration=entry.policy.exploration, seen=_seen(scores))
-    ranked = _ranked(scores, chances, endpoints, predicted)
+    limited = limits.limited(predictions, policy, demoted=demoted)
+    candidates = Candidates(
+        endpoints={endpoint.id: endpoint for endpoint in chosen_from.candidates},
+        predictions={prediction.endpoint: prediction for prediction in limited.kept},
+        demoted=demoted,
+    )
+    scores = ranked_scores(request, entry, candidates, now)
+    split = tiers.tiered(scores, policy.tiers, demoted=demoted)
+    tried = objectives.keeping(split.first)
+    others = (*split.first[len(tried) :], *split.behind)
+    chances = selection.propensities(tried, exploration=policy.exploration, seen=_seen(tried))
+    first, behind = candidates.ranked(tried, chances), candidates.ranked(others, [0.0] * len(others))
     return Outlook(
-        endpoints=endpoints,
-        exclusions=chosen_from.exclusions,
-        predictions=predicted,
-        scores=tuple(scores),
+        candidates=candidates,
+        exclusions=(*chosen_from.exclusions, *limited.exclusions),
+        notes=limited.notes,
+        scores=(*tried, *others),
         chances=chances,
-        rankings=tuple(_chosen_first(ranked, index) for index in range(len(ranked))),
+        rankings=tuple((*_chosen_first(first, index), *behind) for index in range(len(first))),
     )
 
 
@@ -152,7 +203,7 @@ def _predictions(
             endpoints, world.states, loads=loads, tariff=world.tariff, now=now, router_region=world.router_region
         )
 
-    believed = believe() if contexts is None else contexts.beliefs(surroundings(world), loads, now, believe)
+    believed = believe() if contexts is None else contexts.beliefs(world.entry, world.states, loads, now, believe)
     candidates = [
         Candidate(endpoint, world.states.get(endpoint.id), belief, row)
         for endpoint, row, belief in zip(endpoints, seen, believed, strict=True)
@@ -160,65 +211,61 @@ def _predictions(
     return predict(candidates, model=world.model, stay=features.stay(now, world.states.values()))
 
 
-def _score(
-    request: InvocationRequest, candidates: Sequence[Endpoint], predictions: Sequence[Prediction], policy: Policy
+def ranked_scores(
+    request: InvocationRequest, entry: CatalogEntry, candidates: Candidates, now: datetime
 ) -> list[Score]:
-    near = {endpoint.id: affinity.affinity(endpoint.provider, request.user_region) for endpoint in candidates}
+    """What the policy makes of predictions: its weights or its objective, and the strategies that hold. Best first."""
+    policy, predictions = entry.policy, list(candidates.predictions.values())
     by_model = policy.cost_source is CostSource.MODEL
-    return scoring.score(predictions, near, weights=policy.weights, scoring=policy.scoring, cost_by_model=by_model)
-
-
-def _demoted(scores: Sequence[Score], breakers: Mapping[EndpointId, Breaker], now: datetime) -> frozenset[EndpointId]:
-    """Candidates behind an open breaker; nobody when all are, since one must always be tried."""
-    opened = {s.endpoint for s in scores if breakers.get(s.endpoint, CLOSED).state(now) is BreakerState.OPEN}
-    return frozenset() if len(opened) == len(scores) else frozenset(opened)
-
-
-def _rank(
-    outlook: Outlook, policy: Policy, demoted: frozenset[EndpointId], draw: float
-) -> tuple[tuple[RankedCandidate, ...], Reason]:
-    if policy.mode is Mode.OBSERVE and policy.home is not None and policy.home in outlook.endpoints:
-        return _called_first(outlook, policy.home, demoted), Reason.POLICY
-    if demoted:
-        first = [s for s in outlook.scores if s.endpoint not in demoted]
-        chances = selection.propensities(first, exploration=policy.exploration, seen=_seen(outlook.scores))
-        chosen = selection.picked(chances, draw)
-        ranked = _ranked(first, chances, outlook.endpoints, outlook.predictions)
-        behind = [s for s in outlook.scores if s.endpoint in demoted]
-        last = _ranked(behind, [0.0] * len(behind), outlook.endpoints, outlook.predictions, demoted)
-        return (*_chosen_first(ranked, chosen), *last), _reason(policy, chosen)
-    chosen = selection.picked(outlook.chances, draw)
-    return outlook.rankings[chosen], _reason(policy, chosen)
-
-
-def _reason(policy: Policy, chosen: int) -> Reason:
-    return Reason.POLICY if policy.mode is Mode.PIN else Reason.EXPLORE if chosen else Reason.SCORE
-
-
-def _called_first(outlook: Outlook, home: EndpointId, demoted: frozenset[EndpointId]) -> tuple[RankedCandidate, ...]:
-    """One endpoint for certain, the others by score behind it."""
-    order = sorted(outlook.scores, key=lambda score: score.endpoint != home)
-    chances = [1.0, *(0.0 for _ in order[1:])]
-    return tuple(_ranked(order, chances, outlook.endpoints, outlook.predictions, demoted))
-
-
-def _ranked(
-    scores: Sequence[Score],
-    chances: Sequence[float],
-    endpoints: Mapping[EndpointId, Endpoint],
-    predictions: Mapping[EndpointId, Prediction],
-    demoted: frozenset[EndpointId] = frozenset(),
-) -> list[RankedCandidate]:
-    return [
-        RankedCandidate(
-            endpoint=endpoints[score.endpoint],
-            prediction=predictions[score.endpoint],
-            score=score,
-            propensity=chance,
-            is_demoted=score.endpoint in demoted,
+    objective_ms = policy.latency_objective_ms if policy.objective is Objective.CHEAPEST_WITHIN else None
+    if objective_ms is not None:
+        scores = objectives.by_cost(predictions, objective_ms=objective_ms, cost_by_model=by_model)
+    else:
+        near = {p.endpoint: _affinity(candidates.endpoints[p.endpoint], request) for p in predictions}
+        scores = scoring.score(
+            predictions, near, weights=policy.weights, scoring=policy.scoring, cost_by_model=by_model
         )
-        for score, chance in zip(scores, chances, strict=True)
-    ]
+    if policy.strategies:
+        asked = strategies.request_facts(request, function_type=entry.function_type, now=now)
+        scores = strategies.adjusted(scores, policy.strategies, asked, candidates.for_strategies())
+    if objective_ms is not None:
+        scores = objectives.within(scores, candidates.predictions, objective_ms=objective_ms)
+    return scores
+
+
+def _affinity(endpoint: Endpoint, request: InvocationRequest) -> float:
+    return affinity.affinity(endpoint.provider, request.user_region)
+
+
+def _demoted(world: World, now: datetime) -> frozenset[EndpointId]:
+    """Endpoints behind an open breaker; nobody when all are, since one must always be tried."""
+    ids = [endpoint.id for endpoint in world.entry.endpoints]
+    opened = {id for id in ids if world.breakers.get(id, CLOSED).state(now) is BreakerState.OPEN}
+    return frozenset() if len(opened) == len(ids) else frozenset(opened)
+
+
+def _home(outlook: Outlook, world: World, now: datetime, demoted: frozenset[EndpointId]) -> Reason | None:
+    """Why the home endpoint is called whatever scores best, if it is: the mode says so, or a control block does."""
+    policy = world.entry.policy
+    if policy.home not in outlook.candidates.predictions:
+        return None
+    if policy.mode is Mode.OBSERVE:
+        return Reason.POLICY
+    if policy.mode is Mode.PIN or policy.home in demoted or not policy.control_share:
+        return None
+    in_block = control.is_control(world.entry.name, now, share=policy.control_share, block_s=policy.control_block_s)
+    return Reason.CONTROL if in_block else None
+
+
+def _choose(
+    outlook: Outlook, policy: Policy, home: Reason | None, draw: float
+) -> tuple[tuple[RankedCandidate, ...], Reason]:
+    if home is not None:
+        order = sorted(outlook.scores, key=lambda score: score.endpoint != policy.home)
+        return tuple(outlook.candidates.ranked(order, [1.0, *(0.0 for _ in order[1:])])), home
+    chosen = selection.picked(outlook.chances, draw)
+    reason = Reason.POLICY if policy.mode is Mode.PIN else Reason.EXPLORE if chosen else Reason.SCORE
+    return outlook.rankings[chosen], reason
 
 
 def _chosen_first(ranked: Sequence[RankedCandidate], chosen: int) -> tuple[RankedCandidate, ...]:
