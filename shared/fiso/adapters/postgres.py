@@ -203,7 +203,7 @@ def _insert(rows: cursor, version: int, entries: Entries) -> None:
     _insert_all(rows, "policies", ["version", "function_name", "policy_version", *weights, *_POLICY], policies)
 
 
-def _insert_all(rows: cursor, table: str, columns: Sequence[str], values: Sequence[tuple[Json | Jsonb, ...]]) -> None:
+def _insert_all(rows: cursor, table: str, columns: Sequence[str], values: "Sequence[tuple[Json | Jsonb, ...]]") -> None:
     if values:
         names = SQL(", ").join(map(Identifier, columns))
         execute_values(rows, SQL("INSERT INTO {} ({}) VALUES %s").format(Identifier(table), names), values)
