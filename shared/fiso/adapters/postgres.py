@@ -215,7 +215,7 @@ def _endpoint_rows(version: int, entry: CatalogEntry) -> Iterator[tuple[Json, ..
         yield (version, entry.name, position, *(document[name] for name in _ENDPOINT))
 
 
-def _policy_row(version: int, entry: CatalogEntry) -> tuple[Json | Jsonb, ...]:
+def _policy_row(version: int, entry: CatalogEntry) -> "tuple[Json | Jsonb, ...]":
     document = policy_to_document(entry.policy)
     weights: list[float] = [getattr(entry.policy.weights, name) for name in _WEIGHTS]
     return (
