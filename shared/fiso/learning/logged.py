@@ -7,10 +7,10 @@ candidates were predicted to take, so that failing fast or free is never a gain 
 
 from collections.abc import Callable, Mapping
 from enum import StrEnum
-from math import isfinite
+from math import inf, isfinite
 
 from fiso.domain.record import CandidateSummary, InvocationRecord, RecordStatus
-from fiso.learning.ope import LoggedCandidate, LoggedDecision
+from fiso.learning.ope import ROUNDING, LoggedCandidate, LoggedDecision
 
 
 class Loss(StrEnum):
@@ -23,10 +23,13 @@ class Loss(StrEnum):
 
 def is_usable(record: InvocationRecord) -> bool:
     """Whether a record says what was called first, out of what, and with which propensity."""
-    if record.status is not RecordStatus.FINAL or not record.attempts or not record.candidates:
+    if record.status is not RecordStatus.FINAL or not record.attempts:
+        return False
+    if not all(_is_sound(candidate) for candidate in record.candidates):
         return False
     first = record.attempts[0].endpoint
-    return any(c.endpoint == first and c.propensity > 0 for c in record.candidates)
+    is_whole = abs(sum(c.propensity for c in record.candidates) - 1) <= ROUNDING
+    return is_whole and any(c.endpoint == first and c.propensity > 0 for c in record.candidates)
 
 
 def decision_of(record: InvocationRecord, loss: Loss) -> LoggedDecision | None:
@@ -53,6 +56,15 @@ def first_failed(record: InvocationRecord) -> bool:
     if first.failure is not None:
         return True
     return record.error_occurred if len(record.attempts) == 1 else (first.status or 0) >= 500
+
+
+def _is_sound(candidate: CandidateSummary) -> bool:
+    return (
+        0 < candidate.latency_ms < inf
+        and 0 <= candidate.success_probability <= 1
+        and 0 <= candidate.propensity <= 1
+        and (candidate.cost_usd is None or 0 <= candidate.cost_usd < inf)
+    )
 
 
 def _latency(record: InvocationRecord) -> float | None:

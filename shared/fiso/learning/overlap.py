@@ -11,7 +11,7 @@ from enum import StrEnum
 from fiso.domain.endpoint import EndpointId
 
 LEAST_SAMPLE = 50.0
-"""The effective sample size below which nothing is estimated: studentised intervals of skewed weights need that much."""
+"""The effective sample size below which nothing is estimated: studentised intervals of skewed weights need it."""
 LARGEST_SHARE = 0.10
 """The most that one cluster may bear of all weight."""
 MOST_UNCOVERED = 0.05
