@@ -42,10 +42,11 @@ class Sketch:
         return _around(self.value, self.influences, self.sample_size)
 
     def share(self) -> Estimate:
-        """The same for a share, never narrower than Wilson's interval: no failure seen is not that none can be."""
+        """The same for a share, within [0, 1] and never narrower than Wilson's interval: no failure seen is not that
+        none can be."""
         found, wilson = self.estimate(), _wilson(self.value, self.sample_size)
         return Estimate(
-            value=found.value,
+            value=wilson.value,
             low=max(0.0, min(found.low, wilson.low)),
             high=min(1.0, max(found.high, wilson.high)),
         )
@@ -63,10 +64,11 @@ def difference_of_shares(new: Sketch, old: Sketch) -> Estimate:
     one, other = _wilson(new.value, new.sample_size), _wilson(old.value, old.sample_size)
     below = hypot(one.value - one.low, other.high - other.value)
     above = hypot(one.high - one.value, other.value - other.low)
+    value = one.value - other.value
     return Estimate(
-        value=found.value,
-        low=max(-1.0, min(found.low, found.value - below)),
-        high=min(1.0, max(found.high, found.value + above)),
+        value=value,
+        low=max(-1.0, min(found.low, value - below)),
+        high=min(1.0, max(found.high, value + above)),
     )
 
 

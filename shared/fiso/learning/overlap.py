@@ -24,8 +24,8 @@ class Thinness(StrEnum):
 
     NO_RECORDS = "no_records"
     UNCOVERED = "uncovered"
-    FEW = "few"
     DOMINATED = "dominated"
+    FEW = "few"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,9 +74,9 @@ def _thinness(overlap: Overlap) -> Thinness | None:
         return Thinness.NO_RECORDS
     if overlap.uncovered_share > MOST_UNCOVERED or overlap.records == 0:
         return Thinness.UNCOVERED
-    if min(overlap.sample_size, overlap.expected_size) < LEAST_SAMPLE:
-        return Thinness.FEW
-    return Thinness.DOMINATED if overlap.largest_share > LARGEST_SHARE else None
+    if overlap.largest_share > LARGEST_SHARE and overlap.clusters >= LEAST_SAMPLE:
+        return Thinness.DOMINATED
+    return Thinness.FEW if min(overlap.sample_size, overlap.expected_size) < LEAST_SAMPLE else None
 
 
 def _uncovered(overlap: Overlap) -> str:
