@@ -78,7 +78,8 @@ def _start(since: str | None, now: datetime) -> datetime | None:
 
 def _answer(declared: Declaration, where: Stage, log: Path | None, start: datetime | None, now: datetime) -> Answer:
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=terminal.err(), transient=True) as progress:
+    console = terminal.err()
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("reading records", total=None)
         records = source.in_file(log, start) if log else source.archived(where, start or now, now=now)
         try:
