@@ -40,8 +40,11 @@ def what_if(
 ) -> None:
     """Estimate from the log what a new policy's first choices would have come to; nothing is invoked or changed.
 
-    Exits 0 when every function could be estimated, 3 when the log cannot speak of at least one of them (the others are
-    shown) or of none, 2 when a file or an option cannot be used, 1 when the stage cannot be read.
+    \b
+    exit 0  every function of the file that is in the log could be estimated
+    exit 3  the log cannot speak of at least one of them (the others are shown), or has none of them
+    exit 2  a file or an option cannot be used
+    exit 1  the stage cannot be read
 
     \b
     fiso what-if --policy new.yaml --since 30d --stage prod

@@ -44,8 +44,8 @@ def archived(stage: Stage, start: datetime, *, now: datetime) -> Iterator[Invoca
         archive = S3Archive(stage.client("s3"), stage.bucket, clock=lambda: now)
         try:
             yield from newer(archive, start)
-        except InvalidRecord as error:
-            raise CommandError(f"stage {stage.name}: the archive holds a damaged record: {error}") from error
+        except (InvalidRecord, ValueError, gzip.BadGzipFile, EOFError, zlib.error) as error:
+            raise CommandError(f"stage {stage.name}: the archive is damaged: {' '.join(str(error).split())}") from error
 
 
 def newer(archive: Archive, start: datetime) -> Iterator[InvocationRecord]:
