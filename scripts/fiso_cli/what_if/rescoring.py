@@ -2,6 +2,7 @@
 
 from fiso.domain.catalog import CatalogEntry
 from fiso.domain.decision import Prediction, PredictionSource
+from fiso.domain.endpoint import EndpointId
 from fiso.domain.policy import Mode
 from fiso.domain.record import CandidateSummary, InvocationRecord
 from fiso.learning.ope import Probabilities
@@ -13,7 +14,8 @@ def probabilities(entry: CatalogEntry, record: InvocationRecord) -> Probabilitie
 
     How sure predictions were is not logged, so nothing is worth a try for knowledge: the policy's best candidate and
     its inverse-gap share remain. An eligible endpoint that was no candidate has no logged prediction; what the policy
-    would have made of it is unknown, and all of the probability is put there, where no log can answer for it.
+    would have made of it is unknown, and all of the probability is put there, where no log can answer for it. An open
+    breaker stays open under any policy, as in `services.decide`: only if all are open does it not matter.
     """
     policy, eligible = entry.policy, eligibility.eligible(entry).candidates
     if policy.mode is Mode.OBSERVE and policy.home in {endpoint.id for endpoint in eligible}:
@@ -28,8 +30,21 @@ def probabilities(entry: CatalogEntry, record: InvocationRecord) -> Probabilitie
         weights=policy.weights,
         scoring=policy.scoring,
     )
-    chances = selection.propensities(scores, exploration=policy.exploration, seen=0.0)
-    return {score.endpoint: chance for score, chance in zip(scores, chances, strict=True)}
+    demoted = behind_open_breakers(record)
+    first = [score for score in scores if score.endpoint not in demoted] or scores
+    chances = selection.propensities(first, exploration=policy.exploration, seen=0.0)
+    return {score.endpoint: chance for score, chance in zip(first, chances, strict=True)}
+
+
+def behind_open_breakers(record: InvocationRecord) -> frozenset[EndpointId]:
+    """The candidates whose breaker was open, as far as a record tells.
+
+    Where several candidates could have been called first, inverse-gap weighting left nobody with a score at 0; who has
+    a propensity of 0 there was demoted. Where only one could, it may have been the policy's choice: nobody is named.
+    """
+    if sum(candidate.propensity > 0 for candidate in record.candidates) < 2:
+        return frozenset()
+    return frozenset(c.endpoint for c in record.candidates if c.propensity == 0 and c.score > 0)
 
 
 def _prediction(logged: CandidateSummary) -> Prediction:

@@ -62,3 +62,19 @@ def test_an_endpoint_without_a_logged_prediction_takes_all_since_nothing_is_know
 def test_a_logged_candidate_that_the_file_no_longer_has_is_not_called() -> None:
     entry = an_entry(an_endpoint(Provider.AZURE), an_endpoint(Provider.GCP), weights=FAST)
     assert chosen(entry, record()) == {"azure": 1.0}
+
+
+def test_a_breaker_that_was_open_stays_open_under_the_new_policy() -> None:
+    demoted = (a_summary("aws", propensity=0.0, latency_ms=50.0), *LOGGED[1:])
+    assert chosen(an_entry(weights=FAST), record(candidates=demoted)) == {"azure": 1.0}
+
+
+def test_whoever_the_log_never_explored_is_not_taken_for_demoted() -> None:
+    # one certain endpoint: a home, a pin, or an exploration of 0; the new policy's choice is then not covered
+    certain = (a_summary("aws", propensity=0.0, latency_ms=50.0), a_summary("azure"), a_summary("gcp", propensity=0.0))
+    assert chosen(an_entry(weights=FAST), record(candidates=certain)) == {"aws": 1.0}
+
+
+def test_when_all_that_the_new_policy_allows_was_demoted_one_is_tried_all_the_same() -> None:
+    demoted = (a_summary("aws", propensity=0.0), *LOGGED[1:])
+    assert chosen(an_entry(allowed_providers=frozenset({Provider.AWS})), record(candidates=demoted)) == {"aws": 1.0}
