@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from fiso_cli.bench import measure, naive, overhead, rows
+from fiso_cli.bench import measure, naive, ope, overhead, rows
 from fiso_cli.bench.rows import Row
 from fiso_cli.local.layout import CHECKOUT, LocalCloud
 from fiso_cli.packaging.build import build
@@ -56,6 +56,7 @@ def measure_all(rival_dir: Path, *, with_cloud: bool) -> list[Row]:
         step("the whole handler", lambda: [measure.handler_in_memory(model_dir, rival_dir)])
         step("cold starts", lambda: list(measure.cold_starts(model_dir, rival_dir)))
         step("sizes", lambda: _sizes(model_dir, rival_dir))
+        step("off-policy intervals over a known world", ope.rows)
         if with_cloud:
             step("FISO's own time on a local cloud", lambda: [overhead.overhead_over_put()])
     return measured

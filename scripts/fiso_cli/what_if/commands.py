@@ -1,0 +1,123 @@
+"""`fiso what-if`: arguments in, tables out, no logic."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+
+from fiso.domain.record import InvocationRecord
+from fiso_cli.catalog import declaration
+from fiso_cli.catalog.declaration import Declaration, InvalidDeclaration
+from fiso_cli.stage import Stage
+from fiso_cli.traffic import terminal
+from fiso_cli.what_if import report, source
+from fiso_cli.what_if.comparison import Answer, compare
+from fiso_cli.what_if.source import InvalidLog
+
+BAD_INPUT = 2
+THIN = 3
+DEFAULT_SINCE = "30d"
+_SHOW_EVERY = 200
+
+what_if_app = typer.Typer(add_completion=False)
+
+
+@what_if_app.command("what-if")
+def what_if(
+    *,
+    policy: Annotated[Path, typer.Option("--policy", help="A catalog file, as `fiso apply` takes it.")],
+    since: Annotated[
+        str | None, typer.Option("--since", help="How far back: 30d, 12h. 30d for a stage, all of a file.")
+    ] = None,
+    stage: Annotated[str, typer.Option("--stage", help="The stage whose archive is read.")] = "local",
+    log: Annotated[
+        Path | None, typer.Option("--log", help="Record documents instead, one JSON object a line, plain or gzip.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+) -> None:
+    """Estimate from the log what a new policy's first choices would have come to; nothing is invoked or changed.
+
+    \b
+    exit 0  every function of the file that is in the log could be estimated
+    exit 3  the log cannot speak of at least one of them (the others are shown), or has none of them
+    exit 2  a file or an option cannot be used
+    exit 1  the stage cannot be read
+
+    \b
+    fiso what-if --policy new.yaml --since 30d --stage prod
+    fiso what-if --policy new.yaml --log records.jsonl.gz --json
+    """
+    now = datetime.now(UTC)
+    where = Stage.named(stage)
+    declared = _declared(policy, where)
+    start = _start(since if log or since else DEFAULT_SINCE, now)
+    answer = _answer(declared, where, log, start, now)
+    if as_json:
+        terminal.write_json(report.document(answer))
+    else:
+        _show(answer, declared)
+    if not answer.comparisons or any(comparison.refusal for comparison in answer.comparisons):
+        raise typer.Exit(THIN)
+
+
+def _declared(path: Path, where: Stage) -> Declaration:
+    try:
+        return declaration.read(path, declaration.Setting(variables=where.address_variables, is_local=where.is_local))
+    except InvalidDeclaration as error:
+        raise _refused(str(error)) from error
+
+
+def _start(since: str | None, now: datetime) -> datetime | None:
+    if since is None:
+        return None
+    try:
+        return now - source.span(since)
+    except ValueError as error:
+        raise _refused(str(error)) from error
+
+
+def _answer(declared: Declaration, where: Stage, log: Path | None, start: datetime | None, now: datetime) -> Answer:
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    console = terminal.err()
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("reading records", total=None)
+        records = source.in_file(log, start) if log else source.archived(where, start or now, now=now)
+        try:
+            return compare(_counted(records, progress, task), declared.entries)
+        except InvalidLog as error:
+            raise _refused(str(error)) from error
+
+
+def _counted(records: Iterator[InvocationRecord], progress: Progress, task: TaskID) -> Iterator[InvocationRecord]:
+    for number, record in enumerate(records, start=1):
+        if number % _SHOW_EVERY == 0:
+            progress.update(task, description=f"reading records: {number:,}")
+        yield record
+
+
+def _show(answer: Answer, declared: Declaration) -> None:
+    results, beside = terminal.out(), terminal.err()
+    for warning in declared.warnings:
+        beside.print(f"note: {warning}", style="yellow", markup=False, soft_wrap=True)
+    for comparison in answer.comparisons:
+        if not comparison.refusal:
+            results.print(report.tables(comparison))
+        for line in report.remarks(comparison):
+            results.print(line, markup=False, soft_wrap=True)
+    for line in report.refusals(answer):
+        results.print(line, style="yellow", markup=False, soft_wrap=True)
+    for line in report.strangers(answer):
+        results.print(line, markup=False, soft_wrap=True)
+    if any(not comparison.refusal for comparison in answer.comparisons):
+        for line in report.MEANING:
+            results.print(line, markup=False, soft_wrap=True)
+    if not answer.comparisons:
+        results.print("the log has no records of the file's functions", style="yellow")
+
+
+def _refused(problem: str) -> typer.Exit:
+    typer.secho(f"error: {problem}", err=True, fg=typer.colors.RED)
+    return typer.Exit(BAD_INPUT)

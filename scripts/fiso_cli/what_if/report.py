@@ -1,0 +1,173 @@
+"""Reports: comparisons as tables with what they mean in words, and as JSON."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from rich.table import Table
+
+from fiso.learning.intervals import Estimate
+from fiso.learning.logged import Loss
+from fiso.learning.ope import Evaluation
+from fiso.learning.overlap import Overlap
+from fiso_cli.traffic.tables import table
+from fiso_cli.what_if.comparison import Answer, Comparison
+
+Document = dict[str, object]
+
+MEANING = (
+    "What this is: one-step values. Had the new policy chosen the first call in each logged situation, its first",
+    "attempts would have come to this on average, by the propensities of the first attempts that were logged. How the",
+    "new policy would have warmed, loaded and learned of the endpoints is not in it. A failed first attempt is charged",
+    "all that followed from it. What is not logged is not re-scored: how sure predictions were, so the new policy is",
+    "its best candidate and its inverse-gap share, without tries for knowledge; and that a start is spread over the",
+    "calls it serves, so it counts in full. Ask about the policy in force first: what differs from the log then is due",
+    "to that. Intervals are 95 %. SNIPS reweighs what was logged, DR also uses the logged predictions; where the two",
+    "disagree by more than their intervals, trust neither.",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Figure:
+    """One evaluation in the unit it is shown in."""
+
+    name: str
+    decimals: int
+    logged: Estimate
+    snips: Estimate
+    dr: Estimate
+    snips_difference: Estimate
+    dr_difference: Estimate
+
+
+def tables(comparison: Comparison) -> Table:
+    """One function's figures."""
+    overlap = comparison.overlap
+    made = table(
+        f"{comparison.function}: n {overlap.records:,}, effective sample size {overlap.sample_size:,.0f}, "
+        f"same first choice in {comparison.agreement:.0%}",
+        ["mean per call"],
+        ["logged", "new, SNIPS", "new, DR", "difference, SNIPS", "difference, DR"],
+    )
+    for figure in _figures(comparison.evaluations):
+        ahead = (figure.logged, figure.snips, figure.dr)
+        between = (figure.snips_difference, figure.dr_difference)
+        made.add_row(
+            figure.name,
+            *(_shown(estimate, figure.decimals) for estimate in ahead),
+            *(_shown(estimate, figure.decimals, sign="+") for estimate in between),
+        )
+    return made
+
+
+def remarks(comparison: Comparison) -> Iterator[str]:
+    """What must be known beside the figures."""
+    name, overlap = comparison.function, comparison.overlap
+    if comparison.unusable:
+        yield f"{name}: {comparison.unusable:,} records name no first attempt with a propensity and were not used"
+    if comparison.unpriced:
+        yield f"{name}: no cost: an endpoint is unpriced in {comparison.unpriced:,} records"
+    if overlap.uncovered_share and not comparison.refusal:
+        yield (
+            f"{name}: {overlap.uncovered_share:.1%} of the new policy's choices could not have been called in the log; "
+            f"the rest was evaluated ({overlap.left_out:,} records left out)"
+        )
+    yield from (f"{name}: {note}" for note in comparison.notes)
+
+
+def refusals(answer: Answer) -> Iterator[str]:
+    """A line per function that the log cannot speak of."""
+    for comparison in answer.comparisons:
+        if comparison.refusal:
+            yield (
+                f"{comparison.function}: refused ({comparison.refusal.reason}): {comparison.refusal.detail}. "
+                f"{_WAYS_OUT[comparison.refusal.reason]}"
+            )
+
+
+def strangers(answer: Answer) -> Iterator[str]:
+    """Functions that only the file or only the log knows."""
+    if answer.not_in_log:
+        yield f"in the file but not in the log: {', '.join(answer.not_in_log)}"
+    if answer.not_in_file:
+        named = ", ".join(f"{name} ({count:,} records)" for name, count in answer.not_in_file.items())
+        yield f"in the log but not in the file: {named}"
+
+
+def document(answer: Answer) -> Document:
+    """The answer for machines: ms, USD per million calls, shares."""
+    return {
+        "meaning": " ".join(MEANING),
+        "functions": [_function(comparison) for comparison in answer.comparisons],
+        "not_in_log": list(answer.not_in_log),
+        "not_in_file": dict(answer.not_in_file),
+    }
+
+
+_WAYS_OUT = {
+    "no_records": "Take a longer --since",
+    "uncovered": "Try a policy nearer to the one in force, or let that one explore (mode route, exploration above 0)",
+    "few": "Take a longer --since, or let the policy in force explore more",
+    "dominated": "Take a longer --since, or let the policy in force explore more",
+}
+
+
+def _function(comparison: Comparison) -> Document:
+    refusal = comparison.refusal
+    return {
+        "function": comparison.function,
+        "overlap": _overlap(comparison.overlap),
+        "agreement": comparison.agreement,
+        "unusable": comparison.unusable,
+        "unpriced": comparison.unpriced,
+        "notes": list(comparison.notes),
+        "refusal": {"reason": refusal.reason.value, "detail": refusal.detail} if refusal else None,
+        "figures": {figure.name: _figure(figure) for figure in _figures(comparison.evaluations)},
+    }
+
+
+def _overlap(overlap: Overlap) -> Document:
+    names = ("records", "clusters", "left_out", "sample_size", "expected_size", "largest_share", "mean_weight")
+    return {name: getattr(overlap, name) for name in names} | {"uncovered": dict(overlap.uncovered)}
+
+
+def _figure(figure: _Figure) -> Document:
+    names = ("logged", "snips", "dr", "snips_difference", "dr_difference")
+    return {name: {"value": e.value, "low": e.low, "high": e.high} for name, e in _named(figure, names)}
+
+
+def _named(figure: _Figure, names: tuple[str, ...]) -> Iterator[tuple[str, Estimate]]:
+    return ((name, getattr(figure, name)) for name in names)
+
+
+def _figures(evaluations: Mapping[Loss, Evaluation]) -> Iterator[_Figure]:
+    for loss, name, factor, decimals in (
+        (Loss.LATENCY, "latency_ms", 1.0, 1),
+        (Loss.COST, "cost_per_million", 1e6, 3),
+        (Loss.FAILURE, "success", -1.0, 4),
+    ):
+        if loss in evaluations:
+            yield _figure_of(evaluations[loss], name, factor, decimals)
+
+
+def _figure_of(found: Evaluation, name: str, factor: float, decimals: int) -> _Figure:
+    """In its unit; a success is 1 less a failure."""
+    offset = 1.0 if factor < 0 else 0.0
+    return _Figure(
+        name=name,
+        decimals=decimals,
+        logged=_moved(found.logged, factor, offset),
+        snips=_moved(found.snips, factor, offset),
+        dr=_moved(found.dr, factor, offset),
+        snips_difference=_moved(found.snips_difference, factor, 0.0),
+        dr_difference=_moved(found.dr_difference, factor, 0.0),
+    )
+
+
+def _moved(estimate: Estimate, factor: float, offset: float) -> Estimate:
+    low, high = sorted((offset + factor * estimate.low, offset + factor * estimate.high))
+    return replace(estimate, value=offset + factor * estimate.value, low=low, high=high)
+
+
+def _shown(estimate: Estimate, decimals: int, sign: str = "") -> str:
+    form = f"{sign},.{decimals}f"
+    return f"{estimate.value:{form}} [{estimate.low:{form}}, {estimate.high:{form}}]"

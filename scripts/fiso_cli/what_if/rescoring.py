@@ -1,0 +1,60 @@
+"""Rescoring: what a new policy would have called first in a logged situation, by the routing code itself. Pure."""
+
+from fiso.domain.catalog import CatalogEntry
+from fiso.domain.decision import Prediction, PredictionSource
+from fiso.domain.endpoint import EndpointId
+from fiso.domain.policy import Mode
+from fiso.domain.record import CandidateSummary, InvocationRecord
+from fiso.learning.ope import Probabilities
+from fiso.routing import affinity, eligibility, scoring, selection
+
+
+def probabilities(entry: CatalogEntry, record: InvocationRecord) -> Probabilities:
+    """The probability with which the entry's policy would have called each endpoint first; they sum to 1.
+
+    How sure predictions were is not logged, so nothing is worth a try for knowledge: the policy's best candidate and
+    its inverse-gap share remain. An eligible endpoint that was no candidate has no logged prediction; what the policy
+    would have made of it is unknown, and all of the probability is put there, where no log can answer for it. An open
+    breaker stays open under any policy, as in `services.decide`: only if all are open does it not matter.
+    """
+    policy, eligible = entry.policy, eligibility.eligible(entry).candidates
+    if policy.mode is Mode.OBSERVE and policy.home in {endpoint.id for endpoint in eligible}:
+        eligible = tuple(endpoint for endpoint in eligible if endpoint.id == policy.home)
+    logged = {candidate.endpoint: candidate for candidate in record.candidates}
+    unknown = [endpoint.id for endpoint in eligible if endpoint.id not in logged]
+    if unknown:
+        return dict.fromkeys(unknown, 1 / len(unknown))
+    scores = scoring.score(
+        [_prediction(logged[endpoint.id]) for endpoint in eligible],
+        {endpoint.id: affinity.affinity(endpoint.provider, record.user_region) for endpoint in eligible},
+        weights=policy.weights,
+        scoring=policy.scoring,
+    )
+    demoted = behind_open_breakers(record)
+    first = [score for score in scores if score.endpoint not in demoted] or scores
+    chances = selection.propensities(first, exploration=policy.exploration, seen=0.0)
+    return {score.endpoint: chance for score, chance in zip(first, chances, strict=True)}
+
+
+def behind_open_breakers(record: InvocationRecord) -> frozenset[EndpointId]:
+    """The candidates whose breaker was open, as far as a record tells.
+
+    Where several candidates could have been called first, inverse-gap weighting left nobody with a score at 0; who has
+    a propensity of 0 there was demoted. Where only one could, it may have been the policy's choice: nobody is named.
+    """
+    if sum(candidate.propensity > 0 for candidate in record.candidates) < 2:
+        return frozenset()
+    return frozenset(c.endpoint for c in record.candidates if c.propensity == 0 and c.score > 0)
+
+
+def _prediction(logged: CandidateSummary) -> Prediction:
+    """As much of the prediction as is logged. What the trained cost target said is not: the tariff's cost stands."""
+    return Prediction(
+        endpoint=logged.endpoint,
+        latency_ms=logged.latency_ms,
+        cost_usd=logged.cost_usd,
+        success_probability=logged.success_probability,
+        source=PredictionSource.MODEL,
+        features=(),
+        raw_latency_ms=logged.latency_ms,
+    )
