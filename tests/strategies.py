@@ -50,6 +50,8 @@ summaries = st.builds(
     success_probability=unit,
     score=unit,
     propensity=unit,
+    compared_ms=st.none() | positive,
+    p95_ms=st.none() | positive,
 )
 
 

@@ -5,8 +5,11 @@ from fiso.domain.decision import Prediction, PredictionSource
 from fiso.domain.endpoint import EndpointId
 from fiso.domain.policy import Mode
 from fiso.domain.record import CandidateSummary, InvocationRecord
+from fiso.domain.request import InvocationRequest
+from fiso.domain.spread import Spread
 from fiso.learning.ope import Probabilities
-from fiso.routing import affinity, eligibility, scoring, selection
+from fiso.routing import eligibility, selection
+from fiso.services.standing import standing_of
 
 
 def probabilities(entry: CatalogEntry, record: InvocationRecord) -> Probabilities:
@@ -24,16 +27,11 @@ def probabilities(entry: CatalogEntry, record: InvocationRecord) -> Probabilitie
     unknown = [endpoint.id for endpoint in eligible if endpoint.id not in logged]
     if unknown:
         return dict.fromkeys(unknown, 1 / len(unknown))
-    scores = scoring.score(
-        [_prediction(logged[endpoint.id]) for endpoint in eligible],
-        {endpoint.id: affinity.affinity(endpoint.provider, record.user_region) for endpoint in eligible},
-        weights=policy.weights,
-        scoring=policy.scoring,
-    )
     demoted = behind_open_breakers(record)
-    first = [score for score in scores if score.endpoint not in demoted] or scores
-    chances = selection.propensities(first, exploration=policy.exploration, seen=0.0)
-    return {score.endpoint: chance for score, chance in zip(first, chances, strict=True)}
+    predictions = [_prediction(logged[endpoint.id]) for endpoint in eligible]
+    standing = standing_of(_request(record), entry, predictions, now=record.timestamp, demoted=demoted)
+    chances = selection.propensities(standing.tried, exploration=policy.exploration, seen=0.0)
+    return {score.endpoint: chance for score, chance in zip(standing.tried, chances, strict=True)}
 
 
 def behind_open_breakers(record: InvocationRecord) -> frozenset[EndpointId]:
@@ -47,6 +45,19 @@ def behind_open_breakers(record: InvocationRecord) -> frozenset[EndpointId]:
     return frozenset(c.endpoint for c in record.candidates if c.propensity == 0 and c.score > 0)
 
 
+def _request(record: InvocationRecord) -> InvocationRequest:
+    """As much of the request as a policy looks at."""
+    return InvocationRequest(
+        invocation_id=record.invocation_id,
+        function=record.function_name,
+        tenant=record.tenant,
+        received_at=record.timestamp,
+        deadline_at=record.timestamp,
+        body=bytes(record.request_size_bytes),
+        user_region=record.user_region,
+    )
+
+
 def _prediction(logged: CandidateSummary) -> Prediction:
     """As much of the prediction as is logged. What the trained cost target said is not: the tariff's cost stands."""
     return Prediction(
@@ -57,4 +68,6 @@ def _prediction(logged: CandidateSummary) -> Prediction:
         source=PredictionSource.MODEL,
         features=(),
         raw_latency_ms=logged.latency_ms,
+        compared_ms=logged.compared_ms,
+        spread=None if logged.p95_ms is None else Spread.through(logged.latency_ms, logged.p95_ms),
     )

@@ -85,11 +85,11 @@ def _endpoint(row: list[Json]) -> LeasedEndpoint:
 
 def _summary_row(summary: CandidateSummary) -> list[Json]:
     s = summary
-    return [s.endpoint, s.latency_ms, s.cost_usd, s.success_probability, s.score, s.propensity]
+    return [s.endpoint, s.latency_ms, s.cost_usd, s.success_probability, s.score, s.propensity, s.compared_ms, s.p95_ms]
 
 
 def _summary(row: list[Json]) -> CandidateSummary:
-    endpoint, latency_ms, cost_usd, success_probability, score, propensity = row
+    endpoint, latency_ms, cost_usd, success_probability, score, propensity, compared_ms, p95_ms = row
     return CandidateSummary(
         endpoint=EndpointId(_text(endpoint)),
         latency_ms=_number(latency_ms),
@@ -97,6 +97,8 @@ def _summary(row: list[Json]) -> CandidateSummary:
         success_probability=_number(success_probability),
         score=_number(score),
         propensity=_number(propensity),
+        compared_ms=None if compared_ms is None else _number(compared_ms),
+        p95_ms=None if p95_ms is None else _number(p95_ms),
     )
 
 

@@ -39,7 +39,10 @@ class AttemptSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CandidateSummary:
-    """One candidate as it is logged, compact: prediction, score and propensity."""
+    """One candidate as it is logged, compact: prediction, score and propensity.
+
+    `compared_ms` is the latency it was compared by, `p95_ms` what was predicted of it; None in older records.
+    """
 
     endpoint: EndpointId
     latency_ms: float
@@ -47,6 +50,8 @@ class CandidateSummary:
     success_probability: float
     score: float
     propensity: float
+    compared_ms: float | None = None
+    p95_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

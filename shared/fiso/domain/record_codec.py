@@ -51,6 +51,8 @@ def to_document(record: InvocationRecord) -> Document:
             _short(c.success_probability),
             _short(c.score),
             c.propensity,
+            _short(c.compared_ms),
+            _short(c.p95_ms),
         ]
         for c in record.candidates
     ]
@@ -173,6 +175,8 @@ def _candidate_from(row: list[Json]) -> CandidateSummary:
         success_probability=_sure_number(row[3]),
         score=_sure_number(row[4]),
         propensity=_sure_number(row[5]),
+        compared_ms=_number(row[6]) if len(row) > 6 else None,
+        p95_ms=_number(row[7]) if len(row) > 7 else None,
     )
 
 

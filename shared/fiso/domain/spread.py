@@ -17,6 +17,13 @@ class Spread(NamedTuple):
     cold: float
     start_ms: float
 
+    @classmethod
+    def through(cls, mean_ms: float, p95_ms: float) -> "Spread":
+        """Warm calls with this mean and, as far as a log-normal can have it, this 95th percentile."""
+        z = normal_quantile(0.95)
+        steepest = max(0.0, z**2 - 2 * log(max(1.0, p95_ms / mean_ms)))
+        return cls(warm_ms=mean_ms, variation=sqrt(exp((z - sqrt(steepest)) ** 2) - 1), cold=0.0, start_ms=0.0)
+
     def quantile(self, share: float) -> float:
         """The latency that a share of calls stays within, cold calls taken as the slowest ones; at most LONGEST_MS."""
         return min(LONGEST_MS, self._quantile(share))

@@ -16,16 +16,17 @@ from fiso.domain.catalog import CatalogEntry
 from fiso.domain.decision import Decision, Exclusion, Note, Prediction, RankedCandidate, Reason, Score
 from fiso.domain.endpoint import Endpoint, EndpointId
 from fiso.domain.errors import NothingAvailable
-from fiso.domain.policy import CostSource, Mode, Objective, Policy
+from fiso.domain.policy import Mode, Policy
 from fiso.domain.request import InvocationRequest
 from fiso.domain.state import EndpointState
 from fiso.prediction import features
 from fiso.prediction.artifact import Model
 from fiso.prediction.beliefs import Belief, beliefs
 from fiso.prediction.predictor import Candidate, predict
-from fiso.routing import affinity, control, eligibility, limits, objectives, scoring, selection, strategies, tiers
+from fiso.routing import control, eligibility, selection, strategies
 from fiso.routing.breaker import CLOSED, Breaker, BreakerState
 from fiso.services.contexts import Contexts, Surroundings
+from fiso.services.standing import standing_of
 
 NO_MODEL = "baseline"
 
@@ -50,7 +51,7 @@ class World:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidates:
-    """Who may be called, and what is predicted of each that no limit excludes."""
+    """Who is eligible, and what is predicted of each."""
 
     endpoints: Mapping[EndpointId, Endpoint]
     predictions: Mapping[EndpointId, Prediction]
@@ -68,13 +69,6 @@ class Candidates:
             )
             for score, chance in zip(scores, chances, strict=True)
         ]
-
-    def for_strategies(self) -> Mapping[EndpointId, strategies.Candidate]:
-        """What strategies may ask of each."""
-        return {
-            id: strategies.Candidate(endpoint=self.endpoints[id], prediction=prediction)
-            for id, prediction in self.predictions.items()
-        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,22 +147,19 @@ def look(
         reasons = "; ".join(f"{e.endpoint}: {e.detail}" for e in chosen_from.exclusions)
         raise NothingAvailable(f"no endpoint of {entry.name} is eligible: {reasons}")
     predictions = _predictions(request, chosen_from.candidates, world, now, contexts)
-    limited = limits.limited(predictions, policy, demoted=demoted)
+    standing = standing_of(request, entry, predictions, now=now, demoted=demoted)
     candidates = Candidates(
         endpoints={endpoint.id: endpoint for endpoint in chosen_from.candidates},
-        predictions={prediction.endpoint: prediction for prediction in limited.kept},
+        predictions={prediction.endpoint: prediction for prediction in predictions},
         demoted=demoted,
     )
-    scores = ranked_scores(request, entry, candidates, now)
-    split = tiers.tiered(scores, policy.tiers, demoted=demoted)
-    tried = objectives.keeping(split.first)
-    others = (*split.first[len(tried) :], *split.behind)
+    tried, others = standing.tried, standing.behind
     chances = selection.propensities(tried, exploration=policy.exploration, seen=_seen(tried))
     first, behind = candidates.ranked(tried, chances), candidates.ranked(others, [0.0] * len(others))
     return Outlook(
         candidates=candidates,
-        exclusions=(*chosen_from.exclusions, *limited.exclusions),
-        notes=limited.notes,
+        exclusions=(*chosen_from.exclusions, *standing.exclusions),
+        notes=standing.notes,
         scores=(*tried, *others),
         chances=chances,
         rankings=tuple((*_chosen_first(first, index), *behind) for index in range(len(first))),
@@ -211,32 +202,6 @@ def _predictions(
     return predict(candidates, model=world.model, stay=features.stay(now, world.states.values()))
 
 
-def ranked_scores(
-    request: InvocationRequest, entry: CatalogEntry, candidates: Candidates, now: datetime
-) -> list[Score]:
-    """What the policy makes of predictions: its weights or its objective, and the strategies that hold. Best first."""
-    policy, predictions = entry.policy, list(candidates.predictions.values())
-    by_model = policy.cost_source is CostSource.MODEL
-    objective_ms = policy.latency_objective_ms if policy.objective is Objective.CHEAPEST_WITHIN else None
-    if objective_ms is not None:
-        scores = objectives.by_cost(predictions, objective_ms=objective_ms, cost_by_model=by_model)
-    else:
-        near = {p.endpoint: _affinity(candidates.endpoints[p.endpoint], request) for p in predictions}
-        scores = scoring.score(
-            predictions, near, weights=policy.weights, scoring=policy.scoring, cost_by_model=by_model
-        )
-    if policy.strategies:
-        asked = strategies.request_facts(request, function_type=entry.function_type, now=now)
-        scores = strategies.adjusted(scores, policy.strategies, asked, candidates.for_strategies())
-    if objective_ms is not None:
-        scores = objectives.within(scores, candidates.predictions, objective_ms=objective_ms)
-    return scores
-
-
-def _affinity(endpoint: Endpoint, request: InvocationRequest) -> float:
-    return affinity.affinity(endpoint.provider, request.user_region)
-
-
 def _demoted(world: World, now: datetime) -> frozenset[EndpointId]:
     """Endpoints behind an open breaker; nobody when all are, since one must always be tried."""
     ids = [endpoint.id for endpoint in world.entry.endpoints]
@@ -247,7 +212,7 @@ def _demoted(world: World, now: datetime) -> frozenset[EndpointId]:
 def _home(outlook: Outlook, world: World, now: datetime, demoted: frozenset[EndpointId]) -> Reason | None:
     """Why the home endpoint is called whatever scores best, if it is: the mode says so, or a control block does."""
     policy = world.entry.policy
-    if policy.home not in outlook.candidates.predictions:
+    if policy.home not in {score.endpoint for score in outlook.scores}:
         return None
     if policy.mode is Mode.OBSERVE:
         return Reason.POLICY

@@ -161,4 +161,6 @@ def candidate_summary(candidate: RankedCandidate) -> CandidateSummary:
         success_probability=prediction.success_probability,
         score=candidate.score.value,
         propensity=candidate.propensity,
+        compared_ms=prediction.compared_ms,
+        p95_ms=prediction.p95_ms,
     )

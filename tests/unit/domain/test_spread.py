@@ -29,3 +29,10 @@ def test_quantiles_never_fall() -> None:
     spread = Spread(warm_ms=100, variation=0.3, cold=0.2, start_ms=900)
     found = [spread.quantile(share / 100) for share in range(1, 100)]
     assert found == sorted(found)
+
+
+@pytest.mark.parametrize("p95_ms", [101.0, 150.0, 300.0, 380.0])
+def test_a_spread_through_a_mean_and_a_percentile_has_them(p95_ms: float) -> None:
+    spread = Spread.through(100.0, p95_ms)
+    assert spread.warm_ms == 100.0
+    assert spread.quantile(0.95) == pytest.approx(p95_ms, rel=1e-3)
