@@ -32,7 +32,7 @@ Runs = Sequence[Run]
 class Result:
     """The verdict, what a reader must know beside it, and the runs that it rests on.
 
-    `rivals` has the verdict's keys: the rules, `best_single` where there is one, and every endpoint that is always present.
+    `rivals` has the verdict's keys: the rules, `best_single` where there is one, and every endpoint always present.
     """
 
     verdict: Verdict
