@@ -93,6 +93,7 @@ def _box(written: "Annotation", renderer: "RendererAgg") -> "Bbox":
     """The text's own box; an annotation's has the line to its point in it."""
     from matplotlib.text import Text
 
+    written.update_positions(renderer)
     return Text.get_window_extent(written, renderer)
 
 

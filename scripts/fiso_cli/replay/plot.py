@@ -101,6 +101,7 @@ def draw(comparison: Comparison, path: Path) -> None:
     handles = [*left.get_legend_handles_labels()[0], *right.get_legend_handles_labels()[0]]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles) // 2, frameon=False)
     figure.draw(canvas.get_renderer())  # type: ignore[no-untyped-call]  # the layout is settled in drawing
+    figure.set_layout_engine("none")
     _label_points(right, canvas, comparison)
     figure.savefig(path)
 
