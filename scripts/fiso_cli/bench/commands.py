@@ -88,16 +88,17 @@ def _install_litellm() -> None:
     from fiso_cli.bench import litellm_router
 
     with terminal.err().status("installing LiteLLM"):
-        litellm_router.install()
+        litellm_router.Environment().install()
 
 
 def _litellm(model_dir: Path, say: Callable[[str], None]) -> list[Row]:
     from fiso_cli.bench import decisions, litellm_router
 
-    if not litellm_router.is_installed():
+    environment = litellm_router.Environment()
+    if not environment.is_installed:
         say(litellm_router.LEFT_OUT)
         return []
-    return [litellm_router.pick_vs_litellm(decisions.model_of(model_dir))]
+    return [litellm_router.pick_vs_litellm(decisions.model_of(model_dir), environment)]
 
 
 def _nothing(_: object) -> list[Row]:

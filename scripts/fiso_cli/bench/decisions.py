@@ -83,8 +83,8 @@ def measure(model_dir: Path, rival_dir: Path) -> list[Row]:
     ask_rival = timer(lambda: rival.decide(rows, "us-east-1"))
     seen = SeenDecisions(model)
     count = (TURNS + 1) * NEW_EACH
-    same = NewDecisions(model, _one_world(model), count)
-    changing = NewDecisions(model, _changing_worlds(model), count)
+    same = NewDecisions(model, one_world(model), count)
+    changing = NewDecisions(model, changing_worlds(model), count)
     measured = [
         _row("decide_seen_12", seen, ask_rival, each=SEEN_EACH, gate=times_better(SEEN_GATE)),
         _row("decide_new_12", same, ask_rival, each=NEW_EACH, gate=times_better(NEW_GATE)),
@@ -117,13 +117,15 @@ def _bodies(model: Model) -> list[bytes]:
     return [b"x" * size for size in steps.values()]
 
 
-def _one_world(model: Model) -> Iterator[tuple[World, datetime]]:
+def one_world(model: Model) -> Iterator[tuple[World, datetime]]:
+    """The same world every time, and when to decide in it."""
     world, now = candidates.known_world(model), candidates.answered_at(candidates.ANSWERS_EACH - 1)
     while True:
         yield world, now
 
 
-def _changing_worlds(model: Model) -> Iterator[tuple[World, datetime]]:
+def changing_worlds(model: Model) -> Iterator[tuple[World, datetime]]:
+    """The world as it goes on, every endpoint answered once more each time, and when to decide in it."""
     worlds = candidates.worlds_after(candidates.known_world(model), model)
     for number, world in enumerate(worlds, start=candidates.ANSWERS_EACH):
         yield world, candidates.answered_at(number)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import IO
@@ -21,34 +22,63 @@ from fiso_cli.bench.timing import Timer, in_turn, timer
 from fiso_cli.errors import CommandError
 from fiso_cli.local.layout import CHECKOUT
 
-ENVIRONMENT = CHECKOUT / ".local" / "litellm"
-LOCK = CHECKOUT / "scripts" / "requirements" / "litellm.txt"
+PICKER = Path(__file__).with_name("litellm_pick.py")
 LEFT_OUT = "pick_vs_litellm is left out: fiso bench --with-litellm installs LiteLLM into .local/litellm (260 MB)"
 TURNS, OURS_EACH, THEIRS_EACH = 20, 120, 50
 
 
-def is_installed() -> bool:
-    """Whether the environment was made from the lock as it is now."""
-    stamp = _stamp()
-    return stamp.exists() and stamp.read_text(encoding="ascii").strip() == _key()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """LiteLLM's own environment, with a stamp that says which lock it was made from."""
+
+    folder: Path = CHECKOUT / ".local" / "litellm"
+    lock: Path = CHECKOUT / "scripts" / "requirements" / "litellm.txt"
+
+    @property
+    def python(self) -> Path:
+        """Its interpreter."""
+        return self.folder / "bin" / "python"
+
+    @property
+    def is_installed(self) -> bool:
+        """Whether it was made from the lock as it is now."""
+        return self._stamp.exists() and self._stamp.read_text(encoding="ascii") == self._key
+
+    def install(self) -> None:
+        """Make it unless that was done. `CommandError` when a package cannot be had."""
+        if self.is_installed:
+            return
+        uv, into = str(Path(sys.executable).parent / "uv"), ["--python", str(self.python)]
+        packages = ["--require-hashes", "--only-binary", ":all:", "--requirement", str(self.lock)]
+        self._run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(self.folder)])
+        self._run([uv, "pip", "install", "--quiet", *into, *packages])
+        self.mark()
+
+    def mark(self) -> None:
+        """Note the lock that it was made from."""
+        self._stamp.write_text(self._key, encoding="ascii")
+
+    @property
+    def _stamp(self) -> Path:
+        return self.folder / ".made-packages"
+
+    @property
+    def _key(self) -> str:
+        return sha256(self.lock.read_bytes()).hexdigest() + "\n"
+
+    def _run(self, command: list[str]) -> None:
+        environ = {"UV_SYSTEM_CERTS": "true", **os.environ}  # uv trusts what this machine trusts, as in the Makefile
+        try:
+            subprocess.run(command, env=environ, check=True, capture_output=True, text=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            reason = error.stderr.strip() if isinstance(error, subprocess.CalledProcessError) else str(error)
+            raise CommandError(f"LiteLLM could not be installed into {self.folder}: {reason}") from error
 
 
-def install() -> None:
-    """Make the environment unless that was done. `CommandError` when a package cannot be had."""
-    if is_installed():
-        return
-    uv = str(Path(sys.executable).parent / "uv")
-    python = str(ENVIRONMENT / "bin" / "python")
-    packages = ["--require-hashes", "--only-binary", ":all:", "--python", python, "--requirement", str(LOCK)]
-    _run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(ENVIRONMENT)])
-    _run([uv, "pip", "install", "--quiet", *packages])
-    _stamp().write_text(_key() + "\n", encoding="ascii")
-
-
-def pick_vs_litellm(model: Model) -> Row:
+def pick_vs_litellm(model: Model, environment: Environment) -> Row:
     """Medians of both, ours not above theirs. The environment must be there."""
     ours = SeenDecisions(model)
-    with _litellm() as process:
+    with _litellm(environment) as process:
         version, theirs = _answer(process), _timer(process)
         taken = in_turn(timer(ours), theirs, turns=TURNS, ours_each=OURS_EACH, rivals_each=THEIRS_EACH)
     if not ours.are_seen:
@@ -66,11 +96,14 @@ def pick_vs_litellm(model: Model) -> Row:
 
 
 @contextmanager
-def _litellm() -> Iterator["subprocess.Popen[str]"]:
-    """Its interpreter, waiting for numbers of picks; it sees neither our environment variables nor our packages."""
-    command = [str(ENVIRONMENT / "bin" / "python"), "-I", str(Path(__file__).with_name("litellm_pick.py"))]
+def _litellm(environment: Environment) -> Iterator["subprocess.Popen[str]"]:
+    """Its interpreter, waiting for numbers of picks; it sees none of our packages."""
     process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        [str(environment.python), "-I", str(PICKER)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
     )
     with process:
         yield process
@@ -94,7 +127,7 @@ def _answer(process: "subprocess.Popen[str]") -> str:
 def _line(process: "subprocess.Popen[str]") -> str:
     line = _pipe(process.stdout).readline()
     if not line:
-        raise CommandError(f"LiteLLM gave no answer: run {ENVIRONMENT}/bin/python -I {__package__}/litellm_pick.py")
+        raise CommandError(f"LiteLLM gave no answer; it says why under: echo 1 | .local/litellm/bin/python -I {PICKER}")
     return line
 
 
@@ -102,20 +135,3 @@ def _pipe(pipe: IO[str] | None) -> IO[str]:
     if pipe is None:
         raise TypeError("the process was started without pipes")
     return pipe
-
-
-def _stamp() -> Path:
-    return ENVIRONMENT / ".made-packages"
-
-
-def _key() -> str:
-    return sha256(LOCK.read_bytes()).hexdigest()
-
-
-def _run(command: list[str]) -> None:
-    environ = {"UV_SYSTEM_CERTS": "true", **os.environ}  # uv trusts what this machine trusts, as in the Makefile
-    try:
-        subprocess.run(command, env=environ, check=True, capture_output=True, text=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        reason = error.stderr.strip() if isinstance(error, subprocess.CalledProcessError) else str(error)
-        raise CommandError(f"LiteLLM could not be installed into {ENVIRONMENT}: {reason}") from error

@@ -28,7 +28,7 @@ _UNITS: Mapping[Objective, tuple[str, float]] = {
 def comparison(
     result: Result, beside: Mapping[Objective, Figures], *, trace: str, objective: Objective, seeds: int
 ) -> Comparison:
-    """What to draw of a contest; `beside` has the router's figures under the other objectives."""
+    """What to draw of a contest; `beside` has the router's figures under other objectives."""
     verdict = result.verdict
     unit, scale = _UNITS[objective]
     bar = "best_single" if verdict.best_single is not None else "context_oracle"
@@ -43,7 +43,9 @@ def comparison(
             _curve("FISO", result.fiso, charged, scale),
             *(_curve(_in_words(name), result.rivals[name], charged, scale) for name in SHOWN),
         ],
-        frontier=[_point(_labelled(wanted, objective, seeds), figures[wanted]) for wanted in FRONTIER],
+        frontier=[
+            _point(_labelled(wanted, objective, seeds), figures[wanted]) for wanted in FRONTIER if wanted in figures
+        ],
         rivals=[_point(_in_words(name), verdict.rivals[name].figures) for name in SHOWN],
         endpoints=[_point(name, standing.figures) for name, standing in verdict.rivals.items() if "/" in name],
     )

@@ -69,15 +69,16 @@ class Comparison:
 
 
 def problem_with(path: Path) -> str | None:
-    """Why no picture can be written there, in one line; None when it can."""
+    """Why no picture can be written there, in one line; None when it can. What is there already stays as it is."""
     if path.suffix.lower() not in SUFFIXES:
         return f"{path}: a picture's name must end in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
-    if path.is_dir():
-        return f"{path}: is a folder"
-    if not path.parent.is_dir():
-        return f"{path}: the folder {path.parent} does not exist"
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
-        return f"{path}: may not be written"
+    is_new = not path.exists()
+    try:
+        path.open("ab").close()  # asked of the system itself: permissions alone do not tell of a read-only disk
+    except OSError as error:
+        return f"{path} cannot be written: {error.strerror}"
+    if is_new:
+        path.unlink()
     return None
 
 
