@@ -1,7 +1,6 @@
 """`fiso replay` over small traces, and over the measured ones where they are at hand."""
 
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -11,8 +10,7 @@ from typer.testing import CliRunner, Result
 from fiso.billing import tariff
 from fiso.domain.endpoint import Endpoint
 from fiso_cli.errors import CommandGroup
-from fiso_cli.local.layout import CHECKOUT
-from fiso_cli.replay import router
+from fiso_cli.replay import measured, router
 from fiso_cli.replay.commands import replay_command
 from fiso_cli.replay.objective import Objective
 from fiso_cli.replay.trace import read
@@ -20,7 +18,6 @@ from fiso_cli.replay.world import Catalog
 from tests.builders import an_endpoint, three_endpoints
 from tests.unit.replay.paired import AZURE, pair, row, write
 
-PAIRED = Path(os.environ.get("FISO_DATA_DIR") or CHECKOUT.parent / "shared" / "data") / "paired"
 RIVALS = {
     "best_single",
     "random",
@@ -40,10 +37,10 @@ def replay(*arguments: object) -> Result:
     return CliRunner().invoke(app, ["replay", *map(str, arguments)], env={"COLUMNS": "120"})
 
 
-def measured(name: str) -> Path:
-    path = PAIRED / name
+def measured_file(name: str) -> Path:
+    path = measured.folder() / name
     if not path.exists():
-        pytest.skip(f"the measured trace {name} is not at hand; set FISO_DATA_DIR to the folder that holds paired/")
+        pytest.skip(f"the measured trace {name} is not at hand; set {measured.VARIABLE} to what holds paired/")
     return path
 
 
@@ -165,7 +162,7 @@ def test_figures_that_cannot_be_written_fail_in_words(tmp_path: Path, lines: lis
 
 def test_the_measured_sweeps_replay_whole(tmp_path: Path) -> None:
     out = tmp_path / "figures.json"
-    shown = replay("--trace", measured("faasdom-factors.csv.gz"), "--seeds", 1, "--json", out)
+    shown = replay("--trace", measured_file("faasdom-factors.csv.gz"), "--seeds", 1, "--json", out)
     assert shown.exit_code == 0, shown.output
     figures = json.loads(out.read_text(encoding="utf-8"))
     assert figures["rounds"] == 208
@@ -174,7 +171,7 @@ def test_the_measured_sweeps_replay_whole(tmp_path: Path) -> None:
 
 
 def test_the_measured_invocations_parse_and_have_the_known_best_endpoint() -> None:
-    trace = read(measured("sebs2020.csv.gz"))
+    trace = read(measured_file("sebs2020.csv.gz"))
     assert len(trace.rounds) == 6_000
     assert len(trace.always_present) == 3
 

@@ -24,12 +24,18 @@ def bench_command(
     without_cloud: Annotated[
         bool, typer.Option("--without-cloud", help="Leave out what needs a local cloud of its own.")
     ] = False,
+    with_litellm: Annotated[
+        bool, typer.Option("--with-litellm", help="Install LiteLLM into .local/litellm (260 MB) and measure its pick.")
+    ] = False,
 ) -> None:
     """Measure FISO beside the naive design, in one run; rows go to .local/bench.json. Exits 1 if a gate is missed.
 
     Trust the ratios, not the times: both sides of a row are measured in turn on this machine.
+    For example: fiso bench --without-cloud --with-litellm
     """
     state = LocalCloud.from_environ().state
+    if with_litellm:
+        _install_litellm()
     measured = measure_all(state / "bench" / "naive", with_cloud=not without_cloud)
     rows.write(measured, state / "bench.json")
     if as_json:
@@ -42,6 +48,8 @@ def bench_command(
 
 def measure_all(rival_dir: Path, *, with_cloud: bool) -> list[Row]:
     """Every row, with a line of progress for each."""
+    from fiso_cli.bench import decisions, replays  # scikit-learn takes a second to import
+
     measured: list[Row] = []
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=terminal.err(), transient=True) as progress:
@@ -51,10 +59,16 @@ def measure_all(rival_dir: Path, *, with_cloud: bool) -> list[Row]:
             measured.extend(work())
             progress.advance(task)
 
+        def say(remark: str) -> None:
+            progress.console.print(remark, soft_wrap=True, markup=False)
+
         step("building the naive rival (once)", lambda: _nothing(naive.build(rival_dir)))
         model_dir = CHECKOUT / "ml_artifacts"
         step("the whole handler", lambda: [measure.handler_in_memory(model_dir, rival_dir)])
         step("cold starts", lambda: list(measure.cold_starts(model_dir, rival_dir)))
+        step("decisions among 12 candidates", lambda: decisions.measure(model_dir, rival_dir))
+        step("LiteLLM's pick", lambda: _litellm(model_dir, say))
+        step("replays", lambda: replays.measure(model_dir, say))
         step("sizes", lambda: _sizes(model_dir, rival_dir))
         step("off-policy intervals over a known world", ope.rows)
         if with_cloud:
@@ -69,6 +83,23 @@ def _sizes(model_dir: Path, rival_dir: Path) -> list[Row]:
         measure.artifact_mb(model_dir / champion / "model.joblib", rival_dir),
         measure.package_mb(orchestrator.counted_bytes / 1e6, rival_dir),
     ]
+
+
+def _install_litellm() -> None:
+    from fiso_cli.bench import litellm_router
+
+    with terminal.err().status("installing LiteLLM"):
+        litellm_router.Environment().install()
+
+
+def _litellm(model_dir: Path, say: Callable[[str], None]) -> list[Row]:
+    from fiso_cli.bench import decisions, litellm_router
+
+    environment = litellm_router.Environment()
+    if not environment.is_installed:
+        say(litellm_router.LEFT_OUT)
+        return []
+    return [litellm_router.pick_vs_litellm(decisions.model_of(model_dir), environment)]
 
 
 def _nothing(_: object) -> list[Row]:

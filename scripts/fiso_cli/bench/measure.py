@@ -3,7 +3,6 @@
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from importlib.metadata import distribution
@@ -13,7 +12,8 @@ from statistics import median
 from time import perf_counter
 
 from fiso_cli.bench import naive, ours
-from fiso_cli.bench.rows import Row, against, within
+from fiso_cli.bench.rows import Row, at_most, row, times_better
+from fiso_cli.bench.timing import in_turn, timed, timer
 
 HANDLER_GATE = 40.0
 COLD_START_GATE = 5.0
@@ -30,31 +30,16 @@ def handler_in_memory(model_dir: Path, rival_dir: Path, rounds: int = 300) -> Ro
     with redirect_stdout(StringIO()):
         ask_ours = ours.handler(model_dir)
         timed(ask_ours, 200)
-        timed(ask_rival, 5)
-        mine: list[float] = []
-        rivals: list[float] = []
-        for _ in range(rounds // 10):
-            mine.extend(timed(ask_ours, 30))
-            rivals.extend(timed(ask_rival, 2))
-    return against(
+        taken = in_turn(timer(ask_ours), timer(ask_rival), turns=rounds // 10, ours_each=30, rivals_each=2)
+    return row(
         "handler_in_memory",
-        median(mine) * 1000,
+        median(taken.ours) * 1000,
         "ms",
         rival="naive: Flask, forest x3",
-        rival_value=median(rivals) * 1000,
-        n=len(mine),
-        at_least=HANDLER_GATE,
+        rival_value=median(taken.rivals) * 1000,
+        n=len(taken.ours),
+        gate=times_better(HANDLER_GATE),
     )
-
-
-def timed(call: Callable[[], object], times: int) -> list[float]:
-    """Seconds of each of so many calls."""
-    taken = []
-    for _ in range(times):
-        start = perf_counter()
-        call()
-        taken.append(perf_counter() - start)
-    return taken
 
 
 def cold_starts(model_dir: Path, rival_dir: Path, rounds: int = 7) -> tuple[Row, Row]:
@@ -64,23 +49,23 @@ def cold_starts(model_dir: Path, rival_dir: Path, rounds: int = 7) -> tuple[Row,
     for module in (mine, rivals):
         _run(*module)
     pairs = [(_run(*mine), _run(*rivals)) for _ in range(rounds)]
-    time_row = against(
+    time_row = row(
         "cold_start",
         median(one.wall_ms for one, _ in pairs),
         "ms",
         rival="naive, whole process",
         rival_value=median(other.wall_ms for _, other in pairs),
         n=rounds,
-        at_least=COLD_START_GATE,
+        gate=times_better(COLD_START_GATE),
     )
-    memory_row = within(
+    memory_row = row(
         "rss_mb",
         median(one.peak_mb for one, _ in pairs),
         "MB",
         rival="naive, whole process",
         rival_value=median(other.peak_mb for _, other in pairs),
         n=rounds,
-        at_most=RSS_LIMIT_MB,
+        gate=at_most(RSS_LIMIT_MB),
     )
     return time_row, memory_row
 
@@ -105,27 +90,27 @@ def _run(module: str, argument: str) -> _Finished:
 
 def artifact_mb(model_file: Path, rival_dir: Path) -> Row:
     """The model's file against the naive design's three."""
-    return within(
+    return row(
         "artifact_mb",
         model_file.stat().st_size / 1e6,
         "MB",
         rival="naive: three forests",
         rival_value=naive.size_mb(rival_dir),
         n=1,
-        at_most=ARTIFACT_LIMIT_MB,
+        gate=at_most(ARTIFACT_LIMIT_MB),
     )
 
 
 def package_mb(unzipped_mb: float, rival_dir: Path) -> Row:
     """The orchestrator with its model layer, unzipped, against what the naive design would have to ship."""
-    return within(
+    return row(
         "package_mb",
         unzipped_mb,
         "MB",
         rival="naive: its libraries and models",
         rival_value=sum(_installed_mb(name) for name in NAIVE_NEEDS) + naive.size_mb(rival_dir),
         n=1,
-        at_most=PACKAGE_LIMIT_MB,
+        gate=at_most(PACKAGE_LIMIT_MB),
     )
 
 

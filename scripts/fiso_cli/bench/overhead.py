@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import httpx
 
-from fiso_cli.bench.rows import Row, within_ratio
+from fiso_cli.bench.rows import Row, at_most_of_rival, row
 from fiso_cli.demo import plan
 from fiso_cli.demo.counting import Counts
 from fiso_cli.demo.local_machine import LocalMachine
@@ -39,14 +39,14 @@ def overhead_over_put() -> Row:
         for _ in range(REQUESTS):
             overheads.append(_overhead_ms(client))
             puts.append(put())
-    return within_ratio(
+    return row(
         "overhead_over_put",
         median(overheads),
         "ms",
         rival="one DynamoDB put with boto3",
         rival_value=median(puts),
         n=len(overheads),
-        at_most=MOST_PUTS,
+        gate=at_most_of_rival(MOST_PUTS),
     )
 
 

@@ -1,7 +1,7 @@
 """Benchmark rows: one figure of ours beside a rival's, taken in the same run, so that their ratio can be trusted."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -23,49 +23,57 @@ class Row:
     is_met: bool = True
 
 
-def against(name: str, value: float, unit: str, *, rival: str, rival_value: float, n: int, at_least: float) -> Row:
-    """A row where less is better and the rival must be beaten `at_least` so many times."""
-    ratio = rival_value / value
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What a row must reach: in words, and as a question about its value and the rival's (None where there is none)."""
+
+    text: str
+    is_met: Callable[[float, float | None], bool]
+
+
+def times_better(times: float) -> Gate:
+    """Less is better, and the rival's is at least so many times ours."""
+    return Gate(f">= {times:g}x", lambda value, rival: rival is not None and rival >= times * value)
+
+
+def at_most(limit: float) -> Gate:
+    """Our value stays under a limit, whatever the rival's is."""
+    return Gate(f"<= {limit:g}", lambda value, _: value <= limit)
+
+
+def at_least(limit: float) -> Gate:
+    """Our value reaches a limit, whatever the rival's is."""
+    return Gate(f">= {limit:g}", lambda value, _: value >= limit)
+
+
+def at_most_of_rival(share: float) -> Gate:
+    """Ours is at most so many times the rival's."""
+    return Gate(f"<= {share:g} of it", lambda value, rival: rival is not None and value <= share * rival)
+
+
+def row(
+    name: str,
+    value: float,
+    unit: str,
+    *,
+    rival: str,
+    rival_value: float | None,
+    n: int,
+    gate: Gate | None = None,
+    more_is_better: bool = False,
+) -> Row:
+    """A row with its ratio, which is left out where there is no rival's value or one of the two is not above 0."""
+    better, worse = (rival_value, value) if not more_is_better else (value, rival_value)
     return Row(
         name=name,
         value=value,
         unit=unit,
         rival=rival,
         rival_value=rival_value,
-        ratio=ratio,
+        ratio=better / worse if better is not None and worse is not None and min(better, worse) > 0 else None,
         n=n,
-        gate=f">= {at_least:g}x",
-        is_met=ratio >= at_least,
-    )
-
-
-def within(name: str, value: float, unit: str, *, rival: str, rival_value: float, n: int, at_most: float) -> Row:
-    """A row where the value must stay under a limit; the rival is shown beside it."""
-    return Row(
-        name=name,
-        value=value,
-        unit=unit,
-        rival=rival,
-        rival_value=rival_value,
-        ratio=rival_value / value,
-        n=n,
-        gate=f"<= {at_most:g} {unit}",
-        is_met=value <= at_most,
-    )
-
-
-def within_ratio(name: str, value: float, unit: str, *, rival: str, rival_value: float, n: int, at_most: float) -> Row:
-    """A row where we may cost at most so many times what the yardstick does; the ratio is yardstick / ours."""
-    return Row(
-        name=name,
-        value=value,
-        unit=unit,
-        rival=rival,
-        rival_value=rival_value,
-        ratio=rival_value / value,
-        n=n,
-        gate=f"<= {at_most:g} of it",
-        is_met=value <= at_most * rival_value,
+        gate=gate.text if gate else "",
+        is_met=gate is None or gate.is_met(value, rival_value),
     )
 
 

@@ -1,7 +1,7 @@
 """Contests: one trace, one objective, several seeds; the router and all its rivals over the same rounds."""
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,11 +17,29 @@ from fiso_cli.replay.world import Catalog
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One run of a contender: its figures, and what each round was charged in the objective's unit."""
+
+    figures: Figures
+    charges: Sequence[float]
+
+
+Runs = Sequence[Run]
+"""The runs of one contender, one per seed; a single one where nothing is drawn."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """The verdict, and what a reader must know beside it."""
+    """The verdict, what a reader must know beside it, and the runs that it rests on.
+
+    `rivals` has the verdict's keys: the rules, `best_single` where there is one, and every endpoint always present.
+    """
 
     verdict: Verdict
     notes: tuple[str, ...]
+    fiso: Runs
+    rivals: Mapping[str, Runs]
+    replayed: Sequence[router.Replayed]
 
 
 def hold(
@@ -37,28 +55,47 @@ def hold(
     )
     judge = Judge(trace=trace, latencies=charged_latencies(trace), losses=contest.losses)
     packaged = router.packaged_model(model_dir)
-    runs = [router.run(trace, catalog, packaged, seed=seed, on_round=on_round) for seed in range(seeds)]
+    replayed = [router.run(trace, catalog, packaged, seed=seed, on_round=on_round) for seed in range(seeds)]
     best = best_single(contest)
+    runs = [_judged(judge, replay.picks) for replay in replayed]
+    rivals = _rivals(contest, judge, best, seeds)
     judged = verdict(
-        [judge.figures(run.picks) for run in runs],
-        _rivals(contest, judge, best, seeds),
+        [run.figures for run in runs],
+        {name: [run.figures for run in found] for name, found in rivals.items()},
         rounds=len(trace.rounds),
         best=best,
     )
-    return Result(verdict=judged, notes=_notes(contest, runs))
+    return Result(verdict=judged, notes=_notes(contest, replayed), fiso=runs, rivals=rivals, replayed=replayed)
 
 
-def _rivals(contest: Contest, judge: Judge, best: EndpointId | None, seeds: int) -> dict[str, Sequence[Figures]]:
-    found: dict[str, Sequence[Figures]] = {}
+def under(
+    trace: Trace, objectives: Iterable[Objective], *, model_dir: Path, on_round: Callable[[], None] = lambda: None
+) -> Mapping[Objective, Figures]:
+    """The router alone under each objective, one seed each: points of its latency-cost frontier."""
+    packaged = router.packaged_model(model_dir)
+    found = {}
+    for objective in objectives:
+        replayed = router.run(trace, Catalog(trace, objective), packaged, seed=0, on_round=on_round)
+        judge = Judge(trace=trace, latencies=charged_latencies(trace), losses=losses(trace, objective))
+        found[objective] = judge.figures(replayed.picks)
+    return found
+
+
+def _judged(judge: Judge, picks: Sequence[EndpointId]) -> Run:
+    return Run(figures=judge.figures(picks), charges=judge.charged(picks))
+
+
+def _rivals(contest: Contest, judge: Judge, best: EndpointId | None, seeds: int) -> dict[str, Runs]:
+    found: dict[str, Runs] = {}
     rounds = len(contest.trace.rounds)
     if best is not None:
-        found["best_single"] = [judge.figures([best] * rounds)]
+        found["best_single"] = [_judged(judge, [best] * rounds)]
     for rival in RIVALS:
         draws = range(seeds if rival.is_drawn else 1)
-        runs = (rival.rule(contest, random.Random(seed)) for seed in draws)  # nosec B311 # repeatable, no secrets
-        found[rival.name] = [judge.figures(picks) for picks in runs]
+        picked = (rival.rule(contest, random.Random(seed)) for seed in draws)  # nosec B311 # repeatable, no secrets
+        found[rival.name] = [_judged(judge, picks) for picks in picked]
     for arm in contest.trace.always_present:
-        found[arm] = [judge.figures([arm] * rounds)]
+        found[arm] = [_judged(judge, [arm] * rounds)]
     return found
 
 

@@ -87,10 +87,15 @@ class Stores:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replayed:
-    """The arms picked, one per round, and what retraining did on the way."""
+    """The arms picked, one per round, what retraining did on the way, and how many contexts had been seen before.
+
+    `hits` and `misses` leave out the rounds that had no context, since an endpoint had failed lately.
+    """
 
     picks: tuple[EndpointId, ...]
     retrainings: tuple[RetrainingRun, ...]
+    hits: int
+    misses: int
 
 
 class Router:
@@ -170,7 +175,12 @@ def run(
         if number % RETRAIN_EVERY == 0 and number < len(trace.rounds):
             router.retrain()
         on_round()
-    return Replayed(picks=tuple(picks), retrainings=router.retrainings)
+    return Replayed(
+        picks=tuple(picks),
+        retrainings=router.retrainings,
+        hits=router.contexts.hits,
+        misses=router.contexts.misses,
+    )
 
 
 def packaged_model(folder: Path) -> Model | None:
