@@ -48,7 +48,7 @@ def bench_command(
 
 def measure_all(rival_dir: Path, *, with_cloud: bool) -> list[Row]:
     """Every row, with a line of progress for each."""
-    from fiso_cli.bench import decisions, replays  # scikit-learn takes a second to import
+    from fiso_cli.bench import decisions, hop, replays  # scikit-learn takes a second to import
 
     measured: list[Row] = []
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
@@ -70,6 +70,8 @@ def measure_all(rival_dir: Path, *, with_cloud: bool) -> list[Row]:
         step("LiteLLM's pick", lambda: _litellm(model_dir, say))
         step("replays", lambda: replays.measure(model_dir, say))
         step("sizes", lambda: _sizes(model_dir, rival_dir))
+        cold_ms = next(found.value for found in measured if found.name == "cold_start")
+        step("what the hop costs", lambda: hop.measure(model_dir, cold_ms, progress.console.print))
         step("off-policy intervals over a known world", ope.rows)
         if with_cloud:
             step("FISO's own time on a local cloud", lambda: [overhead.overhead_over_put()])

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from fiso.prediction.artifact import Model
 from fiso.services.contexts import Contexts
-from fiso.services.decide import Outlook, World, decide
+from fiso.services.decide import DecisionContexts, World, decide
 from fiso_cli.bench import candidates, naive
 from fiso_cli.bench.rows import Gate, Row, row, times_better
 from fiso_cli.bench.timing import Timer, in_turn, timer
@@ -33,7 +33,7 @@ class SeenDecisions:
         self._world = candidates.known_world(model)
         self._now = candidates.answered_at(candidates.ANSWERS_EACH - 1)
         self._request = candidates.request_of(at=self._now)
-        self._contexts: Contexts[Outlook] = Contexts()
+        self._contexts: DecisionContexts = Contexts()
         self._draw = random.Random(0).random  # nosec B311 # draws of a benchmark, no secrets
         self._made = 0
         self()
@@ -53,7 +53,7 @@ class NewDecisions:
     """Decisions that are each in a context of their own: another step of request size, hour or, where given, states."""
 
     def __init__(self, model: Model, worlds: Iterable[tuple[World, datetime]], count: int) -> None:
-        self._contexts: Contexts[Outlook] = Contexts()
+        self._contexts: DecisionContexts = Contexts()
         self._made = 0
         bodies = _bodies(model)
         self._cases = iter(

@@ -5,12 +5,10 @@ own choice under other weights from the log alone. The rival is what one would d
 calls that happened to go where the new policy would, with Student's interval.
 """
 
-import os
 import random
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import fmean
 
 from fiso.domain.decision import Prediction, PredictionSource, Score
@@ -20,8 +18,8 @@ from fiso.learning.intervals import Estimate
 from fiso.learning.ope import LoggedCandidate, LoggedDecision, Probabilities, evaluate
 from fiso.learning.overlap import Refusal
 from fiso.routing import scoring, selection
-from fiso_cli.bench.rows import Row, reaching
-from fiso_cli.local.layout import CHECKOUT
+from fiso_cli.bench.rows import Row, at_least, row
+from fiso_cli.replay import measured as traces
 from fiso_cli.replay.figures import interval
 from fiso_cli.replay.objective import Objective, losses
 from fiso_cli.replay.trace import Trace, read
@@ -73,18 +71,19 @@ class Coverage:
 
 def rows() -> list[Row]:
     """Over the measured paired trace, or over a generated world where it is not at hand."""
-    path = Path(os.environ.get("FISO_DATA_DIR") or CHECKOUT.parent / "shared" / "data") / "paired" / "sebs2020.csv.gz"
+    path = traces.folder() / "sebs2020.csv.gz"
     world = measured(read(path)) if path.exists() else generated(random.Random(1))  # nosec B311 # repeatable
     found = cover(world, runs=RUNS, records=RECORDS)
     return [
-        reaching(
+        row(
             f"ope_coverage_{name}",
             hits / found.runs,
             "of 95 % intervals",
             rival="unweighted mean of matching calls",
             rival_value=found.unweighted / found.runs,
             n=found.runs,
-            at_least=LEAST_COVERAGE,
+            gate=at_least(LEAST_COVERAGE),
+            more_is_better=True,
         )
         for name, hits in (("snips", found.snips), ("dr", found.dr))
     ]

@@ -8,7 +8,10 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fiso.ports import InvocationLog
 
 Handle = Callable[[], Mapping[str, Any]]
 
@@ -31,8 +34,11 @@ class Context:
         return 29_000
 
 
-def handler(model_dir: Path) -> Handle:
-    """A call that routes one request through the whole handler: three candidates, record, metrics and log line."""
+def handler(model_dir: Path, *, log: "InvocationLog | None" = None) -> Handle:
+    """A call that routes one request through the whole handler: three candidates, record, metrics and log line.
+
+    The log is in memory unless another is given.
+    """
     from datetime import UTC, datetime
 
     from fiso import telemetry
@@ -70,7 +76,7 @@ def handler(model_dir: Path) -> Handle:
         states=InMemoryEndpointStates(),
         layer=LayerModelStore(model_dir),
         models=InMemoryModelStore(),
-        log=InMemoryInvocationLog(),
+        log=log or InMemoryInvocationLog(),
         caller=InMemoryFunctionCaller(lambda *_: answer),
         metrics=metrics,
     )

@@ -77,21 +77,6 @@ def row(
     )
 
 
-def reaching(name: str, value: float, unit: str, *, rival: str, rival_value: float, n: int, at_least: float) -> Row:
-    """A row where more is better and the value must reach a level; the ratio is ours / the rival's."""
-    return Row(
-        name=name,
-        value=value,
-        unit=unit,
-        rival=rival,
-        rival_value=rival_value,
-        ratio=value / rival_value if rival_value else None,
-        n=n,
-        gate=f">= {at_least:g}",
-        is_met=value >= at_least,
-    )
-
-
 def write(rows: Sequence[Row], path: Path) -> None:
     """The rows as JSON."""
     keys = ("name", "value", "unit", "rival", "rival_value", "ratio", "n")
