@@ -1,8 +1,8 @@
 """Limits: candidates that are predicted to be slower or dearer than the operator accepts.
 
 A limit fails open, unlike residency and denials (see `eligibility`): it is about a guess. When no candidate that is
-available is predicted to keep it, refusing would turn a slow hour, or a model that errs, into an outage; so the limit is
-left out for that request, and a note says so. Pure.
+available is predicted to keep it, refusing would turn a slow hour, or a model that errs, into an outage; so the limit
+is left out for that request, and a note says so. Pure.
 """
 
 from collections.abc import Callable, Collection, Sequence
