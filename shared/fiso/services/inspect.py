@@ -21,6 +21,7 @@ def decision_document(decision: Decision) -> Document:
         "reason": decision.reason.value,
         "ranking": [_candidate_document(candidate) for candidate in decision.ranking],
         "exclusions": [{"endpoint": e.endpoint, "code": e.code, "detail": e.detail} for e in decision.exclusions],
+        "notes": [{"code": note.code, "detail": note.detail} for note in decision.notes],
         "policy_version": decision.policy_version,
         "snapshot_version": decision.snapshot_version,
         "model_version": decision.model_version,
