@@ -16,7 +16,7 @@ from fiso.domain.policy import Mode, Policy
 from fiso_cli.catalog.commands import apply, policy_commands
 from fiso_cli.errors import CommandError
 from fiso_cli.local.layout import DATABASE
-from fiso_cli.migrations.runner import migrate
+from fiso_cli.migrations.runner import migrate, migrations, pending
 from tests.contract import postgres_server
 
 FILE = """
@@ -27,6 +27,7 @@ functions:
     endpoints: [{id: aws, provider: aws, region: us-east-1, memory_mb: 512, address: fn}]
 """
 AWS = Endpoint(id=EndpointId("aws"), provider=Provider.AWS, region="us-east-1", memory_mb=512, address="fn")
+NOTES = ["migration 0001_catalog", "migration 0002_policy_objectives"]
 PINNED = CatalogEntry(
     name=FunctionName("bfs"),
     function_type="graph",
@@ -72,7 +73,7 @@ def test_the_difference_is_shown_and_pins_are_kept(environ: Mapping[str, str], d
     assert before_anything.exit_code == 0
     document = json.loads(before_anything.stdout)
     assert [change["path"] for change in document["changes"]] == ["", "endpoints.aws"]
-    assert (document["based_on"], document["written"], document["notes"]) == (0, False, ["migration 0001_catalog"])
+    assert (document["based_on"], document["written"], document["notes"]) == (0, False, NOTES)
 
     unasked = run(environ, "apply", "-f", str(file))
     assert isinstance(unasked.exception, CommandError)
@@ -96,6 +97,13 @@ def test_the_policy_in_force_is_shown(environ: Mapping[str, str], database: str)
     unknown = run(environ, "policy", "show", "nope")
     assert isinstance(unknown.exception, CommandError)
     assert str(unknown.exception) == "no function 'nope' in catalog version 1"
+
+
+def test_the_kill_switch_brings_an_older_database_up_to_date(environ: Mapping[str, str], database: str) -> None:
+    connect = connect_from_url(database, is_local=True)
+    migrate(connect, migrations()[:1])
+    run(environ, "policy", "pin", "plain", "aws")
+    assert pending(connect) == []
 
 
 def test_without_a_bucket_the_failure_is_one_line_with_the_way_out(environ: Mapping[str, str], tmp_path: Path) -> None:

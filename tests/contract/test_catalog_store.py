@@ -12,51 +12,14 @@ import pytest
 from fiso.adapters.memory_catalog import InMemoryCatalogStore
 from fiso.adapters.postgres import Connect, PostgresCatalogStore, connect_from_url
 from fiso.domain.catalog import CatalogEntry
-from fiso.domain.endpoint import Authentication, Endpoint, EndpointId, FunctionName, Payload, Provider
+from fiso.domain.endpoint import EndpointId, FunctionName
 from fiso.domain.errors import InvalidCatalog, StoreUnavailable, WriteConflict
-from fiso.domain.policy import CostSource, Idempotent, Mode, Policy, Scoring, Weights
 from fiso.ports import CatalogStore, CatalogVersion
-from fiso_cli.migrations.runner import migrate
+from fiso_cli.migrations.runner import migrate, migrations
 from tests.contract import postgres_server
+from tests.contract.catalog_entries import AWS, FULL, GCP, PLAIN, WRITTEN_BEFORE
 
-AWS = Endpoint(id=EndpointId("aws"), provider=Provider.AWS, region="us-east-1", memory_mb=512, address="fn")
-GCP = Endpoint(
-    id=EndpointId("gcp"),
-    provider=Provider.GCP,
-    region="us-east4",
-    memory_mb=256,
-    address="https://g.example/bfs?ünï'\"\\",
-    path="/bfs",
-    payload=Payload.EVENT,
-    authentication=Authentication.ID_TOKEN,
-    secret_ref="keys/bfs",
-    concurrency_limit=7,
-)
 WEIGHTS = ("latency", "cost", "reliability", "region_affinity")
-PLAIN = CatalogEntry(name=FunctionName("plain"), function_type="text", endpoints=(AWS,), policy=Policy(version=0))
-FULL = CatalogEntry(
-    name=FunctionName("full"),
-    function_type="graph",
-    endpoints=(GCP, AWS),
-    policy=Policy(
-        version=0,
-        weights=Weights(latency=0.1, cost=1 / 3, reliability=1e-300, region_affinity=0),
-        scoring=Scoring.RECIPROCAL,
-        allowed_providers=frozenset({Provider.AWS, Provider.GCP}),
-        denied_providers=frozenset({Provider.AZURE}),
-        allowed_regions=frozenset({"us-east-1", "us-east4"}),
-        denied_regions=frozenset({"a,b", "{c}", '"d"'}),
-        residency=frozenset({"us-east-1"}),
-        mode=Mode.PIN,
-        home=GCP.id,
-        pinned=AWS.id,
-        idempotent=Idempotent.DEDUPLICATES_ON_KEY,
-        timeout_ms=100,
-        max_attempts=5,
-        exploration=0.123456789,
-        cost_source=CostSource.MODEL,
-    ),
-)
 
 
 @pytest.fixture(scope="session")
@@ -213,6 +176,15 @@ class TestPostgres:
             "UPDATE policies SET pinned = NULL",
             "UPDATE policies SET mode = 'observe', home = NULL",
             "UPDATE policies SET policy_version = 2",
+            "UPDATE policies SET objective = 'best'",
+            "UPDATE policies SET latency_objective_ms = NULL",
+            "UPDATE policies SET max_p95_ms = 0",
+            "UPDATE policies SET max_cost_usd = 'NaN'",
+            "UPDATE policies SET control_share = 0.6",
+            "UPDATE policies SET control_block_s = 59",
+            "UPDATE policies SET mode = 'route', home = NULL",
+            "UPDATE policies SET tiers = '{}'",
+            "UPDATE policies SET strategies = '7'",
             "UPDATE endpoints SET memory_mb = 0",
             "UPDATE endpoints SET provider = 'ibm'",
             "UPDATE endpoints SET position = 0",
@@ -224,6 +196,16 @@ class TestPostgres:
         write(PostgresCatalogStore(connect), FULL)
         with pytest.raises(psycopg2.IntegrityError):
             rows_of(connect, change)
+
+    def test_a_policy_written_before_a_migration_is_read_before_and_after_it(self, url: str) -> None:
+        connect = connect_from_url(url, is_local=True)
+        migrate(connect, migrations()[:1])
+        rows_of(connect, WRITTEN_BEFORE)
+        store = PostgresCatalogStore(connect)
+        stamped = replace(PLAIN, policy=replace(PLAIN.policy, version=1))
+        assert store.load().entries == {PLAIN.name: stamped}
+        migrate(connect)
+        assert store.load().entries == {PLAIN.name: stamped}
 
     def test_readers_do_not_wait_for_a_writer(self, connect: Connect) -> None:
         store = PostgresCatalogStore(connect)

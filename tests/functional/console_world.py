@@ -26,7 +26,8 @@ from fiso.domain.attempt import Failure, ProviderError
 from fiso.domain.catalog import CatalogEntry, Snapshot
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName, Provider
 from fiso.domain.model import ModelPointer, RetrainingRun
-from fiso.domain.policy import Idempotent, Mode, Policy
+from fiso.domain.policy import Idempotent, Mode, Objective, Policy
+from fiso.domain.policy_codec import strategy_from_document
 from fiso.domain.record import OpenRecord
 from fiso.domain.request import FunctionAnswer, InvocationId, InvocationRequest, TenantId
 from fiso.ports import ModelFiles
@@ -35,6 +36,7 @@ from fiso.services.ingest import ingest
 from fiso.services.keep import unknown
 from fiso.services.knowledge import Knowledge
 from fiso.services.orchestrate import Orchestrator
+from fiso_cli.catalog.strategies import PRESETS
 from functions.console.sources import Sources
 
 START = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
@@ -153,12 +155,28 @@ def _orchestrator(
     )
 
 
+_PINNED_AND_PARTICULAR = Policy(
+    version=1,
+    idempotent=Idempotent.YES,
+    mode=Mode.PIN,
+    pinned=EndpointId("azure-eus"),
+    home=EndpointId("azure-eus"),
+    objective=Objective.CHEAPEST_WITHIN,
+    latency_objective_ms=250.0,
+    max_p95_ms=900.0,
+    max_cost_usd=2e-5,
+    tiers=(frozenset({EndpointId("gcp-usc1")}), frozenset({EndpointId("azure-eus")})),
+    strategies=(strategy_from_document(PRESETS["weekend_scale_down"]),),
+    control_share=0.1,
+)
+
+
 def _catalog() -> Snapshot:
     policies = {
         "graph-bfs": Policy(version=1, idempotent=Idempotent.YES, denied_regions=frozenset({"eu-west-1"})),
         "compress": Policy(version=3, idempotent=Idempotent.YES, exploration=0.2),
         "pixels": Policy(version=2, idempotent=Idempotent.NO, mode=Mode.OBSERVE, home=EndpointId("gcp-usc1")),
-        "word-count": Policy(version=1, idempotent=Idempotent.YES, mode=Mode.PIN, pinned=EndpointId("azure-eus")),
+        "word-count": _PINNED_AND_PARTICULAR,
     }
     entries = {
         FunctionName(name): CatalogEntry(

@@ -93,6 +93,24 @@ def test_the_overview_says_which_catalog_and_model_serve(browser: Browser) -> No
     assert "The newest 121 invocations" in body
 
 
+def test_what_a_policy_asks_for_is_shown(browser: Browser) -> None:
+    body = browser.get("/console/endpoints").body
+    section = body.partition('<section id="word-count">')[2].partition("</section>")[0]
+    for told in (
+        "the cheapest with a p95 within <b>250 ms</b>",
+        "p95 at most <b>900 ms</b>",
+        "control <b>10",
+        "blocks of 3600 s",
+        "strategies <b>weekend_scale_down</b>",
+        "tier 2",
+    ):
+        assert told in section
+    assert "weights:" not in section
+    plain = body.partition('<section id="compress">')[2].partition("</section>")[0]
+    assert "weights:" in plain
+    assert not any(word in plain for word in ("p95 at most", "control", "strategies", "tier "))
+
+
 def test_endpoints_are_shown_with_their_folded_state_and_never_with_a_breaker_of_their_own(browser: Browser) -> None:
     body = browser.get("/console/endpoints").body
     assert "aws-use1" in body

@@ -11,7 +11,8 @@ from fiso.domain.catalog import CatalogEntry, Snapshot
 from fiso.domain.catalog_codec import entry_from_document, entry_to_document, snapshot_from_json, snapshot_to_json
 from fiso.domain.endpoint import Authentication, Endpoint, EndpointId, FunctionName, Payload, Provider
 from fiso.domain.errors import InvalidCatalog
-from fiso.domain.policy import CostSource, Idempotent, Mode, Policy, Scoring, Weights
+from fiso.domain.policy import CostSource, Idempotent, Mode, Objective, Policy, Scoring, Weights
+from fiso.domain.strategy import CandidateField, Condition, Operator, RequestField, Strategy
 
 words = st.text(max_size=12)
 regions = st.frozensets(st.text(min_size=1, max_size=8), max_size=3)
@@ -36,6 +37,45 @@ endpoints = st.builds(
     concurrency_limit=positive,
 )
 
+amounts = st.floats(min_value=0, max_value=1e300, exclude_min=True)
+hours = st.builds(
+    Condition,
+    field=st.just(RequestField.HOUR_OF_DAY),
+    operator=st.just(Operator.BETWEEN),
+    values=st.tuples(st.integers(0, 23), st.integers(0, 23)),
+)
+regions_asked = st.builds(
+    Condition,
+    field=st.just(RequestField.USER_REGION),
+    operator=st.sampled_from([Operator.IN, Operator.NOT_IN]),
+    values=st.lists(st.text(min_size=1, max_size=8), min_size=1, max_size=3).map(tuple),
+)
+chances = st.builds(
+    Condition,
+    field=st.just(CandidateField.COLD_PROBABILITY),
+    operator=st.sampled_from([Operator.AT_LEAST, Operator.AT_MOST]),
+    values=st.tuples(st.integers(0, 1) | st.floats(0, 1)),
+)
+
+
+def asked(conditions: st.SearchStrategy[Condition], *, least: int) -> st.SearchStrategy[frozenset[Condition]]:
+    unique = st.lists(conditions, min_size=least, max_size=3, unique_by=lambda c: (c.field, c.operator))
+    return unique.map(frozenset)
+
+
+rules = st.builds(
+    Strategy,
+    name=st.text(min_size=1, max_size=12),
+    when=asked(hours | regions_asked, least=0),
+    candidates=asked(chances, least=1),
+    factor=st.floats(min_value=0, max_value=10, exclude_min=True),
+)
+
+
+def tiers_of(owned: list[Endpoint]) -> st.SearchStrategy[tuple[frozenset[EndpointId], ...]]:
+    orders = st.permutations([endpoint.id for endpoint in owned])
+    return orders.map(lambda order: tuple(frozenset({id}) for id in order)) | st.just(())
+
 
 @st.composite
 def entries(draw: st.DrawFn) -> CatalogEntry:
@@ -47,11 +87,17 @@ def entries(draw: st.DrawFn) -> CatalogEntry:
         version=st.integers(min_value=0),
         weights=weights,
         scoring=st.sampled_from(Scoring),
+        objective=st.sampled_from(Objective),
+        latency_objective_ms=amounts,
         allowed_providers=providers,
         denied_providers=providers,
         allowed_regions=regions,
         denied_regions=regions,
         residency=regions,
+        max_p95_ms=st.none() | amounts,
+        max_cost_usd=st.none() | amounts,
+        tiers=tiers_of(owned),
+        strategies=st.lists(rules, max_size=3, unique_by=lambda rule: rule.name).map(tuple),
         mode=st.sampled_from(Mode),
         home=own,
         pinned=own,
@@ -59,6 +105,8 @@ def entries(draw: st.DrawFn) -> CatalogEntry:
         timeout_ms=st.integers(min_value=100, max_value=28_000),
         max_attempts=st.integers(min_value=1, max_value=5),
         exploration=st.floats(min_value=0, max_value=0.5),
+        control_share=st.floats(min_value=0, max_value=0.5),
+        control_block_s=st.integers(60, 604_800),
         cost_source=st.sampled_from(CostSource),
     )
     return CatalogEntry(

@@ -105,7 +105,7 @@ def _by_policy(record: InvocationRecord, names: Names) -> str:
 
 def _as_control(record: InvocationRecord, names: Names) -> str:
     name = names[record.attempts[0].endpoint]
-    return f"{name} was called as control: this share of requests is not routed, to compare with."
+    return f"{name} was called as control: in this block of time nothing is routed, to compare with."
 
 
 def _as_hedge(record: InvocationRecord, names: Names) -> str:

@@ -125,6 +125,7 @@ def mode(
 def _change(function: str, alter: Alter, stage: str, as_json: bool) -> None:
     where = Stage.named(stage)
     with where.explained():
+        runner.migrate(where.connect)  # a kill switch works at once after an update too, without an apply before it
         store, snapshots = where.catalog_store(), where.snapshots()
         written = change.change_policy(function, alter, store, snapshots, author=_author(), now=datetime.now(UTC))
     _tell(written, as_json, {})

@@ -10,9 +10,10 @@ from pydantic import ValidationError
 from fiso.domain.catalog import CatalogEntry
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName
 from fiso.domain.policy import Mode, Policy, Weights
-from fiso_cli.catalog import address, rules
+from fiso_cli.catalog import address, policy_rules, rules
 from fiso_cli.catalog.problems import Problem, problems_of
 from fiso_cli.catalog.schema import DeclaredCatalog, DeclaredEndpoint, DeclaredFunction, DeclaredPolicy
+from fiso_cli.catalog.strategies import to_domain
 from fiso_cli.catalog.yaml_text import parse as parse_yaml
 from fiso_cli.errors import CommandError
 
@@ -65,8 +66,13 @@ def parse(text: str, setting: Setting, *, source: str = "fiso.yaml") -> Declarat
     problems, entries = _checked(document, setting)
     if problems:
         raise InvalidDeclaration("\n".join(f"{source}: {problem}" for problem in problems))
-    doubts = tuple(f"{source}: {problem}" for entry in entries for problem in rules.warnings(entry))
+    doubts = tuple(f"{source}: {problem}" for entry in entries for problem in _doubts(entry))
     return Declaration(entries=tuple(entries), warnings=doubts)
+
+
+def _doubts(entry: CatalogEntry) -> Iterator[Problem]:
+    yield from rules.warnings(entry)
+    yield from policy_rules.warnings(entry)
 
 
 def _checked(document: dict[object, object], setting: Setting) -> tuple[list[Problem], list[CatalogEntry]]:
@@ -98,7 +104,7 @@ def _function_problems(
     name: str, declared: DeclaredFunction, policy: DeclaredPolicy, setting: Setting
 ) -> Iterator[Problem]:
     found = rules.endpoint_problems(declared, variables=setting.variables, is_local=setting.is_local)
-    for place, message in (*found, *rules.reference_problems(declared, policy)):
+    for place, message in (*found, *policy_rules.problems(declared, policy)):
         yield Problem(place=("functions", name, *place), message=message)
 
 
@@ -143,11 +149,17 @@ def _policy(declared: DeclaredPolicy) -> Policy:
         version=0,
         weights=Weights() if weights is None else Weights(**weights.model_dump()),
         scoring=declared.scoring,
+        objective=declared.objective,
+        latency_objective_ms=declared.latency_objective_ms,
         allowed_providers=frozenset(declared.allow.providers),
         denied_providers=frozenset(declared.deny.providers),
         allowed_regions=frozenset(declared.allow.regions),
         denied_regions=frozenset(declared.deny.regions),
         residency=frozenset(declared.residency),
+        max_p95_ms=declared.max_p95_ms,
+        max_cost_usd=declared.max_cost_usd,
+        tiers=tuple(frozenset(map(EndpointId, tier)) for tier in declared.tiers),
+        strategies=tuple(map(to_domain, declared.strategies)),
         mode=Mode(mode),
         home=EndpointId(declared.home) if declared.home else None,
         pinned=EndpointId(pinned) if pinned else None,
@@ -155,5 +167,7 @@ def _policy(declared: DeclaredPolicy) -> Policy:
         timeout_ms=declared.timeout_ms,
         max_attempts=declared.max_attempts,
         exploration=declared.exploration,
+        control_share=declared.control_share,
+        control_block_s=declared.control_block_s,
         cost_source=declared.cost_source,
     )

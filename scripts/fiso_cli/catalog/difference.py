@@ -13,6 +13,7 @@ from fiso.domain.endpoint import Endpoint, FunctionName
 from fiso.domain.policy import Policy
 from fiso.domain.policy_codec import policy_to_document
 from fiso.domain.record_codec import Document, Json
+from fiso_cli.catalog.wording import worded
 
 Flat = Mapping[str, Json]
 
@@ -65,7 +66,8 @@ def table(found: Sequence[Change]) -> Table:
         rows.add_column(title, overflow="fold")
     for change in found:
         sign, style = _SIGNS[change.kind]
-        cells = (change.function, change.path or "function", _shown(change.before), _shown(change.after))
+        key = change.path.rpartition(".")[2]
+        cells = (change.function, change.path or "function", worded(key, change.before), worded(key, change.after))
         rows.add_row(sign, *map(escape, cells), style=style)
     return rows
 
@@ -118,9 +120,3 @@ def _flat_policy(policy: Policy) -> Flat:
 
 def _summary(endpoint: Endpoint) -> str:
     return f"{endpoint.provider} {endpoint.region} {endpoint.memory_mb} MB {endpoint.address}"
-
-
-def _shown(value: Json) -> str:
-    if isinstance(value, list):
-        return ", ".join(map(str, value)) or "none"
-    return "" if value is None else str(value)

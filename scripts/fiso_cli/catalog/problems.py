@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from fiso_cli.catalog import schema
+from fiso_cli.catalog import schema, strategies
 
 Place = tuple[str | int, ...]
 
@@ -27,6 +27,9 @@ _SHAPES: Mapping[str, type[BaseModel]] = {
     "allow": schema.DeclaredPlaces,
     "deny": schema.DeclaredPlaces,
     "defaults": schema.DeclaredDefaults,
+    "strategies": strategies.DeclaredStrategy,
+    "when": strategies.DeclaredWhen,
+    "candidates": strategies.DeclaredCandidates,
 }
 
 
@@ -72,7 +75,12 @@ def _unknown_key(place: Place) -> str:
     otherwise: type[BaseModel] = schema.DeclaredFunction if around[:1] == ["functions"] else schema.DeclaredCatalog
     keys = _SHAPES.get(around[-1] if around else "", otherwise).model_fields
     close = get_close_matches(str(place[-1]), keys, n=1)
-    return f"unknown key, did you mean {close[0]!r}?" if close else "unknown key"
+    if close:
+        return f"unknown key, did you mean {close[0]!r}?"
+    return f"unknown key, there are {', '.join(keys)}" if around[-1:] in _CLOSED_SETS else "unknown key"
+
+
+_CLOSED_SETS = (["when"], ["candidates"])
 
 
 def _pattern(place: Place) -> str:
@@ -87,6 +95,7 @@ _SAYINGS = {
     "string_too_short": "must not be empty",
     "string_too_long": "must have at most {max_length} characters",
     "too_short": "must not be empty",
+    "too_long": "must have at most {max_length} entries",
     "int_type": "must be a whole number",
     "int_from_float": "must be a whole number",
     "float_type": "must be a number",

@@ -1,4 +1,4 @@
-"""Rules that need more than one key of a declared function: whose address it is, who is named, what is left to call."""
+"""Rules that need more than one key of a declared function: whose address it is, what is left to call."""
 
 from collections.abc import Iterator, Mapping
 
@@ -9,7 +9,7 @@ from fiso.domain.policy import Mode
 from fiso.routing.eligibility import eligible
 from fiso_cli.catalog import address
 from fiso_cli.catalog.problems import Place, Problem
-from fiso_cli.catalog.schema import DeclaredEndpoint, DeclaredFunction, DeclaredPolicy
+from fiso_cli.catalog.schema import DeclaredEndpoint, DeclaredFunction
 
 AUTHENTICATIONS: Mapping[Provider, tuple[Authentication, ...]] = {
     Provider.AWS: (Authentication.IAM,),
@@ -38,17 +38,6 @@ def endpoint_problems(
             yield (*place, key), message
         if endpoint.payload is Payload.EVENT and endpoint.provider is not Provider.AWS:
             yield (*place, "payload"), "event is for aws only"
-
-
-def reference_problems(function: DeclaredFunction, policy: DeclaredPolicy) -> Iterator[tuple[Place, str]]:
-    """What is wrong with the endpoints that a policy (defaults included) names."""
-    ids = [endpoint.id for endpoint in function.endpoints]
-    named = {"home": policy.home, "mode": policy.mode.removeprefix("pin:") if policy.mode.startswith("pin:") else None}
-    for key, endpoint in named.items():
-        if endpoint is not None and endpoint not in ids:
-            yield ("policy", key), f"no endpoint {endpoint!r} here, only {', '.join(ids)}"
-    if policy.mode == "observe" and policy.home is None:
-        yield ("policy", "home"), "is missing: mode observe calls it"
 
 
 def eligibility_problems(entry: CatalogEntry) -> Iterator[Problem]:

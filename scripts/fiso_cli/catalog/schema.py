@@ -5,10 +5,11 @@ Defaults are the domain's own. What needs more than one key to judge is in `rule
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 
 from fiso.domain.endpoint import Authentication, Payload, Provider
-from fiso.domain.policy import CostSource, Idempotent, Policy, Scoring
+from fiso.domain.policy import LARGEST_CONTROL_BLOCK_S, CostSource, Idempotent, Objective, Policy, Scoring
+from fiso_cli.catalog.strategies import STRICTLY, DeclaredStrategy, Name, preset_by_name
 
 _DOMAIN = Policy(version=0)
 LARGEST_MEMORY_MB = 32_768
@@ -26,16 +27,18 @@ def _weights_weigh(value: "DeclaredWeights") -> "DeclaredWeights":
     return value
 
 
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 Region = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{1,62}$")]
 ModeText = Annotated[str, Field(pattern=r"^(route|observe|pin:[a-z0-9][a-z0-9_-]{0,62})$")]
 Word = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Positive = Annotated[int, Field(gt=0, le=1_000_000)]
+Amount = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Tier = Annotated[list[Name], Field(min_length=1)]
+StrategyOrName = Annotated[DeclaredStrategy, BeforeValidator(preset_by_name)]
 
 
 class _Declared(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = STRICTLY
 
 
 class DeclaredEndpoint(_Declared):
@@ -74,15 +77,23 @@ class DeclaredPolicy(_Declared):
 
     weights: Annotated[DeclaredWeights, AfterValidator(_weights_weigh)] | None = None
     scoring: Annotated[Scoring, Field(strict=False)] = _DOMAIN.scoring
+    objective: Annotated[Objective, Field(strict=False)] = _DOMAIN.objective
+    latency_objective_ms: Amount | None = None
     allow: DeclaredPlaces = DeclaredPlaces()
     deny: DeclaredPlaces = DeclaredPlaces()
     residency: list[Region] = []
+    max_p95_ms: Amount | None = None
+    max_cost_usd: Amount | None = None
+    tiers: Annotated[list[Tier], Field(max_length=10)] = []
+    strategies: Annotated[list[StrategyOrName], Field(max_length=20)] = []
     mode: ModeText = "route"
     home: Name | None = None
     idempotent: Annotated[Idempotent, Field(strict=False), BeforeValidator(_as_word)] = _DOMAIN.idempotent
     timeout_ms: Annotated[int, Field(ge=100, le=28_000)] = _DOMAIN.timeout_ms
     max_attempts: Annotated[int, Field(ge=1, le=5)] = _DOMAIN.max_attempts
     exploration: Annotated[float, Field(ge=0, le=0.5)] = _DOMAIN.exploration
+    control_share: Annotated[float, Field(ge=0, le=0.5)] = _DOMAIN.control_share
+    control_block_s: Annotated[int, Field(ge=60, le=LARGEST_CONTROL_BLOCK_S)] = _DOMAIN.control_block_s
     cost_source: Annotated[CostSource, Field(strict=False)] = _DOMAIN.cost_source
 
 

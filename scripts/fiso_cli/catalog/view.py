@@ -7,8 +7,8 @@ from rich.table import Table
 
 from fiso.domain.catalog import CatalogEntry
 from fiso.domain.policy_codec import policy_to_document
-from fiso.domain.record_codec import Json
 from fiso.routing.eligibility import eligible
+from fiso_cli.catalog.wording import worded
 
 
 def of_entry(entry: CatalogEntry, catalog_version: int) -> Iterator[Table]:
@@ -27,17 +27,9 @@ def of_entry(entry: CatalogEntry, catalog_version: int) -> Iterator[Table]:
     policy.add_column("value", overflow="fold")
     for key, value in policy_to_document(entry.policy).items():
         if key != "version":
-            policy.add_row(key, escape(_shown(key, value)))
+            policy.add_row(key, escape(worded(key, value)))
     yield policy
 
 
 def _table(title: str) -> Table:
     return Table(title=escape(title), title_justify="left", box=None, pad_edge=False, header_style="bold")
-
-
-def _shown(key: str, value: Json) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {share:g}" for name, share in value.items() if isinstance(share, float))
-    if isinstance(value, list):
-        return ", ".join(map(str, value)) or ("any" if key.startswith("allowed") or key == "residency" else "none")
-    return "" if value is None else str(value)

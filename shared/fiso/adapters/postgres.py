@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from ipaddress import ip_address
+from typing import TypeAlias
 
 import psycopg2
 from psycopg2 import errors
@@ -34,6 +35,7 @@ from fiso.domain.record_codec import Document, Json
 from fiso.ports import CatalogVersion
 
 Connect = Callable[[], connection]
+_Cell: TypeAlias = "Json | Jsonb"
 
 CONNECT_TIMEOUT_S = 3
 STATEMENT_TIMEOUT_MS = 5_000
@@ -203,7 +205,7 @@ def _insert(rows: cursor, version: int, entries: Entries) -> None:
     _insert_all(rows, "policies", ["version", "function_name", "policy_version", *weights, *_POLICY], policies)
 
 
-def _insert_all(rows: cursor, table: str, columns: Sequence[str], values: "Sequence[tuple[Json | Jsonb, ...]]") -> None:
+def _insert_all(rows: cursor, table: str, columns: Sequence[str], values: Sequence[tuple[_Cell, ...]]) -> None:
     if values:
         names = SQL(", ").join(map(Identifier, columns))
         execute_values(rows, SQL("INSERT INTO {} ({}) VALUES %s").format(Identifier(table), names), values)
@@ -215,7 +217,7 @@ def _endpoint_rows(version: int, entry: CatalogEntry) -> Iterator[tuple[Json, ..
         yield (version, entry.name, position, *(document[name] for name in _ENDPOINT))
 
 
-def _policy_row(version: int, entry: CatalogEntry) -> "tuple[Json | Jsonb, ...]":
+def _policy_row(version: int, entry: CatalogEntry) -> tuple[_Cell, ...]:
     document = policy_to_document(entry.policy)
     weights: list[float] = [getattr(entry.policy.weights, name) for name in _WEIGHTS]
     return (

@@ -92,7 +92,7 @@ def lease_hop(
 
 
 def own_time_ms(work: Work, memory_mb: int) -> float:
-    """What a request takes beside the function, at a memory: computing by the share of a processor, waiting as it is."""
+    """What a request takes beside the function: computing by the share of a processor, waiting as it is."""
     return work.cpu_ms * AWS_FULL_CPU_MB / min(memory_mb, AWS_FULL_CPU_MB) + work.store_wait_ms
 
 
@@ -102,7 +102,7 @@ def total_usd(parts: Parts) -> float:
 
 
 def egress_usd(prices: HopPrices, provider: Provider, *, request_bytes: int, response_bytes: int) -> float:
-    """Data transfer of one call: out of AWS to another cloud, and out of that cloud back. Within AWS nothing is taken."""
+    """Data transfer of one call: out of AWS to another cloud, and out of that cloud back. Within AWS none is charged."""
     if provider is Provider.AWS:
         return 0.0
     sent = request_bytes * prices.egress_per_gb[Provider.AWS] + response_bytes * prices.egress_per_gb[provider]

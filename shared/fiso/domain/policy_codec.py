@@ -99,11 +99,9 @@ def strategy_from_document(d: Mapping[str, Json]) -> Strategy:
     when, candidates = mapping(d["when"]), mapping(d["candidates"])
     return Strategy(
         name=text(d["name"]),
-        when=frozenset(
-            c for field, asked in when.items() for c in conditions_from(RequestField(field), mapping(asked))
-        ),
+        when=frozenset(c for key, asked in when.items() for c in conditions_from(RequestField(key), mapping(asked))),
         candidates=frozenset(
-            c for field, asked in candidates.items() for c in conditions_from(CandidateField(field), mapping(asked))
+            c for key, asked in candidates.items() for c in conditions_from(CandidateField(key), mapping(asked))
         ),
         factor=number(d["factor"]),
     )

@@ -5,7 +5,10 @@ from rich.console import Console
 from fiso.domain.catalog import CatalogEntry
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName, Provider
 from fiso.domain.policy import Policy, Weights
+from fiso.domain.policy_codec import strategy_from_document
+from fiso_cli.catalog import view
 from fiso_cli.catalog.difference import Change, Kind, changes, table
+from fiso_cli.catalog.strategies import PRESETS
 
 AWS = Endpoint(id=EndpointId("aws"), provider=Provider.AWS, region="us-east-1", memory_mb=512, address="fn")
 GCP = Endpoint(
@@ -70,3 +73,25 @@ def test_the_table_shows_values_as_they_are_and_no_markup() -> None:
     with console.capture() as shown:
         console.print(table(changes(OLD, [replace(BFS, endpoints=(replace(AWS, address="[red]x[/red]"), GCP))])))
     assert "[red]x[/red]" in shown.get()
+
+
+def test_tiers_and_strategies_are_told_in_words() -> None:
+    weekends = strategy_from_document(PRESETS["weekend_scale_down"])
+    policy = Policy(version=4, tiers=(frozenset({AWS.id}), frozenset({GCP.id})), strategies=(weekends,))
+    found = changes(OLD, [replace(BFS, policy=policy)])
+    assert [(change.path, change.before) for change in found] == [("policy.tiers", []), ("policy.strategies", [])]
+    console = Console(width=200)
+    with console.capture() as shown:
+        console.print(table(found))
+    assert "none    aws, then gcp" in shown.get()
+    assert "weekend_scale_down: when day_of_week is one of 6, 7, provider is azure times 0.7" in shown.get()
+
+
+def test_the_view_of_a_policy_shows_every_key_in_words() -> None:
+    policy = Policy(version=4, tiers=(frozenset({AWS.id}),), max_cost_usd=2e-5, residency=frozenset({"us-east-1"}))
+    console = Console(width=200)
+    with console.capture() as shown:
+        console.print(*view.of_entry(replace(BFS, policy=policy), 7))
+    lines = [" ".join(line.split()) for line in shown.get().splitlines()]
+    assert {"tiers aws", "strategies none", "max_cost_usd 2e-05", "control_block_s 3600"} <= set(lines)
+    assert {"residency us-east-1", "allowed_regions any", "objective weighted"} <= set(lines)

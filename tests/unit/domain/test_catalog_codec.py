@@ -12,6 +12,7 @@ from fiso.domain.catalog_codec import entry_from_document, entry_to_document, sn
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName, Provider
 from fiso.domain.errors import InvalidCatalog
 from fiso.domain.policy import Policy
+from fiso.domain.policy_codec import LATER_KEYS
 
 AWS = Endpoint(id=EndpointId("aws"), provider=Provider.AWS, region="us-east-1", memory_mb=512, address="fn")
 GCP = Endpoint(
@@ -37,6 +38,10 @@ def altered(change: Change) -> bytes:
     text = json.dumps(document, sort_keys=True, separators=(",", ":"))
     document["sha256"] = sha256(text.encode()).hexdigest()
     return json.dumps(document).encode()
+
+
+def a_strategy(**when: object) -> dict[str, object]:
+    return {"name": "x", "when": when, "candidates": {"provider": {"is": "aws"}}, "factor": 2}
 
 
 def test_a_snapshot_is_read_as_it_was_written() -> None:
@@ -71,6 +76,15 @@ def test_keys_of_a_later_writer_are_ignored() -> None:
     assert snapshot_from_json(data) == SNAPSHOT
 
 
+def test_a_policy_from_before_the_later_keys_has_their_defaults() -> None:
+    def before(document: dict[str, Any]) -> None:
+        for function in document["functions"]:
+            for key in LATER_KEYS:
+                del function["policy"][key]
+
+    assert snapshot_from_json(altered(before)) == SNAPSHOT
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
@@ -91,6 +105,16 @@ def test_keys_of_a_later_writer_are_ignored() -> None:
         (lambda d: d["functions"][0]["policy"].update(exploration="much"), "expected a number"),
         (lambda d: d["functions"][0]["policy"].update(residency="us"), "expected a list"),
         (lambda d: d["functions"][0]["policy"].update(weights={}), "KeyError: 'latency'"),
+        (lambda d: d["functions"][0]["policy"].update(tiers=[["nowhere"]]), "tiers name"),
+        (lambda d: d["functions"][0]["policy"].update(tiers=["aws"]), "expected a list"),
+        (lambda d: d["functions"][0]["policy"].update(control_share=True), "expected a number"),
+        (lambda d: d["functions"][0]["policy"].update(strategies=[{"name": "x"}]), "KeyError: 'when'"),
+        (lambda d: d["functions"][0]["policy"].update(strategies=[a_strategy(hour=9)]), "not a valid RequestField"),
+        (lambda d: d["functions"][0]["policy"].update(strategies=[a_strategy(hour_of_day={"=": 9})]), "Operator"),
+        (
+            lambda d: d["functions"][0]["policy"].update(strategies=[a_strategy(hour_of_day={"is": None})]),
+            "or a number",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused_with_its_reason(change: Change, reason: str) -> None:
