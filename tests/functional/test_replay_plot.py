@@ -131,3 +131,19 @@ def test_without_an_endpoint_that_is_always_there_regret_is_against_the_oracle(t
     assert drawn.endpoints == []
     plot.draw(drawn, tmp_path / "out.png")
     assert (tmp_path / "out.png").stat().st_size > 10_000
+
+
+def test_any_name_can_be_drawn(tmp_path: Path) -> None:
+    """Dollar signs begin no formula, letters that the font lacks are no warning, which the suite would raise."""
+    points = [plot.Point(name=name, latency_ms=100, cost_per_million=2) for name in ("$\\frac$", "測定")]
+    drawn = plot.Comparison(
+        title="$\\frac$ 測定.csv",
+        regret_unit="seconds",
+        bar="nothing",
+        curves=[plot.Curve(name="FISO", runs=[[0.0, 0.0]])],
+        frontier=points,
+        rivals=points[:1],
+        endpoints=points[1:],
+    )
+    plot.draw(drawn, tmp_path / "out.png")
+    assert size_px((tmp_path / "out.png").read_bytes()) == (1950, 975)

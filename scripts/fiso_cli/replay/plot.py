@@ -6,9 +6,10 @@ before, and without its state machine for windows: a figure is made, saved and f
 
 import logging
 import os
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import floor, log10
+from math import ceil, floor, log10
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ from fiso_cli.replay.labels import Label, place
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
     from matplotlib.ticker import LogLocator
 
 SUFFIXES = (".png", ".svg", ".pdf")
@@ -85,6 +87,14 @@ def problem_with(path: Path) -> str | None:
 def draw(comparison: Comparison, path: Path) -> None:
     """Write the picture, 1950 x 975 pixels as PNG; the suffix says the format. `OSError` when it cannot be written."""
     _settle()
+    import matplotlib as mpl
+
+    with warnings.catch_warnings(), mpl.rc_context({"text.parse_math": False}):  # a name may have dollar signs in it
+        warnings.filterwarnings("ignore", r"Glyph .* missing from font")  # and letters that get a box
+        _figure(comparison).savefig(path)
+
+
+def _figure(comparison: Comparison) -> "Figure":
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -96,15 +106,15 @@ def draw(comparison: Comparison, path: Path) -> None:
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(color="#e6e6e6", linewidth=0.6)
         axes.set_axisbelow(True)
-    looks = _looks([curve.name for curve in comparison.curves[1:]])
+    looks = _looks([*(curve.name for curve in comparison.curves[1:]), *(rival.name for rival in comparison.rivals)])
     _draw_regret(left, comparison, looks)
     _draw_frontier(right, comparison, looks)
     handles = [*left.get_legend_handles_labels()[0], *right.get_legend_handles_labels()[0]]
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles) // 2, frameon=False)
+    figure.legend(handles=handles, loc="outside lower center", ncols=ceil(len(handles) / 2), frameon=False)
     figure.draw(canvas.get_renderer())  # type: ignore[no-untyped-call]  # the layout is settled in drawing
     figure.set_layout_engine("none")
     _label_points(right, canvas, comparison)
-    figure.savefig(path)
+    return figure
 
 
 def _settle() -> None:
@@ -121,9 +131,10 @@ class _Look:
     marker: str
 
 
-def _looks(names: Sequence[str]) -> Mapping[str, _Look]:
-    chosen = [_LOOKS[number % len(_LOOKS)] for number in range(len(names))]
-    return {name: _Look(colour=colour, marker=marker) for name, (colour, marker) in zip(names, chosen, strict=True)}
+def _looks(names: Iterable[str]) -> Mapping[str, _Look]:
+    """One for each name, which may stand there more than once."""
+    looks = [_Look(colour=colour, marker=marker) for colour, marker in _LOOKS]
+    return {name: looks[number % len(looks)] for number, name in enumerate(dict.fromkeys(names))}
 
 
 def _draw_regret(axes: "Axes", comparison: Comparison, looks: Mapping[str, _Look]) -> None:
@@ -132,7 +143,7 @@ def _draw_regret(axes: "Axes", comparison: Comparison, looks: Mapping[str, _Look
     every = max(1, len(rounds) // _MARKS)
     axes.axhline(0, color=_GREY, linewidth=1)
     axes.fill_between(rounds, _each_round(min, ours.runs), _each_round(max, ours.runs), color=_OURS, alpha=0.25)
-    mean = f"{ours.name} (mean of the seeds, band from lowest to highest)"
+    mean = f"{ours.name} (mean of the seeds, band from lowest to highest)" if len(ours.runs) > 1 else ours.name
     axes.plot(
         rounds,
         _each_round(fmean, ours.runs),
