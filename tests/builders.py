@@ -12,6 +12,7 @@ from fiso.domain.lease import Lease, LeasedEndpoint, LeaseId
 from fiso.domain.policy import Idempotent, Policy
 from fiso.domain.record import AttemptSummary, CandidateSummary, InvocationRecord, OpenRecord, RecordStatus
 from fiso.domain.request import FunctionAnswer, InvocationId, InvocationRequest, TenantId
+from fiso.domain.spread import Spread
 from fiso.prediction import features
 
 NOW = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
@@ -78,6 +79,11 @@ def a_request(**changes: Any) -> InvocationRequest:
         "content_type": "application/json",
     }
     return InvocationRequest(**(fields | changes))
+
+
+def a_spread(p95_ms: float = 150.0, *, cold: float = 0.0) -> Spread:
+    """Calls that all take one time, cold or not."""
+    return Spread(warm_ms=p95_ms, variation=0.0, cold=cold, start_ms=0.0)
 
 
 def a_prediction(endpoint: str = "aws", **changes: Any) -> Prediction:

@@ -19,12 +19,14 @@ from fiso.routing.scoring import score
 from fiso.routing.selection import propensities
 from fiso.routing.strategies import Candidate, adjusted, request_facts
 from fiso.routing.tiers import tiered
-from tests.builders import NOW, a_policy, a_request, an_endpoint
+from tests.builders import NOW, a_policy, a_request, a_spread, an_endpoint
 from tests.strategies import candidates, ids, names, unit
 
 tails = st.none() | st.floats(min_value=1, max_value=1000)
 predicted = st.tuples(candidates, st.lists(tails, min_size=6, max_size=6)).map(
-    lambda drawn: [replace(p, p95_ms=tail) for p, tail in zip(drawn[0], drawn[1], strict=False)]
+    lambda drawn: [
+        replace(p, spread=None if tail is None else a_spread(tail)) for p, tail in zip(drawn[0], drawn[1], strict=False)
+    ]
 )
 amounts = st.none() | st.floats(min_value=1e-9, max_value=1000)
 objectives = st.floats(min_value=1, max_value=1000)
@@ -100,7 +102,7 @@ def test_a_later_tier_never_gets_propensity_while_an_earlier_one_is_available(
     available = [s.endpoint for s in scores if s.endpoint not in demoted] or [s.endpoint for s in scores]
     earliest = min(place.get(endpoint, 3) for endpoint in available)
     assert [s.endpoint for s in found.first] == [e for e in available if place.get(e, 3) == earliest]
-    assert sum(propensities(found.first, exploration=exploration, calls={})) == pytest.approx(1)
+    assert sum(propensities(found.first, exploration=exploration, seen=100.0)) == pytest.approx(1)
     assert sorted((*found.first, *found.behind), key=scores.index) == scores
 
 
@@ -161,7 +163,7 @@ def test_no_strategy_lifts_a_candidate_past_one_that_keeps_the_objective(
     predictions: list[Prediction], objective_ms: float, factor: float, favoured: int
 ) -> None:
     likely = predictions[favoured % len(predictions)].endpoint
-    marked = [replace(p, cold_probability=1.0 if p.endpoint == likely else 0.0) for p in predictions]
+    marked = [replace(p, spread=a_spread(tail_ms(p), cold=1.0 if p.endpoint == likely else 0.0)) for p in predictions]
     asked = Condition(field=CandidateField.COLD_PROBABILITY, operator=Operator.AT_LEAST, values=(0.5,))
     strategy = Strategy(name="one", candidates=frozenset({asked}), factor=factor)
     known = {p.endpoint: Candidate(endpoint=an_endpoint(id=p.endpoint), prediction=p) for p in marked}

@@ -62,9 +62,9 @@ MARKER_UNITS = 2
 CONSUMER_MB = 256
 
 
-def proxy_hop(prices: HopPrices, work: Work, *, memory_mb: int, waited_ms: float) -> Parts:
-    """The parts of one proxied request to a function that takes `waited_ms`."""
-    own_ms = own_time_ms(work, memory_mb)
+def proxy_hop(prices: HopPrices, work: Work, *, memory_mb: int, waited_ms: float, own_ms: float | None = None) -> Parts:
+    """The parts of one proxied request to a function that takes `waited_ms`; `own_ms` where it was measured there."""
+    own_ms = own_time_ms(work, memory_mb) if own_ms is None else own_ms
     gb_ms = memory_mb / 1024 / 1000 * prices.lambda_per_gb_second
     return {
         "api_gateway": prices.http_api_per_request,
@@ -102,7 +102,7 @@ def total_usd(parts: Parts) -> float:
 
 
 def egress_usd(prices: HopPrices, provider: Provider, *, request_bytes: int, response_bytes: int) -> float:
-    """Data transfer of one call: out of AWS to another cloud, and out of that cloud back. Within AWS none is charged."""
+    """Data transfer of one call: out of AWS to another cloud, and out of that cloud back. Within AWS none is."""
     if provider is Provider.AWS:
         return 0.0
     sent = request_bytes * prices.egress_per_gb[Provider.AWS] + response_bytes * prices.egress_per_gb[provider]

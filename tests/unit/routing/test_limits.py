@@ -3,11 +3,11 @@ import pytest
 from fiso.domain.endpoint import EndpointId
 from fiso.domain.policy import Mode
 from fiso.routing.limits import Limited, limited
-from tests.builders import a_policy, a_prediction
+from tests.builders import a_policy, a_prediction, a_spread
 
-QUICK_DEAR = a_prediction("aws", p95_ms=200.0, cost_usd=9e-6)
-SLOW_CHEAP = a_prediction("gcp", p95_ms=900.0, cost_usd=1e-6)
-UNPRICED = a_prediction("azure", p95_ms=300.0, cost_usd=None)
+QUICK_DEAR = a_prediction("aws", spread=a_spread(200.0), cost_usd=9e-6)
+SLOW_CHEAP = a_prediction("gcp", spread=a_spread(900.0), cost_usd=1e-6)
+UNPRICED = a_prediction("azure", spread=a_spread(300.0), cost_usd=None)
 ALL = [QUICK_DEAR, SLOW_CHEAP, UNPRICED]
 
 
@@ -57,7 +57,7 @@ def test_a_limit_kept_only_behind_open_breakers_is_left_out() -> None:
 
 
 def test_an_unknown_p95_counts_as_the_expected_latency() -> None:
-    unknown = a_prediction("aws", latency_ms=600.0, p95_ms=None)
+    unknown = a_prediction("aws", latency_ms=600.0, spread=None)
     assert kept(limited([unknown, UNPRICED], a_policy(max_p95_ms=500.0))) == ["azure"]
 
 

@@ -2,12 +2,12 @@ import pytest
 
 from fiso.domain.decision import Prediction
 from fiso.routing.objectives import by_cost, within
-from tests.builders import a_prediction
+from tests.builders import a_prediction, a_spread
 
-DEAR = a_prediction("aws", p95_ms=200.0, cost_usd=8e-6)
-CHEAP = a_prediction("azure", p95_ms=300.0, cost_usd=4e-6)
-CHEAPEST_SLOW = a_prediction("gcp", p95_ms=600.0, cost_usd=1e-6)
-SLOWER = a_prediction("old", p95_ms=1200.0, cost_usd=1e-7)
+DEAR = a_prediction("aws", spread=a_spread(200.0), cost_usd=8e-6)
+CHEAP = a_prediction("azure", spread=a_spread(300.0), cost_usd=4e-6)
+CHEAPEST_SLOW = a_prediction("gcp", spread=a_spread(600.0), cost_usd=1e-6)
+SLOWER = a_prediction("old", spread=a_spread(1200.0), cost_usd=1e-7)
 
 
 def values(predictions: list[Prediction], objective_ms: float) -> dict[str, float]:
@@ -28,12 +28,15 @@ def test_when_none_keeps_it_the_lowest_p95_is_best() -> None:
 
 
 def test_an_endpoint_without_a_price_comes_last_of_those_who_keep_it() -> None:
-    unpriced = a_prediction("zzz", p95_ms=100.0, cost_usd=None)
+    unpriced = a_prediction("zzz", spread=a_spread(100.0), cost_usd=None)
     assert [*values([unpriced, DEAR, CHEAPEST_SLOW], 300.0)] == ["aws", "zzz", "gcp"]
 
 
 def test_without_any_price_the_order_is_still_by_the_objective() -> None:
-    slow, quick = a_prediction("a", p95_ms=500.0, cost_usd=None), a_prediction("b", p95_ms=100.0, cost_usd=None)
+    slow, quick = (
+        a_prediction("a", spread=a_spread(500.0), cost_usd=None),
+        a_prediction("b", spread=a_spread(100.0), cost_usd=None),
+    )
     assert [*values([slow, quick], 300.0)] == ["b", "a"]
 
 

@@ -8,7 +8,7 @@ from fiso.domain.policy_codec import strategy_from_document
 from fiso.domain.strategy import Condition, Field, Operator, RequestField, Strategy, Value
 from fiso.routing.strategies import Candidate, adjusted, holds, request_facts
 from fiso_cli.catalog.strategies import PRESETS
-from tests.builders import NOW, a_prediction, a_request, an_endpoint
+from tests.builders import NOW, a_prediction, a_request, a_spread, an_endpoint
 
 MONDAY_NOON = NOW.replace(hour=12)
 ENDPOINTS = [an_endpoint(provider) for provider in Provider]
@@ -21,7 +21,7 @@ def preset(name: str) -> Strategy:
 def scored(strategy: Strategy, *, at: datetime, function_type: str = "batch", cold: str = "") -> dict[str, float]:
     """The score of each provider's endpoint, 0.5 before the strategy."""
     candidates = {
-        e.id: Candidate(endpoint=e, prediction=a_prediction(e.id, cold_probability=0.8 if e.id == cold else 0.1))
+        e.id: Candidate(endpoint=e, prediction=a_prediction(e.id, spread=a_spread(cold=0.8 if e.id == cold else 0.1)))
         for e in ENDPOINTS
     }
     scores = [Score(endpoint=e.id, value=0.5, terms={"latency": 0.5}) for e in ENDPOINTS]
