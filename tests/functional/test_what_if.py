@@ -20,8 +20,9 @@ from fiso.domain.record import InvocationRecord
 from fiso.domain.record_codec import to_document
 from fiso.learning.logged import Loss
 from fiso_cli.errors import CommandGroup
-from fiso_cli.what_if.commands import BAD_INPUT, THIN, what_if
+from fiso_cli.what_if.commands import THIN, what_if
 from fiso_cli.what_if.comparison import compare
+from fiso_cli.what_if.reading import BAD_INPUT
 from tests.builders import OK, a_record, a_summary, an_attempt, an_entry
 from tests.emulator import running_emulator
 from tests.functional.orchestrator_rig import Rig, http_event

@@ -1,26 +1,20 @@
 """`fiso what-if`: arguments in, tables out, no logic."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-from fiso.domain.record import InvocationRecord
 from fiso_cli.catalog import declaration
 from fiso_cli.catalog.declaration import Declaration, InvalidDeclaration
 from fiso_cli.stage import Stage
 from fiso_cli.traffic import terminal
-from fiso_cli.what_if import report, source
+from fiso_cli.what_if import reading, report
 from fiso_cli.what_if.comparison import Answer, compare
-from fiso_cli.what_if.source import InvalidLog
 
-BAD_INPUT = 2
 THIN = 3
 DEFAULT_SINCE = "30d"
-_SHOW_EVERY = 200
 
 what_if_app = typer.Typer(add_completion=False)
 
@@ -53,7 +47,7 @@ def what_if(
     now = datetime.now(UTC)
     where = Stage.named(stage)
     declared = _declared(policy, where)
-    start = _start(since if log or since else DEFAULT_SINCE, now)
+    start = reading.start_of(since if log or since else DEFAULT_SINCE, now)
     answer = _answer(declared, where, log, start, now)
     if as_json:
         terminal.write_json(report.document(answer))
@@ -67,35 +61,12 @@ def _declared(path: Path, where: Stage) -> Declaration:
     try:
         return declaration.read(path, declaration.Setting(variables=where.address_variables, is_local=where.is_local))
     except InvalidDeclaration as error:
-        raise _refused(str(error)) from error
-
-
-def _start(since: str | None, now: datetime) -> datetime | None:
-    if since is None:
-        return None
-    try:
-        return now - source.span(since)
-    except ValueError as error:
-        raise _refused(str(error)) from error
+        raise reading.refused(str(error)) from error
 
 
 def _answer(declared: Declaration, where: Stage, log: Path | None, start: datetime | None, now: datetime) -> Answer:
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    console = terminal.err()
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("reading records", total=None)
-        records = source.in_file(log, start) if log else source.archived(where, start or now, now=now)
-        try:
-            return compare(_counted(records, progress, task), declared.entries)
-        except InvalidLog as error:
-            raise _refused(str(error)) from error
-
-
-def _counted(records: Iterator[InvocationRecord], progress: Progress, task: TaskID) -> Iterator[InvocationRecord]:
-    for number, record in enumerate(records, start=1):
-        if number % _SHOW_EVERY == 0:
-            progress.update(task, description=f"reading records: {number:,}")
-        yield record
+    with reading.records(where, log, start=start, now=now) as records:
+        return compare(records, declared.entries)
 
 
 def _show(answer: Answer, declared: Declaration) -> None:
@@ -116,8 +87,3 @@ def _show(answer: Answer, declared: Declaration) -> None:
             results.print(line, markup=False, soft_wrap=True)
     if not answer.comparisons:
         results.print("the log has no records of the file's functions", style="yellow")
-
-
-def _refused(problem: str) -> typer.Exit:
-    typer.secho(f"error: {problem}", err=True, fg=typer.colors.RED)
-    return typer.Exit(BAD_INPUT)

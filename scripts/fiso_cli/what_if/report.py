@@ -19,10 +19,9 @@ MEANING = (
     "attempts would have come to this on average, by the propensities of the first attempts that were logged. How the",
     "new policy would have warmed, loaded and learned of the endpoints is not in it. A failed first attempt is charged",
     "all that followed from it. What is not logged is not re-scored: how sure predictions were, so the new policy is",
-    "its best candidate and its inverse-gap share, without tries for knowledge; and that a start is spread over the",
-    "calls it serves, so it counts in full. Ask about the policy in force first: what differs from the log then is due",
-    "to that. Intervals are 95 %. SNIPS reweighs what was logged, DR also uses the logged predictions; where the two",
-    "disagree by more than their intervals, trust neither.",
+    "its best candidate and its inverse-gap share, without tries for knowledge. Ask about the policy in force first:",
+    "what differs from the log then is due to that. Intervals are 95 %. SNIPS reweighs what was logged, DR also uses",
+    "the logged predictions; where the two disagree by more than their intervals, trust neither.",
 )
 
 

@@ -203,10 +203,12 @@ def _predictions(
 
 
 def _demoted(world: World, now: datetime) -> frozenset[EndpointId]:
-    """Endpoints behind an open breaker; nobody when all are, since one must always be tried."""
+    """Endpoints behind an open breaker; nobody when all that are eligible are, since one must always be tried."""
     ids = [endpoint.id for endpoint in world.entry.endpoints]
-    opened = {id for id in ids if world.breakers.get(id, CLOSED).state(now) is BreakerState.OPEN}
-    return frozenset() if len(opened) == len(ids) else frozenset(opened)
+    opened = frozenset(id for id in ids if world.breakers.get(id, CLOSED).state(now) is BreakerState.OPEN)
+    if not opened or opened >= {endpoint.id for endpoint in eligibility.eligible(world.entry).candidates}:
+        return frozenset()
+    return opened
 
 
 def _home(outlook: Outlook, world: World, now: datetime, demoted: frozenset[EndpointId]) -> Reason | None:

@@ -1,0 +1,1 @@
+"""Reports: what routing came to, from the log."""

@@ -1,0 +1,261 @@
+"""Savings: what routing a function saved against always calling home, net of what FISO itself costs. Batch only.
+
+Home is measured, not guessed: in control blocks of time every request goes there (`routing.control`). All differences
+are between control blocks and the others, per request, whatever became of a request in a control block; the intervals
+count blocks, not requests, since what happens within a block goes together (`learning.intervals`).
+
+    gross - router - egress - exploration - warming = net
+
+A control block finds the home endpoint colder than full traffic would keep it, which flatters the router: the adjusted
+figures give control's calls the cold share of the endpoint that routed traffic used most.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+
+from fiso.billing import hop
+from fiso.billing.hop import HopPrices
+from fiso.domain.decision import Reason
+from fiso.domain.endpoint import EndpointId, FunctionName
+from fiso.domain.record import InvocationRecord, RecordStatus
+from fiso.learning.dataset import Floats
+from fiso.learning.intervals import Estimate, Sketch
+
+FEWEST_CONTROL_BLOCKS, FEWEST_ROUTED_BLOCKS = 5, 5
+FEWEST_ROUTED = 100
+"""Below these nothing is recommended: an interval from fewer blocks says little whatever it is."""
+
+
+class Advice(StrEnum):
+    """What the figures say to do with a function."""
+
+    ROUTE = "route"
+    LEASE = "lease"
+    STOP = "do not route this one"
+    WAIT = "not enough data"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Money:
+    """USD per request. `net` is gross less all others."""
+
+    gross: float
+    router: float
+    egress: float
+    exploration: float
+    warming: float
+    net: Estimate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saving:
+    """One function. Money in USD and time in ms per request; positive is saved.
+
+    `adjusted_*`: with control's cold share corrected. `leased_usd`: what would be net with the lease's hop instead.
+    None where there is too little to compare.
+    """
+
+    function: FunctionName
+    routed: int
+    control: int
+    control_blocks: int
+    money: Money | None
+    time_ms: Estimate | None
+    adjusted_usd: Estimate | None
+    adjusted_ms: Estimate | None
+    leased_usd: Estimate | None
+    advice: Advice
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hops:
+    """What the hop costs a request of this function, proxied and leased, in USD."""
+
+    proxied: float
+    leased: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """A record as far as savings go. `explored_usd`: what trying this endpoint cost beyond the best scored one."""
+
+    block: int
+    is_control: bool
+    is_cold: bool
+    endpoint: EndpointId
+    usd: float
+    ms: float
+    own_ms: float
+    egress_usd: float
+    explored_usd: float
+
+
+def call_of(record: InvocationRecord, *, block_s: int, prices: HopPrices) -> Call | None:
+    """None for what no comparison can use: not final, unanswered, unpriced, or of a policy that decided (pin, observe).
+
+    A failed request is left out of cost and time; success is what `fiso what-if` and the dashboards speak of.
+    """
+    if record.status is not RecordStatus.FINAL or record.endpoint is None or record.cloud_provider is None:
+        return None
+    if record.cost_usd is None or record.error_occurred or record.reason in (None, Reason.POLICY):
+        return None
+    return Call(
+        block=int(record.timestamp.timestamp() // block_s),
+        is_control=record.reason is Reason.CONTROL,
+        is_cold=record.cold_start is True,
+        endpoint=record.endpoint,
+        usd=record.cost_usd,
+        ms=sum(attempt.latency_ms for attempt in record.attempts),
+        own_ms=record.overhead_ms or 0.0,
+        egress_usd=hop.egress_usd(
+            prices,
+            record.cloud_provider,
+            request_bytes=record.request_size_bytes,
+            response_bytes=record.response_size_bytes,
+        ),
+        explored_usd=_explored(record),
+    )
+
+
+def saving(function: FunctionName, calls: Iterable[Call], hops: Hops) -> Saving:
+    """All figures of one function, and what they say."""
+    known = list(calls)
+    of_control = {call.block for call in known if call.is_control}
+    control = [call for call in known if call.block in of_control]
+    routed = [call for call in known if call.block not in of_control]
+    blocks = len(of_control)
+    lack = _lack(routed, blocks)
+    if lack:
+        return _without_figures(function, routed, control, blocks, lack)
+    adjust = _adjustment(control, routed)
+    money = _money(control, routed, hops.proxied)
+    time_ms = _difference(control, routed, lambda call: call.ms, extra=lambda call: call.own_ms)
+    leased = _shifted(money.net, hops.proxied - hops.leased)
+    advice, why = _advice(money.net, time_ms, leased)
+    return Saving(
+        function=function,
+        routed=len(routed),
+        control=len(control),
+        control_blocks=blocks,
+        money=money,
+        time_ms=time_ms,
+        adjusted_usd=_shifted(money.net, adjust(lambda call: call.usd + call.egress_usd)),
+        adjusted_ms=_shifted(time_ms, adjust(lambda call: call.ms)),
+        leased_usd=leased,
+        advice=advice,
+        why=why,
+    )
+
+
+Value = Callable[[Call], float]
+
+
+def _money(control: Sequence[Call], routed: Sequence[Call], router: float) -> Money:
+    spent = _difference(control, routed, lambda call: call.usd + call.egress_usd)
+    exploration = _mean(routed, lambda call: call.explored_usd)
+    egress = _mean(routed, lambda call: call.egress_usd) - _mean(control, lambda call: call.egress_usd)
+    gross = _mean(control, lambda call: call.usd) - _mean(routed, lambda call: call.usd) + exploration
+    return Money(
+        gross=gross,
+        router=router,
+        egress=egress,
+        exploration=exploration,
+        warming=0.0,  # nothing keeps endpoints warm yet
+        net=_shifted(spent, -router),
+    )
+
+
+def _difference(
+    control: Sequence[Call], routed: Sequence[Call], value: Value, *, extra: Value = lambda _: 0.0
+) -> Estimate:
+    """control - routed, per request, `extra` being charged to routed requests only; the interval by blocks."""
+    ours, theirs = _influences(control, value), _influences(routed, lambda call: value(call) + extra(call))
+    return Sketch(
+        value=_mean(control, value) - _mean(routed, lambda call: value(call) + extra(call)),
+        influences=np.concatenate([ours, -theirs]),
+        sample_size=float(min(len(ours), len(theirs))),
+    ).estimate()
+
+
+def _influences(calls: Sequence[Call], value: Value) -> Floats:
+    """How far each block moves the mean."""
+    mean = _mean(calls, value)
+    by_block: defaultdict[int, float] = defaultdict(float)
+    for call in calls:
+        by_block[call.block] += value(call) - mean
+    return np.array(list(by_block.values()), dtype=np.float64) / len(calls)
+
+
+def _adjustment(control: Sequence[Call], routed: Sequence[Call]) -> Callable[[Value], float]:
+    """What control's mean changes by when it is given the cold share of routed traffic's busiest endpoint."""
+    busiest, _ = Counter(call.endpoint for call in routed).most_common(1)[0]
+    there = [call for call in routed if call.endpoint == busiest]
+    share = sum(call.is_cold for call in there) / len(there)
+    cold, warm = [c for c in control if c.is_cold], [c for c in control if not c.is_cold]
+    if not cold or not warm:
+        return lambda _: 0.0
+    own = len(cold) / len(control)
+    return lambda value: (share - own) * (_mean(cold, value) - _mean(warm, value))
+
+
+def _advice(net: Estimate, time_ms: Estimate, leased: Estimate) -> tuple[Advice, str]:
+    if net.low > 0:
+        return Advice.ROUTE, "it saves money, net"
+    if time_ms.low > 0 and net.high > 0:
+        return Advice.ROUTE, "it saves time, and no money is known to be lost"
+    if leased.low > 0:
+        return Advice.LEASE, "the proxy's hop eats what routing saves, the lease's would not"
+    if time_ms.low > 0:
+        return Advice.LEASE, "it saves time and costs money; the lease's hop costs less"
+    if net.high < 0:
+        return Advice.STOP, "it costs more than it saves, and saves no time"
+    return Advice.WAIT, "the intervals hold 0: neither a gain nor a loss is shown"
+
+
+def _lack(routed: Sequence[Call], control_blocks: int) -> str | None:
+    if not control_blocks:
+        return "no control requests: set control_share and home in the function's policy"
+    if control_blocks < FEWEST_CONTROL_BLOCKS:
+        return f"{control_blocks} control blocks of the {FEWEST_CONTROL_BLOCKS} that are needed"
+    if len(routed) < FEWEST_ROUTED or len({call.block for call in routed}) < FEWEST_ROUTED_BLOCKS:
+        return f"{len(routed)} routed requests: {FEWEST_ROUTED} in {FEWEST_ROUTED_BLOCKS} blocks are needed"
+    return None
+
+
+def _without_figures(
+    function: FunctionName, routed: Sequence[Call], control: Sequence[Call], blocks: int, why: str
+) -> Saving:
+    return Saving(
+        function=function,
+        routed=len(routed),
+        control=len(control),
+        control_blocks=blocks,
+        money=None,
+        time_ms=None,
+        adjusted_usd=None,
+        adjusted_ms=None,
+        leased_usd=None,
+        advice=Advice.WAIT,
+        why=why,
+    )
+
+
+def _explored(record: InvocationRecord) -> float:
+    """The whole bill less what the best scored candidate was predicted to cost; 0 where no price is known."""
+    if record.reason is not Reason.EXPLORE or record.cost_usd is None or not record.candidates:
+        return 0.0
+    best = max(record.candidates, key=lambda candidate: candidate.score)
+    return 0.0 if best.cost_usd is None else record.cost_usd - best.cost_usd
+
+
+def _mean(calls: Sequence[Call], value: Value) -> float:
+    return sum(map(value, calls)) / len(calls)
+
+
+def _shifted(estimate: Estimate, by: float) -> Estimate:
+    return Estimate(value=estimate.value + by, low=estimate.low + by, high=estimate.high + by)
