@@ -9,6 +9,7 @@ from fiso_cli.replay import rivals
 from fiso_cli.replay.figures import Judge, interval, percentile
 from fiso_cli.replay.objective import Objective, charged_latencies, losses
 from fiso_cli.replay.rivals import Contest
+from fiso_cli.replay.rules import LowestRecentLatency
 from fiso_cli.replay.trace import Trace, read
 from fiso_cli.replay.verdict import verdict
 from fiso_cli.replay.world import Catalog
@@ -83,7 +84,7 @@ def test_every_rival_picks_an_arm_that_is_present(rival: rivals.Rival, tmp_path:
 
 def test_lowest_recent_latency_tries_each_arm_once_and_stays_with_the_fastest(tmp_path: Path) -> None:
     trace = read(write(tmp_path, *(line for number in range(9) for line in pair(number, 100, 30))))
-    picks = rivals.lowest_recent_latency(contest_of(trace), random.Random(0))
+    picks = rivals.by_rule(LowestRecentLatency)(contest_of(trace), random.Random(0))
     assert set(picks[:2]) == {AWS_ARM, AZURE_ARM}
     assert set(picks[2:]) == {AZURE_ARM}
 
