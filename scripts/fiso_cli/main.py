@@ -34,6 +34,7 @@ COMMANDS: Mapping[str, LazyCommand] = {
     "retrain": LazyCommand("fiso_cli.training.commands:retrain_app", "Run a stage's retrainer now."),
     "package": LazyCommand("fiso_cli.packaging.commands:packaging_app", "Build a stage's deployment packages."),
     "replay": LazyCommand("fiso_cli.replay.commands:replay_app", "Replay measured rounds beside the rules to beat."),
+    "simulate": LazyCommand("fiso_cli.simulate.commands:simulate_app", "Simulate clouds that react to the router."),
     "bench": LazyCommand("fiso_cli.bench.commands:bench_app", "Measure against the naive design."),
     "local": LazyCommand(
         "fiso_cli.local.commands:local_app", "The local cloud: up, down, status, logs, reset, faults."
