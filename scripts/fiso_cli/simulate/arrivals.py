@@ -90,7 +90,7 @@ def counted(counts: Mapping[str, Sequence[float]], extent: Extent, *, seed: int)
 
 def _counted(counts: Mapping[str, Sequence[float]], draws: random.Random) -> Iterator[tuple[float, str]]:
     for minute in range(max(len(row) for row in counts.values())):
-        calls = []
+        calls: list[tuple[float, str]] = []
         for name, row in counts.items():
             count = row[minute] if minute < len(row) else 0.0
             whole = int(count) + (draws.random() < count % 1)

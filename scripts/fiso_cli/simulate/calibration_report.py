@@ -61,8 +61,8 @@ def summary(calibration: Calibration) -> Iterable[str]:
         told = "no cell has enough rows" if found is None else f"median {found.median:.1%}, worst {found.worst:.1%}"
         yield f"error of {name}: {told} over {len(calibration.counted)} cells of at least {LEAST_ROWS} rows"
     yield "cold calls are simulated cold where they were measured cold: the cold share is the trace's, not the model's"
-    for provider, found in calibration.fitted.under_load.items():
-        yield f"under load, {provider}: latency x crowding ^ {found.exponent:.2f}, spread {found.spread:.2f}"
+    for provider, grown in calibration.fitted.under_load.items():
+        yield f"under load, {provider}: latency x crowding ^ {grown.exponent:.2f}, spread {grown.spread:.2f}"
     if calibration.fitted.dropped:
         yield f"too few calls, left out: {', '.join(calibration.fitted.dropped)}"
 

@@ -29,7 +29,7 @@ simulate_app = typer.Typer(add_completion=False)
 
 
 @simulate_app.command("simulate")
-def simulate_command(
+def simulate_command(  # noqa: PLR0913 - a command's options
     functions: Annotated[
         int | None,
         typer.Option("--functions", min=1, max=MOST_FUNCTIONS, help="How many; 12, or all that are measured."),

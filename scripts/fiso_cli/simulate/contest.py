@@ -128,8 +128,8 @@ def _notes(plan: Plan, held: _Held) -> tuple[str, ...]:
         f"world: {plan.setting.name}; a rival makes one call per request, FISO tried another endpoint for {again:.2%}",
         f"calls that may have run {repeat} be repeated; who waits longer than {rivals.TIMEOUT_MS / 1000:.0f} s gives up",
         f"started cold: {_cold(held.runs[FISO])} of FISO's requests, {_cold(held.runs['random'])} of random's",
-        f"retraining every {RETRAIN_EVERY} records on the run's own log: {promoted} of {len(held.retrainings)} promoted",
-        "the context oracle knows the simulator's state and every mean, but does not plan ahead: no strict bound",
+        f"retraining every {RETRAIN_EVERY} records on a run's own log: {promoted} of {len(held.retrainings)} promoted",
+        "the context oracle knows means and present state, but plans no further than a start: no strict bound",
     ]
     missing = unpriced(plan.setting.endpoints.values(), plan.setting.tariff)
     notes += [f"the tariff has no price for {provider} {region}: counted as 0 there" for provider, region in missing]

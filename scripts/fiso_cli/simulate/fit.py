@@ -21,9 +21,8 @@ from fiso.billing.tariff import Tariff
 from fiso.domain.endpoint import Endpoint, EndpointId, Provider
 from fiso.routing.starts import START_MS
 from fiso_cli.replay.router import billed_ms_of
-from fiso_cli.replay.trace import Call, Round
+from fiso_cli.replay.trace import Arm, Call, Round
 from fiso_cli.replay.world import endpoint_of
-from fiso_cli.replay.trace import Arm
 from fiso_cli.simulate.published import START_SIGMA
 from fiso_cli.simulate.service import Billing, Lognormal, Service, UnderLoad, crowding
 

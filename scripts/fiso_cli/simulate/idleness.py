@@ -7,6 +7,7 @@ is taken, since nothing that was given up comes back, and beyond its last point 
 import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from fiso.domain.endpoint import Provider
@@ -34,7 +35,7 @@ class IdleCurve:
     def __post_init__(self) -> None:
         if len(self.idle_s) != len(self.p_cold) or not self.idle_s or list(self.idle_s) != sorted(self.idle_s):
             raise ValueError("a curve needs as many chances as ascending idle times")
-        if list(self.p_cold) != sorted(self.p_cold) or not (0 <= self.p_cold[0] and self.p_cold[-1] <= 1):
+        if list(self.p_cold) != sorted(self.p_cold) or not (self.p_cold[0] >= 0 and self.p_cold[-1] <= 1):
             raise ValueError("chances must lie within [0, 1] and never fall")
 
     def cold(self, idle_s: float) -> float:
@@ -48,6 +49,11 @@ class IdleCurve:
         beyond = (at for at, p in zip(self.idle_s, self.p_cold, strict=True) if p > draw)
         return next(beyond, self.last_s)
 
+    @property
+    def median_s(self) -> float:
+        """How long every second instance is kept."""
+        return self.kept_s(0.5)
+
 
 Curves = Mapping[Provider, IdleCurve]
 
@@ -56,7 +62,7 @@ def curve_of(points: Sequence[tuple[float, float]]) -> IdleCurve:
     """The steps of measured points (idle seconds, P(cold)), each reaching half way to its neighbours."""
     ordered = sorted(points)
     times = [at for at, _ in ordered]
-    begins = [0.0, *((before + after) / 2 for before, after in zip(times, times[1:], strict=False))]
+    begins = [0.0, *((before + after) / 2 for before, after in pairwise(times))]
     highest, chances = 0.0, []
     for _, p_cold in ordered:
         highest = max(highest, p_cold)

@@ -47,7 +47,7 @@ BUILT_IN: Mapping[str, Incident] = {
         began="2023-06-13 18:49 UTC",
         hours=3.8,
         regions=("us-east-1",),
-        what="Lambda invocations failed in Northern Virginia, 11:49 AM to 3:37 PM PDT",
+        what="Lambda in Northern Virginia: errors from 11:49 AM PDT, all recovered by 3:37 PM",
         source="aws.amazon.com/message/061323",
     ),
     "azure-2023-07-05": Incident(

@@ -1,11 +1,11 @@
 """Published facts: the world that is simulated where nothing measured is given.
 
-Work: mean durations of Azure's functions are log-normal (Shahrad et al., "Serverless in the Wild", USENIX ATC 2020, fig.
-7: mu -0.38, sigma 2.36 of seconds), here within what a synchronous caller waits for. Processor shares by memory and
-what load does to Azure: `fiso.prediction.facts`. Starts: `fiso.routing.starts.START_MS`. That one function suits one
-cloud better than another by tens of per cent, that single calls vary by some 20 %, and much more under load on Azure:
-Copik et al., "SeBS", Middleware 2021. Failures: what the clouds' service level agreements allow, 99.95 % a month.
-Billed starts: AWS since August 2025 and Google bill them, Azure bills executions.
+Work: mean durations of Azure's functions are log-normal (Shahrad et al., "Serverless in the Wild", USENIX ATC 2020,
+fig. 7: mu -0.38, sigma 2.36 of seconds), here within what a synchronous caller waits for. Processor shares by memory
+and what load does to Azure: `fiso.prediction.facts`. Starts: `fiso.routing.starts.START_MS`. That one function suits
+one cloud better than another by tens of per cent, that single calls vary by some 20 %, and much more under load on
+Azure: Copik et al., "SeBS", Middleware 2021. Failures: what the clouds' service level agreements allow, 99.95 % a
+month. Billed starts: AWS since August 2025 and Google bill them, Azure bills executions.
 """
 
 import random

@@ -2,10 +2,13 @@
 
 A rival makes one call per request, as it would without FISO, and knows an outcome when it is there. The rules are the
 replay's own (`replay.rules`). The oracle knows the simulator: per request the arm with the lowest expected charge given
-the function and the present state of instances and outages. It does not plan ahead (which instances to keep warm).
+the function and the present state of instances and outages. A start counts as shared by the calls that the instance is
+expected to answer before a silence ends it: exp(rate * time kept), arrivals at random. It plans no further than that.
 """
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from math import exp
 
 from fiso.domain.endpoint import EndpointId
 from fiso_cli.replay.objective import Objective
@@ -19,6 +22,7 @@ TIMEOUT_MS = 28_000.0
 """As long as a policy lets the router wait."""
 FAILED_MS = 5_000.0
 """A rule learns a failure as an answer that took at least this long, else those that refuse at once would look best."""
+LONGEST_STAY_LOG = 20.0
 Choose = Callable[[str, float], EndpointId]
 """By function and time."""
 Hear = Callable[[EndpointId, float, float], None]
@@ -40,15 +44,27 @@ def by_oracle(
     setting: Setting, arrivals: Sequence[Arrival], measures: Measures, objective: Objective, *, seed: int
 ) -> list[Served]:
     """All requests to where the lowest charge is expected."""
-    world = World(setting, seed=seed)
+    world, stays = World(setting, seed=seed), _stays(setting, arrivals)
 
     def charged(function: str, arm: EndpointId, now: float) -> float:
-        return expected_charge(world.expected(function, arm, now), measures[function], objective)
+        expected = world.expected(function, arm, now, calls_a_start=stays[function, arm])
+        return expected_charge(expected, measures[function], objective)
 
     def choose(function: str, now: float) -> EndpointId:
         return min(setting.arms, key=lambda arm: charged(function, arm, now))
 
     return _play(world, arrivals, choose, lambda *_: None)
+
+
+def _stays(setting: Setting, arrivals: Sequence[Arrival]) -> Mapping[tuple[str, EndpointId], float]:
+    """How many calls of its function an instance is expected to answer, by function and arm."""
+    calls, span_s = Counter(arrival.function for arrival in arrivals), max(arrivals[-1].at_s, 1.0)
+    kept_s = {arm: setting.curves[known.provider].median_s for arm, known in setting.arms.items()}
+    return {
+        (function, arm): exp(min(LONGEST_STAY_LOG, calls[function] / span_s * kept_s[arm]))
+        for function in setting.services
+        for arm in setting.arms
+    }
 
 
 def _play(world: World, arrivals: Sequence[Arrival], choose: Choose, hear: Hear) -> list[Served]:

@@ -1,18 +1,20 @@
 """Served requests: what each came to for its caller, and what it is charged under an objective. Pure.
 
-A request that was not answered is charged what the worst single endpoint's answers come to on average, or its own if
-that is more, so that failing fast or free is never a gain. The measure is the same for every contender.
+A request that was not answered is charged what the worst single endpoint's answers come to (99th percentile, so that
+starts are in it), or its own if that is more: failing fast or free is never a gain. The same for every contender.
 """
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import fmean
 
 from fiso.domain.endpoint import EndpointId
-from fiso_cli.replay.figures import Figures, figures_of
+from fiso_cli.replay.figures import Figures, figures_of, percentile
 from fiso_cli.replay.objective import WEIGHTS, Objective
 from fiso_cli.simulate.world import Expected
+
+WORST = 0.99
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +34,7 @@ class Served:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measure:
-    """What one function's answers come to, by single endpoint: the mean over endpoints, and the worst of them."""
+    """What a function's answers come to: the mean over single endpoints, and the highest of their 99th percentiles."""
 
     usual_ms: float
     usual_usd: float
@@ -45,25 +47,31 @@ Measures = Mapping[str, Measure]
 
 def measures(singles: Iterable[Sequence[Served]]) -> Measures:
     """By function, from the runs of all single endpoints."""
-    latencies: defaultdict[str, list[float]] = defaultdict(list)
-    costs: defaultdict[str, list[float]] = defaultdict(list)
+    answers: defaultdict[str, list[_Answers]] = defaultdict(list)
     for served in singles:
-        answered: defaultdict[str, list[Served]] = defaultdict(list)
+        answered: defaultdict[str, _Answers] = defaultdict(_Answers)
         for request in served:
             if request.ok:
-                answered[request.function].append(request)
-        for function, requests in answered.items():
-            latencies[function].append(fmean(request.latency_ms for request in requests))
-            costs[function].append(fmean(request.cost_usd for request in requests))
-    return {
-        function: Measure(
-            usual_ms=fmean(latencies[function]),
-            usual_usd=fmean(costs[function]),
-            worst_ms=max(latencies[function]),
-            worst_usd=max(costs[function]),
-        )
-        for function in latencies
-    }
+                answered[request.function].latencies.append(request.latency_ms)
+                answered[request.function].costs.append(request.cost_usd)
+        for function, found in answered.items():
+            answers[function].append(found)
+    return {function: _measure(found) for function, found in answers.items()}
+
+
+@dataclass(slots=True)
+class _Answers:
+    latencies: list[float] = field(default_factory=list)
+    costs: list[float] = field(default_factory=list)
+
+
+def _measure(singles: Sequence[_Answers]) -> Measure:
+    return Measure(
+        usual_ms=fmean(fmean(single.latencies) for single in singles),
+        usual_usd=fmean(fmean(single.costs) for single in singles),
+        worst_ms=max(percentile(sorted(single.latencies), WORST) for single in singles),
+        worst_usd=max(percentile(sorted(single.costs), WORST) for single in singles),
+    )
 
 
 _NOTHING = Measure(usual_ms=0.0, usual_usd=0.0, worst_ms=0.0, worst_usd=0.0)

@@ -97,14 +97,14 @@ class World:
             return Happened(latency_ms=latency_ms, failure=Failure.PROVIDER_FAULT)
         return self._run(call, now, chance, SLOWER if wrong is Kind.SLOW else 1.0)
 
-    def expected(self, function: str, arm: EndpointId, now: float) -> Expected:
-        """What a call would be expected to come to; makes none."""
+    def expected(self, function: str, arm: EndpointId, now: float, *, calls_a_start: float = 1.0) -> Expected:
+        """What a call would be expected to come to; makes none. A start counts as shared by so many calls."""
         service = self._setting.services[function][arm]
         wrong = self._wrong(arm, now)
         if wrong in (Kind.REFUSE, Kind.TIME_OUT):
             return Expected(latency_ms=service.network_ms, cost_usd=0.0, success=0.0)
         place = self._of(function, arm).look(now)
-        start_ms = service.start.mean_ms if place.instance is None else 0.0
+        start_ms = service.start.mean_ms / calls_a_start if place.instance is None else 0.0
         latency_ms = service.mean_latency_ms(crowded=place.crowded, wait_ms=start_ms + place.wait_s * 1000)
         slower = SLOWER if wrong is Kind.SLOW else 1.0
         return Expected(
