@@ -126,7 +126,7 @@ def _notes(plan: Plan, held: _Held) -> tuple[str, ...]:
     repeat = "may" if plan.is_idempotent else "must not"
     notes = [
         f"world: {plan.setting.name}; a rival makes one call per request, FISO tried another endpoint for {again:.2%}",
-        f"calls that may have run {repeat} be repeated; who waits longer than {rivals.TIMEOUT_MS / 1000:.0f} s gives up",
+        f"calls that may have run {repeat} be repeated; after {rivals.TIMEOUT_MS / 1000:.0f} s a caller gives up",
         f"started cold: {_cold(held.runs[FISO])} of FISO's requests, {_cold(held.runs['random'])} of random's",
         f"retraining every {RETRAIN_EVERY} records on a run's own log: {promoted} of {len(held.retrainings)} promoted",
         "the context oracle knows means and present state, but plans no further than a start: no strict bound",

@@ -2,33 +2,29 @@
 
     states as last read -> decide -> dispatch, waiting in virtual time -> record -> later folded -> now and then retrain
 
-What it knows lags as it does when deployed: a record is folded STREAM_LAG_S after its request ended, states are read
-again during a wait when they are older than 5 s and before deciding when older than 60 s (`services.known`). Load comes
-from Little's law. Failover, timeouts and breakers are the Dispatcher's. One execution environment; no control share; a
-request's time is that of its attempts, FISO's own few milliseconds left out.
+What it knows lags as it does when deployed: a record is folded STREAM_LAG_S after its request ended, every environment
+reads states for itself and has breakers of its own (`simulate.environments`). Load comes from Little's law. Failover
+and timeouts are the Dispatcher's. No control share; a request's time is that of its attempts: FISO's own milliseconds
+and the starts of its environments are left out.
 """
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from fiso.domain.attempt import Outcome, ProviderError
 from fiso.domain.catalog import CatalogEntry
-from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName
+from fiso.domain.endpoint import Endpoint, FunctionName, Provider
 from fiso.domain.model import RetrainingRun
 from fiso.domain.policy import Idempotent, Policy
 from fiso.domain.record import InvocationRecord
 from fiso.domain.request import FunctionAnswer, InvocationId, InvocationRequest
-from fiso.domain.state import EndpointState
 from fiso.prediction.artifact import Model
 from fiso.services import recording
-from fiso.services.contexts import Contexts
-from fiso.services.decide import Outlook, decide
 from fiso.services.decide import World as Known
-from fiso.services.dispatch import Dispatcher
+from fiso.services.decide import decide
 from fiso.services.ingest import ingest
-from fiso.services.known import FRESH_S, STALE_S
 from fiso.services.orchestrate import failure_of, within
 from fiso.services.retrain import Retrainer
 from fiso_cli.replay.objective import WEIGHTS, Objective
@@ -42,6 +38,7 @@ from fiso_cli.replay.router import (
     champion_of,
 )
 from fiso_cli.simulate.arrivals import Arrival
+from fiso_cli.simulate.environments import Environment, Environments
 from fiso_cli.simulate.served import Served
 from fiso_cli.simulate.timeline import Timeline
 from fiso_cli.simulate.world import Call, Happened, Setting, World
@@ -54,16 +51,11 @@ STREAM_LAG_S = 1.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Simulated:
-    """What became of every request, in their order, and what retraining did on the way."""
+    """What became of every request, in their order, what retraining did, and how many environments were started."""
 
     served: tuple[Served, ...]
     retrainings: tuple[RetrainingRun, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Reading:
-    states: Mapping[EndpointId, EndpointState]
-    at_s: float
+    environments: int
 
 
 class WorldCaller:
@@ -95,9 +87,13 @@ class Router:
         self._entries = {name: _entry(name, setting, policy) for name in setting.services}
         self.timeline = Timeline()
         self._caller, self._stores = WorldCaller(world, self.timeline), Stores()
-        self._dispatcher = Dispatcher(caller=self._caller, clock=self._now, stopwatch=lambda: self.timeline.now_s)
-        self._contexts: Contexts[Outlook] = Contexts()
-        self._readings: dict[FunctionName, _Reading] = {}
+        self.environments = Environments(
+            self._caller,
+            self._stores.states,
+            clock=self._now,
+            stopwatch=lambda: self.timeline.now_s,
+            kept_s=setting.curves[Provider.AWS].median_s,
+        )
         self._retrainer = Retrainer(
             models=self._stores.models,
             archive=self._stores.archive,
@@ -116,18 +112,19 @@ class Router:
 
     def route(self, arrival: Arrival) -> None:
         """One request, from its arrival to its record; to be run in a strand of the timeline."""
-        request = self._request(arrival)
-        self._read(request.function, older_than_s=STALE_S)
-        known = self._known(request.function)
+        environment, request = self.environments.take(), self._request(arrival)
+        now, function = request.received_at, request.function
+        known = self._known(function, environment)
         request = within(known, request)
-        decision = decide(request, known, now=request.received_at, draw=self._draw(), contexts=self._contexts)
-        self._read(request.function, older_than_s=FRESH_S)
-        outcome = self._dispatcher.dispatch(decision, request, known.entry.policy)
+        decision = decide(request, known, now=now, draw=self._draw(), contexts=environment.contexts)
+        environment.refresh_while_waiting(function, now)
+        outcome = environment.dispatcher.dispatch(decision, request, known.entry.policy)
         elapsed_ms = (self.timeline.now_s - arrival.at_s) * 1000
         record = recording.record_of(
             request, known, decision, outcome, error=failure_of(outcome), elapsed_ms=elapsed_ms
         )
         self.served.append(self._ended(arrival, outcome, elapsed_ms, self._caller.happened.pop(request.invocation_id)))
+        self.environments.give_back(environment)
         self.timeline.plan(self.timeline.now_s + STREAM_LAG_S, lambda: self._fold(record))
 
     def _fold(self, record: InvocationRecord) -> None:
@@ -136,19 +133,13 @@ class Router:
         if self._folded % RETRAIN_EVERY == 0 and self._retrainer.retrain(now=self._now(), trigger="simulate").promoted:
             self._model = champion_of(self._stores.models)
 
-    def _read(self, function: FunctionName, *, older_than_s: float) -> None:
-        reading = self._readings.get(function)
-        if reading is None or self.timeline.now_s - reading.at_s > older_than_s:
-            states = self._stores.states.of_function(function)
-            self._readings[function] = _Reading(states=states, at_s=self.timeline.now_s)
-
-    def _known(self, function: FunctionName) -> Known:
+    def _known(self, function: FunctionName, environment: Environment) -> Known:
         return Known(
             entry=self._entries[function],
             snapshot_version=1,
             tariff=self._setting.tariff,
-            states=self._readings[function].states,
-            breakers=self._dispatcher.breakers_of(function),
+            states=environment.states_to_decide(function, self._now()),
+            breakers=environment.dispatcher.breakers_of(function),
             model=self._model,
         )
 
@@ -208,7 +199,7 @@ def run(
         router.timeline.plan(arrival.at_s, lambda arrival=arrival: arrive(arrival))  # type: ignore[misc]
     router.timeline.run()
     served = sorted(router.served, key=lambda request: request.number)
-    return Simulated(served=tuple(served), retrainings=router.retrainings)
+    return Simulated(served=tuple(served), retrainings=router.retrainings, environments=router.environments.started)
 
 
 def _entry(name: str, setting: Setting, policy: Policy) -> CatalogEntry:

@@ -99,7 +99,7 @@ def test_an_arm_with_too_few_calls_is_left_out_and_two_must_remain() -> None:
     third = Arm(provider=Provider.GCP, region="us-east4", memory_mb=512)
     trace = a_trace(200)
     rounds = [
-        replace(played, calls=played.calls | ({third.id: played.calls[AWS.id]} if played.number < 3 else {}))
+        replace(played, calls={**played.calls, **({third.id: played.calls[AWS.id]} if played.number < 3 else {})})
         for played in trace.rounds
     ]
     fitted = fit(rounds, ARMS | {third.id: third}, tariff.current())
