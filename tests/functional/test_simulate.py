@@ -194,6 +194,13 @@ def test_a_measured_incident_is_replayed(tmp_path: Path) -> None:
     assert "2019-11-12" in outage["source"]
 
 
+def test_the_help_names_the_ways_to_say_an_outage() -> None:
+    shown = simulate("--help")
+    assert shown.exit_code == 0
+    for said in ("FILE#ROW", "provider/region:start_s:end_s", "aws-2023-06-13", "time_out"):
+        assert said in shown.output
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -1,12 +1,14 @@
 """Calibration: a world fitted to the even rounds of a paired trace, and how far it is off on the odd ones.
 
+Even and odd are counted within each function, since a trace may play two functions in turn.
+
 Error, per function, arm and load: simulated over measured, less 1, of mean latency, p95 and cost. Each measured call of
 the odd rounds is simulated DRAWS times at its stated load, cold exactly where it was cold: what makes a call cold in
 such a trace is the measurement's design, so the share of cold calls is taken from it and is no part of the error.
 Calls that were not ok are left out on both sides. Cells with fewer than LEAST_ROWS calls do not count in the summary.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
@@ -14,7 +16,7 @@ from statistics import fmean, median
 from fiso.billing.tariff import Tariff
 from fiso.domain.endpoint import Endpoint, EndpointId
 from fiso_cli.replay.figures import percentile, ratio
-from fiso_cli.replay.trace import Call, Trace
+from fiso_cli.replay.trace import Call, Round, Trace
 from fiso_cli.replay.world import endpoint_of
 from fiso_cli.simulate.fit import ONE_INSTANCE, Fitted, fit
 from fiso_cli.simulate.luck import luck
@@ -85,19 +87,29 @@ class Calibration:
 
 def calibrated(trace: Trace, tariff: Tariff) -> Calibration:
     """Fit and compare. `fit.TooFewCalls` when nothing can be fitted."""
-    fitted = fit((played for played in trace.rounds if played.number % 2 == 0), trace.arms, tariff)
+    even, odd = _halves(trace.rounds)
+    fitted = fit(even, trace.arms, tariff)
     measured: defaultdict[tuple[str, EndpointId, float], list[tuple[int, Call]]] = defaultdict(list)
-    for played in trace.rounds:
-        if played.number % 2:
-            for arm, call in played.calls.items():
-                if call.ok and arm in fitted.arms and played.function in fitted.services:
-                    measured[played.function, arm, played.in_flight].append((played.number, call))
+    for played in odd:
+        for arm, call in played.calls.items():
+            if call.ok and arm in fitted.arms and played.function in fitted.services:
+                measured[played.function, arm, played.in_flight].append((played.number, call))
     cells = [_cell(key, calls, fitted, tariff) for key, calls in measured.items()]
     return Calibration(
         trace=trace.name,
         fitted=fitted,
         cells=tuple(sorted(cells, key=lambda cell: (cell.function, cell.arm, cell.load))),
     )
+
+
+def _halves(rounds: Sequence[Round]) -> tuple[list[Round], list[Round]]:
+    played_before: Counter[str] = Counter()
+    even: list[Round] = []
+    odd: list[Round] = []
+    for played in rounds:
+        (odd if played_before[played.function] % 2 else even).append(played)
+        played_before[played.function] += 1
+    return even, odd
 
 
 def _cell(

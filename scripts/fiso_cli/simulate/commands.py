@@ -48,8 +48,9 @@ def simulate_command(  # noqa: PLR0913 - a command's options
         list[str] | None,
         typer.Option(
             "--outage",
-            help="aws-2023-06-13, azure-2023-07-05, gcp-2025-06-12, a row of a file of incidents as FILE#ROW, or "
-            "provider[/region]:start_s:end_s[:refuse|time_out|slow]. May be given several times.",
+            help="aws-2023-06-13, azure-2023-07-05, gcp-2025-06-12; or a row of a file of incidents, FILE#ROW; or "
+            "provider:start_s:end_s or provider/region:start_s:end_s. To it may be added :refuse, :time_out or :slow. "
+            "May be given several times.",
         ),
     ] = None,
     arrivals: Annotated[

@@ -58,6 +58,7 @@ class _Held:
     runs: dict[str, list[Sequence[Served]]] = field(default_factory=dict)
     figures: dict[str, list[Figures]] = field(default_factory=dict)
     retrainings: list[RetrainingRun] = field(default_factory=list)
+    environments: list[int] = field(default_factory=list)
 
     def add(self, name: str, served: Sequence[Served], measured_by: Measures, objective: Objective) -> None:
         self.runs.setdefault(name, []).append(served)
@@ -74,6 +75,7 @@ def hold(plan: Plan, *, on_requests: Callable[[int], None] = lambda _: None) -> 
         simulated = router.run(plan.setting, arrivals, policy, packaged, seed=seed, on_request=lambda: on_requests(1))
         held.add(FISO, simulated.served, measured_by, plan.objective)
         held.retrainings.extend(simulated.retrainings)
+        held.environments.append(simulated.environments)
     best = min(plan.setting.arms, key=lambda arm: fmean(run.objective_mean for run in held.figures[arm]))
     return _judged(plan, held, best)
 
@@ -129,6 +131,7 @@ def _notes(plan: Plan, held: _Held) -> tuple[str, ...]:
         f"calls that may have run {repeat} be repeated; after {rivals.TIMEOUT_MS / 1000:.0f} s a caller gives up",
         f"started cold: {_cold(held.runs[FISO])} of FISO's requests, {_cold(held.runs['random'])} of random's",
         f"retraining every {RETRAIN_EVERY} records on a run's own log: {promoted} of {len(held.retrainings)} promoted",
+        f"FISO used up to {max(held.environments)} execution environments; its own time and cost are not in the table",
         "the context oracle knows means and present state, but plans no further than a start: no strict bound",
     ]
     missing = unpriced(plan.setting.endpoints.values(), plan.setting.tariff)

@@ -11,7 +11,7 @@ billing     the shares of work and start at which the tariff comes to the measur
 failure     the share of calls that were not ok
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import exp, log, sqrt
@@ -85,7 +85,7 @@ class Fitted:
 def fit(rounds: Iterable[Round], arms: Mapping[EndpointId, Arm], tariff: Tariff) -> Fitted:
     """Fit all. `TooFewCalls` when fewer than two arms are left."""
     calls = _by_pair(rounds)
-    functions = list(dict.fromkeys(function for function, _ in calls))
+    functions = _most_called_first(calls)
     whole = [arm for arm in arms if all(_is_known(calls.get((function, arm))) for function in functions)]
     if len(whole) < 2:
         raise TooFewCalls(f"fewer than two arms have {LEAST_CALLS} warm calls of every function")
@@ -111,6 +111,13 @@ def _by_pair(rounds: Iterable[Round]) -> dict[Pair, _Calls]:
         for arm, call in played.calls.items():
             found[played.function, arm].add(played.in_flight, call)
     return dict(found)
+
+
+def _most_called_first(calls: Mapping[Pair, _Calls]) -> list[str]:
+    totals: Counter[str] = Counter()
+    for (function, _), found in calls.items():
+        totals[function] += found.count
+    return [function for function, _ in totals.most_common()]
 
 
 def _is_known(calls: _Calls | None) -> bool:

@@ -14,7 +14,7 @@ from fiso.domain.endpoint import EndpointId
 from fiso_cli.replay.objective import Objective
 from fiso_cli.replay.rules import Rule
 from fiso_cli.simulate.arrivals import Arrival
-from fiso_cli.simulate.served import Measures, Served, expected_charge
+from fiso_cli.simulate.served import NOTHING, Measures, Served, expected_charge
 from fiso_cli.simulate.timeline import Timeline
 from fiso_cli.simulate.world import Call, Happened, Setting, World
 
@@ -48,7 +48,7 @@ def by_oracle(
 
     def charged(function: str, arm: EndpointId, now: float) -> float:
         expected = world.expected(function, arm, now, calls_a_start=stays[function, arm])
-        return expected_charge(expected, measures[function], objective)
+        return expected_charge(expected, measures.get(function, NOTHING), objective)
 
     def choose(function: str, now: float) -> EndpointId:
         return min(setting.arms, key=lambda arm: charged(function, arm, now))

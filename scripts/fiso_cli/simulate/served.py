@@ -74,12 +74,13 @@ def _measure(singles: Sequence[_Answers]) -> Measure:
     )
 
 
-_NOTHING = Measure(usual_ms=0.0, usual_usd=0.0, worst_ms=0.0, worst_usd=0.0)
+NOTHING = Measure(usual_ms=0.0, usual_usd=0.0, worst_ms=0.0, worst_usd=0.0)
+"""Of a function that nobody answered: failures are charged what they took."""
 
 
 def measured(served: Sequence[Served], measures: Measures, objective: Objective) -> Figures:
     """One run's figures: latencies with failures charged, and the objective's charges."""
-    known = [(request, measures.get(request.function, _NOTHING)) for request in served]
+    known = [(request, measures.get(request.function, NOTHING)) for request in served]
     return figures_of(
         latencies=[_latency(request, measure) for request, measure in known],
         costs=[request.cost_usd for request in served],

@@ -90,6 +90,13 @@ def test_the_error_is_taken_on_rounds_that_were_not_fitted() -> None:
     assert errors == pytest.approx([-0.5] * len(errors), abs=0.06)
 
 
+def test_functions_that_take_turns_are_both_fitted() -> None:
+    trace = a_trace(400)
+    turns = [replace(played, function=f"f{played.number % 2}") for played in trace.rounds]
+    calibration = calibrated(replace(trace, rounds=tuple(turns)), tariff.current())
+    assert {cell.function for cell in calibration.cells} == set(calibration.fitted.services) == {"f0", "f1"}
+
+
 def test_few_rows_do_not_count_in_the_summary() -> None:
     calibration = calibrated(a_trace(60), tariff.current())
     assert len(calibration.counted) < len(calibration.cells)
