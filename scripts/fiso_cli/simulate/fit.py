@@ -2,8 +2,8 @@
 
 Taken from a paired trace, per function and arm unless it says otherwise:
 
-work        log-normal, by mean and deviation of the logarithms of warm latencies at the lowest load measured; the way
-            there is in them
+work        log-normal, by mean and variance of warm latencies at the lowest load measured, so that means are met where
+            times are not quite log-normal; the way there is in them
 under load  per provider: the exponent and spread by which warm latencies grow with ln(crowding), all functions pooled,
             weighted by calls. The load that a trace states is taken for calls in flight at one instance
 start       log-normal, by mean and variance of what cold latencies have over warm ones at the same load
@@ -29,7 +29,6 @@ from fiso_cli.simulate.service import Billing, Lognormal, Service, UnderLoad, cr
 LEAST_CALLS = 5
 """Below it nothing is fitted: a start is then the provider's, a load's growth counts for nothing."""
 LEAST_START_MS = 20.0
-LEAST_START_SIGMA = 0.1
 PRICED_CALLS = 200
 HALVINGS = 40
 MOST_SHARE = 4.0
@@ -161,8 +160,12 @@ def _start(calls: _Calls) -> Lognormal | None:
         return None
     longer = sum(len(c.cold) * (_mean_ms(c.cold) - _mean_ms(c.warm)) for c in pairs) / count
     wider = sum(len(c.cold) * (_variance(c.cold) - _variance(c.warm)) for c in pairs) / count
-    mean_ms = max(LEAST_START_MS, longer)
-    sigma = max(LEAST_START_SIGMA, sqrt(log(1 + max(0.0, wider) / mean_ms**2)))
+    return _by_moments(max(LEAST_START_MS, longer), max(0.0, wider))
+
+
+def _by_moments(mean_ms: float, variance: float) -> Lognormal:
+    """The log-normal time with this mean and variance."""
+    sigma = sqrt(log(1 + variance / mean_ms**2)) if mean_ms else 0.0
     return Lognormal(median_ms=mean_ms / exp(sigma**2 / 2), sigma=sigma)
 
 
@@ -176,9 +179,8 @@ def _pooled_start(of_provider: Sequence[_Calls], provider: Provider) -> Lognorma
 
 
 def _service(calls: _Calls, start: Lognormal, under_load: UnderLoad, endpoint: Endpoint, tariff: Tariff) -> Service:
-    logs = _logs(_quiet(calls))
     return Service(
-        work=Lognormal(median_ms=exp(fmean(logs)), sigma=sqrt(pvariance(logs))),
+        work=_by_moments(_mean_ms(_quiet(calls)), _variance(_quiet(calls))),
         start=start,
         under_load=under_load,
         billing=Billing(

@@ -8,6 +8,7 @@ expected to answer before a silence ends it: exp(rate * time kept), arrivals at 
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from math import exp
 
 from fiso.domain.endpoint import EndpointId
@@ -81,7 +82,7 @@ def _play(world: World, arrivals: Sequence[Arrival], choose: Choose, hear: Hear)
         timeline.plan(end_s, lambda: hear(arm, felt_ms, end_s))
 
     for arrival in arrivals:
-        timeline.plan(arrival.at_s, lambda arrival=arrival: arrive(arrival))  # type: ignore[misc]
+        timeline.plan(arrival.at_s, partial(arrive, arrival))
     timeline.run()
     return served
 

@@ -12,6 +12,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from fiso.domain.attempt import Outcome, ProviderError
 from fiso.domain.catalog import CatalogEntry
@@ -196,7 +197,7 @@ def run(
         router.timeline.strand(lambda: router.route(arrival))
 
     for arrival in arrivals:
-        router.timeline.plan(arrival.at_s, lambda arrival=arrival: arrive(arrival))  # type: ignore[misc]
+        router.timeline.plan(arrival.at_s, partial(arrive, arrival))
     router.timeline.run()
     served = sorted(router.served, key=lambda request: request.number)
     return Simulated(served=tuple(served), retrainings=router.retrainings, environments=router.environments.started)
