@@ -212,6 +212,9 @@ def test_the_help_names_the_ways_to_say_an_outage() -> None:
         (("--coldstarts", "absent.csv"), "absent.csv"),
         (("--calibrate", "absent.csv"), "absent.csv"),
         (("--minutes", 0.02, "--rate", 0.001), "no request arrives"),
+        (("--minutes", "inf"), "--minutes must be a finite number"),
+        (("--rate", "inf"), "--rate must be a finite number"),
+        (("--minutes", 1e9, "--rate", 100), "are simulated: lower --rate"),
     ],
 )
 def test_bad_input_is_refused_in_one_line_with_exit_2(arguments: tuple[object, ...], said: str) -> None:

@@ -15,13 +15,13 @@ from fiso_cli.local.layout import CHECKOUT
 from fiso_cli.replay import report as replay_report
 from fiso_cli.replay.objective import Objective
 from fiso_cli.simulate import calibration_report
-from fiso_cli.simulate.preparation import BadInput, Prepared, Wanted, prepare
+from fiso_cli.simulate.preparation import MOST_REQUESTS, BadInput, Prepared, Wanted, prepare
 
 if TYPE_CHECKING:
     from fiso_cli.simulate.contest import Result
 
 BAD_INPUT = 2
-MOST_FUNCTIONS, MOST_REQUESTS, MOST_SEEDS = 1_000, 1_000_000, 100
+MOST_FUNCTIONS, MOST_SEEDS = 1_000, 100
 FILE_WIDTH = 120
 """Columns of the tables where standard output is no terminal."""
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from math import isfinite
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,7 +12,7 @@ from fiso_cli.replay.trace import InvalidTrace
 from fiso_cli.replay.trace import read as read_trace
 from fiso_cli.simulate import arrivals as arriving
 from fiso_cli.simulate import idleness, incidents, published
-from fiso_cli.simulate.arrivals import Arrival, Counts, Extent, InvalidCounts
+from fiso_cli.simulate.arrivals import Arrival, Extent, InvalidCounts
 from fiso_cli.simulate.calibration import Calibration, calibrated
 from fiso_cli.simulate.fit import TooFewCalls
 from fiso_cli.simulate.idleness import InvalidCurves
@@ -21,6 +21,7 @@ from fiso_cli.simulate.outages import Outage
 from fiso_cli.simulate.world import Setting
 
 FUNCTIONS, REQUESTS, RATE = 12, 3_000, 1.0
+MOST_REQUESTS = 1_000_000
 PUBLISHED = "published facts"
 
 Read = TypeVar("Read")
@@ -65,6 +66,9 @@ def prepare(wanted: Wanted) -> Prepared:
     """Read and check everything. `BadInput`."""
     if wanted.requests is not None and wanted.minutes is not None:
         raise BadInput("--requests and --minutes exclude each other")
+    for name, value in (("--minutes", wanted.minutes), ("--rate", wanted.rate)):
+        if value is not None and not isfinite(value):
+            raise BadInput(f"{name} must be a finite number, not {value}")
     calibration = _calibration(wanted)
     setting = _setting(wanted, calibration)
     arrivals = _arrivals(wanted, list(setting.services))
@@ -106,14 +110,21 @@ def _arrivals(wanted: Wanted, functions: Sequence[str]) -> list[list[Arrival]]:
     by_count = wanted.minutes is None
     extent = Extent(requests=(wanted.requests or REQUESTS) if by_count else None, minutes=wanted.minutes)
     if wanted.arrivals is None:
-        make: Callable[..., list[Arrival]] = partial(arriving.poisson, functions, wanted.rate or RATE, extent)
-    else:
-        counts: Counts = _read(wanted.arrivals, arriving.read)
-        try:
-            make = partial(arriving.counted, counts.of(functions, rate=wanted.rate), extent)
-        except InvalidCounts as error:
-            raise BadInput(f"{wanted.arrivals}: {error}") from error
-    return [make(seed=seed) for seed in range(wanted.seeds)]
+        rate = wanted.rate or RATE
+        _bounded(rate * 60 * (wanted.minutes or 0.0))
+        return [arriving.poisson(functions, rate, extent, seed=seed) for seed in range(wanted.seeds)]
+    counts = _read(wanted.arrivals, arriving.read)
+    try:
+        chosen = counts.of(functions, rate=wanted.rate)
+    except InvalidCounts as error:
+        raise BadInput(f"{wanted.arrivals}: {error}") from error
+    _bounded(sum(sum(row) for row in chosen.values()) if wanted.minutes else max(map(max, chosen.values())))
+    return [arriving.counted(chosen, extent, seed=seed) for seed in range(wanted.seeds)]
+
+
+def _bounded(requests: float) -> None:
+    if requests > MOST_REQUESTS:
+        raise BadInput(f"{requests:,.0f} requests would arrive, at most {MOST_REQUESTS:,} are simulated: lower --rate")
 
 
 def _outages(wanted: Wanted, setting: Setting, span_s: float) -> tuple[Outage, ...]:

@@ -1,4 +1,5 @@
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -6,7 +7,7 @@ import pytest
 from fiso.billing import tariff
 from fiso.domain.endpoint import EndpointId
 from fiso_cli.replay import rivals
-from fiso_cli.replay.figures import Judge, interval, percentile
+from fiso_cli.replay.figures import Interval, Judge, interval, percentile
 from fiso_cli.replay.objective import Objective, charged_latencies, losses
 from fiso_cli.replay.rivals import Contest
 from fiso_cli.replay.rules import LowestRecentLatency
@@ -54,6 +55,19 @@ def test_captured_and_worst_case_on_numbers_worked_by_hand(by_load: Trace) -> No
     assert judged.fiso.worst_case == pytest.approx(0.875)
     assert judged.fiso.regret == pytest.approx(-250)
     assert judged.fiso.early_regret == pytest.approx(-0.125)
+
+
+def test_runs_that_share_a_seed_are_held_against_each_other(by_load: Trace) -> None:
+    """Twice the charge in the second seed, for everybody: the ratios are the same, so the interval is a point."""
+    judge = judge_of(by_load)
+    single, better = judge.figures([AWS_ARM] * 20), judge.figures([AZURE_ARM] * 10 + [AWS_ARM] * 10)
+    runs = {
+        name: [figures, replace(figures, objective_mean=2 * figures.objective_mean)]
+        for name, figures in {"best_single": single, "context_oracle": better}.items()
+    }
+    judged = verdict(runs["context_oracle"], runs, rounds=20, best=AWS_ARM)
+    assert judged.worst_case_ci95 == Interval(low=0.75, high=0.75)
+    assert judged.captured == pytest.approx(1.0)
 
 
 def test_captured_says_nothing_where_there_is_nothing_to_gain(tmp_path: Path) -> None:
