@@ -50,23 +50,34 @@ class Judge:
 
     def figures(self, picks: Sequence[EndpointId]) -> Figures:
         """The figures of one pick per round."""
-        latencies = sorted(charges[arm] for charges, arm in zip(self.latencies, picks, strict=True))
-        charged = self.charged(picks)
         calls = [played.calls[arm] for played, arm in zip(self.trace.rounds, picks, strict=True)]
-        return Figures(
-            mean=fmean(latencies),
-            p50=percentile(latencies, 0.50),
-            p95=percentile(latencies, 0.95),
-            p99=percentile(latencies, 0.99),
-            cost_per_million=fmean(call.cost_usd for call in calls) * 1e6,
-            success=fmean(call.ok for call in calls),
-            objective_mean=fmean(charged),
-            early_total=sum(charged[:EARLY_ROUNDS]),
+        return figures_of(
+            latencies=[charges[arm] for charges, arm in zip(self.latencies, picks, strict=True)],
+            costs=[call.cost_usd for call in calls],
+            oks=[call.ok for call in calls],
+            charged=self.charged(picks),
         )
 
     def charged(self, picks: Sequence[EndpointId]) -> list[float]:
         """The charge of each pick."""
         return [charges[arm] for charges, arm in zip(self.losses, picks, strict=True)]
+
+
+def figures_of(
+    *, latencies: Sequence[float], costs: Sequence[float], oks: Sequence[bool], charged: Sequence[float]
+) -> Figures:
+    """One run's figures from its calls in order: ms, USD, whether answered, and the objective's charges."""
+    ascending = sorted(latencies)
+    return Figures(
+        mean=fmean(ascending),
+        p50=percentile(ascending, 0.50),
+        p95=percentile(ascending, 0.95),
+        p99=percentile(ascending, 0.99),
+        cost_per_million=fmean(costs) * 1e6,
+        success=fmean(oks),
+        objective_mean=fmean(charged),
+        early_total=sum(charged[:EARLY_ROUNDS]),
+    )
 
 
 def over_seeds(runs: Sequence[Figures]) -> Figures:

@@ -53,9 +53,10 @@ def verdict(
     captured: list[float] = []
     shares: list[float] = []
     if bar and bar.objective_mean:
-        shares = [run.objective_mean / bar.objective_mean for run in fiso]
+        bars = _paired(rivals["best_single"], len(fiso))
+        shares = [run.objective_mean / own.objective_mean for run, own in zip(fiso, bars, strict=True)]
         if gain > LEAST_GAIN * bar.objective_mean:
-            captured = [(bar.objective_mean - run.objective_mean) / gain for run in fiso]
+            captured = [(own.objective_mean - run.objective_mean) / gain for run, own in zip(fiso, bars, strict=True)]
     return Verdict(
         rounds=rounds,
         best_single=best,
@@ -66,6 +67,11 @@ def verdict(
         oracle_gain=ratio(gain, bar.objective_mean) if bar else None,
         rivals={name: _standing(runs, bar, rounds) for name, runs in rivals.items()},
     )
+
+
+def _paired(runs: Sequence[Figures], seeds: int) -> Sequence[Figures]:
+    """The run that each seed is held against: its own where there is one per seed, else the mean of all."""
+    return runs if len(runs) == seeds else [over_seeds(runs)] * seeds
 
 
 def _standing(runs: Sequence[Figures], bar: Figures | None, rounds: int) -> Standing:

@@ -17,7 +17,7 @@ class Catalog:
     """One entry per function and set of arms present; arms that are missing in a round are not in its entry."""
 
     def __init__(self, trace: Trace, objective: Objective) -> None:
-        self._endpoints = {id: _endpoint(arm) for id, arm in trace.arms.items()}
+        self._endpoints = {id: endpoint_of(arm) for id, arm in trace.arms.items()}
         self._policy = Policy(version=1, weights=WEIGHTS[objective])
         self._entries: dict[tuple[str, frozenset[EndpointId]], CatalogEntry] = {}
 
@@ -41,7 +41,8 @@ class Catalog:
         )
 
 
-def _endpoint(arm: Arm) -> Endpoint:
+def endpoint_of(arm: Arm) -> Endpoint:
+    """The endpoint that stands for an arm."""
     return Endpoint(
         id=arm.id,
         provider=arm.provider,

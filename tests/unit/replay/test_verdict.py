@@ -1,4 +1,5 @@
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -6,9 +7,10 @@ import pytest
 from fiso.billing import tariff
 from fiso.domain.endpoint import EndpointId
 from fiso_cli.replay import rivals
-from fiso_cli.replay.figures import Judge, interval, percentile
+from fiso_cli.replay.figures import Interval, Judge, interval, percentile
 from fiso_cli.replay.objective import Objective, charged_latencies, losses
 from fiso_cli.replay.rivals import Contest
+from fiso_cli.replay.rules import LowestRecentLatency
 from fiso_cli.replay.trace import Trace, read
 from fiso_cli.replay.verdict import verdict
 from fiso_cli.replay.world import Catalog
@@ -55,6 +57,19 @@ def test_captured_and_worst_case_on_numbers_worked_by_hand(by_load: Trace) -> No
     assert judged.fiso.early_regret == pytest.approx(-0.125)
 
 
+def test_runs_that_share_a_seed_are_held_against_each_other(by_load: Trace) -> None:
+    """Twice the charge in the second seed, for everybody: the ratios are the same, so the interval is a point."""
+    judge = judge_of(by_load)
+    single, better = judge.figures([AWS_ARM] * 20), judge.figures([AZURE_ARM] * 10 + [AWS_ARM] * 10)
+    runs = {
+        name: [figures, replace(figures, objective_mean=2 * figures.objective_mean)]
+        for name, figures in {"best_single": single, "context_oracle": better}.items()
+    }
+    judged = verdict(runs["context_oracle"], runs, rounds=20, best=AWS_ARM)
+    assert judged.worst_case_ci95 == Interval(low=0.75, high=0.75)
+    assert judged.captured == pytest.approx(1.0)
+
+
 def test_captured_says_nothing_where_there_is_nothing_to_gain(tmp_path: Path) -> None:
     trace = read(write(tmp_path, *(line for number in range(5) for line in pair(number))))
     single = judge_of(trace).figures([AWS_ARM] * 5)
@@ -83,7 +98,7 @@ def test_every_rival_picks_an_arm_that_is_present(rival: rivals.Rival, tmp_path:
 
 def test_lowest_recent_latency_tries_each_arm_once_and_stays_with_the_fastest(tmp_path: Path) -> None:
     trace = read(write(tmp_path, *(line for number in range(9) for line in pair(number, 100, 30))))
-    picks = rivals.lowest_recent_latency(contest_of(trace), random.Random(0))
+    picks = rivals.by_rule(LowestRecentLatency)(contest_of(trace), random.Random(0))
     assert set(picks[:2]) == {AWS_ARM, AZURE_ARM}
     assert set(picks[2:]) == {AZURE_ARM}
 

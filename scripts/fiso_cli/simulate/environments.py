@@ -1,0 +1,84 @@
+"""Environments: the orchestrator's execution environments. Lambda runs one request in each at a time.
+
+Each has breakers, contexts and readings of its own, and knows nothing of the others' but what the stream has folded. A
+free one is used again, the one used last first; one that is idle for as long as AWS keeps instances is given up.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from fiso.domain.endpoint import EndpointId, FunctionName
+from fiso.domain.state import EndpointState
+from fiso.ports import Clock, EndpointStates, FunctionCaller
+from fiso.services.contexts import Contexts
+from fiso.services.decide import DecisionContexts
+from fiso.services.dispatch import Dispatcher
+from fiso.services.known import FRESH_S, STALE_S
+
+States = Mapping[EndpointId, EndpointState]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Reading:
+    states: States
+    at: datetime
+
+
+@dataclass(slots=True, kw_only=True)
+class Environment:
+    """One environment. States are read again as `services.known` does it, reading taking no time."""
+
+    dispatcher: Dispatcher
+    store: EndpointStates
+    contexts: DecisionContexts = field(default_factory=Contexts)
+    used_at: datetime
+    _readings: dict[FunctionName, _Reading] = field(default_factory=dict)
+
+    def states_to_decide(self, function: FunctionName, now: datetime) -> States:
+        """What was read last; read again first when that is older than 60 s."""
+        return self._read(function, now, STALE_S).states
+
+    def refresh_while_waiting(self, function: FunctionName, now: datetime) -> None:
+        """Read again, for the next request, what is older than 5 s."""
+        self._read(function, now, FRESH_S)
+
+    def _read(self, function: FunctionName, now: datetime, oldest_s: float) -> _Reading:
+        reading = self._readings.get(function)
+        if reading is None or (now - reading.at).total_seconds() > oldest_s:
+            reading = _Reading(states=self.store.of_function(function), at=now)
+            self._readings[function] = reading
+        return reading
+
+
+class Environments:
+    """All environments of one run."""
+
+    def __init__(
+        self,
+        caller: FunctionCaller,
+        store: EndpointStates,
+        *,
+        clock: Clock,
+        stopwatch: Callable[[], float],
+        kept_s: float,
+    ) -> None:
+        self._caller, self._store, self._clock, self._stopwatch = caller, store, clock, stopwatch
+        self._kept_s = kept_s
+        self._free: list[Environment] = []
+        self.started = 0
+
+    def take(self) -> Environment:
+        """A free one, or a new one. To be given back when its request has ended."""
+        now = self._clock()
+        self._free = [free for free in self._free if (now - free.used_at).total_seconds() < self._kept_s]
+        if self._free:
+            return self._free.pop()
+        self.started += 1
+        dispatcher = Dispatcher(caller=self._caller, clock=self._clock, stopwatch=self._stopwatch)
+        return Environment(dispatcher=dispatcher, store=self._store, used_at=now)
+
+    def give_back(self, environment: Environment) -> None:
+        """Its request has ended."""
+        environment.used_at = self._clock()
+        self._free.append(environment)

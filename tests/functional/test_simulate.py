@@ -1,0 +1,230 @@
+"""`fiso simulate` over small worlds, and calibrated on measured traces where they are at hand."""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from fiso.domain.endpoint import Provider
+from fiso_cli.errors import CommandGroup
+from fiso_cli.local.layout import CHECKOUT
+from fiso_cli.replay.objective import Objective
+from fiso_cli.simulate import rivals, router
+from fiso_cli.simulate.arrivals import Arrival
+from fiso_cli.simulate.commands import simulate_command
+from fiso_cli.simulate.outages import Kind, Outage
+from fiso_cli.simulate.served import Served
+from fiso_cli.simulate.service import Lognormal
+from fiso_cli.simulate.world import Setting
+from tests.unit.replay.paired import pair, write
+from tests.unit.simulate.settings import AWS_ID, AZURE_ID, GCP_ID, a_service, a_setting
+
+DATA = Path(os.environ.get("FISO_DATA_DIR") or CHECKOUT.parent / "shared" / "data")
+RULES = {"random", "round_robin", "lowest_recent_latency", "peak_ewma_p2c", "cheapest_list_price"}
+SMALL = ("--functions", 2, "--requests", 150, "--seeds", 2)
+
+
+def simulate(*arguments: object) -> Result:
+    app = typer.Typer(cls=CommandGroup)
+    app.command("simulate")(simulate_command)
+    app.callback()(lambda: None)
+    return CliRunner().invoke(app, ["simulate", *map(str, arguments)], env={"COLUMNS": "120"})
+
+
+def measured(name: str) -> Path:
+    path = DATA / name
+    if not path.exists():
+        pytest.skip(f"the measured file {name} is not at hand; set FISO_DATA_DIR to the folder that holds it")
+    return path
+
+
+def figures_of(out: Path, *arguments: object) -> dict[str, Any]:
+    shown = simulate(*arguments, "--json", out)
+    assert shown.exit_code == 0, shown.output
+    content: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
+    return content
+
+
+def every(seconds: float, count: int) -> list[Arrival]:
+    return [Arrival(number=number, at_s=number * seconds, function="f") for number in range(count)]
+
+
+def routed(
+    setting: Setting, arrivals: Sequence[Arrival], *, is_idempotent: bool = False, seed: int = 0
+) -> Sequence[Served]:
+    policy = router.policy_of(Objective.LATENCY, is_idempotent=is_idempotent)
+    return router.run(setting, arrivals, policy, None, seed=seed).served
+
+
+def test_writes_what_a_replay_writes_and_calibration_and_outages(tmp_path: Path) -> None:
+    figures = figures_of(tmp_path / "out.json", *SMALL, "--outage", "aws/us-east-1:40:80")
+    assert (figures["objective"], figures["seeds"], figures["rounds"]) == ("latency", 2, 150)
+    keys = {"mean", "p50", "p95", "p99", "cost_per_million", "success", "captured", "worst_case", "ci95", "regret"}
+    assert keys <= figures["fiso"].keys()
+    arms = {name for name in figures["rivals"] if "/" in name}
+    assert set(figures["rivals"]) - arms == RULES | {"best_single", "context_oracle"}
+    assert figures["best_single"] in arms
+    assert figures["calibration"] is None
+    (outage,) = figures["outages"]
+    assert (outage["provider"], outage["region"], outage["kind"]) == ("aws", "us-east-1", "refuse")
+    assert set(outage["phases"]) == set(figures["rivals"]) | {"fiso"}
+    for phases in outage["phases"].values():
+        assert set(phases) == {"before", "during", "after"}
+        assert sum(phase["requests"] for phase in phases.values()) == 300
+
+
+@pytest.mark.parametrize("objective", list(Objective))
+def test_the_same_seeds_give_the_same_figures(tmp_path: Path, objective: Objective) -> None:
+    written = []
+    for name in ("one.json", "two.json"):
+        figures_of(tmp_path / name, *SMALL, "--objective", objective, "--outage", "gcp-2025-06-12")
+        written.append((tmp_path / name).read_bytes())
+    assert written[0] == written[1]
+
+
+def test_prints_the_table_the_outage_and_its_source() -> None:
+    shown = simulate(*SMALL, "--outage", "aws-2023-06-13")
+    assert shown.exit_code == 0, shown.output
+    for said in ("worst_case", "context_oracle", "before", "during", "aws.amazon.com/message/061323", "scaled to"):
+        assert said in shown.output
+
+
+def test_an_outage_costs_the_single_endpoint_its_answers_and_the_router_next_to_none(tmp_path: Path) -> None:
+    figures = figures_of(tmp_path / "out.json", "--requests", 400, "--seeds", 1, "--outage", "aws/us-east-1:100:250")
+    phases = figures["outages"][0]["phases"]
+    single = phases["aws/us-east-1/1792"]
+    assert single["during"]["success"] == 0
+    assert single["after"]["success"] > 0.98
+    assert phases["fiso"]["during"]["success"] > 0.98
+    assert phases["fiso"]["during"]["success"] > phases["random"]["during"]["success"]
+
+
+def test_a_refused_attempt_costs_its_time_and_the_next_one_answers() -> None:
+    outage = Outage(provider=Provider.AWS, start_s=60, end_s=120)
+    served = routed(a_setting(outage), every(1.0, 150))
+    failed_over = [request for request in served if request.attempts > 1]
+    assert failed_over
+    assert all(request.ok and 60 <= request.at_s < 120 for request in failed_over)
+    assert all(request.latency_ms > 150 for request in failed_over)
+    assert fmean(request.arm == AWS_ID for request in served if 30 <= request.at_s < 60) > 0.5
+
+
+def test_nobody_knows_of_a_time_out_before_it_is_over() -> None:
+    """What is sent to a silent cloud in its first 28 s is lost; once environments have waited for it, they avoid it."""
+    outage = Outage(provider=Provider.AWS, start_s=60, end_s=400, kind=Kind.TIME_OUT)
+    served = routed(a_setting(outage), every(0.5, 800))
+    first = [request for request in served if 60 <= request.at_s < 88]
+    assert fmean(request.arm == AWS_ID for request in first) > 0.9
+    assert not any(request.ok for request in first if request.arm == AWS_ID)
+    assert {round(request.latency_ms) for request in first if not request.ok} == {28_000}
+    later = [request for request in served if 240 <= request.at_s < 400]
+    assert fmean(request.ok for request in later) > 0.8
+
+
+def test_calls_that_may_be_repeated_survive_a_time_out() -> None:
+    outage = Outage(provider=Provider.AWS, start_s=60, end_s=200, kind=Kind.TIME_OUT)
+    served = routed(a_setting(outage), every(0.5, 300), is_idempotent=True)
+    assert all(request.ok for request in served)
+
+
+def test_calls_that_overlap_are_routed_in_environments_of_their_own() -> None:
+    setting = a_setting(services={arm: a_service(10_000.0) for arm in (AWS_ID, AZURE_ID, GCP_ID)})
+    policy = router.policy_of(Objective.LATENCY, is_idempotent=False)
+    for seconds, environments in ((60.0, 1), (1.0, 11)):
+        simulated = router.run(setting, every(seconds, 40), policy, None, seed=0)
+        assert abs(simulated.environments - environments) <= 1
+
+
+def test_the_router_meets_the_luck_of_its_rivals() -> None:
+    varied = {arm: a_service(work=Lognormal(median_ms=100, sigma=0.4)) for arm in (AWS_ID, AZURE_ID, GCP_ID)}
+    setting, arrivals = a_setting(services=varied), every(5.0, 100)
+    alone = {arm: rivals.by_arm(setting, arrivals, arm, seed=3) for arm in varied}
+    for request in routed(setting, arrivals, seed=3):
+        assert request.arm is not None
+        same = alone[request.arm][request.number]
+        assert request.cold or same.cold or request.latency_ms == pytest.approx(same.latency_ms)
+
+
+def test_the_router_learns_from_what_it_meets() -> None:
+    """Google, the slowest by what is published here, turns out to be five times faster."""
+    setting = a_setting(services={GCP_ID: a_service(20.0)})
+    served = routed(setting, every(1.0, 400))
+    assert fmean(request.arm == GCP_ID for request in served[200:]) > 0.8
+
+
+def test_counts_per_minute_set_the_arrivals(tmp_path: Path) -> None:
+    counts = tmp_path / "counts.csv"
+    counts.write_text("HashFunction,0,1,2\na,30,10,20\nb,5,5,5\n", encoding="utf-8")
+    arguments = ("--functions", 2, "--minutes", 2, "--seeds", 1, "--arrivals", counts)
+    assert figures_of(tmp_path / "out.json", *arguments)["rounds"] == 50
+
+
+def test_a_world_can_be_fitted_to_a_trace_whose_error_is_shown(tmp_path: Path) -> None:
+    trace = write(tmp_path, *(line for number in range(200) for line in pair(number, 100 + number % 9, 40)))
+    figures = figures_of(tmp_path / "out.json", "--calibrate", trace, "--requests", 100, "--seeds", 1)
+    assert figures["calibration"]["summary"]["mean"]["worst"] < 0.05
+    assert len(figures["calibration"]["cells"]) == 2
+    assert figures["best_single"] == "azure/westeurope/dynamic"
+
+
+def test_the_measured_clouds_are_matched_and_simulated(tmp_path: Path) -> None:
+    trace = measured("paired/sebs2020.csv.gz")
+    curves = measured("coldstarts_mikhail/idle_pcold.csv")
+    out = tmp_path / "out.json"
+    figures = figures_of(out, "--calibrate", trace, "--coldstarts", curves, "--requests", 200, "--seeds", 1)
+    summary = figures["calibration"]["summary"]
+    assert summary["mean"]["median"] < 0.1
+    assert summary["cost"]["median"] < 0.1
+    assert len(figures["calibration"]["cells"]) == 36
+    assert figures["calibration"]["under_load"]["azure"]["exponent"] > 0.5
+    assert figures["calibration"]["under_load"]["aws"]["exponent"] < 0.1
+
+
+def test_a_measured_incident_is_replayed(tmp_path: Path) -> None:
+    events = measured("incidents/aws_status_events.csv")
+    figures = figures_of(tmp_path / "out.json", *SMALL, "--outage", f"{events}#223")
+    (outage,) = figures["outages"]
+    assert (outage["provider"], outage["region"]) == ("aws", "us-east-1")
+    assert "2019-11-12" in outage["source"]
+
+
+def test_the_help_names_the_ways_to_say_an_outage() -> None:
+    shown = simulate("--help")
+    assert shown.exit_code == 0
+    for said in ("FILE#ROW", "provider/region:start_s:end_s", "aws-2023-06-13", "time_out"):
+        assert said in shown.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--outage", "yesterday"), "--outage: yesterday"),
+        (("--outage", "absent.csv#1"), "absent.csv"),
+        (("--outage", "aws:9000000:9000001"), "the simulation ends at"),
+        (("--requests", 10, "--minutes", 1), "exclude each other"),
+        (("--arrivals", "absent.csv"), "absent.csv"),
+        (("--coldstarts", "absent.csv"), "absent.csv"),
+        (("--calibrate", "absent.csv"), "absent.csv"),
+        (("--minutes", 0.02, "--rate", 0.001), "no request arrives"),
+        (("--minutes", "inf"), "--minutes must be a finite number"),
+        (("--rate", "inf"), "--rate must be a finite number"),
+        (("--minutes", 1e9, "--rate", 100), "are simulated: lower --rate"),
+    ],
+)
+def test_bad_input_is_refused_in_one_line_with_exit_2(arguments: tuple[object, ...], said: str) -> None:
+    shown = simulate(*arguments)
+    assert shown.exit_code == 2
+    (line,) = shown.output.strip().splitlines()
+    assert said in line
+
+
+def test_figures_that_cannot_be_written_fail_in_words(tmp_path: Path) -> None:
+    shown = simulate("--requests", 5, "--seeds", 1, "--json", tmp_path / "absent" / "out.json")
+    assert shown.exit_code == 1
+    assert "could not be written" in shown.output
