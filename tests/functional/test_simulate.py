@@ -228,3 +228,12 @@ def test_figures_that_cannot_be_written_fail_in_words(tmp_path: Path) -> None:
     shown = simulate("--requests", 5, "--seeds", 1, "--json", tmp_path / "absent" / "out.json")
     assert shown.exit_code == 1
     assert "could not be written" in shown.output
+
+
+def test_draws_a_picture_and_refuses_a_suffix_before_the_work(tmp_path: Path) -> None:
+    shown = simulate(*SMALL, "--plot", tmp_path / "out.png")
+    assert shown.exit_code == 0, shown.output
+    assert (tmp_path / "out.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+    refused = simulate("--requests", 100_000, "--plot", tmp_path / "out.doc")
+    assert refused.exit_code == 2
+    assert ".png" in refused.output

@@ -18,7 +18,7 @@ SHOWN = (
 )
 """The rivals drawn. The best single endpoint is the line at 0, and no router can reach the best arm of every round."""
 FRONTIER = (Objective.LATENCY, Objective.BALANCED, Objective.COST)
-_UNITS: Mapping[Objective, tuple[str, float]] = {
+UNITS: Mapping[Objective, tuple[str, float]] = {
     Objective.LATENCY: ("seconds", 1e-3),
     Objective.COST: ("millionths of a USD", 1e6),
     Objective.BALANCED: ("calls of a random choice", 1.0),
@@ -30,7 +30,7 @@ def comparison(
 ) -> Comparison:
     """What to draw of a contest; `beside` has the router's figures under other objectives."""
     verdict = result.verdict
-    unit, scale = _UNITS[objective]
+    unit, scale = UNITS[objective]
     bar = "best_single" if verdict.best_single is not None else "context_oracle"
     charged = result.rivals[bar][0].charges
     figures = {**beside, objective: verdict.fiso.figures}
@@ -41,13 +41,13 @@ def comparison(
         bar=f"the best single endpoint, {verdict.best_single}" if verdict.best_single else "the context oracle",
         curves=[
             _curve("FISO", result.fiso, charged, scale),
-            *(_curve(_in_words(name), result.rivals[name], charged, scale) for name in SHOWN),
+            *(_curve(in_words(name), result.rivals[name], charged, scale) for name in SHOWN),
         ],
         frontier=[
-            _point(_labelled(wanted, objective, seeds), figures[wanted]) for wanted in FRONTIER if wanted in figures
+            point_of(_labelled(wanted, objective, seeds), figures[wanted]) for wanted in FRONTIER if wanted in figures
         ],
-        rivals=[_point(_in_words(name), verdict.rivals[name].figures) for name in SHOWN],
-        endpoints=[_point(name, standing.figures) for name, standing in verdict.rivals.items() if "/" in name],
+        rivals=[point_of(in_words(name), verdict.rivals[name].figures) for name in SHOWN],
+        endpoints=[point_of(name, standing.figures) for name, standing in verdict.rivals.items() if "/" in name],
     )
 
 
@@ -55,7 +55,8 @@ def _labelled(wanted: Objective, asked: Objective, seeds: int) -> str:
     return wanted.value if wanted is asked or seeds == 1 else f"{wanted.value} (1 seed)"
 
 
-def _in_words(name: str) -> str:
+def in_words(name: str) -> str:
+    """A contender's name for a picture."""
     return name.replace("_", " ")
 
 
@@ -64,5 +65,6 @@ def _curve(name: str, runs: Runs, charged: Sequence[float], scale: float) -> Cur
     return Curve(name=name, runs=[list(accumulate(regret)) for regret in regrets])
 
 
-def _point(name: str, figures: Figures) -> Point:
+def point_of(name: str, figures: Figures) -> Point:
+    """Where a contender stands between latency and cost."""
     return Point(name=name, latency_ms=figures.mean, cost_per_million=figures.cost_per_million)

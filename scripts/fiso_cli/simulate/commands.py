@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from fiso_cli.errors import CommandError
 from fiso_cli.local.layout import CHECKOUT
+from fiso_cli.replay import plot
 from fiso_cli.replay import report as replay_report
 from fiso_cli.replay.objective import Objective
 from fiso_cli.simulate import calibration_report
@@ -66,6 +67,9 @@ def simulate_command(  # noqa: PLR0913 - a command's options
         bool, typer.Option("--idempotent", help="Calls that may have run may be repeated elsewhere.")
     ] = False,
     out: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")] = None,
+    picture_file: Annotated[
+        Path | None, typer.Option("--plot", help="Draw regret and the latency-cost frontier: .png, .svg or .pdf.")
+    ] = None,
 ) -> None:
     """Simulate clouds that react to the router: arrivals, cold starts, load, outages. Exits 2 on bad input.
 
@@ -86,6 +90,8 @@ def simulate_command(  # noqa: PLR0913 - a command's options
         is_idempotent=idempotent,
     )
     try:
+        if picture_file is not None and (problem := plot.problem_with(picture_file)):
+            raise BadInput(problem)
         prepared = prepare(wanted)
     except BadInput as error:
         typer.secho(f"error: {error}", err=True, fg=typer.colors.RED)
@@ -97,6 +103,12 @@ def simulate_command(  # noqa: PLR0913 - a command's options
     _show(shown, wanted, prepared, result)
     if out is not None:
         _write(out, _document(wanted, prepared, result))
+    if picture_file is not None:
+        from fiso_cli.simulate import picture
+
+        name = prepared.setting.name
+        drawn = picture.comparison(result, name=name, objective=wanted.objective, seeds=wanted.seeds)
+        plot.draw(drawn, picture_file)
 
 
 def _held(wanted: Wanted, prepared: Prepared) -> "Result":

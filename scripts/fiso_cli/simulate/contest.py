@@ -18,7 +18,7 @@ from fiso_cli.replay.rules import RULES, Market, NamedRule, unpriced
 from fiso_cli.replay.verdict import Verdict, verdict
 from fiso_cli.simulate import rivals, router
 from fiso_cli.simulate.arrivals import Arrival
-from fiso_cli.simulate.served import Measures, Served, measured, measures
+from fiso_cli.simulate.served import NOTHING, Measures, Served, charge, measured, measures
 from fiso_cli.simulate.world import Setting
 
 FISO = "fiso"
@@ -44,10 +44,11 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """The verdict, every contender's requests, and what a reader must know beside it."""
+    """The verdict, every contender's requests and what each was charged, and what a reader must know beside it."""
 
     verdict: Verdict
     runs: Mapping[str, Runs]
+    charges: Mapping[str, Sequence[Sequence[float]]]
     notes: tuple[str, ...]
 
 
@@ -56,12 +57,15 @@ class _Held:
     """Runs as they come."""
 
     runs: dict[str, list[Sequence[Served]]] = field(default_factory=dict)
+    charges: dict[str, list[Sequence[float]]] = field(default_factory=dict)
     figures: dict[str, list[Figures]] = field(default_factory=dict)
     retrainings: list[RetrainingRun] = field(default_factory=list)
     environments: list[int] = field(default_factory=list)
 
     def add(self, name: str, served: Sequence[Served], measured_by: Measures, objective: Objective) -> None:
         self.runs.setdefault(name, []).append(served)
+        charged = [charge(request, measured_by.get(request.function, NOTHING), objective) for request in served]
+        self.charges.setdefault(name, []).append(charged)
         self.figures.setdefault(name, []).append(measured(served, measured_by, objective))
 
 
@@ -117,6 +121,7 @@ def _judged(plan: Plan, held: _Held, best: EndpointId) -> Result:
     return Result(
         verdict=judged,
         runs={FISO: held.runs[FISO], "best_single": held.runs[best], **held.runs},
+        charges={"best_single": held.charges[best], **held.charges},
         notes=_notes(plan, held),
     )
 
