@@ -35,10 +35,7 @@ class Context:
 
 
 def handler(model_dir: Path, *, log: "InvocationLog | None" = None) -> Handle:
-    """A call that routes one request through the whole handler: three candidates, record, metrics and log line.
-
-    The log is in memory unless another is given.
-    """
+    """A call that routes one request through the whole handler: three candidates, record into `log`, metrics, line."""
     from datetime import UTC, datetime
 
     from fiso import telemetry

@@ -29,47 +29,56 @@ FILE_WIDTH = 120
 simulate_app = typer.Typer(add_completion=False)
 
 
+Functions = Annotated[
+    int | None, typer.Option("--functions", min=1, max=MOST_FUNCTIONS, help="How many; 12, or all that are measured.")
+]
+Requests = Annotated[
+    int | None, typer.Option("--requests", min=1, max=MOST_REQUESTS, help="How many; 3,000 where no minutes are set.")
+]
+Minutes = Annotated[float | None, typer.Option("--minutes", min=0.01, help="Simulated time instead.")]
+Rate = Annotated[
+    float | None, typer.Option("--rate", min=0.0001, help="Requests a second over all functions; 1, or as counted.")
+]
+Wish = Annotated[Objective, typer.Option("--objective", help="What the policy wants.")]
+Seeds = Annotated[int, typer.Option("--seeds", min=1, max=MOST_SEEDS, help="Runs with luck of their own.")]
+Outages = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--outage",
+        help="aws-2023-06-13, azure-2023-07-05, gcp-2025-06-12; or a row of a file of incidents, FILE#ROW; or "
+        "provider:start_s:end_s or provider/region:start_s:end_s. To it may be added :refuse, :time_out or :slow. "
+        "May be given several times.",
+    ),
+]
+Arrivals = Annotated[Path | None, typer.Option("--arrivals", help="Calls per minute: CSV, a row a function.")]
+Coldstarts = Annotated[
+    Path | None, typer.Option("--coldstarts", help="P(cold | idle) curves: CSV, as mikhail.io's idle_pcold.csv.")
+]
+Calibrate = Annotated[
+    Path | None, typer.Option("--calibrate", help="A paired trace to fit the world to; its error is printed.")
+]
+Repeatable = Annotated[bool, typer.Option("--idempotent", help="Calls that may have run may be repeated elsewhere.")]
+Out = Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")]
+Picture = Annotated[
+    Path | None, typer.Option("--plot", help="Draw regret and the latency-cost frontier: .png, .svg or .pdf.")
+]
+
+
 @simulate_app.command("simulate")
 def simulate_command(  # noqa: PLR0913 - a command's options
-    functions: Annotated[
-        int | None,
-        typer.Option("--functions", min=1, max=MOST_FUNCTIONS, help="How many; 12, or all that are measured."),
-    ] = None,
-    requests: Annotated[
-        int | None,
-        typer.Option("--requests", min=1, max=MOST_REQUESTS, help="How many; 3,000 where no minutes are set."),
-    ] = None,
-    minutes: Annotated[float | None, typer.Option("--minutes", min=0.01, help="Simulated time instead.")] = None,
-    rate: Annotated[
-        float | None, typer.Option("--rate", min=0.0001, help="Requests a second over all functions; 1, or as counted.")
-    ] = None,
-    objective: Annotated[Objective, typer.Option("--objective", help="What the policy wants.")] = Objective.LATENCY,
-    seeds: Annotated[int, typer.Option("--seeds", min=1, max=MOST_SEEDS, help="Runs with luck of their own.")] = 3,
-    outage: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--outage",
-            help="aws-2023-06-13, azure-2023-07-05, gcp-2025-06-12; or a row of a file of incidents, FILE#ROW; or "
-            "provider:start_s:end_s or provider/region:start_s:end_s. To it may be added :refuse, :time_out or :slow. "
-            "May be given several times.",
-        ),
-    ] = None,
-    arrivals: Annotated[
-        Path | None, typer.Option("--arrivals", help="Calls per minute: CSV, a row a function.")
-    ] = None,
-    coldstarts: Annotated[
-        Path | None, typer.Option("--coldstarts", help="P(cold | idle) curves: CSV, as mikhail.io's idle_pcold.csv.")
-    ] = None,
-    calibrate: Annotated[
-        Path | None, typer.Option("--calibrate", help="A paired trace to fit the world to; its error is printed.")
-    ] = None,
-    idempotent: Annotated[
-        bool, typer.Option("--idempotent", help="Calls that may have run may be repeated elsewhere.")
-    ] = False,
-    out: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")] = None,
-    picture_file: Annotated[
-        Path | None, typer.Option("--plot", help="Draw regret and the latency-cost frontier: .png, .svg or .pdf.")
-    ] = None,
+    functions: Functions = None,
+    requests: Requests = None,
+    minutes: Minutes = None,
+    rate: Rate = None,
+    objective: Wish = Objective.LATENCY,
+    seeds: Seeds = 3,
+    outage: Outages = None,
+    arrivals: Arrivals = None,
+    coldstarts: Coldstarts = None,
+    calibrate: Calibrate = None,
+    idempotent: Repeatable = False,
+    out: Out = None,
+    picture_file: Picture = None,
 ) -> None:
     """Simulate clouds that react to the router: arrivals, cold starts, load, outages. Exits 2 on bad input.
 
@@ -89,6 +98,10 @@ def simulate_command(  # noqa: PLR0913 - a command's options
         trace=calibrate,
         is_idempotent=idempotent,
     )
+    _simulate(wanted, out, picture_file)
+
+
+def _simulate(wanted: Wanted, out: Path | None, picture_file: Path | None) -> None:
     try:
         if picture_file is not None and (problem := plot.problem_with(picture_file)):
             raise BadInput(problem)
