@@ -49,7 +49,7 @@ REFERENCE = Work(
     records_per_batch=BATCH,
     log_bytes=893,
 )
-REFERENCE_COLD_MS = 330.0
+REFERENCE_COLD_MS = 180.0
 """Measured on the 2-core machine of docs/decisions/0008: what the deployed memory was chosen by."""
 
 

@@ -1,17 +1,19 @@
-"""Calibration: a world fitted to the even rounds of a paired trace, and how far it is off on the odd ones.
+"""Calibration: a world fitted to half of the measured calls of a paired trace, and how far it is off on the other half.
 
-Even and odd are counted within each function, since a trace may play two functions in turn.
+The half that a call belongs to follows from the call itself, since a trace may draw the same measurement many times:
+no measurement is both fitted and judged.
 
 Error, per function, arm and load: simulated over measured, less 1, of mean latency, p95 and cost. Each measured call of
-the odd rounds is simulated DRAWS times at its stated load, cold exactly where it was cold: what makes a call cold in
+the other half is simulated DRAWS times at its stated load, cold exactly where it was cold: what makes a call cold in
 such a trace is the measurement's design, so the share of cold calls is taken from it and is no part of the error.
 Calls that were not ok are left out on both sides. Cells with fewer than LEAST_ROWS calls do not count in the summary.
 """
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean, median
+from zlib import crc32
 
 from fiso.billing.tariff import Tariff
 from fiso.domain.endpoint import Endpoint, EndpointId
@@ -87,10 +89,10 @@ class Calibration:
 
 def calibrated(trace: Trace, tariff: Tariff) -> Calibration:
     """Fit and compare. `fit.TooFewCalls` when nothing can be fitted."""
-    even, odd = _halves(trace.rounds)
-    fitted = fit(even, trace.arms, tariff)
+    to_fit, to_judge = halves(trace.rounds)
+    fitted = fit(to_fit, trace.arms, tariff)
     measured: defaultdict[tuple[str, EndpointId, float], list[tuple[int, Call]]] = defaultdict(list)
-    for played in odd:
+    for played in to_judge:
         for arm, call in played.calls.items():
             if call.ok and arm in fitted.arms and played.function in fitted.services:
                 measured[played.function, arm, played.in_flight].append((played.number, call))
@@ -102,14 +104,19 @@ def calibrated(trace: Trace, tariff: Tariff) -> Calibration:
     )
 
 
-def _halves(rounds: Sequence[Round]) -> tuple[list[Round], list[Round]]:
-    played_before: Counter[str] = Counter()
-    even: list[Round] = []
-    odd: list[Round] = []
-    for played in rounds:
-        (odd if played_before[played.function] % 2 else even).append(played)
-        played_before[played.function] += 1
-    return even, odd
+def halves(rounds: Sequence[Round]) -> tuple[list[Round], list[Round]]:
+    """The calls to fit and those to judge by, in the rounds they stand in."""
+    return [_part(played, 0) for played in rounds], [_part(played, 1) for played in rounds]
+
+
+def _part(played: Round, half: int) -> Round:
+    mine = {arm: call for arm, call in played.calls.items() if _half_of(played, arm, call) == half}
+    return replace(played, calls=mine)
+
+
+def _half_of(played: Round, arm: EndpointId, call: Call) -> int:
+    measurement = (played.function, arm, played.in_flight, call.latency_ms, call.cost_usd, call.cold)
+    return crc32(repr(measurement).encode()) % 2
 
 
 def _cell(

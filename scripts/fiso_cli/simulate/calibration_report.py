@@ -17,8 +17,8 @@ def document(calibration: Calibration) -> Document:
     summaries = {name: calibration.summary(name) for name in NAMES}
     return {
         "trace": calibration.trace,
-        "fitted_on": "even rounds",
-        "compared_on": "odd rounds",
+        "fitted_on": "half of the measurements",
+        "compared_on": "the other half",
         "draws": DRAWS,
         "least_rows": LEAST_ROWS,
         "under_load": {
@@ -37,7 +37,7 @@ def document(calibration: Calibration) -> Document:
 def table(calibration: Calibration) -> RenderableType:
     """For people: measured and simulated means, and the errors."""
     shown = Table(
-        title=f"calibration on {calibration.trace}: fitted on even rounds, compared on odd ones",
+        title=f"calibration on {calibration.trace}: fitted on half of the measurements, compared on the others",
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
     )
