@@ -23,5 +23,5 @@ def files(folder: Path) -> Sequence[Path]:
 
 
 def name_of(path: Path) -> str:
-    """The file's name as part of a figure's: `faasdom-factors.csv.gz` is `faasdom_factors`."""
-    return path.name.partition(".")[0].replace("-", "_")
+    """The file's name as part of a figure's: `faasdom-factors` of `faasdom-factors.csv.gz`."""
+    return path.name.partition(".")[0]

@@ -21,4 +21,4 @@ def test_paired_files_are_listed_by_name_and_nothing_else_is(tmp_path: Path) -> 
 
 
 def test_a_file_has_a_name_that_a_figure_can_bear() -> None:
-    assert measured.name_of(Path("/data/faasdom-factors.csv.gz")) == "faasdom_factors"
+    assert measured.name_of(Path("/data/faasdom-factors.csv.gz")) == "faasdom-factors"

@@ -40,6 +40,12 @@ def test_a_failover_counts_against_the_endpoint_that_failed_and_for_the_one_that
     assert states[AWS].last_failure == "unreachable"
 
 
+def test_a_request_that_was_the_callers_fault_says_nothing_of_the_endpoint() -> None:
+    rejected = a_record(1, attempts=(an_attempt(status=None, failure=Failure.REJECTED),), error_occurred=True)
+    state = fold({}, rejected)[AWS]
+    assert (state.attempts, state.failures, state.consecutive_failures, state.error_rate) == (1, 0, 0, 0.0)
+
+
 def test_a_success_ends_a_row_of_failures() -> None:
     failed = a_record(1, attempts=(an_attempt(status=None, failure=Failure.TIMED_OUT),), error_occurred=True)
     states = fold(fold({}, failed), a_record(2))
