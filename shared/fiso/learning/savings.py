@@ -134,7 +134,7 @@ def saving(function: FunctionName, calls: Iterable[Call], hops: Hops) -> Saving:
         return _without_figures(function, routed, control, blocks, lack)
     adjust = _adjustment(control, routed)
     money = _money(control, routed, hops.proxied)
-    time_ms = _difference(control, routed, lambda call: call.ms, extra=lambda call: call.own_ms)
+    time_ms = _difference(control, routed, lambda call: call.ms, besides=lambda call: call.own_ms)
     leased = _shifted(money.net, hops.proxied - hops.leased)
     advice, why = _advice(money.net, time_ms, leased)
     return Saving(
@@ -171,12 +171,12 @@ def _money(control: Sequence[Call], routed: Sequence[Call], router: float) -> Mo
 
 
 def _difference(
-    control: Sequence[Call], routed: Sequence[Call], value: Value, *, extra: Value = lambda _: 0.0
+    control: Sequence[Call], routed: Sequence[Call], value: Value, *, besides: Value = lambda _: 0.0
 ) -> Estimate:
-    """control - routed, per request, `extra` being charged to routed requests only; the interval by blocks."""
-    ours, theirs = _influences(control, value), _influences(routed, lambda call: value(call) + extra(call))
+    """control - routed, per request, `besides` being charged to routed requests only; the interval by blocks."""
+    ours, theirs = _influences(control, value), _influences(routed, lambda call: value(call) + besides(call))
     return Sketch(
-        value=_mean(control, value) - _mean(routed, lambda call: value(call) + extra(call)),
+        value=_mean(control, value) - _mean(routed, lambda call: value(call) + besides(call)),
         influences=np.concatenate([ours, -theirs]),
         sample_size=float(min(len(ours), len(theirs))),
     ).estimate()
