@@ -166,7 +166,9 @@ def test_counts_per_minute_set_the_arrivals(tmp_path: Path) -> None:
 
 
 def test_a_world_can_be_fitted_to_a_trace_whose_error_is_shown(tmp_path: Path) -> None:
-    trace = write(tmp_path, *(line for number in range(200) for line in pair(number, 100 + number % 9, 40)))
+    trace = write(
+        tmp_path, *(line for number in range(200) for line in pair(number, 100 + number % 9, 40 + number % 5))
+    )
     figures = figures_of(tmp_path / "out.json", "--calibrate", trace, "--requests", 100, "--seeds", 1)
     assert figures["calibration"]["summary"]["mean"]["worst"] < 0.05
     assert len(figures["calibration"]["cells"]) == 2

@@ -1,7 +1,6 @@
 """Calibration: a world fitted to half of the measured calls of a paired trace, and how far it is off on the other half.
 
-The half that a call belongs to follows from the call itself, since a trace may draw the same measurement many times:
-no measurement is both fitted and judged.
+A trace may draw the same measurement many times; all its draws belong to one half: nothing is both fitted and judged.
 
 Error, per function, arm and load: simulated over measured, less 1, of mean latency, p95 and cost. Each measured call of
 the other half is simulated DRAWS times at its stated load, cold exactly where it was cold: what makes a call cold in
@@ -9,11 +8,10 @@ such a trace is the measurement's design, so the share of cold calls is taken fr
 Calls that were not ok are left out on both sides. Cells with fewer than LEAST_ROWS calls do not count in the summary.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, median
-from zlib import crc32
 
 from fiso.billing.tariff import Tariff
 from fiso.domain.endpoint import Endpoint, EndpointId
@@ -105,18 +103,30 @@ def calibrated(trace: Trace, tariff: Tariff) -> Calibration:
 
 
 def halves(rounds: Sequence[Round]) -> tuple[list[Round], list[Round]]:
-    """The calls to fit and those to judge by, in the rounds they stand in."""
-    return [_part(played, 0) for played in rounds], [_part(played, 1) for played in rounds]
+    """The calls to fit and those to judge by, in the rounds they stand in.
+
+    Per function, arm, load and kind of call the measurements take turns, in the order in which they first appear.
+    """
+    halves_of: dict[tuple[object, ...], int] = {}
+    seen: Counter[tuple[object, ...]] = Counter()
+    for played in rounds:
+        for arm, call in played.calls.items():
+            cell, measurement = _cell_and_measurement(played, arm, call)
+            if measurement not in halves_of:
+                halves_of[measurement] = seen[cell] % 2
+                seen[cell] += 1
+
+    def part(played: Round, half: int) -> Round:
+        calls = played.calls.items()
+        mine = {arm: call for arm, call in calls if halves_of[_cell_and_measurement(played, arm, call)[1]] == half}
+        return replace(played, calls=mine)
+
+    return [part(played, 0) for played in rounds], [part(played, 1) for played in rounds]
 
 
-def _part(played: Round, half: int) -> Round:
-    mine = {arm: call for arm, call in played.calls.items() if _half_of(played, arm, call) == half}
-    return replace(played, calls=mine)
-
-
-def _half_of(played: Round, arm: EndpointId, call: Call) -> int:
-    measurement = (played.function, arm, played.in_flight, call.latency_ms, call.cost_usd, call.cold)
-    return crc32(repr(measurement).encode()) % 2
+def _cell_and_measurement(played: Round, arm: EndpointId, call: Call) -> tuple[tuple[object, ...], tuple[object, ...]]:
+    cell = (played.function, arm, played.in_flight, call.cold, call.ok)
+    return cell, (*cell, call.latency_ms, call.cost_usd)
 
 
 def _cell(

@@ -5,12 +5,16 @@ open       after CONSECUTIVE failures in a row; demoted to the end of the rankin
            doubles with every trip in a row, up to LONGEST_S.
 half_open  the time is over: the next request may try it first; success closes, failure opens again for twice the time.
 
-A breaker never goes from open to closed without half_open. Pure: `now` is an argument.
+A breaker never goes from open to closed without half_open. What all environments saw together is in the folded states:
+an endpoint whose last CONSECUTIVE calls failed, whoever made them, is down (`is_down`), which means demoted and only
+probed until one call succeeds. Pure: `now` is an argument.
 """
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+
+from fiso.domain.state import EndpointState
 
 CONSECUTIVE = 5
 """Failures in a row that open a breaker (Envoy's and Linkerd's defaults are 5 and 7)."""
@@ -61,3 +65,8 @@ class Breaker:
 
 
 CLOSED = Breaker()
+
+
+def is_down(state: EndpointState | None) -> bool:
+    """Whether the last calls of all environments failed, CONSECUTIVE of them in a row."""
+    return state is not None and state.consecutive_failures >= CONSECUTIVE

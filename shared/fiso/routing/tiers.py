@@ -28,11 +28,15 @@ def tiered(scores: Sequence[Score], tiers: Tiers, *, demoted: Collection[Endpoin
     Endpoints that no tier names belong to the last one. `first` is empty only when there are no scores.
     """
     out = demoted if any(score.endpoint not in demoted for score in scores) else ()
-    places = {endpoint: place for place, tier in enumerate(tiers) for endpoint in tier}
 
     def turn(score: Score) -> tuple[bool, int]:
-        return score.endpoint in out, places.get(score.endpoint, len(tiers))
+        return score.endpoint in out, place(score.endpoint, tiers)
 
     in_turn = sorted(scores, key=turn)  # stable: within a turn the order of the scores stays
     first = tuple(score for score in in_turn if turn(score) == turn(in_turn[0]))
     return Tiered(first=first, behind=tuple(in_turn[len(first) :]))
+
+
+def place(endpoint: EndpointId, tiers: Tiers) -> int:
+    """The index of an endpoint's tier; one past the last for an endpoint that no tier names."""
+    return next((index for index, tier in enumerate(tiers) if endpoint in tier), len(tiers))

@@ -23,10 +23,10 @@ from fiso.prediction import features
 from fiso.prediction.artifact import Model
 from fiso.prediction.beliefs import Belief, beliefs
 from fiso.prediction.predictor import Candidate, predict
-from fiso.routing import control, eligibility, selection, strategies
-from fiso.routing.breaker import CLOSED, Breaker, BreakerState
+from fiso.routing import control, eligibility, selection, strategies, tiers
+from fiso.routing.breaker import Breaker, BreakerState, is_down
 from fiso.services.contexts import Contexts, Surroundings
-from fiso.services.standing import standing_of
+from fiso.services.standing import Standing, standing_of
 
 NO_MODEL = "baseline"
 
@@ -47,6 +47,17 @@ class World:
     model: Model | None = None
     in_flight: float | None = None
     router_region: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """Who stands last for now, and who of them is still probed now and then."""
+
+    demoted: frozenset[EndpointId]
+    probed: frozenset[EndpointId]
+
+
+ALL_WELL = Health(demoted=frozenset(), probed=frozenset())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,14 +104,14 @@ def decide(
     request: InvocationRequest, world: World, *, now: datetime, draw: float, contexts: DecisionContexts | None = None
 ) -> Decision:
     """The Decision for one request. `draw` is uniform in [0, 1). `NothingAvailable` when no endpoint is eligible."""
-    demoted = _demoted(world, now) if world.breakers else frozenset()
-    if contexts is None or demoted:
-        outlook = look(request, world, now, contexts=contexts, demoted=demoted)
+    health = _health(world, now)
+    if contexts is None or health.demoted:
+        outlook = look(request, world, now, contexts=contexts, health=health)
     else:
         around = surroundings(request, world, now)
         outlook = contexts.get(request, around, now, lambda: look(request, world, now, contexts=contexts))
     policy = world.entry.policy
-    ranking, reason = _choose(outlook, policy, _home(outlook, world, now, demoted), draw)
+    ranking, reason = _choose(outlook, policy, _home(outlook, world, now, health.demoted), draw)
     return Decision(
         function=world.entry.name,
         decided_at=now,
@@ -135,11 +146,11 @@ def look(
     now: datetime,
     *,
     contexts: DecisionContexts | None = None,
-    demoted: frozenset[EndpointId] = frozenset(),
+    health: Health = ALL_WELL,
 ) -> Outlook:
     """Predict and score every candidate; `NothingAvailable` when there is none.
 
-    Hard constraints, then tiers, then what scores best. Those `demoted`, behind an open breaker, stand last.
+    Hard constraints, then tiers, then what scores best. Those demoted stand last.
     """
     entry, policy = world.entry, world.entry.policy
     chosen_from = eligibility.eligible(entry)
@@ -147,14 +158,16 @@ def look(
         reasons = "; ".join(f"{e.endpoint}: {e.detail}" for e in chosen_from.exclusions)
         raise NothingAvailable(f"no endpoint of {entry.name} is eligible: {reasons}")
     predictions = _predictions(request, chosen_from.candidates, world, now, contexts)
-    standing = standing_of(request, entry, predictions, now=now, demoted=demoted)
+    standing = standing_of(request, entry, predictions, now=now, demoted=health.demoted)
     candidates = Candidates(
         endpoints={endpoint.id: endpoint for endpoint in chosen_from.candidates},
         predictions={prediction.endpoint: prediction for prediction in predictions},
-        demoted=demoted,
+        demoted=health.demoted,
     )
-    tried, others = standing.tried, standing.behind
-    chances = selection.propensities(tried, exploration=policy.exploration, seen=_seen(tried))
+    probes = _probes(standing, health, policy)
+    tried, others = (*standing.tried, *probes), [score for score in standing.behind if score not in probes]
+    chances = selection.propensities(standing.tried, exploration=policy.exploration, seen=_seen(standing.tried))
+    chances = selection.with_probes(chances, len(probes))
     first, behind = candidates.ranked(tried, chances), candidates.ranked(others, [0.0] * len(others))
     return Outlook(
         candidates=candidates,
@@ -202,13 +215,31 @@ def _predictions(
     return predict(candidates, model=world.model, stay=features.stay(now, world.states.values()))
 
 
-def _demoted(world: World, now: datetime) -> frozenset[EndpointId]:
-    """Endpoints behind an open breaker; nobody when all that are eligible are, since one must always be tried."""
+def _health(world: World, now: datetime) -> Health:
+    """Who is behind an open breaker of this environment, and who failed for all of them.
+
+    Nobody is demoted when all that are eligible would be, since one must always be tried.
+    """
     ids = [endpoint.id for endpoint in world.entry.endpoints]
-    opened = frozenset(id for id in ids if world.breakers.get(id, CLOSED).state(now) is BreakerState.OPEN)
-    if not opened or opened >= {endpoint.id for endpoint in eligibility.eligible(world.entry).candidates}:
-        return frozenset()
-    return opened
+    breakers, states = world.breakers, world.states
+    opened = {id for id in ids if id in breakers and breakers[id].state(now) is BreakerState.OPEN}
+    down = {id for id in ids if is_down(states.get(id))}
+    if not opened and not down:
+        return ALL_WELL
+    eligible = {endpoint.id for endpoint in eligibility.eligible(world.entry).candidates}
+    if not eligible <= opened | down:
+        return Health(demoted=frozenset(opened | down), probed=frozenset(down - opened))
+    return ALL_WELL if eligible <= opened else Health(demoted=frozenset(opened), probed=frozenset())
+
+
+def _probes(standing: Standing, health: Health, policy: Policy) -> tuple[Score, ...]:
+    """Demoted candidates that a share of requests finds out about; never of a later tier than those that are called."""
+    latest = min(tiers.place(score.endpoint, policy.tiers) for score in standing.tried)
+    return tuple(
+        score
+        for score in standing.behind
+        if score.endpoint in health.probed and tiers.place(score.endpoint, policy.tiers) <= latest
+    )
 
 
 def _home(outlook: Outlook, world: World, now: datetime, demoted: frozenset[EndpointId]) -> Reason | None:
