@@ -21,6 +21,7 @@ LARGEST_TREE = 64
 """Leaves per tree at most: a tree's lane has one bit for each."""
 
 _LOWEST_BIT = bytes([0] + [(bits & -bits).bit_length() - 1 for bits in range(1, 256)])
+_SIX_BITS = bytes(value & 0x3F for value in range(256))
 _Question: TypeAlias = tuple[int, list[float], list[int]]
 
 
@@ -126,7 +127,7 @@ class Ensemble:
             else:
                 found = [masks[bisect_left(thresholds, value)] for value in values]
                 alive = list(map(and_, alive, found))
-        return [list(map(add, self._bases, self._lanes.sums(left))) for left in alive]
+        return [list(map(add, self._bases, sums)) for sums in self._lanes.sums_of(alive)]
 
 
 class _ByteLanes:
@@ -148,7 +149,6 @@ class _ByteLanes:
             self._slices.append(slice(first, first + 2 * len(pairs), 2))
             first += 2 * len(pairs)
         self._bytes = first
-        self._pair = int.from_bytes(b"\x3f\x00" * (first // 2), "little")
 
     def lanes(self, forests: Sequence[Sequence[Tree]]) -> list[int]:
         """Where each tree's lane is; a forest of an odd number of trees leaves one empty."""
@@ -159,11 +159,17 @@ class _ByteLanes:
             first += len(trees) + len(trees) % 2
         return found
 
-    def sums(self, alive: int) -> list[float]:
-        """Per forest the sum of each tree's lowest leaf alive."""
-        lowest = int.from_bytes(alive.to_bytes(self._bytes, "little").translate(_LOWEST_BIT), "little")
-        pairs = ((lowest | lowest >> 5) & self._pair).to_bytes(self._bytes, "little")
-        return [sum(map(getitem, table, pairs[part])) for table, part in zip(self._tables, self._slices, strict=True)]
+    def sums_of(self, rows: Sequence[int]) -> list[list[float]]:
+        """For each row, by what is alive: per forest the sum of each tree's lowest leaf. All rows are read at once."""
+        size = self._bytes
+        alive = b"".join([row.to_bytes(size, "little") for row in rows])
+        lowest = int.from_bytes(alive.translate(_LOWEST_BIT), "little")
+        pairs = (lowest | lowest >> 5).to_bytes(len(alive), "little").translate(_SIX_BITS)
+        parts = list(zip(self._tables, self._slices, strict=True))
+        return [
+            [sum(map(getitem, table, row[part])) for table, part in parts]
+            for row in (pairs[first : first + size] for first in range(0, len(pairs), size))
+        ]
 
 
 def _pair_sums(pair: Sequence[Tree]) -> list[float]:
@@ -192,8 +198,11 @@ class _WordLanes:
         """Where each tree's lane is: one after another."""
         return list(range(sum(len(forest) for forest in forests)))
 
-    def sums(self, alive: int) -> list[float]:
-        """Per forest the sum of each tree's lowest leaf alive."""
+    def sums_of(self, rows: Sequence[int]) -> list[list[float]]:
+        """For each row, by what is alive: per forest the sum of each tree's lowest leaf."""
+        return [self._sums(row) for row in rows]
+
+    def _sums(self, alive: int) -> list[float]:
         lowest = alive ^ (alive & (alive - self._ones))
         leaves = list(map(getitem, self._leaves, self._words.unpack(lowest.to_bytes(self._words.size, "little"))))
         return [sum(leaves[part]) for part in self._parts]

@@ -113,7 +113,8 @@ def idle_seconds(now: datetime, state: EndpointState | None) -> float:
     """Seconds since the last call, at most LONGEST_IDLE_S, which also stands for never."""
     if state is None or state.last_called_at is None:
         return LONGEST_IDLE_S
-    return min(LONGEST_IDLE_S, max(0.0, (now - state.last_called_at).total_seconds()))
+    idle_s = (now - state.last_called_at).total_seconds()
+    return idle_s if 0.0 <= idle_s <= LONGEST_IDLE_S else min(LONGEST_IDLE_S, max(0.0, idle_s))
 
 
 def in_flight(now: datetime, state: EndpointState | None) -> float:

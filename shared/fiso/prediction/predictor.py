@@ -46,6 +46,7 @@ def predict(candidates: Sequence[Candidate], *, model: Model | None, stay: float
     `stay`: calls that an instance, once started, is expected to answer. A start for idleness is paid once for all of
     them, so that share of it counts where candidates are compared; the latency expected of this call has it whole.
     """
+    stay = max(1.0, stay)
     if model is None:
         return [_predicted(candidate, None, "", stay) for candidate in candidates]
     outputs = model.predict_all([candidate.features for candidate in candidates])
@@ -61,7 +62,7 @@ def _predicted(candidate: Candidate, output: ModelOutput | None, version: str, s
     warm_ms = _bounded(belief.warm_ms * factor)
     idle_cold = starts.cold_after_idle(endpoint.provider, features[IDLE_AT], state)
     cold = 1 - (1 - belief.busy_cold) * (1 - idle_cold)
-    share_of_start = belief.busy_cold + (1 - belief.busy_cold) * idle_cold / max(1.0, stay)
+    share_of_start = belief.busy_cold + (1 - belief.busy_cold) * idle_cold / stay
     latency_ms = _bounded(warm_ms + cold * belief.start_ms)
     compared_ms = _bounded(warm_ms + share_of_start * belief.start_ms)
     spread = Spread(warm_ms=warm_ms, variation=belief.variation, cold=cold, start_ms=belief.start_ms)

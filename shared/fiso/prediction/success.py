@@ -30,8 +30,10 @@ def chance(state: EndpointState | None, row: Sequence[float], *, prior: float, p
     """
     if state is None or not state.attempts:
         return prior
-    idle_s = row[IDLE_AT]
     seen = min(float(state.attempts), REMEMBERED_CALLS)
+    if state.error_rate <= 0 and not state.consecutive_failures:
+        return (prior * prior_calls + seen) / (prior_calls + seen)
+    idle_s = row[IDLE_AT]
     rate = min(1.0, max(0.0, state.error_rate)) * decay(idle_s, FORGIVEN_S)
     likely = (prior * prior_calls + (1 - rate) * seen) / (prior_calls + seen)
     run = state.consecutive_failures * decay(idle_s, RUN_FORGIVEN_S)

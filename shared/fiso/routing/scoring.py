@@ -29,24 +29,19 @@ def score(
     terms_of = (_relative if scoring is Scoring.RELATIVE else _reciprocal)(predictions, costs)
     total = weights.latency + weights.cost + weights.reliability + weights.region_affinity
     divisor = total if scoring is Scoring.RELATIVE else 1.0
+    by_latency, by_cost = weights.latency, weights.cost
+    by_reliability, by_region = weights.reliability, weights.region_affinity
     scores = []
     for prediction, (latency, cost) in zip(predictions, terms_of, strict=True):
-        reliability = prediction.success_probability
-        near = affinities[prediction.endpoint]
-        value = (
-            weights.latency * latency
-            + weights.cost * cost
-            + weights.reliability * reliability
-            + weights.region_affinity * near
-        ) / divisor
-        terms = {"latency": latency, "cost": cost, "reliability": reliability, "region_affinity": near}
-        learnable = _learnable(prediction, weights.latency * latency, weights.cost * cost, value * divisor)
+        reliability, near = prediction.success_probability, affinities[prediction.endpoint]
+        timely, cheap = by_latency * latency, by_cost * cost
+        weighed = timely + cheap + by_reliability * reliability + by_region * near
         scores.append(
             Score(
                 endpoint=prediction.endpoint,
-                value=value,
-                terms=terms,
-                learnable=learnable,
+                value=weighed / divisor,
+                terms={"latency": latency, "cost": cost, "reliability": reliability, "region_affinity": near},
+                learnable=_learnable(prediction, timely, cheap, weighed),
                 observations=prediction.observations,
             )
         )
@@ -63,8 +58,9 @@ def _learnable(prediction: Prediction, latency: float, cost: float, value: float
     """To first order: each term's share of the score times how far one more call would move its logarithm."""
     if value <= 0:
         return 0.0
-    moved = latency * step(prediction.deviation, prediction.variation)
-    return (moved + cost * step(prediction.cost_deviation, prediction.variation)) / value
+    variation = prediction.variation
+    moved = latency * step(prediction.deviation, variation) if latency else 0.0
+    return (moved + cost * step(prediction.cost_deviation, variation) if cost else moved) / value
 
 
 def step(deviation: float, variation: float) -> float:

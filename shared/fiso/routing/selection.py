@@ -22,6 +22,8 @@ UNDIRECTED = 0.05
 FIRST_REQUESTS = 10.0
 MOST_REQUESTS = 2_000.0
 """Knowledge is worth its price over as many requests again as were seen (Gott's principle), within these bounds."""
+OUT_OF_REACH = 8.0
+"""Standard deviations beyond which the gain is below one part in 10^15."""
 PROBED, MOST_PROBED = 0.05, 0.2
 """The share of requests that finds out whether an endpoint that all environments saw fail is back, and of all such."""
 LEAST_GAP = 1e-9
@@ -101,7 +103,7 @@ def expected_gain(best: Score, other: Score) -> float:
     if other.value <= 0 or best.value <= 0:
         return 0.0
     behind = log(best.value) - log(other.value)
-    if behind > HOPELESS:
+    if behind > HOPELESS or behind > OUT_OF_REACH * deviation > 0:
         return 0.0
     if deviation < 1e-6:
         return max(0.0, 1 - exp(behind))

@@ -27,6 +27,8 @@ def tiered(scores: Sequence[Score], tiers: Tiers, *, demoted: Collection[Endpoin
 
     Endpoints that no tier names belong to the last one. `first` is empty only when there are no scores.
     """
+    if not tiers and not demoted:
+        return Tiered(first=tuple(scores), behind=())
     out = demoted if any(score.endpoint not in demoted for score in scores) else ()
 
     def turn(score: Score) -> tuple[bool, int]:

@@ -86,7 +86,7 @@ class Candidates:
 class Outlook:
     """What a context makes of the candidates: `scores` in the order of the ranking, best first.
 
-    `chances` are the propensities of the first ones, `rankings` the orders of attempts that follow from each choice.
+    `chances` are the propensities of the first ones, `ranked` all of them with everything that belongs to them.
     """
 
     candidates: Candidates
@@ -94,7 +94,7 @@ class Outlook:
     notes: tuple[Note, ...]
     scores: tuple[Score, ...]
     chances: tuple[float, ...]
-    rankings: tuple[tuple[RankedCandidate, ...], ...]
+    ranked: tuple[RankedCandidate, ...]
 
 
 DecisionContexts: TypeAlias = Contexts[Outlook, list[Belief]]
@@ -168,14 +168,14 @@ def look(
     tried, others = (*standing.tried, *probes), [score for score in standing.behind if score not in probes]
     chances = selection.propensities(standing.tried, exploration=policy.exploration, seen=_seen(standing.tried))
     chances = selection.with_probes(chances, len(probes))
-    first, behind = candidates.ranked(tried, chances), candidates.ranked(others, [0.0] * len(others))
+    scores = (*tried, *others)
     return Outlook(
         candidates=candidates,
         exclusions=(*chosen_from.exclusions, *standing.exclusions),
         notes=standing.notes,
-        scores=(*tried, *others),
+        scores=scores,
         chances=chances,
-        rankings=tuple((*_chosen_first(first, index), *behind) for index in range(len(first))),
+        ranked=tuple(candidates.ranked(scores, (*chances, *(0.0 for _ in others)))),
     )
 
 
@@ -234,6 +234,8 @@ def _health(world: World, now: datetime) -> Health:
 
 def _probes(standing: Standing, health: Health, policy: Policy) -> tuple[Score, ...]:
     """Demoted candidates that a share of requests finds out about; never of a later tier than those that are called."""
+    if not health.probed:
+        return ()
     latest = min(tiers.place(score.endpoint, policy.tiers) for score in standing.tried)
     return tuple(
         score
@@ -263,11 +265,11 @@ def _choose(
         return tuple(outlook.candidates.ranked(order, [1.0, *(0.0 for _ in order[1:])])), home
     chosen = selection.picked(outlook.chances, draw)
     reason = Reason.POLICY if policy.mode is Mode.PIN else Reason.EXPLORE if chosen else Reason.SCORE
-    return outlook.rankings[chosen], reason
+    return _chosen_first(outlook.ranked, chosen), reason
 
 
-def _chosen_first(ranked: Sequence[RankedCandidate], chosen: int) -> tuple[RankedCandidate, ...]:
-    return (ranked[chosen], *ranked[:chosen], *ranked[chosen + 1 :])
+def _chosen_first(ranked: tuple[RankedCandidate, ...], chosen: int) -> tuple[RankedCandidate, ...]:
+    return ranked if not chosen else (ranked[chosen], *ranked[:chosen], *ranked[chosen + 1 :])
 
 
 def _seen(scores: Sequence[Score]) -> float:
