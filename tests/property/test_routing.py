@@ -13,7 +13,7 @@ from fiso.domain.endpoint import EndpointId, Provider
 from fiso.domain.policy import Scoring, Weights
 from fiso.routing.breaker import CLOSED, BreakerState
 from fiso.routing.scoring import score
-from fiso.routing.selection import UNDIRECTED, choose, expected_gain, propensities
+from fiso.routing.selection import UNDIRECTED, expected_gain, picked, propensities
 from tests.builders import NOW, an_endpoint
 from tests.strategies import candidates
 
@@ -67,13 +67,13 @@ def scored(draw: st.DrawFn) -> list[Score]:
 def test_propensities_sum_to_one_and_the_expected_regret_stays_within_its_bound(
     scores: list[Score], exploration: float, seen: float, draw: float
 ) -> None:
-    chosen = choose(scores, exploration=exploration, draw=draw, seen=seen)
-    assert sum(chosen.propensities) == pytest.approx(1)
-    assert min(chosen.propensities) >= 0
-    assert chosen.propensities[chosen.chosen] > 0
+    chances = propensities(scores, exploration=exploration, seen=seen)
+    assert sum(chances) == pytest.approx(1)
+    assert min(chances) >= 0
+    assert chances[picked(chances, draw)] > 0
     regret = sum(
         chance * (scores[0].value / score.value - 1) / max(1.0, seen / (score.observations + 1))
-        for chance, score in zip(chosen.propensities[1:], scores[1:], strict=True)
+        for chance, score in zip(chances[1:], scores[1:], strict=True)
         if chance
     )
     assert regret <= exploration * (1 + UNDIRECTED) + 1e-9
@@ -82,8 +82,9 @@ def test_propensities_sum_to_one_and_the_expected_regret_stays_within_its_bound(
 @given(scored(), st.floats(0, 1e6), st.integers(0, 2**32))
 def test_propensities_match_the_frequencies_of_the_choice(scores: list[Score], seen: float, seed: int) -> None:
     rng, rounds = random.Random(seed), 2000
-    counts = Counter(choose(scores, exploration=0.5, draw=rng.random(), seen=seen).chosen for _ in range(rounds))
-    for index, chance in enumerate(propensities(scores, exploration=0.5, seen=seen)):
+    chances = propensities(scores, exploration=0.5, seen=seen)
+    counts = Counter(picked(chances, rng.random()) for _ in range(rounds))
+    for index, chance in enumerate(chances):
         deviation = (rounds * chance * (1 - chance)) ** 0.5
         assert abs(counts[index] - rounds * chance) <= 6 * deviation + 1
 

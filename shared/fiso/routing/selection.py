@@ -12,7 +12,6 @@ Both are bounded by expected regret, never a flat rate. The random number is an 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import erf, exp, inf, log, sqrt
 
 from fiso.domain.decision import Score
@@ -29,14 +28,6 @@ PROBED, MOST_PROBED = 0.05, 0.2
 LEAST_GAP = 1e-9
 HOPELESS = 50.0
 """A logarithm of two scores' ratio beyond which nothing is expected of the lower one."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Selection:
-    """The index chosen among the scores given (best first), and every propensity in the same order."""
-
-    chosen: int
-    propensities: tuple[float, ...]
 
 
 def propensities(scores: Sequence[Score], *, exploration: float, seen: float) -> tuple[float, ...]:
@@ -75,12 +66,6 @@ def with_probes(chances: Sequence[float], probes: int) -> tuple[float, ...]:
     """The propensities with so many endpoints behind them that are only probed, PROBED each."""
     share = min(PROBED, MOST_PROBED / probes) if probes else 0.0
     return (*(chance * (1 - share * probes) for chance in chances), *(share for _ in range(probes)))
-
-
-def choose(scores: Sequence[Score], *, exploration: float, draw: float, seen: float) -> Selection:
-    """Pick by `draw`, uniform in [0, 1)."""
-    chances = propensities(scores, exploration=exploration, seen=seen)
-    return Selection(chosen=picked(chances, draw), propensities=chances)
 
 
 def picked(chances: Sequence[float], draw: float) -> int:

@@ -2,7 +2,7 @@ import pytest
 
 from fiso.domain.decision import Score
 from fiso.domain.endpoint import EndpointId
-from fiso.routing.selection import UNDIRECTED, choose, expected_gain, picked, propensities, with_probes
+from fiso.routing.selection import UNDIRECTED, expected_gain, picked, propensities, with_probes
 
 
 def scores(*values: float, learnable: float = 0.0, observations: float = 1_000.0) -> list[Score]:
@@ -46,7 +46,7 @@ def test_equal_candidates_that_are_known_well_get_a_small_share_each() -> None:
 
 def test_no_exploration_always_takes_the_best() -> None:
     assert propensities(scores(1.0, 1.0, learnable=9.0), exploration=0.0, seen=5) == (1.0, 0.0)
-    assert choose(scores(1.0, 1.0), exploration=0.0, draw=0.999999, seen=5).chosen == 0
+    assert picked(propensities(scores(1.0, 1.0), exploration=0.0, seen=5), 0.999999) == 0
 
 
 def test_a_candidate_without_any_score_is_never_chosen() -> None:
@@ -58,7 +58,7 @@ def test_the_draw_picks_by_the_propensities() -> None:
 
 
 def test_a_single_candidate_is_certain() -> None:
-    assert choose(scores(0.3), exploration=0.5, draw=0.7, seen=5).propensities == (1.0,)
+    assert propensities(scores(0.3), exploration=0.5, seen=5) == (1.0,)
 
 
 def test_the_expected_gain_is_the_price_of_a_put() -> None:
