@@ -7,7 +7,7 @@ count blocks, not requests, since what happens within a block goes together (`le
     gross - router - egress - exploration - warming = net
 
 A control block finds the home endpoint colder than full traffic would keep it, which flatters the router: the adjusted
-figures give control's calls the cold share of the endpoint that routed traffic used most.
+figures give control's calls the cold share of the endpoint that routed traffic used most, and the advice follows them.
 """
 
 from collections import Counter, defaultdict
@@ -135,8 +135,9 @@ def saving(function: FunctionName, calls: Iterable[Call], hops: Hops) -> Saving:
     adjust = _adjustment(control, routed)
     money = _money(control, routed, hops.proxied)
     time_ms = _difference(control, routed, lambda call: call.ms, besides=lambda call: call.own_ms)
-    leased = _shifted(money.net, hops.proxied - hops.leased)
-    advice, why = _advice(money.net, time_ms, leased)
+    adjusted_usd = _shifted(money.net, adjust(lambda call: call.usd + call.egress_usd))
+    adjusted_ms = _shifted(time_ms, adjust(lambda call: call.ms))
+    advice, why = _advice(adjusted_usd, adjusted_ms, _shifted(adjusted_usd, hops.proxied - hops.leased))
     return Saving(
         function=function,
         routed=len(routed),
@@ -144,9 +145,9 @@ def saving(function: FunctionName, calls: Iterable[Call], hops: Hops) -> Saving:
         control_blocks=blocks,
         money=money,
         time_ms=time_ms,
-        adjusted_usd=_shifted(money.net, adjust(lambda call: call.usd + call.egress_usd)),
-        adjusted_ms=_shifted(time_ms, adjust(lambda call: call.ms)),
-        leased_usd=leased,
+        adjusted_usd=adjusted_usd,
+        adjusted_ms=adjusted_ms,
+        leased_usd=_shifted(money.net, hops.proxied - hops.leased),
         advice=advice,
         why=why,
     )
@@ -192,14 +193,17 @@ def _influences(calls: Sequence[Call], value: Value) -> Floats:
 
 
 def _adjustment(control: Sequence[Call], routed: Sequence[Call]) -> Callable[[Value], float]:
-    """What control's mean changes by when it is given the cold share of routed traffic's busiest endpoint."""
+    """What control's mean changes by when it is given the cold share of routed traffic's busiest endpoint.
+
+    Only where that is the lower one: the adjustment never speaks for the router.
+    """
     busiest, _ = Counter(call.endpoint for call in routed).most_common(1)[0]
     there = [call for call in routed if call.endpoint == busiest]
-    share = sum(call.is_cold for call in there) / len(there)
     cold, warm = [c for c in control if c.is_cold], [c for c in control if not c.is_cold]
     if not cold or not warm:
         return lambda _: 0.0
     own = len(cold) / len(control)
+    share = min(own, sum(call.is_cold for call in there) / len(there))
     return lambda value: (share - own) * (_mean(cold, value) - _mean(warm, value))
 
 

@@ -117,6 +117,24 @@ def test_a_colder_control_is_adjusted_to_the_routed_traffics_cold_share() -> Non
     assert found.adjusted_ms.value == pytest.approx(100 - 105)
 
 
+def test_the_advice_follows_the_adjusted_figures_and_a_colder_router_gains_nothing_by_them() -> None:
+    control = [
+        replace(CALL, block=n, is_control=True, is_cold=k < 9, usd=20e-6 if k < 9 else 10e-6)
+        for n in range(6)
+        for k in range(10)
+    ]
+    routed = [replace(CALL, block=n, usd=10e-6) for n in range(10, 20) for _ in range(20)]
+    found = saved([*control, *routed])
+    assert found.money is not None
+    assert found.adjusted_usd is not None
+    assert found.money.net.low > 0 >= found.adjusted_usd.low
+    assert found.advice is not Advice.ROUTE
+    colder = [replace(call, is_cold=True) for call in routed]
+    as_it_is = saved([*control, *colder])
+    assert as_it_is.money is not None
+    assert as_it_is.adjusted_usd == as_it_is.money.net
+
+
 @given(st.lists(st.floats(1e-7, 1e-3), min_size=12, max_size=12), st.floats(0, 1e-4), st.floats(0, 1e-5))
 def test_net_is_gross_less_all_parts(prices: list[float], router: float, egress: float) -> None:
     calls = [replace(CALL, block=n, is_control=True, usd=usd) for n, usd in enumerate(prices[:6])]
