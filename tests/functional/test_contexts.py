@@ -121,3 +121,18 @@ def test_an_open_breaker_demotes_at_once_in_a_context_seen_before() -> None:
 
 def _slower(state: EndpointState) -> dict[int, LoadLevel]:
     return {bucket: replace(level, latency_ms=2 * level.latency_ms) for bucket, level in state.levels.items()}
+
+
+def test_marks_that_were_forgotten_name_no_other_state() -> None:
+    """With room for two marks only, every decision is still the one that would be made anew."""
+    rig = Rig()
+    rig.contexts = Contexts(most_marks=2)
+    for number in range(12):
+        changed = list(STATES)[number % len(STATES)]
+        levels = {
+            bucket: replace(level, latency_ms=level.latency_ms * 1.5)
+            for bucket, level in rig.world.states[changed].levels.items()
+        }
+        states = {**rig.world.states, changed: replace(rig.world.states[changed], levels=levels)}
+        found = rig.decide(states=states)
+        assert found == decide(a_request(), rig.world, now=LATER, draw=0.0)

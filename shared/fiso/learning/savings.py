@@ -63,13 +63,13 @@ class Saving:
     routed: int
     control: int
     control_blocks: int
-    money: Money | None
-    time_ms: Estimate | None
-    adjusted_usd: Estimate | None
-    adjusted_ms: Estimate | None
-    leased_usd: Estimate | None
     advice: Advice
     why: str
+    money: Money | None = None
+    time_ms: Estimate | None = None
+    adjusted_usd: Estimate | None = None
+    adjusted_ms: Estimate | None = None
+    leased_usd: Estimate | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +131,14 @@ def saving(function: FunctionName, calls: Iterable[Call], hops: Hops) -> Saving:
     blocks = len(of_control)
     lack = _lack(routed, blocks)
     if lack:
-        return _without_figures(function, routed, control, blocks, lack)
+        return Saving(
+            function=function,
+            routed=len(routed),
+            control=len(control),
+            control_blocks=blocks,
+            advice=Advice.WAIT,
+            why=lack,
+        )
     adjust = _adjustment(control, routed)
     money = _money(control, routed, hops.proxied)
     time_ms = _difference(control, routed, lambda call: call.ms, besides=lambda call: call.own_ms)
@@ -229,24 +236,6 @@ def _lack(routed: Sequence[Call], control_blocks: int) -> str | None:
     if len(routed) < FEWEST_ROUTED or len({call.block for call in routed}) < FEWEST_ROUTED_BLOCKS:
         return f"{len(routed)} routed requests: {FEWEST_ROUTED} in {FEWEST_ROUTED_BLOCKS} blocks are needed"
     return None
-
-
-def _without_figures(
-    function: FunctionName, routed: Sequence[Call], control: Sequence[Call], blocks: int, why: str
-) -> Saving:
-    return Saving(
-        function=function,
-        routed=len(routed),
-        control=len(control),
-        control_blocks=blocks,
-        money=None,
-        time_ms=None,
-        adjusted_usd=None,
-        adjusted_ms=None,
-        leased_usd=None,
-        advice=Advice.WAIT,
-        why=why,
-    )
 
 
 def _explored(record: InvocationRecord) -> float:

@@ -22,6 +22,7 @@ from fiso.routing import levels
 
 KEPT = timedelta(minutes=5)
 MOST = 1_024
+MOST_MARKS = 16_384
 LEAST_ERROR_RATE = 0.02
 """An endpoint with a lower recent error rate, and no failure since its last answer, is well."""
 
@@ -66,7 +67,8 @@ class Contexts(Generic[T, B]):
     Bounded: when full it starts afresh. Belongs to one execution environment.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, most_marks: int = MOST_MARKS) -> None:
+        self._most_marks = most_marks
         self._kept: dict[Key, _Kept[T]] = {}
         self._believed: dict[Key, _Kept[B]] = {}
         self._marked: dict[tuple[FunctionName, EndpointId], _Marked] = {}
@@ -145,8 +147,9 @@ class Contexts(Generic[T, B]):
         known = self._marked.get((function, state.endpoint))
         if known is not None and known.state is state:
             return known
-        if len(self._numbers) >= MOST * 16:
+        if len(self._numbers) >= self._most_marks:
             self._numbers.clear()
+            self._marked.clear()
             self._kept.clear()
             self._believed.clear()
         number = self._numbers.setdefault(_mark_of(state), len(self._numbers))
