@@ -9,6 +9,7 @@ no context, and breakers are read at every decision.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import count
 from math import log
 from typing import Generic, TypeAlias, TypeVar
 
@@ -69,6 +70,7 @@ class Contexts(Generic[T, B]):
 
     def __init__(self, *, most_marks: int = MOST_MARKS) -> None:
         self._most_marks = most_marks
+        self._next_number = count()
         self._kept: dict[Key, _Kept[T]] = {}
         self._believed: dict[Key, _Kept[B]] = {}
         self._marked: dict[tuple[FunctionName, EndpointId], _Marked] = {}
@@ -148,11 +150,11 @@ class Contexts(Generic[T, B]):
         if known is not None and known.state is state:
             return known
         if len(self._numbers) >= self._most_marks:
-            self._numbers.clear()
-            self._marked.clear()
-            self._kept.clear()
-            self._believed.clear()
-        number = self._numbers.setdefault(_mark_of(state), len(self._numbers))
+            self._numbers.clear()  # a number is never given twice, so what is kept under old ones stays true
+        mark = _mark_of(state)
+        number = self._numbers.get(mark)
+        if number is None:
+            number = self._numbers[mark] = next(self._next_number)
         marked = _Marked(state, number, levels.load_bucket(_steady_load(state)), _is_well(state))
         self._marked[function, state.endpoint] = marked
         return marked
