@@ -1,0 +1,1 @@
+"""Chaos: experiments that break FISO's clouds, stores and own parts, and say in figures whether it went on."""

@@ -1,0 +1,1 @@
+"""The experiments, one module a subject; each module lists its own in `EXPERIMENTS`."""
