@@ -19,6 +19,8 @@ from fiso.adapters.s3 import S3ModelStore, S3Snapshots
 from fiso.billing import tariff
 from fiso.domain.endpoint import Provider
 from fiso.ports import Clock, EndpointStates, FunctionCaller, InvocationLog, LeaseKeys, Metrics, ModelStore, Snapshots
+from fiso.services.breakers import Breakers
+from fiso.services.calls import Threads
 from fiso.services.dispatch import Dispatcher
 from fiso.services.knowledge import Knowledge
 from fiso.services.orchestrate import Orchestrator
@@ -78,7 +80,9 @@ def build(settings: OrchestratorSettings, *, metrics: Metrics, ports: Ports | No
     )
     orchestrator = Orchestrator(
         knowledge=knowledge,
-        dispatcher=Dispatcher(caller=outside.caller, clock=outside.clock),
+        dispatcher=Dispatcher(
+            caller=outside.caller, clock=outside.clock, breakers=Breakers(draw=outside.draw), beside=Threads()
+        ),
         log=outside.log,
         metrics=outside.metrics,
         tariff=tariff.current(),
