@@ -131,10 +131,14 @@ class _Trial:
         now_s = self._dispatcher.stopwatch()
         return Outcome(
             attempts=tuple(self._attempts),
-            deadline_passed=answered is None and self._deadline_s - now_s < LEAST_ATTEMPT_MS / 1000,
+            deadline_passed=answered is None and self._has_passed(now_s),
             waited_ms=(now_s - self._begins_s) * 1000,
             may_repeat=self._may_repeat,
         )
+
+    def _has_passed(self, now_s: float) -> bool:
+        is_near = self._deadline_s - now_s < LEAST_ATTEMPT_MS / 1000
+        return is_near or self._request.deadline_at <= self._dispatcher.clock()
 
     def _start_next(self) -> bool:
         """Begin the next attempt that may be made; False when there is none."""

@@ -33,6 +33,7 @@ from fiso.services.contexts import Contexts
 from fiso.services.decide import DecisionContexts, World, decide
 from fiso.services.dispatch import Dispatcher
 from fiso.services.knowledge import Knowledge
+from fiso.services.sharing import Sharing
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +63,7 @@ class Orchestrator:
     stopwatch: Callable[[], float] = perf_counter
     contexts: DecisionContexts = field(default_factory=Contexts)
     region: str | None = None
+    sharing: Sharing | None = None
 
     def route(self, request: InvocationRequest) -> Routed:
         """Decide, call, record. Raises `UnknownFunction` before anything is logged; later failures are in `error`."""
@@ -74,8 +76,12 @@ class Orchestrator:
             return self._finish(request, world, None, Outcome(attempts=()), error, start)
         self._open(request)
         self.knowledge.refresh_while_waiting(request.function)
+        if self.sharing is not None:
+            self.sharing.refresh_while_waiting()
         outcome = self.dispatcher.dispatch(decision, request, world.entry.policy, world.breakers)
         self.knowledge.settle(request.function)
+        if self.sharing is not None:
+            self.sharing.settle(self.dispatcher.breakers)
         return self._finish(request, world, decision, outcome, failure_of(outcome), start)
 
     def explain(self, request: InvocationRequest) -> Decision:
