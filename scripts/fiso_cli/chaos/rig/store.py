@@ -155,10 +155,9 @@ def _serve_one(stores: Stores, connection: Connection) -> None:
         except (OSError, EOFError):
             return
         try:
-            answer = (stores.call(port, method, *arguments, **named), None)
+            connection.send((stores.call(port, method, *arguments, **named), None))
         except StoreError as error:
-            answer = (None, error)
-        connection.send(answer)
+            connection.send((None, error))
 
 
 def _fold_forever(stores: Stores) -> None:
