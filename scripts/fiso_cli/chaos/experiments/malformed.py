@@ -1,4 +1,4 @@
-"""Answers that are not what they should be: each is told as what it is, and none hurts FISO (row 8 of the scorecard)."""
+"""Answers that are not what they should be: each is told as what it is, none hurts FISO (row 8 of the scorecard)."""
 
 from collections.abc import Sequence
 
