@@ -116,6 +116,8 @@ class ScriptedProvider:
         await asyncio.sleep(self._latency_s(mode))
         self.counts["answered" if kind not in NEVER_ANSWERED else "never_answered"] += 1
         body = document_of(self.name, request.body)
+        if kind is not Kind.OK:
+            self.counts[f"broken_{kind}"] += 1
         return await write_answer(writer, kind, body, error_status=mode.error_status)
 
     def _latency_s(self, mode: Mode) -> float:
