@@ -19,6 +19,7 @@ from fiso.adapters.memory import (
     InMemoryEndpointStates,
     InMemoryInvocationLog,
     InMemoryModelStore,
+    InMemorySharedBreakers,
     InMemorySnapshots,
 )
 from fiso.domain.errors import StoreError, StoreUnavailable
@@ -81,6 +82,7 @@ class Stores:
             "states": self.states,
             "snapshots": InMemorySnapshots(),
             "models": InMemoryModelStore(),
+            "shared_breakers": InMemorySharedBreakers(),
         }
         self._lock = Lock()
         self._batches = count()

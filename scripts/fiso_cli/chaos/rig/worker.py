@@ -67,6 +67,7 @@ def edge_of(environ: Mapping[str, str], store: str | None, metrics: CountedMetri
             states=link.port("states"),
             snapshots=link.port("snapshots"),
             models=link.port("models"),
+            shared_breakers=link.port("shared_breakers"),
         )
     return wiring.build(settings, metrics=metrics, ports=ports)
 
@@ -91,8 +92,8 @@ def open_breakers(edge: Edge) -> list[str]:
     now = edge.clock()
     return [
         endpoint
-        for of_function in edge.orchestrator.dispatcher.breakers.values()
-        for endpoint, breaker in of_function.items()
+        for entry in edge.knowledge.snapshot().functions.values()
+        for endpoint, breaker in edge.orchestrator.dispatcher.breakers.of(entry).items()
         if breaker.state(now) is not BreakerState.CLOSED
     ]
 
