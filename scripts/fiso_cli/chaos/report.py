@@ -19,8 +19,9 @@ from fiso_cli.chaos.summary import Line, number
 CAVEATS = """\
 Everything here was measured on one machine, with scripted providers and emulated stores: local latencies are not cloud
 latencies, and no local rig shows cold starts, distance or outages that clouds share.
-A bound is the one-sided 95 % confidence limit on the bad side. A quick run's samples are too small to show most targets:
-there "met" says that no violation was seen, with the bound that n supports. Only a full run claims the figures.
+A bound is the one-sided 95 % confidence limit on the bad side. A quick run's samples are too small to show most
+targets: there "met" says that no violation was seen, with the bound that n supports. Only a full run claims
+the figures.
 """
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1c2026; --soft: #5b6470; --paper: #ffffff; --line: #d8dde3; --band: #f1f4f7;
@@ -47,7 +48,7 @@ svg { width: 100%; min-width: 40rem; height: auto; } svg text { fill: var(--soft
 """
 _KEY = (
     '<p class="soft key"><span><i class="aws"></i>aws</span><span><i class="azure"></i>azure</span>'
-    '<span><i class="gcp"></i>gcp</span><span><b class="missed">&times;</b> no answer of the function's</span>'
+    '<span><i class="gcp"></i>gcp</span><span><b class="missed">&times;</b> not answered by the function</span>'
     "Dots: latency from the intended start. Bars: attempts a second, by provider.</p>"
 )
 
@@ -78,7 +79,8 @@ def page(lines: Sequence[Line], facts: dict[str, str], root: Path) -> str:
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>FISO: reliability</title>'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{_STYLE}</style></head><body>'
-        f"<h1>FISO under faults: {met} of {len(lines)} figures keep their targets</h1><dl>{listed}</dl><p class=\"soft\">{escape(CAVEATS)}</p>"
+        f"<h1>FISO under faults: {met} of {len(lines)} figures keep their targets</h1><dl>{listed}</dl>"
+        f'<p class="soft">{escape(CAVEATS)}</p>'
         f'<h2>All figures</h2><div class="wide">{_table(lines)}</div>{sections}</body></html>\n'
     )
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from fiso.domain.endpoint import EndpointId
 from fiso_cli.chaos.experiment import Experiment, Setting
 from fiso_cli.chaos.figures import Figure, Op
 from fiso_cli.chaos.rig import measures
@@ -11,6 +12,7 @@ from fiso_cli.chaos.rig.rig import running
 from fiso_cli.chaos.rig.rows import of_phase
 
 BROWN_OUT = 20.0
+FIRST = "gcp"
 CAPACITY = 10.0
 """Requests a second that the throttled provider takes."""
 
@@ -42,12 +44,12 @@ def erring(setting: Setting) -> Sequence[Figure]:
 
 
 def throttled(setting: Setting) -> Sequence[Figure]:
-    """Row 7. The provider that throttles is a little faster than the others, so that it would be called most."""
+    """Row 7. The provider that throttles is the first tier, so that every request would go there."""
 
     fault_s = setting.sized(600, 20)
     how = in_mode(Mode(throttle_above=CAPACITY, retry_after_s=1))
-    with running(seed=setting.seed, p50s_ms={"gcp": 95.0}) as rig:
-        load = broken(setting, rig, how, fault_s=fault_s)
+    with running(seed=setting.seed, policy={"tiers": (frozenset({EndpointId(FIRST)}),)}) as rig:
+        load = broken(setting, rig, how, fault_s=fault_s, hit=FIRST)
     during = of_phase(load.rows, measures.FAULT)
     served = sum(row.provider == load.hit and row.is_success for row in during) / fault_s
     return [

@@ -88,7 +88,7 @@ def probes_within(seconds: float) -> int:
     """How many probes a breaker allows in a time, at the most: waits of 2, 4, 8, 16, 30, 30, ... s, less jitter."""
     count, wait_s = 0, SHORTEST_OPEN_S
     left_s = seconds
-    while left_s >= wait_s * JITTER:
+    while left_s + 1e-9 >= wait_s * JITTER:
         left_s -= wait_s * JITTER
         wait_s = min(LONGEST_OPEN_S, 2 * wait_s)
         count += 1

@@ -36,20 +36,20 @@ def broken(
     *,
     fault_s: int,
     ask: Callable[[int], Ask] | None = None,
-    file: str = "history",
+    hit: str | None = None,
 ) -> Load:
-    """Learn, then baseline, fault and recovery without a pause; rows go to the history."""
-
+    """Learn, then baseline, fault and recovery without a pause; rows go to the history. What breaks is `hit`, else the
+    provider that is called most."""
     setting.say("learning")
     learned = rig.load(seconds=setting.sized(60, 7), phase="learning", ask=ask)
-    hit = measures.preferred(learned)
+    chosen = hit or measures.preferred(learned)
     before = {name: rig.counts(name) for name in rig.providers}
-    setting.say(f"{hit} is called most, and is what breaks")
+    setting.say(f"{chosen} is what breaks")
     found = rig.run(
         [
             Phase(name=measures.BASELINE, seconds=setting.sized(60, 8)),
-            Phase(name=measures.FAULT, seconds=fault_s, action=lambda: how.fault(rig, hit)),
-            Phase(name=measures.RECOVERY, seconds=setting.sized(60, 6), action=lambda: how.mend(rig, hit)),
+            Phase(name=measures.FAULT, seconds=fault_s, action=lambda: how.fault(rig, chosen)),
+            Phase(name=measures.RECOVERY, seconds=setting.sized(60, 6), action=lambda: how.mend(rig, chosen)),
         ],
         ask=ask,
     )
@@ -57,9 +57,9 @@ def broken(
         name: {key: value - before[name].get(key, 0) for key, value in rig.counts(name).items()}
         for name in rig.providers
     }
-    rows.write(found, setting.folder / f"{file}.jsonl")
+    rows.write(found, setting.folder / "history.jsonl")
     setting.say(f"{len(found)} requests, {sum(not row.is_success for row in found)} without the function's answer")
-    return Load(rows=found, hit=hit, counts=counts)
+    return Load(rows=found, hit=chosen, counts=counts)
 
 
 KILLED = Broken(fault=lambda rig, hit: rig.kill_provider(hit), mend=lambda rig, hit: rig.revive_provider(hit))
