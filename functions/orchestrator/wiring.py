@@ -18,7 +18,7 @@ from fiso.adapters.lambda_caller import LambdaCaller
 from fiso.adapters.pointers import LayerModelStore
 from fiso.adapters.s3 import S3ModelStore, S3Snapshots
 from fiso.billing import tariff
-from fiso.domain.endpoint import Provider
+from fiso.domain.endpoint import FunctionName, Provider
 from fiso.ports import (
     Clock,
     EndpointStates,
@@ -33,7 +33,7 @@ from fiso.ports import (
 from fiso.services.breakers import Breakers
 from fiso.services.calls import Threads
 from fiso.services.dispatch import Dispatcher
-from fiso.services.knowledge import Knowledge
+from fiso.services.knowledge import HURRY_S, Knowledge
 from fiso.services.orchestrate import Orchestrator
 from fiso.services.sharing import Sharing
 from fiso.settings import OrchestratorSettings
@@ -95,6 +95,12 @@ def build(settings: OrchestratorSettings, *, metrics: Metrics, ports: Ports | No
         clock=outside.clock,
         executor=executor,
     )
+
+    def in_trouble(function: FunctionName) -> None:
+        """A call is slow or failed: read at once what others know, for the requests that come next."""
+        knowledge.hurry(function)
+        sharing.refresh_while_waiting(oldest_s=HURRY_S)
+
     orchestrator = Orchestrator(
         knowledge=knowledge,
         dispatcher=Dispatcher(
@@ -102,6 +108,7 @@ def build(settings: OrchestratorSettings, *, metrics: Metrics, ports: Ports | No
             clock=outside.clock,
             breakers=Breakers(draw=outside.draw, tell=sharing.tell),
             beside=Threads(),
+            on_trouble=in_trouble,
         ),
         log=outside.log,
         metrics=outside.metrics,

@@ -92,6 +92,8 @@ class Orchestrator:
     def world(self, request: InvocationRequest) -> World:
         """What is known for this request's function."""
         self.knowledge.prefetch()
+        if self.sharing is not None:
+            self.sharing.prefetch()
         snapshot = self.knowledge.snapshot()
         entry = snapshot.entry(request.function)
         states = self.knowledge.states(request.function)
@@ -108,7 +110,9 @@ class Orchestrator:
     def breakers_of(
         self, entry: CatalogEntry, states: Mapping[EndpointId, EndpointState]
     ) -> Mapping[EndpointId, Breaker]:
-        """The breakers that hold for a function, with what all environments saw together."""
+        """The breakers that hold for a function, with what others told and all environments saw together."""
+        if self.sharing is not None:
+            self.sharing.take_over(self.dispatcher.breakers)
         self.dispatcher.breakers.learn(entry, states, self.clock())
         return self.dispatcher.breakers.of(entry)
 

@@ -12,7 +12,7 @@ from fiso.domain.errors import StoreError
 from fiso.ports import Clock, SharedBreakers
 from fiso.routing.breaker import Transition
 from fiso.services.breakers import Breakers
-from fiso.services.known import PATIENCE_S, Known
+from fiso.services.known import FRESH_S, PATIENCE_S, Known
 
 logger = logging.getLogger(__name__)
 
@@ -28,13 +28,18 @@ class Sharing:
         self._adopted: Sequence[Transition] | None = None
         self._writes: list[Future[None]] = []
 
+    def prefetch(self) -> None:
+        """Start the first read, beside those of whatever else a new environment needs."""
+        if self._known.age_s is None:
+            self._known.while_waiting()
+
     def tell(self, transition: Transition) -> None:
         """Write one, without waiting for it."""
         self._writes.append(self._executor.submit(self._write, transition))
 
-    def refresh_while_waiting(self) -> None:
+    def refresh_while_waiting(self, *, oldest_s: float = FRESH_S) -> None:
         """Read what is due; call right before waiting for a provider."""
-        self._known.while_waiting()
+        self._known.while_waiting(oldest_s=oldest_s)
 
     def settle(self, breakers: Breakers) -> None:
         """Let reads and writes that were started finish, and take over what others saw."""
@@ -42,6 +47,10 @@ class Sharing:
         if self._writes:
             wait(self._writes, timeout=PATIENCE_S)
             self._writes = [write for write in self._writes if not write.done()]
+        self.take_over(breakers)
+
+    def take_over(self, breakers: Breakers) -> None:
+        """Let what was heard since the last time hold here too."""
         heard = self._known.value
         if heard is not None and heard is not self._adopted:
             self._adopted = heard
