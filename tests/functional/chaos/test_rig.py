@@ -6,6 +6,7 @@ import pytest
 
 from fiso_cli.chaos.rig.load import Ask, Phase
 from fiso_cli.chaos.rig.rig import FUNCTION, Rig, running
+from fiso_cli.local.layout import LocalCloud
 
 
 @pytest.fixture(scope="module")
@@ -46,3 +47,12 @@ def test_what_a_killed_worker_was_doing_is_answered_by_nobody_and_the_rest_goes_
     assert sum(row.status == 200 for row in rows) > len(rows) / 2
     assert rows[-1].status == 200
     assert all(times == 1 for times in rig.executions_by_key().values())
+
+
+def test_the_rig_runs_on_the_emulator_with_the_genuine_stores() -> None:
+    if not LocalCloud.from_environ({}).emulator_environment.exists():
+        pytest.skip("the emulator is not set up: make setup")
+    with running(environments=2, workers=1, p50_ms=5.0, is_emulated=True) as emulated:
+        rows = emulated.load(seconds=1, phase="calm", rate=10)
+    assert {row.status for row in rows} == {200}
+    assert all(len(row.tried) == 1 for row in rows)
