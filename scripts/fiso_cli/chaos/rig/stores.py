@@ -1,8 +1,8 @@
 """Where a rig keeps catalog, states and log: a store process of its own, or the emulator of AWS with genuine adapters.
 
 Own: 200 requests a second on 2 cores beside the providers and the load (FISO's own time p50 1.4 ms), and it outlives
-the workers. Emulated: the genuine DynamoDB and S3 code end to end, up to 25 a second (p50 5.5 ms); at 50 the emulator is
-what is measured (18 ms, p99 0.5 s). Tables as the template declares them.
+the workers. Emulated: the genuine DynamoDB and S3 code end to end, up to 25 a second (p50 5.5 ms); at 50 the emulator
+is what is measured (18 ms, p99 0.5 s). Tables as the template declares them.
 """
 
 import os
