@@ -22,9 +22,9 @@ def deadline(setting: Setting) -> Sequence[Figure]:
             rig.fault(name, Mode(kind=Kind.BLACK_HOLE))
         setting.say("every provider hangs, 3 s are left")
         found = rig.load(
-            seconds=setting.sized(120, 15),
+            seconds=setting.sized(120, 10),
             phase="fault",
-            rate=25,
+            rate=40,
             ask=lambda _: Ask(function=FUNCTION, remaining_ms=REMAINING_MS),
         )
         late_starts = sum(rig.counts(name).get("late", 0) for name in rig.providers)

@@ -11,7 +11,7 @@ from fiso_cli.chaos.rig.modes import Kind, Mode
 from fiso_cli.chaos.rig.rig import FUNCTION, running
 
 REQUESTS = 10_000
-RATE = 200.0
+RATE = 250.0
 TIMEOUT_MS = 300
 FAULTS = {
     "aws": Mode(kind=Kind.RESET_AFTER_RUN, share=0.2),

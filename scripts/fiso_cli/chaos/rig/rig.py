@@ -52,19 +52,22 @@ class Rig:
 
     def __init__(self, setup: Setup, folder: Path) -> None:
         self.setup, self.folder = setup, folder
-        self.providers = {name: self._provider(name, place) for place, name in enumerate(setup.providers)}
-        self.stores: Stores = EmulatedStores(folder) if setup.is_emulated else OwnStores(folder)
+        self.providers: dict[str, Child] = {}
+        self._stores: Stores | None = None
         self.workers: list[Child] = []
         self._runner = asyncio.Runner()
         self._rng, self._begun = Random(setup.seed), time.monotonic()  # nosec B311 # draws arrivals
         self._pool: Pool | None = None
 
     def start(self) -> None:
-        """Wait for the providers, publish the catalog, start the workers and connect environments."""
+        """Start providers and stores, publish the catalog, start the workers and connect environments."""
+        for place, name in enumerate(self.setup.providers):
+            self.providers[name] = self._provider(name, place)
+        self._stores = EmulatedStores(self.folder) if self.setup.is_emulated else OwnStores(self.folder)
         for child in self.providers.values():
             child.await_ready()
         self.publish(**self.setup.policy)
-        self.workers = [self._worker(number) for number in range(self.setup.workers)]
+        self.workers += [self._worker(number) for number in range(self.setup.workers)]
         for worker in self.workers:
             worker.await_ready()
         sockets = [self.folder / f"worker{number}.sock" for number in range(self.setup.workers)]
@@ -81,6 +84,13 @@ class Rig:
         newest = self.stores.current()
         snapshot = a_snapshot(self.ports, version=newest.version + 1 if newest else 1, **policy)
         self.stores.publish(snapshot)
+
+    @property
+    def stores(self) -> Stores:
+        """Catalog, states and log."""
+        if self._stores is None:
+            raise RuntimeError("the rig is not started")
+        return self._stores
 
     @property
     def ports(self) -> dict[str, int]:
@@ -146,7 +156,8 @@ class Rig:
         self._runner.close()
         for child in (*self.workers, *self.providers.values()):
             child.kill()
-        self.stores.close()
+        if self._stores is not None:
+            self._stores.close()
 
     def _summed(self, what: str) -> dict[str, int]:
         total: dict[str, int] = {}
