@@ -45,7 +45,7 @@ def duplicates(setting: Setting) -> Sequence[Figure]:
         count_of_none("keys executed twice", sum(n > 1 for n in by_key.values()), len(by_key), "keys"),
         count_of_none("answered but not executed exactly once", untold, len(found), "requests"),
         Figure(
-            name="answers lost, so that there was a temptation",
+            name="answers lost on the way back",
             value=lost,
             op=Op.AT_LEAST,
             target=100,

@@ -30,6 +30,8 @@ FOLD_EVERY_S = 1.0
 TIMEOUT_S = 1.0
 """As the orchestrator's own DynamoDB client has it."""
 BACKLOG = 512
+STORED = ("log", "states", "snapshots", "models")
+"""The orchestrator's ports (fields of `wiring.Ports`) that are kept here; every other one stays as it is on AWS."""
 
 
 class StreamedLog(InMemoryInvocationLog):

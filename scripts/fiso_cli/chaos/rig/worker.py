@@ -22,7 +22,7 @@ from typing import Any
 from fiso.routing.breaker import BreakerState
 from fiso.settings import OrchestratorSettings
 from fiso_cli.chaos.rig.children import announce
-from fiso_cli.chaos.rig.store import StoreLink
+from fiso_cli.chaos.rig.store import STORED, StoreLink
 from functions.orchestrator import wiring
 from functions.orchestrator.handler import answer_event
 from functions.orchestrator.http_answer import problem
@@ -61,13 +61,7 @@ def edge_of(environ: Mapping[str, str], store: str | None, metrics: CountedMetri
     ports = wiring.aws_ports(settings, environ, metrics)
     if store is not None:
         link = StoreLink(store)
-        ports = replace(
-            ports,
-            log=link.port("log"),
-            states=link.port("states"),
-            snapshots=link.port("snapshots"),
-            models=link.port("models"),
-        )
+        ports = replace(ports, **{name: link.port(name) for name in STORED})
     return wiring.build(settings, metrics=metrics, ports=ports)
 
 
