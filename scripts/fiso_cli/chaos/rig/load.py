@@ -117,12 +117,15 @@ class Pool:
         return None
 
     async def _connect(self) -> _Environment:
+        """A new environment, built."""
         number = next(self._numbers)
         last: OSError | None = None
         for place in range(len(self._workers)):
             worker = self._workers[(number + place) % len(self._workers)]
             try:
                 reader, writer = await asyncio.open_unix_connection(str(worker), limit=LARGEST_LINE)
+                if not await reader.readline():
+                    raise ConnectionResetError(f"{worker} ended")
             except OSError as error:
                 last = error
                 continue

@@ -12,6 +12,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from socket import AF_UNIX, SOCK_STREAM, socket
@@ -29,6 +30,8 @@ from functions.orchestrator.http_answer import problem
 from functions.orchestrator.wiring import Edge
 
 logger = logging.getLogger("fiso.rig")
+READY = b"ready\n"
+"""What an environment says when it is built."""
 
 
 class CountedMetrics:
@@ -93,7 +96,9 @@ def open_breakers(edge: Edge) -> list[str]:
 
 def _serve(connected: socket, environ: Mapping[str, str], store: str | None, metrics: CountedMetrics) -> None:
     edge = edge_of(environ, store, metrics)
-    with connected, connected.makefile("rwb") as stream:
+    with connected, connected.makefile("rwb") as stream, suppress(OSError):  # whoever asked may have left
+        stream.write(READY)
+        stream.flush()
         for line in stream:
             stream.write(json.dumps(answer(edge, json.loads(line))).encode() + b"\n")
             stream.flush()
