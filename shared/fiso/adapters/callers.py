@@ -8,8 +8,10 @@ from collections.abc import Mapping
 
 from fiso.adapters.http_transport import HttpAnswer, HttpTransport, TransportError, TransportFault
 from fiso.adapters.passing import function_answer, passed_headers, path_suffix, retry_after_s
+from fiso.domain.address import AddressRules, check_endpoint
 from fiso.domain.attempt import Failure, ProviderError
 from fiso.domain.endpoint import Endpoint, Provider
+from fiso.domain.errors import BadAddress
 from fiso.domain.request import FunctionAnswer, InvocationRequest
 from fiso.ports import Clock, FunctionCaller
 
@@ -44,15 +46,29 @@ class ByProvider:
 
 
 class HttpCaller:
-    """Azure and Google functions: the body as sent, by POST to the endpoint's address."""
+    """Azure and Google functions: the body as sent, by POST to the endpoint's address.
 
-    def __init__(self, transport: HttpTransport, *, clock: Clock, allow_loopback: bool) -> None:
-        self._transport, self._clock, self._allow_loopback = (transport, clock, allow_loopback)
+    `own_hosts` are the stage's beside the providers'. The transport should dial public addresses only
+    (`dialling.PublicDial`): the address is checked here, the number behind its name there.
+    """
+
+    def __init__(
+        self,
+        transport: HttpTransport,
+        *,
+        clock: Clock,
+        allow_loopback: bool,
+        own_hosts: frozenset[str] = frozenset(),
+    ) -> None:
+        self._transport, self._clock = transport, clock
+        self._rules = AddressRules(own_hosts=own_hosts, allow_loopback=allow_loopback)
 
     def call(self, endpoint: Endpoint, request: InvocationRequest, *, timeout_ms: float) -> FunctionAnswer:
         """One POST. Statuses of `_STATUS_FAILURES` raise, everything else is the function's answer."""
-        if not (endpoint.address.startswith("https://") or self._allow_loopback):
-            raise ProviderError(Failure.REFUSED, "the address is not https")
+        try:
+            check_endpoint(endpoint, self._rules)
+        except BadAddress as error:
+            raise ProviderError(Failure.REFUSED, f"the address {error}") from error
         url = endpoint.address.rstrip("/") + endpoint.path + path_suffix(request)
         url += f"?{request.query}" if request.query else ""
         headers = passed_headers(request, self._clock())

@@ -5,8 +5,9 @@ vendors' SDKs do not have.
 """
 
 import select
+import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
@@ -49,10 +50,27 @@ class HttpAnswer:
     body: bytes
 
 
+Dial: TypeAlias = Callable[[str, int, float], socket.socket]
+"""A TCP connection to a host and port within seconds; `OSError` when there is none."""
+
+
+def dial_any(host: str, port: int, timeout_s: float) -> socket.socket:
+    """To wherever the name leads: for addresses that the stage itself gives (AWS services), never a user's."""
+    return socket.create_connection((host, port), timeout_s)
+
+
 class _WritesOnce:
     """Head and body of a request in one write: two would be two packets, and two wake-ups of the other side."""
 
     _held: list[bytes] | None = None
+
+    def dial_by(self, dial: Dial) -> None:
+        """How the TCP connection is made; TLS still verifies the host's name (`http.client` has this place for it)."""
+
+        def opened(address: tuple[str, int], timeout_s: float, _source: object) -> socket.socket:
+            return dial(address[0], address[1], timeout_s)
+
+        self._create_connection = opened
 
     def send(self, data: Any) -> None:
         """Hold what `http.client` writes, until `send_request` lets it go."""
@@ -87,10 +105,13 @@ class _Idle:
 
 
 class HttpTransport:
-    """Keeps one pool of idle connections per origin. Safe to use from several threads."""
+    """Keeps one pool of idle connections per origin. Safe to use from several threads.
 
-    def __init__(self, *, connect_timeout_s: float = CONNECT_TIMEOUT_S) -> None:
-        self._connect_timeout_s = connect_timeout_s
+    Follows no redirect, and knows no proxy. What users registered is reached by `dialling.PublicDial` only.
+    """
+
+    def __init__(self, *, connect_timeout_s: float = CONNECT_TIMEOUT_S, dial: Dial = dial_any) -> None:
+        self._connect_timeout_s, self._dial = connect_timeout_s, dial
         self._idle: dict[tuple[str, str], list[_Idle]] = {}
         self._lock = Lock()
 
@@ -131,6 +152,7 @@ class HttpTransport:
             if parts.scheme == "https"
             else _PlainConnection(parts.netloc, timeout=wait_s)
         )
+        connection.dial_by(self._dial)
         try:
             connection.connect()
         except OSError as error:
