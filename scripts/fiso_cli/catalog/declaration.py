@@ -36,8 +36,8 @@ class Declaration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """Where a file is applied: the variables its addresses may name, whether the stage is this machine, and the hosts of
-    one's own that endpoints may be at."""
+    """Where a file is applied: the variables its addresses may name, whether the stage is this machine, and which hosts
+    of one's own endpoints may be at."""
 
     variables: Mapping[str, str]
     is_local: bool

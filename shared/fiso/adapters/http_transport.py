@@ -130,7 +130,7 @@ class HttpTransport:
         except TimeoutError as error:
             raise TransportError(TransportFault.TIMED_OUT, f"no answer within {timeout_s:.3f} s") from error
         except (OSError, HTTPException) as error:
-            raise TransportError(TransportFault.BROKEN, f"{type(error).__name__}: {error}") from error
+            raise TransportError(TransportFault.BROKEN, _kind(error)) from error
         finally:
             if keep:
                 self._give_back(origin, connection)
@@ -147,17 +147,19 @@ class HttpTransport:
 
     def _connect(self, parts: SplitResult, timeout_s: float) -> _Connection:
         wait_s = min(self._connect_timeout_s, timeout_s)
-        connection: _Connection = (
-            _TlsConnection(parts.netloc, timeout=wait_s, context=_tls())
-            if parts.scheme == "https"
-            else _PlainConnection(parts.netloc, timeout=wait_s)
-        )
-        connection.dial_by(self._dial)
+        connection: _Connection | None = None
         try:
+            connection = (
+                _TlsConnection(parts.netloc, timeout=wait_s, context=_tls())
+                if parts.scheme == "https"
+                else _PlainConnection(parts.netloc, timeout=wait_s)
+            )
+            connection.dial_by(self._dial)
             connection.connect()
-        except OSError as error:
-            connection.close()
-            raise TransportError(TransportFault.NOT_SENT, f"{type(error).__name__}: {error}") from error
+        except (OSError, HTTPException, UnicodeError) as error:
+            if connection is not None:
+                connection.close()
+            raise TransportError(TransportFault.NOT_SENT, _kind(error)) from error
         return connection
 
     def _take(self, origin: tuple[str, str]) -> _Connection | None:
@@ -207,6 +209,11 @@ def _read(connection: _Connection, response: HTTPResponse, limit: float) -> Http
     response.close()  # the answer is whole: the connection is free for the next request
     headers = {name.lower(): value for name, value in response.getheaders()}
     return HttpAnswer(status=response.status, headers=headers, body=b"".join(chunks))
+
+
+def _kind(error: Exception) -> str:
+    """The system's errors as they are. What `http.client` says repeats what the other side sent: its name only."""
+    return f"{type(error).__name__}: {error}" if isinstance(error, OSError) else type(error).__name__
 
 
 def _limit_to(connection: _Connection, limit: float) -> None:

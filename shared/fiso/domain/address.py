@@ -35,7 +35,7 @@ _INTERNAL = (".localhost", ".local", ".internal", ".arpa", ".home", ".lan", ".co
 _LOOPBACK = frozenset({"127.0.0.1", "[::1]", "localhost"})
 
 _UNICAST = ip_network("2000::/3")
-"""All that IPv6 routes today; what carries an IPv4 address inside (`::/96`, `64:ff9b::/96` and the like) is not in it."""
+"""All that IPv6 routes today. What carries an IPv4 address inside (`::/96`, `64:ff9b::/96`) is mostly not in it."""
 _NEVER = tuple(
     ip_network(text)
     for text in (

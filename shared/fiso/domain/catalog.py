@@ -14,7 +14,7 @@ class CatalogEntry:
     """One function: its endpoints and the policy that rules them.
 
     `function_type` groups functions of like behaviour for the model (any short label). `refused` are endpoints that
-    must not be called, whatever the policy says, and why (`domain.address`): found where the entry is read, never stored.
+    must not be called, whatever the policy says, and why (`domain.address`): found in reading, never stored.
     """
 
     name: FunctionName

@@ -122,7 +122,10 @@ def test_each_provider_has_its_own_way_to_identify_the_caller() -> None:
         (AWS.replace("fn", "fn, path: bfs"), "path: must be empty or begin with /"),
         (AWS.replace("fn", "fn, authentication: none"), "authentication: must be iam for aws"),
         (AWS.replace("fn", "fn, secret_ref: x"), "secret_ref: is not used with authentication iam"),
-        (AZURE.replace("https://a.azurewebsites.net", "https://a.azurewebsites.net, payload: event"), "payload: event is for aws only"),
+        (
+            AZURE.replace("https://a.azurewebsites.net", "https://a.azurewebsites.net, payload: event"),
+            "payload: event is for aws only",
+        ),
         (
             AZURE.replace("https://a.azurewebsites.net", "https://a.azurewebsites.net, authentication: function_key"),
             "secret_ref: is missing",
