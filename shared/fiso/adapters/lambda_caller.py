@@ -26,7 +26,7 @@ _STATUS_FAILURES = {
     429: Failure.THROTTLED,
 }
 """What the Invoke API's own statuses mean; any other one from 300 on is the provider's fault."""
-_ERROR_KIND = re.compile(r"[A-Za-z][A-Za-z0-9]{1,63}")
+_ERROR_KIND = re.compile(r"[A-Z][A-Za-z0-9]{2,60}Exception")
 _REPORT = re.compile(rb"Billed Duration: (\d+) ms\s+Memory Size: \d+ MB\s+Max Memory Used: (\d+) MB([^\n]*)")
 
 

@@ -32,7 +32,7 @@ _HINTS = (
 )
 """In lower case. A text without any of these has nothing to take out; most have none."""
 
-_VALUE = r"""(?:(?P<quote>\\?["']).*?(?:(?P=quote)|$)|(?!\[redacted)[^\s,;&"'<>(){}\[\]\\]+)"""
+_VALUE = r"""(?:(?P<quote>\\{0,4}["']).*?(?:(?P=quote)|$)|(?!\[redacted)[^\s,;&"'<>(){}\[\]\\]+)"""
 _LOOKS = re.compile(
     r"-----BEGIN [A-Z ]+-----.*?(?:-----END [A-Z ]+-----|\Z)"  # a private key, whole or cut
     r"|eyJ[A-Za-z0-9_-]{6,}(?:\.[A-Za-z0-9_-]*){0,4}"  # a JWT
@@ -44,14 +44,14 @@ _LOOKS = re.compile(
 )
 _SCHEMES = re.compile(r"\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{4,}", re.IGNORECASE)
 _HEADERS = re.compile(
-    r"(authorization|cookie)(\\?[\"']?\s*[=:]\s*)(?:(?P<quote>\\?[\"']).*?(?:(?P=quote)|$)|[^\r\n\"'}]+)", re.I
+    r"(authorization|cookie)(\\{0,4}[\"']?\s*[=:]\s*)(?:(?P<quote>\\{0,4}[\"']).*?(?:(?P=quote)|$)|[^\r\n\"'}]+)", re.I
 )
 _NAMED = re.compile(
-    r"(token|(?<!:)secret|passw(?:or)?d|pwd|credentials?|signature|\bsig|\bcode)([\w-]{0,40}\\?[\"']?\s*[=:]\s*)"
+    r"(token|(?<!:)secret|passw(?:or)?d|pwd|credentials?|signature|\bsig|\bcode)([\w-]{0,40}\\{0,4}[\"']?\s*[=:]\s*)"
     + _VALUE,
     re.IGNORECASE,
 )
-_KEYS = re.compile(r"(keys?)((?:[_-][\w-]{0,40})?\\?[\"']?\s*[=:]\s*)" + _VALUE, re.IGNORECASE)
+_KEYS = re.compile(r"(keys?)((?:[_-][\w-]{0,40})?\\{0,4}[\"']?\s*[=:]\s*)" + _VALUE, re.IGNORECASE)
 _IN_URL = re.compile(r"://[^/\s@]+@")
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _CONTROL_BUT_LINES = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
