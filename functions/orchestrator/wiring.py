@@ -14,6 +14,7 @@ from fiso.adapters.callers import ByProvider, HttpCaller
 from fiso.adapters.checked_snapshots import CheckedSnapshots
 from fiso.adapters.dialling import PublicDial
 from fiso.adapters.dynamodb import DynamoDBEndpointStates, DynamoDBInvocationLog
+from fiso.adapters.function_keys import FunctionKeys
 from fiso.adapters.http_transport import HttpTransport
 from fiso.adapters.lambda_caller import LambdaCaller
 from fiso.adapters.pointers import LayerModelStore
@@ -135,6 +136,7 @@ def aws_ports(settings: OrchestratorSettings, environ: Mapping[str, str], metric
         clock=utc_now,
         allow_loopback=rules.allow_loopback,
         own_hosts=rules.own_hosts,
+        identity=FunctionKeys(service("secretsmanager")),
     )
     invoke_api = cache(lambda region: service("lambda", region))
     aws = LambdaCaller(invoke_api, clock=utc_now)
