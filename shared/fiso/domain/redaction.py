@@ -7,6 +7,7 @@ of no known looks is not found here: what providers and callers send is therefor
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import cache
 
 GONE = "[redacted]"
 LONGEST_DETAIL = 300
@@ -14,47 +15,25 @@ LONGEST_TEXT = 20_000
 
 _SECRET_NAMES = ("authorization", "cookie", "token", "secret", "passw", "pwd", "credential", "signature", "key")
 _HINTS = (
-    *(
-        "authorization",
-        "cookie",
-        "token",
-        "secret",
-        "passw",
-        "pwd",
-        "credential",
-        "signature",
-        "key",
-        "bearer",
-        "basic",
-    ),
-    *("code=", "code:", 'code"', "code'", "sig=", "sig:", "://", "-----begin"),
+    *(*_SECRET_NAMES, "bearer", "basic", "code=", "code:", 'code"', "code'", "sig=", "sig:", "://", "-----begin"),
     *("eyj", "akia", "asia", "aiza", "ya29.", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "xox", "azfu"),
 )
 """In lower case. A text without any of these has nothing to take out; most have none."""
 
-_VALUE = r"""(?:(?P<quote>\\{0,4}["']).*?(?:(?P=quote)|$)|(?!\[redacted)[^\s,;&"'<>(){}\[\]\\]+)"""
-_LOOKS = re.compile(
+_LOOKS = (
     r"-----BEGIN [A-Z ]+-----.*?(?:-----END [A-Z ]+-----|\Z)"  # a private key, whole or cut
     r"|eyJ[A-Za-z0-9_-]{6,}(?:\.[A-Za-z0-9_-]*){0,4}"  # a JWT
     r"|\b(?:AKIA|ASIA)[A-Z0-9]{12,}"  # AWS
     r"|\bAIza[A-Za-z0-9_-]{20,}|\bya29\.[A-Za-z0-9._-]+"  # Google
     r"|\b[A-Za-z0-9_-]{20,}AzFu[A-Za-z0-9_-]*={0,2}"  # an Azure function key
-    r"|\bgh[pousr]_[A-Za-z0-9]{20,}|\bxox[abprs]-[A-Za-z0-9-]{8,}",
-    re.DOTALL,
+    r"|\bgh[pousr]_[A-Za-z0-9]{20,}|\bxox[abprs]-[A-Za-z0-9-]{8,}"
 )
-_SCHEMES = re.compile(r"\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{4,}", re.IGNORECASE)
-_HEADERS = re.compile(
-    r"(authorization|cookie)(\\{0,4}[\"']?\s*[=:]\s*)(?:(?P<quote>\\{0,4}[\"']).*?(?:(?P=quote)|$)|[^\r\n\"'}]+)", re.I
-)
-_NAMED = re.compile(
-    r"(token|(?<!:)secret|passw(?:or)?d|pwd|credentials?|signature|\bsig|\bcode)([\w-]{0,40}\\{0,4}[\"']?\s*[=:]\s*)"
-    + _VALUE,
-    re.IGNORECASE,
-)
-_KEYS = re.compile(r"(keys?)((?:[_-][\w-]{0,40})?\\{0,4}[\"']?\s*[=:]\s*)" + _VALUE, re.IGNORECASE)
-_IN_URL = re.compile(r"://[^/\s@]+@")
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-_CONTROL_BUT_LINES = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_IS = r"""\\{0,4}["']?\s*[=:]\s*"""
+_QUOTED = r"""(?P<quote>\\{0,4}["']).*?(?:(?P=quote)|$)"""
+_VALUE = rf"""(?:{_QUOTED}|(?!\[redacted)[^\s,;&"'<>(){{}}\[\]\\]+)"""
+_HEADERS = rf"""(authorization|cookie)({_IS})(?:{_QUOTED}|[^\r\n"'}}]+)"""
+_NAMED = rf"(token|(?<!:)secret|passw(?:or)?d|pwd|credentials?|signature|\bsig|\bcode)([\w-]{{0,40}}{_IS}){_VALUE}"
+_KEYS = rf"(keys?)((?:[_-][\w-]{{0,40}})?{_IS}){_VALUE}"
 
 
 def shown(text: str, *, limit: int = LONGEST_DETAIL, keep_lines: bool = False) -> str:
@@ -65,7 +44,10 @@ def shown(text: str, *, limit: int = LONGEST_DETAIL, keep_lines: bool = False) -
         text = _without_secrets(text)
     if text.isprintable():
         return text
-    return (_CONTROL_BUT_LINES if keep_lines else _CONTROL).sub(_spelled, text)
+    return "".join(
+        character if character.isprintable() or (keep_lines and character == "\n") else _spelled(character)
+        for character in text
+    )
 
 
 def cleaned(value: object, *, limit: int = LONGEST_TEXT) -> object:
@@ -90,14 +72,24 @@ def is_secret_name(name: str) -> bool:
     return any(part in lowered for part in _SECRET_NAMES) or lowered in ("code", "sig")
 
 
+@cache
+def _rules() -> tuple[tuple[re.Pattern[str], str], ...]:
+    """What is looked for, in this order, and what stands there then. Made when first needed, not at a cold start."""
+    return (
+        (re.compile(_LOOKS, re.DOTALL), GONE),
+        (re.compile(r"://[^/\s@]+@"), f"://{GONE}@"),
+        (re.compile(_HEADERS, re.IGNORECASE), rf"\1\2{GONE}"),
+        (re.compile(r"\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{4,}", re.IGNORECASE), rf"\1 {GONE}"),
+        (re.compile(_NAMED, re.IGNORECASE), rf"\1\2{GONE}"),
+        (re.compile(_KEYS, re.IGNORECASE), rf"\1\2{GONE}"),
+    )
+
+
 def _without_secrets(text: str) -> str:
-    text = _LOOKS.sub(GONE, text)
-    text = _IN_URL.sub(f"://{GONE}@", text)
-    text = _HEADERS.sub(rf"\1\2{GONE}", text)
-    text = _SCHEMES.sub(rf"\1 {GONE}", text)
-    text = _NAMED.sub(rf"\1\2{GONE}", text)
-    return _KEYS.sub(rf"\1\2{GONE}", text)
+    for pattern, instead in _rules():
+        text = pattern.sub(instead, text)
+    return text
 
 
-def _spelled(found: re.Match[str]) -> str:
-    return found[0].encode("unicode_escape", "surrogatepass").decode("ascii")
+def _spelled(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
