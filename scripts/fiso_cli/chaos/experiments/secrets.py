@@ -54,7 +54,7 @@ def tried(setting: Setting, *, rounds: int) -> Found:
     """So many rounds of every form of secret from every side."""
     from fiso_cli.chaos.experiments.secrets_tries import orchestrating
 
-    canaries = Canaries(random.Random(setting.seed))
+    canaries = Canaries(random.Random(setting.seed))  # nosec B311 # a repeatable sample, not a secret
     requests = 0
     with spilling() as (address, waiting), orchestrating(address) as (fiso, sinks):
         for number in range(rounds):
