@@ -23,7 +23,7 @@ _OWN = frozenset({"level", "location", "timestamp", "service", "sampling_rate", 
 _TRACES = frozenset({"exception", "exception_name", "exception_notes"})
 LOGGED = frozenset(
     "message invocation_id decision_id lease_id function endpoint provider region attempt attempts outcome reason "
-    "latency_ms overhead_ms log_spill cause closed_as_unknown published".split()
+    "status latency_ms overhead_ms log_spill cause closed_as_unknown published".split()
 )
 """The fields that a line may have beside those. Name a new one here; any other is left out, and said to be."""
 
