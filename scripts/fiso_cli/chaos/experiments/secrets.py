@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fiso_cli.chaos.experiment import Experiment, Setting
-from fiso_cli.chaos.experiments.secrets_forms import Canaries, http_spills, lambda_spills, spilling
+from fiso_cli.chaos.experiments.secrets_forms import Canaries, function_says, http_spills, lambda_spills, spilling
 from fiso_cli.chaos.figures import Figure, Op, count_of_none
 
 if TYPE_CHECKING:
     from fiso_cli.chaos.experiments.secrets_tries import Orchestrator, Sinks
 
 ROUNDS = 40
-PASSING = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nX-Secret: %s\r\nContent-Length: %d\r\n\r\n%s"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +92,7 @@ def _callers_spill(fiso: "Orchestrator", waiting: list[bytes], canaries: Canarie
 
     names = ("authorization", "cookie", "x-functions-key", "x-api-key", "x-amz-security-token", "proxy-authorization")
     headers = {name: canaries.plain() for name in names}
-    ok = PASSING % (b"-", 2, b"ok")
+    ok = function_says("ok", "-")
     for text in canaries.in_forms():
         body = json.dumps({"text": text, "password": canaries.plain()})
         for path, given, query in (
@@ -119,7 +118,7 @@ def _stores_spill(fiso: "Orchestrator", waiting: list[bytes], canaries: Canaries
 
     for text in canaries.in_forms():
         fiso.log.says = text
-        waiting[:] = [PASSING % (b"-", 2, b"ok")]
+        waiting[:] = [function_says("ok", "-")]
         fiso.send(event("/v1/invoke/by-http"))
         fiso.log.says = None
         try:
@@ -140,8 +139,7 @@ def _functions_answer(fiso: "Orchestrator", waiting: list[bytes], canaries: Cana
     from fiso_cli.chaos.experiments.secrets_tries import event
 
     for text in canaries.in_forms():
-        body = text.encode()
-        waiting[:] = [PASSING % (canaries.plain().encode(), len(body), body)]
+        waiting[:] = [function_says(text, canaries.plain())]
         fiso.send(event("/v1/invoke/by-http"))
         yield text
 

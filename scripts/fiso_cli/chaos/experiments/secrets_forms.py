@@ -5,7 +5,7 @@ import json
 import random
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 
 FORMS: tuple[str, ...] = (
@@ -99,12 +99,10 @@ def _read_request(connection: socket.socket) -> None:
 def http_spills(text: str) -> Iterator[bytes]:
     """Answers of a provider in trouble that repeat a text everywhere they can."""
     one_line = text.replace("\r", " ").replace("\n", " ")
-    headers = (
-        f"X-Debug: {one_line}\r\nSet-Cookie: {one_line}\r\nWww-Authenticate: {one_line}\r\nRetry-After: {one_line}"
-    )
     body = f"failed: {text}".encode()
     for status in (401, 403, 429, 502, 503, 504):
-        yield f"HTTP/1.1 {status} {one_line}\r\n{headers}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+        names = ("X-Debug", "Set-Cookie", "Www-Authenticate", "Retry-After")
+        yield _answer(f"{status} {one_line}", dict.fromkeys(names, one_line), body)
     yield f"{one_line}\r\n\r\n".encode()  # no HTTP at all
     yield f"HTTP/1.1 200 OK\r\n{one_line}".encode()  # cut in a header
     yield b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + body  # cut in the body
@@ -114,19 +112,27 @@ def http_spills(text: str) -> Iterator[bytes]:
 def lambda_spills(text: str) -> Iterator[bytes]:
     """Answers of Lambda's Invoke API of the same kind."""
     one_line = text.replace("\r", " ").replace("\n", " ")
-    body = json.dumps({"message": text}).encode()
     for status in (400, 403, 404, 429, 500, 502):
-        head = f"HTTP/1.1 {status} {one_line}\r\nX-Amzn-ErrorType: {one_line}\r\nContent-Length: {len(body)}\r\n\r\n"
-        yield head.encode() + body
-    for document in (
+        yield _answer(f"{status} {one_line}", {"X-Amzn-ErrorType": one_line}, _json({"message": text}))
+    for error in (
         {"errorType": text, "errorMessage": f"Task timed out after {text}"},
         {"errorType": "Sandbox.Timedout", "errorMessage": text},
     ):
-        error = json.dumps(document).encode()
-        yield (
-            f"HTTP/1.1 200 OK\r\nX-Amz-Function-Error: Unhandled\r\nContent-Length: {len(error)}\r\n\r\n".encode()
-            + error
-        )
+        yield _answer("200 OK", {"X-Amz-Function-Error": "Unhandled"}, _json(error))
     for bad in ({"statusCode": text}, {"statusCode": 200, "isBase64Encoded": True, "body": text}):
-        answer = json.dumps(bad).encode()
-        yield f"HTTP/1.1 200 OK\r\nContent-Length: {len(answer)}\r\n\r\n".encode() + answer
+        yield _answer("200 OK", {}, _json(bad))
+
+
+def function_says(text: str, beside: str) -> bytes:
+    """A function's own good answer, with `beside` in a header that FISO does not pass."""
+    return _answer("200 OK", {"Content-Type": "text/plain", "X-Secret": beside}, text.encode())
+
+
+def _json(document: Mapping[str, object]) -> bytes:
+    return json.dumps(document).encode()
+
+
+def _answer(status: str, headers: Mapping[str, str], body: bytes) -> bytes:
+    every = {**headers, "Connection": "close", "Content-Length": str(len(body))}
+    lines = [f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in every.items())]
+    return "\r\n".join([*lines, "", ""]).encode() + body
