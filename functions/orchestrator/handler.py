@@ -60,6 +60,7 @@ class Context(Protocol):
 
 @cache
 def _edge() -> Edge:
+    telemetry.logger()
     return wiring.build(OrchestratorSettings.from_environ(os.environ), metrics=telemetry.metrics())
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fiso.domain.errors import MethodNotAllowed, RequestError, RoutingError
+from fiso.domain.redaction import shown
 from fiso.services.orchestrate import Routed
 
 Response = dict[str, Any]
@@ -69,7 +70,7 @@ def problem(
         "type": f"urn:fiso:problem:{title.lower().replace(' ', '-')}",
         "title": title,
         "status": status,
-        "detail": detail[:2000],
+        "detail": shown(detail, limit=2000),
         "invocation_id": invocation_id,
         **extra,
     }

@@ -11,13 +11,17 @@ from typing import TYPE_CHECKING
 
 from fiso.adapters.aws_client import AwsEndpoint, Credentials, DynamoDBClient, S3Client, SignedService
 from fiso.adapters.callers import ByProvider, HttpCaller
+from fiso.adapters.checked_snapshots import CheckedSnapshots
+from fiso.adapters.dialling import PublicDial
 from fiso.adapters.dynamodb import DynamoDBEndpointStates, DynamoDBInvocationLog
 from fiso.adapters.dynamodb_breakers import DynamoDBSharedBreakers
+from fiso.adapters.function_keys import FunctionKeys
 from fiso.adapters.http_transport import HttpTransport
 from fiso.adapters.lambda_caller import LambdaCaller
 from fiso.adapters.pointers import LayerModelStore
 from fiso.adapters.s3 import S3ModelStore, S3Snapshots
 from fiso.billing import tariff
+from fiso.domain.address import AddressRules
 from fiso.domain.endpoint import FunctionName, Provider
 from fiso.ports import (
     Clock,
@@ -158,11 +162,18 @@ def aws_ports(settings: OrchestratorSettings, environ: Mapping[str, str], metric
         return SignedService(endpoint=endpoint, credentials=credentials, transport=transport, clock=utc_now)
 
     dynamodb, s3 = DynamoDBClient(service("dynamodb")), S3Client(service("s3"))
-    http = HttpCaller(transport, clock=utc_now, allow_loopback=settings.allow_loopback)
+    rules = AddressRules(own_hosts=settings.own_hosts, allow_loopback=settings.allow_loopback)
+    http = HttpCaller(
+        HttpTransport(dial=PublicDial(allow_loopback=rules.allow_loopback)),
+        clock=utc_now,
+        allow_loopback=rules.allow_loopback,
+        own_hosts=rules.own_hosts,
+        identity=FunctionKeys(service("secretsmanager")),
+    )
     invoke_api = cache(lambda region: service("lambda", region))
     aws = LambdaCaller(invoke_api, clock=utc_now)
     return Ports(
-        snapshots=S3Snapshots(s3, settings.bucket),
+        snapshots=CheckedSnapshots(S3Snapshots(s3, settings.bucket), rules),
         states=DynamoDBEndpointStates(dynamodb, settings.state_table, clock=utc_now),
         layer=LayerModelStore(settings.model_dir),
         models=S3ModelStore(s3, settings.bucket),

@@ -5,11 +5,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from fiso.domain.address import AddressRules, hosts_in
+
 LOCAL_STAGE = "local"
 
 
 class MissingSetting(Exception):
     """A variable that the function cannot start without."""
+
+
+class UnsafeSetting(Exception):
+    """A variable that would open a door which this stage must keep shut."""
 
 
 def _required(environ: Mapping[str, str], name: str) -> str:
@@ -27,9 +33,24 @@ def _whole(environ: Mapping[str, str], name: str, default: int) -> int:
         raise MissingSetting(f"environment variable {name} must be a whole number, not {text!r}") from error
 
 
+def address_rules(stage: str, environ: Mapping[str, str]) -> AddressRules:
+    """Where this stage's endpoints may be. `UnsafeSetting` for FISO_ALLOW_LOOPBACK on any stage but the local one, and
+    for a host in FISO_ENDPOINT_HOSTS that no public host can be."""
+    allow_loopback = environ.get("FISO_ALLOW_LOOPBACK", "").strip()
+    if allow_loopback and stage != LOCAL_STAGE:
+        raise UnsafeSetting(f"FISO_ALLOW_LOOPBACK is set on stage {stage}: only stage {LOCAL_STAGE} may call loopback")
+    try:
+        return AddressRules(
+            own_hosts=hosts_in(environ.get("FISO_ENDPOINT_HOSTS", "")), allow_loopback=allow_loopback == "1"
+        )
+    except ValueError as error:
+        raise UnsafeSetting(f"FISO_ENDPOINT_HOSTS: {error}") from error
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrchestratorSettings:
     """What the orchestrator needs. `allow_loopback` lets endpoints be http on loopback; only the local stage may.
+    `own_hosts` may be endpoints beside the providers' own hosts: exact names, of FISO_ENDPOINT_HOSTS.
     `lease_keys_parameter` names the parameter with the keys that sign leases; without it there are no leases. `region`
     is where it runs, as Lambda says."""
 
@@ -41,20 +62,23 @@ class OrchestratorSettings:
     allow_loopback: bool
     lease_keys_parameter: str | None = None
     region: str | None = None
+    own_hosts: frozenset[str] = frozenset()
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Self:
         """Read and check."""
         stage = _required(environ, "FISO_STAGE")
+        rules = address_rules(stage, environ)
         return cls(
             stage=stage,
             log_table=_required(environ, "FISO_LOG_TABLE"),
             state_table=_required(environ, "FISO_STATE_TABLE"),
             bucket=_required(environ, "FISO_BUCKET"),
             model_dir=Path(environ.get("FISO_MODEL_DIR") or "/opt/model"),
-            allow_loopback=stage == LOCAL_STAGE and environ.get("FISO_ALLOW_LOOPBACK") == "1",
+            allow_loopback=rules.allow_loopback,
             lease_keys_parameter=environ.get("FISO_LEASE_KEYS_PARAMETER", "").strip() or None,
             region=environ.get("AWS_REGION") or None,
+            own_hosts=rules.own_hosts,
         )
 
 

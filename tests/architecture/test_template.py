@@ -16,6 +16,7 @@ from fiso.settings import (
     OrchestratorSettings,
     RetrainerSettings,
     StreamConsumerSettings,
+    UnsafeSetting,
 )
 from fiso_cli.packaging.template import make_template
 
@@ -220,6 +221,15 @@ def test_a_functions_settings_can_be_read_from_its_environment(
     deployed = {key: value if isinstance(value, str) else json.dumps(value) for key, value in variables.items()}
     assert settings.from_environ(deployed).stage == "prod"
     assert variables["PYTHONPATH"] == "/var/task/shared:/var/runtime"
+
+
+def test_the_deployed_orchestrator_calls_no_loopback_and_cannot_be_made_to(resources: dict[str, Any]) -> None:
+    variables = function(resources, "orchestrator")["Environment"]["Variables"]
+    deployed = {key: value if isinstance(value, str) else json.dumps(value) for key, value in variables.items()}
+    assert not deployed["FISO_ALLOW_LOOPBACK"]
+    assert not OrchestratorSettings.from_environ(deployed).allow_loopback
+    with pytest.raises(UnsafeSetting, match="only stage local may call loopback"):
+        OrchestratorSettings.from_environ(deployed | {"FISO_ALLOW_LOOPBACK": "1"})
 
 
 def test_the_briefs_dashboards_and_alarms_are_there(resources: dict[str, Any]) -> None:

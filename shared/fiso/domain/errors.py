@@ -22,6 +22,7 @@ FisoError
 ├── LeaseRefused            a lease's token, or an outcome under it, that is not accepted (`code` says why)
 ├── ModelRefused            a model artifact that is missing, damaged, or of a foreign schema
 ├── InvalidRecord           a logged record that does not parse
+├── BadAddress              an address that no endpoint may have
 └── InvalidCatalog          a catalog or policy that must not be published
 """
 
@@ -170,3 +171,7 @@ class InvalidRecord(FisoError):
 
 class InvalidCatalog(FisoError):
     """A catalog or policy that must not be published. The message names the place and the way out."""
+
+
+class BadAddress(FisoError):
+    """An address that no endpoint may have. The message goes on after the address' place: "must be https"."""
