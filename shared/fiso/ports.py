@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Protocol
 
+from fiso.domain.access import Claims, SigningKey
 from fiso.domain.catalog import CatalogEntry, Snapshot
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName
 from fiso.domain.model import ModelPointer, RetrainingRun
@@ -166,6 +167,31 @@ class LeaseKeys(Protocol):
 
     def read(self) -> "Keyring":
         """The keys as they are now. `LeasingNotSetUp` when there are none, `StoreUnavailable` when nobody can tell."""
+        ...
+
+
+class IssuerKeys(Protocol):
+    """Where an issuer of tokens publishes its public keys."""
+
+    def read(self) -> Mapping[str, SigningKey]:
+        """The usable keys by id, as they are now. `StoreUnavailable` when nobody can tell."""
+        ...
+
+
+class SigningKeys(Protocol):
+    """The public keys of an issuer, as known here."""
+
+    def find(self, id: str) -> SigningKey | None:
+        """The key of an id, or None. `StoreUnavailable` while none could ever be read."""
+        ...
+
+
+class TokenVerifier(Protocol):
+    """Turns a token into its verified claims."""
+
+    def verify(self, token: str) -> Claims:
+        """The claims. `NotAuthenticated` for a token that is not to be trusted, whatever the reason;
+        `StoreUnavailable` while the issuer's keys could never be read."""
         ...
 
 

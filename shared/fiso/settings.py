@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
+from urllib.parse import urlsplit
+
+from fiso.domain.access import AuthMode
 
 LOCAL_STAGE = "local"
 
@@ -27,6 +30,47 @@ def _whole(environ: Mapping[str, str], name: str, default: int) -> int:
         raise MissingSetting(f"environment variable {name} must be a whole number, not {text!r}") from error
 
 
+class BadSetting(MissingSetting):
+    """A variable that holds what no stage, or not this one, may have."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessSettings:
+    """Who may call. `issuer` and `audiences` are set for JWT only; `tenant_claim` names the claim with the tenant."""
+
+    mode: AuthMode
+    issuer: str = ""
+    audiences: tuple[str, ...] = ()
+    tenant_claim: str = "sub"
+    allow_loopback: bool = False
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> Self:
+        """FISO_AUTH is `iam`, `jwt`, or (on the local stage, where it is the default) `none`."""
+        is_local = _required(environ, "FISO_STAGE") == LOCAL_STAGE
+        text = environ.get("FISO_AUTH", "").strip() or (AuthMode.NONE if is_local else AuthMode.IAM)
+        if text not in set(AuthMode) or (text == AuthMode.NONE and not is_local):
+            raise BadSetting(f"environment variable FISO_AUTH must be iam or jwt (none on stage local), not {text!r}")
+        if text != AuthMode.JWT:
+            return cls(mode=AuthMode(text))
+        audiences = tuple(word for word in _required(environ, "FISO_JWT_AUDIENCE").replace(",", " ").split() if word)
+        return cls(
+            mode=AuthMode.JWT,
+            issuer=_issuer(environ, is_local=is_local),
+            audiences=audiences,
+            tenant_claim=environ.get("FISO_JWT_TENANT_CLAIM", "").strip() or "sub",
+            allow_loopback=is_local,
+        )
+
+
+def _issuer(environ: Mapping[str, str], *, is_local: bool) -> str:
+    issuer = _required(environ, "FISO_JWT_ISSUER")
+    parts = urlsplit(issuer)
+    if not parts.hostname or parts.scheme not in (("https", "http") if is_local else ("https",)) or parts.query:
+        raise BadSetting(f"environment variable FISO_JWT_ISSUER must be an https address, not {issuer!r}")
+    return issuer
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrchestratorSettings:
     """What the orchestrator needs. `allow_loopback` lets endpoints be http on loopback; only the local stage may.
@@ -41,6 +85,7 @@ class OrchestratorSettings:
     allow_loopback: bool
     lease_keys_parameter: str | None = None
     region: str | None = None
+    access: AccessSettings = AccessSettings(mode=AuthMode.IAM)
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Self:
@@ -55,6 +100,7 @@ class OrchestratorSettings:
             allow_loopback=stage == LOCAL_STAGE and environ.get("FISO_ALLOW_LOOPBACK") == "1",
             lease_keys_parameter=environ.get("FISO_LEASE_KEYS_PARAMETER", "").strip() or None,
             region=environ.get("AWS_REGION") or None,
+            access=AccessSettings.from_environ(environ),
         )
 
 
@@ -128,6 +174,7 @@ class ConsoleSettings:
     log_table: str
     state_table: str
     bucket: str
+    access: AccessSettings = AccessSettings(mode=AuthMode.IAM)
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Self:
@@ -137,4 +184,5 @@ class ConsoleSettings:
             log_table=_required(environ, "FISO_LOG_TABLE"),
             state_table=_required(environ, "FISO_STATE_TABLE"),
             bucket=_required(environ, "FISO_BUCKET"),
+            access=AccessSettings.from_environ(environ),
         )
