@@ -135,15 +135,25 @@ class Exchange:
         if chosen is None:
             raise _no_route(method, path, allowed=[route.method for route in found])
         if chosen.scope is not None:
-            self._caller.require(chosen.scope)
+            self._admit(chosen.scope)
         response: Response = getattr(self, f"_{chosen.name}")(**found[chosen])
+        self._settle()
         return response
 
-    def _invoke(self, function: str, suffix: str | None) -> Response:
-        request = self._request(function, suffix or "")
+    def _admit(self, scope: Scope) -> None:
+        """Let a known caller pass, and start what access and quotas refresh while it is served."""
+        self._caller.require(scope)
+        if self._edge.quotas is not None:
+            self._edge.quotas.admit(self._caller.tenant)
         self._edge.access.refresh_while_waiting()
-        routed = self._edge.orchestrator.route(request)
+
+    def _settle(self) -> None:
         self._edge.access.settle()
+        if self._edge.quotas is not None:
+            self._edge.quotas.settle()
+
+    def _invoke(self, function: str, suffix: str | None) -> Response:
+        routed = self._edge.orchestrator.route(self._request(function, suffix or ""))
         self.waited_ms = sum(attempt.latency_ms for attempt in routed.record.attempts)
         telemetry.log_invocation(routed.record)
         return routed_answer(routed)

@@ -29,6 +29,7 @@ from fiso.ports import (
     Metrics,
     ModelStore,
     Snapshots,
+    TenantUse,
     TokenVerifier,
 )
 from fiso.services.access import Access, KnownKeys
@@ -39,6 +40,7 @@ from fiso.settings import AccessSettings, OrchestratorSettings
 
 if TYPE_CHECKING:
     from fiso.services.outcomes import Outcomes
+    from fiso.services.quotas import Quotas
 
 WRITERS = 8
 """Reported outcomes that are written at once; a report of 100 is 13 writes long."""
@@ -64,6 +66,7 @@ class Ports:
     draw: Callable[[], float] = random.SystemRandom().random
     lease_keys: Callable[[], LeaseKeys] | None = None
     issuer_keys: IssuerKeys | None = None
+    tenant_use: TenantUse | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +75,7 @@ class Edge:
 
     orchestrator: Orchestrator
     access: Access
+    quotas: "Quotas | None"
     knowledge: Knowledge
     log: InvocationLog
     clock: Clock
@@ -104,6 +108,7 @@ def build(settings: OrchestratorSettings, *, metrics: Metrics, ports: Ports | No
     return Edge(
         orchestrator=orchestrator,
         access=access_of(settings.access, outside.issuer_keys, outside.clock),
+        quotas=quotas_of(settings.quotas, outside.tenant_use, outside.clock),
         knowledge=knowledge,
         log=outside.log,
         clock=outside.clock,
@@ -152,6 +157,24 @@ def access_of(settings: AccessSettings, issuer: IssuerKeys | None, clock: Clock)
     return Access(mode=settings.mode, verifier=cache(verifier), keys=keys)
 
 
+def quotas_of(rules: str, use: TenantUse | None, clock: Clock) -> "Quotas | None":
+    """What tenants may send; None, and nothing loaded, where no quota is set."""
+    if not rules:
+        return None
+    from fiso.services.quotas import QuotaRules, Quotas
+
+    executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="quotas")
+    return Quotas(QuotaRules.parsed(rules), use, clock=clock, executor=executor)
+
+
+def _tenant_use(dynamodb: DynamoDBClient, settings: OrchestratorSettings) -> TenantUse | None:
+    if not settings.quotas or settings.idempotency_table is None:
+        return None
+    from fiso.adapters.tenant_use import DynamoDBTenantUse
+
+    return DynamoDBTenantUse(dynamodb, settings.idempotency_table, clock=utc_now)
+
+
 def _issuer_keys(settings: AccessSettings, transport: HttpTransport) -> IssuerKeys | None:
     if settings.mode is not AuthMode.JWT:
         return None
@@ -183,6 +206,7 @@ def aws_ports(settings: OrchestratorSettings, environ: Mapping[str, str], metric
         metrics=metrics,
         lease_keys=_stored_keys(service("ssm"), settings.lease_keys_parameter),
         issuer_keys=_issuer_keys(settings.access, transport),
+        tenant_use=_tenant_use(dynamodb, settings),
     )
 
 

@@ -20,7 +20,7 @@ from fiso.domain.access import AuthMode
 from fiso.domain.catalog import CatalogEntry
 from fiso.domain.lease_token import Keyring
 from fiso.domain.record import InvocationRecord
-from fiso.ports import IssuerKeys
+from fiso.ports import IssuerKeys, TenantUse
 from fiso.settings import AccessSettings, OrchestratorSettings
 from functions.orchestrator import wiring
 from functions.orchestrator.handler import answer_event
@@ -55,6 +55,8 @@ class Rig:
         seed: int = 1,
         access: AccessSettings = SETTINGS.access,
         issuer_keys: IssuerKeys | None = None,
+        quotas: str = "",
+        tenant_use: TenantUse | None = None,
     ) -> None:
         self.log = log or InMemoryInvocationLog()
         self.metrics = InMemoryMetrics()
@@ -76,8 +78,9 @@ class Rig:
             draw=random.Random(seed).random,
             lease_keys=lambda: self.lease_keys,
             issuer_keys=issuer_keys,
+            tenant_use=tenant_use,
         )
-        self.edge = wiring.build(replace(SETTINGS, access=access), metrics=self.metrics, ports=ports)
+        self.edge = wiring.build(replace(SETTINGS, access=access, quotas=quotas), metrics=self.metrics, ports=ports)
         self.orchestrator = self.edge.orchestrator
 
     @property

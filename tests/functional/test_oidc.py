@@ -93,7 +93,8 @@ def test_what_is_not_a_sound_issuer_is_as_good_as_none(configuration: object, ke
 def test_no_redirect_is_followed(status: int) -> None:
     with serving(CONFIGURATION, KEYS, status=status) as (here, asked), transport() as http:
         keys = OidcIssuerKeys(http, here, allow_loopback=True)
-        pytest.raises(StoreUnavailable, keys.read)
+        with pytest.raises(StoreUnavailable):
+            keys.read()
     assert "/elsewhere" not in asked
 
 
