@@ -36,7 +36,7 @@ from fiso.services.access import Access, KnownKeys
 from fiso.services.dispatch import Dispatcher
 from fiso.services.knowledge import Knowledge
 from fiso.services.orchestrate import Orchestrator
-from fiso.settings import AccessSettings, OrchestratorSettings
+from fiso.settings import AccessSettings, BadSetting, OrchestratorSettings
 
 if TYPE_CHECKING:
     from fiso.services.outcomes import Outcomes
@@ -163,8 +163,12 @@ def quotas_of(rules: str, use: TenantUse | None, clock: Clock) -> "Quotas | None
         return None
     from fiso.services.quotas import QuotaRules, Quotas
 
+    try:
+        parsed = QuotaRules.parsed(rules)
+    except ValueError as error:
+        raise BadSetting(f"environment variable FISO_QUOTAS: {error}") from error
     executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="quotas")
-    return Quotas(QuotaRules.parsed(rules), use, clock=clock, executor=executor)
+    return Quotas(parsed, use, clock=clock, executor=executor)
 
 
 def _tenant_use(dynamodb: DynamoDBClient, settings: OrchestratorSettings) -> TenantUse | None:
