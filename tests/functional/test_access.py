@@ -16,8 +16,9 @@ from fiso_cli.chaos.experiments import access, access_cases
 from fiso_cli.chaos.experiments.access_cases import DOORS, Issuers
 from fiso_cli.chaos.experiments.access_stage import BY_TOKEN, UNASKED, AttackedStage, quiet
 from fiso_cli.chaos.tokens import FixedKeys, Signer
+from functions.orchestrator import handler
 from tests.builders import NOW, OK, ManualClock, failing
-from tests.functional.orchestrator_rig import BY_IAM, Rig, http_event, problem_of, signed
+from tests.functional.orchestrator_rig import BY_IAM, LambdaContext, Rig, http_event, problem_of, signed
 
 ISSUERS = Issuers.fresh()
 
@@ -171,3 +172,10 @@ def test_without_any_keys_nobody_is_let_in_and_it_is_said_that_this_is_not_the_c
     rig.clock.advance(2)
     response = rig.send(http_event(authorization=f"Bearer {ISSUERS.rsa.sign(tokens.payload(NOW))}"))
     assert response["statusCode"] == 200
+
+
+@pytest.mark.parametrize("event", [[], "x", None, 7, {}, {"requestContext": [], "headers": 5, "rawPath": []}], ids=str)
+def test_what_is_no_event_at_all_is_a_stranger(event: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = Rig(failing(OK), access=BY_IAM)
+    monkeypatch.setattr(handler, "_edge", lambda: rig.edge)
+    assert handler.lambda_handler(event, LambdaContext())["statusCode"] == 401
