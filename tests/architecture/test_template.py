@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from fiso.settings import (
+    BadSetting,
     ConsoleSettings,
     KeeperSettings,
     OrchestratorSettings,
     RetrainerSettings,
     StreamConsumerSettings,
-    UnsafeSetting,
 )
 from fiso_cli.packaging.template import make_template
 
@@ -138,6 +138,12 @@ def test_every_route_but_healthz_has_an_authorizer(resources: dict[str, Any]) ->
     assert {"POST /v1/decide/{function}", "POST /v1/outcomes"} <= set(routes)
 
 
+@pytest.mark.parametrize("name", ["orchestrator", "console"])
+def test_who_faces_the_api_asks_for_the_gateways_signature_itself(name: str, resources: dict[str, Any]) -> None:
+    variables = function(resources, name)["Environment"]["Variables"]
+    assert (variables["FISO_AUTH"], variables["FISO_JWT_ISSUER"]) == ("iam", "")
+
+
 def test_the_api_allows_no_cross_origin_calls(resources: dict[str, Any]) -> None:
     assert "CorsConfiguration" not in of_type(resources, "ApiGatewayV2::Api")["HttpApi"]
 
@@ -228,7 +234,7 @@ def test_the_deployed_orchestrator_calls_no_loopback_and_cannot_be_made_to(resou
     deployed = {key: value if isinstance(value, str) else json.dumps(value) for key, value in variables.items()}
     assert not deployed["FISO_ALLOW_LOOPBACK"]
     assert not OrchestratorSettings.from_environ(deployed).allow_loopback
-    with pytest.raises(UnsafeSetting, match="only stage local may call loopback"):
+    with pytest.raises(BadSetting, match="only stage local may call loopback"):
         OrchestratorSettings.from_environ(deployed | {"FISO_ALLOW_LOOPBACK": "1"})
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from fiso.settings import OrchestratorSettings, UnsafeSetting
+from fiso.settings import BadSetting, OrchestratorSettings
 
 REQUIRED = {"FISO_LOG_TABLE": "l", "FISO_STATE_TABLE": "s", "FISO_BUCKET": "b"}
 
@@ -18,7 +18,7 @@ def test_loopback_is_for_the_local_stage_that_asks_for_it() -> None:
 @pytest.mark.parametrize("stage", ["prod", "dev", "local2", "Local"])
 @pytest.mark.parametrize("value", ["1", "true", "0"])
 def test_no_other_stage_starts_with_loopback_named(stage: str, value: str) -> None:
-    with pytest.raises(UnsafeSetting, match=f"FISO_ALLOW_LOOPBACK is set on stage {stage}"):
+    with pytest.raises(BadSetting, match=f"FISO_ALLOW_LOOPBACK is set on stage {stage}"):
         settings(stage, FISO_ALLOW_LOOPBACK=value)
 
 
@@ -27,5 +27,5 @@ def test_own_hosts_are_named_one_by_one() -> None:
         "a.example.com",
         "b.example.com",
     }
-    with pytest.raises(UnsafeSetting, match=r"FISO_ENDPOINT_HOSTS: '169\.254\.169\.254'"):
+    with pytest.raises(BadSetting, match=r"FISO_ENDPOINT_HOSTS: '169\.254\.169\.254'"):
         settings("prod", FISO_ENDPOINT_HOSTS="169.254.169.254")

@@ -3,12 +3,15 @@
 FisoError
 ├── RequestError            the caller's fault: answered as its `status` (4xx)
 │   ├── MalformedRequest        400
+│   ├── NotAuthenticated        401   one text for every reason; `reason` is for the log
+│   ├── NotAllowed              403   a verified caller without the scope
 │   ├── UnknownFunction         404
 │   ├── UnknownPath             404
 │   ├── MethodNotAllowed        405
 │   ├── PayloadTooLarge         413
 │   ├── LeaseTooLarge           413
-│   └── UnsupportedContent      415
+│   ├── UnsupportedContent      415
+│   └── QuotaExceeded           429
 ├── RoutingError            FISO could not get an answer
 │   ├── EveryAttemptFailed      502   at least one ran
 │   ├── NothingAvailable        503   nothing eligible, or nothing can have run
@@ -42,6 +45,28 @@ class RequestError(FisoError):
 
 class MalformedRequest(RequestError):
     """The request cannot be understood."""
+
+
+class NotAuthenticated(RequestError):
+    """Nobody vouches for the caller. What is answered never says why; `reason` does, for the log only."""
+
+    status = 401
+    title = "Not authenticated"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("this needs an authenticated caller")
+        self.reason = reason
+
+
+class NotAllowed(RequestError):
+    """The caller is known and may not do this: `scope` is what is missing."""
+
+    status = 403
+    title = "Not allowed"
+
+    def __init__(self, scope: str) -> None:
+        super().__init__(f"this needs the scope {scope}")
+        self.scope = scope
 
 
 class UnknownFunction(RequestError):
@@ -88,6 +113,17 @@ class UnsupportedContent(RequestError):
 
     status = 415
     title = "Unsupported content"
+
+
+class QuotaExceeded(RequestError):
+    """The tenant sends more than its quota; `retry_after_s` is when the next request has a chance, in whole seconds."""
+
+    status = 429
+    title = "Quota exceeded"
+
+    def __init__(self, detail: str, *, retry_after_s: int) -> None:
+        super().__init__(detail)
+        self.retry_after_s = retry_after_s
 
 
 class RoutingError(FisoError):

@@ -21,6 +21,7 @@ from fiso.adapters.memory import (
     InMemoryEndpointStates,
     InMemoryInvocationLog,
     InMemoryModelStore,
+    InMemorySharedBreakers,
     InMemorySnapshots,
 )
 from fiso.domain.catalog import CatalogEntry, Snapshot
@@ -29,6 +30,7 @@ from fiso.domain.errors import StoreUnavailable
 from fiso.domain.policy import Idempotent, Policy
 from fiso.domain.record import InvocationRecord, OpenRecord
 from fiso.domain.record_codec import open_to_document, to_document
+from fiso.services.breakers import Breakers
 from fiso.settings import OrchestratorSettings
 from functions.orchestrator import handler, wiring
 
@@ -103,6 +105,7 @@ class Orchestrator:
             layer=InMemoryModelStore(),
             models=InMemoryModelStore(),
             log=self.log,
+            shared_breakers=InMemorySharedBreakers(),
             caller=ByProvider({Provider.AWS: aws, Provider.GCP: http}),
             metrics=telemetry.metrics(),
         )
@@ -121,7 +124,7 @@ class Orchestrator:
             document = to_document(record) if isinstance(record, InvocationRecord) else open_to_document(record)
             self._sinks.records.append(json.dumps(document, ensure_ascii=False))
         self.log.records.clear()
-        self._edge.orchestrator.dispatcher.breakers.clear()
+        self._edge.orchestrator.dispatcher.breakers = Breakers()  # one try says nothing of the next
         return int(response["statusCode"])
 
 
