@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from fiso.domain.errors import DeadlinePassed, MethodNotAllowed, RequestError, RoutingError
+from fiso.domain.errors import DeadlinePassed, KeyInUse, MethodNotAllowed, RequestError, RoutingError
 from fiso.services.orchestrate import Routed
 
 Response = dict[str, Any]
@@ -45,6 +45,8 @@ def json_answer(document: Mapping[str, Any], *, status: int = 200) -> Response:
 def request_problem(error: RequestError, invocation_id: str) -> Response:
     """The caller's fault."""
     headers = {"allow": error.allow} if isinstance(error, MethodNotAllowed) else {}
+    if isinstance(error, KeyInUse):
+        headers["retry-after"] = str(error.retry_after_s)
     return problem(error.status, error.title, str(error), invocation_id, headers=headers)
 
 

@@ -30,8 +30,9 @@ def _whole(environ: Mapping[str, str], name: str, default: int) -> int:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrchestratorSettings:
     """What the orchestrator needs. `allow_loopback` lets endpoints be http on loopback; only the local stage may.
-    `lease_keys_parameter` names the parameter with the keys that sign leases; without it there are no leases. `region`
-    is where it runs, as Lambda says."""
+    `lease_keys_parameter` names the parameter with the keys that sign leases; without it there are no leases.
+    `idempotency_table` holds idempotency keys; without it requests with one are refused. `region` is where it runs, as
+    Lambda says."""
 
     stage: str
     log_table: str
@@ -40,6 +41,7 @@ class OrchestratorSettings:
     model_dir: Path
     allow_loopback: bool
     lease_keys_parameter: str | None = None
+    idempotency_table: str | None = None
     region: str | None = None
 
     @classmethod
@@ -54,6 +56,7 @@ class OrchestratorSettings:
             model_dir=Path(environ.get("FISO_MODEL_DIR") or "/opt/model"),
             allow_loopback=stage == LOCAL_STAGE and environ.get("FISO_ALLOW_LOOPBACK") == "1",
             lease_keys_parameter=environ.get("FISO_LEASE_KEYS_PARAMETER", "").strip() or None,
+            idempotency_table=environ.get("FISO_IDEMPOTENCY_TABLE", "").strip() or None,
             region=environ.get("AWS_REGION") or None,
         )
 

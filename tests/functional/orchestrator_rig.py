@@ -15,9 +15,11 @@ from fiso.adapters.memory import (
     InMemorySnapshots,
     Respond,
 )
+from fiso.adapters.memory_idempotency import InMemoryIdempotencyKeys
 from fiso.domain.catalog import CatalogEntry
 from fiso.domain.lease_token import Keyring
 from fiso.domain.record import InvocationRecord
+from fiso.ports import IdempotencyKeys
 from fiso.settings import OrchestratorSettings
 from functions.orchestrator import wiring
 from functions.orchestrator.handler import answer_event
@@ -47,6 +49,8 @@ class Rig:
         *entries: CatalogEntry,
         log: InMemoryInvocationLog | None = None,
         layer: InMemoryModelStore | None = None,
+        keys: IdempotencyKeys | None = None,
+        clock: ManualClock | None = None,
         seed: int = 1,
     ) -> None:
         self.log = log or InMemoryInvocationLog()
@@ -54,8 +58,9 @@ class Rig:
         self.snapshots = InMemorySnapshots(a_snapshot(*entries))
         self.states = InMemoryEndpointStates()
         self.models = InMemoryModelStore()
-        self.clock = ManualClock()
+        self.clock = clock or ManualClock()
         self.lease_keys = InMemoryLeaseKeys(Keyring.parsed(f"k1:{'a' * 32}"))
+        self.keys: IdempotencyKeys = keys or InMemoryIdempotencyKeys(clock=self.clock)
         self.caller = InMemoryFunctionCaller(respond)
         ports = wiring.Ports(
             snapshots=self.snapshots,
@@ -68,6 +73,7 @@ class Rig:
             clock=self.clock,
             draw=random.Random(seed).random,
             lease_keys=lambda: self.lease_keys,
+            idempotency_keys=lambda: self.keys,
         )
         self.edge = wiring.build(SETTINGS, metrics=self.metrics, ports=ports)
         self.orchestrator = self.edge.orchestrator
