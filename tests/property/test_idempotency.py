@@ -60,6 +60,7 @@ class Stepped:
         self.request, self.metrics = request, InMemoryMetrics()
         self.given: Given | None = None
         self.is_over = False
+        self.broken: AssertionError | None = None
         self._answer, self._order = answer, Order.GO
         self._go, self._still = Semaphore(0), Semaphore(0)
         Thread(target=self._run, daemon=True).start()
@@ -79,6 +80,7 @@ class Stepped:
 
     def step(self, order: Order = Order.GO) -> None:
         """Let it do one thing."""
+        assert not self.is_over
         self._order = order
         self._go.release()
         self._still.acquire()
@@ -88,9 +90,34 @@ class Stepped:
             self.given = self._answer(self)
         except (Crash, KeyInUse, KeyReused, IdempotencyUnavailable):
             self.given = None
+        except AssertionError as broken:
+            self.broken = broken
         finally:
             self.is_over = True
             self._still.release()
+
+
+class WatchedKeys(InMemoryIdempotencyKeys):
+    """Holds that a claim is made where none is held: none was made, it was given back, or its holder is dead."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        super().__init__(clock=clock)
+        self._held: dict[EntryId, Entry] = {}
+
+    def claim(self, entry: Entry, *, over: InvocationId | None = None) -> Entry | None:
+        standing = super().claim(entry, over=over)
+        if standing is None:
+            held = self._held.get(entry.id)
+            is_free = held is None or held.invocation_id == entry.invocation_id or held.abandoned_at <= self._clock()
+            assert is_free
+            self._held[entry.id] = entry
+        return standing
+
+    def release(self, entry: Entry) -> None:
+        super().release(entry)
+        held = self._held.get(entry.id)
+        if held is not None and held.invocation_id == entry.invocation_id:
+            del self._held[entry.id]
 
 
 @dataclass(frozen=True)
@@ -131,7 +158,7 @@ class Keyed(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.clock = ManualClock()
-        self.keys = InMemoryIdempotencyKeys(clock=self.clock)
+        self.keys = WatchedKeys(self.clock)
         self.seen: defaultdict[str, Seen] = defaultdict(Seen)
         self.payloads: dict[InvocationId, bytes] = {}
         self.running: list[Stepped] = []
@@ -147,21 +174,27 @@ class Keyed(RuleBasedStateMachine):
     @precondition(lambda self: self.running)
     @rule(which=st.integers(0, 99), order=st.sampled_from([*Order, *[Order.GO] * 5]))
     def step(self, which: int, order: Order) -> None:
-        request = self.running[which % len(self.running)]
-        request.step(order)
-        if request.is_over:
-            self._ended(request)
+        self._step(self.running[which % len(self.running)], order)
 
     @rule(seconds=st.sampled_from([1.0, DEAD_S / 2, DEAD_S]))
     def wait(self, seconds: float) -> None:
         self.clock.advance(seconds)
 
+    @rule(key=st.sampled_from(KEYS))
+    def die_and_be_asked_for(self, key: str) -> None:
+        """What chance finds seldom: a crash while the function runs, and two who come when it is known to be one."""
+        dying = self._started(key, PAYLOADS[0])
+        for order in (Order.GO, Order.CRASH_AFTER):
+            if not dying.is_over:
+                self._step(dying, order)
+        self.clock.advance(DEAD_S)
+        for _ in range(2):
+            self._step(self._started(key, PAYLOADS[0]))
+
     def teardown(self) -> None:
         """Whatever happened: once all is quiet and the store is back, every key gives one and the same answer."""
         while self.running:
-            self.running[0].step(Order.CRASH)
-            if self.running[0].is_over:
-                self._ended(self.running[0])
+            self._step(self.running[0], Order.CRASH)
         self.clock.advance(DEAD_S)
         for key in KEYS:
             for payload in PAYLOADS * 2:
@@ -172,8 +205,7 @@ class Keyed(RuleBasedStateMachine):
         standing = self.keys.find(EntryId(f"local#{key}"))
         request = self._started(key, payload)
         while not request.is_over:
-            request.step()
-        self._ended(request)
+            self._step(request)
         is_others = standing is not None and self.payloads[standing.invocation_id] != payload
         assert (request.given is None) == is_others
 
@@ -212,8 +244,14 @@ class Keyed(RuleBasedStateMachine):
     def _execute(self, request: InvocationRequest) -> None:
         self.seen[request.idempotency_key or ""].executions += 1
 
+    def _step(self, request: Stepped, order: Order = Order.GO) -> None:
+        request.step(order)
+        if request.is_over:
+            self._ended(request)
+
     def _ended(self, request: Stepped) -> None:
         self.running.remove(request)
+        assert request.broken is None
         seen, given = self.seen[request.request.idempotency_key or ""], request.given
         seen.is_unkept = seen.is_unkept or request.metrics.total("IdempotentAnswerNotKept") > 0
         if self.idempotent is Idempotent.NO:
