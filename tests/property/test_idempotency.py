@@ -274,4 +274,4 @@ def _unknown(id: InvocationId) -> KeptAnswer:
 @pytest.mark.parametrize("idempotent", list(Idempotent))
 def test_one_execution_and_one_answer_per_key(idempotent: Idempotent) -> None:
     machine = type("Keyed", (Keyed,), {"idempotent": idempotent})
-    run_state_machine_as_test(machine, settings=settings(deadline=None, max_examples=150, stateful_step_count=40))
+    run_state_machine_as_test(machine, settings=settings(deadline=None, max_examples=80, stateful_step_count=40))
