@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Self
 
+from fiso.adapters.http_transport import HttpTransport
 from fiso.domain.idempotency import GRACE
 from fiso_cli.chaos.keyed.emulator import Emulator
 from fiso_cli.chaos.keyed.function import CountingFunction
@@ -30,7 +31,8 @@ class Callers:
     """CALLERS environments side by side, and their threads for as long as the context lasts."""
 
     def __init__(self, place: Place) -> None:
-        self._edges = [orchestrator(place) for _ in range(CALLERS)]
+        self._transports = [HttpTransport() for _ in range(CALLERS)]
+        self._edges = [orchestrator(place, transport) for transport in self._transports]
         self._pool = ThreadPoolExecutor(max_workers=CALLERS)
 
     def start(self, requests: Sequence[Sent], allowed: Iterable[int]) -> list[Future[Answered]]:
@@ -56,6 +58,8 @@ class Callers:
 
     def __exit__(self, *_: object) -> None:
         self._pool.shutdown()
+        for transport in self._transports:
+            transport.close()
 
 
 def bursts(callers: Callers, keys: int, say: Say) -> list[Answered]:

@@ -11,6 +11,7 @@ import sys
 import time
 from typing import Any
 
+from fiso.adapters.http_transport import HttpTransport
 from fiso_cli.chaos.keyed.world import Place, Sent, ask, orchestrator, silence
 
 
@@ -31,7 +32,7 @@ def _served_or_killed(place: Place, sent: Sent, kill_after_s: float) -> dict[str
     if child == 0:
         os.close(reading)
         with os.fdopen(writing, "w") as pipe:
-            json.dump(ask(orchestrator(place), sent), pipe)
+            json.dump(ask(orchestrator(place, HttpTransport()), sent), pipe)
         os._exit(0)
     os.close(writing)
     time.sleep(kill_after_s)

@@ -85,9 +85,8 @@ def create_store(url: str) -> None:
         client.close()
 
 
-def orchestrator(place: Place) -> Edge:
-    """One execution environment: its own connections, memory and log; store and function are shared."""
-    transport = HttpTransport()
+def orchestrator(place: Place, transport: HttpTransport) -> Edge:
+    """One execution environment: connections, memory and log of its own; store and function are shared."""
     http = HttpCaller(transport, clock=utc_now, allow_loopback=True)
     metrics = InMemoryMetrics()
     ports = wiring.Ports(
