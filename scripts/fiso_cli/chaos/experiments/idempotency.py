@@ -36,7 +36,8 @@ def _phases(setting: Setting, store: "Emulator", served: "CountingFunction", pla
         bursts = phases.bursts(callers, setting.sized(1_000, 100), setting.say)
         count = setting.sized(400, 40)
         setting.say(f"{count} orchestrators are killed")
-        crashes, killed = phases.crashes(place, callers, count, random.Random(setting.seed))
+        moments = random.Random(setting.seed)  # nosec B311: repeatable moments, nothing secret
+        crashes, killed = phases.crashes(place, callers, count, moments)
         setting.say(f"{len(killed)} of {count} died before they answered; now the store stops")
         caught, refused = phases.stopped_store(callers, store, served, setting.sized(20, 2))
         ran_while_stopped = served.executions()

@@ -33,6 +33,18 @@ class Emulator:
         """Let it go on where it was stopped."""
         self.process.send_signal(signal.SIGCONT)
 
+    def await_answer(self) -> None:
+        """Wait until it answers: what was sent to it meanwhile is done by then."""
+        for _ in range(_TRIES):
+            if self.process.poll() is not None:
+                break
+            try:
+                with urlopen(f"{self.url}/_ministack/health", timeout=1):  # nosec B310: loopback, by HTTP
+                    return
+            except (URLError, OSError):
+                time.sleep(0.05)
+        raise CommandError("the emulator does not answer; its log is emulator/emulator.log in the experiment's folder")
+
     def kill(self) -> None:
         """End it at once; its port is closed and its tables are gone."""
         self.process.kill()
@@ -61,7 +73,7 @@ def running(folder: Path) -> Iterator[Emulator]:
         process = subprocess.Popen([str(python), "-m", "ministack"], env=environment, cwd=home, stdout=log, stderr=log)
         emulator = Emulator(url=f"http://127.0.0.1:{port}", process=process)
         try:
-            _await(emulator)
+            emulator.await_answer()
             yield emulator
         finally:
             emulator.kill()
@@ -72,15 +84,3 @@ def _free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-def _await(emulator: Emulator) -> None:
-    for _ in range(_TRIES):
-        if emulator.process.poll() is not None:
-            break
-        try:
-            with urlopen(f"{emulator.url}/_ministack/health", timeout=1):  # nosec B310: loopback, by HTTP
-                return
-        except (URLError, OSError):
-            time.sleep(0.05)
-    raise CommandError("the emulator did not start; its log is emulator/emulator.log in the experiment's folder")

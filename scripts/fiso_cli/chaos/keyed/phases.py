@@ -130,6 +130,7 @@ def stopped_store(
         caught += [future.result() for future in awaited]
         refused += callers.send(running[: CALLERS // 2] + fresh[CALLERS // 2 :], {503})
         emulator.go_on()
+        emulator.await_answer()
     function.takes_s = usual_s
     return caught, refused
 
@@ -153,6 +154,6 @@ def killed_store(callers: Callers, emulator: Emulator) -> tuple[list[Answered], 
 
 
 def _await_runs(function: CountingFunction, keys: Sequence[str]) -> None:
-    limit = time.monotonic() + SLOW_S
+    limit = time.monotonic() + TIMEOUT_MS / 1000
     while time.monotonic() < limit and not set(keys) <= function.executions().keys():
         time.sleep(0.005)

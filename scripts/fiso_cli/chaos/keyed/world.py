@@ -31,7 +31,7 @@ NAME = "chaos-keys"
 """Table and bucket."""
 ONCE, AGAIN = "once", "again"
 """A function that may not be run again once it may have run, and one that may."""
-TIMEOUT_MS = 1_000
+TIMEOUT_MS = 2_000
 REGION = "us-east-1"
 
 
@@ -72,7 +72,7 @@ def create_store(url: str) -> None:
     """The table as `storage.yml` has it, and the bucket."""
     import boto3
 
-    login = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": REGION}
+    login = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": REGION}  # nosec B105
     dynamodb, s3 = (boto3.client(service, endpoint_url=url, **login) for service in ("dynamodb", "s3"))
     dynamodb.create_table(
         TableName=NAME,
