@@ -28,6 +28,7 @@ from fiso.domain.record import InvocationRecord
 from fiso.domain.record_codec import open_to_document, to_document
 from fiso.domain.request import InvocationId, InvocationRequest
 from fiso.services import inspect
+from fiso.services.orchestrate import Routed
 from fiso.settings import OrchestratorSettings
 from functions.orchestrator import wiring
 from functions.orchestrator.http_answer import (
@@ -111,7 +112,7 @@ def answer_event(edge: Edge, event: Mapping[str, Any], context: Context) -> Resp
     except StoreError as error:
         logger.warning("a store is away: %s", error)
         response = problem(503, "Store unavailable", "a store is away", id, headers={"retry-after": "2"})
-    response["headers"]["x-fiso-invocation-id"] = id
+    response["headers"].setdefault("x-fiso-invocation-id", id)  # a replay carries the first invocation's
     own_ms = (perf_counter() - start) * 1000 - exchange.waited_ms
     response["headers"]["x-fiso-overhead-ms"] = f"{own_ms:.3f}"
     return response
@@ -154,10 +155,18 @@ class Exchange:
             self._edge.quotas.settle()
 
     def _invoke(self, function: str, suffix: str | None) -> Response:
-        routed = self._edge.orchestrator.route(self._request(function, suffix or ""))
+        request = self._request(function, suffix or "")
+        if request.idempotency_key is None:
+            return routed_answer(self._route(request))
+        from functions.orchestrator import http_once
+
+        return http_once.answer_once(self._edge.idempotent(), request, self._route)
+
+    def _route(self, request: InvocationRequest) -> Routed:
+        routed = self._edge.orchestrator.route(request)
         self.waited_ms = routed.outcome.waited_ms
         telemetry.log_invocation(routed.record)
-        return routed_answer(routed)
+        return routed
 
     def _explain(self, function: str) -> Response:
         request = self._request(function, "")

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fiso.domain.errors import (
+    KeyInUse,
     MethodNotAllowed,
     NotAllowed,
     NotAuthenticated,
@@ -64,7 +65,7 @@ def _headers_of(error: RequestError, challenge: str) -> dict[str, str]:
             return {"www-authenticate": challenge}
         case NotAllowed():
             return {"www-authenticate": f'{challenge}, error="insufficient_scope", scope="{error.scope}"'}
-        case QuotaExceeded():
+        case QuotaExceeded() | KeyInUse():
             return {"retry-after": str(error.retry_after_s)}
     return {}
 

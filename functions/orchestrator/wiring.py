@@ -28,6 +28,7 @@ from fiso.ports import (
     Clock,
     EndpointStates,
     FunctionCaller,
+    IdempotencyKeys,
     InvocationLog,
     IssuerKeys,
     LeaseKeys,
@@ -48,6 +49,7 @@ from fiso.services.sharing import Sharing
 from fiso.settings import AccessSettings, BadSetting, OrchestratorSettings
 
 if TYPE_CHECKING:
+    from fiso.services.idempotent import IdempotentRouting
     from fiso.services.outcomes import Outcomes
     from fiso.services.quotas import Quotas
 
@@ -55,6 +57,10 @@ REFRESHERS = 5
 """Reads that may run beside each other while a provider is awaited: catalog, states, model, breakers, and a write."""
 WRITERS = 8
 """Reported outcomes that are written at once; a report of 100 is 13 writes long."""
+
+KEYS_TIMEOUT_S = 0.5
+"""A write of a key is asked for twice at most. Where both hang, and the function took all the time that Lambda gives,
+the caller loses the answer to Lambda's own limit; its key then says `unknown_outcome`."""
 
 
 def utc_now() -> datetime:
@@ -79,6 +85,7 @@ class Ports:
     lease_keys: Callable[[], LeaseKeys] | None = None
     issuer_keys: IssuerKeys | None = None
     tenant_use: TenantUse | None = None
+    idempotency_keys: Callable[[], IdempotencyKeys] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +100,8 @@ class Edge:
     clock: Clock
     outcomes: Callable[[], "Outcomes"]
     """What leases need, made when the first one is asked for: most environments never see one."""
+    idempotent: Callable[[], "IdempotentRouting"]
+    """What idempotency keys need, made when the first one is seen."""
 
 
 def build(settings: OrchestratorSettings, *, metrics: Metrics, ports: Ports | None = None) -> Edge:
@@ -140,6 +149,21 @@ def build(settings: OrchestratorSettings, *, metrics: Metrics, ports: Ports | No
         log=outside.log,
         clock=outside.clock,
         outcomes=cache(lambda: _outcomes(outside, settings)),
+        idempotent=cache(lambda: _idempotent(outside, knowledge)),
+    )
+
+
+def _idempotent(outside: Ports, knowledge: Knowledge) -> "IdempotentRouting":
+    from fiso.domain.errors import IdempotencyUnavailable
+    from fiso.services.idempotent import IdempotentRouting
+
+    if outside.idempotency_keys is None:
+        raise IdempotencyUnavailable("no table for idempotency keys: set FISO_IDEMPOTENCY_TABLE")
+    return IdempotentRouting(
+        keys=outside.idempotency_keys(),
+        policy_of=knowledge.policy,
+        clock=outside.clock,
+        metrics=outside.metrics,
     )
 
 
@@ -246,7 +270,22 @@ def aws_ports(settings: OrchestratorSettings, environ: Mapping[str, str], metric
         lease_keys=_stored_keys(service("ssm"), settings.lease_keys_parameter),
         issuer_keys=_issuer_keys(settings.access, transport),
         tenant_use=_tenant_use(dynamodb, settings),
+        idempotency_keys=_table_of_keys(service("dynamodb"), s3, settings),
     )
+
+
+def _table_of_keys(
+    dynamodb: SignedService, s3: S3Client, settings: OrchestratorSettings
+) -> Callable[[], IdempotencyKeys] | None:
+    table = settings.idempotency_table
+
+    def stored() -> IdempotencyKeys:
+        from fiso.adapters.dynamodb_idempotency import DynamoDBIdempotencyKeys
+
+        client = DynamoDBClient(dynamodb, timeout_s=KEYS_TIMEOUT_S)
+        return DynamoDBIdempotencyKeys(client, table or "", s3=s3, bucket=settings.bucket, clock=utc_now)
+
+    return stored if table else None
 
 
 def _stored_keys(service: SignedService, parameter: str | None) -> Callable[[], LeaseKeys] | None:

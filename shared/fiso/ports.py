@@ -18,7 +18,8 @@ from fiso.domain.state import EndpointState
 from fiso.routing.breaker import Transition
 from fiso.routing.quota import Seen, Use
 
-if TYPE_CHECKING:  # leases are imported where one is asked for, not at each cold start
+if TYPE_CHECKING:  # leases and keys are imported where one is asked for, not at each cold start
+    from fiso.domain.idempotency import Entry, EntryId
     from fiso.domain.lease_token import Keyring
 
 
@@ -217,6 +218,33 @@ class TenantUse(Protocol):
 
         Returns the count after, with what was seen last. `StoreError` when it cannot be done.
         """
+        ...
+
+
+class IdempotencyKeys(Protocol):
+    """What stands under idempotency keys. An entry past its `expires_at` counts as absent."""
+
+    def claim(self, entry: "Entry", *, over: InvocationId | None = None) -> "Entry | None":
+        """Write a claim where none stands, or only the unanswered one of `over`: None, also when it is repeated.
+
+        Otherwise nothing is written and the entry that stands there comes back. `StoreUnavailable`, whether it was
+        written or not.
+        """
+        ...
+
+    def complete(self, entry: "Entry") -> None:
+        """Add the answer to the claim of the same invocation; repeating it changes nothing.
+
+        `WriteConflict` when that claim does not stand there any more.
+        """
+        ...
+
+    def find(self, id: "EntryId") -> "Entry | None":
+        """The entry, read consistently."""
+        ...
+
+    def release(self, entry: "Entry") -> None:
+        """Remove the claim of this invocation while it has no answer; another one's is left alone."""
         ...
 
 

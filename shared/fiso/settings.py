@@ -91,8 +91,9 @@ class OrchestratorSettings:
     """What the orchestrator needs. `allow_loopback` lets endpoints be http on loopback; only the local stage may.
     `own_hosts` may be endpoints beside the providers' own hosts: exact names, of FISO_ENDPOINT_HOSTS.
     `lease_keys_parameter` names the parameter with the keys that sign leases; without it there are no leases. `region`
-    is where it runs, as Lambda says. `quotas` are words as `QuotaRules.parsed` takes them; they meet in
-    `idempotency_table`, and without one each environment holds its own part."""
+    is where it runs, as Lambda says. `idempotency_table` holds idempotency keys; without it requests with one are
+    refused. `quotas` are words as `QuotaRules.parsed` takes them; they meet in that table too, and without it each
+    environment holds its own part."""
 
     stage: str
     log_table: str
@@ -101,11 +102,11 @@ class OrchestratorSettings:
     model_dir: Path
     allow_loopback: bool
     lease_keys_parameter: str | None = None
+    idempotency_table: str | None = None
     region: str | None = None
     own_hosts: frozenset[str] = frozenset()
     access: AccessSettings = AccessSettings(mode=AuthMode.IAM)
     quotas: str = ""
-    idempotency_table: str | None = None
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Self:
@@ -120,11 +121,11 @@ class OrchestratorSettings:
             model_dir=Path(environ.get("FISO_MODEL_DIR") or "/opt/model"),
             allow_loopback=rules.allow_loopback,
             lease_keys_parameter=environ.get("FISO_LEASE_KEYS_PARAMETER", "").strip() or None,
+            idempotency_table=environ.get("FISO_IDEMPOTENCY_TABLE", "").strip() or None,
             region=environ.get("AWS_REGION") or None,
             own_hosts=rules.own_hosts,
             access=AccessSettings.from_environ(environ),
             quotas=environ.get("FISO_QUOTAS", "").strip(),
-            idempotency_table=environ.get("FISO_IDEMPOTENCY_TABLE") or None,
         )
 
 

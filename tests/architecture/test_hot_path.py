@@ -25,16 +25,26 @@ def test_importing_the_hot_path_loads_nothing_heavy(handler: str, heavy: tuple[s
     assert loaded_by(f"import {handler}").isdisjoint(heavy)
 
 
-def test_answering_a_request_loads_nothing_heavy_either() -> None:
+def loaded_by_an_answer() -> set[str]:
+    """The modules in a fresh interpreter after a request without a key."""
     route = "from pathlib import Path; from fiso_cli.bench import ours; ours.handler(Path('ml_artifacts'))()"
     program = f"import contextlib, io\nwith contextlib.redirect_stdout(io.StringIO()): exec({route!r})"
-    assert loaded_by(f"exec({program!r})").isdisjoint(HEAVY + SDK)
+    return loaded_by(f"exec({program!r})")
+
+
+def test_answering_a_request_loads_nothing_heavy_either() -> None:
+    assert loaded_by_an_answer().isdisjoint(HEAVY + SDK)
 
 
 def test_a_cold_start_does_not_pay_for_leases() -> None:
     loaded = loaded_by("import functions.orchestrator.handler")
     leasing = {"fiso.services.lease", "fiso.services.outcomes", "fiso.domain.lease_token", "fiso.adapters.ssm"}
     assert loaded.isdisjoint(leasing)
+
+
+def test_a_request_without_a_key_does_not_pay_for_keys() -> None:
+    keyed = {"fiso.domain.idempotency", "fiso.services.idempotent", "fiso.adapters.dynamodb_idempotency"}
+    assert loaded_by_an_answer().isdisjoint(keyed | {"functions.orchestrator.http_once"})
 
 
 def test_the_client_loads_the_standard_library_and_little_of_fiso() -> None:

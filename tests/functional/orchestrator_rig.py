@@ -17,11 +17,12 @@ from fiso.adapters.memory import (
     InMemorySnapshots,
     Respond,
 )
+from fiso.adapters.memory_idempotency import InMemoryIdempotencyKeys
 from fiso.domain.access import AuthMode
 from fiso.domain.catalog import CatalogEntry
 from fiso.domain.lease_token import Keyring
 from fiso.domain.record import InvocationRecord
-from fiso.ports import IssuerKeys, TenantUse
+from fiso.ports import IdempotencyKeys, IssuerKeys, TenantUse
 from fiso.settings import AccessSettings, OrchestratorSettings
 from functions.orchestrator import wiring
 from functions.orchestrator.handler import answer_event
@@ -47,12 +48,14 @@ class LambdaContext:
 class Rig:
     """The orchestrator and everything it would speak to, in memory."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a test names the few it changes
         self,
         respond: Respond,
         *entries: CatalogEntry,
         log: InMemoryInvocationLog | None = None,
         layer: InMemoryModelStore | None = None,
+        keys: IdempotencyKeys | None = None,
+        clock: ManualClock | None = None,
         seed: int = 1,
         access: AccessSettings = SETTINGS.access,
         issuer_keys: IssuerKeys | None = None,
@@ -64,8 +67,9 @@ class Rig:
         self.snapshots = InMemorySnapshots(a_snapshot(*entries))
         self.states = InMemoryEndpointStates()
         self.models = InMemoryModelStore()
-        self.clock = ManualClock()
+        self.clock = clock or ManualClock()
         self.lease_keys = InMemoryLeaseKeys(Keyring.parsed(f"k1:{'a' * 32}"))
+        self.keys: IdempotencyKeys = keys or InMemoryIdempotencyKeys(clock=self.clock)
         self.caller = InMemoryFunctionCaller(respond)
         ports = wiring.Ports(
             snapshots=self.snapshots,
@@ -81,6 +85,7 @@ class Rig:
             lease_keys=lambda: self.lease_keys,
             issuer_keys=issuer_keys,
             tenant_use=tenant_use,
+            idempotency_keys=lambda: self.keys,
         )
         self.edge = wiring.build(replace(SETTINGS, access=access, quotas=quotas), metrics=self.metrics, ports=ports)
         self.orchestrator = self.edge.orchestrator

@@ -8,14 +8,17 @@ FisoError
 │   ├── UnknownFunction         404
 │   ├── UnknownPath             404
 │   ├── MethodNotAllowed        405
+│   ├── KeyInUse                409
 │   ├── PayloadTooLarge         413
 │   ├── LeaseTooLarge           413
 │   ├── UnsupportedContent      415
+│   ├── KeyReused               422
 │   └── QuotaExceeded           429
 ├── RoutingError            FISO could not get an answer
 │   ├── EveryAttemptFailed      502   at least one ran
 │   ├── NothingAvailable        503   nothing eligible, or nothing can have run
 │   ├── LeasingNotSetUp         503   no key to sign leases with
+│   ├── IdempotencyUnavailable  503   a key was given, and nobody can tell whether it was used
 │   ├── DeadlinePassed          504
 │   └── UnknownOutcome          504   it may have run, must not be repeated, and nobody knows how it ended
 ├── ProviderError           one attempt failed (`domain.attempt.Failure` says how)
@@ -126,6 +129,24 @@ class QuotaExceeded(RequestError):
         self.retry_after_s = retry_after_s
 
 
+class KeyInUse(RequestError):
+    """A request with the same idempotency key is still running. `retry_after_s` is when to ask again."""
+
+    status = 409
+    title = "Idempotency key in use"
+
+    def __init__(self, detail: str, *, retry_after_s: int) -> None:
+        super().__init__(detail)
+        self.retry_after_s = retry_after_s
+
+
+class KeyReused(RequestError):
+    """The idempotency key was used with another payload."""
+
+    status = 422
+    title = "Idempotency key reused"
+
+
 class RoutingError(FisoError):
     """FISO could not get an answer for this request."""
 
@@ -155,6 +176,14 @@ class LeasingNotSetUp(RoutingError):
 
     status = 503
     title = "Leasing not set up"
+
+
+class IdempotencyUnavailable(RoutingError):
+    """A key was given, and the store that knows the keys is away. Nothing was run."""
+
+    status = 503
+    title = "Idempotency unavailable"
+    retry_after_s = 2
 
 
 class DeadlinePassed(RoutingError):
