@@ -16,7 +16,7 @@ from fiso.domain.idempotency import GRACE, KEEP, Entry, EntryId
 from fiso.domain.policy import Idempotent
 from fiso.domain.request import FunctionAnswer, InvocationId, InvocationRequest
 from tests.builders import OK, ManualClock, an_entry, failing
-from tests.functional.orchestrator_rig import LambdaContext, Rig, http_event, problem_of
+from tests.functional.orchestrator_rig import BY_IAM, LambdaContext, Rig, http_event, problem_of, signed
 
 KEYED = http_event(idempotency_key="k1")
 DIED = timedelta(seconds=28) + GRACE
@@ -146,14 +146,12 @@ def test_another_payload_under_the_key_is_refused_and_not_run(other: dict[str, A
 
 
 def test_the_same_key_of_another_tenant_is_another_key() -> None:
-    rig = Rig(failing(OK))
-    events = [http_event(idempotency_key=key) for key in ("k1", "k1", "b#k1")]
-    for event, tenant in zip(events, ("a", "b", "a"), strict=True):
-        event["requestContext"]["authorizer"] = {"jwt": {"claims": {"sub": tenant}}}
-        assert "idempotent-replayed" not in rig.send(event)["headers"]
-    crossed = http_event(idempotency_key="k1")
-    crossed["requestContext"]["authorizer"] = {"jwt": {"claims": {"sub": "a#b"}}}
-    assert "idempotent-replayed" not in rig.send(crossed)["headers"]
+    rig = Rig(failing(OK), access=BY_IAM)
+    one, other = "111122223333", "444455556666"
+    for key, tenant in (("k1", one), ("k1", other), (f"{other}#k1", one), ("k1#k1", one)):
+        answer = rig.send(signed(http_event(idempotency_key=key), account=tenant))
+        assert answer["statusCode"] == 200
+        assert "idempotent-replayed" not in answer["headers"]
     assert len(rig.caller.calls) == 4
 
 

@@ -9,7 +9,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterable
-from datetime import date
+from datetime import UTC, date, datetime
 from itertools import count
 from multiprocessing.connection import Client, Connection, Listener
 from threading import Lock, Thread, local
@@ -22,6 +22,7 @@ from fiso.adapters.memory import (
     InMemorySharedBreakers,
     InMemorySnapshots,
 )
+from fiso.adapters.memory_idempotency import InMemoryIdempotencyKeys
 from fiso.domain.errors import StoreError, StoreUnavailable
 from fiso.domain.record import InvocationRecord
 from fiso.services.ingest import ingest
@@ -86,6 +87,7 @@ class Stores:
             "snapshots": InMemorySnapshots(),
             "models": InMemoryModelStore(),
             "shared_breakers": InMemorySharedBreakers(),
+            "idempotency_keys": InMemoryIdempotencyKeys(clock=lambda: datetime.now(UTC)),
         }
         self._lock = Lock()
         self._batches = count()

@@ -65,6 +65,7 @@ def edge_of(environ: Mapping[str, str], store: str | None, metrics: CountedMetri
     if store is not None:
         link = StoreLink(store)
         ports = replace(ports, **{name: link.port(name) for name in STORED})
+        ports = replace(ports, idempotency_keys=lambda: link.port("idempotency_keys"))
     return wiring.build(settings, metrics=metrics, ports=ports)
 
 
