@@ -31,6 +31,7 @@ from functions.orchestrator.http_answer import (
 from functions.orchestrator.http_request import (
     Target,
     body_of,
+    event_of,
     headers_of,
     invocation_request,
     method_of,
@@ -63,7 +64,7 @@ def _edge() -> Edge:
     return wiring.build(OrchestratorSettings.from_environ(os.environ), metrics=telemetry.metrics())
 
 
-def lambda_handler(event: Mapping[str, Any], context: Context) -> Response:
+def lambda_handler(event: object, context: Context) -> Response:
     """One request."""
     try:
         return answer_event(_edge(), event, context)
@@ -75,12 +76,13 @@ def lambda_handler(event: Mapping[str, Any], context: Context) -> Response:
         telemetry.flush()
 
 
-def answer_event(edge: Edge, event: Mapping[str, Any], context: Context) -> Response:
+def answer_event(edge: Edge, event: object, context: Context) -> Response:
     """Answer one event; FISO's own errors become problems. Every answer says what FISO itself took."""
     start = perf_counter()
     id = InvocationId(str(uuid4()))
-    exchange = Exchange(edge, event, context, id=id)
+    exchange = None
     try:
+        exchange = Exchange(edge, event_of(event), context, id=id)
         response = exchange.answer()
     except RequestError as error:
         response = request_problem(error, id)
@@ -90,7 +92,7 @@ def answer_event(edge: Edge, event: Mapping[str, Any], context: Context) -> Resp
         logger.warning("a store is away: %s", error)
         response = problem(503, "Store unavailable", "a store is away", id, headers={"retry-after": "2"})
     response["headers"]["x-fiso-invocation-id"] = id
-    own_ms = (perf_counter() - start) * 1000 - exchange.waited_ms
+    own_ms = (perf_counter() - start) * 1000 - (exchange.waited_ms if exchange else 0.0)
     response["headers"]["x-fiso-overhead-ms"] = f"{own_ms:.3f}"
     return response
 

@@ -8,9 +8,12 @@ FisoError
 │   ├── MethodNotAllowed        405
 │   ├── PayloadTooLarge         413
 │   ├── LeaseTooLarge           413
-│   └── UnsupportedContent      415
+│   ├── UriTooLong              414
+│   ├── UnsupportedContent      415
+│   └── HeadersTooLarge         431
 ├── RoutingError            FISO could not get an answer
 │   ├── EveryAttemptFailed      502   at least one ran
+│   ├── RejectedByProvider      400   the cloud itself refused the request as malformed or too large; nothing ran
 │   ├── NothingAvailable        503   nothing eligible, or nothing can have run
 │   ├── LeasingNotSetUp         503   no key to sign leases with
 │   └── DeadlinePassed          504
@@ -88,6 +91,20 @@ class UnsupportedContent(RequestError):
     title = "Unsupported content"
 
 
+class UriTooLong(RequestError):
+    """Path and query are longer than every cloud takes."""
+
+    status = 414
+    title = "URI too long"
+
+
+class HeadersTooLarge(RequestError):
+    """More or longer headers than FISO reads."""
+
+    status = 431
+    title = "Headers too large"
+
+
 class RoutingError(FisoError):
     """FISO could not get an answer for this request."""
 
@@ -100,6 +117,13 @@ class EveryAttemptFailed(RoutingError):
     """Every attempt failed and at least one may have run."""
 
     title = "Every attempt failed"
+
+
+class RejectedByProvider(RoutingError):
+    """The cloud refused the request itself, before any function ran: another one would as well."""
+
+    status = 400
+    title = "Rejected by the provider"
 
 
 class NothingAvailable(RoutingError):

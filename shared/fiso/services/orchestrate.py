@@ -10,9 +10,16 @@ from datetime import datetime, timedelta
 from time import perf_counter
 
 from fiso.billing.tariff import Tariff
-from fiso.domain.attempt import Outcome
+from fiso.domain.attempt import CALLERS_FAULT, Outcome
 from fiso.domain.decision import Decision
-from fiso.domain.errors import DeadlinePassed, EveryAttemptFailed, NothingAvailable, RoutingError, StoreError
+from fiso.domain.errors import (
+    DeadlinePassed,
+    EveryAttemptFailed,
+    NothingAvailable,
+    RejectedByProvider,
+    RoutingError,
+    StoreError,
+)
 from fiso.domain.record import InvocationRecord, OpenRecord
 from fiso.domain.record_codec import to_document
 from fiso.domain.request import InvocationRequest
@@ -140,4 +147,6 @@ def failure_of(outcome: Outcome) -> RoutingError | None:
         return DeadlinePassed(f"the deadline passed: {trail}", unknown_outcome=outcome.may_have_run)
     if outcome.may_have_run:
         return EveryAttemptFailed(f"every attempt failed: {trail}")
+    if outcome.attempts and outcome.attempts[-1].failure in CALLERS_FAULT:
+        return RejectedByProvider(f"a cloud refused the request: {trail}")
     return NothingAvailable(f"no attempt can have run: {trail}")
