@@ -9,18 +9,20 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cache
-from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from functools import cache, partial
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from threading import Lock
 from time import monotonic
 from typing import Any, TypeAlias
 from urllib.parse import SplitResult, urlsplit
 
+from fiso.adapters.http_wire import BoundedResponse, left_s, read
+from fiso.adapters.http_wire import HttpAnswer as HttpAnswer
+
 CONNECT_TIMEOUT_S = 0.5
 MAX_IDLE_S = 20.0
 MAX_IDLE_PER_HOST = 16
-MAX_BODY_BYTES = 6 * 1024 * 1024
-_CHUNK = 65_536
+_LONGEST_DETAIL = 300
 
 
 class TransportFault(StrEnum):
@@ -38,15 +40,6 @@ class TransportError(Exception):
         super().__init__(f"{fault}: {detail}")
         self.fault = fault
         self.detail = detail
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HttpAnswer:
-    """A complete answer. Header names are lower case; of repeated ones the last stands."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
 
 
 class _WritesOnce:
@@ -104,12 +97,14 @@ class HttpTransport:
         keep = False
         try:
             response = _exchange(connection, method, target, headers, body, limit)
-            answer = _read(connection, response, limit)
-            keep = not response.will_close
+            answer = read(response)
+            keep = response.leaves_connection_usable
         except TimeoutError as error:
             raise TransportError(TransportFault.TIMED_OUT, f"no answer within {timeout_s:.3f} s") from error
+        except UnicodeEncodeError as error:
+            raise TransportError(TransportFault.NOT_SENT, f"the request is not HTTP: {error.reason}") from error
         except (OSError, HTTPException) as error:
-            raise TransportError(TransportFault.BROKEN, f"{type(error).__name__}: {error}") from error
+            raise TransportError(TransportFault.BROKEN, f"{type(error).__name__}: {error}"[:_LONGEST_DETAIL]) from error
         finally:
             if keep:
                 self._give_back(origin, connection)
@@ -161,38 +156,13 @@ class HttpTransport:
 
 def _exchange(
     connection: _Connection, method: str, target: str, headers: Mapping[str, str], body: bytes, limit: float
-) -> HTTPResponse:
-    _limit_to(connection, limit)
-    connection.send_request(method, target, headers, body)
-    _limit_to(connection, limit)
-    return connection.getresponse()
-
-
-def _read(connection: _Connection, response: HTTPResponse, limit: float) -> HttpAnswer:
-    chunks: list[bytes] = []
-    size = 0
-    while True:
-        _limit_to(connection, limit)
-        chunk = response.read1(_CHUNK)
-        if not chunk:
-            break
-        size += len(chunk)
-        if size > MAX_BODY_BYTES:
-            raise TransportError(TransportFault.BROKEN, f"the answer is larger than {MAX_BODY_BYTES} bytes")
-        chunks.append(chunk)
-    if response.length:
-        raise TransportError(TransportFault.BROKEN, f"the answer ended {response.length} bytes early")
-    response.close()  # the answer is whole: the connection is free for the next request
-    headers = {name.lower(): value for name, value in response.getheaders()}
-    return HttpAnswer(status=response.status, headers=headers, body=b"".join(chunks))
-
-
-def _limit_to(connection: _Connection, limit: float) -> None:
-    left_s = limit - monotonic()
-    if left_s <= 0:
-        raise TimeoutError
+) -> BoundedResponse:
     if connection.sock is not None:
-        connection.sock.settimeout(left_s)
+        connection.sock.settimeout(left_s(limit))  # of the whole sending
+    connection.send_request(method, target, headers, body)
+    connection.response_class = partial(BoundedResponse, limit=limit)  # type: ignore[assignment]  # any maker of one
+    response: BoundedResponse = connection.getresponse()  # type: ignore[assignment]  # made by the line above
+    return response
 
 
 def _is_closed_by_peer(connection: _Connection) -> bool:
