@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote, unquote
 
+from fiso.domain.content import is_json
 from fiso.domain.endpoint import FunctionName
 from fiso.domain.errors import HeadersTooLarge, MalformedRequest, PayloadTooLarge, UnsupportedContent, UriTooLong
 from fiso.domain.request import InvocationId, InvocationRequest, TenantId
@@ -54,7 +55,7 @@ def invocation_request(
     headers = headers_of(event)
     content_type = _content_type(headers)
     body = body_of(event)
-    if content_type is not None and _is_json(content_type):
+    if content_type is not None and is_json(content_type):
         refuse_bad_json(body)
     timeout_ms = min(_timeout_ms(headers), max(0.0, remaining_ms - RESERVE_MS))
     return InvocationRequest(
@@ -219,11 +220,6 @@ def _content_type(headers: Mapping[str, str]) -> str | None:
     if content_type.lower().startswith(("multipart/x-mixed-replace", "text/event-stream")):
         raise UnsupportedContent("streaming bodies are not routed")
     return content_type
-
-
-def _is_json(content_type: str) -> bool:
-    kind = content_type.partition(";")[0].strip().lower()
-    return kind == "application/json" or kind.endswith("+json")
 
 
 def _timeout_ms(headers: Mapping[str, str]) -> float:

@@ -58,7 +58,7 @@ class HttpCaller:
         headers = passed_headers(request, self._clock())
         answer = self._transport.send("POST", url, headers=headers, body=request.body, timeout_s=timeout_ms / 1000)
         _raise_for_status(answer)
-        return function_answer(answer)
+        return function_answer(answer, accept=request.accept)
 
 
 def _raise_for_status(answer: HttpAnswer) -> None:
