@@ -79,7 +79,7 @@ def _of_lease(group: object) -> Iterator[Reported]:
         raise MalformedRequest("each of `leases` is an object with text `token` and a list `outcomes`")
     for outcome in outcomes:
         number = outcome.get("number") if isinstance(outcome, dict) else None
-        shown = number if isinstance(number, int) and 0 <= number <= _LARGEST_WHOLE else None
+        shown = number if type(number) is int and 0 <= number <= _LARGEST_WHOLE else None
         try:
             yield Reported(token=token, number=shown, outcome=_outcome(outcome))
         except (KeyError, TypeError, ValueError) as error:

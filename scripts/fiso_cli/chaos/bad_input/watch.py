@@ -31,6 +31,10 @@ class Sent:
         return int(self.response["statusCode"])
 
 
+class WorkerDied(Exception):
+    """The process is gone: an input killed it."""
+
+
 class Worker:
     """The watched process, as its parent sees it."""
 
@@ -38,7 +42,7 @@ class Worker:
         self._process, self._provider = process, provider
 
     def send(self, event: object) -> Sent:
-        """One event. Raises `BrokenPipeError` or `ValueError` when the process has died."""
+        """One event. `WorkerDied` when no answer came."""
         before = self._provider.hits
         told = self._ask(json.dumps(event, ensure_ascii=False).encode("utf-8", "surrogatepass"))
         return Sent(**told, invoked=self._provider.hits - before)
@@ -51,9 +55,12 @@ class Worker:
         stdin, stdout = self._process.stdin, self._process.stdout
         if stdin is None or stdout is None:
             raise ValueError("the worker has no pipes")
-        stdin.write(line + b"\n")
-        stdin.flush()
-        told: dict[str, Any] = json.loads(stdout.readline())
+        try:
+            stdin.write(line + b"\n")
+            stdin.flush()
+            told: dict[str, Any] = json.loads(stdout.readline())
+        except (BrokenPipeError, ValueError) as error:
+            raise WorkerDied(f"after {line[:200]!r}") from error
         return told
 
 
@@ -63,11 +70,12 @@ def working(log: Path, *, seed: int) -> Iterator[Worker]:
     with serving() as provider, log.open("wb") as logged:
         command = [sys.executable, "-m", "fiso_cli.chaos.bad_input.worker", provider.url, str(seed)]
         pipe = subprocess.PIPE
-        with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=logged) as process:
-            try:
-                yield Worker(process, provider)
-            finally:
-                process.kill()
+        process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=logged)
+        try:
+            yield Worker(process, provider)
+        finally:
+            process.kill()
+            process.communicate()  # closes the pipes and waits, also for a process that died by itself
 
 
 def broken_promises(event: object, sent: Sent) -> list[str]:
@@ -98,4 +106,4 @@ def _is_well_formed(sent: Sent) -> bool:
         return True
     document = json.loads(sent.response["body"])
     is_problem = headers.get("content-type") == "application/problem+json"
-    return is_problem and document["status"] == sent.status and document["invocation_id"] != ""
+    return is_problem and bool(document["invocation_id"]) and int(document["status"]) == sent.status
