@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
@@ -63,24 +63,21 @@ anything = st.recursive(
 )
 _values = st.sampled_from(VALUES) | _text
 _headers = st.dictionaries(st.sampled_from(HEADERS) | _text, _values | anything, max_size=8)
-_paths = st.builds(
-    lambda route, pieces: route + "".join(pieces), st.sampled_from((*ROUTES, "", "/v1/")), st.lists(_odd, max_size=4)
-)
 _json = anything.map(json.dumps) | anything.map(lambda value: json.dumps(value, ensure_ascii=False))
 _cut = st.builds(lambda text, share: text[: int(len(text) * share)], _json, st.floats(0, 1))
 _bodies = _json | _cut | _text | st.binary(max_size=60).map(lambda raw: base64.b64encode(raw).decode()) | anything
 
 
 @st.composite
-def events(draw: st.DrawFn) -> object:
+def events(draw: st.DrawFn, routes: Sequence[str] = ROUTES) -> object:
     """An event to which something may have been done."""
     if draw(st.integers(0, 19)) == 0:
         return draw(anything)
-    event = http_event(draw(st.sampled_from(ROUTES)), draw(_bodies), method=draw(st.sampled_from(METHODS) | _text))
+    event = http_event(draw(st.sampled_from(routes)), draw(_bodies), method=draw(st.sampled_from(METHODS) | _text))
     if draw(st.integers(0, 9)):
         event["requestContext"]["http"]["method"] = "POST"
     parts: dict[str, st.SearchStrategy[Any]] = {
-        "rawPath": _paths | anything,
+        "rawPath": _paths(routes) | anything,
         "rawQueryString": _text | anything,
         "headers": _headers | anything,
         "isBase64Encoded": st.booleans() | anything,
@@ -91,7 +88,7 @@ def events(draw: st.DrawFn) -> object:
     return event
 
 
-def each_generated(handle: Callable[[object], None], *, count: int, first: int) -> None:
+def each_generated(handle: Callable[[object], None], *, count: int, first: int, routes: Sequence[str] = ROUTES) -> None:
     """Hand over `count` events, the same for the same `first` seed. None is shrunk, whatever comes of it."""
 
     @seed(first)
@@ -102,8 +99,13 @@ def each_generated(handle: Callable[[object], None], *, count: int, first: int) 
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
-    @given(events())
+    @given(events(routes))
     def one(event: object) -> None:
         handle(event)
 
     one()
+
+
+def _paths(routes: Sequence[str]) -> st.SearchStrategy[str]:
+    beginnings = st.sampled_from((*routes, "", "/v1/"))
+    return st.builds(lambda route, pieces: route + "".join(pieces), beginnings, st.lists(_odd, max_size=4))
