@@ -81,7 +81,7 @@ def build(provider_url: str, *, seed: int) -> Edge:
         caller=_caller(provider_url, transport),
         metrics=metrics,
         clock=utc_now,
-        draw=random.Random(seed).random,
+        draw=random.Random(seed).random,  # nosec B311 # repeatable on purpose
         lease_keys=lambda: keys,
     )
     return Edge(wiring.build(SETTINGS, metrics=metrics, ports=ports), log, metrics)
