@@ -19,7 +19,7 @@ HUGE_MS = 250
 GROWTH_MB = 64
 GENERATED = (10_000, 1_500)
 FUZZED = (1_000, 100)
-EXAMPLES = (60, 15)
+EXAMPLES = (80, 25)
 """Full and quick: events from Hypothesis, cases that schemathesis must reach, examples it draws per operation."""
 
 
