@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
 from time import perf_counter
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 from uuid import uuid4
 
 from fiso import __version__, telemetry
@@ -42,6 +42,7 @@ from functions.orchestrator.http_answer import (
 from functions.orchestrator.http_request import (
     Target,
     body_of,
+    event_of,
     headers_of,
     invocation_request,
     method_of,
@@ -85,10 +86,10 @@ def _edge() -> Edge:
     return wiring.build(OrchestratorSettings.from_environ(os.environ), metrics=telemetry.metrics())
 
 
-def lambda_handler(event: Any, context: Context) -> Response:
-    """One request. Whoever may invoke may send anything: what is no object is an event that shows nobody."""
+def lambda_handler(event: object, context: Context) -> Response:
+    """One request."""
     try:
-        return answer_event(_edge(), event if isinstance(event, Mapping) else {}, context)
+        return answer_event(_edge(), event, context)
     except Exception:
         invocation_id = str(uuid4())
         logger.exception("unexpected error", extra={"invocation_id": invocation_id})
@@ -97,7 +98,7 @@ def lambda_handler(event: Any, context: Context) -> Response:
         telemetry.flush()
 
 
-def answer_event(edge: Edge, event: Mapping[str, Any], context: Context) -> Response:
+def answer_event(edge: Edge, event: object, context: Context) -> Response:
     """Answer one event; FISO's own errors become problems. Every answer says what FISO itself took."""
     start = perf_counter()
     id = InvocationId(str(uuid4()))
@@ -121,15 +122,16 @@ def answer_event(edge: Edge, event: Mapping[str, Any], context: Context) -> Resp
 class Exchange:
     """One event on its way through the edge."""
 
-    def __init__(self, edge: Edge, event: Mapping[str, Any], context: Context, *, id: InvocationId) -> None:
-        self._edge, self._event, self._context, self._id = edge, event, context, id
+    def __init__(self, edge: Edge, event: object, context: Context, *, id: InvocationId) -> None:
+        self._edge, self._context, self._id = edge, context, id
+        self._given, self._event = event, event if isinstance(event, Mapping) else {}
         self._caller = NOBODY
         self.waited_ms = 0.0
         """What the functions took, which is not FISO's own time."""
 
     def answer(self) -> Response:
         """Find the route, admit the caller, take the route. A stranger learns of no path that there is or is not."""
-        path, method = path_of(self._event), method_of(self._event)
+        path, method = self._target()
         found = {route: match.groupdict() for route in _ROUTES if (match := route.path.fullmatch(path))}
         chosen = next((route for route in found if route.method == method), None)
         if chosen is None or chosen.scope is not None:
@@ -141,6 +143,15 @@ class Exchange:
         response: Response = getattr(self, f"_{chosen.name}")(**found[chosen])
         self._settle()
         return response
+
+    def _target(self) -> tuple[str, str]:
+        """Path and method. A stranger is told that it is one before anything is said of its event."""
+        try:
+            event = event_of(self._given)
+            return path_of(event), method_of(event)
+        except RequestError:
+            self._edge.access.caller(shown_of(self._event))
+            raise
 
     def _admit(self, scope: Scope) -> None:
         """Let a known caller pass, and start what access and quotas refresh while it is served."""

@@ -32,13 +32,13 @@ def routed_answer(routed: Routed) -> Response:
     if attempt is None or attempt.answer is None:
         raise ValueError("a routed request has an answer or an error")
     answer = attempt.answer
-    encoded = base64.b64encode(answer.body).decode("ascii")
-    if len(encoded) > LARGEST_ANSWER:
+    if 4 * (len(answer.body) + 2) // 3 > LARGEST_ANSWER:
         detail = f"the function answered {len(answer.body)} bytes, more than can be returned"
         return problem(502, "Answer too large", detail, routed.request.invocation_id, headers=_headers(routed))
     headers = {**answer.headers, **_headers(routed)}
     if answer.is_function_error:
         headers["x-fiso-function-error"] = "1"
+    encoded = base64.b64encode(answer.body).decode("ascii")
     return {"statusCode": answer.status, "headers": headers, "body": encoded, "isBase64Encoded": True}
 
 

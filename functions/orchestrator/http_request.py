@@ -3,21 +3,29 @@
 import base64
 import json
 import re
-from binascii import Error as NotBase64
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
+from fiso.domain.content import is_json
 from fiso.domain.endpoint import FunctionName
-from fiso.domain.errors import MalformedRequest, PayloadTooLarge, UnsupportedContent
+from fiso.domain.errors import HeadersTooLarge, MalformedRequest, PayloadTooLarge, UnsupportedContent, UriTooLong
 from fiso.domain.request import InvocationId, InvocationRequest, TenantId
 from fiso.services.access import Shown
 
 LARGEST_TEXT = 5 * 1024 * 1024
 LARGEST_BINARY = 4 * 1024 * 1024
 """Bytes whose encoded event still fits Lambda's 6 MB on the way to an AWS function (base64 takes a third more)."""
+LARGEST_PARSED = 1024 * 1024
+"""Bytes of JSON that are parsed to be refused early. Parsed, `[{},{},…` takes 25 times its size: five MiB of it would
+take half of the environment's memory. A larger body goes to the function as any other content does."""
+LONGEST_URI = 3_584
+"""Characters of path and query: Azure takes 4 KB, the endpoint's own address included."""
+MOST_HEADERS = 200
+LARGEST_HEADERS = 64 * 1024
+"""Characters of all names and values; API Gateway itself takes 10 KB, a direct invocation has no limit."""
 LONGEST_MS = 28_000
 SHORTEST_MS = 100
 RESERVE_MS = 750
@@ -25,7 +33,11 @@ RESERVE_MS = 750
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _REGION = re.compile(r"[a-z0-9-]{1,40}")
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
-_CONTENT_TYPE = re.compile(r"[\w!#$&^.+-]+/[\w!#$&^.+-]+ *(;[ -~]*)?")
+_CONTENT_TYPE = re.compile(r"(?=.{1,255}\Z)[\w!#$&^.+-]+/[\w!#$&^.+-]+ *(;[ -~]*)?", re.ASCII)
+_ACCEPT = re.compile(r"[ -~]{1,255}")
+_UNENCODED = "!$&'()*+,;=:@/?-._~%[]"
+_QUERY = re.compile(rf"[A-Za-z0-9{re.escape(_UNENCODED)}]*")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _WHOLE = re.compile(r"[0-9]{1,6}")
 
 
@@ -50,7 +62,7 @@ def invocation_request(
     headers = headers_of(event)
     content_type = _content_type(headers)
     body = body_of(event)
-    if content_type is not None and _is_json(content_type):
+    if content_type is not None and is_json(content_type):
         refuse_bad_json(body)
     timeout_ms = min(_timeout_ms(headers), max(0.0, remaining_ms - RESERVE_MS))
     return InvocationRequest(
@@ -61,54 +73,66 @@ def invocation_request(
         deadline_at=now + timedelta(milliseconds=timeout_ms),
         body=body,
         content_type=content_type,
-        query=str(event.get("rawQueryString") or ""),
-        path_suffix=target.suffix,
+        query=_query(event),
+        path_suffix=_suffix(target.suffix),
+        accept=_matching(headers, "accept", _ACCEPT, optional=True),
         traceparent=_matching(headers, "traceparent", _TRACEPARENT, optional=True),
         idempotency_key=_matching(headers, "idempotency-key", _KEY),
         user_region=_matching(headers, "x-fiso-user-region", _REGION),
     )
 
 
+def event_of(given: object) -> Mapping[str, Any]:
+    """The event, when it is one at all."""
+    if not isinstance(given, Mapping):
+        raise MalformedRequest("the event is not an object")
+    return given
+
+
 def headers_of(event: Mapping[str, Any]) -> dict[str, str]:
-    """Header names in lower case."""
-    return {str(name).lower(): str(value) for name, value in _mapping(event, "headers").items()}
+    """Header names in lower case. `HeadersTooLarge` above MOST_HEADERS or LARGEST_HEADERS."""
+    given = _part(event, "headers")
+    if len(given) > MOST_HEADERS:
+        raise HeadersTooLarge(f"a request may have at most {MOST_HEADERS} headers")
+    headers = {str(name).lower(): str(value) for name, value in given.items()}
+    if sum(map(len, headers)) + sum(map(len, headers.values())) > LARGEST_HEADERS:
+        raise HeadersTooLarge(f"the headers may have at most {LARGEST_HEADERS} characters")
+    return headers
 
 
 def path_of(event: Mapping[str, Any]) -> str:
-    """The decoded path."""
-    path = str(event.get("rawPath") or "/")
-    return unquote(path) if "%" in path else path
+    """The decoded path. `UriTooLong` when path and query together are longer than every cloud takes."""
+    path = _text(event, "rawPath") or "/"
+    if len(path) + len(_text(event, "rawQueryString")) > LONGEST_URI:
+        raise UriTooLong(f"path and query may have at most {LONGEST_URI} characters")
+    try:
+        return unquote(path, errors="strict") if "%" in path else path
+    except UnicodeDecodeError as error:
+        raise MalformedRequest("the path's percent-encoding is not UTF-8") from error
 
 
 def method_of(event: Mapping[str, Any]) -> str:
     """The HTTP method."""
-    return str(_mapping(_mapping(event, "requestContext"), "http").get("method", "")).upper()
+    return _text(_part(_part(event, "requestContext"), "http"), "method").upper()
 
 
 def shown_of(event: Mapping[str, Any]) -> Shown:
-    """What the event shows of its caller. Other headers, the body and the path name nobody."""
-    authorizer = _mapping(_mapping(event, "requestContext"), "authorizer")
-    return Shown(authorization=headers_of(event).get("authorization"), iam=authorizer.get("iam"))
-
-
-def _mapping(around: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """What stands under a name when it is an object, else nothing: whoever may invoke may send any event."""
-    value = around.get(name)
-    return value if isinstance(value, Mapping) else {}
+    """What the event shows of its caller, which is nobody where it is ill-formed. Other headers, the body and the path
+    name nobody."""
+    try:
+        authorizer = _part(_part(event, "requestContext"), "authorizer")
+        return Shown(authorization=headers_of(event).get("authorization"), iam=authorizer.get("iam"))
+    except (MalformedRequest, HeadersTooLarge):
+        return Shown(authorization=None, iam=None)
 
 
 def body_of(event: Mapping[str, Any]) -> bytes:
     """The body as sent. Its size is checked before it is decoded."""
-    body = event.get("body") or ""
-    if not isinstance(body, str):
-        raise MalformedRequest("the event's body is not text")
+    body = _text(event, "body")
+    if not isinstance(event.get("isBase64Encoded", False), bool):
+        raise MalformedRequest("the event's isBase64Encoded is neither true nor false")
     if event.get("isBase64Encoded"):
-        if len(body) > LARGEST_BINARY * 4 // 3 + 4:
-            raise PayloadTooLarge(f"a binary body may have at most {LARGEST_BINARY} bytes")
-        try:
-            return base64.b64decode(body, validate=True)
-        except NotBase64 as error:
-            raise MalformedRequest("the event's body is not base64") from error
+        return _decoded(body)
     if len(body) > LARGEST_TEXT:
         raise PayloadTooLarge(f"a text body may have at most {LARGEST_TEXT} bytes")
     try:
@@ -120,9 +144,38 @@ def body_of(event: Mapping[str, Any]) -> bytes:
     return raw
 
 
+def _decoded(body: str) -> bytes:
+    if len(body) > LARGEST_BINARY * 4 // 3 + 4:
+        raise PayloadTooLarge(f"a binary body may have at most {LARGEST_BINARY} bytes")
+    try:
+        return base64.b64decode(body, validate=True)
+    except ValueError as error:  # also characters beyond ASCII
+        raise MalformedRequest("the event's body is not base64") from error
+
+
+def _part(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """An object within the event; empty when it is absent."""
+    part = document.get(name)
+    if part is None:
+        return {}
+    if not isinstance(part, Mapping):
+        raise MalformedRequest(f"the event's {name} is not an object")
+    return part
+
+
+def _text(document: Mapping[str, Any], name: str) -> str:
+    """Text within the event; empty when it is absent."""
+    text = document.get(name)
+    if text is None:
+        return ""
+    if not isinstance(text, str):
+        raise MalformedRequest(f"the event's {name} is not text")
+    return text
+
+
 def refuse_bad_json(body: bytes) -> None:
     """Refuse what calls itself JSON and is not: syntax, NaN and Infinity, too deep, not UTF-8, lone surrogates."""
-    if not body:
+    if not body or len(body) > LARGEST_PARSED:
         return
     try:
         text = body.decode("utf-8")
@@ -143,6 +196,30 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
+def _query(event: Mapping[str, Any]) -> str:
+    """The query string with everything percent-encoded that a request line cannot hold."""
+    query = _text(event, "rawQueryString")
+    if _QUERY.fullmatch(query):
+        return query
+    try:
+        return quote(query, safe=_UNENCODED)
+    except UnicodeEncodeError as error:
+        raise MalformedRequest("the query holds a lone surrogate, which is not text") from error
+
+
+def _suffix(suffix: str) -> str:
+    """What follows the function in the path: text that stays below the endpoint's own path."""
+    if _CONTROL.search(suffix):
+        raise MalformedRequest("the path holds control characters")
+    if not {".", ".."}.isdisjoint(suffix.split("/")):
+        raise MalformedRequest("the path holds '.' or '..' segments")
+    try:
+        suffix.encode()
+    except UnicodeEncodeError as error:
+        raise MalformedRequest("the path holds a lone surrogate, which is not text") from error
+    return suffix
+
+
 def _content_type(headers: Mapping[str, str]) -> str | None:
     content_type = headers.get("content-type")
     if content_type is None:
@@ -152,11 +229,6 @@ def _content_type(headers: Mapping[str, str]) -> str | None:
     if content_type.lower().startswith(("multipart/x-mixed-replace", "text/event-stream")):
         raise UnsupportedContent("streaming bodies are not routed")
     return content_type
-
-
-def _is_json(content_type: str) -> bool:
-    kind = content_type.partition(";")[0].strip().lower()
-    return kind == "application/json" or kind.endswith("+json")
 
 
 def _timeout_ms(headers: Mapping[str, str]) -> float:

@@ -51,7 +51,8 @@ def test_the_client_loads_the_standard_library_and_little_of_fiso() -> None:
     own = {module for module in loaded_by("import fiso.client") if module.startswith("fiso.")}
     parts = {module.split(".")[1] for module in own}
     assert parts == {"adapters", "client", "domain", "routing"}
-    assert {module for module in own if module.startswith("fiso.adapters.")} == {"fiso.adapters.http_transport"}
+    adapters = {module for module in own if module.startswith("fiso.adapters.")}
+    assert adapters == {"fiso.adapters.http_transport", "fiso.adapters.http_wire"}
     assert loaded_by("import fiso.client").isdisjoint({*HEAVY, "boto3", "botocore", "httpx", "urllib3"})
 
 

@@ -9,8 +9,9 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-import serverless_wsgi
 from flask import Flask
+
+from functions.console.handler import answer_event
 
 EVENTS = Path(__file__).parents[1] / "events"
 ADDRESSES = {"a": "href", "link": "href", "script": "src", "img": "src", "form": "action"}
@@ -46,7 +47,7 @@ class Browser:
         event["requestContext"]["http"]["method"] = method
         event["rawQueryString"] = query
         event["headers"] |= fields.pop("headers", {})
-        answer = serverless_wsgi.handle_request(self.app, event | fields, None)
+        answer = answer_event(self.app, event | fields, None)
         body = answer.get("body", "")
         if answer.get("isBase64Encoded"):
             body = base64.b64decode(body).decode()

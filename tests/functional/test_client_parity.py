@@ -38,6 +38,13 @@ def test_the_same_answer_means_the_same(status: int, said: dict[str, str]) -> No
         assert by_client(endpoint) == by_orchestrator(endpoint)
 
 
+@pytest.mark.parametrize("body", [b'{"a": 1}', b'{"a": ', b"<html>", b"\xff"])
+def test_the_same_damage_means_the_same(body: bytes) -> None:
+    with serving(lambda *_: (200, {"content-type": "application/json"}, body)) as server:
+        endpoint = an_endpoint(Provider.GCP, address=server.url)
+        assert by_client(endpoint) == by_orchestrator(endpoint)
+
+
 def test_nobody_listening_means_the_same() -> None:
     with serving(lambda *_: (200, {}, b"")) as server:
         endpoint = an_endpoint(Provider.GCP, address=server.url)

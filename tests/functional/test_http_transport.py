@@ -1,3 +1,4 @@
+import gzip
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -5,7 +6,8 @@ from contextlib import closing, contextmanager
 
 import pytest
 
-from fiso.adapters.http_transport import MAX_BODY_BYTES, HttpTransport, TransportError, TransportFault
+from fiso.adapters.http_transport import HttpTransport, TransportError, TransportFault
+from fiso.adapters.http_wire import MAX_BODY_BYTES
 
 Serve = Callable[[socket.socket], object]
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Kept: yes\r\n\r\nok"
@@ -116,12 +118,105 @@ def test_a_body_that_drips_past_the_limit_is_a_timeout(transport: HttpTransport)
         b"",
         b"nonsense\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nX: " + b"a" * 70_000 + b"\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX: " + b"a" * 64_000 + b"\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n" + b"X: a\r\n" * 200 + b"\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\nhello\r\n",
+        b"HTTP/1.1 2000 OK\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/2.0 200 OK\r\nContent-Length: 0\r\n\r\n",
     ],
-    ids=["truncated", "closed", "not http", "header too long"],
+    ids=[
+        "truncated",
+        "closed",
+        "not http",
+        "header too long",
+        "head too large",
+        "200 headers",
+        "two lengths",
+        "negative length",
+        "100 GB announced",
+        "chunks end early",
+        "a chunk without size",
+        "a status of four digits",
+        "another protocol",
+    ],
 )
 def test_an_answer_that_is_not_whole_is_broken(transport: HttpTransport, answer: bytes) -> None:
     with server(answering(answer)) as url:
         assert fault_of(transport, url) is TransportFault.BROKEN
+
+
+@pytest.mark.parametrize(
+    ("head", "piece"),
+    [
+        (b"HTTP/1.1 200 OK\r\nX: ", b"a"),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        (b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", b"a"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;", b"a"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", b"X: a\r\n"),
+    ],
+    ids=["head", "interim answers", "body without length", "chunk's frame", "trailers"],
+)
+def test_whatever_drips_past_the_limit_is_a_timeout(transport: HttpTransport, head: bytes, piece: bytes) -> None:
+    release = threading.Event()
+
+    def drip(connection: socket.socket) -> None:
+        read_request(connection)
+        connection.sendall(head)
+        while not release.wait(0.02):
+            try:
+                connection.sendall(piece)
+            except OSError:
+                return
+
+    with server(drip) as url:
+        assert fault_of(transport, url, timeout_s=0.3) is TransportFault.TIMED_OUT
+        release.set()
+
+
+@pytest.mark.parametrize(
+    ("head", "piece"),
+    [
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        (b"HTTP/1.1 200 OK\r\n\r\n", b"x"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", b"X: a\r\n"),
+    ],
+    ids=["interim answers", "body without length", "small chunks", "trailers"],
+)
+def test_an_answer_without_end_is_broken(transport: HttpTransport, head: bytes, piece: bytes) -> None:
+    def flood(connection: socket.socket) -> None:
+        read_request(connection)
+        connection.sendall(head)
+        try:
+            while True:
+                connection.sendall(piece * 10_000)
+        except OSError:
+            return
+
+    with server(flood) as url:
+        assert fault_of(transport, url, timeout_s=60) is TransportFault.BROKEN
+
+
+def test_a_connection_with_more_on_it_than_the_answer_is_not_used_again(transport: HttpTransport) -> None:
+    with server(answering(ANSWER + b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged"), answering(ANSWER)) as url:
+        assert [send(transport, url), send(transport, url)] == [b"ok", b"ok"]
+
+
+def test_a_compressed_answer_stays_as_small_as_it_came(transport: HttpTransport) -> None:
+    bomb = gzip.compress(bytes(20 * 2**20))
+    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(bomb)
+    with server(answering(head + bomb)) as url:
+        assert send(transport, url) == bomb
+
+
+def test_a_header_that_http_cannot_hold_means_that_nothing_was_sent(transport: HttpTransport) -> None:
+    with server(answering(ANSWER)) as url, pytest.raises(TransportError) as raised:
+        transport.send("POST", url, headers={"x": "\u0436"}, body=b"x", timeout_s=2)
+    assert raised.value.fault is TransportFault.NOT_SENT
 
 
 def test_an_answer_without_end_is_cut_off(transport: HttpTransport) -> None:

@@ -96,7 +96,7 @@ class HttpCaller:
         if answer.status == 401 and self._identity is not None:
             self._identity.forget(endpoint)
         _raise_for_status(answer)
-        return function_answer(answer)
+        return function_answer(answer, accept=request.accept)
 
 
 def _raise_for_status(answer: HttpAnswer) -> None:

@@ -10,18 +10,20 @@ import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cache
-from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from functools import cache, partial
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from threading import Lock
 from time import monotonic
 from typing import Any, TypeAlias
 from urllib.parse import SplitResult, urlsplit
 
+from fiso.adapters.http_wire import BoundedResponse, left_s, read
+from fiso.adapters.http_wire import HttpAnswer as HttpAnswer
+
 CONNECT_TIMEOUT_S = 0.5
 MAX_IDLE_S = 20.0
 MAX_IDLE_PER_HOST = 16
-MAX_BODY_BYTES = 6 * 1024 * 1024
-_CHUNK = 65_536
+_LONGEST_DETAIL = 300
 
 
 class TransportFault(StrEnum):
@@ -39,15 +41,6 @@ class TransportError(Exception):
         super().__init__(f"{fault}: {detail}")
         self.fault = fault
         self.detail = detail
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HttpAnswer:
-    """A complete answer. Header names are lower case; of repeated ones the last stands."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
 
 
 Dial: TypeAlias = Callable[[str, int, float], socket.socket]
@@ -125,10 +118,12 @@ class HttpTransport:
         keep = False
         try:
             response = _exchange(connection, method, target, headers, body, limit)
-            answer = _read(connection, response, limit)
-            keep = not response.will_close
+            answer = read(response)
+            keep = response.leaves_connection_usable
         except TimeoutError as error:
             raise TransportError(TransportFault.TIMED_OUT, f"no answer within {timeout_s:.3f} s") from error
+        except UnicodeEncodeError as error:
+            raise TransportError(TransportFault.NOT_SENT, f"the request is not HTTP: {error.reason}") from error
         except (OSError, HTTPException) as error:
             raise TransportError(TransportFault.BROKEN, _kind(error)) from error
         finally:
@@ -185,43 +180,18 @@ class HttpTransport:
 
 def _exchange(
     connection: _Connection, method: str, target: str, headers: Mapping[str, str], body: bytes, limit: float
-) -> HTTPResponse:
-    _limit_to(connection, limit)
+) -> BoundedResponse:
+    if connection.sock is not None:
+        connection.sock.settimeout(left_s(limit))  # of the whole sending
     connection.send_request(method, target, headers, body)
-    _limit_to(connection, limit)
-    return connection.getresponse()
-
-
-def _read(connection: _Connection, response: HTTPResponse, limit: float) -> HttpAnswer:
-    chunks: list[bytes] = []
-    size = 0
-    while True:
-        _limit_to(connection, limit)
-        chunk = response.read1(_CHUNK)
-        if not chunk:
-            break
-        size += len(chunk)
-        if size > MAX_BODY_BYTES:
-            raise TransportError(TransportFault.BROKEN, f"the answer is larger than {MAX_BODY_BYTES} bytes")
-        chunks.append(chunk)
-    if response.length:
-        raise TransportError(TransportFault.BROKEN, f"the answer ended {response.length} bytes early")
-    response.close()  # the answer is whole: the connection is free for the next request
-    headers = {name.lower(): value for name, value in response.getheaders()}
-    return HttpAnswer(status=response.status, headers=headers, body=b"".join(chunks))
+    connection.response_class = partial(BoundedResponse, limit=limit)  # type: ignore[assignment]  # any maker of one
+    response: BoundedResponse = connection.getresponse()  # type: ignore[assignment]  # made by the line above
+    return response
 
 
 def _kind(error: Exception) -> str:
     """The system's errors as they are. What `http.client` says repeats what the other side sent: its name only."""
     return f"{type(error).__name__}: {error}" if isinstance(error, OSError) else type(error).__name__
-
-
-def _limit_to(connection: _Connection, limit: float) -> None:
-    left_s = limit - monotonic()
-    if left_s <= 0:
-        raise TimeoutError
-    if connection.sock is not None:
-        connection.sock.settimeout(left_s)
 
 
 def _is_closed_by_peer(connection: _Connection) -> bool:

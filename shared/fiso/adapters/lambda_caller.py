@@ -3,7 +3,6 @@
 import base64
 import json
 import re
-from binascii import Error as NotBase64
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qsl, quote
@@ -12,6 +11,7 @@ from fiso.adapters.aws_client import SignedService
 from fiso.adapters.http_transport import HttpAnswer
 from fiso.adapters.passing import SILENT, Report, function_answer, passed_headers, path_suffix, retry_after_s
 from fiso.domain.attempt import Failure, ProviderError
+from fiso.domain.content import is_json, kind_of
 from fiso.domain.endpoint import Endpoint, Payload
 from fiso.domain.request import FunctionAnswer, InvocationRequest
 from fiso.ports import Clock
@@ -49,10 +49,11 @@ class LambdaCaller:
         )
         if answer.status >= 300:
             raise _invoke_error(answer)
-        report = read_report(base64.b64decode(answer.headers.get("x-amz-log-result", "")))
+        report = read_report(_log_tail(answer))
         if "x-amz-function-error" in answer.headers:
             return _function_error(answer.body, report)
-        return _event_answer(answer.body, report) if is_event else _http_answer(answer.body, report)
+        read = _event_answer if is_event else _http_answer
+        return read(answer.body, report, request.accept)
 
     def _http_event(self, endpoint: Endpoint, request: InvocationRequest) -> bytes:
         headers = passed_headers(request, self._clock())
@@ -92,9 +93,17 @@ def read_report(tail: bytes) -> Report:
     return Report(billed_ms=float(found[1]), memory_mb=int(found[2]), is_cold=b"Init Duration" in found[3])
 
 
+def _log_tail(answer: HttpAnswer) -> bytes:
+    """The log's last 4 KB; empty when it is absent or damaged: it says nothing about the answer itself."""
+    try:
+        return base64.b64decode(answer.headers.get("x-amz-log-result", ""))
+    except ValueError:
+        return b""
+
+
 def _is_textual(content_type: str | None) -> bool:
-    kind = (content_type or "").partition(";")[0].strip().lower()
-    return kind.startswith("text/") or kind == "application/json" or kind.endswith(("+json", "+xml"))
+    kind = kind_of(content_type)
+    return kind.startswith("text/") or kind.endswith("+xml") or is_json(content_type)
 
 
 def _invoke_error(answer: HttpAnswer) -> ProviderError:
@@ -104,32 +113,37 @@ def _invoke_error(answer: HttpAnswer) -> ProviderError:
     return ProviderError(failure, detail, retry_after_s=retry_after_s(answer.headers))
 
 
-def _event_answer(body: bytes, report: Report) -> FunctionAnswer:
-    return function_answer(HttpAnswer(status=200, headers={"content-type": "application/json"}, body=body), report)
+def _event_answer(body: bytes, report: Report, accept: str | None) -> FunctionAnswer:
+    answer = HttpAnswer(status=200, headers={"content-type": "application/json"}, body=body)
+    return function_answer(answer, report, accept=accept)
 
 
-def _http_answer(body: bytes, report: Report) -> FunctionAnswer:
+def _http_answer(body: bytes, report: Report, accept: str | None) -> FunctionAnswer:
     """A v2 response; any other JSON value stands for a 200 with itself as the body, as API Gateway does."""
+    if b"statusCode" not in body:
+        return _event_answer(body, report, accept)
     try:
-        document = json.loads(body)
-        if not isinstance(document, dict) or "statusCode" not in document:
-            return _event_answer(body, report)
-        status = int(document["statusCode"])
-        headers = {str(name).lower(): str(value) for name, value in (document.get("headers") or {}).items()}
-        text = str(document.get("body") or "")
-        content = base64.b64decode(text, validate=True) if document.get("isBase64Encoded") else text.encode()
-    except (ValueError, TypeError, AttributeError, NotBase64) as error:
+        answer = _v2_answer(json.loads(body))
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise ProviderError(Failure.BROKEN, f"the answer is not a v2 response: {type(error).__name__}") from error
-    if not 200 <= status <= 599:
-        raise ProviderError(Failure.BROKEN, f"the answer has the impossible status {status}")
-    return function_answer(HttpAnswer(status=status, headers=headers, body=content), report)
+    return _event_answer(body, report, accept) if answer is None else function_answer(answer, report, accept=accept)
+
+
+def _v2_answer(document: Any) -> HttpAnswer | None:
+    """None when it is no v2 response. Raises what conversions raise when it is a damaged one."""
+    if not isinstance(document, dict) or "statusCode" not in document:
+        return None
+    headers = {str(name).lower(): str(value) for name, value in (document.get("headers") or {}).items()}
+    text = str(document.get("body") or "")
+    content = base64.b64decode(text, validate=True) if document.get("isBase64Encoded") else text.encode()
+    return HttpAnswer(status=int(document["statusCode"]), headers=headers, body=content)
 
 
 def _function_error(body: bytes, report: Report) -> FunctionAnswer:
     """The function's own error as API Gateway would answer it, with its type and message but without its stack."""
     try:
         document = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         document = None
     named = document if isinstance(document, dict) else {}
     kind, message = (str(named.get("errorType", "Unhandled")), str(named.get("errorMessage", "")))

@@ -116,6 +116,7 @@ def _invocation(request: Request, timeout_s: float) -> InvocationRequest:
         content_type=request.content_type,
         query=request.query,
         path_suffix=request.path_suffix,
+        accept=request.headers.get("accept"),
         traceparent=request.headers.get("traceparent"),
         idempotency_key=request.idempotency_key,
     )

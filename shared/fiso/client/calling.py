@@ -11,6 +11,7 @@ from urllib.parse import quote, urlsplit
 from fiso.adapters.http_transport import HttpAnswer, HttpTransport, TransportError, TransportFault
 from fiso.client.target import Target
 from fiso.domain.attempt import Failure, ProviderError
+from fiso.domain.content import flaw_of
 
 LONGEST_RUN_MS = 900_000.0
 TRANSPORT_FAILURES = {
@@ -86,6 +87,8 @@ class HttpCaller:
             raise ProviderError(TRANSPORT_FAILURES[error.fault], error.detail) from error
         if failure := _STATUS_FAILURES.get(answer.status):
             raise ProviderError(failure, f"status {answer.status}", retry_after_s=_retry_after_s(answer))
+        if flaw := flaw_of(answer.status, answer.headers, answer.body, accept=request.headers.get("accept")):
+            raise ProviderError(Failure.BROKEN, flaw)
         return _answer(answer)
 
 

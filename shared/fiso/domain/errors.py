@@ -11,11 +11,14 @@ FisoError
 │   ├── KeyInUse                409
 │   ├── PayloadTooLarge         413
 │   ├── LeaseTooLarge           413
+│   ├── UriTooLong              414
 │   ├── UnsupportedContent      415
 │   ├── KeyReused               422
-│   └── QuotaExceeded           429
+│   ├── QuotaExceeded           429
+│   └── HeadersTooLarge         431
 ├── RoutingError            FISO could not get an answer
 │   ├── EveryAttemptFailed      502   at least one ran
+│   ├── RejectedByProvider      400   the cloud itself refused the request as malformed or too large; nothing ran
 │   ├── NothingAvailable        503   nothing eligible, or nothing can have run
 │   ├── LeasingNotSetUp         503   no key to sign leases with
 │   ├── IdempotencyUnavailable  503   a key was given, and nobody can tell whether it was used
@@ -147,6 +150,20 @@ class KeyReused(RequestError):
     title = "Idempotency key reused"
 
 
+class UriTooLong(RequestError):
+    """Path and query are longer than every cloud takes."""
+
+    status = 414
+    title = "URI too long"
+
+
+class HeadersTooLarge(RequestError):
+    """More or longer headers than FISO reads."""
+
+    status = 431
+    title = "Headers too large"
+
+
 class RoutingError(FisoError):
     """FISO could not get an answer for this request."""
 
@@ -161,6 +178,13 @@ class EveryAttemptFailed(RoutingError):
 
     title = "Every attempt failed"
     retry_after_s = 2
+
+
+class RejectedByProvider(RoutingError):
+    """The cloud refused the request itself, before any function ran: another one would as well."""
+
+    status = 400
+    title = "Rejected by the provider"
 
 
 class NothingAvailable(RoutingError):

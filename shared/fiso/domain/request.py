@@ -24,6 +24,7 @@ class InvocationRequest:
     content_type: str | None = None
     query: str = ""
     path_suffix: str = ""
+    accept: str | None = None
     traceparent: str | None = None
     idempotency_key: str | None = None
     user_region: str | None = None

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from time import perf_counter
 
 from fiso.billing.tariff import Tariff
-from fiso.domain.attempt import Outcome
+from fiso.domain.attempt import CALLERS_FAULT, Outcome
 from fiso.domain.catalog import CatalogEntry
 from fiso.domain.decision import Decision
 from fiso.domain.endpoint import EndpointId
@@ -18,6 +18,7 @@ from fiso.domain.errors import (
     DeadlinePassed,
     EveryAttemptFailed,
     NothingAvailable,
+    RejectedByProvider,
     RoutingError,
     StoreError,
     UnknownOutcome,
@@ -171,4 +172,6 @@ def failure_of(outcome: Outcome) -> RoutingError | None:
         return UnknownOutcome(f"it may have run and must not be run again: {trail}")
     if outcome.may_have_run:
         return EveryAttemptFailed(f"every attempt failed: {trail}")
+    if outcome.attempts and outcome.attempts[-1].failure in CALLERS_FAULT:
+        return RejectedByProvider(f"a cloud refused the request: {trail}")
     return NothingAvailable(f"no attempt can have run: {trail}")

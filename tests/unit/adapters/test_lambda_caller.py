@@ -104,6 +104,13 @@ def test_a_function_that_lambda_stopped_has_run(error: dict[str, str]) -> None:
         b'{"statusCode": 999}',
         b'{"statusCode": null}',
         b'{"statusCode": 200, "headers": 3}',
+        b'{"statusCode": 1e999}',
+        b'{"statusCode": true}',
+        b'{"statusCode": 200, "body": "\\ud800"}',
+        b'{"statusCode": 200, "body": "\xff"}',
+        b'{"statusCode": 200, "body": ' + b"[" * 100_000,
+        b'{"statusCode": 200, "headers": {"content-type": "application/json"}, "body": "<html>"}',
+        b'{"statusCode": 200, "headers": {"etag": "' + b"x" * 9000 + b'"}}',
         b'{"statusCode": 200, "body": "*", "isBase64Encoded": true}',
     ],
 )
@@ -111,6 +118,17 @@ def test_an_answer_that_is_no_v2_response_is_broken(body: bytes) -> None:
     with pytest.raises(ProviderError) as raised:
         call(AnsweringService(200, body))
     assert raised.value.failure is Failure.BROKEN
+
+
+def test_a_damaged_log_tail_takes_nothing_from_the_answer() -> None:
+    answer = call(AnsweringService(200, {"statusCode": 200, "body": "ok"}, {"x-amz-log-result": "AAA"}))
+    assert (answer.body, answer.billed_ms) == (b"ok", None)
+
+
+@pytest.mark.parametrize("body", [b"\xff", b"[" * 100_000, b"7"])
+def test_an_own_error_that_does_not_read_is_an_error_still(body: bytes) -> None:
+    answer = call(AnsweringService(200, body, {"x-amz-function-error": "Unhandled"}))
+    assert (answer.status, answer.is_function_error) == (500, True)
 
 
 @pytest.mark.parametrize(("tail", "cold"), [(TAIL + b"\n", False), (COLD, True)])

@@ -2,6 +2,7 @@ import pytest
 
 from fiso.adapters.http_transport import HttpAnswer
 from fiso.adapters.passing import Report, function_answer, retry_after_s
+from fiso.domain.attempt import Failure, ProviderError
 
 
 def answer(**headers: str) -> HttpAnswer:
@@ -12,6 +13,17 @@ def answer(**headers: str) -> HttpAnswer:
 def test_only_listed_headers_reach_the_caller() -> None:
     passed = function_answer(answer(content_type="a/b", set_cookie="x", server="y", etag="z"))
     assert passed.headers == {"content-type": "a/b", "etag": "z"}
+
+
+def test_a_header_that_could_break_out_of_its_line_stays_behind() -> None:
+    passed = function_answer(answer(location="/a\r\n set-cookie: x", etag="\x00", vary="\xe9", content_language="de"))
+    assert passed.headers == {"content-language": "de"}
+
+
+def test_headers_that_no_gateway_returns_break_the_answer() -> None:
+    with pytest.raises(ProviderError) as raised:
+        function_answer(answer(etag="x" * 9000))
+    assert raised.value.failure is Failure.BROKEN
 
 
 def test_what_the_provider_reports_wins_over_what_the_function_says() -> None:

@@ -1,0 +1,67 @@
+"""Content: media types, and whether an answer is what it says it is.
+
+An answer that calls itself JSON and is an error page, or half a document, is a failure of the endpoint, not a result.
+"""
+
+import json
+from collections.abc import Mapping
+
+LARGEST_PARSED = 64 * 1024
+"""Bytes of an answer's JSON that are parsed; of a larger one the encoding and both ends are looked at, which costs next
+to nothing at any size."""
+_CLOSINGS = {"{": "}", "[": "]", '"': '"'}
+_WHITESPACE = " \t\r\n"
+
+
+def kind_of(content_type: str | None) -> str:
+    """The media type without its parameters, in lower case; empty when there is none."""
+    return (content_type or "").partition(";")[0].strip().lower()
+
+
+def is_json(content_type: str | None) -> bool:
+    """Whether a content type says JSON."""
+    kind = kind_of(content_type)
+    return kind == "application/json" or kind.endswith("+json")
+
+
+def takes_json_only(accept: str | None) -> bool:
+    """Whether an `accept` header names JSON types and nothing else."""
+    return bool(accept) and all(is_json(part) for part in str(accept).split(","))
+
+
+def flaw_of(status: int, headers: Mapping[str, str], body: bytes, *, accept: str | None = None) -> str | None:
+    """Why an answer cannot be the function's own, None when it can. Header names are lower case.
+
+    Judged are the status, and of a success with a body: its type, when `accept` takes JSON only, and that what calls
+    itself JSON is. Compressed bodies are passed on unseen. NaN and a byte order mark, which many libraries write, are
+    let through.
+    """
+    if not 200 <= status <= 599:
+        return f"the answer has the impossible status {status}"
+    if status >= 300 or not body:
+        return None
+    content_type = headers.get("content-type")
+    if not is_json(content_type):
+        return (
+            f"the answer is {kind_of(content_type)[:80]!r} where JSON is asked for" if takes_json_only(accept) else None
+        )
+    return None if "content-encoding" in headers else _json_flaw(body)
+
+
+def _json_flaw(body: bytes) -> str | None:
+    try:
+        text = body.decode("utf-8-sig")
+        if len(body) <= LARGEST_PARSED:
+            json.loads(text, parse_int=str, parse_float=str)
+            return None
+    except RecursionError:
+        return None  # deeper than can be judged here
+    except ValueError as error:
+        return f"the answer says JSON and is not: {error}"[:200]
+    return None if _ends_fit(text) else "the answer says JSON and is not: it ends early, or is something else"
+
+
+def _ends_fit(text: str) -> bool:
+    """Whether the last character closes what the first opens. No scalar is that long."""
+    first, last = text.lstrip(_WHITESPACE)[:1], text.rstrip(_WHITESPACE)[-1:]
+    return first in _CLOSINGS and _CLOSINGS[first] == last

@@ -1,0 +1,79 @@
+"""What makes an answer unusable, and what does not."""
+
+import pytest
+
+from fiso.domain.content import LARGEST_PARSED, flaw_of, takes_json_only
+
+JSON = {"content-type": "application/json; charset=utf-8"}
+LARGE = b'{"a": "' + b"x" * LARGEST_PARSED
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{}",
+        b"0",
+        b'"text"',
+        b"[NaN]",
+        b"\xef\xbb\xbf{}",
+        b"[" + b"9" * 5000 + b"]",
+        b"[" * 100_000 + b"]" * 100_000,
+        LARGE + b'"}',
+        b" \n" + LARGE + b'"} \n',
+        b"",
+    ],
+)
+def test_what_calls_itself_json_and_is(body: bytes) -> None:
+    assert flaw_of(200, JSON, body) is None
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"<html>Welcome</html>",
+        b'{"a": ',
+        b'{"a": 1}}',
+        b'"\xff"',
+        b"\x1f\x8b\x08\x00",
+        b'{"a": "\x00"}',
+        LARGE,
+        b"<html>" + LARGE,
+        LARGE + b'\xff"}',
+        b" " * LARGEST_PARSED + b"x",
+    ],
+)
+def test_what_calls_itself_json_and_is_not(body: bytes) -> None:
+    assert flaw_of(200, JSON, body) is not None
+    assert flaw_of(200, {"content-type": "application/problem+json"}, body) is not None
+    assert flaw_of(200, {"content-type": "text/plain"}, body) is None
+
+
+@pytest.mark.parametrize("status", [-1, 0, 100, 101, 199, 600, 999])
+def test_a_status_that_no_answer_has(status: int) -> None:
+    assert flaw_of(status, {}, b"") is not None
+
+
+def test_only_a_successs_body_is_judged() -> None:
+    assert flaw_of(404, JSON, b"<html>") is None
+    assert flaw_of(500, JSON, b"<html>", accept="application/json") is None
+
+
+def test_a_compressed_body_is_not_looked_into() -> None:
+    assert flaw_of(200, JSON | {"content-encoding": "gzip"}, b"\x1f\x8b") is None
+
+
+@pytest.mark.parametrize(
+    ("accept", "is_only_json"),
+    [
+        ("application/json", True),
+        ("application/json;q=0.9, application/problem+json", True),
+        ("application/json, */*", False),
+        ("text/html", False),
+        ("", False),
+        (None, False),
+    ],
+)
+def test_a_page_is_a_flaw_where_only_json_is_asked_for(accept: str | None, is_only_json: bool) -> None:
+    assert takes_json_only(accept) is is_only_json
+    flaw = flaw_of(200, {"content-type": "text/html"}, b"<html>", accept=accept)
+    assert (flaw is not None) is is_only_json
