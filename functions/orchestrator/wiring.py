@@ -22,6 +22,7 @@ from fiso.ports import Clock, EndpointStates, FunctionCaller, InvocationLog, Lea
 from fiso.services.dispatch import Dispatcher
 from fiso.services.knowledge import Knowledge
 from fiso.services.orchestrate import Orchestrator
+from fiso.services.spill import LONGEST_WAIT_S, SpillingLog
 from fiso.settings import OrchestratorSettings
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ class Ports:
     clock: Clock = utc_now
     draw: Callable[[], float] = random.SystemRandom().random
     lease_keys: Callable[[], LeaseKeys] | None = None
+    request_log: InvocationLog | None = None
+    """The log as requests write it, with a time limit of its own; `log` where there is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +82,7 @@ def build(settings: OrchestratorSettings, *, metrics: Metrics, ports: Ports | No
     orchestrator = Orchestrator(
         knowledge=knowledge,
         dispatcher=Dispatcher(caller=outside.caller, clock=outside.clock),
-        log=outside.log,
+        log=SpillingLog(outside.request_log or outside.log, metrics=outside.metrics),
         metrics=outside.metrics,
         tariff=tariff.current(),
         clock=outside.clock,
@@ -126,6 +129,7 @@ def aws_ports(settings: OrchestratorSettings, environ: Mapping[str, str], metric
         return SignedService(endpoint=endpoint, credentials=credentials, transport=transport, clock=utc_now)
 
     dynamodb, s3 = DynamoDBClient(service("dynamodb")), S3Client(service("s3"))
+    quick = DynamoDBClient(service("dynamodb"), timeout_s=LONGEST_WAIT_S)
     http = HttpCaller(transport, clock=utc_now, allow_loopback=settings.allow_loopback)
     invoke_api = cache(lambda region: service("lambda", region))
     aws = LambdaCaller(invoke_api, clock=utc_now)
@@ -135,6 +139,7 @@ def aws_ports(settings: OrchestratorSettings, environ: Mapping[str, str], metric
         layer=LayerModelStore(settings.model_dir),
         models=S3ModelStore(s3, settings.bucket),
         log=DynamoDBInvocationLog(dynamodb, settings.log_table, clock=utc_now),
+        request_log=DynamoDBInvocationLog(quick, settings.log_table, clock=utc_now),
         caller=ByProvider({Provider.AWS: aws, Provider.AZURE: http, Provider.GCP: http}),
         metrics=metrics,
         lease_keys=_stored_keys(service("ssm"), settings.lease_keys_parameter),

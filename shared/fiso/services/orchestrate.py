@@ -3,7 +3,6 @@
 what is known -> decide -> open the record -> dispatch -> close the record -> answer
 """
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -12,18 +11,16 @@ from time import perf_counter
 from fiso.billing.tariff import Tariff
 from fiso.domain.attempt import Outcome
 from fiso.domain.decision import Decision
-from fiso.domain.errors import DeadlinePassed, EveryAttemptFailed, NothingAvailable, RoutingError, StoreError
+from fiso.domain.errors import DeadlinePassed, EveryAttemptFailed, NothingAvailable, RoutingError
 from fiso.domain.record import InvocationRecord, OpenRecord
-from fiso.domain.record_codec import to_document
 from fiso.domain.request import InvocationRequest
-from fiso.ports import Clock, InvocationLog, Metrics
+from fiso.ports import Clock, Metrics
 from fiso.services import recording
 from fiso.services.contexts import Contexts
 from fiso.services.decide import DecisionContexts, World, decide
 from fiso.services.dispatch import Dispatcher
 from fiso.services.knowledge import Knowledge
-
-logger = logging.getLogger(__name__)
+from fiso.services.spill import SpillingLog
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +40,7 @@ class Orchestrator:
 
     knowledge: Knowledge
     dispatcher: Dispatcher
-    log: InvocationLog
+    log: SpillingLog
     metrics: Metrics
     tariff: Tariff
     clock: Clock
@@ -96,10 +93,7 @@ class Orchestrator:
             deadline_at=request.deadline_at,
             request_size_bytes=len(request.body),
         )
-        try:
-            self.log.open(intent)
-        except StoreError as error:
-            logger.warning("intent of %s not written, the request goes on: %s", request.invocation_id, error)
+        self.log.open(intent)
 
     def _finish(
         self,
@@ -112,17 +106,9 @@ class Orchestrator:
     ) -> Routed:
         elapsed_ms = (self.stopwatch() - start) * 1000
         record = recording.record_of(request, world, decision, outcome, error=error, elapsed_ms=elapsed_ms)
-        self._close(record)
+        self.log.close(record)
         recording.count(self.metrics, record)
         return Routed(request=request, decision=decision, outcome=outcome, record=record, error=error)
-
-    def _close(self, record: InvocationRecord) -> None:
-        """Write the record; what the table does not take goes whole to the log, from where it can be replayed."""
-        try:
-            self.log.close(record)
-        except StoreError as error:
-            logger.error("log_spill", extra={"log_spill": to_document(record), "cause": str(error)})
-            self.metrics.add("LogSpill", 1, "Count")
 
 
 def within(world: World, request: InvocationRequest) -> InvocationRequest:
