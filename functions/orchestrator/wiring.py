@@ -51,8 +51,6 @@ class Ports:
     clock: Clock = utc_now
     draw: Callable[[], float] = random.SystemRandom().random
     lease_keys: Callable[[], LeaseKeys] | None = None
-    request_log: InvocationLog | None = None
-    """The log as requests write it, with a time limit of its own; `log` where there is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +80,7 @@ def build(settings: OrchestratorSettings, *, metrics: Metrics, ports: Ports | No
     orchestrator = Orchestrator(
         knowledge=knowledge,
         dispatcher=Dispatcher(caller=outside.caller, clock=outside.clock),
-        log=SpillingLog(outside.request_log or outside.log, metrics=outside.metrics),
+        log=SpillingLog(outside.log, metrics=outside.metrics),
         metrics=outside.metrics,
         tariff=tariff.current(),
         clock=outside.clock,
@@ -138,8 +136,7 @@ def aws_ports(settings: OrchestratorSettings, environ: Mapping[str, str], metric
         states=DynamoDBEndpointStates(dynamodb, settings.state_table, clock=utc_now),
         layer=LayerModelStore(settings.model_dir),
         models=S3ModelStore(s3, settings.bucket),
-        log=DynamoDBInvocationLog(dynamodb, settings.log_table, clock=utc_now),
-        request_log=DynamoDBInvocationLog(quick, settings.log_table, clock=utc_now),
+        log=DynamoDBInvocationLog(quick, settings.log_table, clock=utc_now),
         caller=ByProvider({Provider.AWS: aws, Provider.AZURE: http, Provider.GCP: http}),
         metrics=metrics,
         lease_keys=_stored_keys(service("ssm"), settings.lease_keys_parameter),
