@@ -120,7 +120,7 @@ class Exchange:
 
     def _invoke(self, function: str, suffix: str | None) -> Response:
         routed = self._edge.orchestrator.route(self._request(function, suffix or ""))
-        self.waited_ms = sum(attempt.latency_ms for attempt in routed.record.attempts)
+        self.waited_ms = routed.outcome.waited_ms
         telemetry.log_invocation(routed.record)
         return routed_answer(routed)
 
@@ -154,7 +154,7 @@ class Exchange:
         snapshot = edge.knowledge.snapshot()
         states = edge.knowledge.latest_states(snapshot.functions)
         documents = inspect.endpoint_documents(
-            snapshot.functions.values(), states, edge.orchestrator.dispatcher.breakers, edge.clock()
+            snapshot.functions.values(), states, edge.orchestrator.dispatcher.breakers.of, edge.clock()
         )
         return json_answer({"snapshot_version": snapshot.version, "endpoints": documents})
 

@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from fiso.domain.errors import DeadlinePassed, MethodNotAllowed, RequestError, RoutingError
+from fiso.domain.errors import MethodNotAllowed, RequestError, RoutingError
 from fiso.services.orchestrate import Routed
 
 Response = dict[str, Any]
@@ -51,7 +51,7 @@ def request_problem(error: RequestError, invocation_id: str) -> Response:
 def routing_problem(error: RoutingError, invocation_id: str) -> Response:
     """FISO could not get an answer."""
     headers = {"retry-after": str(error.retry_after_s)} if error.retry_after_s is not None else {}
-    extra = {"unknown_outcome": error.unknown_outcome} if isinstance(error, DeadlinePassed) else {}
+    extra = {} if error.unknown_outcome is None else {"unknown_outcome": error.unknown_outcome}
     return problem(error.status, error.title, str(error), invocation_id, headers=headers, **extra)
 
 

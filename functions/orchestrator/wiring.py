@@ -19,6 +19,8 @@ from fiso.adapters.s3 import S3ModelStore, S3Snapshots
 from fiso.billing import tariff
 from fiso.domain.endpoint import Provider
 from fiso.ports import Clock, EndpointStates, FunctionCaller, InvocationLog, LeaseKeys, Metrics, ModelStore, Snapshots
+from fiso.services.breakers import Breakers
+from fiso.services.calls import Threads
 from fiso.services.dispatch import Dispatcher
 from fiso.services.knowledge import Knowledge
 from fiso.services.orchestrate import Orchestrator
@@ -79,8 +81,15 @@ def build(settings: OrchestratorSettings, *, metrics: Metrics, ports: Ports | No
     )
     orchestrator = Orchestrator(
         knowledge=knowledge,
+<<<<<<< HEAD
         dispatcher=Dispatcher(caller=outside.caller, clock=outside.clock),
         log=SpillingLog(outside.log, metrics=outside.metrics),
+=======
+        dispatcher=Dispatcher(
+            caller=outside.caller, clock=outside.clock, breakers=Breakers(draw=outside.draw), beside=Threads()
+        ),
+        log=outside.log,
+>>>>>>> main
         metrics=outside.metrics,
         tariff=tariff.current(),
         clock=outside.clock,

@@ -59,6 +59,7 @@ FULL = CatalogEntry(
         timeout_ms=100,
         max_attempts=5,
         exploration=0.123456789,
+        hedging=0.012345678,
         control_share=0.1,
         control_block_s=60,
         cost_source=CostSource.MODEL,

@@ -25,15 +25,18 @@ class Rig:
     def __init__(self, respond: Respond, **policy: Any) -> None:
         self.clock = ManualClock()
         self.caller = InMemoryFunctionCaller(respond)
-        self.dispatcher = Dispatcher(caller=self.caller, clock=self.clock)
+        self.dispatcher = Dispatcher(caller=self.caller, clock=self.clock, stopwatch=self.stopwatch)
         self.entry = an_entry(**policy)
+
+    def stopwatch(self) -> float:
+        return (self.clock() - NOW).total_seconds()
 
     def dispatch(self, request: InvocationRequest | None = None) -> Outcome:
         request = request or a_request()
-        breakers = self.dispatcher.breakers_of(request.function)
+        breakers = self.dispatcher.breakers.of(self.entry)
         world = World(entry=self.entry, snapshot_version=1, tariff=tariff.current(), breakers=breakers)
         decision = decide(request, world, now=self.clock(), draw=0.0)
-        return self.dispatcher.dispatch(decision, request, self.entry.policy)
+        return self.dispatcher.dispatch(decision, request, self.entry.policy, breakers)
 
     @property
     def called(self) -> list[str]:
@@ -74,7 +77,7 @@ def test_the_callers_own_fault_is_not_tried_elsewhere_and_blames_no_endpoint() -
     rig = Rig(failing(REJECTED))
     rig.dispatch()
     assert len(rig.called) == 1
-    assert rig.dispatcher.breakers_of(rig.entry.name) == {}
+    assert rig.dispatcher.breakers.of(rig.entry) == {}
 
 
 def test_tries_no_more_than_the_policy_allows() -> None:
@@ -119,7 +122,7 @@ def test_an_endpoint_that_keeps_failing_is_demoted_then_probed() -> None:
     rig = Rig(respond)
     for _ in range(6):
         rig.dispatch()
-    breaker = rig.dispatcher.breakers_of(rig.entry.name)
+    breaker = rig.dispatcher.breakers.of(rig.entry)
     (opened,) = [b for b in breaker.values() if b.state(rig.clock()) is BreakerState.OPEN]
     before = len(rig.called)
     rig.dispatch()

@@ -105,6 +105,7 @@ def entries(draw: st.DrawFn) -> CatalogEntry:
         timeout_ms=st.integers(min_value=100, max_value=28_000),
         max_attempts=st.integers(min_value=1, max_value=5),
         exploration=st.floats(min_value=0, max_value=0.5),
+        hedging=st.floats(min_value=0, max_value=0.2),
         control_share=st.floats(min_value=0, max_value=0.5),
         control_block_s=st.integers(60, 604_800),
         cost_source=st.sampled_from(CostSource),

@@ -96,16 +96,17 @@ def test_the_gain_expected_of_a_candidate_grows_with_what_is_left_to_learn(score
     assert 0 <= surer <= expected_gain(best, replace(other, learnable=other.learnable + more)) + 1e-9
 
 
-@given(st.lists(st.tuples(st.sampled_from(["ok", "fail", "throttle"]), st.floats(0, 60)), max_size=60))
+@given(st.lists(st.tuples(st.sampled_from(["ok", "fail", "refuse", "throttle"]), st.floats(0, 60)), max_size=60))
 def test_a_breaker_never_goes_from_open_to_closed_without_half_open(events: list[tuple[str, float]]) -> None:
     breaker, now = CLOSED, NOW
     for what, seconds in events:
         before = breaker.state(now)
-        breaker = (
-            breaker.after_success(now)
-            if what == "ok"
-            else breaker.after_failure(now, retry_after_s=1.0 if what == "throttle" else None)
-        )
+        if what == "ok":
+            breaker = breaker.after_success(now)
+        elif what == "throttle":
+            breaker = breaker.after_throttled(now, retry_after_s=1.0)
+        else:
+            breaker = breaker.after_failure(now, cause="broken", draw=0.5, is_refusal=what == "refuse")
         after = breaker.state(now)
         assert (before, after) != (BreakerState.OPEN, BreakerState.CLOSED)
         now += timedelta(seconds=seconds)

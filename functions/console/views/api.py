@@ -14,7 +14,7 @@ from functions.console.views import queries
 SEARCHED = 500
 """How many of the newest invocations are looked through for one function's."""
 RUNS = 100
-ELSEWHERE = frozenset({"breaker", "breaker_opened_until"})
+ELSEWHERE = frozenset({"breaker", "breaker_opened_until", "breaker_cause", "capped_per_s"})
 """Breakers live in each orchestrator's environment; the console has none and says nothing of them."""
 
 
@@ -49,7 +49,7 @@ class Api:
         snapshot = self.sources.snapshots.current()
         entries = sorted(snapshot.functions.values(), key=lambda entry: entry.name) if snapshot else []
         states = {entry.name: self.sources.states.of_function(entry.name) for entry in entries}
-        documents = inspect.endpoint_documents(entries, states, {}, self.sources.clock())
+        documents = inspect.endpoint_documents(entries, states, lambda _: {}, self.sources.clock())
         return jsonify(
             {
                 "snapshot_version": snapshot.version if snapshot else None,

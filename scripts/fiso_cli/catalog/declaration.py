@@ -167,6 +167,7 @@ def _policy(declared: DeclaredPolicy) -> Policy:
         timeout_ms=declared.timeout_ms,
         max_attempts=declared.max_attempts,
         exploration=declared.exploration,
+        hedging=declared.hedging,
         control_share=declared.control_share,
         control_block_s=declared.control_block_s,
         cost_source=declared.cost_source,

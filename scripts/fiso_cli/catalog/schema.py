@@ -92,6 +92,7 @@ class DeclaredPolicy(_Declared):
     timeout_ms: Annotated[int, Field(ge=100, le=28_000)] = _DOMAIN.timeout_ms
     max_attempts: Annotated[int, Field(ge=1, le=5)] = _DOMAIN.max_attempts
     exploration: Annotated[float, Field(ge=0, le=0.5)] = _DOMAIN.exploration
+    hedging: Annotated[float, Field(ge=0, le=0.2)] = _DOMAIN.hedging
     control_share: Annotated[float, Field(ge=0, le=0.5)] = _DOMAIN.control_share
     control_block_s: Annotated[int, Field(ge=60, le=LARGEST_CONTROL_BLOCK_S)] = _DOMAIN.control_block_s
     cost_source: Annotated[CostSource, Field(strict=False)] = _DOMAIN.cost_source

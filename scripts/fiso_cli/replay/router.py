@@ -128,7 +128,7 @@ class Router:
         request = self._request(played)
         world = self._world(played, request.function)
         decision = decide(request, world, now=self._clock.now, draw=self._draw(), contexts=self.contexts)
-        outcome = self._dispatcher.dispatch(decision, request, world.entry.policy)
+        outcome = self._dispatcher.dispatch(decision, request, world.entry.policy, world.breakers)
         record = recording.record_of(
             request, world, decision, outcome, error=failure_of(outcome), elapsed_ms=self._caller.elapsed_s * 1000
         )
@@ -158,7 +158,7 @@ class Router:
             snapshot_version=1,
             tariff=self._tariff,
             states=self._stores.states.of_function(function),
-            breakers=self._dispatcher.breakers_of(function),
+            breakers=self._dispatcher.breakers.of(self._catalog.entry(played)),
             model=self._model,
             in_flight=played.in_flight,
         )

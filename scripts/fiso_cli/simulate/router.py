@@ -119,7 +119,7 @@ class Router:
         request = within(known, request)
         decision = decide(request, known, now=now, draw=self._draw(), contexts=environment.contexts)
         environment.refresh_while_waiting(function, now)
-        outcome = environment.dispatcher.dispatch(decision, request, known.entry.policy)
+        outcome = environment.dispatcher.dispatch(decision, request, known.entry.policy, known.breakers)
         elapsed_ms = (self.timeline.now_s - arrival.at_s) * 1000
         record = recording.record_of(
             request, known, decision, outcome, error=failure_of(outcome), elapsed_ms=elapsed_ms
@@ -135,12 +135,15 @@ class Router:
             self._model = champion_of(self._stores.models)
 
     def _known(self, function: FunctionName, environment: Environment) -> Known:
+        entry, now = self._entries[function], self._now()
+        states = environment.states_to_decide(function, now)
+        environment.dispatcher.breakers.learn(entry, states, now)
         return Known(
-            entry=self._entries[function],
+            entry=entry,
             snapshot_version=1,
             tariff=self._setting.tariff,
-            states=environment.states_to_decide(function, self._now()),
-            breakers=environment.dispatcher.breakers_of(function),
+            states=states,
+            breakers=environment.dispatcher.breakers.of(entry),
             model=self._model,
         )
 

@@ -44,7 +44,7 @@ _ENDPOINT = "id provider region memory_mb address path payload authentication se
 _WEIGHTS = "latency cost reliability region_affinity".split()
 _POLICY = (
     "scoring allowed_providers denied_providers allowed_regions denied_regions residency mode home pinned idempotent "
-    "timeout_ms max_attempts exploration cost_source objective latency_objective_ms max_p95_ms max_cost_usd "
+    "timeout_ms max_attempts exploration hedging cost_source objective latency_objective_ms max_p95_ms max_cost_usd "
     "control_share control_block_s tiers strategies"
 ).split()
 _JSON = ("tiers", "strategies")

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from random import random
 from threading import Lock
 from time import monotonic
 from types import TracebackType
@@ -15,7 +16,7 @@ from fiso.client.leases import Leases
 from fiso.client.reporting import Pace, Reporter, Tally
 from fiso.client.target import Held, Target
 from fiso.domain.attempt import CALLERS_FAULT, NEVER_RAN, Failure, ProviderError
-from fiso.routing.breaker import CLOSED, Breaker, BreakerState
+from fiso.routing.breaker import CLOSED, Breaker
 
 LEAST_ATTEMPT_S = 0.1
 """No attempt starts with less time left than this."""
@@ -171,11 +172,10 @@ class Client:
         now = datetime.now(UTC)
         callable_ = [target for target in held.targets if self._caller(target) is not None]
         with self._lock:
-            is_open = {
-                target.id: self._breakers.get((held.function, target.id), CLOSED).state(now) is BreakerState.OPEN
-                for target in callable_
+            is_out = {
+                target.id: self._breakers.get((held.function, target.id), CLOSED).is_out(now) for target in callable_
             }
-        return sorted(callable_, key=lambda target: is_open[target.id])
+        return sorted(callable_, key=lambda target: is_out[target.id])
 
     def _caller(self, target: Target) -> Caller | None:
         given = self._options.callers.get(target.provider)
@@ -210,8 +210,13 @@ class Client:
             known = self._breakers.get(key, CLOSED)
             if error is None:
                 self._breakers[key] = known.after_success(now)
+            elif error.failure is Failure.THROTTLED:
+                self._breakers[key] = known.after_throttled(now, retry_after_s=error.retry_after_s)
             elif error.failure not in CALLERS_FAULT:
-                self._breakers[key] = known.after_failure(now, retry_after_s=error.retry_after_s)
+                is_refusal = error.failure is Failure.REFUSED
+                self._breakers[key] = known.after_failure(
+                    now, cause=error.failure.value, draw=random(), is_refusal=is_refusal
+                )
 
 
 def _may_go_on(attempt: _Attempt, *, may_repeat: bool) -> bool:

@@ -23,10 +23,18 @@ class Failure(StrEnum):
     PROVIDER_FAULT = "provider_fault"  # 5xx of the provider itself
     FUNCTION_TIMED_OUT = "function_timed_out"  # the provider says that it stopped the function
     REJECTED = "rejected"  # 400, 413, 415: the request itself
+    OVERTAKEN = "overtaken"  # given up: a hedge that began later was answered first
+    NOT_NEEDED = "not_needed"  # a hedge, given up: the call it was to hedge was answered
 
 
 NEVER_RAN = frozenset({Failure.UNREACHABLE, Failure.THROTTLED, Failure.REFUSED, Failure.REJECTED})
 CALLERS_FAULT = frozenset({Failure.REJECTED})
+GIVEN_UP = frozenset({Failure.OVERTAKEN, Failure.NOT_NEEDED})
+"""The losers of a hedge: no failures of anybody, nothing is known of how they ended."""
+UNCLEAR = frozenset({Failure.TIMED_OUT, Failure.BROKEN, Failure.PROVIDER_FAULT, Failure.FUNCTION_TIMED_OUT})
+"""Failures that the request or the function can have caused as well as the provider; nobody knows what became of the
+first three."""
+UNKNOWN_OUTCOME = UNCLEAR - {Failure.FUNCTION_TIMED_OUT}
 
 
 class ProviderError(FisoError):
@@ -41,7 +49,10 @@ class ProviderError(FisoError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """One call, finished. Exactly one of `answer` and `failure` is set."""
+    """One call, finished or given up. Exactly one of `answer` and `failure` is set.
+
+    `expected_ms` is what was predicted of a call that was given up, by which its cost is estimated.
+    """
 
     endpoint: EndpointId
     started_at: datetime
@@ -49,6 +60,8 @@ class Attempt:
     answer: FunctionAnswer | None = None
     failure: Failure | None = None
     detail: str = ""
+    expected_ms: float | None = None
+    is_hedge: bool = False
 
     def __post_init__(self) -> None:
         if (self.answer is None) == (self.failure is None):
@@ -62,10 +75,16 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """All attempts of a request, in order. `answer` is the last attempt's, when it has one."""
+    """All attempts of a request, in the order in which they ended. `answer` is the last attempt's, when it has one.
+
+    `waited_ms` is the time that the calls took; less than their sum where a hedge ran beside the first.
+    `may_repeat` is whether what may have run could be run again.
+    """
 
     attempts: tuple[Attempt, ...]
     deadline_passed: bool = False
+    waited_ms: float = 0.0
+    may_repeat: bool = False
 
     @property
     def answered_by(self) -> Attempt | None:
@@ -77,3 +96,8 @@ class Outcome:
     def may_have_run(self) -> bool:
         """Whether any attempt can have had an effect."""
         return any(attempt.may_have_run for attempt in self.attempts)
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether nobody knows what became of an attempt that was not answered."""
+        return any(attempt.failure in UNKNOWN_OUTCOME for attempt in self.attempts)

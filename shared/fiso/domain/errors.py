@@ -13,7 +13,8 @@ FisoError
 │   ├── EveryAttemptFailed      502   at least one ran
 │   ├── NothingAvailable        503   nothing eligible, or nothing can have run
 │   ├── LeasingNotSetUp         503   no key to sign leases with
-│   └── DeadlinePassed          504
+│   ├── DeadlinePassed          504
+│   └── UnknownOutcome          504   it may have run, must not be repeated, and nobody knows how it ended
 ├── ProviderError           one attempt failed (`domain.attempt.Failure` says how)
 ├── StoreError              a store did not do what it was asked
 │   ├── StoreUnavailable        down, throttled or too slow
@@ -94,12 +95,14 @@ class RoutingError(FisoError):
     status: ClassVar[int] = 502
     title: ClassVar[str] = "Bad gateway"
     retry_after_s: int | None = None
+    unknown_outcome: bool | None = None
 
 
 class EveryAttemptFailed(RoutingError):
     """Every attempt failed and at least one may have run."""
 
     title = "Every attempt failed"
+    retry_after_s = 2
 
 
 class NothingAvailable(RoutingError):
@@ -126,6 +129,14 @@ class DeadlinePassed(RoutingError):
     def __init__(self, detail: str, *, unknown_outcome: bool) -> None:
         super().__init__(detail)
         self.unknown_outcome = unknown_outcome
+
+
+class UnknownOutcome(RoutingError):
+    """The function may have run, nobody knows how it ended, and the policy does not allow to run it again."""
+
+    status = 504
+    title = "Outcome unknown"
+    unknown_outcome = True
 
 
 class StoreError(FisoError):

@@ -76,6 +76,9 @@ class Policy:
     tier names are the last. `exploration` bounds what trying candidates other than the best scored is expected to cost:
     a share of the best one's loss (its latency, under weights that only care for that), per request and on average; 0
     never tries. `control_share` of all blocks of `control_block_s` go to `home` whole, for comparison.
+
+    `hedging` is the share of requests for which a second copy may be begun beside a first that is slow; only of those
+    that may be repeated, and where the score chose, not the mode or a control block. 0 never hedges.
     """
 
     version: int
@@ -99,6 +102,7 @@ class Policy:
     timeout_ms: int = 28_000
     max_attempts: int = 3
     exploration: float = 0.05
+    hedging: float = 0.05
     control_share: float = 0.0
     control_block_s: int = 3_600
     cost_source: CostSource = CostSource.TARIFF
@@ -133,6 +137,7 @@ class Policy:
 
 _BOUNDS: Mapping[str, tuple[float, float]] = {
     "exploration": (0, 0.5),
+    "hedging": (0, 0.2),
     "timeout_ms": (100, 28_000),
     "max_attempts": (1, 5),
     "control_share": (0, 0.5),

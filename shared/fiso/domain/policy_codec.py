@@ -12,7 +12,7 @@ from fiso.domain.record_codec import Document, Json
 from fiso.domain.strategy import SEVERAL, CandidateField, Condition, Field, Operator, RequestField, Strategy, Value
 
 LATER_KEYS = (
-    "objective latency_objective_ms max_p95_ms max_cost_usd tiers strategies control_share control_block_s"
+    "objective latency_objective_ms max_p95_ms max_cost_usd tiers strategies control_share control_block_s hedging"
 ).split()
 """Keys that documents of earlier writers do not have; they mean the defaults then."""
 
@@ -47,6 +47,7 @@ def policy_to_document(policy: Policy) -> Document:
         "timeout_ms": policy.timeout_ms,
         "max_attempts": policy.max_attempts,
         "exploration": float(policy.exploration),
+        "hedging": float(policy.hedging),
         "control_share": float(policy.control_share),
         "control_block_s": policy.control_block_s,
         "cost_source": policy.cost_source.value,
@@ -78,6 +79,7 @@ def policy_from_document(document: Mapping[str, Json]) -> Policy:
         timeout_ms=whole(d["timeout_ms"]),
         max_attempts=whole(d["max_attempts"]),
         exploration=number(d["exploration"]),
+        hedging=number(d["hedging"]),
         control_share=number(d["control_share"]),
         control_block_s=whole(d["control_block_s"]),
         cost_source=CostSource(text(d["cost_source"])),

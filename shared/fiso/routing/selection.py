@@ -23,8 +23,6 @@ MOST_REQUESTS = 2_000.0
 """Knowledge is worth its price over as many requests again as were seen (Gott's principle), within these bounds."""
 OUT_OF_REACH = 8.0
 """Standard deviations beyond which the gain is below one part in 10^15."""
-PROBED, MOST_PROBED = 0.05, 0.2
-"""The share of requests that finds out whether an endpoint that all environments saw fail is back, and of all such."""
 LEAST_GAP = 1e-9
 HOPELESS = 50.0
 """A logarithm of two scores' ratio beyond which nothing is expected of the lower one."""
@@ -60,12 +58,6 @@ def _allowance(exploration: float, score: Score, seen: float) -> float:
     """What a try may cost now, so that all tries so far cost at most `exploration` per request: what a candidate was
     not tried for is still to spend."""
     return exploration * max(1.0, seen / (score.observations + 1))
-
-
-def with_probes(chances: Sequence[float], probes: int) -> tuple[float, ...]:
-    """The propensities with so many endpoints behind them that are only probed, PROBED each."""
-    share = min(PROBED, MOST_PROBED / probes) if probes else 0.0
-    return (*(chance * (1 - share * probes) for chance in chances), *(share for _ in range(probes)))
 
 
 def picked(chances: Sequence[float], draw: float) -> int:

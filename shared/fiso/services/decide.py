@@ -23,10 +23,10 @@ from fiso.prediction import features
 from fiso.prediction.artifact import Model
 from fiso.prediction.beliefs import Belief, beliefs
 from fiso.prediction.predictor import Candidate, predict
-from fiso.routing import control, eligibility, selection, strategies, tiers
-from fiso.routing.breaker import Breaker, BreakerState, is_down
+from fiso.routing import control, eligibility, selection, strategies
+from fiso.routing.breaker import Breaker
 from fiso.services.contexts import Contexts, Surroundings
-from fiso.services.standing import Standing, standing_of
+from fiso.services.standing import standing_of
 
 NO_MODEL = "baseline"
 
@@ -49,15 +49,7 @@ class World:
     router_region: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Health:
-    """Who stands last for now, and who of them is still probed now and then."""
-
-    demoted: frozenset[EndpointId]
-    probed: frozenset[EndpointId]
-
-
-ALL_WELL = Health(demoted=frozenset(), probed=frozenset())
+NOBODY: frozenset[EndpointId] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,14 +96,14 @@ def decide(
     request: InvocationRequest, world: World, *, now: datetime, draw: float, contexts: DecisionContexts | None = None
 ) -> Decision:
     """The Decision for one request. `draw` is uniform in [0, 1). `NothingAvailable` when no endpoint is eligible."""
-    health = _health(world, now)
-    if contexts is None or health.demoted:
-        outlook = look(request, world, now, contexts=contexts, health=health)
+    demoted = _demoted(world, now)
+    if contexts is None or demoted:
+        outlook = look(request, world, now, contexts=contexts, demoted=demoted)
     else:
         around = surroundings(request, world, now)
         outlook = contexts.get(request, around, now, lambda: look(request, world, now, contexts=contexts))
     policy = world.entry.policy
-    ranking, reason = _choose(outlook, policy, _home(outlook, world, now, health.demoted), draw)
+    ranking, reason = _choose(outlook, policy, _home(outlook, world, now, demoted), draw)
     return Decision(
         function=world.entry.name,
         decided_at=now,
@@ -146,7 +138,7 @@ def look(
     now: datetime,
     *,
     contexts: DecisionContexts | None = None,
-    health: Health = ALL_WELL,
+    demoted: frozenset[EndpointId] = NOBODY,
 ) -> Outlook:
     """Predict and score every candidate; `NothingAvailable` when there is none.
 
@@ -158,24 +150,21 @@ def look(
         reasons = "; ".join(f"{e.endpoint}: {e.detail}" for e in chosen_from.exclusions)
         raise NothingAvailable(f"no endpoint of {entry.name} is eligible: {reasons}")
     predictions = _predictions(request, chosen_from.candidates, world, now, contexts)
-    standing = standing_of(request, entry, predictions, now=now, demoted=health.demoted)
+    standing = standing_of(request, entry, predictions, now=now, demoted=demoted)
     candidates = Candidates(
         endpoints={endpoint.id: endpoint for endpoint in chosen_from.candidates},
         predictions={prediction.endpoint: prediction for prediction in predictions},
-        demoted=health.demoted,
+        demoted=demoted,
     )
-    probes = _probes(standing, health, policy)
-    tried, others = (*standing.tried, *probes), [score for score in standing.behind if score not in probes]
     chances = selection.propensities(standing.tried, exploration=policy.exploration, seen=_seen(standing.tried))
-    chances = selection.with_probes(chances, len(probes))
-    scores = (*tried, *others)
+    scores = (*standing.tried, *standing.behind)
     return Outlook(
         candidates=candidates,
         exclusions=(*chosen_from.exclusions, *standing.exclusions),
         notes=standing.notes,
         scores=scores,
         chances=chances,
-        ranked=tuple(candidates.ranked(scores, (*chances, *(0.0 for _ in others)))),
+        ranked=tuple(candidates.ranked(scores, (*chances, *(0.0 for _ in standing.behind)))),
     )
 
 
@@ -215,33 +204,21 @@ def _predictions(
     return predict(candidates, model=world.model, stay=features.stay(now, world.states.values()))
 
 
-def _health(world: World, now: datetime) -> Health:
-    """Who is behind an open breaker of this environment, and who failed for all of them.
+def _demoted(world: World, now: datetime) -> frozenset[EndpointId]:
+    """Who stands last for now: behind an open breaker, or over a capped share.
 
-    Nobody is demoted when all that are eligible would be, since one must always be tried.
+    Nobody is when all that are eligible would be, since one must always be tried.
     """
-    ids = [endpoint.id for endpoint in world.entry.endpoints]
-    breakers, states = world.breakers, world.states
-    opened = {id for id in ids if id in breakers and breakers[id].state(now) is BreakerState.OPEN}
-    down = {id for id in ids if is_down(states.get(id))}
-    if not opened and not down:
-        return ALL_WELL
-    eligible = {endpoint.id for endpoint in eligibility.eligible(world.entry).candidates}
-    if not eligible <= opened | down:
-        return Health(demoted=frozenset(opened | down), probed=frozenset(down - opened))
-    return ALL_WELL if eligible <= opened else Health(demoted=frozenset(opened), probed=frozenset())
-
-
-def _probes(standing: Standing, health: Health, policy: Policy) -> tuple[Score, ...]:
-    """Demoted candidates that a share of requests finds out about; never of a later tier than those that are called."""
-    if not health.probed:
-        return ()
-    latest = min(tiers.place(score.endpoint, policy.tiers) for score in standing.tried)
-    return tuple(
-        score
-        for score in standing.behind
-        if score.endpoint in health.probed and tiers.place(score.endpoint, policy.tiers) <= latest
+    breakers = world.breakers
+    out = frozenset(
+        endpoint.id
+        for endpoint in world.entry.endpoints
+        if endpoint.id in breakers and breakers[endpoint.id].is_out(now)
     )
+    if not out:
+        return NOBODY
+    eligible = {endpoint.id for endpoint in eligibility.eligible(world.entry).candidates}
+    return out if not eligible <= out else NOBODY
 
 
 def _home(outlook: Outlook, world: World, now: datetime, demoted: frozenset[EndpointId]) -> Reason | None:

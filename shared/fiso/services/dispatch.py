@@ -1,89 +1,295 @@
 """Dispatch: carry out a Decision. Attempts in order, inside the deadline, failing over only where that is safe.
 
-The only place that catches `ProviderError`, and the only retry loop. A request that may have run is tried again only
-if the policy declares it repeatable.
+The only place that catches `ProviderError`, and the only retry loop. What holds:
+
+failover    to the next candidate whose breaker is not open: free. To one behind an open breaker: a token, and one such
+            try a request. The same endpoint again: where it is the only one, once, if it was not reached: a token.
+repetition  a request that may have run is tried again only if the policy declares it repeatable. A call that is late
+            (`services.patience`) is then not cut off: the next endpoint is tried beside it, the first answer wins.
+hedge       of a repeatable request, once, after the predicted 95th percentile, out of a budget (`routing.budget`).
+time        no attempt starts with less than LEAST_ATTEMPT_MS left, none is waited for beyond the deadline.
+
+Which breakers hold and what they make of the outcome is in `services.breakers`, how calls run in `services.calls`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
 from time import perf_counter
 
-from fiso.domain.attempt import CALLERS_FAULT, Attempt, Outcome, ProviderError
-from fiso.domain.decision import Decision, RankedCandidate
-from fiso.domain.endpoint import EndpointId, FunctionName
+from fiso.domain.attempt import CALLERS_FAULT, Attempt, Failure, Outcome, ProviderError
+from fiso.domain.decision import Decision, RankedCandidate, Reason
+from fiso.domain.endpoint import EndpointId
 from fiso.domain.policy import Idempotent, Policy
-from fiso.domain.request import InvocationRequest
+from fiso.domain.request import FunctionAnswer, InvocationRequest
 from fiso.ports import Clock, FunctionCaller
-from fiso.prediction import features
-from fiso.routing.breaker import CLOSED, Breaker
+from fiso.routing import tiers
+from fiso.routing.breaker import CLOSED, Breaker, BreakerState
+from fiso.routing.budget import HedgeBudget, TryBudget
+from fiso.services.breakers import Breakers, Failed
+from fiso.services.calls import AT_ONCE, Calls, Running
+from fiso.services.patience import hedge_ms, patience_ms, whole_ms
 
 LEAST_ATTEMPT_MS = 100.0
 """No attempt starts with less time left than this."""
-LEAST_TIMEOUT_MS = 1_000.0
-PATIENCE = 5.0
-"""An attempt that can still be failed over gets this many times its predicted latency (at least LEAST_TIMEOUT_MS)."""
-IDLE_S = 300.0
-COLD_ALLOWANCE_MS = 5_000.0
-"""What an endpoint that was not called for IDLE_S gets on top: it may have to start, and a start is no failure. The
-slow tail of Azure's starts (mikhail.io, 2021) ends near 5 s; clouds keep environments for 5 to 20 minutes."""
-_IDLE = features.NAMES.index("idle_seconds")
+_HEDGED = frozenset({Reason.SCORE, Reason.EXPLORE})
+"""Where the mode or a control block says which endpoint is called, no other is called beside it."""
+OVERDUE_S = 0.02
+"""How long after its time-out a call is still waited for, which ends it itself as a rule."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(kw_only=True)
 class Dispatcher:
-    """Carries out decisions. The breakers, per function, belong to this execution environment."""
+    """Carries out decisions. Breakers and budgets belong to this execution environment.
+
+    `beside` runs calls beside each other; without it nothing is hedged, and a late call is cut off instead.
+    """
 
     caller: FunctionCaller
     clock: Clock
     stopwatch: Callable[[], float] = perf_counter
-    breakers: dict[FunctionName, dict[EndpointId, Breaker]] = field(default_factory=dict)
+    breakers: Breakers = field(default_factory=Breakers)
+    beside: Calls | None = None
+    tries: TryBudget = field(default_factory=TryBudget)
+    hedges: HedgeBudget = field(default_factory=HedgeBudget)
 
-    def breakers_of(self, function: FunctionName) -> dict[EndpointId, Breaker]:
-        """The breakers of one function's endpoints; an endpoint that is absent is closed."""
-        return self.breakers.setdefault(function, {})
+    def dispatch(
+        self, decision: Decision, request: InvocationRequest, policy: Policy, breakers: Mapping[EndpointId, Breaker]
+    ) -> Outcome:
+        """Try the ranking until one answers, the deadline is near, or another try would not be safe.
 
-    def dispatch(self, decision: Decision, request: InvocationRequest, policy: Policy) -> Outcome:
-        """Try the ranking in order until one answers, the deadline is near, or another try would not be safe."""
-        attempts: list[Attempt] = []
-        may_repeat = is_repeatable(policy, request)
-        tries = decision.ranking[: policy.max_attempts]
-        for position, candidate in enumerate(tries):
-            left_ms = (request.deadline_at - self.clock()).total_seconds() * 1000
-            if left_ms < LEAST_ATTEMPT_MS:
-                return Outcome(attempts=tuple(attempts), deadline_passed=True)
-            others_left = len(tries) - position - 1
-            timeout_ms = _timeout_ms(candidate, left_ms, others_left=others_left if may_repeat else 0)
-            attempt = self._attempt(candidate, request, timeout_ms)
-            attempts.append(attempt)
-            if not _may_go_on(attempt, may_repeat=may_repeat):
+        `breakers` are those that the decision was made with.
+        """
+        return _Trial(self, decision, request, policy, breakers).outcome()
+
+    def may_try(self) -> bool:
+        """Take a token for a try at an open breaker, if there is one."""
+        left = self.tries.taken(self.stopwatch())
+        self.tries = left or self.tries
+        return left is not None
+
+    def may_hedge(self) -> bool:
+        """Take a token for a hedge, if there is one."""
+        left = self.hedges.taken()
+        self.hedges = left or self.hedges
+        return left is not None
+
+
+@dataclass(slots=True, kw_only=True)
+class _Call:
+    """One attempt on its way, in seconds of the stopwatch: when it began, when it is hedged, when the next one may be
+    tried beside it, and when it is over."""
+
+    candidate: RankedCandidate
+    started_at: datetime
+    start_s: float
+    hedge_s: float | None
+    late_s: float
+    end_s: float
+    running: Running
+    is_hedge: bool
+    is_late: bool = False
+
+
+class _Trial:
+    """One request's attempts."""
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        decision: Decision,
+        request: InvocationRequest,
+        policy: Policy,
+        breakers: Mapping[EndpointId, Breaker],
+    ) -> None:
+        self._dispatcher, self._request, self._policy, self._breakers = dispatcher, request, policy, breakers
+        self._may_repeat = is_repeatable(policy, request)
+        self._left = list(decision.ranking)
+        self._begins_s = dispatcher.stopwatch()
+        self._deadline_s = self._begins_s + (request.deadline_at - dispatcher.clock()).total_seconds()
+        self._ends_s = self._deadline_s
+        """When all is given up; a call that begins late is still given its time, within the deadline."""
+        self._calls = dispatcher.beside if self._may_repeat and dispatcher.beside else AT_ONCE
+        if self._calls is not AT_ONCE:
+            self._ends_s = min(self._ends_s, self._begins_s + whole_ms(decision.chosen) / 1000)
+            dispatcher.hedges = dispatcher.hedges.earned(policy.hedging)
+        self._can_hedge = self._calls is not AT_ONCE and policy.hedging > 0 and decision.reason in _HEDGED
+        self._under_way: list[_Call] = []
+        self._attempts: list[Attempt] = []
+        self._failed: list[Failed] = []
+        self._started = self._at_open = 0
+
+    def outcome(self) -> Outcome:
+        """Run it to its end."""
+        answered: _Call | None = None
+        while answered is None:
+            if all(call.is_late for call in self._under_way) and not self._start_next() and not self._under_way:
                 break
-        passed = request.deadline_at <= self.clock()
-        return Outcome(attempts=tuple(attempts), deadline_passed=passed and attempts[-1].answer is None)
+            answered = self._wait()
+        self._give_up(answered)
+        now_s = self._dispatcher.stopwatch()
+        return Outcome(
+            attempts=tuple(self._attempts),
+            deadline_passed=answered is None and self._deadline_s - now_s < LEAST_ATTEMPT_MS / 1000,
+            waited_ms=(now_s - self._begins_s) * 1000,
+            may_repeat=self._may_repeat,
+        )
 
-    def _attempt(self, candidate: RankedCandidate, request: InvocationRequest, timeout_ms: float) -> Attempt:
-        endpoint, started_at, start = candidate.endpoint, self.clock(), self.stopwatch()
+    def _start_next(self) -> bool:
+        """Begin the next attempt that may be made; False when there is none."""
+        while self._left and self._started < self._policy.max_attempts:
+            if self._ends_s - self._dispatcher.stopwatch() < LEAST_ATTEMPT_MS / 1000:
+                return False
+            candidate = self._left.pop(0)
+            if self._may_try(candidate):
+                self._start(candidate)
+                return True
+        return False
+
+    def _may_try(self, candidate: RankedCandidate) -> bool:
+        if not self._is_open(candidate):
+            return True
+        is_allowed = not self._started or (self._at_open < 2 and self._dispatcher.may_try())
+        self._at_open += is_allowed
+        return is_allowed
+
+    def _is_open(self, candidate: RankedCandidate) -> bool:
+        breaker = self._breakers.get(candidate.endpoint.id, CLOSED)
+        return breaker.state(self._dispatcher.clock()) is BreakerState.OPEN
+
+    def _start(self, candidate: RankedCandidate, *, is_hedge: bool = False) -> None:
+        dispatcher, request, endpoint = self._dispatcher, self._request, candidate.endpoint
+        now, start_s = dispatcher.clock(), dispatcher.stopwatch()
+        late_s = start_s + self._patience_s(candidate, start_s)
+        self._ends_s = max(self._ends_s, late_s)
+        end_s = late_s if self._calls is AT_ONCE else self._ends_s
+        dispatcher.breakers.started(request.function, endpoint, now, late_s - start_s)
+        self._started += 1
+        timeout_ms = (end_s - start_s) * 1000
+        hedged_ms = hedge_ms(candidate) if self._can_hedge else None
+        call = _Call(
+            candidate=candidate,
+            started_at=now,
+            start_s=start_s,
+            hedge_s=None if hedged_ms is None else start_s + hedged_ms / 1000,
+            late_s=late_s,
+            end_s=end_s,
+            running=self._calls.begin(partial(dispatcher.caller.call, endpoint, request, timeout_ms=timeout_ms)),
+            is_hedge=is_hedge,
+        )
+        self._under_way.append(call)
+
+    def _patience_s(self, candidate: RankedCandidate, start_s: float) -> float:
+        """All the time there is where nothing can follow; else what is fair to wait, without starving the others."""
+        left_s = self._deadline_s - start_s
+        others = min(len(self._left), self._policy.max_attempts - self._started - 1) if self._may_repeat else 0
+        if not others and not self._is_open(candidate) and self._calls is AT_ONCE:
+            return left_s
+        return min(patience_ms(candidate) / 1000, left_s / (others + 1))
+
+    def _wait(self) -> _Call | None:
+        """Wait for what happens next, and see to it; the call that was answered, if one was."""
+        hedge_s = self._hedge_s()
+        until_s = min([call.end_s + OVERDUE_S if call.is_late else call.late_s for call in self._under_way])
+        until_s = min(until_s, hedge_s) if hedge_s is not None else until_s
+        wait_s = max(0.0, until_s - self._dispatcher.stopwatch())
+        self._calls.wait([call.running for call in self._under_way], wait_s)
+        ended = [call for call in self._under_way if call.running.done()]
+        for call in ended:
+            self._under_way.remove(call)
+            if self._end(call):
+                return call
+        now_s = self._dispatcher.stopwatch()
+        self._see_to_time(now_s)
+        if not ended and hedge_s is not None and now_s >= hedge_s:
+            self._hedge()
+        return None
+
+    def _end(self, call: _Call) -> bool:
+        """Note how a call ended; whether it was answered."""
         try:
-            answer = self.caller.call(endpoint, request, timeout_ms=timeout_ms)
+            answer = call.running.result()
         except ProviderError as error:
-            latency_ms = (self.stopwatch() - start) * 1000
-            self._note_failure(request.function, endpoint.id, error)
-            return Attempt(
-                endpoint=endpoint.id,
-                started_at=started_at,
-                latency_ms=latency_ms,
-                failure=error.failure,
-                detail=error.detail,
-            )
-        latency_ms = (self.stopwatch() - start) * 1000
-        breakers = self.breakers_of(request.function)
-        breakers[endpoint.id] = breakers.get(endpoint.id, CLOSED).after_success(started_at)
-        return Attempt(endpoint=endpoint.id, started_at=started_at, latency_ms=latency_ms, answer=answer)
+            self._note(call, error.failure, error.detail, error.retry_after_s)
+            return False
+        self._keep(call, answer=answer)
+        return True
 
-    def _note_failure(self, function: FunctionName, endpoint: EndpointId, error: ProviderError) -> None:
-        if error.failure not in CALLERS_FAULT:
-            breakers = self.breakers_of(function)
-            known = breakers.get(endpoint, CLOSED)
-            breakers[endpoint] = known.after_failure(self.clock(), retry_after_s=error.retry_after_s)
+    def _note(self, call: _Call, failure: Failure, detail: str, retry_after_s: float | None = None) -> None:
+        if not call.is_late:  # one that is late was counted when it became so
+            self._failed.append(Failed(endpoint=call.candidate.endpoint, failure=failure, retry_after_s=retry_after_s))
+        self._keep(call, failure=failure, detail=detail)
+        if failure in CALLERS_FAULT or not (self._may_repeat or not self._attempts[-1].may_have_run):
+            self._left.clear()
+        elif failure is Failure.UNREACHABLE and self._started == 1 and not self._left and self._dispatcher.may_try():
+            self._left.append(call.candidate)
+
+    def _keep(
+        self, call: _Call, *, answer: FunctionAnswer | None = None, failure: Failure | None = None, detail: str = ""
+    ) -> None:
+        candidate = call.candidate
+        attempt = Attempt(
+            endpoint=candidate.endpoint.id,
+            started_at=call.started_at,
+            latency_ms=(self._dispatcher.stopwatch() - call.start_s) * 1000,
+            answer=answer,
+            failure=failure,
+            detail=detail,
+            expected_ms=candidate.prediction.latency_ms,
+            is_hedge=call.is_hedge,
+        )
+        self._attempts.append(attempt)
+
+    def _see_to_time(self, now_s: float) -> None:
+        """Calls become late, and those that outlive their own time-out are not waited for."""
+        for call in list(self._under_way):
+            if not call.is_late and now_s >= call.late_s:
+                call.is_late = True
+                self._failed.append(Failed(endpoint=call.candidate.endpoint, failure=Failure.TIMED_OUT))
+                if not self._may_repeat:
+                    self._left.clear()
+            if now_s >= call.end_s + OVERDUE_S:
+                self._under_way.remove(call)
+                self._keep(call, failure=Failure.TIMED_OUT, detail="no answer in time")
+
+    def _hedge_s(self) -> float | None:
+        """When the one call under way is to be hedged; None when it is not."""
+        if not self._can_hedge or len(self._under_way) != 1 or self._under_way[0].is_late:
+            return None
+        return self._under_way[0].hedge_s
+
+    def _hedge(self) -> None:
+        """Begin a second copy with the next candidate that is well, if there is one and the budget allows it."""
+        self._can_hedge = False
+        now = self._dispatcher.clock()
+        first = tiers.place(self._under_way[0].candidate.endpoint.id, self._policy.tiers)
+        well = [
+            candidate
+            for candidate in self._left
+            if not self._breakers.get(candidate.endpoint.id, CLOSED).is_out(now)
+            and tiers.place(candidate.endpoint.id, self._policy.tiers) <= first
+        ]
+        if well and self._started < self._policy.max_attempts and self._dispatcher.may_hedge():
+            self._left.remove(well[0])
+            self._start(well[0], is_hedge=True)
+
+    def _give_up(self, answered: _Call | None) -> None:
+        """End what is still under way, and tell the breakers how it all went."""
+        for call in self._under_way:
+            self._note(call, _why_given_up(call, answered), "given up")
+        self._attempts.sort(key=lambda attempt: attempt.answer is not None)  # the answered one last
+        function, now = self._request.function, self._dispatcher.clock()
+        self._dispatcher.breakers.failed(function, self._failed, now)
+        if answered is not None:
+            self._dispatcher.breakers.answered(function, answered.candidate.endpoint, now)
+
+
+def _why_given_up(call: _Call, answered: _Call | None) -> Failure:
+    """What a call is noted as that was not waited for any more."""
+    if answered is None or call.is_late:
+        return Failure.TIMED_OUT
+    return Failure.OVERTAKEN if answered.is_hedge else Failure.NOT_NEEDED
 
 
 def is_repeatable(policy: Policy, request: InvocationRequest) -> bool:
@@ -91,19 +297,3 @@ def is_repeatable(policy: Policy, request: InvocationRequest) -> bool:
     if policy.idempotent is Idempotent.YES:
         return True
     return policy.idempotent is Idempotent.DEDUPLICATES_ON_KEY and request.idempotency_key is not None
-
-
-def _timeout_ms(candidate: RankedCandidate, left_ms: float, *, others_left: int) -> float:
-    """All the time there is for the last resort; before it, what is fair to wait without starving the others."""
-    if others_left == 0:
-        return left_ms
-    patient_ms = max(LEAST_TIMEOUT_MS, PATIENCE * candidate.prediction.latency_ms)
-    if candidate.prediction.features[_IDLE] > IDLE_S:
-        patient_ms += COLD_ALLOWANCE_MS
-    return min(patient_ms, left_ms / (others_left + 1))
-
-
-def _may_go_on(attempt: Attempt, *, may_repeat: bool) -> bool:
-    if attempt.failure is None or attempt.failure in CALLERS_FAULT:
-        return False
-    return may_repeat or not attempt.may_have_run

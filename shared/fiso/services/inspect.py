@@ -1,6 +1,6 @@
 """Inspecting: decisions, endpoints and health as documents for people and machines. Reads only."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 
 from fiso.domain.catalog import CatalogEntry
@@ -32,7 +32,7 @@ def decision_document(decision: Decision) -> Document:
 def endpoint_documents(
     entries: Iterable[CatalogEntry],
     states: Mapping[FunctionName, Mapping[EndpointId, EndpointState]],
-    breakers: Mapping[FunctionName, Mapping[EndpointId, Breaker]],
+    breakers_of: Callable[[CatalogEntry], Mapping[EndpointId, Breaker]],
     now: datetime,
 ) -> list[Json]:
     """One document per endpoint of each entry. `breaker` is this execution environment's own view."""
@@ -41,7 +41,7 @@ def endpoint_documents(
             entry,
             endpoint,
             states.get(entry.name, {}).get(endpoint.id),
-            breakers.get(entry.name, {}).get(endpoint.id, CLOSED),
+            breakers_of(entry).get(endpoint.id, CLOSED),
             now,
         )
         for entry in entries
@@ -90,6 +90,8 @@ def _endpoint_document(
         "mode": entry.policy.mode.value,
         "breaker": breaker.state(now).value,
         "breaker_opened_until": _maybe_instant(breaker.opened_until),
+        "breaker_cause": breaker.cause or None,
+        "capped_per_s": round(breaker.cap.rate_per_s, 2) if breaker.cap and not breaker.cap.is_over(now) else None,
     }
     return document | (_state_document(state, endpoint) if state else {"attempts": 0})
 

@@ -15,16 +15,14 @@ from fiso.domain.lease_token import Keyring, seal, unseal
 from fiso.domain.policy import Policy
 from fiso.domain.record_codec import Document, instant
 from fiso.domain.request import InvocationRequest
-from fiso.prediction import features
 from fiso.services.decide import decide
-from fiso.services.dispatch import COLD_ALLOWANCE_MS, IDLE_S, LEAST_TIMEOUT_MS, PATIENCE
 from fiso.services.known import Known
 from fiso.services.orchestrate import Orchestrator, within
+from fiso.services.patience import patience_ms
 from fiso.services.recording import candidate_summary
 
 KEYS_STALE_S = 300.0
 """A key that was taken away still verifies for about this long; one that was added is looked for when it is met."""
-_IDLE = features.NAMES.index("idle_seconds")
 _MILLISECOND = timedelta(milliseconds=1)
 
 
@@ -156,11 +154,5 @@ def _endpoint_document(candidate: RankedCandidate) -> Document:
         "p95_ms": prediction.p95_ms,
         "cost_usd": prediction.cost_usd,
         "success_probability": prediction.success_probability,
-        "patience_ms": _patience_ms(candidate),
+        "patience_ms": patience_ms(candidate),
     }
-
-
-def _patience_ms(candidate: RankedCandidate) -> float:
-    """How long to wait for an endpoint while another one could still be tried, as `dispatch` does."""
-    patient_ms = max(LEAST_TIMEOUT_MS, PATIENCE * candidate.prediction.latency_ms)
-    return patient_ms + (COLD_ALLOWANCE_MS if candidate.prediction.features[_IDLE] > IDLE_S else 0.0)

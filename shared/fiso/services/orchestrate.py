@@ -3,18 +3,28 @@
 what is known -> decide -> open the record -> dispatch -> close the record -> answer
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from time import perf_counter
 
 from fiso.billing.tariff import Tariff
 from fiso.domain.attempt import Outcome
+from fiso.domain.catalog import CatalogEntry
 from fiso.domain.decision import Decision
-from fiso.domain.errors import DeadlinePassed, EveryAttemptFailed, NothingAvailable, RoutingError
+from fiso.domain.endpoint import EndpointId
+from fiso.domain.errors import (
+    DeadlinePassed,
+    EveryAttemptFailed,
+    NothingAvailable,
+    RoutingError,
+    UnknownOutcome,
+)
 from fiso.domain.record import InvocationRecord, OpenRecord
 from fiso.domain.request import InvocationRequest
+from fiso.domain.state import EndpointState
 from fiso.ports import Clock, Metrics
+from fiso.routing.breaker import Breaker
 from fiso.services import recording
 from fiso.services.contexts import Contexts
 from fiso.services.decide import DecisionContexts, World, decide
@@ -60,7 +70,7 @@ class Orchestrator:
             return self._finish(request, world, None, Outcome(attempts=()), error, start)
         self._open(request)
         self.knowledge.refresh_while_waiting(request.function)
-        outcome = self.dispatcher.dispatch(decision, request, world.entry.policy)
+        outcome = self.dispatcher.dispatch(decision, request, world.entry.policy, world.breakers)
         self.knowledge.settle(request.function)
         return self._finish(request, world, decision, outcome, failure_of(outcome), start)
 
@@ -74,15 +84,23 @@ class Orchestrator:
         self.knowledge.prefetch()
         snapshot = self.knowledge.snapshot()
         entry = snapshot.entry(request.function)
+        states = self.knowledge.states(request.function)
         return World(
             entry=entry,
             snapshot_version=snapshot.version,
             tariff=self.tariff,
-            states=self.knowledge.states(request.function),
-            breakers=self.dispatcher.breakers_of(request.function),
+            states=states,
+            breakers=self.breakers_of(entry, states),
             model=self.knowledge.model(),
             router_region=self.region,
         )
+
+    def breakers_of(
+        self, entry: CatalogEntry, states: Mapping[EndpointId, EndpointState]
+    ) -> Mapping[EndpointId, Breaker]:
+        """The breakers that hold for a function, with what all environments saw together."""
+        self.dispatcher.breakers.learn(entry, states, self.clock())
+        return self.dispatcher.breakers.of(entry)
 
     def _open(self, request: InvocationRequest) -> None:
         intent = OpenRecord(
@@ -124,6 +142,8 @@ def failure_of(outcome: Outcome) -> RoutingError | None:
     trail = "; ".join(f"{a.endpoint}: {a.failure} ({a.detail})" for a in outcome.attempts) or "no attempt was made"
     if outcome.deadline_passed:
         return DeadlinePassed(f"the deadline passed: {trail}", unknown_outcome=outcome.may_have_run)
+    if outcome.is_unknown and not outcome.may_repeat:
+        return UnknownOutcome(f"it may have run and must not be run again: {trail}")
     if outcome.may_have_run:
         return EveryAttemptFailed(f"every attempt failed: {trail}")
     return NothingAvailable(f"no attempt can have run: {trail}")

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from fiso.billing.tariff import Tariff
-from fiso.domain.attempt import Attempt, Outcome
+from fiso.domain.attempt import GIVEN_UP, Attempt, Outcome
 from fiso.domain.decision import Decision, Prediction, RankedCandidate, Reason
 from fiso.domain.endpoint import Endpoint, EndpointId
 from fiso.domain.errors import RoutingError
@@ -30,7 +30,6 @@ def record_of(
     endpoint = endpoints[last.endpoint] if last else None
     prediction = _prediction_for(last, decision)
     answer = last.answer if last else None
-    in_attempts_ms = sum(attempt.latency_ms for attempt in outcome.attempts)
     return InvocationRecord(
         invocation_id=request.invocation_id,
         timestamp=request.received_at,
@@ -55,7 +54,7 @@ def record_of(
         reason=reason_of(decision, outcome),
         response_status=answer.status if answer else (error.status if error else 500),
         billed_ms=answer.billed_ms if answer else None,
-        overhead_ms=max(0.0, elapsed_ms - in_attempts_ms),
+        overhead_ms=max(0.0, elapsed_ms - outcome.waited_ms),
         features=_features(endpoint, request, world, decision),
         raw_latency_ms=prediction.raw_latency_ms if prediction else None,
         candidates=tuple(candidate_summary(candidate) for candidate in decision.ranking) if decision else (),
@@ -73,7 +72,11 @@ def reason_of(decision: Decision | None, outcome: Outcome) -> Reason | None:
     """Why the endpoint that ended the request was called."""
     if decision is None:
         return None
-    return Reason.FAILOVER if len(outcome.attempts) > 1 else decision.reason
+    *before, last = outcome.attempts or (None,)
+    if last is not None and last.answer is not None and last.is_hedge:
+        return Reason.HEDGE
+    has_failed_over = any(attempt is not None and attempt.failure not in GIVEN_UP for attempt in before)
+    return Reason.FAILOVER if has_failed_over else decision.reason
 
 
 def count(metrics: Metrics, record: InvocationRecord) -> None:
@@ -92,6 +95,8 @@ def count(metrics: Metrics, record: InvocationRecord) -> None:
         metrics.add("Errors", 1, "Count", provider=provider)
     if record.reason is Reason.FAILOVER:
         metrics.add("Failovers", 1, "Count", provider=provider)
+    if any(attempt.failure in GIVEN_UP for attempt in record.attempts):
+        metrics.add("Hedges", 1, "Count", provider=provider)
     if record.prediction_source == "baseline":
         metrics.add("BaselinePredictions", 1, "Count", provider=provider)
     if any(candidate.cost_usd is None for candidate in record.candidates):
@@ -102,6 +107,9 @@ def _summary(attempt: Attempt, endpoint: Endpoint, tariff: Tariff) -> AttemptSum
     answer = attempt.answer
     billed_ms = answer.billed_ms if answer else None
     ran = attempt.may_have_run
+    took_ms = attempt.latency_ms
+    if attempt.failure in GIVEN_UP:  # it runs on: the cost of what was expected of it
+        took_ms = max(took_ms, attempt.expected_ms or 0.0)
     return AttemptSummary(
         endpoint=attempt.endpoint,
         started_at=attempt.started_at,
@@ -110,7 +118,7 @@ def _summary(attempt: Attempt, endpoint: Endpoint, tariff: Tariff) -> AttemptSum
         failure=attempt.failure,
         cold_start=answer.cold if answer else None,
         billed_ms=billed_ms,
-        cost_usd=tariff.cost_usd(endpoint, attempt.latency_ms, billed_ms=billed_ms) if ran else 0.0,
+        cost_usd=tariff.cost_usd(endpoint, took_ms, billed_ms=billed_ms) if ran else 0.0,
     )
 
 

@@ -2,7 +2,7 @@ import pytest
 
 from fiso.domain.decision import Score
 from fiso.domain.endpoint import EndpointId
-from fiso.routing.selection import UNDIRECTED, expected_gain, picked, propensities, with_probes
+from fiso.routing.selection import UNDIRECTED, expected_gain, picked, propensities
 
 
 def scores(*values: float, learnable: float = 0.0, observations: float = 1_000.0) -> list[Score]:
@@ -66,10 +66,3 @@ def test_the_expected_gain_is_the_price_of_a_put() -> None:
     best, other = scores(1.0, 1.0, learnable=0.2)
     assert expected_gain(best, other) == pytest.approx(0.0707608, abs=1e-6)
     assert expected_gain(*scores(1.0, 1e-300, learnable=1.0)) == 0.0
-
-
-def test_probes_take_a_small_share_each_and_the_others_the_rest() -> None:
-    assert with_probes((0.9, 0.1), 1) == pytest.approx((0.855, 0.095, 0.05))
-    assert with_probes((1.0,), 0) == (1.0,)
-    assert sum(with_probes((1.0,), 11)) == pytest.approx(1)
-    assert with_probes((1.0,), 11)[0] == pytest.approx(0.8)

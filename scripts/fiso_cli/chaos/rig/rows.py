@@ -45,7 +45,7 @@ class Row:
 def answered(fields: Mapping[str, Any], served: Mapping[str, Any] | None) -> Row:
     """A row from what the generator knows and what a worker said; None where nobody answered."""
     if served is None:
-        nothing = {name: None for name in ("served_ms", "provider", "reason", "invocation_id", "overhead_ms")}
+        nothing = dict.fromkeys(("served_ms", "provider", "reason", "invocation_id", "overhead_ms"))
         return Row(status=NOBODY, attempts=0, **nothing, **fields)
     response = served["response"]
     status, headers = response["statusCode"], response["headers"]

@@ -87,6 +87,6 @@ def port_of(server: asyncio.Server) -> int:
 
 def command(port: int, name: str, document: object = None) -> Any:
     """Send one command to a control port. `OSError` when nobody answers."""
-    request = Request(f"http://{HOST}:{port}/{name}", data=json.dumps(document).encode(), method="POST")  # noqa: S310
+    request = Request(f"http://{HOST}:{port}/{name}", data=json.dumps(document).encode(), method="POST")
     with urlopen(request, timeout=CONTROL_TIMEOUT_S) as answer:  # nosec B310 # our own process on loopback
         return json.loads(answer.read())

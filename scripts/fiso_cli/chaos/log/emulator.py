@@ -1,0 +1,118 @@
+"""The emulator alone, for experiments: on a free port, with FISO's tables and bucket, gone with the context."""
+
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import boto3
+import httpx
+from botocore.config import Config
+
+from fiso_cli.chaos.rig.children import ChildFailed
+from fiso_cli.chaos.rig.wire import HOST
+from fiso_cli.local.layout import LocalCloud
+
+REGION = "us-east-1"
+LOG_TABLE, STATE_TABLE, BUCKET, LOG_GROUP = "log-rig", "state-rig", "bucket-rig", "/fiso/rig/api"
+READY_WITHIN_S = 30.0
+_SETTINGS = {"BIND_HOST": HOST, "IOT_MTLS_ENABLED": "0", "SFTP_ENABLED": "0", "LOG_LEVEL": "WARNING"}
+
+
+@contextmanager
+def running_emulator(home: Path) -> Iterator[int]:
+    """Start it with its state under `home`; gives its port."""
+    python = LocalCloud.from_environ({}).emulator_environment / "bin" / "python"
+    port = free_port()
+    environment = {"PATH": os.environ["PATH"], "HOME": str(home), "GATEWAY_PORT": str(port), **_SETTINGS}
+    with (home / "emulator.log").open("wb") as log:
+        process = subprocess.Popen(
+            [str(python), "-m", "ministack"],
+            env=environment,
+            cwd=home,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,  # Ctrl-C is for the experiment, which then ends it
+        )
+        try:
+            _await(port, process)
+            yield port
+        finally:
+            process.kill()
+            process.wait(timeout=10)
+
+
+def client(service: str, url: str) -> Any:
+    """A boto3 client for it: no retries, no long waits."""
+    config = Config(
+        connect_timeout=1,
+        read_timeout=5,
+        retries={"total_max_attempts": 2},
+        max_pool_connections=16,
+        s3={"addressing_style": "path"},
+    )
+    return boto3.client(
+        service,
+        endpoint_url=url,
+        region_name=REGION,
+        aws_access_key_id="rig",
+        aws_secret_access_key="rig",  # nosec B106 # the emulator takes any
+        config=config,
+    )
+
+
+def prepare(url: str) -> None:
+    """Make the tables as `scripts/serverless/storage.yml` has them, the bucket and the log group."""
+    dynamodb = client("dynamodb", url)
+    texts = ("invocation_id", "timestamp", "open_shard", "deadline_at", "time_shard")
+    dynamodb.create_table(
+        TableName=LOG_TABLE,
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[{"AttributeName": text, "AttributeType": "S"} for text in texts],
+        KeySchema=_key("invocation_id", "timestamp"),
+        GlobalSecondaryIndexes=[
+            _index("open-records", _key("open_shard", "deadline_at"), "KEYS_ONLY"),
+            _index("by-time", _key("time_shard", "timestamp"), "ALL"),
+        ],
+        StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"},
+    )
+    dynamodb.create_table(
+        TableName=STATE_TABLE,
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[{"AttributeName": text, "AttributeType": "S"} for text in ("function_name", "item")],
+        KeySchema=_key("function_name", "item"),
+    )
+    client("s3", url).create_bucket(Bucket=BUCKET)
+    client("logs", url).create_log_group(logGroupName=LOG_GROUP)
+
+
+def free_port() -> int:
+    """A port nobody listens on now."""
+    with closing(socket.socket()) as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _key(hash_key: str, range_key: str) -> list[dict[str, str]]:
+    return [{"AttributeName": hash_key, "KeyType": "HASH"}, {"AttributeName": range_key, "KeyType": "RANGE"}]
+
+
+def _index(name: str, key: list[dict[str, str]], projection: str) -> dict[str, Any]:
+    return {"IndexName": name, "KeySchema": key, "Projection": {"ProjectionType": projection}}
+
+
+def _await(port: int, process: "subprocess.Popen[bytes]") -> None:
+    ends_at = time.monotonic() + READY_WITHIN_S
+    while process.poll() is None and time.monotonic() < ends_at:
+        try:
+            httpx.get(f"http://{HOST}:{port}/_ministack/health", timeout=1, trust_env=False)
+        except httpx.TransportError:
+            time.sleep(0.05)
+        else:
+            return
+    raise ChildFailed("the emulator did not answer")

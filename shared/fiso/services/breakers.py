@@ -1,0 +1,222 @@
+"""Breakers: what this execution environment holds of its endpoints' circuit breakers, and of their fault domains'.
+
+Each endpoint of a function (a provider, a region, a size) has a breaker. A provider's region is a fault domain: when
+breakers of two functions are open in it, the domain's own breaker trips, once for all functions, and one request finds
+out for all of them. What failed alike at every provider is the request's fault or the function's: it counts against
+nobody unless it goes on without one answer in between.
+
+What others saw comes in two ways: their transitions (`adopt`), and failures in a row in the folded states (`learn`).
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from random import random
+from typing import NamedTuple
+
+from fiso.domain.attempt import CALLERS_FAULT, UNCLEAR, Failure
+from fiso.domain.catalog import CatalogEntry
+from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName, Provider
+from fiso.domain.state import EndpointState
+from fiso.routing.breaker import CLOSED, CONSECUTIVE, Breaker, BreakerState
+
+_OF_DOMAIN = frozenset(
+    {Failure.UNREACHABLE, Failure.TIMED_OUT, Failure.BROKEN, Failure.PROVIDER_FAULT, Failure.OVERTAKEN}
+)
+"""Failures that a provider's region can have as a whole."""
+_SAY_NOTHING = CALLERS_FAULT | {Failure.NOT_NEEDED}
+SEEN_BY_ALL = "seen_by_all"
+"""The cause of a breaker that opened for what all environments saw together."""
+
+
+class Domain(NamedTuple):
+    """A fault domain."""
+
+    provider: Provider
+    region: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transition:
+    """A breaker that opened or closed, as environments tell each other. A domain's has no function and endpoint."""
+
+    function: FunctionName | None
+    endpoint: EndpointId | None
+    domain: Domain
+    breaker: Breaker
+
+    @property
+    def changed_at(self) -> datetime:
+        """When it opened or closed."""
+        if self.breaker.changed_at is None:
+            raise ValueError("a breaker that never changed makes no transition")
+        return self.breaker.changed_at
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """One failed attempt, as far as breakers go."""
+
+    endpoint: Endpoint
+    failure: Failure
+    retry_after_s: float | None = None
+
+
+class Breakers:
+    """The breakers of one environment. `draw` is uniform in [0, 1); `tell` is told of each transition."""
+
+    def __init__(
+        self, *, draw: Callable[[], float] = random, tell: Callable[[Transition], None] = lambda _: None
+    ) -> None:
+        self._draw, self._tell = draw, tell
+        self._own: dict[FunctionName, dict[EndpointId, Breaker]] = {}
+        self._places: dict[tuple[FunctionName, EndpointId], Domain] = {}
+        self._domains: dict[Domain, Breaker] = {}
+        self._everywhere: dict[FunctionName, int] = {}
+        self._learnt: dict[FunctionName, Mapping[EndpointId, EndpointState]] = {}
+
+    def of(self, entry: CatalogEntry) -> Mapping[EndpointId, Breaker]:
+        """The breakers that hold for a function's endpoints; one that is absent is closed. A domain's that is not
+        closed holds for all in it."""
+        own = self._own.get(entry.name, {})
+        if not self._domains:
+            return own
+        holding = dict(own)
+        for endpoint in entry.endpoints:
+            domain = self._domains.get(domain_of(endpoint))
+            if domain is not None and domain.opened_until is not None:
+                holding[endpoint.id] = domain
+        return holding
+
+    def started(self, function: FunctionName, endpoint: Endpoint, now: datetime, timeout_s: float) -> None:
+        """A call begins: the probe of a breaker that is half open, and one of a capped share."""
+        domain = domain_of(endpoint)
+        if domain in self._domains:
+            self._domains[domain] = self._domains[domain].after_start(now, timeout_s)
+        own = self._own.get(function, {})
+        if endpoint.id in own:
+            own[endpoint.id] = own[endpoint.id].after_start(now, timeout_s)
+
+    def answered(self, function: FunctionName, endpoint: Endpoint, now: datetime) -> None:
+        """A call was answered."""
+        self._everywhere.pop(function, None)
+        self._set(function, endpoint, self._get(function, endpoint).after_success(now))
+        domain = domain_of(endpoint)
+        if domain in self._domains:
+            self._domain_answered(domain, now)
+
+    def failed(self, function: FunctionName, failures: Iterable[Failed], now: datetime) -> None:
+        """What failed in one request, all of it: `function` got no answer from these endpoints."""
+        counting = [failed for failed in failures if failed.failure not in _SAY_NOTHING]
+        if not counting:
+            return
+        if _is_everywhere(counting):
+            self._everywhere[function] = self._everywhere.get(function, 0) + 1
+            if self._everywhere[function] < CONSECUTIVE:
+                return
+        for failed in counting:
+            self._failed(function, failed, now)
+
+    def learn(self, entry: CatalogEntry, states: Mapping[EndpointId, EndpointState], now: datetime) -> None:
+        """What all environments saw together: an endpoint whose last calls failed, CONSECUTIVE of them, is down."""
+        if self._learnt.get(entry.name) is states:
+            return
+        self._learnt[entry.name] = states
+        for endpoint in entry.endpoints:
+            state = states.get(endpoint.id)
+            if state is not None and state.last_failed_at is not None and state.consecutive_failures >= CONSECUTIVE:
+                known = self._get(entry.name, endpoint)
+                is_news = known.changed_at is None or state.last_failed_at > known.changed_at
+                if known.opened_until is None and is_news:
+                    self._set(entry.name, endpoint, known.tripped(now, cause=SEEN_BY_ALL, draw=self._draw()))
+
+    def adopt(self, transitions: Iterable[Transition], now: datetime) -> None:
+        """Others' transitions, where they are newer: open as long as theirs, half open where theirs closed."""
+        for transition in transitions:
+            function, endpoint = transition.function, transition.endpoint
+            if function is None or endpoint is None:
+                known = self._domains.get(transition.domain, CLOSED)
+                self._domains[transition.domain] = _adopted(known, transition.breaker, now)
+                continue
+            self._places[function, endpoint] = transition.domain
+            of_function = self._own.setdefault(function, {})
+            of_function[endpoint] = _adopted(of_function.get(endpoint, CLOSED), transition.breaker, now)
+
+    def _failed(self, function: FunctionName, failed: Failed, now: datetime) -> None:
+        endpoint, failure = failed.endpoint, failed.failure
+        before = self._get(function, endpoint)
+        if failure is Failure.THROTTLED:
+            self._set(function, endpoint, before.after_throttled(now, retry_after_s=failed.retry_after_s))
+            return
+        is_refusal = failure is Failure.REFUSED
+        after = before.after_failure(now, cause=failure.value, draw=self._draw(), is_refusal=is_refusal)
+        self._set(function, endpoint, after)
+        if failure in _OF_DOMAIN:
+            self._domain_failed(function, endpoint, failure, now)
+
+    def _domain_failed(self, function: FunctionName, endpoint: Endpoint, failure: Failure, now: datetime) -> None:
+        """The domain trips when another function's breaker is open in it too, and again when its probe fails."""
+        domain = domain_of(endpoint)
+        known = self._domains.get(domain, CLOSED)
+        if known.opened_until is not None:
+            after = known.after_failure(now, cause=failure.value, draw=self._draw())
+        elif self._is_open(function, endpoint.id, now) and self._others_open(function, domain, now):
+            after = known.tripped(now, cause=failure.value, draw=self._draw())
+        else:
+            return
+        self._domains[domain] = after
+        if after.changed_at != known.changed_at:
+            self._tell(Transition(function=None, endpoint=None, domain=domain, breaker=after))
+
+    def _domain_answered(self, domain: Domain, now: datetime) -> None:
+        """When a domain is well again, so may be everything in it: one request each finds out."""
+        before = self._domains[domain]
+        after = before.after_success(now)
+        self._domains[domain] = after
+        if after.changed_at == before.changed_at:
+            return
+        self._tell(Transition(function=None, endpoint=None, domain=domain, breaker=after))
+        for (function, endpoint), place in self._places.items():
+            of_function = self._own.get(function, {})
+            if place == domain and endpoint in of_function:
+                of_function[endpoint] = of_function[endpoint].half_opened(now)
+
+    def _is_open(self, function: FunctionName, endpoint: EndpointId, now: datetime) -> bool:
+        return self._own.get(function, {}).get(endpoint, CLOSED).state(now) is BreakerState.OPEN
+
+    def _others_open(self, function: FunctionName, domain: Domain, now: datetime) -> bool:
+        return any(
+            place == domain and other != function and self._is_open(other, endpoint, now)
+            for (other, endpoint), place in self._places.items()
+        )
+
+    def _get(self, function: FunctionName, endpoint: Endpoint) -> Breaker:
+        return self._own.get(function, {}).get(endpoint.id, CLOSED)
+
+    def _set(self, function: FunctionName, endpoint: Endpoint, breaker: Breaker) -> None:
+        before = self._get(function, endpoint)
+        self._places[function, endpoint.id] = domain_of(endpoint)
+        self._own.setdefault(function, {})[endpoint.id] = breaker
+        if breaker.changed_at != before.changed_at:
+            domain = domain_of(endpoint)
+            self._tell(Transition(function=function, endpoint=endpoint.id, domain=domain, breaker=breaker))
+
+
+def domain_of(endpoint: Endpoint) -> Domain:
+    """The fault domain an endpoint is in."""
+    return Domain(endpoint.provider, endpoint.region)
+
+
+def _is_everywhere(failures: list[Failed]) -> bool:
+    """Whether a request failed alike at several providers, in a way that it can have caused itself."""
+    kinds = {failed.failure for failed in failures}
+    providers = {failed.endpoint.provider for failed in failures}
+    return len(providers) > 1 and len(kinds) == 1 and kinds <= UNCLEAR
+
+
+def _adopted(known: Breaker, theirs: Breaker, now: datetime) -> Breaker:
+    if known.changed_at is not None and theirs.changed_at is not None and known.changed_at >= theirs.changed_at:
+        return known
+    if theirs.opened_until is None:
+        return known.half_opened(now)
+    return theirs if theirs.state(now) is BreakerState.OPEN else known
