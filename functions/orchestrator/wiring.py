@@ -81,15 +81,10 @@ def build(settings: OrchestratorSettings, *, metrics: Metrics, ports: Ports | No
     )
     orchestrator = Orchestrator(
         knowledge=knowledge,
-<<<<<<< HEAD
-        dispatcher=Dispatcher(caller=outside.caller, clock=outside.clock),
-        log=SpillingLog(outside.log, metrics=outside.metrics),
-=======
         dispatcher=Dispatcher(
             caller=outside.caller, clock=outside.clock, breakers=Breakers(draw=outside.draw), beside=Threads()
         ),
-        log=outside.log,
->>>>>>> main
+        log=SpillingLog(outside.log, metrics=outside.metrics),
         metrics=outside.metrics,
         tariff=tariff.current(),
         clock=outside.clock,
