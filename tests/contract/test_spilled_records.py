@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import boto3
 import pytest
 
-from fiso.adapters.cloudwatch_logs import PAGE, CloudWatchSpilledRecords
+from fiso.adapters.cloudwatch_logs import CloudWatchSpilledRecords
 from fiso.adapters.memory import InMemorySpilledRecords
 from fiso.domain.errors import StoreUnavailable
 from fiso.ports import SpilledLine, SpilledRecords
@@ -16,6 +16,7 @@ from tests.builders import a_record
 from tests.emulator import running_emulator
 from tests.functional.spilled_lines import line
 
+PAGE = 300
 NOW = datetime.now(UTC).replace(microsecond=0)
 Write = Callable[[list[SpilledLine]], SpilledRecords]
 
@@ -49,7 +50,7 @@ def write(request: pytest.FixtureRequest) -> Iterator[Write]:
             client.put_log_events(logGroupName=group, logStreamName="s", logEvents=events[start : start + PAGE])
         noise = [{"timestamp": int(NOW.timestamp() * 1000), "message": "REPORT Duration: 1 ms"}]
         client.put_log_events(logGroupName=group, logStreamName="s", logEvents=noise)
-        return CloudWatchSpilledRecords(client, group, mark=MARK)
+        return CloudWatchSpilledRecords(client, group, mark=MARK, page=PAGE)
 
     yield put
     client.close()

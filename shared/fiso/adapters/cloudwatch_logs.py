@@ -7,14 +7,15 @@ from typing import Any
 from fiso.adapters.aws_errors import store_errors
 from fiso.ports import SpilledLine
 
-PAGE = 1_000
+PAGE = 10_000
+"""The most that the API gives at once."""
 
 
 class CloudWatchSpilledRecords:
     """Reads one log group with `FilterLogEvents`."""
 
-    def __init__(self, client: Any, group: str, *, mark: str) -> None:
-        self._client, self._group, self._pattern = client, group, f'"{mark}"'
+    def __init__(self, client: Any, group: str, *, mark: str, page: int = PAGE) -> None:
+        self._client, self._group, self._pattern, self._page = client, group, f'"{mark}"', page
 
     def between(self, start: datetime, end: datetime) -> Iterator[SpilledLine]:
         """Every matching line of a time, each once. Pages may be empty and go on all the same."""
@@ -26,13 +27,13 @@ class CloudWatchSpilledRecords:
                     logGroupName=self._group,
                     filterPattern=self._pattern,
                     endTime=_ms(end) - 1,
-                    limit=PAGE,
+                    limit=self._page,
                     **position,
                 )
             fresh = [event for event in page["events"] if event["eventId"] not in seen]
             seen.update(event["eventId"] for event in fresh)
             yield from (_line(event) for event in fresh)
-            following = _following(page, position, is_full=len(page["events"]) >= PAGE and bool(fresh))
+            following = _following(page, position, is_full=len(page["events"]) >= self._page and bool(fresh))
             if following is None:
                 return
             position = following

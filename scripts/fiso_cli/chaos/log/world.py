@@ -122,9 +122,10 @@ class LogWorld:
     def ship(self) -> int:
         """Carry the lines that workers wrote since the last time to CloudWatch; how many carried a record."""
         lines = [line for worker in self.workers for line in self._new_lines(worker.log)]
-        now_ms = time.time_ns() // 1_000_000
+        first_ms = time.time_ns() // 1_000_000 - len(lines)  # one a millisecond, in their order
         for start in range(0, len(lines), LINES_AT_ONCE):
-            events = [{"timestamp": now_ms, "message": line} for line in lines[start : start + LINES_AT_ONCE]]
+            chunk = enumerate(lines[start : start + LINES_AT_ONCE], first_ms + start)
+            events = [{"timestamp": at_ms, "message": line} for at_ms, line in chunk]
             self._logs.put_log_events(logGroupName=LOG_GROUP, logStreamName="workers", logEvents=events)
         return sum(MARK in line for line in lines)
 
