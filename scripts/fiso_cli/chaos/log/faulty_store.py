@@ -72,8 +72,8 @@ class FaultyStore:
                     break
                 writer.write(answer)
                 await writer.drain()
-        except OSError:
-            pass  # one of the two sides is gone
+        except (OSError, asyncio.CancelledError):
+            pass  # one of the two sides is gone, or the proxy ends
         finally:
             for side in (writer, upstream[1]):
                 side.close()
