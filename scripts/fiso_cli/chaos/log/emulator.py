@@ -5,7 +5,8 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,45 @@ from fiso_cli.local.layout import LocalCloud
 REGION = "us-east-1"
 LOG_TABLE, STATE_TABLE, BUCKET, LOG_GROUP = "log-rig", "state-rig", "bucket-rig", "/fiso/rig/api"
 READY_WITHIN_S = 30.0
+_CONFIG = Config(
+    connect_timeout=1,
+    read_timeout=5,
+    retries={"total_max_attempts": 2},
+    max_pool_connections=16,
+    s3={"addressing_style": "path"},
+)
 _SETTINGS = {"BIND_HOST": HOST, "IOT_MTLS_ENABLED": "0", "SFTP_ENABLED": "0", "LOG_LEVEL": "WARNING"}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Emulator:
+    """A running one. What is opened for it is closed with it: `ending` takes it."""
+
+    port: int
+    ending: ExitStack
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://{HOST}:{self.port}"
+
+    def client(self, service: str, *, url: str = "") -> Any:
+        """A boto3 client: few tries, no long waits. At another address, for one that stands before it."""
+        made = boto3.client(
+            service,
+            endpoint_url=url or self.url,
+            region_name=REGION,
+            aws_access_key_id="rig",
+            aws_secret_access_key="rig",  # nosec B106 # the emulator takes any
+            config=_CONFIG,
+        )
+        self.ending.callback(made.close)
+        return made
+
+
 @contextmanager
-def running_emulator(home: Path) -> Iterator[int]:
-    """Start it with its state under `home`; gives its port."""
+def running_emulator(home: Path) -> Iterator["Emulator"]:
+    """Start it with its state under `home`, with FISO's tables, bucket and log group."""
     python = LocalCloud.from_environ({}).emulator_environment / "bin" / "python"
     port = free_port()
     environment = {"PATH": os.environ["PATH"], "HOME": str(home), "GATEWAY_PORT": str(port), **_SETTINGS}
@@ -40,34 +74,18 @@ def running_emulator(home: Path) -> Iterator[int]:
         )
         try:
             _await(port, process)
-            yield port
+            with ExitStack() as ending:
+                emulator = Emulator(port=port, ending=ending)
+                prepare(emulator)
+                yield emulator
         finally:
             process.kill()
             process.wait(timeout=10)
 
 
-def client(service: str, url: str) -> Any:
-    """A boto3 client for it: no retries, no long waits."""
-    config = Config(
-        connect_timeout=1,
-        read_timeout=5,
-        retries={"total_max_attempts": 2},
-        max_pool_connections=16,
-        s3={"addressing_style": "path"},
-    )
-    return boto3.client(
-        service,
-        endpoint_url=url,
-        region_name=REGION,
-        aws_access_key_id="rig",
-        aws_secret_access_key="rig",  # nosec B106 # the emulator takes any
-        config=config,
-    )
-
-
-def prepare(url: str) -> None:
+def prepare(emulator: Emulator) -> None:
     """Make the tables as `scripts/serverless/storage.yml` has them, the bucket and the log group."""
-    dynamodb = client("dynamodb", url)
+    dynamodb = emulator.client("dynamodb")
     texts = ("invocation_id", "timestamp", "open_shard", "deadline_at", "time_shard")
     dynamodb.create_table(
         TableName=LOG_TABLE,
@@ -86,8 +104,8 @@ def prepare(url: str) -> None:
         AttributeDefinitions=[{"AttributeName": text, "AttributeType": "S"} for text in ("function_name", "item")],
         KeySchema=_key("function_name", "item"),
     )
-    client("s3", url).create_bucket(Bucket=BUCKET)
-    client("logs", url).create_log_group(logGroupName=LOG_GROUP)
+    emulator.client("s3").create_bucket(Bucket=BUCKET)
+    emulator.client("logs").create_log_group(logGroupName=LOG_GROUP)
 
 
 def free_port() -> int:

@@ -1,4 +1,4 @@
-"""A scripted stream: shards of one's own under the local pump's genuine delivery rules, and the genuine consumer behind.
+"""A scripted stream: shards of our own under the local pump's delivery rules, and the genuine consumer behind.
 
 What is scripted is what AWS may do: a record that comes twice, in another order across shards, a shard that splits, a
 batch whose answer is lost, a consumer that is killed between two of its writes. Every delivery is noted.
@@ -22,12 +22,10 @@ from fiso.adapters.s3 import S3Archive
 from fiso.domain.endpoint import EndpointId, FunctionName
 from fiso.domain.request import InvocationId
 from fiso.domain.state import EndpointState
-from fiso.ports import Archive, EndpointStates
-from fiso_cli.chaos.log import emulator
-from fiso_cli.chaos.log.emulator import BUCKET, REGION, STATE_TABLE
+from fiso.ports import EndpointStates
+from fiso_cli.chaos.log.emulator import BUCKET, REGION, STATE_TABLE, Emulator
 from fiso_cli.local.stream_pump.answer import Answer
 from fiso_cli.local.stream_pump.checkpoints import Checkpoints
-from fiso_cli.local.stream_pump.clients import EmulatorDeadLetters
 from fiso_cli.local.stream_pump.consumer import Outside, Pace
 from fiso_cli.local.stream_pump.mapping import EventSourceMapping
 from fiso_cli.local.stream_pump.ports import Page, Shard, ShardReader
@@ -198,31 +196,31 @@ class Consumer:
                 self._notes.alone.update(numbers)
 
 
-class NotedDeadLetters(EmulatorDeadLetters):
+class NotedDeadLetters:
     """Dead letters in the emulator's bucket."""
 
-    def __init__(self, url: str, notes: Notes) -> None:
-        super().__init__(url, REGION)
-        self._notes = notes
+    def __init__(self, cloud: Emulator, notes: Notes) -> None:
+        self._s3, self._notes = cloud.client("s3"), notes
 
     def write(self, bucket: str, key: str, document: Mapping[str, object]) -> None:
         """Write, then note."""
-        super().write(bucket, key, document)
+        self._s3.put_object(Bucket=bucket, Key=key, Body=json.dumps(document).encode())
         for record in json.loads(str(document["payload"]))["Records"]:
             self._notes.resolved(record)
 
 
-def genuine_stores(url: str) -> Stores:
+def genuine_stores(cloud: Emulator) -> Stores:
     """What the deployed consumer writes to, at the emulator."""
+    transport = HttpTransport()
+    cloud.ending.callback(transport.close)
     service = SignedService(
-        endpoint=AwsEndpoint(service="dynamodb", region=REGION, url=url),
+        endpoint=AwsEndpoint(service="dynamodb", region=REGION, url=cloud.url),
         credentials=Credentials(access_key="rig", secret_key="rig"),  # nosec B106 # the emulator takes any
-        transport=HttpTransport(),
+        transport=transport,
         clock=_utc_now,
     )
     states: EndpointStates = DynamoDBEndpointStates(DynamoDBClient(service, timeout_s=5), STATE_TABLE, clock=_utc_now)
-    archive: Archive = S3Archive(emulator.client("s3", url), BUCKET, clock=_utc_now)
-    return Stores(states=states, archive=archive)
+    return Stores(states=states, archive=S3Archive(cloud.client("s3"), BUCKET, clock=_utc_now))
 
 
 def drain(

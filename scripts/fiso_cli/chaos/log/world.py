@@ -27,8 +27,7 @@ from fiso.domain.record import InvocationRecord, OpenRecord
 from fiso.services.keep import Keeper
 from fiso.services.reconcile import Reconciliation
 from fiso.services.spill import MARK
-from fiso_cli.chaos.log import emulator
-from fiso_cli.chaos.log.emulator import BUCKET, LOG_GROUP, LOG_TABLE, REGION
+from fiso_cli.chaos.log.emulator import BUCKET, LOG_GROUP, LOG_TABLE, REGION, Emulator, running_emulator
 from fiso_cli.chaos.log.faulty_store import FaultyStore, faulty_store
 from fiso_cli.chaos.rig import load, wire
 from fiso_cli.chaos.rig.children import Child
@@ -54,9 +53,8 @@ class Scene:
 class LogWorld:
     """Made by `running`."""
 
-    def __init__(self, scene: Scene, folder: Path, emulator_port: int, store: FaultyStore) -> None:
-        self.scene, self.folder, self.store = scene, folder, store
-        self.url = f"http://{wire.HOST}:{emulator_port}"
+    def __init__(self, scene: Scene, folder: Path, cloud: Emulator, store: FaultyStore) -> None:
+        self.scene, self.folder, self.cloud, self.store = scene, folder, cloud, store
         self.providers = {
             place.value: Child(
                 "fiso_cli.chaos.rig.provider",
@@ -72,17 +70,16 @@ class LogWorld:
         self._begun = time.monotonic()
         self._pool: Pool | None = None
         self._shipped: Counter[Path] = Counter()
-        self._logs = emulator.client("logs", self.url)
+        self._logs = self.cloud.client("logs")
 
     def start(self) -> None:
         """Publish the catalog, start the workers, connect environments."""
-        emulator.prepare(self.url)
         self._logs.create_log_stream(logGroupName=LOG_GROUP, logStreamName="workers")
         for child in self.providers.values():
             child.await_ready()
         ports = {name: child.ready["port"] for name, child in self.providers.items()}
-        S3Snapshots(emulator.client("s3", self.url), BUCKET).publish(a_snapshot(ports))
-        stores = {"AWS_ENDPOINT_URL": self.url, "AWS_ENDPOINT_URL_DYNAMODB": self.store.url}
+        S3Snapshots(self.cloud.client("s3"), BUCKET).publish(a_snapshot(ports))
+        stores = {"AWS_ENDPOINT_URL": self.cloud.url, "AWS_ENDPOINT_URL_DYNAMODB": self.store.url}
         for number in range(self.scene.workers):
             config = {"socket": str(self.folder / f"worker{number}.sock"), "environ": environ_of(ports) | stores}
             self.workers.append(Child("fiso_cli.chaos.log.worker", config, name=f"worker{number}", folder=self.folder))
@@ -102,10 +99,10 @@ class LogWorld:
         def clock() -> datetime:
             return datetime.now(UTC) + ahead
 
-        log = DynamoDBInvocationLog(emulator.client("dynamodb", self.store.url), LOG_TABLE, clock=clock)
+        log = DynamoDBInvocationLog(self.cloud.client("dynamodb", url=self.store.url), LOG_TABLE, clock=clock)
         reconciliation = Reconciliation(
             spilled=CloudWatchSpilledRecords(self._logs, LOG_GROUP, mark=MARK),
-            watermark=S3Watermark(emulator.client("s3", self.url), BUCKET),
+            watermark=S3Watermark(self.cloud.client("s3"), BUCKET),
             log=log,
             clock=clock,
             executor=self.executor,
@@ -131,13 +128,13 @@ class LogWorld:
 
     def records(self) -> list[InvocationRecord | OpenRecord]:
         """Every record of the table."""
-        pages = emulator.client("dynamodb", self.url).get_paginator("scan").paginate(TableName=LOG_TABLE)
+        pages = self.cloud.client("dynamodb").get_paginator("scan").paginate(TableName=LOG_TABLE)
         return [record_from_item(item) for page in pages for item in page["Items"]]
 
     def closings(self) -> Counter[str]:
         """How often each invocation was closed, from the table's stream."""
-        arn = emulator.client("dynamodb", self.url).describe_table(TableName=LOG_TABLE)["Table"]["LatestStreamArn"]
-        streams, found = EmulatorStreams(self.url, REGION), Counter[str]()
+        arn = self.cloud.client("dynamodb").describe_table(TableName=LOG_TABLE)["Table"]["LatestStreamArn"]
+        streams, found = EmulatorStreams(self.cloud.url, REGION), Counter[str]()
         for shard in streams.shards(arn):
             reader = streams.reader(arn, shard.shard_id, after=None)
             while records := reader.read(limit=1000).records:
@@ -182,8 +179,8 @@ def running(scene: Scene) -> Iterator[LogWorld]:
     folder = Path(tempfile.mkdtemp(prefix="fiso-log-"))  # short: a socket's path has at most 107 bytes
     with ExitStack() as ending:
         ending.callback(_remove, folder)
-        port = ending.enter_context(emulator.running_emulator(folder))
-        world = LogWorld(scene, folder, port, ending.enter_context(faulty_store(port)))
+        cloud = ending.enter_context(running_emulator(folder))
+        world = LogWorld(scene, folder, cloud, ending.enter_context(faulty_store(cloud.port)))
         ending.callback(world.close)
         world.start()
         yield world
