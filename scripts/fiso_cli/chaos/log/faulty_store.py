@@ -37,6 +37,7 @@ class FaultyStore:
     def __init__(self, upstream_port: int) -> None:
         self.fault, self.port = StoreFault.NONE, 0
         self._upstream_port = upstream_port
+        self._server: asyncio.Server | None = None
         self._loop = asyncio.new_event_loop()
         self._thread = Thread(target=self._loop.run_forever, name="faulty-store", daemon=True)
 
@@ -48,19 +49,26 @@ class FaultyStore:
     def start(self) -> None:
         """Listen."""
         self._thread.start()
-        server = asyncio.run_coroutine_threadsafe(asyncio.start_server(self._serve, HOST, 0), self._loop).result(10)
-        self.port = port_of(server)
+        listening = asyncio.start_server(self._serve, HOST, 0)
+        self._server = asyncio.run_coroutine_threadsafe(listening, self._loop).result(10)
+        self.port = port_of(self._server)
 
     def stop(self) -> None:
         """Let everybody go."""
 
-        async def cancel() -> None:
-            for task in asyncio.all_tasks() - {asyncio.current_task()}:
+        async def end() -> None:
+            if self._server is not None:
+                self._server.close()
+            serving = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in serving:
                 task.cancel()
+            await asyncio.gather(*serving, return_exceptions=True)
+            await asyncio.sleep(0)  # the loop's turn to close what was let go
 
-        asyncio.run_coroutine_threadsafe(cancel(), self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(end(), self._loop).result(10)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(timeout=10)
+        self._loop.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         upstream = await asyncio.open_connection(HOST, self._upstream_port)
