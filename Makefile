@@ -13,7 +13,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
   $(if $(filter 1,$(UPGRADE)),--upgrade)
 LOCKS := $(patsubst %.in,%.txt,$(wildcard scripts/requirements/*.in functions/*/requirements.in))
 
-.PHONY: help setup run test check bench package clean distclean lock
+.PHONY: help setup run test check bench chaos package clean distclean lock
 
 help: ## list what there is
 	@sed -n 's/^\([a-z]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
@@ -38,6 +38,9 @@ check: setup ## format, lint, types, import contracts, the packaged template, se
 
 bench: setup ## measure, against the naive design, into .local/bench.json
 	@$(BIN)/fiso bench
+
+chaos: setup ## break clouds and stores, and measure whether FISO goes on (reduced samples), into .local/chaos
+	@$(BIN)/fiso chaos run --all --quick
 
 package: setup ## build a stage's deployment packages: make package STAGE=prod
 	@$(if $(STAGE),,echo 'error: which stage? say make package STAGE=prod' >&2; exit 2)

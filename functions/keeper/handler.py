@@ -32,4 +32,7 @@ def lambda_handler(event: object, context: object) -> dict[str, bool | int | str
         "problems": "; ".join(kept.problems) or None,
     }
     logger.info("kept", extra=done)
+    lost = kept.reconciled.unreadable + kept.reconciled.contradicted
+    telemetry.metrics().add("SpillUnreplayed", lost + (not kept.reconciled.is_complete), "Count")
+    telemetry.flush()
     return done

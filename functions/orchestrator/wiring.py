@@ -12,24 +12,38 @@ from typing import TYPE_CHECKING
 from fiso.adapters.aws_client import AwsEndpoint, Credentials, DynamoDBClient, S3Client, SignedService
 from fiso.adapters.callers import ByProvider, HttpCaller
 from fiso.adapters.dynamodb import DynamoDBEndpointStates, DynamoDBInvocationLog
+from fiso.adapters.dynamodb_breakers import DynamoDBSharedBreakers
 from fiso.adapters.http_transport import HttpTransport
 from fiso.adapters.lambda_caller import LambdaCaller
 from fiso.adapters.pointers import LayerModelStore
 from fiso.adapters.s3 import S3ModelStore, S3Snapshots
 from fiso.billing import tariff
-from fiso.domain.endpoint import Provider
-from fiso.ports import Clock, EndpointStates, FunctionCaller, InvocationLog, LeaseKeys, Metrics, ModelStore, Snapshots
+from fiso.domain.endpoint import FunctionName, Provider
+from fiso.ports import (
+    Clock,
+    EndpointStates,
+    FunctionCaller,
+    InvocationLog,
+    LeaseKeys,
+    Metrics,
+    ModelStore,
+    SharedBreakers,
+    Snapshots,
+)
 from fiso.services.breakers import Breakers
 from fiso.services.calls import Threads
 from fiso.services.dispatch import Dispatcher
-from fiso.services.knowledge import Knowledge
+from fiso.services.knowledge import HURRY_S, Knowledge
 from fiso.services.orchestrate import Orchestrator
+from fiso.services.sharing import Sharing
 from fiso.services.spill import LONGEST_WAIT_S, SpillingLog
 from fiso.settings import OrchestratorSettings
 
 if TYPE_CHECKING:
     from fiso.services.outcomes import Outcomes
 
+REFRESHERS = 5
+"""Reads that may run beside each other while a provider is awaited: catalog, states, model, breakers, and a write."""
 WRITERS = 8
 """Reported outcomes that are written at once; a report of 100 is 13 writes long."""
 
@@ -49,6 +63,7 @@ class Ports:
     models: ModelStore
     log: InvocationLog
     caller: FunctionCaller
+    shared_breakers: SharedBreakers
     metrics: Metrics
     clock: Clock = utc_now
     draw: Callable[[], float] = random.SystemRandom().random
@@ -70,6 +85,8 @@ class Edge:
 def build(settings: OrchestratorSettings, *, metrics: Metrics, ports: Ports | None = None) -> Edge:
     """Wire the orchestrator; tests and benchmarks give their own `ports`."""
     outside = ports or aws_ports(settings, os.environ, metrics)
+    executor = ThreadPoolExecutor(max_workers=REFRESHERS, thread_name_prefix="refresh")
+    sharing = Sharing(outside.shared_breakers, clock=outside.clock, executor=executor)
     knowledge = Knowledge(
         snapshots=outside.snapshots,
         states=outside.states,
@@ -77,12 +94,22 @@ def build(settings: OrchestratorSettings, *, metrics: Metrics, ports: Ports | No
         models=outside.models,
         metrics=outside.metrics,
         clock=outside.clock,
-        executor=ThreadPoolExecutor(max_workers=3, thread_name_prefix="refresh"),
+        executor=executor,
     )
+
+    def in_trouble(function: FunctionName) -> None:
+        """A call is slow or failed: read at once what others know, for the requests that come next."""
+        knowledge.hurry(function)
+        sharing.refresh_while_waiting(oldest_s=HURRY_S)
+
     orchestrator = Orchestrator(
         knowledge=knowledge,
         dispatcher=Dispatcher(
-            caller=outside.caller, clock=outside.clock, breakers=Breakers(draw=outside.draw), beside=Threads()
+            caller=outside.caller,
+            clock=outside.clock,
+            breakers=Breakers(draw=outside.draw, tell=sharing.tell),
+            beside=Threads(),
+            on_trouble=in_trouble,
         ),
         log=SpillingLog(outside.log, metrics=outside.metrics),
         metrics=outside.metrics,
@@ -90,6 +117,7 @@ def build(settings: OrchestratorSettings, *, metrics: Metrics, ports: Ports | No
         clock=outside.clock,
         draw=outside.draw,
         region=settings.region,
+        sharing=sharing,
     )
     return Edge(
         orchestrator=orchestrator,
@@ -140,6 +168,7 @@ def aws_ports(settings: OrchestratorSettings, environ: Mapping[str, str], metric
         states=DynamoDBEndpointStates(dynamodb, settings.state_table, clock=utc_now),
         layer=LayerModelStore(settings.model_dir),
         models=S3ModelStore(s3, settings.bucket),
+        shared_breakers=DynamoDBSharedBreakers(dynamodb, settings.state_table, clock=utc_now),
         log=DynamoDBInvocationLog(quick, settings.log_table, clock=utc_now),
         caller=ByProvider({Provider.AWS: aws, Provider.AZURE: http, Provider.GCP: http}),
         metrics=metrics,

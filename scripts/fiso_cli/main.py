@@ -41,6 +41,7 @@ COMMANDS: Mapping[str, LazyCommand] = {
     ),
     "simulate": LazyCommand("fiso_cli.simulate.commands:simulate_app", "Simulate clouds that react to the router."),
     "bench": LazyCommand("fiso_cli.bench.commands:bench_app", "Measure against the naive design."),
+    "chaos": LazyCommand("fiso_cli.chaos.commands:chaos_app", "Break things, and see in figures whether it goes on."),
     "local": LazyCommand(
         "fiso_cli.local.commands:local_app", "The local cloud: up, down, status, logs, reset, faults."
     ),

@@ -14,6 +14,7 @@ from fiso.domain.model import ModelPointer, RetrainingRun
 from fiso.domain.record import InvocationRecord, OpenRecord
 from fiso.domain.request import FunctionAnswer, InvocationId, InvocationRequest
 from fiso.domain.state import EndpointState
+from fiso.routing.breaker import Transition
 
 if TYPE_CHECKING:  # leases are imported where one is asked for, not at each cold start
     from fiso.domain.lease_token import Keyring
@@ -106,6 +107,18 @@ class EndpointStates(Protocol):
 
         `WriteConflict` if a state's version is no longer `version - 1`, or one of the records is folded already.
         """
+        ...
+
+
+class SharedBreakers(Protocol):
+    """What environments tell each other of breakers that opened and closed. Nobody depends on it."""
+
+    def read(self) -> Sequence[Transition]:
+        """The latest transition of each breaker that changed lately."""
+        ...
+
+    def write(self, transition: Transition) -> None:
+        """Keep one, unless a newer one of the same breaker is there."""
         ...
 
 

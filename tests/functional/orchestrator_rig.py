@@ -12,6 +12,7 @@ from fiso.adapters.memory import (
     InMemoryLeaseKeys,
     InMemoryMetrics,
     InMemoryModelStore,
+    InMemorySharedBreakers,
     InMemorySnapshots,
     Respond,
 )
@@ -64,6 +65,7 @@ class Rig:
             models=self.models,
             log=self.log,
             caller=self.caller,
+            shared_breakers=InMemorySharedBreakers(),
             metrics=self.metrics,
             clock=self.clock,
             draw=random.Random(seed).random,

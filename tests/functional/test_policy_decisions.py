@@ -47,12 +47,10 @@ def decided(
     now: datetime = NOW,
     draw: float = 0.0,
     opened: tuple[str, ...] = (),
-    down: tuple[str, ...] = (),
 ) -> Decision:
     until = now + timedelta(seconds=20)
     breakers = {EndpointId(id): Breaker(failures_in_row=5, trips_in_row=1, opened_until=until) for id in opened}
-    known = {id: replace(state, consecutive_failures=5 if id in down else 0) for id, state in states().items()}
-    world = World(entry=entry, snapshot_version=1, tariff=tariff.current(), states=known, breakers=breakers)
+    world = World(entry=entry, snapshot_version=1, tariff=tariff.current(), states=states(), breakers=breakers)
     fresh = decide(a_request(), world, now=now, draw=draw)
     assert decide(a_request(), world, now=now, draw=draw, contexts=Contexts()) == fresh
     return fresh
@@ -134,28 +132,7 @@ def test_a_control_block_goes_home_whole_and_the_others_are_routed() -> None:
     assert routed.reason is not Reason.CONTROL
 
 
-def test_an_endpoint_that_failed_for_all_environments_is_demoted_and_probed_now_and_then() -> None:
-    decision = decided(an_entry(), down=("aws",))
-    assert order(decision)[0] == "gcp"
-    chances = {str(c.endpoint.id): c.propensity for c in decision.ranking}
-    assert chances["aws"] == pytest.approx(0.05)
-    assert next(c for c in decision.ranking if c.endpoint.id == "aws").is_demoted
-    probe = decided(an_entry(), down=("aws",), draw=0.97)
-    assert order(probe)[0] == "aws"
-    assert probe.reason is Reason.EXPLORE
-
-
-def test_an_own_open_breaker_allows_no_probe_and_all_down_is_nobody_down() -> None:
-    chances = {str(c.endpoint.id): c.propensity for c in decided(an_entry(), down=("aws",), opened=("aws",)).ranking}
-    assert chances["aws"] == 0
-    everybody = decided(an_entry(), down=("aws", "azure", "gcp"))
+def test_when_every_breaker_is_open_nobody_is_demoted() -> None:
+    everybody = decided(an_entry(), opened=("aws", "azure", "gcp"))
     assert order(everybody)[0] == order(decided(an_entry()))[0]
     assert not any(c.is_demoted for c in everybody.ranking)
-
-
-def test_no_probe_reaches_into_a_later_tier_and_one_does_into_an_earlier() -> None:
-    later = an_entry(tiers=(frozenset({EndpointId("gcp")}),))
-    chances = {str(c.endpoint.id): c.propensity for c in decided(later, down=("aws",)).ranking}
-    assert chances == {"gcp": 1.0, "azure": 0.0, "aws": 0.0}
-    earlier = {str(c.endpoint.id): c.propensity for c in decided(later, down=("gcp",)).ranking}
-    assert earlier["gcp"] == pytest.approx(0.05)

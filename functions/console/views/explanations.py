@@ -19,6 +19,8 @@ FAILED: Mapping[Failure, str] = {
     Failure.PROVIDER_FAULT: "failed on the provider's side",
     Failure.FUNCTION_TIMED_OUT: "stopped the function at its own time limit",
     Failure.REJECTED: "rejected the request itself",
+    Failure.OVERTAKEN: "was slow and overtaken by a second copy",
+    Failure.NOT_NEEDED: "ran as a second copy that was not needed",
 }
 
 UNKNOWN = (

@@ -44,6 +44,7 @@ def handler(model_dir: Path, *, log: "InvocationLog | None" = None) -> Handle:
         InMemoryFunctionCaller,
         InMemoryInvocationLog,
         InMemoryModelStore,
+        InMemorySharedBreakers,
         InMemorySnapshots,
     )
     from fiso.adapters.pointers import LayerModelStore
@@ -75,6 +76,7 @@ def handler(model_dir: Path, *, log: "InvocationLog | None" = None) -> Handle:
         models=InMemoryModelStore(),
         log=log or InMemoryInvocationLog(),
         caller=InMemoryFunctionCaller(lambda *_: answer),
+        shared_breakers=InMemorySharedBreakers(),
         metrics=metrics,
     )
     edge = wiring.build(settings, metrics=metrics, ports=ports)

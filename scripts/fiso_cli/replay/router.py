@@ -26,6 +26,7 @@ from fiso.ports import ModelStore
 from fiso.prediction import artifact
 from fiso.prediction.artifact import Model
 from fiso.services import recording
+from fiso.services.breakers import Breakers
 from fiso.services.contexts import Contexts
 from fiso.services.decide import DecisionContexts, World, decide
 from fiso.services.dispatch import Dispatcher
@@ -105,7 +106,12 @@ class Router:
         self._catalog, self._model, self._draw = catalog, packaged, draw
         self._tariff: Tariff = tariff.current()
         self._caller, self._clock, self._stores = TraceCaller(self._tariff), Clock(), Stores()
-        self._dispatcher = Dispatcher(caller=self._caller, clock=self._clock, stopwatch=lambda: self._caller.elapsed_s)
+        self._dispatcher = Dispatcher(
+            caller=self._caller,
+            clock=self._clock,
+            stopwatch=lambda: self._caller.elapsed_s,
+            breakers=Breakers(draw=draw),
+        )
         self.contexts: DecisionContexts = Contexts()
         self._retrainer = Retrainer(
             models=self._stores.models,

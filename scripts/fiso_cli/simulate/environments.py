@@ -11,6 +11,7 @@ from datetime import datetime
 from fiso.domain.endpoint import EndpointId, FunctionName
 from fiso.domain.state import EndpointState
 from fiso.ports import Clock, EndpointStates, FunctionCaller
+from fiso.services.breakers import Breakers
 from fiso.services.contexts import Contexts
 from fiso.services.decide import DecisionContexts
 from fiso.services.dispatch import Dispatcher
@@ -62,9 +63,10 @@ class Environments:
         clock: Clock,
         stopwatch: Callable[[], float],
         kept_s: float,
+        draw: Callable[[], float],
     ) -> None:
         self._caller, self._store, self._clock, self._stopwatch = caller, store, clock, stopwatch
-        self._kept_s = kept_s
+        self._kept_s, self._draw = kept_s, draw
         self._free: list[Environment] = []
         self.started = 0
 
@@ -75,7 +77,9 @@ class Environments:
         if self._free:
             return self._free.pop()
         self.started += 1
-        dispatcher = Dispatcher(caller=self._caller, clock=self._clock, stopwatch=self._stopwatch)
+        dispatcher = Dispatcher(
+            caller=self._caller, clock=self._clock, stopwatch=self._stopwatch, breakers=Breakers(draw=self._draw)
+        )
         return Environment(dispatcher=dispatcher, store=self._store, used_at=now)
 
     def give_back(self, environment: Environment) -> None:

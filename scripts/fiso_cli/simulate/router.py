@@ -94,6 +94,7 @@ class Router:
             clock=self._now,
             stopwatch=lambda: self.timeline.now_s,
             kept_s=setting.curves[Provider.AWS].median_s,
+            draw=draw,
         )
         self._retrainer = Retrainer(
             models=self._stores.models,

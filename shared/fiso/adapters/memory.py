@@ -13,6 +13,7 @@ from fiso.domain.record import InvocationRecord, OpenRecord, RecordStatus
 from fiso.domain.request import FunctionAnswer, InvocationId, InvocationRequest
 from fiso.domain.state import EndpointState
 from fiso.ports import ModelFiles, SpilledLine
+from fiso.routing.breaker import Transition
 
 if TYPE_CHECKING:
     from fiso.domain.lease_token import Keyring
@@ -124,6 +125,24 @@ class InMemoryEndpointStates:
             raise WriteConflict("a record is folded already")
         self.states.update({(state.function, state.endpoint): state for state in states})
         self.folded.update(folded)
+
+
+class InMemorySharedBreakers:
+    """The latest transition of each breaker."""
+
+    def __init__(self) -> None:
+        self.latest: dict[tuple[object, ...], Transition] = {}
+
+    def read(self) -> Sequence[Transition]:
+        """All of them."""
+        return list(self.latest.values())
+
+    def write(self, transition: Transition) -> None:
+        """Keep the newer one."""
+        key = (transition.function, transition.endpoint, transition.domain)
+        known = self.latest.get(key)
+        if known is None or known.changed_at < transition.changed_at:
+            self.latest[key] = transition
 
 
 class InMemorySnapshots:

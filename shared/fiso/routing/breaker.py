@@ -19,6 +19,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
+from fiso.domain.endpoint import EndpointId, FunctionName, Provider
 from fiso.routing.throttle import RateCap, capped
 
 CONSECUTIVE = 5
@@ -136,6 +137,30 @@ class Breaker:
 
 
 CLOSED = Breaker()
+
+
+class Domain(NamedTuple):
+    """A fault domain."""
+
+    provider: Provider
+    region: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transition:
+    """A breaker that opened or closed, as environments tell each other. A domain's has no function and endpoint."""
+
+    function: FunctionName | None
+    endpoint: EndpointId | None
+    domain: Domain
+    breaker: Breaker
+
+    @property
+    def changed_at(self) -> datetime:
+        """When it opened or closed."""
+        if self.breaker.changed_at is None:
+            raise ValueError("a breaker that never changed makes no transition")
+        return self.breaker.changed_at
 
 
 def counted(recent: tuple[Second, ...], now: datetime, *, is_failure: bool) -> tuple[Second, ...]:

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 
 TRIES_PER_S, MOST_TRIES = 2.0, 6.0
 """Tries at open breakers, and retries of the same endpoint, that one environment may make."""
-MOST_HEDGES = 5.0
-"""Hedges that may be saved up, by requests that needed none."""
+FIRST_HEDGES, MOST_HEDGES = 2.0, 5.0
+"""Hedges that a new environment has, and that may be saved up by requests that needed none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +30,7 @@ class TryBudget:
 class HedgeBudget:
     """A share of requests: each request earns its share of a hedge, a hedge takes one whole."""
 
-    tokens: float = 1.0
+    tokens: float = FIRST_HEDGES
 
     def earned(self, share: float) -> "HedgeBudget":
         """One more request was seen."""

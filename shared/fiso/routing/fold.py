@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 
-from fiso.domain.attempt import CALLERS_FAULT, GIVEN_UP
+from fiso.domain.attempt import CALLERS_FAULT, Failure
 from fiso.domain.endpoint import EndpointId
 from fiso.domain.record import AttemptSummary, InvocationRecord
 from fiso.domain.state import EndpointState
@@ -45,8 +45,10 @@ def fold(states: States, record: InvocationRecord) -> dict[EndpointId, EndpointS
 
 def _with_attempt(state: EndpointState, attempt: AttemptSummary, *, failed_over: bool) -> EndpointState:
     called = _called(state, attempt.started_at, attempt.cost_usd)
-    if attempt.failure in CALLERS_FAULT or attempt.failure in GIVEN_UP:
+    if attempt.failure in CALLERS_FAULT or attempt.failure is Failure.NOT_NEEDED:
         return called  # says nothing of the endpoint, or nobody waited to see
+    if attempt.failure is Failure.OVERTAKEN:  # no error; but in a row it is what a breaker opens for
+        return replace(called, consecutive_failures=state.consecutive_failures + 1, last_failed_at=attempt.started_at)
     if attempt.failure is not None:
         return replace(
             called,

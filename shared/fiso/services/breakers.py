@@ -12,13 +12,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from random import random
-from typing import NamedTuple
 
 from fiso.domain.attempt import CALLERS_FAULT, UNCLEAR, Failure
 from fiso.domain.catalog import CatalogEntry
-from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName, Provider
+from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName
 from fiso.domain.state import EndpointState
-from fiso.routing.breaker import CLOSED, CONSECUTIVE, Breaker, BreakerState
+from fiso.routing.breaker import CLOSED, CONSECUTIVE, Breaker, BreakerState, Domain, Transition
 
 _OF_DOMAIN = frozenset(
     {Failure.UNREACHABLE, Failure.TIMED_OUT, Failure.BROKEN, Failure.PROVIDER_FAULT, Failure.OVERTAKEN}
@@ -27,30 +26,6 @@ _OF_DOMAIN = frozenset(
 _SAY_NOTHING = CALLERS_FAULT | {Failure.NOT_NEEDED}
 SEEN_BY_ALL = "seen_by_all"
 """The cause of a breaker that opened for what all environments saw together."""
-
-
-class Domain(NamedTuple):
-    """A fault domain."""
-
-    provider: Provider
-    region: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Transition:
-    """A breaker that opened or closed, as environments tell each other. A domain's has no function and endpoint."""
-
-    function: FunctionName | None
-    endpoint: EndpointId | None
-    domain: Domain
-    breaker: Breaker
-
-    @property
-    def changed_at(self) -> datetime:
-        """When it opened or closed."""
-        if self.breaker.changed_at is None:
-            raise ValueError("a breaker that never changed makes no transition")
-        return self.breaker.changed_at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

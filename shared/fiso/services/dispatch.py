@@ -20,7 +20,7 @@ from time import perf_counter
 
 from fiso.domain.attempt import CALLERS_FAULT, Attempt, Failure, Outcome, ProviderError
 from fiso.domain.decision import Decision, RankedCandidate, Reason
-from fiso.domain.endpoint import EndpointId
+from fiso.domain.endpoint import EndpointId, FunctionName
 from fiso.domain.policy import Idempotent, Policy
 from fiso.domain.request import FunctionAnswer, InvocationRequest
 from fiso.ports import Clock, FunctionCaller
@@ -29,7 +29,7 @@ from fiso.routing.breaker import CLOSED, Breaker, BreakerState
 from fiso.routing.budget import HedgeBudget, TryBudget
 from fiso.services.breakers import Breakers, Failed
 from fiso.services.calls import AT_ONCE, Calls, Running
-from fiso.services.patience import hedge_ms, patience_ms, whole_ms
+from fiso.services.patience import hedge_ms, late_ms, patience_ms, whole_ms
 
 LEAST_ATTEMPT_MS = 100.0
 """No attempt starts with less time left than this."""
@@ -44,6 +44,7 @@ class Dispatcher:
     """Carries out decisions. Breakers and budgets belong to this execution environment.
 
     `beside` runs calls beside each other; without it nothing is hedged, and a late call is cut off instead.
+    `on_trouble` is told at once of a request whose first call is slow or failed.
     """
 
     caller: FunctionCaller
@@ -51,6 +52,7 @@ class Dispatcher:
     stopwatch: Callable[[], float] = perf_counter
     breakers: Breakers = field(default_factory=Breakers)
     beside: Calls | None = None
+    on_trouble: Callable[[FunctionName], None] = lambda _: None
     tries: TryBudget = field(default_factory=TryBudget)
     hedges: HedgeBudget = field(default_factory=HedgeBudget)
 
@@ -131,10 +133,14 @@ class _Trial:
         now_s = self._dispatcher.stopwatch()
         return Outcome(
             attempts=tuple(self._attempts),
-            deadline_passed=answered is None and self._deadline_s - now_s < LEAST_ATTEMPT_MS / 1000,
+            deadline_passed=answered is None and self._has_passed(now_s),
             waited_ms=(now_s - self._begins_s) * 1000,
             may_repeat=self._may_repeat,
         )
+
+    def _has_passed(self, now_s: float) -> bool:
+        is_near = self._deadline_s - now_s < LEAST_ATTEMPT_MS / 1000
+        return is_near or self._request.deadline_at <= self._dispatcher.clock()
 
     def _start_next(self) -> bool:
         """Begin the next attempt that may be made; False when there is none."""
@@ -186,7 +192,8 @@ class _Trial:
         others = min(len(self._left), self._policy.max_attempts - self._started - 1) if self._may_repeat else 0
         if not others and not self._is_open(candidate) and self._calls is AT_ONCE:
             return left_s
-        return min(patience_ms(candidate) / 1000, left_s / (others + 1))
+        patient_ms = patience_ms(candidate) if self._calls is AT_ONCE else late_ms(candidate)
+        return min(patient_ms / 1000, left_s / (others + 1))
 
     def _wait(self) -> _Call | None:
         """Wait for what happens next, and see to it; the call that was answered, if one was."""
@@ -218,6 +225,7 @@ class _Trial:
 
     def _note(self, call: _Call, failure: Failure, detail: str, retry_after_s: float | None = None) -> None:
         if not call.is_late:  # one that is late was counted when it became so
+            self._dispatcher.on_trouble(self._request.function)
             self._failed.append(Failed(endpoint=call.candidate.endpoint, failure=failure, retry_after_s=retry_after_s))
         self._keep(call, failure=failure, detail=detail)
         if failure in CALLERS_FAULT or not (self._may_repeat or not self._attempts[-1].may_have_run):
@@ -246,6 +254,7 @@ class _Trial:
         for call in list(self._under_way):
             if not call.is_late and now_s >= call.late_s:
                 call.is_late = True
+                self._dispatcher.on_trouble(self._request.function)
                 self._failed.append(Failed(endpoint=call.candidate.endpoint, failure=Failure.TIMED_OUT))
                 if not self._may_repeat:
                     self._left.clear()
@@ -262,6 +271,7 @@ class _Trial:
     def _hedge(self) -> None:
         """Begin a second copy with the next candidate that is well, if there is one and the budget allows it."""
         self._can_hedge = False
+        self._dispatcher.on_trouble(self._request.function)
         now = self._dispatcher.clock()
         first = tiers.place(self._under_way[0].candidate.endpoint.id, self._policy.tiers)
         well = [

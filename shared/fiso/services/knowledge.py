@@ -17,6 +17,8 @@ from fiso.services.known import PATIENCE_S, Known
 SNAPSHOT_STALE_S = 10.0
 """A pin (kill switch) takes effect within this."""
 
+HURRY_S = 1.0
+
 logger = logging.getLogger(__name__)
 States = Mapping[EndpointId, EndpointState]
 
@@ -76,6 +78,10 @@ class Knowledge:
         self._snapshot.while_waiting()
         self._states_of(function).while_waiting()
         self._newer.while_waiting()
+
+    def hurry(self, function: FunctionName) -> None:
+        """Read a function's states again that are older than HURRY_S: something is wrong, others may know what."""
+        self._states_of(function).while_waiting(oldest_s=HURRY_S)
 
     def settle(self, function: FunctionName) -> None:
         """Let refreshes that were started finish."""

@@ -72,10 +72,10 @@ class Known(Generic[T]):
             self._await(self._first_patience_s if age_s is None else PATIENCE_S)
         return self.value
 
-    def while_waiting(self) -> None:
-        """Start a refresh when the value is older than FRESH_S, without waiting for it."""
+    def while_waiting(self, *, oldest_s: float = FRESH_S) -> None:
+        """Start a refresh when the value is older than `oldest_s`, without waiting for it."""
         age_s = self.age_s
-        if age_s is None or age_s > FRESH_S:
+        if age_s is None or age_s > oldest_s:
             self._start()
 
     def settle(self) -> None:

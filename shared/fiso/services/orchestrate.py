@@ -30,6 +30,7 @@ from fiso.services.contexts import Contexts
 from fiso.services.decide import DecisionContexts, World, decide
 from fiso.services.dispatch import Dispatcher
 from fiso.services.knowledge import Knowledge
+from fiso.services.sharing import Sharing
 from fiso.services.spill import SpillingLog
 
 
@@ -58,6 +59,7 @@ class Orchestrator:
     stopwatch: Callable[[], float] = perf_counter
     contexts: DecisionContexts = field(default_factory=Contexts)
     region: str | None = None
+    sharing: Sharing | None = None
 
     def route(self, request: InvocationRequest) -> Routed:
         """Decide, call, record. Raises `UnknownFunction` before anything is logged; later failures are in `error`."""
@@ -70,8 +72,12 @@ class Orchestrator:
             return self._finish(request, world, None, Outcome(attempts=()), error, start)
         self._open(request)
         self.knowledge.refresh_while_waiting(request.function)
+        if self.sharing is not None:
+            self.sharing.refresh_while_waiting()
         outcome = self.dispatcher.dispatch(decision, request, world.entry.policy, world.breakers)
         self.knowledge.settle(request.function)
+        if self.sharing is not None:
+            self.sharing.settle(self.dispatcher.breakers)
         return self._finish(request, world, decision, outcome, failure_of(outcome), start)
 
     def explain(self, request: InvocationRequest) -> Decision:
@@ -82,6 +88,8 @@ class Orchestrator:
     def world(self, request: InvocationRequest) -> World:
         """What is known for this request's function."""
         self.knowledge.prefetch()
+        if self.sharing is not None:
+            self.sharing.prefetch()
         snapshot = self.knowledge.snapshot()
         entry = snapshot.entry(request.function)
         states = self.knowledge.states(request.function)
@@ -98,7 +106,9 @@ class Orchestrator:
     def breakers_of(
         self, entry: CatalogEntry, states: Mapping[EndpointId, EndpointState]
     ) -> Mapping[EndpointId, Breaker]:
-        """The breakers that hold for a function, with what all environments saw together."""
+        """The breakers that hold for a function, with what others told and all environments saw together."""
+        if self.sharing is not None:
+            self.sharing.take_over(self.dispatcher.breakers)
         self.dispatcher.breakers.learn(entry, states, self.clock())
         return self.dispatcher.breakers.of(entry)
 

@@ -21,9 +21,14 @@ slow tail of Azure's starts (mikhail.io, 2021) ends near 5 s; clouds keep enviro
 _IDLE = features.NAMES.index("idle_seconds")
 
 
+def late_ms(candidate: RankedCandidate) -> float:
+    """When a call is late, so that another endpoint is tried beside it if the request may run twice."""
+    return max(LEAST_MS, TIMES_P99 * p99_ms(candidate.prediction))
+
+
 def patience_ms(candidate: RankedCandidate) -> float:
-    """When a call is late, so that another endpoint is tried if the request may run again."""
-    return max(LEAST_MS, TIMES_P99 * p99_ms(candidate.prediction)) + _cold_allowance_ms(candidate.prediction)
+    """When a call is cut off to try another endpoint, where calls cannot run beside each other."""
+    return late_ms(candidate) + _cold_allowance_ms(candidate.prediction)
 
 
 def whole_ms(candidate: RankedCandidate) -> float:
@@ -34,9 +39,12 @@ def whole_ms(candidate: RankedCandidate) -> float:
 
 
 def hedge_ms(candidate: RankedCandidate) -> float | None:
-    """When a hedge begins: after the predicted 95th percentile. None while nobody knows that."""
-    p95_ms = candidate.prediction.p95_ms
-    return None if p95_ms is None else max(LEAST_HEDGE_MS, p95_ms)
+    """When a hedge begins: after the predicted 95th percentile of a warm call. None while nobody knows that.
+
+    A start that is likely is no reason to wait for it: the budget says how often that may be hedged.
+    """
+    spread = candidate.prediction.spread
+    return max(LEAST_HEDGE_MS, spread._replace(cold=0.0).quantile(0.95)) if spread else None
 
 
 def p99_ms(prediction: Prediction) -> float:

@@ -10,7 +10,7 @@ class Kind(StrEnum):
 
     OK = "ok"
     REFUSE = "refuse"  # nobody listens, open connections are reset
-    BLACK_HOLE = "black_hole"  # accepted and never answered
+    BLACK_HOLE = "black_hole"  # the function runs, and no answer ever comes
     ERROR = "error"  # the provider's own 5xx, after the usual time
     TRUNCATED = "truncated"  # the body ends early, then the connection
     LENGTH_TOO_LONG = "length_too_long"  # content-length promises more than comes, and the connection stays open
@@ -33,8 +33,8 @@ NEVER_ANSWERED = frozenset({Kind.BLACK_HOLE, Kind.RESET_AFTER_RUN})
 class Mode:
     """`kind` happens to `share` of the requests, the others are answered as ever.
 
-    `slow` multiplies the latency, `jitter_ms` adds up to so much. Above `throttle_above` requests a second (counted over
-    the last second) the answer is 429 with `retry_after_s`. With `up_s` and `down_s` the mode flaps: it holds for
+    `slow` multiplies the latency, `jitter_ms` adds up to so much. Above `throttle_above` requests a second (counted
+    over the last one) the answer is 429 with `retry_after_s`. With `up_s` and `down_s` the mode flaps: it holds for
     `down_s`, then all is well for `up_s`, and so on. `error_status` is what ERROR answers.
     """
 

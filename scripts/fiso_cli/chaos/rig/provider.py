@@ -1,7 +1,8 @@
 """A scripted provider: one process that answers as a cloud does, or fails as its mode says. Counts what it executes.
 
 AWS speaks the Invoke API's wire format, the others plain HTTP. `python -m fiso_cli.chaos.rig.provider CONFIG` with
-`{"name", "port", "seed", "p50_ms", "sigma"}`; port 0 takes a free one. Control: `mode`, `counts`, `executions`, `forget`.
+`{"name", "port", "seed", "p50_ms", "sigma"}`; port 0 takes a free one.
+Control: `mode`, `counts`, `executions`, `forget`.
 """
 
 import asyncio
@@ -21,6 +22,8 @@ from fiso_cli.chaos.rig.scripted_answers import document_of, write_answer
 from fiso_cli.chaos.rig.wire import HOST, WireRequest, answer_bytes, port_of, read_request, reset, serve_control
 
 P50_MS, SIGMA = 110.0, 0.25
+LEAST_LEFT_MS = 100
+"""An attempt that starts with less time left counts as late."""
 
 
 class ScriptedProvider:
@@ -86,7 +89,7 @@ class ScriptedProvider:
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._open.add(writer)
         try:
-            while (request := await read_request(reader)) is not None and await self._answer(request, writer):
+            while (request := await read_request(reader)) is not None and await self._answer(request, reader, writer):
                 pass
         except OSError:
             self.counts["broken"] += 1  # the other side left
@@ -95,7 +98,7 @@ class ScriptedProvider:
             with suppress(OSError):
                 writer.close()
 
-    async def _answer(self, request: WireRequest, writer: asyncio.StreamWriter) -> bool:
+    async def _answer(self, request: WireRequest, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         now = time.monotonic()
         mode = self.mode if self.mode.is_down(now - self._mode_since) else OK
         self.counts["requests"] += 1
@@ -105,13 +108,16 @@ class ScriptedProvider:
             writer.write(answer_bytes(429, headers, b"{}"))
             return True
         kind = mode.kind if self._rng.random() < mode.share else Kind.OK
+        self._execute(request)
         if kind is Kind.BLACK_HOLE:
             self.counts["never_answered"] += 1
-            await asyncio.sleep(3600)
-        self._execute(request)
+            await reader.read()  # until the other side leaves
+            return False
         await asyncio.sleep(self._latency_s(mode))
         self.counts["answered" if kind not in NEVER_ANSWERED else "never_answered"] += 1
         body = document_of(self.name, request.body)
+        if kind is not Kind.OK:
+            self.counts[f"broken_{kind}"] += 1
         return await write_answer(writer, kind, body, error_status=mode.error_status)
 
     def _latency_s(self, mode: Mode) -> float:
@@ -129,6 +135,7 @@ class ScriptedProvider:
     def _execute(self, request: WireRequest) -> None:
         headers = self._headers(request)
         self.counts["executed"] += 1
+        self.counts["late"] += int(headers.get("x-fiso-deadline-ms", "0")) < LEAST_LEFT_MS
         self.executions[headers.get("x-fiso-invocation-id", "unnamed")] += 1
         if "idempotency-key" in headers:
             self.keys[headers["idempotency-key"]] += 1

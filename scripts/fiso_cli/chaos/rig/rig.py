@@ -1,4 +1,4 @@
-"""The rig as experiments use it: `with running() as rig: rig.fault("aws", Mode(...)); rows = rig.load(rate=50, ...)`."""
+"""The rig as experiments use it: `with running() as rig: rig.fault("aws", Mode(...)); rows = rig.load(...)`."""
 
 import asyncio
 import os
@@ -33,7 +33,8 @@ ALIKE = Weights(latency=0.6, cost=0.0, reliability=0.4, region_affinity=0.0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
-    """What a rig is made of. `policy` are fields of `Policy` that differ from the rig's own."""
+    """What a rig is made of. `policy` are fields of `Policy` that differ from the rig's own, `p50s_ms` the
+    latencies of single providers."""
 
     providers: tuple[str, ...] = ("aws", "azure", "gcp")
     workers: int = 2
@@ -41,6 +42,7 @@ class Setup:
     most_environments: int = 256
     policy: Mapping[str, Any] = field(default_factory=dict)
     p50_ms: float = 110.0
+    p50s_ms: Mapping[str, float] = field(default_factory=dict)
     sigma: float = 0.25
     seed: int = 1
 
@@ -119,6 +121,22 @@ class Rig:
         work = load.run(self._pool, phases, rate=rate, ask=asked, rng=self._rng, begun=self._begun)
         return with_attempts(self._runner.run(work), self.link.call("log", "outlines"))
 
+    def kill_provider(self, name: str) -> None:
+        """SIGKILL: from now on its port refuses."""
+        self.providers[name].kill()
+
+    def revive_provider(self, name: str) -> None:
+        """Start a killed provider anew on its port, or let a stopped one go on."""
+        child = self.providers[name]
+        if child.is_running:
+            child.go_on()
+        else:
+            child.restart(port=child.ready["port"])
+
+    def stop_provider(self, name: str) -> None:
+        """SIGSTOP: a black hole."""
+        self.providers[name].stop()
+
     def kill_worker(self, number: int) -> None:
         """SIGKILL a worker with what it does, and start it anew."""
         self.workers[number].kill()
@@ -144,7 +162,12 @@ class Rig:
 
     def _provider(self, name: str, place: int) -> Child:
         setup = self.setup
-        config = {"name": name, "seed": setup.seed * 100 + place, "p50_ms": setup.p50_ms, "sigma": setup.sigma}
+        config = {
+            "name": name,
+            "seed": setup.seed * 100 + place,
+            "p50_ms": setup.p50s_ms.get(name, setup.p50_ms),
+            "sigma": setup.sigma,
+        }
         return Child("fiso_cli.chaos.rig.provider", config, name=name, folder=self.folder)
 
     def _worker(self, number: int) -> Child:

@@ -15,26 +15,28 @@ class Row:
     """One request. Latencies count from the intended start, so that a queue before FISO counts too.
 
     `intended_s` is seconds since the load began, `at` the answer's time (epoch seconds), `served_ms` the environment's
-    own time, `tried` the endpoints called in order with their failures (from the record, so empty while unknown).
+    own time, `tried` the endpoints called in order with their failures (from the record, so empty while unknown),
+    `open_breakers` the environment's breakers that were not closed afterwards.
     """
 
     at: float
     intended_s: float
     latency_ms: float
-    served_ms: float | None
     status: int
-    provider: str | None
-    attempts: int
-    reason: str | None
     phase: str
-    invocation_id: str | None
-    overhead_ms: float | None
     environment: int | None
+    served_ms: float | None = None
+    provider: str | None = None
+    attempts: int = 0
+    reason: str | None = None
+    invocation_id: str | None = None
+    overhead_ms: float | None = None
     key: str | None = None
     detail: str | None = None
     is_unknown: bool = False
     has_retry_after: bool = False
     tried: tuple[tuple[str, str | None], ...] = ()
+    open_breakers: tuple[str, ...] = ()
 
     @property
     def is_success(self) -> bool:
@@ -45,8 +47,7 @@ class Row:
 def answered(fields: Mapping[str, Any], served: Mapping[str, Any] | None) -> Row:
     """A row from what the generator knows and what a worker said; None where nobody answered."""
     if served is None:
-        nothing = dict.fromkeys(("served_ms", "provider", "reason", "invocation_id", "overhead_ms"))
-        return Row(status=NOBODY, attempts=0, **nothing, **fields)
+        return Row(status=NOBODY, **fields)
     response = served["response"]
     status, headers = response["statusCode"], response["headers"]
     own = _problem(response) if headers.get("content-type") == "application/problem+json" else {}
@@ -60,6 +61,7 @@ def answered(fields: Mapping[str, Any], served: Mapping[str, Any] | None) -> Row
         overhead_ms=float(headers["x-fiso-overhead-ms"]) if "x-fiso-overhead-ms" in headers else None,
         detail=str(own.get("detail", ""))[:300] or None,
         is_unknown=own.get("unknown_outcome") is True,
+        open_breakers=tuple(served.get("open_breakers", ())),
         has_retry_after="retry-after" in headers,
         **fields,
     )

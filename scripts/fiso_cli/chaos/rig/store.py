@@ -19,6 +19,7 @@ from fiso.adapters.memory import (
     InMemoryEndpointStates,
     InMemoryInvocationLog,
     InMemoryModelStore,
+    InMemorySharedBreakers,
     InMemorySnapshots,
 )
 from fiso.domain.errors import StoreError, StoreUnavailable
@@ -81,6 +82,7 @@ class Stores:
             "states": self.states,
             "snapshots": InMemorySnapshots(),
             "models": InMemoryModelStore(),
+            "shared_breakers": InMemorySharedBreakers(),
         }
         self._lock = Lock()
         self._batches = count()
@@ -155,10 +157,9 @@ def _serve_one(stores: Stores, connection: Connection) -> None:
         except (OSError, EOFError):
             return
         try:
-            answer = (stores.call(port, method, *arguments, **named), None)
+            connection.send((stores.call(port, method, *arguments, **named), None))
         except StoreError as error:
-            answer = (None, error)
-        connection.send(answer)
+            connection.send((None, error))
 
 
 def _fold_forever(stores: Stores) -> None:

@@ -19,6 +19,7 @@ from threading import Lock, Thread
 from time import perf_counter
 from typing import Any
 
+from fiso.routing.breaker import BreakerState
 from fiso.settings import OrchestratorSettings
 from fiso_cli.chaos.rig.children import announce
 from fiso_cli.chaos.rig.store import StoreLink
@@ -66,19 +67,35 @@ def edge_of(environ: Mapping[str, str], store: str | None, metrics: CountedMetri
             states=link.port("states"),
             snapshots=link.port("snapshots"),
             models=link.port("models"),
+            shared_breakers=link.port("shared_breakers"),
         )
     return wiring.build(settings, metrics=metrics, ports=ports)
 
 
 def answer(edge: Edge, asked: Mapping[str, Any]) -> dict[str, Any]:
-    """One request: `{"event", "remaining_ms"}` in, `{"response", "served_ms"}` out; what FISO fails at is a 500."""
+    """One request: `{"event", "remaining_ms"}` in, `{"response", "served_ms", "open_breakers"}` out.
+
+    What FISO fails at is a 500, as the handler makes it.
+    """
     start = perf_counter()
     try:
         response = answer_event(edge, asked["event"], TimedContext(asked["remaining_ms"]))
     except Exception:
         logger.exception("unexpected error")
         response = problem(500, "Internal error", "FISO failed; its log has more", "")
-    return {"response": response, "served_ms": (perf_counter() - start) * 1000}
+    served_ms = (perf_counter() - start) * 1000
+    return {"response": response, "served_ms": served_ms, "open_breakers": open_breakers(edge)}
+
+
+def open_breakers(edge: Edge) -> list[str]:
+    """The endpoints whose breaker in this environment is not closed now."""
+    now = edge.clock()
+    return [
+        endpoint
+        for entry in edge.knowledge.snapshot().functions.values()
+        for endpoint, breaker in edge.orchestrator.dispatcher.breakers.of(entry).items()
+        if breaker.state(now) is not BreakerState.CLOSED
+    ]
 
 
 def _serve(connected: socket, environ: Mapping[str, str], store: str | None, metrics: CountedMetrics) -> None:

@@ -1,0 +1,90 @@
+"""Breakers that environments share: one item in the state table for each that opened or closed lately."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from fiso.adapters.aws_errors import store_errors
+from fiso.domain.endpoint import EndpointId, FunctionName, Provider
+from fiso.domain.errors import WriteConflict
+from fiso.domain.record_codec import instant
+from fiso.ports import Clock
+from fiso.routing.breaker import Breaker, Domain, Transition
+
+PARTITION = "breakers#"
+"""No function is called so: names have no #. Its items are never read as states."""
+KEEP = timedelta(minutes=10)
+"""Longer than any breaker stays open; what is older says nothing any more."""
+_ALL = "*"
+
+
+class DynamoDBSharedBreakers:
+    """The table `fiso-endpoint-state`. `client` is boto3's DynamoDB client, or `aws_client.DynamoDBClient`."""
+
+    def __init__(self, client: Any, table: str, *, clock: Clock) -> None:
+        self._client, self._table, self._clock = client, table, clock
+
+    def read(self) -> Sequence[Transition]:
+        """One query; items that their time to live should have removed are left out."""
+        with store_errors("shared breakers"):
+            page = self._client.query(
+                TableName=self._table,
+                KeyConditionExpression="function_name = :partition",
+                ExpressionAttributeValues={":partition": {"S": PARTITION}},
+            )
+        now = self._clock().timestamp()
+        return [_transition(item) for item in page["Items"] if float(item["expires_at"]["N"]) > now]
+
+    def write(self, transition: Transition) -> None:
+        """Over what is older; a newer one stays, and repeating it changes nothing."""
+        item = _item(transition)
+        try:
+            with store_errors("share a breaker"):
+                self._client.put_item(
+                    TableName=self._table,
+                    Item=item,
+                    ConditionExpression="attribute_not_exists(function_name) OR changed_at < :changed_at",
+                    ExpressionAttributeValues={":changed_at": item["changed_at"]},
+                )
+        except WriteConflict:
+            return
+
+
+def _item(transition: Transition) -> dict[str, Any]:
+    breaker, domain = transition.breaker, transition.domain
+    item: dict[str, Any] = {
+        "function_name": {"S": PARTITION},
+        "item": {"S": "#".join([transition.function or _ALL, transition.endpoint or _ALL, *domain])},
+        "provider": {"S": domain.provider.value},
+        "region": {"S": domain.region},
+        "changed_at": {"S": instant(transition.changed_at)},
+        "trips_in_row": {"N": str(breaker.trips_in_row)},
+        "cause": {"S": breaker.cause},
+        "expires_at": {"N": str(int((transition.changed_at + KEEP).timestamp()))},
+    }
+    optional = {
+        "function": transition.function,
+        "endpoint": transition.endpoint,
+        "opened_until": instant(breaker.opened_until) if breaker.opened_until else None,
+    }
+    return item | {name: {"S": value} for name, value in optional.items() if value is not None}
+
+
+def _transition(item: Mapping[str, Any]) -> Transition:
+    opened_until = _text(item, "opened_until")
+    function, endpoint = _text(item, "function"), _text(item, "endpoint")
+    return Transition(
+        function=FunctionName(function) if function else None,
+        endpoint=EndpointId(endpoint) if endpoint else None,
+        domain=Domain(Provider(item["provider"]["S"]), item["region"]["S"]),
+        breaker=Breaker(
+            trips_in_row=int(item["trips_in_row"]["N"]),
+            opened_until=datetime.fromisoformat(opened_until) if opened_until else None,
+            changed_at=datetime.fromisoformat(item["changed_at"]["S"]),
+            cause=item["cause"]["S"],
+        ),
+    )
+
+
+def _text(item: Mapping[str, Any], name: str) -> str | None:
+    return str(item[name]["S"]) if name in item else None

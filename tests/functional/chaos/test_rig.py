@@ -1,0 +1,48 @@
+"""The rig whole: genuine edges in worker processes under a short load."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from fiso_cli.chaos.rig.load import Ask, Phase
+from fiso_cli.chaos.rig.rig import FUNCTION, Rig, running
+
+
+@pytest.fixture(scope="module")
+def rig() -> Iterator[Rig]:
+    with running(environments=4, p50_ms=5.0) as found:
+        yield found
+
+
+def keyed(number: int) -> Ask:
+    return Ask(function=FUNCTION, headers={"idempotency-key": f"key-{number}"})
+
+
+def test_requests_are_answered_and_executed_once_each(rig: Rig) -> None:
+    rows = rig.load(seconds=1, phase="calm", rate=40)
+    executions = rig.executions()
+    assert {row.status for row in rows} == {200}
+    assert all(executions[row.invocation_id or ""] == 1 for row in rows)
+    assert all(len(row.tried) == row.attempts == 1 for row in rows)
+
+
+def test_a_killed_provider_is_failed_over_and_seen_in_what_was_tried(rig: Rig) -> None:
+    phases = [
+        Phase(name="fault", seconds=1, action=lambda: rig.kill_provider("azure")),
+        Phase(name="recovery", seconds=0.5, action=lambda: rig.revive_provider("azure")),
+    ]
+    rows = rig.run(phases, rate=40)
+    assert {row.status for row in rows} == {200}
+    assert {row.phase for row in rows} == {"fault", "recovery"}
+
+
+def test_what_a_killed_worker_was_doing_is_answered_by_nobody_and_the_rest_goes_on(rig: Rig) -> None:
+    phases = [
+        Phase(name="calm", seconds=0.5),
+        Phase(name="killed", seconds=1, action=lambda: rig.kill_worker(0)),
+    ]
+    rows = rig.run(phases, rate=60, ask=keyed)
+    assert {row.status for row in rows} <= {0, 200}
+    assert sum(row.status == 200 for row in rows) > len(rows) / 2
+    assert rows[-1].status == 200
+    assert all(times == 1 for times in rig.executions_by_key().values())
