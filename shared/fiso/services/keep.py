@@ -22,8 +22,8 @@ GRACE = timedelta(seconds=30)
 GRACE_WHILE_UNREAD = timedelta(minutes=15)
 """The same while spilled lines could not all be read."""
 AT_ONCE = 200
-RECONCILING = timedelta(seconds=20)
-SWEEPING = timedelta(seconds=35)
+RECONCILING = timedelta(seconds=30)
+SWEEPING = timedelta(seconds=40)
 """When, in a round, no further slice or page is begun. The keeper is stopped at 50 s and publishes last."""
 
 logger = logging.getLogger(__name__)

@@ -88,20 +88,19 @@ class Reconciliation:
 
     def _replay(self, start: datetime, end: datetime) -> Sequence[Fate]:
         lines = [line for line in self.spilled.between(start, end) if line.id not in self.done]
-        fates = list(self.executor.map(self._write, lines))
+        records = [record for record in map(_readable, lines) if record is not None]
+        closed = {record.invocation_id for record in records if isinstance(record, InvocationRecord)}
+        wanted = [each for each in records if isinstance(each, InvocationRecord) or each.invocation_id not in closed]
+        fates = list(self.executor.map(self._write, wanted))
         self.done.update((line.id, line.written_at) for line in lines)
-        return fates
+        superseded, unreadable = len(records) - len(wanted), len(lines) - len(records)
+        return [*fates, *[Fate.KNOWN] * superseded, *[Fate.UNREADABLE] * unreadable]
 
-    def _write(self, line: SpilledLine) -> Fate:
-        try:
-            record = parse(line.text)
-        except InvalidRecord as error:
-            logger.error("spilled line %s does not parse, it stays in the log group: %s", line.id, error)
-            return Fate.UNREADABLE
+    def _write(self, record: InvocationRecord | OpenRecord) -> Fate:
         try:
             is_new = self._put(record)
         except WriteConflict as error:
-            logger.error("spilled line %s contradicts the log, which stands: %s", line.id, error)
+            logger.error("a spilled record of %s contradicts the log, which stands: %s", record.invocation_id, error)
             return Fate.CONTRADICTED
         return Fate.WRITTEN if is_new else Fate.KNOWN
 
@@ -115,6 +114,14 @@ class Reconciliation:
     def _forget(self, *, before: datetime) -> None:
         for id in [id for id, written_at in self.done.items() if written_at < before]:
             del self.done[id]
+
+
+def _readable(line: SpilledLine) -> InvocationRecord | OpenRecord | None:
+    try:
+        return parse(line.text)
+    except InvalidRecord as error:
+        logger.error("spilled line %s does not parse, it stays in the log group: %s", line.id, error)
+        return None
 
 
 def parse(text: str) -> InvocationRecord | OpenRecord:

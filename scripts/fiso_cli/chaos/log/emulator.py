@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ import boto3
 import httpx
 from botocore.config import Config
 
+from fiso.adapters.aws_client import AwsEndpoint, Credentials, DynamoDBClient, SignedService
+from fiso.adapters.http_transport import HttpTransport
 from fiso_cli.chaos.rig.children import ChildFailed
 from fiso_cli.chaos.rig.wire import HOST
 from fiso_cli.local.layout import LocalCloud
@@ -55,6 +58,18 @@ class Emulator:
         )
         self.ending.callback(made.close)
         return made
+
+    def dynamodb(self, *, url: str = "", timeout_s: float = 5.0) -> DynamoDBClient:
+        """FISO's own client."""
+        transport = HttpTransport()
+        self.ending.callback(transport.close)
+        service = SignedService(
+            endpoint=AwsEndpoint(service="dynamodb", region=REGION, url=url or self.url),
+            credentials=Credentials(access_key="rig", secret_key="rig"),  # nosec B106 # the emulator takes any
+            transport=transport,
+            clock=lambda: datetime.now(UTC),
+        )
+        return DynamoDBClient(service, timeout_s=timeout_s)
 
 
 @contextmanager

@@ -15,9 +15,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from fiso.adapters.aws_client import AwsEndpoint, Credentials, DynamoDBClient, SignedService
 from fiso.adapters.dynamodb import DynamoDBEndpointStates
-from fiso.adapters.http_transport import HttpTransport
 from fiso.adapters.s3 import S3Archive
 from fiso.domain.endpoint import EndpointId, FunctionName
 from fiso.domain.request import InvocationId
@@ -211,15 +209,7 @@ class NotedDeadLetters:
 
 def genuine_stores(cloud: Emulator) -> Stores:
     """What the deployed consumer writes to, at the emulator."""
-    transport = HttpTransport()
-    cloud.ending.callback(transport.close)
-    service = SignedService(
-        endpoint=AwsEndpoint(service="dynamodb", region=REGION, url=cloud.url),
-        credentials=Credentials(access_key="rig", secret_key="rig"),  # nosec B106 # the emulator takes any
-        transport=transport,
-        clock=_utc_now,
-    )
-    states: EndpointStates = DynamoDBEndpointStates(DynamoDBClient(service, timeout_s=5), STATE_TABLE, clock=_utc_now)
+    states: EndpointStates = DynamoDBEndpointStates(cloud.dynamodb(), STATE_TABLE, clock=_utc_now)
     return Stores(states=states, archive=S3Archive(cloud.client("s3"), BUCKET, clock=_utc_now))
 
 

@@ -99,7 +99,7 @@ class LogWorld:
         def clock() -> datetime:
             return datetime.now(UTC) + ahead
 
-        log = DynamoDBInvocationLog(self.cloud.client("dynamodb", url=self.store.url), LOG_TABLE, clock=clock)
+        log = DynamoDBInvocationLog(self.cloud.dynamodb(url=self.store.url), LOG_TABLE, clock=clock)
         reconciliation = Reconciliation(
             spilled=CloudWatchSpilledRecords(self._logs, LOG_GROUP, mark=MARK),
             watermark=S3Watermark(self.cloud.client("s3"), BUCKET),
