@@ -92,7 +92,7 @@ def test_the_same_environment_writes_no_line_of_the_overlap_twice(world: World) 
     assert reconciliation.done == {}
 
 
-def test_the_first_round_looks_back_a_day(world: World) -> None:
+def test_the_first_round_looks_back_an_hour(world: World) -> None:
     world.spill(a_record(1), ago=FIRST_LOOK_BACK - timedelta(seconds=1))
     assert world.reconciliation.reconcile(until=LATER).written == 1
 

@@ -22,9 +22,10 @@ from fiso.services.spill import MARK
 
 OVERLAP = timedelta(minutes=10)
 """How late a line may appear in CloudWatch after it was written."""
-FIRST_LOOK_BACK = timedelta(days=1)
-"""Where there is no watermark yet. Older records are of no use to anybody's aggregate."""
+FIRST_LOOK_BACK = timedelta(hours=1)
+"""Where there is no watermark yet: a stage that was just deployed."""
 SLICE = timedelta(minutes=1)
+"""Read and written as a whole: little enough for one round, even at the height of an outage."""
 
 logger = logging.getLogger(__name__)
 
