@@ -20,8 +20,8 @@ CAVEATS = """\
 Everything here was measured on one machine, with scripted providers and emulated stores: local latencies are not cloud
 latencies, and no local rig shows cold starts, distance or outages that clouds share.
 A bound is the one-sided 95 % confidence limit on the bad side. A quick run's samples are too small to show most
-targets: there "met" says that no violation was seen, with the bound that n supports. Only a full run claims
-the figures.
+targets: there "met" says that no violation was seen, with the bound that n supports. "n suffices"
+marks those whose bound keeps the target, too. Only a full run claims the figures.
 """
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1c2026; --soft: #5b6470; --paper: #ffffff; --line: #d8dde3; --band: #f1f4f7;
@@ -37,7 +37,7 @@ dl { display: grid; grid-template-columns: max-content 1fr; gap: 0 1rem; margin:
 .wide { overflow-x: auto; } table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; padding: .25rem .6rem; border-bottom: 1px solid var(--line); vertical-align: top; }
 th { color: var(--soft); font-weight: 500; } .right { text-align: right; white-space: nowrap; }
-.met { color: var(--good); } .missed { color: var(--bad); font-weight: 600; }
+td:last-child { white-space: nowrap; } .met { color: var(--good); } .missed { color: var(--bad); font-weight: 600; }
 svg { width: 100%; min-width: 40rem; height: auto; } svg text { fill: var(--soft); font-size: 11px; }
 .end { text-anchor: end; } .middle { text-anchor: middle; } .grid { stroke: var(--line); } .calm { fill: var(--band); }
 .fault { fill: var(--fault); } .aws { fill: var(--aws); } .azure { fill: var(--azure); } .gcp { fill: var(--gcp); }
@@ -118,5 +118,5 @@ def _row(line: Line) -> str:
 
 
 def _verdict(line: Line) -> str:
-    said = "met, and shown by n" if line.is_proven else line.verdict
+    said = "met, n suffices" if line.is_proven else line.verdict
     return f'<span class="{"met" if line.met else "missed"}">{said}</span>'

@@ -126,7 +126,12 @@ class Breaker:
         """Throttled: a smaller share. It opens nothing and ends no row of failures; a throttled probe is undecided."""
         wait_s = retry_after_s or 0.0
         known = None if self.cap is None or self.cap.is_over(now) else self.cap
-        cap = known.after_throttled(now, wait_s) if known else capped(_answered_per_s(self.recent, now), now, wait_s)
+        answered = _answered_per_s(self.recent, now)
+        cap = (
+            known.after_throttled(now, answered_per_s=answered, retry_after_s=wait_s)
+            if known
+            else capped(answered, now, retry_after_s=wait_s)
+        )
         return replace(self, cap=cap, probing_until=None)
 
     def is_forgotten(self, now: datetime) -> bool:

@@ -6,14 +6,33 @@ run. `Threads` runs each beside the others; a call that nobody waits for any mor
 
 from collections.abc import Callable, Collection
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from fiso.domain.attempt import ProviderError
+from fiso.domain.decision import RankedCandidate
 from fiso.domain.request import FunctionAnswer
 
 Call = Callable[[], FunctionAnswer]
 Running = Future[FunctionAnswer]
 MOST_THREADS = 32
+
+
+@dataclass(slots=True, kw_only=True)
+class UnderWay:
+    """One attempt on its way, in seconds of the stopwatch: when it began, when it is hedged, when the next one may be
+    tried beside it, and when it is over."""
+
+    candidate: RankedCandidate
+    started_at: datetime
+    start_s: float
+    hedge_s: float | None
+    late_s: float
+    end_s: float
+    running: Running
+    is_hedge: bool
+    is_late: bool = False
 
 
 class Calls(Protocol):

@@ -6,6 +6,7 @@ failover    to the next candidate whose breaker is not open: free. To one behind
             try a request. The same endpoint again: where it is the only one, once, if it was not reached: a token.
 repetition  a request that may have run is tried again only if the policy declares it repeatable. A call that is late
             (`services.patience`) is then not cut off: the next endpoint is tried beside it, the first answer wins.
+            Once one is late, the next is late when a hedge would begin: the caller has waited enough.
 hedge       of a repeatable request, once, after the predicted 95th percentile, out of a budget (`routing.budget`).
 time        no attempt starts with less than LEAST_ATTEMPT_MS left, none is waited for beyond the deadline.
 
@@ -14,7 +15,6 @@ Which breakers hold and what they make of the outcome is in `services.breakers`,
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from functools import partial
 from time import perf_counter
 
@@ -28,7 +28,7 @@ from fiso.routing import tiers
 from fiso.routing.breaker import CLOSED, Breaker, BreakerState
 from fiso.routing.budget import HedgeBudget, TryBudget
 from fiso.services.breakers import Breakers, Failed
-from fiso.services.calls import AT_ONCE, Calls, Running
+from fiso.services.calls import AT_ONCE, Calls, UnderWay
 from fiso.services.patience import hedge_ms, late_ms, patience_ms, whole_ms
 
 LEAST_ATTEMPT_MS = 100.0
@@ -78,22 +78,6 @@ class Dispatcher:
         return left is not None
 
 
-@dataclass(slots=True, kw_only=True)
-class _Call:
-    """One attempt on its way, in seconds of the stopwatch: when it began, when it is hedged, when the next one may be
-    tried beside it, and when it is over."""
-
-    candidate: RankedCandidate
-    started_at: datetime
-    start_s: float
-    hedge_s: float | None
-    late_s: float
-    end_s: float
-    running: Running
-    is_hedge: bool
-    is_late: bool = False
-
-
 class _Trial:
     """One request's attempts."""
 
@@ -114,17 +98,17 @@ class _Trial:
         """When all is given up; a call that begins late is still given its time, within the deadline."""
         self._calls = dispatcher.beside if self._may_repeat and dispatcher.beside else AT_ONCE
         if self._calls is not AT_ONCE:
-            self._ends_s = min(self._ends_s, self._begins_s + whole_ms(decision.chosen) / 1000)
+            self._ends_s = min(self._ends_s, self._begins_s + whole_ms(decision.ranking[: policy.max_attempts]) / 1000)
             dispatcher.hedges = dispatcher.hedges.earned(policy.hedging)
         self._can_hedge = self._calls is not AT_ONCE and policy.hedging > 0 and decision.reason in _HEDGED
-        self._under_way: list[_Call] = []
+        self._under_way: list[UnderWay] = []
         self._attempts: list[Attempt] = []
         self._failed: list[Failed] = []
         self._started = self._at_open = 0
 
     def outcome(self) -> Outcome:
         """Run it to its end."""
-        answered: _Call | None = None
+        answered: UnderWay | None = None
         while answered is None:
             if all(call.is_late for call in self._under_way) and not self._start_next() and not self._under_way:
                 break
@@ -174,7 +158,7 @@ class _Trial:
         self._started += 1
         timeout_ms = (end_s - start_s) * 1000
         hedged_ms = hedge_ms(candidate) if self._can_hedge else None
-        call = _Call(
+        call = UnderWay(
             candidate=candidate,
             started_at=now,
             start_s=start_s,
@@ -193,9 +177,11 @@ class _Trial:
         if not others and not self._is_open(candidate) and self._calls is AT_ONCE:
             return left_s
         patient_ms = patience_ms(candidate) if self._calls is AT_ONCE else late_ms(candidate)
+        if any(call.is_late for call in self._under_way):
+            patient_ms = hedge_ms(candidate) or patient_ms
         return min(patient_ms / 1000, left_s / (others + 1))
 
-    def _wait(self) -> _Call | None:
+    def _wait(self) -> UnderWay | None:
         """Wait for what happens next, and see to it; the call that was answered, if one was."""
         hedge_s = self._hedge_s()
         until_s = min([call.end_s + OVERDUE_S if call.is_late else call.late_s for call in self._under_way])
@@ -213,7 +199,7 @@ class _Trial:
             self._hedge()
         return None
 
-    def _end(self, call: _Call) -> bool:
+    def _end(self, call: UnderWay) -> bool:
         """Note how a call ended; whether it was answered."""
         try:
             answer = call.running.result()
@@ -223,10 +209,9 @@ class _Trial:
         self._keep(call, answer=answer)
         return True
 
-    def _note(self, call: _Call, failure: Failure, detail: str, retry_after_s: float | None = None) -> None:
-        if not call.is_late:  # one that is late was counted when it became so
-            self._dispatcher.on_trouble(self._request.function)
-            self._failed.append(Failed(endpoint=call.candidate.endpoint, failure=failure, retry_after_s=retry_after_s))
+    def _note(self, call: UnderWay, failure: Failure, detail: str, retry_after_s: float | None = None) -> None:
+        self._dispatcher.on_trouble(self._request.function)
+        self._failed.append(Failed(endpoint=call.candidate.endpoint, failure=failure, retry_after_s=retry_after_s))
         self._keep(call, failure=failure, detail=detail)
         if failure in CALLERS_FAULT or not (self._may_repeat or not self._attempts[-1].may_have_run):
             self._left.clear()
@@ -234,7 +219,7 @@ class _Trial:
             self._left.append(call.candidate)
 
     def _keep(
-        self, call: _Call, *, answer: FunctionAnswer | None = None, failure: Failure | None = None, detail: str = ""
+        self, call: UnderWay, *, answer: FunctionAnswer | None = None, failure: Failure | None = None, detail: str = ""
     ) -> None:
         candidate = call.candidate
         attempt = Attempt(
@@ -255,12 +240,9 @@ class _Trial:
             if not call.is_late and now_s >= call.late_s:
                 call.is_late = True
                 self._dispatcher.on_trouble(self._request.function)
-                self._failed.append(Failed(endpoint=call.candidate.endpoint, failure=Failure.TIMED_OUT))
-                if not self._may_repeat:
-                    self._left.clear()
             if now_s >= call.end_s + OVERDUE_S:
                 self._under_way.remove(call)
-                self._keep(call, failure=Failure.TIMED_OUT, detail="no answer in time")
+                self._note(call, Failure.TIMED_OUT, "no answer in time")
 
     def _hedge_s(self) -> float | None:
         """When the one call under way is to be hedged; None when it is not."""
@@ -284,22 +266,22 @@ class _Trial:
             self._left.remove(well[0])
             self._start(well[0], is_hedge=True)
 
-    def _give_up(self, answered: _Call | None) -> None:
+    def _why_given_up(self, call: UnderWay, answered: UnderWay | None) -> Failure:
+        """What a call is noted as that is not waited for any more."""
+        waited_ms = (self._dispatcher.stopwatch() - call.start_s) * 1000
+        if answered is None or waited_ms >= late_ms(call.candidate):
+            return Failure.TIMED_OUT
+        return Failure.OVERTAKEN if answered.start_s > call.start_s else Failure.NOT_NEEDED
+
+    def _give_up(self, answered: UnderWay | None) -> None:
         """End what is still under way, and tell the breakers how it all went."""
         for call in self._under_way:
-            self._note(call, _why_given_up(call, answered), "given up")
+            self._note(call, self._why_given_up(call, answered), "given up")
         self._attempts.sort(key=lambda attempt: attempt.answer is not None)  # the answered one last
         function, now = self._request.function, self._dispatcher.clock()
         self._dispatcher.breakers.failed(function, self._failed, now)
         if answered is not None:
             self._dispatcher.breakers.answered(function, answered.candidate.endpoint, now)
-
-
-def _why_given_up(call: _Call, answered: _Call | None) -> Failure:
-    """What a call is noted as that was not waited for any more."""
-    if answered is None or call.is_late:
-        return Failure.TIMED_OUT
-    return Failure.OVERTAKEN if answered.is_hedge else Failure.NOT_NEEDED
 
 
 def is_repeatable(policy: Policy, request: InvocationRequest) -> bool:

@@ -91,7 +91,9 @@ def _endpoint_document(
         "breaker": breaker.state(now).value,
         "breaker_opened_until": _maybe_instant(breaker.opened_until),
         "breaker_cause": breaker.cause or None,
-        "capped_per_s": round(breaker.cap.rate_per_s, 2) if breaker.cap and not breaker.cap.is_over(now) else None,
+        "capped_per_s": round(breaker.cap.current_per_s(now), 2)
+        if breaker.cap and not breaker.cap.is_over(now)
+        else None,
     }
     return document | (_state_document(state, endpoint) if state else {"attempts": 0})
 

@@ -3,6 +3,8 @@
 The least times are for functions that are fast as a rule; a slow one gets multiples of what is predicted of it.
 """
 
+from collections.abc import Sequence
+
 from fiso.domain.decision import Prediction, RankedCandidate
 from fiso.prediction import features
 
@@ -11,7 +13,7 @@ TIMES_P99 = 3.0
 """A call is late after this many times its predicted 99th percentile, of a warm call."""
 LEAST_HEDGE_MS = 100.0
 LEAST_WHOLE_MS = 2_300.0
-WHOLE_TIMES_P99 = 10.0
+WHOLE_TIMES_P99 = 6.0
 """A request whose every copy is late is given up after this many times the 99th percentile, and no sooner than
 LEAST_WHOLE_MS: three clouds that stay silent are down, and the caller is told while it still waits."""
 IDLE_S = 300.0
@@ -31,11 +33,13 @@ def patience_ms(candidate: RankedCandidate) -> float:
     return late_ms(candidate) + _cold_allowance_ms(candidate.prediction)
 
 
-def whole_ms(candidate: RankedCandidate) -> float:
-    """When a request is given up whose copies are all late; `candidate` is the first that was tried."""
-    return max(LEAST_WHOLE_MS, WHOLE_TIMES_P99 * p99_ms(candidate.prediction)) + _cold_allowance_ms(
-        candidate.prediction
-    )
+def whole_ms(candidates: Sequence[RankedCandidate]) -> float:
+    """When a request is given up whose copies are all late, for the candidates that may be tried, the first one first.
+
+    Starts are allowed for only where every one of them may have to start.
+    """
+    start_ms = min(_cold_allowance_ms(candidate.prediction) for candidate in candidates)
+    return max(LEAST_WHOLE_MS, WHOLE_TIMES_P99 * p99_ms(candidates[0].prediction)) + start_ms
 
 
 def hedge_ms(candidate: RankedCandidate) -> float | None:

@@ -1,4 +1,4 @@
-"""A fast part of the scorecard's rows 1, 3, 4 and 9: the genuine edge on in-memory ports, with a clock that is moved."""
+"""A fast part of the scorecard's rows 1, 3, 4 and 9: genuine edge, in-memory ports, a clock that is moved."""
 
 from collections.abc import Sequence
 

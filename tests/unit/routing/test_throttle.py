@@ -14,39 +14,40 @@ def admitted(cap: RateCap, *, seconds: int, asked_per_s: int = 20) -> int:
     return count
 
 
-def test_no_call_before_retry_after_is_over() -> None:
-    cap = capped(10.0, NOW, 3.0)
-    assert not cap.admits(NOW + timedelta(seconds=2.9))
-    assert cap.admits(NOW + timedelta(seconds=3.0))
+def test_while_the_provider_asks_to_be_spared_its_share_does_not_grow() -> None:
+    count = admitted(capped(10.0, NOW, retry_after_s=10.0), seconds=10)
+    assert 10 * 10 * DECREASE * 0.9 <= count <= 10 * 10 * DECREASE
 
 
-def test_the_share_stays_near_what_was_answered() -> None:
-    count = admitted(capped(10.0, NOW, 0.0), seconds=10)
-    assert 10 * 10 * DECREASE * 0.9 <= count <= 10 * 10
+def test_afterwards_the_share_starts_below_what_was_answered_and_grows() -> None:
+    cap = capped(10.0, NOW, retry_after_s=1.0)
+    begins = NOW + timedelta(seconds=1)
+    assert cap.current_per_s(begins) == 10.0 * DECREASE
+    assert cap.current_per_s(begins + timedelta(seconds=5)) > 10.0
 
 
-def test_throttled_again_it_gets_less_but_once_a_second_only() -> None:
-    cap = capped(10.0, NOW, 0.0)
-    later = NOW + timedelta(seconds=2)
-    once = cap.after_throttled(later, 0.0)
+def test_throttled_again_it_gets_less_one_step_at_a_time() -> None:
+    cap = capped(10.0, NOW, retry_after_s=1.0)
+    later = NOW + timedelta(seconds=1)
+    once = cap.after_throttled(later, answered_per_s=9.0, retry_after_s=1.0)
     assert once.rate_per_s < cap.rate_per_s
-    assert once.after_throttled(later, 0.0).rate_per_s == once.rate_per_s
+    assert once.after_throttled(later, answered_per_s=9.0, retry_after_s=1.0) is once
 
 
-def test_a_capped_endpoint_is_always_asked_now_and_then() -> None:
-    cap = capped(0.0, NOW, 0.0)
-    assert cap.rate_per_s == LEAST_PER_S
-    assert admitted(cap, seconds=30) >= 30 * LEAST_PER_S - 1
+def test_who_answers_nothing_is_asked_now_and_then_only() -> None:
+    cap = capped(10.0, NOW, retry_after_s=1.0)
+    later = NOW + timedelta(seconds=2)
+    assert cap.after_throttled(later, answered_per_s=0.0, retry_after_s=1.0).rate_per_s == LEAST_PER_S
+    assert 0 < admitted(capped(0.0, NOW, retry_after_s=0.0), seconds=8) <= 4
 
 
-def test_the_cap_grows_and_is_forgotten() -> None:
-    cap = capped(10.0, NOW, 0.0)
-    later = NOW + timedelta(seconds=30)
-    assert cap.after_call(later).rate_per_s > cap.rate_per_s
-    assert cap.is_over(NOW + timedelta(seconds=FORGET_S + 1))
+def test_the_cap_is_forgotten() -> None:
+    cap = capped(10.0, NOW, retry_after_s=0.0)
+    assert not cap.is_over(NOW + timedelta(seconds=FORGET_S))
+    assert cap.is_over(NOW + timedelta(seconds=FORGET_S + 2))
 
 
 def test_neither_a_long_retry_after_nor_a_clock_that_steps_back_locks_it_out() -> None:
-    cap = capped(10.0, NOW, 1e9)
+    cap = capped(0.0, NOW, retry_after_s=1e9)
     assert cap.admits(NOW + timedelta(seconds=LONGEST_RETRY_AFTER_S + 6))
     assert cap.admits(NOW - timedelta(seconds=900))

@@ -11,7 +11,7 @@ from fiso_cli.chaos.rig.modes import Kind, Mode
 from fiso_cli.chaos.rig.rig import FUNCTION, running
 
 REQUESTS = 10_000
-RATE = 200.0
+RATE = 250.0
 TIMEOUT_MS = 300
 FAULTS = {
     "aws": Mode(kind=Kind.RESET_AFTER_RUN, share=0.2),
@@ -45,7 +45,7 @@ def duplicates(setting: Setting) -> Sequence[Figure]:
         count_of_none("keys executed twice", sum(n > 1 for n in by_key.values()), len(by_key), "keys"),
         count_of_none("answered but not executed exactly once", untold, len(found), "requests"),
         Figure(
-            name="answers lost, so that there was a temptation",
+            name="answers lost on the way back",
             value=lost,
             op=Op.AT_LEAST,
             target=100,

@@ -21,7 +21,7 @@ def refused(setting: Setting) -> Sequence[Figure]:
     """Row 1."""
 
     with running(seed=setting.seed) as rig:
-        load = broken(setting, rig, KILLED, fault_s=setting.sized(600, 15))
+        load = broken(setting, rig, KILLED, fault_s=setting.sized(600, 12))
     during = measures.faulted(load.rows)
     return [
         measures.success(during),
@@ -35,7 +35,7 @@ def black_holed(setting: Setting) -> Sequence[Figure]:
     """Row 2, for what may be repeated."""
 
     with running(seed=setting.seed) as rig:
-        load = broken(setting, rig, STOPPED, fault_s=setting.sized(600, 15))
+        load = broken(setting, rig, STOPPED, fault_s=setting.sized(600, 12))
     during = measures.faulted(load.rows)
     late = sum(row.latency_ms > DEADLINE_MS + SLACK_MS for row in during)
     return [
@@ -55,7 +55,7 @@ def black_holed_once(setting: Setting) -> Sequence[Figure]:
 
     policy = {"idempotent": Idempotent.NO, "timeout_ms": 2_000}
     with running(seed=setting.seed, policy=policy) as rig:
-        load = broken(setting, rig, STOPPED, fault_s=setting.sized(120, 15), ask=ask)
+        load = broken(setting, rig, STOPPED, fault_s=setting.sized(120, 12), ask=ask)
         executions = rig.executions()
     during = measures.faulted(load.rows)
     other = [row for row in during if not row.is_success and not (row.status == 504 and row.is_unknown)]
@@ -79,7 +79,7 @@ def two_down(setting: Setting) -> Sequence[Figure]:
             rig.revive_provider(name)
 
     with running(seed=setting.seed) as rig:
-        load = broken(setting, rig, Broken(fault=fault, mend=mend), fault_s=setting.sized(600, 15))
+        load = broken(setting, rig, Broken(fault=fault, mend=mend), fault_s=setting.sized(600, 12))
     during = measures.faulted(load.rows)
     return [measures.success(during), measures.attempts_per_request(during, 1.15)]
 

@@ -22,7 +22,7 @@ def brown_out(setting: Setting) -> Sequence[Figure]:
 
     how = in_mode(Mode(slow=BROWN_OUT))
     with running(seed=setting.seed) as rig:
-        load = broken(setting, rig, how, fault_s=setting.sized(120, 20))
+        load = broken(setting, rig, how, fault_s=setting.sized(120, 15))
     calls = sum(counts.get("requests", 0) for counts in load.counts.values())
     return [
         measures.success(measures.faulted(load.rows)),
@@ -46,7 +46,7 @@ def erring(setting: Setting) -> Sequence[Figure]:
 def throttled(setting: Setting) -> Sequence[Figure]:
     """Row 7. The provider that throttles is the first tier, so that every request would go there."""
 
-    fault_s = setting.sized(600, 20)
+    fault_s = setting.sized(600, 15)
     how = in_mode(Mode(throttle_above=CAPACITY, retry_after_s=1))
     with running(seed=setting.seed, policy={"tiers": (frozenset({EndpointId(FIRST)}),)}) as rig:
         load = broken(setting, rig, how, fault_s=fault_s, hit=FIRST)

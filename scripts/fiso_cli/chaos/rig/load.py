@@ -50,11 +50,15 @@ class Ask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Phase:
-    """A part of a load: `action` (a fault, its end) is done when it begins, before its first request."""
+    """A part of a load: `action` (a fault, its end) is done when it begins, before its first request.
+
+    Where `goes_on`, requests come while it is done: a worker is killed and started under load.
+    """
 
     name: str
     seconds: float
     action: Callable[[], object] | None = None
+    goes_on: bool = False
 
 
 @dataclass(slots=True)
@@ -113,12 +117,15 @@ class Pool:
         return None
 
     async def _connect(self) -> _Environment:
+        """A new environment, built."""
         number = next(self._numbers)
         last: OSError | None = None
         for place in range(len(self._workers)):
             worker = self._workers[(number + place) % len(self._workers)]
             try:
                 reader, writer = await asyncio.open_unix_connection(str(worker), limit=LARGEST_LINE)
+                if not await reader.readline():
+                    raise ConnectionResetError(f"{worker} ended")
             except OSError as error:
                 last = error
                 continue
@@ -150,7 +157,11 @@ async def run(
 
     for phase in phases:
         if phase.action is not None:
-            await asyncio.to_thread(phase.action)
+            done = asyncio.create_task(_do(phase.action))
+            under_way.add(done)
+            done.add_done_callback(under_way.discard)
+            if not phase.goes_on:
+                await done
         intended, ends_at = time.monotonic(), time.monotonic() + phase.seconds
         while (intended := intended + rng.expovariate(rate)) < ends_at:
             await asyncio.sleep(max(0.0, intended - time.monotonic()))
@@ -161,6 +172,9 @@ async def run(
             task = asyncio.create_task(one(ask(next(numbers)), intended, phase.name))
             under_way.add(task)
             task.add_done_callback(under_way.discard)
-    if under_way:
-        await asyncio.gather(*under_way)
+    await asyncio.gather(*under_way)
     return rows
+
+
+async def _do(action: Callable[[], object]) -> None:
+    await asyncio.to_thread(action)

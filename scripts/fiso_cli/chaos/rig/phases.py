@@ -41,15 +41,15 @@ def broken(
     """Learn, then baseline, fault and recovery without a pause; rows go to the history. What breaks is `hit`, else the
     provider that is called most."""
     setting.say("learning")
-    learned = rig.load(seconds=setting.sized(60, 7), phase="learning", ask=ask)
+    learned = rig.load(seconds=setting.sized(60, 5), phase="learning", ask=ask)
     chosen = hit or measures.preferred(learned)
     before = {name: rig.counts(name) for name in rig.providers}
     setting.say(f"{chosen} is what breaks")
     found = rig.run(
         [
-            Phase(name=measures.BASELINE, seconds=setting.sized(60, 8)),
+            Phase(name=measures.BASELINE, seconds=setting.sized(60, 7)),
             Phase(name=measures.FAULT, seconds=fault_s, action=lambda: how.fault(rig, chosen)),
-            Phase(name=measures.RECOVERY, seconds=setting.sized(60, 6), action=lambda: how.mend(rig, chosen)),
+            Phase(name=measures.RECOVERY, seconds=setting.sized(60, 5), action=lambda: how.mend(rig, chosen)),
         ],
         ask=ask,
     )

@@ -85,6 +85,7 @@ class ScriptedProvider:
             self._server = None
             for writer in list(self._open):
                 reset(writer)
+            await asyncio.sleep(0.01)  # so that the resets are out before anybody is told
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._open.add(writer)

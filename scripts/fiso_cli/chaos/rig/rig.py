@@ -1,7 +1,6 @@
 """The rig as experiments use it: `with running() as rig: rig.fault("aws", Mode(...)); rows = rig.load(...)`."""
 
 import asyncio
-import os
 import shutil
 import tempfile
 import time
@@ -21,7 +20,7 @@ from fiso_cli.chaos.rig.children import Child
 from fiso_cli.chaos.rig.load import Ask, Phase, Pool
 from fiso_cli.chaos.rig.modes import Mode, to_document
 from fiso_cli.chaos.rig.rows import Row
-from fiso_cli.chaos.rig.store import StoreLink
+from fiso_cli.chaos.rig.stores import BUCKET, LOG_TABLE, REGION, STATE_TABLE, EmulatedStores, OwnStores, Stores
 from fiso_cli.local.layout import CHECKOUT
 
 FUNCTION = "word-count"
@@ -34,7 +33,7 @@ ALIKE = Weights(latency=0.6, cost=0.0, reliability=0.4, region_affinity=0.0)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
     """What a rig is made of. `policy` are fields of `Policy` that differ from the rig's own, `p50s_ms` the
-    latencies of single providers."""
+    latencies of single providers. `is_emulated` keeps catalog, states and log in the emulator of AWS."""
 
     providers: tuple[str, ...] = ("aws", "azure", "gcp")
     workers: int = 2
@@ -45,6 +44,7 @@ class Setup:
     p50s_ms: Mapping[str, float] = field(default_factory=dict)
     sigma: float = 0.25
     seed: int = 1
+    is_emulated: bool = False
 
 
 class Rig:
@@ -52,22 +52,22 @@ class Rig:
 
     def __init__(self, setup: Setup, folder: Path) -> None:
         self.setup, self.folder = setup, folder
-        self.providers = {name: self._provider(name, place) for place, name in enumerate(setup.providers)}
-        self.store = Child(
-            "fiso_cli.chaos.rig.store", {"socket": str(folder / "store.sock")}, name="store", folder=folder
-        )
+        self.providers: dict[str, Child] = {}
+        self._stores: Stores | None = None
         self.workers: list[Child] = []
-        self.link = StoreLink(str(folder / "store.sock"), timeout_s=60)
         self._runner = asyncio.Runner()
         self._rng, self._begun = Random(setup.seed), time.monotonic()  # nosec B311 # draws arrivals
         self._pool: Pool | None = None
 
     def start(self) -> None:
-        """Wait for the providers and the store, publish the catalog, start the workers and connect environments."""
-        for child in (*self.providers.values(), self.store):
+        """Start providers and stores, publish the catalog, start the workers and connect environments."""
+        for place, name in enumerate(self.setup.providers):
+            self.providers[name] = self._provider(name, place)
+        self._stores = EmulatedStores(self.folder) if self.setup.is_emulated else OwnStores(self.folder)
+        for child in self.providers.values():
             child.await_ready()
         self.publish(**self.setup.policy)
-        self.workers = [self._worker(number) for number in range(self.setup.workers)]
+        self.workers += [self._worker(number) for number in range(self.setup.workers)]
         for worker in self.workers:
             worker.await_ready()
         sockets = [self.folder / f"worker{number}.sock" for number in range(self.setup.workers)]
@@ -81,9 +81,16 @@ class Rig:
 
     def publish(self, **policy: Any) -> None:
         """Publish the catalog with these fields of the policy; environments see it within 10 s."""
-        newest = self.link.call("snapshots", "current")
+        newest = self.stores.current()
         snapshot = a_snapshot(self.ports, version=newest.version + 1 if newest else 1, **policy)
-        self.link.call("snapshots", "publish", snapshot)
+        self.stores.publish(snapshot)
+
+    @property
+    def stores(self) -> Stores:
+        """Catalog, states and log."""
+        if self._stores is None:
+            raise RuntimeError("the rig is not started")
+        return self._stores
 
     @property
     def ports(self) -> dict[str, int]:
@@ -119,7 +126,7 @@ class Rig:
             raise RuntimeError("the rig is not started")
         asked = ask or (lambda _: Ask(function=FUNCTION))
         work = load.run(self._pool, phases, rate=rate, ask=asked, rng=self._rng, begun=self._begun)
-        return with_attempts(self._runner.run(work), self.link.call("log", "outlines"))
+        return with_attempts(self._runner.run(work), self.stores.outlines())
 
     def kill_provider(self, name: str) -> None:
         """SIGKILL: from now on its port refuses."""
@@ -147,8 +154,10 @@ class Rig:
         if self._pool is not None:
             self._pool.close()
         self._runner.close()
-        for child in (*self.workers, self.store, *self.providers.values()):
+        for child in (*self.workers, *self.providers.values()):
             child.kill()
+        if self._stores is not None:
+            self._stores.close()
 
     def _summed(self, what: str) -> dict[str, int]:
         total: dict[str, int] = {}
@@ -171,10 +180,11 @@ class Rig:
         return Child("fiso_cli.chaos.rig.provider", config, name=name, folder=self.folder)
 
     def _worker(self, number: int) -> Child:
+        told = self.stores.worker_config()
         config = {
             "socket": str(self.folder / f"worker{number}.sock"),
-            "store": str(self.folder / "store.sock"),
-            "environ": environ_of(self.ports),
+            "store": told.get("store"),
+            "environ": environ_of(self.ports, told.get("url")),
         }
         return Child("fiso_cli.chaos.rig.worker", config, name=f"worker{number}", folder=self.folder)
 
@@ -212,19 +222,19 @@ def a_snapshot(ports: Mapping[str, int], *, version: int = 1, **policy: Any) -> 
     return Snapshot(version=version, published_at=datetime.now(UTC), functions={entry.name: entry})
 
 
-def environ_of(ports: Mapping[str, int]) -> dict[str, str]:
-    """The orchestrator's environment: on the local stage, with AWS's Invoke API at the scripted provider."""
+def environ_of(ports: Mapping[str, int], url: str | None) -> dict[str, str]:
+    """The orchestrator's environment on the local stage: stores at `url`, AWS's Invoke API at the scripted provider."""
     return {
         "FISO_STAGE": "local",
         "FISO_ALLOW_LOOPBACK": "1",
-        "FISO_LOG_TABLE": "log-rig",
-        "FISO_STATE_TABLE": "state-rig",
-        "FISO_BUCKET": "bucket-rig",
+        "FISO_LOG_TABLE": LOG_TABLE,
+        "FISO_STATE_TABLE": STATE_TABLE,
+        "FISO_BUCKET": BUCKET,
         "FISO_MODEL_DIR": str(CHECKOUT / "ml_artifacts"),
-        "AWS_REGION": "us-east-1",
+        "AWS_REGION": REGION,
         "AWS_ACCESS_KEY_ID": "rig",
         "AWS_SECRET_ACCESS_KEY": "rig",
-        "AWS_ENDPOINT_URL": os.environ.get("FISO_RIG_STORES", f"http://{wire.HOST}:9"),
+        "AWS_ENDPOINT_URL": url or f"http://{wire.HOST}:9",
         "AWS_ENDPOINT_URL_LAMBDA": f"http://{wire.HOST}:{ports.get('aws', 9)}",
     }
 

@@ -8,7 +8,7 @@ throttling, indexes, item sizes; for those the emulator stands in. `python -m fi
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import date
 from itertools import count
 from multiprocessing.connection import Client, Connection, Listener
@@ -31,6 +31,8 @@ FOLD_EVERY_S = 1.0
 TIMEOUT_S = 1.0
 """As the orchestrator's own DynamoDB client has it."""
 BACKLOG = 512
+STORED = ("log", "states", "snapshots", "models", "shared_breakers")
+"""The orchestrator's ports (fields of `wiring.Ports`) that are kept here; every other one stays as it is on AWS."""
 
 
 class StreamedLog(InMemoryInvocationLog):
@@ -53,15 +55,16 @@ class StreamedLog(InMemoryInvocationLog):
         return closed
 
     def outlines(self) -> dict[str, list[tuple[str, str | None, float]]]:
-        """Per closed record its attempts: endpoint, failure if any, latency in ms."""
-        return {
-            record.invocation_id: [(a.endpoint, a.failure, a.latency_ms) for a in record.attempts]
-            for record in self.records.values()
-            if isinstance(record, InvocationRecord)
-        }
+        """Those of all closed records."""
+        return outlines_of(record for record in self.records.values() if isinstance(record, InvocationRecord))
 
 
-class _NoArchive:
+def outlines_of(records: Iterable[InvocationRecord]) -> dict[str, list[tuple[str, str | None, float]]]:
+    """Per record its attempts: endpoint, failure if any, latency in ms."""
+    return {r.invocation_id: [(a.endpoint, a.failure, a.latency_ms) for a in r.attempts] for r in records}
+
+
+class NoArchive:
     """An archive that nobody reads."""
 
     def append(self, records: object, *, batch_id: str) -> None:
@@ -96,7 +99,7 @@ class Stores:
         """Fold what was closed since the last time; how many records."""
         with self._lock:
             closed = self.log.drain()
-            ingest(closed, states=self.states, archive=_NoArchive(), batch_id=str(next(self._batches)))
+            ingest(closed, states=self.states, archive=NoArchive(), batch_id=str(next(self._batches)))
         return len(closed)
 
 

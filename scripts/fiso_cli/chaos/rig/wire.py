@@ -85,6 +85,14 @@ def port_of(server: asyncio.Server) -> int:
     return port
 
 
+def free_port() -> int:
+    """A port nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
 def command(port: int, name: str, document: object = None) -> Any:
     """Send one command to a control port. `OSError` when nobody answers."""
     request = Request(f"http://{HOST}:{port}/{name}", data=json.dumps(document).encode(), method="POST")

@@ -12,6 +12,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from socket import AF_UNIX, SOCK_STREAM, socket
@@ -22,13 +23,15 @@ from typing import Any
 from fiso.routing.breaker import BreakerState
 from fiso.settings import OrchestratorSettings
 from fiso_cli.chaos.rig.children import announce
-from fiso_cli.chaos.rig.store import StoreLink
+from fiso_cli.chaos.rig.store import STORED, StoreLink
 from functions.orchestrator import wiring
 from functions.orchestrator.handler import answer_event
 from functions.orchestrator.http_answer import problem
 from functions.orchestrator.wiring import Edge
 
 logger = logging.getLogger("fiso.rig")
+READY = b"ready\n"
+"""What an environment says when it is built."""
 
 
 class CountedMetrics:
@@ -61,14 +64,7 @@ def edge_of(environ: Mapping[str, str], store: str | None, metrics: CountedMetri
     ports = wiring.aws_ports(settings, environ, metrics)
     if store is not None:
         link = StoreLink(store)
-        ports = replace(
-            ports,
-            log=link.port("log"),
-            states=link.port("states"),
-            snapshots=link.port("snapshots"),
-            models=link.port("models"),
-            shared_breakers=link.port("shared_breakers"),
-        )
+        ports = replace(ports, **{name: link.port(name) for name in STORED})
     return wiring.build(settings, metrics=metrics, ports=ports)
 
 
@@ -100,7 +96,9 @@ def open_breakers(edge: Edge) -> list[str]:
 
 def _serve(connected: socket, environ: Mapping[str, str], store: str | None, metrics: CountedMetrics) -> None:
     edge = edge_of(environ, store, metrics)
-    with connected, connected.makefile("rwb") as stream:
+    with connected, connected.makefile("rwb") as stream, suppress(OSError):  # whoever asked may have left
+        stream.write(READY)
+        stream.flush()
         for line in stream:
             stream.write(json.dumps(answer(edge, json.loads(line))).encode() + b"\n")
             stream.flush()
