@@ -79,9 +79,9 @@ class LogWorld:
             child.await_ready()
         ports = {name: child.ready["port"] for name, child in self.providers.items()}
         S3Snapshots(self.cloud.client("s3"), BUCKET).publish(a_snapshot(ports))
-        stores = {"AWS_ENDPOINT_URL": self.cloud.url, "AWS_ENDPOINT_URL_DYNAMODB": self.store.url}
+        stores = {"AWS_ENDPOINT_URL_DYNAMODB": self.store.url}
         for number in range(self.scene.workers):
-            config = {"socket": str(self.folder / f"worker{number}.sock"), "environ": environ_of(ports) | stores}
+            config = {"socket": str(self.folder / f"worker{number}.sock"), "environ": environ_of(ports, self.cloud.url) | stores}
             self.workers.append(Child("fiso_cli.chaos.log.worker", config, name=f"worker{number}", folder=self.folder))
         for worker in self.workers:
             worker.await_ready()
