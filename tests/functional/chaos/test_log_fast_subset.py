@@ -21,6 +21,7 @@ from fiso.services.reconcile import Reconciliation
 from fiso.services.spill import LONGEST_WAIT_S, MARK, SpillingLog
 from fiso_cli.chaos.log import emulator
 from fiso_cli.chaos.log.faulty_store import FaultyStore, StoreFault, faulty_store
+from fiso_cli.chaos.rig.stores import LOG_TABLE
 from tests.builders import a_record, an_open_record
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -49,7 +50,7 @@ def quick_log(store: FaultyStore, transport: HttpTransport) -> DynamoDBInvocatio
         clock=lambda: datetime.now(UTC),
     )
     client = DynamoDBClient(service, timeout_s=LONGEST_WAIT_S)
-    return DynamoDBInvocationLog(client, emulator.LOG_TABLE, clock=lambda: NOW)
+    return DynamoDBInvocationLog(client, LOG_TABLE, clock=lambda: NOW)
 
 
 def spilled_lines(caplog: pytest.LogCaptureFixture) -> list[SpilledLine]:

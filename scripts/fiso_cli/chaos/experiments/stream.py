@@ -199,7 +199,7 @@ def _is_poison(record: "Record") -> bool:
 
 def _dead_letters(cloud: "Emulator") -> dict[str, Any]:
     """The records in the dead-letter bucket, by sequence number."""
-    from fiso_cli.chaos.log.emulator import BUCKET
+    from fiso_cli.chaos.rig.stores import BUCKET
 
     s3 = cloud.client("s3")
     pages = s3.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix="aws/lambda/")

@@ -1,11 +1,10 @@
 """The emulator alone, for experiments: on a free port, with FISO's tables and bucket, gone with the context."""
 
 import os
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,13 +16,12 @@ from botocore.config import Config
 
 from fiso.adapters.aws_client import AwsEndpoint, Credentials, DynamoDBClient, SignedService
 from fiso.adapters.http_transport import HttpTransport
-from fiso_cli.chaos.rig.children import ChildFailed
-from fiso_cli.chaos.rig.wire import HOST
+from fiso_cli.chaos.rig.children import READY_WITHIN_S, ChildFailed
+from fiso_cli.chaos.rig.stores import BUCKET, LOG_TABLE, REGION, create_tables
+from fiso_cli.chaos.rig.wire import HOST, free_port
 from fiso_cli.local.layout import LocalCloud
 
-REGION = "us-east-1"
-LOG_TABLE, STATE_TABLE, BUCKET, LOG_GROUP = "log-rig", "state-rig", "bucket-rig", "/fiso/rig/api"
-READY_WITHIN_S = 30.0
+LOG_GROUP = "/fiso/rig/api"
 _CONFIG = Config(
     connect_timeout=1,
     read_timeout=5,
@@ -99,44 +97,13 @@ def running_emulator(home: Path) -> Iterator["Emulator"]:
 
 
 def prepare(emulator: Emulator) -> None:
-    """Make the tables as `scripts/serverless/storage.yml` has them, the bucket and the log group."""
+    """Make the rig's tables, with the log's stream, the bucket and the log group."""
     dynamodb = emulator.client("dynamodb")
-    texts = ("invocation_id", "timestamp", "open_shard", "deadline_at", "time_shard")
-    dynamodb.create_table(
-        TableName=LOG_TABLE,
-        BillingMode="PAY_PER_REQUEST",
-        AttributeDefinitions=[{"AttributeName": text, "AttributeType": "S"} for text in texts],
-        KeySchema=_key("invocation_id", "timestamp"),
-        GlobalSecondaryIndexes=[
-            _index("open-records", _key("open_shard", "deadline_at"), "KEYS_ONLY"),
-            _index("by-time", _key("time_shard", "timestamp"), "ALL"),
-        ],
-        StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"},
-    )
-    dynamodb.create_table(
-        TableName=STATE_TABLE,
-        BillingMode="PAY_PER_REQUEST",
-        AttributeDefinitions=[{"AttributeName": text, "AttributeType": "S"} for text in ("function_name", "item")],
-        KeySchema=_key("function_name", "item"),
-    )
+    create_tables(dynamodb)
+    stream = {"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"}
+    dynamodb.update_table(TableName=LOG_TABLE, StreamSpecification=stream)
     emulator.client("s3").create_bucket(Bucket=BUCKET)
     emulator.client("logs").create_log_group(logGroupName=LOG_GROUP)
-
-
-def free_port() -> int:
-    """A port nobody listens on now."""
-    with closing(socket.socket()) as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _key(hash_key: str, range_key: str) -> list[dict[str, str]]:
-    return [{"AttributeName": hash_key, "KeyType": "HASH"}, {"AttributeName": range_key, "KeyType": "RANGE"}]
-
-
-def _index(name: str, key: list[dict[str, str]], projection: str) -> dict[str, Any]:
-    return {"IndexName": name, "KeySchema": key, "Projection": {"ProjectionType": projection}}
 
 
 def _await(port: int, process: "subprocess.Popen[bytes]") -> None:

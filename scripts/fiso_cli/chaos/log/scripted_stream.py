@@ -21,7 +21,8 @@ from fiso.domain.endpoint import EndpointId, FunctionName
 from fiso.domain.request import InvocationId
 from fiso.domain.state import EndpointState
 from fiso.ports import EndpointStates
-from fiso_cli.chaos.log.emulator import BUCKET, REGION, STATE_TABLE, Emulator
+from fiso_cli.chaos.log.emulator import Emulator
+from fiso_cli.chaos.rig.stores import BUCKET, REGION, STATE_TABLE
 from fiso_cli.local.stream_pump.answer import Answer
 from fiso_cli.local.stream_pump.checkpoints import Checkpoints
 from fiso_cli.local.stream_pump.consumer import Outside, Pace

@@ -27,13 +27,14 @@ from fiso.domain.record import InvocationRecord, OpenRecord
 from fiso.services.keep import Keeper
 from fiso.services.reconcile import Reconciliation
 from fiso.services.spill import MARK
-from fiso_cli.chaos.log.emulator import BUCKET, LOG_GROUP, LOG_TABLE, REGION, Emulator, running_emulator
+from fiso_cli.chaos.log.emulator import LOG_GROUP, Emulator, running_emulator
 from fiso_cli.chaos.log.faulty_store import FaultyStore, faulty_store
 from fiso_cli.chaos.rig import load, wire
 from fiso_cli.chaos.rig.children import Child
 from fiso_cli.chaos.rig.load import Ask, Phase, Pool
 from fiso_cli.chaos.rig.rig import PLACES, a_snapshot, environ_of
 from fiso_cli.chaos.rig.rows import Row
+from fiso_cli.chaos.rig.stores import BUCKET, LOG_TABLE, REGION
 from fiso_cli.local.stream_pump.clients import EmulatorStreams
 
 WRITERS = 8
@@ -81,7 +82,10 @@ class LogWorld:
         S3Snapshots(self.cloud.client("s3"), BUCKET).publish(a_snapshot(ports))
         stores = {"AWS_ENDPOINT_URL_DYNAMODB": self.store.url}
         for number in range(self.scene.workers):
-            config = {"socket": str(self.folder / f"worker{number}.sock"), "environ": environ_of(ports, self.cloud.url) | stores}
+            config = {
+                "socket": str(self.folder / f"worker{number}.sock"),
+                "environ": environ_of(ports, self.cloud.url) | stores,
+            }
             self.workers.append(Child("fiso_cli.chaos.log.worker", config, name=f"worker{number}", folder=self.folder))
         for worker in self.workers:
             worker.await_ready()
