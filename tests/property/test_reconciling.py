@@ -1,4 +1,4 @@
-"""The log after any writes, in any order and however often, is the same: per invocation the highest it was written as."""
+"""The log after any writes, in any order and however often, is the same: the highest that each was written as."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
