@@ -54,7 +54,8 @@ def _with_attempt(state: EndpointState, attempt: AttemptSummary, *, failed_over:
             called,
             failures=state.failures + 1,
             failovers_from=state.failovers_from + failed_over,
-            consecutive_failures=state.consecutive_failures + 1,
+            # throttling is no sign of an endpoint that is down, and no sign of one that is well
+            consecutive_failures=state.consecutive_failures + (attempt.failure is not Failure.THROTTLED),
             error_rate=blend(state.error_rate if state.attempts else None, 1.0, WEIGHT),
             last_failed_at=_later(state.last_failed_at, attempt.started_at),
             last_failure=attempt.failure.value,
