@@ -22,9 +22,8 @@ from fiso.adapters.memory import (
     InMemoryModelStore,
     InMemoryRetrainingRuns,
     InMemorySnapshots,
-    InMemoryWatermark,
 )
-from fiso.adapters.s3 import S3Archive, S3ModelStore, S3RetrainingRuns, S3Snapshots, S3Watermark
+from fiso.adapters.s3 import S3Archive, S3ModelStore, S3RetrainingRuns, S3Snapshots
 from fiso.domain.endpoint import EndpointId, FunctionName
 from fiso.domain.errors import ModelRefused, StoreUnavailable, WriteConflict
 from fiso.domain.model import ModelPointer, RetrainingRun
@@ -38,9 +37,7 @@ from fiso.ports import (
     ModelStore,
     RetrainingRuns,
     Snapshots,
-    Watermark,
 )
-from fiso.services.keep import unknown
 from tests.builders import NOW, ManualClock, a_record, a_snapshot, an_entry, an_open_record, invocation_id
 from tests.emulator import running_emulator
 
@@ -58,7 +55,6 @@ class Stores:
     models: ModelStore
     archive: Archive
     runs: RetrainingRuns
-    watermark: Watermark
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +74,6 @@ def stores(request: pytest.FixtureRequest) -> Iterator[Stores]:
             models=InMemoryModelStore(),
             archive=InMemoryArchive(),
             runs=InMemoryRetrainingRuns(),
-            watermark=InMemoryWatermark(),
         )
         return
     url = request.getfixturevalue("emulator_url")
@@ -96,7 +91,6 @@ def stores(request: pytest.FixtureRequest) -> Iterator[Stores]:
         models=S3ModelStore(read, f"bucket-{name}"),
         archive=S3Archive(read, f"bucket-{name}", clock=clock),
         runs=S3RetrainingRuns(read, f"bucket-{name}"),
-        watermark=S3Watermark(read, f"bucket-{name}"),
     )
     for client in (dynamodb, s3, transport):
         client.close()
@@ -183,19 +177,6 @@ def test_a_closed_record_is_not_closed_otherwise(stores: Stores) -> None:
         stores.log.close(a_record(1, timestamp=NOW, status=RecordStatus.UNKNOWN))
 
 
-def test_a_final_record_corrects_an_unknown_one_and_never_the_other_way(stores: Stores) -> None:
-    stores.log.open(an_open_record(1))
-    assert stores.log.close(unknown(an_open_record(1))) is True
-    assert stores.log.close(unknown(an_open_record(1))) is False
-    closed = a_record(1, timestamp=NOW)
-    assert stores.log.close(closed) is True
-    assert stores.log.close(closed) is False
-    with pytest.raises(WriteConflict):
-        stores.log.close(unknown(an_open_record(1)))
-    stores.log.open(an_open_record(1))
-    assert stores.log.find(invocation_id(1)) == closed
-
-
 def test_a_record_without_an_intent_is_kept(stores: Stores) -> None:
     stores.log.close(a_record(1))
     assert isinstance(stores.log.find(invocation_id(1)), InvocationRecord)
@@ -220,14 +201,6 @@ def test_only_open_records_past_their_deadline_are_overdue(stores: Stores) -> No
     overdue = stores.log.overdue(NOW + timedelta(seconds=2.5), 10)
     assert [record.invocation_id for record in overdue] == [invocation_id(2)]
     assert all(isinstance(record, OpenRecord) for record in overdue)
-
-
-def test_as_many_overdue_records_are_given_as_asked_for(stores: Stores) -> None:
-    for number in range(30):
-        stores.log.open(an_open_record(number))
-    late = NOW + timedelta(hours=1)
-    assert len(stores.log.overdue(late, 20)) == 20
-    assert {record.invocation_id for record in stores.log.overdue(late, 99)} == {invocation_id(n) for n in range(30)}
 
 
 def a_state(version: int, **changes: Any) -> EndpointState:
@@ -304,21 +277,6 @@ def test_the_archive_gives_each_record_once_from_a_day_on(stores: Stores) -> Non
     since_yesterday = stores.archive.since(NOW.date() - timedelta(days=1))
     assert sorted(r.invocation_id for r in since_yesterday) == [invocation_id(n) for n in (1, 2, 3)]
     assert sorted(r.invocation_id for r in stores.archive.since(NOW.date())) == [invocation_id(n) for n in (2, 3)]
-
-
-def test_the_archive_prefers_a_final_record_to_the_unknown_one_it_corrects(stores: Stores) -> None:
-    given_up = unknown(an_open_record(1))
-    stores.archive.append([a_record(1)], batch_id="b")
-    stores.archive.append([given_up, unknown(an_open_record(2))], batch_id="a")
-    found = {record.invocation_id: record.status for record in stores.archive.since(NOW.date())}
-    assert found == {invocation_id(1): RecordStatus.FINAL, invocation_id(2): RecordStatus.UNKNOWN}
-
-
-def test_the_watermark_is_where_it_was_moved_to(stores: Stores) -> None:
-    assert stores.watermark.read() is None
-    stores.watermark.move(NOW)
-    stores.watermark.move(NOW + timedelta(seconds=1.5))
-    assert stores.watermark.read() == NOW + timedelta(seconds=1.5)
 
 
 def test_the_latest_retraining_runs_come_newest_first(stores: Stores) -> None:
