@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from flask import Flask, Response, render_template, request
 from werkzeug.exceptions import HTTPException
 
+from fiso.domain import redaction
 from fiso.domain.errors import FisoError, MethodNotAllowed, RequestError, StoreError
 
 logger = logging.getLogger(__name__)
@@ -15,11 +16,14 @@ RETRY_AFTER_S = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """What went wrong, for a person and for a program."""
+    """What went wrong, for a person and for a program. The detail may repeat what others wrote, so it is redacted."""
 
     status: int
     title: str
     detail: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "detail", redaction.shown(self.detail, limit=2000))
 
 
 def register(app: Flask) -> None:

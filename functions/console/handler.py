@@ -7,6 +7,7 @@ from typing import Any
 import serverless_wsgi
 from flask import Flask
 
+from fiso import telemetry
 from fiso.settings import ConsoleSettings
 from functions.console import wiring
 
@@ -22,4 +23,5 @@ def lambda_handler(event: dict[str, Any], context: object) -> dict[str, Any]:
 @cache
 def _app() -> Flask:
     """The app of this execution environment, built on its first request."""
+    telemetry.logger()
     return wiring.build(ConsoleSettings.from_environ(os.environ))

@@ -10,6 +10,7 @@ from fiso.domain.endpoint import EndpointId
 from fiso.domain.errors import LeaseRefused, MalformedRequest, PayloadTooLarge
 from fiso.domain.lease import LeasedAttempt, LeasedOutcome
 from fiso.domain.record_codec import Document, Json
+from fiso.domain.redaction import shown
 from fiso.services.outcomes import Fate, Reported, Verdict
 
 MOST_OUTCOMES = 100
@@ -54,7 +55,7 @@ def verdicts_document(items: Sequence[Reported], verdicts: Sequence[Verdict]) ->
     """How many items met which fate, and each rejected one's problem by its position in the report, from 0."""
     fates = Counter(verdict.fate for verdict in verdicts)
     problems: list[Json] = [
-        {"item": position, "number": item.number, "code": verdict.problem.code, "detail": verdict.problem.detail}
+        {"item": position, "number": item.number, "code": verdict.problem.code, "detail": shown(verdict.problem.detail)}
         for position, (item, verdict) in enumerate(zip(items, verdicts, strict=True))
         if verdict.problem is not None
     ]

@@ -11,25 +11,35 @@ from typing import TYPE_CHECKING
 
 from fiso.adapters.aws_client import AwsEndpoint, Credentials, DynamoDBClient, S3Client, SignedService
 from fiso.adapters.callers import ByProvider, HttpCaller
+from fiso.adapters.checked_snapshots import CheckedSnapshots
+from fiso.adapters.dialling import PublicDial
 from fiso.adapters.dynamodb import DynamoDBEndpointStates, DynamoDBInvocationLog
 from fiso.adapters.dynamodb_breakers import DynamoDBSharedBreakers
+from fiso.adapters.function_keys import FunctionKeys
 from fiso.adapters.http_transport import HttpTransport
 from fiso.adapters.lambda_caller import LambdaCaller
 from fiso.adapters.pointers import LayerModelStore
 from fiso.adapters.s3 import S3ModelStore, S3Snapshots
 from fiso.billing import tariff
+from fiso.domain.access import AuthMode
+from fiso.domain.address import AddressRules
 from fiso.domain.endpoint import FunctionName, Provider
 from fiso.ports import (
     Clock,
     EndpointStates,
     FunctionCaller,
+    IdempotencyKeys,
     InvocationLog,
+    IssuerKeys,
     LeaseKeys,
     Metrics,
     ModelStore,
     SharedBreakers,
     Snapshots,
+    TenantUse,
+    TokenVerifier,
 )
+from fiso.services.access import Access, KnownKeys
 from fiso.services.breakers import Breakers
 from fiso.services.calls import Threads
 from fiso.services.dispatch import Dispatcher
@@ -37,15 +47,21 @@ from fiso.services.knowledge import HURRY_S, Knowledge
 from fiso.services.orchestrate import Orchestrator
 from fiso.services.sharing import Sharing
 from fiso.services.spill import LONGEST_WAIT_S, SpillingLog
-from fiso.settings import OrchestratorSettings
+from fiso.settings import AccessSettings, BadSetting, OrchestratorSettings
 
 if TYPE_CHECKING:
+    from fiso.services.idempotent import IdempotentRouting
     from fiso.services.outcomes import Outcomes
+    from fiso.services.quotas import Quotas
 
 REFRESHERS = 5
 """Reads that may run beside each other while a provider is awaited: catalog, states, model, breakers, and a write."""
 WRITERS = 8
 """Reported outcomes that are written at once; a report of 100 is 13 writes long."""
+
+KEYS_TIMEOUT_S = 0.5
+"""A write of a key is asked for twice at most. Where both hang, and the function took all the time that Lambda gives,
+the caller loses the answer to Lambda's own limit; its key then says `unknown_outcome`."""
 
 
 def utc_now() -> datetime:
@@ -68,6 +84,9 @@ class Ports:
     clock: Clock = utc_now
     draw: Callable[[], float] = random.SystemRandom().random
     lease_keys: Callable[[], LeaseKeys] | None = None
+    issuer_keys: IssuerKeys | None = None
+    tenant_use: TenantUse | None = None
+    idempotency_keys: Callable[[], IdempotencyKeys] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,11 +94,15 @@ class Edge:
     """What the handler calls."""
 
     orchestrator: Orchestrator
+    access: Access
+    quotas: "Quotas | None"
     knowledge: Knowledge
     log: InvocationLog
     clock: Clock
     outcomes: Callable[[], "Outcomes"]
     """What leases need, made when the first one is asked for: most environments never see one."""
+    idempotent: Callable[[], "IdempotentRouting"]
+    """What idempotency keys need, made when the first one is seen."""
 
 
 def build(settings: OrchestratorSettings, *, metrics: Metrics, ports: Ports | None = None) -> Edge:
@@ -121,10 +144,27 @@ def build(settings: OrchestratorSettings, *, metrics: Metrics, ports: Ports | No
     )
     return Edge(
         orchestrator=orchestrator,
+        access=access_of(settings.access, outside.issuer_keys, outside.clock),
+        quotas=quotas_of(settings.quotas, outside.tenant_use, outside.clock),
         knowledge=knowledge,
         log=outside.log,
         clock=outside.clock,
         outcomes=cache(lambda: _outcomes(outside, settings)),
+        idempotent=cache(lambda: _idempotent(outside, knowledge)),
+    )
+
+
+def _idempotent(outside: Ports, knowledge: Knowledge) -> "IdempotentRouting":
+    from fiso.domain.errors import IdempotencyUnavailable
+    from fiso.services.idempotent import IdempotentRouting
+
+    if outside.idempotency_keys is None:
+        raise IdempotencyUnavailable("no table for idempotency keys: set FISO_IDEMPOTENCY_TABLE")
+    return IdempotentRouting(
+        keys=outside.idempotency_keys(),
+        policy_of=knowledge.policy,
+        clock=outside.clock,
+        metrics=outside.metrics,
     )
 
 
@@ -149,6 +189,56 @@ def _outcomes(outside: Ports, settings: OrchestratorSettings) -> "Outcomes":
     )
 
 
+def access_of(settings: AccessSettings, issuer: IssuerKeys | None, clock: Clock) -> Access:
+    """How callers are known here. What checks tokens is loaded when the first one is shown."""
+    if settings.mode is not AuthMode.JWT or issuer is None:
+        return Access(mode=settings.mode)
+    keys = KnownKeys(issuer, clock=clock, executor=ThreadPoolExecutor(max_workers=1, thread_name_prefix="issuer"))
+
+    def verifier() -> TokenVerifier:
+        from fiso.adapters.jwt_tokens import JwtVerifier
+
+        return JwtVerifier(
+            keys,
+            issuer=settings.issuer,
+            audiences=settings.audiences,
+            clock=clock,
+            tenant_claim=settings.tenant_claim,
+        )
+
+    return Access(mode=settings.mode, verifier=cache(verifier), keys=keys)
+
+
+def quotas_of(rules: str, use: TenantUse | None, clock: Clock) -> "Quotas | None":
+    """What tenants may send; None, and nothing loaded, where no quota is set."""
+    if not rules:
+        return None
+    from fiso.services.quotas import QuotaRules, Quotas
+
+    try:
+        parsed = QuotaRules.parsed(rules)
+    except ValueError as error:
+        raise BadSetting(f"environment variable FISO_QUOTAS: {error}") from error
+    executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="quotas")
+    return Quotas(parsed, use, clock=clock, executor=executor)
+
+
+def _tenant_use(dynamodb: DynamoDBClient, settings: OrchestratorSettings) -> TenantUse | None:
+    if not settings.quotas or settings.idempotency_table is None:
+        return None
+    from fiso.adapters.tenant_use import DynamoDBTenantUse
+
+    return DynamoDBTenantUse(dynamodb, settings.idempotency_table, clock=utc_now)
+
+
+def _issuer_keys(settings: AccessSettings, transport: HttpTransport) -> IssuerKeys | None:
+    if settings.mode is not AuthMode.JWT:
+        return None
+    from fiso.adapters.oidc import OidcIssuerKeys
+
+    return OidcIssuerKeys(transport, settings.issuer, allow_loopback=settings.allow_loopback)
+
+
 def aws_ports(settings: OrchestratorSettings, environ: Mapping[str, str], metrics: Metrics) -> Ports:
     """The stores on AWS and the three clouds."""
     credentials = Credentials.from_environ(environ)
@@ -160,11 +250,18 @@ def aws_ports(settings: OrchestratorSettings, environ: Mapping[str, str], metric
 
     dynamodb, s3 = DynamoDBClient(service("dynamodb")), S3Client(service("s3"))
     quick = DynamoDBClient(service("dynamodb"), timeout_s=LONGEST_WAIT_S)
-    http = HttpCaller(transport, clock=utc_now, allow_loopback=settings.allow_loopback)
+    rules = AddressRules(own_hosts=settings.own_hosts, allow_loopback=settings.allow_loopback)
+    http = HttpCaller(
+        HttpTransport(dial=PublicDial(allow_loopback=rules.allow_loopback)),
+        clock=utc_now,
+        allow_loopback=rules.allow_loopback,
+        own_hosts=rules.own_hosts,
+        identity=FunctionKeys(service("secretsmanager")),
+    )
     invoke_api = cache(lambda region: service("lambda", region))
     aws = LambdaCaller(invoke_api, clock=utc_now)
     return Ports(
-        snapshots=S3Snapshots(s3, settings.bucket),
+        snapshots=CheckedSnapshots(S3Snapshots(s3, settings.bucket), rules),
         states=DynamoDBEndpointStates(dynamodb, settings.state_table, clock=utc_now),
         layer=LayerModelStore(settings.model_dir),
         models=S3ModelStore(s3, settings.bucket),
@@ -173,7 +270,24 @@ def aws_ports(settings: OrchestratorSettings, environ: Mapping[str, str], metric
         caller=ByProvider({Provider.AWS: aws, Provider.AZURE: http, Provider.GCP: http}),
         metrics=metrics,
         lease_keys=_stored_keys(service("ssm"), settings.lease_keys_parameter),
+        issuer_keys=_issuer_keys(settings.access, transport),
+        tenant_use=_tenant_use(dynamodb, settings),
+        idempotency_keys=_table_of_keys(service("dynamodb"), s3, settings),
     )
+
+
+def _table_of_keys(
+    dynamodb: SignedService, s3: S3Client, settings: OrchestratorSettings
+) -> Callable[[], IdempotencyKeys] | None:
+    table = settings.idempotency_table
+
+    def stored() -> IdempotencyKeys:
+        from fiso.adapters.dynamodb_idempotency import DynamoDBIdempotencyKeys
+
+        client = DynamoDBClient(dynamodb, timeout_s=KEYS_TIMEOUT_S)
+        return DynamoDBIdempotencyKeys(client, table or "", s3=s3, bucket=settings.bucket, clock=utc_now)
+
+    return stored if table else None
 
 
 def _stored_keys(service: SignedService, parameter: str | None) -> Callable[[], LeaseKeys] | None:

@@ -8,15 +8,18 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Protocol
 
+from fiso.domain.access import Claims, SigningKey
 from fiso.domain.catalog import CatalogEntry, Snapshot
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName
 from fiso.domain.model import ModelPointer, RetrainingRun
 from fiso.domain.record import InvocationRecord, OpenRecord
-from fiso.domain.request import FunctionAnswer, InvocationId, InvocationRequest
+from fiso.domain.request import FunctionAnswer, InvocationId, InvocationRequest, TenantId
 from fiso.domain.state import EndpointState
 from fiso.routing.breaker import Transition
+from fiso.routing.quota import Seen, Use
 
-if TYPE_CHECKING:  # leases are imported where one is asked for, not at each cold start
+if TYPE_CHECKING:  # leases and keys are imported where one is asked for, not at each cold start
+    from fiso.domain.idempotency import Entry, EntryId
     from fiso.domain.lease_token import Keyring
 
 
@@ -209,6 +212,69 @@ class LeaseKeys(Protocol):
 
     def read(self) -> "Keyring":
         """The keys as they are now. `LeasingNotSetUp` when there are none, `StoreUnavailable` when nobody can tell."""
+        ...
+
+
+class IssuerKeys(Protocol):
+    """Where an issuer of tokens publishes its public keys."""
+
+    def read(self) -> Mapping[str, SigningKey]:
+        """The usable keys by id, as they are now. `StoreUnavailable` when nobody can tell."""
+        ...
+
+
+class SigningKeys(Protocol):
+    """The public keys of an issuer, as known here."""
+
+    def find(self, id: str) -> SigningKey | None:
+        """The key of an id, or None. `StoreUnavailable` while none could ever be read."""
+        ...
+
+
+class TokenVerifier(Protocol):
+    """Turns a token into its verified claims."""
+
+    def verify(self, token: str) -> Claims:
+        """The claims. `NotAuthenticated` for a token that is not to be trusted, whatever the reason;
+        `StoreUnavailable` while the issuer's keys could never be read."""
+        ...
+
+
+class TenantUse(Protocol):
+    """What tenants have spent of their quotas, counted in one place. Losing it harms nobody."""
+
+    def add(self, tenant: TenantId, spent: float, seen: Seen | None) -> Use:
+        """Add to a tenant's count, and leave what was seen of its bucket here (None leaves what is there).
+
+        Returns the count after, with what was seen last. `StoreError` when it cannot be done.
+        """
+        ...
+
+
+class IdempotencyKeys(Protocol):
+    """What stands under idempotency keys. An entry past its `expires_at` counts as absent."""
+
+    def claim(self, entry: "Entry", *, over: InvocationId | None = None) -> "Entry | None":
+        """Write a claim where none stands, or only the unanswered one of `over`: None, also when it is repeated.
+
+        Otherwise nothing is written and the entry that stands there comes back. `StoreUnavailable`, whether it was
+        written or not.
+        """
+        ...
+
+    def complete(self, entry: "Entry") -> None:
+        """Add the answer to the claim of the same invocation; repeating it changes nothing.
+
+        `WriteConflict` when that claim does not stand there any more.
+        """
+        ...
+
+    def find(self, id: "EntryId") -> "Entry | None":
+        """The entry, read consistently."""
+        ...
+
+    def release(self, entry: "Entry") -> None:
+        """Remove the claim of this invocation while it has no answer; another one's is left alone."""
         ...
 
 

@@ -4,12 +4,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
+from urllib.parse import urlsplit
+
+from fiso.domain.access import AuthMode
+from fiso.domain.address import AddressRules, hosts_in
 
 LOCAL_STAGE = "local"
 
 
 class MissingSetting(Exception):
     """A variable that the function cannot start without."""
+
+
+class BadSetting(MissingSetting):
+    """A variable that holds what no stage, or not this one, may have."""
 
 
 def _required(environ: Mapping[str, str], name: str) -> str:
@@ -27,11 +35,65 @@ def _whole(environ: Mapping[str, str], name: str, default: int) -> int:
         raise MissingSetting(f"environment variable {name} must be a whole number, not {text!r}") from error
 
 
+def address_rules(stage: str, environ: Mapping[str, str]) -> AddressRules:
+    """Where this stage's endpoints may be. `BadSetting` for FISO_ALLOW_LOOPBACK on any stage but the local one, and
+    for a host in FISO_ENDPOINT_HOSTS that no public host can be."""
+    allow_loopback = environ.get("FISO_ALLOW_LOOPBACK", "").strip()
+    if allow_loopback and stage != LOCAL_STAGE:
+        raise BadSetting(f"FISO_ALLOW_LOOPBACK is set on stage {stage}: only stage {LOCAL_STAGE} may call loopback")
+    try:
+        return AddressRules(
+            own_hosts=hosts_in(environ.get("FISO_ENDPOINT_HOSTS", "")), allow_loopback=allow_loopback == "1"
+        )
+    except ValueError as error:
+        raise BadSetting(f"FISO_ENDPOINT_HOSTS: {error}") from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessSettings:
+    """Who may call. `issuer` and `audiences` are set for JWT only; `tenant_claim` names the claim with the tenant."""
+
+    mode: AuthMode
+    issuer: str = ""
+    audiences: tuple[str, ...] = ()
+    tenant_claim: str = "sub"
+    allow_loopback: bool = False
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> Self:
+        """FISO_AUTH is `iam`, `jwt`, or (on the local stage, where it is the default) `none`."""
+        is_local = _required(environ, "FISO_STAGE") == LOCAL_STAGE
+        text = environ.get("FISO_AUTH", "").strip() or (AuthMode.NONE if is_local else AuthMode.IAM)
+        if text not in set(AuthMode) or (text == AuthMode.NONE and not is_local):
+            raise BadSetting(f"environment variable FISO_AUTH must be iam or jwt (none on stage local), not {text!r}")
+        if text != AuthMode.JWT:
+            return cls(mode=AuthMode(text))
+        audiences = tuple(word for word in _required(environ, "FISO_JWT_AUDIENCE").replace(",", " ").split() if word)
+        return cls(
+            mode=AuthMode.JWT,
+            issuer=_issuer(environ, is_local=is_local),
+            audiences=audiences,
+            tenant_claim=environ.get("FISO_JWT_TENANT_CLAIM", "").strip() or "sub",
+            allow_loopback=is_local,
+        )
+
+
+def _issuer(environ: Mapping[str, str], *, is_local: bool) -> str:
+    issuer = _required(environ, "FISO_JWT_ISSUER")
+    parts = urlsplit(issuer)
+    if not parts.hostname or parts.scheme not in (("https", "http") if is_local else ("https",)) or parts.query:
+        raise BadSetting(f"environment variable FISO_JWT_ISSUER must be an https address, not {issuer!r}")
+    return issuer
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrchestratorSettings:
     """What the orchestrator needs. `allow_loopback` lets endpoints be http on loopback; only the local stage may.
+    `own_hosts` may be endpoints beside the providers' own hosts: exact names, of FISO_ENDPOINT_HOSTS.
     `lease_keys_parameter` names the parameter with the keys that sign leases; without it there are no leases. `region`
-    is where it runs, as Lambda says."""
+    is where it runs, as Lambda says. `idempotency_table` holds idempotency keys; without it requests with one are
+    refused. `quotas` are words as `QuotaRules.parsed` takes them; they meet in that table too, and without it each
+    environment holds its own part."""
 
     stage: str
     log_table: str
@@ -40,21 +102,30 @@ class OrchestratorSettings:
     model_dir: Path
     allow_loopback: bool
     lease_keys_parameter: str | None = None
+    idempotency_table: str | None = None
     region: str | None = None
+    own_hosts: frozenset[str] = frozenset()
+    access: AccessSettings = AccessSettings(mode=AuthMode.IAM)
+    quotas: str = ""
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Self:
         """Read and check."""
         stage = _required(environ, "FISO_STAGE")
+        rules = address_rules(stage, environ)
         return cls(
             stage=stage,
             log_table=_required(environ, "FISO_LOG_TABLE"),
             state_table=_required(environ, "FISO_STATE_TABLE"),
             bucket=_required(environ, "FISO_BUCKET"),
             model_dir=Path(environ.get("FISO_MODEL_DIR") or "/opt/model"),
-            allow_loopback=stage == LOCAL_STAGE and environ.get("FISO_ALLOW_LOOPBACK") == "1",
+            allow_loopback=rules.allow_loopback,
             lease_keys_parameter=environ.get("FISO_LEASE_KEYS_PARAMETER", "").strip() or None,
+            idempotency_table=environ.get("FISO_IDEMPOTENCY_TABLE", "").strip() or None,
             region=environ.get("AWS_REGION") or None,
+            own_hosts=rules.own_hosts,
+            access=AccessSettings.from_environ(environ),
+            quotas=environ.get("FISO_QUOTAS", "").strip(),
         )
 
 
@@ -131,6 +202,7 @@ class ConsoleSettings:
     log_table: str
     state_table: str
     bucket: str
+    access: AccessSettings = AccessSettings(mode=AuthMode.IAM)
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Self:
@@ -140,4 +212,5 @@ class ConsoleSettings:
             log_table=_required(environ, "FISO_LOG_TABLE"),
             state_table=_required(environ, "FISO_STATE_TABLE"),
             bucket=_required(environ, "FISO_BUCKET"),
+            access=AccessSettings.from_environ(environ),
         )

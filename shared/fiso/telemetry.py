@@ -1,20 +1,31 @@
 """Logger and metrics of the functions, on Powertools. Imported by `functions/` only.
 
-Structured logs carry `invocation_id endpoint attempt outcome`, never a payload, a key or a token. Metrics go out as one
-EMF line per set of dimensions when `flush` is called, at the end of an invocation.
+Structured logs carry the fields of `LOGGED`, never a payload, a key or a token. This is the one place through which
+every line goes, and what others wrote is redacted here (`domain.redaction`). Metrics go out as one EMF line per set of
+dimensions when `flush` is called, at the end of an invocation.
 """
 
 import logging
 import os
 from collections import defaultdict
 from functools import cache
+from typing import Any
 
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.logging.formatter import LambdaPowertoolsFormatter
 
+from fiso.domain import redaction
 from fiso.domain.record import InvocationRecord
 
 NAMESPACE = "FISO"
+_OWN = frozenset({"level", "location", "timestamp", "service", "sampling_rate", "xray_trace_id"})
+"""Written by the logger itself."""
+_TRACES = frozenset({"exception", "exception_name", "exception_notes"})
+LOGGED = frozenset(
+    "message invocation_id decision_id lease_id function endpoint provider region attempt attempts outcome reason "
+    "status latency_ms overhead_ms log_spill cause closed_as_unknown published".split()
+)
+"""The fields that a line may have beside those. Name a new one here; any other is left out, and said to be."""
 
 _Dimensions = tuple[tuple[str, str], ...]
 
@@ -62,15 +73,39 @@ def flush() -> None:
     metrics().flush()
 
 
+class RedactingFormatter(LambdaPowertoolsFormatter):
+    """Lines of allowed fields only, without secrets and without control characters."""
+
+    def serialize(self, log: Any) -> str:
+        """One line, of a mapping of its fields."""
+        line: dict[str, Any] = {name: value for name, value in log.items() if name in _OWN}
+        line |= {name: redaction.cleaned(value) for name, value in log.items() if name in LOGGED}
+        line |= {name: _trace(value) for name, value in log.items() if name in _TRACES}
+        left_out = log.keys() - line.keys() - {"stack_trace"}  # the exception's own text has it already
+        if left_out:
+            line["fields_left_out"] = sorted(redaction.shown(name) for name in left_out)
+        return super().serialize(line)
+
+
+def _trace(value: object) -> str:
+    return redaction.shown(str(value), limit=redaction.LONGEST_TEXT, keep_lines=True)
+
+
 @cache
 def logger() -> Logger:
-    """The structured logger; everything under `fiso` and `functions` writes through it."""
-    structured = Logger(service=service(), logger_formatter=LambdaPowertoolsFormatter())
+    """The structured logger; everything under `fiso` and `functions` writes through it.
+
+    Libraries write to Lambda's own handler, if they warn: the same formatter there.
+    """
+    structured = Logger(service=service(), logger_formatter=RedactingFormatter())
     for name in ("fiso", "functions"):
         plain = logging.getLogger(name)
         plain.handlers = structured.handlers
         plain.setLevel(logging.INFO)
         plain.propagate = False
+    for handler in logging.getLogger().handlers:
+        if type(handler).__module__.startswith("awslambdaric"):
+            handler.setFormatter(RedactingFormatter(service=service()))
     return structured
 
 

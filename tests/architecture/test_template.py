@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from fiso.settings import (
+    BadSetting,
     ConsoleSettings,
     KeeperSettings,
     OrchestratorSettings,
@@ -137,6 +138,12 @@ def test_every_route_but_healthz_has_an_authorizer(resources: dict[str, Any]) ->
     assert {"POST /v1/decide/{function}", "POST /v1/outcomes"} <= set(routes)
 
 
+@pytest.mark.parametrize("name", ["orchestrator", "console"])
+def test_who_faces_the_api_asks_for_the_gateways_signature_itself(name: str, resources: dict[str, Any]) -> None:
+    variables = function(resources, name)["Environment"]["Variables"]
+    assert (variables["FISO_AUTH"], variables["FISO_JWT_ISSUER"]) == ("iam", "")
+
+
 def test_the_api_allows_no_cross_origin_calls(resources: dict[str, Any]) -> None:
     assert "CorsConfiguration" not in of_type(resources, "ApiGatewayV2::Api")["HttpApi"]
 
@@ -220,6 +227,15 @@ def test_a_functions_settings_can_be_read_from_its_environment(
     deployed = {key: value if isinstance(value, str) else json.dumps(value) for key, value in variables.items()}
     assert settings.from_environ(deployed).stage == "prod"
     assert variables["PYTHONPATH"] == "/var/task/shared:/var/runtime"
+
+
+def test_the_deployed_orchestrator_calls_no_loopback_and_cannot_be_made_to(resources: dict[str, Any]) -> None:
+    variables = function(resources, "orchestrator")["Environment"]["Variables"]
+    deployed = {key: value if isinstance(value, str) else json.dumps(value) for key, value in variables.items()}
+    assert not deployed["FISO_ALLOW_LOOPBACK"]
+    assert not OrchestratorSettings.from_environ(deployed).allow_loopback
+    with pytest.raises(BadSetting, match="only stage local may call loopback"):
+        OrchestratorSettings.from_environ(deployed | {"FISO_ALLOW_LOOPBACK": "1"})
 
 
 def test_the_briefs_dashboards_and_alarms_are_there(resources: dict[str, Any]) -> None:

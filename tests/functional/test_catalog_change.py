@@ -17,7 +17,7 @@ from fiso_cli.errors import CommandError
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 AWS = Endpoint(id=EndpointId("aws"), provider=Provider.AWS, region="us-east-1", memory_mb=512, address="fn")
 GCP = Endpoint(
-    id=EndpointId("gcp"), provider=Provider.GCP, region="us-east4", memory_mb=512, address="https://g.example"
+    id=EndpointId("gcp"), provider=Provider.GCP, region="us-east4", memory_mb=512, address="https://g.run.app"
 )
 BFS = CatalogEntry(
     name=FunctionName("bfs"), function_type="graph", endpoints=(AWS, GCP), policy=Policy(version=0, home=AWS.id)

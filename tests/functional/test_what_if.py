@@ -36,10 +36,10 @@ FUNCTION = """
     type: text
     endpoints:
       - {{id: aws, provider: aws, region: us-east-1, memory_mb: 512, address: fn}}
-      - {{id: azure, provider: azure, region: eastus, memory_mb: 512, address: "https://a.example"}}{more}
+      - {{id: azure, provider: azure, region: eastus, memory_mb: 512, address: "https://a.azurewebsites.net"}}{more}
     policy: {{exploration: 0, weights: {weights}}}"""
 GCP = """
-      - {id: gcp, provider: gcp, region: us-east4, memory_mb: 512, address: "https://g.example"}"""
+      - {id: gcp, provider: gcp, region: us-east4, memory_mb: 512, address: "https://g.run.app"}"""
 FAST = "{latency: 1, cost: 0, reliability: 0, region_affinity: 0}"
 CHEAP = "{latency: 0, cost: 1, reliability: 0, region_affinity: 0}"
 

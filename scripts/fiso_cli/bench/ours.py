@@ -48,11 +48,12 @@ def handler(model_dir: Path, *, log: "InvocationLog | None" = None) -> Handle:
         InMemorySnapshots,
     )
     from fiso.adapters.pointers import LayerModelStore
+    from fiso.domain.access import AuthMode
     from fiso.domain.catalog import CatalogEntry, Snapshot
     from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName, Provider
     from fiso.domain.policy import Idempotent, Policy
     from fiso.domain.request import FunctionAnswer
-    from fiso.settings import OrchestratorSettings
+    from fiso.settings import AccessSettings, OrchestratorSettings
     from functions.orchestrator import handler as edge_handler
     from functions.orchestrator import wiring
 
@@ -66,7 +67,13 @@ def handler(model_dir: Path, *, log: "InvocationLog | None" = None) -> Handle:
     entry = CatalogEntry(name=name, function_type="text", endpoints=endpoints, policy=policy)
     answer = FunctionAnswer(status=200, body=b"ok", headers={"content-type": "text/plain"})
     settings = OrchestratorSettings(
-        stage="local", log_table="l", state_table="s", bucket="b", model_dir=model_dir, allow_loopback=False
+        stage="local",
+        log_table="l",
+        state_table="s",
+        bucket="b",
+        model_dir=model_dir,
+        allow_loopback=False,
+        access=AccessSettings(mode=AuthMode.NONE),
     )
     metrics = telemetry.metrics()
     ports = wiring.Ports(

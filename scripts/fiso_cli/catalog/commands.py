@@ -47,8 +47,7 @@ def apply(
 ) -> None:
     """Make the catalog what the file says: show the difference, ask, write a version, publish it."""
     where = Stage.named(stage)
-    setting = declaration.Setting(variables=where.address_variables, is_local=where.is_local)
-    declared = declaration.read(file, setting)
+    declared = declaration.read(file, declaration.Setting.of(where))
     with where.explained():
         migrations = runner.pending(where.connect) if dry_run else runner.migrate(where.connect)
         store = where.catalog_store()

@@ -3,10 +3,11 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from pydantic import ValidationError
 
+from fiso.domain.address import AddressRules, hosts_in
 from fiso.domain.catalog import CatalogEntry
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName
 from fiso.domain.policy import Mode, Policy, Weights
@@ -16,6 +17,7 @@ from fiso_cli.catalog.schema import DeclaredCatalog, DeclaredEndpoint, DeclaredF
 from fiso_cli.catalog.strategies import to_domain
 from fiso_cli.catalog.yaml_text import parse as parse_yaml
 from fiso_cli.errors import CommandError
+from fiso_cli.stage import Stage
 
 LARGEST_FILE_BYTES = 1_000_000
 
@@ -34,10 +36,21 @@ class Declaration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """Where a file is applied: the variables its addresses may name, and whether the stage is this machine."""
+    """Where a file is applied: the variables its addresses may name, whether the stage is this machine, and which hosts
+    of one's own endpoints may be at."""
 
     variables: Mapping[str, str]
     is_local: bool
+    own_hosts: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, stage: Stage) -> Self:
+        """A stage's own; `CommandError` when FISO_ENDPOINT_HOSTS holds what no public host can be."""
+        try:
+            rules = AddressRules(own_hosts=hosts_in(stage.environ.get("FISO_ENDPOINT_HOSTS", "")))
+        except ValueError as error:
+            raise CommandError(f"FISO_ENDPOINT_HOSTS: {error}: it takes exact names, as in api.example.com") from error
+        return cls(variables=stage.address_variables, is_local=stage.is_local, own_hosts=rules.own_hosts)
 
 
 def read(path: Path, setting: Setting) -> Declaration:
@@ -103,7 +116,8 @@ def _checked(document: dict[object, object], setting: Setting) -> tuple[list[Pro
 def _function_problems(
     name: str, declared: DeclaredFunction, policy: DeclaredPolicy, setting: Setting
 ) -> Iterator[Problem]:
-    found = rules.endpoint_problems(declared, variables=setting.variables, is_local=setting.is_local)
+    where = AddressRules(own_hosts=setting.own_hosts, allow_loopback=setting.is_local)
+    found = rules.endpoint_problems(declared, variables=setting.variables, where=where)
     for place, message in (*found, *policy_rules.problems(declared, policy)):
         yield Problem(place=("functions", name, *place), message=message)
 

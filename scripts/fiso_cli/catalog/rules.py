@@ -3,8 +3,10 @@
 from collections.abc import Iterator, Mapping
 
 from fiso.billing import tariff
+from fiso.domain.address import AddressRules, check
 from fiso.domain.catalog import CatalogEntry
 from fiso.domain.endpoint import Authentication, Payload, Provider
+from fiso.domain.errors import BadAddress
 from fiso.domain.policy import Mode
 from fiso.routing.eligibility import eligible
 from fiso_cli.catalog import address
@@ -20,7 +22,7 @@ AUTHENTICATIONS: Mapping[Provider, tuple[Authentication, ...]] = {
 
 
 def endpoint_problems(
-    function: DeclaredFunction, *, variables: Mapping[str, str], is_local: bool
+    function: DeclaredFunction, *, variables: Mapping[str, str], where: AddressRules
 ) -> Iterator[tuple[Place, str]]:
     """What is wrong with a function's endpoints, each with its place within the function."""
     taken: set[str] = set()
@@ -31,8 +33,8 @@ def endpoint_problems(
         taken.add(endpoint.id)
         try:
             filled = address.resolved(endpoint.address, variables)
-            address.check(filled, endpoint.provider, endpoint.region, is_local=is_local)
-        except address.BadAddress as error:
+            check(filled, endpoint.provider, endpoint.region, where)
+        except BadAddress as error:
             yield (*place, "address"), str(error)
         for key, message in _authentication_problems(endpoint):
             yield (*place, key), message

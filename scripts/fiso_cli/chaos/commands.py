@@ -106,11 +106,11 @@ def figures_table(lines: Sequence[Line]) -> Table:
 
 
 def _asked(names: Sequence[str], *, run_all: bool) -> Sequence[Experiment]:
-    if bool(names) == run_all:
-        raise typer.BadParameter("say which experiments, or --all: see `fiso chaos list`")
-    if run_all:
+    if run_all and not names:
         return catalogue()
     try:
+        if run_all or not names:
+            raise UnknownExperiment("say which experiments, or --all alone: see `fiso chaos list`")
         return chosen(names)
     except UnknownExperiment as error:
         typer.secho(f"error: {error}", err=True, fg=typer.colors.RED)

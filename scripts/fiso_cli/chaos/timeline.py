@@ -131,13 +131,13 @@ def _bars(points: Sequence[Point], axes: _Axes) -> list[str]:
     width = max(1.0, axes.x(axes.begin_s + slice_s) - axes.x(axes.begin_s) - 0.5)
     parts = [f'<text class="end" x="{LEFT - 5}" y="{BARS_TOP + 10}">{most / slice_s:.0f}/s</text>']
     for place, tried in slices.items():
-        y = BARS_BOTTOM
+        x, y = axes.x(axes.begin_s + place * slice_s), BARS_BOTTOM
         for provider in sorted(tried):
             height = tried[provider] / most * (BARS_BOTTOM - BARS_TOP)
             y -= height
             parts.append(
-                f'<rect class="{_shade(provider)}" x="{axes.x(axes.begin_s + place * slice_s):.1f}" y="{y:.1f}" '
-                f'width="{width:.1f}" height="{height:.1f}"/>'
+                f'<rect class="{_shade(provider)}" x="{x:.1f}" y="{y:.1f}" '
+                f'width="{min(width, WIDTH - RIGHT - x):.1f}" height="{height:.1f}"/>'
             )
     return parts
 

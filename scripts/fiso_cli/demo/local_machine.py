@@ -83,8 +83,7 @@ class LocalMachine:
 
     def apply(self) -> str:
         """The demo catalog, as `fiso apply` does it."""
-        setting = declaration.Setting(variables=self.stage.address_variables, is_local=True)
-        declared = declaration.read(CATALOG, setting)
+        declared = declaration.read(CATALOG, declaration.Setting.of(self.stage))
         with self.stage.explained():
             runner.migrate(self.stage.connect)
             store = self.stage.catalog_store()

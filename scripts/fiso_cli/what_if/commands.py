@@ -59,7 +59,7 @@ def what_if(
 
 def _declared(path: Path, where: Stage) -> Declaration:
     try:
-        return declaration.read(path, declaration.Setting(variables=where.address_variables, is_local=where.is_local))
+        return declaration.read(path, declaration.Setting.of(where))
     except InvalidDeclaration as error:
         raise reading.refused(str(error)) from error
 

@@ -4,6 +4,7 @@ boto3 costs 300 ms of a cold start and 0.8 ms of CPU a call; this is 0.15 ms and
 library. Everything that is not on the request path uses boto3. Errors carry boto3's `response` shape.
 """
 
+import base64
 import hashlib
 import hmac
 import json
@@ -145,7 +146,7 @@ class DynamoDBClient:
             "POST",
             "/",
             headers={"content-type": "application/x-amz-json-1.0", "x-amz-target": f"DynamoDB_20120810.{operation}"},
-            body=json.dumps(parameters).encode(),
+            body=json.dumps(parameters, default=_base64).encode(),
             timeout_s=self._timeout_s,
         )
         document: dict[str, Any] = _json_object(answer.body)
@@ -156,7 +157,7 @@ class DynamoDBClient:
 
 
 class S3Client:
-    """boto3's S3 client, for reading an object (path style)."""
+    """boto3's S3 client, for reading and writing an object (path style)."""
 
     def __init__(self, service: SignedService, *, timeout_s: float = 2 * STORE_TIMEOUT_S) -> None:
         self._service, self._timeout_s = service, timeout_s
@@ -170,6 +171,21 @@ class S3Client:
         if answer.status >= 300:
             raise AwsError(f"HTTP{answer.status}", answer.body[:200].decode(errors="replace"), {})
         return {"Body": BytesIO(answer.body)}
+
+    def put_object(self, *, Bucket: str, Key: str, Body: bytes) -> dict[str, Any]:  # noqa: N803 - boto3's own names
+        """Write an object whole."""
+        path = f"/{Bucket}/{quote(Key, safe='/-_.~')}"
+        answer = self._service.send("PUT", path, headers={}, body=Body, timeout_s=self._timeout_s)
+        if answer.status >= 300:
+            raise AwsError(f"HTTP{answer.status}", answer.body[:200].decode(errors="replace"), {})
+        return {}
+
+
+def _base64(value: object) -> str:
+    """A binary attribute as DynamoDB's protocol has it."""
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode("ascii")
+    raise TypeError(f"{type(value).__name__} is no part of a request")
 
 
 def _json_object(body: bytes) -> dict[str, Any]:

@@ -5,11 +5,15 @@ retry loop is `services.dispatch`.
 """
 
 from collections.abc import Mapping
+from time import monotonic
+from typing import Protocol
 
 from fiso.adapters.http_transport import HttpAnswer, HttpTransport, TransportError, TransportFault
 from fiso.adapters.passing import function_answer, passed_headers, path_suffix, retry_after_s
+from fiso.domain.address import AddressRules, check_endpoint
 from fiso.domain.attempt import Failure, ProviderError
 from fiso.domain.endpoint import Endpoint, Provider
+from fiso.domain.errors import BadAddress
 from fiso.domain.request import FunctionAnswer, InvocationRequest
 from fiso.ports import Clock, FunctionCaller
 
@@ -43,20 +47,54 @@ class ByProvider:
             raise ProviderError(_TRANSPORT_FAILURES[error.fault], error.detail) from error
 
 
-class HttpCaller:
-    """Azure and Google functions: the body as sent, by POST to the endpoint's address."""
+class Identity(Protocol):
+    """What identifies FISO to an endpoint."""
 
-    def __init__(self, transport: HttpTransport, *, clock: Clock, allow_loopback: bool) -> None:
-        self._transport, self._clock, self._allow_loopback = (transport, clock, allow_loopback)
+    def headers(self, endpoint: Endpoint, *, timeout_s: float) -> Mapping[str, str]:
+        """Headers to send along; `ProviderError` that never ran when they cannot be had."""
+        ...
+
+    def forget(self, endpoint: Endpoint) -> None:
+        """The endpoint did not take them."""
+        ...
+
+
+class HttpCaller:
+    """Azure and Google functions: the body as sent, by POST to the endpoint's address.
+
+    `own_hosts` are the stage's beside the providers'. The transport should dial public addresses only
+    (`dialling.PublicDial`): the address is checked here, the number behind its name there. Without `identity`, requests
+    go out as from anybody.
+    """
+
+    def __init__(
+        self,
+        transport: HttpTransport,
+        *,
+        clock: Clock,
+        allow_loopback: bool,
+        own_hosts: frozenset[str] = frozenset(),
+        identity: Identity | None = None,
+    ) -> None:
+        self._transport, self._clock, self._identity = transport, clock, identity
+        self._rules = AddressRules(own_hosts=own_hosts, allow_loopback=allow_loopback)
 
     def call(self, endpoint: Endpoint, request: InvocationRequest, *, timeout_ms: float) -> FunctionAnswer:
         """One POST. Statuses of `_STATUS_FAILURES` raise, everything else is the function's answer."""
-        if not (endpoint.address.startswith("https://") or self._allow_loopback):
-            raise ProviderError(Failure.REFUSED, "the address is not https")
+        try:
+            check_endpoint(endpoint, self._rules)
+        except BadAddress as error:
+            raise ProviderError(Failure.REFUSED, f"the address {error}") from error
         url = endpoint.address.rstrip("/") + endpoint.path + path_suffix(request)
         url += f"?{request.query}" if request.query else ""
+        start, timeout_s = monotonic(), timeout_ms / 1000
         headers = passed_headers(request, self._clock())
-        answer = self._transport.send("POST", url, headers=headers, body=request.body, timeout_s=timeout_ms / 1000)
+        if self._identity is not None:
+            headers |= self._identity.headers(endpoint, timeout_s=timeout_s)
+            timeout_s = max(0.0, timeout_s - (monotonic() - start))
+        answer = self._transport.send("POST", url, headers=headers, body=request.body, timeout_s=timeout_s)
+        if answer.status == 401 and self._identity is not None:
+            self._identity.forget(endpoint)
         _raise_for_status(answer)
         return function_answer(answer)
 

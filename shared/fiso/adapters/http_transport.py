@@ -5,8 +5,9 @@ vendors' SDKs do not have.
 """
 
 import select
+import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
@@ -49,10 +50,27 @@ class HttpAnswer:
     body: bytes
 
 
+Dial: TypeAlias = Callable[[str, int, float], socket.socket]
+"""A TCP connection to a host and port within seconds; `OSError` when there is none."""
+
+
+def dial_any(host: str, port: int, timeout_s: float) -> socket.socket:
+    """To wherever the name leads: for addresses that the stage itself gives (AWS services), never a user's."""
+    return socket.create_connection((host, port), timeout_s)
+
+
 class _WritesOnce:
     """Head and body of a request in one write: two would be two packets, and two wake-ups of the other side."""
 
     _held: list[bytes] | None = None
+
+    def dial_by(self, dial: Dial) -> None:
+        """How the TCP connection is made; TLS still verifies the host's name (`http.client` has this place for it)."""
+
+        def opened(address: tuple[str, int], timeout_s: float, _source: object) -> socket.socket:
+            return dial(address[0], address[1], timeout_s)
+
+        self._create_connection = opened
 
     def send(self, data: Any) -> None:
         """Hold what `http.client` writes, until `send_request` lets it go."""
@@ -87,10 +105,13 @@ class _Idle:
 
 
 class HttpTransport:
-    """Keeps one pool of idle connections per origin. Safe to use from several threads."""
+    """Keeps one pool of idle connections per origin. Safe to use from several threads.
 
-    def __init__(self, *, connect_timeout_s: float = CONNECT_TIMEOUT_S) -> None:
-        self._connect_timeout_s = connect_timeout_s
+    Follows no redirect, and knows no proxy. What users registered is reached by `dialling.PublicDial` only.
+    """
+
+    def __init__(self, *, connect_timeout_s: float = CONNECT_TIMEOUT_S, dial: Dial = dial_any) -> None:
+        self._connect_timeout_s, self._dial = connect_timeout_s, dial
         self._idle: dict[tuple[str, str], list[_Idle]] = {}
         self._lock = Lock()
 
@@ -109,7 +130,7 @@ class HttpTransport:
         except TimeoutError as error:
             raise TransportError(TransportFault.TIMED_OUT, f"no answer within {timeout_s:.3f} s") from error
         except (OSError, HTTPException) as error:
-            raise TransportError(TransportFault.BROKEN, f"{type(error).__name__}: {error}") from error
+            raise TransportError(TransportFault.BROKEN, _kind(error)) from error
         finally:
             if keep:
                 self._give_back(origin, connection)
@@ -126,16 +147,19 @@ class HttpTransport:
 
     def _connect(self, parts: SplitResult, timeout_s: float) -> _Connection:
         wait_s = min(self._connect_timeout_s, timeout_s)
-        connection: _Connection = (
-            _TlsConnection(parts.netloc, timeout=wait_s, context=_tls())
-            if parts.scheme == "https"
-            else _PlainConnection(parts.netloc, timeout=wait_s)
-        )
+        connection: _Connection | None = None
         try:
+            connection = (
+                _TlsConnection(parts.netloc, timeout=wait_s, context=_tls())
+                if parts.scheme == "https"
+                else _PlainConnection(parts.netloc, timeout=wait_s)
+            )
+            connection.dial_by(self._dial)
             connection.connect()
-        except OSError as error:
-            connection.close()
-            raise TransportError(TransportFault.NOT_SENT, f"{type(error).__name__}: {error}") from error
+        except (OSError, HTTPException, UnicodeError) as error:
+            if connection is not None:
+                connection.close()
+            raise TransportError(TransportFault.NOT_SENT, _kind(error)) from error
         return connection
 
     def _take(self, origin: tuple[str, str]) -> _Connection | None:
@@ -185,6 +209,11 @@ def _read(connection: _Connection, response: HTTPResponse, limit: float) -> Http
     response.close()  # the answer is whole: the connection is free for the next request
     headers = {name.lower(): value for name, value in response.getheaders()}
     return HttpAnswer(status=response.status, headers=headers, body=b"".join(chunks))
+
+
+def _kind(error: Exception) -> str:
+    """The system's errors as they are. What `http.client` says repeats what the other side sent: its name only."""
+    return f"{type(error).__name__}: {error}" if isinstance(error, OSError) else type(error).__name__
 
 
 def _limit_to(connection: _Connection, limit: float) -> None:

@@ -26,6 +26,7 @@ _STATUS_FAILURES = {
     429: Failure.THROTTLED,
 }
 """What the Invoke API's own statuses mean; any other one from 300 on is the provider's fault."""
+_ERROR_KIND = re.compile(r"[A-Z][A-Za-z0-9]{2,60}Exception")
 _REPORT = re.compile(rb"Billed Duration: (\d+) ms\s+Memory Size: \d+ MB\s+Max Memory Used: (\d+) MB([^\n]*)")
 
 
@@ -99,7 +100,7 @@ def _is_textual(content_type: str | None) -> bool:
 def _invoke_error(answer: HttpAnswer) -> ProviderError:
     failure = _STATUS_FAILURES.get(answer.status, Failure.PROVIDER_FAULT)
     kind = answer.headers.get("x-amzn-errortype", "").partition(":")[0]
-    detail = f"status {answer.status} {kind}".strip()
+    detail = f"status {answer.status}" + (f" {kind}" if _ERROR_KIND.fullmatch(kind) else "")
     return ProviderError(failure, detail, retry_after_s=retry_after_s(answer.headers))
 
 
@@ -133,6 +134,6 @@ def _function_error(body: bytes, report: Report) -> FunctionAnswer:
     named = document if isinstance(document, dict) else {}
     kind, message = (str(named.get("errorType", "Unhandled")), str(named.get("errorMessage", "")))
     if kind == "Sandbox.Timedout" or "Task timed out after" in message:
-        raise ProviderError(Failure.FUNCTION_TIMED_OUT, message)
+        raise ProviderError(Failure.FUNCTION_TIMED_OUT, "Lambda stopped the function at its own time limit")
     content = json.dumps({"errorType": kind, "errorMessage": message}).encode()
     return function_answer(HttpAnswer(status=500, headers={"content-type": "application/json"}, body=content), report)

@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from fiso.domain.endpoint import EndpointId
 from fiso.domain.errors import FisoError
+from fiso.domain.redaction import shown
 from fiso.domain.request import FunctionAnswer
 
 
@@ -38,12 +39,13 @@ UNKNOWN_OUTCOME = UNCLEAR - {Failure.FUNCTION_TIMED_OUT}
 
 
 class ProviderError(FisoError):
-    """One attempt failed. `retry_after_s` is the provider's own wish, where it stated one."""
+    """One attempt failed. `detail` is redacted: a provider may have had a part in it, and it is logged and answered.
+    `retry_after_s` is the provider's own wish, where it stated one."""
 
     def __init__(self, failure: Failure, detail: str, *, retry_after_s: float | None = None) -> None:
-        super().__init__(detail)
+        self.detail = shown(detail)
+        super().__init__(self.detail)
         self.failure = failure
-        self.detail = detail
         self.retry_after_s = retry_after_s
 
 

@@ -1,10 +1,10 @@
 """The catalog: functions with their endpoints and policies, and the immutable snapshot the request path reads."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
-from fiso.domain.endpoint import Endpoint, FunctionName
+from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName
 from fiso.domain.errors import UnknownFunction
 from fiso.domain.policy import Policy
 
@@ -13,13 +13,15 @@ from fiso.domain.policy import Policy
 class CatalogEntry:
     """One function: its endpoints and the policy that rules them.
 
-    `function_type` groups functions of like behaviour for the model (any short label).
+    `function_type` groups functions of like behaviour for the model (any short label). `refused` are endpoints that
+    must not be called, whatever the policy says, and why (`domain.address`): found in reading, never stored.
     """
 
     name: FunctionName
     function_type: str
     endpoints: tuple[Endpoint, ...]
     policy: Policy
+    refused: Mapping[EndpointId, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         ids = [endpoint.id for endpoint in self.endpoints]

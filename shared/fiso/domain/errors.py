@@ -3,16 +3,22 @@
 FisoError
 ├── RequestError            the caller's fault: answered as its `status` (4xx)
 │   ├── MalformedRequest        400
+│   ├── NotAuthenticated        401   one text for every reason; `reason` is for the log
+│   ├── NotAllowed              403   a verified caller without the scope
 │   ├── UnknownFunction         404
 │   ├── UnknownPath             404
 │   ├── MethodNotAllowed        405
+│   ├── KeyInUse                409
 │   ├── PayloadTooLarge         413
 │   ├── LeaseTooLarge           413
-│   └── UnsupportedContent      415
+│   ├── UnsupportedContent      415
+│   ├── KeyReused               422
+│   └── QuotaExceeded           429
 ├── RoutingError            FISO could not get an answer
 │   ├── EveryAttemptFailed      502   at least one ran
 │   ├── NothingAvailable        503   nothing eligible, or nothing can have run
 │   ├── LeasingNotSetUp         503   no key to sign leases with
+│   ├── IdempotencyUnavailable  503   a key was given, and nobody can tell whether it was used
 │   ├── DeadlinePassed          504
 │   └── UnknownOutcome          504   it may have run, must not be repeated, and nobody knows how it ended
 ├── ProviderError           one attempt failed (`domain.attempt.Failure` says how)
@@ -22,6 +28,7 @@ FisoError
 ├── LeaseRefused            a lease's token, or an outcome under it, that is not accepted (`code` says why)
 ├── ModelRefused            a model artifact that is missing, damaged, or of a foreign schema
 ├── InvalidRecord           a logged record that does not parse
+├── BadAddress              an address that no endpoint may have
 └── InvalidCatalog          a catalog or policy that must not be published
 """
 
@@ -41,6 +48,28 @@ class RequestError(FisoError):
 
 class MalformedRequest(RequestError):
     """The request cannot be understood."""
+
+
+class NotAuthenticated(RequestError):
+    """Nobody vouches for the caller. What is answered never says why; `reason` does, for the log only."""
+
+    status = 401
+    title = "Not authenticated"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("this needs an authenticated caller")
+        self.reason = reason
+
+
+class NotAllowed(RequestError):
+    """The caller is known and may not do this: `scope` is what is missing."""
+
+    status = 403
+    title = "Not allowed"
+
+    def __init__(self, scope: str) -> None:
+        super().__init__(f"this needs the scope {scope}")
+        self.scope = scope
 
 
 class UnknownFunction(RequestError):
@@ -89,6 +118,35 @@ class UnsupportedContent(RequestError):
     title = "Unsupported content"
 
 
+class QuotaExceeded(RequestError):
+    """The tenant sends more than its quota; `retry_after_s` is when the next request has a chance, in whole seconds."""
+
+    status = 429
+    title = "Quota exceeded"
+
+    def __init__(self, detail: str, *, retry_after_s: int) -> None:
+        super().__init__(detail)
+        self.retry_after_s = retry_after_s
+
+
+class KeyInUse(RequestError):
+    """A request with the same idempotency key is still running. `retry_after_s` is when to ask again."""
+
+    status = 409
+    title = "Idempotency key in use"
+
+    def __init__(self, detail: str, *, retry_after_s: int) -> None:
+        super().__init__(detail)
+        self.retry_after_s = retry_after_s
+
+
+class KeyReused(RequestError):
+    """The idempotency key was used with another payload."""
+
+    status = 422
+    title = "Idempotency key reused"
+
+
 class RoutingError(FisoError):
     """FISO could not get an answer for this request."""
 
@@ -118,6 +176,14 @@ class LeasingNotSetUp(RoutingError):
 
     status = 503
     title = "Leasing not set up"
+
+
+class IdempotencyUnavailable(RoutingError):
+    """A key was given, and the store that knows the keys is away. Nothing was run."""
+
+    status = 503
+    title = "Idempotency unavailable"
+    retry_after_s = 2
 
 
 class DeadlinePassed(RoutingError):
@@ -170,3 +236,7 @@ class InvalidRecord(FisoError):
 
 class InvalidCatalog(FisoError):
     """A catalog or policy that must not be published. The message names the place and the way out."""
+
+
+class BadAddress(FisoError):
+    """An address that no endpoint may have. The message goes on after the address' place: "must be https"."""

@@ -22,12 +22,17 @@ def eligible(entry: CatalogEntry) -> Eligibility:
     candidates: list[Endpoint] = []
     exclusions: list[Exclusion] = []
     for endpoint in entry.endpoints:
-        broken = next(_broken_rules(endpoint, entry.policy), None)
+        broken = _refusal(endpoint, entry) or next(_broken_rules(endpoint, entry.policy), None)
         if broken is None:
             candidates.append(endpoint)
         else:
             exclusions.append(broken)
     return Eligibility(candidates=tuple(candidates), exclusions=tuple(exclusions))
+
+
+def _refusal(endpoint: Endpoint, entry: CatalogEntry) -> Exclusion | None:
+    why = entry.refused.get(endpoint.id)
+    return None if why is None else Exclusion(endpoint=endpoint.id, code="address_refused", detail=why)
 
 
 def _broken_rules(endpoint: Endpoint, policy: Policy) -> Iterator[Exclusion]:

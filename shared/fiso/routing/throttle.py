@@ -1,7 +1,7 @@
 """Throttling: how much of its traffic an endpoint that answered 429 still gets. Pure: `now` is an argument.
 
-A throttled endpoint works; it takes no more than so much. So its share is capped, not its breaker opened: to DECREASE of
-what it was for as long as the provider asked to be spared (Retry-After), and up by GROWTH a second from then on. Who
+A throttled endpoint works; it takes no more than so much. So its share is capped, not its breaker opened: to DECREASE
+of what it was for as long as the provider asked to be spared (Retry-After), and up by GROWTH a second from then on. Who
 answered next to nothing lately is capped to next to nothing. What is over the cap goes to the next endpoint first, so a
 cap costs a better place, never a request.
 

@@ -8,6 +8,7 @@ from fiso.domain.catalog import Snapshot
 from fiso.domain.endpoint import EndpointId, FunctionName
 from fiso.domain.errors import ModelRefused, NothingAvailable, StoreError, StoreUnavailable
 from fiso.domain.model import ModelPointer
+from fiso.domain.policy import Policy
 from fiso.domain.state import EndpointState
 from fiso.ports import Clock, EndpointStates, Metrics, ModelStore, Snapshots
 from fiso.prediction import artifact
@@ -57,6 +58,11 @@ class Knowledge:
         if snapshot is None:
             raise NothingAvailable("no catalog snapshot could be read; publish one with `fiso apply`")
         return snapshot
+
+    def policy(self, function: FunctionName) -> Policy:
+        """The policy to decide with. `UnknownFunction` when the catalog has no such function."""
+        self.prefetch()
+        return self.snapshot().entry(function).policy
 
     def states(self, function: FunctionName) -> States:
         """The folded states of a function's endpoints; empty while none could be read."""

@@ -78,6 +78,12 @@ class Known(Generic[T]):
         if age_s is None or age_s > oldest_s:
             self._start()
 
+    def read_again(self) -> T | None:
+        """The value, read once more (unless that was just tried), waiting as long as for the first read."""
+        self._start()
+        self._await(self._first_patience_s)
+        return self.value
+
     def settle(self) -> None:
         """Let a refresh that was started during the wait finish, for at most PATIENCE_S."""
         self._await(PATIENCE_S)

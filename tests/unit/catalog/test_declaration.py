@@ -8,9 +8,9 @@ from fiso.domain.policy import Idempotent, Mode, Policy, Scoring, Weights
 from fiso_cli.catalog.declaration import LARGEST_FILE_BYTES, Declaration, InvalidDeclaration, Setting, parse, read
 
 Place = TypeVar("Place")
-SETTING = Setting(variables={"FISO_GCP_X_URL": "https://g.example"}, is_local=False)
+SETTING = Setting(variables={"FISO_GCP_X_URL": "https://g.run.app"}, is_local=False)
 AWS = "{id: aws, provider: aws, region: us-east-1, memory_mb: 512, address: fn}"
-AZURE = "{id: azure, provider: azure, region: eastus, memory_mb: 512, address: https://a.example}"
+AZURE = "{id: azure, provider: azure, region: eastus, memory_mb: 512, address: https://a.azurewebsites.net}"
 GCP = '{id: gcp, provider: gcp, region: us-east4, memory_mb: 256, address: "${FISO_GCP_X_URL}/bfs"}'
 
 
@@ -46,7 +46,7 @@ def problems_in(*endpoints: str, policy: str = "{}", defaults: str = "{}") -> li
 def test_a_function_is_read_with_the_domains_defaults() -> None:
     (entry,) = declared(AWS, GCP).entries
     assert (entry.name, entry.function_type, entry.policy) == ("bfs", "graph", Policy(version=0))
-    assert [endpoint.address for endpoint in entry.endpoints] == ["fn", "https://g.example/bfs"]
+    assert [endpoint.address for endpoint in entry.endpoints] == ["fn", "https://g.run.app/bfs"]
     assert [endpoint.provider for endpoint in entry.endpoints] == [Provider.AWS, Provider.GCP]
     assert [endpoint.payload for endpoint in entry.endpoints] == [Payload.HTTP, Payload.HTTP]
 
@@ -122,9 +122,12 @@ def test_each_provider_has_its_own_way_to_identify_the_caller() -> None:
         (AWS.replace("fn", "fn, path: bfs"), "path: must be empty or begin with /"),
         (AWS.replace("fn", "fn, authentication: none"), "authentication: must be iam for aws"),
         (AWS.replace("fn", "fn, secret_ref: x"), "secret_ref: is not used with authentication iam"),
-        (AZURE.replace("https://a.example", "https://a.example, payload: event"), "payload: event is for aws only"),
         (
-            AZURE.replace("https://a.example", "https://a.example, authentication: function_key"),
+            AZURE.replace("https://a.azurewebsites.net", "https://a.azurewebsites.net, payload: event"),
+            "payload: event is for aws only",
+        ),
+        (
+            AZURE.replace("https://a.azurewebsites.net", "https://a.azurewebsites.net, authentication: function_key"),
             "secret_ref: is missing",
         ),
         (AZURE.replace("https:", "http:"), "address: must be https"),

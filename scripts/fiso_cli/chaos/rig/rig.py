@@ -32,8 +32,10 @@ ALIKE = Weights(latency=0.6, cost=0.0, reliability=0.4, region_affinity=0.0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
-    """What a rig is made of. `policy` are fields of `Policy` that differ from the rig's own, `p50s_ms` the
-    latencies of single providers. `is_emulated` keeps catalog, states and log in the emulator of AWS."""
+    """What a rig is made of. `policy` are fields of `Policy` that differ from the rig's own.
+
+    `is_emulated` keeps catalog, states and log in the emulator of AWS.
+    """
 
     providers: tuple[str, ...] = ("aws", "azure", "gcp")
     workers: int = 2
@@ -41,7 +43,6 @@ class Setup:
     most_environments: int = 256
     policy: Mapping[str, Any] = field(default_factory=dict)
     p50_ms: float = 110.0
-    p50s_ms: Mapping[str, float] = field(default_factory=dict)
     sigma: float = 0.25
     seed: int = 1
     is_emulated: bool = False
@@ -174,7 +175,7 @@ class Rig:
         config = {
             "name": name,
             "seed": setup.seed * 100 + place,
-            "p50_ms": setup.p50s_ms.get(name, setup.p50_ms),
+            "p50_ms": setup.p50_ms,
             "sigma": setup.sigma,
         }
         return Child("fiso_cli.chaos.rig.provider", config, name=name, folder=self.folder)
@@ -233,7 +234,7 @@ def environ_of(ports: Mapping[str, int], url: str | None) -> dict[str, str]:
         "FISO_MODEL_DIR": str(CHECKOUT / "ml_artifacts"),
         "AWS_REGION": REGION,
         "AWS_ACCESS_KEY_ID": "rig",
-        "AWS_SECRET_ACCESS_KEY": "rig",
+        "AWS_SECRET_ACCESS_KEY": "rig",  # nosec B105 # signs for nobody
         "AWS_ENDPOINT_URL": url or f"http://{wire.HOST}:9",
         "AWS_ENDPOINT_URL_LAMBDA": f"http://{wire.HOST}:{ports.get('aws', 9)}",
     }

@@ -1,0 +1,90 @@
+"""Azure function keys: what identifies FISO to an endpoint with `authentication: function_key`.
+
+A key lies in AWS Secrets Manager under the endpoint's `secret_ref`, as `{"host": "name.azurewebsites.net", "key": …}`,
+and is sent to that very host only: a provider's domain has many tenants, and whoever registers an endpoint could
+otherwise have another one's key sent to a host of their own. It travels in the header `x-functions-key`, never in a
+query, which Azure logs. Checked against an emulator of Secrets Manager and Azure's documentation, not against Azure.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from time import monotonic
+from urllib.parse import urlsplit
+
+from fiso.adapters.aws_client import STORE_TIMEOUT_S, SignedService
+from fiso.adapters.http_transport import TransportError
+from fiso.domain.attempt import Failure, ProviderError
+from fiso.domain.endpoint import Authentication, Endpoint
+
+FRESH_S = 240.0
+KEPT_S = 300.0
+"""A key older than `FRESH_S` is read again; if that fails it serves until `KEPT_S`, so a rotation is never later."""
+HEADER = "x-functions-key"
+SHORTEST_KEY, LONGEST_KEY = 8, 512
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Key:
+    """A key, the only host it is for, and when it was read."""
+
+    host: str
+    value: str
+    read_at: float
+
+
+class FunctionKeys:
+    """Keys by reference, kept in memory for at most five minutes."""
+
+    def __init__(self, service: SignedService, *, stopwatch: Callable[[], float] = monotonic) -> None:
+        self._service, self._stopwatch = service, stopwatch
+        self._known: dict[str, _Key] = {}
+
+    def headers(self, endpoint: Endpoint, *, timeout_s: float) -> Mapping[str, str]:
+        """What to send along. Without its key an endpoint is as good as away: `ProviderError`, and it never ran."""
+        if endpoint.authentication is not Authentication.FUNCTION_KEY:
+            return {}
+        key = self._key(endpoint.secret_ref or "", timeout_s)
+        if key.host != (urlsplit(endpoint.address).hostname or ""):
+            raise ProviderError(Failure.REFUSED, f"secret {endpoint.secret_ref} holds the key of another host")
+        return {HEADER: key.value}
+
+    def forget(self, endpoint: Endpoint) -> None:
+        """Read the key again next time: the endpoint did not take it."""
+        self._known.pop(endpoint.secret_ref or "", None)
+
+    def _key(self, reference: str, timeout_s: float) -> _Key:
+        known, now = self._known.get(reference), self._stopwatch()
+        if known is not None and now - known.read_at < FRESH_S:
+            return known
+        try:
+            found = self._read(reference, min(timeout_s, STORE_TIMEOUT_S), now)
+        except ProviderError:
+            if known is not None and now - known.read_at < KEPT_S:
+                return known
+            raise
+        self._known[reference] = found
+        return found
+
+    def _read(self, reference: str, timeout_s: float, now: float) -> _Key:
+        try:
+            answer = self._service.send(
+                "POST",
+                "/",
+                headers={"content-type": "application/x-amz-json-1.1", "x-amz-target": "secretsmanager.GetSecretValue"},
+                body=json.dumps({"SecretId": reference}).encode(),
+                timeout_s=timeout_s,
+            )
+        except TransportError as error:
+            raise ProviderError(Failure.UNREACHABLE, f"secret {reference} cannot be read: {error.fault}") from error
+        if answer.status != 200:
+            raise ProviderError(Failure.UNREACHABLE, f"secret {reference} cannot be read: status {answer.status}")
+        try:
+            document = json.loads(json.loads(answer.body)["SecretString"])
+            host, value = str(document["host"]).lower(), str(document["key"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise ProviderError(Failure.UNREACHABLE, f"secret {reference} is no host with its key") from error
+        is_key = value.isascii() and value.isprintable() and " " not in value
+        if not (is_key and SHORTEST_KEY <= len(value) <= LONGEST_KEY):
+            raise ProviderError(Failure.UNREACHABLE, f"secret {reference} is no host with its key")
+        return _Key(host=host, value=value, read_at=now)

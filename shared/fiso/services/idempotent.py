@@ -1,0 +1,163 @@
+"""Idempotent routing: a request with a key is run once, and every repetition of it gets the first answer.
+
+claim the key -> run -> keep the answer. Imported when the first key is seen; a request without one never comes here.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from fiso.domain.endpoint import FunctionName
+from fiso.domain.errors import (
+    IdempotencyUnavailable,
+    KeyInUse,
+    KeyReused,
+    RequestError,
+    RoutingError,
+    StoreError,
+    StoreUnavailable,
+    WriteConflict,
+)
+from fiso.domain.idempotency import Entry, KeptAnswer, Verdict, claim_of, judge
+from fiso.domain.policy import Policy
+from fiso.domain.request import InvocationId, InvocationRequest
+from fiso.ports import Clock, IdempotencyKeys, Metrics
+from fiso.services.dispatch import is_repeatable
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ran:
+    """What came of running a request. Where nothing can have run, the answer is not kept and the key is free again."""
+
+    answer: KeptAnswer
+    may_have_run: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """What a caller gets, and from which invocation. `is_replay`: an earlier request got it already."""
+
+    answer: KeptAnswer
+    invocation_id: InvocationId
+    is_replay: bool
+
+
+Run = Callable[[InvocationRequest], Ran]
+"""Routes a request. A `RequestError` or `RoutingError` that it raises says that nothing was run."""
+Unknown = Callable[[InvocationId], KeptAnswer]
+"""The answer for an invocation of which nobody knows what became."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdempotentRouting:
+    """Answers requests that carry a key. `policy_of` raises `UnknownFunction`, before a key is claimed."""
+
+    keys: IdempotencyKeys
+    policy_of: Callable[[FunctionName], Policy]
+    clock: Clock
+    metrics: Metrics
+
+    def answer(self, request: InvocationRequest, *, run: Run, unknown: Unknown) -> Given:
+        """Run it, or give the answer that stands. `KeyInUse`, `KeyReused`, or `IdempotencyUnavailable`; in all three
+        cases nothing was run."""
+        policy = self.policy_of(request.function)
+        may_repeat = is_repeatable(policy, request)
+        claim = claim_of(request, now=self.clock(), timeout_ms=policy.timeout_ms)
+        over: InvocationId | None = None
+        while True:
+            standing = self._claim(claim, over)
+            if standing is None:
+                return self._run(claim, request, run)
+            verdict = judge(standing, claim, now=self.clock(), may_repeat=may_repeat)
+            if verdict is not Verdict.TAKE_OVER or standing.invocation_id == over:
+                return self._settled(standing, verdict, unknown)
+            over = standing.invocation_id
+
+    def _claim(self, claim: Entry, over: InvocationId | None) -> Entry | None:
+        try:
+            return _insist(lambda: self.keys.claim(claim, over=over))
+        except StoreError as error:
+            self._release(claim)  # it may have been written after all
+            raise IdempotencyUnavailable(
+                "the store of idempotency keys is away and nothing was run; repeat with the same key"
+            ) from error
+
+    def _run(self, claim: Entry, request: InvocationRequest, run: Run) -> Given:
+        try:
+            ran = run(request)
+        except (RequestError, RoutingError):
+            self._release(claim)
+            raise
+        if not ran.may_have_run:
+            self._release(claim)
+        else:
+            overtaken = self._complete(replace(claim, answer=ran.answer))
+            if overtaken is not None:
+                return overtaken
+        return Given(answer=ran.answer, invocation_id=claim.invocation_id, is_replay=False)
+
+    def _complete(self, entry: Entry) -> Given | None:
+        """Keep the answer. Another one's answer when this claim was taken for dead meanwhile: all get the same."""
+        try:
+            _insist(lambda: self.keys.complete(entry))
+        except WriteConflict:
+            return self._of_another(entry)
+        except StoreError as error:
+            logger.error("the answer of %s is not kept, its key stays claimed: %s", entry.invocation_id, error)
+            self.metrics.add("IdempotentAnswerNotKept", 1, "Count")
+        return None
+
+    def _of_another(self, entry: Entry) -> Given:
+        logger.warning("the claim of %s was taken over", entry.invocation_id)
+        try:
+            standing = _insist(lambda: self.keys.find(entry.id))
+        except StoreError as error:
+            raise IdempotencyUnavailable("another request took this key over; ask again with the same key") from error
+        if standing is None or standing.answer is None:
+            raise KeyInUse("another request took this key over", retry_after_s=1)
+        return _replay(standing, standing.answer)
+
+    def _settled(self, standing: Entry, verdict: Verdict, unknown: Unknown) -> Given:
+        """What a request gets that does not run."""
+        if verdict is Verdict.OTHER_PAYLOAD:
+            raise KeyReused("this idempotency key was used with another request; take a new key for a new request")
+        if verdict is Verdict.REPLAY and standing.answer is not None:
+            self.metrics.add("IdempotentReplay", 1, "Count")
+            return _replay(standing, standing.answer)
+        if verdict is Verdict.UNKNOWN_OUTCOME:
+            return self._close_as_unknown(replace(standing, answer=unknown(standing.invocation_id)))
+        wait_s = standing.retry_after_s(self.clock())
+        raise KeyInUse("a request with this idempotency key is still running", retry_after_s=wait_s)
+
+    def _close_as_unknown(self, entry: Entry) -> Given:
+        """The first to find a dead claim says so for all; nothing is run."""
+        overtaken = self._complete(entry)
+        if overtaken is not None:
+            return overtaken
+        if entry.answer is None:
+            raise ValueError("an unknown outcome has an answer that says so")
+        return Given(answer=entry.answer, invocation_id=entry.invocation_id, is_replay=False)
+
+    def _release(self, claim: Entry) -> None:
+        """Free the key: nothing ran. Where that fails, the key's outcome is unknown until it expires."""
+        try:
+            self.keys.release(claim)
+        except StoreError as error:
+            logger.warning("the key of %s is not released: %s", claim.invocation_id, error)
+
+
+def _replay(standing: Entry, answer: KeptAnswer) -> Given:
+    return Given(answer=answer, invocation_id=standing.invocation_id, is_replay=True)
+
+
+def _insist(store: Callable[[], T]) -> T:
+    """Ask once more when the store fails: every call survives being repeated, and a lost answer costs less so."""
+    try:
+        return store()
+    except StoreUnavailable:
+        return store()
