@@ -5,27 +5,34 @@ import os
 from functools import cache
 
 from fiso import telemetry
-from fiso.services.keep import keep
+from fiso.services.keep import Keeper
 from fiso.settings import KeeperSettings
 from functions.keeper import wiring
-from functions.keeper.wiring import Stores
 
 logger = logging.getLogger("fiso.keeper")
 
 
 @cache
-def _stores() -> Stores:
+def _keeper() -> Keeper:
     telemetry.logger()
     return wiring.build(KeeperSettings.from_environ(os.environ))
 
 
-def lambda_handler(event: object, context: object) -> dict[str, int | str | None]:
+def lambda_handler(event: object, context: object) -> dict[str, bool | int | str | None]:
     """One round, fired by the schedule."""
-    stores = _stores()
-    kept = keep(log=stores.log, catalog=stores.catalog, snapshots=stores.snapshots, clock=stores.clock)
-    logger.info("kept", extra={"closed_as_unknown": kept.closed_as_unknown, "published": kept.published_version})
-    return {
-        "closed_as_unknown": kept.closed_as_unknown,
+    kept = _keeper().keep()
+    done: dict[str, bool | int | str | None] = {
+        "closed_as_unknown": kept.swept.closed_as_unknown,
+        "has_more_open": kept.swept.has_more,
+        "replayed": kept.reconciled.written,
+        "unreadable": kept.reconciled.unreadable,
+        "contradicted": kept.reconciled.contradicted,
+        "all_lines_read": kept.reconciled.is_complete,
         "published_version": kept.published_version,
-        "catalog_error": kept.catalog_error,
+        "problems": "; ".join(kept.problems) or None,
     }
+    logger.info("kept", extra=done)
+    lost = kept.reconciled.unreadable + kept.reconciled.contradicted
+    telemetry.metrics().add("SpillUnreplayed", lost + (not kept.reconciled.is_complete), "Count")
+    telemetry.flush()
+    return done

@@ -1,27 +1,27 @@
 """Composition root of the keeper: the only scheduled function that speaks to PostgreSQL."""
 
+import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import boto3
 from botocore.config import Config
 
+from fiso.adapters.aws_client import AwsEndpoint, Credentials, DynamoDBClient, SignedService
+from fiso.adapters.cloudwatch_logs import CloudWatchSpilledRecords
 from fiso.adapters.dynamodb import DynamoDBInvocationLog
+from fiso.adapters.http_transport import HttpTransport
 from fiso.adapters.postgres import PostgresCatalogStore, connect_from_url
-from fiso.adapters.s3 import S3Snapshots
-from fiso.ports import CatalogStore, Clock, InvocationLog, Snapshots
+from fiso.adapters.s3 import S3Snapshots, S3Watermark
+from fiso.services.keep import Keeper
+from fiso.services.reconcile import Reconciliation
+from fiso.services.spill import MARK
 from fiso.settings import LOCAL_STAGE, KeeperSettings, MissingSetting
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stores:
-    """What the keeper reads and writes."""
-
-    log: InvocationLog
-    catalog: CatalogStore
-    snapshots: Snapshots
-    clock: Clock
+WRITERS = 8
+"""Records that are replayed or closed at once."""
+STORE_TIMEOUT_S = 2.0
 
 
 def utc_now() -> datetime:
@@ -29,16 +29,39 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def build(settings: KeeperSettings) -> Stores:
+def build(settings: KeeperSettings) -> Keeper:
     """Wire the stores on AWS and PostgreSQL. No connection is opened yet."""
     config = Config(connect_timeout=1, read_timeout=5, retries={"total_max_attempts": 2})
     url = _database_url(settings, config)
-    return Stores(
-        log=DynamoDBInvocationLog(boto3.client("dynamodb", config=config), settings.log_table, clock=utc_now),
+    log = DynamoDBInvocationLog(_dynamodb(), settings.log_table, clock=utc_now)
+    s3 = boto3.client("s3", config=config)
+    executor = ThreadPoolExecutor(max_workers=WRITERS, thread_name_prefix="records")
+    reconciliation = Reconciliation(
+        spilled=CloudWatchSpilledRecords(boto3.client("logs", config=config), settings.spill_log_group, mark=MARK),
+        watermark=S3Watermark(s3, settings.bucket),
+        log=log,
+        clock=utc_now,
+        executor=executor,
+    )
+    return Keeper(
+        log=log,
+        reconciliation=reconciliation,
         catalog=PostgresCatalogStore(lambda: connect_from_url(url(), is_local=settings.stage == LOCAL_STAGE)()),
-        snapshots=S3Snapshots(boto3.client("s3", config=config), settings.bucket),
+        snapshots=S3Snapshots(s3, settings.bucket),
+        clock=utc_now,
+        executor=executor,
+    )
+
+
+def _dynamodb() -> DynamoDBClient:
+    """Our own client: after an outage thousands of records wait, and boto3's calls cost five times the time."""
+    service = SignedService(
+        endpoint=AwsEndpoint.from_environ("dynamodb", os.environ),
+        credentials=Credentials.from_environ(os.environ),
+        transport=HttpTransport(),
         clock=utc_now,
     )
+    return DynamoDBClient(service, timeout_s=STORE_TIMEOUT_S)
 
 
 def _database_url(settings: KeeperSettings, config: Config) -> Callable[[], str]:

@@ -46,6 +46,7 @@ from fiso.services.dispatch import Dispatcher
 from fiso.services.knowledge import HURRY_S, Knowledge
 from fiso.services.orchestrate import Orchestrator
 from fiso.services.sharing import Sharing
+from fiso.services.spill import LONGEST_WAIT_S, SpillingLog
 from fiso.settings import AccessSettings, BadSetting, OrchestratorSettings
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ def build(settings: OrchestratorSettings, *, metrics: Metrics, ports: Ports | No
             beside=Threads(),
             on_trouble=in_trouble,
         ),
-        log=outside.log,
+        log=SpillingLog(outside.log, metrics=outside.metrics),
         metrics=outside.metrics,
         tariff=tariff.current(),
         clock=outside.clock,
@@ -248,6 +249,7 @@ def aws_ports(settings: OrchestratorSettings, environ: Mapping[str, str], metric
         return SignedService(endpoint=endpoint, credentials=credentials, transport=transport, clock=utc_now)
 
     dynamodb, s3 = DynamoDBClient(service("dynamodb")), S3Client(service("s3"))
+    quick = DynamoDBClient(service("dynamodb"), timeout_s=LONGEST_WAIT_S)
     rules = AddressRules(own_hosts=settings.own_hosts, allow_loopback=settings.allow_loopback)
     http = HttpCaller(
         HttpTransport(dial=PublicDial(allow_loopback=rules.allow_loopback)),
@@ -264,7 +266,7 @@ def aws_ports(settings: OrchestratorSettings, environ: Mapping[str, str], metric
         layer=LayerModelStore(settings.model_dir),
         models=S3ModelStore(s3, settings.bucket),
         shared_breakers=DynamoDBSharedBreakers(dynamodb, settings.state_table, clock=utc_now),
-        log=DynamoDBInvocationLog(dynamodb, settings.log_table, clock=utc_now),
+        log=DynamoDBInvocationLog(quick, settings.log_table, clock=utc_now),
         caller=ByProvider({Provider.AWS: aws, Provider.AZURE: http, Provider.GCP: http}),
         metrics=metrics,
         lease_keys=_stored_keys(service("ssm"), settings.lease_keys_parameter),

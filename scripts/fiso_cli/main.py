@@ -36,6 +36,9 @@ COMMANDS: Mapping[str, LazyCommand] = {
     "replay": LazyCommand("fiso_cli.replay.commands:replay_app", "Replay measured rounds beside the rules to beat."),
     "what-if": LazyCommand("fiso_cli.what_if.commands:what_if_app", "What a new policy would have done, from the log."),
     "report": LazyCommand("fiso_cli.reports.commands:report_app", "What routing saved, net of its own cost."),
+    "deadletter": LazyCommand(
+        "fiso_cli.deadletter.commands:deadletter_app", "Batches the stream gave up: why, and replay."
+    ),
     "simulate": LazyCommand("fiso_cli.simulate.commands:simulate_app", "Simulate clouds that react to the router."),
     "bench": LazyCommand("fiso_cli.bench.commands:bench_app", "Measure against the naive design."),
     "chaos": LazyCommand("fiso_cli.chaos.commands:chaos_app", "Break things, and see in figures whether it goes on."),

@@ -38,7 +38,7 @@ class FunctionCaller(Protocol):
 
 
 class InvocationLog(Protocol):
-    """The log of invocations: an intent first, then one final record."""
+    """The log of invocations. A record only moves up: open, unknown, final; repeating a write changes nothing."""
 
     def open(self, record: OpenRecord) -> None:
         """Write the intent. Repeating it changes nothing, also after the record was closed."""
@@ -47,7 +47,8 @@ class InvocationLog(Protocol):
     def close(self, record: InvocationRecord) -> bool:
         """Write the closed record over the intent, or without one; False when exactly this record stood there already.
 
-        `WriteConflict` if already closed otherwise.
+        A final record also replaces an unknown one, which says only that nobody could tell. `WriteConflict` if already
+        closed otherwise.
         """
         ...
 
@@ -61,6 +62,35 @@ class InvocationLog(Protocol):
 
     def overdue(self, before: datetime, limit: int) -> Sequence[OpenRecord]:
         """Open records whose deadline lies before `before`, by index, never by scan."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpilledLine:
+    """One spilled line: where it is known by, when it was written, and what it carries, not yet parsed."""
+
+    id: str
+    written_at: datetime
+    text: str
+
+
+class SpilledRecords(Protocol):
+    """The lines of the orchestrator's output that carry what the log's table did not take."""
+
+    def between(self, start: datetime, end: datetime) -> Iterable[SpilledLine]:
+        """Those written from `start` on and before `end`, in no particular order. They may appear some seconds late."""
+        ...
+
+
+class Watermark(Protocol):
+    """Up to when spilled lines were read and replayed."""
+
+    def read(self) -> datetime | None:
+        """None when none ever was."""
+        ...
+
+    def move(self, to: datetime) -> None:
+        """Everything before this moment is replayed."""
         ...
 
 
@@ -161,7 +191,7 @@ class Archive(Protocol):
         ...
 
     def since(self, first_day: date) -> Iterable[InvocationRecord]:
-        """Every record from that day on, deduplicated by id, in no particular order."""
+        """Every record from that day on, once by id, in no particular order; a final one before an unknown one."""
         ...
 
 

@@ -171,11 +171,13 @@ class RetrainerSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeeperSettings:
-    """What the keeper needs. The database is a URL on local, a secret's ARN elsewhere."""
+    """What the keeper needs. The database is a URL on local, a secret's ARN elsewhere; `spill_log_group` is where the
+    orchestrator's output is kept."""
 
     stage: str
     log_table: str
     bucket: str
+    spill_log_group: str
     database_url: str | None
     database_secret_arn: str | None
 
@@ -186,6 +188,7 @@ class KeeperSettings:
             stage=_required(environ, "FISO_STAGE"),
             log_table=_required(environ, "FISO_LOG_TABLE"),
             bucket=_required(environ, "FISO_BUCKET"),
+            spill_log_group=_required(environ, "FISO_SPILL_LOG_GROUP"),
             database_url=environ.get("FISO_DATABASE_URL") or None,
             database_secret_arn=environ.get("FISO_DATABASE_SECRET_ARN") or None,
         )

@@ -45,6 +45,8 @@ def arn_of(service: str, resource: str) -> str:
         return resource
     if service == "s3":
         return f"arn:aws:s3:::{resource}"
+    if service == "logs":
+        return f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{resource}:*"
     kind = {"dynamodb": "table/", "lambda": "function:", "secretsmanager": "secret:", "ssm": "parameter"}.get(
         service, ""
     )

@@ -36,6 +36,7 @@ from fiso.services.ingest import ingest
 from fiso.services.keep import unknown
 from fiso.services.knowledge import Knowledge
 from fiso.services.orchestrate import Orchestrator
+from fiso.services.spill import SpillingLog
 from fiso_cli.catalog.strategies import PRESETS
 from functions.console.sources import Sources
 
@@ -146,7 +147,7 @@ def _orchestrator(
     return Orchestrator(
         knowledge=knowledge,
         dispatcher=Dispatcher(caller=caller, clock=world.clock, stopwatch=lambda: world.now.timestamp()),
-        log=world.log,
+        log=SpillingLog(world.log, metrics=metrics),
         metrics=metrics,
         tariff=tariff.current(),
         clock=world.clock,

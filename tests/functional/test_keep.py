@@ -1,56 +1,160 @@
-from datetime import timedelta
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
-from fiso.adapters.memory import InMemoryInvocationLog, InMemorySnapshots
+import pytest
+
+from fiso.adapters.memory import InMemoryInvocationLog, InMemorySnapshots, InMemorySpilledRecords, InMemoryWatermark
 from fiso.adapters.memory_catalog import InMemoryCatalogStore
 from fiso.domain.errors import StoreUnavailable
 from fiso.domain.record import InvocationRecord, OpenRecord, RecordStatus
 from fiso.ports import CatalogVersion
-from fiso.services.keep import GRACE, keep
+from fiso.services.keep import AT_ONCE, GRACE, GRACE_WHILE_UNREAD, Keeper, unknown
+from fiso.services.reconcile import Reconciliation
 from tests.builders import NOW, ManualClock, a_record, an_entry, an_open_record, invocation_id
+from tests.functional.spilled_lines import line
 
 
-def test_only_records_abandoned_past_their_deadline_and_grace_are_closed_as_unknown() -> None:
-    log, clock = InMemoryInvocationLog(), ManualClock()
-    log.open(an_open_record(1, deadline_at=NOW - GRACE - timedelta(milliseconds=1)))
-    log.open(an_open_record(2, deadline_at=NOW - GRACE + timedelta(seconds=1)))
-    kept = keep(log=log, catalog=InMemoryCatalogStore(clock=clock), snapshots=InMemorySnapshots(), clock=clock)
-    assert kept.closed_as_unknown == 1
-    closed = log.find(invocation_id(1))
+@dataclass
+class World:
+    """A keeper on ports in memory."""
+
+    executor: ThreadPoolExecutor
+    log: InMemoryInvocationLog = field(default_factory=InMemoryInvocationLog)
+    clock: ManualClock = field(default_factory=ManualClock)
+    spilled: InMemorySpilledRecords = field(default_factory=InMemorySpilledRecords)
+    snapshots: InMemorySnapshots = field(default_factory=InMemorySnapshots)
+    catalog: InMemoryCatalogStore | None = None
+
+    @property
+    def keeper(self) -> Keeper:
+        reconciliation = Reconciliation(
+            spilled=self.spilled,
+            watermark=InMemoryWatermark(),
+            log=self.log,
+            clock=self.clock,
+            executor=self.executor,
+        )
+        return Keeper(
+            log=self.log,
+            reconciliation=reconciliation,
+            catalog=self.catalog or InMemoryCatalogStore(clock=self.clock),
+            snapshots=self.snapshots,
+            clock=self.clock,
+            executor=self.executor,
+        )
+
+    def status_of(self, number: int) -> RecordStatus:
+        record = self.log.find(invocation_id(number))
+        assert record is not None
+        return record.status if isinstance(record, InvocationRecord) else RecordStatus.OPEN
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    with ThreadPoolExecutor(max_workers=2) as executor:
+        yield World(executor)
+
+
+def test_only_records_abandoned_past_their_deadline_and_grace_are_closed_as_unknown(world: World) -> None:
+    world.log.open(an_open_record(1, deadline_at=NOW - GRACE - timedelta(milliseconds=1)))
+    world.log.open(an_open_record(2, deadline_at=NOW - GRACE + timedelta(seconds=1)))
+    assert world.keeper.keep().swept.closed_as_unknown == 1
+    closed = world.log.find(invocation_id(1))
     assert isinstance(closed, InvocationRecord)
     assert (closed.status, closed.endpoint, closed.cost_usd) == (RecordStatus.UNKNOWN, None, None)
-    assert isinstance(log.find(invocation_id(2)), OpenRecord)
+    assert world.status_of(2) is RecordStatus.OPEN
 
 
-def test_a_record_that_was_closed_meanwhile_stays_as_it_is() -> None:
+def test_a_record_that_was_closed_meanwhile_stays_as_it_is(world: World) -> None:
     class Racing(InMemoryInvocationLog):
         def overdue(self, before, limit):  # type: ignore[no-untyped-def]
             found = super().overdue(before, limit)
             self.close(a_record(1, timestamp=NOW))
             return found
 
-    log, clock = Racing(), ManualClock()
-    log.open(an_open_record(1, deadline_at=NOW - timedelta(hours=1)))
-    kept = keep(log=log, catalog=InMemoryCatalogStore(clock=clock), snapshots=InMemorySnapshots(), clock=clock)
-    assert kept.closed_as_unknown == 0
-    assert log.find(invocation_id(1)) == a_record(1, timestamp=NOW)
+    world.log = Racing()
+    world.log.open(an_open_record(1, deadline_at=NOW - timedelta(hours=1)))
+    assert world.keeper.keep().swept.closed_as_unknown == 0
+    assert world.log.find(invocation_id(1)) == a_record(1, timestamp=NOW)
 
 
-def test_the_catalog_is_published_once_per_version() -> None:
-    log, clock, snapshots = InMemoryInvocationLog(), ManualClock(), InMemorySnapshots()
-    catalog = InMemoryCatalogStore(clock=clock)
-    catalog.replace([an_entry()], based_on=0, author="me")
-    first = keep(log=log, catalog=catalog, snapshots=snapshots, clock=clock)
-    second = keep(log=log, catalog=catalog, snapshots=snapshots, clock=clock)
+def test_a_sweep_goes_on_until_nothing_is_overdue(world: World) -> None:
+    for number in range(2 * AT_ONCE + 1):
+        world.log.open(an_open_record(number, deadline_at=NOW - timedelta(hours=1)))
+    swept = world.keeper.keep().swept
+    assert (swept.closed_as_unknown, swept.has_more) == (2 * AT_ONCE + 1, False)
+
+
+def test_a_sweep_that_runs_out_of_time_says_that_there_is_more(world: World) -> None:
+    class Slow(InMemoryInvocationLog):
+        def overdue(self, before: datetime, limit: int) -> list[OpenRecord]:
+            world.clock.advance(30)
+            return list(super().overdue(before, limit))
+
+    world.log = Slow()
+    for number in range(3 * AT_ONCE):
+        world.log.open(an_open_record(number, deadline_at=NOW - timedelta(hours=1)))
+    swept = world.keeper.keep().swept
+    assert (swept.closed_as_unknown, swept.has_more) == (2 * AT_ONCE, True)
+
+
+def test_a_spilled_final_record_is_written_before_the_sweep_would_call_it_unknown(world: World) -> None:
+    world.log.open(an_open_record(1, deadline_at=NOW - timedelta(minutes=5)))
+    world.spilled.lines.append(line(a_record(1, timestamp=NOW), NOW - timedelta(minutes=5)))
+    kept = world.keeper.keep()
+    assert (kept.reconciled.written, kept.swept.closed_as_unknown) == (1, 0)
+    assert world.status_of(1) is RecordStatus.FINAL
+
+
+def test_nothing_is_called_unknown_while_lines_cannot_be_read_until_it_takes_too_long(world: World) -> None:
+    class Away(InMemorySpilledRecords):
+        def between(self, start, end):  # type: ignore[no-untyped-def]
+            raise StoreUnavailable("throttled")
+
+    world.spilled = Away()
+    world.log.open(an_open_record(1, deadline_at=NOW - GRACE - timedelta(seconds=1)))
+    world.log.open(an_open_record(2, deadline_at=NOW - GRACE_WHILE_UNREAD - timedelta(seconds=1)))
+    kept = world.keeper.keep()
+    assert kept.problems == ("spilled lines not all read: throttled",)
+    assert (world.status_of(1), world.status_of(2)) == (RecordStatus.OPEN, RecordStatus.UNKNOWN)
+
+
+def test_a_final_record_that_comes_too_late_corrects_the_unknown_one(world: World) -> None:
+    world.log.open(an_open_record(1))
+    world.log.close(unknown(an_open_record(1)))
+    world.spilled.lines.append(line(a_record(1, timestamp=NOW), NOW - timedelta(seconds=1)))
+    assert world.keeper.keep().reconciled.written == 1
+    assert world.status_of(1) is RecordStatus.FINAL
+
+
+def test_the_catalog_is_published_once_per_version(world: World) -> None:
+    world.catalog = InMemoryCatalogStore(clock=world.clock)
+    world.catalog.replace([an_entry()], based_on=0, author="me")
+    first, second = world.keeper.keep(), world.keeper.keep()
     assert (first.published_version, second.published_version) == (1, None)
 
 
-def test_a_database_that_is_away_keeps_no_record_from_being_closed() -> None:
+def test_a_database_that_is_away_keeps_no_record_from_being_closed(world: World) -> None:
     class Away(InMemoryCatalogStore):
         def load(self) -> CatalogVersion:
             raise StoreUnavailable("connection refused")
 
-    log, clock = InMemoryInvocationLog(), ManualClock()
-    log.open(an_open_record(1, deadline_at=NOW - timedelta(hours=1)))
-    kept = keep(log=log, catalog=Away(clock=clock), snapshots=InMemorySnapshots(), clock=clock)
-    assert kept.closed_as_unknown == 1
-    assert kept.catalog_error == "connection refused"
+    world.catalog = Away(clock=world.clock)
+    world.log.open(an_open_record(1, deadline_at=NOW - timedelta(hours=1)))
+    kept = world.keeper.keep()
+    assert kept.swept.closed_as_unknown == 1
+    assert kept.problems == ("catalog not published: connection refused",)
+
+
+def test_a_log_that_is_away_keeps_no_catalog_from_being_published(world: World) -> None:
+    class Away(InMemoryInvocationLog):
+        def overdue(self, before, limit):  # type: ignore[no-untyped-def]
+            raise StoreUnavailable("throttled")
+
+    world.log, world.catalog = Away(), InMemoryCatalogStore(clock=world.clock)
+    world.catalog.replace([an_entry()], based_on=0, author="me")
+    kept = world.keeper.keep()
+    assert (kept.published_version, kept.swept.has_more) == (1, True)
+    assert kept.problems == ("open records not all closed: throttled",)

@@ -132,9 +132,11 @@ def test_a_log_that_is_away_fails_no_request_and_loses_no_record(caplog: pytest.
     rig = Rig(failing(OK), log=BrokenLog())
     routed = rig.orchestrator.route(a_request())
     assert routed.error is None
-    (spilled,) = [record for record in caplog.records if record.message == "log_spill"]
-    assert from_document(spilled.log_spill).invocation_id == routed.record.invocation_id  # type: ignore[attr-defined]
-    assert rig.metrics.total("LogSpill") == 1
+    spilled = [from_document(line.log_spill) for line in caplog.records if line.message == "log_spill"]  # type: ignore[attr-defined]
+    assert [type(record) for record in spilled] == [OpenRecord, InvocationRecord]
+    assert spilled[1] == from_document(to_document(routed.record))
+    assert {record.invocation_id for record in spilled} == {routed.record.invocation_id}
+    assert rig.metrics.total("LogSpill") == 2
 
 
 def test_observe_calls_home_whatever_scores_best() -> None:

@@ -1,6 +1,6 @@
 """DynamoDB: the invocation log and the endpoint states. Every write is conditional, so repeating it changes nothing."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,7 +16,7 @@ from fiso.adapters.dynamodb_items import (
 )
 from fiso.domain.endpoint import EndpointId, FunctionName
 from fiso.domain.errors import WriteConflict
-from fiso.domain.record import InvocationRecord, OpenRecord
+from fiso.domain.record import InvocationRecord, OpenRecord, RecordStatus
 from fiso.domain.record_codec import instant
 from fiso.domain.request import InvocationId
 from fiso.domain.state import EndpointState
@@ -26,6 +26,10 @@ MARKER_KEEP_S = 3 * 86_400
 """Longer than a stream keeps a record (24 h), so no record can come again after its marker is gone."""
 BATCH_GET_LIMIT = 100
 LATEST_DAYS = 7
+_REPLACED_BY = {
+    RecordStatus.FINAL: (RecordStatus.OPEN, RecordStatus.UNKNOWN),
+    RecordStatus.UNKNOWN: (RecordStatus.OPEN,),
+}
 
 
 class DynamoDBInvocationLog:
@@ -47,16 +51,19 @@ class DynamoDBInvocationLog:
             return
 
     def close(self, record: InvocationRecord) -> bool:
-        """Put the whole record over its intent. `WriteConflict` when another final record stands there."""
+        """Put the whole record over what it may replace. `WriteConflict` when another closed record stands there."""
         item = closed_item(record)
+        replaced = _REPLACED_BY[record.status]
         try:
             with store_errors(f"close record {record.invocation_id}"):
                 self._client.put_item(
                     TableName=self._table,
                     Item=item,
-                    ConditionExpression="attribute_not_exists(invocation_id) OR #status = :open",
+                    ConditionExpression=" OR ".join(
+                        ["attribute_not_exists(invocation_id)", *(f"#status = :{status}" for status in replaced)]
+                    ),
                     ExpressionAttributeNames={"#status": "status"},
-                    ExpressionAttributeValues={":open": {"S": "open"}},
+                    ExpressionAttributeValues={f":{status}": {"S": status.value} for status in replaced},
                 )
         except WriteConflict:
             if self.find(record.invocation_id) != record_from_item(item):
@@ -85,19 +92,31 @@ class DynamoDBInvocationLog:
 
     def overdue(self, before: datetime, limit: int) -> Sequence[OpenRecord]:
         """Open records by the sparse index (which lags a little), then read whole and consistently."""
-        ids: list[InvocationId] = []
+        found: list[OpenRecord] = []
+        for invocation_id in self._overdue_ids(before):
+            record = self.find(invocation_id)
+            if isinstance(record, OpenRecord):
+                found.append(record)
+            if len(found) >= limit:
+                break
+        return found
+
+    def _overdue_ids(self, before: datetime) -> Iterator[InvocationId]:
         for shard in range(SHARDS):
-            with store_errors("query open records"):
-                page = self._client.query(
-                    TableName=self._table,
-                    IndexName="open-records",
-                    KeyConditionExpression="open_shard = :shard AND deadline_at < :before",
-                    ExpressionAttributeValues={":shard": {"S": str(shard)}, ":before": {"S": instant(before)}},
-                    Limit=limit,
-                )
-            ids.extend(InvocationId(item["invocation_id"]["S"]) for item in page["Items"])
-        records = [self.find(invocation_id) for invocation_id in ids[:limit]]
-        return [record for record in records if isinstance(record, OpenRecord)]
+            start: dict[str, Any] = {}
+            while True:
+                with store_errors("query open records"):
+                    page = self._client.query(
+                        TableName=self._table,
+                        IndexName="open-records",
+                        KeyConditionExpression="open_shard = :shard AND deadline_at < :before",
+                        ExpressionAttributeValues={":shard": {"S": str(shard)}, ":before": {"S": instant(before)}},
+                        **start,
+                    )
+                yield from (InvocationId(item["invocation_id"]["S"]) for item in page["Items"])
+                if "LastEvaluatedKey" not in page:
+                    break
+                start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
 
     def _stored(self, invocation_id: InvocationId) -> dict[str, Any] | None:
         with store_errors(f"find record {invocation_id}"):

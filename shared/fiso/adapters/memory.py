@@ -9,10 +9,10 @@ from fiso.domain.catalog import Snapshot
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName
 from fiso.domain.errors import LeasingNotSetUp, ModelRefused, WriteConflict
 from fiso.domain.model import ModelPointer, RetrainingRun
-from fiso.domain.record import InvocationRecord, OpenRecord
+from fiso.domain.record import InvocationRecord, OpenRecord, RecordStatus
 from fiso.domain.request import FunctionAnswer, InvocationId, InvocationRequest, TenantId
 from fiso.domain.state import EndpointState
-from fiso.ports import ModelFiles
+from fiso.ports import ModelFiles, SpilledLine
 from fiso.routing.breaker import Transition
 from fiso.routing.quota import Seen, Use
 
@@ -51,10 +51,13 @@ class InMemoryInvocationLog:
     def close(self, record: InvocationRecord) -> bool:
         """Put the record over its intent."""
         stored = self.records.get(record.invocation_id)
-        if isinstance(stored, InvocationRecord) and stored != record:
+        if stored == record:
+            return False
+        corrects = record.status is RecordStatus.FINAL
+        if isinstance(stored, InvocationRecord) and not (corrects and stored.status is RecordStatus.UNKNOWN):
             raise WriteConflict(f"record {record.invocation_id} is closed already")
         self.records[record.invocation_id] = record
-        return not isinstance(stored, InvocationRecord)
+        return True
 
     def find(self, invocation_id: InvocationId) -> InvocationRecord | OpenRecord | None:
         """One record."""
@@ -70,6 +73,32 @@ class InMemoryInvocationLog:
         """Open records whose deadline has passed."""
         still_open = [r for r in self.records.values() if isinstance(r, OpenRecord)]
         return [r for r in still_open if r.deadline_at < before][:limit]
+
+
+class InMemorySpilledRecords:
+    """Lines that a test adds."""
+
+    def __init__(self, *lines: SpilledLine) -> None:
+        self.lines = list(lines)
+
+    def between(self, start: datetime, end: datetime) -> Iterable[SpilledLine]:
+        """Those of a time."""
+        return [line for line in self.lines if start <= line.written_at < end]
+
+
+class InMemoryWatermark:
+    """One moment."""
+
+    def __init__(self) -> None:
+        self.moment: datetime | None = None
+
+    def read(self) -> datetime | None:
+        """The moment."""
+        return self.moment
+
+    def move(self, to: datetime) -> None:
+        """Set it."""
+        self.moment = to
 
 
 class InMemoryEndpointStates:
@@ -171,7 +200,9 @@ class InMemoryArchive:
 
     def since(self, first_day: date) -> Iterable[InvocationRecord]:
         """Every record from that day on, once each."""
-        records = {r.invocation_id: r for batch in self.batches.values() for r in batch}
+        every = [record for batch in self.batches.values() for record in batch]
+        every.sort(key=lambda record: record.status is RecordStatus.FINAL)
+        records = {record.invocation_id: record for record in every}
         return [r for r in records.values() if r.timestamp.date() >= first_day]
 
 

@@ -8,7 +8,7 @@ import gzip
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from fiso.adapters.aws_errors import aws_errors, is_missing, store_errors
@@ -17,7 +17,7 @@ from fiso.domain.catalog import Snapshot
 from fiso.domain.catalog_codec import snapshot_from_json, snapshot_to_json
 from fiso.domain.errors import ModelRefused, StoreUnavailable
 from fiso.domain.model import ModelPointer, RetrainingRun
-from fiso.domain.record import InvocationRecord
+from fiso.domain.record import InvocationRecord, RecordStatus
 from fiso.domain.record_codec import Json, from_document, instant, parse_instant, to_document
 from fiso.domain.request import InvocationId
 from fiso.ports import Clock, ModelFiles
@@ -145,15 +145,22 @@ class S3Archive:
             self._objects.write(f"archive/date={day.isoformat()}/{name}.jsonl.gz", body, "application/gzip")
 
     def since(self, first_day: date) -> Iterable[InvocationRecord]:
-        """Every record of the days from `first_day` to today, once each."""
+        """Every record of the days from `first_day` to today, once each; an unknown one where no final one came."""
         seen: set[InvocationId] = set()
+        unknown: dict[InvocationId, InvocationRecord] = {}
+        for record in self._every(first_day):
+            if record.status is RecordStatus.UNKNOWN:
+                unknown.setdefault(record.invocation_id, record)
+            elif record.invocation_id not in seen:
+                seen.add(record.invocation_id)
+                yield record
+        yield from (record for id, record in unknown.items() if id not in seen)
+
+    def _every(self, first_day: date) -> Iterator[InvocationRecord]:
         day, today = first_day, self._clock().date()
         while day <= today:
             for key in self._objects.keys(f"archive/date={day.isoformat()}/"):
-                for record in self._read(key):
-                    if record.invocation_id not in seen:
-                        seen.add(record.invocation_id)
-                        yield record
+                yield from self._read(key)
             day += timedelta(days=1)
 
     def _read(self, key: str) -> Iterator[InvocationRecord]:
@@ -164,6 +171,22 @@ class S3Archive:
             record = from_document(json.loads(line))
             if isinstance(record, InvocationRecord):
                 yield record
+
+
+class S3Watermark:
+    """`reconciliation/watermark.json`."""
+
+    def __init__(self, client: Any, bucket: str) -> None:
+        self._objects = _Bucket(client, bucket)
+
+    def read(self) -> datetime | None:
+        """The moment, if one was ever kept."""
+        document = self._objects.read_json("reconciliation/watermark.json")
+        return parse_instant(str(document["replayed_until"])) if document is not None else None
+
+    def move(self, to: datetime) -> None:
+        """Keep a moment."""
+        self._objects.write_json("reconciliation/watermark.json", {"replayed_until": instant(to)})
 
 
 class S3RetrainingRuns:

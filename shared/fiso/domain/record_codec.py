@@ -1,20 +1,23 @@
 """Records as plain documents (JSON types only) and back: one codec for the table, the archive and the HTTP API.
 
-Compact where it counts: a record stays within 2 KB. What does not parse raises `InvalidRecord`.
+Compact where it counts: a record stays within 2 KB. What does not parse raises `InvalidRecord`; so does what parses but
+cannot be: a record that is read can always be folded, stored and archived.
 """
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TypeAlias
 
+from fiso.domain import record_values as values
 from fiso.domain.attempt import Failure
 from fiso.domain.decision import Exclusion, Reason
 from fiso.domain.endpoint import EndpointId, FunctionName, Provider
 from fiso.domain.errors import InvalidRecord
 from fiso.domain.record import AttemptSummary, CandidateSummary, InvocationRecord, OpenRecord, RecordStatus
+from fiso.domain.record_values import Json as Json
+from fiso.domain.record_values import parse_instant as parse_instant
 from fiso.domain.request import InvocationId, TenantId
 
-Json: TypeAlias = "str | int | float | bool | None | list[Json] | dict[str, Json]"
 Document: TypeAlias = dict[str, Json]
 
 _PLAIN = (
@@ -67,7 +70,7 @@ def from_document(document: Mapping[str, Json]) -> InvocationRecord | OpenRecord
         if document["status"] == RecordStatus.OPEN:
             return _open_from(document)
         return _closed_from(document)
-    except (KeyError, ValueError, TypeError, IndexError, AttributeError) as error:
+    except (KeyError, ValueError, TypeError, IndexError, AttributeError, OverflowError) as error:
         raise InvalidRecord(f"record does not parse: {type(error).__name__}: {error}") from error
 
 
@@ -75,14 +78,6 @@ def instant(moment: datetime) -> str:
     """An aware datetime as ISO 8601 in UTC with milliseconds; sorts as text."""
     utc = moment.astimezone(UTC)
     return utc.strftime("%Y-%m-%dT%H:%M:%S.") + f"{utc.microsecond // 1000:03d}Z"
-
-
-def parse_instant(text: str) -> datetime:
-    """What `instant` wrote."""
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        raise ValueError(f"{text!r} names no time zone")
-    return moment
 
 
 def _plain(value: object) -> Json:
@@ -117,128 +112,82 @@ def _attempt_to_document(attempt: AttemptSummary) -> Document:
 
 def _open_from(d: Mapping[str, Json]) -> OpenRecord:
     return OpenRecord(
-        invocation_id=InvocationId(_text(d["invocation_id"])),
-        timestamp=parse_instant(_text(d["timestamp"])),
-        tenant=TenantId(_text(d["tenant"])),
-        function_name=FunctionName(_text(d["function_name"])),
-        deadline_at=parse_instant(_text(d["deadline_at"])),
-        request_size_bytes=_whole(d["request_size_bytes"]),
+        invocation_id=InvocationId(values.name(d["invocation_id"])),
+        timestamp=values.moment(d["timestamp"]),
+        tenant=TenantId(values.text(d["tenant"])),
+        function_name=FunctionName(values.name(d["function_name"])),
+        deadline_at=values.moment(d["deadline_at"]),
+        request_size_bytes=values.whole(d["request_size_bytes"]),
     )
 
 
 def _closed_from(d: Mapping[str, Json]) -> InvocationRecord:
     provider, reason, endpoint = (d.get("cloud_provider"), d.get("reason"), d.get("endpoint"))
     return InvocationRecord(
-        invocation_id=InvocationId(_text(d["invocation_id"])),
-        timestamp=parse_instant(_text(d["timestamp"])),
-        cloud_provider=Provider(_text(provider)) if provider is not None else None,
-        function_name=FunctionName(_text(d["function_name"])),
-        request_size_bytes=_whole(d["request_size_bytes"]),
-        response_size_bytes=_whole(d["response_size_bytes"]),
-        execution_time_ms=_number(d.get("execution_time_ms")),
-        cost_usd=_number(d.get("cost_usd")),
-        region=_maybe_text(d.get("region")),
-        day_of_week=_whole(d["day_of_week"]),
-        hour_of_day=_whole(d["hour_of_day"]),
-        cpu_utilization=_number(d.get("cpu_utilization")),
-        memory_utilization=_number(d.get("memory_utilization")),
-        cold_start=_flag(d.get("cold_start")),
-        error_occurred=_flag(d["error_occurred"]) is True,
-        user_region=_maybe_text(d.get("user_region")),
-        prediction_accuracy=_number(d.get("prediction_accuracy")),
-        status=RecordStatus(_text(d["status"])),
-        tenant=TenantId(_text(d["tenant"])),
-        endpoint=EndpointId(_text(endpoint)) if endpoint is not None else None,
-        reason=Reason(_text(reason)) if reason is not None else None,
-        response_status=_whole(d["response_status"]),
-        billed_ms=_number(d.get("billed_ms")),
-        overhead_ms=_number(d.get("overhead_ms")),
-        features={name: _sure_number(value) for name, value in _mapping(d.get("features") or {}).items()},
-        raw_latency_ms=_number(d.get("raw_latency_ms")),
-        candidates=tuple(_candidate_from(_sequence(row)) for row in _sequence(d.get("candidates") or [])),
-        exclusions=tuple(_exclusion_from(_sequence(row)) for row in _sequence(d.get("exclusions") or [])),
-        attempts=tuple(_attempt_from(_mapping(row)) for row in _sequence(d.get("attempts") or [])),
-        prediction_source=_maybe_text(d.get("prediction_source")),
-        policy_version=_maybe_whole(d.get("policy_version")),
-        snapshot_version=_maybe_whole(d.get("snapshot_version")),
-        model_version=_maybe_text(d.get("model_version")),
-        tariff_version=_maybe_text(d.get("tariff_version")),
-        lease_id=_maybe_text(d.get("lease_id")),
+        invocation_id=InvocationId(values.name(d["invocation_id"])),
+        timestamp=values.moment(d["timestamp"]),
+        cloud_provider=Provider(values.text(provider)) if provider is not None else None,
+        function_name=FunctionName(values.name(d["function_name"])),
+        request_size_bytes=values.whole(d["request_size_bytes"]),
+        response_size_bytes=values.whole(d["response_size_bytes"]),
+        execution_time_ms=values.amount(d.get("execution_time_ms")),
+        cost_usd=values.amount(d.get("cost_usd")),
+        region=values.maybe_text(d.get("region")),
+        day_of_week=values.whole(d["day_of_week"]),
+        hour_of_day=values.whole(d["hour_of_day"]),
+        cpu_utilization=values.number(d.get("cpu_utilization")),
+        memory_utilization=values.number(d.get("memory_utilization")),
+        cold_start=values.flag(d.get("cold_start")),
+        error_occurred=values.flag(d["error_occurred"]) is True,
+        user_region=values.maybe_text(d.get("user_region")),
+        prediction_accuracy=values.number(d.get("prediction_accuracy")),
+        status=RecordStatus(values.text(d["status"])),
+        tenant=TenantId(values.text(d["tenant"])),
+        endpoint=EndpointId(values.name(endpoint)) if endpoint is not None else None,
+        reason=Reason(values.text(reason)) if reason is not None else None,
+        response_status=values.whole(d["response_status"]),
+        billed_ms=values.amount(d.get("billed_ms")),
+        overhead_ms=values.amount(d.get("overhead_ms")),
+        features={name: values.sure_number(value) for name, value in values.mapping(d.get("features") or {}).items()},
+        raw_latency_ms=values.time(d.get("raw_latency_ms")),
+        candidates=tuple(_candidate_from(values.sequence(row)) for row in values.sequence(d.get("candidates") or [])),
+        exclusions=tuple(_exclusion_from(values.sequence(row)) for row in values.sequence(d.get("exclusions") or [])),
+        attempts=tuple(_attempt_from(values.mapping(row)) for row in values.attempts(d.get("attempts") or [])),
+        prediction_source=values.maybe_text(d.get("prediction_source")),
+        policy_version=values.maybe_whole(d.get("policy_version")),
+        snapshot_version=values.maybe_whole(d.get("snapshot_version")),
+        model_version=values.maybe_text(d.get("model_version")),
+        tariff_version=values.maybe_text(d.get("tariff_version")),
+        lease_id=values.maybe_text(d.get("lease_id")),
     )
 
 
 def _candidate_from(row: list[Json]) -> CandidateSummary:
     return CandidateSummary(
-        endpoint=EndpointId(_text(row[0])),
-        latency_ms=_sure_number(row[1]),
-        cost_usd=_number(row[2]),
-        success_probability=_sure_number(row[3]),
-        score=_sure_number(row[4]),
-        propensity=_sure_number(row[5]),
-        compared_ms=_number(row[6]) if len(row) > 6 else None,
-        p95_ms=_number(row[7]) if len(row) > 7 else None,
+        endpoint=EndpointId(values.text(row[0])),
+        latency_ms=values.sure_number(row[1]),
+        cost_usd=values.number(row[2]),
+        success_probability=values.sure_number(row[3]),
+        score=values.sure_number(row[4]),
+        propensity=values.sure_number(row[5]),
+        compared_ms=values.number(row[6]) if len(row) > 6 else None,
+        p95_ms=values.number(row[7]) if len(row) > 7 else None,
     )
 
 
 def _exclusion_from(row: list[Json]) -> Exclusion:
-    return Exclusion(endpoint=EndpointId(_text(row[0])), code=_text(row[1]), detail=_text(row[2]))
+    return Exclusion(endpoint=EndpointId(values.text(row[0])), code=values.text(row[1]), detail=values.text(row[2]))
 
 
 def _attempt_from(row: Mapping[str, Json]) -> AttemptSummary:
     failure = row.get("failure")
     return AttemptSummary(
-        endpoint=EndpointId(_text(row["endpoint"])),
-        started_at=parse_instant(_text(row["started_at"])),
-        latency_ms=_sure_number(row["latency_ms"]),
-        status=_maybe_whole(row.get("status")),
-        failure=Failure(_text(failure)) if failure is not None else None,
-        cold_start=_flag(row.get("cold_start")),
-        billed_ms=_number(row.get("billed_ms")),
-        cost_usd=_number(row.get("cost_usd")),
+        endpoint=EndpointId(values.name(row["endpoint"])),
+        started_at=values.moment(row["started_at"]),
+        latency_ms=values.sure_time(row["latency_ms"]),
+        status=values.maybe_whole(row.get("status")),
+        failure=Failure(values.text(failure)) if failure is not None else None,
+        cold_start=values.flag(row.get("cold_start")),
+        billed_ms=values.amount(row.get("billed_ms")),
+        cost_usd=values.amount(row.get("cost_usd")),
     )
-
-
-def _text(value: Json) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"expected text, not {value!r}")
-    return value
-
-
-def _maybe_text(value: Json) -> str | None:
-    return None if value is None else _text(value)
-
-
-def _sure_number(value: Json) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"expected a number, not {value!r}")
-    return float(value)
-
-
-def _number(value: Json) -> float | None:
-    return None if value is None else _sure_number(value)
-
-
-def _whole(value: Json) -> int:
-    return int(_sure_number(value))
-
-
-def _maybe_whole(value: Json) -> int | None:
-    return None if value is None else _whole(value)
-
-
-def _flag(value: Json) -> bool | None:
-    if value is not None and not isinstance(value, bool):
-        raise TypeError(f"expected true or false, not {value!r}")
-    return value
-
-
-def _mapping(value: Json) -> dict[str, Json]:
-    if not isinstance(value, dict):
-        raise TypeError(f"expected an object, not {value!r}")
-    return value
-
-
-def _sequence(value: Json) -> list[Json]:
-    if not isinstance(value, list):
-        raise TypeError(f"expected a list, not {value!r}")
-    return value

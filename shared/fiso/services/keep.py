@@ -1,52 +1,104 @@
-"""Keeping: closes records that nobody will close any more, and publishes the catalog when it changed."""
+"""Keeping: replays spilled records, closes those that nobody will close any more, publishes a changed catalog.
+
+Records are closed as unknown only once every spilled line was read: a final record that waits in one would otherwise be
+called unknown first. Where lines cannot be read for long, nobody waits for ever: a final record corrects it.
+"""
 
 import logging
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from fiso.domain.errors import StoreError, WriteConflict
 from fiso.domain.record import InvocationRecord, OpenRecord, RecordStatus
 from fiso.ports import CatalogStore, Clock, InvocationLog, Snapshots
 from fiso.services.publish import publish
+from fiso.services.reconcile import Reconciled, Reconciliation
 
 GRACE = timedelta(seconds=30)
 """How long after its deadline an open record counts as abandoned."""
+GRACE_WHILE_UNREAD = timedelta(minutes=15)
+"""The same while spilled lines could not all be read."""
 AT_ONCE = 200
+RECONCILING = timedelta(seconds=30)
+SWEEPING = timedelta(seconds=40)
+"""When, in a round, no further slice or page is begun. The keeper is stopped at 50 s and publishes last."""
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Swept:
+    """What one sweep did. `has_more`: it ran out of time, the next round goes on."""
+
+    closed_as_unknown: int = 0
+    has_more: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
     """What one round did. `published_version` is None when the catalog had not changed or could not be read."""
 
-    closed_as_unknown: int
+    reconciled: Reconciled
+    swept: Swept
     published_version: int | None
-    catalog_error: str | None = None
+    problems: tuple[str, ...] = ()
 
 
-def keep(*, log: InvocationLog, catalog: CatalogStore, snapshots: Snapshots, clock: Clock) -> Kept:
-    """One round. A database that is away keeps no record from being closed."""
-    closed = close_abandoned(log, clock)
-    try:
-        published = publish(catalog, snapshots, clock())
-    except StoreError as error:
-        logger.warning("catalog not published: %s", error)
-        return Kept(closed_as_unknown=closed, published_version=None, catalog_error=str(error))
-    return Kept(closed_as_unknown=closed, published_version=published.version if published else None)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keeper:
+    """What a round needs. `executor` closes several records at once."""
 
+    log: InvocationLog
+    reconciliation: Reconciliation
+    catalog: CatalogStore
+    snapshots: Snapshots
+    clock: Clock
+    executor: Executor
 
-def close_abandoned(log: InvocationLog, clock: Clock) -> int:
-    """Close open records past their deadline and grace as unknown: the function may have run, nobody can tell."""
-    closed = 0
-    for record in log.overdue(clock() - GRACE, AT_ONCE):
+    def keep(self) -> Kept:
+        """One round. What is away is named in `problems`, and keeps none of the rest from being done."""
+        start, problems = self.clock(), list[str]()
+        reconciled, swept, version = Reconciled(), Swept(has_more=True), None
+        with _noted("spilled lines not all read", problems):
+            reconciled = self.reconciliation.reconcile(until=start + RECONCILING)
+        with _noted("open records not all closed", problems):
+            swept = self.sweep(until=start + SWEEPING, grace=GRACE if reconciled.is_complete else GRACE_WHILE_UNREAD)
+        with _noted("catalog not published", problems):
+            published = publish(self.catalog, self.snapshots, self.clock())
+            version = published.version if published else None
+        return Kept(reconciled=reconciled, swept=swept, published_version=version, problems=tuple(problems))
+
+    def sweep(self, *, until: datetime, grace: timedelta = GRACE) -> Swept:
+        """Close open records past their deadline and grace as unknown, page by page: nobody can tell whether they ran.
+
+        `StoreUnavailable` when the log is away.
+        """
+        before, closed = self.clock() - grace, 0
+        while self.clock() <= until:
+            overdue = self.log.overdue(before, AT_ONCE)
+            closed += sum(self.executor.map(self._close, overdue))
+            if len(overdue) < AT_ONCE:
+                return Swept(closed_as_unknown=closed)
+        return Swept(closed_as_unknown=closed, has_more=True)
+
+    def _close(self, record: OpenRecord) -> bool:
         try:
-            log.close(unknown(record))
+            return self.log.close(unknown(record))
         except WriteConflict:
             logger.info("record %s was closed meanwhile", record.invocation_id)
-            continue
-        closed += 1
-    return closed
+            return False
+
+
+@contextmanager
+def _noted(what: str, problems: list[str]) -> Iterator[None]:
+    try:
+        yield
+    except StoreError as error:
+        logger.warning("%s: %s", what, error)
+        problems.append(f"{what}: {error}")
 
 
 def unknown(record: OpenRecord) -> InvocationRecord:

@@ -118,6 +118,7 @@ class Knowledge:
                 lambda _: self._states.of_function(function),
                 clock=self._clock,
                 executor=self._executor,
+                first_patience_s=PATIENCE_S,  # the prior stands in
             )
             self._by_function[function] = known
         return known

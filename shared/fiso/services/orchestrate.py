@@ -3,7 +3,6 @@
 what is known -> decide -> open the record -> dispatch -> close the record -> answer
 """
 
-import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -20,14 +19,12 @@ from fiso.domain.errors import (
     NothingAvailable,
     RejectedByProvider,
     RoutingError,
-    StoreError,
     UnknownOutcome,
 )
 from fiso.domain.record import InvocationRecord, OpenRecord
-from fiso.domain.record_codec import to_document
 from fiso.domain.request import InvocationRequest
 from fiso.domain.state import EndpointState
-from fiso.ports import Clock, InvocationLog, Metrics
+from fiso.ports import Clock, Metrics
 from fiso.routing.breaker import Breaker
 from fiso.services import recording
 from fiso.services.contexts import Contexts
@@ -35,8 +32,7 @@ from fiso.services.decide import DecisionContexts, World, decide
 from fiso.services.dispatch import Dispatcher
 from fiso.services.knowledge import Knowledge
 from fiso.services.sharing import Sharing
-
-logger = logging.getLogger(__name__)
+from fiso.services.spill import SpillingLog
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +52,7 @@ class Orchestrator:
 
     knowledge: Knowledge
     dispatcher: Dispatcher
-    log: InvocationLog
+    log: SpillingLog
     metrics: Metrics
     tariff: Tariff
     clock: Clock
@@ -126,10 +122,7 @@ class Orchestrator:
             deadline_at=request.deadline_at,
             request_size_bytes=len(request.body),
         )
-        try:
-            self.log.open(intent)
-        except StoreError as error:
-            logger.warning("intent of %s not written, the request goes on: %s", request.invocation_id, error)
+        self.log.open(intent)
 
     def _finish(
         self,
@@ -142,17 +135,9 @@ class Orchestrator:
     ) -> Routed:
         elapsed_ms = (self.stopwatch() - start) * 1000
         record = recording.record_of(request, world, decision, outcome, error=error, elapsed_ms=elapsed_ms)
-        self._close(record)
+        self.log.close(record)
         recording.count(self.metrics, record)
         return Routed(request=request, decision=decision, outcome=outcome, record=record, error=error)
-
-    def _close(self, record: InvocationRecord) -> None:
-        """Write the record; what the table does not take goes whole to the log, from where it can be replayed."""
-        try:
-            self.log.close(record)
-        except StoreError as error:
-            logger.error("log_spill", extra={"log_spill": to_document(record), "cause": str(error)})
-            self.metrics.add("LogSpill", 1, "Count")
 
 
 def within(world: World, request: InvocationRequest) -> InvocationRequest:

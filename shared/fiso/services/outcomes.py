@@ -15,6 +15,7 @@ from fiso.billing.tariff import Tariff
 from fiso.domain.errors import LeaseRefused, WriteConflict
 from fiso.domain.lease import LARGEST_NUMBER, Lease, LeasedAttempt, LeasedOutcome
 from fiso.domain.record import InvocationRecord
+from fiso.domain.record_values import SHORTEST_MS
 from fiso.domain.request import TenantId
 from fiso.ports import Clock, InvocationLog, Metrics
 from fiso.prediction import features
@@ -138,7 +139,7 @@ def _attempt_problems(attempt: LeasedAttempt, known_ms: float) -> Iterator[str]:
     """Comparisons are written so that NaN fails each of them."""
     if not 0 <= attempt.after_ms <= known_ms:
         yield "an attempt began before the lease was issued, or in the future"
-    if not 0 < attempt.latency_ms <= LONGEST_MS:
+    if not SHORTEST_MS <= attempt.latency_ms <= LONGEST_MS:
         yield f"a latency must be above 0 and at most {LONGEST_MS:g} ms"
     if not attempt.after_ms + attempt.latency_ms <= known_ms:
         yield "an attempt ends in the future"

@@ -1,0 +1,118 @@
+"""The emulator alone, for experiments: on a free port, with FISO's tables and bucket, gone with the context."""
+
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import boto3
+import httpx
+from botocore.config import Config
+
+from fiso.adapters.aws_client import AwsEndpoint, Credentials, DynamoDBClient, SignedService
+from fiso.adapters.http_transport import HttpTransport
+from fiso_cli.chaos.rig.children import READY_WITHIN_S, ChildFailed
+from fiso_cli.chaos.rig.stores import BUCKET, LOG_TABLE, REGION, create_tables
+from fiso_cli.chaos.rig.wire import HOST, free_port
+from fiso_cli.local.layout import LocalCloud
+
+LOG_GROUP = "/fiso/rig/api"
+_CONFIG = Config(
+    connect_timeout=1,
+    read_timeout=5,
+    retries={"total_max_attempts": 2},
+    max_pool_connections=16,
+    s3={"addressing_style": "path"},
+)
+_SETTINGS = {"BIND_HOST": HOST, "IOT_MTLS_ENABLED": "0", "SFTP_ENABLED": "0", "LOG_LEVEL": "WARNING"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Emulator:
+    """A running one. What is opened for it is closed with it: `ending` takes it."""
+
+    port: int
+    ending: ExitStack
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://{HOST}:{self.port}"
+
+    def client(self, service: str, *, url: str = "") -> Any:
+        """A boto3 client: few tries, no long waits. At another address, for one that stands before it."""
+        made = boto3.client(
+            service,
+            endpoint_url=url or self.url,
+            region_name=REGION,
+            aws_access_key_id="rig",
+            aws_secret_access_key="rig",  # nosec B106 # the emulator takes any
+            config=_CONFIG,
+        )
+        self.ending.callback(made.close)
+        return made
+
+    def dynamodb(self, *, url: str = "", timeout_s: float = 5.0) -> DynamoDBClient:
+        """FISO's own client."""
+        transport = HttpTransport()
+        self.ending.callback(transport.close)
+        service = SignedService(
+            endpoint=AwsEndpoint(service="dynamodb", region=REGION, url=url or self.url),
+            credentials=Credentials(access_key="rig", secret_key="rig"),  # nosec B106 # the emulator takes any
+            transport=transport,
+            clock=lambda: datetime.now(UTC),
+        )
+        return DynamoDBClient(service, timeout_s=timeout_s)
+
+
+@contextmanager
+def running_emulator(home: Path) -> Iterator["Emulator"]:
+    """Start it with its state under `home`, with FISO's tables, bucket and log group."""
+    python = LocalCloud.from_environ({}).emulator_environment / "bin" / "python"
+    port = free_port()
+    environment = {"PATH": os.environ["PATH"], "HOME": str(home), "GATEWAY_PORT": str(port), **_SETTINGS}
+    with (home / "emulator.log").open("wb") as log:
+        process = subprocess.Popen(
+            [str(python), "-m", "ministack"],
+            env=environment,
+            cwd=home,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,  # Ctrl-C is for the experiment, which then ends it
+        )
+        try:
+            _await(port, process)
+            with ExitStack() as ending:
+                emulator = Emulator(port=port, ending=ending)
+                prepare(emulator)
+                yield emulator
+        finally:
+            process.kill()
+            process.wait(timeout=10)
+
+
+def prepare(emulator: Emulator) -> None:
+    """Make the rig's tables, with the log's stream, the bucket and the log group."""
+    dynamodb = emulator.client("dynamodb")
+    create_tables(dynamodb)
+    stream = {"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"}
+    dynamodb.update_table(TableName=LOG_TABLE, StreamSpecification=stream)
+    emulator.client("s3").create_bucket(Bucket=BUCKET)
+    emulator.client("logs").create_log_group(logGroupName=LOG_GROUP)
+
+
+def _await(port: int, process: "subprocess.Popen[bytes]") -> None:
+    ends_at = time.monotonic() + READY_WITHIN_S
+    while process.poll() is None and time.monotonic() < ends_at:
+        try:
+            httpx.get(f"http://{HOST}:{port}/_ministack/health", timeout=1, trust_env=False)
+        except httpx.TransportError:
+            time.sleep(0.05)
+        else:
+            return
+    raise ChildFailed("the emulator did not answer")

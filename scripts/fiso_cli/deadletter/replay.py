@@ -1,0 +1,84 @@
+"""Replaying: a letter's records go through the consumer's own path again, then the letter is moved aside.
+
+Both steps survive repetition: a record is folded once by its marker, and a letter that was not moved comes again.
+Markers are kept for three days; whether some records of an older letter were folded, nobody can tell any more.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from fiso.adapters.dynamodb import MARKER_KEEP_S
+from fiso.domain.errors import StoreError
+from fiso.ports import Archive, EndpointStates
+from fiso.services.ingest import ingest
+from fiso_cli.deadletter.letters import PREFIXES, REPLAYED, Letter, letter_of
+
+MARKERS_KEPT = timedelta(seconds=MARKER_KEEP_S) - timedelta(hours=12)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replayed:
+    """What became of one letter. `left`: records that still do not parse, for which it stays where it is."""
+
+    id: str
+    folded: int = 0
+    already_folded: int = 0
+    left: int = 0
+    refused: str | None = None
+
+
+class LetterBox:
+    """The letters of a stage's bucket. `client` is boto3's S3 client."""
+
+    def __init__(self, client: Any, bucket: str) -> None:
+        self._client, self._bucket = client, bucket
+
+    def waiting(self) -> Iterator[Letter]:
+        """Those that were not replayed."""
+        for prefix in PREFIXES:
+            yield from (self._read(key) for key in self._keys(prefix) if not key.startswith(REPLAYED))
+
+    def replayed(self) -> Iterator[Letter]:
+        """Those that were."""
+        yield from (self._read(key) for key in self._keys(REPLAYED))
+
+    def set_aside(self, letter: Letter) -> None:
+        """Move it to the replayed ones; it is never gone from both places."""
+        source = {"Bucket": self._bucket, "Key": letter.key}
+        self._client.copy_object(Bucket=self._bucket, Key=REPLAYED + letter.key, CopySource=source)
+        self._client.delete_object(**source)
+
+    def _read(self, key: str) -> Letter:
+        body: bytes = self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read()
+        return letter_of(key, body)
+
+    def _keys(self, prefix: str) -> Iterator[str]:
+        for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix):
+            yield from (entry["Key"] for entry in page.get("Contents", []))
+
+
+def replay(
+    letter: Letter,
+    box: LetterBox,
+    states: EndpointStates,
+    archive: Archive,
+    *,
+    now: datetime,
+    even_if_old: bool = False,
+) -> Replayed:
+    """Fold what can be read; move the letter when nothing is left in it that cannot."""
+    if letter.problem is not None:
+        return Replayed(id=letter.id, refused=letter.problem)
+    if not even_if_old and (letter.given_up_at is None or now - letter.given_up_at > MARKERS_KEPT):
+        return Replayed(
+            id=letter.id, refused="older than the markers of what was folded; --even-if-old folds it anyway"
+        )
+    try:
+        done = ingest(letter.readable, states=states, archive=archive, batch_id=f"dead-letter-{letter.id}")
+    except StoreError as error:
+        return Replayed(id=letter.id, refused=f"a store is away, try again: {error}")
+    if not letter.unreadable:
+        box.set_aside(letter)
+    return Replayed(id=letter.id, folded=done.folded, already_folded=done.already_folded, left=len(letter.unreadable))

@@ -1,0 +1,86 @@
+"""Spilled lines, in memory and in CloudWatch Logs as the emulator speaks it."""
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+
+import boto3
+import pytest
+
+from fiso.adapters.cloudwatch_logs import CloudWatchSpilledRecords
+from fiso.adapters.memory import InMemorySpilledRecords
+from fiso.domain.errors import StoreUnavailable
+from fiso.ports import SpilledLine, SpilledRecords
+from fiso.services.reconcile import parse
+from fiso.services.spill import MARK
+from tests.builders import a_record
+from tests.emulator import running_emulator
+from tests.functional.spilled_lines import line
+
+PAGE = 300
+NOW = datetime.now(UTC).replace(microsecond=0)
+Write = Callable[[list[SpilledLine]], SpilledRecords]
+
+
+@pytest.fixture(scope="module")
+def emulator_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with running_emulator(tmp_path_factory.mktemp("emulator")) as url:
+        yield url
+
+
+@pytest.fixture(params=["memory", "cloudwatch"])
+def write(request: pytest.FixtureRequest) -> Iterator[Write]:
+    """Gives the port over these lines."""
+    if request.param == "memory":
+        yield lambda lines: InMemorySpilledRecords(*lines)
+        return
+    client = boto3.client(
+        "logs",
+        endpoint_url=request.getfixturevalue("emulator_url"),
+        region_name="us-east-1",
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+    )
+    group = f"/fiso/{request.node.name}"
+
+    def put(lines: list[SpilledLine]) -> SpilledRecords:
+        client.create_log_group(logGroupName=group)
+        client.create_log_stream(logGroupName=group, logStreamName="s")
+        events = [{"timestamp": int(of.written_at.timestamp() * 1000), "message": of.text} for of in lines]
+        for start in range(0, len(events), PAGE):
+            client.put_log_events(logGroupName=group, logStreamName="s", logEvents=events[start : start + PAGE])
+        noise = [{"timestamp": int(NOW.timestamp() * 1000), "message": "REPORT Duration: 1 ms"}]
+        client.put_log_events(logGroupName=group, logStreamName="s", logEvents=noise)
+        return CloudWatchSpilledRecords(client, group, mark=MARK, page=PAGE)
+
+    yield put
+    client.close()
+
+
+def test_lines_come_back_with_their_records_and_times(write: Write) -> None:
+    (found,) = write([line(a_record(1), NOW)]).between(NOW, NOW + timedelta(seconds=1))
+    assert (parse(found.text), found.written_at) == (a_record(1), NOW)
+
+
+def test_a_time_includes_its_start_and_not_its_end(write: Write) -> None:
+    spilled = write([line(a_record(second), NOW + timedelta(seconds=second)) for second in range(4)])
+    found = list(spilled.between(NOW + timedelta(seconds=1), NOW + timedelta(seconds=3)))
+    assert sorted(parse(each.text).invocation_id for each in found) == [a_record(n).invocation_id for n in (1, 2)]
+
+
+def test_more_lines_than_a_page_holds_come_all_and_once(write: Write) -> None:
+    lines = [line(a_record(n), NOW + timedelta(milliseconds=n)) for n in range(2 * PAGE + 7)]
+    found = list(write(lines).between(NOW, NOW + timedelta(minutes=1)))
+    assert len({each.id for each in found}) == len(found) == len(lines)
+
+
+def test_a_group_that_is_not_there_is_unavailable(emulator_url: str) -> None:
+    client = boto3.client(
+        "logs",
+        endpoint_url=emulator_url,
+        region_name="us-east-1",
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+    )
+    with pytest.raises(StoreUnavailable):
+        list(CloudWatchSpilledRecords(client, "/nowhere", mark=MARK).between(NOW, NOW + timedelta(minutes=1)))
+    client.close()
