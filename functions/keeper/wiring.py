@@ -10,6 +10,7 @@ from botocore.config import Config
 from fiso.adapters.dynamodb import DynamoDBInvocationLog
 from fiso.adapters.postgres import PostgresCatalogStore, connect_from_url
 from fiso.adapters.s3 import S3Snapshots
+from fiso.adapters.snapshot_copy import CopiedSnapshots, DynamoDBSnapshotCopy
 from fiso.ports import CatalogStore, Clock, InvocationLog, Snapshots
 from fiso.settings import LOCAL_STAGE, KeeperSettings, MissingSetting
 
@@ -33,10 +34,14 @@ def build(settings: KeeperSettings) -> Stores:
     """Wire the stores on AWS and PostgreSQL. No connection is opened yet."""
     config = Config(connect_timeout=1, read_timeout=5, retries={"total_max_attempts": 2})
     url = _database_url(settings, config)
+    dynamodb = boto3.client("dynamodb", config=config)
+    published: Snapshots = S3Snapshots(boto3.client("s3", config=config), settings.bucket)
+    if settings.state_table:
+        published = CopiedSnapshots(published, DynamoDBSnapshotCopy(dynamodb, settings.state_table))
     return Stores(
-        log=DynamoDBInvocationLog(boto3.client("dynamodb", config=config), settings.log_table, clock=utc_now),
+        log=DynamoDBInvocationLog(dynamodb, settings.log_table, clock=utc_now),
         catalog=PostgresCatalogStore(lambda: connect_from_url(url(), is_local=settings.stage == LOCAL_STAGE)()),
-        snapshots=S3Snapshots(boto3.client("s3", config=config), settings.bucket),
+        snapshots=published,
         clock=utc_now,
     )
 

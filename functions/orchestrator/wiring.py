@@ -1,5 +1,6 @@
 """Composition root of the orchestrator: settings in, an `Edge` out. The one place that joins services and adapters."""
 
+import logging
 import os
 import random
 from collections.abc import Callable, Mapping
@@ -15,20 +16,31 @@ from fiso.adapters.dynamodb import DynamoDBEndpointStates, DynamoDBInvocationLog
 from fiso.adapters.http_transport import HttpTransport
 from fiso.adapters.lambda_caller import LambdaCaller
 from fiso.adapters.pointers import LayerModelStore
-from fiso.adapters.s3 import S3ModelStore, S3Snapshots
+from fiso.adapters.s3 import S3Snapshots
+from fiso.adapters.s3_models import S3ModelStore
+from fiso.adapters.snapshot_copy import DynamoDBSnapshotCopy
 from fiso.billing import tariff
 from fiso.domain.endpoint import Provider
 from fiso.ports import Clock, EndpointStates, FunctionCaller, InvocationLog, LeaseKeys, Metrics, ModelStore, Snapshots
+from fiso.prediction import signature
+from fiso.prediction.signature import PublicKeys
+from fiso.services.champions import Champions
+from fiso.services.condition import Condition, lease_condition, log_condition
 from fiso.services.dispatch import Dispatcher
 from fiso.services.knowledge import Knowledge
 from fiso.services.orchestrate import Orchestrator
+from fiso.services.watched import WatchedLog
 from fiso.settings import OrchestratorSettings
 
 if TYPE_CHECKING:
     from fiso.services.outcomes import Outcomes
 
+READERS = 8
+"""Reads at once; one that hangs must not keep the others waiting. Threads are made when they are needed."""
 WRITERS = 8
 """Reported outcomes that are written at once; a report of 100 is 13 writes long."""
+
+logger = logging.getLogger("fiso.orchestrator")
 
 
 def utc_now() -> datetime:
@@ -50,6 +62,10 @@ class Ports:
     clock: Clock = utc_now
     draw: Callable[[], float] = random.SystemRandom().random
     lease_keys: Callable[[], LeaseKeys] | None = None
+    copy: Snapshots | None = None
+    stage_keys: PublicKeys | None = None
+    packaged_keys: PublicKeys | None = None
+    """Trusted keys in place of the setting's and of the code package's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +78,8 @@ class Edge:
     clock: Clock
     outcomes: Callable[[], "Outcomes"]
     """What leases need, made when the first one is asked for: most environments never see one."""
+    conditions: Callable[[], tuple[Condition, ...]]
+    """How every part is, from what is known here; asks no store."""
 
 
 def build(settings: OrchestratorSettings, *, metrics: Metrics, ports: Ports | None = None) -> Edge:
@@ -69,29 +87,57 @@ def build(settings: OrchestratorSettings, *, metrics: Metrics, ports: Ports | No
     outside = ports or aws_ports(settings, os.environ, metrics)
     knowledge = Knowledge(
         snapshots=outside.snapshots,
+        copy=outside.copy,
         states=outside.states,
-        layer=outside.layer,
-        models=outside.models,
+        champions=_champions(outside, settings),
         metrics=outside.metrics,
         clock=outside.clock,
-        executor=ThreadPoolExecutor(max_workers=3, thread_name_prefix="refresh"),
+        executor=ThreadPoolExecutor(max_workers=READERS, thread_name_prefix="refresh"),
     )
+    log = WatchedLog(outside.log)
     orchestrator = Orchestrator(
         knowledge=knowledge,
         dispatcher=Dispatcher(caller=outside.caller, clock=outside.clock),
-        log=outside.log,
+        log=log,
         metrics=outside.metrics,
         tariff=tariff.current(),
         clock=outside.clock,
         draw=outside.draw,
         region=settings.region,
     )
+    outcomes = cache(lambda: _outcomes(outside, settings))
+
+    def conditions() -> tuple[Condition, ...]:
+        has_keys = outcomes().keys.known.value is not None if outcomes.cache_info().currsize else None
+        return (
+            *knowledge.conditions(),
+            log_condition(is_spilling=log.is_spilling),
+            lease_condition(is_set_up=outside.lease_keys is not None, has_keys=has_keys),
+        )
+
     return Edge(
         orchestrator=orchestrator,
         knowledge=knowledge,
         log=outside.log,
         clock=outside.clock,
-        outcomes=cache(lambda: _outcomes(outside, settings)),
+        outcomes=outcomes,
+        conditions=conditions,
+    )
+
+
+def _champions(outside: Ports, settings: OrchestratorSettings) -> Champions:
+    """A setting that is no set of keys trusts none: published models are refused, and that is said."""
+    try:
+        stage_keys = outside.stage_keys if outside.stage_keys is not None else signature.parsed(settings.model_keys)
+    except ValueError as error:
+        logger.error("FISO_MODEL_KEYS: %s; no published model is trusted", error)
+        stage_keys = {}
+    return Champions(
+        layer=outside.layer,
+        store=outside.models,
+        packaged_keys=outside.packaged_keys if outside.packaged_keys is not None else signature.packaged(),
+        stage_keys=stage_keys,
+        metrics=outside.metrics,
     )
 
 
@@ -131,6 +177,7 @@ def aws_ports(settings: OrchestratorSettings, environ: Mapping[str, str], metric
     aws = LambdaCaller(invoke_api, clock=utc_now)
     return Ports(
         snapshots=S3Snapshots(s3, settings.bucket),
+        copy=DynamoDBSnapshotCopy(dynamodb, settings.state_table),
         states=DynamoDBEndpointStates(dynamodb, settings.state_table, clock=utc_now),
         layer=LayerModelStore(settings.model_dir),
         models=S3ModelStore(s3, settings.bucket),

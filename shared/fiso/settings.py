@@ -1,7 +1,7 @@
 """Settings: one frozen value per function, read once from an environ mapping. The only place that knows the names."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
@@ -31,7 +31,7 @@ def _whole(environ: Mapping[str, str], name: str, default: int) -> int:
 class OrchestratorSettings:
     """What the orchestrator needs. `allow_loopback` lets endpoints be http on loopback; only the local stage may.
     `lease_keys_parameter` names the parameter with the keys that sign leases; without it there are no leases. `region`
-    is where it runs, as Lambda says."""
+    is where it runs, as Lambda says. `model_keys` are the public keys that published models may be signed with."""
 
     stage: str
     log_table: str
@@ -41,6 +41,7 @@ class OrchestratorSettings:
     allow_loopback: bool
     lease_keys_parameter: str | None = None
     region: str | None = None
+    model_keys: str = ""
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Self:
@@ -55,6 +56,7 @@ class OrchestratorSettings:
             allow_loopback=stage == LOCAL_STAGE and environ.get("FISO_ALLOW_LOOPBACK") == "1",
             lease_keys_parameter=environ.get("FISO_LEASE_KEYS_PARAMETER", "").strip() or None,
             region=environ.get("AWS_REGION") or None,
+            model_keys=environ.get("FISO_MODEL_KEYS", "").strip(),
         )
 
 
@@ -78,20 +80,32 @@ class StreamConsumerSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetrainerSettings:
-    """What the retrainer needs. The minimums are rows; the brief asks for 1,000."""
+    """What the retrainer needs. The minimums are rows; the brief asks for 1,000.
+
+    It signs with a key of KMS; with one in the open (`local_signing_key`) on the local stage only. `model_keys` are the
+    public keys that a champion may be signed with, beside its own.
+    """
 
     stage: str
     bucket: str
     minimum_rows: int
     minimum_new_rows: int
     lookback_days: int
+    signing_key_id: str | None = None
+    local_signing_key: str | None = field(default=None, repr=False)
+    model_keys: str = ""
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Self:
         """Read and check."""
+        stage = _required(environ, "FISO_STAGE")
+        in_the_open = environ.get("FISO_MODEL_SIGNING_KEY", "").strip() or None
         return cls(
-            stage=_required(environ, "FISO_STAGE"),
+            stage=stage,
             bucket=_required(environ, "FISO_BUCKET"),
+            signing_key_id=environ.get("FISO_MODEL_SIGNING_KEY_ID", "").strip() or None,
+            local_signing_key=in_the_open if stage == LOCAL_STAGE else None,
+            model_keys=environ.get("FISO_MODEL_KEYS", "").strip(),
             minimum_rows=_whole(environ, "FISO_MINIMUM_ROWS", 1000),
             minimum_new_rows=_whole(environ, "FISO_MINIMUM_NEW_ROWS", 100),
             lookback_days=_whole(environ, "FISO_LOOKBACK_DAYS", 30),
@@ -107,6 +121,8 @@ class KeeperSettings:
     bucket: str
     database_url: str | None
     database_secret_arn: str | None
+    state_table: str | None = None
+    """Where the catalog's copy goes; without it there is none."""
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Self:
@@ -117,6 +133,7 @@ class KeeperSettings:
             bucket=_required(environ, "FISO_BUCKET"),
             database_url=environ.get("FISO_DATABASE_URL") or None,
             database_secret_arn=environ.get("FISO_DATABASE_SECRET_ARN") or None,
+            state_table=environ.get("FISO_STATE_TABLE", "").strip() or None,
         )
 
 

@@ -22,6 +22,7 @@ from fiso.settings import OrchestratorSettings
 from functions.orchestrator import wiring
 from functions.orchestrator.handler import answer_event
 from tests.builders import ManualClock, a_snapshot
+from tests.models import trusted
 
 SETTINGS = OrchestratorSettings.from_environ(
     {"FISO_STAGE": "local", "FISO_LOG_TABLE": "l", "FISO_STATE_TABLE": "s", "FISO_BUCKET": "b"}
@@ -52,6 +53,7 @@ class Rig:
         self.log = log or InMemoryInvocationLog()
         self.metrics = InMemoryMetrics()
         self.snapshots = InMemorySnapshots(a_snapshot(*entries))
+        self.copy = InMemorySnapshots()
         self.states = InMemoryEndpointStates()
         self.models = InMemoryModelStore()
         self.clock = ManualClock()
@@ -68,6 +70,9 @@ class Rig:
             clock=self.clock,
             draw=random.Random(seed).random,
             lease_keys=lambda: self.lease_keys,
+            copy=self.copy,
+            stage_keys=trusted(),
+            packaged_keys=trusted(),
         )
         self.edge = wiring.build(SETTINGS, metrics=self.metrics, ports=ports)
         self.orchestrator = self.edge.orchestrator
