@@ -99,6 +99,8 @@ def read(pointer: ModelPointer, data: bytes, keys: PublicKeys) -> Model:
     """The model that a pointer names, from its artifact's bytes. `ModelRefused` for anything that must not serve."""
     manifest = opened(pointer.manifest, keys)
     _check_pointer(pointer, manifest)
+    if not set(manifest.feature_names) <= set(features.NAMES):
+        raise ModelRefused("its manifest names features that are not known here")
     model = artifact.read(data, sha256=manifest.sha256)
     if model.version != manifest.version or model.feature_names != manifest.feature_names:
         raise ModelRefused(f"the file is of {model.version}, the manifest of {manifest.version}, or of other features")

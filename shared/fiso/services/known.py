@@ -120,7 +120,7 @@ class Known(Generic[T]):
             return
         if self._own_patience:
             self._patience.renew()
-        if self._hung and self._reading is not None:
+        if self._hung and (self._reading is not None or not self._is_needed):
             at_most_s = 0.0
         if not self._patience.wait_for(running, is_first=is_first, at_most_s=at_most_s):
             self._hung = True
