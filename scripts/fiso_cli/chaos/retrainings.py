@@ -5,7 +5,7 @@ import os
 import random
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from multiprocessing.process import BaseProcess
@@ -15,7 +15,7 @@ from fiso.adapters.s3 import S3Archive, S3RetrainingRuns
 from fiso.domain.errors import FisoError
 from fiso.domain.model import ModelPointer, RetrainingRun
 from fiso.domain.record import InvocationRecord
-from fiso.prediction import manifest, signature
+from fiso.prediction import manifest
 from fiso.prediction.artifact import Model
 from fiso.prediction.signature import PublicKeys
 from fiso.settings import RetrainerSettings
@@ -23,7 +23,7 @@ from fiso_cli.chaos import small_router
 from fiso_cli.chaos.folder_bucket import FolderBucket
 from fiso_cli.training import keys
 
-WRITE_S = 0.05
+WRITE_S = 0.03
 """How long a put takes, so that a kill often falls between two."""
 MINIMUM_ROWS, MINIMUM_NEW_ROWS = 150, 50
 _PROCESSES = multiprocessing.get_context("forkserver")
@@ -41,6 +41,12 @@ class Champion:
     def is_whole(self) -> bool:
         """There is none yet, or it is complete and verified."""
         return self.pointer is None or self.model is not None
+
+    @property
+    def versions(self) -> set[str]:
+        """The champion's version and that of the one before it."""
+        known = (self.pointer, self.pointer and self.pointer.previous)
+        return {pointer.version for pointer in known if pointer is not None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +107,11 @@ class Workshop:
 
     def last_run(self) -> RetrainingRun | None:
         """What the last retraining recorded."""
-        return next(iter(S3RetrainingRuns(self.bucket, small_router.BUCKET).latest(1)), None)
+        return next(iter(self.last_runs(1)), None)
+
+    def last_runs(self, count: int) -> Sequence[RetrainingRun]:
+        """What the last ones recorded, newest first."""
+        return S3RetrainingRuns(self.bucket, small_router.BUCKET).latest(count)
 
 
 def preload() -> None:
@@ -126,7 +136,7 @@ def _now() -> datetime:
 def _retrain(folder: Path, now: datetime, key: str) -> None:
     from functions.retrainer import wiring
 
-    public = signature.text_of(keys.OpenKeySigner.parsed(key).public.modulus)
+    public = key.partition(":")[0]
     settings = RetrainerSettings(
         stage="local",
         bucket=small_router.BUCKET,

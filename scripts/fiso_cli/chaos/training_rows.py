@@ -1,4 +1,4 @@
-"""Rows for retraining experiments: calls whose latency follows from provider and size, and calls that teach nonsense."""
+"""Rows for retraining: calls whose latency follows from provider and size, and calls that teach nonsense."""
 
 import random
 from collections.abc import Callable, Iterator
@@ -22,12 +22,12 @@ BASELINE_MS = 200.0
 Damage = Callable[[InvocationRecord, random.Random], InvocationRecord]
 
 
-def calls(count: int, *, first: int, start: datetime) -> Iterator[InvocationRecord]:
+def calls(count: int, *, first: int, start: datetime, slower: float = 1.0) -> Iterator[InvocationRecord]:
     """`count` calls, a second apart; the numbers from `first` on make their ids and their luck."""
     rng = random.Random(first)
     for number in range(first, first + count):
         provider, size = rng.choice(list(Provider)), rng.choice([100, 10_000])
-        latency_ms = LATENCY_MS[provider] * (3 if size > 1000 else 1) * rng.lognormvariate(0, NOISE)
+        latency_ms = LATENCY_MS[provider] * (3 if size > 1000 else 1) * slower * rng.lognormvariate(0, NOISE)
         yield _record(number, start + timedelta(seconds=number - first), provider, size, latency_ms)
 
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 KILLS, QUICK_KILLS = 100, 15
 PAIRS, QUICK_PAIRS = 10, 2
 ROWS_BEFORE, ROWS_EACH = 400, 120
+DRIFT = 1.1
+"""By how much calls become slower each time, so that a challenger has something to be better at."""
 
 
 def run(setting: Setting) -> Sequence[Figure]:
@@ -38,8 +40,16 @@ def run(setting: Setting) -> Sequence[Figure]:
             unit="kills",
             n=len(kills),
         ),
+        Figure(
+            name="retrainings after a kill that promoted",
+            value=_count(kills, "promoted"),
+            op=Op.AT_LEAST,
+            target=1,
+            unit="kills",
+            n=len(kills),
+        ),
         share_reached("the next retraining after a kill ends well", _count(kills, "recovered"), len(kills), 1.0),
-        count_of_none("champions lost between two at once", _count(pairs, "is_lost"), len(pairs), "pairs"),
+        count_of_none("promotions lost between two at once", _count(pairs, "is_lost"), len(pairs), "pairs"),
         count_of_none("worse models promoted", _count(poison, "is_worse"), len(poison), "poisonings"),
         share_reached("refusals that were recorded", _count(poison, "is_recorded"), len(poison), 1.0),
     )
@@ -50,6 +60,8 @@ def _kills(setting: Setting) -> Iterator[dict[str, object]]:
     from fiso_cli.chaos import retrainings
 
     rng, shop, now = random.Random(setting.seed), _workshop(setting, "kills"), datetime.now(UTC)
+    shop.retrain(now)  # the first one also waits for what all of them are forked from
+    now = _more_rows(shop, 0, now)
     usual_s = shop.retrain(now)
     for number in range(setting.sized(KILLS, QUICK_KILLS)):
         setting.say(f"kill {number + 1}: a usual retraining takes {usual_s:.2f} s")
@@ -69,6 +81,7 @@ def _kills(setting: Setting) -> Iterator[dict[str, object]]:
             "recovered": healed.is_whole and run is not None,
             "problem": found.problem,
             "champion": found.pointer and found.pointer.version,
+            "promoted": run is not None and run.promoted,
         }
 
 
@@ -78,14 +91,19 @@ def _pairs(setting: Setting) -> Iterator[dict[str, object]]:
     for number in range(setting.sized(PAIRS, QUICK_PAIRS)):
         setting.say(f"pair {number + 1}")
         now = _more_rows(shop, number + 1, now)
-        before = shop.champion().pointer
         both = [shop.start(now), shop.start(now + timedelta(seconds=1))]
         for process in both:
             process.join()
         found = shop.champion()
-        succeeds = found.pointer is not None and found.pointer.previous
-        is_lost = before is not None and not (succeeds and _descends(found.pointer, before))
-        yield {"what": "pair", "is_broken": not found.is_whole, "is_lost": is_lost, "problem": found.problem}
+        promoted = [run.challenger_version for run in shop.last_runs(len(both)) if run.promoted]
+        is_lost = not set(promoted) <= found.versions
+        yield {
+            "what": "pair",
+            "is_broken": not found.is_whole,
+            "is_lost": is_lost,
+            "problem": found.problem,
+            "promoted": promoted,
+        }
 
 
 def _poison(setting: Setting) -> Iterator[dict[str, object]]:
@@ -114,19 +132,9 @@ def _more_rows(shop: "Workshop", number: int, now: datetime) -> datetime:
     from fiso_cli.chaos import training_rows
 
     first = ROWS_BEFORE + number * ROWS_EACH
-    shop.archive(training_rows.calls(ROWS_EACH, first=first, start=now + timedelta(seconds=2)), f"more-{number}")
+    calls = training_rows.calls(ROWS_EACH, first=first, start=now + timedelta(seconds=2), slower=DRIFT**number)
+    shop.archive(calls, f"more-{number}")
     return now + timedelta(seconds=ROWS_EACH + 3)
-
-
-def _descends(pointer: object, before: object) -> bool:
-    """Whether the champion, or the one it replaced, replaced the one before: no third one came in between."""
-    from fiso.domain.model import ModelPointer
-
-    versions = set[str]()
-    while isinstance(pointer, ModelPointer):
-        versions.add(pointer.version)
-        pointer = pointer.previous
-    return isinstance(before, ModelPointer) and before.version in versions
 
 
 def _written(history: object, trials: Iterator[dict[str, object]]) -> list[dict[str, object]]:
