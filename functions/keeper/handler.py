@@ -3,6 +3,7 @@
 import logging
 import os
 from functools import cache
+from time import sleep
 
 from fiso import telemetry
 from fiso.services.keep import keep
@@ -22,7 +23,7 @@ def _stores() -> Stores:
 def lambda_handler(event: object, context: object) -> dict[str, int | str | None]:
     """One round, fired by the schedule."""
     stores = _stores()
-    kept = keep(log=stores.log, catalog=stores.catalog, snapshots=stores.snapshots, clock=stores.clock)
+    kept = keep(log=stores.log, catalog=stores.catalog, snapshots=stores.snapshots, clock=stores.clock, sleep=sleep)
     logger.info("kept", extra={"closed_as_unknown": kept.closed_as_unknown, "published": kept.published_version})
     return {
         "closed_as_unknown": kept.closed_as_unknown,

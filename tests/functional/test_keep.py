@@ -13,7 +13,13 @@ def test_only_records_abandoned_past_their_deadline_and_grace_are_closed_as_unkn
     log, clock = InMemoryInvocationLog(), ManualClock()
     log.open(an_open_record(1, deadline_at=NOW - GRACE - timedelta(milliseconds=1)))
     log.open(an_open_record(2, deadline_at=NOW - GRACE + timedelta(seconds=1)))
-    kept = keep(log=log, catalog=InMemoryCatalogStore(clock=clock), snapshots=InMemorySnapshots(), clock=clock)
+    kept = keep(
+        log=log,
+        catalog=InMemoryCatalogStore(clock=clock),
+        snapshots=InMemorySnapshots(),
+        clock=clock,
+        sleep=clock.advance,
+    )
     assert kept.closed_as_unknown == 1
     closed = log.find(invocation_id(1))
     assert isinstance(closed, InvocationRecord)
@@ -30,17 +36,23 @@ def test_a_record_that_was_closed_meanwhile_stays_as_it_is() -> None:
 
     log, clock = Racing(), ManualClock()
     log.open(an_open_record(1, deadline_at=NOW - timedelta(hours=1)))
-    kept = keep(log=log, catalog=InMemoryCatalogStore(clock=clock), snapshots=InMemorySnapshots(), clock=clock)
+    kept = keep(
+        log=log,
+        catalog=InMemoryCatalogStore(clock=clock),
+        snapshots=InMemorySnapshots(),
+        clock=clock,
+        sleep=clock.advance,
+    )
     assert kept.closed_as_unknown == 0
     assert log.find(invocation_id(1)) == a_record(1, timestamp=NOW)
 
 
 def test_the_catalog_is_published_once_per_version() -> None:
     log, clock, snapshots = InMemoryInvocationLog(), ManualClock(), InMemorySnapshots()
-    catalog = InMemoryCatalogStore(clock=clock)
+    catalog = InMemoryCatalogStore(clock=clock, sleep=clock.advance)
     catalog.replace([an_entry()], based_on=0, author="me")
-    first = keep(log=log, catalog=catalog, snapshots=snapshots, clock=clock)
-    second = keep(log=log, catalog=catalog, snapshots=snapshots, clock=clock)
+    first = keep(log=log, catalog=catalog, snapshots=snapshots, clock=clock, sleep=clock.advance)
+    second = keep(log=log, catalog=catalog, snapshots=snapshots, clock=clock, sleep=clock.advance)
     assert (first.published_version, second.published_version) == (1, None)
 
 
@@ -51,6 +63,6 @@ def test_a_database_that_is_away_keeps_no_record_from_being_closed() -> None:
 
     log, clock = InMemoryInvocationLog(), ManualClock()
     log.open(an_open_record(1, deadline_at=NOW - timedelta(hours=1)))
-    kept = keep(log=log, catalog=Away(clock=clock), snapshots=InMemorySnapshots(), clock=clock)
+    kept = keep(log=log, catalog=Away(clock=clock), snapshots=InMemorySnapshots(), clock=clock, sleep=clock.advance)
     assert kept.closed_as_unknown == 1
     assert kept.catalog_error == "connection refused"

@@ -1,13 +1,14 @@
 """Keeping: closes records that nobody will close any more, and publishes the catalog when it changed."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
 from fiso.domain.errors import StoreError, WriteConflict
 from fiso.domain.record import InvocationRecord, OpenRecord, RecordStatus
 from fiso.ports import CatalogStore, Clock, InvocationLog, Snapshots
-from fiso.services.publish import publish
+from fiso.services.publish import publish_in_time
 
 GRACE = timedelta(seconds=30)
 """How long after its deadline an open record counts as abandoned."""
@@ -25,11 +26,13 @@ class Kept:
     catalog_error: str | None = None
 
 
-def keep(*, log: InvocationLog, catalog: CatalogStore, snapshots: Snapshots, clock: Clock) -> Kept:
+def keep(
+    *, log: InvocationLog, catalog: CatalogStore, snapshots: Snapshots, clock: Clock, sleep: Callable[[float], None]
+) -> Kept:
     """One round. A database that is away keeps no record from being closed."""
     closed = close_abandoned(log, clock)
     try:
-        published = publish(catalog, snapshots, clock())
+        published = publish_in_time(catalog, snapshots, clock=clock, sleep=sleep)
     except StoreError as error:
         logger.warning("catalog not published: %s", error)
         return Kept(closed_as_unknown=closed, published_version=None, catalog_error=str(error))

@@ -1,0 +1,101 @@
+"""Row 12: PostgreSQL is stopped, frozen, frozen in part and full, while requests go on."""
+
+import math
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from fiso_cli.chaos.experiment import Experiment, Setting
+from fiso_cli.chaos.figures import Figure, Op, count_of_none, quantile
+
+RATE, QUICK_RATE = 50.0, 100.0
+PHASE_S, QUICK_PHASE_S = 60.0, 2.5
+DEADLINE_S, QUICK_DEADLINE_S = 6.0, 1.0
+KEEPER_S, QUICK_KEEPER_S = 20.0, 1.0
+"""The deployed keeper tries every 5 s for 35 s of each minute: no pause is longer than 25 s."""
+ADDED_MS, FRESH_S, LONGEST_USE_S = 5.0, 60.0, 8.0
+
+
+def run(setting: Setting) -> Sequence[Figure]:
+    """One server, one stream of requests, one outage after the other."""
+    from fiso_cli.chaos import database, outage
+    from fiso_cli.chaos.folder_bucket import FolderBucket
+
+    bucket = FolderBucket(folder=setting.folder / "bucket")
+    history = setting.folder / "requests.jsonl"
+    rate = QUICK_RATE if setting.is_quick else RATE
+    with database.running() as server:
+        keeper = outage.prepared(
+            server,
+            bucket,
+            every_s=QUICK_KEEPER_S if setting.is_quick else KEEPER_S,
+            deadline_s=QUICK_DEADLINE_S if setting.is_quick else DEADLINE_S,
+        )
+        with outage.requests(bucket.folder, rate, history), outage.kept(keeper):
+            seen = outage.phases(server, keeper, QUICK_PHASE_S if setting.is_quick else PHASE_S, setting.say)
+            _until_fresh(keeper, setting)
+    requests, end = outage.read(history)
+    return (
+        *_of_requests(requests, seen),
+        count_of_none("requests in a process with a database driver", int(end["has_driver"]), 1, "processes"),
+        _at_most("a change is in force after recovery, longest", outage.fresh_after_s(requests, seen), FRESH_S),
+        _at_most("a keeper's round, longest", [seconds for seconds, _ in keeper.rounds], LONGEST_USE_S),
+        Figure(
+            name="rounds of the keeper that failed with a reason",
+            value=sum(problem is not None for _, problem in keeper.rounds),
+            op=Op.AT_LEAST,
+            target=1,
+            unit="rounds",
+            n=len(keeper.rounds),
+        ),
+    )
+
+
+def _until_fresh(keeper: Any, setting: Setting) -> None:
+    """The last change needs its time, too: a keeper's round and the router's own refresh."""
+    setting.say("waiting for the last change")
+    time.sleep(keeper.every_s + 6.0)
+
+
+def _of_requests(requests: list[dict[str, Any]], seen: Sequence[Any]) -> Sequence[Figure]:
+    from fiso_cli.chaos.outage import WELL
+    from fiso_cli.chaos.small_router import DENIED
+
+    well = _own_ms(requests, [phase for phase in seen if phase.name == WELL])
+    away = _own_ms(requests, [phase for phase in seen if phase.name != WELL])
+    added = quantile(away, 0.99) - quantile(well, 0.99) if away and well else math.inf
+    denied = sum(request["provider"] == DENIED for request in requests)
+    return (
+        count_of_none("failed requests", sum(r["status"] != 200 for r in requests), len(requests), "requests"),
+        Figure(name="added to p99", value=round(added, 3), op=Op.AT_MOST, target=ADDED_MS, unit="ms", n=len(away)),
+        count_of_none("requests to what the policy denies", denied, len(requests), "requests"),
+    )
+
+
+def _own_ms(requests: list[dict[str, Any]], phases: Sequence[Any]) -> list[float]:
+    return [
+        request["own_ms"]
+        for request in requests
+        if any(phase.begins_at <= request["at"] < phase.ends_at for phase in phases)
+    ]
+
+
+def _at_most(name: str, values_s: Sequence[float], most_s: float) -> Figure:
+    return Figure(
+        name=name,
+        value=round(max(values_s, default=math.inf), 2),
+        op=Op.AT_MOST,
+        target=most_s,
+        unit="s",
+        n=len(values_s),
+    )
+
+
+EXPERIMENTS: tuple[Experiment, ...] = (
+    Experiment(
+        row=12,
+        name="postgres",
+        question="Does a request notice that PostgreSQL is stopped, frozen or full?",
+        run=run,
+    ),
+)
