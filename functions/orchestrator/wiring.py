@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from fiso.adapters.aws_client import AwsEndpoint, Credentials, DynamoDBClient, S3Client, SignedService
@@ -60,6 +61,7 @@ class Ports:
     caller: FunctionCaller
     metrics: Metrics
     clock: Clock = utc_now
+    ticks: Callable[[], float] = monotonic
     draw: Callable[[], float] = random.SystemRandom().random
     lease_keys: Callable[[], LeaseKeys] | None = None
     copy: Snapshots | None = None
@@ -92,6 +94,7 @@ def build(settings: OrchestratorSettings, *, metrics: Metrics, ports: Ports | No
         champions=_champions(outside, settings),
         metrics=outside.metrics,
         clock=outside.clock,
+        ticks=outside.ticks,
         executor=ThreadPoolExecutor(max_workers=READERS, thread_name_prefix="refresh"),
     )
     log = WatchedLog(outside.log)

@@ -49,7 +49,7 @@ def test_a_record_that_was_closed_meanwhile_stays_as_it_is() -> None:
 
 def test_the_catalog_is_published_once_per_version() -> None:
     log, clock, snapshots = InMemoryInvocationLog(), ManualClock(), InMemorySnapshots()
-    catalog = InMemoryCatalogStore(clock=clock, sleep=clock.advance)
+    catalog = InMemoryCatalogStore(clock=clock)
     catalog.replace([an_entry()], based_on=0, author="me")
     first = keep(log=log, catalog=catalog, snapshots=snapshots, clock=clock, sleep=clock.advance)
     second = keep(log=log, catalog=catalog, snapshots=snapshots, clock=clock, sleep=clock.advance)
@@ -66,3 +66,22 @@ def test_a_database_that_is_away_keeps_no_record_from_being_closed() -> None:
     kept = keep(log=log, catalog=Away(clock=clock), snapshots=InMemorySnapshots(), clock=clock, sleep=clock.advance)
     assert kept.closed_as_unknown == 1
     assert kept.catalog_error == "connection refused"
+
+
+def test_a_database_that_comes_back_within_the_round_is_published_in_it() -> None:
+    class Returning(InMemoryCatalogStore):
+        tries = 0
+
+        def load(self) -> CatalogVersion:
+            self.tries += 1
+            if self.tries < 3:
+                raise StoreUnavailable("timeout expired")
+            return super().load()
+
+    clock = ManualClock()
+    catalog = Returning(clock=clock)
+    catalog.replace([an_entry()], based_on=0, author="me")
+    log = InMemoryInvocationLog()
+    kept = keep(log=log, catalog=catalog, snapshots=InMemorySnapshots(), clock=clock, sleep=clock.advance)
+    assert (kept.published_version, kept.catalog_error) == (1, None)
+    assert clock() - NOW == timedelta(seconds=10)

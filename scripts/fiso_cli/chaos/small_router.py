@@ -6,10 +6,11 @@ For experiments on what the stores do to requests: the functions answer at once,
 import json
 import logging
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 from fiso import telemetry
@@ -27,7 +28,7 @@ from fiso.domain.catalog import CatalogEntry
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName, Provider
 from fiso.domain.policy import Idempotent, Policy
 from fiso.domain.request import FunctionAnswer
-from fiso.ports import Clock, EndpointStates, ModelStore, Snapshots
+from fiso.ports import Clock, EndpointStates, LeaseKeys, ModelStore, Snapshots
 from fiso.prediction.signature import PublicKeys
 from fiso.settings import OrchestratorSettings
 from fiso_cli.chaos.folder_bucket import FolderBucket
@@ -72,13 +73,14 @@ class SmallRouter:
 
     def invoke(self) -> Reply:
         """One request through the whole handler."""
-        return self._send("POST", f"/v1/invoke/{FUNCTION}", '{"text": "a b"}')
+        return self.send("POST", f"/v1/invoke/{FUNCTION}", '{"text": "a b"}')
 
     def health(self) -> Reply:
         """`GET /healthz`."""
-        return self._send("GET", "/healthz", "")
+        return self.send("GET", "/healthz", "")
 
-    def _send(self, method: str, path: str, body: str) -> Reply:
+    def send(self, method: str, path: str, body: str) -> Reply:
+        """One event through the handler."""
         event = {
             "version": "2.0",
             "rawPath": path,
@@ -110,14 +112,16 @@ class Outside:
     states: EndpointStates = field(default_factory=InMemoryEndpointStates)
     copy: Snapshots | None = None
     clock: Clock = lambda: datetime.now(UTC)
+    ticks: Callable[[], float] = monotonic
     respond: Respond = lambda *_: ANSWER
+    lease_keys: LeaseKeys | None = None
 
 
 def build(outside: Outside) -> SmallRouter:
     """A cold environment."""
     telemetry.logger().setLevel(logging.CRITICAL)  # a line a request is not what is measured
     log, metrics = InMemoryInvocationLog(), InMemoryMetrics()
-    caller = InMemoryFunctionCaller(outside.respond)
+    caller, keys = InMemoryFunctionCaller(outside.respond), outside.lease_keys
     ports = wiring.Ports(
         snapshots=outside.snapshots,
         copy=outside.copy,
@@ -128,6 +132,8 @@ def build(outside: Outside) -> SmallRouter:
         caller=caller,
         metrics=metrics,
         clock=outside.clock,
+        ticks=outside.ticks,
+        lease_keys=(lambda: keys) if keys is not None else None,
         draw=random.Random(1).random,
         stage_keys=outside.stage_keys,
         packaged_keys=outside.packaged_keys,

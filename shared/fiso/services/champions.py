@@ -4,7 +4,7 @@ newest verified -> the one before it -> the packaged one -> none, which leaves t
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 
 from fiso.domain.errors import ModelRefused, StoreError
@@ -41,12 +41,15 @@ class Champions:
         self.packaged_problem = self._problem
         """Why there is no packaged model, where there should be one."""
 
-    def known(self, *, clock: Clock, executor: Executor, patience: Patience) -> Known[Model | None]:
+    def known(
+        self, *, clock: Clock, ticks: Callable[[], float], executor: Executor, patience: Patience
+    ) -> Known[Model | None]:
         """The store's champion with its age; the packaged model stands in for it."""
         return Known(
             "model",
             lambda before: self._newest(self._store, self._stage_keys, before),
             clock=clock,
+            ticks=ticks,
             executor=executor,
             patience=patience,
             is_needed=False,

@@ -9,6 +9,7 @@ A request waits for all of them together as long as one patience lasts.
 
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor
+from time import monotonic
 
 from fiso.domain.catalog import Snapshot
 from fiso.domain.endpoint import EndpointId, FunctionName
@@ -42,14 +43,16 @@ class Knowledge:
         clock: Clock,
         executor: Executor,
         copy: Snapshots | None = None,
+        ticks: Callable[[], float] = monotonic,
     ) -> None:
         self._states, self._clock, self._executor, self._metrics = (states, clock, executor, metrics)
+        self._ticks = ticks
         self._patience = Patience()
         self._snapshot = self._known_snapshot("snapshot", snapshots)
         self._copy = None if copy is None else self._known_snapshot("copy of the snapshot", copy)
         self._by_function: dict[FunctionName, Known[States]] = {}
         self._champions = champions
-        self._newer = champions.known(clock=clock, executor=executor, patience=self._patience)
+        self._newer = champions.known(clock=clock, ticks=ticks, executor=executor, patience=self._patience)
 
     def snapshot(self) -> Snapshot:
         """The catalog to decide with. `NothingAvailable` while none was ever read: no catalog is ever guessed, since
@@ -131,6 +134,7 @@ class Knowledge:
             name,
             _snapshot_reader(snapshots),
             clock=self._clock,
+            ticks=self._ticks,
             executor=self._executor,
             stale_s=SNAPSHOT_STALE_S,
             patience=self._patience,
@@ -143,6 +147,7 @@ class Knowledge:
                 f"states of {function}",
                 lambda _: self._states.of_function(function),
                 clock=self._clock,
+                ticks=self._ticks,
                 executor=self._executor,
                 patience=self._patience,
                 is_needed=False,

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
+from time import monotonic
 from typing import Generic, TypeVar
 
 from fiso.domain.errors import FisoError
@@ -52,10 +53,10 @@ class Known(Generic[T]):
         stale_s: float = STALE_S,
         patience: Patience | None = None,
         is_needed: bool = True,
-        ageing: Ageing | None = None,
+        ticks: Callable[[], float] = monotonic,
     ) -> None:
         self._name, self._read, self._executor = (name, read, executor)
-        self._ageing = ageing or Ageing(clock=clock)
+        self._ageing = Ageing(clock=clock, ticks=ticks)
         self._patience, self._own_patience = patience or Patience(), patience is None
         self._stale_s, self._is_needed = stale_s, is_needed
         self._reading: Reading[T] | None = None
