@@ -1,5 +1,6 @@
 """Which model decides: the packaged one, a newer published one, or the labelled baseline when neither can."""
 
+import sys
 from dataclasses import replace
 from typing import Any
 
@@ -91,3 +92,37 @@ def test_a_new_environment_decides_its_first_request_with_the_published_model() 
     rig = Rig(failing(OK), layer=InMemoryModelStore(GOOD))
     rig.models.publish(NEWER, replaces=None)
     assert rig.orchestrator.route(a_request()).record.model_version == "newer"
+
+
+@pytest.mark.parametrize("published", REFUSED.values(), ids=REFUSED.keys())
+def test_a_new_environment_falls_back_to_the_champion_before_the_refused_one(published: ModelFiles) -> None:
+    rig = Rig(failing(OK), layer=InMemoryModelStore(GOOD))
+    rig.models.publish(NEWER, replaces=None)
+    bad = pointing(published, version="bad", previous=NEWER.pointer)
+    rig.models.publish(replace(bad, artifact=published.artifact), replaces=NEWER.pointer)
+    assert rig.orchestrator.route(a_request()).record.model_version == "newer"
+    assert rig.metrics.total("ModelRefused") == 1
+
+
+def test_a_model_signed_for_the_code_package_is_not_trusted_in_the_bucket() -> None:
+    """Whoever trained the packaged model may not replace a stage's own."""
+    packaged = keys.new()
+    rig = Rig(failing(OK), layer=InMemoryModelStore(GOOD))
+    rig.models.publish(signed(NEWER, packaged), replaces=None)
+    rig.orchestrator.route(a_request())
+    assert rig.orchestrator.route(a_request(invocation_id="second")).record.model_version == "by-hand"
+
+
+def test_nothing_of_a_file_is_unpickled_before_its_manifest_was_verified() -> None:
+    """The interpreter tells of every global that an unpickler looks up; a refused file causes none."""
+    looked_up: list[object] = []
+    hostile = replace(GOOD, artifact=b"cos\nsystem\n(S'true'\ntR.")
+
+    def heard(event: str, details: tuple[object, ...]) -> None:
+        if event == "pickle.find_class":
+            looked_up.append(details)
+
+    sys.addaudithook(heard)
+    rig = Rig(failing(OK), layer=InMemoryModelStore(hostile))
+    assert rig.orchestrator.route(a_request()).record.prediction_source == "baseline"
+    assert looked_up == []
