@@ -79,6 +79,16 @@ def test_a_published_model_that_must_not_serve_leaves_the_packaged_one_serving(p
     assert rig.metrics.total("ModelRefused") == 1
 
 
+def test_a_refused_model_is_not_fetched_at_every_look() -> None:
+    rig = Rig(failing(OK), layer=InMemoryModelStore(GOOD))
+    bad = REFUSED["damaged"]
+    rig.models.publish(pointing(bad, version="damaged"), replaces=None)
+    for number in range(30):
+        rig.orchestrator.route(a_request(invocation_id=str(number)))
+        rig.clock.advance(FRESH_S + 0.1)
+    assert 2 <= rig.metrics.total("ModelRefused") <= 4
+
+
 def test_a_newly_published_model_serves_without_a_restart() -> None:
     rig = Rig(failing(OK), layer=InMemoryModelStore(GOOD))
     rig.orchestrator.route(a_request())

@@ -16,6 +16,10 @@ from fiso.prediction.signature import PublicKeys
 from fiso.services.known import Known
 from fiso.services.patience import Patience
 
+REFUSED = "a published model was refused"
+LOOKS_BETWEEN = 12
+"""How often a refused champion is passed over before it is fetched again: about a minute under load."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -37,6 +41,8 @@ class Champions:
         self._layer, self._store, self._metrics = layer, store, metrics
         self._packaged_keys, self._stage_keys = packaged_keys, stage_keys
         self._problem: str | None = None
+        self._bad: ModelPointer | None = None
+        self._looks_left = 0
         self._packaged = self._newest(layer, packaged_keys, None)
         self.packaged_problem = self._problem
         """Why there is no packaged model, where there should be one."""
@@ -73,7 +79,7 @@ class Champions:
             for pointer in _chain(champion):
                 if before is not None and (before.version == pointer.version or pointer is not champion):
                     return before
-                model = self._verified(store, pointer, keys)
+                model = None if self._is_known_bad(pointer) else self._verified(store, pointer, keys)
                 if model is not None:
                     return model
         except ModelRefused as error:
@@ -83,15 +89,24 @@ class Champions:
             logger.warning("model store not read: %s", error)
         return before
 
+    def _is_known_bad(self, pointer: ModelPointer) -> bool:
+        """Whether it was refused lately: it is fetched anew only now and then, in case the fetch was bad."""
+        if self._bad != pointer or self._looks_left == 0:
+            return False
+        self._looks_left -= 1
+        self._problem = REFUSED
+        return True
+
     def _verified(self, store: ModelStore, pointer: ModelPointer, keys: PublicKeys) -> Model | None:
         try:
             return manifest.read(pointer, store.artifact(pointer), keys)
         except ModelRefused as error:
+            self._bad, self._looks_left = pointer, LOOKS_BETWEEN
             self._refuse(pointer.version, error)
             return None
 
     def _refuse(self, version: str, error: ModelRefused) -> None:
-        self._problem = "a published model was refused"
+        self._problem = REFUSED
         logger.error("model %s refused, the one before serves: %s", version, error)
         self._metrics.add("ModelRefused", 1, "Count")
 

@@ -13,6 +13,7 @@ PHASE_S, QUICK_PHASE_S = 60.0, 2.5
 DEADLINE_S, QUICK_DEADLINE_S = 6.0, 1.0
 KEEPER_S, QUICK_KEEPER_S = 20.0, 1.0
 """The deployed keeper tries every 5 s for 35 s of each minute: no pause is longer than 25 s."""
+COLD_S = 2.0
 ADDED_MS, FRESH_S, LONGEST_USE_S = 5.0, 60.0, 8.0
 
 
@@ -91,11 +92,38 @@ def _at_most(name: str, values_s: Sequence[float], most_s: float) -> Figure:
     )
 
 
+def run_hanging(setting: Setting) -> Sequence[Figure]:
+    """Catalog, states and models all hang, for a warm environment and for cold ones."""
+    from fiso_cli.chaos import hanging_stores
+
+    setting.say("every store hangs, a warm environment")
+    warm = hanging_stores.warm(setting, setting.sized(5_000, 1_000))
+    setting.say("every store but the copy hangs, cold environments")
+    cold = hanging_stores.cold(setting.sized(20, 3))
+    waits = [reply.own_ms for reply in warm.hanging]
+    added = quantile(waits, 0.99) - quantile([reply.own_ms for reply in warm.well], 0.99)
+    every = [*warm.well, *warm.hanging, *cold]
+    failed = sum(reply.status != 200 for reply in every)
+    denied = sum(reply.headers.get("x-fiso-provider") == "gcp" for reply in every)
+    return (
+        count_of_none("failed requests", failed, len(every), "requests"),
+        Figure(name="added to p99", value=round(added, 3), op=Op.AT_MOST, target=ADDED_MS, unit="ms", n=len(waits)),
+        _at_most("a cold environment's first answer, on the copy", [r.own_ms / 1000 for r in cold], COLD_S),
+        count_of_none("requests to what the policy denies", denied, len(every), "requests"),
+    )
+
+
 EXPERIMENTS: tuple[Experiment, ...] = (
     Experiment(
         row=12,
         name="postgres",
         question="Does a request notice that PostgreSQL is stopped, frozen or full?",
         run=run,
+    ),
+    Experiment(
+        row=12,
+        name="hanging-stores",
+        question="What do requests pay while S3 and DynamoDB hang?",
+        run=run_hanging,
     ),
 )
