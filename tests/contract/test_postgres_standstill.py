@@ -71,7 +71,7 @@ def test_one_stopped_backend_is_given_up_on_in_the_middle_of_a_use(connect: Conn
 
 
 def test_a_full_server_refuses_at_once(connect: Connect) -> None:
-    taken = []
+    taken: list[psycopg2.extensions.connection] = []
     try:
         taken.extend(iter(lambda: _connected(connect), None))
         with pytest.raises(StoreUnavailable, match="too many"):

@@ -25,10 +25,9 @@ from fiso.adapters.memory import (
 )
 from fiso.adapters.s3 import S3Archive, S3RetrainingRuns, S3Snapshots
 from fiso.adapters.s3_models import S3ModelStore
-from fiso.adapters.snapshot_copy import CopiedSnapshots, DynamoDBSnapshotCopy
 from fiso.domain.endpoint import EndpointId, FunctionName
 from fiso.domain.errors import ModelRefused, StoreUnavailable, WriteConflict
-from fiso.domain.model import ModelPointer, RetrainingRun, SignedManifest
+from fiso.domain.model import ModelPointer, RetrainingRun
 from fiso.domain.record import InvocationRecord, OpenRecord, RecordStatus
 from fiso.domain.state import EndpointState, LoadLevel
 from fiso.ports import (
@@ -57,7 +56,6 @@ class Stores:
     models: ModelStore
     archive: Archive
     runs: RetrainingRuns
-    copy: Snapshots | None = None
 
 
 @pytest.fixture(scope="module")
@@ -94,17 +92,9 @@ def stores(request: pytest.FixtureRequest) -> Iterator[Stores]:
         models=S3ModelStore(read, f"bucket-{name}"),
         archive=S3Archive(read, f"bucket-{name}", clock=clock),
         runs=S3RetrainingRuns(read, f"bucket-{name}"),
-        copy=ReadCopy(DynamoDBSnapshotCopy(used, f"state-{name}"), DynamoDBSnapshotCopy(dynamodb, f"state-{name}")),
     )
     for client in (dynamodb, s3, transport):
         client.close()
-
-
-class ReadCopy:
-    """Reads by one client, writes by the other, as orchestrator and keeper do."""
-
-    def __init__(self, reader: DynamoDBSnapshotCopy, writer: DynamoDBSnapshotCopy) -> None:
-        self.current, self.publish = reader.current, writer.publish
 
 
 class ReadThrough:
@@ -277,64 +267,6 @@ def test_the_champion_is_the_last_published(stores: Stores) -> None:
     assert stores.models.artifact(pointer) == b"\x80model"
     with pytest.raises(ModelRefused):
         stores.models.artifact(replace(pointer, version="m-2"))
-
-
-def a_model(version: str, *, previous: ModelPointer | None = None) -> ModelFiles:
-    signed = SignedManifest(text="{}", key_id="k", signature="AA==")
-    pointer = ModelPointer(
-        version=version,
-        sha256=version[-1] * 64,
-        trained_at=NOW,
-        rows=5,
-        is_synthetic=False,
-        origin="store",
-        manifest=signed,
-        previous=previous,
-    )
-    return ModelFiles(pointer=pointer, artifact=version.encode(), card={})
-
-
-def test_a_champion_remembers_the_one_before_it_and_the_signatures_of_both(stores: Stores) -> None:
-    first = a_model("m-1")
-    second = a_model("m-2", previous=first.pointer)
-    stores.models.publish(first, replaces=None)
-    stores.models.publish(second, replaces=first.pointer)
-    assert stores.models.champion() == second.pointer
-    assert stores.models.artifact(first.pointer) == b"m-1"
-
-
-def test_of_two_that_were_compared_with_one_champion_the_second_is_refused(stores: Stores) -> None:
-    first, second, third = (a_model(f"m-{number}") for number in (1, 2, 3))
-    with pytest.raises(WriteConflict):
-        stores.models.publish(second, replaces=first.pointer)
-    stores.models.publish(first, replaces=None)
-    with pytest.raises(WriteConflict):
-        stores.models.publish(third, replaces=None)
-    stores.models.publish(second, replaces=first.pointer)
-    with pytest.raises(WriteConflict):
-        stores.models.publish(third, replaces=first.pointer)
-    assert stores.models.champion() == second.pointer
-
-
-def test_the_copy_is_the_newest_snapshot_that_was_given(stores: Stores) -> None:
-    if stores.copy is None:
-        pytest.skip("no copy here")
-    assert stores.copy.current() is None
-    second = a_snapshot(an_entry(version=2), version=2)
-    stores.copy.publish(second)
-    stores.copy.publish(a_snapshot())
-    assert stores.copy.current() == second
-    assert stores.copy.current(unless_version=2) is None
-
-
-def test_a_copy_that_was_missed_is_published_again(stores: Stores) -> None:
-    if stores.copy is None:
-        pytest.skip("no copy here")
-    both = CopiedSnapshots(stores.snapshots, stores.copy)
-    stores.snapshots.publish(a_snapshot())
-    assert both.current() is None
-    both.publish(a_snapshot())
-    assert both.current() == stores.copy.current() == a_snapshot()
 
 
 def test_the_archive_gives_each_record_once_from_a_day_on(stores: Stores) -> None:

@@ -53,7 +53,7 @@ class _Refusals(logging.Handler):
 
 def trials(setting: Setting, *, flips: int, slow_read_s: float) -> Iterator[Trial]:
     """Every bad model, then one whose file hangs, with a line each in `trials.jsonl`."""
-    rng = random.Random(setting.seed)
+    rng = random.Random(setting.seed)  # nosec B311 - draws of an experiment, no secrets
     packaged = whole("packaged")
     with (setting.folder / "trials.jsonl").open("w", encoding="utf-8") as history:
         for number, bad in enumerate(bad_ones(flips, setting.folder / "code-ran", rng)):

@@ -134,7 +134,7 @@ def build(outside: Outside) -> SmallRouter:
         clock=outside.clock,
         ticks=outside.ticks,
         lease_keys=(lambda: keys) if keys is not None else None,
-        draw=random.Random(1).random,
+        draw=random.Random(1).random,  # nosec B311 - draws of an experiment, no secrets
         stage_keys=outside.stage_keys,
         packaged_keys=outside.packaged_keys,
     )

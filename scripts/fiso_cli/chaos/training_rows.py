@@ -24,7 +24,7 @@ Damage = Callable[[InvocationRecord, random.Random], InvocationRecord]
 
 def calls(count: int, *, first: int, start: datetime, slower: float = 1.0) -> Iterator[InvocationRecord]:
     """`count` calls, a second apart; the numbers from `first` on make their ids and their luck."""
-    rng = random.Random(first)
+    rng = random.Random(first)  # nosec B311 - draws of an experiment, no secrets
     for number in range(first, first + count):
         provider, size = rng.choice(list(Provider)), rng.choice([100, 10_000])
         latency_ms = LATENCY_MS[provider] * (3 if size > 1000 else 1) * slower * rng.lognormvariate(0, NOISE)
@@ -33,7 +33,7 @@ def calls(count: int, *, first: int, start: datetime, slower: float = 1.0) -> It
 
 def damaged(records: Iterator[InvocationRecord], damage: Damage, *, seed: int) -> Iterator[InvocationRecord]:
     """The records, each damaged."""
-    rng = random.Random(seed)
+    rng = random.Random(seed)  # nosec B311 - draws of an experiment, no secrets
     return (damage(record, rng) for record in records)
 
 

@@ -59,7 +59,7 @@ def _kills(setting: Setting) -> Iterator[dict[str, object]]:
     """Each time new rows, a retraining that is killed, and one that is not."""
     from fiso_cli.chaos import retrainings
 
-    rng, shop, now = random.Random(setting.seed), _workshop(setting, "kills"), datetime.now(UTC)
+    rng, shop, now = random.Random(setting.seed), _workshop(setting, "kills"), datetime.now(UTC)  # nosec B311 - draws of an experiment, no secrets
     shop.retrain(now)  # the first one also waits for what all of them are forked from
     now = _more_rows(shop, 0, now)
     usual_s = shop.retrain(now)
