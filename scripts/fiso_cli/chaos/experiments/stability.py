@@ -95,6 +95,7 @@ def _at_most(name: str, values_s: Sequence[float], most_s: float) -> Figure:
 def run_hanging(setting: Setting) -> Sequence[Figure]:
     """Catalog, states and models all hang, for a warm environment and for cold ones."""
     from fiso_cli.chaos import hanging_stores
+    from fiso_cli.chaos.small_router import DENIED
 
     setting.say("every store hangs, a warm environment")
     warm = hanging_stores.warm(setting, setting.sized(5_000, 1_000))
@@ -104,7 +105,7 @@ def run_hanging(setting: Setting) -> Sequence[Figure]:
     added = quantile(waits, 0.99) - quantile([reply.own_ms for reply in warm.well], 0.99)
     every = [*warm.well, *warm.hanging, *cold]
     failed = sum(reply.status != 200 for reply in every)
-    denied = sum(reply.headers.get("x-fiso-provider") == "gcp" for reply in every)
+    denied = sum(reply.headers.get("x-fiso-provider") == DENIED for reply in every)
     return (
         count_of_none("failed requests", failed, len(every), "requests"),
         Figure(name="added to p99", value=round(added, 3), op=Op.AT_MOST, target=ADDED_MS, unit="ms", n=len(waits)),
