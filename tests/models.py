@@ -3,18 +3,27 @@
 import io
 from array import array
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from hashlib import sha256
+from typing import Any
 
 import joblib
 
+from fiso.adapters.signers import OpenKeySigner
+from fiso.domain.model import ModelPointer
 from fiso.learning import dataset, synthetic
 from fiso.learning.export import Origin, package
+from fiso.learning.signing import signed
 from fiso.learning.train import Family, Trained, train
 from fiso.ports import ModelFiles
-from fiso.prediction import artifact
+from fiso.prediction import artifact, manifest
 from fiso.prediction.artifact import Model
 from fiso.prediction.ensemble import LEAF
+from fiso.prediction.manifest import Manifest
+from fiso.prediction.signature import PublicKeys
+from fiso_cli.training import keys
+from tests.builders import NOW
 
 
 def a_target(
@@ -69,5 +78,37 @@ def trained(family: Family = Family.BOOSTING) -> Trained:
     return train(generated_halves().train, family=family)
 
 
+@cache
+def a_signer() -> OpenKeySigner:
+    return keys.new()
+
+
+def trusted(signer: OpenKeySigner | None = None) -> PublicKeys:
+    """The keys of whoever trusts this signer, or this session's usual one."""
+    public = (signer or a_signer()).public
+    return {public.id: public}
+
+
 def packaged(family: Family = Family.BOOSTING) -> ModelFiles:
-    return package(trained(family), generated_halves(), Origin(version_prefix="synthetic-42", trained_at=None))
+    """A trained model, signed."""
+    origin = Origin(version_prefix="synthetic-42", trained_at=None)
+    return signed(package(trained(family), generated_halves(), origin), a_signer())
+
+
+def files_of(content: object, version: str = "by-hand", **changes: Any) -> ModelFiles:
+    """A model written by hand, with a manifest that fits it, signed."""
+    data = dumped(content)
+    digest = sha256(data).hexdigest()
+    pointer = ModelPointer(version=version, sha256=digest, trained_at=NOW, rows=1, is_synthetic=False)
+    fields: dict[str, Any] = {
+        "version": version,
+        "sha256": digest,
+        "created_at": NOW,
+        "rows": 1,
+        "is_synthetic": False,
+        "feature_names": ("request_size_bytes",),
+        "metrics": {},
+        "golden": (),
+    }
+    stated = manifest.written(Manifest(**(fields | changes)))
+    return signed(ModelFiles(pointer=replace(pointer, manifest=stated), artifact=data, card={}), a_signer())

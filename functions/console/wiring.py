@@ -8,7 +8,8 @@ from botocore.config import Config
 from flask import Flask
 
 from fiso.adapters.dynamodb import DynamoDBEndpointStates, DynamoDBInvocationLog
-from fiso.adapters.s3 import S3ModelStore, S3RetrainingRuns, S3Snapshots
+from fiso.adapters.s3 import S3RetrainingRuns, S3Snapshots
+from fiso.adapters.s3_models import S3ModelStore
 from fiso.settings import ConsoleSettings
 from functions.console import app
 from functions.console.sources import Sources

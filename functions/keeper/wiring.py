@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from time import sleep
 
 import boto3
 from botocore.config import Config
@@ -14,6 +15,8 @@ from fiso.adapters.dynamodb import DynamoDBInvocationLog
 from fiso.adapters.http_transport import HttpTransport
 from fiso.adapters.postgres import PostgresCatalogStore, connect_from_url
 from fiso.adapters.s3 import S3Snapshots, S3Watermark
+from fiso.adapters.snapshot_copy import CopiedSnapshots, DynamoDBSnapshotCopy
+from fiso.ports import Snapshots
 from fiso.services.keep import Keeper
 from fiso.services.reconcile import Reconciliation
 from fiso.services.spill import MARK
@@ -35,6 +38,10 @@ def build(settings: KeeperSettings) -> Keeper:
     url = _database_url(settings, config)
     log = DynamoDBInvocationLog(_dynamodb(), settings.log_table, clock=utc_now)
     s3 = boto3.client("s3", config=config)
+    published: Snapshots = S3Snapshots(s3, settings.bucket)
+    if settings.state_table:
+        dynamodb = boto3.client("dynamodb", config=config)
+        published = CopiedSnapshots(published, DynamoDBSnapshotCopy(dynamodb, settings.state_table))
     executor = ThreadPoolExecutor(max_workers=WRITERS, thread_name_prefix="records")
     reconciliation = Reconciliation(
         spilled=CloudWatchSpilledRecords(boto3.client("logs", config=config), settings.spill_log_group, mark=MARK),
@@ -47,8 +54,9 @@ def build(settings: KeeperSettings) -> Keeper:
         log=log,
         reconciliation=reconciliation,
         catalog=PostgresCatalogStore(lambda: connect_from_url(url(), is_local=settings.stage == LOCAL_STAGE)()),
-        snapshots=S3Snapshots(s3, settings.bucket),
+        snapshots=published,
         clock=utc_now,
+        sleep=sleep,
         executor=executor,
     )
 

@@ -28,6 +28,7 @@ from fiso.domain.record import InvocationRecord
 from fiso.domain.record_codec import open_to_document, to_document
 from fiso.domain.request import InvocationId, InvocationRequest
 from fiso.services import inspect
+from fiso.services.condition import condition_document, status_of
 from fiso.services.orchestrate import Routed
 from fiso.settings import OrchestratorSettings
 from functions.orchestrator import wiring
@@ -222,16 +223,18 @@ class Exchange:
     def _healthz(self) -> Response:
         snapshot, age_s = self._edge.knowledge.known_snapshot()
         model = self._edge.knowledge.model()
-        return json_answer(
-            {
-                "status": "ok" if snapshot and model else "degraded",
-                "code_version": __version__,
-                "snapshot_version": _version(snapshot),
-                "snapshot_age_s": round(age_s, 1) if age_s is not None else None,
-                "model_version": model.version if model else None,
-                "tariff_version": self._edge.orchestrator.tariff.version,
-            }
-        )
+        conditions = self._edge.conditions()
+        document = {
+            "status": status_of(conditions),
+            "code_version": __version__,
+            "snapshot_version": _version(snapshot),
+            "snapshot_age_s": round(age_s, 1) if age_s is not None else None,
+            "model_version": model.version if model else None,
+            "tariff_version": self._edge.orchestrator.tariff.version,
+            "parts": {condition.part: condition_document(condition) for condition in conditions},
+        }
+        is_out = any(condition.stops_everything for condition in conditions)
+        return json_answer(document, status=503 if is_out else 200)
 
     def _request(self, function: str, suffix: str) -> InvocationRequest:
         return invocation_request(

@@ -1,97 +1,49 @@
 """Composition root of the orchestrator: settings in, an `Edge` out. The one place that joins services and adapters."""
 
+import logging
 import os
-import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING
 
-from fiso.adapters.aws_client import AwsEndpoint, Credentials, DynamoDBClient, S3Client, SignedService
-from fiso.adapters.callers import ByProvider, HttpCaller
-from fiso.adapters.checked_snapshots import CheckedSnapshots
-from fiso.adapters.dialling import PublicDial
-from fiso.adapters.dynamodb import DynamoDBEndpointStates, DynamoDBInvocationLog
-from fiso.adapters.dynamodb_breakers import DynamoDBSharedBreakers
-from fiso.adapters.function_keys import FunctionKeys
-from fiso.adapters.http_transport import HttpTransport
-from fiso.adapters.lambda_caller import LambdaCaller
-from fiso.adapters.pointers import LayerModelStore
-from fiso.adapters.s3 import S3ModelStore, S3Snapshots
 from fiso.billing import tariff
 from fiso.domain.access import AuthMode
-from fiso.domain.address import AddressRules
-from fiso.domain.endpoint import FunctionName, Provider
-from fiso.ports import (
-    Clock,
-    EndpointStates,
-    FunctionCaller,
-    IdempotencyKeys,
-    InvocationLog,
-    IssuerKeys,
-    LeaseKeys,
-    Metrics,
-    ModelStore,
-    SharedBreakers,
-    Snapshots,
-    TenantUse,
-    TokenVerifier,
-)
+from fiso.domain.endpoint import FunctionName
+from fiso.ports import Clock, InvocationLog, IssuerKeys, Metrics, TenantUse, TokenVerifier
+from fiso.prediction import signature
 from fiso.services.access import Access, KnownKeys
 from fiso.services.breakers import Breakers
 from fiso.services.calls import Threads
+from fiso.services.champions import Champions
+from fiso.services.condition import Condition, lease_condition, log_condition
 from fiso.services.dispatch import Dispatcher
 from fiso.services.knowledge import HURRY_S, Knowledge
 from fiso.services.orchestrate import Orchestrator
 from fiso.services.sharing import Sharing
-from fiso.services.spill import LONGEST_WAIT_S, SpillingLog
+from fiso.services.spill import SpillingLog
 from fiso.settings import AccessSettings, BadSetting, OrchestratorSettings
+from functions.orchestrator.outside import Ports, aws_ports, utc_now
 
 if TYPE_CHECKING:
     from fiso.services.idempotent import IdempotentRouting
     from fiso.services.outcomes import Outcomes
     from fiso.services.quotas import Quotas
 
-REFRESHERS = 5
-"""Reads that may run beside each other while a provider is awaited: catalog, states, model, breakers, and a write."""
+__all__ = ["Edge", "Ports", "access_of", "aws_ports", "build", "quotas_of", "utc_now"]
+
+READERS = 8
+"""Reads at once; one that hangs must not keep the others waiting. Threads are made when they are needed."""
 WRITERS = 8
 """Reported outcomes that are written at once; a report of 100 is 13 writes long."""
 
-KEYS_TIMEOUT_S = 0.5
-"""A write of a key is asked for twice at most. Where both hang, and the function took all the time that Lambda gives,
-the caller loses the answer to Lambda's own limit; its key then says `unknown_outcome`."""
-
-
-def utc_now() -> datetime:
-    """The system's clock."""
-    return datetime.now(UTC)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ports:
-    """Everything outside that the orchestrator speaks to."""
-
-    snapshots: Snapshots
-    states: EndpointStates
-    layer: ModelStore
-    models: ModelStore
-    log: InvocationLog
-    caller: FunctionCaller
-    shared_breakers: SharedBreakers
-    metrics: Metrics
-    clock: Clock = utc_now
-    draw: Callable[[], float] = random.SystemRandom().random
-    lease_keys: Callable[[], LeaseKeys] | None = None
-    issuer_keys: IssuerKeys | None = None
-    tenant_use: TenantUse | None = None
-    idempotency_keys: Callable[[], IdempotencyKeys] | None = None
+logger = logging.getLogger("fiso.orchestrator")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edge:
-    """What the handler calls."""
+    """What the handler calls. `conditions` tells how every part is, from what is known here; it asks no store."""
 
     orchestrator: Orchestrator
     access: Access
@@ -99,6 +51,7 @@ class Edge:
     knowledge: Knowledge
     log: InvocationLog
     clock: Clock
+    conditions: Callable[[], tuple[Condition, ...]]
     outcomes: Callable[[], "Outcomes"]
     """What leases need, made when the first one is asked for: most environments never see one."""
     idempotent: Callable[[], "IdempotentRouting"]
@@ -108,32 +61,59 @@ class Edge:
 def build(settings: OrchestratorSettings, *, metrics: Metrics, ports: Ports | None = None) -> Edge:
     """Wire the orchestrator; tests and benchmarks give their own `ports`."""
     outside = ports or aws_ports(settings, os.environ, metrics)
-    executor = ThreadPoolExecutor(max_workers=REFRESHERS, thread_name_prefix="refresh")
-    sharing = Sharing(outside.shared_breakers, clock=outside.clock, executor=executor)
+    orchestrator = _orchestrator(outside, settings)
+    outcomes = cache(lambda: _outcomes(outside, settings))
+
+    def conditions() -> tuple[Condition, ...]:
+        has_keys = outcomes().keys.known.value is not None if outcomes.cache_info().currsize else None
+        return (
+            *orchestrator.knowledge.conditions(),
+            log_condition(is_spilling=orchestrator.log.is_spilling),
+            lease_condition(is_set_up=outside.lease_keys is not None, has_keys=has_keys),
+        )
+
+    return Edge(
+        orchestrator=orchestrator,
+        access=access_of(settings.access, outside.issuer_keys, outside.clock),
+        quotas=quotas_of(settings.quotas, outside.tenant_use, outside.clock),
+        knowledge=orchestrator.knowledge,
+        log=outside.log,
+        clock=outside.clock,
+        conditions=conditions,
+        outcomes=outcomes,
+        idempotent=cache(lambda: _idempotent(outside, orchestrator.knowledge)),
+    )
+
+
+def _orchestrator(outside: Ports, settings: OrchestratorSettings) -> Orchestrator:
+    executor = ThreadPoolExecutor(max_workers=READERS, thread_name_prefix="refresh")
     knowledge = Knowledge(
         snapshots=outside.snapshots,
+        copy=outside.copy,
         states=outside.states,
-        layer=outside.layer,
-        models=outside.models,
+        champions=_champions(outside, settings),
         metrics=outside.metrics,
         clock=outside.clock,
+        ticks=outside.ticks,
         executor=executor,
     )
+    sharing = Sharing(outside.shared_breakers, clock=outside.clock, executor=executor, patience=knowledge.patience)
 
     def in_trouble(function: FunctionName) -> None:
         """A call is slow or failed: read at once what others know, for the requests that come next."""
         knowledge.hurry(function)
         sharing.refresh_while_waiting(oldest_s=HURRY_S)
 
-    orchestrator = Orchestrator(
+    dispatcher = Dispatcher(
+        caller=outside.caller,
+        clock=outside.clock,
+        breakers=Breakers(draw=outside.draw, tell=sharing.tell),
+        beside=Threads(),
+        on_trouble=in_trouble,
+    )
+    return Orchestrator(
         knowledge=knowledge,
-        dispatcher=Dispatcher(
-            caller=outside.caller,
-            clock=outside.clock,
-            breakers=Breakers(draw=outside.draw, tell=sharing.tell),
-            beside=Threads(),
-            on_trouble=in_trouble,
-        ),
+        dispatcher=dispatcher,
         log=SpillingLog(outside.log, metrics=outside.metrics),
         metrics=outside.metrics,
         tariff=tariff.current(),
@@ -142,15 +122,21 @@ def build(settings: OrchestratorSettings, *, metrics: Metrics, ports: Ports | No
         region=settings.region,
         sharing=sharing,
     )
-    return Edge(
-        orchestrator=orchestrator,
-        access=access_of(settings.access, outside.issuer_keys, outside.clock),
-        quotas=quotas_of(settings.quotas, outside.tenant_use, outside.clock),
-        knowledge=knowledge,
-        log=outside.log,
-        clock=outside.clock,
-        outcomes=cache(lambda: _outcomes(outside, settings)),
-        idempotent=cache(lambda: _idempotent(outside, knowledge)),
+
+
+def _champions(outside: Ports, settings: OrchestratorSettings) -> Champions:
+    """A setting that is no set of keys trusts none: published models are refused, and that is said."""
+    try:
+        stage_keys = outside.stage_keys if outside.stage_keys is not None else signature.parsed(settings.model_keys)
+    except ValueError as error:
+        logger.error("FISO_MODEL_KEYS: %s; no published model is trusted", error)
+        stage_keys = {}
+    return Champions(
+        layer=outside.layer,
+        store=outside.models,
+        packaged_keys=outside.packaged_keys if outside.packaged_keys is not None else signature.packaged(),
+        stage_keys=stage_keys,
+        metrics=outside.metrics,
     )
 
 
@@ -221,79 +207,3 @@ def quotas_of(rules: str, use: TenantUse | None, clock: Clock) -> "Quotas | None
         raise BadSetting(f"environment variable FISO_QUOTAS: {error}") from error
     executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="quotas")
     return Quotas(parsed, use, clock=clock, executor=executor)
-
-
-def _tenant_use(dynamodb: DynamoDBClient, settings: OrchestratorSettings) -> TenantUse | None:
-    if not settings.quotas or settings.idempotency_table is None:
-        return None
-    from fiso.adapters.tenant_use import DynamoDBTenantUse
-
-    return DynamoDBTenantUse(dynamodb, settings.idempotency_table, clock=utc_now)
-
-
-def _issuer_keys(settings: AccessSettings, transport: HttpTransport) -> IssuerKeys | None:
-    if settings.mode is not AuthMode.JWT:
-        return None
-    from fiso.adapters.oidc import OidcIssuerKeys
-
-    return OidcIssuerKeys(transport, settings.issuer, allow_loopback=settings.allow_loopback)
-
-
-def aws_ports(settings: OrchestratorSettings, environ: Mapping[str, str], metrics: Metrics) -> Ports:
-    """The stores on AWS and the three clouds."""
-    credentials = Credentials.from_environ(environ)
-    transport = HttpTransport()
-
-    def service(name: str, region: str | None = None) -> SignedService:
-        endpoint = AwsEndpoint.from_environ(name, environ, region=region)
-        return SignedService(endpoint=endpoint, credentials=credentials, transport=transport, clock=utc_now)
-
-    dynamodb, s3 = DynamoDBClient(service("dynamodb")), S3Client(service("s3"))
-    quick = DynamoDBClient(service("dynamodb"), timeout_s=LONGEST_WAIT_S)
-    rules = AddressRules(own_hosts=settings.own_hosts, allow_loopback=settings.allow_loopback)
-    http = HttpCaller(
-        HttpTransport(dial=PublicDial(allow_loopback=rules.allow_loopback)),
-        clock=utc_now,
-        allow_loopback=rules.allow_loopback,
-        own_hosts=rules.own_hosts,
-        identity=FunctionKeys(service("secretsmanager")),
-    )
-    invoke_api = cache(lambda region: service("lambda", region))
-    aws = LambdaCaller(invoke_api, clock=utc_now)
-    return Ports(
-        snapshots=CheckedSnapshots(S3Snapshots(s3, settings.bucket), rules),
-        states=DynamoDBEndpointStates(dynamodb, settings.state_table, clock=utc_now),
-        layer=LayerModelStore(settings.model_dir),
-        models=S3ModelStore(s3, settings.bucket),
-        shared_breakers=DynamoDBSharedBreakers(dynamodb, settings.state_table, clock=utc_now),
-        log=DynamoDBInvocationLog(quick, settings.log_table, clock=utc_now),
-        caller=ByProvider({Provider.AWS: aws, Provider.AZURE: http, Provider.GCP: http}),
-        metrics=metrics,
-        lease_keys=_stored_keys(service("ssm"), settings.lease_keys_parameter),
-        issuer_keys=_issuer_keys(settings.access, transport),
-        tenant_use=_tenant_use(dynamodb, settings),
-        idempotency_keys=_table_of_keys(service("dynamodb"), s3, settings),
-    )
-
-
-def _table_of_keys(
-    dynamodb: SignedService, s3: S3Client, settings: OrchestratorSettings
-) -> Callable[[], IdempotencyKeys] | None:
-    table = settings.idempotency_table
-
-    def stored() -> IdempotencyKeys:
-        from fiso.adapters.dynamodb_idempotency import DynamoDBIdempotencyKeys
-
-        client = DynamoDBClient(dynamodb, timeout_s=KEYS_TIMEOUT_S)
-        return DynamoDBIdempotencyKeys(client, table or "", s3=s3, bucket=settings.bucket, clock=utc_now)
-
-    return stored if table else None
-
-
-def _stored_keys(service: SignedService, parameter: str | None) -> Callable[[], LeaseKeys] | None:
-    def stored() -> LeaseKeys:
-        from fiso.adapters.ssm import SsmLeaseKeys
-
-        return SsmLeaseKeys(service, parameter or "")
-
-    return stored if parameter else None

@@ -6,7 +6,11 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from fiso.adapters.s3 import S3Archive, S3ModelStore, S3RetrainingRuns
+from fiso.adapters.s3 import S3Archive, S3RetrainingRuns
+from fiso.adapters.s3_models import S3ModelStore
+from fiso.adapters.signers import KmsSigner, NoSigner, OpenKeySigner
+from fiso.ports import ModelSigner
+from fiso.prediction import signature
 from fiso.services.retrain import Retrainer
 from fiso.settings import RetrainerSettings
 
@@ -20,13 +24,23 @@ def utc_now() -> datetime:
 
 
 def build(settings: RetrainerSettings, *, s3: Any = None) -> Retrainer:
-    """Wire the stores on S3. The client is made here unless given."""
+    """Wire the stores on S3 and the key that signs. The clients are made here unless given."""
     client = s3 or boto3.client("s3", config=PATIENCE)
     return Retrainer(
         models=S3ModelStore(client, settings.bucket),
         archive=S3Archive(client, settings.bucket, clock=utc_now),
         runs=S3RetrainingRuns(client, settings.bucket),
+        signer=_signer(settings),
+        keys=signature.parsed(settings.model_keys),
         minimum_rows=settings.minimum_rows,
         minimum_new_rows=settings.minimum_new_rows,
         lookback_days=settings.lookback_days,
     )
+
+
+def _signer(settings: RetrainerSettings) -> ModelSigner:
+    if settings.local_signing_key:
+        return OpenKeySigner.parsed(settings.local_signing_key)
+    if settings.signing_key_id:
+        return KmsSigner(boto3.client("kms", config=PATIENCE), settings.signing_key_id)
+    return NoSigner()

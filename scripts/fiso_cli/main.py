@@ -32,6 +32,7 @@ COMMANDS: Mapping[str, LazyCommand] = {
     ),
     "train": LazyCommand("fiso_cli.training.commands:train_app", "Train the packaged model."),
     "retrain": LazyCommand("fiso_cli.training.commands:retrain_app", "Run a stage's retrainer now."),
+    "model-key": LazyCommand("fiso_cli.training.commands:model_key_app", "The key that signs a stage's models."),
     "package": LazyCommand("fiso_cli.packaging.commands:packaging_app", "Build a stage's deployment packages."),
     "replay": LazyCommand("fiso_cli.replay.commands:replay_app", "Replay measured rounds beside the rules to beat."),
     "what-if": LazyCommand("fiso_cli.what_if.commands:what_if_app", "What a new policy would have done, from the log."),

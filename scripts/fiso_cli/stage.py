@@ -164,10 +164,12 @@ class Stage:
         return PostgresCatalogStore(self.connect)
 
     def snapshots(self) -> "Snapshots":
-        """Published snapshots."""
+        """Published snapshots, with the copy in the state table."""
         from fiso.adapters.s3 import S3Snapshots
+        from fiso.adapters.snapshot_copy import CopiedSnapshots, DynamoDBSnapshotCopy
 
-        return S3Snapshots(self.client("s3"), self.bucket)
+        copy = DynamoDBSnapshotCopy(self.client("dynamodb"), self.state_table)
+        return CopiedSnapshots(S3Snapshots(self.client("s3"), self.bucket), copy)
 
     @property
     def address_variables(self) -> Mapping[str, str]:

@@ -168,18 +168,31 @@ class ModelFiles:
 
 
 class ModelStore(Protocol):
-    """Where models are published. The pointer moves last, so it always names a complete version."""
+    """Where models are published. The pointer moves last, so it always names a complete version, and remembers the one
+    before it."""
 
     def champion(self) -> ModelPointer | None:
         """The pointer, or None when nothing was published."""
         ...
 
     def artifact(self, pointer: ModelPointer) -> bytes:
-        """The artifact's bytes, unverified; `prediction.artifact.read` verifies. `ModelRefused` when missing."""
+        """The artifact's bytes, unverified; `prediction.manifest.read` verifies. `ModelRefused` when missing."""
         ...
 
-    def publish(self, files: ModelFiles) -> None:
-        """Store a version, then point to it."""
+    def publish(self, files: ModelFiles, *, replaces: ModelPointer | None) -> None:
+        """Store a version, then point to it.
+
+        `WriteConflict` when the pointer no longer names `replaces`: somebody published meanwhile, and this version was
+        compared with another champion. A pointer that does not parse counts as none.
+        """
+        ...
+
+
+class ModelSigner(Protocol):
+    """Who may say that a model is ours. The retrainer has one; the orchestrator only knows the public half."""
+
+    def sign(self, message: bytes) -> tuple[str, bytes]:
+        """The key's id and the signature (RSASSA-PKCS1-v1_5, SHA-256). `StoreUnavailable` when it cannot sign now."""
         ...
 
 

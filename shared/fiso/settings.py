@@ -1,7 +1,7 @@
 """Settings: one frozen value per function, read once from an environ mapping. The only place that knows the names."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
@@ -93,7 +93,7 @@ class OrchestratorSettings:
     `lease_keys_parameter` names the parameter with the keys that sign leases; without it there are no leases. `region`
     is where it runs, as Lambda says. `idempotency_table` holds idempotency keys; without it requests with one are
     refused. `quotas` are words as `QuotaRules.parsed` takes them; they meet in that table too, and without it each
-    environment holds its own part."""
+    environment holds its own part. `model_keys` are the public keys that published models may be signed with."""
 
     stage: str
     log_table: str
@@ -107,6 +107,7 @@ class OrchestratorSettings:
     own_hosts: frozenset[str] = frozenset()
     access: AccessSettings = AccessSettings(mode=AuthMode.IAM)
     quotas: str = ""
+    model_keys: str = ""
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Self:
@@ -126,6 +127,7 @@ class OrchestratorSettings:
             own_hosts=rules.own_hosts,
             access=AccessSettings.from_environ(environ),
             quotas=environ.get("FISO_QUOTAS", "").strip(),
+            model_keys=environ.get("FISO_MODEL_KEYS", "").strip(),
         )
 
 
@@ -149,20 +151,32 @@ class StreamConsumerSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetrainerSettings:
-    """What the retrainer needs. The minimums are rows; the brief asks for 1,000."""
+    """What the retrainer needs. The minimums are rows; the brief asks for 1,000.
+
+    It signs with a key of KMS; with one in the open (`local_signing_key`) on the local stage only. `model_keys` are the
+    public keys that a champion may be signed with, beside its own.
+    """
 
     stage: str
     bucket: str
     minimum_rows: int
     minimum_new_rows: int
     lookback_days: int
+    signing_key_id: str | None = None
+    local_signing_key: str | None = field(default=None, repr=False)
+    model_keys: str = ""
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Self:
         """Read and check."""
+        stage = _required(environ, "FISO_STAGE")
+        in_the_open = environ.get("FISO_MODEL_SIGNING_KEY", "").strip() or None
         return cls(
-            stage=_required(environ, "FISO_STAGE"),
+            stage=stage,
             bucket=_required(environ, "FISO_BUCKET"),
+            signing_key_id=environ.get("FISO_MODEL_SIGNING_KEY_ID", "").strip() or None,
+            local_signing_key=in_the_open if stage == LOCAL_STAGE else None,
+            model_keys=environ.get("FISO_MODEL_KEYS", "").strip(),
             minimum_rows=_whole(environ, "FISO_MINIMUM_ROWS", 1000),
             minimum_new_rows=_whole(environ, "FISO_MINIMUM_NEW_ROWS", 100),
             lookback_days=_whole(environ, "FISO_LOOKBACK_DAYS", 30),
@@ -180,6 +194,8 @@ class KeeperSettings:
     spill_log_group: str
     database_url: str | None
     database_secret_arn: str | None
+    state_table: str | None = None
+    """Where the catalog's copy goes; without it there is none."""
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Self:
@@ -191,6 +207,7 @@ class KeeperSettings:
             spill_log_group=_required(environ, "FISO_SPILL_LOG_GROUP"),
             database_url=environ.get("FISO_DATABASE_URL") or None,
             database_secret_arn=environ.get("FISO_DATABASE_SECRET_ARN") or None,
+            state_table=environ.get("FISO_STATE_TABLE", "").strip() or None,
         )
 
 

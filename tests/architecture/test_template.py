@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from fiso.adapters.snapshot_copy import KEY
 from fiso.settings import (
     BadSetting,
     ConsoleSettings,
@@ -120,6 +121,27 @@ def test_only_the_orchestrator_reads_the_lease_keys_and_only_those(resources: di
     }
     named = function(resources, "orchestrator")["Environment"]["Variables"]["FISO_LEASE_KEYS_PARAMETER"]
     assert readers == {("fiso-prod-orchestrator", f"parameter{named}")}
+
+
+def test_only_the_retrainer_signs_models_and_the_orchestrator_knows_public_halves_alone(
+    resources: dict[str, Any],
+) -> None:
+    (key,) = of_type(resources, "KMS::Key").values()
+    signing = [one for one in key["KeyPolicy"]["Statement"] if "kms:Sign" in as_list(one["Action"])]
+    assert [one["Principal"] for one in signing] == [{"AWS": {"Fn::GetAtt": ["RetrainerRole", "Arn"]}}]
+    in_roles = [one for one in statements(resources) if any("kms" in action for action in as_list(one["Action"]))]
+    assert in_roles == []
+    orchestrator = function(resources, "orchestrator")["Environment"]["Variables"]
+    assert {name for name in orchestrator if "MODEL" in name} == {"FISO_MODEL_DIR", "FISO_MODEL_KEYS"}
+    retrainer = function(resources, "retrainer")["Environment"]["Variables"]
+    assert retrainer["FISO_MODEL_SIGNING_KEY_ID"] == {"Ref": "ModelKey"}
+    assert retrainer["FISO_MODEL_SIGNING_KEY"] == ""
+
+
+def test_the_keeper_writes_one_item_of_the_state_table(resources: dict[str, Any]) -> None:
+    keeper = of_type(resources, "IAM::Role")["KeeperRole"]["Policies"][0]["PolicyDocument"]["Statement"]
+    (copying,) = [one for one in keeper if one["Sid"] == "CopyPolicies"]
+    assert copying["Condition"]["ForAllValues:StringEquals"] == {"dynamodb:LeadingKeys": [KEY["function_name"]["S"]]}
 
 
 def test_the_console_only_reads(resources: dict[str, Any]) -> None:

@@ -23,7 +23,8 @@ from fiso.adapters.memory import (
     InMemoryRetrainingRuns,
     InMemorySnapshots,
 )
-from fiso.adapters.s3 import S3Archive, S3ModelStore, S3RetrainingRuns, S3Snapshots
+from fiso.adapters.s3 import S3Archive, S3RetrainingRuns, S3Snapshots
+from fiso.adapters.s3_models import S3ModelStore
 from fiso.domain.endpoint import EndpointId, FunctionName
 from fiso.domain.errors import ModelRefused, StoreUnavailable, WriteConflict
 from fiso.domain.model import ModelPointer, RetrainingRun
@@ -261,7 +262,7 @@ def test_the_newest_snapshot_is_current_and_an_older_one_never_replaces_it(store
 def test_the_champion_is_the_last_published(stores: Stores) -> None:
     assert stores.models.champion() is None
     pointer = ModelPointer(version="m-1", sha256="0" * 64, trained_at=NOW, rows=5, is_synthetic=False, origin="store")
-    stores.models.publish(ModelFiles(pointer=pointer, artifact=b"\x80model", card={"rows": 5}))
+    stores.models.publish(ModelFiles(pointer=pointer, artifact=b"\x80model", card={"rows": 5}), replaces=None)
     assert stores.models.champion() == pointer
     assert stores.models.artifact(pointer) == b"\x80model"
     with pytest.raises(ModelRefused):

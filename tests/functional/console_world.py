@@ -31,6 +31,8 @@ from fiso.domain.policy_codec import strategy_from_document
 from fiso.domain.record import OpenRecord
 from fiso.domain.request import FunctionAnswer, InvocationId, InvocationRequest, TenantId
 from fiso.ports import ModelFiles
+from fiso.prediction import signature
+from fiso.services.champions import Champions
 from fiso.services.dispatch import Dispatcher
 from fiso.services.ingest import ingest
 from fiso.services.keep import unknown
@@ -138,8 +140,13 @@ def _orchestrator(
     knowledge = Knowledge(
         snapshots=world.snapshots,
         states=world.states,
-        layer=LayerModelStore(MODELS),
-        models=InMemoryModelStore(),
+        champions=Champions(
+            layer=LayerModelStore(MODELS),
+            store=InMemoryModelStore(),
+            packaged_keys=signature.packaged(),
+            stage_keys={},
+            metrics=metrics,
+        ),
         metrics=metrics,
         clock=world.clock,
         executor=executor,
@@ -235,7 +242,7 @@ def _retrain_twice(world: World) -> None:
     champion = ModelPointer(
         version="2026-11-23-a1b2c3", sha256="5e" * 32, trained_at=START, rows=2417, is_synthetic=False, origin="store"
     )
-    world.models.publish(ModelFiles(pointer=champion, artifact=b"", card={}))
+    world.models.publish(ModelFiles(pointer=champion, artifact=b"", card={}), replaces=None)
     world.runs.append(
         RetrainingRun(
             started_at=START - timedelta(days=1),

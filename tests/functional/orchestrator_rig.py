@@ -27,6 +27,7 @@ from fiso.settings import AccessSettings, OrchestratorSettings
 from functions.orchestrator import wiring
 from functions.orchestrator.handler import answer_event
 from tests.builders import ManualClock, a_snapshot
+from tests.models import trusted
 
 SETTINGS = OrchestratorSettings.from_environ(
     {"FISO_STAGE": "local", "FISO_LOG_TABLE": "l", "FISO_STATE_TABLE": "s", "FISO_BUCKET": "b"}
@@ -65,6 +66,7 @@ class Rig:
         self.log = log or InMemoryInvocationLog()
         self.metrics = InMemoryMetrics()
         self.snapshots = InMemorySnapshots(a_snapshot(*entries))
+        self.copy = InMemorySnapshots()
         self.states = InMemoryEndpointStates()
         self.models = InMemoryModelStore()
         self.clock = clock or ManualClock()
@@ -86,6 +88,9 @@ class Rig:
             issuer_keys=issuer_keys,
             tenant_use=tenant_use,
             idempotency_keys=lambda: self.keys,
+            copy=self.copy,
+            stage_keys=trusted(),
+            packaged_keys=trusted(),
         )
         self.edge = wiring.build(replace(SETTINGS, access=access, quotas=quotas), metrics=self.metrics, ports=ports)
         self.orchestrator = self.edge.orchestrator

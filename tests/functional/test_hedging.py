@@ -20,7 +20,7 @@ from fiso.routing.fold import fold
 from fiso.services import recording
 from fiso.services.decide import World, decide
 from fiso.services.dispatch import Dispatcher
-from fiso.services.patience import LEAST_WHOLE_MS, hedge_ms, patience_ms
+from fiso.services.lateness import LEAST_WHOLE_MS, hedge_ms, patience_ms
 from tests.builders import NOW, a_record, a_request, an_attempt, an_entry, three_endpoints
 from tests.virtual_calls import Script, Takes, VirtualCaller, VirtualCalls
 

@@ -42,6 +42,7 @@ class World:
             catalog=self.catalog or InMemoryCatalogStore(clock=self.clock),
             snapshots=self.snapshots,
             clock=self.clock,
+            sleep=self.clock.advance,
             executor=self.executor,
         )
 
@@ -158,3 +159,20 @@ def test_a_log_that_is_away_keeps_no_catalog_from_being_published(world: World) 
     kept = world.keeper.keep()
     assert (kept.published_version, kept.swept.has_more) == (1, True)
     assert kept.problems == ("open records not all closed: throttled",)
+
+
+def test_a_database_that_comes_back_within_the_round_is_published_in_it(world: World) -> None:
+    class Returning(InMemoryCatalogStore):
+        tries = 0
+
+        def load(self) -> CatalogVersion:
+            self.tries += 1
+            if self.tries < 3:
+                raise StoreUnavailable("timeout expired")
+            return super().load()
+
+    world.catalog = Returning(clock=world.clock)
+    world.catalog.replace([an_entry()], based_on=0, author="me")
+    kept = world.keeper.keep()
+    assert (kept.published_version, kept.problems) == (1, ())
+    assert world.clock() - NOW == timedelta(seconds=10)

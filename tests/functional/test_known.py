@@ -112,3 +112,21 @@ def test_a_defect_is_not_hidden_as_staleness(clock: ManualClock, executor: Execu
     known: Known[int] = Known("thing", read, clock=clock, executor=executor)
     with pytest.raises(ZeroDivisionError):
         known.before_deciding()
+
+
+def test_a_clock_that_was_set_back_freezes_no_refresh(clock: ManualClock, executor: Executor, source: Source) -> None:
+    ticks = [0.0]
+    known: Known[int] = Known("thing", source.read, clock=clock, executor=executor, ticks=lambda: ticks[0])
+    known.before_deciding()
+    clock.advance(-900)
+    assert known.age_s == 0.0
+    ticks[0] += STALE_S + 0.1
+    assert known.before_deciding() == 2
+
+
+def test_a_frozen_environment_wakes_with_values_that_are_old(clock: ManualClock, executor: Executor) -> None:
+    """Lambda may stop the monotonic clock with the environment; the time of day goes on."""
+    known: Known[int] = Known("thing", lambda _: 1, clock=clock, executor=executor, ticks=lambda: 7.0)
+    known.before_deciding()
+    clock.advance(3600)
+    assert known.age_s == 3600.0

@@ -1,3 +1,4 @@
+import hashlib
 import io
 import json
 import random
@@ -10,18 +11,20 @@ import pytest
 
 from fiso.adapters.aws_client import AwsError
 from fiso.adapters.memory import InMemoryArchive, InMemoryModelStore, InMemoryRetrainingRuns
-from fiso.adapters.s3 import S3Archive, S3ModelStore, S3RetrainingRuns
+from fiso.adapters.s3 import S3Archive, S3RetrainingRuns
+from fiso.adapters.s3_models import S3ModelStore
 from fiso.domain.endpoint import Provider
 from fiso.domain.errors import StoreUnavailable
+from fiso.domain.model import ModelPointer
 from fiso.domain.record import InvocationRecord
 from fiso.ports import ModelFiles
-from fiso.prediction import artifact, features
+from fiso.prediction import features, manifest, signature
 from fiso.services.retrain import NO_MODEL, Retrainer
 from fiso.settings import RetrainerSettings
 from functions.retrainer import wiring
 from functions.retrainer.handler import to_document, trigger_of
 from tests.builders import NOW, a_record, an_attempt, an_endpoint
-from tests.models import packaged
+from tests.models import a_signer, packaged, trusted
 
 LATENCY_MS = {Provider.AWS: 20.0, Provider.AZURE: 60.0, Provider.GCP: 35.0}
 
@@ -68,6 +71,8 @@ def a_retrainer(*records: InvocationRecord, models: InMemoryModelStore | None = 
         models=models or InMemoryModelStore(),
         archive=archive,
         runs=InMemoryRetrainingRuns(),
+        signer=a_signer(),
+        keys=trusted(),
         minimum_rows=150,
         minimum_new_rows=50,
         lookback_days=30,
@@ -85,7 +90,7 @@ def test_a_better_challenger_is_published_and_serves() -> None:
     assert pointer is not None
     assert pointer.version == run.challenger_version
     assert not pointer.is_synthetic
-    model = artifact.read(retrainer.models.artifact(pointer), sha256=pointer.sha256)
+    model = manifest.read(pointer, retrainer.models.artifact(pointer), trusted())
     for provider, latency_ms in LATENCY_MS.items():
         row = features.snapshot(
             function_type="text",
@@ -179,7 +184,7 @@ def test_rows_older_than_the_lookback_do_not_count() -> None:
 class KilledStore(InMemoryModelStore):
     """Goes away in the middle of a publication, before the pointer moves."""
 
-    def publish(self, files: ModelFiles) -> None:
+    def publish(self, files: ModelFiles, *, replaces: ModelPointer | None) -> None:
         self.models[files.pointer.version] = files
         raise StoreUnavailable("connection reset")
 
@@ -227,13 +232,24 @@ class InMemoryS3:
     def __init__(self) -> None:
         self.objects: dict[str, bytes] = {}
 
-    def put_object(self, *, Bucket: str, Key: str, Body: bytes, ContentType: str) -> None:  # noqa: N803
+    def put_object(
+        self,
+        *,
+        Bucket: str,  # noqa: N803
+        Key: str,  # noqa: N803
+        Body: bytes,  # noqa: N803
+        ContentType: str,  # noqa: N803
+        **conditions: str,
+    ) -> None:
+        there = hashlib.sha256(self.objects[Key]).hexdigest() if Key in self.objects else None
+        if conditions.get("IfMatch", there) != there or (conditions.get("IfNoneMatch") == "*" and there):
+            raise AwsError("PreconditionFailed", Key, {})
         self.objects[Key] = Body
 
     def get_object(self, *, Bucket: str, Key: str) -> Mapping[str, Any]:  # noqa: N803
         if Key not in self.objects:
             raise AwsError("NoSuchKey", Key, {})
-        return {"Body": io.BytesIO(self.objects[Key])}
+        return {"Body": io.BytesIO(self.objects[Key]), "ETag": hashlib.sha256(self.objects[Key]).hexdigest()}
 
     def list_objects_v2(self, *, Bucket: str, Prefix: str) -> Mapping[str, Any]:  # noqa: N803
         return {"Contents": [{"Key": key} for key in sorted(self.objects) if key.startswith(Prefix)]}
@@ -244,12 +260,18 @@ def test_the_wired_retrainer_learns_from_the_bucket_and_publishes_into_it() -> N
     now = wiring.utc_now()
     start = now - timedelta(hours=1)
     S3Archive(bucket, "b", clock=wiring.utc_now).append(a_log(200, start=start), batch_id="1")
-    settings = RetrainerSettings.from_environ({"FISO_STAGE": "local", "FISO_BUCKET": "b", "FISO_MINIMUM_ROWS": "150"})
+    signing = {
+        "FISO_MODEL_SIGNING_KEY": a_signer().text,
+        "FISO_MODEL_KEYS": signature.text_of(a_signer().public.modulus),
+    }
+    settings = RetrainerSettings.from_environ(
+        {"FISO_STAGE": "local", "FISO_BUCKET": "b", "FISO_MINIMUM_ROWS": "150"} | signing
+    )
     run = wiring.build(settings, s3=bucket).retrain(now=now, trigger="command")
     assert run.promoted, run.reason
     pointer = S3ModelStore(bucket, "b").champion()
     assert pointer is not None
     assert pointer.version == run.challenger_version
-    artifact.read(S3ModelStore(bucket, "b").artifact(pointer), sha256=pointer.sha256)
+    manifest.read(pointer, S3ModelStore(bucket, "b").artifact(pointer), trusted())
     assert S3RetrainingRuns(bucket, "b").latest(1)[0].reason == run.reason
     assert json.loads(json.dumps(to_document(run)))["challenger_version"] == run.challenger_version

@@ -13,10 +13,10 @@ import typer
 from typer.testing import CliRunner
 
 from fiso.adapters.pointers import LayerModelStore
-from fiso.prediction import artifact
+from fiso.prediction import manifest, signature
 from fiso_cli.errors import CommandError
 from fiso_cli.local.layout import CHECKOUT
-from fiso_cli.training import commands, prior, remote
+from fiso_cli.training import commands, keys, prior, remote
 
 PACKAGED = CHECKOUT / "ml_artifacts"
 RUN = {
@@ -44,7 +44,7 @@ def test_train_writes_a_model_that_the_orchestrator_reads_and_reports_it(tmp_pat
     pointer = store.champion()
     assert pointer is not None
     assert pointer.is_synthetic
-    model = artifact.read(store.artifact(pointer), sha256=pointer.sha256)
+    model = manifest.read(pointer, store.artifact(pointer), signature.from_file(keys.public_file(tmp_path)))
     assert model.version == pointer.version
     card = json.loads((tmp_path / pointer.version / "model_card.json").read_text())
     assert card["sha256"] == pointer.sha256
@@ -53,11 +53,13 @@ def test_train_writes_a_model_that_the_orchestrator_reads_and_reports_it(tmp_pat
 
 
 def test_training_again_leaves_one_version_and_the_same_bytes(tmp_path: Path) -> None:
-    prior.train("boosting", rows=600, out=tmp_path)
+    key = tmp_path.parent / "key"
+    keys.ensured(key)
+    prior.train("boosting", rows=600, out=tmp_path, key=key)
     first = {path.relative_to(tmp_path): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     prior.train("forest", rows=600, out=tmp_path)
     assert len(list(tmp_path.glob("*/model.joblib"))) == 1
-    prior.train("boosting", rows=600, out=tmp_path)
+    prior.train("boosting", rows=600, out=tmp_path, key=key)
     assert {path.relative_to(tmp_path): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == first
 
 
@@ -68,14 +70,15 @@ def test_the_packaged_model_is_what_training_makes(tmp_path: Path) -> None:
     if {name: card["libraries"][name] for name in libraries} != libraries:
         pytest.skip(f"the packaged model was made with {card['libraries']}")
     prior.train("boosting", rows=10_000, out=tmp_path)
-    assert json.loads((tmp_path / "champion.json").read_text()) == pointer
+    own = {"key_id": None, "signature": None}
+    assert json.loads((tmp_path / "champion.json").read_text()) | own == pointer | own
 
 
 def test_the_packaged_model_is_whole_and_small() -> None:
     store = LayerModelStore(PACKAGED)
     pointer = store.champion()
     assert pointer is not None
-    artifact.read(store.artifact(pointer), sha256=pointer.sha256)
+    manifest.read(pointer, store.artifact(pointer), signature.packaged())
     assert sum(path.stat().st_size for path in PACKAGED.rglob("*") if path.is_file()) <= 1_000_000
 
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from fiso.adapters.dynamodb import DynamoDBEndpointStates, DynamoDBInvocationLog
-from fiso.adapters.s3 import S3ModelStore, S3RetrainingRuns
+from fiso.adapters.s3 import S3RetrainingRuns
+from fiso.adapters.s3_models import S3ModelStore
 from fiso.domain.endpoint import FunctionName
 from fiso.domain.model import RetrainingRun
 from fiso_cli.stage import Stage

@@ -21,7 +21,7 @@ from fiso_cli.migrations import runner
 from fiso_cli.stage import Stage
 from fiso_cli.traffic import leases
 from fiso_cli.traffic.gateway import Gateway
-from fiso_cli.training import prior, remote
+from fiso_cli.training import keys, prior, remote
 
 CATALOG = Path(__file__).with_name("fiso.yaml")
 AUTHOR = "fiso demo"
@@ -76,6 +76,7 @@ class LocalMachine:
     def deploy(self) -> str:
         """Plain `serverless deploy`."""
         environment = self.cloud.client_environment() | {"FISO_DATABASE_URL": self.cloud.database_url}
+        environment |= keys.local_variables(self.cloud)
         log = self.cloud.log_dir / "deploy.log"
         Deployment(root=self.cloud.root, log=log, environment=environment, stage=self.stage.name).run()
         leases.ensured(self.stage)

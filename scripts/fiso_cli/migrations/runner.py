@@ -9,7 +9,8 @@ from pathlib import Path
 import psycopg2
 from psycopg2.extensions import connection, cursor
 
-from fiso.adapters.postgres import Connect
+from fiso.adapters.postgres import DEADLINE_S, Connect
+from fiso.adapters.postgres_deadline import ends_within
 from fiso_cli.errors import CommandError
 
 FOLDER = Path(__file__).parent
@@ -50,11 +51,18 @@ def migrations(folder: Path = FOLDER) -> list[Migration]:
     return found
 
 
-def migrate(connect: Connect, steps: Sequence[Migration] | None = None) -> list[Migration]:
+def migrate(
+    connect: Connect, steps: Sequence[Migration] | None = None, *, deadline_s: float = DEADLINE_S
+) -> list[Migration]:
     """Apply what is missing and return it. Safe to run at any time, by several at once."""
     wanted = migrations() if steps is None else steps
     try:
-        with closing(connect()) as opened:
+        with closing(connect()) as opened, ends_within(opened, deadline_s), opened, opened.cursor() as rows:
+            applied = _applied(rows)  # most runs end here, and a server that stands still is found out within seconds
+        _check(applied, wanted)
+        if len(applied) == len(wanted):
+            return []
+        with closing(connect()) as opened, ends_within(opened, 2 * _TIMEOUT_MS / 1000):
             return _migrate(opened, wanted)
     except psycopg2.Error as error:
         raise CommandError(f"the database could not be migrated: {str(error).strip().splitlines()[0]}") from error
@@ -63,7 +71,7 @@ def migrate(connect: Connect, steps: Sequence[Migration] | None = None) -> list[
 def pending(connect: Connect) -> list[Migration]:
     """What `migrate` would apply, without applying it."""
     try:
-        with closing(connect()) as opened, opened, opened.cursor() as rows:
+        with closing(connect()) as opened, ends_within(opened, DEADLINE_S), opened, opened.cursor() as rows:
             return migrations()[len(_applied(rows)) :]
     except psycopg2.Error as error:
         raise CommandError(f"the database cannot be read: {str(error).strip().splitlines()[0]}") from error

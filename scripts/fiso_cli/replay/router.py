@@ -23,8 +23,9 @@ from fiso.domain.model import RetrainingRun
 from fiso.domain.record import InvocationRecord
 from fiso.domain.request import FunctionAnswer, InvocationId, InvocationRequest, TenantId
 from fiso.ports import ModelStore
-from fiso.prediction import artifact
+from fiso.prediction import manifest, signature
 from fiso.prediction.artifact import Model
+from fiso.prediction.signature import PublicKeys
 from fiso.services import recording
 from fiso.services.breakers import Breakers
 from fiso.services.contexts import Contexts
@@ -35,6 +36,7 @@ from fiso.services.orchestrate import failure_of
 from fiso.services.retrain import Retrainer
 from fiso_cli.replay.trace import Call, Round, Trace
 from fiso_cli.replay.world import Catalog
+from fiso_cli.training import keys
 
 RETRAIN_EVERY = 500
 """Rounds between retrainings; the retrainer's own minimums (the deployed defaults below) decide whether one happens."""
@@ -117,6 +119,8 @@ class Router:
             models=self._stores.models,
             archive=self._stores.archive,
             runs=self._stores.runs,
+            signer=keys.passing(),
+            keys=keys.trusting(keys.passing()),
             minimum_rows=MINIMUM_ROWS,
             minimum_new_rows=MINIMUM_NEW_ROWS,
             lookback_days=LOOKBACK_DAYS,
@@ -146,7 +150,7 @@ class Router:
         """Retrain on what this run logged so far; what gets promoted serves from the next round on."""
         run = self._retrainer.retrain(now=self._clock.now, trigger="replay")
         if run.promoted:
-            self._model = champion_of(self._stores.models)
+            self._model = champion_of(self._stores.models, keys.trusting(keys.passing()))
 
     def _request(self, played: Round) -> InvocationRequest:
         return InvocationRequest(
@@ -191,13 +195,13 @@ def run(
 
 def packaged_model(folder: Path) -> Model | None:
     """The model a new deployment starts with; None leaves the baseline."""
-    return champion_of(LayerModelStore(folder))
+    return champion_of(LayerModelStore(folder), signature.packaged())
 
 
-def champion_of(models: ModelStore) -> Model | None:
+def champion_of(models: ModelStore, trusted: PublicKeys) -> Model | None:
     """The verified champion of a store; None when it has none."""
     pointer = models.champion()
-    return None if pointer is None else artifact.read(models.artifact(pointer), sha256=pointer.sha256)
+    return None if pointer is None else manifest.read(pointer, models.artifact(pointer), trusted)
 
 
 def billed_ms_of(cost_usd: float, endpoint: Endpoint, prices: Tariff) -> float | None:

@@ -43,6 +43,7 @@ from fiso_cli.simulate.environments import Environment, Environments
 from fiso_cli.simulate.served import Served
 from fiso_cli.simulate.timeline import Timeline
 from fiso_cli.simulate.world import Call, Happened, Setting, World
+from fiso_cli.training import keys
 
 BEGINS_AT = datetime(2026, 1, 5, 8, tzinfo=UTC)
 """Second 0, a Monday morning."""
@@ -100,6 +101,8 @@ class Router:
             models=self._stores.models,
             archive=self._stores.archive,
             runs=self._stores.runs,
+            signer=keys.passing(),
+            keys=keys.trusting(keys.passing()),
             minimum_rows=MINIMUM_ROWS,
             minimum_new_rows=MINIMUM_NEW_ROWS,
             lookback_days=LOOKBACK_DAYS,
@@ -133,7 +136,7 @@ class Router:
         ingest([record], states=self._stores.states, archive=self._stores.archive, batch_id=record.invocation_id)
         self._folded += 1
         if self._folded % RETRAIN_EVERY == 0 and self._retrainer.retrain(now=self._now(), trigger="simulate").promoted:
-            self._model = champion_of(self._stores.models)
+            self._model = champion_of(self._stores.models, keys.trusting(keys.passing()))
 
     def _known(self, function: FunctionName, environment: Environment) -> Known:
         entry, now = self._entries[function], self._now()

@@ -163,14 +163,14 @@ class S3Client:
         self._service, self._timeout_s = service, timeout_s
 
     def get_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:  # noqa: N803 - boto3's own names
-        """`{"Body": file}`; `AwsError` NoSuchKey when there is none."""
+        """`{"Body": file, "ETag": text}`; `AwsError` NoSuchKey when there is none."""
         path = f"/{Bucket}/{quote(Key, safe='/-_.~')}"
         answer = self._service.send("GET", path, headers={}, body=b"", timeout_s=self._timeout_s)
         if answer.status == 404:
             raise AwsError("NoSuchKey", f"no object {Key}", {})
         if answer.status >= 300:
             raise AwsError(f"HTTP{answer.status}", answer.body[:200].decode(errors="replace"), {})
-        return {"Body": BytesIO(answer.body)}
+        return {"Body": BytesIO(answer.body), "ETag": answer.headers.get("etag", "")}
 
     def put_object(self, *, Bucket: str, Key: str, Body: bytes) -> dict[str, Any]:  # noqa: N803 - boto3's own names
         """Write an object whole."""

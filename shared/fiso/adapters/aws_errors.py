@@ -9,7 +9,14 @@ from fiso.adapters.aws_client import AwsError
 from fiso.adapters.http_transport import TransportError
 from fiso.domain.errors import StoreUnavailable, WriteConflict
 
-CONFLICTS = frozenset({"ConditionalCheckFailedException", "TransactionCanceledException", "PreconditionFailed"})
+CONFLICTS = frozenset(
+    {
+        "ConditionalCheckFailedException",
+        "ConditionalRequestConflict",
+        "PreconditionFailed",
+        "TransactionCanceledException",
+    }
+)
 MISSING = frozenset({"NoSuchKey", "404", "ResourceNotFoundException"})
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime
 from typing import TYPE_CHECKING
 
+from fiso.adapters.pointers import names_same
 from fiso.domain.attempt import ProviderError
 from fiso.domain.catalog import Snapshot
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName
@@ -169,7 +170,7 @@ class InMemoryModelStore:
         self.models: dict[str, ModelFiles] = {}
         self.pointer: ModelPointer | None = None
         for files in models:
-            self.publish(files)
+            self.publish(files, replaces=self.pointer)
 
     def champion(self) -> ModelPointer | None:
         """The last published."""
@@ -182,9 +183,11 @@ class InMemoryModelStore:
             raise ModelRefused(f"model {pointer.version} has no artifact")
         return files.artifact
 
-    def publish(self, files: ModelFiles) -> None:
-        """Store, then point."""
+    def publish(self, files: ModelFiles, *, replaces: ModelPointer | None) -> None:
+        """Store, then point, unless another one was pointed to meanwhile."""
         self.models[files.pointer.version] = files
+        if not names_same(self.pointer, replaces):
+            raise WriteConflict("another model was published meanwhile")
         self.pointer = files.pointer
 
 

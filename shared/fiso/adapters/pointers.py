@@ -2,23 +2,30 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from fiso.domain.errors import ModelRefused
-from fiso.domain.model import ModelPointer
+from fiso.domain.model import ModelPointer, SignedManifest
 from fiso.domain.record_codec import Json, instant, parse_instant
 from fiso.ports import ModelFiles
 
 
 def model_pointer_to(pointer: ModelPointer) -> dict[str, Json]:
     """A pointer as it is stored. Where it was read from is not part of it."""
-    return {
+    document: dict[str, Json] = {
         "version": pointer.version,
         "sha256": pointer.sha256,
         "trained_at": instant(pointer.trained_at),
         "rows": pointer.rows,
         "is_synthetic": pointer.is_synthetic,
     }
+    if pointer.manifest is not None:
+        signed = pointer.manifest
+        document |= {"key_id": signed.key_id, "signature": signed.signature, "manifest": signed.text}
+    if pointer.previous is not None:
+        document["previous"] = model_pointer_to(replace(pointer.previous, previous=None))
+    return document
 
 
 def model_pointer_from(document: Mapping[str, object], *, origin: str) -> ModelPointer:
@@ -34,9 +41,35 @@ def model_pointer_from(document: Mapping[str, object], *, origin: str) -> ModelP
             rows=int(rows) if isinstance(rows, int) else 0,
             is_synthetic=bool(document["is_synthetic"]),
             origin=origin,
+            manifest=_manifest_from(document),
+            previous=_previous_from(document, origin),
         )
     except (KeyError, ValueError) as error:
         raise ModelRefused(f"model pointer does not parse: {type(error).__name__}: {error}") from error
+
+
+def _manifest_from(document: Mapping[str, object]) -> SignedManifest | None:
+    parts = [document.get(name) for name in ("manifest", "key_id", "signature")]
+    text, key_id, signature = [part if isinstance(part, str) else "" for part in parts]
+    return SignedManifest(text=text, key_id=key_id, signature=signature) if text else None
+
+
+def _previous_from(document: Mapping[str, object], origin: str) -> ModelPointer | None:
+    """The one before, which may not have one in its turn; damage there costs the way back, not the champion."""
+    previous = document.get("previous")
+    if not isinstance(previous, Mapping):
+        return None
+    try:
+        return model_pointer_from({**previous, "previous": None}, origin=origin)
+    except ModelRefused:
+        return None
+
+
+def names_same(pointer: ModelPointer | None, other: ModelPointer | None) -> bool:
+    """Whether two pointers name the same file."""
+    if pointer is None or other is None:
+        return pointer is other
+    return (pointer.version, pointer.sha256) == (other.version, other.sha256)
 
 
 class LayerModelStore:
@@ -64,6 +97,6 @@ class LayerModelStore:
         except OSError as error:
             raise ModelRefused(f"packaged model {pointer.version}: {error}") from error
 
-    def publish(self, files: ModelFiles) -> None:
+    def publish(self, files: ModelFiles, *, replaces: ModelPointer | None) -> None:
         """Refused: a layer cannot be written."""
         raise ModelRefused(f"model {files.pointer.version} cannot be published into a layer")

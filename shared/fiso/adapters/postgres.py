@@ -17,6 +17,7 @@ from psycopg2.extras import Json as Jsonb
 from psycopg2.extras import RealDictCursor, RealDictRow, execute_values
 from psycopg2.sql import SQL, Identifier
 
+from fiso.adapters.postgres_deadline import ends_within
 from fiso.domain.catalog import CatalogEntry
 from fiso.domain.catalog_codec import (
     endpoint_to_document,
@@ -37,8 +38,10 @@ from fiso.ports import CatalogVersion
 Connect = Callable[[], connection]
 _Cell: TypeAlias = "Json | Jsonb"
 
-CONNECT_TIMEOUT_S = 3
+CONNECT_TIMEOUT_S = 1
 STATEMENT_TIMEOUT_MS = 5_000
+DEADLINE_S = 6.0
+"""For a whole use once connected, held by this side: a stopped server process ends no statement."""
 
 _ENDPOINT = "id provider region memory_mb address path payload authentication secret_ref concurrency_limit".split()
 _WEIGHTS = "latency cost reliability region_affinity".split()
@@ -66,8 +69,8 @@ _MEANINGS: tuple[tuple[type[Exception], type[FisoError]], ...] = (
 class PostgresCatalogStore:
     """`CatalogStore` over PostgreSQL. `connect` opens a new connection; each use closes its own."""
 
-    def __init__(self, connect: Connect) -> None:
-        self._connect = connect
+    def __init__(self, connect: Connect, *, deadline_s: float = DEADLINE_S) -> None:
+        self._connect, self._deadline_s = connect, deadline_s
 
     def load(self) -> CatalogVersion:
         """The newest version. A database without the tables counts as one to which nothing was ever applied."""
@@ -99,6 +102,7 @@ class PostgresCatalogStore:
         try:
             with (
                 closing(self._connect()) as opened,
+                ends_within(opened, self._deadline_s),
                 opened,
                 opened.cursor(cursor_factory=RealDictCursor) as rows,
             ):

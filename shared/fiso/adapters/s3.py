@@ -1,4 +1,5 @@
-"""S3: published snapshots, models, the record archive and retraining runs, all in one bucket under keys of their own.
+"""S3: published snapshots, the record archive and retraining runs, all in one bucket under keys of their own; the
+models are in `s3_models`.
 
 `client` is boto3's S3 client; for reading, `aws_client.S3Client` does as well. Pointers move last, so what they name is
 always complete.
@@ -7,23 +8,26 @@ always complete.
 import gzip
 import hashlib
 import json
+import logging
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 
 from fiso.adapters.aws_errors import aws_errors, is_missing, store_errors
-from fiso.adapters.pointers import model_pointer_from, model_pointer_to
 from fiso.domain.catalog import Snapshot
 from fiso.domain.catalog_codec import snapshot_from_json, snapshot_to_json
-from fiso.domain.errors import ModelRefused, StoreUnavailable
-from fiso.domain.model import ModelPointer, RetrainingRun
+from fiso.domain.errors import FisoError, InvalidRecord, StoreUnavailable
+from fiso.domain.model import RetrainingRun
 from fiso.domain.record import InvocationRecord, RecordStatus
 from fiso.domain.record_codec import Json, from_document, instant, parse_instant, to_document
 from fiso.domain.request import InvocationId
-from fiso.ports import Clock, ModelFiles
+from fiso.ports import Clock
+
+logger = logging.getLogger(__name__)
 
 
-class _Bucket:
+class Bucket:
     """Objects of one bucket, with errors as FISO's own."""
 
     def __init__(self, client: Any, bucket: str) -> None:
@@ -40,27 +44,37 @@ class _Bucket:
                 return None
             raise
 
-    def read_json(self, key: str) -> dict[str, Any] | None:
-        """The object as a JSON object."""
+    def read_json(self, key: str, *, damaged: type[FisoError] = StoreUnavailable) -> dict[str, Any] | None:
+        """The object as a JSON object; `damaged` when it is none."""
         body = self.read(key)
         if body is None:
             return None
         try:
             document = json.loads(body)
         except ValueError as error:
-            raise StoreUnavailable(f"{key} is not JSON: {error}") from error
+            raise damaged(f"{key} is not JSON: {error}") from error
         if not isinstance(document, dict):
-            raise StoreUnavailable(f"{key} is not a JSON object")
+            raise damaged(f"{key} is not a JSON object")
         return document
 
-    def write(self, key: str, body: bytes, content_type: str) -> None:
-        """Put an object."""
-        with store_errors(f"write {key}"):
-            self._client.put_object(Bucket=self._bucket, Key=key, Body=body, ContentType=content_type)
+    def etag(self, key: str) -> str | None:
+        """What tells one content of the object from another; None when there is no object."""
+        with store_errors(f"read {key}"):
+            try:
+                return str(self._client.get_object(Bucket=self._bucket, Key=key)["ETag"])
+            except aws_errors() as error:
+                if is_missing(error):
+                    return None
+                raise
 
-    def write_json(self, key: str, document: Mapping[str, Any]) -> None:
+    def write(self, key: str, body: bytes, content_type: str, **conditions: str) -> None:
+        """Put an object. `WriteConflict` when a condition (IfMatch, IfNoneMatch) does not hold."""
+        with store_errors(f"write {key}"):
+            self._client.put_object(Bucket=self._bucket, Key=key, Body=body, ContentType=content_type, **conditions)
+
+    def write_json(self, key: str, document: Mapping[str, Any], **conditions: str) -> None:
         """Put a JSON object."""
-        self.write(key, json.dumps(document, sort_keys=True).encode(), "application/json")
+        self.write(key, json.dumps(document, sort_keys=True).encode(), "application/json", **conditions)
 
     def keys(self, prefix: str) -> Iterator[str]:
         """Every key under a prefix, in order."""
@@ -78,7 +92,7 @@ class S3Snapshots:
     """`policies/<version>.json`, and `policies/current.json` which names the current one."""
 
     def __init__(self, client: Any, bucket: str) -> None:
-        self._objects = _Bucket(client, bucket)
+        self._objects = Bucket(client, bucket)
 
     def current(self, *, unless_version: int | None = None) -> Snapshot | None:
         """The current snapshot; `InvalidCatalog` when it does not verify."""
@@ -101,37 +115,11 @@ class S3Snapshots:
             )
 
 
-class S3ModelStore:
-    """`models/<version>/model.joblib` and its card, and `models/champion.json` which names the champion."""
-
-    def __init__(self, client: Any, bucket: str) -> None:
-        self._objects = _Bucket(client, bucket)
-
-    def champion(self) -> ModelPointer | None:
-        """The pointer, if one was ever published."""
-        document = self._objects.read_json("models/champion.json")
-        return model_pointer_from(document, origin="store") if document is not None else None
-
-    def artifact(self, pointer: ModelPointer) -> bytes:
-        """The artifact's bytes."""
-        body = self._objects.read(f"models/{pointer.version}/model.joblib")
-        if body is None:
-            raise ModelRefused(f"model {pointer.version} has no artifact")
-        return body
-
-    def publish(self, files: ModelFiles) -> None:
-        """Artifact and card first, the pointer last."""
-        folder = f"models/{files.pointer.version}"
-        self._objects.write(f"{folder}/model.joblib", files.artifact, "application/octet-stream")
-        self._objects.write_json(f"{folder}/model_card.json", files.card)
-        self._objects.write_json("models/champion.json", model_pointer_to(files.pointer))
-
-
 class S3Archive:
     """`archive/date=YYYY-MM-DD/<digest of the batch>.jsonl.gz`, by the date of each record."""
 
     def __init__(self, client: Any, bucket: str, *, clock: Clock) -> None:
-        self._objects, self._clock = _Bucket(client, bucket), clock
+        self._objects, self._clock = Bucket(client, bucket), clock
 
     def append(self, records: Sequence[InvocationRecord], *, batch_id: str) -> None:
         """One object per date. The key follows from the batch, so a repeated batch overwrites itself."""
@@ -164,20 +152,33 @@ class S3Archive:
             day += timedelta(days=1)
 
     def _read(self, key: str) -> Iterator[InvocationRecord]:
+        """One object's records. What is damaged is left out and named: one bad object must not end all retraining."""
         body = self._objects.read(key)
         if body is None:
             return
-        for line in gzip.decompress(body).splitlines():
-            record = from_document(json.loads(line))
+        try:
+            lines = gzip.decompress(body).splitlines()
+        except (OSError, EOFError, zlib.error) as error:
+            logger.warning("%s is left out, it does not unpack: %s", key, error)
+            return
+        damaged = 0
+        for line in lines:
+            try:
+                record = from_document(json.loads(line))
+            except (InvalidRecord, ValueError, AttributeError, TypeError):
+                damaged += 1
+                continue
             if isinstance(record, InvocationRecord):
                 yield record
+        if damaged:
+            logger.warning("%d of %d records of %s are left out, they do not parse", damaged, len(lines), key)
 
 
 class S3Watermark:
     """`reconciliation/watermark.json`."""
 
     def __init__(self, client: Any, bucket: str) -> None:
-        self._objects = _Bucket(client, bucket)
+        self._objects = Bucket(client, bucket)
 
     def read(self) -> datetime | None:
         """The moment, if one was ever kept."""
@@ -193,7 +194,7 @@ class S3RetrainingRuns:
     """`retraining/runs/<start>.json`, one object per run."""
 
     def __init__(self, client: Any, bucket: str) -> None:
-        self._objects = _Bucket(client, bucket)
+        self._objects = Bucket(client, bucket)
 
     def append(self, run: RetrainingRun) -> None:
         """Store one run under its start."""

@@ -1,12 +1,25 @@
-"""Model pointers: which trained model serves, and how its file is known to be the one that was trained."""
+"""Model pointers: which trained model serves, and how its file is known to be the one that was trained and signed."""
 
 from dataclasses import dataclass
 from datetime import datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SignedManifest:
+    """A manifest's exact text, which key signed it, and the signature (base64). Both are empty before it was signed."""
+
+    text: str
+    key_id: str = ""
+    signature: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelPointer:
-    """The champion: a version and the digest of its artifact. `origin` is `layer` or `store`."""
+    """The champion: a version and the digest of its artifact. `origin` is `layer` or `store`.
+
+    What it says counts only as far as its manifest says the same and is signed (`prediction.manifest`). `previous` is
+    the champion before it, to fall back on.
+    """
 
     version: str
     sha256: str
@@ -14,6 +27,8 @@ class ModelPointer:
     rows: int
     is_synthetic: bool
     origin: str = "layer"
+    manifest: SignedManifest | None = None
+    previous: "ModelPointer | None" = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 import io
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from hashlib import sha256
 
@@ -20,9 +20,10 @@ from fiso.learning import evaluate
 from fiso.learning.dataset import DataSet, Floats, Halves
 from fiso.learning.train import Estimator, Fit, Trained
 from fiso.ports import ModelFiles
-from fiso.prediction import artifact
+from fiso.prediction import artifact, manifest
 from fiso.prediction.ensemble import LEAF
 from fiso.prediction.features import NAMES
+from fiso.prediction.manifest import Manifest
 
 PARITY = 1e-9
 """How far the exported model may lie from its estimator, relative to the larger of the value and the mean value."""
@@ -50,12 +51,13 @@ class Origin:
 
 
 def package(trained: Trained, halves: Halves, origin: Origin) -> ModelFiles:
-    """The files of a trained model. `ModelRefused` when they would not say what the estimators say."""
+    """The files of a trained model, not signed yet. `ModelRefused` when they would not say what the estimators say."""
     parts = [_part(fit) for fit in trained.fits]
     version = f"{origin.version_prefix}-{_digest_of(parts)[:8]}"
     data = _dump(trained, parts, version)
     digest = sha256(data).hexdigest()
-    parity = check(artifact.read(data, sha256=digest), trained, halves.held_out)
+    model = artifact.read(data, sha256=digest)
+    parity = check(model, trained, halves.held_out)
     pointer = ModelPointer(
         version=version,
         sha256=digest,
@@ -63,6 +65,7 @@ def package(trained: Trained, halves: Halves, origin: Origin) -> ModelFiles:
         rows=len(halves.train),
         is_synthetic=trained.is_synthetic,
     )
+    pointer = replace(pointer, manifest=manifest.written(_manifest(pointer, model, trained, halves.held_out)))
     card = _card(trained, halves, origin) | {
         "version": version,
         "sha256": digest,
@@ -70,6 +73,26 @@ def package(trained: Trained, halves: Halves, origin: Origin) -> ModelFiles:
         "parity_error": parity,
     }
     return ModelFiles(pointer=pointer, artifact=data, card=card)
+
+
+def _manifest(pointer: ModelPointer, model: artifact.Model, trained: Trained, held_out: DataSet) -> Manifest:
+    predicted = {fit.target: fit.predict(held_out.features) for fit in trained.fits}
+    report = evaluate.by_target(predicted, held_out)
+    rows: list[list[float]] = serving_rows(held_out.part(0, manifest.GOLDEN_ROWS)).tolist()
+    return Manifest(
+        version=pointer.version,
+        sha256=pointer.sha256,
+        created_at=pointer.trained_at,
+        rows=pointer.rows,
+        is_synthetic=pointer.is_synthetic,
+        feature_names=model.feature_names,
+        metrics={
+            f"{target}.mean_absolute": float(f"{groups['all'].mean_absolute:.6g}")
+            for target, groups in report.items()
+            if "all" in groups and np.isfinite(groups["all"].mean_absolute)
+        },
+        golden=manifest.golden_of(model, rows),
+    )
 
 
 def check(model: artifact.Model, trained: Trained, data: DataSet) -> float:

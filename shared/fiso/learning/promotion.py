@@ -46,11 +46,17 @@ def refusal_of_split(halves: Halves) -> str | None:
     return None
 
 
-def judge(*, champion_error: float | None, challenger_error: float | None) -> Verdict:
-    """Promote when the challenger's error is the smaller one, or when there is no champion to compare with."""
+def judge(
+    *, champion_error: float | None, challenger_error: float | None, constant_error: float | None = None
+) -> Verdict:
+    """Promote when the challenger's error is the smaller one. Where there is no champion to compare with, it must at
+    least not be worse than saying the usual latency of all requests each time (`constant_error`)."""
     if challenger_error is None or not np.isfinite(challenger_error):
         return Verdict(promoted=False, reason="the challenger's error could not be measured")
     if champion_error is None or not np.isfinite(champion_error):
+        if constant_error is not None and challenger_error > constant_error:
+            reason = f"no champion, and worse than a constant: {challenger_error:.3f} against {constant_error:.3f}"
+            return Verdict(promoted=False, reason=reason)
         return Verdict(
             promoted=True, reason=f"no champion to compare with; the challenger's error is {challenger_error:.3f}"
         )

@@ -61,6 +61,10 @@ class _Kept(Generic[T]):
     until: datetime
     entry: CatalogEntry  # kept alive, so that no other one gets its id
 
+    def holds(self, now: datetime) -> bool:
+        """Neither too old nor, after the clock was set back, from the future."""
+        return self.until - KEPT <= now < self.until
+
 
 class Contexts(Generic[T, B]):
     """What was worked out per context, and what is believed of the endpoints, which many contexts share.
@@ -84,7 +88,7 @@ class Contexts(Generic[T, B]):
         if key is None:
             return make()
         kept = self._kept.get(key)
-        if kept is not None and now < kept.until:
+        if kept is not None and kept.holds(now):
             self.hits += 1
             return kept.value
         self.misses += 1
@@ -109,7 +113,7 @@ class Contexts(Generic[T, B]):
         ]
         key = (id(entry), *marks, *map(levels.load_bucket, loads))
         kept = self._believed.get(key)
-        if kept is not None and now < kept.until:
+        if kept is not None and kept.holds(now):
             return kept.value
         if len(self._believed) >= MOST:
             self._believed.clear()

@@ -5,7 +5,7 @@ The only place that catches `ProviderError`, and the only retry loop. What holds
 failover    to the next candidate whose breaker is not open: free. To one behind an open breaker: a token, and one such
             try a request. The same endpoint again: where it is the only one, once, if it was not reached: a token.
 repetition  a request that may have run is tried again only if the policy declares it repeatable. A call that is late
-            (`services.patience`) is then not cut off: the next endpoint is tried beside it, the first answer wins.
+            (`services.lateness`) is then not cut off: the next endpoint is tried beside it, the first answer wins.
             Once one is late, the next is late when a hedge would begin: the caller has waited enough.
 hedge       of a repeatable request, once, after the predicted 95th percentile, out of a budget (`routing.budget`).
 time        no attempt starts with less than LEAST_ATTEMPT_MS left, none is waited for beyond the deadline.
@@ -29,7 +29,7 @@ from fiso.routing.breaker import CLOSED, Breaker, BreakerState
 from fiso.routing.budget import HedgeBudget, TryBudget
 from fiso.services.breakers import Breakers, Failed
 from fiso.services.calls import AT_ONCE, Calls, UnderWay
-from fiso.services.patience import hedge_ms, late_ms, patience_ms, whole_ms
+from fiso.services.lateness import hedge_ms, late_ms, patience_ms, whole_ms
 
 LEAST_ATTEMPT_MS = 100.0
 """No attempt starts with less time left than this."""

@@ -5,7 +5,7 @@ called unknown first. Where lines cannot be read for long, nobody waits for ever
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from fiso.domain.errors import StoreError, WriteConflict
 from fiso.domain.record import InvocationRecord, OpenRecord, RecordStatus
 from fiso.ports import CatalogStore, Clock, InvocationLog, Snapshots
-from fiso.services.publish import publish
+from fiso.services.publish import publish_in_time
 from fiso.services.reconcile import Reconciled, Reconciliation
 
 GRACE = timedelta(seconds=30)
@@ -56,6 +56,7 @@ class Keeper:
     catalog: CatalogStore
     snapshots: Snapshots
     clock: Clock
+    sleep: Callable[[float], None]
     executor: Executor
 
     def keep(self) -> Kept:
@@ -67,7 +68,7 @@ class Keeper:
         with _noted("open records not all closed", problems):
             swept = self.sweep(until=start + SWEEPING, grace=GRACE if reconciled.is_complete else GRACE_WHILE_UNREAD)
         with _noted("catalog not published", problems):
-            published = publish(self.catalog, self.snapshots, self.clock())
+            published = publish_in_time(self.catalog, self.snapshots, clock=self.clock, sleep=self.sleep)
             version = published.version if published else None
         return Kept(reconciled=reconciled, swept=swept, published_version=version, problems=tuple(problems))
 

@@ -17,8 +17,8 @@ from fiso.domain.record_codec import Document, instant
 from fiso.domain.request import InvocationRequest
 from fiso.services.decide import decide
 from fiso.services.known import Known
+from fiso.services.lateness import patience_ms
 from fiso.services.orchestrate import Orchestrator, within
-from fiso.services.patience import patience_ms
 from fiso.services.recording import candidate_summary
 
 KEYS_STALE_S = 300.0

@@ -26,8 +26,9 @@ LONGEST_MS = 900_000.0
 """No function runs longer than 15 minutes."""
 LARGEST_BYTES = 100 * 1024 * 1024
 """More than any of the three clouds takes or returns."""
-TOLERANCE_MS = 2_000.0
-"""How far two clocks of FISO's own environments may be apart: an attempt may seem to end this much in the future."""
+TOLERANCE_MS = 60_000.0
+"""How far two clocks of FISO's own environments may be apart: an attempt may seem to end this much in the future, a
+report to come this much too late."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +110,7 @@ def _record(
 def _check_lease(lease: Lease, tenant: TenantId, now: datetime) -> None:
     if lease.tenant != tenant:
         raise LeaseRefused("foreign", "the lease was given to another caller")
-    if now > lease.reported_until:
+    if now > lease.reported_until + timedelta(milliseconds=TOLERANCE_MS):
         raise LeaseRefused("too_late", "its outcomes were accepted until an hour after it expired")
     if any(len(endpoint.features) != len(features.NAMES) for endpoint in lease.endpoints):
         raise LeaseRefused("unreadable", "the token is of another version of FISO")

@@ -1,61 +1,39 @@
-"""Patience: how long an endpoint is waited for, before another one is tried beside it and before all is given up. Pure.
+"""Patience: how long one request waits for stores, over all of them together.
 
-The least times are for functions that are fast as a rule; a slow one gets multiples of what is predicted of it.
+A request has PATIENCE_S. The first reads of a cold environment have FIRST_PATIENCE_S, spent once whatever is missing: a
+value that stayed unknown by then gets no more than any other.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable
+from concurrent.futures import Future, wait
+from time import monotonic
 
-from fiso.domain.decision import Prediction, RankedCandidate
-from fiso.prediction import features
-
-LEAST_MS = 1_000.0
-TIMES_P99 = 3.0
-"""A call is late after this many times its predicted 99th percentile, of a warm call."""
-LEAST_HEDGE_MS = 100.0
-LEAST_WHOLE_MS = 2_300.0
-WHOLE_TIMES_P99 = 6.0
-"""A request whose every copy is late is given up after this many times the 99th percentile, and no sooner than
-LEAST_WHOLE_MS: three clouds that stay silent are down, and the caller is told while it still waits."""
-IDLE_S = 300.0
-COLD_ALLOWANCE_MS = 5_000.0
-"""What an endpoint that was not called for IDLE_S gets on top: it may have to start, and a start is no failure. The
-slow tail of Azure's starts (mikhail.io, 2021) ends near 5 s; clouds keep environments for 5 to 20 minutes."""
-_IDLE = features.NAMES.index("idle_seconds")
+PATIENCE_S = 0.05
+FIRST_PATIENCE_S = 2.0
 
 
-def late_ms(candidate: RankedCandidate) -> float:
-    """When a call is late, so that another endpoint is tried beside it if the request may run twice."""
-    return max(LEAST_MS, TIMES_P99 * p99_ms(candidate.prediction))
+class Patience:
+    """What is left of it. Belongs to one execution environment, which answers one request at a time."""
 
+    def __init__(
+        self, *, ticks: Callable[[], float] = monotonic, each_s: float = PATIENCE_S, first_s: float = FIRST_PATIENCE_S
+    ) -> None:
+        self._ticks, self._each_s = ticks, each_s
+        self._left_s, self._first_left_s = each_s, first_s
 
-def patience_ms(candidate: RankedCandidate) -> float:
-    """When a call is cut off to try another endpoint, where calls cannot run beside each other."""
-    return late_ms(candidate) + _cold_allowance_ms(candidate.prediction)
+    def renew(self) -> None:
+        """A new request begins."""
+        self._left_s = self._each_s
 
-
-def whole_ms(candidates: Sequence[RankedCandidate]) -> float:
-    """When a request is given up whose copies are all late, for the candidates that may be tried, the first one first.
-
-    Starts are allowed for only where every one of them may have to start.
-    """
-    start_ms = min(_cold_allowance_ms(candidate.prediction) for candidate in candidates)
-    return max(LEAST_WHOLE_MS, WHOLE_TIMES_P99 * p99_ms(candidates[0].prediction)) + start_ms
-
-
-def hedge_ms(candidate: RankedCandidate) -> float | None:
-    """When a hedge begins: after the predicted 95th percentile of a warm call. None while nobody knows that.
-
-    A start that is likely is no reason to wait for it: the budget says how often that may be hedged.
-    """
-    spread = candidate.prediction.spread
-    return max(LEAST_HEDGE_MS, spread._replace(cold=0.0).quantile(0.95)) if spread else None
-
-
-def p99_ms(prediction: Prediction) -> float:
-    """The predicted 99th percentile of a warm call; without a spread, a multiple of the mean that few calls pass."""
-    spread = prediction.spread
-    return spread._replace(cold=0.0).quantile(0.99) if spread else 2 * prediction.latency_ms
-
-
-def _cold_allowance_ms(prediction: Prediction) -> float:
-    return COLD_ALLOWANCE_MS if prediction.features[_IDLE] > IDLE_S else 0.0
+    def wait_for(self, running: "Future[None]", *, is_first: bool = False, at_most_s: float | None = None) -> bool:
+        """Wait for a read as long as patience lasts; whether it finished. `is_first`: nothing else can stand in yet."""
+        if running.done():
+            return True
+        allowed_s = max(self._left_s, self._first_left_s) if is_first else self._left_s
+        start_s = self._ticks()
+        finished = bool(wait([running], timeout=allowed_s if at_most_s is None else min(allowed_s, at_most_s)).done)
+        spent_s = self._ticks() - start_s
+        self._left_s = max(0.0, self._left_s - spent_s)
+        if is_first:
+            self._first_left_s = max(0.0, self._first_left_s - spent_s)
+        return finished

@@ -3,11 +3,16 @@
 Depends on ports only. Repeating it changes nothing, so whoever wrote a version may publish it and the keeper may again.
 """
 
+from collections.abc import Callable
 from datetime import datetime
 
 from fiso.domain.catalog import Snapshot
-from fiso.domain.errors import InvalidCatalog
-from fiso.ports import CatalogStore, Snapshots
+from fiso.domain.errors import InvalidCatalog, StoreUnavailable
+from fiso.ports import CatalogStore, Clock, Snapshots
+from fiso.services.ageing import Ageing
+
+LONGEST_S, EVERY_S = 35.0, 5.0
+"""How long and how often the keeper tries within one round: it runs every minute and is ended after 50 s."""
 
 
 def publish(store: CatalogStore, snapshots: Snapshots, now: datetime) -> Snapshot | None:
@@ -28,6 +33,28 @@ def publish(store: CatalogStore, snapshots: Snapshots, now: datetime) -> Snapsho
     snapshot = Snapshot(version=newest.version, published_at=now, functions=dict(newest.entries))
     snapshots.publish(snapshot)
     return snapshot
+
+
+def publish_in_time(
+    store: CatalogStore,
+    snapshots: Snapshots,
+    *,
+    clock: Clock,
+    sleep: Callable[[float], None],
+    within_s: float = LONGEST_S,
+    every_s: float = EVERY_S,
+) -> Snapshot | None:
+    """Publish, and while the database is away try again: what was changed is then in force soon after it is back, and
+    not only at the next schedule. `StoreUnavailable` when it stayed away."""
+    start = Ageing(clock=clock)
+    begun = start.now()
+    while True:
+        try:
+            return publish(store, snapshots, clock())
+        except StoreUnavailable:
+            if start.since_s(begun) + every_s > within_s:
+                raise
+        sleep(every_s)
 
 
 def _published_version(snapshots: Snapshots) -> int | None:

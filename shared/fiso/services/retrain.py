@@ -1,8 +1,9 @@
 """Retraining: from the archive to a new champion, or to a recorded refusal.
 
-    champion -> archive -> data set -> challenger -> comparison on the newest rows -> publish | refuse -> run recorded
+    champion -> archive -> data set -> challenger -> comparison on the newest rows -> sign -> publish | refuse -> run
 
-Killed at any point it leaves the old champion serving: the store's pointer moves last, the run is recorded after it.
+Killed at any point it leaves the old champion serving: the store's pointer moves last, and only from the champion that
+the challenger was compared with; the run is recorded after it. What is not signed with a trusted key is no champion.
 """
 
 import logging
@@ -13,17 +14,45 @@ import numpy as np
 
 from fiso.domain.errors import ModelRefused, StoreError
 from fiso.domain.model import ModelPointer, RetrainingRun
-from fiso.learning import dataset, evaluate, export, promotion, train
+from fiso.learning import dataset, evaluate, export, promotion, signing, train
 from fiso.learning.dataset import DataSet, Floats, Halves
 from fiso.learning.promotion import Rules
-from fiso.learning.train import Family
-from fiso.ports import Archive, ModelStore, RetrainingRuns
-from fiso.prediction import artifact
-from fiso.prediction.artifact import LATENCY
+from fiso.learning.train import Family, Fit
+from fiso.ports import Archive, ModelFiles, ModelSigner, ModelStore, RetrainingRuns
+from fiso.prediction import manifest
+from fiso.prediction.artifact import LATENCY, Model
+from fiso.prediction.signature import PublicKeys
 
 NO_MODEL = "baseline"
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Champion:
+    """What the store points to, and the model behind it where it may serve."""
+
+    pointer: ModelPointer | None = None
+    model: Model | None = None
+
+    @property
+    def learned_until(self) -> datetime | None:
+        """Until when it has seen rows; None when nobody whom we trust says so."""
+        return self.pointer.trained_at if self.pointer is not None and self.model is not None else None
+
+    @property
+    def to_fall_back_on(self) -> ModelPointer | None:
+        """The newest verified model: this one, or the one it fell back on itself."""
+        if self.pointer is None or self.model is not None:
+            return self.pointer and replace(self.pointer, previous=None)
+        return self.pointer.previous
+
+    def latencies(self, data: DataSet) -> Floats:
+        """What it says of these rows; what was said when they were served, if it cannot be asked."""
+        if self.model is None:
+            return data.served_latency_ms
+        rows = export.serving_rows(data).tolist()
+        return np.array([output.latency_ms for output in self.model.predict_all(rows)], dtype=np.float64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +62,8 @@ class Retrainer:
     models: ModelStore
     archive: Archive
     runs: RetrainingRuns
+    signer: ModelSigner
+    keys: PublicKeys
     minimum_rows: int
     minimum_new_rows: int
     lookback_days: int
@@ -50,62 +81,80 @@ class Retrainer:
             started_at=now, trigger=trigger, rows=0, promoted=False, reason="", champion_version=NO_MODEL
         )
         try:
-            champion = self.models.champion()
+            champion = self._champion()
             data = dataset.build(self.archive.since((now - timedelta(days=self.lookback_days)).date()))
-        except (StoreError, ModelRefused) as error:
+        except StoreError as error:
             return replace(run, reason=f"champion or archive could not be read: {error}")
-        run = replace(run, rows=len(data), champion_version=_version_of(champion, data))
+        run = replace(run, rows=len(data), champion_version=_version_of(champion.pointer, data))
         rules = Rules(minimum_rows=self.minimum_rows, minimum_new_rows=self.minimum_new_rows)
-        new_rows = len(data) if champion is None else data.after(champion.trained_at.timestamp())
+        new_rows = len(data) if champion.learned_until is None else data.after(champion.learned_until.timestamp())
         halves = dataset.split(data, newest=new_rows)
         refusal = promotion.refusal_before_training(len(data), new_rows=new_rows, rules=rules)
         refusal = refusal or promotion.refusal_of_split(halves)
         return replace(run, reason=refusal) if refusal else self._challenge(run, champion, halves)
 
-    def _challenge(self, run: RetrainingRun, champion: ModelPointer | None, halves: Halves) -> RetrainingRun:
+    def _challenge(self, run: RetrainingRun, champion: _Champion, halves: Halves) -> RetrainingRun:
         trained = train.train(halves.train, family=self.family)
-        duel = _duel(
-            self._champions_latencies(champion, halves.held_out),
-            trained.fit_of(LATENCY).predict(halves.held_out.features),
-            halves.held_out.latency_ms,
-        )
+        duel = _duel(champion.latencies(halves.held_out), trained.fit_of(LATENCY), halves)
         run = replace(run, champion_error=duel.champion_error, challenger_error=duel.challenger_error)
-        verdict = promotion.judge(champion_error=duel.champion_error, challenger_error=duel.challenger_error)
+        verdict = promotion.judge(
+            champion_error=duel.champion_error,
+            challenger_error=duel.challenger_error,
+            constant_error=duel.constant_error,
+        )
         try:
             origin = export.Origin(version_prefix=f"{run.started_at:%Y%m%dT%H%M%SZ}", trained_at=run.started_at)
             files = export.package(trained, halves, origin)
             run = replace(run, challenger_version=files.pointer.version)
             if verdict.promoted:
-                self.models.publish(files)
+                self._publish(files, champion)
         except (ModelRefused, StoreError) as error:
             return replace(run, reason=f"the challenger could not be published: {error}")
         return replace(run, promoted=verdict.promoted, reason=verdict.reason)
 
-    def _champions_latencies(self, champion: ModelPointer | None, data: DataSet) -> Floats:
-        """What the champion says of these rows; what was said when they were served, if it cannot be asked."""
-        if champion is None:
-            return data.served_latency_ms
+    def _publish(self, files: ModelFiles, champion: _Champion) -> None:
+        """Sign, read it as the orchestrator will, then move the pointer from the champion it was compared with."""
+        sealed = signing.signed(files, self.signer)
+        manifest.read(sealed.pointer, sealed.artifact, self.keys)
+        pointer = replace(sealed.pointer, previous=champion.to_fall_back_on)
+        self.models.publish(replace(sealed, pointer=pointer), replaces=champion.pointer)
+
+    def _champion(self) -> _Champion:
+        """The champion, verified. One that must not serve is none, so that it does not stop the next one."""
         try:
-            model = artifact.read(self.models.artifact(champion), sha256=champion.sha256)
-        except (ModelRefused, StoreError) as error:
-            logger.warning("champion %s cannot be asked, logged predictions stand for it: %s", champion.version, error)
-            return data.served_latency_ms
-        rows = export.serving_rows(data).tolist()
-        return np.array([model.predict(row).latency_ms for row in rows], dtype=np.float64)
+            pointer = self.models.champion()
+        except ModelRefused as error:
+            logger.warning("the champion's pointer counts as none: %s", error)
+            return _Champion()
+        if pointer is None:
+            return _Champion()
+        try:
+            return _Champion(pointer=pointer, model=manifest.read(pointer, self.models.artifact(pointer), self.keys))
+        except ModelRefused as error:
+            logger.warning("champion %s cannot be asked, logged predictions stand for it: %s", pointer.version, error)
+            return _Champion(pointer=pointer)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Duel:
     champion_error: float | None
     challenger_error: float | None
+    constant_error: float | None
 
 
-def _duel(champions_ms: Floats, challengers_ms: Floats, actual_ms: Floats) -> _Duel:
-    """Both errors over the same rows: those that the champion has a word on, or all when it has none."""
+def _duel(champions_ms: Floats, challenger: Fit, halves: Halves) -> _Duel:
+    """The errors over the same rows: those that the champion has a word on, or all when it has none.
+
+    A challenger that has no finite word on one of them cannot be measured.
+    """
+    actual_ms, learned_ms = halves.held_out.latency_ms, halves.train.latency_ms
     both = np.isfinite(champions_ms) if np.any(np.isfinite(champions_ms)) else np.full(len(actual_ms), True)
+    said_ms = challenger.predict(halves.held_out.features)[both]
+    usual_ms = np.full(len(said_ms), np.median(learned_ms[np.isfinite(learned_ms)]))
     return _Duel(
         champion_error=evaluate.latency_error(champions_ms[both], actual_ms[both]),
-        challenger_error=evaluate.latency_error(challengers_ms[both], actual_ms[both]),
+        challenger_error=evaluate.latency_error(said_ms, actual_ms[both]) if np.all(np.isfinite(said_ms)) else None,
+        constant_error=evaluate.latency_error(usual_ms, actual_ms[both]),
     )
 
 

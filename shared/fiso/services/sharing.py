@@ -6,13 +6,14 @@ Without the store each environment finds out for itself.
 
 import logging
 from collections.abc import Sequence
-from concurrent.futures import Executor, Future, wait
+from concurrent.futures import Executor, Future
 
 from fiso.domain.errors import StoreError
 from fiso.ports import Clock, SharedBreakers
 from fiso.routing.breaker import Transition
 from fiso.services.breakers import Breakers
-from fiso.services.known import FRESH_S, PATIENCE_S, Known
+from fiso.services.known import FRESH_S, Known
+from fiso.services.patience import Patience
 
 logger = logging.getLogger(__name__)
 
@@ -20,10 +21,18 @@ logger = logging.getLogger(__name__)
 class Sharing:
     """One environment's side of it."""
 
-    def __init__(self, store: SharedBreakers, *, clock: Clock, executor: Executor) -> None:
+    def __init__(
+        self, store: SharedBreakers, *, clock: Clock, executor: Executor, patience: Patience | None = None
+    ) -> None:
         self._store, self._clock, self._executor = store, clock, executor
+        self._patience = patience or Patience()
         self._known: Known[Sequence[Transition]] = Known(
-            "shared breakers", lambda _: store.read(), clock=clock, executor=executor, first_patience_s=0.0
+            "shared breakers",
+            lambda _: store.read(),
+            clock=clock,
+            executor=executor,
+            patience=self._patience,
+            is_needed=False,
         )
         self._adopted: Sequence[Transition] | None = None
         self._writes: list[Future[None]] = []
@@ -44,9 +53,7 @@ class Sharing:
     def settle(self, breakers: Breakers) -> None:
         """Let reads and writes that were started finish, and take over what others saw."""
         self._known.settle()
-        if self._writes:
-            wait(self._writes, timeout=PATIENCE_S)
-            self._writes = [write for write in self._writes if not write.done()]
+        self._writes = [write for write in self._writes if not self._patience.wait_for(write)]
         self.take_over(breakers)
 
     def take_over(self, breakers: Breakers) -> None:

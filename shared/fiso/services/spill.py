@@ -72,6 +72,11 @@ class SpillingLog:
         self._breaker, self._lock = LogBreaker(), Lock()
         self._spilled: set[InvocationId] = set()
 
+    @property
+    def is_spilling(self) -> bool:
+        """Whether the table did not take the last write."""
+        return self._breaker.failures_in_row > 0 or self._breaker.retry_at is not None
+
     def open(self, intent: OpenRecord) -> None:
         """Write or spill the intent; the request goes on either way."""
         cause = self._try(lambda: self._log.open(intent))

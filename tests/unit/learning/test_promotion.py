@@ -61,3 +61,9 @@ def test_only_a_smaller_error_is_promoted(champion: float | None, challenger: fl
     verdict = promotion.judge(champion_error=champion, challenger_error=challenger)
     assert verdict.promoted is promoted
     assert verdict.reason
+
+
+def test_without_a_champion_a_challenger_must_not_be_worse_than_a_constant() -> None:
+    worse = promotion.judge(champion_error=None, challenger_error=1.5, constant_error=1.4)
+    assert (worse.promoted, "worse than a constant" in worse.reason) == (False, True)
+    assert promotion.judge(champion_error=None, challenger_error=1.4, constant_error=1.4).promoted

@@ -117,6 +117,7 @@ class LogWorld:
             catalog=InMemoryCatalogStore(clock=clock),
             snapshots=InMemorySnapshots(),
             clock=clock,
+            sleep=time.sleep,
             executor=self.executor,
         )
 

@@ -1,0 +1,91 @@
+"""Keys that sign models: made, kept in a file of their owner's, and their public halves where the code looks for them.
+
+The private half of the packaged model's key is used once and thrown away unless a file is named; a stage on AWS signs
+inside KMS; the local stage has a key file beside its other files.
+"""
+
+import json
+import os
+from functools import cache
+from pathlib import Path
+
+from fiso.adapters.signers import OpenKeySigner
+from fiso.prediction import signature
+from fiso.prediction.signature import EXPONENT, PublicKey, PublicKeys
+from fiso_cli.errors import CommandError
+from fiso_cli.local.layout import CHECKOUT, LocalCloud
+
+BITS = 3072
+"""NIST SP 800-57 part 1: good beyond 2030."""
+
+
+def new() -> OpenKeySigner:
+    """A fresh pair, only in memory."""
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    numbers = rsa.generate_private_key(public_exponent=EXPONENT, key_size=BITS).private_numbers()
+    modulus = numbers.public_numbers.n
+    return OpenKeySigner(public=PublicKey(id=signature.key_id(modulus), modulus=modulus), exponent=numbers.d)
+
+
+@cache
+def passing() -> OpenKeySigner:
+    """A pair that lives as long as this process, for what publishes into memory: replays, simulations, experiments."""
+    return new()
+
+
+def trusting(signer: OpenKeySigner) -> PublicKeys:
+    """The keys of whoever trusts this signer only."""
+    return {signer.public.id: signer.public}
+
+
+def read(path: Path) -> OpenKeySigner:
+    """The pair in a file; `CommandError` when there is none."""
+    try:
+        return OpenKeySigner.parsed(path.read_text(encoding="ascii"))
+    except (OSError, ValueError) as error:
+        raise CommandError(f"{path} holds no signing key: {error}") from error
+
+
+def ensured(path: Path) -> OpenKeySigner:
+    """The pair in a file, made on first use, readable by its owner only."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    except FileExistsError:
+        return read(path)
+    signer = new()
+    with open(handle, "w", encoding="ascii") as file:
+        file.write(signer.text + "\n")
+    return signer
+
+
+def local_file(cloud: LocalCloud) -> Path:
+    """Where the local stage keeps its key."""
+    return cloud.state / "model-key"
+
+
+def local_variables(cloud: LocalCloud) -> dict[str, str]:
+    """What the local stage is deployed with: the pair for its retrainer, the public half for its orchestrator."""
+    signer = ensured(local_file(cloud))
+    return {"FISO_MODEL_SIGNING_KEY": signer.text, "FISO_MODEL_KEYS": signature.text_of(signer.public.modulus)}
+
+
+def public_file(artifacts: Path) -> Path:
+    """Where the public half goes: into the code for the packaged model, else next to the folder, never into it."""
+    if artifacts.resolve() == CHECKOUT / "ml_artifacts":
+        return signature.PACKAGED_KEYS
+    return artifacts.parent / f"{artifacts.name}.keys.json"
+
+
+def write_public(public: PublicKey, path: Path) -> None:
+    """The public half as a JWK set (RFC 7517) of one key; older ones are trusted no more."""
+    key = {
+        "kty": "RSA",
+        "alg": "RS256",
+        "use": "sig",
+        "kid": public.id,
+        "e": signature.text_of(EXPONENT),
+        "n": signature.text_of(public.modulus),
+    }
+    path.write_text(json.dumps({"keys": [key]}, indent=2) + "\n", encoding="ascii")

@@ -1,0 +1,151 @@
+"""Manifests: what a model is, as signed text. Nothing of an artifact is opened before its manifest was verified.
+
+    signature -> manifest -> pointer and schema -> sha256 -> unpickler -> golden rows
+
+The manifest names version, digest, features, metrics and golden rows: inputs with the outputs that the exported model
+gave when it was made. A copy that says something else here is not the model that was judged.
+"""
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from fiso.domain.errors import ModelRefused
+from fiso.domain.json_values import mapping, number, sequence, text, whole
+from fiso.domain.model import ModelPointer, SignedManifest
+from fiso.domain.record_codec import Json, instant, parse_instant
+from fiso.prediction import artifact, features, signature
+from fiso.prediction.artifact import Model
+from fiso.prediction.signature import PublicKeys
+
+FORMAT = "fiso-manifest/1"
+LARGEST_TEXT = 20_000
+GOLDEN_ROWS = 4
+GOLDEN_TOLERANCE = 1e-6
+"""How far a golden output may be off, relative to the larger of the value and 1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Golden:
+    """One row in the order of `features.NAMES`, and what the model says of it."""
+
+    row: tuple[float, ...]
+    latency_ms: float
+    success_probability: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """What is signed of a model. `metrics` are those of the held-out rows."""
+
+    version: str
+    sha256: str
+    created_at: datetime
+    rows: int
+    is_synthetic: bool
+    feature_names: tuple[str, ...]
+    metrics: Mapping[str, float]
+    golden: tuple[Golden, ...]
+
+
+def golden_of(model: Model, rows: Sequence[Sequence[float]]) -> tuple[Golden, ...]:
+    """The golden rows of a model: the first of these."""
+    chosen = [tuple(row) for row in rows[:GOLDEN_ROWS]]
+    said = [model.predict(row) for row in chosen]
+    return tuple(
+        Golden(row=row, latency_ms=output.latency_ms, success_probability=output.success_probability)
+        for row, output in zip(chosen, said, strict=True)
+    )
+
+
+def written(manifest: Manifest) -> SignedManifest:
+    """The manifest as the text that is to be signed: canonical JSON."""
+    document = {
+        "format": FORMAT,
+        "version": manifest.version,
+        "sha256": manifest.sha256,
+        "created_at": instant(manifest.created_at),
+        "rows": manifest.rows,
+        "is_synthetic": manifest.is_synthetic,
+        "feature_names": list(manifest.feature_names),
+        "metrics": dict(manifest.metrics),
+        "golden": [[list(one.row), one.latency_ms, one.success_probability] for one in manifest.golden],
+    }
+    return SignedManifest(text=json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False))
+
+
+def opened(signed: SignedManifest | None, keys: PublicKeys) -> Manifest:
+    """The manifest in a signed text; `ModelRefused` unless one of the keys signed exactly this text."""
+    if signed is None or not signed.signature:
+        raise ModelRefused("it is not signed")
+    key = keys.get(signed.key_id)
+    if key is None:
+        raise ModelRefused(f"it is signed with a key that is not trusted here ({signed.key_id[:16]!r})")
+    if len(signed.text) > LARGEST_TEXT:
+        raise ModelRefused(f"its manifest has {len(signed.text)} characters, more than {LARGEST_TEXT}")
+    try:
+        raw, said = base64.b64decode(signed.signature, validate=True), signed.text.encode("ascii")
+    except (binascii.Error, UnicodeError) as error:
+        raise ModelRefused(f"its signature or manifest is damaged: {error}") from error
+    if not signature.is_signed(said, raw, key):
+        raise ModelRefused(f"the signature does not fit the manifest (key {key.id})")
+    return _parsed(signed.text)
+
+
+def read(pointer: ModelPointer, data: bytes, keys: PublicKeys) -> Model:
+    """The model that a pointer names, from its artifact's bytes. `ModelRefused` for anything that must not serve."""
+    manifest = opened(pointer.manifest, keys)
+    _check_pointer(pointer, manifest)
+    if not set(manifest.feature_names) <= set(features.NAMES):
+        raise ModelRefused("its manifest names features that are not known here")
+    model = artifact.read(data, sha256=manifest.sha256)
+    if model.version != manifest.version or model.feature_names != manifest.feature_names:
+        raise ModelRefused(f"the file is of {model.version}, the manifest of {manifest.version}, or of other features")
+    _check_golden(model, manifest)
+    return model
+
+
+def _check_pointer(pointer: ModelPointer, manifest: Manifest) -> None:
+    stated = (pointer.version, pointer.sha256, instant(pointer.trained_at), pointer.rows, pointer.is_synthetic)
+    signed = (manifest.version, manifest.sha256, instant(manifest.created_at), manifest.rows, manifest.is_synthetic)
+    if stated != signed:
+        raise ModelRefused(f"the pointer to {pointer.version} says something else than its manifest")
+
+
+def _check_golden(model: Model, manifest: Manifest) -> None:
+    for position, golden in enumerate(manifest.golden):
+        if len(golden.row) != len(features.NAMES):
+            raise ModelRefused(f"golden row {position} is of another set of features")
+        said = model.predict(golden.row)
+        wanted = (golden.latency_ms, golden.success_probability)
+        for found, value in zip((said.latency_ms, said.success_probability), wanted, strict=True):
+            if not abs(found - value) <= GOLDEN_TOLERANCE * max(1.0, abs(value)):
+                raise ModelRefused(f"golden row {position} gives {found!r}, the manifest says {value!r}")
+
+
+def _parsed(said: str) -> Manifest:
+    try:
+        document = mapping(json.loads(said))
+        if document["format"] != FORMAT:
+            raise ValueError(f"format {document['format']!r}")
+        return Manifest(
+            version=text(document["version"]),
+            sha256=text(document["sha256"]),
+            created_at=parse_instant(text(document["created_at"])),
+            rows=whole(document["rows"]),
+            is_synthetic=document["is_synthetic"] is True,
+            feature_names=tuple(text(name) for name in sequence(document["feature_names"])),
+            metrics={name: number(value) for name, value in mapping(document["metrics"]).items()},
+            golden=tuple(_golden(sequence(one)) for one in sequence(document["golden"])),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelRefused(f"the manifest does not parse: {type(error).__name__}: {error}") from error
+
+
+def _golden(parts: Sequence[Json]) -> Golden:
+    row, latency_ms, success = parts
+    seen = tuple(number(value) for value in sequence(row))
+    return Golden(row=seen, latency_ms=number(latency_ms), success_probability=number(success))

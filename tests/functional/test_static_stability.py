@@ -1,0 +1,231 @@
+"""What requests see while stores hang, fail or hold less than they should."""
+
+import json
+from collections.abc import Iterator, Mapping
+from threading import Event
+from time import perf_counter
+from typing import Any
+
+import pytest
+
+from fiso.adapters.memory import (
+    InMemoryEndpointStates,
+    InMemoryInvocationLog,
+    InMemoryModelStore,
+    InMemorySharedBreakers,
+    InMemorySnapshots,
+)
+from fiso.domain.catalog import Snapshot
+from fiso.domain.endpoint import EndpointId, FunctionName
+from fiso.domain.errors import InvalidCatalog, StoreUnavailable
+from fiso.domain.model import ModelPointer
+from fiso.domain.record import InvocationRecord, OpenRecord
+from fiso.domain.state import EndpointState
+from fiso.services import knowledge
+from fiso.services.patience import PATIENCE_S
+from functions.orchestrator import wiring
+from functions.orchestrator.handler import answer_event
+from tests.builders import OK, a_snapshot, failing
+from tests.functional.orchestrator_rig import SETTINGS, LambdaContext, Rig, http_event
+from tests.models import an_artifact, files_of, trusted
+
+MOST_MS = 2 * PATIENCE_S * 1000
+"""What a request may wait in all; with three stores of 50 ms each it would be more."""
+
+
+class Fault:
+    """What the stores do: answer, fail, or hang until the test ends."""
+
+    def __init__(self) -> None:
+        self.how = "well"
+        self.released = Event()
+
+    def __call__(self) -> None:
+        if self.how == "hanging":
+            self.released.wait(20)
+        if self.how != "well":
+            raise StoreUnavailable(self.how)
+
+
+class World:
+    """A rig whose stores share a fault."""
+
+    def __init__(self, *, copy: InMemorySnapshots | None = None, layer: InMemoryModelStore | None = None) -> None:
+        self.fault = fault = Fault()
+        self.rig = rig = Rig(failing(OK))
+
+        class Snapshots(InMemorySnapshots):
+            def current(self, *, unless_version: int | None = None) -> Snapshot | None:
+                fault()
+                return super().current(unless_version=unless_version)
+
+        class States(InMemoryEndpointStates):
+            def of_function(self, function: FunctionName) -> Mapping[EndpointId, EndpointState]:
+                fault()
+                return super().of_function(function)
+
+        class Models(InMemoryModelStore):
+            def champion(self) -> ModelPointer | None:
+                fault()
+                return super().champion()
+
+        self.ports = wiring.Ports(
+            snapshots=Snapshots(a_snapshot()),
+            states=States(),
+            layer=layer or InMemoryModelStore(files_of(an_artifact())),
+            models=Models(),
+            log=InMemoryInvocationLog(),
+            shared_breakers=InMemorySharedBreakers(),
+            caller=rig.caller,
+            metrics=rig.metrics,
+            clock=rig.clock,
+            draw=lambda: 0.5,
+            lease_keys=lambda: rig.lease_keys,
+            copy=copy,
+            stage_keys=trusted(),
+            packaged_keys=trusted(),
+        )
+        self.edge = wiring.build(SETTINGS, metrics=rig.metrics, ports=self.ports)
+
+    def send(self, **event: Any) -> dict[str, Any]:
+        return answer_event(self.edge, http_event(**event), LambdaContext())
+
+    def timed_ms(self) -> float:
+        start = perf_counter()
+        assert self.send()["statusCode"] == 200
+        return (perf_counter() - start) * 1000
+
+    def health(self) -> tuple[int, dict[str, Any]]:
+        answer = self.send(method="GET", path="/healthz")
+        document: dict[str, Any] = json.loads(answer["body"])
+        return answer["statusCode"], document
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    made = World(copy=InMemorySnapshots(a_snapshot()))
+    yield made
+    made.fault.released.set()
+
+
+def test_stores_that_hang_cost_a_request_one_patience_in_all_and_the_next_ones_nothing(world: World) -> None:
+    world.timed_ms()
+    world.fault.how = "hanging"
+    world.rig.clock.advance(120)
+    first, *later = [world.timed_ms() for _ in range(20)]
+    assert first < MOST_MS
+    assert sorted(later)[len(later) // 2] < PATIENCE_S * 1000 / 5
+
+
+def test_a_store_that_answers_again_is_waited_for_again(world: World) -> None:
+    world.timed_ms()
+    world.fault.how = "failing"
+    world.rig.clock.advance(120)
+    world.timed_ms()
+    world.fault.how = "well"
+    world.ports.snapshots.publish(a_snapshot(version=2))
+    world.rig.clock.advance(120)
+    world.timed_ms()
+    assert world.edge.knowledge.snapshot().version == 2
+
+
+def test_a_cold_environment_without_s3_decides_on_the_copy(world: World) -> None:
+    world.fault.how = "failing"
+    assert world.send()["statusCode"] == 200
+    status, document = world.health()
+    assert (status, document["status"]) == (200, "degraded")
+    assert document["parts"]["snapshot"]["is"] == "stale"
+
+
+def test_a_cold_environment_whose_s3_hangs_decides_on_the_copy_within_the_first_patience(world: World) -> None:
+    world.fault.how = "hanging"
+    assert world.timed_ms() < 1000 * (knowledge.COPY_AFTER_S + 1.0)
+
+
+@pytest.mark.parametrize("copy", [InMemorySnapshots(), None])
+def test_without_any_catalog_nothing_is_guessed(copy: InMemorySnapshots | None) -> None:
+    world = World(copy=copy)
+    world.fault.how = "failing"
+    answer = world.send()
+    assert (answer["statusCode"], answer["headers"]["retry-after"]) == (503, "2")
+    assert world.rig.caller.calls == []
+    status, document = world.health()
+    assert (status, document["status"]) == (503, "unavailable")
+
+
+def test_a_damaged_copy_is_no_catalog() -> None:
+    class Damaged(InMemorySnapshots):
+        def current(self, *, unless_version: int | None = None) -> Snapshot | None:
+            raise InvalidCatalog("its sha256 says otherwise")
+
+    world = World(copy=Damaged())
+    world.fault.how = "failing"
+    assert world.send()["statusCode"] == 503
+
+
+def test_a_catalog_older_than_a_day_serves_on_and_is_said_to_be_too_old(world: World) -> None:
+    world.timed_ms()
+    world.fault.how = "failing"
+    world.rig.clock.advance(90_000)
+    assert world.send()["statusCode"] == 200
+    status, document = world.health()
+    snapshot = document["parts"]["snapshot"]
+    assert (status, document["status"], snapshot["is"]) == (200, "degraded", "stale")
+    assert "day" in snapshot["reason"]
+    assert snapshot["age_s"] == pytest.approx(90_000, abs=10)
+    assert world.rig.metrics.total("SnapshotAgeS") > 0
+
+
+def test_health_names_every_part_while_all_is_well(world: World) -> None:
+    world.timed_ms()
+    status, document = world.health()
+    assert (status, document["status"]) == (200, "ok")
+    levels = {part: condition["is"] for part, condition in document["parts"].items()}
+    assert levels == {"snapshot": "ok", "states": "ok", "model": "ok", "log": "ok", "leases": "unread"}
+
+
+def test_health_names_no_function_tenant_or_address(world: World) -> None:
+    world.fault.how = "failing"
+    world.send()
+    answer = world.send(method="GET", path="/healthz")["body"]
+    assert not [word for word in ("word-count", "example", "local", "fiso-", "failing") if word in answer]
+
+
+def test_a_log_that_takes_nothing_is_said_to_spill_until_it_takes_records_again() -> None:
+    class Away(InMemoryInvocationLog):
+        is_away = True
+
+        def open(self, record: OpenRecord) -> None:
+            self.close(record)  # type: ignore[arg-type]
+
+        def close(self, record: InvocationRecord) -> bool:
+            if self.is_away:
+                raise StoreUnavailable("throttled")
+            return True
+
+    log = Away()
+    rig = Rig(failing(OK), log=log)
+    rig.send(http_event())
+    health = json.loads(rig.send(http_event(method="GET", path="/healthz"))["body"])
+    assert health["parts"]["log"]["is"] == "spilling"
+    log.is_away = False
+    rig.send(http_event())
+    health = json.loads(rig.send(http_event(method="GET", path="/healthz"))["body"])
+    assert health["parts"]["log"]["is"] == "ok"
+
+
+def test_a_model_store_out_of_reach_leaves_the_packaged_model_and_says_so(world: World) -> None:
+    world.fault.how = "failing"
+    world.send()
+    _, document = world.health()
+    assert document["model_version"] == "by-hand"
+    assert document["parts"]["model"]["is"] == "fallback"
+
+
+def test_leases_without_keys_answer_503_and_the_rest_works() -> None:
+    rig = Rig(failing(OK))
+    rig.lease_keys.keys = None
+    assert rig.send(http_event(path="/v1/decide/word-count"))["statusCode"] == 503
+    assert rig.send(http_event())["statusCode"] == 200
+    health = json.loads(rig.send(http_event(method="GET", path="/healthz"))["body"])
+    assert health["parts"]["leases"]["is"] == "missing"
