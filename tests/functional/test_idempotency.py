@@ -1,7 +1,6 @@
 """Keyed requests through the handler's edge, on in-memory ports."""
 
 import base64
-from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -9,14 +8,14 @@ import pytest
 from fiso.adapters.memory_idempotency import InMemoryIdempotencyKeys
 from fiso.domain.attempt import Failure, ProviderError
 from fiso.domain.catalog import CatalogEntry
-from fiso.domain.idempotency import GRACE, KEEP
+from fiso.domain.idempotency import KEEP, KeptAnswer
 from fiso.domain.policy import Idempotent
-from fiso.domain.request import FunctionAnswer
-from tests.builders import OK, ManualClock, an_entry, failing
+from fiso.domain.request import FunctionAnswer, InvocationRequest, TenantId
+from fiso.services.idempotent import Ran
+from tests.builders import OK, ManualClock, a_request, an_entry, failing
 from tests.functional.orchestrator_rig import LambdaContext, Rig, first_answer_of, http_event, problem_of
 
 KEYED = http_event(idempotency_key="k1")
-DIED = timedelta(seconds=28) + GRACE
 UNREACHABLE = ProviderError(Failure.UNREACHABLE, "x")
 
 
@@ -107,15 +106,18 @@ def test_another_payload_under_the_key_is_refused_and_not_run(other: dict[str, A
 
 
 def test_the_same_key_of_another_tenant_is_another_key() -> None:
-    rig = Rig(failing(OK))
-    events = [http_event(idempotency_key=key) for key in ("k1", "k1", "b#k1")]
-    for event, tenant in zip(events, ("a", "b", "a"), strict=True):
-        event["requestContext"]["authorizer"] = {"jwt": {"claims": {"sub": tenant}}}
-        assert "idempotent-replayed" not in rig.send(event)["headers"]
-    crossed = http_event(idempotency_key="k1")
-    crossed["requestContext"]["authorizer"] = {"jwt": {"claims": {"sub": "a#b"}}}
-    assert "idempotent-replayed" not in rig.send(crossed)["headers"]
-    assert len(rig.caller.calls) == 4
+    routing = Rig(failing(OK)).edge.idempotent()
+    ran: list[str] = []
+
+    def run(request: InvocationRequest) -> Ran:
+        ran.append(request.tenant)
+        return Ran(answer=KeptAnswer(status=200, body=request.tenant.encode(), is_text=True), may_have_run=True)
+
+    for tenant in ("alice", "bob", "alice", "bob"):
+        request = a_request(tenant=TenantId(tenant), idempotency_key="k1")
+        given = routing.answer(request, run=run, unknown=lambda _: KeptAnswer(status=504, body=b"", is_text=True))
+        assert given.answer.body == tenant.encode()
+    assert ran == ["alice", "bob"]
 
 
 def test_a_request_beside_a_running_one_conflicts_and_is_told_when_to_ask_again() -> None:
