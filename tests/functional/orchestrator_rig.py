@@ -133,3 +133,9 @@ def problem_of(response: Mapping[str, Any]) -> dict[str, Any]:
     assert response["headers"]["content-type"] == "application/problem+json"
     document: dict[str, Any] = json.loads(response["body"])
     return document
+
+
+def first_answer_of(response: dict[str, Any]) -> dict[str, Any]:
+    """A response without what is this request's own."""
+    own = ("x-fiso-overhead-ms", "idempotent-replayed")
+    return response | {"headers": {name: value for name, value in response["headers"].items() if name not in own}}

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from fiso.adapters.aws_client import AwsEndpoint, Credentials, DynamoDBClient, S3Client, SignedService
@@ -101,9 +100,8 @@ def orchestrator(place: Place, transport: HttpTransport) -> Edge:
         metrics=metrics,
         idempotency_keys=lambda: _keys(place.store_url, transport),
     )
-    settings = OrchestratorSettings(
-        stage="local", log_table="", state_table="", bucket="", model_dir=Path(), allow_loopback=True
-    )
+    stage = {"FISO_STAGE": "local", "FISO_LOG_TABLE": NAME, "FISO_STATE_TABLE": NAME, "FISO_BUCKET": NAME}
+    settings = OrchestratorSettings.from_environ(stage)
     return wiring.build(settings, metrics=metrics, ports=ports)
 
 
