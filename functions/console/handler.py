@@ -15,8 +15,14 @@ serverless_wsgi.TEXT_MIME_TYPES.append("application/problem+json")
 
 def lambda_handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     """Answer one HTTP API (payload 2.0) event."""
-    answer: dict[str, Any] = serverless_wsgi.handle_request(_app(), event, context)
-    return answer
+    return with_cookies(serverless_wsgi.handle_request(_app(), event, context))
+
+
+def with_cookies(answer: dict[str, Any]) -> dict[str, Any]:
+    """Cookies where payload 2.0 has them; `serverless_wsgi` spells the header's name anew for each of several."""
+    headers = dict(answer["headers"])
+    cookies = [headers.pop(name) for name in list(headers) if name.lower() == "set-cookie"]
+    return {**answer, "headers": headers, **({"cookies": cookies} if cookies else {})}
 
 
 @cache
