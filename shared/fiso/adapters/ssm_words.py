@@ -1,4 +1,4 @@
-"""Secrets in AWS Systems Manager's Parameter Store, read with boto3: a SecureString of words, `k1:secret` or `secret`."""
+"""Secrets in AWS Systems Manager's Parameter Store, read with boto3: words, `k1:secret` or `secret`."""
 
 import re
 from collections.abc import Sequence
