@@ -1,4 +1,4 @@
-"""Authorization codes: each is redeemed once, soon, by the client it was given to, which shows the challenge's origin."""
+"""Authorization codes: each redeemed once, soon, by the client it was given to, which shows the challenge's origin."""
 
 import hashlib
 import hmac
