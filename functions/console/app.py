@@ -15,6 +15,7 @@ from functions.console.views import api, formats, pages
 
 HERE = Path(__file__).parent
 MAX_CONTENT_LENGTH = 1_000_000
+LOOPBACK = ("127.0.0.1", "localhost")
 
 
 def create(sources: Sources, *, stage: str, entrance: Entrance | None = None, console_url: str | None = None) -> Flask:
@@ -25,7 +26,7 @@ def create(sources: Sources, *, stage: str, entrance: Entrance | None = None, co
     app = Flask("functions.console", root_path=str(HERE), static_folder=None, template_folder="templates")
     app.config.update(MAX_CONTENT_LENGTH=MAX_CONTENT_LENGTH, PROVIDE_AUTOMATIC_OPTIONS=False)
     if console_url is not None:
-        app.config["TRUSTED_HOSTS"] = [str(urlsplit(console_url).hostname)]
+        app.config["TRUSTED_HOSTS"] = trusted_hosts(console_url)
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
@@ -54,6 +55,12 @@ def _add_pages(app: Flask, sources: Sources, stage: str) -> None:
             "asset": assets.link,
             "now": sources.clock(),
         }
+
+
+def trusted_hosts(console_url: str) -> list[str]:
+    """The host that is answered to; on loopback, each of its two names."""
+    host = str(urlsplit(console_url).hostname)
+    return list(LOOPBACK) if host in LOOPBACK else [host]
 
 
 def root_of(path: str) -> str:

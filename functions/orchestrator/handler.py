@@ -7,13 +7,23 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 from uuid import uuid4
 
 from fiso import __version__, telemetry
+from fiso.domain.access import NOBODY, Scope
 from fiso.domain.catalog import Snapshot
 from fiso.domain.endpoint import FunctionName
-from fiso.domain.errors import MethodNotAllowed, RequestError, RoutingError, StoreError, UnknownPath
+from fiso.domain.errors import (
+    MethodNotAllowed,
+    NotAllowed,
+    NotAuthenticated,
+    QuotaExceeded,
+    RequestError,
+    RoutingError,
+    StoreError,
+    UnknownPath,
+)
 from fiso.domain.record import InvocationRecord
 from fiso.domain.record_codec import open_to_document, to_document
 from fiso.domain.request import InvocationId, InvocationRequest
@@ -35,18 +45,28 @@ from functions.orchestrator.http_request import (
     invocation_request,
     method_of,
     path_of,
-    tenant_of,
+    shown_of,
 )
 from functions.orchestrator.wiring import Edge
 
+
+class Route(NamedTuple):
+    """One route; `scope` is what its caller must hold, None where nobody is asked."""
+
+    method: str
+    path: re.Pattern[str]
+    name: str
+    scope: Scope | None
+
+
 _ROUTES = (
-    ("POST", re.compile(r"/v1/invoke/(?P<function>[^/]+)(?P<suffix>/.*)?", re.DOTALL), "invoke"),
-    ("POST", re.compile(r"/v1/explain/(?P<function>[^/]+)"), "explain"),
-    ("POST", re.compile(r"/v1/decide/(?P<function>[^/]+)"), "decide"),
-    ("POST", re.compile(r"/v1/outcomes"), "outcomes"),
-    ("GET", re.compile(r"/v1/endpoints"), "endpoints"),
-    ("GET", re.compile(r"/v1/invocations/(?P<id>[0-9a-f-]{36})"), "invocation"),
-    ("GET", re.compile(r"/healthz"), "healthz"),
+    Route("POST", re.compile(r"/v1/invoke/(?P<function>[^/]+)(?P<suffix>/.*)?", re.DOTALL), "invoke", Scope.INVOKE),
+    Route("POST", re.compile(r"/v1/explain/(?P<function>[^/]+)"), "explain", Scope.READ),
+    Route("POST", re.compile(r"/v1/decide/(?P<function>[^/]+)"), "decide", Scope.INVOKE),
+    Route("POST", re.compile(r"/v1/outcomes"), "outcomes", Scope.INVOKE),
+    Route("GET", re.compile(r"/v1/endpoints"), "endpoints", Scope.READ),
+    Route("GET", re.compile(r"/v1/invocations/(?P<id>[0-9a-f-]{36})"), "invocation", Scope.READ),
+    Route("GET", re.compile(r"/healthz"), "healthz", None),
 )
 
 logger = logging.getLogger("fiso.orchestrator")
@@ -83,7 +103,8 @@ def answer_event(edge: Edge, event: Mapping[str, Any], context: Context) -> Resp
     try:
         response = exchange.answer()
     except RequestError as error:
-        response = request_problem(error, id)
+        response = request_problem(error, id, challenge=edge.access.challenge)
+        _note_refusal(edge, error, id)
     except RoutingError as error:
         response = routing_problem(error, id)
     except StoreError as error:
@@ -100,23 +121,36 @@ class Exchange:
 
     def __init__(self, edge: Edge, event: Mapping[str, Any], context: Context, *, id: InvocationId) -> None:
         self._edge, self._event, self._context, self._id = edge, event, context, id
+        self._caller = NOBODY
         self.waited_ms = 0.0
         """What the functions took, which is not FISO's own time."""
 
     def answer(self) -> Response:
-        """Find the route and take it."""
+        """Find the route, admit the caller, take the route. A stranger learns of no path that there is or is not."""
         path, method = path_of(self._event), method_of(self._event)
-        allowed = []
-        for route_method, pattern, name in _ROUTES:
-            found = pattern.fullmatch(path)
-            if found and route_method == method:
-                response: Response = getattr(self, f"_{name}")(**found.groupdict())
-                return response
-            if found:
-                allowed.append(route_method)
-        if allowed:
-            raise MethodNotAllowed(f"{method} is not allowed on {path[:200]!r}", allow=", ".join(allowed))
-        raise UnknownPath(f"no path {path[:200]!r}")
+        found = {route: match.groupdict() for route in _ROUTES if (match := route.path.fullmatch(path))}
+        chosen = next((route for route in found if route.method == method), None)
+        if chosen is None or chosen.scope is not None:
+            self._caller = self._edge.access.caller(shown_of(self._event))
+        if chosen is None:
+            raise _no_route(method, path, allowed=[route.method for route in found])
+        if chosen.scope is not None:
+            self._admit(chosen.scope)
+        response: Response = getattr(self, f"_{chosen.name}")(**found[chosen])
+        self._settle()
+        return response
+
+    def _admit(self, scope: Scope) -> None:
+        """Let a known caller pass, and start what access and quotas refresh while it is served."""
+        self._caller.require(scope)
+        if self._edge.quotas is not None:
+            self._edge.quotas.admit(self._caller.tenant)
+        self._edge.access.refresh_while_waiting()
+
+    def _settle(self) -> None:
+        self._edge.access.settle()
+        if self._edge.quotas is not None:
+            self._edge.quotas.settle()
 
     def _invoke(self, function: str, suffix: str | None) -> Response:
         routed = self._edge.orchestrator.route(self._request(function, suffix or ""))
@@ -146,7 +180,7 @@ class Exchange:
 
         outcomes = self._edge.outcomes()
         items = http_lease.reported(body_of(self._event))
-        verdicts = outcomes.accept(items, tenant_of(self._event))
+        verdicts = outcomes.accept(items, self._caller.tenant)
         return json_answer(http_lease.verdicts_document(items, verdicts))
 
     def _endpoints(self) -> Response:
@@ -160,7 +194,7 @@ class Exchange:
 
     def _invocation(self, id: str) -> Response:
         record = self._edge.log.find(InvocationId(id))
-        if record is None:
+        if record is None or record.tenant != self._caller.tenant:
             raise UnknownPath(f"no invocation {id}")
         return json_answer(to_document(record) if isinstance(record, InvocationRecord) else open_to_document(record))
 
@@ -183,9 +217,25 @@ class Exchange:
             self._event,
             Target(function=FunctionName(function), suffix=suffix),
             invocation_id=self._id,
+            tenant=self._caller.tenant,
             now=self._edge.clock(),
             remaining_ms=self._context.get_remaining_time_in_millis(),
         )
+
+
+def _no_route(method: str, path: str, *, allowed: list[str]) -> RequestError:
+    if allowed:
+        return MethodNotAllowed(f"{method} is not allowed on {path[:200]!r}", allow=", ".join(allowed))
+    return UnknownPath(f"no path {path[:200]!r}")
+
+
+def _note_refusal(edge: Edge, error: RequestError, id: InvocationId) -> None:
+    """Why a caller was turned away, for the operator; never the token."""
+    if not isinstance(error, NotAuthenticated | NotAllowed | QuotaExceeded):
+        return
+    reason = error.reason if isinstance(error, NotAuthenticated) else str(error)
+    logger.info("caller refused", extra={"invocation_id": id, "status": error.status, "reason": reason})
+    edge.orchestrator.metrics.add("CallersRefused", 1, "Count", status=str(error.status))
 
 
 def _version(snapshot: Snapshot | None) -> int | None:

@@ -5,7 +5,15 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from fiso.domain.errors import DeadlinePassed, MethodNotAllowed, RequestError, RoutingError
+from fiso.domain.errors import (
+    DeadlinePassed,
+    MethodNotAllowed,
+    NotAllowed,
+    NotAuthenticated,
+    QuotaExceeded,
+    RequestError,
+    RoutingError,
+)
 from fiso.services.orchestrate import Routed
 
 Response = dict[str, Any]
@@ -42,10 +50,23 @@ def json_answer(document: Mapping[str, Any], *, status: int = 200) -> Response:
     }
 
 
-def request_problem(error: RequestError, invocation_id: str) -> Response:
-    """The caller's fault."""
-    headers = {"allow": error.allow} if isinstance(error, MethodNotAllowed) else {}
+def request_problem(error: RequestError, invocation_id: str, *, challenge: str) -> Response:
+    """The caller's fault. `challenge` says how callers authenticate here."""
+    headers = _headers_of(error, challenge)
     return problem(error.status, error.title, str(error), invocation_id, headers=headers)
+
+
+def _headers_of(error: RequestError, challenge: str) -> dict[str, str]:
+    match error:
+        case MethodNotAllowed():
+            return {"allow": error.allow}
+        case NotAuthenticated():
+            return {"www-authenticate": challenge}
+        case NotAllowed():
+            return {"www-authenticate": f'{challenge}, error="insufficient_scope", scope="{error.scope}"'}
+        case QuotaExceeded():
+            return {"retry-after": str(error.retry_after_s)}
+    return {}
 
 
 def routing_problem(error: RoutingError, invocation_id: str) -> Response:

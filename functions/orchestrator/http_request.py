@@ -13,6 +13,7 @@ from urllib.parse import unquote
 from fiso.domain.endpoint import FunctionName
 from fiso.domain.errors import MalformedRequest, PayloadTooLarge, UnsupportedContent
 from fiso.domain.request import InvocationId, InvocationRequest, TenantId
+from fiso.services.access import Shown
 
 LARGEST_TEXT = 5 * 1024 * 1024
 LARGEST_BINARY = 4 * 1024 * 1024
@@ -37,7 +38,13 @@ class Target:
 
 
 def invocation_request(
-    event: Mapping[str, Any], target: Target, *, invocation_id: InvocationId, now: datetime, remaining_ms: float
+    event: Mapping[str, Any],
+    target: Target,
+    *,
+    invocation_id: InvocationId,
+    tenant: TenantId,
+    now: datetime,
+    remaining_ms: float,
 ) -> InvocationRequest:
     """The request in an event. `remaining_ms` is what Lambda still gives this environment."""
     headers = headers_of(event)
@@ -49,7 +56,7 @@ def invocation_request(
     return InvocationRequest(
         invocation_id=invocation_id,
         function=target.function,
-        tenant=tenant_of(event),
+        tenant=tenant,
         received_at=now,
         deadline_at=now + timedelta(milliseconds=timeout_ms),
         body=body,
@@ -64,7 +71,7 @@ def invocation_request(
 
 def headers_of(event: Mapping[str, Any]) -> dict[str, str]:
     """Header names in lower case."""
-    return {str(name).lower(): str(value) for name, value in (event.get("headers") or {}).items()}
+    return {str(name).lower(): str(value) for name, value in _mapping(event, "headers").items()}
 
 
 def path_of(event: Mapping[str, Any]) -> str:
@@ -75,15 +82,19 @@ def path_of(event: Mapping[str, Any]) -> str:
 
 def method_of(event: Mapping[str, Any]) -> str:
     """The HTTP method."""
-    return str(event.get("requestContext", {}).get("http", {}).get("method", "GET")).upper()
+    return str(_mapping(_mapping(event, "requestContext"), "http").get("method", "")).upper()
 
 
-def tenant_of(event: Mapping[str, Any]) -> TenantId:
-    """The caller as the gateway verified it; never a header or the body."""
-    authorizer = event.get("requestContext", {}).get("authorizer") or {}
-    claims = (authorizer.get("jwt") or {}).get("claims") or {}
-    verified = claims.get("sub") or (authorizer.get("iam") or {}).get("accountId")
-    return TenantId(str(verified or "local"))
+def shown_of(event: Mapping[str, Any]) -> Shown:
+    """What the event shows of its caller. Other headers, the body and the path name nobody."""
+    authorizer = _mapping(_mapping(event, "requestContext"), "authorizer")
+    return Shown(authorization=headers_of(event).get("authorization"), iam=authorizer.get("iam"))
+
+
+def _mapping(around: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """What stands under a name when it is an object, else nothing: whoever may invoke may send any event."""
+    value = around.get(name)
+    return value if isinstance(value, Mapping) else {}
 
 
 def body_of(event: Mapping[str, Any]) -> bytes:

@@ -17,15 +17,30 @@ from fiso.adapters.lambda_caller import LambdaCaller
 from fiso.adapters.pointers import LayerModelStore
 from fiso.adapters.s3 import S3ModelStore, S3Snapshots
 from fiso.billing import tariff
+from fiso.domain.access import AuthMode
 from fiso.domain.endpoint import Provider
-from fiso.ports import Clock, EndpointStates, FunctionCaller, InvocationLog, LeaseKeys, Metrics, ModelStore, Snapshots
+from fiso.ports import (
+    Clock,
+    EndpointStates,
+    FunctionCaller,
+    InvocationLog,
+    IssuerKeys,
+    LeaseKeys,
+    Metrics,
+    ModelStore,
+    Snapshots,
+    TenantUse,
+    TokenVerifier,
+)
+from fiso.services.access import Access, KnownKeys
 from fiso.services.dispatch import Dispatcher
 from fiso.services.knowledge import Knowledge
 from fiso.services.orchestrate import Orchestrator
-from fiso.settings import OrchestratorSettings
+from fiso.settings import AccessSettings, BadSetting, OrchestratorSettings
 
 if TYPE_CHECKING:
     from fiso.services.outcomes import Outcomes
+    from fiso.services.quotas import Quotas
 
 WRITERS = 8
 """Reported outcomes that are written at once; a report of 100 is 13 writes long."""
@@ -50,6 +65,8 @@ class Ports:
     clock: Clock = utc_now
     draw: Callable[[], float] = random.SystemRandom().random
     lease_keys: Callable[[], LeaseKeys] | None = None
+    issuer_keys: IssuerKeys | None = None
+    tenant_use: TenantUse | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +74,8 @@ class Edge:
     """What the handler calls."""
 
     orchestrator: Orchestrator
+    access: Access
+    quotas: "Quotas | None"
     knowledge: Knowledge
     log: InvocationLog
     clock: Clock
@@ -88,6 +107,8 @@ def build(settings: OrchestratorSettings, *, metrics: Metrics, ports: Ports | No
     )
     return Edge(
         orchestrator=orchestrator,
+        access=access_of(settings.access, outside.issuer_keys, outside.clock),
+        quotas=quotas_of(settings.quotas, outside.tenant_use, outside.clock),
         knowledge=knowledge,
         log=outside.log,
         clock=outside.clock,
@@ -116,6 +137,56 @@ def _outcomes(outside: Ports, settings: OrchestratorSettings) -> "Outcomes":
     )
 
 
+def access_of(settings: AccessSettings, issuer: IssuerKeys | None, clock: Clock) -> Access:
+    """How callers are known here. What checks tokens is loaded when the first one is shown."""
+    if settings.mode is not AuthMode.JWT or issuer is None:
+        return Access(mode=settings.mode)
+    keys = KnownKeys(issuer, clock=clock, executor=ThreadPoolExecutor(max_workers=1, thread_name_prefix="issuer"))
+
+    def verifier() -> TokenVerifier:
+        from fiso.adapters.jwt_tokens import JwtVerifier
+
+        return JwtVerifier(
+            keys,
+            issuer=settings.issuer,
+            audiences=settings.audiences,
+            clock=clock,
+            tenant_claim=settings.tenant_claim,
+        )
+
+    return Access(mode=settings.mode, verifier=cache(verifier), keys=keys)
+
+
+def quotas_of(rules: str, use: TenantUse | None, clock: Clock) -> "Quotas | None":
+    """What tenants may send; None, and nothing loaded, where no quota is set."""
+    if not rules:
+        return None
+    from fiso.services.quotas import QuotaRules, Quotas
+
+    try:
+        parsed = QuotaRules.parsed(rules)
+    except ValueError as error:
+        raise BadSetting(f"environment variable FISO_QUOTAS: {error}") from error
+    executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="quotas")
+    return Quotas(parsed, use, clock=clock, executor=executor)
+
+
+def _tenant_use(dynamodb: DynamoDBClient, settings: OrchestratorSettings) -> TenantUse | None:
+    if not settings.quotas or settings.idempotency_table is None:
+        return None
+    from fiso.adapters.tenant_use import DynamoDBTenantUse
+
+    return DynamoDBTenantUse(dynamodb, settings.idempotency_table, clock=utc_now)
+
+
+def _issuer_keys(settings: AccessSettings, transport: HttpTransport) -> IssuerKeys | None:
+    if settings.mode is not AuthMode.JWT:
+        return None
+    from fiso.adapters.oidc import OidcIssuerKeys
+
+    return OidcIssuerKeys(transport, settings.issuer, allow_loopback=settings.allow_loopback)
+
+
 def aws_ports(settings: OrchestratorSettings, environ: Mapping[str, str], metrics: Metrics) -> Ports:
     """The stores on AWS and the three clouds."""
     credentials = Credentials.from_environ(environ)
@@ -138,6 +209,8 @@ def aws_ports(settings: OrchestratorSettings, environ: Mapping[str, str], metric
         caller=ByProvider({Provider.AWS: aws, Provider.AZURE: http, Provider.GCP: http}),
         metrics=metrics,
         lease_keys=_stored_keys(service("ssm"), settings.lease_keys_parameter),
+        issuer_keys=_issuer_keys(settings.access, transport),
+        tenant_use=_tenant_use(dynamodb, settings),
     )
 
 

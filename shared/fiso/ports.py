@@ -13,8 +13,9 @@ from fiso.domain.catalog import CatalogEntry, Snapshot
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName
 from fiso.domain.model import ModelPointer, RetrainingRun
 from fiso.domain.record import InvocationRecord, OpenRecord
-from fiso.domain.request import FunctionAnswer, InvocationId, InvocationRequest
+from fiso.domain.request import FunctionAnswer, InvocationId, InvocationRequest, TenantId
 from fiso.domain.state import EndpointState
+from fiso.routing.quota import Seen, Use
 
 if TYPE_CHECKING:  # leases are imported where one is asked for, not at each cold start
     from fiso.domain.lease_token import Keyring
@@ -229,6 +230,17 @@ class Seal(Protocol):
 
     def open(self, sealed: str) -> str | None:
         """What was sealed; None for anything that was not sealed here. `StoreUnavailable` without keys."""
+        ...
+
+
+class TenantUse(Protocol):
+    """What tenants have spent of their quotas, counted in one place. Losing it harms nobody."""
+
+    def add(self, tenant: TenantId, spent: float, seen: Seen | None) -> Use:
+        """Add to a tenant's count, and leave what was seen of its bucket here (None leaves what is there).
+
+        Returns the count after, with what was seen last. `StoreError` when it cannot be done.
+        """
         ...
 
 

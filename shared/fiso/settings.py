@@ -75,7 +75,8 @@ def _issuer(environ: Mapping[str, str], *, is_local: bool) -> str:
 class OrchestratorSettings:
     """What the orchestrator needs. `allow_loopback` lets endpoints be http on loopback; only the local stage may.
     `lease_keys_parameter` names the parameter with the keys that sign leases; without it there are no leases. `region`
-    is where it runs, as Lambda says."""
+    is where it runs, as Lambda says. `quotas` are words as `QuotaRules.parsed` takes them; they meet in
+    `idempotency_table`, and without one each environment holds its own part."""
 
     stage: str
     log_table: str
@@ -86,6 +87,8 @@ class OrchestratorSettings:
     lease_keys_parameter: str | None = None
     region: str | None = None
     access: AccessSettings = AccessSettings(mode=AuthMode.IAM)
+    quotas: str = ""
+    idempotency_table: str | None = None
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Self:
@@ -101,6 +104,8 @@ class OrchestratorSettings:
             lease_keys_parameter=environ.get("FISO_LEASE_KEYS_PARAMETER", "").strip() or None,
             region=environ.get("AWS_REGION") or None,
             access=AccessSettings.from_environ(environ),
+            quotas=environ.get("FISO_QUOTAS", "").strip(),
+            idempotency_table=environ.get("FISO_IDEMPOTENCY_TABLE") or None,
         )
 
 

@@ -50,3 +50,21 @@ def test_importing_a_handler_needs_no_environment(name: str) -> None:
     program = f"import functions.{name}.handler"
     finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env={"PATH": ""})
     assert finished.returncode == 0, finished.stderr
+
+
+TOKENS = {"jwt", "cryptography", "cffi", "fiso.adapters.jwt_tokens", "fiso.adapters.oidc"}
+
+
+def test_a_stage_without_tokens_does_not_pay_for_them() -> None:
+    assert loaded_by("import functions.orchestrator.handler").isdisjoint(TOKENS)
+    route = "from pathlib import Path; from fiso_cli.bench import ours; ours.handler(Path('ml_artifacts'))()"
+    signed = (
+        "from fiso.settings import OrchestratorSettings; from fiso.adapters.memory import InMemoryMetrics; "
+        "from functions.orchestrator import wiring; wiring.build(OrchestratorSettings.from_environ({'FISO_STAGE': 'x', "
+        "'FISO_LOG_TABLE': 'l', 'FISO_STATE_TABLE': 's', 'FISO_BUCKET': 'b'}), metrics=InMemoryMetrics())"
+    )
+    program = f"import contextlib, io\nwith contextlib.redirect_stdout(io.StringIO()): exec({route!r})"
+    assert loaded_by(f"exec({program!r})").isdisjoint(TOKENS)
+    names = "AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_REGION"
+    environ = f"import os; os.environ.update(dict.fromkeys({names!r}.split(), 'x')); "
+    assert loaded_by(environ + signed).isdisjoint(TOKENS)

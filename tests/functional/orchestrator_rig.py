@@ -3,6 +3,7 @@
 import json
 import random
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from fiso.adapters.memory import (
@@ -15,10 +16,12 @@ from fiso.adapters.memory import (
     InMemorySnapshots,
     Respond,
 )
+from fiso.domain.access import AuthMode
 from fiso.domain.catalog import CatalogEntry
 from fiso.domain.lease_token import Keyring
 from fiso.domain.record import InvocationRecord
-from fiso.settings import OrchestratorSettings
+from fiso.ports import IssuerKeys, TenantUse
+from fiso.settings import AccessSettings, OrchestratorSettings
 from functions.orchestrator import wiring
 from functions.orchestrator.handler import answer_event
 from tests.builders import ManualClock, a_snapshot
@@ -26,6 +29,8 @@ from tests.builders import ManualClock, a_snapshot
 SETTINGS = OrchestratorSettings.from_environ(
     {"FISO_STAGE": "local", "FISO_LOG_TABLE": "l", "FISO_STATE_TABLE": "s", "FISO_BUCKET": "b"}
 )
+
+BY_IAM = AccessSettings(mode=AuthMode.IAM)
 
 
 class LambdaContext:
@@ -48,6 +53,10 @@ class Rig:
         log: InMemoryInvocationLog | None = None,
         layer: InMemoryModelStore | None = None,
         seed: int = 1,
+        access: AccessSettings = SETTINGS.access,
+        issuer_keys: IssuerKeys | None = None,
+        quotas: str = "",
+        tenant_use: TenantUse | None = None,
     ) -> None:
         self.log = log or InMemoryInvocationLog()
         self.metrics = InMemoryMetrics()
@@ -68,8 +77,10 @@ class Rig:
             clock=self.clock,
             draw=random.Random(seed).random,
             lease_keys=lambda: self.lease_keys,
+            issuer_keys=issuer_keys,
+            tenant_use=tenant_use,
         )
-        self.edge = wiring.build(SETTINGS, metrics=self.metrics, ports=ports)
+        self.edge = wiring.build(replace(SETTINGS, access=access, quotas=quotas), metrics=self.metrics, ports=ports)
         self.orchestrator = self.edge.orchestrator
 
     @property
@@ -97,6 +108,12 @@ def http_event(
         "body": body,
         "isBase64Encoded": False,
     }
+
+
+def signed(event: dict[str, Any], account: str = "111122223333") -> dict[str, Any]:
+    """The event of a caller whose signature the gateway verified."""
+    iam = {"accountId": account, "userArn": f"arn:aws:iam::{account}:user/somebody", "accessKey": "AKIA"}
+    return {**event, "requestContext": {**event["requestContext"], "authorizer": {"iam": iam}}}
 
 
 def problem_of(response: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pytest
 from fiso.domain.attempt import Failure
 from tests.builders import NOW, OK, failing
 from tests.functional.lease_reports import an_outcome, answered, counts, decide, failed, ids, report
-from tests.functional.orchestrator_rig import Rig, http_event, problem_of
+from tests.functional.orchestrator_rig import BY_IAM, Rig, http_event, problem_of, signed
 
 IMPOSSIBLE: dict[str, dict[str, Any]] = {
     "NaN": {"latency_ms": float("nan")},
@@ -88,8 +88,7 @@ def test_a_lease_is_good_for_its_own_caller_only() -> None:
         path="/v1/outcomes",
         body=json.dumps({"leases": [{"token": lease["token"], "outcomes": [an_outcome(0, answered(ids(lease)[0]))]}]}),
     )
-    event["requestContext"]["authorizer"] = {"iam": {"accountId": "mallory"}}
-    verdict = json.loads(rig.send(event)["body"])
+    verdict = json.loads(Rig(failing(OK), access=BY_IAM).send(signed(event))["body"])
     assert [problem["code"] for problem in verdict["problems"]] == ["foreign"]
 
 

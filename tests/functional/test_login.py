@@ -314,13 +314,19 @@ def test_a_login_ends_on_the_consoles_own_pages_only(world: LoginWorld, wanted: 
     assert (answer.status_code, answer.headers["location"]) == (302, world.console_url)
 
 
-@pytest.mark.parametrize("host", ["attacker.example", "127.0.0.1.attacker.example", "localhost", "[::1]", "a b", ""])
+@pytest.mark.parametrize("host", ["attacker.example", "127.0.0.1.attacker.example", "127.0.0.2", "[::1]", "a b", ""])
 @pytest.mark.parametrize("path", ["/console", "/console/login", "/api/invocations", "/console/static/console.css"])
 def test_a_host_that_is_not_the_consoles_is_answered_nothing(world: LoginWorld, host: str, path: str) -> None:
     answer = world.browser().get(path, host=host)
     assert answer.status_code == 400
     assert "location" not in answer.headers
     assert "set-cookie" not in answer.headers
+
+
+def test_loopbacks_other_name_leads_to_the_one_where_the_login_is(world: LoginWorld) -> None:
+    port = urlsplit(world.console_url).port
+    answer = world.browser().get("/console", host=f"localhost:{port}")
+    assert is_logged_out(answer, world)
 
 
 @pytest.mark.parametrize("name", ["x_forwarded_host", "x_forwarded_prefix", "forwarded", "x_original_url"])

@@ -130,14 +130,6 @@ def test_the_deadline_is_the_least_of_header_policy_and_what_lambda_gives() -> N
     assert (request.deadline_at - request.received_at).total_seconds() == pytest.approx(2.25)
 
 
-def test_a_tenant_comes_from_verified_claims_only() -> None:
-    rig = Rig(failing(OK))
-    event = http_event(x_tenant="mallory", x_fiso_tenant="mallory")
-    event["requestContext"]["authorizer"] = {"jwt": {"claims": {"sub": "alice"}}}
-    rig.send(event)
-    assert rig.only_record.tenant == "alice"
-
-
 def test_explains_the_whole_decision_without_invoking() -> None:
     rig = Rig(failing(OK))
     document = json.loads(rig.send(http_event(path="/v1/explain/word-count"))["body"])

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from random import Random
 from typing import Any
 
 import jwt
@@ -129,6 +130,14 @@ def with_flipped_signature(token: str, position: int = 10) -> str:
     head, _, signature = token.rpartition(".")
     other = "A" if signature[position] != "A" else "B"
     return f"{head}.{signature[:position]}{other}{signature[position + 1 :]}"
+
+
+def with_flipped_bit(token: str, rng: Random) -> str:
+    """The token with one bit changed in the bytes of its header, payload or signature."""
+    parts = [bytearray(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))) for part in token.split(".")]
+    part = rng.choice(parts)
+    part[rng.randrange(len(part))] ^= 1 << rng.randrange(8)
+    return ".".join(_text(bytes(part)) for part in parts)
 
 
 def _part(document: Mapping[str, Any]) -> str:

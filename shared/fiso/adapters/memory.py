@@ -10,9 +10,10 @@ from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName
 from fiso.domain.errors import LeasingNotSetUp, ModelRefused, WriteConflict
 from fiso.domain.model import ModelPointer, RetrainingRun
 from fiso.domain.record import InvocationRecord, OpenRecord
-from fiso.domain.request import FunctionAnswer, InvocationId, InvocationRequest
+from fiso.domain.request import FunctionAnswer, InvocationId, InvocationRequest, TenantId
 from fiso.domain.state import EndpointState
 from fiso.ports import ModelFiles
+from fiso.routing.quota import Seen, Use
 
 if TYPE_CHECKING:
     from fiso.domain.lease_token import Keyring
@@ -196,3 +197,18 @@ class InMemoryLeaseKeys:
         if self.keys is None:
             raise LeasingNotSetUp("no keys")
         return self.keys
+
+
+class InMemoryTenantUse:
+    """Counts by tenant."""
+
+    def __init__(self) -> None:
+        self.uses: dict[TenantId, Use] = {}
+        self.writes = 0
+
+    def add(self, tenant: TenantId, spent: float, seen: Seen | None) -> Use:
+        """Add and tell."""
+        before = self.uses.get(tenant, Use(total=0.0))
+        self.writes += 1
+        self.uses[tenant] = Use(total=before.total + spent, seen=seen or before.seen)
+        return self.uses[tenant]

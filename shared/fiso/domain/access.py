@@ -66,3 +66,5 @@ class SigningKey:
 EVERYTHING: frozenset[str] = frozenset(scope.value for scope in Scope)
 ANYONE = Claims(subject="local", tenant=TenantId("local"), scopes=EVERYTHING)
 """The caller of the local stage, where nobody is asked."""
+NOBODY = Claims(subject="nobody", tenant=TenantId("nobody"), scopes=frozenset())
+"""Whoever was not asked yet."""

@@ -79,6 +79,7 @@ class Access:
 
     mode: AuthMode
     verifier: Callable[[], TokenVerifier] | None = None
+    keys: KnownKeys | None = None
 
     def caller(self, shown: Shown) -> Claims:
         """The caller. `NotAuthenticated` when nobody vouches for one; `StoreUnavailable` as the verifier says."""
@@ -90,6 +91,16 @@ class Access:
         if found is None or self.verifier is None:
             raise NotAuthenticated("no bearer token")
         return self.verifier().verify(found["token"])
+
+    def refresh_while_waiting(self) -> None:
+        """Start what is due; call right before waiting for a provider."""
+        if self.keys is not None:
+            self.keys.refresh_while_waiting()
+
+    def settle(self) -> None:
+        """Let a refresh that was started finish."""
+        if self.keys is not None:
+            self.keys.settle()
 
     @property
     def challenge(self) -> str:

@@ -1,0 +1,173 @@
+"""Who is let in: the battery of the scorecard's row 21 in small, tenants' records, and what an issuer's loss does."""
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from random import Random
+
+import pytest
+
+from fiso.domain.access import SigningKey
+from fiso.domain.errors import StoreUnavailable
+from fiso.services.access import KEYS_FRESH_S, UNKNOWN_KEY_S, KnownKeys
+from fiso.settings import AccessSettings
+from fiso_cli.chaos import tokens
+from fiso_cli.chaos.experiments import access, access_cases
+from fiso_cli.chaos.experiments.access_cases import DOORS, Issuers
+from fiso_cli.chaos.experiments.access_stage import BY_TOKEN, UNASKED, AttackedStage, quiet
+from fiso_cli.chaos.tokens import FixedKeys, Signer
+from tests.builders import NOW, OK, ManualClock, failing
+from tests.functional.orchestrator_rig import BY_IAM, Rig, http_event, problem_of, signed
+
+ISSUERS = Issuers.fresh()
+
+
+def test_nobody_gets_in_causes_anything_or_learns_why_not() -> None:
+    with quiet():
+        tries = list(access.attacks(ISSUERS, datetime.now(UTC)))
+    assert len({(one.method, one.path) for one in tries}) >= 30
+    assert len({one.attack for one in tries}) >= 12
+    assert [one for one in tries if one.got_in or one.side_effects] == []
+    assert len({(one.stage, one.told) for one in tries if one.expected == 401}) == 2  # one answer a stage
+
+
+def test_the_battery_notices_a_stage_that_asks_nobody() -> None:
+    attack, door = access_cases.attacks_on_tokens(ISSUERS, datetime.now(UTC))[0], DOORS[0]
+    tried = access._try("none", AttackedStage(UNASKED), attack, door)
+    assert tried.got_in
+    assert tried.side_effects > 0
+    let_in = access.Admission(token="RS256", method="GET", path="/", expected=404, status=404)
+    missed = [figure.name for figure in access.figures([tried], [let_in], ["mallory"]) if not figure.is_met]
+    assert missed == ["attacks at doors", "attacks that got in", "attacks with side effects", "tenants taken over"]
+
+
+def test_genuine_tokens_pass_every_door_as_if_nobody_was_asked() -> None:
+    with quiet():
+        passes = list(access.admissions(ISSUERS, datetime.now(UTC)))
+    assert [one for one in passes if not one.passed] == []
+    assert {one.status for one in passes} == {200, 400, 404, 405}
+
+
+def test_no_place_of_a_request_but_the_token_names_its_tenant() -> None:
+    assert access.tenants_taken(ISSUERS, datetime.now(UTC)) == ["alice"] * 5
+
+
+def test_no_flipped_bit_is_let_in() -> None:
+    with quiet():
+        assert access.mutations_accepted(ISSUERS, datetime.now(UTC), 200, Random(1)) == 0
+
+
+@pytest.mark.parametrize(("scope", "allowed"), [("fiso:invoke", 1), ("fiso:read", 2), ("fiso:admin", 3), ("other", 0)])
+def test_each_route_asks_for_its_scope_and_admin_has_all(scope: str, allowed: int) -> None:
+    now = datetime.now(UTC)
+    stage = AttackedStage(BY_TOKEN, FixedKeys.of(ISSUERS.rsa))
+    token = ISSUERS.rsa.sign(tokens.payload(now, scope=scope))
+    wanted = [("POST", "/v1/invoke/word-count"), ("POST", "/v1/explain/word-count"), ("GET", "/v1/endpoints")]
+    with quiet():
+        statuses = [
+            stage.send(access_cases.Door(method=method, path=path).event(authorization=f"Bearer {token}")).status
+            for method, path in wanted
+        ]
+    assert statuses.count(200) == allowed
+    assert set(statuses) <= {200, 403}
+
+
+def test_a_missing_scope_is_named_with_the_challenge() -> None:
+    now = datetime.now(UTC)
+    rig = Rig(failing(OK), access=BY_TOKEN, issuer_keys=FixedKeys.of(ISSUERS.rsa))
+    rig.clock.now = now
+    token = ISSUERS.rsa.sign(tokens.payload(now, scope="fiso:read"))
+    response = rig.send(http_event(authorization=f"Bearer {token}"))
+    assert problem_of(response)["status"] == 403
+    expected = 'Bearer realm="fiso", error="insufficient_scope", scope="fiso:invoke"'
+    assert response["headers"]["www-authenticate"] == expected
+
+
+@pytest.mark.parametrize(
+    ("settings", "challenge"), [(BY_IAM, "AWS4-HMAC-SHA256"), (BY_TOKEN, 'Bearer realm="fiso"')], ids=["iam", "jwt"]
+)
+def test_a_401_says_how_to_authenticate(settings: AccessSettings, challenge: str) -> None:
+    rig = Rig(failing(OK), access=settings, issuer_keys=FixedKeys.of(ISSUERS.rsa))
+    response = rig.send(http_event())
+    assert (response["statusCode"], response["headers"]["www-authenticate"]) == (401, challenge)
+    assert ("CallersRefused", 1, {"status": "401"}) in rig.metrics.values
+
+
+def test_health_needs_no_caller() -> None:
+    assert Rig(failing(OK), access=BY_IAM).send(http_event(method="GET", path="/healthz"))["statusCode"] == 200
+
+
+def test_the_tenant_of_a_signed_call_is_its_account() -> None:
+    rig = Rig(failing(OK), access=BY_IAM)
+    rig.send(signed(http_event(x_tenant="mallory"), "123456789012"))
+    assert rig.only_record.tenant == "123456789012"
+
+
+def test_an_invocation_of_another_tenant_is_not_to_be_told_from_one_that_never_was() -> None:
+    rig = Rig(failing(OK), access=BY_IAM)
+    id = rig.send(signed(http_event()))["headers"]["x-fiso-invocation-id"]
+    mine, missing = (http_event(method="GET", path=f"/v1/invocations/{one}") for one in (id, "0" * 36))
+    assert rig.send(signed(mine))["statusCode"] == 200
+    other = problem_of(rig.send(signed(mine, "999988887777")))
+    none = problem_of(rig.send(signed(missing, "999988887777")))
+    assert other["status"] == none["status"] == 404
+    assert other["detail"].replace(id, "") == none["detail"].replace("0" * 36, "")
+
+
+class Issuer:
+    """The port `IssuerKeys`: publishes what it is told to, counts its reads."""
+
+    def __init__(self, *signers: Signer) -> None:
+        self.published = FixedKeys.of(*signers).keys
+        self.is_down = False
+        self.reads = 0
+
+    def read(self) -> Mapping[str, SigningKey]:
+        self.reads += 1
+        if self.is_down:
+            raise StoreUnavailable("down")
+        return self.published
+
+
+def known_keys(issuer: Issuer, clock: ManualClock) -> KnownKeys:
+    return KnownKeys(issuer, clock=clock, executor=ThreadPoolExecutor(max_workers=1))
+
+
+def test_a_new_key_is_looked_for_once_a_minute_whoever_asks() -> None:
+    issuer, clock = Issuer(ISSUERS.rsa), ManualClock()
+    keys = known_keys(issuer, clock)
+    assert keys.find("k1") is not None
+    clock.advance(2)
+    assert [keys.find(f"made-up-{number}") for number in range(50)] == [None] * 50
+    assert issuer.reads == 2
+    issuer.published = FixedKeys.of(ISSUERS.rsa, ISSUERS.curve).keys
+    clock.advance(UNKNOWN_KEY_S)
+    assert keys.find("k2") is not None
+    assert issuer.reads == 3
+
+
+def test_keys_are_refreshed_during_a_wait_and_served_stale_when_the_issuer_is_away() -> None:
+    issuer, clock = Issuer(ISSUERS.rsa), ManualClock()
+    keys = known_keys(issuer, clock)
+    assert keys.find("k1")
+    issuer.published = FixedKeys.of(ISSUERS.curve).keys
+    clock.advance(KEYS_FRESH_S + 1)
+    keys.refresh_while_waiting()
+    keys.settle()
+    assert keys.find("k1") is None  # withdrawn
+    issuer.is_down = True
+    clock.advance(100_000)
+    assert keys.find("k2") is not None
+
+
+def test_without_any_keys_nobody_is_let_in_and_it_is_said_that_this_is_not_the_callers_fault() -> None:
+    issuer = Issuer(ISSUERS.rsa)
+    issuer.is_down = True
+    rig = Rig(failing(OK), access=BY_TOKEN, issuer_keys=issuer)
+    response = rig.send(http_event(authorization=f"Bearer {ISSUERS.rsa.sign(tokens.payload(NOW))}"))
+    assert response["statusCode"] == 503
+    assert rig.caller.calls == []
+    issuer.is_down = False
+    rig.clock.advance(2)
+    response = rig.send(http_event(authorization=f"Bearer {ISSUERS.rsa.sign(tokens.payload(NOW))}"))
+    assert response["statusCode"] == 200

@@ -1,0 +1,133 @@
+"""Quotas through the handler and over a fleet of environments; a small part of the scorecard's row 24."""
+
+from random import Random
+
+import pytest
+
+from fiso.adapters.memory import InMemoryTenantUse
+from fiso.domain.errors import QuotaExceeded, StoreUnavailable
+from fiso.domain.request import TenantId
+from fiso.routing.quota import Quota, Seen, Use
+from fiso.services.quotas import EXCHANGE_S, MOST_TENANTS, QuotaRules, Quotas
+from fiso.settings import BadSetting
+from fiso_cli.chaos.experiments import noisy_tenant
+from fiso_cli.chaos.experiments.noisy_tenant import HONEST, OFFENDER, PER_S, Inline, Load, tally_of
+from tests.builders import OK, ManualClock, failing
+from tests.functional.orchestrator_rig import BY_IAM, Rig, http_event, problem_of, signed
+
+ALICE = TenantId("alice")
+
+
+class TableAway(InMemoryTenantUse):
+    """A table that is not there."""
+
+    def add(self, tenant: TenantId, spent: float, seen: Seen | None) -> Use:
+        raise StoreUnavailable("away")
+
+
+def quotas(use: InMemoryTenantUse, clock: ManualClock, per_s: float = 10, burst: float = 20) -> Quotas:
+    return Quotas(QuotaRules(default=Quota(per_s=per_s, burst=burst)), use, clock=clock, executor=Inline())
+
+
+def passed(quotas: Quotas, tries: int, tenant: TenantId = ALICE) -> int:
+    """How many of these requests pass, one after the other at one moment."""
+    count = 0
+    for _ in range(tries):
+        try:
+            quotas.admit(tenant)
+        except QuotaExceeded:
+            continue
+        quotas.settle()
+        count += 1
+    return count
+
+
+def test_a_burst_passes_then_what_flows_in() -> None:
+    clock = ManualClock()
+    one = quotas(InMemoryTenantUse(), clock)
+    assert passed(one, 50) == 20
+    clock.advance(1)
+    assert passed(one, 50) == 10
+
+
+def test_the_refusal_says_when_to_come_again() -> None:
+    rig = Rig(failing(OK), access=BY_IAM, quotas="1/2", tenant_use=InMemoryTenantUse())
+    statuses = [rig.send(signed(http_event()))["statusCode"] for _ in range(3)]
+    assert statuses == [200, 200, 429]
+    response = rig.send(signed(http_event()))
+    assert (problem_of(response)["title"], response["headers"]["retry-after"]) == ("Quota exceeded", "1")
+    assert len(rig.caller.calls) == 2
+    assert rig.send(signed(http_event(), "999988887777"))["statusCode"] == 200  # another tenant's bucket
+    assert rig.send(http_event(method="GET", path="/healthz"))["statusCode"] == 200
+
+
+def test_without_a_quota_nothing_is_counted() -> None:
+    use = InMemoryTenantUse()
+    rig = Rig(failing(OK), access=BY_IAM, tenant_use=use)
+    assert {rig.send(signed(http_event()))["statusCode"] for _ in range(50)} == {200}
+    assert use.writes == 0
+
+
+def test_environments_learn_of_one_another_during_the_wait() -> None:
+    clock, use = ManualClock(), InMemoryTenantUse()
+    first, second = quotas(use, clock), quotas(use, clock)
+    assert passed(first, 20) == 20
+    clock.advance(EXCHANGE_S)
+    assert passed(first, 10) == 10  # tells what it spent with its next request
+    clock.advance(EXCHANGE_S)
+    assert passed(first, 1) + passed(second, 50) <= 12
+
+
+def test_a_steady_tenant_costs_a_write_a_second_not_one_a_request() -> None:
+    clock, use = ManualClock(), InMemoryTenantUse()
+    one = quotas(use, clock, per_s=100, burst=1000)
+    for _ in range(500):
+        clock.advance(0.02)
+        assert passed(one, 1) == 1
+    assert use.writes <= 12
+
+
+def test_without_the_table_an_environment_holds_its_own_part() -> None:
+    clock = ManualClock()
+    one = quotas(TableAway(), clock)
+    total = 0
+    for _ in range(100):
+        clock.advance(0.1)
+        total += passed(one, 10)
+    assert 95 <= total <= 105
+
+
+def test_one_tenants_quota_may_differ_and_be_the_only_one() -> None:
+    rules = QuotaRules.parsed("alice=1/2 bob=5/10")
+    assert rules.of(ALICE) == Quota(per_s=1, burst=2)
+    assert rules.of(TenantId("carol")) is None
+    assert QuotaRules.parsed("3/4 alice=1/2").of(TenantId("carol")) == Quota(per_s=3, burst=4)
+
+
+@pytest.mark.parametrize("text", ["5", "5/", "/5", "a/b", "0/1", "alice=", "nan/5", "5/5/5"])
+def test_a_quota_that_does_not_read_is_refused_at_the_start(text: str) -> None:
+    with pytest.raises(BadSetting, match="FISO_QUOTAS"):
+        Rig(failing(OK), quotas=text)
+
+
+def test_only_so_many_tenants_are_remembered() -> None:
+    one = quotas(InMemoryTenantUse(), ManualClock())
+    for number in range(MOST_TENANTS + 50):
+        one.admit(TenantId(str(number)))
+    assert len(one._shares) == MOST_TENANTS
+
+
+RATES = {OFFENDER: 10 * PER_S} | dict.fromkeys(HONEST, 0.6 * PER_S)
+
+
+def test_over_many_environments_an_offender_is_held_to_its_quota_and_nobody_else_notices() -> None:
+    tally = tally_of(Load(seconds=60, rates=RATES), InMemoryTenantUse(), Random(7))
+    assert tally.environments > 20
+    assert [figure.name for figure in noisy_tenant.figures([tally]) if not figure.is_met] == []
+
+
+def test_the_experiment_notices_a_quota_that_is_not_shared() -> None:
+    tally = tally_of(Load(seconds=20, rates=RATES), None, Random(7))
+    assert "offender's distance from its quota" in {
+        figure.name for figure in noisy_tenant.figures([tally]) if not figure.is_met
+    }
