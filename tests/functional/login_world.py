@@ -112,9 +112,8 @@ class LoginBrowser:
 
     def get(self, url: str, **headers: str) -> httpx.Response:
         """One GET, of a whole address or of a path of the console's site."""
-        return self.client.get(
-            self._whole(url), headers={name.replace("_", "-"): v.encode() for name, v in headers.items()}
-        )
+        given = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+        return self.client.get(self._whole(url), headers=given)
 
     def to_issuer(self, wanted: str = "/console") -> str:
         """From a page that needs a session to the address at the issuer."""
