@@ -83,10 +83,10 @@ def _edge() -> Edge:
     return wiring.build(OrchestratorSettings.from_environ(os.environ), metrics=telemetry.metrics())
 
 
-def lambda_handler(event: Mapping[str, Any], context: Context) -> Response:
-    """One request."""
+def lambda_handler(event: Any, context: Context) -> Response:
+    """One request. Whoever may invoke may send anything: what is no object is an event that shows nobody."""
     try:
-        return answer_event(_edge(), event, context)
+        return answer_event(_edge(), event if isinstance(event, Mapping) else {}, context)
     except Exception:
         invocation_id = str(uuid4())
         logger.exception("unexpected error", extra={"invocation_id": invocation_id})

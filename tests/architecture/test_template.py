@@ -141,6 +141,12 @@ def test_every_route_but_healthz_has_an_authorizer(resources: dict[str, Any]) ->
     assert {"POST /v1/decide/{function}", "POST /v1/outcomes"} <= set(routes)
 
 
+@pytest.mark.parametrize("name", ["orchestrator", "console"])
+def test_who_faces_the_api_asks_for_the_gateways_signature_itself(name: str, resources: dict[str, Any]) -> None:
+    variables = function(resources, name)["Environment"]["Variables"]
+    assert (variables["FISO_AUTH"], variables["FISO_JWT_ISSUER"]) == ("iam", "")
+
+
 def test_the_api_allows_no_cross_origin_calls(resources: dict[str, Any]) -> None:
     assert "CorsConfiguration" not in of_type(resources, "ApiGatewayV2::Api")["HttpApi"]
 

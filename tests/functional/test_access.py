@@ -11,13 +11,14 @@ from fiso.domain.access import SigningKey
 from fiso.domain.errors import StoreUnavailable
 from fiso.services.access import KEYS_FRESH_S, UNKNOWN_KEY_S, KnownKeys
 from fiso.settings import AccessSettings
-from fiso_cli.chaos import tokens
-from fiso_cli.chaos.experiments import access, access_cases
-from fiso_cli.chaos.experiments.access_cases import DOORS, Issuers
-from fiso_cli.chaos.experiments.access_stage import BY_TOKEN, UNASKED, AttackedStage, quiet
-from fiso_cli.chaos.tokens import FixedKeys, Signer
+from fiso_cli.chaos.access import cases, tokens
+from fiso_cli.chaos.access.cases import DOORS, Issuers
+from fiso_cli.chaos.access.stage import BY_TOKEN, UNASKED, AttackedStage, quiet
+from fiso_cli.chaos.access.tokens import FixedKeys, Signer
+from fiso_cli.chaos.experiments import access
+from functions.orchestrator import handler
 from tests.builders import NOW, OK, ManualClock, failing
-from tests.functional.orchestrator_rig import BY_IAM, Rig, http_event, problem_of, signed
+from tests.functional.orchestrator_rig import BY_IAM, LambdaContext, Rig, http_event, problem_of, signed
 
 ISSUERS = Issuers.fresh()
 
@@ -32,7 +33,7 @@ def test_nobody_gets_in_causes_anything_or_learns_why_not() -> None:
 
 
 def test_the_battery_notices_a_stage_that_asks_nobody() -> None:
-    attack, door = access_cases.attacks_on_tokens(ISSUERS, datetime.now(UTC))[0], DOORS[0]
+    attack, door = cases.attacks_on_tokens(ISSUERS, datetime.now(UTC))[0], DOORS[0]
     tried = access._try("none", AttackedStage(UNASKED), attack, door)
     assert tried.got_in
     assert tried.side_effects > 0
@@ -65,7 +66,7 @@ def test_each_route_asks_for_its_scope_and_admin_has_all(scope: str, allowed: in
     wanted = [("POST", "/v1/invoke/word-count"), ("POST", "/v1/explain/word-count"), ("GET", "/v1/endpoints")]
     with quiet():
         statuses = [
-            stage.send(access_cases.Door(method=method, path=path).event(authorization=f"Bearer {token}")).status
+            stage.send(cases.Door(method=method, path=path).event(authorization=f"Bearer {token}")).status
             for method, path in wanted
         ]
     assert statuses.count(200) == allowed
@@ -171,3 +172,10 @@ def test_without_any_keys_nobody_is_let_in_and_it_is_said_that_this_is_not_the_c
     rig.clock.advance(2)
     response = rig.send(http_event(authorization=f"Bearer {ISSUERS.rsa.sign(tokens.payload(NOW))}"))
     assert response["statusCode"] == 200
+
+
+@pytest.mark.parametrize("event", [[], "x", None, 7, {}, {"requestContext": [], "headers": 5, "rawPath": []}], ids=str)
+def test_what_is_no_event_at_all_is_a_stranger(event: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = Rig(failing(OK), access=BY_IAM)
+    monkeypatch.setattr(handler, "_edge", lambda: rig.edge)
+    assert handler.lambda_handler(event, LambdaContext())["statusCode"] == 401

@@ -12,7 +12,7 @@ import pytest
 from fiso.adapters.http_transport import HttpTransport
 from fiso.adapters.oidc import LARGEST_BYTES, OidcIssuerKeys, refuse_address, signing_keys
 from fiso.domain.errors import StoreUnavailable
-from fiso_cli.chaos.tokens import Signer
+from fiso_cli.chaos.access.tokens import Signer
 
 RSA, CURVE = Signer.rsa("k1"), Signer.curve("k2")
 KEYS = {"keys": [RSA.jwk, CURVE.jwk]}

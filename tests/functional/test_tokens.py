@@ -7,8 +7,8 @@ import pytest
 
 from fiso.adapters.jwt_tokens import JwtVerifier
 from fiso.domain.errors import NotAuthenticated
-from fiso_cli.chaos import tokens
-from fiso_cli.chaos.tokens import AUDIENCE, ISSUER, FixedKeys, Signer
+from fiso_cli.chaos.access import tokens
+from fiso_cli.chaos.access.tokens import AUDIENCE, ISSUER, FixedKeys, Signer
 from tests.builders import NOW, ManualClock
 
 RSA, CURVE, STRANGER = Signer.rsa("k1"), Signer.curve("k2"), Signer.rsa("k1")

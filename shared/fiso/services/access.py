@@ -46,7 +46,6 @@ class KnownKeys:
             lambda _: issuer.read(),
             clock=clock,
             executor=executor,
-            fresh_s=KEYS_FRESH_S,
             stale_s=KEYS_STALE_S,
         )
 
@@ -59,7 +58,7 @@ class KnownKeys:
 
     def refresh_while_waiting(self) -> None:
         """Start a refresh when it is due."""
-        self._known.while_waiting()
+        self._known.while_waiting(oldest_s=KEYS_FRESH_S)
 
     def settle(self) -> None:
         """Let a refresh that was started finish."""

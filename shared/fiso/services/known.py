@@ -45,12 +45,11 @@ class Known(Generic[T]):
         *,
         clock: Clock,
         executor: Executor,
-        fresh_s: float = FRESH_S,
         stale_s: float = STALE_S,
         first_patience_s: float = FIRST_PATIENCE_S,
     ) -> None:
         self._name, self._read, self._clock, self._executor = (name, read, clock, executor)
-        self._fresh_s, self._stale_s, self._first_patience_s = fresh_s, stale_s, first_patience_s
+        self._stale_s, self._first_patience_s = stale_s, first_patience_s
         self._reading: Reading[T] | None = None
         self._running: Future[None] | None = None
         self._tried_at: datetime | None = None
@@ -73,10 +72,10 @@ class Known(Generic[T]):
             self._await(self._first_patience_s if age_s is None else PATIENCE_S)
         return self.value
 
-    def while_waiting(self) -> None:
-        """Start a refresh when the value is older than `fresh_s`, without waiting for it."""
+    def while_waiting(self, *, oldest_s: float = FRESH_S) -> None:
+        """Start a refresh when the value is older than `oldest_s`, without waiting for it."""
         age_s = self.age_s
-        if age_s is None or age_s > self._fresh_s:
+        if age_s is None or age_s > oldest_s:
             self._start()
 
     def read_again(self) -> T | None:

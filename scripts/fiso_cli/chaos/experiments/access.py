@@ -11,8 +11,8 @@ from fiso_cli.chaos.experiment import Experiment, Setting
 from fiso_cli.chaos.figures import Figure, Op, count_of_none, share_reached
 
 if TYPE_CHECKING:
-    from fiso_cli.chaos.experiments.access_cases import Attack, Door, Issuers
-    from fiso_cli.chaos.experiments.access_stage import AttackedStage
+    from fiso_cli.chaos.access.cases import Attack, Door, Issuers
+    from fiso_cli.chaos.access.stage import AttackedStage
 
 LEAST_TRIES = 360
 
@@ -54,14 +54,14 @@ class Admission:
 
 def run(setting: Setting) -> Sequence[Figure]:
     """Attack a stage for tokens and one for signatures, then see that who should pass does."""
-    from fiso_cli.chaos.experiments.access_stage import quiet
+    from fiso_cli.chaos.access.stage import quiet
 
     with quiet():
         return _run(setting)
 
 
 def _run(setting: Setting) -> Sequence[Figure]:
-    from fiso_cli.chaos.experiments.access_cases import Issuers
+    from fiso_cli.chaos.access.cases import Issuers
 
     issuers, now = Issuers.fresh(), datetime.now(UTC)
     tries = list(attacks(issuers, now))
@@ -91,27 +91,27 @@ def figures(tries: Sequence[Try], passes: Sequence[Admission], tenants: Sequence
 
 def attacks(issuers: "Issuers", now: datetime) -> Iterator[Try]:
     """Every attack at every door."""
-    from fiso_cli.chaos.experiments import access_cases
-    from fiso_cli.chaos.experiments.access_stage import BY_SIGNATURE, BY_TOKEN, AttackedStage
-    from fiso_cli.chaos.tokens import FixedKeys
+    from fiso_cli.chaos.access import cases
+    from fiso_cli.chaos.access.stage import BY_SIGNATURE, BY_TOKEN, AttackedStage
+    from fiso_cli.chaos.access.tokens import FixedKeys
 
     keys = FixedKeys.of(issuers.rsa, issuers.curve)
     stages = {
-        "jwt": (AttackedStage(BY_TOKEN, keys), access_cases.attacks_on_tokens(issuers, now)),
-        "iam": (AttackedStage(BY_SIGNATURE), access_cases.attacks_on_signatures(issuers, now)),
+        "jwt": (AttackedStage(BY_TOKEN, keys), cases.attacks_on_tokens(issuers, now)),
+        "iam": (AttackedStage(BY_SIGNATURE), cases.attacks_on_signatures(issuers, now)),
     }
     for name, (stage, known) in stages.items():
         for attack in known:
-            for door in access_cases.DOORS:
+            for door in cases.DOORS:
                 if attack.status == 401 or door.is_scoped:
                     yield _try(name, stage, attack, door)
 
 
 def admissions(issuers: "Issuers", now: datetime) -> Iterator[Admission]:
     """Genuine tokens at every door, held against a stage that asks nobody."""
-    from fiso_cli.chaos.experiments.access_cases import DOORS, genuine
-    from fiso_cli.chaos.experiments.access_stage import BY_TOKEN, UNASKED, AttackedStage
-    from fiso_cli.chaos.tokens import FixedKeys
+    from fiso_cli.chaos.access.cases import DOORS, genuine
+    from fiso_cli.chaos.access.stage import BY_TOKEN, UNASKED, AttackedStage
+    from fiso_cli.chaos.access.tokens import FixedKeys
 
     stage, unasked = AttackedStage(BY_TOKEN, FixedKeys.of(issuers.rsa, issuers.curve)), AttackedStage(UNASKED)
     for name, event_of in genuine(issuers, now).items():
@@ -124,9 +124,9 @@ def admissions(issuers: "Issuers", now: datetime) -> Iterator[Admission]:
 
 def tenants_taken(issuers: "Issuers", now: datetime) -> list[str]:
     """Under which tenant FISO calls for alice while the request names another wherever it can."""
-    from fiso_cli.chaos import tokens
-    from fiso_cli.chaos.experiments.access_cases import claiming_to_be_mallory
-    from fiso_cli.chaos.experiments.access_stage import BY_TOKEN, AttackedStage
+    from fiso_cli.chaos.access import tokens
+    from fiso_cli.chaos.access.cases import claiming_to_be_mallory
+    from fiso_cli.chaos.access.stage import BY_TOKEN, AttackedStage
 
     stage = AttackedStage(BY_TOKEN, tokens.FixedKeys.of(issuers.rsa))
     for event in claiming_to_be_mallory(issuers.rsa.sign(tokens.payload(now))).values():
@@ -136,9 +136,9 @@ def tenants_taken(issuers: "Issuers", now: datetime) -> list[str]:
 
 def mutations_accepted(issuers: "Issuers", now: datetime, count: int, rng: Random) -> int:
     """How many genuine tokens with one bit flipped, anywhere in what is encoded, are let in."""
-    from fiso_cli.chaos import tokens
-    from fiso_cli.chaos.experiments.access_cases import DOORS
-    from fiso_cli.chaos.experiments.access_stage import BY_TOKEN, AttackedStage
+    from fiso_cli.chaos.access import tokens
+    from fiso_cli.chaos.access.cases import DOORS
+    from fiso_cli.chaos.access.stage import BY_TOKEN, AttackedStage
 
     stage = AttackedStage(BY_TOKEN, tokens.FixedKeys.of(issuers.rsa, issuers.curve))
     genuine = [signer.sign(tokens.payload(now)) for signer in (issuers.rsa, issuers.curve)]

@@ -29,7 +29,7 @@ from fiso.domain.record import InvocationRecord, OpenRecord
 from fiso.domain.request import FunctionAnswer, InvocationId, InvocationRequest
 from fiso.ports import IssuerKeys
 from fiso.settings import AccessSettings, OrchestratorSettings
-from fiso_cli.chaos.tokens import AUDIENCE, ISSUER
+from fiso_cli.chaos.access.tokens import AUDIENCE, ISSUER
 from functions.orchestrator import handler, wiring
 
 FUNCTION = FunctionName("word-count")

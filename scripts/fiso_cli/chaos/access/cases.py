@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from fiso_cli.chaos import tokens
-from fiso_cli.chaos.experiments.access_stage import FUNCTION, an_id
-from fiso_cli.chaos.tokens import Signer
+from fiso_cli.chaos.access import tokens
+from fiso_cli.chaos.access.stage import FUNCTION, an_id
+from fiso_cli.chaos.access.tokens import Signer
 
 Event = dict[str, Any]
 ELSEWHERE = "https://attacker.example/keys"
