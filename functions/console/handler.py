@@ -25,7 +25,7 @@ def answer_event(app: Flask, event: Mapping[str, Any], context: object) -> dict[
 
 
 def _with_shown_cookies(event: Mapping[str, Any]) -> dict[str, Any]:
-    """API Gateway takes cookies out of the headers; the emulator leaves them there, where `serverless_wsgi` drops them."""
+    """API Gateway takes them out of the headers; the emulator leaves them there, where `serverless_wsgi` drops them."""
     if "cookies" in event:
         return dict(event)
     headers = event.get("headers") or {}

@@ -1,4 +1,4 @@
-"""A browser for the console: speaks to the app through `serverless_wsgi`, with API Gateway events kept as JSON."""
+"""A browser for the console: speaks to the app through its handler, with API Gateway events kept as JSON."""
 
 import base64
 import copy
@@ -9,8 +9,9 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-import serverless_wsgi
 from flask import Flask
+
+from functions.console import handler
 
 EVENTS = Path(__file__).parents[1] / "events"
 ADDRESSES = {"a": "href", "link": "href", "script": "src", "img": "src", "form": "action"}
@@ -23,6 +24,7 @@ class Answer:
     status: int
     headers: dict[str, str]
     body: str
+    cookies: tuple[str, ...] = ()
 
     @property
     def document(self) -> dict[str, Any]:
@@ -46,12 +48,13 @@ class Browser:
         event["requestContext"]["http"]["method"] = method
         event["rawQueryString"] = query
         event["headers"] |= fields.pop("headers", {})
-        answer = serverless_wsgi.handle_request(self.app, event | fields, None)
+        answer = handler.answer_event(self.app, event | fields, None)
         body = answer.get("body", "")
         if answer.get("isBase64Encoded"):
             body = base64.b64decode(body).decode()
         headers = {name.lower(): value for name, value in answer["headers"].items()}
-        return Answer(status=answer["statusCode"], headers=headers, body=body)
+        cookies = tuple(answer.get("cookies", ()))
+        return Answer(status=answer["statusCode"], headers=headers, body=body, cookies=cookies)
 
 
 @cache

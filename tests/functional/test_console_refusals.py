@@ -74,6 +74,7 @@ def test_every_answer_is_hardened_whatever_it_says(path: str, method: str, statu
             assert answer.headers[name.lower()] == value
         assert ("strict-transport-security" in answer.headers) is (browser is PROD)
         assert "set-cookie" not in answer.headers
+        assert answer.cookies == ()
         assert "location" not in answer.headers
 
 

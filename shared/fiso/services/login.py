@@ -131,7 +131,7 @@ class Login:
             raise LoginRefused("the identity token was made for another client")
         caller = self._verified(self.verifiers.access, tokens.access_token, "access token")
         caller.require(Scope.READ)
-        session = self._session(caller, str(identity.others.get("name") or identity.subject))
+        session = self._session(caller, _shown(identity.others.get("name")) or identity.subject)
         return Finished(session=session, sealed_session=self.seal.close(session.text()), return_to=attempt.return_to)
 
     def session(self, sealed: str | None) -> Session | None:
@@ -196,5 +196,10 @@ def return_path(wanted: str | None) -> str:
     return wanted if wanted and is_own else HOME
 
 
+def _shown(name: object) -> str:
+    """What can be written on a page of what an issuer calls somebody."""
+    return "".join(letter for letter in str(name or "") if letter.isprintable())
+
+
 def _same(given: object, expected: str) -> bool:
-    return isinstance(given, str) and hmac.compare_digest(given.encode(), expected.encode())
+    return isinstance(given, str) and hmac.compare_digest(given.encode(errors="surrogatepass"), expected.encode())

@@ -7,7 +7,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from fiso_cli.chaos.tokens import Signer
+from fiso_cli.chaos.access.tokens import Signer
 from fiso_cli.errors import CommandError
 
 KEY_FILE = "key.pem"

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from fiso_cli.chaos.tokens import Signer
+from fiso_cli.chaos.access.tokens import Signer
 
 AUDIENCE = "fiso"
 CLIENT_ID = "fiso-console"
