@@ -46,7 +46,7 @@ def token(
     from fiso_cli.local.layout import LocalCloud
 
     lifetime, scopes = _lifetime(expires), _scopes(scope or list(SCOPES))
-    person = Person(name=_name("--subject", subject or tenant), tenant=_name("--tenant", tenant))
+    person = Person(tenant=_name("--tenant", tenant), name=_name("--subject", subject or tenant))
     cloud, now = LocalCloud.from_environ(), datetime.now(UTC)
     maker = TokenMaker(signer=signer_in(cloud.issuer_dir), issuer=cloud.issuer_url)
     made = maker.access_token(person, " ".join(scopes), now=now, lifetime=lifetime)
