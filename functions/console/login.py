@@ -69,7 +69,7 @@ class BrowserLogin:
         try:
             finished = self.login.finish(callback)
         except (LoginRefused, NotAllowed) as error:
-            logger.info("login refused", extra={"reason": getattr(error, "reason", str(error))})
+            logger.warning("login refused: %s", getattr(error, "reason", error))
             raise
         response = _redirect(self.address(finished.return_to))
         self._set(response, "session", finished.sealed_session, max_age=int(SESSION_S))

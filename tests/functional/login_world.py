@@ -29,6 +29,7 @@ from tests.functional.console_world import World, busy_world
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 20.0
+SESSION, ATTEMPT = "fiso-session", "fiso-login"
 TLS = ssl.create_default_context()  # made once: it is most of what a client costs
 
 
@@ -206,3 +207,8 @@ def _await_health(url: str, process: "subprocess.Popen[bytes]") -> None:
         except httpx.TransportError:
             time.sleep(0.05)
     raise AssertionError("the issuer does not answer")
+
+
+def is_logged_out(answer: httpx.Response, world: LoginWorld) -> bool:
+    """Whether a page was refused in favour of the login."""
+    return answer.status_code == 302 and answer.headers["location"].startswith(f"{world.console_url}/login?")
