@@ -5,11 +5,15 @@ from typing import Any
 
 import pytest
 
+from fiso.adapters.jwt_tokens import JwtVerifier
 from fiso.domain.access import AuthMode
 from fiso.services.access import Access
 from fiso.services.login import Begun
+from fiso_cli.chaos.access import cases, tokens
+from fiso_cli.chaos.access.tokens import FixedKeys
 from functions.console import app, handler
 from functions.console.access import Entrance
+from tests.builders import NOW, ManualClock
 from tests.functional.console_browser import Answer, Browser
 from tests.functional.login_flow import CONSOLE, WORLD, Flow, the_console
 
@@ -89,3 +93,25 @@ def test_on_a_stage_for_signatures_the_console_asks_for_the_gateways_word(
 def raw(browser: Browser, event: dict[str, Any]) -> dict[str, Any]:
     whole = {"version": "2.0", "rawQueryString": "", "headers": {"host": "fiso.example"}, "isBase64Encoded": False}
     return handler.answer_event(browser.app, whole | event, None)
+
+
+ISSUERS = cases.Issuers.fresh()
+FORGED = cases.forged_tokens(ISSUERS, NOW)
+
+
+@pytest.mark.parametrize("name", FORGED)
+def test_a_forged_token_shows_nothing_of_the_console(name: str) -> None:
+    keys = FixedKeys.of(ISSUERS.rsa, ISSUERS.curve)
+    verifier = JwtVerifier(keys, issuer=tokens.ISSUER, audiences=[tokens.AUDIENCE], clock=ManualClock())
+    entrance = Entrance(access=Access(mode=AuthMode.JWT, verifier=lambda: verifier))
+    browser = Browser(app=app.create(WORLD.sources, stage="prod", entrance=entrance), gateway="aws")
+    genuine = browser.get(
+        "/api/invocations", headers={"authorization": f"Bearer {ISSUERS.rsa.sign(tokens.payload(NOW))}"}
+    )
+    assert genuine.status == 200
+    answers = [
+        browser.get(path, headers={"authorization": FORGED[name]})
+        for path in ("/console", "/api/invocations", "/api/nowhere", "/console/static/console.css")
+    ]
+    assert [answer.status for answer in answers] == [401] * 4
+    assert answers[1].body == answers[2].body
