@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from flask import Flask, Response, g, redirect, request
+from flask import Flask, g, redirect, request
+from werkzeug.wrappers import Response as AnyResponse
 
 from fiso.domain.access import Claims, Scope
 from fiso.domain.errors import NotAuthenticated
@@ -33,7 +34,7 @@ def register(app: Flask, entrance: Entrance) -> None:
         entrance.login.register(app)
 
     @app.before_request
-    def _admit() -> Response | None:
+    def _admit() -> AnyResponse | None:
         login = entrance.login
         if login is not None and login.is_open(request.path):
             return None
@@ -41,7 +42,7 @@ def register(app: Flask, entrance: Entrance) -> None:
             g.caller = _caller(entrance)
         except NotAuthenticated:
             if login is not None and _is_person():
-                return redirect(login.address(LOGIN, to=_wanted()))  # type: ignore[return-value]
+                return redirect(login.address(LOGIN, to=_wanted()))
             raise
         g.caller.require(Scope.READ)
         return None

@@ -10,6 +10,7 @@ from urllib.parse import urlencode, urlsplit
 
 from flask import Flask, Response, g, redirect, render_template, request
 from werkzeug.datastructures import MultiDict
+from werkzeug.wrappers import Response as AnyResponse
 
 from fiso.domain.errors import ForeignForm, LoginRefused, NotAllowed
 from fiso.domain.login import Session
@@ -52,13 +53,13 @@ class BrowserLogin:
         """The session of the present request."""
         return self.login.session(request.cookies.get(self._cookie("session")))
 
-    def _begin(self) -> Response:
+    def _begin(self) -> AnyResponse:
         begun = self.login.begin(_only(request.args, "to"))
-        response = _redirect(begun.address)
+        response = redirect(begun.address)
         self._set(response, "login", begun.sealed_attempt, max_age=int(ATTEMPT_S))
         return response
 
-    def _finish(self) -> Response:
+    def _finish(self) -> AnyResponse:
         callback = Callback(
             state=_only(request.args, "state"),
             code=_only(request.args, "code"),
@@ -71,12 +72,12 @@ class BrowserLogin:
         except (LoginRefused, NotAllowed) as error:
             logger.warning("login refused: %s", getattr(error, "reason", error))
             raise
-        response = _redirect(self.address(finished.return_to))
+        response = redirect(self.address(finished.return_to))
         self._set(response, "session", finished.sealed_session, max_age=int(SESSION_S))
         return response
 
-    def _leave(self) -> Response:
-        response = _redirect(self.address(LOGGED_OUT), code=303)
+    def _leave(self) -> AnyResponse:
+        response = redirect(self.address(LOGGED_OUT), code=303)
         self._set(response, "session", "", max_age=0)
         return response
 
@@ -102,7 +103,7 @@ class BrowserLogin:
         """The prefix makes browsers insist on https, this host and the whole site; plain http on loopback has none."""
         return f"__Host-fiso-{name}" if self._is_https else f"fiso-{name}"
 
-    def _set(self, response: Response, name: str, value: str, *, max_age: int) -> None:
+    def _set(self, response: AnyResponse, name: str, value: str, *, max_age: int) -> None:
         response.set_cookie(
             self._cookie(name), value, max_age=max_age, path="/", secure=self._is_https, httponly=True, samesite="Lax"
         )
@@ -116,12 +117,6 @@ def origin_of(url: str) -> str:
     """Scheme, host and port, as browsers write an origin."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}"
-
-
-def _redirect(address: str, *, code: int = 302) -> Response:
-    response = redirect(address, code=code)
-    assert isinstance(response, Response)
-    return response
 
 
 def _only(fields: "MultiDict[str, str]", name: str) -> str | None:

@@ -87,7 +87,7 @@ class Issuer:
         answer = {
             "access_token": self.maker.access_token(grant.person, wanted.scope, now=now, lifetime=TOKEN_LIFETIME),
             "id_token": self.maker.identity_token(grant.person, wanted.nonce, now=now, lifetime=TOKEN_LIFETIME),
-            "token_type": "Bearer",
+            "token_type": "Bearer",  # nosec B105
             "expires_in": int(TOKEN_LIFETIME.total_seconds()),
             "scope": wanted.scope,
         }
