@@ -1,7 +1,6 @@
 """What several functional tests share: the two servers of a login, started once."""
 
 from collections.abc import Iterator
-from datetime import timedelta
 
 import pytest
 
@@ -17,7 +16,6 @@ def login_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoginWor
 
 @pytest.fixture
 def world(login_servers: LoginWorld) -> Iterator[LoginWorld]:
-    """The same at the present time, whatever a test did to the clock before."""
-    login_servers.clock.later = timedelta()
+    """The same at the present time, without any browser."""
     yield login_servers
-    login_servers.clock.later = timedelta()
+    login_servers.tidy()

@@ -65,6 +65,7 @@ class LoginWorld:
     maker: TokenMaker
     keys: StoredParameters
     clock: ShiftedClock = field(default_factory=ShiftedClock)
+    browsers: list["LoginBrowser"] = field(default_factory=list)
 
     @property
     def settings(self) -> ConsoleSettings:
@@ -101,14 +102,21 @@ class LoginWorld:
 
     def browser(self) -> "LoginBrowser":
         """A browser without any cookie."""
-        return LoginBrowser(self)
+        self.browsers.append(LoginBrowser(issuer_url=self.issuer_url, console_url=self.console_url))
+        return self.browsers[-1]
+
+    def tidy(self) -> None:
+        """Close the browsers, and put the clock right."""
+        while self.browsers:
+            self.browsers.pop().client.close()
+        self.clock.later = timedelta()
 
 
 class LoginBrowser:
     """One person's browser. It follows no redirect by itself."""
 
-    def __init__(self, world: LoginWorld) -> None:
-        self.world = world
+    def __init__(self, *, issuer_url: str, console_url: str) -> None:
+        self.issuer_url, self.console_url = issuer_url, console_url
         self.client = httpx.Client(follow_redirects=False, trust_env=False, timeout=PATIENCE_S, verify=TLS)
 
     def get(self, url: str, **headers: str) -> httpx.Response:
@@ -129,7 +137,7 @@ class LoginBrowser:
         page = self.get(address)
         assert page.status_code == 200, page.text
         fields = hidden_fields(page.text) | {"name": name, "tenant": tenant}
-        answer = self.client.post(f"{self.world.issuer_url}/authorize", data=fields)
+        answer = self.client.post(f"{self.issuer_url}/authorize", data=fields)
         assert answer.status_code == 303, answer.text
         return str(answer.headers["location"])
 
@@ -141,14 +149,14 @@ class LoginBrowser:
         """Send the form."""
         data = {} if form_token is None else {"form_token": form_token}
         headers = {} if origin is None else {"origin": origin}
-        return self.client.post(f"{self.world.console_url}/logout", data=data, headers=headers)
+        return self.client.post(f"{self.console_url}/logout", data=data, headers=headers)
 
     def form_token(self) -> str:
         """What stands in the page's form."""
         return hidden_fields(self.get("/console").text)["form_token"]
 
     def _whole(self, url: str) -> str:
-        return url if "://" in url else self.world.console_url.removesuffix("/console") + url
+        return url if "://" in url else self.console_url.removesuffix("/console") + url
 
 
 def hidden_fields(page: str) -> dict[str, str]:
@@ -176,23 +184,29 @@ def login_world(folder: Path) -> Iterator[LoginWorld]:
         maker=TokenMaker(signer=signer_in(folder), issuer=issuer_url),
         keys=StoredParameters(keys=f"k1:{Fernet.generate_key().decode()}"),
     )
-    options = {"--port": issuer_port, "--keys": folder, "--console-port": console_port}
-    words = [str(word) for option in options.items() for word in option]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "fiso_cli.local.issuer", *words],
-        env={"PYTHONPATH": f"{ROOT / 'scripts'}:{ROOT / 'shared'}"},
-        cwd=ROOT,
-    )
     server = make_server("127.0.0.1", console_port, world.app(), threaded=True)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
-        _await_health(issuer_url, process)
-        yield world
+        with running_issuer(issuer_port, folder, console_port):
+            yield world
     finally:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+@contextmanager
+def running_issuer(port: int, folder: Path, console_port: int) -> Iterator[str]:
+    """The local issuer's process; gives its URL."""
+    options = {"--port": port, "--keys": folder, "--console-port": console_port}
+    words = [str(word) for option in options.items() for word in option]
+    environ = {"PYTHONPATH": f"{ROOT / 'scripts'}:{ROOT / 'shared'}"}
+    process = subprocess.Popen([sys.executable, "-m", "fiso_cli.local.issuer", *words], env=environ, cwd=ROOT)
+    try:
+        _await_health(f"http://127.0.0.1:{port}", process)
+        yield f"http://127.0.0.1:{port}"
+    finally:
         process.terminate()
         assert process.wait(10) == 0
 
