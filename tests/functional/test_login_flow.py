@@ -5,6 +5,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from cryptography.fernet import Fernet
 
 from fiso.domain.errors import LoginRefused, NotAllowed, StoreUnavailable
 from tests.builders import NOW
@@ -23,6 +24,27 @@ def test_a_login_that_is_right_in_everything_gives_a_session_for_an_hour() -> No
     assert flow.login.session(finished.sealed_session) is not None
     flow.clock.advance(1)
     assert flow.login.session(finished.sealed_session) is None
+
+
+def test_a_rotation_reaches_an_environment_that_is_up_within_a_minute() -> None:
+    words = [Fernet.generate_key().decode()]
+    flow = Flow(words)
+    before = flow.login.finish(flow.callback(flow.login.begin(None))).sealed_session
+    words[:] = [Fernet.generate_key().decode()]
+    flow.clock.advance(59)
+    assert flow.login.session(before) is not None
+    flow.clock.advance(1)
+    assert flow.login.session(before) is None
+
+
+@pytest.mark.parametrize("words_then", [[], ["short"]])
+def test_who_is_logged_in_stays_so_while_the_keys_cannot_be_read(words_then: list[str]) -> None:
+    words = [Fernet.generate_key().decode()]
+    flow = Flow(words)
+    sealed = flow.login.finish(flow.callback(flow.login.begin(None))).sealed_session
+    words[:] = words_then
+    flow.clock.advance(120)
+    assert flow.login.session(sealed) is not None
 
 
 def test_the_issuers_own_query_survives() -> None:

@@ -14,7 +14,7 @@ from fiso_cli.traffic.stage_access import JsonOption, StageOption
 if TYPE_CHECKING:
     from fiso_cli.stored_keys import StoredKeys
 
-token_app, login_key_app = typer.Typer(), typer.Typer()
+token_app, login_key_app = typer.Typer(add_completion=False), typer.Typer(add_completion=False)
 
 BAD_INPUT = 2
 LONGEST = timedelta(days=30)

@@ -1,24 +1,31 @@
 """Sealed texts for a browser to keep: encrypted and authenticated with Fernet (cryptography), keys newest first."""
 
+import logging
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
 from fiso.domain.errors import StoreUnavailable
 from fiso.ports import Clock
 
+logger = logging.getLogger(__name__)
+
 LARGEST_SEALED = 4_096
 """Characters: what browsers keep of a cookie."""
+FRESH_S = 60.0
+"""So much later a rotation reaches an environment that is already up."""
 LONGEST_S = 86_400
 """No seal counts longer, whatever its text says."""
 
 
 class FernetSeal:
-    """The port `Seal`. The newest key seals, all of them open; `read_keys` is asked when the first seal is used."""
+    """The port `Seal`. The newest key seals, all of them open; they are read at the first use, then after FRESH_S."""
 
     def __init__(self, read_keys: Callable[[], Sequence[str]], *, clock: Clock) -> None:
         self._read_keys, self._clock = read_keys, clock
         self._known: MultiFernet | None = None
+        self._asked_at = datetime.min.replace(tzinfo=UTC)
 
     def close(self, text: str) -> str:
         """Seal a text."""
@@ -36,10 +43,18 @@ class FernetSeal:
             return None
 
     def _keys(self) -> MultiFernet:
+        now = self._clock()
+        if self._known is None or (now - self._asked_at).total_seconds() >= FRESH_S:
+            self._asked_at = now
+            self._known = self._read() or self._known
         if self._known is None:
-            words = self._read_keys()
-            try:
-                self._known = MultiFernet([Fernet(word) for word in words])
-            except ValueError as error:
-                raise StoreUnavailable(f"the keys of the console's sessions cannot be used: {error}") from error
+            raise StoreUnavailable("the keys of the console's sessions cannot be read")
         return self._known
+
+    def _read(self) -> MultiFernet | None:
+        """None when they are not to be had now: whoever is logged in must not suffer from it."""
+        try:
+            return MultiFernet([Fernet(word) for word in self._read_keys()])
+        except (StoreUnavailable, ValueError) as error:
+            logger.warning("the keys of the console's sessions were not read: %s", error)
+            return None
