@@ -3,12 +3,13 @@
 import json
 import logging
 from dataclasses import dataclass
+from functools import partial
 
 from flask import Flask, Response, render_template, request
 from werkzeug.exceptions import HTTPException
 
 from fiso.domain import redaction
-from fiso.domain.errors import FisoError, MethodNotAllowed, RequestError, StoreError
+from fiso.domain.errors import FisoError, MethodNotAllowed, NotAuthenticated, RequestError, StoreError
 
 logger = logging.getLogger(__name__)
 RETRY_AFTER_S = 5
@@ -26,17 +27,19 @@ class Problem:
         object.__setattr__(self, "detail", redaction.shown(self.detail, limit=2000))
 
 
-def register(app: Flask) -> None:
-    """Install the handlers."""
-    app.register_error_handler(RequestError, _for_request)
+def register(app: Flask, *, challenge: str | None = None) -> None:
+    """Install the handlers. `challenge` says how callers authenticate here."""
+    app.register_error_handler(RequestError, partial(_for_request, challenge=challenge))
     app.register_error_handler(FisoError, _for_source)
     app.register_error_handler(HTTPException, _for_http)
 
 
-def _for_request(error: RequestError) -> Response:
+def _for_request(error: RequestError, *, challenge: str | None) -> Response:
     response = _answer(Problem(status=error.status, title=error.title, detail=str(error)))
     if isinstance(error, MethodNotAllowed):
         response.headers["Allow"] = error.allow
+    if challenge is not None and isinstance(error, NotAuthenticated):
+        response.headers["WWW-Authenticate"] = challenge
     return response
 
 

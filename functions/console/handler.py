@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -24,15 +25,31 @@ def lambda_handler(event: object, context: object) -> dict[str, Any]:
 
 
 def answer_event(app: Flask, event: object, context: object) -> dict[str, Any]:
-    """Answer one event by an app. What no gateway sends is a 400."""
+    """Answer one event by an app, with cookies where payload 2.0 has them. What no gateway sends is a 400."""
     try:
-        answer: dict[str, Any] = serverless_wsgi.handle_request(app, gateway_event.checked(event), context)
+        shown = _with_shown_cookies(gateway_event.checked(event))
+        answer = _with_sent_cookies(serverless_wsgi.handle_request(app, shown, context))
     except MalformedRequest as error:
         return _problem(error.status, error.title, str(error))
     except Exception:
         logger.exception("unexpected error")
         return _problem(500, "Internal error", "the console failed; its log has more")
     return answer
+
+
+def _with_shown_cookies(event: Mapping[str, Any]) -> dict[str, Any]:
+    """API Gateway takes them out of the headers; the emulator leaves them there, where `serverless_wsgi` drops them."""
+    if "cookies" in event:
+        return dict(event)
+    headers = event.get("headers") or {}
+    return {**event, "cookies": [value for name, value in headers.items() if name.lower() == "cookie"]}
+
+
+def _with_sent_cookies(answer: dict[str, Any]) -> dict[str, Any]:
+    """`serverless_wsgi` spells the header's name anew for each of several cookies; API Gateway takes them as a list."""
+    headers = dict(answer["headers"])
+    cookies = [headers.pop(name) for name in list(headers) if name.lower() == "set-cookie"]
+    return {**answer, "headers": headers, **({"cookies": cookies} if cookies else {})}
 
 
 @cache

@@ -1,11 +1,12 @@
 """Hardening: what every answer of the console carries, and what no request gets past."""
 
 from flask import Flask, Response, request
-from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.exceptions import RequestEntityTooLarge, SecurityError
 
 from fiso.domain.errors import MethodNotAllowed
 
 ALLOWED = ("GET", "HEAD")
+FORM_METHODS = ("POST",)
 POLICY = "; ".join(
     (
         "default-src 'none'",
@@ -22,7 +23,8 @@ HEADERS = {
     "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
+    # not no-referrer, under which browsers send the console's own forms with the origin "null"
+    "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
@@ -30,21 +32,25 @@ HEADERS = {
 STRICT_TRANSPORT = "max-age=63072000; includeSubDomains"
 
 
-def register(app: Flask, *, over_https: bool) -> None:
-    """Install the checks before and the headers after every request."""
-    app.before_request(_refuse_what_is_never_served)
+def register(app: Flask, *, over_https: bool, forms: frozenset[str] = frozenset()) -> None:
+    """Install the checks before and the headers after every request. `forms` are the paths that take a POST."""
     headers = HEADERS | ({"Strict-Transport-Security": STRICT_TRANSPORT} if over_https else {})
+
+    @app.before_request
+    def _refuse_what_is_never_served() -> None:
+        """The console reads only, but for `forms`; no body above the limit even though nobody would read it."""
+        if isinstance(
+            request.routing_exception, SecurityError
+        ):  # a host that is not ours, before anything else is told
+            raise request.routing_exception
+        allowed = FORM_METHODS if request.path in forms else ALLOWED
+        if request.method not in allowed:
+            raise MethodNotAllowed(f"the console answers {' and '.join(allowed)} only here", allow=", ".join(allowed))
+        if (request.content_length or 0) > (request.max_content_length or 0):
+            raise RequestEntityTooLarge
 
     @app.after_request
     def _secured(response: Response) -> Response:
         response.headers.update(headers)
         response.headers.setdefault("Cache-Control", "no-store")
         return response
-
-
-def _refuse_what_is_never_served() -> None:
-    """The console reads only: no other method on any path, no body above the limit even though nobody would read it."""
-    if request.method not in ALLOWED:
-        raise MethodNotAllowed(f"the console answers {' and '.join(ALLOWED)} only", allow=", ".join(ALLOWED))
-    if (request.content_length or 0) > (request.max_content_length or 0):
-        raise RequestEntityTooLarge

@@ -1,15 +1,32 @@
 """Sources: everything the console reads, as ports. It writes nothing."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
 
-from fiso.ports import Clock, EndpointStates, InvocationLog, ModelStore, RetrainingRuns, Snapshots
+from fiso.domain.record import InvocationRecord, OpenRecord
+from fiso.domain.request import InvocationId
+from fiso.ports import Clock, EndpointStates, ModelStore, RetrainingRuns, Snapshots
+
+
+class Records(Protocol):
+    """What is read of `fiso.ports.InvocationLog`."""
+
+    def find(self, invocation_id: InvocationId) -> InvocationRecord | OpenRecord | None:
+        """One record by its id."""
+        ...
+
+    def latest(self, limit: int, *, after: datetime | None = None) -> Sequence[InvocationRecord]:
+        """The newest closed records, newest first; only those after `after` when given."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
     """The stores behind the pages, and the clock that ages are told by."""
 
-    log: InvocationLog
+    log: Records
     states: EndpointStates
     snapshots: Snapshots
     models: ModelStore

@@ -1,7 +1,10 @@
 """Wiring: the console's app over DynamoDB and S3. The only module here that knows AWS."""
 
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
@@ -10,27 +13,103 @@ from flask import Flask
 from fiso.adapters.dynamodb import DynamoDBEndpointStates, DynamoDBInvocationLog
 from fiso.adapters.s3 import S3RetrainingRuns, S3Snapshots
 from fiso.adapters.s3_models import S3ModelStore
-from fiso.settings import ConsoleSettings
+from fiso.domain.access import AuthMode
+from fiso.ports import Clock, TokenVerifier
+from fiso.services.access import Access, KnownKeys
+from fiso.settings import AccessSettings, ConsoleSettings, LoginSettings
 from functions.console import app
+from functions.console.access import Entrance
 from functions.console.sources import Sources
+
+if TYPE_CHECKING:
+    from functions.console.login import BrowserLogin
 
 PATIENCE = Config(connect_timeout=1, read_timeout=3, retries={"mode": "standard", "total_max_attempts": 2})
 """A person waits: a store that is away is said to be away within seconds."""
 
 
-def build(settings: ConsoleSettings, *, dynamodb: Any = None, s3: Any = None) -> Flask:
+def build(
+    settings: ConsoleSettings, *, dynamodb: Any = None, s3: Any = None, ssm: Any = None, clock: Clock | None = None
+) -> Flask:
     """The app for an execution environment. Clients are made here unless given."""
+    clock = clock or _utc_now
     dynamodb = dynamodb or boto3.client("dynamodb", config=PATIENCE)
     s3 = s3 or boto3.client("s3", config=PATIENCE)
     sources = Sources(
-        log=DynamoDBInvocationLog(dynamodb, settings.log_table, clock=_utc_now),
-        states=DynamoDBEndpointStates(dynamodb, settings.state_table, clock=_utc_now),
+        log=DynamoDBInvocationLog(dynamodb, settings.log_table, clock=clock),
+        states=DynamoDBEndpointStates(dynamodb, settings.state_table, clock=clock),
         snapshots=S3Snapshots(s3, settings.bucket),
         models=S3ModelStore(s3, settings.bucket),
         runs=S3RetrainingRuns(s3, settings.bucket),
-        clock=_utc_now,
+        clock=clock,
     )
-    return app.create(sources, stage=settings.stage)
+    entrance = entrance_of(settings, clock, ssm=lambda: ssm or boto3.client("ssm", config=PATIENCE))
+    return app.create(sources, stage=settings.stage, entrance=entrance, console_url=settings.console_url)
+
+
+def entrance_of(settings: ConsoleSettings, clock: Clock, *, ssm: Callable[[], Any]) -> Entrance | None:
+    """Who is asked for what. None on a local stage that asks nobody."""
+    access = settings.access
+    if access.mode is AuthMode.NONE:
+        return None
+    if access.mode is AuthMode.IAM:
+        return Entrance(access=Access(mode=access.mode))
+    verifier_for = _verifiers(access, clock)
+    for_api = cache(lambda: verifier_for(access.audiences, access.tenant_claim))
+    login = _login(settings.login, access, clock, ssm=ssm, verifier_for=verifier_for) if settings.login else None
+    return Entrance(access=Access(mode=access.mode, verifier=for_api), login=login)
+
+
+def _verifiers(access: AccessSettings, clock: Clock) -> Callable[[Sequence[str], str], TokenVerifier]:
+    """Makes verifiers of one issuer's tokens; they share what is known of its keys."""
+    from fiso.adapters.http_transport import HttpTransport
+    from fiso.adapters.jwt_tokens import JwtVerifier
+    from fiso.adapters.oidc import OidcIssuerKeys
+
+    issuer = OidcIssuerKeys(HttpTransport(), access.issuer, allow_loopback=access.allow_loopback)
+    keys = KnownKeys(issuer, clock=clock, executor=ThreadPoolExecutor(max_workers=1, thread_name_prefix="issuer"))
+
+    def verifier_for(audiences: Sequence[str], tenant_claim: str) -> TokenVerifier:
+        return JwtVerifier(keys, issuer=access.issuer, audiences=audiences, clock=clock, tenant_claim=tenant_claim)
+
+    return verifier_for
+
+
+def _login(
+    settings: LoginSettings,
+    access: AccessSettings,
+    clock: Clock,
+    *,
+    ssm: Callable[[], Any],
+    verifier_for: Callable[[Sequence[str], str], TokenVerifier],
+) -> "BrowserLogin":
+    from fiso.adapters.http_transport import HttpTransport
+    from fiso.adapters.oidc_login import OidcLoginIssuer
+    from fiso.adapters.sealing import FernetSeal
+    from fiso.adapters.ssm_words import read_words
+    from fiso.services.login import Client, Login, Verifiers
+    from functions.console.login import BrowserLogin
+
+    secret = settings.secret_parameter
+    issuer = OidcLoginIssuer(
+        transport=HttpTransport(),
+        name=access.issuer,
+        client_id=settings.client_id,
+        redirect_uri=settings.redirect_uri,
+        read_secret=(lambda: read_words(ssm(), secret)[0]) if secret else None,
+        allow_loopback=access.allow_loopback,
+    )
+    login = Login(
+        client=Client(id=settings.client_id, redirect_uri=settings.redirect_uri, scope=settings.scope),
+        issuer=issuer,
+        verifiers=Verifiers(
+            identity=cache(lambda: verifier_for([settings.client_id], "sub")),
+            access=cache(lambda: verifier_for(access.audiences, access.tenant_claim)),
+        ),
+        seal=FernetSeal(lambda: read_words(ssm(), settings.keys_parameter), clock=clock),
+        clock=clock,
+    )
+    return BrowserLogin(login=login, console_url=settings.console_url)
 
 
 def _utc_now() -> datetime:

@@ -25,6 +25,8 @@ COMMANDS: Mapping[str, LazyCommand] = {
     "endpoints": LazyCommand("fiso_cli.traffic.inspect:endpoints_app", "Every endpoint with its state."),
     "lease": LazyCommand("fiso_cli.traffic.leases:lease_app", "The lease a client would get; nothing is invoked."),
     "lease-key": LazyCommand("fiso_cli.traffic.leases:lease_key_app", "Make or rotate the key that signs leases."),
+    "token": LazyCommand("fiso_cli.login.commands:token_app", "A token of the local stage's issuer."),
+    "login-key": LazyCommand("fiso_cli.login.commands:login_key_app", "Make or rotate the key of console sessions."),
     "tail": LazyCommand("fiso_cli.traffic.tail:app", "Invocations as they happen, with why."),
     "apply": LazyCommand("fiso_cli.catalog.commands:apply_app", "Write a catalog file's changes and publish them."),
     "policy": LazyCommand(

@@ -253,6 +253,43 @@ class TokenVerifier(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoginTokens:
+    """What an issuer gives for a code: who logged in, and what that person may do at FISO. Neither is verified yet."""
+
+    identity_token: str
+    access_token: str
+
+
+class LoginIssuer(Protocol):
+    """An issuer in front of which a browser's login takes place."""
+
+    @property
+    def name(self) -> str:
+        """The issuer as its tokens name it."""
+        ...
+
+    def authorization_address(self) -> str:
+        """Where the browser is sent. `StoreUnavailable` when the issuer does not say."""
+        ...
+
+    def redeem(self, code: str, *, code_verifier: str) -> LoginTokens:
+        """The tokens for a code. `LoginRefused` when the issuer gives none, `StoreUnavailable` when it is away."""
+        ...
+
+
+class Seal(Protocol):
+    """Texts that a browser keeps and can neither read nor make."""
+
+    def close(self, text: str) -> str:
+        """Seal a text, for a cookie. `StoreUnavailable` without keys."""
+        ...
+
+    def open(self, sealed: str) -> str | None:
+        """What was sealed; None for anything that was not sealed here. `StoreUnavailable` without keys."""
+        ...
+
+
 class TenantUse(Protocol):
     """What tenants have spent of their quotas, counted in one place. Losing it harms nobody."""
 

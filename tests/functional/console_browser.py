@@ -1,4 +1,4 @@
-"""A browser for the console: speaks to the app through `serverless_wsgi`, with API Gateway events kept as JSON."""
+"""A browser for the console: speaks to the app through its handler, with API Gateway events kept as JSON."""
 
 import base64
 import copy
@@ -24,6 +24,7 @@ class Answer:
     status: int
     headers: dict[str, str]
     body: str
+    cookies: tuple[str, ...] = ()
 
     @property
     def document(self) -> dict[str, Any]:
@@ -52,7 +53,8 @@ class Browser:
         if answer.get("isBase64Encoded"):
             body = base64.b64decode(body).decode()
         headers = {name.lower(): value for name, value in answer["headers"].items()}
-        return Answer(status=answer["statusCode"], headers=headers, body=body)
+        cookies = tuple(answer.get("cookies", ()))
+        return Answer(status=answer["statusCode"], headers=headers, body=body, cookies=cookies)
 
 
 @cache

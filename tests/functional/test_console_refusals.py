@@ -14,9 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fiso.adapters.memory import InMemoryInvocationLog
+from fiso.domain.access import AuthMode
 from fiso.domain.errors import StoreUnavailable
 from fiso.domain.record import InvocationRecord
-from fiso.settings import ConsoleSettings
+from fiso.settings import AccessSettings, ConsoleSettings
 from functions.console import app, hardening, wiring
 from tests.functional.console_browser import Browser
 from tests.functional.console_world import busy_world, empty_world
@@ -25,7 +26,9 @@ ROOT = Path(__file__).parents[2]
 WORLD = busy_world(20)
 LOCAL = Browser(app=app.create(WORLD.sources, stage="local"))
 PROD = Browser(app=app.create(WORLD.sources, stage="prod"), gateway="aws")
-SETTINGS = ConsoleSettings(stage="local", log_table="l", state_table="s", bucket="b")
+SETTINGS = ConsoleSettings(
+    stage="local", log_table="l", state_table="s", bucket="b", access=AccessSettings(mode=AuthMode.NONE)
+)
 
 
 class LogAway(InMemoryInvocationLog):
@@ -71,6 +74,7 @@ def test_every_answer_is_hardened_whatever_it_says(path: str, method: str, statu
             assert answer.headers[name.lower()] == value
         assert ("strict-transport-security" in answer.headers) is (browser is PROD)
         assert "set-cookie" not in answer.headers
+        assert answer.cookies == ()
         assert "location" not in answer.headers
 
 

@@ -42,6 +42,9 @@ def up(
     no_distance: Annotated[
         bool, typer.Option("--no-distance", help="Leave out the emulated distances and cold starts.")
     ] = False,
+    issuer: Annotated[
+        bool, typer.Option("--issuer", help="Start the development issuer of tokens as well, for FISO_AUTH=jwt.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Bring the local cloud up, or what is missing of it, and return; it runs on until `fiso local down`.
@@ -50,7 +53,8 @@ def up(
     """
     began = time.monotonic()
     supervisor = supervisor_of(
-        LocalCloud.from_environ(), Options(records_calls=record_calls, has_distance=not no_distance)
+        LocalCloud.from_environ(),
+        Options(records_calls=record_calls, has_distance=not no_distance, has_issuer=issuer),
     )
     started = supervisor.up()
     _show(supervisor.status(), as_json=as_json)
@@ -151,12 +155,12 @@ def slow(provider: Provider, factor: Annotated[float, typer.Argument(help="How m
 
 
 def _every_component() -> Supervisor:
-    return supervisor_of(LocalCloud.from_environ(), Options(records_calls=True))
+    return supervisor_of(LocalCloud.from_environ(), Options(records_calls=True, has_issuer=True))
 
 
 def _is_wanted(line: ComponentStatus) -> bool:
-    """The recorder is there only if it was asked for."""
-    return line.name != "call-recorder" or line.health is not Health.STOPPED
+    """The recorder and the issuer are there only if they were asked for."""
+    return line.name not in ("call-recorder", "issuer") or line.health is not Health.STOPPED
 
 
 def _show(found: Iterable[ComponentStatus], *, as_json: bool) -> None:

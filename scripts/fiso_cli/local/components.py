@@ -36,6 +36,7 @@ class Options:
 
     records_calls: bool = False
     has_distance: bool = True
+    has_issuer: bool = False
 
 
 def components(cloud: LocalCloud, options: Options | None = None) -> tuple[Component, ...]:
@@ -51,6 +52,7 @@ def components(cloud: LocalCloud, options: Options | None = None) -> tuple[Compo
         _azure_host(cloud),
         _google_host(cloud),
         _postgres(cloud),
+        *((_issuer(cloud),) if chosen.has_issuer else ()),
     )
 
 
@@ -192,6 +194,11 @@ def _postgres(cloud: LocalCloud) -> Component:
         workplace=server.data,
         stop_signal=postgres.STOP_SIGNAL,
     )
+
+
+def _issuer(cloud: LocalCloud) -> Component:
+    options: _Options = {"--keys": cloud.issuer_dir, "--console-port": cloud.emulator_port}
+    return _module(cloud, "issuer", {"--port": cloud.issuer_port, **options}, writes=cloud.issuer_dir)
 
 
 def _module(

@@ -86,6 +86,11 @@ class LocalCloud:
         return self.base_port + 7
 
     @property
+    def issuer_port(self) -> int:
+        """The development issuer of tokens, listening only after `up --issuer`."""
+        return self.base_port + 8
+
+    @property
     def provider_base_port(self) -> int:
         """The provider proxy's first listener, which is AWS's."""
         return self.base_port + 10
@@ -110,6 +115,11 @@ class LocalCloud:
     def call_recorder_url(self) -> str:
         """Where functions go instead of the emulator while calls are recorded."""
         return url(self.call_recorder_port)
+
+    @property
+    def issuer_url(self) -> str:
+        """The development issuer, as its tokens name it."""
+        return url(self.issuer_port)
 
     @property
     def azure_url(self) -> str:
@@ -179,6 +189,11 @@ class LocalCloud:
     def google_dir(self) -> Path:
         """Where the functions framework's server keeps its control socket."""
         return self.state / "google"
+
+    @property
+    def issuer_dir(self) -> Path:
+        """The development issuer's signing key."""
+        return self.state / "issuer"
 
     @property
     def postgres_dir(self) -> Path:

@@ -1,23 +1,18 @@
 """`fiso lease` and `fiso lease-key`: the lease a client would get now, and the key that leases are signed with."""
 
-import re
 import secrets
 from typing import Annotated
 
 import typer
 
-from fiso_cli.errors import CommandError
 from fiso_cli.stage import Stage
+from fiso_cli.stored_keys import StoredKeys
 from fiso_cli.traffic import payload, tables, terminal
 from fiso_cli.traffic.documents import text
 from fiso_cli.traffic.invoke import DataOption
 from fiso_cli.traffic.stage_access import JsonOption, StageOption, UrlOption, gateway_of
 
 lease_app, lease_key_app = typer.Typer(), typer.Typer()
-
-KEPT = 2
-"""Keys in the parameter after a rotation: the new one signs, the one before it still verifies."""
-_ID = re.compile(r"k([0-9]{1,9})")
 
 
 @lease_app.command()
@@ -76,43 +71,19 @@ def parameter_of(stage: Stage) -> str:
 
 def ensured(stage: Stage) -> str:
     """Make the first key unless there is one; one line about it."""
-    keys = _stored(stage)
-    if keys:
-        return f"{parameter_of(stage)} is there, {_named(keys)}"
-    return _store(stage, [_new_key(1)], replace=False)
+    return _keys(stage).ensured()
 
 
 def rotated(stage: Stage) -> str:
     """A new key before the newest; one line about it."""
-    keys = _stored(stage)
-    numbers = [int(found[1]) for key in keys if (found := _ID.fullmatch(key.partition(":")[0]))]
-    return _store(stage, [_new_key(max(numbers, default=0) + 1), *keys][:KEPT], replace=True)
+    return _keys(stage).rotated()
 
 
-def _new_key(number: int) -> str:
-    return f"k{number}:{secrets.token_hex(32)}"
-
-
-def _stored(stage: Stage) -> list[str]:
-    with stage.explained():
-        client = stage.client("ssm")
-        try:
-            found = client.get_parameter(Name=parameter_of(stage), WithDecryption=True)
-        except client.exceptions.ParameterNotFound:
-            return []
-    return str(found["Parameter"]["Value"]).split()
-
-
-def _store(stage: Stage, keys: list[str], *, replace: bool) -> str:
-    with stage.explained():
-        client = stage.client("ssm")
-        try:
-            client.put_parameter(Name=parameter_of(stage), Value=" ".join(keys), Type="SecureString", Overwrite=replace)
-        except client.exceptions.ParameterAlreadyExists as error:
-            raise CommandError(f"{parameter_of(stage)} was made by somebody else meanwhile: try again") from error
-    return f"{parameter_of(stage)} written, {_named(keys)}"
-
-
-def _named(keys: list[str]) -> str:
-    newest, *older = [key.partition(":")[0] for key in keys]
-    return f"{newest} signs" + (f", {' '.join(older)} verifies" if older else "")
+def _keys(stage: Stage) -> StoredKeys:
+    return StoredKeys(
+        stage=stage,
+        parameter=parameter_of(stage),
+        new_secret=lambda: secrets.token_hex(32),
+        newest="signs",
+        older="verifies",
+    )

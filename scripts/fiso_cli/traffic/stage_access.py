@@ -1,7 +1,10 @@
 """Stage access: the gateway of a stage, by its name or by an address given by hand, and the options for both."""
 
+import re
+from collections.abc import Generator
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
+import httpx
 import typer
 
 from fiso_cli.errors import CommandError
@@ -15,6 +18,7 @@ StageOption: TypeAlias = Annotated[str, typer.Option("--stage", help="The stage 
 UrlOption: TypeAlias = Annotated[
     str, typer.Option("--api-url", envvar="FISO_API_URL", help="The API's address, instead of looking it up.")
 ]
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]+")
 JsonOption: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 
 
@@ -24,7 +28,29 @@ def gateway_of(stage_name: str, api_url: str = "", *, timeout_s: float = ANSWER_
     url = (api_url or stage.api_url).rstrip("/")
     if not url.startswith(("http://", "https://")):
         raise CommandError(f"{url!r} is not an address; it must start with http:// or https://")
-    return Gateway(url=url, auth=None if stage.is_local else _signature(stage), timeout_s=timeout_s)
+    return Gateway(url=url, auth=_shown(stage), timeout_s=timeout_s)
+
+
+def _shown(stage: Stage) -> httpx.Auth | None:
+    """What calls show of the caller: FISO_TOKEN, as `fiso token` or an issuer gives it; else a signature on AWS."""
+    token = stage.environ.get("FISO_TOKEN", "").strip()
+    if token:
+        return ShownToken(token)
+    return None if stage.is_local else _signature(stage)
+
+
+class ShownToken(httpx.Auth):
+    """A bearer token (RFC 6750)."""
+
+    def __init__(self, token: str) -> None:
+        if not _TOKEN.fullmatch(token):
+            raise CommandError("FISO_TOKEN holds no token: set it to what `fiso token` prints, or unset it")
+        self._token = token
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        """Add the header."""
+        request.headers["authorization"] = f"Bearer {self._token}"
+        yield request
 
 
 def _signature(stage: Stage) -> "SignedByCaller":

@@ -43,21 +43,26 @@ class OidcIssuerKeys:
         return found
 
     def _document(self, url: str) -> dict[str, Any]:
-        refuse_address(url, allow_loopback=self._allow_loopback)
-        try:
-            headers = {"accept": "application/json"}
-            answer = self._transport.send("GET", url, headers=headers, body=b"", timeout_s=READ_TIMEOUT_S)
-        except TransportError as error:
-            raise StoreUnavailable(f"{url} does not answer: {error}") from error
-        if answer.status != 200 or len(answer.body) > LARGEST_BYTES:
-            raise StoreUnavailable(f"{url} answered {answer.status} with {len(answer.body)} bytes")
-        try:
-            document = json.loads(answer.body)
-        except (ValueError, RecursionError) as error:
-            raise StoreUnavailable(f"{url} did not answer JSON") from error
-        if not isinstance(document, dict):
-            raise StoreUnavailable(f"{url} did not answer a JSON object")
-        return document
+        return read_document(self._transport, url, allow_loopback=self._allow_loopback)
+
+
+def read_document(transport: HttpTransport, url: str, *, allow_loopback: bool) -> dict[str, Any]:
+    """A JSON object that an issuer publishes. `StoreUnavailable` when it is not to be had."""
+    refuse_address(url, allow_loopback=allow_loopback)
+    try:
+        headers = {"accept": "application/json"}
+        answer = transport.send("GET", url, headers=headers, body=b"", timeout_s=READ_TIMEOUT_S)
+    except TransportError as error:
+        raise StoreUnavailable(f"{url} does not answer: {error}") from error
+    if answer.status != 200 or len(answer.body) > LARGEST_BYTES:
+        raise StoreUnavailable(f"{url} answered {answer.status} with {len(answer.body)} bytes")
+    try:
+        document = json.loads(answer.body)
+    except (ValueError, RecursionError) as error:
+        raise StoreUnavailable(f"{url} did not answer JSON") from error
+    if not isinstance(document, dict):
+        raise StoreUnavailable(f"{url} did not answer a JSON object")
+    return document
 
 
 def refuse_address(url: str, *, allow_loopback: bool) -> None:

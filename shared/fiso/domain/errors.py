@@ -5,6 +5,8 @@ FisoError
 │   ├── MalformedRequest        400
 │   ├── NotAuthenticated        401   one text for every reason; `reason` is for the log
 │   ├── NotAllowed              403   a verified caller without the scope
+│   ├── LoginRefused            401   what a browser brought back does not make a login
+│   ├── ForeignForm             403   a form that no page of ours sent
 │   ├── UnknownFunction         404
 │   ├── UnknownPath             404
 │   ├── MethodNotAllowed        405
@@ -73,6 +75,24 @@ class NotAllowed(RequestError):
     def __init__(self, scope: str) -> None:
         super().__init__(f"this needs the scope {scope}")
         self.scope = scope
+
+
+class LoginRefused(RequestError):
+    """What a browser brought back from the issuer does not make a login. `reason` is for the log only."""
+
+    status = 401
+    title = "Not logged in"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("the login did not succeed; begin again")
+        self.reason = reason
+
+
+class ForeignForm(RequestError):
+    """A form that was not sent from a page of the console by the person who is logged in."""
+
+    status = 403
+    title = "Not sent from here"
 
 
 class UnknownFunction(RequestError):

@@ -24,7 +24,11 @@ def test_looking_at_the_components_writes_nothing(cloud: LocalCloud) -> None:
 
 
 def test_no_two_listen_on_one_port(cloud: LocalCloud) -> None:
-    ports = [port for component in components(cloud, Options(records_calls=True)) for port in component.ports]
+    ports = [
+        port
+        for component in components(cloud, Options(records_calls=True, has_issuer=True))
+        for port in component.ports
+    ]
     assert len(set(ports)) == len(ports)
 
 
@@ -41,6 +45,13 @@ def test_functions_invoke_the_aws_samples_through_the_provider_proxy(cloud: Loca
     assert "AWS_ENDPOINT_URL_LAMBDA=http://127.0.0.1:4576" in named(cloud, "lambda-host").command
     assert 4576 in proxy.ports
     assert "aws=http://127.0.0.1:4567" in proxy.command
+
+
+def test_the_issuer_is_there_only_if_it_was_asked_for(cloud: LocalCloud) -> None:
+    assert "issuer" not in [component.name for component in components(cloud)]
+    issuer = named(cloud, "issuer", has_issuer=True)
+    assert issuer.ports == (4574,)
+    assert issuer.writes == (cloud.issuer_dir,)
 
 
 def test_distance_is_left_out_on_request_only(cloud: LocalCloud) -> None:

@@ -1,0 +1,194 @@
+"""Sessions over genuine HTTP: forged and ended ones, forms, hosts, addresses, and who sees what."""
+
+from datetime import timedelta
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from cryptography.fernet import Fernet
+
+from tests.functional.login_world import ATTEMPT, SESSION, LoginWorld, StoredParameters, is_logged_out
+
+
+def test_a_forged_session_is_none(world: LoginWorld) -> None:
+    browser, stranger = world.browser(), Fernet(Fernet.generate_key())
+    browser.log_in()
+    genuine = browser.client.cookies[SESSION]
+    browser.get("/console/login")
+    forged = [
+        "",
+        "x",
+        stranger.encrypt(b'{"kind": "session"}').decode(),
+        browser.client.cookies[ATTEMPT],
+        genuine[:-4],
+        genuine + "A",
+        "é" * 50,
+        "A" * 5000,
+        *(genuine[:i] + ("A" if genuine[i] != "A" else "B") + genuine[i + 1 :] for i in range(0, len(genuine) - 3, 13)),
+    ]
+    for cookie in forged:
+        answer = world.browser().get("/console", cookie=f"{SESSION}={cookie}")
+        assert is_logged_out(answer, world), cookie
+    assert world.browser().get("/console", cookie=f"{SESSION}={genuine}").status_code == 200
+
+
+def test_a_session_ends_by_itself(world: LoginWorld) -> None:
+    browser = world.browser()
+    browser.log_in()
+    session = browser.client.cookies[SESSION]
+    for later_s, status in ((3_590, 200), (3_600, 302), (90_000, 302)):
+        world.clock.later = timedelta(seconds=later_s)
+        answer = world.browser().get("/console", cookie=f"{SESSION}={session}")
+        assert answer.status_code == status
+
+
+def test_logging_out_takes_the_session_from_the_browser(world: LoginWorld) -> None:
+    browser = world.browser()
+    browser.log_in()
+    answer = browser.log_out(browser.form_token(), world.console_url.removesuffix("/console"))
+    assert (answer.status_code, answer.headers["location"]) == (303, f"{world.console_url}/logged-out")
+    assert SESSION not in browser.client.cookies
+    assert browser.get(answer.headers["location"]).status_code == 200
+    assert is_logged_out(browser.get("/console"), world)
+
+
+def test_a_form_that_no_page_of_ours_sent_changes_nothing(world: LoginWorld) -> None:
+    browser, other, origin = world.browser(), world.browser(), world.console_url.removesuffix("/console")
+    browser.log_in()
+    other.log_in()
+    token, foreign = browser.form_token(), other.form_token()
+    tries = [
+        (None, origin),
+        ("", origin),
+        ("x", origin),
+        ("é", origin),
+        (foreign, origin),
+        (token, None),
+        (token, "null"),
+        (token, "https://attacker.example"),
+        (token, origin + ".attacker.example"),
+        (token, origin.replace("127.0.0.1", "localhost")),
+        (token, world.issuer_url),
+    ]
+    for form_token, sent_from in tries:
+        answer = browser.log_out(form_token, sent_from)
+        assert answer.status_code == 403, (form_token, sent_from)
+        assert "set-cookie" not in answer.headers
+    assert browser.get("/console").status_code == 200
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
+@pytest.mark.parametrize("path", ["/console", "/console/login", "/console/callback", "/api/invocations"])
+def test_nothing_else_takes_anything(world: LoginWorld, method: str, path: str) -> None:
+    browser = world.browser()
+    browser.log_in()
+    assert browser.client.request(method, world.console_url.removesuffix("/console") + path).status_code == 405
+    assert browser.get("/console/logout").status_code == 405
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        "https://attacker.example/",
+        "//attacker.example",
+        "/\\attacker.example",
+        "/console//attacker.example",
+        "/console/../../attacker",
+        "/console/..%2f..%2fx",
+        "/console@attacker.example",
+        "/console.attacker.example",
+        "/console\r\nset-cookie: x=y",
+        "/console\n",
+        "/consoleé",
+        "/console/" + "x" * 600,
+        "javascript:alert(1)",
+        "/api/invocations",
+        "",
+    ],
+)
+def test_a_login_ends_on_the_consoles_own_pages_only(world: LoginWorld, wanted: str) -> None:
+    browser = world.browser()
+    begun = browser.client.get(f"{world.console_url}/login", params={"to": wanted})
+    answer = browser.get(browser.agree(begun.headers["location"]))
+    assert (answer.status_code, answer.headers["location"]) == (302, world.console_url)
+
+
+@pytest.mark.parametrize("host", ["attacker.example", "127.0.0.1.attacker.example", "127.0.0.2", "[::1]", "a b", ""])
+@pytest.mark.parametrize("path", ["/console", "/console/login", "/api/invocations", "/console/static/console.css"])
+def test_a_host_that_is_not_the_consoles_is_answered_nothing(world: LoginWorld, host: str, path: str) -> None:
+    answer = world.browser().get(path, host=host)
+    assert answer.status_code == 400
+    assert "location" not in answer.headers
+    assert "set-cookie" not in answer.headers
+
+
+def test_loopbacks_other_name_leads_to_the_one_where_the_login_is(world: LoginWorld) -> None:
+    port = urlsplit(world.console_url).port
+    answer = world.browser().get("/console", host=f"localhost:{port}")
+    assert is_logged_out(answer, world)
+
+
+@pytest.mark.parametrize("name", ["x_forwarded_host", "x_forwarded_prefix", "forwarded", "x_original_url"])
+def test_no_header_moves_the_address_that_codes_come_back_to(world: LoginWorld, name: str) -> None:
+    browser = world.browser()
+    answer = browser.get("/console/login", **{name: "attacker.example"})
+    query = parse_qs(urlsplit(answer.headers["location"]).query)
+    assert query["redirect_uri"] == [f"{world.console_url}/callback"]
+
+
+def test_a_program_shows_a_token_instead(world: LoginWorld) -> None:
+    browser = world.browser()
+
+    def status(path: str, token: str) -> int:
+        return browser.get(path, authorization=f"Bearer {token}").status_code
+
+    assert status("/api/invocations", world.token("fiso:read")) == 200
+    assert status("/console", world.token("fiso:read")) == 200
+    assert status("/api/invocations", world.token("fiso:invoke")) == 403
+    assert status("/api/invocations", world.token("fiso:read") + "x") == 401
+    assert status("/console", "x") == 401
+
+
+def test_a_token_that_is_shown_counts_and_not_the_session_beside_it(world: LoginWorld) -> None:
+    browser = world.browser()
+    browser.log_in()
+    assert browser.get("/api/invocations").status_code == 200
+    assert browser.get("/api/invocations", authorization="Bearer x").status_code == 401
+
+
+def test_everybody_sees_the_records_of_the_own_tenant_and_an_admin_all(world: LoginWorld) -> None:
+    def seen(scope: str, tenant: str) -> int:
+        token = world.token(scope, tenant=tenant)
+        answer = world.browser().get("/api/invocations", authorization=f"Bearer {token}")
+        return len(answer.json()["invocations"])
+
+    everything = seen("fiso:admin", "operations")
+    assert everything > 0
+    assert seen("fiso:read", "local") == everything
+    assert seen("fiso:read", "mallory") == 0
+
+
+def test_another_tenants_record_is_not_there(world: LoginWorld) -> None:
+    record = world.world.log.latest(1)[0]
+    for tenant, status in (("local", 200), ("mallory", 404)):
+        browser = world.browser()
+        browser.log_in(tenant=tenant)
+        assert browser.get(f"/console/invocations/{record.invocation_id}").status_code == status
+
+
+def test_a_rotated_key_opens_what_it_sealed_until_the_rotation_after_it(world: LoginWorld) -> None:
+    browser = world.browser()
+    browser.log_in()
+    old, keys = world.keys.values["keys"], world.keys
+    try:
+        for words, status in (([new_key(), old], 200), ([new_key(), new_key()], 302)):
+            world.keys = StoredParameters(keys=" ".join(words))
+            client = world.app().test_client()
+            client.set_cookie(SESSION, browser.client.cookies[SESSION], domain="127.0.0.1")
+            answer = client.get("/console", headers={"host": urlsplit(world.console_url).netloc})
+            assert answer.status_code == status
+    finally:
+        world.keys = keys
+
+
+def new_key() -> str:
+    return f"k2:{Fernet.generate_key().decode()}"
