@@ -39,7 +39,7 @@ def answer_event(app: Flask, event: object, context: object) -> dict[str, Any]:
 
 def _with_shown_cookies(event: Mapping[str, Any]) -> dict[str, Any]:
     """API Gateway takes them out of the headers; the emulator leaves them there, where `serverless_wsgi` drops them."""
-    if "cookies" in event:
+    if event["cookies"]:
         return dict(event)
     headers = event.get("headers") or {}
     return {**event, "cookies": [value for name, value in headers.items() if name.lower() == "cookie"]}

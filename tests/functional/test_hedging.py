@@ -219,3 +219,14 @@ def test_the_only_endpoint_is_tried_once_more_when_it_was_not_reached() -> None:
 
 def test_least_whole_time_leaves_room_for_an_answer_in_two_and_a_half_seconds() -> None:
     assert LEAST_WHOLE_MS < 2_500
+
+
+def test_a_hedge_that_fails_is_replaced_at_once() -> None:
+    rig = Rig(scripted(**{FIRST: NEVER}))
+    rig.dispatch()
+    order = [candidate.endpoint.id for candidate in rig.decisions[0].ranking]
+    both = Rig(lambda endpoint: NEVER if endpoint.id == FIRST else REFUSED if endpoint.id == order[1] else Takes(0.1))
+    outcome = both.dispatch()
+    assert outcome.answered_by is not None
+    assert outcome.answered_by.endpoint == order[2]
+    assert outcome.waited_ms < 500

@@ -25,13 +25,14 @@ from fiso.adapters.memory import (
 )
 from fiso.adapters.s3 import S3Snapshots
 from fiso.adapters.s3_models import S3ModelStore
+from fiso.domain.access import AuthMode
 from fiso.domain.catalog import CatalogEntry
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName, Provider
 from fiso.domain.policy import Idempotent, Policy
 from fiso.domain.request import FunctionAnswer
 from fiso.ports import Clock, EndpointStates, LeaseKeys, ModelStore, Snapshots
 from fiso.prediction.signature import PublicKeys
-from fiso.settings import OrchestratorSettings
+from fiso.settings import AccessSettings, OrchestratorSettings
 from fiso_cli.chaos.folder_bucket import FolderBucket
 from functions.orchestrator import wiring
 from functions.orchestrator.handler import answer_event
@@ -141,7 +142,13 @@ def build(outside: Outside) -> SmallRouter:
         packaged_keys=outside.packaged_keys,
     )
     settings = OrchestratorSettings(
-        stage="local", log_table="l", state_table="s", bucket=BUCKET, model_dir=Path(), allow_loopback=False
+        stage="local",
+        log_table="l",
+        state_table="s",
+        bucket=BUCKET,
+        model_dir=Path(),
+        allow_loopback=False,
+        access=AccessSettings(mode=AuthMode.NONE),
     )
     return SmallRouter(
         edge=wiring.build(settings, metrics=metrics, ports=ports), log=log, metrics=metrics, caller=caller

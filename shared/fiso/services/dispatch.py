@@ -193,6 +193,8 @@ class _Trial:
             self._under_way.remove(call)
             if self._end(call):
                 return call
+            if self._under_way and all(other.start_s < call.start_s for other in self._under_way):
+                self._start_next()  # those before it were slow already
         now_s = self._dispatcher.stopwatch()
         self._see_to_time(now_s)
         if not ended and hedge_s is not None and now_s >= hedge_s:

@@ -41,15 +41,15 @@ def transport() -> Iterator[HttpTransport]:
     transport.close()
 
 
-def quick_log(store: FaultyStore, transport: HttpTransport) -> DynamoDBInvocationLog:
-    """As the orchestrator writes it."""
+def quick_log(store: FaultyStore, transport: HttpTransport, timeout_s: float = LONGEST_WAIT_S) -> DynamoDBInvocationLog:
+    """As the orchestrator writes it, or with the keeper's patience."""
     service = SignedService(
         endpoint=AwsEndpoint(service="dynamodb", region="us-east-1", url=store.url),
         credentials=Credentials(access_key="k", secret_key="s"),
         transport=transport,
         clock=lambda: datetime.now(UTC),
     )
-    client = DynamoDBClient(service, timeout_s=LONGEST_WAIT_S)
+    client = DynamoDBClient(service, timeout_s=timeout_s)
     return DynamoDBInvocationLog(client, LOG_TABLE, clock=lambda: NOW)
 
 
@@ -78,7 +78,7 @@ def test_nothing_is_lost_and_nothing_doubled_whatever_the_table_does(
         reconciliation = Reconciliation(
             spilled=InMemorySpilledRecords(*lines),
             watermark=InMemoryWatermark(),
-            log=log,
+            log=quick_log(store, transport, timeout_s=10),
             clock=lambda: NOW,
             executor=executor,
         )

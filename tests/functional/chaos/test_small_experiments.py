@@ -29,6 +29,7 @@ def test_every_topic_lists_its_experiment() -> None:
     listed = [one for topic in (stability, models, retraining, clocks) for one in topic.EXPERIMENTS]
     assert [(one.row, one.name) for one in listed] == [
         (12, "postgres"),
+        (12, "hanging-stores"),
         (15, "models"),
         (16, "retraining"),
         (19, "clocks"),

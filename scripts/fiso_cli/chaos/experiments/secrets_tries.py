@@ -24,6 +24,7 @@ from fiso.adapters.memory import (
     InMemorySharedBreakers,
     InMemorySnapshots,
 )
+from fiso.domain.access import AuthMode
 from fiso.domain.catalog import CatalogEntry, Snapshot
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName, Provider
 from fiso.domain.errors import StoreUnavailable
@@ -31,12 +32,18 @@ from fiso.domain.policy import Idempotent, Policy
 from fiso.domain.record import InvocationRecord, OpenRecord
 from fiso.domain.record_codec import open_to_document, to_document
 from fiso.services.breakers import Breakers
-from fiso.settings import OrchestratorSettings
+from fiso.settings import AccessSettings, OrchestratorSettings
 from functions.orchestrator import handler, wiring
 
 CREDENTIALS = Credentials(access_key="a", secret_key="s")  # nosec B106 # signs to a server of this experiment
 SETTINGS = OrchestratorSettings(
-    stage="local", log_table="l", state_table="s", bucket="b", model_dir=Path("/nonexistent"), allow_loopback=True
+    stage="local",
+    log_table="l",
+    state_table="s",
+    bucket="b",
+    model_dir=Path("/nonexistent"),
+    allow_loopback=True,
+    access=AccessSettings(mode=AuthMode.NONE),
 )
 
 
