@@ -6,7 +6,7 @@ import pytest
 
 from fiso_cli.local.issuer.tokens import AUDIENCE, CLIENT_ID, TENANT_CLAIM
 from fiso_cli.login.commands import keys_of
-from tests.e2e.conftest import LiveCloud
+from tests.e2e.conftest import LiveCloud, eventually
 from tests.functional.login_world import SESSION, LoginBrowser, running_issuer
 
 
@@ -27,6 +27,7 @@ def browser(live: LiveCloud) -> Iterator[LoginBrowser]:
     with running_issuer(cloud.issuer_port, cloud.issuer_dir, cloud.emulator_port) as issuer_url:
         functions.update_function_configuration(FunctionName=name, Environment={"Variables": before | asking})
         browser = LoginBrowser(issuer_url=issuer_url, console_url=before["FISO_CONSOLE_URL"])
+        eventually(lambda: browser.get("/api/invocations").status_code == 401)  # environments of before may serve on
         try:
             yield browser
         finally:

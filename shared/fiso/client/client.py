@@ -215,7 +215,10 @@ class Client:
             elif error.failure not in CALLERS_FAULT:
                 is_refusal = error.failure is Failure.REFUSED
                 self._breakers[key] = known.after_failure(
-                    now, cause=error.failure.value, draw=random(), is_refusal=is_refusal
+                    now,
+                    cause=error.failure.value,
+                    draw=random(),  # nosec B311 # spreads probes, keeps no secret
+                    is_refusal=is_refusal,
                 )
 
 
