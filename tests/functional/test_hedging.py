@@ -15,11 +15,11 @@ from fiso.domain.request import InvocationRequest
 from fiso.domain.state import EndpointState
 from fiso.prediction import features
 from fiso.routing.breaker import CONSECUTIVE, BreakerState
-from fiso.routing.budget import FIRST_HEDGES
+from fiso.routing.budget import MOST_HEDGES, HedgeBudget
 from fiso.routing.fold import fold
 from fiso.services import recording
 from fiso.services.decide import World, decide
-from fiso.services.dispatch import Dispatcher
+from fiso.services.dispatch import URGENT, Dispatcher
 from fiso.services.lateness import LEAST_WHOLE_MS, hedge_ms, patience_ms
 from tests.builders import NOW, a_record, a_request, an_attempt, an_entry, three_endpoints
 from tests.virtual_calls import Script, Takes, VirtualCaller, VirtualCalls
@@ -47,13 +47,14 @@ def warm_states() -> Mapping[EndpointId, EndpointState]:
 
 STATES = warm_states()
 NEVER = Takes(None)
+PLENTY = HedgeBudget(tokens=MOST_HEDGES, owed=0)
 REFUSED = Takes(0.001, ProviderError(Failure.UNREACHABLE, "connection refused"))
 
 
 class Rig:
     """A dispatcher in virtual time. Candidates rank in one order, as nothing is known of any of them."""
 
-    def __init__(self, script: Script, **policy: Any) -> None:
+    def __init__(self, script: Script, budget: HedgeBudget = PLENTY, **policy: Any) -> None:
         self.caller = VirtualCaller(script)
         self.clock = self.caller.clock
         self.dispatcher = Dispatcher(
@@ -61,6 +62,7 @@ class Rig:
             clock=self.clock,
             stopwatch=self.caller.stopwatch,
             beside=VirtualCalls(self.caller),
+            hedges=budget,
         )
         self.entry = an_entry(*three_endpoints(), **policy)
         self.decisions: list[Decision] = []
@@ -126,6 +128,14 @@ def test_the_losers_cost_is_recorded_as_what_was_expected_of_it() -> None:
     assert record.overhead_ms == pytest.approx(5)
 
 
+def test_without_more_than_the_reserve_a_hedge_waits_half_as_long_again() -> None:
+    rig = Rig(scripted(**{FIRST: Takes(20.0)}), HedgeBudget())
+    outcome = rig.dispatch()
+    after_ms = hedge_ms(rig.decisions[0].chosen)
+    assert after_ms is not None
+    assert outcome.waited_ms == pytest.approx(URGENT * after_ms + 100, abs=0.1)
+
+
 def test_a_hedge_that_loses_is_no_failure_of_anybody() -> None:
     rig = Rig(lambda endpoint: Takes(0.8 if endpoint.id == FIRST else 20.0))
     outcome = rig.dispatch()
@@ -149,10 +159,10 @@ def test_what_must_not_run_twice_or_elsewhere_is_not_hedged(policy: dict[str, An
 
 
 def test_hedges_keep_to_their_share_of_requests() -> None:
-    rig = Rig(lambda endpoint: Takes(0.95), hedging=0.05)
+    rig = Rig(lambda endpoint: Takes(0.95), HedgeBudget(), hedging=0.05)
     for _ in range(400):
         rig.dispatch()
-    assert 15 <= len(rig.caller.called) - 400 <= 0.05 * 400 + FIRST_HEDGES
+    assert 15 <= len(rig.caller.called) - 400 <= 0.05 * 400
 
 
 def test_no_hedge_goes_into_a_later_tier() -> None:

@@ -10,7 +10,9 @@ from dataclasses import dataclass, replace
 TRIES_PER_S, MOST_TRIES = 2.0, 6.0
 """Tries at open breakers, and retries of the same endpoint, that one environment may make."""
 FIRST_HEDGES, MOST_HEDGES = 2.0, 5.0
-"""Hedges that a new environment has, and that may be saved up by requests that needed none."""
+"""Hedges that a new environment has on credit, and that may be saved up by requests that needed none."""
+RESERVE = 2.0
+"""Hedges kept for calls that are far slower than a slow tail: a tail alone would use up every token."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,14 +30,19 @@ class TryBudget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HedgeBudget:
-    """A share of requests: each request earns its share of a hedge, a hedge takes one whole."""
+    """A share of requests: each request earns its share of a hedge, a hedge takes one whole. What an environment begins
+    with is `owed` by its first requests, so that in the long run no more than the share is hedged."""
 
     tokens: float = FIRST_HEDGES
+    owed: float = FIRST_HEDGES
 
     def earned(self, share: float) -> "HedgeBudget":
         """One more request was seen."""
-        return HedgeBudget(tokens=min(MOST_HEDGES, self.tokens + share))
+        if self.owed > 0:
+            return replace(self, owed=self.owed - share)
+        return replace(self, tokens=min(MOST_HEDGES, self.tokens + share))
 
-    def taken(self) -> "HedgeBudget | None":
-        """What is left after one hedge; None when there is none to take."""
-        return HedgeBudget(tokens=self.tokens - 1) if self.tokens >= 1 else None
+    def taken(self, *, is_urgent: bool) -> "HedgeBudget | None":
+        """What is left after one hedge; None when there is none to take, or only the reserve and it is not urgent."""
+        least = 1.0 if is_urgent else 1.0 + RESERVE
+        return replace(self, tokens=self.tokens - 1) if self.tokens >= least else None

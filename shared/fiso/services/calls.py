@@ -33,6 +33,7 @@ class UnderWay:
     running: Running
     is_hedge: bool
     is_late: bool = False
+    is_urgent: bool = False
 
 
 class Calls(Protocol):

@@ -7,7 +7,8 @@ failover    to the next candidate whose breaker is not open: free. To one behind
 repetition  a request that may have run is tried again only if the policy declares it repeatable. A call that is late
             (`services.lateness`) is then not cut off: the next endpoint is tried beside it, the first answer wins.
             Once one is late, the next is late when a hedge would begin: the caller has waited enough.
-hedge       of a repeatable request, once, after the predicted 95th percentile, out of a budget (`routing.budget`).
+hedge       of a repeatable request, once, after the predicted 95th percentile, out of a budget (`routing.budget`), or
+            half as long again later, out of its reserve.
 time        no attempt starts with less than LEAST_ATTEMPT_MS left, none is waited for beyond the deadline.
 
 Which breakers hold and what they make of the outcome is in `services.breakers`, how calls run in `services.calls`.
@@ -35,16 +36,17 @@ LEAST_ATTEMPT_MS = 100.0
 """No attempt starts with less time left than this."""
 _HEDGED = frozenset({Reason.SCORE, Reason.EXPLORE})
 """Where the mode or a control block says which endpoint is called, no other is called beside it."""
+URGENT = 1.5
+"""A call that took this many times as long as a hedge waits may be hedged from the reserve."""
 OVERDUE_S = 0.02
 """How long after its time-out a call is still waited for, which ends it itself as a rule."""
 
 
 @dataclass(kw_only=True)
 class Dispatcher:
-    """Carries out decisions. Breakers and budgets belong to this execution environment.
-
-    `beside` runs calls beside each other; without it nothing is hedged, and a late call is cut off instead.
-    `on_trouble` is told at once of a request whose first call is slow or failed.
+    """Carries out decisions. Breakers and budgets belong to this execution environment. `beside` runs calls beside each
+    other; without it nothing is hedged, and a late call is cut off instead. `on_trouble` is told at once of a request
+    whose first call is slow or failed.
     """
 
     caller: FunctionCaller
@@ -71,9 +73,9 @@ class Dispatcher:
         self.tries = left or self.tries
         return left is not None
 
-    def may_hedge(self) -> bool:
+    def may_hedge(self, *, is_urgent: bool) -> bool:
         """Take a token for a hedge, if there is one."""
-        left = self.hedges.taken()
+        left = self.hedges.taken(is_urgent=is_urgent)
         self.hedges = left or self.hedges
         return left is not None
 
@@ -254,19 +256,24 @@ class _Trial:
 
     def _hedge(self) -> None:
         """Begin a second copy with the next candidate that is well, if there is one and the budget allows it."""
-        self._can_hedge = False
-        self._dispatcher.on_trouble(self._request.function)
-        now = self._dispatcher.clock()
-        first = tiers.place(self._under_way[0].candidate.endpoint.id, self._policy.tiers)
+        (slow,), now = self._under_way, self._dispatcher.clock()
+        first = tiers.place(slow.candidate.endpoint.id, self._policy.tiers)
         well = [
             candidate
             for candidate in self._left
             if not self._breakers.get(candidate.endpoint.id, CLOSED).is_out(now)
             and tiers.place(candidate.endpoint.id, self._policy.tiers) <= first
         ]
-        if well and self._started < self._policy.max_attempts and self._dispatcher.may_hedge():
+        may_start = bool(well) and self._started < self._policy.max_attempts
+        if may_start and self._dispatcher.may_hedge(is_urgent=slow.is_urgent):
+            self._can_hedge = False
             self._left.remove(well[0])
             self._start(well[0], is_hedge=True)
+        elif may_start and not slow.is_urgent and slow.hedge_s is not None:  # a little later the reserve may be used
+            slow.is_urgent, slow.hedge_s = True, slow.start_s + URGENT * (slow.hedge_s - slow.start_s)
+            return
+        self._can_hedge = False
+        self._dispatcher.on_trouble(self._request.function)
 
     def _why_given_up(self, call: UnderWay, answered: UnderWay | None) -> Failure:
         """What a call is noted as that is not waited for any more."""

@@ -17,9 +17,27 @@ def test_hedges_are_a_share_of_requests() -> None:
     budget, count = HedgeBudget(), 0
     for _ in range(10_000):
         budget = budget.earned(0.05)
-        left = budget.taken()
+        left = budget.taken(is_urgent=True)
         budget, count = left or budget, count + (left is not None)
-    assert 490 <= count <= 500 + FIRST_HEDGES
+    assert 490 <= count <= 500
+
+
+def test_a_new_environment_has_credit_that_its_first_requests_repay() -> None:
+    first = HedgeBudget().taken(is_urgent=True)
+    assert first is not None
+    second = first.taken(is_urgent=True)
+    assert second is not None
+    for _ in range(int(FIRST_HEDGES / 0.05)):
+        second = second.earned(0.05)
+    assert second.taken(is_urgent=True) is None
+
+
+def test_a_slow_tail_leaves_the_reserve_alone() -> None:
+    budget = HedgeBudget()
+    assert budget.taken(is_urgent=False) is None
+    for _ in range(100):
+        budget = budget.earned(0.05)
+    assert budget.taken(is_urgent=False) is not None
 
 
 def test_no_more_hedges_are_saved_up_than_a_burst() -> None:
