@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from fiso_cli.chaos.keyed import emulator, function, world
+from fiso_cli.chaos import emulator
+from fiso_cli.chaos.keyed import function, world
 from fiso_cli.chaos.keyed.judging import judged
 from fiso_cli.chaos.keyed.phases import CALLERS, Callers, bursts, killed_store
 

@@ -11,7 +11,7 @@ from fiso_cli.chaos.experiment import Experiment, Setting
 from fiso_cli.chaos.figures import Figure, count_of_none, share_reached
 
 if TYPE_CHECKING:
-    from fiso_cli.chaos.keyed.emulator import Emulator
+    from fiso_cli.chaos.emulator import EmulatorProcess
     from fiso_cli.chaos.keyed.function import CountingFunction, Executions
     from fiso_cli.chaos.keyed.judging import Answered, Judgement
     from fiso_cli.chaos.keyed.world import Place
@@ -22,14 +22,15 @@ RUN_S = 0.02
 
 def run(setting: Setting) -> Sequence[Figure]:
     """All phases against one store and one function; what was answered and what ran lie in the folder."""
-    from fiso_cli.chaos.keyed import emulator, function, world
+    from fiso_cli.chaos import emulator
+    from fiso_cli.chaos.keyed import function, world
 
     with world.silence(), emulator.running(setting.folder) as store, function.serving(RUN_S) as served:
         world.create_store(store.url)
         return _phases(setting, store, served, world.Place(store_url=store.url, function_url=served.url))
 
 
-def _phases(setting: Setting, store: "Emulator", served: "CountingFunction", place: "Place") -> Sequence[Figure]:
+def _phases(setting: Setting, store: "EmulatorProcess", served: "CountingFunction", place: "Place") -> Sequence[Figure]:
     from fiso_cli.chaos.keyed import judging, phases
 
     with phases.Callers(place) as callers:

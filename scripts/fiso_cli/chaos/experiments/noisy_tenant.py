@@ -136,7 +136,7 @@ def run(setting: Setting) -> Sequence[Figure]:
     tallies = []
     for number in range(setting.sized(full=10, quick=3)):
         use = InMemoryTenantUse()
-        load = Load(seconds=setting.sized(full=300, quick=60), rates=rates)
+        load = Load(seconds=setting.sized(full=300, quick=150), rates=rates)
         tally = tally_of(load, use, Random(setting.seed + number))  # nosec B311: a repeatable draw
         tallies.append(tally)
         setting.say(

@@ -11,7 +11,7 @@ from typing import Self
 
 from fiso.adapters.http_transport import HttpTransport
 from fiso.domain.idempotency import GRACE
-from fiso_cli.chaos.keyed.emulator import Emulator
+from fiso_cli.chaos.emulator import EmulatorProcess
 from fiso_cli.chaos.keyed.function import CountingFunction
 from fiso_cli.chaos.keyed.judging import Answered, answered
 from fiso_cli.chaos.keyed.world import AGAIN, ONCE, TIMEOUT_MS, Place, Sent, ask, orchestrator
@@ -115,7 +115,7 @@ def asked_for_dead(callers: Callers, killed: Sequence[Sent]) -> list[Answered]:
 
 
 def stopped_store(
-    callers: Callers, emulator: Emulator, function: CountingFunction, rounds: int
+    callers: Callers, emulator: EmulatorProcess, function: CountingFunction, rounds: int
 ) -> tuple[list[Answered], list[Answered]]:
     """The store stops answering while functions run. Gives what their callers got, and what everyone else got."""
     caught: list[Answered] = []
@@ -145,7 +145,7 @@ def asked_after_the_stop(
     return first + callers.send([answer.sent for answer in caught], {200, 504}), callers.send(fresh * 2, {200, 504})
 
 
-def killed_store(callers: Callers, emulator: Emulator) -> tuple[list[Answered], list[Answered]]:
+def killed_store(callers: Callers, emulator: EmulatorProcess) -> tuple[list[Answered], list[Answered]]:
     """The store is killed: what keyed requests get, and what others get."""
     emulator.kill()
     keyed = callers.send([Sent(key=f"killed-{number}", payload="a") for number in range(5 * CALLERS)], {503})

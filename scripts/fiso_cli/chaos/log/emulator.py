@@ -1,8 +1,5 @@
 """The emulator alone, for experiments: on a free port, with FISO's tables and bucket, gone with the context."""
 
-import os
-import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -11,15 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import boto3
-import httpx
 from botocore.config import Config
 
 from fiso.adapters.aws_client import AwsEndpoint, Credentials, DynamoDBClient, SignedService
 from fiso.adapters.http_transport import HttpTransport
-from fiso_cli.chaos.rig.children import READY_WITHIN_S, ChildFailed
+from fiso_cli.chaos.emulator import running
 from fiso_cli.chaos.rig.stores import BUCKET, LOG_TABLE, REGION, create_tables
-from fiso_cli.chaos.rig.wire import HOST, free_port
-from fiso_cli.local.layout import LocalCloud
 
 LOG_GROUP = "/fiso/rig/api"
 _CONFIG = Config(
@@ -29,20 +23,19 @@ _CONFIG = Config(
     max_pool_connections=16,
     s3={"addressing_style": "path"},
 )
-_SETTINGS = {"BIND_HOST": HOST, "IOT_MTLS_ENABLED": "0", "SFTP_ENABLED": "0", "LOG_LEVEL": "WARNING"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Emulator:
     """A running one. What is opened for it is closed with it: `ending` takes it."""
 
-    port: int
+    url: str
     ending: ExitStack
 
     @property
-    def url(self) -> str:
-        """Where it listens."""
-        return f"http://{HOST}:{self.port}"
+    def port(self) -> int:
+        """Where it listens on loopback."""
+        return int(self.url.rpartition(":")[2])
 
     def client(self, service: str, *, url: str = "") -> Any:
         """A boto3 client: few tries, no long waits. At another address, for one that stands before it."""
@@ -73,27 +66,10 @@ class Emulator:
 @contextmanager
 def running_emulator(home: Path) -> Iterator["Emulator"]:
     """Start it with its state under `home`, with FISO's tables, bucket and log group."""
-    python = LocalCloud.from_environ({}).emulator_environment / "bin" / "python"
-    port = free_port()
-    environment = {"PATH": os.environ["PATH"], "HOME": str(home), "GATEWAY_PORT": str(port), **_SETTINGS}
-    with (home / "emulator.log").open("wb") as log:
-        process = subprocess.Popen(
-            [str(python), "-m", "ministack"],
-            env=environment,
-            cwd=home,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,  # Ctrl-C is for the experiment, which then ends it
-        )
-        try:
-            _await(port, process)
-            with ExitStack() as ending:
-                emulator = Emulator(port=port, ending=ending)
-                prepare(emulator)
-                yield emulator
-        finally:
-            process.kill()
-            process.wait(timeout=10)
+    with running(home) as process, ExitStack() as ending:
+        emulator = Emulator(url=process.url, ending=ending)
+        prepare(emulator)
+        yield emulator
 
 
 def prepare(emulator: Emulator) -> None:
@@ -104,15 +80,3 @@ def prepare(emulator: Emulator) -> None:
     dynamodb.update_table(TableName=LOG_TABLE, StreamSpecification=stream)
     emulator.client("s3").create_bucket(Bucket=BUCKET)
     emulator.client("logs").create_log_group(logGroupName=LOG_GROUP)
-
-
-def _await(port: int, process: "subprocess.Popen[bytes]") -> None:
-    ends_at = time.monotonic() + READY_WITHIN_S
-    while process.poll() is None and time.monotonic() < ends_at:
-        try:
-            httpx.get(f"http://{HOST}:{port}/_ministack/health", timeout=1, trust_env=False)
-        except httpx.TransportError:
-            time.sleep(0.05)
-        else:
-            return
-    raise ChildFailed("the emulator did not answer")

@@ -5,27 +5,21 @@ the workers. Emulated: the genuine DynamoDB and S3 code end to end, up to 25 a s
 is what is measured (18 ms, p99 0.5 s). Tables as the template declares them.
 """
 
-import os
-import subprocess
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any, Protocol
-from urllib.error import URLError
-from urllib.request import urlopen
 
 from fiso.adapters.dynamodb import DynamoDBEndpointStates, DynamoDBInvocationLog
 from fiso.adapters.s3 import S3Snapshots
 from fiso.domain.catalog import Snapshot
 from fiso.domain.errors import StoreError
 from fiso.services.ingest import ingest
-from fiso_cli.chaos.rig.children import READY_WITHIN_S, Child, ChildFailed
+from fiso_cli.chaos.emulator import start
+from fiso_cli.chaos.rig.children import Child
 from fiso_cli.chaos.rig.store import FOLD_EVERY_S, NoArchive, StoreLink, outlines_of
-from fiso_cli.chaos.rig.wire import HOST, free_port
-from fiso_cli.local.layout import LocalCloud
 
 LOG_TABLE, STATE_TABLE, BUCKET, REGION = "log-rig", "state-rig", "bucket-rig", "us-east-1"
 LOOKS_BACK = timedelta(seconds=10)
@@ -95,7 +89,8 @@ class EmulatedStores:
     """The emulator on a free port; a thread of this process folds closed records, as the stream consumer would."""
 
     def __init__(self, folder: Path) -> None:
-        self.url, self._process = _start(folder)
+        self._process = start(folder)
+        self.url = self._process.url
         dynamodb, s3 = _client("dynamodb", self.url), _client("s3", self.url)
         create_tables(dynamodb)
         s3.create_bucket(Bucket=BUCKET)
@@ -127,7 +122,6 @@ class EmulatedStores:
         self._ended.set()
         self._folding.join()
         self._process.kill()
-        self._process.wait()
 
     def _fold(self) -> None:
         newest = _utc_now()
@@ -181,45 +175,6 @@ def _client(service: str, url: str) -> Any:
         aws_access_key_id="rig",
         aws_secret_access_key="rig",  # nosec B106 # the emulator asks nobody for a secret
     )
-
-
-def _start(folder: Path) -> "tuple[str, subprocess.Popen[bytes]]":
-    python, port = LocalCloud.from_environ({}).emulator_environment / "bin" / "python", free_port()
-    if not python.exists():
-        raise ChildFailed("the emulator is not set up: make setup")
-    environment = {
-        "PATH": os.environ["PATH"],
-        "HOME": str(folder),
-        "GATEWAY_PORT": str(port),
-        "BIND_HOST": HOST,
-        "IOT_MTLS_ENABLED": "0",
-        "SFTP_ENABLED": "0",
-        "LOG_LEVEL": "WARNING",
-        "S3_DATA_DIR": str(folder / "s3"),
-    }
-    with (folder / "emulator.log").open("wb") as log:
-        process = subprocess.Popen(
-            [str(python), "-m", "ministack"],
-            env=environment,
-            cwd=folder,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-    _await(f"http://{HOST}:{port}/_ministack/health", process)
-    return f"http://{HOST}:{port}", process
-
-
-def _await(url: str, process: "subprocess.Popen[bytes]") -> None:
-    ends_at = time.monotonic() + READY_WITHIN_S
-    while time.monotonic() < ends_at and process.poll() is None:
-        try:
-            with urlopen(url, timeout=1):  # nosec B310 # our own process on loopback
-                return
-        except (URLError, OSError):
-            time.sleep(0.05)
-    process.kill()
-    raise ChildFailed("the emulator did not answer")
 
 
 def _utc_now() -> datetime:
