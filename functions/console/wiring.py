@@ -10,11 +10,12 @@ import boto3
 from botocore.config import Config
 from flask import Flask
 
+from fiso.access_ports import TokenVerifier
 from fiso.adapters.dynamodb import DynamoDBEndpointStates, DynamoDBInvocationLog
 from fiso.adapters.s3 import S3RetrainingRuns, S3Snapshots
 from fiso.adapters.s3_models import S3ModelStore
 from fiso.domain.access import AuthMode
-from fiso.ports import Clock, TokenVerifier
+from fiso.ports import Clock
 from fiso.services.access import Access, KnownKeys
 from fiso.settings import AccessSettings, ConsoleSettings, LoginSettings
 from functions.console import app

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from functools import cache
 from time import monotonic
 
+from fiso.access_ports import IssuerKeys, TenantUse
 from fiso.adapters.aws_client import AwsEndpoint, Credentials, DynamoDBClient, S3Client, SignedService
 from fiso.adapters.callers import ByProvider, HttpCaller
 from fiso.adapters.checked_snapshots import CheckedSnapshots
@@ -29,13 +30,11 @@ from fiso.ports import (
     FunctionCaller,
     IdempotencyKeys,
     InvocationLog,
-    IssuerKeys,
     LeaseKeys,
     Metrics,
     ModelStore,
     SharedBreakers,
     Snapshots,
-    TenantUse,
 )
 from fiso.prediction.signature import PublicKeys
 from fiso.services.spill import LONGEST_WAIT_S

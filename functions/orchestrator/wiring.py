@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
+from fiso.access_ports import IssuerKeys, TenantUse, TokenVerifier
 from fiso.billing import tariff
 from fiso.domain.access import AuthMode
 from fiso.domain.endpoint import FunctionName
-from fiso.ports import Clock, InvocationLog, IssuerKeys, Metrics, TenantUse, TokenVerifier
+from fiso.ports import Clock, InvocationLog, Metrics
 from fiso.prediction import signature
 from fiso.services.access import Access, KnownKeys
 from fiso.services.breakers import Breakers

@@ -42,8 +42,7 @@ from fiso.ports import (
 from tests.builders import NOW, ManualClock, a_record, a_snapshot, an_entry, an_open_record, invocation_id
 from tests.emulator import running_emulator
 
-FUNCTION = FunctionName("word-count")
-AWS = EndpointId("aws")
+FUNCTION, AWS = FunctionName("word-count"), EndpointId("aws")
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from cryptography.fernet import Fernet
 
+from fiso.access_ports import LoginTokens
 from fiso.adapters.jwt_tokens import JwtVerifier
 from fiso.adapters.sealing import FernetSeal
 from fiso.domain.access import AuthMode
 from fiso.domain.errors import LoginRefused
-from fiso.ports import LoginTokens
 from fiso.services.access import Access
 from fiso.services.login import Begun, Callback, Client, Login, Verifiers, code_challenge
 from fiso_cli.chaos.access import tokens

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from fiso.access_ports import IssuerKeys, TenantUse
 from fiso.adapters.memory import (
     InMemoryEndpointStates,
     InMemoryFunctionCaller,
@@ -22,7 +23,7 @@ from fiso.domain.access import AuthMode
 from fiso.domain.catalog import CatalogEntry
 from fiso.domain.lease_token import Keyring
 from fiso.domain.record import InvocationRecord
-from fiso.ports import IdempotencyKeys, IssuerKeys, TenantUse
+from fiso.ports import IdempotencyKeys
 from fiso.settings import AccessSettings, OrchestratorSettings
 from functions.orchestrator import wiring
 from functions.orchestrator.handler import answer_event

@@ -11,6 +11,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fiso.domain.catalog import Snapshot
     from fiso.ports import InvocationLog
 
 Handle = Callable[[], Mapping[str, Any]]
@@ -36,8 +37,6 @@ class Context:
 
 def handler(model_dir: Path, *, log: "InvocationLog | None" = None) -> Handle:
     """A call that routes one request through the whole handler: three candidates, record into `log`, metrics, line."""
-    from datetime import UTC, datetime
-
     from fiso import telemetry
     from fiso.adapters.memory import (
         InMemoryEndpointStates,
@@ -49,22 +48,11 @@ def handler(model_dir: Path, *, log: "InvocationLog | None" = None) -> Handle:
     )
     from fiso.adapters.pointers import LayerModelStore
     from fiso.domain.access import AuthMode
-    from fiso.domain.catalog import CatalogEntry, Snapshot
-    from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName, Provider
-    from fiso.domain.policy import Idempotent, Policy
     from fiso.domain.request import FunctionAnswer
     from fiso.settings import AccessSettings, OrchestratorSettings
     from functions.orchestrator import handler as edge_handler
     from functions.orchestrator import wiring
 
-    places = {Provider.AWS: "us-east-1", Provider.AZURE: "eastus", Provider.GCP: "us-east4"}
-    endpoints = tuple(
-        Endpoint(id=EndpointId(provider), provider=provider, region=region, memory_mb=512, address="https://x")
-        for provider, region in places.items()
-    )
-    name = FunctionName("word-count")
-    policy = Policy(version=1, idempotent=Idempotent.YES)
-    entry = CatalogEntry(name=name, function_type="text", endpoints=endpoints, policy=policy)
     answer = FunctionAnswer(status=200, body=b"ok", headers={"content-type": "text/plain"})
     settings = OrchestratorSettings(
         stage="local",
@@ -77,7 +65,7 @@ def handler(model_dir: Path, *, log: "InvocationLog | None" = None) -> Handle:
     )
     metrics = telemetry.metrics()
     ports = wiring.Ports(
-        snapshots=InMemorySnapshots(Snapshot(version=1, published_at=datetime.now(UTC), functions={name: entry})),
+        snapshots=InMemorySnapshots(_catalog()),
         states=InMemoryEndpointStates(),
         layer=LayerModelStore(model_dir),
         models=InMemoryModelStore(),
@@ -94,6 +82,25 @@ def handler(model_dir: Path, *, log: "InvocationLog | None" = None) -> Handle:
         return response
 
     return handle
+
+
+def _catalog() -> "Snapshot":
+    """One function with a copy on each cloud."""
+    from datetime import UTC, datetime
+
+    from fiso.domain.catalog import CatalogEntry, Snapshot
+    from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName, Provider
+    from fiso.domain.policy import Idempotent, Policy
+
+    places = {Provider.AWS: "us-east-1", Provider.AZURE: "eastus", Provider.GCP: "us-east4"}
+    endpoints = tuple(
+        Endpoint(id=EndpointId(provider), provider=provider, region=region, memory_mb=512, address="https://x")
+        for provider, region in places.items()
+    )
+    name = FunctionName("word-count")
+    policy = Policy(version=1, idempotent=Idempotent.YES)
+    entry = CatalogEntry(name=name, function_type="text", endpoints=endpoints, policy=policy)
+    return Snapshot(version=1, published_at=datetime.now(UTC), functions={name: entry})
 
 
 def main(model_dir: Path) -> None:

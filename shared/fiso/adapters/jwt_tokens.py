@@ -12,10 +12,11 @@ from typing import Any
 
 import jwt
 
+from fiso.access_ports import SigningKeys
 from fiso.domain.access import Claims, SigningKey
 from fiso.domain.errors import NotAuthenticated
 from fiso.domain.request import TenantId
-from fiso.ports import Clock, SigningKeys
+from fiso.ports import Clock
 
 ALGORITHMS = ("RS256", "ES256")
 TOLERANCE_S = 60.0

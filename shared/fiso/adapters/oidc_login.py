@@ -8,10 +8,10 @@ from functools import cached_property
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from fiso.access_ports import LoginTokens
 from fiso.adapters.http_transport import HttpAnswer, HttpTransport, TransportError
 from fiso.adapters.oidc import read_document, refuse_address
 from fiso.domain.errors import LoginRefused, StoreUnavailable
-from fiso.ports import LoginTokens
 
 REDEEM_TIMEOUT_S = 5.0
 LARGEST_BYTES = 150_000

@@ -34,6 +34,10 @@ class CatalogEntry:
         if strangers:
             raise ValueError(f"function {self.name}: tiers name {strangers}, which are not among {ids}")
 
+    def endpoint(self, id: EndpointId) -> Endpoint:
+        """The endpoint of an id, which must be one of these."""
+        return next(endpoint for endpoint in self.endpoints if endpoint.id == id)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from fiso.access_ports import IssuerKeys, TokenVerifier
 from fiso.domain.access import ANYONE, EVERYTHING, AuthMode, Claims, SigningKey
 from fiso.domain.errors import NotAuthenticated, StoreUnavailable
 from fiso.domain.request import TenantId
-from fiso.ports import Clock, IssuerKeys, TokenVerifier
+from fiso.ports import Clock
 from fiso.services.known import Known
 
 KEYS_FRESH_S = 300.0

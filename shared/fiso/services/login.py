@@ -17,10 +17,11 @@ from datetime import timedelta
 from typing import TypeVar
 from urllib.parse import urlencode
 
+from fiso.access_ports import LoginIssuer, Seal, TokenVerifier
 from fiso.domain.access import Claims, Scope
 from fiso.domain.errors import LoginRefused, NotAuthenticated
 from fiso.domain.login import LoginAttempt, Session
-from fiso.ports import Clock, LoginIssuer, Seal, TokenVerifier
+from fiso.ports import Clock
 
 ATTEMPT_S = 600.0
 """How long a person may take at the issuer."""

@@ -12,9 +12,10 @@ from concurrent.futures import Executor, Future, wait
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from fiso.access_ports import TenantUse
 from fiso.domain.errors import QuotaExceeded, StoreError
 from fiso.domain.request import TenantId
-from fiso.ports import Clock, TenantUse
+from fiso.ports import Clock
 from fiso.routing import quota
 from fiso.routing.quota import Quota, Share, Use
 from fiso.services.known import PATIENCE_S

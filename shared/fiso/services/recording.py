@@ -24,12 +24,10 @@ def record_of(
     elapsed_ms: float,
 ) -> InvocationRecord:
     """The final record. `elapsed_ms` is the orchestrator's own time so far, the attempts included."""
-    endpoints = {endpoint.id: endpoint for endpoint in world.entry.endpoints}
-    attempts = tuple(_summary(attempt, endpoints[attempt.endpoint], world.tariff) for attempt in outcome.attempts)
+    attempts = _summaries(outcome, world)
     last = outcome.attempts[-1] if outcome.attempts else None
-    endpoint = endpoints[last.endpoint] if last else None
-    prediction = _prediction_for(last, decision)
-    answer = last.answer if last else None
+    endpoint = world.entry.endpoint(last.endpoint) if last else None
+    prediction, answer = _prediction_for(last, decision), last.answer if last else None
     return InvocationRecord(
         invocation_id=request.invocation_id,
         timestamp=request.received_at,
@@ -45,14 +43,14 @@ def record_of(
         cpu_utilization=None,
         memory_utilization=_memory_utilization(answer, endpoint),
         cold_start=answer.cold if answer else None,
-        error_occurred=answer is None or answer.is_function_error or answer.status >= 500,
+        error_occurred=_is_error(answer),
         user_region=request.user_region,
         prediction_accuracy=_accuracy(prediction, last),
         status=RecordStatus.FINAL,
         tenant=request.tenant,
         endpoint=endpoint.id if endpoint else None,
         reason=reason_of(decision, outcome),
-        response_status=answer.status if answer else (error.status if error else 500),
+        response_status=_status(answer, error),
         billed_ms=answer.billed_ms if answer else None,
         overhead_ms=max(0.0, elapsed_ms - outcome.waited_ms),
         features=_features(endpoint, request, world, decision),
@@ -66,6 +64,22 @@ def record_of(
         model_version=decision.model_version if decision else None,
         tariff_version=world.tariff.version,
     )
+
+
+def _summaries(outcome: Outcome, world: World) -> tuple[AttemptSummary, ...]:
+    return tuple(
+        _summary(attempt, world.entry.endpoint(attempt.endpoint), world.tariff) for attempt in outcome.attempts
+    )
+
+
+def _is_error(answer: FunctionAnswer | None) -> bool:
+    return answer is None or answer.is_function_error or answer.status >= 500
+
+
+def _status(answer: FunctionAnswer | None, error: RoutingError | None) -> int:
+    if answer is not None:
+        return answer.status
+    return error.status if error is not None else 500
 
 
 def reason_of(decision: Decision | None, outcome: Outcome) -> Reason | None:

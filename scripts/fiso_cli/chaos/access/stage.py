@@ -11,6 +11,7 @@ from secrets import token_hex
 from typing import Any
 from uuid import UUID
 
+from fiso.access_ports import IssuerKeys
 from fiso.adapters.memory import (
     InMemoryEndpointStates,
     InMemoryFunctionCaller,
@@ -28,7 +29,6 @@ from fiso.domain.lease_token import Keyring
 from fiso.domain.policy import Idempotent, Policy
 from fiso.domain.record import InvocationRecord, OpenRecord
 from fiso.domain.request import FunctionAnswer, InvocationId, InvocationRequest
-from fiso.ports import IssuerKeys
 from fiso.settings import AccessSettings, OrchestratorSettings
 from fiso_cli.chaos.access.tokens import AUDIENCE, ISSUER
 from functions.orchestrator import handler, wiring

@@ -25,7 +25,7 @@ def run(setting: Setting) -> Sequence[Figure]:
     from fiso_cli.chaos import emulator
     from fiso_cli.chaos.keyed import function, world
 
-    with world.silence(), emulator.running(setting.folder) as store, function.serving(RUN_S) as served:
+    with world.silence(), emulator.running(setting.folder / "emulator") as store, function.serving(RUN_S) as served:
         world.create_store(store.url)
         return _phases(setting, store, served, world.Place(store_url=store.url, function_url=served.url))
 

@@ -20,7 +20,7 @@ from fiso_cli.chaos.experiment import Experiment, Setting
 from fiso_cli.chaos.figures import Figure, Op, count_of_none
 
 if TYPE_CHECKING:
-    from fiso.ports import TenantUse
+    from fiso.access_ports import TenantUse
     from fiso.services.quotas import Quotas
 
 START = datetime(2026, 11, 23, tzinfo=UTC)
