@@ -1,4 +1,4 @@
-"""Ports of access: who calls, how that is verified, and what callers have used. As `fiso.ports`, for a part of its own."""
+"""Ports of access: who calls, how that is verified, what callers have used. As `fiso.ports`, for a part of its own."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
