@@ -7,8 +7,9 @@ Barroso 2013 hedge after the 95th percentile for about 5 % more calls).
 
 from dataclasses import dataclass, replace
 
-TRIES_PER_S, MOST_TRIES = 2.0, 6.0
-"""Tries at open breakers, and retries of the same endpoint, that one environment may make."""
+TRIES_PER_S, MOST_TRIES = 0.2, 3.0
+"""Tries at open breakers, and retries of the same endpoint, that one environment may make. In a silent outage of all an
+environment serves a request in two seconds: a rate above that would be no limit."""
 FIRST_HEDGES, MOST_HEDGES = 2.0, 5.0
 """Hedges that a new environment has on credit, and that may be saved up by requests that needed none."""
 RESERVE = 2.0
