@@ -13,7 +13,7 @@ TIMES_P99 = 3.0
 """A call is late after this many times its predicted 99th percentile, of a warm call."""
 LEAST_HEDGE_MS = 100.0
 LEAST_WHOLE_MS = 2_300.0
-WHOLE_TIMES_P99 = 6.0
+WHOLE_TIMES_P99 = 4.0
 """A request whose every copy is late is given up after this many times the 99th percentile, and no sooner than
 LEAST_WHOLE_MS: three clouds that stay silent are down, and the caller is told while it still waits."""
 IDLE_S = 300.0
