@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from fiso_cli.chaos.rig.rows import Row
 
 FAULTS = ("throttled", "error", "black_hole")
+RATE = 30.0
+"""Requests a second: the tables are the emulator's, which carries little more."""
 SCHEDULE_S = 60.0
 """The deployed keeper runs each minute: what the experiment finds at once may wait so long."""
 WITHIN_S = 120.0
@@ -34,7 +36,7 @@ def table_away(setting: Setting) -> Sequence[Figure]:
 
     with lines_in(setting.folder), running(Scene(seed=setting.seed)) as world:
         setting.say("DynamoDB throttled, failing, silent, in turn")
-        rows = world.run(_phases(world, setting), rate=setting.sized(50, 30), ask=_ask)
+        rows = world.run(_phases(world, setting), rate=RATE, ask=_ask)
         raw.write(rows, setting.folder / "history.jsonl")
         took_s, spilled = _reconciled(world, setting)
         closings, closed = world.closings(), _closed(world)
