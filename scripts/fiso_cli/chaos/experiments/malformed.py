@@ -83,7 +83,7 @@ def _each_kind(setting: Setting, rig: Rig, providers: Sequence[str], *, share: f
         for name in providers:
             rig.fault(name, Mode(kind=kind, share=share))
         phase = f"{'all' if len(providers) > 1 else 'one'} {kind}"
-        found += rig.load(seconds=setting.sized(30, 1), phase=phase, rate=RATE)
+        found += rig.load(seconds=setting.sized(6, 1), phase=phase, rate=RATE)
         for name in providers:
             rig.fault(name, OK)
     return found

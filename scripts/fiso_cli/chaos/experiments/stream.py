@@ -34,7 +34,7 @@ def repeated_deliveries(setting: Setting) -> Sequence[Figure]:
     from fiso_cli.chaos.log.records import closed_records
 
     rng = Random(setting.seed)  # nosec B311 # draws a history
-    records = closed_records(rng, setting.sized(50_000, 1_500))
+    records = closed_records(rng, setting.sized(10_000, 1_500))
     with ExitStack() as ending:
         cloud = _emulator(setting, ending)
         stores, notes = scripted.genuine_stores(cloud), scripted.Notes()
@@ -74,7 +74,7 @@ def poison(setting: Setting) -> Sequence[Figure]:
     from fiso_cli.chaos.log.records import closed_records, poisoned
 
     rng = Random(setting.seed)  # nosec B311 # draws a history
-    good = closed_records(rng, setting.sized(20_000, 1_800))
+    good = closed_records(rng, setting.sized(8_000, 1_800))
     with ExitStack() as ending:
         cloud = _emulator(setting, ending)
         stores, notes = scripted.genuine_stores(cloud), scripted.Notes()
