@@ -39,7 +39,7 @@ _HEDGED = frozenset({Reason.SCORE, Reason.EXPLORE})
 URGENT = 1.5
 """A call that took this many times as long as a hedge waits may be hedged from the reserve."""
 OVERDUE_S = 0.02
-"""How long after its time-out a call is still waited for, which ends it itself as a rule."""
+"""How long after its time-out a call is still waited for, which ends it itself as a rule; kept of the deadline."""
 
 
 @dataclass(kw_only=True)
@@ -95,7 +95,7 @@ class _Trial:
         self._may_repeat = is_repeatable(policy, request)
         self._left = list(decision.ranking)
         self._begins_s = dispatcher.stopwatch()
-        self._deadline_s = self._begins_s + (request.deadline_at - dispatcher.clock()).total_seconds()
+        self._deadline_s = self._begins_s - OVERDUE_S + (request.deadline_at - dispatcher.clock()).total_seconds()
         self._ends_s = self._deadline_s
         """When all is given up; a call that begins late is still given its time, within the deadline."""
         self._calls = dispatcher.beside if self._may_repeat and dispatcher.beside else AT_ONCE
