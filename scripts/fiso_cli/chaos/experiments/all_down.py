@@ -50,7 +50,7 @@ def _all_down(setting: Setting, take_down: Callable[[Rig, str], object]) -> tupl
 
     how = Broken(fault=each(take_down), mend=each(lambda rig, name: rig.revive_provider(name)))
     with running(seed=setting.seed) as rig:
-        load = broken(setting, rig, how, fault_s=setting.sized(120, 30))
+        load = broken(setting, rig, how, fault_s=setting.sized(120, 45))
         logged = rig.stores.outlines()
     return load, sum(row.invocation_id is not None and row.invocation_id not in logged for row in load.rows)
 
