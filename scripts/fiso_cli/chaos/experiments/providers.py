@@ -35,7 +35,7 @@ def black_holed(setting: Setting) -> Sequence[Figure]:
     """Row 2, for what may be repeated."""
 
     with running(seed=setting.seed) as rig:
-        load = broken(setting, rig, STOPPED, fault_s=setting.sized(600, 12))
+        load = broken(setting, rig, STOPPED, fault_s=setting.sized(600, 40))
     during = measures.faulted(load.rows)
     late = sum(row.latency_ms > DEADLINE_MS + SLACK_MS for row in during)
     return [
