@@ -23,7 +23,6 @@ from fiso.adapters.http_wire import HttpAnswer as HttpAnswer
 CONNECT_TIMEOUT_S = 0.5
 MAX_IDLE_S = 20.0
 MAX_IDLE_PER_HOST = 16
-_LONGEST_DETAIL = 300
 
 
 class TransportFault(StrEnum):

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 
-from fiso.domain.attempt import CALLERS_FAULT, Failure
+from fiso.domain.attempt import CALLERS_FAULT, UNCLEAR, Failure
 from fiso.domain.endpoint import EndpointId
 from fiso.domain.record import AttemptSummary, InvocationRecord
 from fiso.domain.state import EndpointState
@@ -38,9 +38,26 @@ def fold(states: States, record: InvocationRecord) -> dict[EndpointId, EndpointS
         called = _with_attempt(after[attempt.endpoint], attempt, failed_over=not is_last)
         is_answer = is_last and attempt.failure is None
         after[attempt.endpoint] = answers.with_answer(called, record, attempt) if is_answer else called
+    if _failed_alike(record):
+        after = _counted_together(states, after, touched(record))
     owner = record.endpoint or NOT_CALLED
     after[owner] = replace(after[owner], folded=after[owner].folded + 1)
     return after
+
+
+def _failed_alike(record: InvocationRecord) -> bool:
+    """Whether every endpoint that was called failed in the same way, and one that the request can have caused."""
+    kinds = {attempt.failure for attempt in record.attempts}
+    return len({attempt.endpoint for attempt in record.attempts}) > 1 and len(kinds) == 1 and kinds <= UNCLEAR
+
+
+def _counted_together(before: States, after: States, called: frozenset[EndpointId]) -> dict[EndpointId, EndpointState]:
+    """What failed alike everywhere lengthens no row beyond the shortest there was, by one: a poisonous request among
+    others that are answered opens no breaker, an outage of all does."""
+    rows = {endpoint: before[endpoint].consecutive_failures if endpoint in before else 0 for endpoint in called}
+    together = min(rows.values()) + 1
+    changed = {id: replace(after[id], consecutive_failures=max(row, together)) for id, row in rows.items()}
+    return {**after, **changed}
 
 
 def _with_attempt(state: EndpointState, attempt: AttemptSummary, *, failed_over: bool) -> EndpointState:

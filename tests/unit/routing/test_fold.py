@@ -5,6 +5,7 @@ import pytest
 
 from fiso.domain.attempt import Failure
 from fiso.domain.endpoint import EndpointId
+from fiso.domain.record import InvocationRecord
 from fiso.domain.state import EndpointState
 from fiso.routing.fold import NOT_CALLED, WEIGHT, fold
 from tests.builders import NOW, a_record, an_attempt
@@ -78,3 +79,22 @@ def test_a_late_record_does_not_turn_the_clock_back() -> None:
     assert states[AWS].last_called_at == NOW
     assert states[AWS].arrival_interval_ms == 0.0
     assert replace(states[AWS]).in_flight == 0.0
+
+
+def failed_everywhere(number: int) -> InvocationRecord:
+    attempts = tuple(an_attempt(endpoint, failure=Failure.TIMED_OUT, status=None) for endpoint in (AWS, GCP))
+    return a_record(number, endpoint=GCP, attempts=attempts)
+
+
+def test_a_poisonous_request_among_answered_ones_puts_no_endpoint_down() -> None:
+    states: dict[EndpointId, EndpointState] = {}
+    for number in range(0, 20, 2):
+        states = fold(fold(states, a_record(number)), failed_everywhere(number + 1))
+    assert {state.consecutive_failures for state in states.values()} == {1}
+
+
+def test_failing_everywhere_without_an_answer_in_between_is_counted() -> None:
+    states = fold({}, a_record(0))
+    for number in range(1, 6):
+        states = fold(states, failed_everywhere(number))
+    assert {state.consecutive_failures for state in states.values()} == {5}

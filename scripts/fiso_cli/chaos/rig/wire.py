@@ -14,7 +14,6 @@ from typing import Any
 from urllib.request import Request, urlopen
 
 HOST = "127.0.0.1"
-MOST_HEAD = 65_536
 CONTROL_TIMEOUT_S = 5.0
 
 Control = Callable[[str, Any], Any]
