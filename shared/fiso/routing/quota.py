@@ -8,10 +8,13 @@ a tenant gets its quota.
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from math import sqrt
 
 LEAST_PART = 0.02
 """An environment that spent nothing lately still gets a fiftieth, or it could never spend again."""
 LONGEST_WAIT_S = 60.0
+ROUNDING = 1e-9
+"""The share of a burst that may be missing, or rounding would hold a full bucket of one token for ever."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,15 +72,20 @@ def fresh(now: datetime) -> Share:
 
 
 def wait_s(share: Share, quota: Quota, now: datetime) -> float:
-    """Seconds until a request may pass; 0.0 when one may now."""
+    """Seconds until a request may pass; 0.0 when one may now.
+
+    This environment has its part of the balance, and more of it the fuller the bucket is, all of a full one. One may
+    pass when `balance * (part + (1 - part) * balance / burst)` covers what was spent here and one more.
+    """
     balance = _balance(share, quota, now)
-    if balance - share.spent < 1.0:
-        return min(LONGEST_WAIT_S, (1.0 - balance + share.spent) / quota.per_s)
-    # a little above what is needed, or rounding would hold a full bucket of one token for ever
-    part = share.part + (1.0 - share.part) * max(0.0, balance) / quota.burst
-    if balance * part - share.spent >= 1.0 - 1e-9:
-        return 0.0
-    return min(LONGEST_WAIT_S, (1.0 + share.spent - balance * part) / (quota.per_s * part))
+    missing = _enough(share, quota) - balance
+    return 0.0 if missing <= ROUNDING * quota.burst else min(LONGEST_WAIT_S, missing / quota.per_s)
+
+
+def _enough(share: Share, quota: Quota) -> float:
+    """The balance with which a request may pass: the positive root of the sum above."""
+    needed, grows = share.spent + 1.0, (1.0 - share.part) / quota.burst
+    return 2 * needed / (share.part + sqrt(share.part**2 + 4 * grows * needed))
 
 
 def spend(share: Share) -> Share:

@@ -35,8 +35,8 @@ def test_what_is_not_known_yet_lets_one_request_pass() -> None:
         (-9, 0, 1, 0, 1.0),  # a debt of 9 and one more: 10 at 10 a second
         (-9, 0, 1, 1, 0),
         (-1e9, 0, 1, 0, quota.LONGEST_WAIT_S),
-        # 2 tokens left of 20, of which a tenth was ours: 2 * (.1 + .9 * .1) = .38, so .62 more at 10 * .19 a second
-        (2, 0, 0.1, 0, 0.62 / 1.9),
+        # 2 tokens left of 20, of which a tenth was ours: .045 b^2 + .1 b = 1 at b = (sqrt(.19) - .1) / .09 = 3.7321099
+        (2, 0, 0.1, 0, 0.17321099),
     ],
 )
 def test_how_long_to_wait(balance: float, spent: float, part: float, seconds: float, expected: float) -> None:
