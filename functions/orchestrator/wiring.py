@@ -98,7 +98,13 @@ def _orchestrator(outside: Ports, settings: OrchestratorSettings) -> Orchestrato
         ticks=outside.ticks,
         executor=executor,
     )
-    sharing = Sharing(outside.shared_breakers, clock=outside.clock, executor=executor, patience=knowledge.patience)
+    sharing = Sharing(
+        outside.shared_breakers,
+        clock=outside.clock,
+        ticks=outside.ticks,
+        executor=executor,
+        patience=knowledge.patience,
+    )
 
     def in_trouble(function: FunctionName) -> None:
         """A call is slow or failed: read at once what others know, for the requests that come next."""

@@ -12,7 +12,7 @@ from fiso.domain.errors import StoreUnavailable
 from fiso.domain.state import EndpointState
 from fiso.routing.breaker import CLOSED, CONSECUTIVE, LONGEST_S, BreakerState, Transition
 from fiso.services.breakers import Breakers, Failed
-from fiso.services.sharing import Sharing
+from fiso.services.sharing import Sharing, holding
 from tests.builders import NOW, ManualClock, an_entry, three_endpoints
 
 FIRST, SECOND = an_entry(name="first"), an_entry(name="second")
@@ -121,6 +121,13 @@ class Environment:
         self.sharing.refresh_while_waiting()
         self.sharing.settle(self.breakers)
 
+    def settle_writes(self) -> None:
+        self.sharing.settle(self.breakers)
+
+    def holds(self) -> BreakerState:
+        """Of AWS, when a request is about to be decided."""
+        return holding(self.breakers, self.sharing, FIRST, {}, self.clock())[AWS.id].state(self.clock())
+
 
 def test_a_breaker_that_opened_is_open_in_another_environment_after_its_next_request() -> None:
     store, clock = InMemorySharedBreakers(), ManualClock()
@@ -143,6 +150,64 @@ def test_one_that_closed_elsewhere_is_half_open_here() -> None:
     one.request()
     other.request()
     assert other.breakers.of(FIRST)[AWS.id].state(clock()) is not BreakerState.CLOSED
+
+
+def both_open(clock: ManualClock, store: InMemorySharedBreakers) -> tuple[Environment, Environment]:
+    """Two environments that both know of an open breaker, whose time is over."""
+    one, other = Environment(store, clock), Environment(store, clock)
+    fails(one.breakers, FIRST, AWS, times=CONSECUTIVE)
+    one.request()
+    other.request()
+    clock.advance(LONGEST_S)
+    return one, other
+
+
+def test_a_probe_is_made_by_one_environment_for_all() -> None:
+    clock, store = ManualClock(), InMemorySharedBreakers()
+    one, other = both_open(clock, store)
+    assert one.holds() is BreakerState.HALF_OPEN
+    one.breakers.started(FIRST.name, AWS, clock(), 28.0)
+    one.settle_writes()
+    assert other.holds() is BreakerState.OPEN
+    clock.advance(27.0)
+    assert other.holds() is BreakerState.OPEN
+    clock.advance(2.0)  # nothing was heard of it: somebody else finds out
+    assert other.holds() is BreakerState.HALF_OPEN
+
+
+def test_a_probe_that_is_answered_lets_the_others_find_out_at_once() -> None:
+    clock, store = ManualClock(), InMemorySharedBreakers()
+    one, other = both_open(clock, store)
+    one.breakers.started(FIRST.name, AWS, clock(), 28.0)
+    one.settle_writes()
+    assert other.holds() is BreakerState.OPEN
+    clock.advance(1.0)
+    one.breakers.answered(FIRST.name, AWS, clock())
+    other.request()
+    one.request()
+    clock.advance(6.0)
+    other.request()
+    assert other.holds() is BreakerState.HALF_OPEN
+
+
+def test_an_older_call_that_fails_meanwhile_is_not_taken_for_the_probe() -> None:
+    clock, store = ManualClock(), InMemorySharedBreakers()
+    one, other = both_open(clock, store)
+    one.breakers.started(FIRST.name, AWS, clock(), 28.0)
+    one.settle_writes()
+    other.holds()
+    fails(other.breakers, FIRST, AWS)
+    known = {transition.breaker.trips_in_row for transition in store.read()}
+    assert known == {1}
+
+
+def test_without_the_store_each_environment_probes_for_itself() -> None:
+    clock = ManualClock()
+    alone = Environment(Gone(), clock)
+    fails(alone.breakers, FIRST, AWS, times=CONSECUTIVE)
+    alone.request()
+    clock.advance(LONGEST_S)
+    assert alone.holds() is BreakerState.HALF_OPEN
 
 
 class Gone(InMemorySharedBreakers):

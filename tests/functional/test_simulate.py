@@ -117,7 +117,8 @@ def test_a_refused_attempt_costs_its_time_and_the_next_one_answers() -> None:
 
 
 def test_nobody_knows_of_a_time_out_before_it_is_over() -> None:
-    """What is sent to a silent cloud in its first 28 s is lost; once environments have waited for it, they avoid it."""
+    """What is sent to a silent cloud in its first 28 s is lost; once one environment has waited for it, all avoid
+    it, and the probes are one at a time."""
     outage = Outage(provider=Provider.AWS, start_s=60, end_s=400, kind=Kind.TIME_OUT)
     served = routed(a_setting(outage), every(0.5, 800))
     first = [request for request in served if 60 <= request.at_s < 88]
@@ -125,7 +126,7 @@ def test_nobody_knows_of_a_time_out_before_it_is_over() -> None:
     assert not any(request.ok for request in first if request.arm == AWS_ID)
     assert {round(request.latency_ms) for request in first if not request.ok} == {28_000 - OVERDUE_S * 1000}
     later = [request for request in served if 240 <= request.at_s < 400]
-    assert fmean(request.ok for request in later) > 0.8
+    assert fmean(request.ok for request in later) > 0.98
 
 
 def test_calls_that_may_be_repeated_survive_a_time_out() -> None:

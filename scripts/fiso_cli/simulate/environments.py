@@ -1,21 +1,28 @@
 """Environments: the orchestrator's execution environments. Lambda runs one request in each at a time.
 
-Each has breakers, contexts and readings of its own, and knows nothing of the others' but what the stream has folded. A
-free one is used again, the one used last first; one that is idle for as long as AWS keeps instances is given up.
+Each has breakers, contexts and readings of its own, and knows of the others' what the stream has folded and which
+breakers they shared; stores answer in no time. A free one is used again, the one used last first; one that is idle for as
+long as AWS keeps instances is given up.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from fiso.adapters.memory import InMemorySharedBreakers
+from fiso.domain.catalog import CatalogEntry
 from fiso.domain.endpoint import EndpointId, FunctionName
 from fiso.domain.state import EndpointState
 from fiso.ports import Clock, EndpointStates, FunctionCaller
+from fiso.routing.breaker import Breaker
 from fiso.services.breakers import Breakers
 from fiso.services.contexts import Contexts
 from fiso.services.decide import DecisionContexts
 from fiso.services.dispatch import Dispatcher
+from fiso.services.knowledge import HURRY_S
 from fiso.services.known import FRESH_S, STALE_S
+from fiso.services.sharing import Sharing, holding
+from fiso_cli.inline import Inline
 
 States = Mapping[EndpointId, EndpointState]
 
@@ -28,9 +35,10 @@ class _Reading:
 
 @dataclass(slots=True, kw_only=True)
 class Environment:
-    """One environment. States are read again as `services.known` does it, reading taking no time."""
+    """One environment. States are read again as `services.known` does it."""
 
     dispatcher: Dispatcher
+    sharing: Sharing
     store: EndpointStates
     contexts: DecisionContexts = field(default_factory=Contexts)
     used_at: datetime
@@ -40,9 +48,19 @@ class Environment:
         """What was read last; read again first when that is older than 60 s."""
         return self._read(function, now, STALE_S).states
 
+    def breakers_of(self, entry: CatalogEntry, states: States, now: datetime) -> Mapping[EndpointId, Breaker]:
+        """The breakers that hold, with what others told and all saw together."""
+        return holding(self.dispatcher.breakers, self.sharing, entry, states, now)
+
     def refresh_while_waiting(self, function: FunctionName, now: datetime) -> None:
         """Read again, for the next request, what is older than 5 s."""
         self._read(function, now, FRESH_S)
+        self.sharing.refresh_while_waiting()
+
+    def hurry(self, function: FunctionName, now: datetime) -> None:
+        """A call is slow or failed: read what others know by now."""
+        self._read(function, now, HURRY_S)
+        self.sharing.refresh_while_waiting(oldest_s=HURRY_S)
 
     def _read(self, function: FunctionName, now: datetime, oldest_s: float) -> _Reading:
         reading = self._readings.get(function)
@@ -67,6 +85,7 @@ class Environments:
     ) -> None:
         self._caller, self._store, self._clock, self._stopwatch = caller, store, clock, stopwatch
         self._kept_s, self._draw = kept_s, draw
+        self._shared = InMemorySharedBreakers()
         self._free: list[Environment] = []
         self.started = 0
 
@@ -77,10 +96,20 @@ class Environments:
         if self._free:
             return self._free.pop()
         self.started += 1
+        return self._made(now)
+
+    def _made(self, now: datetime) -> Environment:
+        sharing = Sharing(self._shared, clock=self._clock, ticks=self._stopwatch, executor=Inline())
         dispatcher = Dispatcher(
-            caller=self._caller, clock=self._clock, stopwatch=self._stopwatch, breakers=Breakers(draw=self._draw)
+            caller=self._caller,
+            clock=self._clock,
+            stopwatch=self._stopwatch,
+            breakers=Breakers(draw=self._draw, tell=sharing.tell),
+            on_trouble=lambda function: made.hurry(function, self._clock()),
         )
-        return Environment(dispatcher=dispatcher, store=self._store, used_at=now)
+        made = Environment(dispatcher=dispatcher, sharing=sharing, store=self._store, used_at=now)
+        sharing.prefetch()
+        return made
 
     def give_back(self, environment: Environment) -> None:
         """Its request has ended."""

@@ -3,7 +3,7 @@
     states as last read -> decide -> dispatch, waiting in virtual time -> record -> later folded -> now and then retrain
 
 What it knows lags as it does when deployed: a record is folded STREAM_LAG_S after its request ended, every environment
-reads states for itself and has breakers of its own (`simulate.environments`). Load comes from Little's law. Failover
+reads states for itself and has breakers of its own, of which it tells the others (`simulate.environments`). Load comes from Little's law. Failover
 and timeouts are the Dispatcher's. No control share; a request's time is that of its attempts: FISO's own milliseconds
 and the starts of its environments are left out.
 """
@@ -141,13 +141,12 @@ class Router:
     def _known(self, function: FunctionName, environment: Environment) -> Known:
         entry, now = self._entries[function], self._now()
         states = environment.states_to_decide(function, now)
-        environment.dispatcher.breakers.learn(entry, states, now)
         return Known(
             entry=entry,
             snapshot_version=1,
             tariff=self._setting.tariff,
             states=states,
-            breakers=environment.dispatcher.breakers.of(entry),
+            breakers=environment.breakers_of(entry, states, now),
             model=self._model,
         )
 

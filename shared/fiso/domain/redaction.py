@@ -39,8 +39,7 @@ _KEYS = rf"(keys?)((?:[_-][\w-]{{0,40}})?{_IS}){_VALUE}"
 def shown(text: str, *, limit: int = LONGEST_DETAIL, keep_lines: bool = False) -> str:
     """At most `limit` characters of a text, without secrets, on one line unless `keep_lines` (a traceback's)."""
     text = text[:limit]
-    lowered = text.lower()
-    if any(hint in lowered for hint in _HINTS):
+    if _is_suspect(text.lower()):
         text = _without_secrets(text)
     if text.isprintable():
         return text
@@ -83,6 +82,13 @@ def _rules() -> tuple[tuple[re.Pattern[str], str], ...]:
         (re.compile(_NAMED, re.IGNORECASE), rf"\1\2{GONE}"),
         (re.compile(_KEYS, re.IGNORECASE), rf"\1\2{GONE}"),
     )
+
+
+def _is_suspect(lowered: str) -> bool:
+    for hint in _HINTS:  # no `any` with a generator: twice the time, for every field of every log line
+        if hint in lowered:
+            return True
+    return False
 
 
 def _without_secrets(text: str) -> str:

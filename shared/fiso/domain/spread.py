@@ -1,5 +1,6 @@
 """Spread: how a single call's latency scatters: log-normal while warm, by a start longer when cold. Pure."""
 
+from functools import lru_cache
 from math import exp, log, sqrt
 from typing import NamedTuple
 
@@ -26,16 +27,20 @@ class Spread(NamedTuple):
 
     def quantile(self, share: float) -> float:
         """The latency that a share of calls stays within, cold calls taken as the slowest ones; at most LONGEST_MS."""
-        return min(LONGEST_MS, self._quantile(share))
+        return _quantile(self, share)
 
-    def _quantile(self, share: float) -> float:
-        warm = 1 - self.cold
-        if share > warm:
-            return self.warm_ms + log_normal_quantile(self.start_ms, START_VARIATION, (share - warm) / self.cold)
-        longest = log_normal_quantile(self.warm_ms, self.variation, share / warm)
-        if not self.cold:
-            return longest
-        return min(longest, self.warm_ms + log_normal_quantile(self.start_ms, START_VARIATION, 0.0))
+
+@lru_cache(maxsize=1024)
+def _quantile(spread: Spread, share: float) -> float:
+    """Kept: the predictions of a context are asked for the same quantiles with every request."""
+    warm = 1 - spread.cold
+    if share > warm:
+        cold_ms = log_normal_quantile(spread.start_ms, START_VARIATION, (share - warm) / spread.cold)
+        return min(LONGEST_MS, spread.warm_ms + cold_ms)
+    longest = log_normal_quantile(spread.warm_ms, spread.variation, share / warm)
+    if spread.cold:
+        longest = min(longest, spread.warm_ms + log_normal_quantile(spread.start_ms, START_VARIATION, 0.0))
+    return min(LONGEST_MS, longest)
 
 
 def log_normal_quantile(mean: float, variation: float, share: float) -> float:

@@ -5,8 +5,8 @@ open       after CONSECUTIVE failures in a row, or RATE of at least LEAST_CALLS 
            the ranking, never removed, for FIRST_S that double with every trip in a row up to LONGEST_S, by JITTER more
            or less so that environments do not ask all at once. A refusal (401, 403, 404: configuration) opens at once,
            for longer.
-half_open  the time is over: one request tries it first, for the others it stays open meanwhile. An answer closes, a
-           failure opens again.
+half_open  the time is over: one request tries it first, for the others, in all environments, it stays open meanwhile.
+           An answer closes, a failure opens again.
 
 The shape is Linkerd's (`breaker/unified.rs`), the numbers are for 2 to 4 endpoints: Envoy's detectors by success rate
 need 5 hosts. A breaker never goes from open to closed without half_open. Trips are forgotten FORGET_S after it closed,
@@ -52,7 +52,8 @@ class Second(NamedTuple):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Breaker:
     """What a breaker remembers. `opened_until` is None while closed; `probing_until` is set while one request finds out
-    whether the endpoint is back. `changed_at` is when it last opened or closed, `cause` the failure that opened it."""
+    whether the endpoint is back. `changed_at` is when it last opened or closed or a probe began, `cause` the failure that
+    opened it."""
 
     failures_in_row: int = 0
     trips_in_row: int = 0
@@ -79,7 +80,7 @@ class Breaker:
         """A call begins. In half_open it is the probe, and the others wait for what it finds."""
         started = self
         if self.state(now) is BreakerState.HALF_OPEN:
-            started = replace(self, probing_until=now + timedelta(seconds=timeout_s))
+            started = replace(self, probing_until=now + timedelta(seconds=timeout_s), changed_at=now)
         return started if started.cap is None else replace(started, cap=_spent(started.cap, now))
 
     def after_success(self, now: datetime) -> "Breaker":
@@ -122,6 +123,11 @@ class Breaker:
         is_open = self.state(now) is BreakerState.OPEN
         return replace(self, opened_until=now, probing_until=None) if is_open else self
 
+    def as_others_see_it(self) -> "Breaker":
+        """While a probe is under way it is open to all who do not make it."""
+        is_later = self.opened_until and self.probing_until and self.opened_until < self.probing_until
+        return replace(self, opened_until=self.probing_until, probing_until=None) if is_later else self
+
     def after_throttled(self, now: datetime, *, retry_after_s: float | None) -> "Breaker":
         """Throttled: a smaller share. It opens nothing and ends no row of failures; a throttled probe is undecided."""
         wait_s = retry_after_s or 0.0
@@ -153,7 +159,8 @@ class Domain(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transition:
-    """A breaker that opened or closed, as environments tell each other. A domain's has no function and endpoint."""
+    """A breaker that opened or closed or is being probed, as environments tell each other, `as_others_see_it`. A
+    domain's has no function and endpoint."""
 
     function: FunctionName | None
     endpoint: EndpointId | None
@@ -162,7 +169,7 @@ class Transition:
 
     @property
     def changed_at(self) -> datetime:
-        """When it opened or closed."""
+        """When that was."""
         if self.breaker.changed_at is None:
             raise ValueError("a breaker that never changed makes no transition")
         return self.breaker.changed_at

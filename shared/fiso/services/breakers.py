@@ -64,13 +64,13 @@ class Breakers:
         return holding
 
     def started(self, function: FunctionName, endpoint: Endpoint, now: datetime, timeout_s: float) -> None:
-        """A call begins: the probe of a breaker that is half open, and one of a capped share."""
+        """A call begins: the probe of a breaker that is half open, of which the others are told so that they make none,
+        and one of a capped share."""
         domain = domain_of(endpoint)
         if domain in self._domains:
-            self._domains[domain] = self._domains[domain].after_start(now, timeout_s)
-        own = self._own.get(function, {})
-        if endpoint.id in own:
-            own[endpoint.id] = own[endpoint.id].after_start(now, timeout_s)
+            self._set_domain(domain, self._domains[domain].after_start(now, timeout_s))
+        if endpoint.id in self._own.get(function, {}):
+            self._set(function, endpoint, self._get(function, endpoint).after_start(now, timeout_s))
 
     def answered(self, function: FunctionName, endpoint: Endpoint, now: datetime) -> None:
         """A call was answered."""
@@ -139,18 +139,15 @@ class Breakers:
             after = known.tripped(now, cause=failure.value, draw=self._draw())
         else:
             return
-        self._domains[domain] = after
-        if after.changed_at != known.changed_at:
-            self._tell(Transition(function=None, endpoint=None, domain=domain, breaker=after))
+        self._set_domain(domain, after)
 
     def _domain_answered(self, domain: Domain, now: datetime) -> None:
         """When a domain is well again, so may be everything in it: one request each finds out."""
         before = self._domains[domain]
         after = before.after_success(now)
-        self._domains[domain] = after
+        self._set_domain(domain, after)
         if after.changed_at == before.changed_at:
             return
-        self._tell(Transition(function=None, endpoint=None, domain=domain, breaker=after))
         for (function, endpoint), place in self._places.items():
             of_function = self._own.get(function, {})
             if place == domain and endpoint in of_function:
@@ -173,8 +170,23 @@ class Breakers:
         self._places[function, endpoint.id] = domain_of(endpoint)
         self._own.setdefault(function, {})[endpoint.id] = breaker
         if breaker.changed_at != before.changed_at:
-            domain = domain_of(endpoint)
-            self._tell(Transition(function=function, endpoint=endpoint.id, domain=domain, breaker=breaker))
+            self._tell_of(breaker, domain_of(endpoint), function, endpoint.id)
+
+    def _set_domain(self, domain: Domain, breaker: Breaker) -> None:
+        before = self._domains.get(domain, CLOSED)
+        self._domains[domain] = breaker
+        if breaker.changed_at != before.changed_at:
+            self._tell_of(breaker, domain)
+
+    def _tell_of(
+        self,
+        breaker: Breaker,
+        domain: Domain,
+        function: FunctionName | None = None,
+        endpoint: EndpointId | None = None,
+    ) -> None:
+        seen = breaker.as_others_see_it()
+        self._tell(Transition(function=function, endpoint=endpoint, domain=domain, breaker=seen))
 
 
 def domain_of(endpoint: Endpoint) -> Domain:

@@ -81,11 +81,12 @@ class Known(Generic[T]):
         """Whether a read was waited for in vain and none has ended well since."""
         return self._hung
 
-    def before_deciding(self, *, at_most_s: float | None = None) -> T | None:
-        """The value to decide with. Waits a moment when it is older than STALE_S, longer when there is none yet."""
-        age_s = self.age_s
-        if age_s is None or age_s > self._stale_s:
-            self._start()
+    def before_deciding(self, *, at_most_s: float | None = None, oldest_s: float | None = None) -> T | None:
+        """The value to decide with. Waits a moment when it is older than STALE_S (or `oldest_s`), longer when there is
+        none yet."""
+        age_s, oldest_s = self.age_s, self._stale_s if oldest_s is None else oldest_s
+        if age_s is None or age_s > oldest_s:
+            self._start(again_s=min(RETRY_S, oldest_s))
             self._await(is_first=age_s is None and self._is_needed, at_most_s=at_most_s)
         return self.value
 
@@ -105,9 +106,9 @@ class Known(Generic[T]):
         """Let a refresh that was started during the wait finish, as long as patience lasts."""
         self._await()
 
-    def _start(self) -> None:
+    def _start(self, *, again_s: float = RETRY_S) -> None:
         self._collect()
-        just_tried = self._tried is not None and self._ageing.since_s(self._tried) < RETRY_S
+        just_tried = self._tried is not None and self._ageing.since_s(self._tried) < again_s
         if self._running is None and not just_tried:
             self._tried = self._ageing.now()
             self._running = self._executor.submit(self._refresh)

@@ -31,7 +31,7 @@ from fiso.services.contexts import Contexts
 from fiso.services.decide import DecisionContexts, World, decide
 from fiso.services.dispatch import Dispatcher
 from fiso.services.knowledge import Knowledge
-from fiso.services.sharing import Sharing
+from fiso.services.sharing import Sharing, holding
 from fiso.services.spill import SpillingLog
 
 
@@ -108,10 +108,7 @@ class Orchestrator:
         self, entry: CatalogEntry, states: Mapping[EndpointId, EndpointState]
     ) -> Mapping[EndpointId, Breaker]:
         """The breakers that hold for a function, with what others told and all environments saw together."""
-        if self.sharing is not None:
-            self.sharing.take_over(self.dispatcher.breakers)
-        self.dispatcher.breakers.learn(entry, states, self.clock())
-        return self.dispatcher.breakers.of(entry)
+        return holding(self.dispatcher.breakers, self.sharing, entry, states, self.clock())
 
     def _open(self, request: InvocationRequest) -> None:
         intent = OpenRecord(

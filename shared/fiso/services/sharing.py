@@ -1,28 +1,61 @@
-"""Sharing: breakers that opened or closed, told to other environments and heard from them.
+"""Sharing: breakers that opened or closed or are being probed, told to other environments and heard from them.
 
-Written on transitions only, beside whatever is awaited then; read while a provider is awaited, when older than 5 s.
-Without the store each environment finds out for itself.
+Written on transitions only, beside whatever is awaited then; read while a provider is awaited, when older than 5 s, and
+before a request that would be a probe: of a cloud that is silent each probe costs somebody's request. Without the store
+each environment finds out for itself.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future
+from datetime import datetime
+from time import monotonic
 
+from fiso.domain.catalog import CatalogEntry
+from fiso.domain.endpoint import EndpointId
 from fiso.domain.errors import StoreError
+from fiso.domain.state import EndpointState
 from fiso.ports import Clock, SharedBreakers
-from fiso.routing.breaker import Transition
+from fiso.routing.breaker import Breaker, BreakerState, Transition
 from fiso.services.breakers import Breakers
 from fiso.services.known import FRESH_S, Known
 from fiso.services.patience import Patience
 
+PROBE_FRESH_S = 0.1
+"""A probe is made by what was heard so lately: the others' that began since are the price of a table that is far away."""
+
 logger = logging.getLogger(__name__)
+
+
+def holding(
+    breakers: Breakers,
+    sharing: "Sharing | None",
+    entry: CatalogEntry,
+    states: Mapping[EndpointId, EndpointState],
+    now: datetime,
+) -> Mapping[EndpointId, Breaker]:
+    """The breakers that hold for a function, with what others told and all environments saw together."""
+    if sharing is not None:
+        sharing.take_over(breakers)
+    breakers.learn(entry, states, now)
+    found = breakers.of(entry)
+    if sharing is not None and any(breaker.state(now) is BreakerState.HALF_OPEN for breaker in found.values()):
+        sharing.before_probing(breakers)
+        found = breakers.of(entry)
+    return found
 
 
 class Sharing:
     """One environment's side of it."""
 
     def __init__(
-        self, store: SharedBreakers, *, clock: Clock, executor: Executor, patience: Patience | None = None
+        self,
+        store: SharedBreakers,
+        *,
+        clock: Clock,
+        executor: Executor,
+        patience: Patience | None = None,
+        ticks: Callable[[], float] = monotonic,
     ) -> None:
         self._store, self._clock, self._executor = store, clock, executor
         self._patience = patience or Patience()
@@ -33,6 +66,7 @@ class Sharing:
             executor=executor,
             patience=self._patience,
             is_needed=False,
+            ticks=ticks,
         )
         self._adopted: Sequence[Transition] | None = None
         self._writes: list[Future[None]] = []
@@ -49,6 +83,11 @@ class Sharing:
     def refresh_while_waiting(self, *, oldest_s: float = FRESH_S) -> None:
         """Read what is due; call right before waiting for a provider."""
         self._known.while_waiting(oldest_s=oldest_s)
+
+    def before_probing(self, breakers: Breakers) -> None:
+        """Hear what others know by now, unless that was just heard: one of them may be probing already."""
+        self._known.before_deciding(oldest_s=PROBE_FRESH_S)
+        self.take_over(breakers)
 
     def settle(self, breakers: Breakers) -> None:
         """Let reads and writes that were started finish, and take over what others saw."""

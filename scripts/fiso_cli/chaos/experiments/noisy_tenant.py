@@ -42,21 +42,6 @@ class VirtualClock:
         return START + timedelta(seconds=self.at_s)
 
 
-class Inline(Executor):
-    """Does at once what it is given."""
-
-    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """A future that is done."""
-        from fiso.domain.errors import StoreError
-
-        future: Future[Any] = Future()
-        try:
-            future.set_result(fn(*args, **kwargs))
-        except StoreError as error:
-            future.set_exception(error)
-        return future
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
     """How long, and how much each tenant sends a second."""
