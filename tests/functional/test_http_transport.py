@@ -1,8 +1,10 @@
 import gzip
+import os
+import resource
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 
 import pytest
 
@@ -10,6 +12,7 @@ from fiso.adapters.http_transport import HttpTransport, TransportError, Transpor
 from fiso.adapters.http_wire import MAX_BODY_BYTES
 
 Serve = Callable[[socket.socket], object]
+MANY = 1_500
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Kept: yes\r\n\r\nok"
 
 
@@ -63,6 +66,26 @@ def fault_of(transport: HttpTransport, url: str, timeout_s: float = 2.0) -> Tran
 
 
 def test_a_connection_is_kept_for_the_next_request(transport: HttpTransport) -> None:
+    with server(answering(ANSWER, ANSWER)) as url:
+        assert [send(transport, url), send(transport, url)] == [b"ok", b"ok"]
+
+
+@pytest.fixture
+def many_open_files() -> Iterator[None]:
+    """The next descriptors of this process are above 1023, as in a process with many connections."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < MANY and hard != resource.RLIM_INFINITY:
+        pytest.skip(f"this machine lets a process open {hard} files, too few to try {MANY}")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, MANY), hard))
+    with ExitStack() as opened:
+        for _ in range(1_100):
+            opened.callback(os.close, os.open(os.devnull, os.O_RDONLY))
+        yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.usefixtures("many_open_files")
+def test_a_connection_is_kept_beside_a_thousand_open_files(transport: HttpTransport) -> None:
     with server(answering(ANSWER, ANSWER)) as url:
         assert [send(transport, url), send(transport, url)] == [b"ok", b"ok"]
 

@@ -64,7 +64,7 @@ def measure_all(rival_dir: Path, *, with_cloud: bool) -> list[Row]:
 
         step("building the naive rival (once)", lambda: _nothing(naive.build(rival_dir)))
         model_dir = CHECKOUT / "ml_artifacts"
-        step("the whole handler", lambda: [measure.handler_in_memory(model_dir, rival_dir)])
+        step("the whole handler", lambda: list(measure.handlers_in_memory(model_dir, rival_dir)))
         step("cold starts", lambda: list(measure.cold_starts(model_dir, rival_dir)))
         step("decisions among 12 candidates", lambda: decisions.measure(model_dir, rival_dir))
         step("LiteLLM's pick", lambda: _litellm(model_dir, say))

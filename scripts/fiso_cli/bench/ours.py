@@ -35,8 +35,12 @@ class Context:
         return 29_000
 
 
-def handler(model_dir: Path, *, log: "InvocationLog | None" = None) -> Handle:
-    """A call that routes one request through the whole handler: three candidates, record into `log`, metrics, line."""
+def handler(model_dir: Path, *, log: "InvocationLog | None" = None, is_repeatable: bool = False) -> Handle:
+    """A call that routes one request through the whole handler: three candidates, record into `log`, metrics, line.
+
+    The function is as functions are unless their policy says more: a request that may have run is not repeated. One that
+    `is_repeatable` is called in a thread, so that a hedge can begin beside it.
+    """
     from fiso import telemetry
     from fiso.adapters.memory import (
         InMemoryEndpointStates,
@@ -65,7 +69,7 @@ def handler(model_dir: Path, *, log: "InvocationLog | None" = None) -> Handle:
     )
     metrics = telemetry.metrics()
     ports = wiring.Ports(
-        snapshots=InMemorySnapshots(_catalog()),
+        snapshots=InMemorySnapshots(_catalog(is_repeatable=is_repeatable)),
         states=InMemoryEndpointStates(),
         layer=LayerModelStore(model_dir),
         models=InMemoryModelStore(),
@@ -84,7 +88,7 @@ def handler(model_dir: Path, *, log: "InvocationLog | None" = None) -> Handle:
     return handle
 
 
-def _catalog() -> "Snapshot":
+def _catalog(*, is_repeatable: bool) -> "Snapshot":
     """One function with a copy on each cloud."""
     from datetime import UTC, datetime
 
@@ -98,7 +102,7 @@ def _catalog() -> "Snapshot":
         for provider, region in places.items()
     )
     name = FunctionName("word-count")
-    policy = Policy(version=1, idempotent=Idempotent.YES)
+    policy = Policy(version=1, idempotent=Idempotent.YES if is_repeatable else Idempotent.NO)
     entry = CatalogEntry(name=name, function_type="text", endpoints=endpoints, policy=policy)
     return Snapshot(version=1, published_at=datetime.now(UTC), functions={name: entry})
 

@@ -197,7 +197,9 @@ def _is_closed_by_peer(connection: _Connection) -> bool:
     """A kept connection with something to read before any request was sent has been closed, or is out of step."""
     if connection.sock is None:
         return True
-    return bool(select.select([connection.sock], [], [], 0)[0])
+    ready = select.poll()  # `select.select` takes no descriptor above 1023
+    ready.register(connection.sock, select.POLLIN)
+    return bool(ready.poll(0))
 
 
 @cache
