@@ -11,7 +11,8 @@ from fiso.routing.quota import Quota, Seen, Use
 from fiso.services.quotas import EXCHANGE_S, MOST_TENANTS, QuotaRules, Quotas
 from fiso.settings import BadSetting
 from fiso_cli.chaos.experiments import noisy_tenant
-from fiso_cli.chaos.experiments.noisy_tenant import HONEST, OFFENDER, PER_S, Inline, Load, tally_of
+from fiso_cli.chaos.experiments.noisy_tenant import HONEST, OFFENDER, PER_S, Load, tally_of
+from fiso_cli.inline import Inline
 from tests.builders import OK, ManualClock, failing
 from tests.functional.orchestrator_rig import BY_IAM, Rig, http_event, problem_of, signed
 

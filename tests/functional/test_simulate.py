@@ -135,6 +135,26 @@ def test_calls_that_may_be_repeated_survive_a_time_out() -> None:
     assert all(request.ok for request in served)
 
 
+def test_calls_to_a_cloud_that_became_slow_are_hedged_where_they_may_be_repeated() -> None:
+    """20 times slower: 100 ms become 2 s, and 12 s for some, until the states have learned it."""
+    outage = Outage(provider=Provider.AWS, start_s=60, end_s=200, kind=Kind.SLOW)
+    slowest: dict[bool, float] = {}
+    for is_idempotent in (False, True):
+        served = routed(a_setting(outage), every(0.5, 400), is_idempotent=is_idempotent)
+        assert all(request.ok for request in served)
+        slowest[is_idempotent] = max(request.latency_ms for request in served)
+    assert slowest[True] < 0.25 * slowest[False]
+
+
+def test_a_hedge_that_lost_costs_what_it_ran() -> None:
+    outage = Outage(provider=Provider.AWS, start_s=60, end_s=200, kind=Kind.SLOW)
+    served = routed(a_setting(outage), every(0.5, 400), is_idempotent=True)
+    alone = fmean(request.cost_usd for request in served if request.attempts == 1 and request.arm == AZURE_ID)
+    beside = [request for request in served if request.attempts > 1]
+    assert beside
+    assert all(request.cost_usd > alone for request in beside)
+
+
 def test_calls_that_overlap_are_routed_in_environments_of_their_own() -> None:
     setting = a_setting(services={arm: a_service(10_000.0) for arm in (AWS_ID, AZURE_ID, GCP_ID)})
     policy = router.policy_of(Objective.LATENCY, is_idempotent=False)

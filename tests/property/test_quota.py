@@ -11,7 +11,7 @@ from fiso.domain.request import TenantId
 from fiso.routing import quota
 from fiso.routing.quota import Quota, Share
 from fiso.services.quotas import QuotaRules, Quotas
-from fiso_cli.chaos.experiments.noisy_tenant import Inline
+from fiso_cli.inline import Inline
 from tests.builders import NOW, ManualClock
 
 ALICE = TenantId("alice")

@@ -25,8 +25,8 @@ NAIVE_NEEDS = ("scikit-learn", "scipy", "numpy", "joblib", "flask", "boto3", "bo
 
 
 def handlers_in_memory(model_dir: Path, rival_dir: Path, rounds: int = 300) -> tuple[Row, Row]:
-    """The whole handler against the naive design's, on in-memory ports, the same small request each time: for a function
-    that must not be repeated, and for one whose calls run in a thread of their own to be hedged."""
+    """The whole handler against the naive design's, on in-memory ports, the same small request each time: for a
+    function that must not be repeated, and for one whose calls run in a thread of their own to be hedged."""
     client = naive.create_app(rival_dir).test_client()
     ask_rival = lambda: client.post("/route", json={"size": 31, "function_type": 1})  # noqa: E731
 

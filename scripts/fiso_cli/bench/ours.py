@@ -38,8 +38,8 @@ class Context:
 def handler(model_dir: Path, *, log: "InvocationLog | None" = None, is_repeatable: bool = False) -> Handle:
     """A call that routes one request through the whole handler: three candidates, record into `log`, metrics, line.
 
-    The function is as functions are unless their policy says more: a request that may have run is not repeated. One that
-    `is_repeatable` is called in a thread, so that a hedge can begin beside it.
+    The function is as functions are unless their policy says more: a request that may have run is not repeated. One
+    that `is_repeatable` is called in a thread, so that a hedge can begin beside it.
     """
     from fiso import telemetry
     from fiso.adapters.memory import (

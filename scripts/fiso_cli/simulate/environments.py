@@ -1,8 +1,8 @@
 """Environments: the orchestrator's execution environments. Lambda runs one request in each at a time.
 
 Each has breakers, contexts and readings of its own, and knows of the others' what the stream has folded and which
-breakers they shared; stores answer in no time. A free one is used again, the one used last first; one that is idle for as
-long as AWS keeps instances is given up.
+breakers they shared; stores answer in no time. A free one is used again, the one used last first; one that is idle for
+as long as AWS keeps instances is given up.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,6 +16,7 @@ from fiso.domain.state import EndpointState
 from fiso.ports import Clock, EndpointStates, FunctionCaller
 from fiso.routing.breaker import Breaker
 from fiso.services.breakers import Breakers
+from fiso.services.calls import Calls
 from fiso.services.contexts import Contexts
 from fiso.services.decide import DecisionContexts
 from fiso.services.dispatch import Dispatcher
@@ -80,11 +81,12 @@ class Environments:
         *,
         clock: Clock,
         stopwatch: Callable[[], float],
+        beside: Calls,
         kept_s: float,
         draw: Callable[[], float],
     ) -> None:
         self._caller, self._store, self._clock, self._stopwatch = caller, store, clock, stopwatch
-        self._kept_s, self._draw = kept_s, draw
+        self._beside, self._kept_s, self._draw = beside, kept_s, draw
         self._shared = InMemorySharedBreakers()
         self._free: list[Environment] = []
         self.started = 0
@@ -105,6 +107,7 @@ class Environments:
             clock=self._clock,
             stopwatch=self._stopwatch,
             breakers=Breakers(draw=self._draw, tell=sharing.tell),
+            beside=self._beside,
             on_trouble=lambda function: made.hurry(function, self._clock()),
         )
         made = Environment(dispatcher=dispatcher, sharing=sharing, store=self._store, used_at=now)

@@ -3,9 +3,9 @@
     states as last read -> decide -> dispatch, waiting in virtual time -> record -> later folded -> now and then retrain
 
 What it knows lags as it does when deployed: a record is folded STREAM_LAG_S after its request ended, every environment
-reads states for itself and has breakers of its own, of which it tells the others (`simulate.environments`). Load comes from Little's law. Failover
-and timeouts are the Dispatcher's. No control share; a request's time is that of its attempts: FISO's own milliseconds
-and the starts of its environments are left out.
+reads states for itself and has breakers of its own, of which it tells the others (`simulate.environments`). Load comes
+from Little's law. Failover, hedges and timeouts are the Dispatcher's. No control share; a request's time is that of its
+attempts: FISO's own milliseconds and the starts of its environments are left out.
 """
 
 import random
@@ -39,6 +39,7 @@ from fiso_cli.replay.router import (
     champion_of,
 )
 from fiso_cli.simulate.arrivals import Arrival
+from fiso_cli.simulate.beside import StrandCalls
 from fiso_cli.simulate.environments import Environment, Environments
 from fiso_cli.simulate.served import Served
 from fiso_cli.simulate.timeline import Timeline
@@ -94,6 +95,7 @@ class Router:
             self._stores.states,
             clock=self._now,
             stopwatch=lambda: self.timeline.now_s,
+            beside=StrandCalls(self.timeline),
             kept_s=setting.curves[Provider.AWS].median_s,
             draw=draw,
         )

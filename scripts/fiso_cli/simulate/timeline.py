@@ -7,9 +7,11 @@ timeline hands over and waits until it gets control back. The order depends on d
 
 import heapq
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from itertools import count
+from typing import Any
 
 Act = Callable[[], None]
 
@@ -44,6 +46,23 @@ class Timeline:
         if strand is None:
             raise RuntimeError("only code in a strand can wait")
         self.plan(self.now_s + seconds, lambda: self._resume(strand))
+        strand.pause()
+
+    def wait_for_any(self, ends: Collection[Future[Any]], seconds: float) -> None:
+        """Let time pass for the strand that calls this until one of these has ended, for so many seconds at most."""
+        strand, woken = self._running, False
+        if strand is None:
+            raise RuntimeError("only code in a strand can wait")
+
+        def wake() -> None:
+            nonlocal woken
+            if not woken:
+                woken = True
+                self._resume(strand)
+
+        self.plan(self.now_s + seconds, wake)
+        for end in ends:
+            end.add_done_callback(lambda _: self.plan(self.now_s, wake))
         strand.pause()
 
     def run(self) -> None:

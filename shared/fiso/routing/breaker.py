@@ -52,8 +52,8 @@ class Second(NamedTuple):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Breaker:
     """What a breaker remembers. `opened_until` is None while closed; `probing_until` is set while one request finds out
-    whether the endpoint is back. `changed_at` is when it last opened or closed or a probe began, `cause` the failure that
-    opened it."""
+    whether the endpoint is back. `changed_at` is when it last opened or closed or a probe began, `cause` the failure
+    that opened it."""
 
     failures_in_row: int = 0
     trips_in_row: int = 0

@@ -22,7 +22,7 @@ from fiso.services.known import FRESH_S, Known
 from fiso.services.patience import Patience
 
 PROBE_FRESH_S = 0.1
-"""A probe is made by what was heard so lately: the others' that began since are the price of a table that is far away."""
+"""A probe is made by what was heard so lately."""
 
 logger = logging.getLogger(__name__)
 

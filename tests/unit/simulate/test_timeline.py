@@ -1,3 +1,5 @@
+from concurrent.futures import Future
+
 import pytest
 
 from fiso_cli.simulate.timeline import Timeline
@@ -56,3 +58,22 @@ def test_an_error_in_a_strand_ends_the_run() -> None:
 def test_only_a_strand_can_wait() -> None:
     with pytest.raises(RuntimeError, match="strand"):
         Timeline().wait(1.0)
+
+
+def test_a_strand_waits_for_the_first_of_several_or_until_its_time_is_over() -> None:
+    timeline, seen = Timeline(), []
+
+    def ends(at_s: float) -> Future[None]:
+        end: Future[None] = Future()
+        timeline.plan(at_s, lambda: end.set_result(None))
+        return end
+
+    def waits() -> None:
+        timeline.wait_for_any([ends(3.0), ends(2.0)], 10.0)
+        seen.append(timeline.now_s)
+        timeline.wait_for_any([ends(9.0)], 1.0)
+        seen.append(timeline.now_s)
+
+    timeline.strand(waits)
+    timeline.run()
+    assert seen == [2.0, 3.0]

@@ -9,15 +9,15 @@ import heapq
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fiso_cli.chaos.experiment import Experiment, Setting
 from fiso_cli.chaos.figures import Figure, Op, count_of_none
+from fiso_cli.inline import Inline
 
 if TYPE_CHECKING:
     from fiso.access_ports import TenantUse

@@ -50,8 +50,8 @@ def black_holed(setting: Setting) -> Sequence[Figure]:
 
 
 def black_holed_once(setting: Setting) -> Sequence[Figure]:
-    """Row 2, for what must not be repeated: keyed and unkeyed in turn, and nothing counts but latency, so that the silent
-    cloud stays the best by what is known of it. Once the first request was waited for in vain, only probes may be lost."""
+    """Row 2, for what must not be repeated: keyed and unkeyed in turn. Nothing counts but latency, so that the silent
+    cloud stays the best by what is known of it; once a first request waited in vain, only probes may be lost."""
 
     def ask(number: int) -> Ask:
         return Ask(function=FUNCTION, headers={"idempotency-key": f"key-{number}"} if number % 2 else {})
