@@ -3,7 +3,6 @@ records and answers while providers and callers spill canaries."""
 
 import io
 import json
-import logging
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, redirect_stdout
 from dataclasses import dataclass, field
@@ -33,6 +32,7 @@ from fiso.domain.record import InvocationRecord, OpenRecord
 from fiso.domain.record_codec import open_to_document, to_document
 from fiso.services.breakers import Breakers
 from fiso.settings import AccessSettings, OrchestratorSettings
+from fiso_cli.chaos.own_lines import lines_to
 from functions.orchestrator import handler, wiring
 
 CREDENTIALS = Credentials(access_key="a", secret_key="s")  # nosec B106 # signs to a server of this experiment
@@ -139,16 +139,9 @@ class Orchestrator:
 def orchestrating(address: str) -> Iterator[tuple[Orchestrator, Sinks]]:
     """An orchestrator, its log captured from where Lambda would read it."""
     sinks = Sinks()
-    structured = telemetry.logger().registered_handler
-    if not isinstance(structured, logging.StreamHandler):
-        raise TypeError("the structured logger writes to a stream")
-    before = structured.setStream(sinks.lines)
     dial = PublicDial(allow_loopback=True)
-    try:
-        with closing(HttpTransport(dial=dial)) as transport:
-            yield Orchestrator(address, transport, sinks), sinks
-    finally:
-        structured.setStream(before or structured.stream)
+    with lines_to(sinks.lines), closing(HttpTransport(dial=dial)) as transport:
+        yield Orchestrator(address, transport, sinks), sinks
 
 
 def event(path: str, *, body: str = "{}", query: str = "", headers: Mapping[str, str] | None = None) -> dict[str, Any]:
