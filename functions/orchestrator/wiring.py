@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 from fiso.access_ports import IssuerKeys, TenantUse, TokenVerifier
 from fiso.billing import tariff
@@ -22,6 +23,7 @@ from fiso.services.condition import Condition, lease_condition, log_condition
 from fiso.services.dispatch import Dispatcher
 from fiso.services.knowledge import HURRY_S, Knowledge
 from fiso.services.orchestrate import Orchestrator
+from fiso.services.overdue import Overdue
 from fiso.services.sharing import Sharing
 from fiso.services.spill import SpillingLog
 from fiso.settings import AccessSettings, BadSetting, OrchestratorSettings
@@ -111,11 +113,13 @@ def _orchestrator(outside: Ports, settings: OrchestratorSettings) -> Orchestrato
         knowledge.hurry(function)
         sharing.refresh_while_waiting(oldest_s=HURRY_S)
 
+    overdue = Overdue(teller=uuid4().hex, tell=sharing.tell, withdraw=sharing.withdraw, clock=outside.clock)
     dispatcher = Dispatcher(
         caller=outside.caller,
         clock=outside.clock,
         breakers=Breakers(draw=outside.draw, tell=sharing.tell),
         beside=Threads(),
+        watched=overdue.watched,
         on_trouble=in_trouble,
     )
     return Orchestrator(

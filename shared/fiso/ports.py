@@ -14,7 +14,7 @@ from fiso.domain.model import ModelPointer, RetrainingRun
 from fiso.domain.record import InvocationRecord, OpenRecord
 from fiso.domain.request import FunctionAnswer, InvocationId, InvocationRequest
 from fiso.domain.state import EndpointState
-from fiso.routing.breaker import Transition
+from fiso.routing.late import LateCall, Notice
 
 if TYPE_CHECKING:  # leases and keys are imported where one is asked for, not at each cold start
     from fiso.domain.idempotency import Entry, EntryId
@@ -112,14 +112,18 @@ class EndpointStates(Protocol):
 
 
 class SharedBreakers(Protocol):
-    """What environments tell each other of breakers that opened and closed. Nobody depends on it."""
+    """What environments tell each other: breakers that opened and closed, calls that are late. Nobody depends on it."""
 
-    def read(self) -> Sequence[Transition]:
-        """The latest transition of each breaker that changed lately."""
+    def read(self) -> Sequence[Notice]:
+        """The latest transition of each breaker that changed lately, and the calls that were late lately."""
         ...
 
-    def write(self, transition: Transition) -> None:
-        """Keep one, unless a newer one of the same breaker is there."""
+    def write(self, notice: Notice) -> None:
+        """Keep one, unless a newer one of the same breaker, or of the same teller and endpoint, is there."""
+        ...
+
+    def withdraw(self, late: LateCall) -> None:
+        """A late call was answered after all. Repeating it changes nothing."""
         ...
 
 

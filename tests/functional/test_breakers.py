@@ -11,6 +11,7 @@ from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName, Provider
 from fiso.domain.errors import StoreUnavailable
 from fiso.domain.state import EndpointState
 from fiso.routing.breaker import CLOSED, CONSECUTIVE, LONGEST_S, BreakerState, Transition
+from fiso.routing.late import TOLD_FOR, LateCall, Notice
 from fiso.services.breakers import Breakers, Failed
 from fiso.services.sharing import Sharing, holding
 from tests.builders import NOW, ManualClock, an_entry, three_endpoints
@@ -126,7 +127,8 @@ class Environment:
 
     def holds(self) -> BreakerState:
         """Of AWS, when a request is about to be decided."""
-        return holding(self.breakers, self.sharing, FIRST, {}, self.clock())[AWS.id].state(self.clock())
+        held = holding(self.breakers, self.sharing, FIRST, {}, self.clock())
+        return held.get(AWS.id, CLOSED).state(self.clock())
 
 
 def test_a_breaker_that_opened_is_open_in_another_environment_after_its_next_request() -> None:
@@ -197,7 +199,7 @@ def test_an_older_call_that_fails_meanwhile_is_not_taken_for_the_probe() -> None
     one.settle_writes()
     other.holds()
     fails(other.breakers, FIRST, AWS)
-    known = {transition.breaker.trips_in_row for transition in store.read()}
+    known = {notice.breaker.trips_in_row for notice in store.read() if isinstance(notice, Transition)}
     assert known == {1}
 
 
@@ -210,13 +212,70 @@ def test_without_the_store_each_environment_probes_for_itself() -> None:
     assert alone.holds() is BreakerState.HALF_OPEN
 
 
+def late_calls(count: int, at_s: float = 0.0) -> list[LateCall]:
+    """One each of so many environments, that began at a time."""
+    began_at = NOW + timedelta(seconds=at_s)
+    return [
+        LateCall(function=FIRST.name, endpoint=AWS.id, teller=f"environment {number}", began_at=began_at)
+        for number in range(count)
+    ]
+
+
+def test_calls_that_are_late_elsewhere_open_a_breaker_here() -> None:
+    store, clock = InMemorySharedBreakers(), ManualClock()
+    here = Environment(store, clock)
+    for late in late_calls(CONSECUTIVE - 1):
+        store.write(late)
+    here.request()
+    assert here.holds() is BreakerState.CLOSED
+    store.write(late_calls(CONSECUTIVE)[-1])
+    clock.advance(6.0)
+    here.request()
+    assert here.holds() is BreakerState.OPEN
+
+
+def test_late_calls_that_were_answered_after_all_count_no_more() -> None:
+    store, clock = InMemorySharedBreakers(), ManualClock()
+    here = Environment(store, clock)
+    for late in late_calls(CONSECUTIVE):
+        store.write(late)
+    here.sharing.withdraw(late_calls(1)[0])
+    here.settle_writes()
+    here.request()
+    assert here.holds() is BreakerState.CLOSED
+
+
+def test_who_was_answered_since_knows_better_than_those_who_wait() -> None:
+    store, clock = InMemorySharedBreakers(), ManualClock()
+    here = Environment(store, clock)
+    for late in late_calls(CONSECUTIVE):
+        store.write(late)
+    clock.advance(0.1)
+    here.breakers.answered(FIRST.name, AWS, clock())
+    here.request()
+    assert here.holds() is BreakerState.CLOSED
+
+
+def test_late_calls_of_long_ago_say_nothing() -> None:
+    store, clock = InMemorySharedBreakers(), ManualClock()
+    here = Environment(store, clock)
+    for late in late_calls(CONSECUTIVE):
+        store.write(late)
+    clock.advance(TOLD_FOR.total_seconds() + 1)
+    here.request()
+    assert here.holds() is BreakerState.CLOSED
+
+
 class Gone(InMemorySharedBreakers):
     """A store that is away."""
 
-    def read(self) -> Sequence[Transition]:
+    def read(self) -> Sequence[Notice]:
         raise StoreUnavailable("away")
 
-    def write(self, transition: Transition) -> None:
+    def write(self, notice: Notice) -> None:
+        raise StoreUnavailable("away")
+
+    def withdraw(self, late: LateCall) -> None:
         raise StoreUnavailable("away")
 
 

@@ -12,6 +12,7 @@ import typer
 from typer.testing import CliRunner, Result
 
 from fiso.domain.endpoint import Provider
+from fiso.routing.breaker import CONSECUTIVE
 from fiso.services.dispatch import OVERDUE_S
 from fiso_cli.errors import CommandGroup
 from fiso_cli.local.layout import CHECKOUT
@@ -116,14 +117,13 @@ def test_a_refused_attempt_costs_its_time_and_the_next_one_answers() -> None:
     assert fmean(request.arm == AWS_ID for request in served if 30 <= request.at_s < 60) > 0.5
 
 
-def test_nobody_knows_of_a_time_out_before_it_is_over() -> None:
-    """What is sent to a silent cloud in its first 28 s is lost; once one environment has waited for it, all avoid
-    it, and the probes are one at a time."""
+def test_few_requests_are_lost_to_a_silent_cloud_before_it_is_avoided() -> None:
+    """Nobody knows of a time-out of 28 s before it is over; but that calls are late is told, and then all avoid it."""
     outage = Outage(provider=Provider.AWS, start_s=60, end_s=400, kind=Kind.TIME_OUT)
     served = routed(a_setting(outage), every(0.5, 800))
     first = [request for request in served if 60 <= request.at_s < 88]
-    assert fmean(request.arm == AWS_ID for request in first) > 0.9
     assert not any(request.ok for request in first if request.arm == AWS_ID)
+    assert CONSECUTIVE <= sum(not request.ok for request in first) <= 2 * CONSECUTIVE
     assert {round(request.latency_ms) for request in first if not request.ok} == {28_000 - OVERDUE_S * 1000}
     later = [request for request in served if 240 <= request.at_s < 400]
     assert fmean(request.ok for request in later) > 0.98

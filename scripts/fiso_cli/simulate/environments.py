@@ -22,6 +22,7 @@ from fiso.services.decide import DecisionContexts
 from fiso.services.dispatch import Dispatcher
 from fiso.services.knowledge import HURRY_S
 from fiso.services.known import FRESH_S, STALE_S
+from fiso.services.overdue import Overdue, Remind
 from fiso.services.sharing import Sharing, holding
 from fiso_cli.inline import Inline
 
@@ -82,11 +83,12 @@ class Environments:
         clock: Clock,
         stopwatch: Callable[[], float],
         beside: Calls,
+        remind: Remind,
         kept_s: float,
         draw: Callable[[], float],
     ) -> None:
         self._caller, self._store, self._clock, self._stopwatch = caller, store, clock, stopwatch
-        self._beside, self._kept_s, self._draw = beside, kept_s, draw
+        self._beside, self._remind, self._kept_s, self._draw = beside, remind, kept_s, draw
         self._shared = InMemorySharedBreakers()
         self._free: list[Environment] = []
         self.started = 0
@@ -102,12 +104,21 @@ class Environments:
 
     def _made(self, now: datetime) -> Environment:
         sharing = Sharing(self._shared, clock=self._clock, ticks=self._stopwatch, executor=Inline())
+        overdue = Overdue(
+            teller=str(self.started),
+            tell=sharing.tell,
+            withdraw=sharing.withdraw,
+            clock=self._clock,
+            stopwatch=self._stopwatch,
+            remind=self._remind,
+        )
         dispatcher = Dispatcher(
             caller=self._caller,
             clock=self._clock,
             stopwatch=self._stopwatch,
             breakers=Breakers(draw=self._draw, tell=sharing.tell),
             beside=self._beside,
+            watched=overdue.watched,
             on_trouble=lambda function: made.hurry(function, self._clock()),
         )
         made = Environment(dispatcher=dispatcher, sharing=sharing, store=self._store, used_at=now)

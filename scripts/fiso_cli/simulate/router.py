@@ -96,6 +96,7 @@ class Router:
             clock=self._now,
             stopwatch=lambda: self.timeline.now_s,
             beside=StrandCalls(self.timeline),
+            remind=lambda after_s, look: self.timeline.plan(self.timeline.now_s + after_s, look),
             kept_s=setting.curves[Provider.AWS].median_s,
             draw=draw,
         )

@@ -1,4 +1,5 @@
-"""Breakers that environments share: one item in the state table for each that opened or closed lately."""
+"""What environments share: an item in the state table for each breaker that opened or closed lately, and one for each
+environment's late call of an endpoint."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -10,6 +11,7 @@ from fiso.domain.errors import WriteConflict
 from fiso.domain.record_codec import instant
 from fiso.ports import Clock
 from fiso.routing.breaker import Breaker, Domain, Transition
+from fiso.routing.late import TOLD_FOR, LateCall, Notice
 
 PARTITION = "breakers#"
 """No function is called so: names have no #. Its items are never read as states."""
@@ -24,7 +26,7 @@ class DynamoDBSharedBreakers:
     def __init__(self, client: Any, table: str, *, clock: Clock) -> None:
         self._client, self._table, self._clock = client, table, clock
 
-    def read(self) -> Sequence[Transition]:
+    def read(self) -> Sequence[Notice]:
         """One query; items that their time to live should have removed are left out."""
         with store_errors("shared breakers"):
             page = self._client.query(
@@ -33,11 +35,11 @@ class DynamoDBSharedBreakers:
                 ExpressionAttributeValues={":partition": {"S": PARTITION}},
             )
         now = self._clock().timestamp()
-        return [_transition(item) for item in page["Items"] if float(item["expires_at"]["N"]) > now]
+        return [_notice(item) for item in page["Items"] if float(item["expires_at"]["N"]) > now]
 
-    def write(self, transition: Transition) -> None:
+    def write(self, notice: Notice) -> None:
         """Over what is older; a newer one stays, and repeating it changes nothing."""
-        item = _item(transition)
+        item = _late_item(notice) if isinstance(notice, LateCall) else _item(notice)
         try:
             with store_errors("share a breaker"):
                 self._client.put_item(
@@ -48,6 +50,45 @@ class DynamoDBSharedBreakers:
                 )
         except WriteConflict:
             return
+
+    def withdraw(self, late: LateCall) -> None:
+        """Let it expire at once, unless a later call took its place."""
+        item = _late_item(late) | {"expires_at": {"N": "0"}}
+        try:
+            with store_errors("withdraw a late call"):
+                self._client.put_item(
+                    TableName=self._table,
+                    Item=item,
+                    ConditionExpression="changed_at = :began_at",
+                    ExpressionAttributeValues={":began_at": item["changed_at"]},
+                )
+        except WriteConflict:
+            return
+
+
+def _late_item(late: LateCall) -> dict[str, Any]:
+    return {
+        "function_name": {"S": PARTITION},
+        "item": {"S": "#".join(["late", late.function, late.endpoint, late.teller])},
+        "function": {"S": late.function},
+        "endpoint": {"S": late.endpoint},
+        "teller": {"S": late.teller},
+        "changed_at": {"S": instant(late.began_at)},
+        "expires_at": {"N": str(int((late.began_at + TOLD_FOR).timestamp()))},
+    }
+
+
+def _notice(item: Mapping[str, Any]) -> Notice:
+    return _late_call(item) if "teller" in item else _transition(item)
+
+
+def _late_call(item: Mapping[str, Any]) -> LateCall:
+    return LateCall(
+        function=FunctionName(item["function"]["S"]),
+        endpoint=EndpointId(item["endpoint"]["S"]),
+        teller=item["teller"]["S"],
+        began_at=datetime.fromisoformat(item["changed_at"]["S"]),
+    )
 
 
 def _item(transition: Transition) -> dict[str, Any]:

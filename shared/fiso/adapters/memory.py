@@ -14,7 +14,7 @@ from fiso.domain.record import InvocationRecord, OpenRecord, RecordStatus
 from fiso.domain.request import FunctionAnswer, InvocationId, InvocationRequest, TenantId
 from fiso.domain.state import EndpointState
 from fiso.ports import ModelFiles, SpilledLine
-from fiso.routing.breaker import Transition
+from fiso.routing.late import LateCall, Notice
 from fiso.routing.quota import Seen, Use
 
 if TYPE_CHECKING:
@@ -130,21 +130,30 @@ class InMemoryEndpointStates:
 
 
 class InMemorySharedBreakers:
-    """The latest transition of each breaker."""
+    """The latest notice of each breaker, and of each teller and endpoint."""
 
     def __init__(self) -> None:
-        self.latest: dict[tuple[object, ...], Transition] = {}
+        self.latest: dict[tuple[object, ...], Notice] = {}
 
-    def read(self) -> Sequence[Transition]:
+    def read(self) -> Sequence[Notice]:
         """All of them."""
         return list(self.latest.values())
 
-    def write(self, transition: Transition) -> None:
+    def write(self, notice: Notice) -> None:
         """Keep the newer one."""
-        key = (transition.function, transition.endpoint, transition.domain)
-        known = self.latest.get(key)
-        if known is None or known.changed_at < transition.changed_at:
-            self.latest[key] = transition
+        known = self.latest.get(_key(notice))
+        if known is None or known.changed_at < notice.changed_at:
+            self.latest[_key(notice)] = notice
+
+    def withdraw(self, late: LateCall) -> None:
+        """Unless a later call took its place."""
+        if self.latest.get(_key(late)) == late:
+            del self.latest[_key(late)]
+
+
+def _key(notice: Notice) -> tuple[object, ...]:
+    last = notice.teller if isinstance(notice, LateCall) else notice.domain
+    return (type(notice), notice.function, notice.endpoint, last)
 
 
 class InMemorySnapshots:

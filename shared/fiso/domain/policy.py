@@ -124,6 +124,12 @@ class Policy:
         if len(set(names)) != len(names):
             raise ValueError(f"strategies need names of their own: {names}")
 
+    def lets_repeat(self, idempotency_key: str | None) -> bool:
+        """Whether a request that may have run can be run again: declared so, or deduplicated on a key that is there."""
+        if self.idempotent is Idempotent.YES:
+            return True
+        return self.idempotent is Idempotent.DEDUPLICATES_ON_KEY and idempotency_key is not None
+
     def _check_numbers(self) -> None:
         for name, (least, most) in _BOUNDS.items():
             value = getattr(self, name)

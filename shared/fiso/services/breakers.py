@@ -5,10 +5,11 @@ breakers of two functions are open in it, the domain's own breaker trips, once f
 out for all of them. What failed alike at every provider is the request's fault or the function's: it counts against
 nobody unless it goes on without one answer in between.
 
-What others saw comes in two ways: their transitions (`adopt`), and failures in a row in the folded states (`learn`).
+What others saw comes in three ways: their transitions (`adopt`), calls that they still wait for (`hear_of_late`), and
+failures in a row in the folded states (`learn`).
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from random import random
@@ -18,14 +19,15 @@ from fiso.domain.catalog import CatalogEntry
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName
 from fiso.domain.state import EndpointState
 from fiso.routing.breaker import CLOSED, CONSECUTIVE, Breaker, BreakerState, Domain, Transition
+from fiso.routing.late import LateCall, are_too_many
 
 _OF_DOMAIN = frozenset(
     {Failure.UNREACHABLE, Failure.TIMED_OUT, Failure.BROKEN, Failure.PROVIDER_FAULT, Failure.OVERTAKEN}
 )
 """Failures that a provider's region can have as a whole."""
 _SAY_NOTHING = CALLERS_FAULT | {Failure.NOT_NEEDED}
-SEEN_BY_ALL = "seen_by_all"
-"""The cause of a breaker that opened for what all environments saw together."""
+SEEN_BY_ALL, LATE = "seen_by_all", "late"
+"""The causes of breakers that opened for what all environments saw together, and for calls that others wait for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +51,7 @@ class Breakers:
         self._domains: dict[Domain, Breaker] = {}
         self._everywhere: dict[FunctionName, int] = {}
         self._learnt: dict[FunctionName, Mapping[EndpointId, EndpointState]] = {}
+        self._answered_at: dict[tuple[FunctionName, EndpointId], datetime] = {}
 
     def of(self, entry: CatalogEntry) -> Mapping[EndpointId, Breaker]:
         """The breakers that hold for a function's endpoints; one that is absent is closed. A domain's that is not
@@ -75,6 +78,7 @@ class Breakers:
     def answered(self, function: FunctionName, endpoint: Endpoint, now: datetime) -> None:
         """A call was answered."""
         self._everywhere.pop(function, None)
+        self._answered_at[function, endpoint.id] = now
         self._set(function, endpoint, self._get(function, endpoint).after_success(now))
         domain = domain_of(endpoint)
         if domain in self._domains:
@@ -116,6 +120,17 @@ class Breakers:
             self._places[function, endpoint] = transition.domain
             of_function = self._own.setdefault(function, {})
             of_function[endpoint] = _adopted(of_function.get(endpoint, CLOSED), transition.breaker, now)
+
+    def hear_of_late(self, late: Sequence[LateCall], now: datetime) -> None:
+        """Calls that are late, others' and own: too many, and the endpoint is down. Each environment judges by its own
+        last answer, so nobody is told: who was answered since knows better."""
+        for function, endpoint in {(call.function, call.endpoint) for call in late}:
+            known = self._own.get(function, {}).get(endpoint, CLOSED)
+            moments = [at for at in (known.changed_at, self._answered_at.get((function, endpoint))) if at is not None]
+            own = [call for call in late if (call.function, call.endpoint) == (function, endpoint)]
+            if known.opened_until is None and are_too_many(own, since=max(moments, default=None), now=now):
+                opened = known.tripped(now, cause=LATE, draw=self._draw())
+                self._own.setdefault(function, {})[endpoint] = opened
 
     def _failed(self, function: FunctionName, failed: Failed, now: datetime) -> None:
         endpoint, failure = failed.endpoint, failed.failure

@@ -21,15 +21,15 @@ from time import perf_counter
 
 from fiso.domain.attempt import CALLERS_FAULT, Attempt, Failure, Outcome, ProviderError
 from fiso.domain.decision import Decision, RankedCandidate, Reason
-from fiso.domain.endpoint import EndpointId, FunctionName
-from fiso.domain.policy import Idempotent, Policy
+from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName
+from fiso.domain.policy import Policy
 from fiso.domain.request import FunctionAnswer, InvocationRequest
 from fiso.ports import Clock, FunctionCaller
 from fiso.routing import tiers
 from fiso.routing.breaker import CLOSED, Breaker, BreakerState
 from fiso.routing.budget import HedgeBudget, TryBudget
 from fiso.services.breakers import Breakers, Failed
-from fiso.services.calls import AT_ONCE, Calls, UnderWay
+from fiso.services.calls import AT_ONCE, Call, Calls, UnderWay
 from fiso.services.lateness import hedge_ms, late_ms, patience_ms, whole_ms
 
 LEAST_ATTEMPT_MS = 100.0
@@ -45,8 +45,8 @@ OVERDUE_S = 0.02
 @dataclass(kw_only=True)
 class Dispatcher:
     """Carries out decisions. Breakers and budgets belong to this execution environment. `beside` runs calls beside each
-    other; without it nothing is hedged, and a late call is cut off instead. `on_trouble` is told at once of a request
-    whose first call is slow or failed.
+    other; without it nothing is hedged, and a late call is cut off instead. `watched` (`services.overdue`) has others
+    told of late calls. `on_trouble` is told at once of a request whose first call is slow or failed.
     """
 
     caller: FunctionCaller
@@ -54,6 +54,7 @@ class Dispatcher:
     stopwatch: Callable[[], float] = perf_counter
     breakers: Breakers = field(default_factory=Breakers)
     beside: Calls | None = None
+    watched: Callable[[Call, FunctionName, Endpoint, float], Call] = lambda call, *_: call
     on_trouble: Callable[[FunctionName], None] = lambda _: None
     tries: TryBudget = field(default_factory=TryBudget)
     hedges: HedgeBudget = field(default_factory=HedgeBudget)
@@ -92,7 +93,7 @@ class _Trial:
         breakers: Mapping[EndpointId, Breaker],
     ) -> None:
         self._dispatcher, self._request, self._policy, self._breakers = dispatcher, request, policy, breakers
-        self._may_repeat = is_repeatable(policy, request)
+        self._may_repeat = policy.lets_repeat(request.idempotency_key)
         self._left = list(decision.ranking)
         self._begins_s = dispatcher.stopwatch()
         self._deadline_s = self._begins_s - OVERDUE_S + (request.deadline_at - dispatcher.clock()).total_seconds()
@@ -158,7 +159,8 @@ class _Trial:
         end_s = late_s if self._calls is AT_ONCE else self._ends_s
         dispatcher.breakers.started(request.function, endpoint, now, late_s - start_s)
         self._started += 1
-        timeout_ms = (end_s - start_s) * 1000
+        run = partial(dispatcher.caller.call, endpoint, request, timeout_ms=(end_s - start_s) * 1000)
+        watched = dispatcher.watched(run, request.function, endpoint, patience_ms(candidate) / 1000)
         hedged_ms = hedge_ms(candidate) if self._can_hedge else None
         call = UnderWay(
             candidate=candidate,
@@ -167,7 +169,7 @@ class _Trial:
             hedge_s=None if hedged_ms is None else start_s + hedged_ms / 1000,
             late_s=late_s,
             end_s=end_s,
-            running=self._calls.begin(partial(dispatcher.caller.call, endpoint, request, timeout_ms=timeout_ms)),
+            running=self._calls.begin(watched),
             is_hedge=is_hedge,
         )
         self._under_way.append(call)
@@ -291,10 +293,3 @@ class _Trial:
         self._dispatcher.breakers.failed(function, self._failed, now)
         if answered is not None:
             self._dispatcher.breakers.answered(function, answered.candidate.endpoint, now)
-
-
-def is_repeatable(policy: Policy, request: InvocationRequest) -> bool:
-    """Whether a request that may have run can be run again: declared so, or deduplicated on a key that is present."""
-    if policy.idempotent is Idempotent.YES:
-        return True
-    return policy.idempotent is Idempotent.DEDUPLICATES_ON_KEY and request.idempotency_key is not None

@@ -23,7 +23,6 @@ from fiso.domain.idempotency import Entry, KeptAnswer, Verdict, claim_of, judge
 from fiso.domain.policy import Policy
 from fiso.domain.request import InvocationId, InvocationRequest
 from fiso.ports import Clock, IdempotencyKeys, Metrics
-from fiso.services.dispatch import is_repeatable
 
 T = TypeVar("T")
 
@@ -66,7 +65,7 @@ class IdempotentRouting:
         """Run it, or give the answer that stands. `KeyInUse`, `KeyReused`, or `IdempotencyUnavailable`; in all three
         cases nothing was run."""
         policy = self.policy_of(request.function)
-        may_repeat = is_repeatable(policy, request)
+        may_repeat = policy.lets_repeat(request.idempotency_key)
         claim = claim_of(request, now=self.clock(), timeout_ms=policy.timeout_ms)
         over: InvocationId | None = None
         while True:

@@ -17,6 +17,7 @@ from fiso.domain.errors import StoreError
 from fiso.domain.state import EndpointState
 from fiso.ports import Clock, SharedBreakers
 from fiso.routing.breaker import Breaker, BreakerState, Transition
+from fiso.routing.late import LateCall, Notice
 from fiso.services.breakers import Breakers
 from fiso.services.known import FRESH_S, Known
 from fiso.services.patience import Patience
@@ -59,7 +60,7 @@ class Sharing:
     ) -> None:
         self._store, self._clock, self._executor = store, clock, executor
         self._patience = patience or Patience()
-        self._known: Known[Sequence[Transition]] = Known(
+        self._known: Known[Sequence[Notice]] = Known(
             "shared breakers",
             lambda _: store.read(),
             clock=clock,
@@ -68,7 +69,7 @@ class Sharing:
             is_needed=False,
             ticks=ticks,
         )
-        self._adopted: Sequence[Transition] | None = None
+        self._adopted: Sequence[Notice] | None = None
         self._writes: list[Future[None]] = []
 
     def prefetch(self) -> None:
@@ -76,9 +77,13 @@ class Sharing:
         if self._known.age_s is None:
             self._known.while_waiting()
 
-    def tell(self, transition: Transition) -> None:
+    def tell(self, notice: Notice) -> None:
         """Write one, without waiting for it."""
-        self._writes.append(self._executor.submit(self._write, transition))
+        self._share(lambda: self._store.write(notice))
+
+    def withdraw(self, late: LateCall) -> None:
+        """Take a late call back that was answered, without waiting for it."""
+        self._share(lambda: self._store.withdraw(late))
 
     def refresh_while_waiting(self, *, oldest_s: float = FRESH_S) -> None:
         """Read what is due; call right before waiting for a provider."""
@@ -99,11 +104,16 @@ class Sharing:
         """Let what was heard since the last time hold here too."""
         heard = self._known.value
         if heard is not None and heard is not self._adopted:
-            self._adopted = heard
-            breakers.adopt(heard, self._clock())
+            self._adopted, now = heard, self._clock()
+            breakers.adopt((notice for notice in heard if isinstance(notice, Transition)), now)
+            breakers.hear_of_late([notice for notice in heard if isinstance(notice, LateCall)], now)
 
-    def _write(self, transition: Transition) -> None:
-        try:
-            self._store.write(transition)
-        except StoreError as error:
-            logger.warning("a breaker's transition was not shared: %s", error)
+    def _share(self, write: Callable[[], None]) -> None:
+        self._writes.append(self._executor.submit(_tried, write))
+
+
+def _tried(write: Callable[[], None]) -> None:
+    try:
+        write()
+    except StoreError as error:
+        logger.warning("what others should know was not shared: %s", error)

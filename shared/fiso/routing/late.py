@@ -1,0 +1,40 @@
+"""Late calls: what environments tell each other of calls that they still wait for. Pure.
+
+A cloud that swallows requests fails none of them before its deadline. An environment that waits in vain can say so
+while it waits, and what several say of one endpoint, without an answer in between, is what a breaker opens for.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from fiso.domain.endpoint import EndpointId, FunctionName
+from fiso.routing.breaker import CONSECUTIVE, Transition
+
+TOLD_FOR = timedelta(seconds=30)
+"""What began longer ago says nothing of now: a call is over by then."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LateCall:
+    """A call that `teller`, an environment, waits for since `began_at`, longer than is fair. It tells of one a time."""
+
+    function: FunctionName
+    endpoint: EndpointId
+    teller: str
+    began_at: datetime
+
+    @property
+    def changed_at(self) -> datetime:
+        """When it began: of two calls the later one is news."""
+        return self.began_at
+
+
+Notice = Transition | LateCall
+"""What environments share."""
+
+
+def are_too_many(late: Iterable[LateCall], *, since: datetime | None, now: datetime) -> bool:
+    """Whether so many calls of one endpoint are late that began after its last answer was seen, at `since`."""
+    after = max(since, now - TOLD_FOR) if since else now - TOLD_FOR
+    return sum(after < call.began_at <= now for call in late) >= CONSECUTIVE

@@ -1,0 +1,124 @@
+"""What environments share, in memory and in DynamoDB by both clients."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import boto3
+import pytest
+
+from fiso.adapters.aws_client import AwsEndpoint, Credentials, DynamoDBClient, SignedService
+from fiso.adapters.dynamodb_breakers import DynamoDBSharedBreakers
+from fiso.adapters.http_transport import HttpTransport
+from fiso.adapters.memory import InMemorySharedBreakers
+from fiso.domain.endpoint import EndpointId, FunctionName, Provider
+from fiso.ports import SharedBreakers
+from fiso.routing.breaker import Breaker, Domain, Transition
+from fiso.routing.late import TOLD_FOR, LateCall, Notice
+from tests.builders import NOW, ManualClock
+from tests.emulator import running_emulator
+
+DOMAIN = Domain(Provider.AWS, "us-east-1")
+FUNCTION, ENDPOINT = FunctionName("word-count"), EndpointId("aws")
+
+
+@pytest.fixture(scope="module")
+def emulator_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with running_emulator(tmp_path_factory.mktemp("emulator")) as url:
+        yield url
+
+
+@pytest.fixture
+def table(emulator_url: str) -> Iterator[tuple[Any, str]]:
+    """A client and an empty state table."""
+    login = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "us-east-1"}
+    dynamodb, name = boto3.client("dynamodb", endpoint_url=emulator_url, **login), uuid4().hex[:8]
+    keys = {"function_name": "HASH", "item": "RANGE"}
+    dynamodb.create_table(
+        TableName=name,
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"} for key in keys],
+        KeySchema=[{"AttributeName": key, "KeyType": kind} for key, kind in keys.items()],
+    )
+    yield dynamodb, name
+    dynamodb.close()
+
+
+@pytest.fixture(params=["memory", "boto3", "signed"])
+def shared(request: pytest.FixtureRequest) -> Iterator[SharedBreakers]:
+    clock = ManualClock()
+    if request.param == "memory":
+        yield InMemorySharedBreakers()
+        return
+    dynamodb, name = request.getfixturevalue("table")
+    with closing(HttpTransport()) as transport:
+        service = SignedService(
+            endpoint=AwsEndpoint(service="dynamodb", region="us-east-1", url=request.getfixturevalue("emulator_url")),
+            credentials=Credentials(access_key="test", secret_key="test"),
+            transport=transport,
+            clock=clock,
+        )
+        client = dynamodb if request.param == "boto3" else DynamoDBClient(service)
+        yield DynamoDBSharedBreakers(client, name, clock=clock)
+
+
+def opened(at_s: float = 0.0, *, domain_only: bool = False) -> Transition:
+    changed_at = NOW + timedelta(seconds=at_s)
+    breaker = Breaker(
+        trips_in_row=2, opened_until=changed_at + timedelta(seconds=4), changed_at=changed_at, cause="timed_out"
+    )
+    function, endpoint = (None, None) if domain_only else (FUNCTION, ENDPOINT)
+    return Transition(function=function, endpoint=endpoint, domain=DOMAIN, breaker=breaker)
+
+
+def late(teller: str = "one", at_s: float = 0.0) -> LateCall:
+    return LateCall(function=FUNCTION, endpoint=ENDPOINT, teller=teller, began_at=NOW + timedelta(seconds=at_s))
+
+
+def test_what_was_told_is_heard(shared: SharedBreakers) -> None:
+    told: list[Notice] = [opened(), opened(domain_only=True), late("one"), late("other", 1.5)]
+    for notice in told:
+        shared.write(notice)
+    heard = list(shared.read())
+    assert len(heard) == len(told)
+    assert all(notice in heard for notice in told)
+
+
+def test_the_newest_of_a_breaker_and_of_a_teller_is_kept_whatever_comes_last(shared: SharedBreakers) -> None:
+    for notice in (opened(2), opened(1), opened(2), late(at_s=2), late(at_s=1), late(at_s=2)):
+        shared.write(notice)
+    heard = list(shared.read())
+    assert len(heard) == 2
+    assert opened(2) in heard
+    assert late(at_s=2) in heard
+
+
+def test_a_late_call_that_was_answered_is_gone_and_stays_gone(shared: SharedBreakers) -> None:
+    shared.write(late("one"))
+    shared.write(late("other"))
+    shared.withdraw(late("one"))
+    shared.withdraw(late("one"))
+    assert list(shared.read()) == [late("other")]
+    shared.write(late("one", at_s=3))
+    assert len(list(shared.read())) == 2
+
+
+def test_a_later_call_of_the_same_teller_is_not_taken_back_with_the_earlier_one(shared: SharedBreakers) -> None:
+    shared.write(late(at_s=2))
+    shared.withdraw(late(at_s=0))
+    assert list(shared.read()) == [late(at_s=2)]
+
+
+def test_taking_back_what_was_never_told_tells_nothing(shared: SharedBreakers) -> None:
+    shared.withdraw(late())
+    assert list(shared.read()) == []
+
+
+def test_dynamodb_lets_late_calls_expire(table: tuple[Any, str]) -> None:
+    clock = ManualClock()
+    shared = DynamoDBSharedBreakers(*table, clock=clock)
+    shared.write(late())
+    clock.advance(TOLD_FOR.total_seconds() + 1)
+    assert list(shared.read()) == []
