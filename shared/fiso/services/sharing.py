@@ -1,6 +1,6 @@
 """Sharing: breakers that opened or closed or are being probed, told to other environments and heard from them.
 
-Written on transitions only, beside whatever is awaited then; read while a provider is awaited, when older than 5 s, and
+Written on transitions only, beside whatever is awaited then; read while a provider is awaited, when older than 2 s, and
 before a request that would be a probe: of a cloud that is silent each probe costs somebody's request. Without the store
 each environment finds out for itself.
 """
@@ -19,9 +19,11 @@ from fiso.ports import Clock, SharedBreakers
 from fiso.routing.breaker import Breaker, BreakerState, Transition
 from fiso.routing.late import LateCall, Notice
 from fiso.services.breakers import Breakers
-from fiso.services.known import FRESH_S, Known
+from fiso.services.known import Known
 from fiso.services.patience import Patience
 
+HEARD_FRESH_S = 2.0
+"""So long others' bad news may take to be heard where all is well; each request until then may be lost."""
 PROBE_FRESH_S = 0.1
 """A probe is made by what was heard so lately."""
 
@@ -85,7 +87,7 @@ class Sharing:
         """Take a late call back that was answered, without waiting for it."""
         self._share(lambda: self._store.withdraw(late))
 
-    def refresh_while_waiting(self, *, oldest_s: float = FRESH_S) -> None:
+    def refresh_while_waiting(self, *, oldest_s: float = HEARD_FRESH_S) -> None:
         """Read what is due; call right before waiting for a provider."""
         self._known.while_waiting(oldest_s=oldest_s)
 
