@@ -11,7 +11,10 @@ MB = 1024 * 1024
 # does.
 LAMBDA_UNZIPPED_MB = 250.0
 DIRECT_UPLOAD_MB = 50.0
-LAYER_MB = 1.0
+MODEL_LAYER_MB = 1.0
+ACCESS_LAYER_MB = 20.0
+ACCESS_LAYER = "layer-access"
+"""What checks tokens: a layer that the orchestrator has on stages with `auth: jwt` alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
