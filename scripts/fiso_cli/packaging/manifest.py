@@ -37,7 +37,7 @@ class FunctionPackage:
 
 
 PACKAGES = (
-    FunctionPackage(name="orchestrator", has_model=True, unzipped_mb=26),
+    FunctionPackage(name="orchestrator", has_model=True, unzipped_mb=10),
     FunctionPackage(name="stream_consumer", unzipped_mb=15),
     # The scikit-learn stack is too large for bytecode beside it, and for a direct upload.
     FunctionPackage(name="retrainer", without=(), has_bytecode=False, unzipped_mb=230, zip_mb=LAMBDA_UNZIPPED_MB),
