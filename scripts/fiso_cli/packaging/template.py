@@ -37,7 +37,7 @@ def serverless_package(stage: str, folder: Path, *, params: Sequence[str] = (), 
             check=False,
         )
     if done.returncode:
-        raise CommandError(f"serverless package failed: {done.stderr.strip() or done.stdout.strip()}")
+        raise CommandError(f"serverless package failed: {done.stdout.strip()}\n{done.stderr.strip()}")
     return folder / OSLS_TEMPLATE
 
 
