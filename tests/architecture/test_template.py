@@ -20,7 +20,7 @@ from fiso.settings import (
     RetrainerSettings,
     StreamConsumerSettings,
 )
-from fiso_cli.packaging.template import make_template, serverless_package
+from fiso_cli.packaging.template import make_template
 
 FUNCTIONS = {"orchestrator", "stream-consumer", "retrainer", "keeper", "console", "sample-aws"}
 # Actions that name no resource in IAM; what limits them is a condition.
@@ -37,14 +37,6 @@ def resources(path: Path) -> dict[str, Any]:
     found = json.loads(path.read_text())["Resources"]
     assert isinstance(found, dict)
     return found
-
-
-@pytest.fixture(scope="module")
-def for_tokens(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The same stage, were it to know its callers by tokens."""
-    found = serverless_package("prod", tmp_path_factory.mktemp("for-tokens"), params=["auth=jwt"])
-    resources: dict[str, Any] = json.loads(found.read_text())["Resources"]
-    return resources
 
 
 def of_type(resources: Mapping[str, Any], kind: str) -> dict[str, Any]:
@@ -176,26 +168,6 @@ def test_every_route_but_healthz_has_an_authorizer(resources: dict[str, Any]) ->
 def test_who_faces_the_api_asks_for_the_gateways_signature_itself(name: str, resources: dict[str, Any]) -> None:
     variables = function(resources, name)["Environment"]["Variables"]
     assert (variables["FISO_AUTH"], variables["FISO_JWT_ISSUER"]) == ("iam", "")
-
-
-def layers_of(resources: Mapping[str, Any], name: str) -> list[str]:
-    """The archives of a function's layers, in its order."""
-    keys = [resources[layer["Ref"]]["Properties"]["Content"]["S3Key"] for layer in function(resources, name)["Layers"]]
-    return [key.rpartition("/")[2] for key in keys]
-
-
-def test_a_stage_that_sees_no_tokens_neither_has_nor_deploys_what_checks_them(resources: dict[str, Any]) -> None:
-    assert layers_of(resources, "orchestrator") == ["layer-model.zip"]
-    assert set(of_type(resources, "Lambda::LayerVersion")) == {"ModelLambdaLayer"}
-
-
-def test_a_stage_for_tokens_has_both_layers_by_its_auth_alone(for_tokens: dict[str, Any]) -> None:
-    assert function(for_tokens, "orchestrator")["Environment"]["Variables"]["FISO_AUTH"] == "jwt"
-    assert layers_of(for_tokens, "orchestrator") == ["layer-model.zip", "layer-access.zip"]
-
-
-def test_no_other_function_has_a_layer(for_tokens: dict[str, Any]) -> None:
-    assert [name for name in FUNCTIONS if "Layers" in function(for_tokens, name)] == ["orchestrator"]
 
 
 def test_the_api_allows_no_cross_origin_calls(resources: dict[str, Any]) -> None:
