@@ -15,7 +15,7 @@ from fiso.domain.access import AuthMode
 from fiso.domain.endpoint import FunctionName
 from fiso.ports import Clock, InvocationLog, Metrics
 from fiso.prediction import signature
-from fiso.services.access import Access, KnownKeys
+from fiso.services.access import Access, KnownKeys, NoVerifier
 from fiso.services.breakers import Breakers
 from fiso.services.calls import Threads
 from fiso.services.champions import Champions
@@ -40,6 +40,11 @@ READERS = 8
 """Reads at once; one that hangs must not keep the others waiting. Threads are made when they are needed."""
 WRITERS = 8
 """Reported outcomes that are written at once; a report of 100 is 13 writes long."""
+
+WITHOUT_ACCESS_LAYER = (
+    "PyJWT comes in the access layer, under /opt/python, which `serverless deploy` attaches to a stage that has "
+    "`auth: jwt` in serverless.yml; to set FISO_AUTH alone does not"
+)
 
 logger = logging.getLogger("fiso.orchestrator")
 
@@ -193,8 +198,11 @@ def access_of(settings: AccessSettings, issuer: IssuerKeys | None, clock: Clock)
     keys = KnownKeys(issuer, clock=clock, executor=ThreadPoolExecutor(max_workers=1, thread_name_prefix="issuer"))
 
     def verifier() -> TokenVerifier:
-        from fiso.adapters.jwt_tokens import JwtVerifier
-
+        try:
+            from fiso.adapters.jwt_tokens import JwtVerifier
+        except ImportError as error:
+            logger.error("no token can be checked: %s; %s", error, WITHOUT_ACCESS_LAYER)
+            return NoVerifier()
         return JwtVerifier(
             keys,
             issuer=settings.issuer,

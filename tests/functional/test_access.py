@@ -1,5 +1,7 @@
 """Who is let in: the battery of the scorecard's row 21 in small, tenants' records, and what an issuer's loss does."""
 
+import logging
+import sys
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -17,6 +19,7 @@ from fiso_cli.chaos.access.stage import BY_TOKEN, UNASKED, AttackedStage, quiet
 from fiso_cli.chaos.access.tokens import FixedKeys, Signer
 from fiso_cli.chaos.experiments import access
 from functions.orchestrator import handler
+from functions.orchestrator.wiring import WITHOUT_ACCESS_LAYER
 from tests.builders import NOW, OK, ManualClock, failing
 from tests.functional.orchestrator_rig import BY_IAM, LambdaContext, Rig, http_event, problem_of, signed
 
@@ -172,6 +175,22 @@ def test_without_any_keys_nobody_is_let_in_and_it_is_said_that_this_is_not_the_c
     rig.clock.advance(2)
     response = rig.send(http_event(authorization=f"Bearer {ISSUERS.rsa.sign(tokens.payload(NOW))}"))
     assert response["statusCode"] == 200
+
+
+def test_without_what_checks_tokens_nobody_who_shows_one_is_let_in_and_the_log_says_once_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "jwt", None)  # as where it is not installed
+    monkeypatch.delitem(sys.modules, "fiso.adapters.jwt_tokens", raising=False)
+    rig = Rig(failing(OK), access=BY_TOKEN, issuer_keys=Issuer(ISSUERS.rsa))
+    shows = http_event(authorization=f"Bearer {ISSUERS.rsa.sign(tokens.payload(NOW))}")
+    answers = [problem_of(rig.send(event)) for event in (shows, shows, http_event(authorization="Bearer x"))]
+    assert [(answer["status"], answer["title"]) for answer in answers] == [(503, "Tokens not set up")] * 3
+    assert rig.send(http_event())["statusCode"] == 401
+    assert rig.caller.calls == []
+    (line,) = [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
+    assert "jwt" in line
+    assert WITHOUT_ACCESS_LAYER in line
 
 
 @pytest.mark.parametrize("event", [[], "x", None, 7, {}, {"requestContext": [], "headers": 5, "rawPath": []}], ids=str)

@@ -12,6 +12,7 @@ from fiso_cli.bench import measure, naive, ope, overhead, rows
 from fiso_cli.bench.rows import Row
 from fiso_cli.local.layout import CHECKOUT, LocalCloud
 from fiso_cli.packaging.build import build
+from fiso_cli.packaging.manifest import ACCESS_LAYER
 from fiso_cli.traffic import terminal
 
 bench_app = typer.Typer(add_completion=False)
@@ -80,10 +81,11 @@ def measure_all(rival_dir: Path, *, with_cloud: bool) -> list[Row]:
 
 def _sizes(model_dir: Path, rival_dir: Path) -> list[Row]:
     champion = json.loads((model_dir / "champion.json").read_text(encoding="utf-8"))["version"]
-    (orchestrator,) = [made for made in build("prod", ["orchestrator"]).built if made.name == "orchestrator"]
+    counted = {made.name: made.counted_bytes / 1e6 for made in build("prod", ["orchestrator"]).built}
     return [
         measure.artifact_mb(model_dir / champion / "model.joblib", rival_dir),
-        measure.package_mb(orchestrator.counted_bytes / 1e6, rival_dir),
+        measure.package_mb(counted["orchestrator"], rival_dir),
+        measure.package_with_tokens_mb(counted["orchestrator"] + counted[ACCESS_LAYER]),
     ]
 
 

@@ -1,10 +1,10 @@
-"""Deployment packages: what each function ships, built the same way on every host.
+"""Deployment packages: what each function and layer ships, built the same way on every host.
 
     target      the pinned runtime that wheels are resolved for
     manifest    what each function ships, and how large it may be
     wheels      locked wheels, resolved for the target, stripped, zipped once and cached by the lock
     own_code    the function's folder and its part of `shared/`
-    layer       the packaged model
+    layer       the packaged model; the access layer is nothing but wheels
     template    the CloudFormation template, without an account
 
 `build` in `build.py` joins them. Imports no cloud SDK and nothing of what it packages.

@@ -1,4 +1,4 @@
-"""Builds a stage's packages: `build/<stage>/<function>.zip` for each function, and `layer-model.zip`.
+"""Builds a stage's packages: `build/<stage>/<function>.zip` for each function, `layer-model.zip`, `layer-access.zip`.
 
 Unchanged inputs give unchanged bytes, and are not built again: wheels are cached by their lock, archives by what is in
 them.
@@ -14,13 +14,14 @@ from pathlib import Path
 
 from fiso_cli.errors import CommandError
 from fiso_cli.packaging import archive, layer, own_code, wheels
-from fiso_cli.packaging.bytecode import compile_folder
-from fiso_cli.packaging.manifest import LAYER_MB, PACKAGES, FunctionPackage
+from fiso_cli.packaging.bytecode import LAYER_ROOT, compile_folder
+from fiso_cli.packaging.manifest import ACCESS_LAYER, ACCESS_LAYER_MB, MODEL_LAYER_MB, PACKAGES, FunctionPackage
 from fiso_cli.packaging.report import BuildReport, Built
 from fiso_cli.packaging.target import Target, for_stage
 
 ROOT = Path(__file__).parents[3]
-LAYER = "layer-model"
+MODEL_LAYER = "layer-model"
+ACCESS_LOCK = "scripts/requirements/access_layer.txt"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,11 +59,15 @@ def build(stage: str, only: Sequence[str] | None = None, *, root: Path = ROOT) -
     place = Workplace(root=root, stage=stage, target=for_stage(stage))
     chosen = _chosen(only)
     place.output.mkdir(parents=True, exist_ok=True)
-    model = _build_layer(place)
+    model, access = _build_model_layer(place), _build_access_layer(place)
     with ThreadPoolExecutor(max_workers=2) as pool:
         archives = list(pool.map(lambda package: _build_function(package, place), chosen))
     rows = [_row(package, made, model, root) for package, made in zip(chosen, archives, strict=True)]
-    report = BuildReport(stage=stage, target=place.target, built=[*rows, _layer_row(model, root)])
+    rows += [
+        _layer_row(MODEL_LAYER, model, MODEL_LAYER_MB, root),
+        _layer_row(ACCESS_LAYER, access, ACCESS_LAYER_MB, root),
+    ]
+    report = BuildReport(stage=stage, target=place.target, built=rows)
     if complaints := report.complaints():
         raise CommandError("; ".join(complaints))
     return report
@@ -76,8 +81,7 @@ def _chosen(only: Sequence[str] | None) -> list[FunctionPackage]:
 
 
 def _build_function(package: FunctionPackage, place: Workplace) -> Archived:
-    folder = place.root / "functions" / package.name
-    base = wheels.prepare(package, place.target, folder=folder, cache=place.cache)
+    base = wheels.prepare(_wheels_of(package, place), place.target, cache=place.cache)
     sources = own_code.files(package, place.root)
     has_bytecode = package.has_bytecode and place.target.is_host_python
     key = archive.digest([base.key.encode(), str(has_bytecode).encode(), archive.digest_of_entries(sources).encode()])
@@ -96,8 +100,32 @@ def _build_function(package: FunctionPackage, place: Workplace) -> Archived:
         return _finish(unfinished, finished, key)
 
 
-def _build_layer(place: Workplace) -> Archived:
-    finished = place.output / f"{LAYER}.zip"
+def _wheels_of(package: FunctionPackage, place: Workplace) -> wheels.Wanted:
+    return wheels.Wanted(
+        name=package.name,
+        lock=place.root / "functions" / package.name / "requirements.txt",
+        metadata_of=package.metadata_of,
+        has_bytecode=package.has_bytecode,
+    )
+
+
+def _build_access_layer(place: Workplace) -> Archived:
+    """Wheels and nothing else, below `python/`."""
+    lock, finished = place.root / ACCESS_LOCK, place.output / f"{ACCESS_LAYER}.zip"
+    wanted = wheels.Wanted(name=ACCESS_LAYER, lock=lock, root=LAYER_ROOT, folder="python")
+    base = wheels.prepare(wanted, place.target, cache=place.cache)
+    if base.archive is None:
+        raise CommandError(f"{ACCESS_LOCK} is missing; run `make lock`")
+    if known := _known(finished, base.key):
+        return known
+    with tempfile.TemporaryDirectory(dir=place.output) as scratch:
+        unfinished = Path(scratch, "layer.zip")
+        shutil.copyfile(base.archive, unfinished)
+        return _finish(unfinished, finished, base.key)
+
+
+def _build_model_layer(place: Workplace) -> Archived:
+    finished = place.output / f"{MODEL_LAYER}.zip"
     with tempfile.TemporaryDirectory(dir=place.output) as scratch:
         files = layer.files(place.root / "ml_artifacts", Path(scratch))
         key = archive.digest_of_entries(files)
@@ -153,15 +181,15 @@ def _row(package: FunctionPackage, made: Archived, model: Archived, root: Path) 
     )
 
 
-def _layer_row(model: Archived, root: Path) -> Built:
+def _layer_row(name: str, made: Archived, limit_mb: float, root: Path) -> Built:
     return Built(
-        name=LAYER,
-        path=model.path.relative_to(root).as_posix(),
-        sha256=model.sha256,
-        zip_bytes=model.path.stat().st_size,
-        unzipped_bytes=model.unzipped_bytes,
-        counted_bytes=model.unzipped_bytes,
-        unzipped_limit_mb=LAYER_MB,
-        zip_limit_mb=LAYER_MB,
-        is_unchanged=model.is_unchanged,
+        name=name,
+        path=made.path.relative_to(root).as_posix(),
+        sha256=made.sha256,
+        zip_bytes=made.path.stat().st_size,
+        unzipped_bytes=made.unzipped_bytes,
+        counted_bytes=made.unzipped_bytes,
+        unzipped_limit_mb=limit_mb,
+        zip_limit_mb=limit_mb,
+        is_unchanged=made.is_unchanged,
     )

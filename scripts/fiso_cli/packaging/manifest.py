@@ -11,7 +11,10 @@ MB = 1024 * 1024
 # does.
 LAMBDA_UNZIPPED_MB = 250.0
 DIRECT_UPLOAD_MB = 50.0
-LAYER_MB = 1.0
+MODEL_LAYER_MB = 1.0
+ACCESS_LAYER_MB = 20.0
+ACCESS_LAYER = "layer-access"
+"""What checks tokens: a layer that the orchestrator has on stages with `auth: jwt` alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +37,7 @@ class FunctionPackage:
 
 
 PACKAGES = (
-    FunctionPackage(name="orchestrator", has_model=True, unzipped_mb=26),
+    FunctionPackage(name="orchestrator", has_model=True, unzipped_mb=10),
     FunctionPackage(name="stream_consumer", unzipped_mb=15),
     # The scikit-learn stack is too large for bytecode beside it, and for a direct upload.
     FunctionPackage(name="retrainer", without=(), has_bytecode=False, unzipped_mb=230, zip_mb=LAMBDA_UNZIPPED_MB),

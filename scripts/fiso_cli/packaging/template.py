@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess  # nosec B404: runs the pinned serverless command
+from collections.abc import Sequence
 from pathlib import Path
 
 from fiso_cli.errors import CommandError
@@ -15,14 +16,20 @@ OSLS_TEMPLATE = "cloudformation-template-update-stack.json"
 
 def make_template(stage: str, *, root: Path = ROOT) -> Path:
     """Write `build/<stage>/cloudformation-template.json`. Needs node, but no account. `CommandError` if it fails."""
+    folder = root / "build" / stage
+    shutil.copyfile(serverless_package(stage, folder / "serverless", root=root), folder / TEMPLATE)
+    return folder / TEMPLATE
+
+
+def serverless_package(stage: str, folder: Path, *, params: Sequence[str] = (), root: Path = ROOT) -> Path:
+    """The template that `serverless package` writes to `folder`. `params` (`name=value`) go before the stage's own."""
     command = root / "node_modules" / ".bin" / "serverless"
     if not command.exists():
         raise CommandError("the serverless command is not installed; run `make setup`")
-    folder = root / "build" / stage
-    parts = folder / "serverless"
+    options = ["--stage", stage, "--package", str(folder), *(f"--param={param}" for param in params)]
     with offline_control_plane() as url:
         done = subprocess.run(  # nosec B603
-            [str(command), "package", "--stage", stage, "--package", str(parts)],
+            [str(command), "package", *options],
             cwd=root,
             env={**os.environ, **_offline(url)},
             capture_output=True,
@@ -30,9 +37,8 @@ def make_template(stage: str, *, root: Path = ROOT) -> Path:
             check=False,
         )
     if done.returncode:
-        raise CommandError(f"serverless package failed: {done.stderr.strip() or done.stdout.strip()}")
-    shutil.copyfile(parts / OSLS_TEMPLATE, folder / TEMPLATE)
-    return folder / TEMPLATE
+        raise CommandError(f"serverless package failed: {done.stdout.strip()}\n{done.stderr.strip()}")
+    return folder / OSLS_TEMPLATE
 
 
 def _offline(url: str) -> dict[str, str]:

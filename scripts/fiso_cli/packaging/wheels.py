@@ -1,6 +1,6 @@
-"""Locked wheels of a function, resolved for the target whatever the host, stripped and zipped once per lock.
+"""Locked wheels of a function or a layer, resolved for the target whatever the host, stripped and zipped once per lock.
 
-Needs `uv`; reads only `functions/<name>/requirements.txt`.
+Needs `uv`; reads only the lock.
 """
 
 import os
@@ -14,11 +14,9 @@ from uv import find_uv_bin
 
 from fiso_cli.errors import CommandError
 from fiso_cli.packaging import archive
-from fiso_cli.packaging.bytecode import compile_folder
-from fiso_cli.packaging.manifest import FunctionPackage
+from fiso_cli.packaging.bytecode import TASK_ROOT, compile_folder
 from fiso_cli.packaging.target import Target
 
-LOCK = "requirements.txt"
 # Never imported by a running function.
 DEAD_FOLDERS = frozenset({"tests", "test", "__pycache__", "include", "bin"})
 DEAD_SUFFIXES = frozenset({".pyi", ".pxd", ".pyx", ".h", ".hpp", ".c", ".cpp", ".a", ".pyc", ".f", ".f90"})
@@ -27,45 +25,60 @@ LIVE_FOLDERS = frozenset({"numpy/_core/tests"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What is wanted of a lock. `root` is where Lambda unpacks the archive, `folder` where in it the wheels lie.
+
+    `metadata_of` names the distributions that keep their `dist-info`.
+    """
+
+    name: str
+    lock: Path
+    metadata_of: frozenset[str] = frozenset()
+    has_bytecode: bool = True
+    root: str = TASK_ROOT
+    folder: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Wheels:
-    """A function's wheels as an archive to build upon, or none, and the key that says what is in it."""
+    """Wheels as an archive to build upon, or none, and the key that says what is in it."""
 
     key: str
     archive: Path | None
 
 
-def prepare(package: FunctionPackage, target: Target, *, folder: Path, cache: Path) -> Wheels:
-    """The wheels of `folder`'s lock for the target, from the cache when that lock was built before."""
-    lock = folder / LOCK
-    if not lock.exists():
+def prepare(wanted: Wanted, target: Target, *, cache: Path) -> Wheels:
+    """The wheels of a lock for the target, from the cache when that lock was built before; none without a lock."""
+    if not wanted.lock.exists():
         return Wheels(key="none", archive=None)
-    key = _key(package, target, lock)
-    cached = cache / f"{package.name}-{key[:16]}.zip"
+    key = _key(wanted, target)
+    cached = cache / f"{wanted.name}-{key[:16]}.zip"
     if not cached.exists():
-        _build(package, target, lock, cached)
+        _build(wanted, target, cached)
     return Wheels(key=key, archive=cached)
 
 
-def _key(package: FunctionPackage, target: Target, lock: Path) -> str:
+def _key(wanted: Wanted, target: Target) -> str:
     own_rules = [Path(__file__).with_name(name) for name in ("archive.py", "bytecode.py", "wheels.py")]
-    facts = (repr(target), str(_compiles(package, target)), repr(sorted(package.metadata_of)))
+    place = (wanted.root, wanted.folder)
+    facts = (repr(target), str(_compiles(wanted, target)), repr(sorted(wanted.metadata_of)), repr(place))
     return archive.digest(
-        [lock.read_bytes(), *(fact.encode() for fact in facts), *(path.read_bytes() for path in own_rules)]
+        [wanted.lock.read_bytes(), *(fact.encode() for fact in facts), *(path.read_bytes() for path in own_rules)]
     )
 
 
-def _compiles(package: FunctionPackage, target: Target) -> bool:
-    return package.has_bytecode and target.is_host_python
+def _compiles(wanted: Wanted, target: Target) -> bool:
+    return wanted.has_bytecode and target.is_host_python
 
 
-def _build(package: FunctionPackage, target: Target, lock: Path, cached: Path) -> None:
+def _build(wanted: Wanted, target: Target, cached: Path) -> None:
     cached.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cached.parent) as scratch:
         tree = Path(scratch, "tree")
-        _install(target, lock, tree)
-        strip(tree, package.metadata_of)
-        if _compiles(package, target):
-            compile_folder(tree)
+        _install(target, wanted.lock, tree / wanted.folder)
+        strip(tree, wanted.metadata_of)
+        if _compiles(wanted, target):
+            compile_folder(tree, root=wanted.root)
         unfinished = Path(scratch, "wheels.zip")
         archive.append(unfinished, archive.entries(tree))
         unfinished.replace(cached)
@@ -78,7 +91,9 @@ def _install(target: Target, lock: Path, tree: Path) -> None:
     environment = {"UV_SYSTEM_CERTS": "true", **os.environ}  # trust what this machine trusts, as pip and npm do
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)  # nosec B603
     if done.returncode:
-        raise CommandError(f"cannot install {lock.parent.name}/{LOCK} for {target.describe()}: {done.stderr.strip()}")
+        raise CommandError(
+            f"cannot install {lock.parent.name}/{lock.name} for {target.describe()}: {done.stderr.strip()}"
+        )
 
 
 def strip(tree: Path, metadata_of: frozenset[str]) -> None:

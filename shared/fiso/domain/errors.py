@@ -23,6 +23,7 @@ FisoError
 │   ├── RejectedByProvider      400   the cloud itself refused the request as malformed or too large; nothing ran
 │   ├── NothingAvailable        503   nothing eligible, or nothing can have run
 │   ├── LeasingNotSetUp         503   no key to sign leases with
+│   ├── TokensNotSetUp          503   nothing here can check a token, so nobody who shows one is let in
 │   ├── IdempotencyUnavailable  503   a key was given, and nobody can tell whether it was used
 │   ├── DeadlinePassed          504
 │   └── UnknownOutcome          504   it may have run, must not be repeated, and nobody knows how it ended
@@ -220,6 +221,13 @@ class LeasingNotSetUp(RoutingError):
 
     status = 503
     title = "Leasing not set up"
+
+
+class TokensNotSetUp(RoutingError):
+    """A token was shown, and what checks tokens is not installed. What to do about it is in the log."""
+
+    status = 503
+    title = "Tokens not set up"
 
 
 class IdempotencyUnavailable(RoutingError):

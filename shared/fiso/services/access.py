@@ -12,7 +12,7 @@ from typing import Any
 
 from fiso.access_ports import IssuerKeys, TokenVerifier
 from fiso.domain.access import ANYONE, EVERYTHING, AuthMode, Claims, SigningKey
-from fiso.domain.errors import NotAuthenticated, StoreUnavailable
+from fiso.domain.errors import NotAuthenticated, StoreUnavailable, TokensNotSetUp
 from fiso.domain.request import TenantId
 from fiso.ports import Clock
 from fiso.services.known import Known
@@ -73,6 +73,14 @@ class KnownKeys:
         return (self._known.read_again() or {}).get(id)
 
 
+class NoVerifier:
+    """The port `TokenVerifier` where nothing can check a token: it lets nobody in."""
+
+    def verify(self, token: str) -> Claims:
+        """`TokensNotSetUp`, whatever the token."""
+        raise TokensNotSetUp("tokens cannot be checked here at present")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
     """How this stage knows its callers. `verifier` is made when the first token is shown."""
@@ -82,7 +90,7 @@ class Access:
     keys: KnownKeys | None = None
 
     def caller(self, shown: Shown) -> Claims:
-        """The caller. `NotAuthenticated` when nobody vouches for one; `StoreUnavailable` as the verifier says."""
+        """The caller. `NotAuthenticated` when nobody vouches for one; the verifier's own errors pass."""
         if self.mode is AuthMode.NONE:
             return ANYONE
         if self.mode is AuthMode.IAM:

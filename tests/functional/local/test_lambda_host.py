@@ -99,6 +99,25 @@ def test_packages_that_lambda_lacks_cannot_be_imported_but_boto3_can(world: Lamb
     assert world.invoke("imports", {"name": "sklearn"}).payload["errorType"] == "ModuleNotFoundError"
 
 
+@pytest.mark.parametrize(
+    ("path", "found"),
+    [
+        (None, "/opt/python/of_layer.py"),
+        ("/var/task/shared:/opt/python:/var/runtime", "/opt/python/of_layer.py"),
+        ("/var/task/shared:/var/runtime", "ModuleNotFoundError"),
+    ],
+)
+def test_a_layers_modules_are_found_unless_pythonpath_is_set_without_them(
+    world: LambdaHostWorld, path: str | None, found: str
+) -> None:
+    layer = world.layer("modules", {"python/of_layer.py": ""})
+    code = "def handle(event, context):\n    import of_layer\n    return of_layer.__file__\n"
+    variables = {} if path is None else {"PYTHONPATH": path}
+    world.deploy(f"path-{len(path or '')}", code, Layers=[layer], Environment={"Variables": variables})
+    payload = world.invoke(f"path-{len(path or '')}").payload
+    assert (payload if isinstance(payload, str) else payload["errorType"]) == found
+
+
 def test_a_handlers_exception_is_reported_and_the_environment_stays_warm(world: LambdaHostWorld) -> None:
     world.deploy("boom", "def handle(event, context):\n    raise ValueError('boom')\n")
     answers = [world.invoke("boom") for _ in range(2)]

@@ -156,7 +156,7 @@ def test_a_log_stream_is_named_as_lambda_does() -> None:
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
-        ("/var/task/shared:/var/runtime", "/code/shared:/run"),
+        ("/var/task/shared:/opt/python:/var/runtime", "/code/shared:/layers/python:/run"),
         ("/opt", "/layers"),
         ("/optional:/var/tasks", "/optional:/var/tasks"),
         ("http://host/opt/model", "http://host/opt/model"),

@@ -1,5 +1,6 @@
 """Packages of a small checkout: same bytes from same sources, limits, and what goes where."""
 
+import hashlib
 import json
 import os
 import zipfile
@@ -9,11 +10,12 @@ import pytest
 
 from fiso_cli.errors import CommandError
 from fiso_cli.packaging import archive
-from fiso_cli.packaging.build import build
-from fiso_cli.packaging.manifest import MB, PACKAGES
+from fiso_cli.packaging.build import ACCESS_LOCK, build
+from fiso_cli.packaging.manifest import ACCESS_LAYER, MB, PACKAGES
 from fiso_cli.packaging.report import BuildReport, Built
 from fiso_cli.packaging.target import LAMBDA
 
+LAYERS = ("layer-model", "layer-access")
 SOURCES = {
     "shared/fiso/__init__.py": '"""Core."""\n',
     "shared/fiso/learning/train.py": "ROWS = 1\n",
@@ -37,7 +39,27 @@ def make_checkout(root: Path) -> Path:
         place = root / name
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text(text)
+    write_access_lock(root)
     return root
+
+
+def write_access_lock(root: Path, *, version: str = "1.0") -> None:
+    """A lock that names one small wheel, which lies in the checkout so that nothing is asked for over the network."""
+    wheel = root / "wheels" / f"tokens-{version}-py3-none-any.whl"
+    wheel.parent.mkdir(exist_ok=True)
+    contents = {
+        "tokens/__init__.py": f"VERSION = {version!r}\n",
+        "tokens/tests/test_tokens.py": "",
+        f"tokens-{version}.dist-info/METADATA": f"Metadata-Version: 2.1\nName: tokens\nVersion: {version}\n",
+        f"tokens-{version}.dist-info/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"tokens-{version}.dist-info/RECORD": "",
+    }
+    with zipfile.ZipFile(wheel, "w") as opened:
+        for name, text in contents.items():
+            opened.writestr(zipfile.ZipInfo(name), text)
+    lock = root / ACCESS_LOCK
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    lock.write_text(f"{wheel} --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}\n")
 
 
 def digests(report: BuildReport) -> dict[str, str]:
@@ -139,7 +161,7 @@ def test_a_pointer_to_no_model_is_refused(checkout: Path, pointer: str) -> None:
 
 def test_only_the_functions_asked_for_are_built(checkout: Path) -> None:
     report = build("prod", ["keeper"], root=checkout)
-    assert [built.name for built in report.built] == ["keeper", "layer-model"]
+    assert [built.name for built in report.built] == ["keeper", "layer-model", "layer-access"]
 
 
 def test_an_unknown_function_is_named(checkout: Path) -> None:
@@ -154,8 +176,8 @@ def test_a_model_over_its_limit_stops_the_build(checkout: Path) -> None:
 
 
 def test_a_function_over_its_limit_stops_the_build(checkout: Path) -> None:
-    (checkout / "shared/fiso/billing/tariffs.json").write_bytes(b" " * (27 * MB))
-    with pytest.raises(CommandError, match=r"orchestrator is 27\.\d+ MB unzipped, more than 26"):
+    (checkout / "shared/fiso/billing/tariffs.json").write_bytes(b" " * (11 * MB))
+    with pytest.raises(CommandError, match=r"orchestrator is 11\.\d+ MB unzipped, more than 10"):
         build("prod", ["orchestrator"], root=checkout)
 
 
@@ -184,4 +206,31 @@ def test_a_zip_over_its_limit_is_a_complaint() -> None:
 def test_the_report_is_json(checkout: Path) -> None:
     document = json.loads(json.dumps(build("prod", root=checkout).as_json()))
     assert document["target"] == {"python": "3.11", "platform": "x86_64-manylinux2014"}
-    assert {row["name"] for row in document["packages"]} == {*(package.name for package in PACKAGES), "layer-model"}
+    assert {row["name"] for row in document["packages"]} == {*(package.name for package in PACKAGES), *LAYERS}
+    counted = {row["name"]: row["counted_bytes"] for row in document["packages"]}
+    assert document["orchestrator_with_tokens_bytes"] == counted["orchestrator"] + counted[ACCESS_LAYER]
+
+
+def test_what_a_stage_for_tokens_has_in_all_is_only_said_when_it_was_built(checkout: Path) -> None:
+    assert build("prod", ["keeper"], root=checkout).with_tokens_bytes is None
+
+
+def test_the_access_layer_holds_stripped_wheels_where_lambda_looks_for_them(checkout: Path) -> None:
+    build("prod", ["sample_aws"], root=checkout)
+    found = names(checkout, ACCESS_LAYER)
+    assert {name for name in found if name.endswith(".py")} == {"python/tokens/__init__.py"}
+    assert all(name.startswith("python/tokens/") for name in found)
+    assert any(name.endswith(".pyc") for name in found) == LAMBDA.is_host_python
+
+
+def test_another_lock_makes_another_access_layer_and_no_other_package(checkout: Path) -> None:
+    before = digests(build("prod", root=checkout))
+    write_access_lock(checkout, version="1.1")
+    after = digests(build("prod", root=checkout))
+    assert {name for name in before if before[name] != after[name]} == {ACCESS_LAYER}
+
+
+def test_an_access_layer_without_a_lock_is_not_built_empty(checkout: Path) -> None:
+    (checkout / ACCESS_LOCK).unlink()
+    with pytest.raises(CommandError, match=r"access_layer\.txt is missing; run `make lock`"):
+        build("prod", ["sample_aws"], root=checkout)
