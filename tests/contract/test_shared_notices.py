@@ -10,7 +10,7 @@ import boto3
 import pytest
 
 from fiso.adapters.aws_client import AwsEndpoint, Credentials, DynamoDBClient, SignedService
-from fiso.adapters.dynamodb_breakers import DynamoDBSharedBreakers
+from fiso.adapters.dynamodb_breakers import PARTITION, DynamoDBSharedBreakers
 from fiso.adapters.http_transport import HttpTransport
 from fiso.adapters.memory import InMemorySharedBreakers
 from fiso.domain.endpoint import EndpointId, FunctionName, Provider
@@ -114,6 +114,15 @@ def test_a_later_call_of_the_same_teller_is_not_taken_back_with_the_earlier_one(
 def test_taking_back_what_was_never_told_tells_nothing(shared: SharedBreakers) -> None:
     shared.withdraw(late())
     assert list(shared.read()) == []
+
+
+def test_what_another_version_tells_is_left_alone(table: tuple[Any, str]) -> None:
+    dynamodb, name = table
+    shared = DynamoDBSharedBreakers(dynamodb, name, clock=ManualClock())
+    shared.write(opened())
+    foreign = {"function_name": {"S": PARTITION}, "item": {"S": "new"}, "expires_at": {"N": "9999999999"}}
+    dynamodb.put_item(TableName=name, Item=foreign)
+    assert list(shared.read()) == [opened()]
 
 
 def test_dynamodb_lets_late_calls_expire(table: tuple[Any, str]) -> None:
