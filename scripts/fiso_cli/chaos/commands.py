@@ -15,6 +15,7 @@ from rich.table import Table
 from fiso_cli.chaos import summary
 from fiso_cli.chaos.catalogue import UnknownExperiment, catalogue, chosen
 from fiso_cli.chaos.experiment import Experiment
+from fiso_cli.chaos.own_lines import lines_to
 from fiso_cli.chaos.series import Ran, run_one
 from fiso_cli.chaos.summary import Line, number
 from fiso_cli.errors import CommandGroup
@@ -22,6 +23,7 @@ from fiso_cli.local.layout import LocalCloud
 from fiso_cli.traffic import terminal
 
 MISSED, BAD_INPUT, INTERRUPTED = 1, 2, 130
+LOG = "chaos.log"
 CAVEAT = (
     "Local latencies are not cloud latencies. A bound is what this sample supports with 95 % confidence; quick "
     "runs have samples too small to show most targets: there `met` says that no violation was seen."
@@ -66,11 +68,12 @@ def run_command(
     experiments = _asked(names or [], run_all=run_all)
     root = LocalCloud.from_environ().state / "chaos"
     root.mkdir(parents=True, exist_ok=True)
-    logging.basicConfig(filename=root / "chaos.log", level=logging.WARNING)
+    logging.basicConfig(filename=root / LOG, level=logging.WARNING)
     ran: list[Ran] = []
     try:
-        for one in _run(experiments, root, is_quick=quick, seed=seed):
-            ran.append(one)
+        with (root / LOG).open("a", encoding="utf-8") as log, lines_to(log):
+            for one in _run(experiments, root, is_quick=quick, seed=seed):
+                ran.append(one)
     except KeyboardInterrupt as stopped:
         terminal.err().print(f"stopped: {len(ran)} of {len(experiments)} were measured and are kept")
         raise typer.Exit(INTERRUPTED) from stopped

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from fiso_cli.chaos import summary
 from fiso_cli.chaos.experiment import Experiment, Setting
-from fiso_cli.chaos.own_lines import lines_to
 from fiso_cli.chaos.summary import Line
 
 logger = logging.getLogger(__name__)
@@ -40,8 +39,7 @@ def run_one(
     setting = Setting(is_quick=is_quick, seed=seed, folder=folder, say=say)
     error = None
     try:
-        with (folder / "fiso.log").open("w", encoding="utf-8") as log, lines_to(log):
-            lines: Sequence[Line] = summary.lines_of(experiment, experiment.run(setting))
+        lines: Sequence[Line] = summary.lines_of(experiment, experiment.run(setting))
     except Exception as raised:  # an experiment's outer boundary: what it breaks with is what is reported
         logger.exception("experiment %s broke", experiment.name)
         error = f"{type(raised).__name__}: {raised}".partition("\n")[0]

@@ -160,7 +160,9 @@ class _Trial:
         dispatcher.breakers.started(request.function, endpoint, now, late_s - start_s)
         self._started += 1
         run = partial(dispatcher.caller.call, endpoint, request, timeout_ms=(end_s - start_s) * 1000)
-        watched = dispatcher.watched(run, request.function, endpoint, patience_ms(candidate) / 1000)
+        is_well = self._breakers.get(endpoint.id, CLOSED).opened_until is None  # else its lateness is no news
+        fair_s = patience_ms(candidate) / 1000
+        watched = dispatcher.watched(run, request.function, endpoint, fair_s) if is_well else run
         hedged_ms = hedge_ms(candidate) if self._can_hedge else None
         call = UnderWay(
             candidate=candidate,

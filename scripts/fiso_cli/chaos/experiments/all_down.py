@@ -10,12 +10,15 @@ from fiso_cli.chaos.rig.rig import Rig, running
 from fiso_cli.chaos.rig.rows import Row, of_phase
 
 TYPED = frozenset({502, 503, 504})
+WAITING = 128
+"""Environments that are up before the fault: so many requests wait at once. To start them during it would take the two
+processors of this machine from those that are up, as Lambda does not."""
 
 
 def all_refused(setting: Setting) -> Sequence[Figure]:
     """Row 4, where nobody listens."""
 
-    load, lost = _all_down(setting, lambda rig, name: rig.kill_provider(name))
+    load, lost = _all_down(setting, lambda rig, name: rig.kill_provider(name), fault_s=setting.sized(120, 15))
     during = of_phase(load.rows, measures.FAULT)
     honest = [row for row in during if row.status == 503 and row.has_retry_after]
     return [
@@ -28,9 +31,16 @@ def all_refused(setting: Setting) -> Sequence[Figure]:
 def all_black_holed(setting: Setting) -> Sequence[Figure]:
     """Row 4, where nobody answers: requests may have run, so 502 and 504 are honest as well.
 
-    Those that the end of the outage still finds waiting are answered then: their latency tells."""
+    Those that the end of the outage still finds waiting are answered then: their latency tells. When a call is late
+    follows from what was learned, so a quick run learns a little longer."""
 
-    load, lost = _all_down(setting, lambda rig, name: rig.stop_provider(name))
+    load, lost = _all_down(
+        setting,
+        lambda rig, name: rig.stop_provider(name),
+        fault_s=setting.sized(120, 60),
+        learn_s=setting.sized(60, 20),
+        waiting=WAITING,
+    )
     during = of_phase(load.rows, measures.FAULT)
     honest = [row for row in during if row.is_success or row.status in TYPED]
     return [
@@ -42,15 +52,22 @@ def all_black_holed(setting: Setting) -> Sequence[Figure]:
     ]
 
 
-def _all_down(setting: Setting, take_down: Callable[[Rig, str], object]) -> tuple[Load, int]:
+def _all_down(
+    setting: Setting,
+    take_down: Callable[[Rig, str], object],
+    *,
+    fault_s: int,
+    learn_s: int | None = None,
+    waiting: int = 16,
+) -> tuple[Load, int]:
     """The load, and how many answered requests the log does not know."""
 
     def each(do: Callable[[Rig, str], object]) -> Callable[[Rig, str], object]:
         return lambda rig, _: [do(rig, name) for name in rig.providers]
 
     how = Broken(fault=each(take_down), mend=each(lambda rig, name: rig.revive_provider(name)))
-    with running(seed=setting.seed) as rig:
-        load = broken(setting, rig, how, fault_s=setting.sized(120, 45))
+    with running(seed=setting.seed, environments=waiting) as rig:
+        load = broken(setting, rig, how, fault_s=fault_s, learn_s=learn_s)
         logged = rig.stores.outlines()
     return load, sum(row.invocation_id is not None and row.invocation_id not in logged for row in load.rows)
 

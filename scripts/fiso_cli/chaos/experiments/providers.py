@@ -23,7 +23,7 @@ def refused(setting: Setting) -> Sequence[Figure]:
     """Row 1."""
 
     with running(seed=setting.seed) as rig:
-        load = broken(setting, rig, KILLED, fault_s=setting.sized(600, 12))
+        load = broken(setting, rig, KILLED, fault_s=setting.sized(600, 20))
     during = measures.faulted(load.rows)
     return [
         measures.success(during),

@@ -35,13 +35,14 @@ def broken(
     how: Broken,
     *,
     fault_s: int,
+    learn_s: int | None = None,
     ask: Callable[[int], Ask] | None = None,
     hit: str | None = None,
 ) -> Load:
     """Learn, then baseline, fault and recovery without a pause; rows go to the history. What breaks is `hit`, else the
     provider that is called most."""
     setting.say("learning")
-    learned = rig.load(seconds=setting.sized(60, 12), phase="learning", ask=ask)
+    learned = rig.load(seconds=learn_s or setting.sized(60, 12), phase="learning", ask=ask)
     chosen = hit or measures.preferred(learned)
     before = {name: rig.counts(name) for name in rig.providers}
     setting.say(f"{chosen} is what breaks")
