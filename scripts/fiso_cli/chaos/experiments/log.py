@@ -30,11 +30,10 @@ QUICK_AHEAD = timedelta(seconds=25)
 
 def table_away(setting: Setting) -> Sequence[Figure]:
     """Row 13: users, added latency, and every answered request in the log exactly once."""
-    from fiso_cli.chaos.log.lines import lines_in
     from fiso_cli.chaos.log.world import Scene, running
     from fiso_cli.chaos.rig import rows as raw
 
-    with lines_in(setting.folder), running(Scene(seed=setting.seed)) as world:
+    with running(Scene(seed=setting.seed)) as world:
         setting.say("DynamoDB throttled, failing, silent, in turn")
         rows = world.run(_phases(world, setting), rate=RATE, ask=_ask)
         raw.write(rows, setting.folder / "history.jsonl")
@@ -63,12 +62,11 @@ def table_away(setting: Setting) -> Sequence[Figure]:
 def writers_killed(setting: Setting) -> Sequence[Figure]:
     """Row 14: what was executed or answered is closed, whoever was killed in the middle of it."""
     from fiso.domain.record import InvocationRecord, RecordStatus
-    from fiso_cli.chaos.log.lines import lines_in
     from fiso_cli.chaos.log.world import Scene, running
     from fiso_cli.chaos.rig import rows as raw
 
     kills = setting.sized(1_000, 60)
-    with lines_in(setting.folder), running(Scene(seed=setting.seed, environments=4)) as world:
+    with running(Scene(seed=setting.seed, environments=4)) as world:
         sweeping = _Sweeping(world, ahead=QUICK_AHEAD if setting.is_quick else timedelta(0))
         rows = _killed(world, setting, kills, sweeping)
         raw.write(rows, setting.folder / "history.jsonl")

@@ -133,9 +133,7 @@ EXPERIMENTS = (
 
 def _emulator(setting: Setting, ending: ExitStack) -> "Emulator":
     from fiso_cli.chaos.log.emulator import running_emulator
-    from fiso_cli.chaos.log.lines import lines_in
 
-    ending.enter_context(lines_in(setting.folder))
     home = setting.folder / "emulator"
     home.mkdir()
     return ending.enter_context(running_emulator(home))
