@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -6,11 +7,15 @@ import pytest
 from fiso.adapters.memory import InMemoryFunctionCaller, Respond
 from fiso.billing import tariff
 from fiso.domain.attempt import Failure, Outcome, ProviderError
-from fiso.domain.policy import Idempotent
+from fiso.domain.endpoint import Endpoint, FunctionName
+from fiso.domain.policy import Idempotent, Mode
 from fiso.domain.request import FunctionAnswer, InvocationRequest
-from fiso.routing.breaker import BreakerState
+from fiso.routing.breaker import CONSECUTIVE, BreakerState
+from fiso.services.breakers import Failed
+from fiso.services.calls import Call
 from fiso.services.decide import World, decide
 from fiso.services.dispatch import Dispatcher
+from fiso.services.lateness import LEAST_MS
 from tests.builders import NOW, OK, ManualClock, a_request, an_entry, failing
 
 REFUSED = ProviderError(Failure.UNREACHABLE, "connection refused")
@@ -131,3 +136,26 @@ def test_an_endpoint_that_keeps_failing_is_demoted_then_probed() -> None:
     rig.clock.now = opened.opened_until or NOW
     rig.dispatch()
     assert rig.called[-2:] == ["azure", rig.called[-1]]
+
+
+def test_calls_are_watched_for_lateness_while_their_endpoint_is_well_and_not_once_it_is_known_to_be_down() -> None:
+    watched: list[tuple[str, float]] = []
+
+    def watch(call: Call, _function: FunctionName, endpoint: Endpoint, after_s: float) -> Call:
+        watched.append((endpoint.id, after_s))
+        return call
+
+    rig = Rig(failing(*[TIMED_OUT] * 2 * CONSECUTIVE), idempotent=Idempotent.NO)
+    rig.dispatcher.watched = watch
+    rig.dispatch()
+    first, after_s = watched[0]
+    assert first == rig.called[0]
+    assert after_s >= LEAST_MS / 1000
+    endpoint = rig.entry.endpoint(rig.caller.calls[0][0])
+    for _ in range(CONSECUTIVE):
+        failed = Failed(endpoint=endpoint, failure=Failure.TIMED_OUT)
+        rig.dispatcher.breakers.failed(rig.entry.name, [failed], rig.clock())
+    rig.entry = replace(rig.entry, policy=replace(rig.entry.policy, mode=Mode.PIN, pinned=endpoint.id))
+    rig.dispatch()
+    assert rig.called[-1] == endpoint.id
+    assert len(watched) == 1
