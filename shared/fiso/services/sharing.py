@@ -1,8 +1,8 @@
 """Sharing: breakers that opened or closed or are being probed, told to other environments and heard from them.
 
-Written on transitions only, beside whatever is awaited then; read while a provider is awaited, when older than 2 s, and
-before a request that would be a probe: of a cloud that is silent each probe costs somebody's request. Without the store
-each environment finds out for itself.
+Written on transitions and for late calls, beside whatever is awaited then; read while a provider is awaited, when older
+than 2 s, and before a request that would be a probe: of a cloud that is silent each probe costs somebody's request.
+Without the store each environment finds out for itself.
 """
 
 import logging
