@@ -37,7 +37,7 @@ def black_holed(setting: Setting) -> Sequence[Figure]:
     """Row 2, for what may be repeated."""
 
     with running(seed=setting.seed) as rig:
-        load = broken(setting, rig, STOPPED, fault_s=setting.sized(600, 40))
+        load = broken(setting, rig, STOPPED, fault_s=setting.sized(600, 34))
     during = measures.faulted(load.rows)
     late = sum(row.latency_ms > DEADLINE_MS + SLACK_MS for row in during)
     return [
@@ -60,7 +60,7 @@ def black_holed_once(setting: Setting) -> Sequence[Figure]:
     fastest = Weights(latency=1.0, cost=0.0, reliability=0.0, region_affinity=0.0)
     policy = {"idempotent": Idempotent.NO, "timeout_ms": ONCE_MS, "weights": fastest}
     with running(seed=setting.seed, policy=policy) as rig:
-        load = broken(setting, rig, STOPPED, fault_s=setting.sized(120, 25), ask=ask)
+        load = broken(setting, rig, STOPPED, fault_s=setting.sized(120, 18), ask=ask)
         executions = rig.executions()
     during = measures.faulted(load.rows)
     lost_s = [row.intended_s for row in during if not row.is_success]

@@ -22,7 +22,7 @@ def brown_out(setting: Setting) -> Sequence[Figure]:
 
     how = in_mode(Mode(slow=BROWN_OUT))
     with running(seed=setting.seed) as rig:
-        load = broken(setting, rig, how, fault_s=setting.sized(120, 40))
+        load = broken(setting, rig, how, fault_s=setting.sized(120, 34))
     calls = sum(counts.get("requests", 0) for counts in load.counts.values())
     return [
         measures.success(measures.faulted(load.rows)),
