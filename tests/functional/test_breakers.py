@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
+import pytest
+
 from fiso.adapters.memory import InMemorySharedBreakers
 from fiso.domain.attempt import Failure
 from fiso.domain.catalog import CatalogEntry
@@ -187,6 +189,21 @@ def test_a_probe_that_is_answered_lets_the_others_find_out_at_once() -> None:
     one.breakers.answered(FIRST.name, AWS, clock())
     other.request()
     one.request()
+    clock.advance(6.0)
+    other.request()
+    assert other.holds() is BreakerState.HALF_OPEN
+
+
+@pytest.mark.parametrize("failure", [Failure.REJECTED, Failure.THROTTLED])
+def test_a_probe_that_says_nothing_of_the_endpoint_leaves_it_to_the_next_one(failure: Failure) -> None:
+    clock, store = ManualClock(), InMemorySharedBreakers()
+    one, other = both_open(clock, store)
+    one.breakers.started(FIRST.name, AWS, clock(), 28.0)
+    one.settle_writes()
+    assert other.holds() is BreakerState.OPEN
+    clock.advance(1.0)
+    one.breakers.failed(FIRST.name, [Failed(endpoint=AWS, failure=failure)], clock())
+    one.settle_writes()
     clock.advance(6.0)
     other.request()
     assert other.holds() is BreakerState.HALF_OPEN

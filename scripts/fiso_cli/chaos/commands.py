@@ -15,11 +15,11 @@ from rich.table import Table
 from fiso_cli.chaos import summary
 from fiso_cli.chaos.catalogue import UnknownExperiment, catalogue, chosen
 from fiso_cli.chaos.experiment import Experiment
-from fiso_cli.chaos.own_lines import lines_to
 from fiso_cli.chaos.series import Ran, run_one
 from fiso_cli.chaos.summary import Line, number
 from fiso_cli.errors import CommandGroup
 from fiso_cli.local.layout import LocalCloud
+from fiso_cli.own_lines import lines_to
 from fiso_cli.traffic import terminal
 
 MISSED, BAD_INPUT, INTERRUPTED = 1, 2, 130

@@ -41,27 +41,22 @@ class DynamoDBSharedBreakers:
     def write(self, notice: Notice) -> None:
         """Over what is older; a newer one stays, and repeating it changes nothing."""
         item = _late_item(notice) if isinstance(notice, LateCall) else _item(notice)
-        try:
-            with store_errors("share a breaker"):
-                self._client.put_item(
-                    TableName=self._table,
-                    Item=item,
-                    ConditionExpression="attribute_not_exists(function_name) OR changed_at < :changed_at",
-                    ExpressionAttributeValues={":changed_at": item["changed_at"]},
-                )
-        except WriteConflict:
-            return
+        self._put(item, "attribute_not_exists(function_name) OR changed_at < :changed_at")
 
     def withdraw(self, late: LateCall) -> None:
         """Let it expire at once, unless a later call took its place."""
-        item = _late_item(late) | {"expires_at": {"N": "0"}}
+        expired = {"expires_at": {"N": str(int(self._clock().timestamp()))}}
+        self._put(_late_item(late) | expired, "changed_at = :changed_at")
+
+    def _put(self, item: Mapping[str, Any], condition: str) -> None:
+        """Where the condition on what is there holds; else it stays."""
         try:
-            with store_errors("withdraw a late call"):
+            with store_errors("share a notice"):
                 self._client.put_item(
                     TableName=self._table,
                     Item=item,
-                    ConditionExpression="changed_at = :began_at",
-                    ExpressionAttributeValues={":began_at": item["changed_at"]},
+                    ConditionExpression=condition,
+                    ExpressionAttributeValues={":changed_at": item["changed_at"]},
                 )
         except WriteConflict:
             return

@@ -138,7 +138,11 @@ class Breaker:
             if known
             else capped(answered, now, retry_after_s=wait_s)
         )
-        return replace(self, cap=cap, probing_until=None)
+        return replace(self.after_nothing(now), cap=cap)
+
+    def after_nothing(self, now: datetime) -> "Breaker":
+        """A call that said nothing of the endpoint. If it was the probe, somebody else finds out, here or elsewhere."""
+        return replace(self, probing_until=None, changed_at=now) if self.probing_until else self
 
     def is_forgotten(self, now: datetime) -> bool:
         """Whether earlier trips count no more: it has been closed for long."""

@@ -86,7 +86,11 @@ class Breakers:
 
     def failed(self, function: FunctionName, failures: Iterable[Failed], now: datetime) -> None:
         """What failed in one request, all of it: `function` got no answer from these endpoints."""
-        counting = [failed for failed in failures if failed.failure not in _SAY_NOTHING]
+        ended = list(failures)
+        for failed in ended:
+            if failed.failure in _SAY_NOTHING:
+                self._said_nothing(function, failed.endpoint, now)
+        counting = [failed for failed in ended if failed.failure not in _SAY_NOTHING]
         if not counting:
             return
         if _is_everywhere(counting):
@@ -110,7 +114,7 @@ class Breakers:
                     self._set(entry.name, endpoint, known.tripped(now, cause=SEEN_BY_ALL, draw=self._draw()))
 
     def adopt(self, transitions: Iterable[Transition], now: datetime) -> None:
-        """Others' transitions, where they are newer: open as long as theirs, half open where theirs closed."""
+        """Others' transitions, where they are newer: open as long as theirs, half open where theirs is not any more."""
         for transition in transitions:
             function, endpoint = transition.function, transition.endpoint
             if function is None or endpoint is None:
@@ -131,6 +135,13 @@ class Breakers:
             if known.opened_until is None and are_too_many(own, since=max(moments, default=None), now=now):
                 opened = known.tripped(now, cause=LATE, draw=self._draw())
                 self._own.setdefault(function, {})[endpoint] = opened
+
+    def _said_nothing(self, function: FunctionName, endpoint: Endpoint, now: datetime) -> None:
+        if endpoint.id in self._own.get(function, {}):
+            self._set(function, endpoint, self._get(function, endpoint).after_nothing(now))
+        domain = domain_of(endpoint)
+        if domain in self._domains:
+            self._set_domain(domain, self._domains[domain].after_nothing(now))
 
     def _failed(self, function: FunctionName, failed: Failed, now: datetime) -> None:
         endpoint, failure = failed.endpoint, failed.failure
@@ -219,6 +230,4 @@ def _is_everywhere(failures: list[Failed]) -> bool:
 def _adopted(known: Breaker, theirs: Breaker, now: datetime) -> Breaker:
     if known.changed_at is not None and theirs.changed_at is not None and known.changed_at >= theirs.changed_at:
         return known
-    if theirs.opened_until is None:
-        return known.half_opened(now)
-    return theirs if theirs.state(now) is BreakerState.OPEN else known
+    return theirs if theirs.state(now) is BreakerState.OPEN else known.half_opened(now)

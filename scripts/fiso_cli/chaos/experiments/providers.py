@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from fiso.domain.policy import Idempotent, Weights
+from fiso.services.sharing import HEARD_FRESH_S
 from fiso_cli.chaos.experiment import Experiment, Setting
 from fiso_cli.chaos.figures import Figure, count_of_none
 from fiso_cli.chaos.rig import measures
@@ -15,8 +16,8 @@ DEADLINE_MS = 28_000.0
 SLACK_MS = 50.0
 LEAST_TIMEOUT_MS = 1_000.0
 """What an attempt that can be failed over gets at least."""
-ONCE_MS, HEARD_S = 5_000, 2.0
-"""The deadline of what must not be repeated, and how long others may take to hear that one of them passed."""
+ONCE_MS = 5_000
+"""The deadline of what must not be repeated."""
 
 
 def refused(setting: Setting) -> Sequence[Figure]:
@@ -64,7 +65,7 @@ def black_holed_once(setting: Setting) -> Sequence[Figure]:
         executions = rig.executions()
     during = measures.faulted(load.rows)
     lost_s = [row.intended_s for row in during if not row.is_success]
-    known_s = min(lost_s, default=0.0) + ONCE_MS / 1000 + HEARD_S
+    known_s = min(lost_s, default=0.0) + ONCE_MS / 1000 + HEARD_FRESH_S
     other = [row for row in during if not row.is_success and not (row.status == 504 and row.is_unknown)]
     repeated = sum(times > 1 for times in executions.values())
     return [

@@ -32,7 +32,7 @@ from fiso.domain.record import InvocationRecord, OpenRecord
 from fiso.domain.record_codec import open_to_document, to_document
 from fiso.services.breakers import Breakers
 from fiso.settings import AccessSettings, OrchestratorSettings
-from fiso_cli.chaos.own_lines import lines_to
+from fiso_cli.own_lines import lines_to
 from functions.orchestrator import handler, wiring
 
 CREDENTIALS = Credentials(access_key="a", secret_key="s")  # nosec B106 # signs to a server of this experiment

@@ -1,4 +1,4 @@
-"""Own lines: where FISO's log lines go while experiments run its services in this process."""
+"""Own lines: where FISO's log lines go while a command runs its services in this process."""
 
 import logging
 from collections.abc import Iterator
