@@ -87,18 +87,16 @@ class Breakers:
     def failed(self, function: FunctionName, failures: Iterable[Failed], now: datetime) -> None:
         """What failed in one request, all of it: `function` got no answer from these endpoints."""
         ended = list(failures)
-        for failed in ended:
-            if failed.failure in _SAY_NOTHING:
-                self._said_nothing(function, failed.endpoint, now)
         counting = [failed for failed in ended if failed.failure not in _SAY_NOTHING]
-        if not counting:
-            return
-        if _is_everywhere(counting):
+        if counting and _is_everywhere(counting):
             self._everywhere[function] = self._everywhere.get(function, 0) + 1
             if self._everywhere[function] < CONSECUTIVE:
-                return
-        for failed in counting:
-            self._failed(function, failed, now)
+                counting = []
+        for failed in ended:
+            if failed in counting:
+                self._failed(function, failed, now)
+            else:
+                self._said_nothing(function, failed.endpoint, now)
 
     def learn(self, entry: CatalogEntry, states: Mapping[EndpointId, EndpointState], now: datetime) -> None:
         """What all environments saw together: an endpoint whose last calls failed, CONSECUTIVE of them, is down."""

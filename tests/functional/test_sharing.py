@@ -1,0 +1,218 @@
+"""Several environments: what they tell each other of breakers, probes and late calls."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+
+from fiso.adapters.memory import InMemorySharedBreakers
+from fiso.domain.attempt import Failure
+from fiso.domain.endpoint import Endpoint
+from fiso.domain.errors import StoreUnavailable
+from fiso.routing.breaker import CLOSED, CONSECUTIVE, LONGEST_S, BreakerState, Transition
+from fiso.routing.late import TOLD_FOR, LateCall, Notice
+from fiso.services.breakers import Breakers, Failed
+from fiso.services.sharing import Sharing, holding
+from tests.builders import NOW, ManualClock
+from tests.functional.breaker_facts import AWS, AZURE, FIRST, GCP, fails, middle, state
+
+
+class Environment:
+    """One environment with its side of the sharing."""
+
+    def __init__(self, store: InMemorySharedBreakers, clock: ManualClock) -> None:
+        self.clock = clock
+        self.sharing = Sharing(store, clock=clock, executor=ThreadPoolExecutor(max_workers=2))
+        self.breakers = Breakers(draw=middle, tell=self.sharing.tell)
+
+    def request(self) -> None:
+        self.sharing.refresh_while_waiting()
+        self.sharing.settle(self.breakers)
+
+    def settle_writes(self) -> None:
+        self.sharing.settle(self.breakers)
+
+    def holds(self) -> BreakerState:
+        """Of AWS, when a request is about to be decided."""
+        held = holding(self.breakers, self.sharing, FIRST, {}, self.clock())
+        return held.get(AWS.id, CLOSED).state(self.clock())
+
+
+def test_a_breaker_that_opened_is_open_in_another_environment_after_its_next_request() -> None:
+    store, clock = InMemorySharedBreakers(), ManualClock()
+    one, other = Environment(store, clock), Environment(store, clock)
+    fails(one.breakers, FIRST, AWS, times=CONSECUTIVE)
+    one.request()
+    other.request()
+    assert state(other.breakers, FIRST, AWS) is BreakerState.OPEN
+
+
+def test_one_that_closed_elsewhere_is_half_open_here() -> None:
+    store, clock = InMemorySharedBreakers(), ManualClock()
+    one, other = Environment(store, clock), Environment(store, clock)
+    for breakers in (one.breakers, other.breakers):
+        fails(breakers, FIRST, AWS, times=CONSECUTIVE)
+    clock.advance(LONGEST_S)
+    one.breakers.started(FIRST.name, AWS, clock(), 1.0)
+    one.breakers.answered(FIRST.name, AWS, clock())
+    fails(other.breakers, FIRST, AWS)
+    one.request()
+    other.request()
+    assert other.breakers.of(FIRST)[AWS.id].state(clock()) is not BreakerState.CLOSED
+
+
+def both_open(clock: ManualClock, store: InMemorySharedBreakers) -> tuple[Environment, Environment]:
+    """Two environments that both know of an open breaker, whose time is over."""
+    one, other = Environment(store, clock), Environment(store, clock)
+    fails(one.breakers, FIRST, AWS, times=CONSECUTIVE)
+    one.request()
+    other.request()
+    clock.advance(LONGEST_S)
+    return one, other
+
+
+def test_a_probe_is_made_by_one_environment_for_all() -> None:
+    clock, store = ManualClock(), InMemorySharedBreakers()
+    one, other = both_open(clock, store)
+    assert one.holds() is BreakerState.HALF_OPEN
+    one.breakers.started(FIRST.name, AWS, clock(), 28.0)
+    one.settle_writes()
+    assert other.holds() is BreakerState.OPEN
+    clock.advance(27.0)
+    assert other.holds() is BreakerState.OPEN
+    clock.advance(2.0)  # nothing was heard of it: somebody else finds out
+    assert other.holds() is BreakerState.HALF_OPEN
+
+
+def test_a_probe_that_is_answered_lets_the_others_find_out_at_once() -> None:
+    clock, store = ManualClock(), InMemorySharedBreakers()
+    one, other = both_open(clock, store)
+    one.breakers.started(FIRST.name, AWS, clock(), 28.0)
+    one.settle_writes()
+    assert other.holds() is BreakerState.OPEN
+    clock.advance(1.0)
+    one.breakers.answered(FIRST.name, AWS, clock())
+    other.request()
+    one.request()
+    clock.advance(6.0)
+    other.request()
+    assert other.holds() is BreakerState.HALF_OPEN
+
+
+@pytest.mark.parametrize(
+    ("endpoints", "failure"),
+    [
+        pytest.param([AWS], Failure.REJECTED, id="the-callers-fault"),
+        pytest.param([AWS], Failure.THROTTLED, id="throttled"),
+        pytest.param([AWS, AZURE, GCP], Failure.PROVIDER_FAULT, id="alike-everywhere"),
+    ],
+)
+def test_a_probe_that_says_nothing_of_the_endpoint_leaves_it_to_the_next_one(
+    endpoints: list[Endpoint], failure: Failure
+) -> None:
+    clock, store = ManualClock(), InMemorySharedBreakers()
+    one, other = both_open(clock, store)
+    one.breakers.started(FIRST.name, AWS, clock(), 28.0)
+    one.settle_writes()
+    assert other.holds() is BreakerState.OPEN
+    clock.advance(1.0)
+    one.breakers.failed(FIRST.name, [Failed(endpoint=endpoint, failure=failure) for endpoint in endpoints], clock())
+    one.settle_writes()
+    clock.advance(6.0)
+    other.request()
+    assert other.holds() is BreakerState.HALF_OPEN
+
+
+def test_an_older_call_that_fails_meanwhile_is_not_taken_for_the_probe() -> None:
+    clock, store = ManualClock(), InMemorySharedBreakers()
+    one, other = both_open(clock, store)
+    one.breakers.started(FIRST.name, AWS, clock(), 28.0)
+    one.settle_writes()
+    other.holds()
+    fails(other.breakers, FIRST, AWS)
+    known = {notice.breaker.trips_in_row for notice in store.read() if isinstance(notice, Transition)}
+    assert known == {1}
+
+
+def test_without_the_store_each_environment_probes_for_itself() -> None:
+    clock = ManualClock()
+    alone = Environment(Gone(), clock)
+    fails(alone.breakers, FIRST, AWS, times=CONSECUTIVE)
+    alone.request()
+    clock.advance(LONGEST_S)
+    assert alone.holds() is BreakerState.HALF_OPEN
+
+
+def late_calls(count: int, at_s: float = 0.0) -> list[LateCall]:
+    """One each of so many environments, that began at a time."""
+    began_at = NOW + timedelta(seconds=at_s)
+    return [
+        LateCall(function=FIRST.name, endpoint=AWS.id, teller=f"environment {number}", began_at=began_at)
+        for number in range(count)
+    ]
+
+
+def test_calls_that_are_late_elsewhere_open_a_breaker_here() -> None:
+    store, clock = InMemorySharedBreakers(), ManualClock()
+    here = Environment(store, clock)
+    for late in late_calls(CONSECUTIVE - 1):
+        store.write(late)
+    here.request()
+    assert here.holds() is BreakerState.CLOSED
+    store.write(late_calls(CONSECUTIVE)[-1])
+    clock.advance(6.0)
+    here.request()
+    assert here.holds() is BreakerState.OPEN
+
+
+def test_late_calls_that_were_answered_after_all_count_no_more() -> None:
+    store, clock = InMemorySharedBreakers(), ManualClock()
+    here = Environment(store, clock)
+    for late in late_calls(CONSECUTIVE):
+        store.write(late)
+    here.sharing.withdraw(late_calls(1)[0])
+    here.settle_writes()
+    here.request()
+    assert here.holds() is BreakerState.CLOSED
+
+
+def test_who_was_answered_since_knows_better_than_those_who_wait() -> None:
+    store, clock = InMemorySharedBreakers(), ManualClock()
+    here = Environment(store, clock)
+    for late in late_calls(CONSECUTIVE):
+        store.write(late)
+    clock.advance(0.1)
+    here.breakers.answered(FIRST.name, AWS, clock())
+    here.request()
+    assert here.holds() is BreakerState.CLOSED
+
+
+def test_late_calls_of_long_ago_say_nothing() -> None:
+    store, clock = InMemorySharedBreakers(), ManualClock()
+    here = Environment(store, clock)
+    for late in late_calls(CONSECUTIVE):
+        store.write(late)
+    clock.advance(TOLD_FOR.total_seconds() + 1)
+    here.request()
+    assert here.holds() is BreakerState.CLOSED
+
+
+class Gone(InMemorySharedBreakers):
+    """A store that is away."""
+
+    def read(self) -> Sequence[Notice]:
+        raise StoreUnavailable("away")
+
+    def write(self, notice: Notice) -> None:
+        raise StoreUnavailable("away")
+
+    def withdraw(self, late: LateCall) -> None:
+        raise StoreUnavailable("away")
+
+
+def test_without_the_store_an_environment_keeps_its_own_breakers() -> None:
+    alone = Environment(Gone(), ManualClock())
+    fails(alone.breakers, FIRST, AWS, times=CONSECUTIVE)
+    alone.request()
+    assert state(alone.breakers, FIRST, AWS) is BreakerState.OPEN
