@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fiso.domain.catalog import Snapshot
     from fiso.ports import InvocationLog
+    from fiso.settings import OrchestratorSettings
 
 Handle = Callable[[], Mapping[str, Any]]
 
@@ -51,22 +52,11 @@ def handler(model_dir: Path, *, log: "InvocationLog | None" = None, is_repeatabl
         InMemorySnapshots,
     )
     from fiso.adapters.pointers import LayerModelStore
-    from fiso.domain.access import AuthMode
     from fiso.domain.request import FunctionAnswer
-    from fiso.settings import AccessSettings, OrchestratorSettings
     from functions.orchestrator import handler as edge_handler
     from functions.orchestrator import wiring
 
     answer = FunctionAnswer(status=200, body=b"ok", headers={"content-type": "text/plain"})
-    settings = OrchestratorSettings(
-        stage="local",
-        log_table="l",
-        state_table="s",
-        bucket="b",
-        model_dir=model_dir,
-        allow_loopback=False,
-        access=AccessSettings(mode=AuthMode.NONE),
-    )
     metrics = telemetry.metrics()
     ports = wiring.Ports(
         snapshots=InMemorySnapshots(_catalog(is_repeatable=is_repeatable)),
@@ -78,7 +68,7 @@ def handler(model_dir: Path, *, log: "InvocationLog | None" = None, is_repeatabl
         shared_breakers=InMemorySharedBreakers(),
         metrics=metrics,
     )
-    edge = wiring.build(settings, metrics=metrics, ports=ports)
+    edge = wiring.build(_settings(model_dir), metrics=metrics, ports=ports)
 
     def handle() -> Mapping[str, Any]:
         response = edge_handler.answer_event(edge, EVENT, Context())
@@ -86,6 +76,21 @@ def handler(model_dir: Path, *, log: "InvocationLog | None" = None, is_repeatabl
         return response
 
     return handle
+
+
+def _settings(model_dir: Path) -> "OrchestratorSettings":
+    from fiso.domain.access import AuthMode
+    from fiso.settings import AccessSettings, OrchestratorSettings
+
+    return OrchestratorSettings(
+        stage="local",
+        log_table="l",
+        state_table="s",
+        bucket="b",
+        model_dir=model_dir,
+        allow_loopback=False,
+        access=AccessSettings(mode=AuthMode.NONE),
+    )
 
 
 def _catalog(*, is_repeatable: bool) -> "Snapshot":
