@@ -11,8 +11,8 @@ import serverless_wsgi
 from flask import Flask
 
 from fiso import telemetry
+from fiso.console_settings import ConsoleSettings
 from fiso.domain.errors import MalformedRequest
-from fiso.settings import ConsoleSettings
 from functions.console import gateway_event, wiring
 
 serverless_wsgi.TEXT_MIME_TYPES.append("application/problem+json")

@@ -14,10 +14,11 @@ from fiso.access_ports import TokenVerifier
 from fiso.adapters.dynamodb import DynamoDBEndpointStates, DynamoDBInvocationLog
 from fiso.adapters.s3 import S3RetrainingRuns, S3Snapshots
 from fiso.adapters.s3_models import S3ModelStore
+from fiso.console_settings import ConsoleSettings, LoginSettings
 from fiso.domain.access import AuthMode
 from fiso.ports import Clock
 from fiso.services.access import Access, KnownKeys
-from fiso.settings import AccessSettings, ConsoleSettings, LoginSettings
+from fiso.settings import AccessSettings
 from functions.console import app
 from functions.console.access import Entrance
 from functions.console.sources import Sources

@@ -9,7 +9,7 @@ from time import monotonic
 
 from fiso.access_ports import IssuerKeys, TenantUse
 from fiso.adapters.aws_client import AwsEndpoint, Credentials, DynamoDBClient, S3Client, SignedService
-from fiso.adapters.callers import ByProvider, HttpCaller
+from fiso.adapters.callers import ByProvider, HttpCaller, Identity
 from fiso.adapters.checked_snapshots import CheckedSnapshots
 from fiso.adapters.dialling import PublicDial
 from fiso.adapters.dynamodb import DynamoDBEndpointStates, DynamoDBInvocationLog
@@ -89,13 +89,19 @@ def aws_ports(settings: OrchestratorSettings, environ: Mapping[str, str], metric
     dynamodb, s3 = DynamoDBClient(service("dynamodb")), S3Client(service("s3"))
     quick = DynamoDBClient(service("dynamodb"), timeout_s=LONGEST_WAIT_S)
     rules = AddressRules(own_hosts=settings.own_hosts, allow_loopback=settings.allow_loopback)
-    http = HttpCaller(
-        HttpTransport(dial=PublicDial(allow_loopback=rules.allow_loopback)),
-        clock=utc_now,
-        allow_loopback=rules.allow_loopback,
-        own_hosts=rules.own_hosts,
-        identity=FunctionKeys(service("secretsmanager")),
-    )
+    to_public = HttpTransport(dial=PublicDial(allow_loopback=rules.allow_loopback))
+
+    def http(identity: Identity | None) -> HttpCaller:
+        return HttpCaller(
+            to_public,
+            clock=utc_now,
+            allow_loopback=rules.allow_loopback,
+            own_hosts=rules.own_hosts,
+            identity=identity,
+        )
+
+    azure = http(FunctionKeys(service("secretsmanager")))
+    google = http(_google_tokens(settings, environ, credentials, transport))
     invoke_api = cache(lambda region: service("lambda", region))
     aws = LambdaCaller(invoke_api, clock=utc_now)
     return Ports(
@@ -106,13 +112,24 @@ def aws_ports(settings: OrchestratorSettings, environ: Mapping[str, str], metric
         models=S3ModelStore(s3, settings.bucket),
         shared_breakers=DynamoDBSharedBreakers(dynamodb, settings.state_table, clock=utc_now),
         log=DynamoDBInvocationLog(quick, settings.log_table, clock=utc_now),
-        caller=ByProvider({Provider.AWS: aws, Provider.AZURE: http, Provider.GCP: http}),
+        caller=ByProvider({Provider.AWS: aws, Provider.AZURE: azure, Provider.GCP: google}),
         metrics=metrics,
         lease_keys=_stored_keys(service("ssm"), settings.lease_keys_parameter),
         issuer_keys=_issuer_keys(settings.access, transport),
         tenant_use=_tenant_use(dynamodb, settings),
         idempotency_keys=_table_of_keys(service("dynamodb"), s3, settings),
     )
+
+
+def _google_tokens(
+    settings: OrchestratorSettings, environ: Mapping[str, str], credentials: Credentials, transport: HttpTransport
+) -> Identity | None:
+    if settings.google is None:
+        return None
+    from fiso.adapters.google_identity import GoogleIdTokens
+
+    region = AwsEndpoint.from_environ("sts", environ).region
+    return GoogleIdTokens(settings.google, credentials=credentials, region=region, transport=transport, clock=utc_now)
 
 
 def _table_of_keys(

@@ -70,11 +70,13 @@ def build(settings: OrchestratorSettings, *, metrics: Metrics, ports: Ports | No
     """Wire the orchestrator; tests and benchmarks give their own `ports`."""
     outside = ports or aws_ports(settings, os.environ, metrics)
     orchestrator = _orchestrator(outside, settings)
+    access = access_of(settings.access, outside.issuer_keys, outside.clock)
     outcomes = cache(lambda: _outcomes(outside, settings))
 
     def conditions() -> tuple[Condition, ...]:
         has_keys = outcomes().keys.known.value is not None if outcomes.cache_info().currsize else None
         return (
+            *access.conditions(),
             *orchestrator.knowledge.conditions(),
             log_condition(is_spilling=orchestrator.log.is_spilling),
             lease_condition(is_set_up=outside.lease_keys is not None, has_keys=has_keys),
@@ -82,7 +84,7 @@ def build(settings: OrchestratorSettings, *, metrics: Metrics, ports: Ports | No
 
     return Edge(
         orchestrator=orchestrator,
-        access=access_of(settings.access, outside.issuer_keys, outside.clock),
+        access=access,
         quotas=quotas_of(settings.quotas, outside.tenant_use, outside.clock),
         knowledge=orchestrator.knowledge,
         log=outside.log,
@@ -211,7 +213,13 @@ def access_of(settings: AccessSettings, issuer: IssuerKeys | None, clock: Clock)
             tenant_claim=settings.tenant_claim,
         )
 
-    return Access(mode=settings.mode, verifier=cache(verifier), keys=keys)
+    return Access(mode=settings.mode, verifier=cache(verifier), keys=keys, can_check=_has_access_layer)
+
+
+def _has_access_layer() -> bool:
+    from importlib.util import find_spec
+
+    return find_spec("jwt") is not None
 
 
 def quotas_of(rules: str, use: TenantUse | None, clock: Clock) -> "Quotas | None":

@@ -1,13 +1,17 @@
-"""Settings: one frozen value per function, read once from an environ mapping. The only place that knows the names."""
+"""Settings: one frozen value per function, read once from an environ mapping. The only place that knows the names, but
+for the console's (`fiso.console_settings`), which no other function loads."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
 from fiso.domain.access import AuthMode
 from fiso.domain.address import AddressRules, hosts_in
+
+if TYPE_CHECKING:
+    from fiso.domain.identity import GoogleIdentity
 
 LOCAL_STAGE = "local"
 
@@ -20,7 +24,8 @@ class BadSetting(MissingSetting):
     """A variable that holds what no stage, or not this one, may have."""
 
 
-def _required(environ: Mapping[str, str], name: str) -> str:
+def required(environ: Mapping[str, str], name: str) -> str:
+    """The value of a variable; `MissingSetting` without one."""
     value = environ.get(name, "").strip()
     if not value:
         raise MissingSetting(f"environment variable {name} is not set")
@@ -62,13 +67,13 @@ class AccessSettings:
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Self:
         """FISO_AUTH is `iam`, `jwt`, or (on the local stage, where it is the default) `none`."""
-        is_local = _required(environ, "FISO_STAGE") == LOCAL_STAGE
+        is_local = required(environ, "FISO_STAGE") == LOCAL_STAGE
         text = environ.get("FISO_AUTH", "").strip() or (AuthMode.NONE if is_local else AuthMode.IAM)
         if text not in set(AuthMode) or (text == AuthMode.NONE and not is_local):
             raise BadSetting(f"environment variable FISO_AUTH must be iam or jwt (none on stage local), not {text!r}")
         if text != AuthMode.JWT:
             return cls(mode=AuthMode(text))
-        audiences = tuple(word for word in _required(environ, "FISO_JWT_AUDIENCE").replace(",", " ").split() if word)
+        audiences = tuple(word for word in required(environ, "FISO_JWT_AUDIENCE").replace(",", " ").split() if word)
         return cls(
             mode=AuthMode.JWT,
             issuer=_issuer(environ, is_local=is_local),
@@ -79,7 +84,7 @@ class AccessSettings:
 
 
 def _issuer(environ: Mapping[str, str], *, is_local: bool) -> str:
-    issuer = _required(environ, "FISO_JWT_ISSUER")
+    issuer = required(environ, "FISO_JWT_ISSUER")
     parts = urlsplit(issuer)
     if not parts.hostname or parts.scheme not in (("https", "http") if is_local else ("https",)) or parts.query:
         raise BadSetting(f"environment variable FISO_JWT_ISSUER must be an https address, not {issuer!r}")
@@ -93,7 +98,8 @@ class OrchestratorSettings:
     `lease_keys_parameter` names the parameter with the keys that sign leases; without it there are no leases. `region`
     is where it runs, as Lambda says. `idempotency_table` holds idempotency keys; without it requests with one are
     refused. `quotas` are words as `QuotaRules.parsed` takes them; they meet in that table too, and without it each
-    environment holds its own part. `model_keys` are the public keys that published models may be signed with."""
+    environment holds its own part. `model_keys` are the public keys that published models may be signed with. `google`
+    is who FISO is to endpoints with `authentication: id_token`; without it they are not called."""
 
     stage: str
     log_table: str
@@ -108,17 +114,18 @@ class OrchestratorSettings:
     access: AccessSettings = AccessSettings(mode=AuthMode.IAM)
     quotas: str = ""
     model_keys: str = ""
+    google: "GoogleIdentity | None" = None
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Self:
         """Read and check."""
-        stage = _required(environ, "FISO_STAGE")
+        stage = required(environ, "FISO_STAGE")
         rules = address_rules(stage, environ)
         return cls(
             stage=stage,
-            log_table=_required(environ, "FISO_LOG_TABLE"),
-            state_table=_required(environ, "FISO_STATE_TABLE"),
-            bucket=_required(environ, "FISO_BUCKET"),
+            log_table=required(environ, "FISO_LOG_TABLE"),
+            state_table=required(environ, "FISO_STATE_TABLE"),
+            bucket=required(environ, "FISO_BUCKET"),
             model_dir=Path(environ.get("FISO_MODEL_DIR") or "/opt/model"),
             allow_loopback=rules.allow_loopback,
             lease_keys_parameter=environ.get("FISO_LEASE_KEYS_PARAMETER", "").strip() or None,
@@ -128,7 +135,21 @@ class OrchestratorSettings:
             access=AccessSettings.from_environ(environ),
             quotas=environ.get("FISO_QUOTAS", "").strip(),
             model_keys=environ.get("FISO_MODEL_KEYS", "").strip(),
+            google=_google(environ),
         )
+
+
+def _google(environ: Mapping[str, str]) -> "GoogleIdentity | None":
+    names = ("FISO_GOOGLE_PROVIDER", "FISO_GOOGLE_SERVICE_ACCOUNT")
+    provider, service_account = (environ.get(name, "").strip() for name in names)
+    if not provider and not service_account:
+        return None
+    from fiso.domain.identity import GoogleIdentity
+
+    try:
+        return GoogleIdentity(provider=provider, service_account=service_account)
+    except ValueError as error:
+        raise BadSetting(f"environment variables {' and '.join(names)}: {error}") from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,9 +164,9 @@ class StreamConsumerSettings:
     def from_environ(cls, environ: Mapping[str, str]) -> Self:
         """Read and check."""
         return cls(
-            stage=_required(environ, "FISO_STAGE"),
-            state_table=_required(environ, "FISO_STATE_TABLE"),
-            bucket=_required(environ, "FISO_BUCKET"),
+            stage=required(environ, "FISO_STAGE"),
+            state_table=required(environ, "FISO_STATE_TABLE"),
+            bucket=required(environ, "FISO_BUCKET"),
         )
 
 
@@ -169,11 +190,11 @@ class RetrainerSettings:
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Self:
         """Read and check."""
-        stage = _required(environ, "FISO_STAGE")
+        stage = required(environ, "FISO_STAGE")
         in_the_open = environ.get("FISO_MODEL_SIGNING_KEY", "").strip() or None
         return cls(
             stage=stage,
-            bucket=_required(environ, "FISO_BUCKET"),
+            bucket=required(environ, "FISO_BUCKET"),
             signing_key_id=environ.get("FISO_MODEL_SIGNING_KEY_ID", "").strip() or None,
             local_signing_key=in_the_open if stage == LOCAL_STAGE else None,
             model_keys=environ.get("FISO_MODEL_KEYS", "").strip(),
@@ -201,83 +222,11 @@ class KeeperSettings:
     def from_environ(cls, environ: Mapping[str, str]) -> Self:
         """Read and check."""
         return cls(
-            stage=_required(environ, "FISO_STAGE"),
-            log_table=_required(environ, "FISO_LOG_TABLE"),
-            bucket=_required(environ, "FISO_BUCKET"),
-            spill_log_group=_required(environ, "FISO_SPILL_LOG_GROUP"),
+            stage=required(environ, "FISO_STAGE"),
+            log_table=required(environ, "FISO_LOG_TABLE"),
+            bucket=required(environ, "FISO_BUCKET"),
+            spill_log_group=required(environ, "FISO_SPILL_LOG_GROUP"),
             database_url=environ.get("FISO_DATABASE_URL") or None,
             database_secret_arn=environ.get("FISO_DATABASE_SECRET_ARN") or None,
             state_table=environ.get("FISO_STATE_TABLE", "").strip() or None,
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoginSettings:
-    """The console's login. `client_id` is what the issuer calls the console; `console_url` ends in /console, and codes
-    come back to /callback under it; the parameters hold the keys that seal sessions and, for a client that the issuer
-    counts as confidential, its secret."""
-
-    client_id: str
-    console_url: str
-    scope: str
-    keys_parameter: str
-    secret_parameter: str | None = None
-
-    @property
-    def redirect_uri(self) -> str:
-        """The one address that the issuer may send codes to."""
-        return f"{self.console_url}/callback"
-
-    @classmethod
-    def from_environ(cls, environ: Mapping[str, str], access: AccessSettings) -> Self | None:
-        """None unless FISO_LOGIN_CLIENT_ID is set, which needs FISO_AUTH=jwt."""
-        client_id = environ.get("FISO_LOGIN_CLIENT_ID", "").strip()
-        if not client_id:
-            return None
-        if access.mode is not AuthMode.JWT:
-            raise BadSetting("environment variable FISO_LOGIN_CLIENT_ID needs FISO_AUTH=jwt: a login needs an issuer")
-        return cls(
-            client_id=client_id,
-            console_url=_console_url(environ, is_local=access.allow_loopback) or _required(environ, "FISO_CONSOLE_URL"),
-            scope=environ.get("FISO_LOGIN_SCOPE", "").strip() or "openid profile fiso:read",
-            keys_parameter=_required(environ, "FISO_LOGIN_KEYS_PARAMETER"),
-            secret_parameter=environ.get("FISO_LOGIN_SECRET_PARAMETER", "").strip() or None,
-        )
-
-
-def _console_url(environ: Mapping[str, str], *, is_local: bool) -> str | None:
-    url = environ.get("FISO_CONSOLE_URL", "").strip()
-    parts = urlsplit(url)
-    schemes = ("https", "http") if is_local else ("https",)
-    is_plain = parts.hostname and not (parts.query or parts.fragment or "@" in parts.netloc)
-    if url and not (is_plain and parts.scheme in schemes and parts.path.endswith("/console")):
-        raise BadSetting(f"environment variable FISO_CONSOLE_URL must be https and end in /console, not {url!r}")
-    return url or None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConsoleSettings:
-    """What the console needs: everything it shows comes from tables and the bucket, read only. With a `console_url`, it
-    answers to no other host."""
-
-    stage: str
-    log_table: str
-    state_table: str
-    bucket: str
-    access: AccessSettings = AccessSettings(mode=AuthMode.IAM)
-    console_url: str | None = None
-    login: LoginSettings | None = None
-
-    @classmethod
-    def from_environ(cls, environ: Mapping[str, str]) -> Self:
-        """Read and check."""
-        access, stage = AccessSettings.from_environ(environ), _required(environ, "FISO_STAGE")
-        return cls(
-            stage=stage,
-            log_table=_required(environ, "FISO_LOG_TABLE"),
-            state_table=_required(environ, "FISO_STATE_TABLE"),
-            bucket=_required(environ, "FISO_BUCKET"),
-            access=access,
-            console_url=_console_url(environ, is_local=stage == LOCAL_STAGE),
-            login=LoginSettings.from_environ(environ, access),
         )

@@ -19,8 +19,9 @@ from cryptography.fernet import Fernet
 from flask import Flask
 from werkzeug.serving import make_server
 
+from fiso.console_settings import ConsoleSettings, LoginSettings
 from fiso.domain.access import AuthMode
-from fiso.settings import AccessSettings, ConsoleSettings, LoginSettings
+from fiso.settings import AccessSettings
 from fiso_cli.local.issuer.keys import signer_in
 from fiso_cli.local.issuer.tokens import AUDIENCE, CLIENT_ID, TENANT_CLAIM, Person, TokenMaker
 from functions.console import app, wiring

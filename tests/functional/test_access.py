@@ -1,5 +1,6 @@
 """Who is let in: the battery of the scorecard's row 21 in small, tenants' records, and what an issuer's loss does."""
 
+import json
 import logging
 import sys
 from collections.abc import Mapping
@@ -11,7 +12,7 @@ import pytest
 
 from fiso.domain.access import SigningKey
 from fiso.domain.errors import StoreUnavailable
-from fiso.services.access import KEYS_FRESH_S, UNKNOWN_KEY_S, KnownKeys
+from fiso.services.access import KEYS_FRESH_S, KEYS_STALE_S, UNKNOWN_KEY_S, KnownKeys
 from fiso.settings import AccessSettings
 from fiso_cli.chaos.access import cases, tokens
 from fiso_cli.chaos.access.cases import DOORS, Issuers
@@ -171,10 +172,31 @@ def test_without_any_keys_nobody_is_let_in_and_it_is_said_that_this_is_not_the_c
     response = rig.send(http_event(authorization=f"Bearer {ISSUERS.rsa.sign(tokens.payload(NOW))}"))
     assert response["statusCode"] == 503
     assert rig.caller.calls == []
+    assert health_of_tokens(rig) == (503, "missing")
     issuer.is_down = False
     rig.clock.advance(2)
     response = rig.send(http_event(authorization=f"Bearer {ISSUERS.rsa.sign(tokens.payload(NOW))}"))
     assert response["statusCode"] == 200
+    assert health_of_tokens(rig) == (200, "ok")
+
+
+def health_of_tokens(rig: Rig) -> tuple[int, str | None]:
+    """The status of /healthz, and what it says of the checking of tokens."""
+    answer = rig.send(http_event(method="GET", path="/healthz"))
+    return answer["statusCode"], json.loads(answer["body"])["parts"].get("tokens", {}).get("is")
+
+
+def test_health_says_how_the_checking_of_tokens_is_where_there_is_any() -> None:
+    issuer = Issuer(ISSUERS.rsa)
+    rig = Rig(failing(OK), access=BY_TOKEN, issuer_keys=issuer)
+    assert health_of_tokens(rig) == (200, "unread")
+    shows = http_event(authorization=f"Bearer {ISSUERS.rsa.sign(tokens.payload(NOW, exp=NOW.timestamp() + 1e5))}")
+    assert rig.send(shows)["statusCode"] == 200
+    issuer.is_down = True
+    rig.clock.advance(KEYS_STALE_S + 1)
+    assert rig.send(shows)["statusCode"] == 200
+    assert health_of_tokens(rig) == (200, "stale")
+    assert health_of_tokens(Rig(failing(OK), access=BY_IAM)) == (200, None)
 
 
 def test_without_what_checks_tokens_nobody_who_shows_one_is_let_in_and_the_log_says_once_what_to_do(
@@ -191,6 +213,7 @@ def test_without_what_checks_tokens_nobody_who_shows_one_is_let_in_and_the_log_s
     (line,) = [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
     assert "jwt" in line
     assert WITHOUT_ACCESS_LAYER in line
+    assert health_of_tokens(rig) == (503, "missing")
 
 
 @pytest.mark.parametrize("event", [[], "x", None, 7, {}, {"requestContext": [], "headers": 5, "rawPath": []}], ids=str)

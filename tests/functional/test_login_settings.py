@@ -2,7 +2,8 @@
 
 import pytest
 
-from fiso.settings import BadSetting, ConsoleSettings, MissingSetting
+from fiso.console_settings import ConsoleSettings
+from fiso.settings import BadSetting, MissingSetting
 
 STAGE = {
     "FISO_STAGE": "prod",

@@ -80,5 +80,5 @@ def _authentication_problems(endpoint: DeclaredEndpoint) -> Iterator[tuple[str, 
         yield "authentication", f"must be {' or '.join(allowed)} for {endpoint.provider}"
     elif used is Authentication.FUNCTION_KEY and endpoint.secret_ref is None:
         yield "secret_ref", "is missing: function_key needs the name of the secret that holds it"
-    elif used in (Authentication.NONE, Authentication.IAM) and endpoint.secret_ref is not None:
+    elif used is not Authentication.FUNCTION_KEY and endpoint.secret_ref is not None:
         yield "secret_ref", f"is not used with authentication {used}"

@@ -98,7 +98,9 @@ def sign(
     parts = urlsplit(url)
     stamp = now.strftime("%Y%m%dT%H%M%SZ")
     signed = {name.lower(): value.strip() for name, value in headers.items()}
-    signed |= {"host": parts.netloc, "x-amz-date": stamp, "x-amz-content-sha256": body_sha256}
+    signed |= {"host": parts.netloc, "x-amz-date": stamp}
+    if endpoint.service == "s3":
+        signed["x-amz-content-sha256"] = body_sha256
     if credentials.token:
         signed["x-amz-security-token"] = credentials.token
     names = sorted(signed)

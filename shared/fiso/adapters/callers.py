@@ -12,7 +12,7 @@ from fiso.adapters.http_transport import HttpAnswer, HttpTransport, TransportErr
 from fiso.adapters.passing import function_answer, passed_headers, path_suffix, retry_after_s
 from fiso.domain.address import AddressRules, check_endpoint
 from fiso.domain.attempt import Failure, ProviderError
-from fiso.domain.endpoint import Endpoint, Provider
+from fiso.domain.endpoint import Authentication, Endpoint, Provider
 from fiso.domain.errors import BadAddress
 from fiso.domain.request import FunctionAnswer, InvocationRequest
 from fiso.ports import Clock, FunctionCaller
@@ -63,8 +63,8 @@ class HttpCaller:
     """Azure and Google functions: the body as sent, by POST to the endpoint's address.
 
     `own_hosts` are the stage's beside the providers'. The transport should dial public addresses only
-    (`dialling.PublicDial`): the address is checked here, the number behind its name there. Without `identity`, requests
-    go out as from anybody.
+    (`dialling.PublicDial`): the address is checked here, the number behind its name there. Without `identity`, only
+    endpoints that ask for none are called.
     """
 
     def __init__(
@@ -88,15 +88,22 @@ class HttpCaller:
         url = endpoint.address.rstrip("/") + endpoint.path + path_suffix(request)
         url += f"?{request.query}" if request.query else ""
         start, timeout_s = monotonic(), timeout_ms / 1000
-        headers = passed_headers(request, self._clock())
-        if self._identity is not None:
-            headers |= self._identity.headers(endpoint, timeout_s=timeout_s)
-            timeout_s = max(0.0, timeout_s - (monotonic() - start))
+        headers = {**passed_headers(request, self._clock()), **self._identifying(endpoint, timeout_s)}
+        timeout_s = max(0.0, timeout_s - (monotonic() - start))
         answer = self._transport.send("POST", url, headers=headers, body=request.body, timeout_s=timeout_s)
         if answer.status == 401 and self._identity is not None:
             self._identity.forget(endpoint)
         _raise_for_status(answer)
         return function_answer(answer, accept=request.accept)
+
+    def _identifying(self, endpoint: Endpoint, timeout_s: float) -> Mapping[str, str]:
+        if endpoint.authentication is Authentication.NONE:
+            return {}
+        if self._identity is None:
+            raise ProviderError(
+                Failure.REFUSED, f"this stage has no identity for authentication {endpoint.authentication}"
+            )
+        return self._identity.headers(endpoint, timeout_s=timeout_s)
 
 
 def _raise_for_status(answer: HttpAnswer) -> None:

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from fiso.adapters.aws_client import STORE_TIMEOUT_S, SignedService
 from fiso.adapters.http_transport import TransportError
+from fiso.adapters.kept import Kept, Lasting
 from fiso.domain.attempt import Failure, ProviderError
 from fiso.domain.endpoint import Authentication, Endpoint
 
@@ -26,47 +27,34 @@ SHORTEST_KEY, LONGEST_KEY = 8, 512
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Key:
-    """A key, the only host it is for, and when it was read."""
+    """A key, and the only host it is for."""
 
     host: str
     value: str
-    read_at: float
 
 
 class FunctionKeys:
     """Keys by reference, kept in memory for at most five minutes."""
 
     def __init__(self, service: SignedService, *, stopwatch: Callable[[], float] = monotonic) -> None:
-        self._service, self._stopwatch = service, stopwatch
-        self._known: dict[str, _Key] = {}
+        self._service = service
+        self._keys: Kept[_Key] = Kept(stopwatch=stopwatch)
 
     def headers(self, endpoint: Endpoint, *, timeout_s: float) -> Mapping[str, str]:
         """What to send along. Without its key an endpoint is as good as away: `ProviderError`, and it never ran."""
         if endpoint.authentication is not Authentication.FUNCTION_KEY:
             return {}
-        key = self._key(endpoint.secret_ref or "", timeout_s)
+        reference = endpoint.secret_ref or ""
+        key = self._keys.get(reference, lambda: self._read(reference, min(timeout_s, STORE_TIMEOUT_S)))
         if key.host != (urlsplit(endpoint.address).hostname or ""):
-            raise ProviderError(Failure.REFUSED, f"secret {endpoint.secret_ref} holds the key of another host")
+            raise ProviderError(Failure.REFUSED, f"secret {reference} holds the key of another host")
         return {HEADER: key.value}
 
     def forget(self, endpoint: Endpoint) -> None:
         """Read the key again next time: the endpoint did not take it."""
-        self._known.pop(endpoint.secret_ref or "", None)
+        self._keys.forget(endpoint.secret_ref or "")
 
-    def _key(self, reference: str, timeout_s: float) -> _Key:
-        known, now = self._known.get(reference), self._stopwatch()
-        if known is not None and now - known.read_at < FRESH_S:
-            return known
-        try:
-            found = self._read(reference, min(timeout_s, STORE_TIMEOUT_S), now)
-        except ProviderError:
-            if known is not None and now - known.read_at < KEPT_S:
-                return known
-            raise
-        self._known[reference] = found
-        return found
-
-    def _read(self, reference: str, timeout_s: float, now: float) -> _Key:
+    def _read(self, reference: str, timeout_s: float) -> Lasting[_Key]:
         try:
             answer = self._service.send(
                 "POST",
@@ -87,4 +75,4 @@ class FunctionKeys:
         is_key = value.isascii() and value.isprintable() and " " not in value
         if not (is_key and SHORTEST_KEY <= len(value) <= LONGEST_KEY):
             raise ProviderError(Failure.UNREACHABLE, f"secret {reference} is no host with its key")
-        return _Key(host=host, value=value, read_at=now)
+        return Lasting(_Key(host=host, value=value), fresh_s=FRESH_S, usable_s=KEPT_S)

@@ -15,6 +15,7 @@ from fiso.domain.access import ANYONE, EVERYTHING, AuthMode, Claims, SigningKey
 from fiso.domain.errors import NotAuthenticated, StoreUnavailable, TokensNotSetUp
 from fiso.domain.request import TenantId
 from fiso.ports import Clock
+from fiso.services.condition import Condition, tokens_condition
 from fiso.services.known import Known
 
 KEYS_FRESH_S = 300.0
@@ -65,6 +66,16 @@ class KnownKeys:
         """Let a refresh that was started finish."""
         self._known.settle()
 
+    @property
+    def is_failing(self) -> bool:
+        """Whether the issuer could not be read when it was asked last, or lets FISO wait."""
+        return self._known.problem is not None or self._known.is_hanging
+
+    @property
+    def are_known(self) -> bool:
+        """Whether there are keys to verify with."""
+        return self._known.value is not None
+
     def _once_more(self, id: str) -> SigningKey | None:
         now, before = self._clock(), self._asked_again_at
         if before is not None and (now - before).total_seconds() < UNKNOWN_KEY_S:
@@ -83,11 +94,13 @@ class NoVerifier:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """How this stage knows its callers. `verifier` is made when the first token is shown."""
+    """How this stage knows its callers. `verifier` is made when the first token is shown; `can_check`: whether what it
+    needs is installed."""
 
     mode: AuthMode
     verifier: Callable[[], TokenVerifier] | None = None
     keys: KnownKeys | None = None
+    can_check: Callable[[], bool] = lambda: True
 
     def caller(self, shown: Shown) -> Claims:
         """The caller. `NotAuthenticated` when nobody vouches for one; the verifier's own errors pass."""
@@ -109,6 +122,13 @@ class Access:
         """Let a refresh that was started finish."""
         if self.keys is not None:
             self.keys.settle()
+
+    def conditions(self) -> tuple[Condition, ...]:
+        """How the checking of tokens is; nothing where none is checked."""
+        if self.keys is None:
+            return ()
+        can_check, keys = self.can_check(), self.keys
+        return (tokens_condition(can_check=can_check, has_keys=keys.are_known, is_failing=keys.is_failing),)
 
     @property
     def challenge(self) -> str:

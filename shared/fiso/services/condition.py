@@ -96,6 +96,18 @@ def lease_condition(*, is_set_up: bool, has_keys: bool | None) -> Condition:
     return Condition(part="leases", level=Level.OK if has_keys else Level.MISSING, reason=reason)
 
 
+def tokens_condition(*, can_check: bool, has_keys: bool, is_failing: bool) -> Condition:
+    """That of checking callers' tokens. `has_keys` of the issuer; `is_failing`: its last read failed, or hangs."""
+    level, reason = Level.OK if has_keys else Level.UNREAD, None
+    if not can_check:
+        level, reason = Level.MISSING, "what checks tokens is not installed"
+    elif is_failing and has_keys:
+        level, reason = Level.STALE, "the issuer does not answer, its last keys serve"
+    elif is_failing:
+        level, reason = Level.MISSING, "the issuer's keys could not be read"
+    return Condition(part="tokens", level=level, reason=reason, is_vital=True)
+
+
 def status_of(conditions: Iterable[Condition]) -> str:
     """`ok`, `degraded` while requests are answered all the same, or `unavailable`."""
     seen = list(conditions)

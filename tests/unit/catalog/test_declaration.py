@@ -123,6 +123,10 @@ def test_each_provider_has_its_own_way_to_identify_the_caller() -> None:
         (AWS.replace("fn", "fn, authentication: none"), "authentication: must be iam for aws"),
         (AWS.replace("fn", "fn, secret_ref: x"), "secret_ref: is not used with authentication iam"),
         (
+            GCP[:-1] + ", authentication: id_token, secret_ref: x}",
+            "secret_ref: is not used with authentication id_token",
+        ),
+        (
             AZURE.replace("https://a.azurewebsites.net", "https://a.azurewebsites.net, payload: event"),
             "payload: event is for aws only",
         ),

@@ -1,0 +1,48 @@
+"""Kept: what identifies FISO elsewhere, read over the network once and kept for as long as it may be used."""
+
+from collections.abc import Callable
+from time import monotonic
+from typing import Generic, NamedTuple, TypeVar
+
+from fiso.domain.attempt import ProviderError
+
+RETRY_S = 10.0
+"""After a renewal that failed, what is still usable is used for so long before the next."""
+
+Value = TypeVar("Value")
+
+
+class Lasting(NamedTuple, Generic[Value]):
+    """A value as it was read: for `fresh_s` it needs no renewal, after `usable_s` it may not be used."""
+
+    value: Value
+    fresh_s: float
+    usable_s: float
+
+
+class Kept(Generic[Value]):
+    """Values by name, in the memory of this environment. `stopwatch` gives seconds."""
+
+    def __init__(self, *, stopwatch: Callable[[], float] = monotonic) -> None:
+        self._stopwatch = stopwatch
+        self._held: dict[str, tuple[Value, float, float]] = {}
+        """Each with the moments until which it is fresh, and usable."""
+
+    def get(self, name: str, read: Callable[[], Lasting[Value]]) -> Value:
+        """What is kept under a name; read when it is not fresh. `ProviderError` when it cannot be had."""
+        held, now = self._held.get(name), self._stopwatch()
+        if held is not None and now < min(held[1:]):
+            return held[0]
+        try:
+            found = read()
+        except ProviderError:
+            if held is None or now >= held[2]:
+                raise
+            self._held[name] = (held[0], now + RETRY_S, held[2])
+            return held[0]
+        self._held[name] = (found.value, now + found.fresh_s, now + found.usable_s)
+        return found.value
+
+    def forget(self, name: str) -> None:
+        """Read it again next time: it was not taken."""
+        self._held.pop(name, None)
