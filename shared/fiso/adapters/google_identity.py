@@ -31,6 +31,7 @@ RENEWED_S, LAST_S = 600.0, 60.0
 LONGEST_S = 3_600.0
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 _OAUTH = "urn:ietf:params:oauth"
+_SIGNED_REQUEST = "urn:ietf:params:aws:token-type:aws4_request"
 _ACCESS = "access token"
 
 
@@ -88,7 +89,7 @@ class GoogleIdTokens:
             "scope": _SCOPE,
             "requested_token_type": f"{_OAUTH}:token-type:access_token",
             "subject_token": self._subject_token(),
-            "subject_token_type": "urn:ietf:params:aws:token-type:aws4_request",
+            "subject_token_type": _SIGNED_REQUEST,
         }
         headers = {"content-type": "application/x-www-form-urlencoded"}
         answer = self._asked(f"{self._urls.tokens}/v1/token", headers, urlencode(asked).encode(), until_s)
