@@ -20,6 +20,7 @@ from fiso.domain.state import EndpointState, LoadLevel
 from fiso.prediction import features
 from fiso.prediction.artifact import Model
 from fiso.routing import levels
+from fiso.services.forgetting import Forgetting
 
 KEPT = timedelta(minutes=5)
 MOST = 1_024
@@ -69,16 +70,15 @@ class _Kept(Generic[T]):
 class Contexts(Generic[T, B]):
     """What was worked out per context, and what is believed of the endpoints, which many contexts share.
 
-    Bounded: when full it starts afresh. Belongs to one execution environment.
+    Bounded, and forgets what was not used lately. Belongs to one execution environment.
     """
 
     def __init__(self, *, most_marks: int = MOST_MARKS) -> None:
-        self._most_marks = most_marks
         self._next_number = count()
-        self._kept: dict[Key, _Kept[T]] = {}
-        self._believed: dict[Key, _Kept[B]] = {}
+        self._kept: Forgetting[Key, _Kept[T]] = Forgetting(span=KEPT, most=MOST)
+        self._believed: Forgetting[Key, _Kept[B]] = Forgetting(span=KEPT, most=MOST)
         self._marked: dict[tuple[FunctionName, EndpointId], _Marked] = {}
-        self._numbers: dict[Mark, int] = {}
+        self._numbers: Forgetting[Mark, int] = Forgetting(span=KEPT, most=most_marks)
         self.hits = 0
         self.misses = 0
 
@@ -87,15 +87,13 @@ class Contexts(Generic[T, B]):
         key = self._key(request, around, now)
         if key is None:
             return make()
-        kept = self._kept.get(key)
+        kept = self._kept.get(key, now)
         if kept is not None and kept.holds(now):
             self.hits += 1
             return kept.value
         self.misses += 1
         value = make()
-        if len(self._kept) >= MOST:
-            self._kept.clear()
-        self._kept[key] = _Kept(value, now + KEPT, around.entry)
+        self._kept.put(key, _Kept(value, now + KEPT, around.entry), now)
         return value
 
     def beliefs(
@@ -108,17 +106,15 @@ class Contexts(Generic[T, B]):
     ) -> B:
         """What is believed of the endpoints at these loads; `make` when what is known of one has changed."""
         marks = [
-            None if state is None else self._mark(entry.name, state).number
+            None if state is None else self._mark(entry.name, state, now).number
             for state in (states.get(endpoint.id) for endpoint in entry.endpoints)
         ]
         key = (id(entry), *marks, *map(levels.load_bucket, loads))
-        kept = self._believed.get(key)
+        kept = self._believed.get(key, now)
         if kept is not None and kept.holds(now):
             return kept.value
-        if len(self._believed) >= MOST:
-            self._believed.clear()
         value = make()
-        self._believed[key] = _Kept(value, now + KEPT, entry)
+        self._believed.put(key, _Kept(value, now + KEPT, entry), now)
         return value
 
     def _key(self, request: InvocationRequest, around: Surroundings, now: datetime) -> Key | None:
@@ -129,7 +125,7 @@ class Contexts(Generic[T, B]):
             if state is None:
                 tokens.append(-1)
                 continue
-            marked = self._mark(name, state)
+            marked = self._mark(name, state, now)
             if not marked.is_well:
                 return None
             idle_s = features.idle_seconds(now, state)
@@ -149,16 +145,15 @@ class Contexts(Generic[T, B]):
             *tokens,
         )
 
-    def _mark(self, function: FunctionName, state: EndpointState) -> _Marked:
+    def _mark(self, function: FunctionName, state: EndpointState, now: datetime) -> _Marked:
         known = self._marked.get((function, state.endpoint))
         if known is not None and known.state is state:
             return known
-        if len(self._numbers) >= self._most_marks:
-            self._numbers.clear()  # a number is never given twice, so what is kept under old ones stays true
         mark = _mark_of(state)
-        number = self._numbers.get(mark)
-        if number is None:
-            number = self._numbers[mark] = next(self._next_number)
+        number = self._numbers.get(mark, now)
+        if number is None:  # never one that was given before, so what is kept under forgotten ones stays true
+            number = next(self._next_number)
+            self._numbers.put(mark, number, now)
         marked = _Marked(state, number, levels.load_bucket(_steady_load(state)), _is_well(state))
         self._marked[function, state.endpoint] = marked
         return marked

@@ -29,10 +29,10 @@ def soak(setting: Setting) -> Sequence[Figure]:
     A slope needs an hour: a quick run leaves those figures out.
     """
     policy = {"idempotent": Idempotent.DEDUPLICATES_ON_KEY, "timeout_ms": TIMEOUT_MS}
-    with running(seed=setting.seed, policy=policy, environments=ENVIRONMENTS) as rig:
+    with running(seed=setting.seed, policy=policy, environments=ENVIRONMENTS, most_environments=ENVIRONMENTS) as rig:
         setting.say("learning")
-        rig.load(seconds=setting.sized(60, 5), phase="learning", ask=_ask("learning"))
-        drawn = list(soaking.steps(Random(setting.seed), list(rig.providers), setting.sized(3_600, 16)))  # nosec B311
+        rig.load(seconds=setting.sized(60, 4), phase="learning", ask=_ask("learning"))
+        drawn = list(soaking.steps(Random(setting.seed), list(rig.providers), setting.sized(3_600, 10)))  # nosec B311
         with soaking.watched(rig.workers, setting.folder / "held.jsonl") as held:
             found = rig.run([_phase(setting, rig, step) for step in drawn], ask=_ask("soak"))
         executions, records = rig.executions(), rig.stores.outlines()
