@@ -27,10 +27,18 @@ MOST_GROWTH = 0.01
 def soak(setting: Setting) -> Sequence[Figure]:
     """Half of the requests carry a key, by which the function deduplicates; the others must not run twice.
 
-    A slope needs an hour: a quick run leaves those figures out.
+    Each environment is a process, as Lambda has it. A slope needs an hour: a quick run leaves those figures out, and has
+    two processes.
     """
+    workers = setting.sized(ENVIRONMENTS, 2)
     policy = {"idempotent": Idempotent.DEDUPLICATES_ON_KEY, "timeout_ms": TIMEOUT_MS}
-    with running(seed=setting.seed, policy=policy, environments=ENVIRONMENTS, most_environments=ENVIRONMENTS) as rig:
+    with running(
+        seed=setting.seed,
+        policy=policy,
+        workers=workers,
+        environments=ENVIRONMENTS,
+        most_environments=ENVIRONMENTS,
+    ) as rig:
         setting.say("learning")
         rig.load(seconds=setting.sized(60, 4), phase="learning", ask=_ask("learning"))
         drawn = list(soaking.steps(Random(setting.seed), list(rig.providers), setting.sized(3_600, 10)))  # nosec B311
