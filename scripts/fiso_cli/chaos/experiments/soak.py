@@ -27,8 +27,8 @@ MOST_GROWTH = 0.01
 def soak(setting: Setting) -> Sequence[Figure]:
     """Half of the requests carry a key, by which the function deduplicates; the others must not run twice.
 
-    Each environment is a process, as Lambda has it. A slope needs an hour: a quick run leaves those figures out, and has
-    two processes.
+    Each environment is a process, as Lambda has it. A slope needs an hour: a quick run, of two processes, leaves those
+    figures out.
     """
     workers = setting.sized(ENVIRONMENTS, 2)
     policy = {"idempotent": Idempotent.DEDUPLICATES_ON_KEY, "timeout_ms": TIMEOUT_MS}
