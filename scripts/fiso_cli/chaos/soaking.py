@@ -19,8 +19,8 @@ WELL_S, TROUBLE_S = (5.0, 15.0), (8.0, 30.0)
 SHARE_OF_TWO = 0.3
 """How often two providers are in trouble at once. The third is always well."""
 LOOK_EVERY_S = 5.0
-WARM_SHARE = 0.25
-"""What is held is watched after this share of the time: caches and environments fill before."""
+WARM_SHARE = 0.5
+"""Growth counts after this share of the time: what is bounded (caches, pools of threads) fills before."""
 TROUBLES: Mapping[str, Mode] = {
     "refuses": Mode(kind=Kind.REFUSE),
     "is silent": Mode(kind=Kind.BLACK_HOLE),

@@ -31,7 +31,7 @@ def looks(*, grows: float, process: int = 0, first: float = 100.0) -> list[Held]
         Held(
             at_s=at_s,
             process=process,
-            resident_mb=first * (1 + grows * at_s / 3600) if at_s > 600 else at_s / 10,
+            resident_mb=first * (1 + grows * at_s / 3600) if at_s > 1_500 else at_s / 10,
             open_files=50 + at_s // 5 % 2,
             threads=9,
         )
