@@ -37,7 +37,7 @@ def all_black_holed(setting: Setting) -> Sequence[Figure]:
     load, lost = _all_down(
         setting,
         lambda rig, name: rig.stop_provider(name),
-        fault_s=setting.sized(120, 60),
+        fault_s=setting.sized(120, 68),
         learn_s=setting.sized(60, 20),
         waiting=WAITING,
     )
