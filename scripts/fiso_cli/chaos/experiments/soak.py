@@ -1,4 +1,4 @@
-"""An hour of one trouble after another, drawn by the seed: nothing is lost, and nothing grows (row 25)."""
+"""An hour of one trouble after another, drawn by the seed: what is lost, and what grows (row 25)."""
 
 import json
 from collections import Counter
