@@ -37,10 +37,10 @@ check: setup ## format, lint, types, import contracts, the packaged template, se
 	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive shared scripts functions 2>&1 | { grep -v WARNING || true; }
 
 bench: setup ## measure, against the naive design, into .local/bench.json
-	@$(BIN)/fiso bench
+	@$(BIN)/python -m tests.lab bench
 
 chaos: setup ## break clouds and stores, and measure whether FISO goes on (reduced samples), into .local/chaos
-	@$(BIN)/fiso chaos run --all --quick
+	@$(BIN)/python -m tests.lab chaos run --all --quick
 
 package: setup ## build a stage's deployment packages: make package STAGE=prod
 	@$(if $(STAGE),,echo 'error: which stage? say make package STAGE=prod' >&2; exit 2)

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from fiso_cli.chaos import emulator
-from fiso_cli.chaos.rig.wire import free_port
+from tests.lab.chaos import emulator
+from tests.lab.chaos.rig.wire import free_port
 
 __all__ = ["free_port", "running_emulator"]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import joblib
 
-from fiso.adapters.signers import OpenKeySigner
+from fiso.adapters.http.signers import OpenKeySigner
 from fiso.domain.model import ModelPointer
 from fiso.learning import dataset, synthetic
 from fiso.learning.export import Origin, package

@@ -8,7 +8,7 @@ from datetime import timedelta
 from fiso.domain.attempt import Failure, ProviderError
 from fiso.domain.endpoint import Endpoint
 from fiso.domain.request import FunctionAnswer, InvocationRequest
-from fiso.services.calls import Call, Running
+from fiso.services.resilience.calls import Call, Running
 from tests.builders import NOW, OK, ManualClock
 
 

@@ -15,7 +15,7 @@ from fiso.domain.access import Claims, Scope
 from fiso.domain.errors import NotAuthenticated
 from fiso.domain.record import InvocationRecord, OpenRecord
 from fiso.domain.request import InvocationId
-from fiso.services.access import Access, Shown
+from fiso.services.identity.access import Access, Shown
 from functions.console.login import LOGIN, LOGOUT, BrowserLogin
 from functions.console.sources import Records
 

@@ -1,4 +1,4 @@
-"""Login: the console's three pages around `fiso.services.login`, and the two cookies that carry it.
+"""Login: the console's three pages around `fiso.services.identity.login`, and the two cookies that carry it.
 
 Every address is made of the setting FISO_CONSOLE_URL; nothing that a request says (host, prefix, query) makes one.
 """
@@ -14,7 +14,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from fiso.domain.errors import ForeignForm, LoginRefused, NotAllowed
 from fiso.domain.login import Session
-from fiso.services.login import ATTEMPT_S, SESSION_S, Callback, Login
+from fiso.services.identity.login import ATTEMPT_S, SESSION_S, Callback, Login
 
 LOGIN, CALLBACK, LOGOUT, LOGGED_OUT = (f"/console/{name}" for name in ("login", "callback", "logout", "logged-out"))
 OPEN = frozenset({LOGIN, CALLBACK, LOGOUT, LOGGED_OUT})

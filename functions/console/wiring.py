@@ -11,13 +11,13 @@ from botocore.config import Config
 from flask import Flask
 
 from fiso.access_ports import TokenVerifier
-from fiso.adapters.dynamodb import DynamoDBEndpointStates, DynamoDBInvocationLog
-from fiso.adapters.s3 import S3RetrainingRuns, S3Snapshots
-from fiso.adapters.s3_models import S3ModelStore
+from fiso.adapters.aws.dynamodb import DynamoDBEndpointStates, DynamoDBInvocationLog
+from fiso.adapters.aws.s3 import S3RetrainingRuns, S3Snapshots
+from fiso.adapters.aws.s3_models import S3ModelStore
 from fiso.console_settings import ConsoleSettings, LoginSettings
 from fiso.domain.access import AuthMode
 from fiso.ports import Clock
-from fiso.services.access import Access, KnownKeys
+from fiso.services.identity.access import Access, KnownKeys
 from fiso.settings import AccessSettings
 from functions.console import app
 from functions.console.access import Entrance
@@ -64,9 +64,9 @@ def entrance_of(settings: ConsoleSettings, clock: Clock, *, ssm: Callable[[], An
 
 def _verifiers(access: AccessSettings, clock: Clock) -> Callable[[Sequence[str], str], TokenVerifier]:
     """Makes verifiers of one issuer's tokens; they share what is known of its keys."""
-    from fiso.adapters.http_transport import HttpTransport
-    from fiso.adapters.jwt_tokens import JwtVerifier
-    from fiso.adapters.oidc import OidcIssuerKeys
+    from fiso.adapters.http.transport import HttpTransport
+    from fiso.adapters.identity.jwt_tokens import JwtVerifier
+    from fiso.adapters.identity.oidc import OidcIssuerKeys
 
     issuer = OidcIssuerKeys(HttpTransport(), access.issuer, allow_loopback=access.allow_loopback)
     keys = KnownKeys(issuer, clock=clock, executor=ThreadPoolExecutor(max_workers=1, thread_name_prefix="issuer"))
@@ -85,11 +85,11 @@ def _login(
     ssm: Callable[[], Any],
     verifier_for: Callable[[Sequence[str], str], TokenVerifier],
 ) -> "BrowserLogin":
-    from fiso.adapters.http_transport import HttpTransport
-    from fiso.adapters.oidc_login import OidcLoginIssuer
-    from fiso.adapters.sealing import FernetSeal
-    from fiso.adapters.ssm_words import read_words
-    from fiso.services.login import Client, Login, Verifiers
+    from fiso.adapters.aws.ssm_words import read_words
+    from fiso.adapters.http.transport import HttpTransport
+    from fiso.adapters.identity.oidc_login import OidcLoginIssuer
+    from fiso.adapters.identity.sealing import FernetSeal
+    from fiso.services.identity.login import Client, Login, Verifiers
     from functions.console.login import BrowserLogin
 
     secret = settings.secret_parameter

@@ -5,7 +5,7 @@ import os
 from functools import cache
 
 from fiso import telemetry
-from fiso.services.keep import Keeper
+from fiso.services.maintenance.keep import Keeper
 from fiso.settings import KeeperSettings
 from functions.keeper import wiring
 

@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol
 from uuid import uuid4
 
 from fiso import __version__, telemetry
+from fiso.codecs.record import open_to_document, to_document
 from fiso.domain.access import NOBODY, Scope
 from fiso.domain.catalog import Snapshot
 from fiso.domain.endpoint import FunctionName
@@ -25,11 +26,10 @@ from fiso.domain.errors import (
     UnknownPath,
 )
 from fiso.domain.record import InvocationRecord
-from fiso.domain.record_codec import open_to_document, to_document
 from fiso.domain.request import InvocationId, InvocationRequest
-from fiso.services import inspect
-from fiso.services.condition import condition_document, status_of
-from fiso.services.orchestrate import Routed
+from fiso.services.freshness.health import condition_document, status_of
+from fiso.services.request import inspect
+from fiso.services.request.orchestrate import Routed
 from fiso.settings import OrchestratorSettings
 from functions.orchestrator import wiring
 from functions.orchestrator.http_answer import (
@@ -170,9 +170,9 @@ class Exchange:
         request = self._request(function, suffix or "")
         if request.idempotency_key is None:
             return routed_answer(self._route(request))
-        from functions.orchestrator import http_once
+        from functions.orchestrator import http_idempotency
 
-        return http_once.answer_once(self._edge.idempotent(), request, self._route)
+        return http_idempotency.answer_once(self._edge.idempotent(), request, self._route)
 
     def _route(self, request: InvocationRequest) -> Routed:
         routed = self._edge.orchestrator.route(request)
@@ -186,7 +186,7 @@ class Exchange:
         return json_answer({"invocation_id": request.invocation_id, **inspect.decision_document(decision)})
 
     def _decide(self, function: str) -> Response:
-        from fiso.services import lease
+        from fiso.services.leases import lease
         from functions.orchestrator import http_lease
 
         request = self._request(function, "")

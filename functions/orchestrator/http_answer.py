@@ -15,7 +15,7 @@ from fiso.domain.errors import (
     RoutingError,
 )
 from fiso.domain.redaction import shown
-from fiso.services.orchestrate import Routed
+from fiso.services.request.orchestrate import Routed
 
 Response = dict[str, Any]
 LARGEST_ANSWER = 6 * 1024 * 1024 - 64 * 1024

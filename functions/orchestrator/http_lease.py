@@ -5,13 +5,13 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from fiso.codecs.record import Document, Json
 from fiso.domain.attempt import Failure
 from fiso.domain.endpoint import EndpointId
 from fiso.domain.errors import LeaseRefused, MalformedRequest, PayloadTooLarge
 from fiso.domain.lease import LeasedAttempt, LeasedOutcome
-from fiso.domain.record_codec import Document, Json
 from fiso.domain.redaction import shown
-from fiso.services.outcomes import Fate, Reported, Verdict
+from fiso.services.leases.outcomes import Fate, Reported, Verdict
 
 MOST_OUTCOMES = 100
 MOST_ATTEMPTS = 5

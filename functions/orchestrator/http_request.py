@@ -13,7 +13,7 @@ from fiso.domain.content import is_json
 from fiso.domain.endpoint import FunctionName
 from fiso.domain.errors import HeadersTooLarge, MalformedRequest, PayloadTooLarge, UnsupportedContent, UriTooLong
 from fiso.domain.request import InvocationId, InvocationRequest, TenantId
-from fiso.services.access import Shown
+from fiso.services.identity.access import Shown
 
 LARGEST_TEXT = 5 * 1024 * 1024
 LARGEST_BINARY = 4 * 1024 * 1024

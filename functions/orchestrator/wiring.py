@@ -15,24 +15,24 @@ from fiso.domain.access import AuthMode
 from fiso.domain.endpoint import FunctionName
 from fiso.ports import Clock, InvocationLog, Metrics
 from fiso.prediction import signature
-from fiso.services.access import Access, KnownKeys, NoVerifier
-from fiso.services.breakers import Breakers
-from fiso.services.calls import Threads
-from fiso.services.champions import Champions
-from fiso.services.condition import Condition, lease_condition, log_condition
-from fiso.services.dispatch import Dispatcher
-from fiso.services.knowledge import HURRY_S, Knowledge
-from fiso.services.orchestrate import Orchestrator
-from fiso.services.overdue import Overdue
-from fiso.services.sharing import Sharing
-from fiso.services.spill import SpillingLog
+from fiso.services.freshness.health import Condition, lease_condition, log_condition
+from fiso.services.freshness.knowledge import HURRY_S, Knowledge
+from fiso.services.freshness.model_source import Champions
+from fiso.services.identity.access import Access, KnownKeys, NoVerifier
+from fiso.services.log.spill import SpillingLog
+from fiso.services.request.orchestrate import Orchestrator
+from fiso.services.resilience.breaker_sync import Sharing
+from fiso.services.resilience.breakers import Breakers
+from fiso.services.resilience.calls import Threads
+from fiso.services.resilience.dispatch import Dispatcher
+from fiso.services.resilience.slow_calls import Overdue
 from fiso.settings import AccessSettings, BadSetting, OrchestratorSettings
-from functions.orchestrator.outside import Ports, aws_ports, utc_now
+from functions.orchestrator.aws_ports import Ports, aws_ports, utc_now
 
 if TYPE_CHECKING:
-    from fiso.services.idempotent import IdempotentRouting
-    from fiso.services.outcomes import Outcomes
-    from fiso.services.quotas import Quotas
+    from fiso.services.identity.quotas import Quotas
+    from fiso.services.leases.outcomes import Outcomes
+    from fiso.services.request.idempotency import IdempotentRouting
 
 __all__ = ["Edge", "Ports", "access_of", "aws_ports", "build", "quotas_of", "utc_now"]
 
@@ -160,7 +160,7 @@ def _champions(outside: Ports, settings: OrchestratorSettings) -> Champions:
 
 def _idempotent(outside: Ports, knowledge: Knowledge) -> "IdempotentRouting":
     from fiso.domain.errors import IdempotencyUnavailable
-    from fiso.services.idempotent import IdempotentRouting
+    from fiso.services.request.idempotency import IdempotentRouting
 
     if outside.idempotency_keys is None:
         raise IdempotencyUnavailable("no table for idempotency keys: set FISO_IDEMPOTENCY_TABLE")
@@ -174,9 +174,9 @@ def _idempotent(outside: Ports, knowledge: Knowledge) -> "IdempotentRouting":
 
 def _outcomes(outside: Ports, settings: OrchestratorSettings) -> "Outcomes":
     from fiso.domain.errors import LeasingNotSetUp
-    from fiso.services.known import Known
-    from fiso.services.lease import KEYS_STALE_S, Keys
-    from fiso.services.outcomes import Outcomes
+    from fiso.services.freshness.cached import Known
+    from fiso.services.leases.lease import KEYS_STALE_S, Keys
+    from fiso.services.leases.outcomes import Outcomes
 
     if outside.lease_keys is None:
         raise LeasingNotSetUp("no key to sign leases with: set FISO_LEASE_KEYS_PARAMETER")
@@ -201,7 +201,7 @@ def access_of(settings: AccessSettings, issuer: IssuerKeys | None, clock: Clock)
 
     def verifier() -> TokenVerifier:
         try:
-            from fiso.adapters.jwt_tokens import JwtVerifier
+            from fiso.adapters.identity.jwt_tokens import JwtVerifier
         except ImportError as error:
             logger.error("no token can be checked: %s; %s", error, WITHOUT_ACCESS_LAYER)
             return NoVerifier()
@@ -226,7 +226,7 @@ def quotas_of(rules: str, use: TenantUse | None, clock: Clock) -> "Quotas | None
     """What tenants may send; None, and nothing loaded, where no quota is set."""
     if not rules:
         return None
-    from fiso.services.quotas import QuotaRules, Quotas
+    from fiso.services.identity.quotas import QuotaRules, Quotas
 
     try:
         parsed = QuotaRules.parsed(rules)

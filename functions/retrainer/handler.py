@@ -6,9 +6,9 @@ from functools import cache
 from typing import Any
 
 from fiso import telemetry
+from fiso.codecs.record import instant
 from fiso.domain.model import RetrainingRun
-from fiso.domain.record_codec import instant
-from fiso.services.retrain import Retrainer
+from fiso.services.maintenance.retrain import Retrainer
 from fiso.settings import RetrainerSettings
 from functions.retrainer import wiring
 

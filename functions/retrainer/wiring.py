@@ -6,12 +6,12 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from fiso.adapters.s3 import S3Archive, S3RetrainingRuns
-from fiso.adapters.s3_models import S3ModelStore
-from fiso.adapters.signers import KmsSigner, NoSigner, OpenKeySigner
+from fiso.adapters.aws.s3 import S3Archive, S3RetrainingRuns
+from fiso.adapters.aws.s3_models import S3ModelStore
+from fiso.adapters.http.signers import KmsSigner, NoSigner, OpenKeySigner
 from fiso.ports import ModelSigner
 from fiso.prediction import signature
-from fiso.services.retrain import Retrainer
+from fiso.services.maintenance.retrain import Retrainer
 from fiso.settings import RetrainerSettings
 
 PATIENCE = Config(connect_timeout=2, read_timeout=30, retries={"mode": "standard", "total_max_attempts": 3})

@@ -10,7 +10,7 @@ from typing import Any
 from fiso import telemetry
 from fiso.domain.errors import InvalidRecord, StoreError
 from fiso.domain.record import InvocationRecord
-from fiso.services.ingest import ingest
+from fiso.services.log.ingest import ingest
 from fiso.settings import StreamConsumerSettings
 from functions.stream_consumer import wiring
 from functions.stream_consumer.wiring import Stores

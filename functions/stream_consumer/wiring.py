@@ -4,11 +4,11 @@ import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from fiso.adapters.aws_client import AwsEndpoint, Credentials, DynamoDBClient, SignedService
-from fiso.adapters.dynamodb import DynamoDBEndpointStates
-from fiso.adapters.dynamodb_items import record_from_item
-from fiso.adapters.http_transport import HttpTransport
-from fiso.adapters.s3 import S3Archive
+from fiso.adapters.aws.client import AwsEndpoint, Credentials, DynamoDBClient, SignedService
+from fiso.adapters.aws.dynamodb import DynamoDBEndpointStates
+from fiso.adapters.aws.dynamodb_items import record_from_item
+from fiso.adapters.aws.s3 import S3Archive
+from fiso.adapters.http.transport import HttpTransport
 from fiso.ports import Archive, EndpointStates
 from fiso.settings import StreamConsumerSettings
 

@@ -19,7 +19,7 @@ class LazyCommand:
 
 
 COMMANDS: Mapping[str, LazyCommand] = {
-    "demo": LazyCommand("fiso_cli.demo.command:app", "Boot the local cloud, deploy, route a batch, serve."),
+    "demo": LazyCommand("localcloud.demo.command:app", "Boot the local cloud, deploy, route a batch, serve."),
     "invoke": LazyCommand("fiso_cli.traffic.invoke:app", "Send requests to a function, one or many."),
     "explain": LazyCommand("fiso_cli.traffic.inspect:explain_app", "Show a decision whole; nothing is invoked."),
     "endpoints": LazyCommand("fiso_cli.traffic.inspect:endpoints_app", "Every endpoint with its state."),
@@ -43,11 +43,7 @@ COMMANDS: Mapping[str, LazyCommand] = {
         "fiso_cli.deadletter.commands:deadletter_app", "Batches the stream gave up: why, and replay."
     ),
     "simulate": LazyCommand("fiso_cli.simulate.commands:simulate_app", "Simulate clouds that react to the router."),
-    "bench": LazyCommand("fiso_cli.bench.commands:bench_app", "Measure against the naive design."),
-    "chaos": LazyCommand("fiso_cli.chaos.commands:chaos_app", "Break things, and see in figures whether it goes on."),
-    "local": LazyCommand(
-        "fiso_cli.local.commands:local_app", "The local cloud: up, down, status, logs, reset, faults."
-    ),
+    "local": LazyCommand("localcloud.commands:local_app", "The local cloud: up, down, status, logs, reset, faults."),
 }
 
 

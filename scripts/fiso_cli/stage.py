@@ -21,12 +21,12 @@ from typing import TYPE_CHECKING, Any, Self
 from fiso.domain.errors import InvalidCatalog, StoreError
 from fiso.settings import LOCAL_STAGE
 from fiso_cli.errors import CommandError
-from fiso_cli.local.layout import ACCOUNT, LocalCloud
+from localcloud.layout import ACCOUNT, LocalCloud
 
 if TYPE_CHECKING:
     import boto3
 
-    from fiso.adapters.postgres import Connect
+    from fiso.adapters.postgres.catalog import Connect
     from fiso.ports import CatalogStore, Snapshots
 
 SERVICE = "fiso"
@@ -152,21 +152,21 @@ class Stage:
     @cached_property
     def connect(self) -> "Connect":
         """How to connect to the catalog's database."""
-        from fiso.adapters.postgres import connect_from_url
+        from fiso.adapters.postgres.catalog import connect_from_url
 
         with self.explained():
             return connect_from_url(self.database_url, is_local=self.is_local, application_name="fiso-cli")
 
     def catalog_store(self) -> "CatalogStore":
         """The catalog's store."""
-        from fiso.adapters.postgres import PostgresCatalogStore
+        from fiso.adapters.postgres.catalog import PostgresCatalogStore
 
         return PostgresCatalogStore(self.connect)
 
     def snapshots(self) -> "Snapshots":
         """Published snapshots, with the copy in the state table."""
-        from fiso.adapters.s3 import S3Snapshots
-        from fiso.adapters.snapshot_copy import CopiedSnapshots, DynamoDBSnapshotCopy
+        from fiso.adapters.aws.s3 import S3Snapshots
+        from fiso.adapters.aws.snapshot_copy import CopiedSnapshots, DynamoDBSnapshotCopy
 
         copy = DynamoDBSnapshotCopy(self.client("dynamodb"), self.state_table)
         return CopiedSnapshots(S3Snapshots(self.client("s3"), self.bucket), copy)

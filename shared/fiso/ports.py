@@ -17,8 +17,8 @@ from fiso.domain.state import EndpointState
 from fiso.routing.late import LateCall, Notice
 
 if TYPE_CHECKING:  # leases and keys are imported where one is asked for, not at each cold start
+    from fiso.codecs.lease_token import Keyring
     from fiso.domain.idempotency import Entry, EntryId
-    from fiso.domain.lease_token import Keyring
 
 
 class Clock(Protocol):

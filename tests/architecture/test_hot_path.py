@@ -27,7 +27,7 @@ def test_importing_the_hot_path_loads_nothing_heavy(handler: str, heavy: tuple[s
 
 def loaded_by_an_answer() -> set[str]:
     """The modules in a fresh interpreter after a request without a key."""
-    route = "from pathlib import Path; from fiso_cli.bench import ours; ours.handler(Path('ml_artifacts'))()"
+    route = "from pathlib import Path; from tests.lab.bench import ours; ours.handler(Path('ml_artifacts'))()"
     program = f"import contextlib, io\nwith contextlib.redirect_stdout(io.StringIO()): exec({route!r})"
     return loaded_by(f"exec({program!r})")
 
@@ -38,22 +38,27 @@ def test_answering_a_request_loads_nothing_heavy_either() -> None:
 
 def test_a_cold_start_does_not_pay_for_leases() -> None:
     loaded = loaded_by("import functions.orchestrator.handler")
-    leasing = {"fiso.services.lease", "fiso.services.outcomes", "fiso.domain.lease_token", "fiso.adapters.ssm"}
+    leasing = {
+        "fiso.services.leases.lease",
+        "fiso.services.leases.outcomes",
+        "fiso.codecs.lease_token",
+        "fiso.adapters.aws.ssm",
+    }
     assert loaded.isdisjoint(leasing)
 
 
 def test_a_request_without_a_key_does_not_pay_for_keys() -> None:
-    keyed = {"fiso.domain.idempotency", "fiso.services.idempotent", "fiso.adapters.dynamodb_idempotency"}
-    assert loaded_by_an_answer().isdisjoint(keyed | {"functions.orchestrator.http_once"})
+    keyed = {"fiso.domain.idempotency", "fiso.services.request.idempotency", "fiso.adapters.aws.dynamodb_idempotency"}
+    assert loaded_by_an_answer().isdisjoint(keyed | {"functions.orchestrator.http_idempotency"})
 
 
 def test_the_client_loads_the_standard_library_and_little_of_fiso() -> None:
-    own = {module for module in loaded_by("import fiso.client") if module.startswith("fiso.")}
+    own = {module for module in loaded_by("import fiso_client") if module.startswith("fiso.")}
     parts = {module.split(".")[1] for module in own}
-    assert parts == {"adapters", "client", "domain", "routing"}
-    adapters = {module for module in own if module.startswith("fiso.adapters.")}
-    assert adapters == {"fiso.adapters.http_transport", "fiso.adapters.http_wire"}
-    assert loaded_by("import fiso.client").isdisjoint({*HEAVY, "boto3", "botocore", "httpx", "urllib3"})
+    assert parts == {"adapters", "domain", "routing"}
+    adapters = {module for module in own if module.startswith("fiso.adapters.http.")}
+    assert adapters == {"fiso.adapters.http.transport", "fiso.adapters.http.wire"}
+    assert loaded_by("import fiso_client").isdisjoint({*HEAVY, "boto3", "botocore", "httpx", "urllib3"})
 
 
 @pytest.mark.parametrize("name", ["orchestrator", "stream_consumer", "retrainer", "keeper", "console"])
@@ -65,15 +70,20 @@ def test_importing_a_handler_needs_no_environment(name: str) -> None:
 
 TOKENS = {
     *("jwt", "cryptography", "cffi"),
-    *("fiso.adapters.jwt_tokens", "fiso.adapters.oidc", "fiso.adapters.google_identity", "fiso.domain.identity"),
+    *(
+        "fiso.adapters.identity.jwt_tokens",
+        "fiso.adapters.identity.oidc",
+        "fiso.adapters.identity.google_identity",
+        "fiso.domain.identity",
+    ),
 }
 
 
 def test_a_stage_without_tokens_does_not_pay_for_them() -> None:
     assert loaded_by("import functions.orchestrator.handler").isdisjoint(TOKENS)
-    route = "from pathlib import Path; from fiso_cli.bench import ours; ours.handler(Path('ml_artifacts'))()"
+    route = "from pathlib import Path; from tests.lab.bench import ours; ours.handler(Path('ml_artifacts'))()"
     signed = (
-        "from fiso.settings import OrchestratorSettings; from fiso.adapters.memory import InMemoryMetrics; "
+        "from fiso.settings import OrchestratorSettings; from fiso.testing.memory import InMemoryMetrics; "
         "from functions.orchestrator import wiring; wiring.build(OrchestratorSettings.from_environ({'FISO_STAGE': 'x', "
         "'FISO_LOG_TABLE': 'l', 'FISO_STATE_TABLE': 's', 'FISO_BUCKET': 'b'}), metrics=InMemoryMetrics())"
     )

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from fiso.adapters.snapshot_copy import KEY
+from fiso.adapters.aws.snapshot_copy import KEY
 from fiso.console_settings import ConsoleSettings
 from fiso.settings import (
     BadSetting,

@@ -15,8 +15,8 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as BotocoreCredentials
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from fiso.adapters.aws_client import Credentials
-from fiso.adapters.google_identity import GoogleUrls
+from fiso.adapters.aws.client import Credentials
+from fiso.adapters.identity.google_identity import GoogleUrls
 from fiso.domain.identity import GoogleIdentity
 from tests.functional.lease_servers import serving
 

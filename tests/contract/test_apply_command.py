@@ -9,14 +9,14 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from fiso.adapters.postgres import PostgresCatalogStore, connect_from_url
+from fiso.adapters.postgres.catalog import PostgresCatalogStore, connect_from_url
 from fiso.domain.catalog import CatalogEntry
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName, Provider
 from fiso.domain.policy import Mode, Policy
 from fiso_cli.catalog.commands import apply, policy_commands
 from fiso_cli.errors import CommandError
-from fiso_cli.local.layout import DATABASE
 from fiso_cli.migrations.runner import migrate, migrations, pending
+from localcloud.layout import DATABASE
 from tests.contract import postgres_server
 
 FILE = """

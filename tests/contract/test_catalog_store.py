@@ -9,12 +9,12 @@ from datetime import timedelta
 import psycopg2
 import pytest
 
-from fiso.adapters.memory_catalog import InMemoryCatalogStore
-from fiso.adapters.postgres import Connect, PostgresCatalogStore, connect_from_url
+from fiso.adapters.postgres.catalog import Connect, PostgresCatalogStore, connect_from_url
 from fiso.domain.catalog import CatalogEntry
 from fiso.domain.endpoint import EndpointId, FunctionName
 from fiso.domain.errors import InvalidCatalog, StoreUnavailable, WriteConflict
 from fiso.ports import CatalogStore, CatalogVersion
+from fiso.testing.memory_catalog import InMemoryCatalogStore
 from fiso_cli.migrations.runner import migrate, migrations
 from tests.contract import postgres_server
 from tests.contract.catalog_entries import AWS, FULL, GCP, PLAIN, WRITTEN_BEFORE

@@ -9,10 +9,10 @@ from typing import Any
 import boto3
 import pytest
 
-from fiso.adapters.aws_client import AwsEndpoint, Credentials, SignedService
-from fiso.adapters.callers import HttpCaller
-from fiso.adapters.function_keys import FRESH_S, HEADER, KEPT_S, FunctionKeys
-from fiso.adapters.http_transport import HttpTransport
+from fiso.adapters.aws.client import AwsEndpoint, Credentials, SignedService
+from fiso.adapters.aws.function_keys import FRESH_S, HEADER, KEPT_S, FunctionKeys
+from fiso.adapters.http.callers import HttpCaller
+from fiso.adapters.http.transport import HttpTransport
 from fiso.domain.attempt import Failure, ProviderError
 from fiso.domain.endpoint import Authentication, Endpoint, Provider
 from tests.builders import ManualClock, a_request, an_endpoint

@@ -12,15 +12,15 @@ from google.auth import _helpers as google_helpers
 from google.auth import aws as google_aws
 from google.auth.transport.requests import Request as GoogleRequest
 
-from fiso.adapters.callers import HttpCaller
-from fiso.adapters.google_identity import LAST_S, RENEWED_S, GoogleIdTokens, audience_of
-from fiso.adapters.http_transport import HttpTransport, TransportError, TransportFault
-from fiso.adapters.kept import RETRY_S
-from fiso.adapters.memory import InMemoryMetrics
+from fiso.adapters.http.callers import HttpCaller
+from fiso.adapters.http.transport import HttpTransport, TransportError, TransportFault
+from fiso.adapters.identity.credential_cache import RETRY_S
+from fiso.adapters.identity.google_identity import LAST_S, RENEWED_S, GoogleIdTokens, audience_of
 from fiso.domain.attempt import Failure, ProviderError
 from fiso.domain.endpoint import Authentication, Endpoint, Provider
 from fiso.settings import OrchestratorSettings
-from functions.orchestrator.outside import aws_ports
+from fiso.testing.memory import InMemoryMetrics
+from functions.orchestrator.aws_ports import aws_ports
 from tests.builders import ManualClock, a_request, an_endpoint
 from tests.contract.google_services import (
     CREDENTIALS,

@@ -1,11 +1,11 @@
-"""Several orchestrators at one genuine store: a small part of what `fiso chaos` does for row 10."""
+"""Several orchestrators at one genuine store: a small part of what `python -m tests.lab chaos` does for row 10."""
 
 from pathlib import Path
 
-from fiso_cli.chaos import emulator
-from fiso_cli.chaos.keyed import function, world
-from fiso_cli.chaos.keyed.judging import judged
-from fiso_cli.chaos.keyed.phases import CALLERS, Callers, bursts, killed_store
+from tests.lab.chaos import emulator
+from tests.lab.chaos.keyed import function, world
+from tests.lab.chaos.keyed.judging import judged
+from tests.lab.chaos.keyed.phases import CALLERS, Callers, bursts, killed_store
 
 
 def test_concurrent_requests_run_once_and_none_runs_without_the_store(tmp_path: Path) -> None:

@@ -12,13 +12,13 @@ from uuid import uuid4
 import boto3
 import pytest
 
-from fiso.adapters.aws_client import AwsEndpoint, Credentials, DynamoDBClient, S3Client, SignedService
-from fiso.adapters.dynamodb_idempotency import LARGEST_INLINE, DynamoDBIdempotencyKeys
-from fiso.adapters.http_transport import HttpTransport
-from fiso.adapters.memory_idempotency import InMemoryIdempotencyKeys
+from fiso.adapters.aws.client import AwsEndpoint, Credentials, DynamoDBClient, S3Client, SignedService
+from fiso.adapters.aws.dynamodb_idempotency import LARGEST_INLINE, DynamoDBIdempotencyKeys
+from fiso.adapters.http.transport import HttpTransport
 from fiso.domain.errors import StoreUnavailable, WriteConflict
 from fiso.domain.idempotency import KEEP, Entry, EntryId, KeptAnswer
 from fiso.ports import IdempotencyKeys
+from fiso.testing.memory_idempotency import InMemoryIdempotencyKeys
 from tests.builders import NOW, ManualClock, invocation_id
 from tests.emulator import free_port, running_emulator
 

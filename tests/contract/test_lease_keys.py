@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import boto3
 import pytest
 
-from fiso.adapters.aws_client import AwsEndpoint, Credentials, SignedService
-from fiso.adapters.http_transport import HttpTransport
-from fiso.adapters.memory import InMemoryLeaseKeys
-from fiso.adapters.ssm import SsmLeaseKeys
+from fiso.adapters.aws.client import AwsEndpoint, Credentials, SignedService
+from fiso.adapters.aws.ssm import SsmLeaseKeys
+from fiso.adapters.http.transport import HttpTransport
+from fiso.codecs.lease_token import Keyring
 from fiso.domain.errors import LeasingNotSetUp, StoreUnavailable
-from fiso.domain.lease_token import Keyring
 from fiso.ports import LeaseKeys
+from fiso.testing.memory import InMemoryLeaseKeys
 from tests.builders import ManualClock
 from tests.emulator import running_emulator
 

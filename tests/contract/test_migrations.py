@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fiso.adapters.postgres import Connect, connect_from_url
+from fiso.adapters.postgres.catalog import Connect, connect_from_url
 from fiso_cli.errors import CommandError
 from fiso_cli.migrations.runner import Migration, migrate, migrations, pending
 from tests.contract import postgres_server

@@ -10,7 +10,7 @@ from time import monotonic
 import psycopg2
 import pytest
 
-from fiso.adapters.postgres import CONNECT_TIMEOUT_S, Connect, PostgresCatalogStore, connect_from_url
+from fiso.adapters.postgres.catalog import CONNECT_TIMEOUT_S, Connect, PostgresCatalogStore, connect_from_url
 from fiso.domain.errors import StoreUnavailable
 from fiso_cli.errors import CommandError
 from fiso_cli.migrations.runner import migrate

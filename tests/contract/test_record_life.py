@@ -6,16 +6,16 @@ from datetime import timedelta
 
 import pytest
 
-from fiso.adapters.dynamodb import DynamoDBInvocationLog
-from fiso.adapters.memory import InMemoryArchive, InMemoryInvocationLog, InMemoryWatermark
-from fiso.adapters.s3 import S3Archive, S3Watermark
+from fiso.adapters.aws.dynamodb import DynamoDBInvocationLog
+from fiso.adapters.aws.s3 import S3Archive, S3Watermark
 from fiso.domain.errors import WriteConflict
 from fiso.domain.record import RecordStatus
 from fiso.ports import Archive, InvocationLog, Watermark
-from fiso.services.keep import unknown
-from fiso_cli.chaos.log.emulator import running_emulator
-from fiso_cli.chaos.rig.stores import BUCKET, LOG_TABLE
+from fiso.services.maintenance.keep import unknown
+from fiso.testing.memory import InMemoryArchive, InMemoryInvocationLog, InMemoryWatermark
 from tests.builders import NOW, ManualClock, a_record, an_open_record, invocation_id
+from tests.lab.chaos.log.emulator import running_emulator
+from tests.lab.chaos.rig.stores import BUCKET, LOG_TABLE
 
 
 @dataclass(frozen=True)

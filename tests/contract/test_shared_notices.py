@@ -9,14 +9,14 @@ from uuid import uuid4
 import boto3
 import pytest
 
-from fiso.adapters.aws_client import AwsEndpoint, Credentials, DynamoDBClient, SignedService
-from fiso.adapters.dynamodb_breakers import PARTITION, DynamoDBSharedBreakers
-from fiso.adapters.http_transport import HttpTransport
-from fiso.adapters.memory import InMemorySharedBreakers
+from fiso.adapters.aws.client import AwsEndpoint, Credentials, DynamoDBClient, SignedService
+from fiso.adapters.aws.dynamodb_breakers import PARTITION, DynamoDBSharedBreakers
+from fiso.adapters.http.transport import HttpTransport
 from fiso.domain.endpoint import EndpointId, FunctionName, Provider
 from fiso.ports import SharedBreakers
 from fiso.routing.breaker import Breaker, Domain, Transition
 from fiso.routing.late import TOLD_FOR, LateCall, Notice
+from fiso.testing.memory import InMemorySharedBreakers
 from tests.builders import NOW, ManualClock
 from tests.emulator import running_emulator
 

@@ -6,12 +6,12 @@ from datetime import UTC, datetime, timedelta
 import boto3
 import pytest
 
-from fiso.adapters.cloudwatch_logs import CloudWatchSpilledRecords
-from fiso.adapters.memory import InMemorySpilledRecords
+from fiso.adapters.aws.cloudwatch_logs import CloudWatchSpilledRecords
 from fiso.domain.errors import StoreUnavailable
 from fiso.ports import SpilledLine, SpilledRecords
-from fiso.services.reconcile import parse
-from fiso.services.spill import MARK
+from fiso.services.log.reconcile import parse
+from fiso.services.log.spill import MARK
+from fiso.testing.memory import InMemorySpilledRecords
 from tests.builders import a_record
 from tests.emulator import running_emulator
 from tests.functional.spilled_lines import line

@@ -12,19 +12,11 @@ from uuid import uuid4
 import boto3
 import pytest
 
-from fiso.adapters.aws_client import AwsEndpoint, Credentials, DynamoDBClient, S3Client, SignedService
-from fiso.adapters.dynamodb import DynamoDBEndpointStates, DynamoDBInvocationLog
-from fiso.adapters.http_transport import HttpTransport
-from fiso.adapters.memory import (
-    InMemoryArchive,
-    InMemoryEndpointStates,
-    InMemoryInvocationLog,
-    InMemoryModelStore,
-    InMemoryRetrainingRuns,
-    InMemorySnapshots,
-)
-from fiso.adapters.s3 import S3Archive, S3RetrainingRuns, S3Snapshots
-from fiso.adapters.s3_models import S3ModelStore
+from fiso.adapters.aws.client import AwsEndpoint, Credentials, DynamoDBClient, S3Client, SignedService
+from fiso.adapters.aws.dynamodb import DynamoDBEndpointStates, DynamoDBInvocationLog
+from fiso.adapters.aws.s3 import S3Archive, S3RetrainingRuns, S3Snapshots
+from fiso.adapters.aws.s3_models import S3ModelStore
+from fiso.adapters.http.transport import HttpTransport
 from fiso.domain.endpoint import EndpointId, FunctionName
 from fiso.domain.errors import ModelRefused, StoreUnavailable, WriteConflict
 from fiso.domain.model import ModelPointer, RetrainingRun
@@ -38,6 +30,14 @@ from fiso.ports import (
     ModelStore,
     RetrainingRuns,
     Snapshots,
+)
+from fiso.testing.memory import (
+    InMemoryArchive,
+    InMemoryEndpointStates,
+    InMemoryInvocationLog,
+    InMemoryModelStore,
+    InMemoryRetrainingRuns,
+    InMemorySnapshots,
 )
 from tests.builders import NOW, ManualClock, a_record, a_snapshot, an_entry, an_open_record, invocation_id
 from tests.emulator import running_emulator

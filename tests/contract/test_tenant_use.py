@@ -8,13 +8,13 @@ import boto3
 import pytest
 
 from fiso.access_ports import TenantUse
-from fiso.adapters.aws_client import AwsEndpoint, Credentials, DynamoDBClient, SignedService
-from fiso.adapters.http_transport import HttpTransport
-from fiso.adapters.memory import InMemoryTenantUse
-from fiso.adapters.tenant_use import KEEP, DynamoDBTenantUse
+from fiso.adapters.aws.client import AwsEndpoint, Credentials, DynamoDBClient, SignedService
+from fiso.adapters.aws.tenant_use import KEEP, DynamoDBTenantUse
+from fiso.adapters.http.transport import HttpTransport
 from fiso.domain.errors import StoreUnavailable
 from fiso.domain.request import TenantId
 from fiso.routing.quota import Seen, Use
+from fiso.testing.memory import InMemoryTenantUse
 from tests.builders import NOW, ManualClock
 from tests.emulator import running_emulator
 

@@ -12,13 +12,13 @@ from typing import TypeVar
 import httpx
 import pytest
 
-from fiso_cli.demo import plan
-from fiso_cli.demo.counting import Counts
-from fiso_cli.demo.local_machine import LocalMachine
-from fiso_cli.local.components import Options
-from fiso_cli.local.layout import HOST, PORTS_NEEDED, LocalCloud
 from fiso_cli.stage import Stage
 from fiso_cli.traffic.gateway import Gateway
+from localcloud.components import Options
+from localcloud.demo import plan
+from localcloud.demo.counting import Counts
+from localcloud.demo.local_machine import LocalMachine
+from localcloud.layout import HOST, PORTS_NEEDED, LocalCloud
 
 T = TypeVar("T")
 

@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from fiso_cli.demo import plan
-from fiso_cli.local.commands import supervisor_of
-from fiso_cli.local.supervision import processes
 from fiso_cli.traffic.calls import problem_of
+from localcloud.commands import supervisor_of
+from localcloud.demo import plan
+from localcloud.supervision import processes
 from tests.e2e.conftest import LiveCloud
 
 

@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from fiso.client import Client, Options, Request, Target
-from fiso.client.aws import LambdaFunctions, signed
 from fiso.domain.endpoint import Provider
 from fiso_cli.stored_keys import KEPT
 from fiso_cli.traffic import leases
+from fiso_client import Client, Options, Request, Target
+from fiso_client.aws import LambdaFunctions, signed
 from tests.e2e.conftest import LiveCloud, eventually
 
 REQUEST = Request(body=b"one two two", content_type="text/plain")

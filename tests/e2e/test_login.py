@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from fiso_cli.local.issuer.tokens import AUDIENCE, CLIENT_ID, TENANT_CLAIM
 from fiso_cli.login.commands import keys_of
+from localcloud.issuer.tokens import AUDIENCE, CLIENT_ID, TENANT_CLAIM
 from tests.e2e.conftest import LiveCloud, eventually
 from tests.functional.login_world import SESSION, LoginBrowser, running_issuer
 

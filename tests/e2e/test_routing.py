@@ -7,10 +7,10 @@ import pytest
 
 from fiso.domain.endpoint import Provider
 from fiso.domain.policy import Mode
-from fiso.services.decide import NO_MODEL
+from fiso.services.request.decide import NO_MODEL
 from fiso_cli.catalog import change
-from fiso_cli.demo import plan
 from fiso_cli.traffic.calls import problem_of
+from localcloud.demo import plan
 from tests.e2e.conftest import LiveCloud, eventually
 
 PINS = {"aws": "aws-use1", "azure": "azure-eastus", "gcp": "gcp-use4"}

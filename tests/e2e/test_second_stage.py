@@ -2,7 +2,7 @@
 
 import pytest
 
-from fiso_cli.demo.deployment import Deployment
+from localcloud.demo.deployment import Deployment
 from tests.e2e.conftest import LiveCloud
 
 SECOND = "second"

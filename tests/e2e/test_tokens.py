@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import pytest
 
-from fiso_cli.local.issuer.keys import signer_in
-from fiso_cli.local.issuer.tokens import Person, TokenMaker
+from localcloud.issuer.keys import signer_in
+from localcloud.issuer.tokens import Person, TokenMaker
 from tests.e2e.conftest import LiveCloud, eventually
 from tests.functional.login_world import running_issuer
 

@@ -6,7 +6,7 @@ from fiso.domain.attempt import Failure
 from fiso.domain.catalog import CatalogEntry
 from fiso.domain.endpoint import Endpoint
 from fiso.routing.breaker import CLOSED, BreakerState
-from fiso.services.breakers import Breakers, Failed
+from fiso.services.resilience.breakers import Breakers, Failed
 from tests.builders import NOW, an_entry, three_endpoints
 
 FIRST, SECOND = an_entry(name="first"), an_entry(name="second")

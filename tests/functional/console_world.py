@@ -10,7 +10,26 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
-from fiso.adapters.memory import (
+from fiso.adapters.aws.pointers import LayerModelStore
+from fiso.billing import tariff
+from fiso.codecs.policy import strategy_from_document
+from fiso.domain.attempt import Failure, ProviderError
+from fiso.domain.catalog import CatalogEntry, Snapshot
+from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName, Provider
+from fiso.domain.model import ModelPointer, RetrainingRun
+from fiso.domain.policy import Idempotent, Mode, Objective, Policy
+from fiso.domain.record import OpenRecord
+from fiso.domain.request import FunctionAnswer, InvocationId, InvocationRequest, TenantId
+from fiso.ports import ModelFiles
+from fiso.prediction import signature
+from fiso.services.freshness.knowledge import Knowledge
+from fiso.services.freshness.model_source import Champions
+from fiso.services.log.ingest import ingest
+from fiso.services.log.spill import SpillingLog
+from fiso.services.maintenance.keep import unknown
+from fiso.services.request.orchestrate import Orchestrator
+from fiso.services.resilience.dispatch import Dispatcher
+from fiso.testing.memory import (
     InMemoryArchive,
     InMemoryEndpointStates,
     InMemoryFunctionCaller,
@@ -20,25 +39,6 @@ from fiso.adapters.memory import (
     InMemoryRetrainingRuns,
     InMemorySnapshots,
 )
-from fiso.adapters.pointers import LayerModelStore
-from fiso.billing import tariff
-from fiso.domain.attempt import Failure, ProviderError
-from fiso.domain.catalog import CatalogEntry, Snapshot
-from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName, Provider
-from fiso.domain.model import ModelPointer, RetrainingRun
-from fiso.domain.policy import Idempotent, Mode, Objective, Policy
-from fiso.domain.policy_codec import strategy_from_document
-from fiso.domain.record import OpenRecord
-from fiso.domain.request import FunctionAnswer, InvocationId, InvocationRequest, TenantId
-from fiso.ports import ModelFiles
-from fiso.prediction import signature
-from fiso.services.champions import Champions
-from fiso.services.dispatch import Dispatcher
-from fiso.services.ingest import ingest
-from fiso.services.keep import unknown
-from fiso.services.knowledge import Knowledge
-from fiso.services.orchestrate import Orchestrator
-from fiso.services.spill import SpillingLog
 from fiso_cli.catalog.strategies import PRESETS
 from functions.console.sources import Sources
 

@@ -9,17 +9,17 @@ import pytest
 from cryptography.fernet import Fernet
 
 from fiso.access_ports import LoginTokens
-from fiso.adapters.jwt_tokens import JwtVerifier
-from fiso.adapters.sealing import FernetSeal
+from fiso.adapters.identity.jwt_tokens import JwtVerifier
+from fiso.adapters.identity.sealing import FernetSeal
 from fiso.domain.access import AuthMode
 from fiso.domain.errors import LoginRefused
-from fiso.services.access import Access
-from fiso.services.login import Begun, Callback, Client, Login, Verifiers, code_challenge
-from fiso_cli.chaos.access import tokens
-from fiso_cli.chaos.access.tokens import FixedKeys, Signer
+from fiso.services.identity.access import Access
+from fiso.services.identity.login import Begun, Callback, Client, Login, Verifiers, code_challenge
 from functions.console import app
 from functions.console.access import Entrance
 from functions.console.login import BrowserLogin
+from localcloud.issuer import jose as tokens
+from localcloud.issuer.jose import FixedKeys, Signer
 from tests.builders import NOW, ManualClock
 from tests.functional.console_browser import Browser
 from tests.functional.console_world import busy_world

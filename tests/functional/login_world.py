@@ -22,9 +22,9 @@ from werkzeug.serving import make_server
 from fiso.console_settings import ConsoleSettings, LoginSettings
 from fiso.domain.access import AuthMode
 from fiso.settings import AccessSettings
-from fiso_cli.local.issuer.keys import signer_in
-from fiso_cli.local.issuer.tokens import AUDIENCE, CLIENT_ID, TENANT_CLAIM, Person, TokenMaker
 from functions.console import app, wiring
+from localcloud.issuer.keys import signer_in
+from localcloud.issuer.tokens import AUDIENCE, CLIENT_ID, TENANT_CLAIM, Person, TokenMaker
 from tests.emulator import free_port
 from tests.functional.console_world import World, busy_world
 
@@ -203,7 +203,7 @@ def running_issuer(port: int, folder: Path, console_port: int) -> Iterator[str]:
     options = {"--port": port, "--keys": folder, "--console-port": console_port}
     words = [str(word) for option in options.items() for word in option]
     environ = {"PYTHONPATH": f"{ROOT / 'scripts'}:{ROOT / 'shared'}"}
-    process = subprocess.Popen([sys.executable, "-m", "fiso_cli.local.issuer", *words], env=environ, cwd=ROOT)
+    process = subprocess.Popen([sys.executable, "-m", "localcloud.issuer", *words], env=environ, cwd=ROOT)
     try:
         _await_health(f"http://127.0.0.1:{port}", process)
         yield f"http://127.0.0.1:{port}"

@@ -7,7 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 from fiso.access_ports import IssuerKeys, TenantUse
-from fiso.adapters.memory import (
+from fiso.codecs.lease_token import Keyring
+from fiso.domain.access import AuthMode
+from fiso.domain.catalog import CatalogEntry
+from fiso.domain.record import InvocationRecord
+from fiso.ports import IdempotencyKeys
+from fiso.settings import AccessSettings, OrchestratorSettings
+from fiso.testing.memory import (
     InMemoryEndpointStates,
     InMemoryFunctionCaller,
     InMemoryInvocationLog,
@@ -18,13 +24,7 @@ from fiso.adapters.memory import (
     InMemorySnapshots,
     Respond,
 )
-from fiso.adapters.memory_idempotency import InMemoryIdempotencyKeys
-from fiso.domain.access import AuthMode
-from fiso.domain.catalog import CatalogEntry
-from fiso.domain.lease_token import Keyring
-from fiso.domain.record import InvocationRecord
-from fiso.ports import IdempotencyKeys
-from fiso.settings import AccessSettings, OrchestratorSettings
+from fiso.testing.memory_idempotency import InMemoryIdempotencyKeys
 from functions.orchestrator import wiring
 from functions.orchestrator.handler import answer_event
 from tests.builders import ManualClock, a_snapshot

@@ -4,10 +4,10 @@ import itertools
 import json
 from datetime import datetime
 
+from fiso.codecs.record import open_to_document, to_document
 from fiso.domain.record import InvocationRecord, OpenRecord
-from fiso.domain.record_codec import open_to_document, to_document
 from fiso.ports import SpilledLine
-from fiso.services.spill import MARK
+from fiso.services.log.spill import MARK
 
 _numbers = itertools.count()
 

@@ -12,17 +12,18 @@ import pytest
 
 from fiso.domain.access import SigningKey
 from fiso.domain.errors import StoreUnavailable
-from fiso.services.access import KEYS_FRESH_S, KEYS_STALE_S, UNKNOWN_KEY_S, KnownKeys
+from fiso.services.identity.access import KEYS_FRESH_S, KEYS_STALE_S, UNKNOWN_KEY_S, KnownKeys
 from fiso.settings import AccessSettings
-from fiso_cli.chaos.access import cases, tokens
-from fiso_cli.chaos.access.cases import DOORS, Issuers
-from fiso_cli.chaos.access.stage import BY_TOKEN, UNASKED, AttackedStage, quiet
-from fiso_cli.chaos.access.tokens import FixedKeys, Signer
-from fiso_cli.chaos.experiments import access
 from functions.orchestrator import handler
 from functions.orchestrator.wiring import WITHOUT_ACCESS_LAYER
+from localcloud.issuer import jose as tokens
+from localcloud.issuer.jose import FixedKeys, Signer
 from tests.builders import NOW, OK, ManualClock, failing
 from tests.functional.orchestrator_rig import BY_IAM, LambdaContext, Rig, http_event, problem_of, signed
+from tests.lab.chaos.access import cases
+from tests.lab.chaos.access.cases import DOORS, Issuers
+from tests.lab.chaos.access.stage import BY_TOKEN, UNASKED, AttackedStage, quiet
+from tests.lab.chaos.experiments import access
 
 ISSUERS = Issuers.fresh()
 
@@ -203,7 +204,7 @@ def test_without_what_checks_tokens_nobody_who_shows_one_is_let_in_and_the_log_s
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setitem(sys.modules, "jwt", None)  # as where it is not installed
-    monkeypatch.delitem(sys.modules, "fiso.adapters.jwt_tokens", raising=False)
+    monkeypatch.delitem(sys.modules, "fiso.adapters.identity.jwt_tokens", raising=False)
     rig = Rig(failing(OK), access=BY_TOKEN, issuer_keys=Issuer(ISSUERS.rsa))
     shows = http_event(authorization=f"Bearer {ISSUERS.rsa.sign(tokens.payload(NOW))}")
     answers = [problem_of(rig.send(event)) for event in (shows, shows, http_event(authorization="Bearer x"))]

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 import yaml
 
-from fiso_cli.chaos.bad_input import contract
-from fiso_cli.chaos.bad_input.corpus import Specimen, http_event, specimens
-from fiso_cli.chaos.bad_input.generated import each_generated
-from fiso_cli.chaos.bad_input.watch import Sent, Worker, WorkerDied, broken_promises, working
-from fiso_cli.chaos.experiments.bad_input import Tally
 from functions.orchestrator.handler import _ROUTES
+from tests.lab.chaos.bad_input import contract
+from tests.lab.chaos.bad_input.corpus import Specimen, http_event, specimens
+from tests.lab.chaos.bad_input.generated import each_generated
+from tests.lab.chaos.bad_input.watch import Sent, Worker, WorkerDied, broken_promises, working
+from tests.lab.chaos.experiments.bad_input import Tally
 
 GROWTH_KB = 64 * 1024
 

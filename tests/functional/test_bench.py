@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from fiso_cli.bench import candidates, decisions, litellm_router, replays
-from fiso_cli.local.layout import CHECKOUT
 from fiso_cli.replay import measured
-from tests.unit.replay.paired import pair, write
+from localcloud.layout import CHECKOUT
+from tests.lab.bench import candidates, decisions, litellm_router, replays
+from tests.unit.fiso_cli.replay.paired import pair, write
 
 MODEL_DIR = CHECKOUT / "ml_artifacts"
 

@@ -6,7 +6,7 @@ from fiso.domain.attempt import Failure
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName, Provider
 from fiso.domain.state import EndpointState
 from fiso.routing.breaker import CONSECUTIVE, BreakerState, Transition
-from fiso.services.breakers import Breakers
+from fiso.services.resilience.breakers import Breakers
 from tests.builders import NOW, an_entry
 from tests.functional.breaker_facts import AWS, AZURE, FIRST, GCP, SECOND, fails, middle, state
 

@@ -4,13 +4,13 @@ from datetime import UTC, datetime
 
 import pytest
 
-from fiso.adapters.memory import InMemorySnapshots
-from fiso.adapters.memory_catalog import InMemoryCatalogStore
 from fiso.domain.catalog import CatalogEntry, Snapshot
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName, Provider
 from fiso.domain.errors import StoreUnavailable, WriteConflict
 from fiso.domain.policy import Mode, Policy
 from fiso.ports import CatalogVersion
+from fiso.testing.memory import InMemorySnapshots
+from fiso.testing.memory_catalog import InMemoryCatalogStore
 from fiso_cli.catalog.change import Written, change_policy, execute, in_mode, pinned_to, plan
 from fiso_cli.errors import CommandError
 

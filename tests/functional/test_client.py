@@ -1,4 +1,4 @@
-"""`fiso.client` against FISO's own handler and endpoints, over genuine HTTP on loopback."""
+"""`fiso_client` against FISO's own handler and endpoints, over genuine HTTP on loopback."""
 
 import threading
 from collections.abc import Iterator
@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from fiso.client import Answer, Client, Failure, FisoRefused, NoAnswer, NoLease, Options, ProviderError, Request, Target
-from fiso.client.reporting import Pace
 from fiso.domain.decision import Reason
 from fiso.domain.endpoint import Provider
 from fiso.domain.policy import Idempotent
+from fiso_client import Answer, Client, Failure, FisoRefused, NoAnswer, NoLease, Options, ProviderError, Request, Target
+from fiso_client.reporting import Pace
 from tests.builders import a_snapshot, an_endpoint, an_entry
 from tests.functional.lease_servers import World
 

@@ -2,12 +2,12 @@
 
 import pytest
 
-from fiso.adapters.callers import ByProvider, HttpCaller
-from fiso.adapters.http_transport import HttpTransport
-from fiso.client import calling
-from fiso.client.target import Target
+from fiso.adapters.http.callers import ByProvider, HttpCaller
+from fiso.adapters.http.transport import HttpTransport
 from fiso.domain.attempt import Failure, ProviderError
 from fiso.domain.endpoint import Endpoint, Provider
+from fiso_client import calling
+from fiso_client.target import Target
 from tests.builders import ManualClock, a_request, an_endpoint
 from tests.functional.lease_servers import serving
 

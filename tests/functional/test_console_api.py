@@ -7,7 +7,7 @@ from urllib.parse import quote
 import pytest
 import yaml
 
-from fiso.domain.record_codec import from_document, instant
+from fiso.codecs.record import from_document, instant
 from functions.console import app
 from tests.functional.console_browser import Browser
 from tests.functional.console_world import busy_world, empty_world

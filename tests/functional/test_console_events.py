@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from fiso_cli.chaos.bad_input.corpus import http_event
-from fiso_cli.chaos.bad_input.generated import each_generated
 from functions.console import app
 from functions.console.handler import answer_event
 from tests.functional.console_world import busy_world
+from tests.lab.chaos.bad_input.corpus import http_event
+from tests.lab.chaos.bad_input.generated import each_generated
 
 ROUTES = (
     "/console",

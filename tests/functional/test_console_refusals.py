@@ -13,12 +13,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fiso.adapters.memory import InMemoryInvocationLog
 from fiso.console_settings import ConsoleSettings
 from fiso.domain.access import AuthMode
 from fiso.domain.errors import StoreUnavailable
 from fiso.domain.record import InvocationRecord
 from fiso.settings import AccessSettings
+from fiso.testing.memory import InMemoryInvocationLog
 from functions.console import app, hardening, wiring
 from tests.functional.console_browser import Browser
 from tests.functional.console_world import busy_world, empty_world

@@ -7,16 +7,16 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from fiso.adapters.checked_snapshots import CheckedSnapshots
-from fiso.adapters.dialling import ForbiddenNumber, PublicDial, system_lookup
-from fiso.adapters.http_transport import HttpTransport, TransportError, TransportFault
-from fiso.adapters.memory import InMemorySnapshots
+from fiso.adapters.aws.checked_snapshots import CheckedSnapshots
+from fiso.adapters.http.public_dial import ForbiddenNumber, PublicDial, system_lookup
+from fiso.adapters.http.transport import HttpTransport, TransportError, TransportFault
 from fiso.domain.address import AddressRules
 from fiso.domain.endpoint import Provider
-from fiso_cli.chaos.experiments import ssrf_corpus as corpus
-from fiso_cli.chaos.experiments import ssrf_tries as tries
-from fiso_cli.chaos.experiments.ssrf_world import Canary, World, canary
+from fiso.testing.memory import InMemorySnapshots
 from tests.builders import a_snapshot, an_endpoint, an_entry
+from tests.lab.chaos.experiments import ssrf_corpus as corpus
+from tests.lab.chaos.experiments import ssrf_tries as tries
+from tests.lab.chaos.experiments.ssrf_world import Canary, World, canary
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from fiso.services.forgetting import Forgetting
+from fiso.services.freshness.ttl_cache import Forgetting
 from tests.builders import NOW
 
 SPAN = timedelta(minutes=5)

@@ -17,10 +17,10 @@ from fiso.prediction import features
 from fiso.routing.breaker import CONSECUTIVE, BreakerState
 from fiso.routing.budget import MOST_HEDGES, HedgeBudget
 from fiso.routing.fold import fold
-from fiso.services import recording
-from fiso.services.decide import World, decide
-from fiso.services.dispatch import URGENT, Dispatcher
-from fiso.services.lateness import LEAST_WHOLE_MS, hedge_ms, patience_ms
+from fiso.services.request import recording
+from fiso.services.request.decide import World, decide
+from fiso.services.resilience.dispatch import URGENT, Dispatcher
+from fiso.services.resilience.timeouts import LEAST_WHOLE_MS, hedge_ms, patience_ms
 from tests.builders import NOW, a_record, a_request, an_attempt, an_entry, three_endpoints
 from tests.virtual_calls import Script, Takes, VirtualCaller, VirtualCalls
 

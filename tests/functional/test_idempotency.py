@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from fiso.adapters.memory_idempotency import InMemoryIdempotencyKeys
 from fiso.domain.attempt import Failure, ProviderError
 from fiso.domain.catalog import CatalogEntry
 from fiso.domain.idempotency import KEEP, KeptAnswer
 from fiso.domain.policy import Idempotent
 from fiso.domain.request import FunctionAnswer, InvocationRequest, TenantId
-from fiso.services.idempotent import Ran
+from fiso.services.request.idempotency import Ran
+from fiso.testing.memory_idempotency import InMemoryIdempotencyKeys
 from tests.builders import OK, ManualClock, a_request, an_entry, failing
 from tests.functional.orchestrator_rig import LambdaContext, Rig, first_answer_of, http_event, problem_of
 

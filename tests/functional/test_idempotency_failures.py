@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from fiso.adapters.memory_idempotency import InMemoryIdempotencyKeys
 from fiso.domain.catalog import CatalogEntry
 from fiso.domain.endpoint import Endpoint
 from fiso.domain.errors import StoreUnavailable
 from fiso.domain.idempotency import GRACE, Entry, EntryId
 from fiso.domain.policy import Idempotent
 from fiso.domain.request import FunctionAnswer, InvocationId, InvocationRequest
+from fiso.testing.memory_idempotency import InMemoryIdempotencyKeys
 from tests.builders import OK, ManualClock, an_entry, failing
 from tests.functional.orchestrator_rig import Rig, first_answer_of, http_event, problem_of
 

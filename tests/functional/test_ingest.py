@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 
-from fiso.adapters.dynamodb_items import closed_item, open_item
-from fiso.adapters.memory import InMemoryArchive, InMemoryEndpointStates
+from fiso.adapters.aws.dynamodb_items import closed_item, open_item
 from fiso.domain.endpoint import EndpointId, FunctionName
 from fiso.domain.errors import StoreUnavailable, WriteConflict
 from fiso.domain.state import EndpointState
 from fiso.ports import EndpointStates
 from fiso.routing.fold import fold
-from fiso.services.ingest import CHUNK, ingest
+from fiso.services.log.ingest import CHUNK, ingest
+from fiso.testing.memory import InMemoryArchive, InMemoryEndpointStates
 from functions.stream_consumer.handler import consume
 from functions.stream_consumer.wiring import Stores
 from tests.builders import a_record, an_attempt, an_open_record

@@ -5,7 +5,7 @@ from threading import Event
 import pytest
 
 from fiso.domain.errors import StoreUnavailable
-from fiso.services.known import FRESH_S, RETRY_S, STALE_S, Known
+from fiso.services.freshness.cached import FRESH_S, RETRY_S, STALE_S, Known
 from tests.builders import ManualClock
 
 

@@ -7,18 +7,18 @@ from typing import Any
 import pytest
 from numpy import isfinite
 
-from fiso.adapters.memory import InMemoryArchive, InMemoryInvocationLog
+from fiso.codecs.lease_token import Keyring
+from fiso.codecs.record import to_document
 from fiso.domain.attempt import Failure, ProviderError
 from fiso.domain.decision import Reason
 from fiso.domain.endpoint import FunctionName
 from fiso.domain.errors import StoreUnavailable
-from fiso.domain.lease_token import Keyring
 from fiso.domain.policy import Mode
 from fiso.domain.record import InvocationRecord
-from fiso.domain.record_codec import to_document
 from fiso.learning import dataset
 from fiso.prediction import features
-from fiso.services.ingest import ingest
+from fiso.services.log.ingest import ingest
+from fiso.testing.memory import InMemoryArchive, InMemoryInvocationLog
 from tests.builders import OK, an_entry, failing
 from tests.functional.lease_reports import BODY, an_outcome, answered, counts, decide, failed, ids, records, report
 from tests.functional.orchestrator_rig import Rig, http_event, problem_of

@@ -8,11 +8,11 @@ import boto3
 import pytest
 from typer.testing import CliRunner
 
-from fiso.domain.lease_token import Keyring
-from fiso_cli.local.layout import LocalCloud
+from fiso.codecs.lease_token import Keyring
 from fiso_cli.main import app
 from fiso_cli.stage import Stage
 from fiso_cli.traffic import leases
+from localcloud.layout import LocalCloud
 from tests.emulator import running_emulator
 from tests.functional.lease_servers import World
 

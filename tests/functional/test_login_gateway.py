@@ -5,17 +5,18 @@ from typing import Any
 
 import pytest
 
-from fiso.adapters.jwt_tokens import JwtVerifier
+from fiso.adapters.identity.jwt_tokens import JwtVerifier
 from fiso.domain.access import AuthMode
-from fiso.services.access import Access
-from fiso.services.login import Begun
-from fiso_cli.chaos.access import cases, tokens
-from fiso_cli.chaos.access.tokens import FixedKeys
+from fiso.services.identity.access import Access
+from fiso.services.identity.login import Begun
 from functions.console import app, handler
 from functions.console.access import Entrance
+from localcloud.issuer import jose as tokens
+from localcloud.issuer.jose import FixedKeys
 from tests.builders import NOW, ManualClock
 from tests.functional.console_browser import Answer, Browser
 from tests.functional.login_flow import CONSOLE, WORLD, Flow, the_console
+from tests.lab.chaos.access import cases
 
 
 def log_in(browser: Browser, flow: Flow, **fields: Any) -> Answer:

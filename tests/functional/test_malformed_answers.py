@@ -9,8 +9,8 @@ from threading import Event
 
 import pytest
 
-from fiso.adapters.callers import ByProvider, HttpCaller
-from fiso.adapters.http_transport import HttpTransport
+from fiso.adapters.http.callers import ByProvider, HttpCaller
+from fiso.adapters.http.transport import HttpTransport
 from fiso.domain.attempt import ProviderError
 from fiso.domain.endpoint import Endpoint, Provider
 from fiso.domain.policy import Idempotent

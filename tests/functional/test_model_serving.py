@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from fiso.adapters.memory import InMemoryModelStore
 from fiso.domain.model import SignedManifest
 from fiso.learning.signing import signed
 from fiso.ports import ModelFiles
 from fiso.prediction import features
 from fiso.prediction.manifest import Golden
-from fiso.services.known import FRESH_S
+from fiso.services.freshness.cached import FRESH_S
+from fiso.testing.memory import InMemoryModelStore
 from fiso_cli.training import keys
 from tests.builders import OK, a_request, failing
 from tests.functional.orchestrator_rig import Rig

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from fiso.adapters.http_transport import HttpTransport
-from fiso.adapters.oidc import LARGEST_BYTES, OidcIssuerKeys, refuse_address, signing_keys
+from fiso.adapters.http.transport import HttpTransport
+from fiso.adapters.identity.oidc import LARGEST_BYTES, OidcIssuerKeys, refuse_address, signing_keys
 from fiso.domain.errors import StoreUnavailable
-from fiso_cli.chaos.access.tokens import Signer
+from localcloud.issuer.jose import Signer
 
 RSA, CURVE = Signer.rsa("k1"), Signer.curve("k2")
 KEYS = {"keys": [RSA.jwk, CURVE.jwk]}

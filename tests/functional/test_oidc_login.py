@@ -8,8 +8,8 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from fiso.adapters.http_transport import HttpAnswer, HttpTransport, TransportError, TransportFault
-from fiso.adapters.oidc_login import OidcLoginIssuer
+from fiso.adapters.http.transport import HttpAnswer, HttpTransport, TransportError, TransportFault
+from fiso.adapters.identity.oidc_login import OidcLoginIssuer
 from fiso.domain.errors import LoginRefused, StoreUnavailable
 
 NAME = "https://issuer.example"

@@ -4,9 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from fiso.adapters.memory import (
-    InMemoryInvocationLog,
-)
+from fiso.codecs.record import from_document, to_document
 from fiso.domain.attempt import Failure, ProviderError
 from fiso.domain.decision import Reason
 from fiso.domain.endpoint import EndpointId, FunctionName, Provider
@@ -19,8 +17,8 @@ from fiso.domain.errors import (
 )
 from fiso.domain.policy import Idempotent, Mode
 from fiso.domain.record import InvocationRecord, OpenRecord
-from fiso.domain.record_codec import from_document, to_document
 from fiso.domain.state import EndpointState
+from fiso.testing.memory import InMemoryInvocationLog
 from tests.builders import OK, a_request, a_snapshot, an_entry, failing
 from tests.functional.orchestrator_rig import Rig
 

@@ -8,7 +8,7 @@ import pytest
 from fiso.domain.attempt import Failure, ProviderError
 from fiso.domain.request import FunctionAnswer
 from fiso.routing.late import LateCall
-from fiso.services.overdue import Look, Looker, Overdue
+from fiso.services.resilience.slow_calls import Look, Looker, Overdue
 from tests.builders import OK, ManualClock, a_request, three_endpoints
 
 ENDPOINT, FUNCTION = three_endpoints()[0], a_request().function

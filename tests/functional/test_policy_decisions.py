@@ -14,8 +14,8 @@ from fiso.domain.state import EndpointState, LoadLevel
 from fiso.domain.strategy import CandidateField, Condition, Operator, RequestField, Strategy
 from fiso.routing.breaker import Breaker
 from fiso.routing.control import is_control
-from fiso.services.contexts import Contexts
-from fiso.services.decide import World, decide
+from fiso.services.request.decide import World, decide
+from fiso.services.request.decision_cache import Contexts
 from tests.builders import NOW, a_request, an_entry
 
 LATENCY_MS = {EndpointId("aws"): 100.0, EndpointId("azure"): 150.0, EndpointId("gcp"): 400.0}

@@ -4,11 +4,11 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from fiso.adapters.memory import InMemoryInvocationLog, InMemorySpilledRecords, InMemoryWatermark
 from fiso.domain.errors import StoreUnavailable
 from fiso.domain.record import InvocationRecord, OpenRecord
 from fiso.ports import SpilledLine
-from fiso.services.reconcile import FIRST_LOOK_BACK, OVERLAP, Reconciliation
+from fiso.services.log.reconcile import FIRST_LOOK_BACK, OVERLAP, Reconciliation
+from fiso.testing.memory import InMemoryInvocationLog, InMemorySpilledRecords, InMemoryWatermark
 from tests.builders import NOW, ManualClock, a_record, an_open_record, invocation_id
 from tests.functional.spilled_lines import line
 

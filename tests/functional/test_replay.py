@@ -16,7 +16,7 @@ from fiso_cli.replay.objective import Objective
 from fiso_cli.replay.trace import read
 from fiso_cli.replay.world import Catalog
 from tests.builders import an_endpoint, three_endpoints
-from tests.unit.replay.paired import AZURE, pair, row, write
+from tests.unit.fiso_cli.replay.paired import AZURE, pair, row, write
 
 RIVALS = {
     "best_single",

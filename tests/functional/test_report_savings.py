@@ -6,10 +6,10 @@ from pathlib import Path
 
 from typer.testing import CliRunner, Result
 
+from fiso.codecs.record import to_document
 from fiso.domain.decision import Reason
 from fiso.domain.endpoint import EndpointId, Provider
 from fiso.domain.record import InvocationRecord
-from fiso.domain.record_codec import to_document
 from fiso_cli.reports.commands import report_app
 from tests.builders import NOW, a_record, an_attempt
 

@@ -9,18 +9,18 @@ from typing import Any
 
 import pytest
 
-from fiso.adapters.aws_client import AwsError
-from fiso.adapters.memory import InMemoryArchive, InMemoryModelStore, InMemoryRetrainingRuns
-from fiso.adapters.s3 import S3Archive, S3RetrainingRuns
-from fiso.adapters.s3_models import S3ModelStore
+from fiso.adapters.aws.client import AwsError
+from fiso.adapters.aws.s3 import S3Archive, S3RetrainingRuns
+from fiso.adapters.aws.s3_models import S3ModelStore
 from fiso.domain.endpoint import Provider
 from fiso.domain.errors import StoreUnavailable
 from fiso.domain.model import ModelPointer
 from fiso.domain.record import InvocationRecord
 from fiso.ports import ModelFiles
 from fiso.prediction import features, manifest, signature
-from fiso.services.retrain import NO_MODEL, Retrainer
+from fiso.services.maintenance.retrain import NO_MODEL, Retrainer
 from fiso.settings import RetrainerSettings
+from fiso.testing.memory import InMemoryArchive, InMemoryModelStore, InMemoryRetrainingRuns
 from functions.retrainer import wiring
 from functions.retrainer.handler import to_document, trigger_of
 from tests.builders import NOW, a_record, an_attempt, an_endpoint

@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import pytest
 
-from fiso.adapters.memory import InMemoryModelStore
-from fiso.adapters.s3 import S3Archive
-from fiso.adapters.s3_models import S3ModelStore
+from fiso.adapters.aws.s3 import S3Archive
+from fiso.adapters.aws.s3_models import S3ModelStore
 from fiso.domain.errors import StoreUnavailable
 from fiso.domain.model import ModelPointer
 from fiso.ports import ModelFiles
+from fiso.testing.memory import InMemoryModelStore
 from tests.builders import NOW
 from tests.functional.test_retrain import AFTER, InMemoryS3, a_log, a_retrainer
 from tests.models import packaged

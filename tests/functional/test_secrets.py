@@ -6,8 +6,8 @@ import logging
 from pathlib import Path
 
 from fiso import telemetry
-from fiso_cli.chaos.experiment import Setting
-from fiso_cli.chaos.experiments import secrets
+from tests.lab.chaos.experiment import Setting
+from tests.lab.chaos.experiments import secrets
 
 
 def test_no_canary_reaches_a_log_a_record_or_an_answer(tmp_path: Path) -> None:

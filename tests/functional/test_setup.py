@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fiso_cli.local.layout import CHECKOUT
+from localcloud.layout import CHECKOUT
 
 TOOLS = ("bash", "dirname", "sha256sum", "cut", "cat", "mkdir", "rm")
 

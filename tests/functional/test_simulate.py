@@ -13,9 +13,8 @@ from typer.testing import CliRunner, Result
 
 from fiso.domain.endpoint import Provider
 from fiso.routing.breaker import CONSECUTIVE
-from fiso.services.dispatch import OVERDUE_S
+from fiso.services.resilience.dispatch import OVERDUE_S
 from fiso_cli.errors import CommandGroup
-from fiso_cli.local.layout import CHECKOUT
 from fiso_cli.replay.objective import Objective
 from fiso_cli.simulate import rivals, router
 from fiso_cli.simulate.arrivals import Arrival
@@ -24,8 +23,9 @@ from fiso_cli.simulate.outages import Kind, Outage
 from fiso_cli.simulate.served import Served
 from fiso_cli.simulate.service import Lognormal
 from fiso_cli.simulate.world import Setting
-from tests.unit.replay.paired import pair, write
-from tests.unit.simulate.settings import AWS_ID, AZURE_ID, GCP_ID, a_service, a_setting
+from localcloud.layout import CHECKOUT
+from tests.unit.fiso_cli.replay.paired import pair, write
+from tests.unit.fiso_cli.simulate.settings import AWS_ID, AZURE_ID, GCP_ID, a_service, a_setting
 
 DATA = Path(os.environ.get("FISO_DATA_DIR") or CHECKOUT.parent / "shared" / "data")
 RULES = {"random", "round_robin", "lowest_recent_latency", "peak_ewma_p2c", "cheapest_list_price"}

@@ -3,11 +3,11 @@ from itertools import pairwise
 
 import pytest
 
-from fiso.adapters.memory import InMemoryInvocationLog, InMemoryMetrics
+from fiso.codecs.record import from_document
 from fiso.domain.errors import StoreUnavailable
 from fiso.domain.record import InvocationRecord, OpenRecord
-from fiso.domain.record_codec import from_document
-from fiso.services.spill import FAILURES, FIRST_OPEN_S, LONGEST_OPEN_S, LONGEST_WAIT_S, SpillingLog
+from fiso.services.log.spill import FAILURES, FIRST_OPEN_S, LONGEST_OPEN_S, LONGEST_WAIT_S, SpillingLog
+from fiso.testing.memory import InMemoryInvocationLog, InMemoryMetrics
 from tests.builders import NOW, a_record, an_open_record, invocation_id
 
 
@@ -161,7 +161,7 @@ def test_the_spilled_line_is_one_line_within_cloudwatchs_limit(
     from aws_lambda_powertools import Logger
 
     structured = Logger(service="spill-test")
-    plain = logging.getLogger("fiso.services.spill")
+    plain = logging.getLogger("fiso.services.log.spill")
     plain.addHandler(structured.handlers[0])
     try:
         spilling(FailingLog(Stopwatch())).close(a_record(1, function_name="naïve\nname"))

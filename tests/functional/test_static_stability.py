@@ -8,21 +8,21 @@ from typing import Any
 
 import pytest
 
-from fiso.adapters.memory import (
-    InMemoryEndpointStates,
-    InMemoryInvocationLog,
-    InMemoryModelStore,
-    InMemorySharedBreakers,
-    InMemorySnapshots,
-)
 from fiso.domain.catalog import Snapshot
 from fiso.domain.endpoint import EndpointId, FunctionName
 from fiso.domain.errors import InvalidCatalog, StoreUnavailable
 from fiso.domain.model import ModelPointer
 from fiso.domain.record import InvocationRecord, OpenRecord
 from fiso.domain.state import EndpointState
-from fiso.services import knowledge
-from fiso.services.patience import PATIENCE_S
+from fiso.services.freshness import knowledge
+from fiso.services.freshness.wait_budget import PATIENCE_S
+from fiso.testing.memory import (
+    InMemoryEndpointStates,
+    InMemoryInvocationLog,
+    InMemoryModelStore,
+    InMemorySharedBreakers,
+    InMemorySnapshots,
+)
 from functions.orchestrator import wiring
 from functions.orchestrator.handler import answer_event
 from tests.builders import OK, a_snapshot, failing

@@ -11,13 +11,13 @@ import httpx
 import pytest
 from typer.testing import CliRunner, Result
 
-from fiso.adapters.jwt_tokens import JwtVerifier
+from fiso.adapters.identity.jwt_tokens import JwtVerifier
 from fiso.domain.errors import NotAuthenticated
-from fiso_cli.chaos.access.tokens import FixedKeys
 from fiso_cli.errors import CommandError
-from fiso_cli.local.issuer.keys import KEY_FILE, signer_in
 from fiso_cli.main import app
 from fiso_cli.traffic.stage_access import ShownToken, gateway_of
+from localcloud.issuer.jose import FixedKeys
+from localcloud.issuer.keys import KEY_FILE, signer_in
 from tests.builders import ManualClock
 
 ISSUER = "http://127.0.0.1:5574"

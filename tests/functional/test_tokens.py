@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from fiso.adapters.jwt_tokens import JwtVerifier
+from fiso.adapters.identity.jwt_tokens import JwtVerifier
 from fiso.domain.errors import NotAuthenticated
-from fiso_cli.chaos.access import tokens
-from fiso_cli.chaos.access.tokens import AUDIENCE, ISSUER, FixedKeys, Signer
+from localcloud.issuer import jose as tokens
+from localcloud.issuer.jose import AUDIENCE, ISSUER, FixedKeys, Signer
 from tests.builders import NOW, ManualClock
 
 RSA, CURVE, STRANGER = Signer.rsa("k1"), Signer.curve("k2"), Signer.rsa("k1")
@@ -142,6 +142,6 @@ def test_a_refusal_says_nothing_of_its_reason_to_the_caller() -> None:
     ],
 )
 def test_scopes_are_words_or_a_list(claims: dict[str, Any], scopes: set[str]) -> None:
-    from fiso.adapters.jwt_tokens import scopes_of
+    from fiso.adapters.identity.jwt_tokens import scopes_of
 
     assert scopes_of(claims) == scopes

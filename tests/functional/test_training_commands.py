@@ -12,11 +12,11 @@ import sklearn
 import typer
 from typer.testing import CliRunner
 
-from fiso.adapters.pointers import LayerModelStore
+from fiso.adapters.aws.pointers import LayerModelStore
 from fiso.prediction import manifest, signature
 from fiso_cli.errors import CommandError
-from fiso_cli.local.layout import CHECKOUT
 from fiso_cli.training import commands, keys, prior, remote
+from localcloud.layout import CHECKOUT
 
 PACKAGED = CHECKOUT / "ml_artifacts"
 RUN = {

@@ -12,12 +12,12 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from fiso.adapters.s3 import S3Archive
+from fiso.adapters.aws.s3 import S3Archive
+from fiso.codecs.record import to_document
 from fiso.domain.attempt import Failure
 from fiso.domain.endpoint import EndpointId, FunctionName
 from fiso.domain.policy import Weights
 from fiso.domain.record import InvocationRecord
-from fiso.domain.record_codec import to_document
 from fiso.learning.logged import Loss
 from fiso_cli.errors import CommandGroup
 from fiso_cli.what_if.commands import THIN, what_if

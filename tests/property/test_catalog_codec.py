@@ -7,8 +7,8 @@ from datetime import UTC
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fiso.codecs.catalog import entry_from_document, entry_to_document, snapshot_from_json, snapshot_to_json
 from fiso.domain.catalog import CatalogEntry, Snapshot
-from fiso.domain.catalog_codec import entry_from_document, entry_to_document, snapshot_from_json, snapshot_to_json
 from fiso.domain.endpoint import Authentication, Endpoint, EndpointId, FunctionName, Payload, Provider
 from fiso.domain.errors import InvalidCatalog
 from fiso.domain.policy import CostSource, Idempotent, Mode, Objective, Policy, Scoring, Weights

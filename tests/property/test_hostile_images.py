@@ -8,12 +8,12 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fiso.adapters.dynamodb_items import closed_item, record_from_item, state_from_item, state_item
-from fiso.adapters.memory import InMemoryArchive, InMemoryEndpointStates
+from fiso.adapters.aws.dynamodb_items import closed_item, record_from_item, state_from_item, state_item
+from fiso.codecs.record import to_document
 from fiso.domain.errors import InvalidRecord
 from fiso.domain.record import InvocationRecord
-from fiso.domain.record_codec import to_document
-from fiso.services.ingest import ingest
+from fiso.services.log.ingest import ingest
+from fiso.testing.memory import InMemoryArchive, InMemoryEndpointStates
 from functions.stream_consumer.handler import consume
 from functions.stream_consumer.wiring import Stores
 from tests.builders import a_record, a_summary, an_attempt

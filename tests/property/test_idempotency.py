@@ -16,13 +16,13 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
-from fiso.adapters.memory import InMemoryMetrics
-from fiso.adapters.memory_idempotency import InMemoryIdempotencyKeys
 from fiso.domain.errors import IdempotencyUnavailable, KeyInUse, KeyReused, StoreUnavailable
 from fiso.domain.idempotency import GRACE, Entry, EntryId, KeptAnswer
 from fiso.domain.policy import Idempotent
 from fiso.domain.request import InvocationId, InvocationRequest
-from fiso.services.idempotent import Given, IdempotentRouting, Ran
+from fiso.services.request.idempotency import Given, IdempotentRouting, Ran
+from fiso.testing.memory import InMemoryMetrics
+from fiso.testing.memory_idempotency import InMemoryIdempotencyKeys
 from tests.builders import NOW, ManualClock, a_policy, a_request, invocation_id
 
 T = TypeVar("T")

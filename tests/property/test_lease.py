@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fiso.codecs.lease_token import Keyring, seal, unseal
 from fiso.domain.decision import Exclusion, Reason
 from fiso.domain.endpoint import FunctionName, Provider
 from fiso.domain.errors import LeaseRefused
 from fiso.domain.lease import Lease, LeasedEndpoint, LeaseId
-from fiso.domain.lease_token import Keyring, seal, unseal
 from fiso.domain.request import TenantId
 from fiso.prediction import features
 from tests.strategies import ids, moments, names, positive, summaries, unit

@@ -8,10 +8,10 @@ from cryptography.fernet import Fernet
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fiso.adapters.sealing import FernetSeal
+from fiso.adapters.identity.sealing import FernetSeal
 from fiso.domain.login import LoginAttempt, Session
 from fiso.domain.request import TenantId
-from fiso.services.login import return_path
+from fiso.services.identity.login import return_path
 from tests.builders import ManualClock
 
 words = st.text(min_size=1, max_size=60)

@@ -5,13 +5,13 @@ from datetime import timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fiso.adapters.memory import InMemoryTenantUse
 from fiso.domain.errors import QuotaExceeded
 from fiso.domain.request import TenantId
 from fiso.routing import quota
 from fiso.routing.quota import Quota, Share
-from fiso.services.quotas import QuotaRules, Quotas
-from fiso_cli.inline import Inline
+from fiso.services.identity.quotas import QuotaRules, Quotas
+from fiso.testing.memory import InMemoryTenantUse
+from fiso_cli.inline_executor import Inline
 from tests.builders import NOW, ManualClock
 
 ALICE = TenantId("alice")

@@ -6,11 +6,11 @@ from datetime import timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fiso.adapters.memory import InMemoryInvocationLog, InMemorySpilledRecords, InMemoryWatermark
 from fiso.domain.errors import WriteConflict
 from fiso.domain.record import InvocationRecord, OpenRecord
-from fiso.services.keep import unknown
-from fiso.services.reconcile import Reconciliation
+from fiso.services.log.reconcile import Reconciliation
+from fiso.services.maintenance.keep import unknown
+from fiso.testing.memory import InMemoryInvocationLog, InMemorySpilledRecords, InMemoryWatermark
 from tests.builders import NOW, a_record, an_open_record, invocation_id
 from tests.functional.spilled_lines import line
 

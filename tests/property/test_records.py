@@ -4,15 +4,15 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fiso.adapters.dynamodb_items import closed_item, record_from_item, state_from_item, state_item
-from fiso.adapters.memory import InMemoryArchive, InMemoryEndpointStates
+from fiso.adapters.aws.dynamodb_items import closed_item, record_from_item, state_from_item, state_item
+from fiso.codecs.record import Json, from_document, to_document
 from fiso.domain.endpoint import EndpointId
 from fiso.domain.errors import InvalidRecord
 from fiso.domain.record import InvocationRecord
-from fiso.domain.record_codec import Json, from_document, to_document
 from fiso.domain.state import EndpointState
 from fiso.routing.fold import fold
-from fiso.services.ingest import ingest
+from fiso.services.log.ingest import ingest
+from fiso.testing.memory import InMemoryArchive, InMemoryEndpointStates
 from tests.builders import a_record
 from tests.strategies import records
 

@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fiso_cli.local.stream_pump import rules
-from fiso_cli.local.stream_pump.rules import NOT_INVOKED, Batch, Condition, DeliveryPolicy, Outcome, Queue, Record
+from localcloud.stream_pump import rules
+from localcloud.stream_pump.rules import NOT_INVOKED, Batch, Condition, DeliveryPolicy, Outcome, Queue, Record
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

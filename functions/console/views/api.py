@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 from flask import Blueprint, Response, jsonify, request
 
+from fiso.codecs.record import Document, Json, instant, to_document
 from fiso.domain.errors import UnknownPath
 from fiso.domain.model import RetrainingRun
-from fiso.domain.record_codec import Document, Json, instant, to_document
-from fiso.services import inspect
+from fiso.services.request import inspect
 from functions.console.sources import Sources
 from functions.console.views import queries
 

@@ -7,12 +7,12 @@ from urllib.parse import urlencode
 
 from flask import Blueprint, render_template, request
 
+from fiso.codecs.record import instant, open_to_document, to_document
 from fiso.domain.catalog import CatalogEntry, Snapshot
 from fiso.domain.decision import Reason
 from fiso.domain.endpoint import FunctionName
 from fiso.domain.errors import UnknownPath
 from fiso.domain.record import InvocationRecord, OpenRecord
-from fiso.domain.record_codec import instant, open_to_document, to_document
 from functions.console.sources import Sources
 from functions.console.views import charts, explanations, queries, summaries
 from functions.console.views.queries import CalledProvider, Ending, InvocationFilter

@@ -12,11 +12,11 @@ from typing import TypeVar
 
 from werkzeug.datastructures import MultiDict
 
+from fiso.codecs.record import instant, parse_instant
 from fiso.domain.decision import Reason
 from fiso.domain.endpoint import FunctionName, Provider
 from fiso.domain.errors import MalformedRequest, UnknownPath
 from fiso.domain.record import InvocationRecord, RecordStatus
-from fiso.domain.record_codec import instant, parse_instant
 from fiso.domain.request import InvocationId
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}", re.ASCII)

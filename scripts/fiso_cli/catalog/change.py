@@ -12,7 +12,7 @@ from fiso.domain.endpoint import EndpointId, FunctionName
 from fiso.domain.errors import FisoError, WriteConflict
 from fiso.domain.policy import Mode, Policy
 from fiso.ports import CatalogStore, Snapshots
-from fiso.services.publish import publish
+from fiso.services.maintenance.publish import publish
 from fiso_cli.catalog.difference import Change, changes
 from fiso_cli.catalog.rules import eligibility_problems
 from fiso_cli.errors import CommandError

@@ -15,10 +15,10 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from fiso.domain.catalog_codec import entry_to_document
+from fiso.codecs.catalog import entry_to_document
+from fiso.codecs.record import Document
 from fiso.domain.endpoint import FunctionName
 from fiso.domain.policy import Mode
-from fiso.domain.record_codec import Document
 from fiso_cli.catalog import change, declaration, difference, view
 from fiso_cli.catalog.change import Alter, Plan, Written
 from fiso_cli.errors import CommandError

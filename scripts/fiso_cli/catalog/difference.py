@@ -7,12 +7,12 @@ from enum import StrEnum
 from rich.markup import escape
 from rich.table import Table
 
+from fiso.codecs.catalog import endpoint_to_document
+from fiso.codecs.policy import policy_to_document
+from fiso.codecs.record import Document, Json
 from fiso.domain.catalog import CatalogEntry
-from fiso.domain.catalog_codec import endpoint_to_document
 from fiso.domain.endpoint import Endpoint, FunctionName
 from fiso.domain.policy import Policy
-from fiso.domain.policy_codec import policy_to_document
-from fiso.domain.record_codec import Document, Json
 from fiso_cli.catalog.wording import worded
 
 Flat = Mapping[str, Json]

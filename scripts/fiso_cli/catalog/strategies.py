@@ -6,8 +6,8 @@ from typing import Annotated, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from fiso.domain.policy_codec import conditions_from, strategy_from_document
-from fiso.domain.record_codec import Document, Json
+from fiso.codecs.policy import conditions_from, strategy_from_document
+from fiso.codecs.record import Document, Json
 from fiso.domain.strategy import LARGEST_FACTOR, CandidateField, Operator, RequestField, Strategy
 from fiso.domain.strategy import Field as AnyField
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from rich.markup import escape
 from rich.table import Table
 
+from fiso.codecs.policy import policy_to_document
 from fiso.domain.catalog import CatalogEntry
-from fiso.domain.policy_codec import policy_to_document
 from fiso.routing.eligibility import eligible
 from fiso_cli.catalog.wording import worded
 

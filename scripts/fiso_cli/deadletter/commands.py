@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 from rich.progress import track
 
-from fiso.adapters.dynamodb import DynamoDBEndpointStates
-from fiso.adapters.s3 import S3Archive
+from fiso.adapters.aws.dynamodb import DynamoDBEndpointStates
+from fiso.adapters.aws.s3 import S3Archive
 from fiso_cli.deadletter import letters, replay
 from fiso_cli.deadletter.letters import Letter
 from fiso_cli.deadletter.replay import LetterBox, Replayed

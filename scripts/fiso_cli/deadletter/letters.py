@@ -11,10 +11,10 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Any
 
-from fiso.adapters.dynamodb_items import record_from_item
+from fiso.adapters.aws.dynamodb_items import record_from_item
+from fiso.codecs.record import parse_instant
 from fiso.domain.errors import InvalidRecord
 from fiso.domain.record import InvocationRecord
-from fiso.domain.record_codec import parse_instant
 
 PREFIXES = ("aws/lambda/", "dead-letters/")
 REPLAYED = "dead-letters/replayed/"

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from fiso.adapters.dynamodb import MARKER_KEEP_S
+from fiso.adapters.aws.dynamodb import MARKER_KEEP_S
 from fiso.domain.errors import StoreError
 from fiso.ports import Archive, EndpointStates
-from fiso.services.ingest import ingest
+from fiso.services.log.ingest import ingest
 from fiso_cli.deadletter.letters import PREFIXES, REPLAYED, Letter, letter_of
 
 MARKERS_KEPT = timedelta(seconds=MARKER_KEEP_S) - timedelta(hours=12)

@@ -41,9 +41,9 @@ def token(
     fiso token --scope fiso:read --expires 15m
     curl -H "authorization: Bearer $(fiso token --tenant alice)" …
     """
-    from fiso_cli.local.issuer.keys import signer_in
-    from fiso_cli.local.issuer.tokens import SCOPES, Person, TokenMaker
-    from fiso_cli.local.layout import LocalCloud
+    from localcloud.issuer.keys import signer_in
+    from localcloud.issuer.tokens import SCOPES, Person, TokenMaker
+    from localcloud.layout import LocalCloud
 
     lifetime, scopes = _lifetime(expires), _scopes(scope or list(SCOPES))
     person = Person(tenant=_name("--tenant", tenant), name=_name("--subject", subject or tenant))

@@ -9,8 +9,8 @@ from pathlib import Path
 import psycopg2
 from psycopg2.extensions import connection, cursor
 
-from fiso.adapters.postgres import DEADLINE_S, Connect
-from fiso.adapters.postgres_deadline import ends_within
+from fiso.adapters.postgres.catalog import DEADLINE_S, Connect
+from fiso.adapters.postgres.deadline import ends_within
 from fiso_cli.errors import CommandError
 
 FOLDER = Path(__file__).parent

@@ -28,7 +28,7 @@ class FunctionPackage:
 
     name: str
     shared: tuple[str, ...] = ("fiso",)
-    without: tuple[str, ...] = ("fiso/client", "fiso/learning")
+    without: tuple[str, ...] = ("fiso/learning", "fiso/testing")
     metadata_of: frozenset[str] = frozenset()
     has_bytecode: bool = True
     has_model: bool = False

@@ -14,8 +14,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from fiso_cli.local.layout import LocalCloud
 from fiso_cli.replay.labels import Label, place
+from localcloud.layout import LocalCloud
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

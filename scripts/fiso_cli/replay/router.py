@@ -13,8 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from fiso.adapters.memory import InMemoryArchive, InMemoryEndpointStates, InMemoryModelStore, InMemoryRetrainingRuns
-from fiso.adapters.pointers import LayerModelStore
+from fiso.adapters.aws.pointers import LayerModelStore
 from fiso.billing import tariff
 from fiso.billing.tariff import Tariff
 from fiso.domain.attempt import Failure, ProviderError
@@ -26,14 +25,15 @@ from fiso.ports import ModelStore
 from fiso.prediction import manifest, signature
 from fiso.prediction.artifact import Model
 from fiso.prediction.signature import PublicKeys
-from fiso.services import recording
-from fiso.services.breakers import Breakers
-from fiso.services.contexts import Contexts
-from fiso.services.decide import DecisionContexts, World, decide
-from fiso.services.dispatch import Dispatcher
-from fiso.services.ingest import ingest
-from fiso.services.orchestrate import failure_of
-from fiso.services.retrain import Retrainer
+from fiso.services.log.ingest import ingest
+from fiso.services.maintenance.retrain import Retrainer
+from fiso.services.request import recording
+from fiso.services.request.decide import DecisionContexts, World, decide
+from fiso.services.request.decision_cache import Contexts
+from fiso.services.request.orchestrate import failure_of
+from fiso.services.resilience.breakers import Breakers
+from fiso.services.resilience.dispatch import Dispatcher
+from fiso.testing.memory import InMemoryArchive, InMemoryEndpointStates, InMemoryModelStore, InMemoryRetrainingRuns
 from fiso_cli.replay.trace import Call, Round, Trace
 from fiso_cli.replay.world import Catalog
 from fiso_cli.training import keys

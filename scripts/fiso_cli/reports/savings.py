@@ -5,15 +5,17 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
+import yaml
 from rich.table import Table
 
 from fiso.billing import hop
+from fiso.billing.hop import CALLS_PER_LEASE, OUTCOMES_PER_REPORT, REFERENCE
+from fiso.codecs.record import to_document
 from fiso.domain.endpoint import FunctionName
 from fiso.domain.record import InvocationRecord
-from fiso.domain.record_codec import to_document
 from fiso.learning.intervals import Estimate
 from fiso.learning.savings import Call, Hops, Saving, call_of, saving
-from fiso_cli.bench.hop import CALLS_PER_LEASE, OUTCOMES_PER_REPORT, REFERENCE, deployed_memory_mb
+from fiso_cli.packaging.build import ROOT
 from fiso_cli.traffic.tables import table
 
 Document = dict[str, object]
@@ -119,3 +121,9 @@ def _shown(estimate: Estimate | None, factor: float, decimals: int) -> str:
         return "-"
     value, low, high = (factor * part for part in (estimate.value, estimate.low, estimate.high))
     return f"{value:+,.{decimals}f} [{low:+,.{decimals}f}, {high:+,.{decimals}f}]"
+
+
+def deployed_memory_mb() -> int:
+    """What serverless.yml gives the orchestrator."""
+    declared = yaml.safe_load((ROOT / "serverless.yml").read_text(encoding="utf-8"))
+    return int(declared["functions"]["orchestrator"]["memorySize"])

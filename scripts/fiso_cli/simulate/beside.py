@@ -3,7 +3,7 @@
 from collections.abc import Collection
 
 from fiso.domain.attempt import ProviderError
-from fiso.services.calls import Call, Running
+from fiso.services.resilience.calls import Call, Running
 from fiso_cli.simulate.timeline import Timeline
 
 

@@ -9,22 +9,22 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from fiso.adapters.memory import InMemorySharedBreakers
 from fiso.domain.catalog import CatalogEntry
 from fiso.domain.endpoint import EndpointId, FunctionName
 from fiso.domain.state import EndpointState
 from fiso.ports import Clock, EndpointStates, FunctionCaller
 from fiso.routing.breaker import Breaker
-from fiso.services.breakers import Breakers
-from fiso.services.calls import Calls
-from fiso.services.contexts import Contexts
-from fiso.services.decide import DecisionContexts
-from fiso.services.dispatch import Dispatcher
-from fiso.services.knowledge import HURRY_S
-from fiso.services.known import FRESH_S, STALE_S
-from fiso.services.overdue import Overdue, Remind
-from fiso.services.sharing import Sharing, holding
-from fiso_cli.inline import Inline
+from fiso.services.freshness.cached import FRESH_S, STALE_S
+from fiso.services.freshness.knowledge import HURRY_S
+from fiso.services.request.decide import DecisionContexts
+from fiso.services.request.decision_cache import Contexts
+from fiso.services.resilience.breaker_sync import Sharing, holding
+from fiso.services.resilience.breakers import Breakers
+from fiso.services.resilience.calls import Calls
+from fiso.services.resilience.dispatch import Dispatcher
+from fiso.services.resilience.slow_calls import Overdue, Remind
+from fiso.testing.memory import InMemorySharedBreakers
+from fiso_cli.inline_executor import Inline
 
 States = Mapping[EndpointId, EndpointState]
 

@@ -22,12 +22,12 @@ from fiso.domain.policy import Idempotent, Policy
 from fiso.domain.record import InvocationRecord
 from fiso.domain.request import FunctionAnswer, InvocationId, InvocationRequest
 from fiso.prediction.artifact import Model
-from fiso.services import recording
-from fiso.services.decide import World as Known
-from fiso.services.decide import decide
-from fiso.services.ingest import ingest
-from fiso.services.orchestrate import failure_of, within
-from fiso.services.retrain import Retrainer
+from fiso.services.log.ingest import ingest
+from fiso.services.maintenance.retrain import Retrainer
+from fiso.services.request import recording
+from fiso.services.request.decide import World as Known
+from fiso.services.request.decide import decide
+from fiso.services.request.orchestrate import failure_of, within
 from fiso_cli.replay.objective import WEIGHTS, Objective
 from fiso_cli.replay.router import (
     LOOKBACK_DAYS,

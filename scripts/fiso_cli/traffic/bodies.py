@@ -3,7 +3,7 @@
 import base64
 import json
 
-from fiso.domain.record_codec import Json
+from fiso.codecs.record import Json
 
 
 def body_document(body: bytes) -> dict[str, object]:

@@ -2,7 +2,7 @@
 
 import json
 
-from fiso.domain.record_codec import Document, Json
+from fiso.codecs.record import Document, Json
 from fiso_cli.errors import CommandError
 
 

@@ -4,9 +4,9 @@ from collections import deque
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+from fiso.codecs.record import from_document, instant
 from fiso.domain.errors import InvalidRecord
 from fiso.domain.record import InvocationRecord
-from fiso.domain.record_codec import from_document, instant
 from fiso_cli.errors import CommandError
 from fiso_cli.traffic.documents import items, mapping
 from fiso_cli.traffic.gateway import Gateway

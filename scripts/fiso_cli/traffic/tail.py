@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
+from fiso.codecs.record import to_document
 from fiso.domain.record import InvocationRecord
-from fiso.domain.record_codec import to_document
 from fiso_cli.traffic import terminal
 from fiso_cli.traffic.following import PAGE, Follower
 from fiso_cli.traffic.lines import HEADER, line_of

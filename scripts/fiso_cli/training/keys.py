@@ -9,11 +9,11 @@ import os
 from functools import cache
 from pathlib import Path
 
-from fiso.adapters.signers import OpenKeySigner
+from fiso.adapters.http.signers import OpenKeySigner
 from fiso.prediction import signature
 from fiso.prediction.signature import EXPONENT, PublicKey, PublicKeys
 from fiso_cli.errors import CommandError
-from fiso_cli.local.layout import CHECKOUT, LocalCloud
+from localcloud.layout import CHECKOUT, LocalCloud
 
 BITS = 3072
 """NIST SP 800-57 part 1: good beyond 2030."""

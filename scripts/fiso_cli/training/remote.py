@@ -7,13 +7,13 @@ from typing import Any
 
 from rich.console import Console
 
-from fiso.adapters.signers import KmsSigner
+from fiso.adapters.http.signers import KmsSigner
 from fiso.prediction import signature
 from fiso.prediction.signature import PublicKey
 from fiso_cli.errors import CommandError
-from fiso_cli.local.layout import LocalCloud
 from fiso_cli.stage import Stage
 from fiso_cli.training import keys
+from localcloud.layout import LocalCloud
 
 LONGEST_S = 900
 """A Lambda's 15 minutes."""

@@ -10,9 +10,9 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO
 
+from fiso.codecs.record import from_document
 from fiso.domain.errors import InvalidRecord
 from fiso.domain.record import InvocationRecord
-from fiso.domain.record_codec import from_document
 from fiso.ports import Archive
 from fiso_cli.errors import CommandError
 from fiso_cli.stage import Stage
@@ -38,7 +38,7 @@ def span(text: str) -> timedelta:
 
 def archived(stage: Stage, start: datetime, *, now: datetime) -> Iterator[InvocationRecord]:
     """A stage's archived records from `start` on. `CommandError` when the archive cannot be read."""
-    from fiso.adapters.s3 import S3Archive
+    from fiso.adapters.aws.s3 import S3Archive
 
     with stage.explained():
         archive = S3Archive(stage.client("s3"), stage.bucket, clock=lambda: now)

@@ -136,3 +136,21 @@ def current() -> HopPrices:
     usd = dict(data["usd"])
     egress = {Provider(name): price for name, price in usd.pop("egress_per_gb").items()}
     return HopPrices(version=data["version"], as_of=data["as_of"], egress_per_gb=egress, **usd)
+
+
+STORE_WAIT_MS = 10.0
+"""Two writes of 5 ms: AWS promises single-digit milliseconds for DynamoDB (aws.amazon.com/dynamodb)."""
+CALLS_PER_LEASE, OUTCOMES_PER_REPORT = 60.0, 100.0
+"""A lease of 60 s at one call a second; full reports."""
+BATCH = 25
+REFERENCE = Work(
+    cpu_ms=0.54,
+    store_wait_ms=STORE_WAIT_MS,
+    open_bytes=208,
+    record_bytes=1_232,
+    consumer_cpu_ms=0.062,
+    records_per_batch=BATCH,
+    log_bytes=891,
+)
+REFERENCE_COLD_MS = 215.0
+"""Measured on the 2-core machine of docs/decisions/0008: what the deployed memory was chosen by."""

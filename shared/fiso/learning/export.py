@@ -13,9 +13,9 @@ import sklearn
 from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingRegressor
 
+from fiso.codecs.record import instant
 from fiso.domain.errors import ModelRefused
 from fiso.domain.model import ModelPointer
-from fiso.domain.record_codec import instant
 from fiso.learning import evaluate
 from fiso.learning.dataset import DataSet, Floats, Halves
 from fiso.learning.train import Estimator, Fit, Trained

@@ -13,10 +13,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from fiso.codecs.json_values import mapping, number, sequence, text, whole
+from fiso.codecs.record import Json, instant, parse_instant
 from fiso.domain.errors import ModelRefused
-from fiso.domain.json_values import mapping, number, sequence, text, whole
 from fiso.domain.model import ModelPointer, SignedManifest
-from fiso.domain.record_codec import Json, instant, parse_instant
 from fiso.prediction import artifact, features, signature
 from fiso.prediction.artifact import Model
 from fiso.prediction.signature import PublicKeys

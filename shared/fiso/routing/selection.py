@@ -85,7 +85,8 @@ def expected_gain(best: Score, other: Score) -> float:
     if deviation < 1e-6:
         return max(0.0, 1 - exp(behind))
     above = -behind / deviation
-    return _normal(above) - exp(behind + deviation**2 / 2) * _normal(above - deviation)
+    # the difference of two near-equal tails rounds below zero
+    return max(0.0, _normal(above) - exp(behind + deviation**2 / 2) * _normal(above - deviation))
 
 
 def _gap(best: Score, other: Score) -> float:

@@ -1,0 +1,171 @@
+"""Outside: everything that the orchestrator speaks to, as ports, and those on AWS and the three clouds."""
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from time import monotonic
+
+from fiso.access_ports import IssuerKeys, TenantUse
+from fiso.adapters.aws.checked_snapshots import CheckedSnapshots
+from fiso.adapters.aws.client import AwsEndpoint, Credentials, DynamoDBClient, S3Client, SignedService
+from fiso.adapters.aws.dynamodb import DynamoDBEndpointStates, DynamoDBInvocationLog
+from fiso.adapters.aws.dynamodb_breakers import DynamoDBSharedBreakers
+from fiso.adapters.aws.function_keys import FunctionKeys
+from fiso.adapters.aws.lambda_caller import LambdaCaller
+from fiso.adapters.aws.pointers import LayerModelStore
+from fiso.adapters.aws.s3 import S3Snapshots
+from fiso.adapters.aws.s3_models import S3ModelStore
+from fiso.adapters.aws.snapshot_copy import DynamoDBSnapshotCopy
+from fiso.adapters.http.callers import ByProvider, HttpCaller, Identity
+from fiso.adapters.http.public_dial import PublicDial
+from fiso.adapters.http.transport import HttpTransport
+from fiso.domain.access import AuthMode
+from fiso.domain.address import AddressRules
+from fiso.domain.endpoint import Provider
+from fiso.ports import (
+    Clock,
+    EndpointStates,
+    FunctionCaller,
+    IdempotencyKeys,
+    InvocationLog,
+    LeaseKeys,
+    Metrics,
+    ModelStore,
+    SharedBreakers,
+    Snapshots,
+)
+from fiso.prediction.signature import PublicKeys
+from fiso.services.log.spill import LONGEST_WAIT_S
+from fiso.settings import AccessSettings, OrchestratorSettings
+
+KEYS_TIMEOUT_S = 0.5
+"""A write of a key is asked for twice at most. Where both hang, and the function took all the time that Lambda gives,
+the caller loses the answer to Lambda's own limit; its key then says `unknown_outcome`."""
+
+
+def utc_now() -> datetime:
+    """The system's clock."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """Everything outside that the orchestrator speaks to.
+
+    `stage_keys` and `packaged_keys` are trusted in place of the setting's and of the code package's.
+    """
+
+    snapshots: Snapshots
+    states: EndpointStates
+    layer: ModelStore
+    models: ModelStore
+    log: InvocationLog
+    caller: FunctionCaller
+    shared_breakers: SharedBreakers
+    metrics: Metrics
+    clock: Clock = utc_now
+    ticks: Callable[[], float] = monotonic
+    draw: Callable[[], float] = random.SystemRandom().random
+    copy: Snapshots | None = None
+    lease_keys: Callable[[], LeaseKeys] | None = None
+    issuer_keys: IssuerKeys | None = None
+    tenant_use: TenantUse | None = None
+    idempotency_keys: Callable[[], IdempotencyKeys] | None = None
+    stage_keys: PublicKeys | None = None
+    packaged_keys: PublicKeys | None = None
+
+
+def aws_ports(settings: OrchestratorSettings, environ: Mapping[str, str], metrics: Metrics) -> Ports:
+    """The stores on AWS and the three clouds."""
+    credentials = Credentials.from_environ(environ)
+    transport = HttpTransport()
+
+    def service(name: str, region: str | None = None) -> SignedService:
+        endpoint = AwsEndpoint.from_environ(name, environ, region=region)
+        return SignedService(endpoint=endpoint, credentials=credentials, transport=transport, clock=utc_now)
+
+    dynamodb, s3 = DynamoDBClient(service("dynamodb")), S3Client(service("s3"))
+    quick = DynamoDBClient(service("dynamodb"), timeout_s=LONGEST_WAIT_S)
+    rules = AddressRules(own_hosts=settings.own_hosts, allow_loopback=settings.allow_loopback)
+    to_public = HttpTransport(dial=PublicDial(allow_loopback=rules.allow_loopback))
+
+    def http(identity: Identity | None) -> HttpCaller:
+        return HttpCaller(
+            to_public,
+            clock=utc_now,
+            allow_loopback=rules.allow_loopback,
+            own_hosts=rules.own_hosts,
+            identity=identity,
+        )
+
+    azure = http(FunctionKeys(service("secretsmanager")))
+    google = http(_google_tokens(settings, environ, credentials, transport))
+    invoke_api = cache(lambda region: service("lambda", region))
+    aws = LambdaCaller(invoke_api, clock=utc_now)
+    return Ports(
+        snapshots=CheckedSnapshots(S3Snapshots(s3, settings.bucket), rules),
+        copy=CheckedSnapshots(DynamoDBSnapshotCopy(dynamodb, settings.state_table), rules),
+        states=DynamoDBEndpointStates(dynamodb, settings.state_table, clock=utc_now),
+        layer=LayerModelStore(settings.model_dir),
+        models=S3ModelStore(s3, settings.bucket),
+        shared_breakers=DynamoDBSharedBreakers(dynamodb, settings.state_table, clock=utc_now),
+        log=DynamoDBInvocationLog(quick, settings.log_table, clock=utc_now),
+        caller=ByProvider({Provider.AWS: aws, Provider.AZURE: azure, Provider.GCP: google}),
+        metrics=metrics,
+        lease_keys=_stored_keys(service("ssm"), settings.lease_keys_parameter),
+        issuer_keys=_issuer_keys(settings.access, transport),
+        tenant_use=_tenant_use(dynamodb, settings),
+        idempotency_keys=_table_of_keys(service("dynamodb"), s3, settings),
+    )
+
+
+def _google_tokens(
+    settings: OrchestratorSettings, environ: Mapping[str, str], credentials: Credentials, transport: HttpTransport
+) -> Identity | None:
+    if settings.google is None:
+        return None
+    from fiso.adapters.identity.google_identity import GoogleIdTokens
+
+    region = AwsEndpoint.from_environ("sts", environ).region
+    return GoogleIdTokens(settings.google, credentials=credentials, region=region, transport=transport, clock=utc_now)
+
+
+def _table_of_keys(
+    dynamodb: SignedService, s3: S3Client, settings: OrchestratorSettings
+) -> Callable[[], IdempotencyKeys] | None:
+    table = settings.idempotency_table
+
+    def stored() -> IdempotencyKeys:
+        from fiso.adapters.aws.dynamodb_idempotency import DynamoDBIdempotencyKeys
+
+        client = DynamoDBClient(dynamodb, timeout_s=KEYS_TIMEOUT_S)
+        return DynamoDBIdempotencyKeys(client, table or "", s3=s3, bucket=settings.bucket, clock=utc_now)
+
+    return stored if table else None
+
+
+def _stored_keys(service: SignedService, parameter: str | None) -> Callable[[], LeaseKeys] | None:
+    def stored() -> LeaseKeys:
+        from fiso.adapters.aws.ssm import SsmLeaseKeys
+
+        return SsmLeaseKeys(service, parameter or "")
+
+    return stored if parameter else None
+
+
+def _tenant_use(dynamodb: DynamoDBClient, settings: OrchestratorSettings) -> TenantUse | None:
+    if not settings.quotas or settings.idempotency_table is None:
+        return None
+    from fiso.adapters.aws.tenant_use import DynamoDBTenantUse
+
+    return DynamoDBTenantUse(dynamodb, settings.idempotency_table, clock=utc_now)
+
+
+def _issuer_keys(settings: AccessSettings, transport: HttpTransport) -> IssuerKeys | None:
+    if settings.mode is not AuthMode.JWT:
+        return None
+    from fiso.adapters.identity.oidc import OidcIssuerKeys
+
+    return OidcIssuerKeys(transport, settings.issuer, allow_loopback=settings.allow_loopback)

@@ -1,0 +1,53 @@
+"""Counting: what the stage's tables and bucket hold, read through the same adapters that the functions use."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from fiso.adapters.aws.dynamodb import DynamoDBEndpointStates, DynamoDBInvocationLog
+from fiso.adapters.aws.s3 import S3RetrainingRuns
+from fiso.adapters.aws.s3_models import S3ModelStore
+from fiso.domain.endpoint import FunctionName
+from fiso.domain.model import RetrainingRun
+from fiso_cli.stage import Stage
+
+MOST_RECORDS = 100_000
+MOST_RUNS = 50
+INSTANT = timedelta(milliseconds=1)
+"""What a stored time may lack of the true one: it is cut to milliseconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """Counts of one stage; `functions` are those whose states are summed."""
+
+    stage: Stage
+    functions: Sequence[str]
+
+    def logged_since(self, moment: datetime) -> int:
+        """Finished records in the log table, by its index of time."""
+        with self.stage.explained():
+            log = DynamoDBInvocationLog(self.stage.client("dynamodb"), self.stage.log_table, clock=_utc_now)
+            return len(log.latest(MOST_RECORDS, after=moment - INSTANT))
+
+    def folded(self) -> int:
+        """The sum of `folded` over every state, that of "no endpoint was called" included."""
+        with self.stage.explained():
+            states = DynamoDBEndpointStates(self.stage.client("dynamodb"), self.stage.state_table, clock=_utc_now)
+            found = [states.of_function(FunctionName(function)) for function in self.functions]
+        return sum(state.folded for of_function in found for state in of_function.values())
+
+    def runs_since(self, moment: datetime) -> Sequence[RetrainingRun]:
+        """Retraining runs, newest first."""
+        with self.stage.explained():
+            latest = S3RetrainingRuns(self.stage.client("s3"), self.stage.bucket).latest(MOST_RUNS)
+        return [run for run in latest if run.started_at >= moment - INSTANT]
+
+    def has_champion(self) -> bool:
+        """Whether a model was ever published into this stage."""
+        with self.stage.explained():
+            return S3ModelStore(self.stage.client("s3"), self.stage.bucket).champion() is not None
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)

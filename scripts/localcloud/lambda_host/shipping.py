@@ -1,0 +1,136 @@
+"""Where functions' log events go: the latest ones stay here, all go on to the emulator's CloudWatch in batches.
+
+Off the invocation's path: `emit` only appends. When the emulator does not keep up, the oldest waiting events are
+dropped and counted.
+"""
+
+import asyncio
+import logging
+from collections import defaultdict, deque
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any, Protocol, TypeVar
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from localcloud.lambda_host.control_plane import Emulator
+from localcloud.lambda_host.emf import MetricDatum, metrics_of
+from localcloud.lambda_host.environment import LogEvent
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+RECENT_PER_FUNCTION = 2_000
+WAITING_LIMIT = 50_000
+EVERY_S = 0.25
+_EVENTS_PER_CALL = 1_000
+_METRICS_PER_CALL = 150
+
+
+class LogDestination(Protocol):
+    """Takes a batch of events; called in a thread, one batch at a time."""
+
+    def deliver(self, events: Sequence[LogEvent]) -> None: ...
+
+
+class LogHub:
+    """Every event passes here."""
+
+    def __init__(self, destination: LogDestination, *, waiting_limit: int = WAITING_LIMIT) -> None:
+        self.dropped = 0
+        self._destination = destination
+        self._waiting: deque[LogEvent] = deque(maxlen=waiting_limit)
+        self._recent: dict[str, deque[LogEvent]] = defaultdict(lambda: deque(maxlen=RECENT_PER_FUNCTION))
+
+    def emit(self, event: LogEvent) -> None:
+        self.dropped += len(self._waiting) == self._waiting.maxlen
+        self._waiting.append(event)
+        self._recent[event.function].append(event)
+
+    def recent(self, function: str | None, limit: int) -> list[LogEvent]:
+        """The latest events, oldest first, of one function or of all."""
+        if function is not None:
+            chosen = list(self._recent[function]) if function in self._recent else []
+        else:
+            chosen = sorted((e for events in self._recent.values() for e in events), key=lambda e: e.timestamp_ms)
+        return chosen[-limit:] if limit > 0 else []
+
+    async def ship(self) -> None:
+        """Deliver what waits, for ever."""
+        while True:
+            await asyncio.sleep(EVERY_S)
+            await self.flush()
+
+    async def flush(self) -> None:
+        if self._waiting:
+            batch = list(self._waiting)
+            self._waiting.clear()
+            await asyncio.to_thread(self._destination.deliver, batch)
+
+
+class CloudWatch:
+    """The emulator's CloudWatch Logs, and CloudWatch itself for the metrics found in the lines."""
+
+    def __init__(self, emulator: Emulator) -> None:
+        self._logs: Any = emulator.client("logs")
+        self._metrics: Any = emulator.client("cloudwatch")
+        self._streams: set[tuple[str, str]] = set()
+
+    def deliver(self, events: Sequence[LogEvent]) -> None:
+        """What cannot be delivered is reported and lost, as there is nobody to ask again."""
+        try:
+            for (group, stream), of_stream in _by_stream(events).items():
+                for batch in _batches(of_stream, _EVENTS_PER_CALL):
+                    self._put_events(group, stream, batch)
+            metrics = [datum for event in events for datum in metrics_of(event.message, event.timestamp_ms)]
+            for namespace, data in _by_namespace(metrics).items():
+                for chunk in _batches(data, _METRICS_PER_CALL):
+                    self._metrics.put_metric_data(Namespace=namespace, MetricData=[_datum(d) for d in chunk])
+        except (BotoCoreError, ClientError) as error:
+            log.warning("%d log events were not delivered: %s", len(events), error)
+
+    def _put_events(self, group: str, stream: str, events: Sequence[LogEvent]) -> None:
+        if (group, stream) not in self._streams:
+            self._create(group, stream)
+        entries = [{"timestamp": event.timestamp_ms, "message": event.message} for event in events]
+        self._logs.put_log_events(logGroupName=group, logStreamName=stream, logEvents=entries)
+
+    def _create(self, group: str, stream: str) -> None:
+        """The group usually comes with the deployment; without it Lambda makes one as well."""
+        for operation, names in (
+            (self._logs.create_log_group, {"logGroupName": group}),
+            (self._logs.create_log_stream, {"logGroupName": group, "logStreamName": stream}),
+        ):
+            try:
+                operation(**names)
+            except self._logs.exceptions.ResourceAlreadyExistsException:
+                continue
+        self._streams.add((group, stream))
+
+
+def _by_stream(events: Sequence[LogEvent]) -> dict[tuple[str, str], list[LogEvent]]:
+    grouped: dict[tuple[str, str], list[LogEvent]] = defaultdict(list)
+    for event in events:
+        grouped[event.group, event.stream].append(event)
+    return grouped
+
+
+def _by_namespace(data: Sequence[MetricDatum]) -> dict[str, list[MetricDatum]]:
+    grouped: dict[str, list[MetricDatum]] = defaultdict(list)
+    for datum in data:
+        grouped[datum.namespace].append(datum)
+    return grouped
+
+
+def _batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    for at in range(0, len(items), size):
+        yield items[at : at + size]
+
+
+def _datum(datum: MetricDatum) -> dict[str, object]:
+    return {
+        "MetricName": datum.name,
+        "Unit": datum.unit,
+        "Values": list(datum.values),
+        "Timestamp": datetime.fromtimestamp(datum.timestamp_ms / 1000, UTC),
+        "Dimensions": [{"Name": name, "Value": value} for name, value in datum.dimensions],
+    }

@@ -1,0 +1,164 @@
+"""A listener: one port that stands for a provider in one region (or, for AWS, in all of them)."""
+
+import asyncio
+import logging
+import socket
+import struct
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from random import Random
+from typing import TypeAlias
+
+import aiohttp
+from aiohttp import web
+
+from fiso.domain.endpoint import Provider
+from localcloud.profile import Delay, Profile, ProviderProfile, RegionProfile, draw_delay
+from localcloud.provider_proxy.cold_report import say_cold
+from localcloud.provider_proxy.faults import Fault
+from localcloud.provider_proxy.passing import Answer, pass_on, signed_region
+
+log = logging.getLogger(__name__)
+
+OnCall: TypeAlias = Callable[[web.Request, bytes, int], None]
+"""Hears of a request, its body and the answer's status."""
+
+HOST = "127.0.0.1"
+MAX_BODY_BYTES = 100 * 1024 * 1024
+EMULATED_HEADER = "x-fiso-emulated"
+RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """What a listener stands for. `emulates` is false when nothing is to be added."""
+
+    profile: Profile
+    provider: ProviderProfile
+    regions: tuple[RegionProfile, ...]
+    port: int
+    upstream: str
+    emulates: bool = True
+
+    def region(self, request: web.Request) -> RegionProfile:
+        """The region the request is for: the signed one where one listener serves several, else the first."""
+        signed = signed_region(request.headers.get("Authorization")) if len(self.regions) > 1 else None
+        return next((region for region in self.regions if region.name == signed), self.regions[0])
+
+
+def ignore_call(request: web.Request, body: bytes, status: int) -> None:
+    """Nobody listens."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watching:
+    """What surrounds a listener: `fault_of` says what is wrong with a provider now, `on_call` hears of every answer."""
+
+    fault_of: Callable[[Provider], Fault | None]
+    on_call: OnCall
+
+
+class Listener:
+    """Passes requests on, late."""
+
+    def __init__(self, place: Place, session: aiohttp.ClientSession, rng: Random, watching: Watching) -> None:
+        self.place = place
+        self.requests = 0
+        self._session = session
+        self._rng = rng
+        self._fault_of = watching.fault_of
+        self._on_call = watching.on_call
+        self._last_call_at: dict[tuple[str, str], float] = {}
+        self._runner: web.AppRunner | None = None
+
+    @property
+    def is_open(self) -> bool:
+        return self._runner is not None
+
+    async def open(self) -> None:
+        """Listen, unless it does already. Raises OSError when the port is taken."""
+        if self._runner is not None:
+            return
+        app = web.Application(client_max_size=MAX_BODY_BYTES)
+        app.router.add_route("*", "/{path:.*}", self._handle)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0, auto_decompress=False)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, HOST, self.place.port, reuse_address=True).start()
+        except OSError:
+            await runner.cleanup()
+            raise
+        self._runner = runner
+
+    async def close(self) -> None:
+        """Stop listening and reset what is open, as a machine does that is suddenly gone."""
+        runner, self._runner = self._runner, None
+        if runner is None:
+            return
+        for site in runner.sites:
+            await site.stop()
+        for connection in runner.server.connections if runner.server else []:
+            if connection.transport is not None:
+                _reset(connection.transport)
+        await runner.cleanup()
+
+    async def _handle(self, request: web.Request) -> web.Response:
+        self.requests += 1
+        body = await request.read()
+        region = self.place.region(request)
+        key = (region.name, request.path)
+        started_at = time.monotonic()
+        delay = self._delay(region, key)
+        await _wait_ms(delay.distance_ms / 2 + delay.cold_ms)
+        try:
+            answer = await pass_on(request, body, self.place.upstream, self._session)
+        except aiohttp.ClientError as error:
+            log.warning("%s: upstream %s: %r", self.place.provider.name, self.place.upstream, error)
+            return web.json_response(
+                {"message": "the provider's local host is not reachable"}, status=HTTPStatus.BAD_GATEWAY
+            )
+        finally:
+            self._last_call_at[key] = time.monotonic()
+        self._on_call(request, body, answer.status)
+        await _wait_ms(delay.distance_ms / 2)
+        slow_ms = await self._apply_fault((time.monotonic() - started_at) * 1000)
+        return _labelled(request, answer, delay, slow_ms)
+
+    def _delay(self, region: RegionProfile, key: tuple[str, str]) -> Delay:
+        if not self.place.emulates:
+            return Delay()
+        last = self._last_call_at.get(key)
+        idle_minutes = None if last is None else (time.monotonic() - last) / 60
+        return draw_delay(self.place.profile, self.place.provider, region, idle_minutes, self._rng)
+
+    async def _apply_fault(self, taken_ms: float) -> float:
+        fault = self._fault_of(self.place.provider.name)
+        extra_ms = fault.extra_ms(taken_ms) if fault else 0.0
+        await _wait_ms(extra_ms)
+        return extra_ms
+
+
+async def _wait_ms(duration_ms: float) -> None:
+    if duration_ms > 0:
+        await asyncio.sleep(duration_ms / 1000)
+
+
+def _reset(transport: asyncio.Transport) -> None:
+    connection = transport.get_extra_info("socket")
+    if connection is not None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+    transport.abort()
+
+
+def _labelled(request: web.Request, answer: Answer, delay: Delay, slow_ms: float) -> web.Response:
+    """The upstream's answer with what was added, in ms: `distance=…;cold=…`, and `;slow=…` while a fault slows it."""
+    headers = answer.headers.copy()
+    if request.method != "HEAD":
+        headers.popall("Content-Length", None)  # counted again by the server
+    if delay.cold_ms:
+        say_cold(headers, delay.cold_ms)
+    slow = f";slow={slow_ms:.1f}" if slow_ms else ""
+    headers[EMULATED_HEADER] = f"distance={delay.distance_ms:.1f};cold={delay.cold_ms:.1f}{slow}"
+    return web.Response(status=answer.status, reason=answer.reason, headers=headers, body=answer.body)

@@ -1,0 +1,58 @@
+"""`python -m localcloud.stream_pump`: run the pump until SIGTERM or SIGINT."""
+
+import argparse
+import logging
+import signal
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from localcloud.stream_pump.checkpoints import Checkpoints
+from localcloud.stream_pump.clients import EmulatorDeadLetters, EmulatorStreams, LambdaHostFunctions
+from localcloud.stream_pump.consumer import Outside, Pace
+from localcloud.stream_pump.health import serve_health
+from localcloud.stream_pump.pump import Pump
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="stream_pump", description=__doc__)
+    parser.add_argument("--emulator-url", required=True, help="AWS endpoint: control plane, streams, S3")
+    parser.add_argument("--lambda-url", required=True, help="Lambda host with the Invoke API")
+    parser.add_argument("--checkpoints", type=Path, required=True, metavar="FILE")
+    parser.add_argument("--region", default="us-east-1")
+    parser.add_argument("--poll-ms", type=int, default=50, help="pause between looks at an idle shard")
+    parser.add_argument("--discover-ms", type=int, default=2000, help="pause between looks at the control plane")
+    parser.add_argument("--health-port", type=int, help="answer GET /healthz here")
+    parser.add_argument(
+        "--ignore-batching-window",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="deliver at once, whatever the mapping's batching window",
+    )
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = parse(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    outside = Outside(
+        functions=LambdaHostFunctions(options.lambda_url),
+        dead_letters=EmulatorDeadLetters(options.emulator_url, options.region),
+        checkpoints=Checkpoints(options.checkpoints),
+    )
+    pace = Pace(poll_s=options.poll_ms / 1000, keeps_window=not options.ignore_batching_window)
+    pump = Pump(EmulatorStreams(options.emulator_url, options.region), outside, pace)
+    if options.health_port is not None:
+        serve_health(pump, options.health_port)
+    while not stopping.is_set():
+        pump.refresh()
+        stopping.wait(options.discover_ms / 1000)
+    pump.stop()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""The pump: keeps one consumer per shard of every mapping whose source is a DynamoDB stream.
+
+Mappings and shards are looked up again every few seconds, so deployments and removals are noticed. A changed or removed
+mapping's consumer finishes the delivery it is in before another takes its shard.
+"""
+
+import logging
+from collections.abc import Mapping
+
+from localcloud.stream_pump import mapping as mappings
+from localcloud.stream_pump.checkpoints import Place
+from localcloud.stream_pump.consumer import Outside, Pace, ShardConsumer
+from localcloud.stream_pump.mapping import EventSourceMapping, MappingError, StartingPosition
+from localcloud.stream_pump.ports import ShardReader, SourceError, Streams, startable
+
+log = logging.getLogger(__name__)
+
+ShardKey = tuple[str, str]
+
+
+class Pump:
+    """Consumers by (mapping uuid, shard id). `refresh` and `stop` are called by one thread only."""
+
+    def __init__(self, streams: Streams, outside: Outside, pace: Pace) -> None:
+        self.consumers: dict[ShardKey, ShardConsumer] = {}
+        self.problems: tuple[str, ...] = ()
+        self._streams = streams
+        self._outside = outside
+        self._pace = pace
+
+    def refresh(self) -> None:
+        """Look at the control plane; start and stop consumers to match. While it is away, all stays as it is."""
+        problems: list[str] = []
+        try:
+            wanted = self._mappings(problems)
+            self._retire(wanted)
+            for mapping in wanted.values():
+                self._start(mapping, problems)
+        except SourceError as error:
+            problems.append(str(error))
+        for problem in set(problems) - set(self.problems):
+            log.warning("%s", problem)
+        self.problems = tuple(problems)
+
+    def stop(self) -> None:
+        for consumer in self.consumers.values():
+            consumer.stop()
+
+    def _mappings(self, problems: list[str]) -> Mapping[str, EventSourceMapping]:
+        found: dict[str, EventSourceMapping] = {}
+        for document in filter(mappings.reads_a_table_stream, self._streams.mappings()):
+            try:
+                mapping = mappings.from_document(document)
+            except MappingError as error:
+                problems.append(str(error))
+                continue
+            if not mappings.is_left_to_the_pump(document):
+                self._streams.disable(mapping.uuid)
+            found[mapping.uuid] = mapping
+        return found
+
+    def _retire(self, wanted: Mapping[str, EventSourceMapping]) -> None:
+        for key, consumer in list(self.consumers.items()):
+            if wanted.get(consumer.mapping.uuid) != consumer.mapping:
+                consumer.stop()
+            if not consumer.is_alive():
+                del self.consumers[key]
+
+    def _start(self, mapping: EventSourceMapping, problems: list[str]) -> None:
+        try:
+            shards = self._streams.shards(mapping.stream_arn)
+            is_new = not self._outside.checkpoints.has_begun(mapping.uuid)
+            for shard in startable(shards, self._outside.checkpoints.finished(mapping.uuid)):
+                key = (mapping.uuid, shard.shard_id)
+                if key not in self.consumers:
+                    self.consumers[key] = self._consumer(mapping, shard.shard_id, is_new=is_new)
+        except SourceError as error:
+            problems.append(f"{mapping.function_name}: {error}")
+
+    def _consumer(self, mapping: EventSourceMapping, shard_id: str, *, is_new: bool) -> ShardConsumer:
+        place = self._outside.checkpoints.place(mapping.uuid, shard_id)
+        after = place.sequence_number if place else None
+        reader = self._streams.reader(mapping.stream_arn, shard_id, after=after)
+        if is_new and mapping.starting_position is StartingPosition.LATEST:
+            latest = _read_to_the_end(reader)
+            self._outside.checkpoints.save(mapping.uuid, shard_id, Place(sequence_number=latest))
+        consumer = ShardConsumer(mapping, shard_id, reader, self._outside, self._pace)
+        log.info("delivering %s %s to %s after %s", mapping.stream_arn, shard_id, mapping.function_name, after)
+        consumer.start()
+        return consumer
+
+
+def _read_to_the_end(reader: ShardReader) -> str | None:
+    """LATEST, as a sequence number: an iterator type alone would skip records again after a restart."""
+    latest = None
+    while records := reader.read(limit=1000).records:
+        latest = records[-1].sequence_number
+    return latest

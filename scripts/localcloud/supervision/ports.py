@@ -1,0 +1,88 @@
+"""Ports of this machine: which are taken, and by whom. Loopback only."""
+
+import os
+import re
+import socket
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from fiso_cli.errors import CommandError
+from localcloud.layout import HOST, PORTS_NEEDED
+from localcloud.supervision import processes
+
+_LISTENING = "0A"
+_STEP = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holder:
+    """Who listens on a port; the pid is None where another user's process hides it."""
+
+    pid: int | None
+    command: str
+
+    def __str__(self) -> str:
+        return f"pid {self.pid} ({self.command})" if self.pid else "another user's process"
+
+
+def is_free(port: int) -> bool:
+    """Whether a server could listen here now."""
+    with socket.socket() as probe:
+        probe.setsockopt(
+            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
+        )  # as servers do: connections that ended do not count
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+        return True
+
+
+def require_free(ports: Iterable[int], *, base_port: int) -> None:
+    """`CommandError` for the first port in use, with its holder and a base port that would do."""
+    for port in ports:
+        if not is_free(port):
+            raise CommandError(
+                f"port {port} is in use by {holder(port)}: stop it or set FISO_LOCAL_PORT={_free_base(base_port)}"
+            )
+
+
+def holder(port: int) -> Holder:
+    """Who listens on a port."""
+    inodes = _listening_inodes(port)
+    for entry in os.listdir("/proc"):
+        if entry.isdigit() and not inodes.isdisjoint(_sockets(entry)):
+            return Holder(pid=int(entry), command=processes.command_of(int(entry)))
+    return Holder(pid=None, command="")
+
+
+def _free_base(base_port: int) -> int:
+    for candidate in (base_port + _STEP * step for step in range(1, 60)):
+        needed = range(candidate, candidate + PORTS_NEEDED)
+        if needed.stop <= 65536 and all(is_free(port) for port in needed):
+            return candidate
+    return base_port + _STEP
+
+
+def _listening_inodes(port: int) -> set[str]:
+    found = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        with suppress(OSError):
+            for line in Path(table).read_text(encoding="ascii").splitlines()[1:]:
+                fields = line.split()
+                if fields[3] == _LISTENING and int(fields[1].rpartition(":")[2], 16) == port:
+                    found.add(fields[9])
+    return found
+
+
+def _sockets(pid: str) -> set[str]:
+    found = set()
+    with suppress(OSError):  # gone meanwhile, or another user's
+        for descriptor in os.scandir(f"/proc/{pid}/fd"):
+            with suppress(OSError):
+                match = re.fullmatch(r"socket:\[(\d+)\]", os.readlink(descriptor.path))
+                if match:
+                    found.add(match[1])
+    return found

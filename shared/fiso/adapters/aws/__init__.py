@@ -1,0 +1,1 @@
+"""AWS, signed by our own client."""

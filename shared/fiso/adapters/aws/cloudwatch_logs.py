@@ -1,0 +1,55 @@
+"""CloudWatch Logs: the lines that the orchestrator spilled. Imports no SDK; `client` is boto3's logs client."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from fiso.adapters.aws.errors import store_errors
+from fiso.ports import SpilledLine
+
+PAGE = 10_000
+"""The most that the API gives at once."""
+
+
+class CloudWatchSpilledRecords:
+    """Reads one log group with `FilterLogEvents`."""
+
+    def __init__(self, client: Any, group: str, *, mark: str, page: int = PAGE) -> None:
+        self._client, self._group, self._pattern, self._page = client, group, f'"{mark}"', page
+
+    def between(self, start: datetime, end: datetime) -> Iterator[SpilledLine]:
+        """Every matching line of a time, each once. Pages may be empty and go on all the same."""
+        seen: set[str] = set()
+        position: dict[str, Any] = {"startTime": _ms(start)}
+        while True:
+            with store_errors(f"read spilled lines of {self._group}"):
+                page = self._client.filter_log_events(
+                    logGroupName=self._group,
+                    filterPattern=self._pattern,
+                    endTime=_ms(end) - 1,
+                    limit=self._page,
+                    **position,
+                )
+            fresh = [event for event in page["events"] if event["eventId"] not in seen]
+            seen.update(event["eventId"] for event in fresh)
+            yield from (_line(event) for event in fresh)
+            following = _following(page, position, is_full=len(page["events"]) >= self._page and bool(fresh))
+            if following is None:
+                return
+            position = following
+
+
+def _following(page: dict[str, Any], position: dict[str, Any], *, is_full: bool) -> dict[str, Any] | None:
+    """Where the next page begins: at the token, or where there is none after a full page, at that one's last line."""
+    if page.get("nextToken"):
+        return {"startTime": position["startTime"], "nextToken": page["nextToken"]}
+    return {"startTime": page["events"][-1]["timestamp"]} if is_full else None
+
+
+def _line(event: dict[str, Any]) -> SpilledLine:
+    written_at = datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=event["timestamp"])
+    return SpilledLine(id=str(event["eventId"]), written_at=written_at, text=str(event["message"]))
+
+
+def _ms(moment: datetime) -> int:
+    return (moment - datetime.fromtimestamp(0, UTC)) // timedelta(milliseconds=1)

@@ -1,0 +1,78 @@
+"""Azure function keys: what identifies FISO to an endpoint with `authentication: function_key`.
+
+A key lies in AWS Secrets Manager under the endpoint's `secret_ref`, as `{"host": "name.azurewebsites.net", "key": …}`,
+and is sent to that very host only: a provider's domain has many tenants, and whoever registers an endpoint could
+otherwise have another one's key sent to a host of their own. It travels in the header `x-functions-key`, never in a
+query, which Azure logs. Checked against an emulator of Secrets Manager and Azure's documentation, not against Azure.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from time import monotonic
+from urllib.parse import urlsplit
+
+from fiso.adapters.aws.client import STORE_TIMEOUT_S, SignedService
+from fiso.adapters.http.transport import TransportError
+from fiso.adapters.identity.credential_cache import Kept, Lasting
+from fiso.domain.attempt import Failure, ProviderError
+from fiso.domain.endpoint import Authentication, Endpoint
+
+FRESH_S = 240.0
+KEPT_S = 300.0
+"""A key older than `FRESH_S` is read again; if that fails it serves until `KEPT_S`, so a rotation is never later."""
+HEADER = "x-functions-key"
+SHORTEST_KEY, LONGEST_KEY = 8, 512
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Key:
+    """A key, and the only host it is for."""
+
+    host: str
+    value: str
+
+
+class FunctionKeys:
+    """Keys by reference, kept in memory for at most five minutes."""
+
+    def __init__(self, service: SignedService, *, stopwatch: Callable[[], float] = monotonic) -> None:
+        self._service = service
+        self._keys: Kept[_Key] = Kept(stopwatch=stopwatch)
+
+    def headers(self, endpoint: Endpoint, *, timeout_s: float) -> Mapping[str, str]:
+        """What to send along. Without its key an endpoint is as good as away: `ProviderError`, and it never ran."""
+        if endpoint.authentication is not Authentication.FUNCTION_KEY:
+            return {}
+        reference = endpoint.secret_ref or ""
+        key = self._keys.get(reference, lambda: self._read(reference, min(timeout_s, STORE_TIMEOUT_S)))
+        if key.host != (urlsplit(endpoint.address).hostname or ""):
+            raise ProviderError(Failure.REFUSED, f"secret {reference} holds the key of another host")
+        return {HEADER: key.value}
+
+    def forget(self, endpoint: Endpoint) -> None:
+        """Read the key again next time: the endpoint did not take it."""
+        self._keys.forget(endpoint.secret_ref or "")
+
+    def _read(self, reference: str, timeout_s: float) -> Lasting[_Key]:
+        try:
+            answer = self._service.send(
+                "POST",
+                "/",
+                headers={"content-type": "application/x-amz-json-1.1", "x-amz-target": "secretsmanager.GetSecretValue"},
+                body=json.dumps({"SecretId": reference}).encode(),
+                timeout_s=timeout_s,
+            )
+        except TransportError as error:
+            raise ProviderError(Failure.UNREACHABLE, f"secret {reference} cannot be read: {error.fault}") from error
+        if answer.status != 200:
+            raise ProviderError(Failure.UNREACHABLE, f"secret {reference} cannot be read: status {answer.status}")
+        try:
+            document = json.loads(json.loads(answer.body)["SecretString"])
+            host, value = str(document["host"]).lower(), str(document["key"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise ProviderError(Failure.UNREACHABLE, f"secret {reference} is no host with its key") from error
+        is_key = value.isascii() and value.isprintable() and " " not in value
+        if not (is_key and SHORTEST_KEY <= len(value) <= LONGEST_KEY):
+            raise ProviderError(Failure.UNREACHABLE, f"secret {reference} is no host with its key")
+        return Lasting(_Key(host=host, value=value), fresh_s=FRESH_S, usable_s=KEPT_S)

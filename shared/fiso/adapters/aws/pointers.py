@@ -1,0 +1,102 @@
+"""Model pointers as JSON, and the model that came packaged with the function (the layer's `champion.json`)."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from fiso.codecs.record import Json, instant, parse_instant
+from fiso.domain.errors import ModelRefused
+from fiso.domain.model import ModelPointer, SignedManifest
+from fiso.ports import ModelFiles
+
+
+def model_pointer_to(pointer: ModelPointer) -> dict[str, Json]:
+    """A pointer as it is stored. Where it was read from is not part of it."""
+    document: dict[str, Json] = {
+        "version": pointer.version,
+        "sha256": pointer.sha256,
+        "trained_at": instant(pointer.trained_at),
+        "rows": pointer.rows,
+        "is_synthetic": pointer.is_synthetic,
+    }
+    if pointer.manifest is not None:
+        signed = pointer.manifest
+        document |= {"key_id": signed.key_id, "signature": signed.signature, "manifest": signed.text}
+    if pointer.previous is not None:
+        document["previous"] = model_pointer_to(replace(pointer.previous, previous=None))
+    return document
+
+
+def model_pointer_from(document: Mapping[str, object], *, origin: str) -> ModelPointer:
+    """What `model_pointer_to` made; `ModelRefused` when it does not parse, or its version could leave its folder."""
+    try:
+        version, rows = str(document["version"]), document["rows"]
+        if not version or not version.replace("-", "").replace("_", "").replace(".", "").isalnum() or ".." in version:
+            raise ValueError(f"version {version!r}")
+        return ModelPointer(
+            version=version,
+            sha256=str(document["sha256"]),
+            trained_at=parse_instant(str(document["trained_at"])),
+            rows=int(rows) if isinstance(rows, int) else 0,
+            is_synthetic=bool(document["is_synthetic"]),
+            origin=origin,
+            manifest=_manifest_from(document),
+            previous=_previous_from(document, origin),
+        )
+    except (KeyError, ValueError) as error:
+        raise ModelRefused(f"model pointer does not parse: {type(error).__name__}: {error}") from error
+
+
+def _manifest_from(document: Mapping[str, object]) -> SignedManifest | None:
+    parts = [document.get(name) for name in ("manifest", "key_id", "signature")]
+    text, key_id, signature = [part if isinstance(part, str) else "" for part in parts]
+    return SignedManifest(text=text, key_id=key_id, signature=signature) if text else None
+
+
+def _previous_from(document: Mapping[str, object], origin: str) -> ModelPointer | None:
+    """The one before, which may not have one in its turn; damage there costs the way back, not the champion."""
+    previous = document.get("previous")
+    if not isinstance(previous, Mapping):
+        return None
+    try:
+        return model_pointer_from({**previous, "previous": None}, origin=origin)
+    except ModelRefused:
+        return None
+
+
+def names_same(pointer: ModelPointer | None, other: ModelPointer | None) -> bool:
+    """Whether two pointers name the same file."""
+    if pointer is None or other is None:
+        return pointer is other
+    return (pointer.version, pointer.sha256) == (other.version, other.sha256)
+
+
+class LayerModelStore:
+    """The packaged model: `champion.json` and `<version>/model.joblib` under one folder. Read only."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def champion(self) -> ModelPointer | None:
+        """The packaged pointer; None when no model was packaged."""
+        try:
+            document = json.loads((self._folder / "champion.json").read_bytes())
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            raise ModelRefused(f"packaged champion.json: {error}") from error
+        if not isinstance(document, dict):
+            raise ModelRefused("packaged champion.json is not an object")
+        return model_pointer_from(document, origin="layer")
+
+    def artifact(self, pointer: ModelPointer) -> bytes:
+        """The packaged artifact."""
+        try:
+            return (self._folder / pointer.version / "model.joblib").read_bytes()
+        except OSError as error:
+            raise ModelRefused(f"packaged model {pointer.version}: {error}") from error
+
+    def publish(self, files: ModelFiles, *, replaces: ModelPointer | None) -> None:
+        """Refused: a layer cannot be written."""
+        raise ModelRefused(f"model {files.pointer.version} cannot be published into a layer")

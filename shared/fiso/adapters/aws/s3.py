@@ -1,0 +1,215 @@
+"""S3: published snapshots, the record archive and retraining runs, all in one bucket under keys of their own; the
+models are in `s3_models`.
+
+`client` is boto3's S3 client; for reading, `aws_client.S3Client` does as well. Pointers move last, so what they name is
+always complete.
+"""
+
+import gzip
+import hashlib
+import json
+import logging
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from fiso.adapters.aws.errors import aws_errors, is_missing, store_errors
+from fiso.codecs.catalog import snapshot_from_json, snapshot_to_json
+from fiso.codecs.record import Json, from_document, instant, parse_instant, to_document
+from fiso.domain.catalog import Snapshot
+from fiso.domain.errors import FisoError, InvalidRecord, StoreUnavailable
+from fiso.domain.model import RetrainingRun
+from fiso.domain.record import InvocationRecord, RecordStatus
+from fiso.domain.request import InvocationId
+from fiso.ports import Clock
+
+logger = logging.getLogger(__name__)
+
+
+class Bucket:
+    """Objects of one bucket, with errors as FISO's own."""
+
+    def __init__(self, client: Any, bucket: str) -> None:
+        self._client, self._bucket = client, bucket
+
+    def read(self, key: str) -> bytes | None:
+        """The object's bytes; None when there is none."""
+        try:
+            with store_errors(f"read {key}"):
+                body: bytes = self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read()
+                return body
+        except StoreUnavailable as error:
+            if isinstance(error.__cause__, aws_errors()) and is_missing(error.__cause__):
+                return None
+            raise
+
+    def read_json(self, key: str, *, damaged: type[FisoError] = StoreUnavailable) -> dict[str, Any] | None:
+        """The object as a JSON object; `damaged` when it is none."""
+        body = self.read(key)
+        if body is None:
+            return None
+        try:
+            document = json.loads(body)
+        except ValueError as error:
+            raise damaged(f"{key} is not JSON: {error}") from error
+        if not isinstance(document, dict):
+            raise damaged(f"{key} is not a JSON object")
+        return document
+
+    def etag(self, key: str) -> str | None:
+        """What tells one content of the object from another; None when there is no object."""
+        with store_errors(f"read {key}"):
+            try:
+                return str(self._client.get_object(Bucket=self._bucket, Key=key)["ETag"])
+            except aws_errors() as error:
+                if is_missing(error):
+                    return None
+                raise
+
+    def write(self, key: str, body: bytes, content_type: str, **conditions: str) -> None:
+        """Put an object. `WriteConflict` when a condition (IfMatch, IfNoneMatch) does not hold."""
+        with store_errors(f"write {key}"):
+            self._client.put_object(Bucket=self._bucket, Key=key, Body=body, ContentType=content_type, **conditions)
+
+    def write_json(self, key: str, document: Mapping[str, Any], **conditions: str) -> None:
+        """Put a JSON object."""
+        self.write(key, json.dumps(document, sort_keys=True).encode(), "application/json", **conditions)
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        """Every key under a prefix, in order."""
+        token: dict[str, str] = {}
+        while True:
+            with store_errors(f"list {prefix}"):
+                page = self._client.list_objects_v2(Bucket=self._bucket, Prefix=prefix, **token)
+            yield from (entry["Key"] for entry in page.get("Contents", []))
+            if not page.get("IsTruncated"):
+                return
+            token = {"ContinuationToken": page["NextContinuationToken"]}
+
+
+class S3Snapshots:
+    """`policies/<version>.json`, and `policies/current.json` which names the current one."""
+
+    def __init__(self, client: Any, bucket: str) -> None:
+        self._objects = Bucket(client, bucket)
+
+    def current(self, *, unless_version: int | None = None) -> Snapshot | None:
+        """The current snapshot; `InvalidCatalog` when it does not verify."""
+        pointer = self._objects.read_json("policies/current.json")
+        if pointer is None or pointer.get("version") == unless_version:
+            return None
+        body = self._objects.read(f"policies/{pointer.get('version')}.json")
+        if body is None:
+            raise StoreUnavailable(f"snapshot {pointer.get('version')} is missing")
+        return snapshot_from_json(body)
+
+    def publish(self, snapshot: Snapshot) -> None:
+        """Write the version, then the pointer unless it is newer already."""
+        self._objects.write(f"policies/{snapshot.version}.json", snapshot_to_json(snapshot), "application/json")
+        pointer = self._objects.read_json("policies/current.json")
+        if pointer is None or int(pointer.get("version", 0)) < snapshot.version:
+            published_at = instant(snapshot.published_at)
+            self._objects.write_json(
+                "policies/current.json", {"version": snapshot.version, "published_at": published_at}
+            )
+
+
+class S3Archive:
+    """`archive/date=YYYY-MM-DD/<digest of the batch>.jsonl.gz`, by the date of each record."""
+
+    def __init__(self, client: Any, bucket: str, *, clock: Clock) -> None:
+        self._objects, self._clock = Bucket(client, bucket), clock
+
+    def append(self, records: Sequence[InvocationRecord], *, batch_id: str) -> None:
+        """One object per date. The key follows from the batch, so a repeated batch overwrites itself."""
+        by_date: dict[date, list[InvocationRecord]] = {}
+        for record in records:
+            by_date.setdefault(record.timestamp.date(), []).append(record)
+        name = hashlib.sha256(batch_id.encode()).hexdigest()[:24]
+        for day, of_day in by_date.items():
+            lines = "\n".join(json.dumps(to_document(record), separators=(",", ":")) for record in of_day)
+            body = gzip.compress(lines.encode(), mtime=0)
+            self._objects.write(f"archive/date={day.isoformat()}/{name}.jsonl.gz", body, "application/gzip")
+
+    def since(self, first_day: date) -> Iterable[InvocationRecord]:
+        """Every record of the days from `first_day` to today, once each; an unknown one where no final one came."""
+        seen: set[InvocationId] = set()
+        unknown: dict[InvocationId, InvocationRecord] = {}
+        for record in self._every(first_day):
+            if record.status is RecordStatus.UNKNOWN:
+                unknown.setdefault(record.invocation_id, record)
+            elif record.invocation_id not in seen:
+                seen.add(record.invocation_id)
+                yield record
+        yield from (record for id, record in unknown.items() if id not in seen)
+
+    def _every(self, first_day: date) -> Iterator[InvocationRecord]:
+        day, today = first_day, self._clock().date()
+        while day <= today:
+            for key in self._objects.keys(f"archive/date={day.isoformat()}/"):
+                yield from self._read(key)
+            day += timedelta(days=1)
+
+    def _read(self, key: str) -> Iterator[InvocationRecord]:
+        """One object's records. What is damaged is left out and named: one bad object must not end all retraining."""
+        body = self._objects.read(key)
+        if body is None:
+            return
+        try:
+            lines = gzip.decompress(body).splitlines()
+        except (OSError, EOFError, zlib.error) as error:
+            logger.warning("%s is left out, it does not unpack: %s", key, error)
+            return
+        damaged = 0
+        for line in lines:
+            try:
+                record = from_document(json.loads(line))
+            except (InvalidRecord, ValueError, AttributeError, TypeError):
+                damaged += 1
+                continue
+            if isinstance(record, InvocationRecord):
+                yield record
+        if damaged:
+            logger.warning("%d of %d records of %s are left out, they do not parse", damaged, len(lines), key)
+
+
+class S3Watermark:
+    """`reconciliation/watermark.json`."""
+
+    def __init__(self, client: Any, bucket: str) -> None:
+        self._objects = Bucket(client, bucket)
+
+    def read(self) -> datetime | None:
+        """The moment, if one was ever kept."""
+        document = self._objects.read_json("reconciliation/watermark.json")
+        return parse_instant(str(document["replayed_until"])) if document is not None else None
+
+    def move(self, to: datetime) -> None:
+        """Keep a moment."""
+        self._objects.write_json("reconciliation/watermark.json", {"replayed_until": instant(to)})
+
+
+class S3RetrainingRuns:
+    """`retraining/runs/<start>.json`, one object per run."""
+
+    def __init__(self, client: Any, bucket: str) -> None:
+        self._objects = Bucket(client, bucket)
+
+    def append(self, run: RetrainingRun) -> None:
+        """Store one run under its start."""
+        document = {name: getattr(run, name) for name in RetrainingRun.__slots__}
+        document["started_at"] = instant(run.started_at)
+        self._objects.write_json(f"retraining/runs/{instant(run.started_at)}.json", document)
+
+    def latest(self, limit: int) -> Sequence[RetrainingRun]:
+        """The newest runs, newest first."""
+        keys = sorted(self._objects.keys("retraining/runs/"), reverse=True)[:limit]
+        documents = [self._objects.read_json(key) for key in keys]
+        return [_run_from(document) for document in documents if document is not None]
+
+
+def _run_from(document: Mapping[str, Json]) -> RetrainingRun:
+    fields: dict[str, Any] = {name: document.get(name) for name in RetrainingRun.__slots__}
+    fields["started_at"] = parse_instant(str(document["started_at"]))
+    return RetrainingRun(**fields)

@@ -1,0 +1,112 @@
+"""Callers: one request to one endpoint on its own cloud, and the table that reads HTTP clouds' failures.
+
+AWS goes through the Lambda Invoke API (`lambda_caller`), Azure and Google through HTTP. Exactly one call each; the only
+retry loop is `services.dispatch`.
+"""
+
+from collections.abc import Mapping
+from time import monotonic
+from typing import Protocol
+
+from fiso.adapters.http.header_policy import function_answer, passed_headers, path_suffix, retry_after_s
+from fiso.adapters.http.transport import HttpAnswer, HttpTransport, TransportError, TransportFault
+from fiso.domain.address import AddressRules, check_endpoint
+from fiso.domain.attempt import Failure, ProviderError
+from fiso.domain.endpoint import Authentication, Endpoint, Provider
+from fiso.domain.errors import BadAddress
+from fiso.domain.request import FunctionAnswer, InvocationRequest
+from fiso.ports import Clock, FunctionCaller
+
+_TRANSPORT_FAILURES = {
+    TransportFault.NOT_SENT: Failure.UNREACHABLE,
+    TransportFault.TIMED_OUT: Failure.TIMED_OUT,
+    TransportFault.BROKEN: Failure.BROKEN,
+}
+_STATUS_FAILURES = {
+    401: Failure.REFUSED,
+    403: Failure.REFUSED,
+    429: Failure.THROTTLED,
+    502: Failure.PROVIDER_FAULT,
+    503: Failure.PROVIDER_FAULT,
+    504: Failure.PROVIDER_FAULT,
+}
+"""Statuses that are the provider's own failure; every other one is the function's answer."""
+
+
+class ByProvider:
+    """Sends each request the way of its endpoint's cloud."""
+
+    def __init__(self, callers: Mapping[Provider, FunctionCaller]) -> None:
+        self._callers = callers
+
+    def call(self, endpoint: Endpoint, request: InvocationRequest, *, timeout_ms: float) -> FunctionAnswer:
+        """The function's answer; `ProviderError` when there is none."""
+        try:
+            return self._callers[endpoint.provider].call(endpoint, request, timeout_ms=timeout_ms)
+        except TransportError as error:
+            raise ProviderError(_TRANSPORT_FAILURES[error.fault], error.detail) from error
+
+
+class Identity(Protocol):
+    """What identifies FISO to an endpoint."""
+
+    def headers(self, endpoint: Endpoint, *, timeout_s: float) -> Mapping[str, str]:
+        """Headers to send along; `ProviderError` that never ran when they cannot be had."""
+        ...
+
+    def forget(self, endpoint: Endpoint) -> None:
+        """The endpoint did not take them."""
+        ...
+
+
+class HttpCaller:
+    """Azure and Google functions: the body as sent, by POST to the endpoint's address.
+
+    `own_hosts` are the stage's beside the providers'. The transport should dial public addresses only
+    (`dialling.PublicDial`): the address is checked here, the number behind its name there. Without `identity`, only
+    endpoints that ask for none are called.
+    """
+
+    def __init__(
+        self,
+        transport: HttpTransport,
+        *,
+        clock: Clock,
+        allow_loopback: bool,
+        own_hosts: frozenset[str] = frozenset(),
+        identity: Identity | None = None,
+    ) -> None:
+        self._transport, self._clock, self._identity = transport, clock, identity
+        self._rules = AddressRules(own_hosts=own_hosts, allow_loopback=allow_loopback)
+
+    def call(self, endpoint: Endpoint, request: InvocationRequest, *, timeout_ms: float) -> FunctionAnswer:
+        """One POST. Statuses of `_STATUS_FAILURES` raise, everything else is the function's answer."""
+        try:
+            check_endpoint(endpoint, self._rules)
+        except BadAddress as error:
+            raise ProviderError(Failure.REFUSED, f"the address {error}") from error
+        url = endpoint.address.rstrip("/") + endpoint.path + path_suffix(request)
+        url += f"?{request.query}" if request.query else ""
+        start, timeout_s = monotonic(), timeout_ms / 1000
+        headers = {**passed_headers(request, self._clock()), **self._identifying(endpoint, timeout_s)}
+        timeout_s = max(0.0, timeout_s - (monotonic() - start))
+        answer = self._transport.send("POST", url, headers=headers, body=request.body, timeout_s=timeout_s)
+        if answer.status == 401 and self._identity is not None:
+            self._identity.forget(endpoint)
+        _raise_for_status(answer)
+        return function_answer(answer, accept=request.accept)
+
+    def _identifying(self, endpoint: Endpoint, timeout_s: float) -> Mapping[str, str]:
+        if endpoint.authentication is Authentication.NONE:
+            return {}
+        if self._identity is None:
+            raise ProviderError(
+                Failure.REFUSED, f"this stage has no identity for authentication {endpoint.authentication}"
+            )
+        return self._identity.headers(endpoint, timeout_s=timeout_s)
+
+
+def _raise_for_status(answer: HttpAnswer) -> None:
+    failure = _STATUS_FAILURES.get(answer.status)
+    if failure is not None:
+        raise ProviderError(failure, f"status {answer.status}", retry_after_s=retry_after_s(answer.headers))

@@ -1,0 +1,239 @@
+"""The catalog's store in PostgreSQL: versioned rows, one connection per use. Keeper, console and command line only.
+
+Never on the request path, and nothing the orchestrator imports may import this module. The tables are made by the
+migrations of the command line.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from ipaddress import ip_address
+from typing import TypeAlias
+
+import psycopg2
+from psycopg2 import errors
+from psycopg2.extensions import connection, cursor, make_dsn, parse_dsn
+from psycopg2.extras import Json as Jsonb
+from psycopg2.extras import RealDictCursor, RealDictRow, execute_values
+from psycopg2.sql import SQL, Identifier
+
+from fiso.adapters.postgres.deadline import ends_within
+from fiso.codecs.catalog import endpoint_to_document, entry_from_document
+from fiso.codecs.policy import policy_to_document
+from fiso.codecs.record import Document, Json
+from fiso.domain.catalog import CatalogEntry
+from fiso.domain.catalog_version import Entries, stamped
+from fiso.domain.endpoint import FunctionName
+from fiso.domain.errors import (
+    FisoError,
+    InvalidCatalog,
+    StoreUnavailable,
+    WriteConflict,
+)
+from fiso.ports import CatalogVersion
+
+Connect = Callable[[], connection]
+_Cell: TypeAlias = "Json | Jsonb"
+
+CONNECT_TIMEOUT_S = 1
+STATEMENT_TIMEOUT_MS = 5_000
+DEADLINE_S = 6.0
+"""For a whole use once connected, held by this side: a stopped server process ends no statement."""
+
+_ENDPOINT = "id provider region memory_mb address path payload authentication secret_ref concurrency_limit".split()
+_WEIGHTS = "latency cost reliability region_affinity".split()
+_POLICY = (
+    "scoring allowed_providers denied_providers allowed_regions denied_regions residency mode home pinned idempotent "
+    "timeout_ms max_attempts exploration hedging cost_source objective latency_objective_ms max_p95_ms max_cost_usd "
+    "control_share control_block_s tiers strategies"
+).split()
+_JSON = ("tiers", "strategies")
+
+_MEANINGS: tuple[tuple[type[Exception], type[FisoError]], ...] = (
+    (errors.UniqueViolation, WriteConflict),
+    (psycopg2.extensions.TransactionRollbackError, WriteConflict),
+    (psycopg2.IntegrityError, InvalidCatalog),
+    (psycopg2.DataError, InvalidCatalog),
+    (
+        ValueError,
+        InvalidCatalog,
+    ),  # text that PostgreSQL cannot hold: NUL, lone surrogates
+    (psycopg2.Error, StoreUnavailable),
+)
+"""What each foreign error means here; the first that fits."""
+
+
+class PostgresCatalogStore:
+    """`CatalogStore` over PostgreSQL. `connect` opens a new connection; each use closes its own."""
+
+    def __init__(self, connect: Connect, *, deadline_s: float = DEADLINE_S) -> None:
+        self._connect, self._deadline_s = connect, deadline_s
+
+    def load(self) -> CatalogVersion:
+        """The newest version. A database without the tables counts as one to which nothing was ever applied."""
+        with self._transaction() as rows:
+            rows.execute("SELECT to_regclass('catalog_versions') IS NOT NULL AS is_there")
+            return _newest(rows) if _only(rows)["is_there"] else _nothing()
+
+    def replace(self, entries: Sequence[CatalogEntry], *, based_on: int, author: str) -> CatalogVersion:
+        """Write a new version of the whole catalog; `InvalidCatalog` for what the schema's own checks refuse."""
+        with self._transaction() as rows:
+            # Readers are not held up by this lock, other writers are: no two versions are based on the same one.
+            rows.execute("LOCK TABLE catalog_versions IN SHARE ROW EXCLUSIVE MODE")
+            newest = _newest(rows)
+            if newest.version != based_on:
+                raise WriteConflict(f"the catalog is at version {newest.version}, not {based_on}")
+            version = newest.version + 1
+            kept = stamped(entries, replaced=newest.entries, version=version)
+            rows.execute(
+                "INSERT INTO catalog_versions (version, author) VALUES (%s, %s) RETURNING changed_at",
+                (version, author),
+            )
+            changed_at = _only(rows)["changed_at"]
+            _insert(rows, version, kept)
+        return CatalogVersion(version=version, changed_at=changed_at.astimezone(UTC), entries=kept)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[RealDictCursor]:
+        """One connection, one transaction; foreign errors leave as FISO's."""
+        try:
+            with (
+                closing(self._connect()) as opened,
+                ends_within(opened, self._deadline_s),
+                opened,
+                opened.cursor(cursor_factory=RealDictCursor) as rows,
+            ):
+                yield rows
+        except (psycopg2.Error, ValueError) as error:
+            meaning = next(ours for foreign, ours in _MEANINGS if isinstance(error, foreign))
+            raise meaning(f"catalog store: {_first_line(error)}") from error
+
+
+def connect_from_url(url: str, *, is_local: bool, application_name: str = "fiso") -> Connect:
+    """How to connect to a database by its URL (`postgresql://user:password@host:port/name?sslrootcert=…`).
+
+    Outside the local stage the server's certificate and name are verified, whatever the URL says; on it the host must
+    be this machine. `StoreUnavailable` when the URL is no good.
+    """
+    _check(url, is_local=is_local)
+    settings = {
+        "connect_timeout": CONNECT_TIMEOUT_S,
+        "tcp_user_timeout": STATEMENT_TIMEOUT_MS,
+        "application_name": application_name,
+        "options": " ".join(f"-c {name}={STATEMENT_TIMEOUT_MS}" for name in ("statement_timeout", "lock_timeout")),
+    }
+    dsn = make_dsn(url, **settings, **({} if is_local else {"sslmode": "verify-full"}))
+    return lambda: psycopg2.connect(dsn)
+
+
+def _check(url: str, *, is_local: bool) -> None:
+    try:
+        parameters: Mapping[str, str] = parse_dsn(url)
+    except psycopg2.ProgrammingError:
+        raise StoreUnavailable("the database URL does not parse") from None  # the cause would show the password
+    host = parameters.get("host", "")
+    if is_local and not _is_this_machine(host):
+        raise StoreUnavailable(f"the local stage's database must be on this machine, not on {host!r}")
+    if not is_local and (not host or host.startswith("/")):
+        raise StoreUnavailable("the database URL names no host")
+
+
+def _is_this_machine(host: str) -> bool:
+    if host in ("", "localhost") or host.startswith("/"):
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _nothing() -> CatalogVersion:
+    return CatalogVersion(version=0, changed_at=datetime(1970, 1, 1, tzinfo=UTC), entries={})
+
+
+def _newest(rows: RealDictCursor) -> CatalogVersion:
+    """The newest version. Its rows were committed with it and never change, so reading in three steps is consistent."""
+    rows.execute("SELECT version, changed_at FROM catalog_versions ORDER BY version DESC LIMIT 1")
+    newest = rows.fetchone()
+    if newest is None:
+        return _nothing()
+    version: int = newest["version"]
+    entries = _entries(rows, version)
+    return CatalogVersion(
+        version=version,
+        changed_at=newest["changed_at"].astimezone(UTC),
+        entries=entries,
+    )
+
+
+def _entries(rows: RealDictCursor, version: int) -> Entries:
+    rows.execute(
+        "SELECT * FROM endpoints WHERE version = %s ORDER BY function_name, position",
+        (version,),
+    )
+    endpoints: dict[str, list[Json]] = {}
+    for row in rows.fetchall():
+        endpoints.setdefault(row["function_name"], []).append({name: row[name] for name in _ENDPOINT})
+    rows.execute(
+        "SELECT * FROM functions JOIN policies USING (version) "
+        "WHERE version = %s AND function_name = name ORDER BY name",
+        (version,),
+    )
+    documents = [_to_document(row, endpoints.get(row["name"], [])) for row in rows.fetchall()]
+    return {FunctionName(str(document["name"])): entry_from_document(document) for document in documents}
+
+
+def _to_document(row: Mapping[str, Json], endpoints: list[Json]) -> Document:
+    # A table that is not migrated yet lacks the later columns: the codec knows what their absence means.
+    policy: Document = {name: row[name] for name in _POLICY if name in row}
+    policy["version"] = row["policy_version"]
+    policy["weights"] = {name: row[f"weight_{name}"] for name in _WEIGHTS}
+    return {
+        "name": row["name"],
+        "function_type": row["function_type"],
+        "endpoints": endpoints,
+        "policy": policy,
+    }
+
+
+def _insert(rows: cursor, version: int, entries: Entries) -> None:
+    functions = [(version, entry.name, entry.function_type) for entry in entries.values()]
+    _insert_all(rows, "functions", ["version", "name", "function_type"], functions)
+    endpoints = [row for entry in entries.values() for row in _endpoint_rows(version, entry)]
+    _insert_all(rows, "endpoints", ["version", "function_name", "position", *_ENDPOINT], endpoints)
+    weights = [f"weight_{name}" for name in _WEIGHTS]
+    policies = [_policy_row(version, entry) for entry in entries.values()]
+    _insert_all(rows, "policies", ["version", "function_name", "policy_version", *weights, *_POLICY], policies)
+
+
+def _insert_all(rows: cursor, table: str, columns: Sequence[str], values: Sequence[tuple[_Cell, ...]]) -> None:
+    if values:
+        names = SQL(", ").join(map(Identifier, columns))
+        execute_values(rows, SQL("INSERT INTO {} ({}) VALUES %s").format(Identifier(table), names), values)
+
+
+def _endpoint_rows(version: int, entry: CatalogEntry) -> Iterator[tuple[Json, ...]]:
+    for position, endpoint in enumerate(entry.endpoints):
+        document = endpoint_to_document(endpoint)
+        yield (version, entry.name, position, *(document[name] for name in _ENDPOINT))
+
+
+def _policy_row(version: int, entry: CatalogEntry) -> tuple[_Cell, ...]:
+    document = policy_to_document(entry.policy)
+    weights: list[float] = [getattr(entry.policy.weights, name) for name in _WEIGHTS]
+    return (
+        version,
+        entry.name,
+        entry.policy.version,
+        *weights,
+        *(Jsonb(document[name]) if name in _JSON else document[name] for name in _POLICY),
+    )
+
+
+def _only(rows: RealDictCursor) -> RealDictRow:
+    (row,) = rows.fetchall()
+    return row
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

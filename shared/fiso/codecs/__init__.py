@@ -1,0 +1,1 @@
+"""Codecs: what goes over a wire or into a store, and back."""

@@ -1,0 +1,1 @@
+"""Values read from stores, and how old they may be."""

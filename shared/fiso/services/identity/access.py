@@ -1,0 +1,151 @@
+"""Access: the one place that says who a request's caller is. Before anything else of the request is looked at.
+
+Only what the gateway verified (IAM) or what verifies here (a token) counts; headers, body and path name nobody.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from fiso.access_ports import IssuerKeys, TokenVerifier
+from fiso.domain.access import ANYONE, EVERYTHING, AuthMode, Claims, SigningKey
+from fiso.domain.errors import NotAuthenticated, StoreUnavailable, TokensNotSetUp
+from fiso.domain.request import TenantId
+from fiso.ports import Clock
+from fiso.services.freshness.cached import Known
+from fiso.services.freshness.health import Condition, tokens_condition
+
+KEYS_FRESH_S = 300.0
+KEYS_STALE_S = 3_600.0
+"""A key that an issuer withdrew still counts for at most this long while the issuer can be read, and for as long as it
+cannot: an issuer that is away must not lock everybody out."""
+UNKNOWN_KEY_S = 60.0
+"""An unknown key id makes the issuer's keys be read again, at most this often, whoever asks."""
+_BEARER = re.compile(r"[Bb][Ee][Aa][Rr][Ee][Rr] +(?P<token>[A-Za-z0-9._~+/=-]+)")
+_ACCOUNT = re.compile(r"[0-9]{12}")
+_ARN = re.compile(r"arn:[a-z-]+:(iam|sts)::[0-9]{12}:[\x21-\x7e]{1,1024}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """What a request shows of its caller: its `authorization` header, and what the gateway put beside the request."""
+
+    authorization: str | None
+    iam: object = None
+
+
+class KnownKeys:
+    """The port `SigningKeys` over what was read last."""
+
+    def __init__(self, issuer: IssuerKeys, *, clock: Clock, executor: Executor) -> None:
+        self._clock = clock
+        self._asked_again_at: datetime | None = None
+        self._known: Known[Mapping[str, SigningKey]] = Known(
+            "issuer's keys",
+            lambda _: issuer.read(),
+            clock=clock,
+            executor=executor,
+            stale_s=KEYS_STALE_S,
+        )
+
+    def find(self, id: str) -> SigningKey | None:
+        """The key of an id. One that is not known may be new, so the keys are read once more for it."""
+        keys = self._known.before_deciding()
+        if keys is None:
+            raise StoreUnavailable("the issuer's keys could not be read yet")
+        return keys.get(id) or self._once_more(id)
+
+    def refresh_while_waiting(self) -> None:
+        """Start a refresh when it is due."""
+        self._known.while_waiting(oldest_s=KEYS_FRESH_S)
+
+    def settle(self) -> None:
+        """Let a refresh that was started finish."""
+        self._known.settle()
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether the issuer could not be read when it was asked last, or lets FISO wait."""
+        return self._known.problem is not None or self._known.is_hanging
+
+    @property
+    def are_known(self) -> bool:
+        """Whether there are keys to verify with."""
+        return self._known.value is not None
+
+    def _once_more(self, id: str) -> SigningKey | None:
+        now, before = self._clock(), self._asked_again_at
+        if before is not None and (now - before).total_seconds() < UNKNOWN_KEY_S:
+            return None
+        self._asked_again_at = now
+        return (self._known.read_again() or {}).get(id)
+
+
+class NoVerifier:
+    """The port `TokenVerifier` where nothing can check a token: it lets nobody in."""
+
+    def verify(self, token: str) -> Claims:
+        """`TokensNotSetUp`, whatever the token."""
+        raise TokensNotSetUp("tokens cannot be checked here at present")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """How this stage knows its callers. `verifier` is made when the first token is shown; `can_check`: whether what it
+    needs is installed."""
+
+    mode: AuthMode
+    verifier: Callable[[], TokenVerifier] | None = None
+    keys: KnownKeys | None = None
+    can_check: Callable[[], bool] = lambda: True
+
+    def caller(self, shown: Shown) -> Claims:
+        """The caller. `NotAuthenticated` when nobody vouches for one; the verifier's own errors pass."""
+        if self.mode is AuthMode.NONE:
+            return ANYONE
+        if self.mode is AuthMode.IAM:
+            return signed_caller(shown.iam)
+        found = _BEARER.fullmatch(shown.authorization or "")
+        if found is None or self.verifier is None:
+            raise NotAuthenticated("no bearer token")
+        return self.verifier().verify(found["token"])
+
+    def refresh_while_waiting(self) -> None:
+        """Start what is due; call right before waiting for a provider."""
+        if self.keys is not None:
+            self.keys.refresh_while_waiting()
+
+    def settle(self) -> None:
+        """Let a refresh that was started finish."""
+        if self.keys is not None:
+            self.keys.settle()
+
+    def conditions(self) -> tuple[Condition, ...]:
+        """How the checking of tokens is; nothing where none is checked."""
+        if self.keys is None:
+            return ()
+        can_check, keys = self.can_check(), self.keys
+        return (tokens_condition(can_check=can_check, has_keys=keys.are_known, is_failing=keys.is_failing),)
+
+    @property
+    def challenge(self) -> str:
+        """The `WWW-Authenticate` of a 401: the same for every reason."""
+        return "AWS4-HMAC-SHA256" if self.mode is AuthMode.IAM else 'Bearer realm="fiso"'
+
+
+def signed_caller(iam: object) -> Claims:
+    """The caller whose signature the gateway verified (`requestContext.authorizer.iam`). The tenant is the account.
+
+    IAM's own policies say which routes a principal may call, so every scope is held.
+    """
+    account, arn = (iam.get("accountId"), iam.get("userArn")) if isinstance(iam, Mapping) else (None, None)
+    if not _matches(_ACCOUNT, account) or not _matches(_ARN, arn):
+        raise NotAuthenticated("the gateway vouches for nobody")
+    return Claims(subject=str(arn), tenant=TenantId(str(account)), scopes=EVERYTHING)
+
+
+def _matches(pattern: re.Pattern[str], value: Any) -> bool:
+    return isinstance(value, str) and pattern.fullmatch(value) is not None

@@ -1,0 +1,128 @@
+"""Quotas of tenants, shared between execution environments without a write per request.
+
+Each environment spends from what it knows of a tenant's bucket. While a provider is awaited it adds what it spent to
+one item per tenant and reads what all have spent. Without the table every environment goes on with its own part.
+"""
+
+import logging
+import math
+from collections import OrderedDict
+from collections.abc import Mapping
+from concurrent.futures import Executor, Future, wait
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from fiso.access_ports import TenantUse
+from fiso.domain.errors import QuotaExceeded, StoreError
+from fiso.domain.request import TenantId
+from fiso.ports import Clock
+from fiso.routing import quota
+from fiso.routing.quota import Quota, Share, Use
+from fiso.services.freshness.cached import PATIENCE_S
+
+EXCHANGE_S = 1.0
+"""A tenant that sends steadily is exchanged this often by each environment, and sooner while it spends fast."""
+SOONEST_S = 0.1
+SPENT_PART = 0.1
+"""Of the burst: an environment that spent this much does not wait for EXCHANGE_S."""
+MOST_TENANTS = 1_000
+"""Of which an environment remembers something; the one that was quiet for longest is forgotten first."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuotaRules:
+    """What each tenant may send: `default` unless `of_tenant` names another one; no limit where both have none."""
+
+    default: Quota | None = None
+    of_tenant: Mapping[TenantId, Quota] = field(default_factory=dict)
+
+    def of(self, tenant: TenantId) -> Quota | None:
+        """A tenant's quota."""
+        return self.of_tenant.get(tenant, self.default)
+
+    @classmethod
+    def parsed(cls, text: str) -> "QuotaRules":
+        """From words `per_s/burst` (everybody's) and `tenant=per_s/burst`; `ValueError` for anything else."""
+        default: Quota | None = None
+        of_tenant: dict[TenantId, Quota] = {}
+        for word in text.split():
+            tenant, _, rule = word.rpartition("=")
+            per_s, _, burst = rule.partition("/")
+            limit = Quota(per_s=float(per_s), burst=float(burst))
+            if tenant:
+                of_tenant[TenantId(tenant)] = limit
+            else:
+                default = limit
+        return cls(default=default, of_tenant=of_tenant)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Exchange:
+    tenant: TenantId
+    reported: float
+    future: Future[Use]
+
+
+class Quotas:
+    """Holds tenants to their quotas in one execution environment, which serves one request at a time."""
+
+    def __init__(self, rules: QuotaRules, use: TenantUse | None, *, clock: Clock, executor: Executor) -> None:
+        self._rules, self._use, self._clock, self._executor = rules, use, clock, executor
+        self._shares: OrderedDict[TenantId, Share] = OrderedDict()
+        self._running: _Exchange | None = None
+
+    def admit(self, tenant: TenantId) -> None:
+        """Let one request of the tenant pass, or raise `QuotaExceeded`. Starts an exchange when one is due."""
+        limit = self._rules.of(tenant)
+        if limit is None:
+            return
+        self._adopt(0.0)
+        now = self._clock()
+        share = self._shares.get(tenant) or quota.fresh(now)
+        wait_s = quota.wait_s(share, limit, now)
+        if wait_s > 0:
+            raise QuotaExceeded(
+                f"the quota is {limit.per_s:g} requests a second", retry_after_s=max(1, math.ceil(wait_s))
+            )
+        self._remember(tenant, quota.spend(share))
+        self._start(tenant, limit, now)
+
+    def settle(self) -> None:
+        """Let an exchange that was started finish, for at most PATIENCE_S."""
+        self._adopt(PATIENCE_S)
+
+    def _start(self, tenant: TenantId, limit: Quota, now: datetime) -> None:
+        share = self._shares[tenant]
+        elapsed_s = (now - share.at).total_seconds()
+        is_fast = share.spent >= max(1.0, SPENT_PART * limit.burst) and elapsed_s >= SOONEST_S
+        is_due = share.total is None or elapsed_s >= EXCHANGE_S or is_fast
+        if self._use is None or self._running is not None or not is_due:
+            return
+        seen = share.seen if elapsed_s <= 2 * EXCHANGE_S else None  # others have seen it since
+        future = self._executor.submit(self._use.add, tenant, share.spent, seen)
+        self._running = _Exchange(tenant=tenant, reported=share.spent, future=future)
+
+    def _adopt(self, patience_s: float) -> None:
+        running = self._running
+        if running is None or not wait([running.future], timeout=patience_s).done:
+            return
+        self._running = None
+        share, limit = self._shares.get(running.tenant), self._rules.of(running.tenant)
+        if share is None or limit is None:
+            return
+        now = self._clock()
+        try:
+            use = running.future.result()
+            share = quota.exchanged(share, limit, use, reported=running.reported, now=now)
+        except StoreError as error:
+            logger.warning("use of a tenant not exchanged, its own part serves: %s", error)
+            share = quota.alone(share, limit, now)
+        self._remember(running.tenant, share)
+
+    def _remember(self, tenant: TenantId, share: Share) -> None:
+        self._shares[tenant] = share
+        self._shares.move_to_end(tenant)
+        if len(self._shares) > MOST_TENANTS:
+            self._shares.popitem(last=False)

@@ -1,0 +1,1 @@
+"""Decision leases and their reported outcomes."""

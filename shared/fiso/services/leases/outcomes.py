@@ -1,0 +1,153 @@
+"""Outcomes: what clients report of calls under leases, as records like those of proxied requests, written once each.
+
+A call's id follows from its lease and number, and its record from the report alone, so a report that comes twice
+changes nothing. What cannot be true is refused, item by item; the rest is kept. Breakers are not touched: they belong
+to an execution environment's own calls, and the folded states carry the news.
+"""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from fiso.billing.tariff import Tariff
+from fiso.codecs.record_values import SHORTEST_MS
+from fiso.domain.errors import LeaseRefused, WriteConflict
+from fiso.domain.lease import LARGEST_NUMBER, Lease, LeasedAttempt, LeasedOutcome
+from fiso.domain.record import InvocationRecord
+from fiso.domain.request import TenantId
+from fiso.ports import Clock, InvocationLog, Metrics
+from fiso.prediction import features
+from fiso.services.leases import leased_recording
+from fiso.services.leases.lease import Keys
+from fiso.services.request import recording
+
+LONGEST_MS = 900_000.0
+"""No function runs longer than 15 minutes."""
+LARGEST_BYTES = 100 * 1024 * 1024
+"""More than any of the three clouds takes or returns."""
+TOLERANCE_MS = 60_000.0
+"""How far two clocks of FISO's own environments may be apart: an attempt may seem to end this much in the future, a
+report to come this much too late."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reported:
+    """One item of a report: a token, and the outcome under it, or why there is none to speak of."""
+
+    token: str
+    number: int | None
+    outcome: LeasedOutcome | LeaseRefused
+
+
+class Fate(StrEnum):
+    """What became of one item."""
+
+    ACCEPTED = "accepted"
+    REPEATED = "repeated"
+    REJECTED = "rejected"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """One item's fate, in the order of the report. `problem` says why it was rejected."""
+
+    fate: Fate
+    problem: LeaseRefused | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcomes:
+    """Takes reports. `executor` writes several records at once."""
+
+    keys: Keys
+    log: InvocationLog
+    metrics: Metrics
+    tariff: Tariff
+    clock: Clock
+    executor: Executor
+
+    def accept(self, items: Sequence[Reported], tenant: TenantId) -> list[Verdict]:
+        """Each item's verdict. `StoreUnavailable` when the log is away: the whole report may then be sent again."""
+        now = self.clock()
+        leases = {token: self._lease(token, tenant, now) for token in dict.fromkeys(item.token for item in items)}
+        records = [_record(item, leases[item.token], self.tariff, now) for item in items]
+        return list(self.executor.map(self._write, records))
+
+    def _lease(self, token: str, tenant: TenantId, now: datetime) -> Lease | LeaseRefused:
+        try:
+            lease = self.keys.open(token)
+            _check_lease(lease, tenant, now)
+        except LeaseRefused as refused:
+            return refused
+        return lease
+
+    def _write(self, record: InvocationRecord | LeaseRefused) -> Verdict:
+        if isinstance(record, LeaseRefused):
+            return Verdict(fate=Fate.REJECTED, problem=record)
+        try:
+            is_new = self.log.close(record)
+        except WriteConflict:
+            detail = "this number was reported before, with another outcome"
+            return Verdict(fate=Fate.REJECTED, problem=LeaseRefused("conflict", detail))
+        if not is_new:
+            return Verdict(fate=Fate.REPEATED)
+        recording.count(self.metrics, record)
+        return Verdict(fate=Fate.ACCEPTED)
+
+
+def _record(
+    item: Reported, lease: Lease | LeaseRefused, tariff: Tariff, now: datetime
+) -> InvocationRecord | LeaseRefused:
+    if isinstance(lease, LeaseRefused):
+        return lease
+    if isinstance(item.outcome, LeaseRefused):
+        return item.outcome
+    problem = next(_problems(lease, item.outcome, now), None)
+    return LeaseRefused("impossible", problem) if problem else leased_recording.record_of(lease, item.outcome, tariff)
+
+
+def _check_lease(lease: Lease, tenant: TenantId, now: datetime) -> None:
+    if lease.tenant != tenant:
+        raise LeaseRefused("foreign", "the lease was given to another caller")
+    if now > lease.reported_until + timedelta(milliseconds=TOLERANCE_MS):
+        raise LeaseRefused("too_late", "its outcomes were accepted until an hour after it expired")
+    if any(len(endpoint.features) != len(features.NAMES) for endpoint in lease.endpoints):
+        raise LeaseRefused("unreadable", "the token is of another version of FISO")
+
+
+def _problems(lease: Lease, outcome: LeasedOutcome, now: datetime) -> Iterator[str]:
+    """What cannot be true of an outcome, in words."""
+    if not 0 <= outcome.number <= LARGEST_NUMBER:
+        yield f"number must be from 0 to {LARGEST_NUMBER}"
+    if not (0 <= outcome.request_size_bytes <= LARGEST_BYTES and 0 <= outcome.response_size_bytes <= LARGEST_BYTES):
+        yield f"sizes must be from 0 to {LARGEST_BYTES} bytes"
+    called = [attempt.endpoint for attempt in outcome.attempts]
+    if not called or len(set(called)) != len(called):
+        yield "there must be attempts, at most one an endpoint"
+    if not all(lease.find(endpoint) for endpoint in called):
+        yield "an endpoint was called that the lease does not name"
+    if any(attempt.failure is None for attempt in outcome.attempts[:-1]):
+        yield "only the last attempt can have been answered"
+    if outcome.deadline_passed and outcome.attempts and outcome.attempts[-1].status is not None:
+        yield "an outcome that was answered did not miss its deadline"
+    known_ms = (now - lease.issued_at) / timedelta(milliseconds=1) + TOLERANCE_MS
+    for attempt in outcome.attempts:
+        yield from _attempt_problems(attempt, known_ms)
+
+
+def _attempt_problems(attempt: LeasedAttempt, known_ms: float) -> Iterator[str]:
+    """Comparisons are written so that NaN fails each of them."""
+    if not 0 <= attempt.after_ms <= known_ms:
+        yield "an attempt began before the lease was issued, or in the future"
+    if not SHORTEST_MS <= attempt.latency_ms <= LONGEST_MS:
+        yield f"a latency must be above 0 and at most {LONGEST_MS:g} ms"
+    if not attempt.after_ms + attempt.latency_ms <= known_ms:
+        yield "an attempt ends in the future"
+    if attempt.status is not None and not 100 <= attempt.status <= 599:
+        yield "a status must be from 100 to 599"
+    if attempt.billed_ms is not None and not 0 <= attempt.billed_ms <= LONGEST_MS:
+        yield f"billed_ms must be from 0 to {LONGEST_MS:g}"
+    if attempt.idle_ms is not None and not 0 <= attempt.idle_ms < float("inf"):
+        yield "idle_ms must not be negative"

@@ -1,0 +1,125 @@
+"""Spilling: what the log's table does not take goes whole to standard output, from where the keeper replays it.
+
+A request waits for the log at most once, and for LONGEST_WAIT_S. One line of JSON carries the intent or the record as
+`log_spill`; CloudWatch keeps it, and `services.reconcile` writes it under the same conditions. A write whose answer was
+lost may have succeeded: every write is conditional, so repeating it changes nothing.
+
+closed   every write is tried, a quick failure twice.
+open     after FAILURES failures in a row, or one that took the whole wait: writes are spilled at once, for a time that
+         doubles with every failed probe, up to LONGEST_OPEN_S.
+probing  the time is over: one write tries; its success closes, its failure opens again. The others are spilled.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from threading import Lock
+from time import monotonic
+
+from fiso.codecs.record import Json, open_to_document, to_document
+from fiso.domain.errors import StoreError, StoreUnavailable, WriteConflict
+from fiso.domain.record import InvocationRecord, OpenRecord
+from fiso.domain.request import InvocationId
+from fiso.ports import InvocationLog, Metrics
+
+MARK = "log_spill"
+"""The message of a spilled line, and the name under which it carries its document."""
+LONGEST_WAIT_S = 0.2
+"""The time limit of one write. A refresh of what is known may add 50 ms twice: together 300 ms."""
+QUICK_S = 0.02
+"""A failure that came sooner is tried once more: two tries then still end within the limit and this."""
+FAILURES = 3
+FIRST_OPEN_S = 1.0
+LONGEST_OPEN_S = 8.0
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class LogBreaker:
+    """Whether the next write may be tried. Safe to use from several threads; times in seconds, monotonic."""
+
+    failures_in_row: int = 0
+    trips_in_row: int = 0
+    retry_at: float | None = None
+
+    def admits(self, now: float) -> bool:
+        """Whether a write may be tried now; one that may is the probe when the breaker was open."""
+        if self.retry_at is None:
+            return True
+        if now < self.retry_at:
+            return False
+        self.retry_at = now + FIRST_OPEN_S  # the probe's turn: nobody else tries, and one that is never heard of ends
+        return True
+
+    def succeeded(self) -> None:
+        """The store answered."""
+        self.failures_in_row, self.trips_in_row, self.retry_at = 0, 0, None
+
+    def failed(self, now: float, *, took_s: float) -> None:
+        """The store did not answer, or refused."""
+        self.failures_in_row += 1
+        if self.failures_in_row >= FAILURES or took_s > LONGEST_WAIT_S / 2 or self.retry_at is not None:
+            self.retry_at = now + min(LONGEST_OPEN_S, FIRST_OPEN_S * 2**self.trips_in_row)
+            self.trips_in_row = min(self.trips_in_row + 1, 10)
+
+
+class SpillingLog:
+    """The log as the request path writes it: `open` and `close` never raise."""
+
+    def __init__(self, log: InvocationLog, *, metrics: Metrics, stopwatch: Callable[[], float] = monotonic) -> None:
+        self._log, self._metrics, self._stopwatch = log, metrics, stopwatch
+        self._breaker, self._lock = LogBreaker(), Lock()
+        self._spilled: set[InvocationId] = set()
+
+    @property
+    def is_spilling(self) -> bool:
+        """Whether the table did not take the last write."""
+        return self._breaker.failures_in_row > 0 or self._breaker.retry_at is not None
+
+    def open(self, intent: OpenRecord) -> None:
+        """Write or spill the intent; the request goes on either way."""
+        cause = self._try(lambda: self._log.open(intent))
+        if cause is not None:
+            self._spilled.add(intent.invocation_id)
+            self._spill(open_to_document(intent), cause)
+
+    def close(self, record: InvocationRecord) -> None:
+        """Write or spill the record. A request that waited for its intent in vain does not wait again."""
+        waited = record.invocation_id in self._spilled
+        self._spilled.discard(record.invocation_id)
+        if waited and self._breaker.retry_at is not None:
+            return self._spill(to_document(record), "its intent was spilled")
+        cause = self._try(lambda: self._log.close(record))
+        if cause is not None:
+            self._spill(to_document(record), cause)
+        return None
+
+    def _try(self, write: Callable[[], object]) -> str | None:
+        """Why a write did not succeed; None when it did."""
+        with self._lock:
+            if not self._breaker.admits(self._stopwatch()):
+                return "the log was away a moment ago"
+        start = self._stopwatch()
+        error = _attempt(write)
+        if isinstance(error, StoreUnavailable) and self._stopwatch() - start < QUICK_S:
+            error = _attempt(write)
+        now = self._stopwatch()
+        with self._lock:
+            if isinstance(error, StoreUnavailable):
+                self._breaker.failed(now, took_s=now - start)
+            else:
+                self._breaker.succeeded()
+        return str(error) if error is not None else None
+
+    def _spill(self, document: Mapping[str, Json], cause: str) -> None:
+        logger.error(MARK, extra={MARK: document, "cause": cause})
+        self._metrics.add("LogSpill", 1, "Count")
+
+
+def _attempt(write: Callable[[], object]) -> StoreError | None:
+    try:
+        write()
+    except (StoreUnavailable, WriteConflict) as error:
+        return error
+    return None

@@ -1,0 +1,132 @@
+"""Keeping: replays spilled records, closes those that nobody will close any more, publishes a changed catalog.
+
+Records are closed as unknown only once every spilled line was read: a final record that waits in one would otherwise be
+called unknown first. Where lines cannot be read for long, nobody waits for ever: a final record corrects it.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from fiso.domain.errors import StoreError, WriteConflict
+from fiso.domain.record import InvocationRecord, OpenRecord, RecordStatus
+from fiso.ports import CatalogStore, Clock, InvocationLog, Snapshots
+from fiso.services.log.reconcile import Reconciled, Reconciliation
+from fiso.services.maintenance.publish import publish_in_time
+
+GRACE = timedelta(seconds=30)
+"""How long after its deadline an open record counts as abandoned."""
+GRACE_WHILE_UNREAD = timedelta(minutes=15)
+"""The same while spilled lines could not all be read."""
+AT_ONCE = 200
+RECONCILING = timedelta(seconds=30)
+SWEEPING = timedelta(seconds=40)
+"""When, in a round, no further slice or page is begun. The keeper is stopped at 50 s and publishes last."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Swept:
+    """What one sweep did. `has_more`: it ran out of time, the next round goes on."""
+
+    closed_as_unknown: int = 0
+    has_more: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """What one round did. `published_version` is None when the catalog had not changed or could not be read."""
+
+    reconciled: Reconciled
+    swept: Swept
+    published_version: int | None
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keeper:
+    """What a round needs. `executor` closes several records at once."""
+
+    log: InvocationLog
+    reconciliation: Reconciliation
+    catalog: CatalogStore
+    snapshots: Snapshots
+    clock: Clock
+    sleep: Callable[[float], None]
+    executor: Executor
+
+    def keep(self) -> Kept:
+        """One round. What is away is named in `problems`, and keeps none of the rest from being done."""
+        start, problems = self.clock(), list[str]()
+        reconciled, swept, version = Reconciled(), Swept(has_more=True), None
+        with _noted("spilled lines not all read", problems):
+            reconciled = self.reconciliation.reconcile(until=start + RECONCILING)
+        with _noted("open records not all closed", problems):
+            swept = self.sweep(until=start + SWEEPING, grace=GRACE if reconciled.is_complete else GRACE_WHILE_UNREAD)
+        with _noted("catalog not published", problems):
+            published = publish_in_time(self.catalog, self.snapshots, clock=self.clock, sleep=self.sleep)
+            version = published.version if published else None
+        return Kept(reconciled=reconciled, swept=swept, published_version=version, problems=tuple(problems))
+
+    def sweep(self, *, until: datetime, grace: timedelta = GRACE) -> Swept:
+        """Close open records past their deadline and grace as unknown, page by page: nobody can tell whether they ran.
+
+        `StoreUnavailable` when the log is away.
+        """
+        before, closed = self.clock() - grace, 0
+        while self.clock() <= until:
+            overdue = self.log.overdue(before, AT_ONCE)
+            closed += sum(self.executor.map(self._close, overdue))
+            if len(overdue) < AT_ONCE:
+                return Swept(closed_as_unknown=closed)
+        return Swept(closed_as_unknown=closed, has_more=True)
+
+    def _close(self, record: OpenRecord) -> bool:
+        try:
+            return self.log.close(unknown(record))
+        except WriteConflict:
+            logger.info("record %s was closed meanwhile", record.invocation_id)
+            return False
+
+
+@contextmanager
+def _noted(what: str, problems: list[str]) -> Iterator[None]:
+    try:
+        yield
+    except StoreError as error:
+        logger.warning("%s: %s", what, error)
+        problems.append(f"{what}: {error}")
+
+
+def unknown(record: OpenRecord) -> InvocationRecord:
+    """What can be said of an invocation whose orchestrator is gone: that it was asked for, and nothing else."""
+    return InvocationRecord(
+        invocation_id=record.invocation_id,
+        timestamp=record.timestamp,
+        cloud_provider=None,
+        function_name=record.function_name,
+        request_size_bytes=record.request_size_bytes,
+        response_size_bytes=0,
+        execution_time_ms=None,
+        cost_usd=None,
+        region=None,
+        day_of_week=record.timestamp.isoweekday(),
+        hour_of_day=record.timestamp.hour,
+        cpu_utilization=None,
+        memory_utilization=None,
+        cold_start=None,
+        error_occurred=True,
+        user_region=None,
+        prediction_accuracy=None,
+        status=RecordStatus.UNKNOWN,
+        tenant=record.tenant,
+        endpoint=None,
+        reason=None,
+        response_status=504,
+        billed_ms=None,
+        overhead_ms=None,
+    )

@@ -1,0 +1,1 @@
+"""One request: decide, dispatch, record, answer."""

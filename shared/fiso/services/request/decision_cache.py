@@ -1,0 +1,200 @@
+"""Contexts: requests that are decided alike: what was worked out for one serves the next for five minutes. Pure.
+
+Two requests share a context when function, catalog, model, hour, user region and the model's step of their size are the
+same, and for every endpoint the octave of its load, the class of its idle time and what is known of it (levels within
+5 %, counts within their octave). Health is never cached: while an endpoint of the function has failed lately there is
+no context, and breakers are read at every decision.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import count
+from math import log
+from typing import Generic, TypeAlias, TypeVar
+
+from fiso.domain.catalog import CatalogEntry
+from fiso.domain.endpoint import EndpointId, FunctionName
+from fiso.domain.request import InvocationRequest
+from fiso.domain.state import EndpointState, LoadLevel
+from fiso.prediction import features
+from fiso.prediction.artifact import Model
+from fiso.routing import levels
+from fiso.services.freshness.ttl_cache import Forgetting
+
+KEPT = timedelta(minutes=5)
+MOST = 1_024
+MOST_MARKS = 16_384
+LEAST_ERROR_RATE = 0.02
+"""An endpoint with a lower recent error rate, and no failure since its last answer, is well."""
+
+T = TypeVar("T")
+B = TypeVar("B")
+Key: TypeAlias = tuple[object, ...]
+Mark: TypeAlias = tuple[object, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What a context is made of, beside the request."""
+
+    entry: CatalogEntry
+    snapshot_version: int
+    states: Mapping[EndpointId, EndpointState]
+    model: Model | None
+    in_flight: float | None
+    strategies: tuple[bool, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Marked:
+    """A state as it was last seen, with the number of its mark."""
+
+    state: EndpointState
+    number: int
+    load: int
+    is_well: bool
+
+
+@dataclass(slots=True)
+class _Kept(Generic[T]):
+    value: T
+    until: datetime
+    entry: CatalogEntry  # kept alive, so that no other one gets its id
+
+    def holds(self, now: datetime) -> bool:
+        """Neither too old nor, after the clock was set back, from the future."""
+        return self.until - KEPT <= now < self.until
+
+
+class Contexts(Generic[T, B]):
+    """What was worked out per context, and what is believed of the endpoints, which many contexts share.
+
+    Bounded, and forgets what was not used lately. Belongs to one execution environment.
+    """
+
+    def __init__(self, *, most_marks: int = MOST_MARKS) -> None:
+        self._next_number = count()
+        self._kept: Forgetting[Key, _Kept[T]] = Forgetting(span=KEPT, most=MOST)
+        self._believed: Forgetting[Key, _Kept[B]] = Forgetting(span=KEPT, most=MOST)
+        self._marked: dict[tuple[FunctionName, EndpointId], _Marked] = {}
+        self._numbers: Forgetting[Mark, int] = Forgetting(span=KEPT, most=most_marks)
+        self.hits = 0
+        self.misses = 0
+
+    def get(self, request: InvocationRequest, around: Surroundings, now: datetime, make: Callable[[], T]) -> T:
+        """The context's value, made when it is new, too old, or an endpoint is not well."""
+        key = self._key(request, around, now)
+        if key is None:
+            return make()
+        kept = self._kept.get(key, now)
+        if kept is not None and kept.holds(now):
+            self.hits += 1
+            return kept.value
+        self.misses += 1
+        value = make()
+        self._kept.put(key, _Kept(value, now + KEPT, around.entry), now)
+        return value
+
+    def beliefs(
+        self,
+        entry: CatalogEntry,
+        states: Mapping[EndpointId, EndpointState],
+        loads: Sequence[float],
+        now: datetime,
+        make: Callable[[], B],
+    ) -> B:
+        """What is believed of the endpoints at these loads; `make` when what is known of one has changed."""
+        marks = [
+            None if state is None else self._mark(entry.name, state, now).number
+            for state in (states.get(endpoint.id) for endpoint in entry.endpoints)
+        ]
+        key = (id(entry), *marks, *map(levels.load_bucket, loads))
+        kept = self._believed.get(key, now)
+        if kept is not None and kept.holds(now):
+            return kept.value
+        value = make()
+        self._believed.put(key, _Kept(value, now + KEPT, entry), now)
+        return value
+
+    def _key(self, request: InvocationRequest, around: Surroundings, now: datetime) -> Key | None:
+        tokens = []
+        name = around.entry.name
+        for endpoint in around.entry.endpoints:
+            state = around.states.get(endpoint.id)
+            if state is None:
+                tokens.append(-1)
+                continue
+            marked = self._mark(name, state, now)
+            if not marked.is_well:
+                return None
+            idle_s = features.idle_seconds(now, state)
+            load = marked.load if idle_s <= features.STATE_LAG_S else levels.load_bucket(features.in_flight(now, state))
+            tokens.append((marked.number * 16 + load) * 8 + levels.idle_bin(idle_s))
+        model = around.model
+        return (
+            id(around.entry),
+            around.snapshot_version,
+            model.version if model else None,
+            model.size_step(len(request.body)) if model else 0,
+            now.hour,
+            now.weekday(),
+            request.user_region,
+            around.strategies,
+            None if around.in_flight is None else levels.load_bucket(around.in_flight),
+            *tokens,
+        )
+
+    def _mark(self, function: FunctionName, state: EndpointState, now: datetime) -> _Marked:
+        known = self._marked.get((function, state.endpoint))
+        if known is not None and known.state is state:
+            return known
+        mark = _mark_of(state)
+        number = self._numbers.get(mark, now)
+        if number is None:  # never one that was given before, so what is kept under forgotten ones stays true
+            number = next(self._next_number)
+            self._numbers.put(mark, number, now)
+        marked = _Marked(state, number, levels.load_bucket(_steady_load(state)), _is_well(state))
+        self._marked[function, state.endpoint] = marked
+        return marked
+
+
+def _is_well(state: EndpointState) -> bool:
+    return not state.consecutive_failures and state.error_rate < LEAST_ERROR_RATE
+
+
+def _steady_load(state: EndpointState) -> float:
+    """The load while calls keep coming: Little's law, the silence left out."""
+    return 0.0 if state.last_called_at is None else features.in_flight(state.last_called_at, state)
+
+
+def _mark_of(state: EndpointState) -> Mark:
+    """All of a state that a decision depends on, in steps too small to change one."""
+    slope = round(10 * state.shape_xy / (state.shape_xx + 0.25)) if state.shape_xx else 0
+    return (
+        *(part for bucket in sorted(state.levels) for part in (bucket, *_level_mark(state.levels[bucket]))),
+        _step(state.cold_latency_ms),
+        _step(state.cold_cost_usd),
+        state.cold_starts.bit_length(),
+        tuple(calls.bit_length() for calls in state.idle_calls),
+        tuple(colds.bit_length() for colds in state.idle_colds),
+        state.shape_model_version,
+        slope,
+        state.attempts.bit_length(),
+    )
+
+
+def _level_mark(level: LoadLevel) -> Mark:
+    return (
+        level.warm.bit_length(),
+        _step(level.latency_ms),
+        _step(level.cost_usd),
+        round(level.cold_share * 20),
+        None if level.raw_log is None else round(level.raw_log * 10),
+        level.changed_at,
+    )
+
+
+def _step(value: float | None) -> int | None:
+    """Within 5 %."""
+    return round(20 * log(value)) if value else None

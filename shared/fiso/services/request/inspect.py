@@ -1,0 +1,135 @@
+"""Inspecting: decisions, endpoints and health as documents for people and machines. Reads only."""
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+
+from fiso.codecs.record import Document, Json, instant
+from fiso.domain.catalog import CatalogEntry
+from fiso.domain.decision import Decision, RankedCandidate
+from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName
+from fiso.domain.state import EndpointState, LoadLevel
+from fiso.prediction import features
+from fiso.routing.breaker import CLOSED, Breaker
+
+
+def decision_document(decision: Decision) -> Document:
+    """The whole decision: ranking with features, predictions, scores, propensities; exclusions; versions."""
+    return {
+        "function": decision.function,
+        "decided_at": instant(decision.decided_at),
+        "chosen": decision.chosen.endpoint.id,
+        "reason": decision.reason.value,
+        "ranking": [_candidate_document(candidate) for candidate in decision.ranking],
+        "exclusions": [{"endpoint": e.endpoint, "code": e.code, "detail": e.detail} for e in decision.exclusions],
+        "notes": [{"code": note.code, "detail": note.detail} for note in decision.notes],
+        "policy_version": decision.policy_version,
+        "snapshot_version": decision.snapshot_version,
+        "model_version": decision.model_version,
+        "tariff_version": decision.tariff_version,
+    }
+
+
+def endpoint_documents(
+    entries: Iterable[CatalogEntry],
+    states: Mapping[FunctionName, Mapping[EndpointId, EndpointState]],
+    breakers_of: Callable[[CatalogEntry], Mapping[EndpointId, Breaker]],
+    now: datetime,
+) -> list[Json]:
+    """One document per endpoint of each entry. `breaker` is this execution environment's own view."""
+    return [
+        _endpoint_document(
+            entry,
+            endpoint,
+            states.get(entry.name, {}).get(endpoint.id),
+            breakers_of(entry).get(endpoint.id, CLOSED),
+            now,
+        )
+        for entry in entries
+        for endpoint in entry.endpoints
+    ]
+
+
+def _candidate_document(candidate: RankedCandidate) -> Document:
+    prediction, endpoint = candidate.prediction, candidate.endpoint
+    return {
+        "endpoint": endpoint.id,
+        "provider": endpoint.provider.value,
+        "region": endpoint.region,
+        "memory_mb": endpoint.memory_mb,
+        "score": candidate.score.value,
+        "terms": dict(candidate.score.terms),
+        "propensity": candidate.propensity,
+        "is_demoted": candidate.is_demoted,
+        "prediction": {
+            "source": prediction.source.value,
+            "latency_ms": prediction.latency_ms,
+            "raw_latency_ms": prediction.raw_latency_ms,
+            "cost_usd": prediction.cost_usd,
+            "model_cost_usd": prediction.model_cost_usd,
+            "success_probability": prediction.success_probability,
+            "compared_ms": prediction.compared_ms,
+            "p50_ms": prediction.p50_ms,
+            "p95_ms": prediction.p95_ms,
+            "deviation": prediction.deviation,
+            "observations": prediction.observations,
+            "cold_probability": prediction.cold_probability,
+        },
+        "features": dict(zip(features.NAMES, prediction.features, strict=True)),
+    }
+
+
+def _endpoint_document(
+    entry: CatalogEntry, endpoint: Endpoint, state: EndpointState | None, breaker: Breaker, now: datetime
+) -> Document:
+    document: Document = {
+        "function": entry.name,
+        "endpoint": endpoint.id,
+        "provider": endpoint.provider.value,
+        "region": endpoint.region,
+        "memory_mb": endpoint.memory_mb,
+        "mode": entry.policy.mode.value,
+        "breaker": breaker.state(now).value,
+        "breaker_opened_until": _maybe_instant(breaker.opened_until),
+        "breaker_cause": breaker.cause or None,
+        "capped_per_s": round(breaker.cap.current_per_s(now), 2)
+        if breaker.cap and not breaker.cap.is_over(now)
+        else None,
+    }
+    return document | (_state_document(state, endpoint) if state else {"attempts": 0})
+
+
+def _state_document(state: EndpointState, endpoint: Endpoint) -> Document:
+    return {
+        "attempts": state.attempts,
+        "failures": state.failures,
+        "failovers_from": state.failovers_from,
+        "error_rate": round(state.error_rate, 4),
+        "consecutive_failures": state.consecutive_failures,
+        "latency_ms": state.latency_ms,
+        "latency_deviation_ms": state.latency_deviation_ms,
+        "in_flight": round(state.in_flight, 3),
+        "load_factor": round(state.in_flight / endpoint.concurrency_limit, 4),
+        "cold_share": state.cold_starts / state.cold_known if state.cold_known else None,
+        "cost_usd": state.cost_usd,
+        "levels": {str(2**bucket): _level_document(level) for bucket, level in sorted(state.levels.items())},
+        "folded": state.folded,
+        "last_called_at": _maybe_instant(state.last_called_at),
+        "last_failed_at": _maybe_instant(state.last_failed_at),
+        "last_failure": state.last_failure or None,
+    }
+
+
+def _level_document(level: LoadLevel) -> Document:
+    """One level of load, under the requests in flight it begins at."""
+    return {
+        "answers": level.answers,
+        "warm": level.warm,
+        "latency_ms": level.latency_ms or None,
+        "cost_usd": level.cost_usd,
+        "cold_share": round(level.cold_share, 4),
+        "changed_at": _maybe_instant(level.changed_at),
+    }
+
+
+def _maybe_instant(moment: datetime | None) -> str | None:
+    return instant(moment) if moment else None

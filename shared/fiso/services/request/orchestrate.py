@@ -1,0 +1,159 @@
+"""Orchestrating: one request from its arrival to its record. Decide first, act second, record last.
+
+what is known -> decide -> open the record -> dispatch -> close the record -> answer
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from time import perf_counter
+
+from fiso.billing.tariff import Tariff
+from fiso.domain.attempt import CALLERS_FAULT, Outcome
+from fiso.domain.catalog import CatalogEntry
+from fiso.domain.decision import Decision
+from fiso.domain.endpoint import EndpointId
+from fiso.domain.errors import (
+    DeadlinePassed,
+    EveryAttemptFailed,
+    NothingAvailable,
+    RejectedByProvider,
+    RoutingError,
+    UnknownOutcome,
+)
+from fiso.domain.record import InvocationRecord, OpenRecord
+from fiso.domain.request import InvocationRequest
+from fiso.domain.state import EndpointState
+from fiso.ports import Clock, Metrics
+from fiso.routing.breaker import Breaker
+from fiso.services.freshness.knowledge import Knowledge
+from fiso.services.log.spill import SpillingLog
+from fiso.services.request import recording
+from fiso.services.request.decide import DecisionContexts, World, decide
+from fiso.services.request.decision_cache import Contexts
+from fiso.services.resilience.breaker_sync import Sharing, holding
+from fiso.services.resilience.dispatch import Dispatcher
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Routed:
+    """What became of a request. `error` is set when there is no function's answer to pass on."""
+
+    request: InvocationRequest
+    decision: Decision | None
+    outcome: Outcome
+    record: InvocationRecord
+    error: RoutingError | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Orchestrator:
+    """The request path. `draw` gives uniform numbers in [0, 1); `stopwatch` seconds, monotonic."""
+
+    knowledge: Knowledge
+    dispatcher: Dispatcher
+    log: SpillingLog
+    metrics: Metrics
+    tariff: Tariff
+    clock: Clock
+    draw: Callable[[], float]
+    stopwatch: Callable[[], float] = perf_counter
+    contexts: DecisionContexts = field(default_factory=Contexts)
+    region: str | None = None
+    sharing: Sharing | None = None
+
+    def route(self, request: InvocationRequest) -> Routed:
+        """Decide, call, record. Raises `UnknownFunction` before anything is logged; later failures are in `error`."""
+        start = self.stopwatch()
+        world = self.world(request)
+        request = within(world, request)
+        try:
+            decision = decide(request, world, now=request.received_at, draw=self.draw(), contexts=self.contexts)
+        except NothingAvailable as error:
+            return self._finish(request, world, None, Outcome(attempts=()), error, start)
+        self._open(request)
+        self.knowledge.refresh_while_waiting(request.function)
+        if self.sharing is not None:
+            self.sharing.refresh_while_waiting()
+        outcome = self.dispatcher.dispatch(decision, request, world.entry.policy, world.breakers)
+        self.knowledge.settle(request.function)
+        if self.sharing is not None:
+            self.sharing.settle(self.dispatcher.breakers)
+        return self._finish(request, world, decision, outcome, failure_of(outcome), start)
+
+    def explain(self, request: InvocationRequest) -> Decision:
+        """The decision that `route` would act on now. Nothing is invoked, nothing logged."""
+        world = self.world(request)
+        return decide(within(world, request), world, now=request.received_at, draw=self.draw())
+
+    def world(self, request: InvocationRequest) -> World:
+        """What is known for this request's function."""
+        self.knowledge.prefetch()
+        if self.sharing is not None:
+            self.sharing.prefetch()
+        snapshot = self.knowledge.snapshot()
+        entry = snapshot.entry(request.function)
+        states = self.knowledge.states(request.function)
+        return World(
+            entry=entry,
+            snapshot_version=snapshot.version,
+            tariff=self.tariff,
+            states=states,
+            breakers=self.breakers_of(entry, states),
+            model=self.knowledge.model(),
+            router_region=self.region,
+        )
+
+    def breakers_of(
+        self, entry: CatalogEntry, states: Mapping[EndpointId, EndpointState]
+    ) -> Mapping[EndpointId, Breaker]:
+        """The breakers that hold for a function, with what others told and all environments saw together."""
+        return holding(self.dispatcher.breakers, self.sharing, entry, states, self.clock())
+
+    def _open(self, request: InvocationRequest) -> None:
+        intent = OpenRecord(
+            invocation_id=request.invocation_id,
+            timestamp=request.received_at,
+            tenant=request.tenant,
+            function_name=request.function,
+            deadline_at=request.deadline_at,
+            request_size_bytes=len(request.body),
+        )
+        self.log.open(intent)
+
+    def _finish(
+        self,
+        request: InvocationRequest,
+        world: World,
+        decision: Decision | None,
+        outcome: Outcome,
+        error: RoutingError | None,
+        start: float,
+    ) -> Routed:
+        elapsed_ms = (self.stopwatch() - start) * 1000
+        record = recording.record_of(request, world, decision, outcome, error=error, elapsed_ms=elapsed_ms)
+        self.log.close(record)
+        recording.count(self.metrics, record)
+        return Routed(request=request, decision=decision, outcome=outcome, record=record, error=error)
+
+
+def within(world: World, request: InvocationRequest) -> InvocationRequest:
+    """The request with its deadline bounded by the policy's timeout."""
+    latest: datetime = request.received_at + timedelta(milliseconds=world.entry.policy.timeout_ms)
+    return replace(request, deadline_at=latest) if latest < request.deadline_at else request
+
+
+def failure_of(outcome: Outcome) -> RoutingError | None:
+    """What to tell the caller when no attempt was answered; None when one was."""
+    if outcome.answered_by is not None:
+        return None
+    trail = "; ".join(f"{a.endpoint}: {a.failure} ({a.detail})" for a in outcome.attempts) or "no attempt was made"
+    if outcome.deadline_passed:
+        return DeadlinePassed(f"the deadline passed: {trail}", unknown_outcome=outcome.may_have_run)
+    if outcome.is_unknown and not outcome.may_repeat:
+        return UnknownOutcome(f"it may have run and must not be run again: {trail}")
+    if outcome.may_have_run:
+        return EveryAttemptFailed(f"every attempt failed: {trail}")
+    if outcome.attempts and outcome.attempts[-1].failure in CALLERS_FAULT:
+        return RejectedByProvider(f"a cloud refused the request: {trail}")
+    return NothingAvailable(f"no attempt can have run: {trail}")

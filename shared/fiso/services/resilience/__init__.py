@@ -1,0 +1,1 @@
+"""What keeps a request alive when clouds fail."""

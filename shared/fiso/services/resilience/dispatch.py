@@ -1,0 +1,297 @@
+"""Dispatch: carry out a Decision. Attempts in order, inside the deadline, failing over only where that is safe.
+
+The only place that catches `ProviderError`, and the only retry loop. What holds:
+
+failover    to the next candidate whose breaker is not open: free. To one behind an open breaker: a token, and one such
+            try a request. The same endpoint again: where it is the only one, once, if it was not reached: a token.
+repetition  a request that may have run is tried again only if the policy declares it repeatable. A call that is late
+            (`services.lateness`) is then not cut off: the next endpoint is tried beside it, the first answer wins.
+            Once one is late, the next is late when a hedge would begin: the caller has waited enough.
+hedge       of a repeatable request, once, after the predicted 95th percentile, out of a budget (`routing.budget`), or
+            half as long again later, out of its reserve.
+time        no attempt starts with less than LEAST_ATTEMPT_MS left, none is waited for beyond the deadline.
+
+Which breakers hold and what they make of the outcome is in `services.breakers`, how calls run in `services.calls`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from time import perf_counter
+
+from fiso.domain.attempt import CALLERS_FAULT, Attempt, Failure, Outcome, ProviderError
+from fiso.domain.decision import Decision, RankedCandidate, Reason
+from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName
+from fiso.domain.policy import Policy
+from fiso.domain.request import FunctionAnswer, InvocationRequest
+from fiso.ports import Clock, FunctionCaller
+from fiso.routing import tiers
+from fiso.routing.breaker import CLOSED, Breaker, BreakerState
+from fiso.routing.budget import HedgeBudget, TryBudget
+from fiso.services.resilience.breakers import Breakers, Failed
+from fiso.services.resilience.calls import AT_ONCE, Call, Calls, UnderWay
+from fiso.services.resilience.timeouts import hedge_ms, late_ms, patience_ms, whole_ms
+
+LEAST_ATTEMPT_MS = 100.0
+"""No attempt starts with less time left than this."""
+_HEDGED = frozenset({Reason.SCORE, Reason.EXPLORE})
+"""Where the mode or a control block says which endpoint is called, no other is called beside it."""
+URGENT = 1.5
+"""A call that took this many times as long as a hedge waits may be hedged from the reserve."""
+OVERDUE_S = 0.02
+"""How long after its time-out a call is still waited for, which ends it itself as a rule; kept of the deadline."""
+
+
+@dataclass(kw_only=True)
+class Dispatcher:
+    """Carries out decisions. Breakers and budgets belong to this execution environment. `beside` runs calls beside each
+    other; without it nothing is hedged, and a late call is cut off instead. `watched` (`services.overdue`) has others
+    told of late calls. `on_trouble` is told at once of a request whose first call is slow or failed.
+    """
+
+    caller: FunctionCaller
+    clock: Clock
+    stopwatch: Callable[[], float] = perf_counter
+    breakers: Breakers = field(default_factory=Breakers)
+    beside: Calls | None = None
+    watched: Callable[[Call, FunctionName, Endpoint, float], Call] = lambda call, *_: call
+    on_trouble: Callable[[FunctionName], None] = lambda _: None
+    tries: TryBudget = field(default_factory=TryBudget)
+    hedges: HedgeBudget = field(default_factory=HedgeBudget)
+
+    def dispatch(
+        self, decision: Decision, request: InvocationRequest, policy: Policy, breakers: Mapping[EndpointId, Breaker]
+    ) -> Outcome:
+        """Try the ranking until one answers, the deadline is near, or another try would not be safe.
+
+        `breakers` are those that the decision was made with.
+        """
+        return _Trial(self, decision, request, policy, breakers).outcome()
+
+    def may_try(self) -> bool:
+        """Take a token for a try at an open breaker, if there is one."""
+        left = self.tries.taken(self.stopwatch())
+        self.tries = left or self.tries
+        return left is not None
+
+    def may_hedge(self, *, is_urgent: bool) -> bool:
+        """Take a token for a hedge, if there is one."""
+        left = self.hedges.taken(is_urgent=is_urgent)
+        self.hedges = left or self.hedges
+        return left is not None
+
+
+class _Trial:
+    """One request's attempts."""
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        decision: Decision,
+        request: InvocationRequest,
+        policy: Policy,
+        breakers: Mapping[EndpointId, Breaker],
+    ) -> None:
+        self._dispatcher, self._request, self._policy, self._breakers = dispatcher, request, policy, breakers
+        self._may_repeat = policy.lets_repeat(request.idempotency_key)
+        self._left = list(decision.ranking)
+        self._begins_s = dispatcher.stopwatch()
+        self._deadline_s = self._begins_s - OVERDUE_S + (request.deadline_at - dispatcher.clock()).total_seconds()
+        self._ends_s = self._deadline_s
+        """When all is given up; a call that begins late is still given its time, within the deadline."""
+        self._calls = dispatcher.beside if self._may_repeat and dispatcher.beside else AT_ONCE
+        if self._calls is not AT_ONCE:
+            self._ends_s = min(self._ends_s, self._begins_s + whole_ms(decision.ranking[: policy.max_attempts]) / 1000)
+            dispatcher.hedges = dispatcher.hedges.earned(policy.hedging)
+        self._can_hedge = self._calls is not AT_ONCE and policy.hedging > 0 and decision.reason in _HEDGED
+        self._under_way: list[UnderWay] = []
+        self._attempts: list[Attempt] = []
+        self._failed: list[Failed] = []
+        self._started = self._at_open = 0
+
+    def outcome(self) -> Outcome:
+        """Run it to its end."""
+        answered: UnderWay | None = None
+        while answered is None:
+            if all(call.is_late for call in self._under_way) and not self._start_next() and not self._under_way:
+                break
+            answered = self._wait()
+        self._give_up(answered)
+        now_s = self._dispatcher.stopwatch()
+        return Outcome(
+            attempts=tuple(self._attempts),
+            deadline_passed=answered is None and self._has_passed(now_s),
+            waited_ms=(now_s - self._begins_s) * 1000,
+            may_repeat=self._may_repeat,
+        )
+
+    def _has_passed(self, now_s: float) -> bool:
+        is_near = self._deadline_s - now_s < LEAST_ATTEMPT_MS / 1000
+        return is_near or self._request.deadline_at <= self._dispatcher.clock()
+
+    def _start_next(self) -> bool:
+        """Begin the next attempt that may be made; False when there is none."""
+        while self._left and self._started < self._policy.max_attempts:
+            if self._ends_s - self._dispatcher.stopwatch() < LEAST_ATTEMPT_MS / 1000:
+                return False
+            candidate = self._left.pop(0)
+            if self._may_try(candidate):
+                self._start(candidate)
+                return True
+        return False
+
+    def _may_try(self, candidate: RankedCandidate) -> bool:
+        if not self._is_open(candidate):
+            return True
+        is_allowed = not self._started or (self._at_open < 2 and self._dispatcher.may_try())
+        self._at_open += is_allowed
+        return is_allowed
+
+    def _is_open(self, candidate: RankedCandidate) -> bool:
+        breaker = self._breakers.get(candidate.endpoint.id, CLOSED)
+        return breaker.state(self._dispatcher.clock()) is BreakerState.OPEN
+
+    def _start(self, candidate: RankedCandidate, *, is_hedge: bool = False) -> None:
+        dispatcher, request, endpoint = self._dispatcher, self._request, candidate.endpoint
+        now, start_s = dispatcher.clock(), dispatcher.stopwatch()
+        late_s = start_s + self._patience_s(candidate, start_s)
+        self._ends_s = max(self._ends_s, late_s)
+        end_s = late_s if self._calls is AT_ONCE else self._ends_s
+        dispatcher.breakers.started(request.function, endpoint, now, late_s - start_s)
+        self._started += 1
+        run = partial(dispatcher.caller.call, endpoint, request, timeout_ms=(end_s - start_s) * 1000)
+        is_well = self._breakers.get(endpoint.id, CLOSED).opened_until is None  # else its lateness is no news
+        fair_s = patience_ms(candidate) / 1000
+        watched = dispatcher.watched(run, request.function, endpoint, fair_s) if is_well else run
+        hedged_ms = hedge_ms(candidate) if self._can_hedge else None
+        call = UnderWay(
+            candidate=candidate,
+            started_at=now,
+            start_s=start_s,
+            hedge_s=None if hedged_ms is None else start_s + hedged_ms / 1000,
+            late_s=late_s,
+            end_s=end_s,
+            running=self._calls.begin(watched),
+            is_hedge=is_hedge,
+        )
+        self._under_way.append(call)
+
+    def _patience_s(self, candidate: RankedCandidate, start_s: float) -> float:
+        """All the time there is where nothing can follow; else what is fair to wait, without starving the others."""
+        left_s = self._deadline_s - start_s
+        others = min(len(self._left), self._policy.max_attempts - self._started - 1) if self._may_repeat else 0
+        if not others and not self._is_open(candidate) and self._calls is AT_ONCE:
+            return left_s
+        patient_ms = patience_ms(candidate) if self._calls is AT_ONCE else late_ms(candidate)
+        if any(call.is_late for call in self._under_way):
+            patient_ms = hedge_ms(candidate) or patient_ms
+        return min(patient_ms / 1000, left_s / (others + 1))
+
+    def _wait(self) -> UnderWay | None:
+        """Wait for what happens next, and see to it; the call that was answered, if one was."""
+        hedge_s = self._hedge_s()
+        until_s = min([call.end_s + OVERDUE_S if call.is_late else call.late_s for call in self._under_way])
+        until_s = min(until_s, hedge_s) if hedge_s is not None else until_s
+        wait_s = max(0.0, until_s - self._dispatcher.stopwatch())
+        self._calls.wait([call.running for call in self._under_way], wait_s)
+        ended = [call for call in self._under_way if call.running.done()]
+        for call in ended:
+            self._under_way.remove(call)
+            if self._end(call):
+                return call
+            if self._under_way and all(other.start_s < call.start_s for other in self._under_way):
+                self._start_next()  # those before it were slow already
+        now_s = self._dispatcher.stopwatch()
+        self._see_to_time(now_s)
+        if not ended and hedge_s is not None and now_s >= hedge_s:
+            self._hedge()
+        return None
+
+    def _end(self, call: UnderWay) -> bool:
+        """Note how a call ended; whether it was answered."""
+        try:
+            answer = call.running.result()
+        except ProviderError as error:
+            self._note(call, error.failure, error.detail, error.retry_after_s)
+            return False
+        self._keep(call, answer=answer)
+        return True
+
+    def _note(self, call: UnderWay, failure: Failure, detail: str, retry_after_s: float | None = None) -> None:
+        self._dispatcher.on_trouble(self._request.function)
+        self._failed.append(Failed(endpoint=call.candidate.endpoint, failure=failure, retry_after_s=retry_after_s))
+        self._keep(call, failure=failure, detail=detail)
+        if failure in CALLERS_FAULT or not (self._may_repeat or not self._attempts[-1].may_have_run):
+            self._left.clear()
+        elif failure is Failure.UNREACHABLE and self._started == 1 and not self._left and self._dispatcher.may_try():
+            self._left.append(call.candidate)
+
+    def _keep(
+        self, call: UnderWay, *, answer: FunctionAnswer | None = None, failure: Failure | None = None, detail: str = ""
+    ) -> None:
+        candidate = call.candidate
+        attempt = Attempt(
+            endpoint=candidate.endpoint.id,
+            started_at=call.started_at,
+            latency_ms=(self._dispatcher.stopwatch() - call.start_s) * 1000,
+            answer=answer,
+            failure=failure,
+            detail=detail,
+            expected_ms=candidate.prediction.latency_ms,
+            is_hedge=call.is_hedge,
+        )
+        self._attempts.append(attempt)
+
+    def _see_to_time(self, now_s: float) -> None:
+        """Calls become late, and those that outlive their own time-out are not waited for."""
+        for call in list(self._under_way):
+            if not call.is_late and now_s >= call.late_s:
+                call.is_late = True
+                self._dispatcher.on_trouble(self._request.function)
+            if now_s >= call.end_s + OVERDUE_S:
+                self._under_way.remove(call)
+                self._note(call, Failure.TIMED_OUT, "no answer in time")
+
+    def _hedge_s(self) -> float | None:
+        """When the one call under way is to be hedged; None when it is not."""
+        if not self._can_hedge or len(self._under_way) != 1 or self._under_way[0].is_late:
+            return None
+        return self._under_way[0].hedge_s
+
+    def _hedge(self) -> None:
+        """Begin a second copy with the next candidate that is well, if there is one and the budget allows it."""
+        (slow,), now = self._under_way, self._dispatcher.clock()
+        first = tiers.place(slow.candidate.endpoint.id, self._policy.tiers)
+        well = [
+            candidate
+            for candidate in self._left
+            if not self._breakers.get(candidate.endpoint.id, CLOSED).is_out(now)
+            and tiers.place(candidate.endpoint.id, self._policy.tiers) <= first
+        ]
+        may_start = bool(well) and self._started < self._policy.max_attempts
+        if may_start and self._dispatcher.may_hedge(is_urgent=slow.is_urgent):
+            self._can_hedge = False
+            self._left.remove(well[0])
+            self._start(well[0], is_hedge=True)
+        elif may_start and not slow.is_urgent and slow.hedge_s is not None:  # a little later the reserve may be used
+            slow.is_urgent, slow.hedge_s = True, slow.start_s + URGENT * (slow.hedge_s - slow.start_s)
+            return
+        self._can_hedge = False
+        self._dispatcher.on_trouble(self._request.function)
+
+    def _why_given_up(self, call: UnderWay, answered: UnderWay | None) -> Failure:
+        """What a call is noted as that is not waited for any more."""
+        waited_ms = (self._dispatcher.stopwatch() - call.start_s) * 1000
+        if answered is None or waited_ms >= late_ms(call.candidate):
+            return Failure.TIMED_OUT
+        return Failure.OVERTAKEN if answered.start_s > call.start_s else Failure.NOT_NEEDED
+
+    def _give_up(self, answered: UnderWay | None) -> None:
+        """End what is still under way, and tell the breakers how it all went."""
+        for call in self._under_way:
+            self._note(call, self._why_given_up(call, answered), "given up")
+        self._attempts.sort(key=lambda attempt: attempt.answer is not None)  # the answered one last
+        function, now = self._request.function, self._dispatcher.clock()
+        self._dispatcher.breakers.failed(function, self._failed, now)
+        if answered is not None:
+            self._dispatcher.breakers.answered(function, answered.candidate.endpoint, now)

@@ -1,0 +1,276 @@
+"""The ports in memory, for tests, benchmarks and replays. They keep the same promises as the stores do."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import date, datetime
+from typing import TYPE_CHECKING
+
+from fiso.adapters.aws.pointers import names_same
+from fiso.domain.attempt import ProviderError
+from fiso.domain.catalog import Snapshot
+from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName
+from fiso.domain.errors import LeasingNotSetUp, ModelRefused, WriteConflict
+from fiso.domain.model import ModelPointer, RetrainingRun
+from fiso.domain.record import InvocationRecord, OpenRecord, RecordStatus
+from fiso.domain.request import FunctionAnswer, InvocationId, InvocationRequest, TenantId
+from fiso.domain.state import EndpointState
+from fiso.ports import ModelFiles, SpilledLine
+from fiso.routing.late import LateCall, Notice
+from fiso.routing.quota import Seen, Use
+
+if TYPE_CHECKING:
+    from fiso.codecs.lease_token import Keyring
+
+Respond = Callable[[Endpoint, InvocationRequest, float], FunctionAnswer | ProviderError]
+
+
+class InMemoryFunctionCaller:
+    """Answers by a function of endpoint, request and timeout; a returned `ProviderError` is raised. Keeps the calls."""
+
+    def __init__(self, respond: Respond) -> None:
+        self._respond = respond
+        self.calls: list[tuple[EndpointId, InvocationRequest]] = []
+
+    def call(self, endpoint: Endpoint, request: InvocationRequest, *, timeout_ms: float) -> FunctionAnswer:
+        """One call."""
+        self.calls.append((endpoint.id, request))
+        answer = self._respond(endpoint, request, timeout_ms)
+        if isinstance(answer, ProviderError):
+            raise answer
+        return answer
+
+
+class InMemoryInvocationLog:
+    """Records by id."""
+
+    def __init__(self) -> None:
+        self.records: dict[InvocationId, InvocationRecord | OpenRecord] = {}
+
+    def open(self, record: OpenRecord) -> None:
+        """Write the intent unless the invocation is known already."""
+        self.records.setdefault(record.invocation_id, record)
+
+    def close(self, record: InvocationRecord) -> bool:
+        """Put the record over its intent."""
+        stored = self.records.get(record.invocation_id)
+        if stored == record:
+            return False
+        corrects = record.status is RecordStatus.FINAL
+        if isinstance(stored, InvocationRecord) and not (corrects and stored.status is RecordStatus.UNKNOWN):
+            raise WriteConflict(f"record {record.invocation_id} is closed already")
+        self.records[record.invocation_id] = record
+        return True
+
+    def find(self, invocation_id: InvocationId) -> InvocationRecord | OpenRecord | None:
+        """One record."""
+        return self.records.get(invocation_id)
+
+    def latest(self, limit: int, *, after: datetime | None = None) -> Sequence[InvocationRecord]:
+        """Closed records, newest first."""
+        closed = [r for r in self.records.values() if isinstance(r, InvocationRecord)]
+        wanted = [r for r in closed if after is None or r.timestamp > after]
+        return sorted(wanted, key=lambda r: (r.timestamp, r.invocation_id), reverse=True)[:limit]
+
+    def overdue(self, before: datetime, limit: int) -> Sequence[OpenRecord]:
+        """Open records whose deadline has passed."""
+        still_open = [r for r in self.records.values() if isinstance(r, OpenRecord)]
+        return [r for r in still_open if r.deadline_at < before][:limit]
+
+
+class InMemorySpilledRecords:
+    """Lines that a test adds."""
+
+    def __init__(self, *lines: SpilledLine) -> None:
+        self.lines = list(lines)
+
+    def between(self, start: datetime, end: datetime) -> Iterable[SpilledLine]:
+        """Those of a time."""
+        return [line for line in self.lines if start <= line.written_at < end]
+
+
+class InMemoryWatermark:
+    """One moment."""
+
+    def __init__(self) -> None:
+        self.moment: datetime | None = None
+
+    def read(self) -> datetime | None:
+        """The moment."""
+        return self.moment
+
+    def move(self, to: datetime) -> None:
+        """Set it."""
+        self.moment = to
+
+
+class InMemoryEndpointStates:
+    """States by function and endpoint, with the ids already folded."""
+
+    def __init__(self) -> None:
+        self.states: dict[tuple[FunctionName, EndpointId], EndpointState] = {}
+        self.folded: set[InvocationId] = set()
+
+    def of_function(self, function: FunctionName) -> Mapping[EndpointId, EndpointState]:
+        """All states of a function."""
+        return {endpoint: state for (owner, endpoint), state in self.states.items() if owner == function}
+
+    def folded_among(self, ids: Iterable[InvocationId]) -> frozenset[InvocationId]:
+        """Which of these are folded."""
+        return frozenset(ids) & self.folded
+
+    def commit(self, states: Sequence[EndpointState], folded: Sequence[InvocationId]) -> None:
+        """All or nothing."""
+        for state in states:
+            stored = self.states.get((state.function, state.endpoint))
+            if (stored.version if stored else 0) != state.version - 1:
+                raise WriteConflict(f"state of {state.endpoint} changed meanwhile")
+        if not self.folded.isdisjoint(folded) or len(set(folded)) != len(folded):
+            raise WriteConflict("a record is folded already")
+        self.states.update({(state.function, state.endpoint): state for state in states})
+        self.folded.update(folded)
+
+
+class InMemorySharedBreakers:
+    """The latest notice of each breaker, and of each teller and endpoint."""
+
+    def __init__(self) -> None:
+        self.latest: dict[tuple[object, ...], Notice] = {}
+
+    def read(self) -> Sequence[Notice]:
+        """All of them."""
+        return list(self.latest.values())
+
+    def write(self, notice: Notice) -> None:
+        """Keep the newer one."""
+        known = self.latest.get(_key(notice))
+        if known is None or known.changed_at < notice.changed_at:
+            self.latest[_key(notice)] = notice
+
+    def withdraw(self, late: LateCall) -> None:
+        """Unless a later call took its place."""
+        if self.latest.get(_key(late)) == late:
+            del self.latest[_key(late)]
+
+
+def _key(notice: Notice) -> tuple[object, ...]:
+    last = notice.teller if isinstance(notice, LateCall) else notice.domain
+    return (type(notice), notice.function, notice.endpoint, last)
+
+
+class InMemorySnapshots:
+    """Snapshots by version."""
+
+    def __init__(self, *snapshots: Snapshot) -> None:
+        self.versions = {snapshot.version: snapshot for snapshot in snapshots}
+
+    def current(self, *, unless_version: int | None = None) -> Snapshot | None:
+        """The newest."""
+        newest = max(self.versions, default=None)
+        return None if newest is None or newest == unless_version else self.versions[newest]
+
+    def publish(self, snapshot: Snapshot) -> None:
+        """Keep the first of each version."""
+        self.versions.setdefault(snapshot.version, snapshot)
+
+
+class InMemoryModelStore:
+    """Models by version and a pointer."""
+
+    def __init__(self, *models: ModelFiles) -> None:
+        self.models: dict[str, ModelFiles] = {}
+        self.pointer: ModelPointer | None = None
+        for files in models:
+            self.publish(files, replaces=self.pointer)
+
+    def champion(self) -> ModelPointer | None:
+        """The last published."""
+        return self.pointer
+
+    def artifact(self, pointer: ModelPointer) -> bytes:
+        """Its bytes."""
+        files = self.models.get(pointer.version)
+        if files is None:
+            raise ModelRefused(f"model {pointer.version} has no artifact")
+        return files.artifact
+
+    def publish(self, files: ModelFiles, *, replaces: ModelPointer | None) -> None:
+        """Store, then point, unless another one was pointed to meanwhile."""
+        self.models[files.pointer.version] = files
+        if not names_same(self.pointer, replaces):
+            raise WriteConflict("another model was published meanwhile")
+        self.pointer = files.pointer
+
+
+class InMemoryArchive:
+    """Batches of records by batch id."""
+
+    def __init__(self) -> None:
+        self.batches: dict[str, tuple[InvocationRecord, ...]] = {}
+
+    def append(self, records: Sequence[InvocationRecord], *, batch_id: str) -> None:
+        """Keep a batch once."""
+        self.batches[batch_id] = tuple(records)
+
+    def since(self, first_day: date) -> Iterable[InvocationRecord]:
+        """Every record from that day on, once each."""
+        every = [record for batch in self.batches.values() for record in batch]
+        every.sort(key=lambda record: record.status is RecordStatus.FINAL)
+        records = {record.invocation_id: record for record in every}
+        return [r for r in records.values() if r.timestamp.date() >= first_day]
+
+
+class InMemoryRetrainingRuns:
+    """Runs in the order they came."""
+
+    def __init__(self) -> None:
+        self.runs: list[RetrainingRun] = []
+
+    def append(self, run: RetrainingRun) -> None:
+        """Keep one."""
+        self.runs.append(run)
+
+    def latest(self, limit: int) -> Sequence[RetrainingRun]:
+        """The newest first."""
+        return sorted(self.runs, key=lambda run: run.started_at, reverse=True)[:limit]
+
+
+class InMemoryMetrics:
+    """What was counted, as (name, value, dimensions)."""
+
+    def __init__(self) -> None:
+        self.values: list[tuple[str, float, dict[str, str]]] = []
+
+    def add(self, name: str, value: float, unit: str, **dimensions: str) -> None:
+        """Keep one value."""
+        self.values.append((name, value, dimensions))
+
+    def total(self, name: str) -> float:
+        """The sum of a metric over all dimensions."""
+        return sum(value for known, value, _ in self.values if known == name)
+
+
+class InMemoryLeaseKeys:
+    """Keys that a test sets; None stands for a parameter that does not exist."""
+
+    def __init__(self, keys: "Keyring | None") -> None:
+        self.keys = keys
+
+    def read(self) -> "Keyring":
+        """The keys."""
+        if self.keys is None:
+            raise LeasingNotSetUp("no keys")
+        return self.keys
+
+
+class InMemoryTenantUse:
+    """Counts by tenant."""
+
+    def __init__(self) -> None:
+        self.uses: dict[TenantId, Use] = {}
+        self.writes = 0
+
+    def add(self, tenant: TenantId, spent: float, seen: Seen | None) -> Use:
+        """Add and tell."""
+        before = self.uses.get(tenant, Use(total=0.0))
+        self.writes += 1
+        self.uses[tenant] = Use(total=before.total + spent, seen=seen or before.seen)
+        return self.uses[tenant]

@@ -1,0 +1,63 @@
+"""FISO's API as the client uses it: ask for a lease, report outcomes. One exchange each, never repeated here."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+from urllib.parse import quote
+
+from fiso.adapters.http.transport import HttpTransport, TransportError
+
+Headers: TypeAlias = Callable[[str, str, bytes], Mapping[str, str]]
+"""The headers that identify the caller to FISO, from method, URL and body: a signature, or a bearer token."""
+
+
+class FisoAway(Exception):
+    """FISO gave no usable answer: it cannot be reached, or failed. Asking again later may help."""
+
+
+class FisoRefused(Exception):
+    """FISO understood and will not: no such function, or a report that it cannot take. Asking again will not help."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FisoApi:
+    """Where FISO is. `url` has no trailing slash."""
+
+    url: str
+    headers: Headers
+    transport: HttpTransport
+    timeout_s: float
+
+    def decide(self, function: str, request_size_bytes: int) -> dict[str, Any]:
+        """The lease document for a request of a size."""
+        path = f"/v1/decide/{quote(function, safe='-_.~')}"
+        return self._post(path, b"", {"x-fiso-request-size": str(request_size_bytes)})
+
+    def report(self, leases: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """What became of each outcome."""
+        return self._post("/v1/outcomes", json.dumps({"leases": leases}).encode(), {"content-type": "application/json"})
+
+    def _post(self, path: str, body: bytes, headers: Mapping[str, str]) -> dict[str, Any]:
+        url = self.url + path
+        try:
+            answer = self.transport.send(
+                "POST",
+                url,
+                headers={**headers, **self.headers("POST", url, body)},
+                body=body,
+                timeout_s=self.timeout_s,
+            )
+        except TransportError as error:
+            raise FisoAway(str(error)) from error
+        if answer.status in (400, 404, 413):
+            raise FisoRefused(f"status {answer.status}: {answer.body[:300].decode(errors='replace')}")
+        if answer.status != 200:
+            raise FisoAway(f"status {answer.status}: {answer.body[:300].decode(errors='replace')}")
+        try:
+            document = json.loads(answer.body)
+        except ValueError as error:
+            raise FisoAway("the answer is not JSON") from error
+        if not isinstance(document, dict):
+            raise FisoAway("the answer is not an object")
+        return document

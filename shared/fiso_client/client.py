@@ -1,0 +1,264 @@
+"""The client itself: a lease, a call, a failover where that is safe, and a report."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from random import random
+from threading import Lock
+from time import monotonic
+from types import TracebackType
+from typing import Any, Self
+
+from fiso.adapters.http.transport import HttpTransport
+from fiso.domain.attempt import CALLERS_FAULT, NEVER_RAN, Failure, ProviderError
+from fiso.routing.breaker import CLOSED, Breaker
+from fiso_client.api import FisoApi, Headers
+from fiso_client.calling import Answer, Caller, HttpCaller, Request, speaks_http
+from fiso_client.leases import Leases
+from fiso_client.reporting import Pace, Reporter, Tally
+from fiso_client.target import Held, Target
+
+LEAST_ATTEMPT_S = 0.1
+"""No attempt starts with less time left than this."""
+
+
+class NoAnswer(Exception):
+    """No target answered. `may_have_run` says whether the function can have had an effect."""
+
+    def __init__(self, detail: str, *, may_have_run: bool, deadline_passed: bool) -> None:
+        super().__init__(detail)
+        self.may_have_run = may_have_run
+        self.deadline_passed = deadline_passed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How a client behaves. All times in seconds.
+
+    `grace_s` is how long a lease that is over still serves while FISO is away; `retry_s` how long FISO is left alone
+    after it gave no lease; `fallback` the targets per function when nothing else is left; `callers` how to reach a
+    provider's targets where HTTP does not (`aws`: Lambda's Invoke API by your own SDK). `background` False sends
+    outcomes only by `flush` and `close`, as a client on Lambda should, whose threads are frozen between requests.
+    """
+
+    fiso_timeout_s: float = 3.0
+    grace_s: float = 900.0
+    retry_s: float = 2.0
+    fallback: Mapping[str, Sequence[Target]] = field(default_factory=dict)
+    callers: Mapping[str, Caller] = field(default_factory=dict)
+    pace: Pace = Pace()  # noqa: RUF009 - a frozen value
+    background: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Attempt:
+    """One call, timed; exactly one of answer and error is set."""
+
+    target: Target
+    started_at: float
+    latency_ms: float
+    idle_ms: float | None
+    answer: Answer | None = None
+    error: ProviderError | None = None
+
+    @property
+    def failure(self) -> Failure | None:
+        return self.error.failure if self.error else None
+
+
+class Client:
+    """Calls functions by leases. Safe to use from several threads; close it, or use it as a context manager.
+
+    Make one per process: calls under a lease are numbered, and a forked copy would use the same numbers again.
+    `headers` identifies the caller to FISO, `target_headers` to a target (function key, identity token).
+    """
+
+    def __init__(
+        self,
+        fiso_url: str,
+        *,
+        headers: Headers = lambda *_: {},
+        target_headers: Callable[[Target], Mapping[str, str]] = lambda _: {},
+        options: Options | None = None,
+        stopwatch: Callable[[], float] = monotonic,
+    ) -> None:
+        self._options, self._stopwatch = options or Options(), stopwatch
+        self._transport = HttpTransport()
+        self._http = HttpCaller(self._transport, target_headers)
+        api = FisoApi(
+            url=fiso_url.rstrip("/"),
+            headers=headers,
+            transport=self._transport,
+            timeout_s=self._options.fiso_timeout_s,
+        )
+        self._leases = Leases(
+            api=api,
+            fallback={function: tuple(targets) for function, targets in self._options.fallback.items()},
+            grace_s=self._options.grace_s,
+            retry_s=self._options.retry_s,
+            stopwatch=stopwatch,
+        )
+        self._reporter = Reporter(
+            api, pace=self._options.pace, stopwatch=stopwatch, background=self._options.background
+        )
+        self._lock = Lock()
+        self._breakers: dict[tuple[str, str], Breaker] = {}
+        self._called_at: dict[tuple[str, str], float] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def tally(self) -> Tally:
+        """What became of reported outcomes so far."""
+        return self._reporter.tally
+
+    @property
+    def waiting(self) -> int:
+        """Outcomes that were not reported yet."""
+        return self._reporter.waiting
+
+    def call(self, function: str, request: Request, *, timeout_s: float | None = None) -> Answer:
+        """The function's answer, its own errors included, within `timeout_s` and the policy's own limit.
+
+        `NoAnswer` when no target gave one, `NoLease` when there was nobody to call, `FisoRefused` for a function that
+        FISO does not know.
+        """
+        held = self._leases.of(function, len(request.body))
+        called_at = self._stopwatch()
+        limit = called_at + (held.timeout_s if timeout_s is None else min(held.timeout_s, timeout_s))
+        attempts, deadline_passed = self._attempts(held, request, limit)
+        if attempts and held.token is not None:
+            self._reporter.add(held.token, _outcome(held, request, attempts, deadline_passed=deadline_passed))
+        last = attempts[-1] if attempts else None
+        if last is None or last.answer is None:
+            raise _no_answer(function, attempts, deadline_passed)
+        is_stale = called_at >= held.expires_at
+        return replace(last.answer, endpoint=last.target.id, attempts=len(attempts), is_stale=is_stale)
+
+    def flush(self) -> bool:
+        """Report everything now; False if FISO did not take it, which then waits on."""
+        return self._reporter.flush()
+
+    def close(self) -> None:
+        """Report what waits, and close connections."""
+        self._reporter.close()
+        self._transport.close()
+
+    def _attempts(self, held: Held, request: Request, limit: float) -> tuple[list[_Attempt], bool]:
+        attempts: list[_Attempt] = []
+        may_repeat = held.may_repeat(request.idempotency_key)
+        order = self._order(held)
+        for position, target in enumerate(order):
+            left_s = limit - self._stopwatch()
+            if left_s < LEAST_ATTEMPT_S:
+                return attempts, True
+            others_left = len(order) - position - 1
+            timeout_s = min(target.patience_s, left_s / (others_left + 1)) if may_repeat and others_left else left_s
+            attempt = self._attempt(held, target, request, timeout_s)
+            attempts.append(attempt)
+            if not _may_go_on(attempt, may_repeat=may_repeat):
+                break
+        is_answered = bool(attempts) and attempts[-1].answer is not None
+        return attempts, not is_answered and self._stopwatch() >= limit
+
+    def _order(self, held: Held) -> list[Target]:
+        """The targets that can be called from here, those behind an open breaker last."""
+        now = datetime.now(UTC)
+        callable_ = [target for target in held.targets if self._caller(target) is not None]
+        with self._lock:
+            is_out = {
+                target.id: self._breakers.get((held.function, target.id), CLOSED).is_out(now) for target in callable_
+            }
+        return sorted(callable_, key=lambda target: is_out[target.id])
+
+    def _caller(self, target: Target) -> Caller | None:
+        given = self._options.callers.get(target.provider)
+        return given or (self._http if speaks_http(target) else None)
+
+    def _attempt(self, held: Held, target: Target, request: Request, timeout_s: float) -> _Attempt:
+        caller, key = self._caller(target), (held.function, target.id)
+        if caller is None:
+            raise ValueError(f"nothing can call {target.id}")
+        start = self._stopwatch()
+        with self._lock:
+            before, self._called_at[key] = self._called_at.get(key), start
+        answer, error = None, None
+        try:
+            answer = caller(target, request, timeout_s=timeout_s)
+        except ProviderError as raised:
+            error = raised
+        latency_ms = (self._stopwatch() - start) * 1000
+        self._note(key, error)
+        return _Attempt(
+            target=target,
+            started_at=start,
+            latency_ms=latency_ms,
+            idle_ms=None if before is None else max(0.0, (start - before) * 1000),
+            answer=answer,
+            error=error,
+        )
+
+    def _note(self, key: tuple[str, str], error: ProviderError | None) -> None:
+        now = datetime.now(UTC)
+        with self._lock:
+            known = self._breakers.get(key, CLOSED)
+            if error is None:
+                self._breakers[key] = known.after_success(now)
+            elif error.failure is Failure.THROTTLED:
+                self._breakers[key] = known.after_throttled(now, retry_after_s=error.retry_after_s)
+            elif error.failure not in CALLERS_FAULT:
+                is_refusal = error.failure is Failure.REFUSED
+                self._breakers[key] = known.after_failure(
+                    now,
+                    cause=error.failure.value,
+                    draw=random(),  # nosec B311 # spreads probes, keeps no secret
+                    is_refusal=is_refusal,
+                )
+
+
+def _may_go_on(attempt: _Attempt, *, may_repeat: bool) -> bool:
+    """Whether the next target may be tried: what may have run is not repeated unless that is declared safe."""
+    if attempt.failure is None or attempt.failure in CALLERS_FAULT:
+        return False
+    return may_repeat or attempt.failure in NEVER_RAN
+
+
+def _no_answer(function: str, attempts: Sequence[_Attempt], deadline_passed: bool) -> NoAnswer:
+    trail = "; ".join(f"{a.target.id}: {a.failure} ({a.error})" for a in attempts)
+    may_have_run = any(attempt.failure not in NEVER_RAN for attempt in attempts)
+    detail = f"{function}: {trail or 'none of its targets can be called from here in time'}"
+    return NoAnswer(detail, may_have_run=may_have_run, deadline_passed=deadline_passed)
+
+
+def _outcome(held: Held, request: Request, attempts: Sequence[_Attempt], *, deadline_passed: bool) -> dict[str, Any]:
+    """What is reported. Times count from the lease's arrival, which is a little after its issue."""
+    answer = attempts[-1].answer
+    return {
+        "number": next(held.numbers),
+        "request_size_bytes": len(request.body),
+        "response_size_bytes": len(answer.body) if answer else 0,
+        "deadline_passed": deadline_passed,
+        "attempts": [_attempt_row(held, attempt) for attempt in attempts],
+    }
+
+
+def _attempt_row(held: Held, attempt: _Attempt) -> dict[str, Any]:
+    answer = attempt.answer
+    row: dict[str, Any] = {
+        "endpoint": attempt.target.id,
+        "after_ms": (attempt.started_at - held.received_at) * 1000,
+        "latency_ms": attempt.latency_ms,
+        "status": answer.status if answer else None,
+        "failure": attempt.failure.value if attempt.failure else None,
+        "is_function_error": answer.is_function_error if answer else None,
+        "cold_start": answer.cold if answer else None,
+        "billed_ms": answer.billed_ms if answer else None,
+        "idle_ms": attempt.idle_ms,
+    }
+    return {name: value for name, value in row.items() if value is not None}

@@ -1,0 +1,1 @@
+"""The laboratory: fault experiments and benchmarks. In no wheel, imported by nothing."""

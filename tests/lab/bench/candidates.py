@@ -1,0 +1,125 @@
+"""Twelve candidates that have been called before: the world that decisions are timed in. The same each time.
+
+Four sizes of a function per provider, 40 answers of each folded one after another, a second apart; latencies fall with
+the size and scatter by a fixed pattern.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from fiso.billing import tariff
+from fiso.domain.catalog import CatalogEntry
+from fiso.domain.decision import PredictionSource, Reason
+from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName, Provider
+from fiso.domain.policy import Policy
+from fiso.domain.record import AttemptSummary, InvocationRecord, RecordStatus
+from fiso.domain.request import InvocationId, InvocationRequest, TenantId
+from fiso.prediction import features
+from fiso.prediction.artifact import Model
+from fiso.routing.fold import fold
+from fiso.services.request.decide import World, features_of
+
+REGIONS = {Provider.AWS: "us-east-1", Provider.AZURE: "eastus", Provider.GCP: "us-east4"}
+MEMORIES_MB = (256, 512, 1_024, 1_536)
+ANSWERS_EACH = 40
+BEGAN = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
+FUNCTION = FunctionName("word-count")
+_USUAL_MS = {Provider.AWS: 90.0, Provider.AZURE: 140.0, Provider.GCP: 110.0}
+
+
+def request_of(body: bytes = b'{"text": "the quick brown fox"}', *, at: datetime) -> InvocationRequest:
+    """A request that is decided on at that time."""
+    return InvocationRequest(
+        invocation_id=InvocationId("00000000-0000-4000-8000-000000000001"),
+        function=FUNCTION,
+        tenant=TenantId("bench"),
+        received_at=at,
+        deadline_at=at + timedelta(seconds=10),
+        body=body,
+        user_region="us-east-1",
+    )
+
+
+def known_world(model: Model) -> World:
+    """Twelve candidates with what 40 answers of each taught."""
+    endpoints = tuple(
+        Endpoint(
+            id=EndpointId(f"{provider}/{memory_mb}"),
+            provider=provider,
+            region=region,
+            memory_mb=memory_mb,
+            address="https://x",
+        )
+        for provider, region in REGIONS.items()
+        for memory_mb in MEMORIES_MB
+    )
+    entry = CatalogEntry(name=FUNCTION, function_type="text", endpoints=endpoints, policy=Policy(version=1))
+    world = World(entry=entry, snapshot_version=1, tariff=tariff.current(), model=model)
+    for number in range(ANSWERS_EACH):
+        world = with_answers(world, number, model)
+    return world
+
+
+def worlds_after(world: World, model: Model) -> Iterator[World]:
+    """The world as it goes on: every endpoint answered once more each time. Without end."""
+    number = ANSWERS_EACH
+    while True:
+        world = with_answers(world, number, model)
+        number += 1
+        yield world
+
+
+def with_answers(world: World, number: int, model: Model) -> World:
+    """The world after answer number so and so of every endpoint."""
+    for place, endpoint in enumerate(world.entry.endpoints):
+        at = answered_at(number) - timedelta(seconds=len(world.entry.endpoints) - place)
+        world = replace(world, states=fold(world.states, _record(world, endpoint, number, at=at, model=model)))
+    return world
+
+
+def answered_at(number: int) -> datetime:
+    """When all endpoints have answered so and so often: the time to decide in that world."""
+    return BEGAN + timedelta(seconds=(number + 1) * len(REGIONS) * len(MEMORIES_MB))
+
+
+def _record(world: World, endpoint: Endpoint, number: int, *, at: datetime, model: Model) -> InvocationRecord:
+    request = request_of(at=at)
+    row = features_of(endpoint, request, world, at)
+    pattern = 0.9 + 0.02 * (number * 7 % 11)
+    latency_ms = _USUAL_MS[endpoint.provider] * (512 / endpoint.memory_mb) ** 0.5 * pattern
+    cost_usd = world.tariff.cost_usd(endpoint, latency_ms)
+    attempt = AttemptSummary(
+        endpoint=endpoint.id, started_at=at, latency_ms=latency_ms, status=200, cold_start=False, cost_usd=cost_usd
+    )
+    return InvocationRecord(
+        invocation_id=InvocationId(f"{endpoint.id}-{number}"),
+        timestamp=at,
+        cloud_provider=endpoint.provider,
+        function_name=FUNCTION,
+        request_size_bytes=len(request.body),
+        response_size_bytes=2,
+        execution_time_ms=latency_ms,
+        cost_usd=cost_usd,
+        region=endpoint.region,
+        day_of_week=at.isoweekday(),
+        hour_of_day=at.hour,
+        cpu_utilization=None,
+        memory_utilization=None,
+        cold_start=False,
+        error_occurred=False,
+        user_region=request.user_region,
+        prediction_accuracy=None,
+        status=RecordStatus.FINAL,
+        tenant=request.tenant,
+        endpoint=endpoint.id,
+        reason=Reason.SCORE,
+        response_status=200,
+        billed_ms=None,
+        overhead_ms=None,
+        features=dict(zip(features.NAMES, row, strict=True)),
+        raw_latency_ms=model.predict(row).latency_ms,
+        attempts=(attempt,),
+        prediction_source=PredictionSource.MODEL,
+        model_version=model.version,
+    )

@@ -1,0 +1,91 @@
+"""Rows for retraining: calls whose latency follows from provider and size, and calls that teach nonsense."""
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
+from math import inf, nan
+from uuid import UUID
+
+from fiso.domain.decision import Reason
+from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName, Provider
+from fiso.domain.record import AttemptSummary, InvocationRecord, RecordStatus
+from fiso.domain.request import InvocationId, TenantId
+from fiso.prediction import features
+from tests.lab.chaos.small_router import FUNCTION, PLACES
+
+LATENCY_MS = {Provider.AWS: 20.0, Provider.AZURE: 60.0, Provider.GCP: 35.0}
+NOISE = 0.1
+BASELINE_MS = 200.0
+"""What served before the first model said of every call."""
+
+Damage = Callable[[InvocationRecord, random.Random], InvocationRecord]
+
+
+def calls(count: int, *, first: int, start: datetime, slower: float = 1.0) -> Iterator[InvocationRecord]:
+    """`count` calls, a second apart; the numbers from `first` on make their ids and their luck."""
+    rng = random.Random(first)  # nosec B311 - draws of an experiment, no secrets
+    for number in range(first, first + count):
+        provider, size = rng.choice(list(Provider)), rng.choice([100, 10_000])
+        latency_ms = LATENCY_MS[provider] * (3 if size > 1000 else 1) * slower * rng.lognormvariate(0, NOISE)
+        yield _record(number, start + timedelta(seconds=number - first), provider, size, latency_ms)
+
+
+def damaged(records: Iterator[InvocationRecord], damage: Damage, *, seed: int) -> Iterator[InvocationRecord]:
+    """The records, each damaged."""
+    rng = random.Random(seed)  # nosec B311 - draws of an experiment, no secrets
+    return (damage(record, rng) for record in records)
+
+
+def without_numbers(record: InvocationRecord, rng: random.Random) -> InvocationRecord:
+    """NaN and infinities where numbers were."""
+    bad = rng.choice([nan, inf, -inf])
+    row = {**record.features, rng.choice(features.NAMES): bad}
+    return replace(record, features=row, execution_time_ms=rng.choice([bad, record.execution_time_ms]))
+
+
+def shuffled(record: InvocationRecord, rng: random.Random) -> InvocationRecord:
+    """A latency that has nothing to do with the call."""
+    return replace(record, execution_time_ms=10 ** rng.uniform(0, 5))
+
+
+def _record(number: int, at: datetime, provider: Provider, size: int, latency_ms: float) -> InvocationRecord:
+    id = EndpointId(provider)
+    endpoint = Endpoint(id=id, provider=provider, region=PLACES[provider], memory_mb=512, address="https://x")
+    row = features.snapshot(
+        function_type="text", endpoint=endpoint, request_size_bytes=size, now=at, state=None, in_flight=0.0
+    )
+    return InvocationRecord(
+        invocation_id=InvocationId(str(UUID(int=number))),
+        timestamp=at,
+        cloud_provider=provider,
+        function_name=FunctionName(FUNCTION),
+        request_size_bytes=size,
+        response_size_bytes=2,
+        execution_time_ms=latency_ms,
+        cost_usd=1e-6,
+        region=endpoint.region,
+        day_of_week=at.isoweekday(),
+        hour_of_day=at.hour,
+        cpu_utilization=None,
+        memory_utilization=None,
+        cold_start=False,
+        error_occurred=False,
+        user_region=None,
+        prediction_accuracy=None,
+        status=RecordStatus.FINAL,
+        tenant=TenantId("chaos"),
+        endpoint=id,
+        reason=Reason.SCORE,
+        response_status=200,
+        billed_ms=None,
+        overhead_ms=1.0,
+        features=dict(zip(features.NAMES, row, strict=True)),
+        raw_latency_ms=BASELINE_MS,
+        attempts=(AttemptSummary(endpoint=id, started_at=at, latency_ms=latency_ms, status=200, cost_usd=1e-6),),
+        prediction_source="baseline",
+        policy_version=1,
+        snapshot_version=1,
+        model_version="baseline",
+        tariff_version="t1",
+    )

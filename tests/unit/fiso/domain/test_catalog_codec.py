@@ -1,0 +1,138 @@
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Any
+
+import pytest
+
+from fiso.codecs.catalog import entry_from_document, entry_to_document, snapshot_from_json, snapshot_to_json
+from fiso.codecs.policy import LATER_KEYS
+from fiso.domain.catalog import CatalogEntry, Snapshot
+from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName, Provider
+from fiso.domain.errors import InvalidCatalog
+from fiso.domain.policy import Policy
+
+AWS = Endpoint(id=EndpointId("aws"), provider=Provider.AWS, region="us-east-1", memory_mb=512, address="fn")
+GCP = Endpoint(
+    id=EndpointId("gcp"), provider=Provider.GCP, region="us-east4", memory_mb=256, address="https://g.example"
+)
+POLICY = Policy(version=3, residency=frozenset({"us-east4", "us-east-1"}), home=AWS.id)
+ENTRY = CatalogEntry(name=FunctionName("bfs"), function_type="graph", endpoints=(AWS, GCP), policy=POLICY)
+OTHER = replace(ENTRY, name=FunctionName("another"))
+SNAPSHOT = Snapshot(
+    version=7,
+    published_at=datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=UTC),
+    functions={ENTRY.name: ENTRY, OTHER.name: OTHER},
+)
+
+Change = Callable[[dict[str, Any]], object]
+
+
+def altered(change: Change) -> bytes:
+    """The snapshot's bytes with a change in them and a checksum that fits it."""
+    document = json.loads(snapshot_to_json(SNAPSHOT))
+    del document["sha256"]
+    change(document)
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"))
+    document["sha256"] = sha256(text.encode()).hexdigest()
+    return json.dumps(document).encode()
+
+
+def a_strategy(**when: object) -> dict[str, object]:
+    return {"name": "x", "when": when, "candidates": {"provider": {"is": "aws"}}, "factor": 2}
+
+
+def test_a_snapshot_is_read_as_it_was_written() -> None:
+    assert snapshot_from_json(snapshot_to_json(SNAPSHOT)) == SNAPSHOT
+
+
+def test_equal_snapshots_have_equal_bytes_whatever_the_order_they_were_built_in() -> None:
+    reversed_order = replace(SNAPSHOT, functions={OTHER.name: OTHER, ENTRY.name: ENTRY})
+    assert snapshot_to_json(reversed_order) == snapshot_to_json(SNAPSHOT)
+
+
+def test_endpoints_keep_their_order() -> None:
+    turned = replace(ENTRY, endpoints=(GCP, AWS))
+    assert entry_from_document(entry_to_document(turned)).endpoints == (GCP, AWS)
+
+
+def test_a_document_holds_json_types_only() -> None:
+    document = entry_to_document(ENTRY)
+    assert json.loads(json.dumps(document)) == document
+
+
+def test_one_changed_number_is_noticed() -> None:
+    data = snapshot_to_json(SNAPSHOT)
+    damaged = data.replace(b'"memory_mb":512', b'"memory_mb":513', 1)
+    assert damaged != data
+    with pytest.raises(InvalidCatalog, match="damaged"):
+        snapshot_from_json(damaged)
+
+
+def test_keys_of_a_later_writer_are_ignored() -> None:
+    data = altered(lambda document: document["functions"][0].update(colour="blue"))
+    assert snapshot_from_json(data) == SNAPSHOT
+
+
+def test_a_policy_from_before_the_later_keys_has_their_defaults() -> None:
+    def before(document: dict[str, Any]) -> None:
+        for function in document["functions"]:
+            for key in LATER_KEYS:
+                del function["policy"][key]
+
+    assert snapshot_from_json(altered(before)) == SNAPSHOT
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda d: d.update(schema=2), "schema 2, this code reads 1"),
+        (lambda d: d.pop("schema"), "schema None"),
+        (lambda d: d.update(version="7"), "whole number"),
+        (lambda d: d.update(version=True), "whole number"),
+        (lambda d: d.update(published_at="2026-01-02T03:04:05"), "time zone"),
+        (lambda d: d.update(published_at="yesterday"), "isoformat"),
+        (lambda d: d.update(functions={}), "expected a list"),
+        (lambda d: d["functions"].append(d["functions"][0]), "twice"),
+        (lambda d: d["functions"][0].pop("policy"), "function 'another' does not parse: KeyError: 'policy'"),
+        (lambda d: d["functions"][0].update(endpoints=[]), "needs endpoints"),
+        (lambda d: d["functions"][0]["endpoints"][0].update(provider="ibm"), "'ibm' is not a valid Provider"),
+        (lambda d: d["functions"][0]["endpoints"][0].update(memory_mb=0), "must be positive"),
+        (lambda d: d["functions"][0]["policy"].update(home="nowhere"), "'nowhere' is not one of"),
+        (lambda d: d["functions"][0]["policy"].update(exploration=2), "exploration"),
+        (lambda d: d["functions"][0]["policy"].update(exploration="much"), "expected a number"),
+        (lambda d: d["functions"][0]["policy"].update(residency="us"), "expected a list"),
+        (lambda d: d["functions"][0]["policy"].update(weights={}), "KeyError: 'latency'"),
+        (lambda d: d["functions"][0]["policy"].update(tiers=[["nowhere"]]), "tiers name"),
+        (lambda d: d["functions"][0]["policy"].update(tiers=["aws"]), "expected a list"),
+        (lambda d: d["functions"][0]["policy"].update(control_share=True), "expected a number"),
+        (lambda d: d["functions"][0]["policy"].update(strategies=[{"name": "x"}]), "KeyError: 'when'"),
+        (lambda d: d["functions"][0]["policy"].update(strategies=[a_strategy(hour=9)]), "not a valid RequestField"),
+        (lambda d: d["functions"][0]["policy"].update(strategies=[a_strategy(hour_of_day={"=": 9})]), "Operator"),
+        (
+            lambda d: d["functions"][0]["policy"].update(strategies=[a_strategy(hour_of_day={"is": None})]),
+            "or a number",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_refused_with_its_reason(change: Change, reason: str) -> None:
+    with pytest.raises(InvalidCatalog, match=reason):
+        snapshot_from_json(altered(change))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"[]", b"null", b"{}", b"{", b"\xff\xfe", b'{"sha256":null}', b'{"version":NaN}', b"[" * 100_000],
+    ids=["empty", "list", "null", "no-keys", "cut", "not-utf8", "no-checksum", "nan", "deep"],
+)
+def test_what_is_no_snapshot_is_refused(data: bytes) -> None:
+    with pytest.raises(InvalidCatalog):
+        snapshot_from_json(data)
+
+
+def test_whole_weights_are_written_as_the_fractions_they_equal() -> None:
+    whole = replace(ENTRY, policy=replace(POLICY, weights=replace(POLICY.weights, latency=1, cost=0)))
+    fraction = replace(ENTRY, policy=replace(POLICY, weights=replace(POLICY.weights, latency=1.0, cost=0.0)))
+    assert json.dumps(entry_to_document(whole)) == json.dumps(entry_to_document(fraction))

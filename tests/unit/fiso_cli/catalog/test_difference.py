@@ -1,0 +1,97 @@
+from dataclasses import replace
+
+from rich.console import Console
+
+from fiso.codecs.policy import strategy_from_document
+from fiso.domain.catalog import CatalogEntry
+from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName, Provider
+from fiso.domain.policy import Policy, Weights
+from fiso_cli.catalog import view
+from fiso_cli.catalog.difference import Change, Kind, changes, table
+from fiso_cli.catalog.strategies import PRESETS
+
+AWS = Endpoint(id=EndpointId("aws"), provider=Provider.AWS, region="us-east-1", memory_mb=512, address="fn")
+GCP = Endpoint(
+    id=EndpointId("gcp"), provider=Provider.GCP, region="us-east4", memory_mb=256, address="https://g.example"
+)
+BFS = CatalogEntry(name=FunctionName("bfs"), function_type="graph", endpoints=(AWS, GCP), policy=Policy(version=4))
+OLD = {BFS.name: BFS}
+
+
+def test_equal_catalogs_do_not_differ() -> None:
+    assert changes(OLD, [BFS]) == []
+
+
+def test_a_policys_version_does_not_count() -> None:
+    assert changes(OLD, [replace(BFS, policy=Policy(version=0))]) == []
+
+
+def test_an_added_function_shows_its_endpoints_and_what_differs_from_the_defaults() -> None:
+    eager = replace(BFS, endpoints=(AWS,), policy=Policy(version=0, max_attempts=5))
+    assert changes({}, [eager]) == [
+        Change(kind=Kind.ADDED, function=BFS.name, after="graph"),
+        Change(kind=Kind.ADDED, function=BFS.name, path="endpoints.aws", after="aws us-east-1 512 MB fn"),
+        Change(kind=Kind.ADDED, function=BFS.name, path="policy.max_attempts", after=5),
+    ]
+
+
+def test_a_removed_function_is_one_change() -> None:
+    assert changes(OLD, []) == [Change(kind=Kind.REMOVED, function=BFS.name, before="graph")]
+
+
+def test_each_changed_field_is_one_change() -> None:
+    new = replace(
+        BFS,
+        function_type="text",
+        endpoints=(replace(AWS, memory_mb=1024), GCP),
+        policy=Policy(version=4, weights=Weights(cost=1), residency=frozenset({"us-east-1"})),
+    )
+    assert [(change.path, change.before, change.after) for change in changes(OLD, [new])] == [
+        ("type", "graph", "text"),
+        ("endpoints.aws.memory_mb", 512, 1024),
+        ("policy.weights.cost", 0.3, 1.0),
+        ("policy.residency", [], ["us-east-1"]),
+    ]
+
+
+def test_endpoints_come_and_go() -> None:
+    azure = replace(GCP, id=EndpointId("azure"), provider=Provider.AZURE)
+    found = changes(OLD, [replace(BFS, endpoints=(AWS, azure))])
+    assert [(change.kind, change.path) for change in found] == [
+        (Kind.ADDED, "endpoints.azure"),
+        (Kind.REMOVED, "endpoints.gcp"),
+    ]
+
+
+def test_a_new_order_of_endpoints_is_a_change() -> None:
+    (change,) = changes(OLD, [replace(BFS, endpoints=(GCP, AWS))])
+    assert (change.before, change.after) == (["aws", "gcp"], ["gcp", "aws"])
+
+
+def test_the_table_shows_values_as_they_are_and_no_markup() -> None:
+    console = Console(width=200)
+    with console.capture() as shown:
+        console.print(table(changes(OLD, [replace(BFS, endpoints=(replace(AWS, address="[red]x[/red]"), GCP))])))
+    assert "[red]x[/red]" in shown.get()
+
+
+def test_tiers_and_strategies_are_told_in_words() -> None:
+    weekends = strategy_from_document(PRESETS["weekend_scale_down"])
+    policy = Policy(version=4, tiers=(frozenset({AWS.id}), frozenset({GCP.id})), strategies=(weekends,))
+    found = changes(OLD, [replace(BFS, policy=policy)])
+    assert [(change.path, change.before) for change in found] == [("policy.tiers", []), ("policy.strategies", [])]
+    console = Console(width=200)
+    with console.capture() as shown:
+        console.print(table(found))
+    assert "none    aws, then gcp" in shown.get()
+    assert "weekend_scale_down: when day_of_week is one of 6, 7, provider is azure times 0.7" in shown.get()
+
+
+def test_the_view_of_a_policy_shows_every_key_in_words() -> None:
+    policy = Policy(version=4, tiers=(frozenset({AWS.id}),), max_cost_usd=2e-5, residency=frozenset({"us-east-1"}))
+    console = Console(width=200)
+    with console.capture() as shown:
+        console.print(*view.of_entry(replace(BFS, policy=policy), 7))
+    lines = [" ".join(line.split()) for line in shown.get().splitlines()]
+    assert {"tiers aws", "strategies none", "max_cost_usd 2e-05", "control_block_s 3600"} <= set(lines)
+    assert {"residency us-east-1", "allowed_regions any", "objective weighted"} <= set(lines)

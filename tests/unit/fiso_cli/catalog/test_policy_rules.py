@@ -1,0 +1,160 @@
+"""What `fiso.yaml` may ask of routing: how it reaches the domain, what is refused, what is doubted."""
+
+import pytest
+
+from fiso.codecs.policy import strategy_from_document
+from fiso.domain.endpoint import EndpointId
+from fiso.domain.policy import Objective
+from fiso.domain.strategy import CandidateField, Condition, Operator, RequestField, Strategy
+from fiso_cli.catalog.strategies import PRESETS
+from tests.unit.fiso_cli.catalog.test_declaration import declared, policy_of, problems_in
+
+MINE = "{name: mine, when: {day_of_week: [6, 7], hour_of_day: {at_least: 9, at_most: 17}}, %s}"
+ON_AZURE = "candidates: {provider: azure, cold_probability: {at_least: 0.5}}, factor: 2"
+
+
+def strategy(changed: str) -> str:
+    """A strategy `x` with a part of it replaced."""
+    parts = {"when": "{}", "candidates": "{provider: aws}", "factor": "2"}
+    key, _, value = changed.partition(": ")
+    listed = ", ".join(f"{name}: {text}" for name, text in (parts | {key: value}).items())
+    return f"{{strategies: [{{name: x, {listed}}}]}}"
+
+
+def test_every_key_reaches_the_domain() -> None:
+    policy = policy_of(
+        "{objective: cheapest_within, latency_objective_ms: 300, max_p95_ms: 900.5, max_cost_usd: 1e-5,"
+        " tiers: [[azure], [aws]], home: aws, control_share: 0.25, control_block_s: 7200}"
+    )
+    assert (policy.objective, policy.latency_objective_ms) == (Objective.CHEAPEST_WITHIN, 300.0)
+    assert (policy.max_p95_ms, policy.max_cost_usd) == (900.5, 1e-5)
+    assert policy.tiers == (frozenset({EndpointId("azure")}), frozenset({EndpointId("aws")}))
+    assert (policy.control_share, policy.control_block_s) == (0.25, 7200)
+
+
+def test_strategies_go_by_name_or_are_written_out() -> None:
+    preset, mine = policy_of(f"{{strategies: [weekend_scale_down, {MINE % ON_AZURE}]}}").strategies
+    assert preset == strategy_from_document(PRESETS["weekend_scale_down"])
+    assert mine == Strategy(
+        name="mine",
+        when=frozenset(
+            {
+                Condition(field=RequestField.DAY_OF_WEEK, operator=Operator.IN, values=(6, 7)),
+                Condition(field=RequestField.HOUR_OF_DAY, operator=Operator.AT_LEAST, values=(9,)),
+                Condition(field=RequestField.HOUR_OF_DAY, operator=Operator.AT_MOST, values=(17,)),
+            }
+        ),
+        candidates=frozenset(
+            {
+                Condition(field=CandidateField.PROVIDER, operator=Operator.IS, values=("azure",)),
+                Condition(field=CandidateField.COLD_PROBABILITY, operator=Operator.AT_LEAST, values=(0.5,)),
+            }
+        ),
+        factor=2.0,
+    )
+
+
+def test_default_strategies_and_tiers_hold_until_a_function_says_otherwise() -> None:
+    defaults = "{policy: {strategies: [weekend_scale_down], tiers: [[aws]]}}"
+    assert [s.name for s in policy_of("{}", defaults).strategies] == ["weekend_scale_down"]
+    assert policy_of("{strategies: [], tiers: []}", defaults).strategies == ()
+
+
+@pytest.mark.parametrize(
+    ("policy", "problem"),
+    [
+        ("{objective: best}", ".objective: must be 'weighted' or 'cheapest_within'"),
+        ("{objective: cheapest_within}", ".latency_objective_ms: is missing: objective cheapest_within needs it"),
+        ("{latency_objective_ms: 0}", ".latency_objective_ms: must be positive"),
+        ("{max_p95_ms: fast}", ".max_p95_ms: must be a number"),
+        ("{max_cost_usd: -1}", ".max_cost_usd: must be positive"),
+        ("{tiers: [aws]}", ".tiers[0]: must be a list"),
+        ("{tiers: [[]]}", ".tiers[0]: must not be empty"),
+        ("{tiers: [[aws, gcp]]}", ".tiers[0][1]: no endpoint 'gcp' here, only aws, azure"),
+        ("{tiers: [[aws], [azure, aws]]}", ".tiers[1][1]: 'aws' already stands in a tier"),
+        ("{control_share: 0.1}", ".home: is missing: control_share sends its blocks there"),
+        ("{control_share: 0.6, home: aws}", ".control_share: must be at most 0.5"),
+        ("{control_block_s: 59}", ".control_block_s: must be at least 60"),
+        ("{control_block_s: 1000000}", ".control_block_s: must be at most 604800"),
+        ("{strategies: weekend_scale_down}", ".strategies: must be a list"),
+        (
+            "{strategies: [weekends]}",
+            ".strategies[0]: no preset is called 'weekends', only peak_hours_aws_to_gcp",
+        ),
+        (f"{{strategies: [{', '.join(['weekend_scale_down'] * 21)}]}}", ".strategies: must have at most 20 entries"),
+        ("{strategies: [weekend_scale_down, weekend_scale_down]}", ".strategies[1]: 'weekend_scale_down' is already"),
+        (strategy("facter: 2"), ".strategies[0].facter: unknown key, did you mean 'factor'?"),
+        (strategy("factor: 0"), ".strategies[0].factor: must be positive"),
+        (strategy("factor: 11"), ".strategies[0].factor: must be at most 10"),
+        (strategy("candidates: {}"), ".strategies[0].candidates: must not be empty: a factor for every candidate"),
+        (strategy("candidates: {providr: aws}"), ".strategies[0].candidates.providr: unknown key, did you mean 'prov"),
+        (strategy("candidates: {provider: ibm}"), ".strategies[0].candidates.provider: provider is one of aws, azure"),
+        (strategy("candidates: {cold_probability: 1}"), ".strategies[0].candidates.cold_probability: cold_probability"),
+        (strategy("candidates: {region: {in: us}}"), ".strategies[0].candidates.region: expected a list, not 'us'"),
+        (strategy("candidates: {region: {}}"), ".strategies[0].candidates.region: must not be empty"),
+        (strategy("when: {hour: 9}"), ".strategies[0].when.hour: unknown key, there are hour_of_day, day_of_week, fun"),
+        (
+            strategy("when: {hour_of_day: 24}"),
+            ".strategies[0].when.hour_of_day: hour_of_day is within 0 and 23",
+        ),
+        (
+            strategy("when: {hour_of_day: {atleast: 9}}"),
+            ".strategies[0].when.hour_of_day.atleast: must be 'is'",
+        ),
+        (strategy("when: {hour_of_day: {between: [9]}}"), ".strategies[0].when.hour_of_day: between takes a first and"),
+        (strategy("when: {function_type: {at_least: a}}"), ".strategies[0].when.function_type: function_type takes is"),
+    ],
+)
+def test_what_is_wrong_is_one_line_with_its_place(policy: str, problem: str) -> None:
+    (line,) = problems_in(policy=policy)
+    assert line.startswith(f"fiso.yaml: functions.bfs.policy{problem}")
+
+
+EQUAL = "{latency: 1, cost: 1, reliability: 1, region_affinity: 1}"
+
+
+@pytest.mark.parametrize(
+    ("policy", "doubt"),
+    [
+        ("{latency_objective_ms: 300}", ".latency_objective_ms: is not used: objective is weighted"),
+        (
+            f"{{objective: cheapest_within, latency_objective_ms: 300, weights: {EQUAL}}}",
+            ".weights: are not used: objective is cheapest_within",
+        ),
+        (
+            "{objective: cheapest_within, latency_objective_ms: 300, scoring: reciprocal}",
+            ".scoring: is not used: objective is cheapest_within",
+        ),
+        (
+            "{objective: cheapest_within, latency_objective_ms: 300, max_p95_ms: 200}",
+            ".latency_objective_ms: is not below max_p95_ms",
+        ),
+        ("{max_p95_ms: 5000, timeout_ms: 4000}", ".max_p95_ms: is not below timeout_ms 4000"),
+        ("{max_p95_ms: 5000, mode: 'pin:aws'}", ".max_p95_ms: is not applied in mode pin"),
+        ("{tiers: [[aws, azure]]}", ".tiers: have no effect: the first one holds every endpoint"),
+        ("{control_block_s: 7200}", ".control_block_s: is not used: control_share is 0"),
+        ("{control_share: 0.1, home: aws, control_block_s: 600}", ".control_block_s: is shorter than the 1200 s"),
+        ("{control_share: 0.1, home: aws, mode: observe}", ".control_share: is not used in mode observe"),
+        (
+            "{control_share: 0.1, home: aws, deny: {providers: [aws]}}",
+            ".control_share: never takes effect: home must not be called (provider aws is denied)",
+        ),
+        (
+            "{strategies: [peak_hours_aws_to_gcp]}",
+            ".strategies[0]: peak_hours_aws_to_gcp never applies: the function",
+        ),
+        (strategy("candidates: {provider: gcp}"), ".strategies[0]: x never applies: it matches no endpoint here"),
+        (strategy("candidates: {memory_mb: 512}"), ".strategies[0]: x has no effect: it matches every endpoint here"),
+    ],
+)
+def test_what_was_hardly_meant_is_told(policy: str, doubt: str) -> None:
+    (warning,) = declared(policy=policy).warnings
+    assert warning.startswith(f"fiso.yaml: functions.bfs.policy{doubt}")
+
+
+def test_what_is_meant_is_not_doubted() -> None:
+    policy = (
+        "{objective: cheapest_within, latency_objective_ms: 300, max_p95_ms: 900, tiers: [[aws]], home: aws,"
+        " control_share: 0.1, strategies: [weekend_scale_down, cold_start_optimization]}"
+    )
+    assert declared(policy=policy).warnings == ()
