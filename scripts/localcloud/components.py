@@ -58,7 +58,7 @@ def components(cloud: LocalCloud, options: Options | None = None) -> tuple[Compo
 
 def _emulator(cloud: LocalCloud) -> Component:
     state = cloud.emulator_dir
-    launcher = cloud.root / "scripts" / "fiso_cli" / "local" / "emulator_launch.py"
+    launcher = cloud.root / "scripts" / "localcloud" / "emulator_launch.py"
     options: _Options = {"--lambda-host-url": cloud.lambda_host_url, "--port": cloud.emulator_port}
     return Component(
         name=_EMULATOR,

@@ -153,7 +153,7 @@ class LocalCloud:
     @property
     def provider_profile(self) -> Path:
         """The emulated distances and cold starts, one entry per listener of the provider proxy."""
-        return self.root / "scripts" / "fiso_cli" / "local" / "profile.yaml"
+        return self.root / "scripts" / "localcloud" / "profile.yaml"
 
     @property
     def emulator_environment(self) -> Path:
