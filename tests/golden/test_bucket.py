@@ -1,0 +1,101 @@
+"""S3 and the logs: archive lines, pointers, runs, spilled lines, and the letters of batches that were given up."""
+
+import gzip
+import json
+import logging
+from datetime import date, timedelta
+
+from fiso.adapters.aws.dynamodb import DynamoDBInvocationLog
+from fiso.adapters.aws.s3 import S3Archive, S3RetrainingRuns, S3Watermark
+from fiso.domain.errors import StoreUnavailable
+from fiso.domain.model import RetrainingRun
+from fiso.domain.record import InvocationRecord, OpenRecord
+from fiso.services.log.reconcile import parse
+from fiso.services.log.spill import SpillingLog
+from fiso.testing.memory import InMemoryInvocationLog, InMemoryMetrics
+from fiso_cli.deadletter.letters import document_of, letter_of
+from tests.builders import NOW, ManualClock
+from tests.functional.test_deadletter import KEY, awss_letter
+from tests.golden.golden_files import golden, golden_json
+from tests.golden.log_lines import lines_of
+from tests.golden.recorded_clients import Objects, RecordingClient
+from tests.golden.records import CLOSED, OPEN
+
+
+def test_archived_records() -> None:
+    bucket = Objects()
+    archive = S3Archive(bucket, "bucket", clock=ManualClock())
+    archive.append(list(CLOSED.values()), batch_id="first-last")
+    ((key, packed),) = bucket.bodies.items()
+    assert packed[4:8] == bytes(4), "no time of day in the gzip header: equal batches are equal objects"
+    kept = golden("archive.jsonl", f"{key}\n{gzip.decompress(packed).decode()}\n")
+    name, _, lines = kept.partition("\n")
+    bucket.bodies = {name: gzip.compress(lines.encode())}
+    assert list(archive.since(date(2026, 11, 22))) == list(CLOSED.values())
+
+
+class Away(InMemoryInvocationLog):
+    """A table that takes nothing."""
+
+    def open(self, record: OpenRecord) -> None:
+        raise StoreUnavailable("throttled")
+
+    def close(self, record: InvocationRecord) -> bool:
+        raise StoreUnavailable("throttled")
+
+
+def test_spilled_records() -> None:
+    with lines_of(logging.getLogger("fiso.services.log.spill")) as lines:
+        spilling().open(OPEN)
+        for record in CLOSED.values():
+            spilling().close(record)
+        kept = golden("spilled.jsonl", "".join(f"{line}\n" for line in lines()))
+    assert [parse(line) for line in kept.splitlines()] == [OPEN, *CLOSED.values()]
+
+
+def spilling() -> SpillingLog:
+    return SpillingLog(Away(), metrics=InMemoryMetrics(), stopwatch=lambda: 0.0)
+
+
+def test_the_watermark_of_spilled_lines() -> None:
+    bucket = Objects()
+    S3Watermark(bucket, "bucket").move(NOW)
+    kept = golden_json("watermark.json", bucket.texts())
+    bucket.bodies = {kept[0]["Key"]: kept[0]["Body"].encode()}
+    assert S3Watermark(bucket, "bucket").read() == NOW
+
+
+def test_retraining_runs() -> None:
+    refused = RetrainingRun(
+        started_at=NOW, trigger="schedule", rows=7, promoted=False, reason="too few rows", champion_version="m1"
+    )
+    promoted = RetrainingRun(
+        started_at=NOW + timedelta(days=1),
+        trigger="drift",
+        rows=1200,
+        promoted=True,
+        reason="better",
+        champion_version="m1",
+        challenger_version="m2",
+        champion_error=0.25,
+        challenger_error=0.125,
+    )
+    bucket = Objects()
+    for run in (refused, promoted):
+        S3RetrainingRuns(bucket, "bucket").append(run)
+    kept = golden_json("retraining-runs.json", bucket.texts())
+    bucket.bodies = {put["Key"]: put["Body"].encode() for put in kept}
+    assert S3RetrainingRuns(bucket, "bucket").latest(10) == [promoted, refused]
+
+
+def test_letters_of_batches_that_were_given_up() -> None:
+    client = RecordingClient()
+    log = DynamoDBInvocationLog(client, "log", clock=ManualClock())
+    log.open(OPEN)
+    log.close(CLOSED["failover"])
+    opened, closed = (request["put_item"]["Item"] for request in client.requests)
+    poison = closed | {"status": {"S": "half-done"}}
+    letter = golden_json("dead-letter.json", awss_letter(opened, closed, None, poison, given_up_at=NOW))
+    read = letter_of(KEY, json.dumps(letter).encode())
+    assert read.readable == [CLOSED["failover"]]
+    golden_json("dead-letter-as-shown.json", document_of(read))

@@ -1,0 +1,156 @@
+"""The catalog: policies, strategies and endpoints as documents, rows and published snapshots."""
+
+import gzip
+from dataclasses import fields
+from typing import Any
+
+import pytest
+from psycopg2.extras import Json as Jsonb
+
+from fiso.adapters.aws.checked_snapshots import CheckedSnapshots
+from fiso.adapters.aws.s3 import S3Snapshots
+from fiso.adapters.aws.snapshot_copy import DynamoDBSnapshotCopy
+from fiso.adapters.postgres import catalog
+from fiso.codecs.catalog import entry_from_document, entry_to_document, snapshot_from_json, snapshot_to_json
+from fiso.codecs.policy import (
+    LATER_KEYS,
+    policy_from_document,
+    policy_to_document,
+    strategy_from_document,
+    strategy_to_document,
+)
+from fiso.codecs.record import Json
+from fiso.domain.address import AddressRules
+from fiso.domain.endpoint import Provider
+from fiso.domain.policy import Policy
+from fiso.domain.strategy import (
+    SEVERAL,
+    CandidateField,
+    Condition,
+    Operator,
+    RequestField,
+    Strategy,
+    Value,
+    operators_of,
+)
+from tests.builders import a_snapshot, an_endpoint, an_entry
+from tests.contract.catalog_entries import FULL, PLAIN
+from tests.golden.golden_files import golden_json, golden_line
+from tests.golden.recorded_clients import Objects, RecordingClient
+
+SNAPSHOT = a_snapshot(FULL, PLAIN, version=12)
+POLICIES = {"full": FULL.policy, "default": Policy(version=3)}
+TWO_VALUES: dict[RequestField | CandidateField, tuple[Value, Value]] = {
+    RequestField.HOUR_OF_DAY: (22, 5),
+    RequestField.DAY_OF_WEEK: (6, 7),
+    RequestField.FUNCTION_TYPE: ("text", "graph"),
+    RequestField.REQUEST_SIZE_BYTES: (0, 1_048_576),
+    RequestField.USER_REGION: ("eu-central-1", "ünï"),
+    CandidateField.PROVIDER: ("aws", "gcp"),
+    CandidateField.REGION: ("us-east-1", "eastus"),
+    CandidateField.MEMORY_MB: (128, 512),
+    CandidateField.COLD_PROBABILITY: (0.25, 1),
+}
+CHEAP = Condition(field=CandidateField.REGION, operator=Operator.IS, values=("us-east-1",))
+
+
+def a_strategy(field: RequestField | CandidateField, operator: Operator) -> Strategy:
+    count = 2 if operator in (*SEVERAL, Operator.BETWEEN) else 1
+    asked = frozenset({Condition(field=field, operator=operator, values=TWO_VALUES[field][:count])})
+    name = f"{field} {operator}"
+    if isinstance(field, RequestField):
+        return Strategy(name=name, when=asked, candidates=frozenset({CHEAP}), factor=2)
+    return Strategy(name=name, candidates=asked, factor=0.5)
+
+
+def test_policies() -> None:
+    unset = [f.name for f in fields(Policy) if getattr(FULL.policy, f.name) == getattr(Policy(version=-1), f.name)]
+    assert unset == [], "the full policy sets every key"
+    kept = golden_json("policies.json", {name: policy_to_document(policy) for name, policy in POLICIES.items()})
+    assert {name: policy_from_document(document) for name, document in kept.items()} == POLICIES
+
+
+@pytest.mark.parametrize("key", LATER_KEYS)
+def test_a_policy_from_before_there_was_a_key_has_its_default(key: str) -> None:
+    document = policy_to_document(POLICIES["default"])
+    del document[key]
+    assert policy_from_document(document) == POLICIES["default"]
+
+
+def test_every_field_and_operator_of_strategies() -> None:
+    every = [a_strategy(field, operator) for field in TWO_VALUES for operator in operators_of(field)]
+    assert len(TWO_VALUES) == len([*RequestField, *CandidateField])
+    kept = golden_json("strategies.json", [strategy_to_document(strategy) for strategy in every])
+    assert [strategy_from_document(document) for document in kept] == every
+
+
+def test_entries() -> None:
+    kept = golden_json("catalog-entries.json", [entry_to_document(entry) for entry in (FULL, PLAIN)])
+    assert [entry_from_document(document) for document in kept] == [FULL, PLAIN]
+
+
+def test_rows_of_the_database() -> None:
+    weights = [f"weight_{name}" for name in catalog._WEIGHTS]
+    of_policy = ["version", "function_name", "policy_version", *weights, *catalog._POLICY]
+    of_endpoint = ["version", "function_name", "position", *catalog._ENDPOINT]
+    rows = {
+        entry.name: {
+            "policies": row_of(of_policy, catalog._policy_row(12, entry)),
+            "endpoints": [row_of(of_endpoint, row) for row in catalog._endpoint_rows(12, entry)],
+        }
+        for entry in (FULL, PLAIN)
+    }
+    kept = golden_json("postgres-rows.json", rows)
+    for entry in (FULL, PLAIN):
+        found = kept[entry.name]
+        row = {"name": entry.name, "function_type": entry.function_type} | found["policies"]
+        endpoints: list[Json] = [{name: each[name] for name in catalog._ENDPOINT} for each in found["endpoints"]]
+        assert entry_from_document(catalog._to_document(row, endpoints)) == entry
+
+
+def row_of(columns: list[str], cells: tuple[Any, ...]) -> dict[str, Any]:
+    """A row by column; JSON columns as what they hold."""
+    plain = [cell.adapted if isinstance(cell, Jsonb) else cell for cell in cells]
+    return dict(zip(columns, plain, strict=True))
+
+
+def test_a_snapshot_is_canonical_and_checked() -> None:
+    kept = golden_line("snapshot.json", snapshot_to_json(SNAPSHOT))
+    assert snapshot_from_json(kept.encode()) == SNAPSHOT
+
+
+def test_what_is_published_in_the_bucket() -> None:
+    bucket = Objects()
+    published = CheckedSnapshots(S3Snapshots(bucket, "bucket"), AddressRules())
+    published.publish(SNAPSHOT)
+    body, pointer = bucket.texts()
+    assert body.pop("Body").encode() == snapshot_to_json(SNAPSHOT)
+    golden_json("snapshot-published.json", [body, pointer])
+    assert S3Snapshots(bucket, "bucket").current() == SNAPSHOT
+    assert published.current(unless_version=12) is None
+
+
+def test_refused_endpoints_are_no_part_of_a_snapshot() -> None:
+    bucket = Objects()
+    inside = an_endpoint(Provider.GCP, address="https://169.254.169.254/")
+    snapshot = a_snapshot(an_entry(inside))
+    checked = CheckedSnapshots(S3Snapshots(bucket, "bucket"), AddressRules())
+    checked.publish(snapshot)
+    found = checked.current()
+    assert found is not None
+    assert found.entry("word-count").refused.keys() == {"gcp"}
+    assert snapshot_to_json(found) == snapshot_to_json(snapshot)
+
+
+def test_the_copy_of_a_snapshot() -> None:
+    client = RecordingClient()
+    DynamoDBSnapshotCopy(client, "state").publish(SNAPSHOT)
+    item = client.only_request["put_item"]["Item"]
+    packed = item["body"].pop("B")
+    assert packed[:8] == b"\x1f\x8b\x08" + bytes(5), "gzip without a name and a time of day"
+    assert gzip.decompress(packed) == snapshot_to_json(SNAPSHOT)
+    kept = golden_json("dynamodb-snapshot-copy.json", client.only_request)
+    stored = kept["put_item"]["Item"] | {"body": {"B": gzip.compress(snapshot_to_json(SNAPSHOT))}}
+    reading = RecordingClient(get_item={"Item": stored})
+    assert DynamoDBSnapshotCopy(reading, "state").current() == SNAPSHOT
+    golden_json("dynamodb-snapshot-copy-query.json", reading.only_request)

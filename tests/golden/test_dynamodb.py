@@ -1,0 +1,236 @@
+"""DynamoDB: what the adapters ask for, items, conditions and indexes included, and what they read of such items."""
+
+import base64
+from dataclasses import replace
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from fiso.adapters.aws.dynamodb import DynamoDBEndpointStates, DynamoDBInvocationLog
+from fiso.adapters.aws.dynamodb_breakers import DynamoDBSharedBreakers
+from fiso.adapters.aws.dynamodb_idempotency import LARGEST_INLINE, DynamoDBIdempotencyKeys
+from fiso.adapters.aws.tenant_use import DynamoDBTenantUse
+from fiso.domain.endpoint import EndpointId, FunctionName, Provider
+from fiso.domain.idempotency import Entry, KeptAnswer, claim_of
+from fiso.domain.record import InvocationRecord, OpenRecord
+from fiso.domain.request import InvocationId, TenantId
+from fiso.domain.state import EndpointState, LoadLevel
+from fiso.routing.breaker import Breaker, Domain, Transition
+from fiso.routing.late import LateCall, Notice
+from fiso.routing.quota import Seen, Use
+from functions.stream_consumer import wiring
+from tests.builders import NOW, ManualClock, a_request, invocation_id
+from tests.golden.golden_files import golden_json
+from tests.golden.recorded_clients import Objects, RecordingClient
+from tests.golden.records import CLOSED, OPEN
+
+WORD_COUNT = FunctionName("word-count")
+
+
+def log(client: RecordingClient) -> DynamoDBInvocationLog:
+    return DynamoDBInvocationLog(client, "log", clock=ManualClock())
+
+
+def test_records() -> None:
+    wanted: dict[str, InvocationRecord | OpenRecord] = {"open": OPEN, **CLOSED}
+    written = {}
+    for name, record in wanted.items():
+        client = RecordingClient()
+        if isinstance(record, OpenRecord):
+            log(client).open(record)
+        else:
+            log(client).close(record)
+        written[name] = client.only_request["put_item"]
+    kept = golden_json("dynamodb-records.json", written)
+    items = {name: put["Item"] for name, put in kept.items()}
+    assert {
+        name: log(RecordingClient(query={"Items": [item]})).find(OPEN.invocation_id) for name, item in items.items()
+    } == wanted
+    assert {name: wiring.read_image(item) for name, item in items.items()} == wanted
+
+
+def test_queries_of_records() -> None:
+    client = RecordingClient(query={"Items": []})
+    log(client).find(OPEN.invocation_id)
+    log(client).latest(10, after=NOW - timedelta(hours=1))
+    log(client).overdue(NOW, 10)
+    golden_json("dynamodb-record-queries.json", client.requests)
+
+
+LEVEL = LoadLevel(
+    answers=40,
+    cold_share=0.025,
+    warm=39,
+    latency_ms=101.25,
+    latency_square=10_300.5,
+    recent_ms=99.75,
+    cost_usd=1.25e-06,
+    raw_log=4.625,
+    last_at=NOW,
+    changed_at=NOW - timedelta(minutes=5, microseconds=1),
+)
+STATES = (
+    EndpointState(function=WORD_COUNT, endpoint=EndpointId("aws"), version=1, folded=1),
+    EndpointState(
+        function=WORD_COUNT,
+        endpoint=EndpointId("gcp"),
+        version=7,
+        folded=42,
+        attempts=43,
+        failures=3,
+        failovers_from=2,
+        consecutive_failures=1,
+        latency_ms=101.5,
+        latency_deviation_ms=12.25,
+        error_rate=0.0625,
+        arrival_interval_ms=1500.0,
+        cold_starts=2,
+        cold_known=40,
+        cold_latency_ms=850.5,
+        cold_cost_usd=9e-06,
+        cost_usd=1 / 3,
+        last_called_at=NOW,
+        last_failed_at=NOW - timedelta(seconds=3, milliseconds=5),
+        last_failure="timed_out",
+        warm_answers=38,
+        levels={0: LEVEL, 3: LoadLevel()},
+        idle_calls=(30, 5, 3, 1, 0, 0, 1),
+        idle_colds=(0, 0, 1, 0, 0, 0, 1),
+        shape_model_version="m1",
+        shape_xx=0.5,
+        shape_xy=0.25,
+    ),
+)
+
+
+def states(client: RecordingClient) -> DynamoDBEndpointStates:
+    return DynamoDBEndpointStates(client, "state", clock=ManualClock())
+
+
+def test_endpoint_states_and_fold_markers() -> None:
+    client = RecordingClient()
+    states(client).commit(STATES, [invocation_id(1), invocation_id(2)])
+    kept = golden_json("dynamodb-states.json", client.only_request)
+    puts = [write["Put"]["Item"] for write in kept["transact_write_items"]["TransactItems"]]
+    read = states(RecordingClient(query={"Items": puts[: len(STATES)]})).of_function(WORD_COUNT)
+    assert read == {state.endpoint: state for state in STATES}
+    markers = RecordingClient(batch_get_item={"Responses": {"state": puts[len(STATES) :]}})
+    ids = [invocation_id(1), invocation_id(2), invocation_id(3)]
+    assert states(markers).folded_among(ids) == {invocation_id(1), invocation_id(2)}
+
+
+def test_queries_of_states() -> None:
+    client = RecordingClient(query={"Items": []}, batch_get_item={"Responses": {}})
+    states(client).of_function(WORD_COUNT)
+    states(client).folded_among([invocation_id(1)])
+    golden_json("dynamodb-state-queries.json", client.requests)
+
+
+OPENED = Breaker(trips_in_row=2, opened_until=NOW + timedelta(seconds=4), changed_at=NOW, cause="timed_out")
+AWS = Domain(Provider.AWS, "us-east-1")
+NOTICES: dict[str, Notice] = {
+    "opened": Transition(function=WORD_COUNT, endpoint=EndpointId("aws"), domain=AWS, breaker=OPENED),
+    "closed": Transition(
+        function=WORD_COUNT,
+        endpoint=EndpointId("gcp"),
+        domain=Domain(Provider.GCP, "us-east4"),
+        breaker=Breaker(trips_in_row=1, changed_at=NOW),
+    ),
+    "of a whole region": Transition(function=None, endpoint=None, domain=AWS, breaker=OPENED),
+    "late": LateCall(function=WORD_COUNT, endpoint=EndpointId("aws"), teller="t1", began_at=NOW),
+}
+
+
+def breakers(client: RecordingClient) -> DynamoDBSharedBreakers:
+    return DynamoDBSharedBreakers(client, "state", clock=ManualClock())
+
+
+def test_shared_breakers_and_late_calls() -> None:
+    written = {}
+    for name, notice in NOTICES.items():
+        client = RecordingClient()
+        breakers(client).write(notice)
+        written[name] = client.only_request["put_item"]
+    kept = golden_json("dynamodb-breakers.json", written)
+    client = RecordingClient(query={"Items": [put["Item"] for put in kept.values()]})
+    assert sorted(map(repr, breakers(client).read())) == sorted(map(repr, NOTICES.values()))
+    golden_json("dynamodb-breaker-queries.json", client.requests)
+
+
+def test_a_late_call_is_withdrawn() -> None:
+    client = RecordingClient()
+    late = NOTICES["late"]
+    assert isinstance(late, LateCall)
+    breakers(client).withdraw(late)
+    kept = golden_json("dynamodb-late-withdrawn.json", client.only_request)
+    assert breakers(RecordingClient(query={"Items": [kept["put_item"]["Item"]]})).read() == []
+
+
+CLAIM = claim_of(
+    a_request(idempotency_key="k 1", tenant=TenantId("tenant #1"), path_suffix="/a", query="x=1"),
+    now=NOW,
+    timeout_ms=5000,
+)
+ANSWERS = {
+    "text": KeptAnswer(status=200, headers={"content-type": "text/plain", "b": "ü"}, body=b"ok", is_text=True),
+    "binary": KeptAnswer(status=201, headers={}, body=b"\x00\xff", is_text=False),
+    "error": KeptAnswer(
+        status=502, headers={"content-type": "application/problem+json"}, body=b'{"status": 502}', is_text=True
+    ),
+    "large": KeptAnswer(status=200, headers={}, body=b"x" * (LARGEST_INLINE + 1), is_text=True),
+}
+
+
+def keys(client: RecordingClient, s3: Objects | None = None) -> DynamoDBIdempotencyKeys:
+    return DynamoDBIdempotencyKeys(client, "keys", s3=s3, bucket="bucket", clock=ManualClock())
+
+
+def test_idempotency_claims() -> None:
+    client = RecordingClient(get_item={})
+    keys(client).claim(CLAIM)
+    keys(client).claim(CLAIM, over=InvocationId("before"))
+    keys(client).find(CLAIM.id)
+    keys(client).release(CLAIM)
+    kept = golden_json("dynamodb-idempotency-claims.json", client.requests)
+    assert found(kept[0]["put_item"]["Item"]) == CLAIM
+
+
+def test_idempotency_answers() -> None:
+    bodies, written = Objects(), {}
+    for name, answer in ANSWERS.items():
+        client = RecordingClient()
+        keys(client, bodies).complete(replace(CLAIM, answer=answer))
+        written[name] = client.only_request["update_item"]
+    kept = golden_json("dynamodb-idempotency-answers.json", written | {"objects": sorted(bodies.bodies)})
+    for name, answer in ANSWERS.items():
+        set_to = {k.removeprefix(":"): v for k, v in kept[name]["ExpressionAttributeValues"].items()}
+        item = claim_item() | {k: v for k, v in set_to.items() if k in ("answer", "body", "body_at")}
+        assert found(item, bodies) == replace(CLAIM, answer=answer)
+        if "body" in item:  # as it is on the wire
+            assert found(item | {"body": {"B": base64.b64encode(item["body"]["B"]).decode()}}) == found(item)
+
+
+def claim_item() -> dict[str, Any]:
+    client = RecordingClient()
+    keys(client).claim(CLAIM)
+    item: dict[str, Any] = client.only_request["put_item"]["Item"]
+    return item
+
+
+def found(item: dict[str, Any], s3: Objects | None = None) -> Entry | None:
+    return keys(RecordingClient(get_item={"Item": item}), s3).find(CLAIM.id)
+
+
+SEEN = Seen(balance=-1.5, at=datetime.combine(date(2026, 11, 23), NOW.timetz()), total=41.0)
+
+
+def test_tenants_use_of_their_quota() -> None:
+    after = {"used": {"N": "43.5"}}
+    client = RecordingClient(update_item={"Attributes": after})
+    use = DynamoDBTenantUse(client, "keys", clock=ManualClock())
+    assert use.add(TenantId("tenant #1"), 2.5, None) == Use(total=43.5)
+    use.add(TenantId("tenant #1"), 1.0, SEEN)
+    kept = golden_json("dynamodb-tenant-use.json", client.requests)
+    values = kept[1]["update_item"]["ExpressionAttributeValues"]
+    item = after | {"balance": values[":balance"], "seen_at": values[":at"], "seen_total": values[":total"]}
+    again = DynamoDBTenantUse(RecordingClient(update_item={"Attributes": item}), "keys", clock=ManualClock())
+    assert again.add(TenantId("tenant #1"), 0.0, None) == Use(total=43.5, seen=SEEN)
