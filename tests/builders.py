@@ -4,16 +4,17 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from fiso.domain.attempt import ProviderError
 from fiso.domain.catalog import CatalogEntry, Snapshot
 from fiso.domain.decision import Prediction, PredictionSource, Reason
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName, Provider
 from fiso.domain.lease import Lease, LeasedEndpoint, LeaseId
 from fiso.domain.policy import Idempotent, Policy
 from fiso.domain.record import AttemptSummary, CandidateSummary, InvocationRecord, OpenRecord, RecordStatus
-from fiso.domain.request import FunctionAnswer, InvocationId, InvocationRequest, TenantId
+from fiso.domain.request import InvocationId, InvocationRequest, TenantId
 from fiso.domain.spread import Spread
 from fiso.prediction import features
+from fiso_client.core.answers import FunctionAnswer
+from fiso_client.core.failures import ProviderError
 
 NOW = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
 REGIONS = {Provider.AWS: "us-east-1", Provider.AZURE: "eastus", Provider.GCP: "us-east4"}

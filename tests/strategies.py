@@ -4,12 +4,12 @@ from datetime import timedelta
 
 from hypothesis import strategies as st
 
-from fiso.domain.attempt import Failure
 from fiso.domain.decision import Exclusion, Prediction, Reason
 from fiso.domain.endpoint import EndpointId, FunctionName, Provider
 from fiso.domain.record import AttemptSummary, CandidateSummary, InvocationRecord, RecordStatus
 from fiso.domain.request import InvocationId, TenantId
 from fiso.prediction import features
+from fiso_client.core.failures import Failure
 from tests.builders import NOW, a_prediction
 
 positive = st.floats(min_value=1e-9, max_value=1e9)

@@ -5,10 +5,11 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from fiso.domain.attempt import Failure, ProviderError
 from fiso.domain.endpoint import Endpoint
-from fiso.domain.request import FunctionAnswer, InvocationRequest
+from fiso.domain.request import InvocationRequest
 from fiso.services.resilience.calls import Call, Running
+from fiso_client.core.answers import FunctionAnswer
+from fiso_client.core.failures import Failure, ProviderError
 from tests.builders import NOW, OK, ManualClock
 
 

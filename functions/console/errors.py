@@ -8,8 +8,9 @@ from functools import partial
 from flask import Flask, Response, render_template, request
 from werkzeug.exceptions import HTTPException
 
-from fiso.domain import redaction
-from fiso.domain.errors import FisoError, MethodNotAllowed, NotAuthenticated, RequestError, StoreError
+from fiso.domain.errors import MethodNotAllowed, NotAuthenticated, RequestError, StoreError
+from fiso_client.core import redaction
+from fiso_client.core.failures import FisoError
 
 logger = logging.getLogger(__name__)
 RETRY_AFTER_S = 5

@@ -64,9 +64,9 @@ def entrance_of(settings: ConsoleSettings, clock: Clock, *, ssm: Callable[[], An
 
 def _verifiers(access: AccessSettings, clock: Clock) -> Callable[[Sequence[str], str], TokenVerifier]:
     """Makes verifiers of one issuer's tokens; they share what is known of its keys."""
-    from fiso.adapters.http.transport import HttpTransport
     from fiso.adapters.identity.jwt_tokens import JwtVerifier
     from fiso.adapters.identity.oidc import OidcIssuerKeys
+    from fiso_client.core.transport import HttpTransport
 
     issuer = OidcIssuerKeys(HttpTransport(), access.issuer, allow_loopback=access.allow_loopback)
     keys = KnownKeys(issuer, clock=clock, executor=ThreadPoolExecutor(max_workers=1, thread_name_prefix="issuer"))
@@ -86,10 +86,10 @@ def _login(
     verifier_for: Callable[[Sequence[str], str], TokenVerifier],
 ) -> "BrowserLogin":
     from fiso.adapters.aws.ssm_words import read_words
-    from fiso.adapters.http.transport import HttpTransport
     from fiso.adapters.identity.oidc_login import OidcLoginIssuer
     from fiso.adapters.identity.sealing import FernetSeal
     from fiso.services.identity.login import Client, Login, Verifiers
+    from fiso_client.core.transport import HttpTransport
     from functions.console.login import BrowserLogin
 
     secret = settings.secret_parameter

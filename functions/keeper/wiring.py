@@ -9,18 +9,19 @@ from time import sleep
 import boto3
 from botocore.config import Config
 
-from fiso.adapters.aws.client import AwsEndpoint, Credentials, DynamoDBClient, SignedService
+from fiso.adapters.aws.client import DynamoDBClient
 from fiso.adapters.aws.cloudwatch_logs import CloudWatchSpilledRecords
 from fiso.adapters.aws.dynamodb import DynamoDBInvocationLog
 from fiso.adapters.aws.s3 import S3Snapshots, S3Watermark
 from fiso.adapters.aws.snapshot_copy import CopiedSnapshots, DynamoDBSnapshotCopy
-from fiso.adapters.http.transport import HttpTransport
 from fiso.adapters.postgres.catalog import PostgresCatalogStore, connect_from_url
 from fiso.ports import Snapshots
 from fiso.services.log.reconcile import Reconciliation
 from fiso.services.log.spill import MARK
 from fiso.services.maintenance.keep import Keeper
 from fiso.settings import LOCAL_STAGE, KeeperSettings, MissingSetting
+from fiso_client.core.signing import AwsEndpoint, Credentials, SignedService
+from fiso_client.core.transport import HttpTransport
 
 WRITERS = 8
 """Records that are replayed or closed at once."""

@@ -9,7 +9,7 @@ from time import monotonic
 
 from fiso.access_ports import IssuerKeys, TenantUse
 from fiso.adapters.aws.checked_snapshots import CheckedSnapshots
-from fiso.adapters.aws.client import AwsEndpoint, Credentials, DynamoDBClient, S3Client, SignedService
+from fiso.adapters.aws.client import DynamoDBClient, S3Client
 from fiso.adapters.aws.dynamodb import DynamoDBEndpointStates, DynamoDBInvocationLog
 from fiso.adapters.aws.dynamodb_breakers import DynamoDBSharedBreakers
 from fiso.adapters.aws.function_keys import FunctionKeys
@@ -20,7 +20,6 @@ from fiso.adapters.aws.s3_models import S3ModelStore
 from fiso.adapters.aws.snapshot_copy import DynamoDBSnapshotCopy
 from fiso.adapters.http.callers import ByProvider, HttpCaller, Identity
 from fiso.adapters.http.public_dial import PublicDial
-from fiso.adapters.http.transport import HttpTransport
 from fiso.domain.access import AuthMode
 from fiso.domain.address import AddressRules
 from fiso.domain.endpoint import Provider
@@ -39,6 +38,8 @@ from fiso.ports import (
 from fiso.prediction.signature import PublicKeys
 from fiso.services.log.spill import LONGEST_WAIT_S
 from fiso.settings import AccessSettings, OrchestratorSettings
+from fiso_client.core.signing import AwsEndpoint, Credentials, SignedService
+from fiso_client.core.transport import HttpTransport
 
 KEYS_TIMEOUT_S = 0.5
 """A write of a key is asked for twice at most. Where both hang, and the function took all the time that Lambda gives,

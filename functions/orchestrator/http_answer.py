@@ -14,8 +14,8 @@ from fiso.domain.errors import (
     RequestError,
     RoutingError,
 )
-from fiso.domain.redaction import shown
 from fiso.services.request.orchestrate import Routed
+from fiso_client.core.redaction import shown
 
 Response = dict[str, Any]
 LARGEST_ANSWER = 6 * 1024 * 1024 - 64 * 1024

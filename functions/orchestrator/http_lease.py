@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from fiso.codecs.record import Document, Json
-from fiso.domain.attempt import Failure
 from fiso.domain.endpoint import EndpointId
 from fiso.domain.errors import LeaseRefused, MalformedRequest, PayloadTooLarge
 from fiso.domain.lease import LeasedAttempt, LeasedOutcome
-from fiso.domain.redaction import shown
 from fiso.services.leases.outcomes import Fate, Reported, Verdict
+from fiso_client.core.failures import Failure
+from fiso_client.core.redaction import shown
 
 MOST_OUTCOMES = 100
 MOST_ATTEMPTS = 5

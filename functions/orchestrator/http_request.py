@@ -9,11 +9,11 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote, unquote
 
-from fiso.domain.content import is_json
 from fiso.domain.endpoint import FunctionName
 from fiso.domain.errors import HeadersTooLarge, MalformedRequest, PayloadTooLarge, UnsupportedContent, UriTooLong
 from fiso.domain.request import InvocationId, InvocationRequest, TenantId
 from fiso.services.identity.access import Shown
+from fiso_client.core.content import is_json
 
 LARGEST_TEXT = 5 * 1024 * 1024
 LARGEST_BINARY = 4 * 1024 * 1024

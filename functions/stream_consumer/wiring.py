@@ -4,13 +4,14 @@ import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from fiso.adapters.aws.client import AwsEndpoint, Credentials, DynamoDBClient, SignedService
+from fiso.adapters.aws.client import DynamoDBClient
 from fiso.adapters.aws.dynamodb import DynamoDBEndpointStates
 from fiso.adapters.aws.dynamodb_items import record_from_item
 from fiso.adapters.aws.s3 import S3Archive
-from fiso.adapters.http.transport import HttpTransport
 from fiso.ports import Archive, EndpointStates
 from fiso.settings import StreamConsumerSettings
+from fiso_client.core.signing import AwsEndpoint, Credentials, SignedService
+from fiso_client.core.transport import HttpTransport
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 from concurrent.futures import Executor, Future
 from typing import Any
 
-from fiso.domain.errors import FisoError
+from fiso_client.core.failures import FisoError
 
 
 class Inline(Executor):

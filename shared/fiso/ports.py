@@ -12,9 +12,10 @@ from fiso.domain.catalog import CatalogEntry, Snapshot
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName
 from fiso.domain.model import ModelPointer, RetrainingRun
 from fiso.domain.record import InvocationRecord, OpenRecord
-from fiso.domain.request import FunctionAnswer, InvocationId, InvocationRequest
+from fiso.domain.request import InvocationId, InvocationRequest
 from fiso.domain.state import EndpointState
 from fiso.routing.late import LateCall, Notice
+from fiso_client.core.answers import FunctionAnswer
 
 if TYPE_CHECKING:  # leases and keys are imported where one is asked for, not at each cold start
     from fiso.codecs.lease_token import Keyring

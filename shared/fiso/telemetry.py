@@ -1,7 +1,7 @@
 """Logger and metrics of the functions, on Powertools. Imported by `functions/` only.
 
 Structured logs carry the fields of `LOGGED`, never a payload, a key or a token. This is the one place through which
-every line goes, and what others wrote is redacted here (`domain.redaction`). Metrics go out as one EMF line per set of
+every line goes, and what others wrote is redacted here (`core.redaction`). Metrics go out as one EMF line per set of
 dimensions when `flush` is called, at the end of an invocation.
 """
 
@@ -14,8 +14,8 @@ from typing import Any
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.logging.formatter import LambdaPowertoolsFormatter
 
-from fiso.domain import redaction
 from fiso.domain.record import InvocationRecord
+from fiso_client.core import redaction
 
 NAMESPACE = "FISO"
 _OWN = frozenset({"level", "location", "timestamp", "service", "sampling_rate", "xray_trace_id"})

@@ -5,22 +5,27 @@
     with Client("https://….execute-api.us-east-1.amazonaws.com", headers=sign) as fiso:
         answer = fiso.call("word-count", Request(body=b"one two two", content_type="text/plain"))
 
-Standard library only, and of FISO what itself is standard library only: the domain's words for failures, the circuit
-breaker, and the HTTP transport. It may import nothing else of FISO.
+Standard library only, and nothing of `fiso`. The names below are imported when first used: the router takes
+`fiso_client.core` only, and its cold start should not pay for the client.
 """
 
-from fiso.domain.attempt import Failure, ProviderError
-from fiso_client.api import FisoRefused
-from fiso_client.calling import Answer, Caller, Request
-from fiso_client.client import Client, NoAnswer, Options
-from fiso_client.leases import NoLease
-from fiso_client.target import Target
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fiso_client.api import FisoRefused
+    from fiso_client.calling import Answer, Caller, Request
+    from fiso_client.client import Client, NoAnswer, Options
+    from fiso_client.core.failures import Failure, FisoError, ProviderError
+    from fiso_client.leases import NoLease
+    from fiso_client.target import Target
 
 __all__ = [
     "Answer",
     "Caller",
     "Client",
     "Failure",
+    "FisoError",
     "FisoRefused",
     "NoAnswer",
     "NoLease",
@@ -29,3 +34,17 @@ __all__ = [
     "Request",
     "Target",
 ]
+_HOMES = {
+    **dict.fromkeys(("Answer", "Caller", "Request"), "calling"),
+    **dict.fromkeys(("Client", "NoAnswer", "Options"), "client"),
+    **dict.fromkeys(("Failure", "FisoError", "ProviderError"), "core.failures"),
+    "FisoRefused": "api",
+    "NoLease": "leases",
+    "Target": "target",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"fiso_client.{_HOMES[name]}"), name)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 from urllib.parse import quote
 
-from fiso.adapters.http.transport import HttpTransport, TransportError
+from fiso_client.core.transport import HttpTransport, TransportError
 
 Headers: TypeAlias = Callable[[str, str, bytes], Mapping[str, str]]
 """The headers that identify the caller to FISO, from method, URL and body: a signature, or a bearer token."""

@@ -17,14 +17,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol
 from uuid import uuid4
 
-from fiso.adapters.aws.client import AwsEndpoint, Credentials, SignedService, sign
 from fiso.adapters.aws.lambda_caller import LambdaCaller
-from fiso.adapters.http.transport import HttpTransport, TransportError
-from fiso.domain.attempt import ProviderError
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName, Payload, Provider
-from fiso.domain.request import FunctionAnswer, InvocationId, InvocationRequest, TenantId
+from fiso.domain.request import InvocationId, InvocationRequest, TenantId
 from fiso_client.api import Headers
 from fiso_client.calling import TRANSPORT_FAILURES, Answer, Request
+from fiso_client.core.answers import FunctionAnswer
+from fiso_client.core.failures import ProviderError
+from fiso_client.core.signing import AwsEndpoint, Credentials, SignedService, sign
+from fiso_client.core.transport import HttpTransport, TransportError
 from fiso_client.target import Target
 
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 from urllib.parse import quote, urlsplit
 
-from fiso.adapters.http.transport import HttpAnswer, HttpTransport, TransportError, TransportFault
-from fiso.domain.attempt import Failure, ProviderError
-from fiso.domain.content import flaw_of
+from fiso_client.core.content import flaw_of
+from fiso_client.core.failures import Failure, ProviderError
+from fiso_client.core.transport import HttpAnswer, HttpTransport, TransportError, TransportFault
 from fiso_client.target import Target
 
 LONGEST_RUN_MS = 900_000.0

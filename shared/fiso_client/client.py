@@ -9,11 +9,11 @@ from time import monotonic
 from types import TracebackType
 from typing import Any, Self
 
-from fiso.adapters.http.transport import HttpTransport
-from fiso.domain.attempt import CALLERS_FAULT, NEVER_RAN, Failure, ProviderError
-from fiso.routing.breaker import CLOSED, Breaker
 from fiso_client.api import FisoApi, Headers
 from fiso_client.calling import Answer, Caller, HttpCaller, Request, speaks_http
+from fiso_client.core.breaker import CLOSED, Breaker
+from fiso_client.core.failures import CALLERS_FAULT, NEVER_RAN, Failure, ProviderError
+from fiso_client.core.transport import HttpTransport
 from fiso_client.leases import Leases
 from fiso_client.reporting import Pace, Reporter, Tally
 from fiso_client.target import Held, Target

@@ -52,13 +52,16 @@ def test_a_request_without_a_key_does_not_pay_for_keys() -> None:
     assert loaded_by_an_answer().isdisjoint(keyed | {"functions.orchestrator.http_idempotency"})
 
 
-def test_the_client_loads_the_standard_library_and_little_of_fiso() -> None:
-    own = {module for module in loaded_by("import fiso_client") if module.startswith("fiso.")}
-    parts = {module.split(".")[1] for module in own}
-    assert parts == {"adapters", "domain", "routing"}
-    adapters = {module for module in own if module.startswith("fiso.adapters.http.")}
-    assert adapters == {"fiso.adapters.http.transport", "fiso.adapters.http.wire"}
-    assert loaded_by("import fiso_client").isdisjoint({*HEAVY, "boto3", "botocore", "httpx", "urllib3"})
+def test_the_client_loads_nothing_of_fiso() -> None:
+    loaded = loaded_by("import fiso_client; fiso_client.Client")
+    assert "fiso_client.client" in loaded
+    assert {module for module in loaded if module.split(".")[0] == "fiso"} == set()
+    assert loaded.isdisjoint({*HEAVY, "boto3", "botocore", "httpx", "urllib3"})
+
+
+def test_a_cold_start_does_not_pay_for_the_client() -> None:
+    parts = {m for m in loaded_by("import functions.orchestrator.handler") if m.startswith("fiso_client.")}
+    assert {part for part in parts if not part.startswith("fiso_client.core")} == set()
 
 
 @pytest.mark.parametrize("name", ["orchestrator", "stream_consumer", "retrainer", "keeper", "console"])

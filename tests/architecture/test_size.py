@@ -1,4 +1,4 @@
-"""What fits on a page can be read in one sitting: no file over 300 lines, no function over 50."""
+"""What fits on a page can be read in one sitting: no file over 500 lines, no function over 60."""
 
 import ast
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-LONGEST_FILE, LONGEST_FUNCTION = 300, 50
+LONGEST_FILE, LONGEST_FUNCTION = 500, 60
 
 
 def sources() -> list[Path]:

@@ -15,9 +15,9 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as BotocoreCredentials
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from fiso.adapters.aws.client import Credentials
 from fiso.adapters.identity.google_identity import GoogleUrls
 from fiso.domain.identity import GoogleIdentity
+from fiso_client.core.signing import Credentials
 from tests.functional.lease_servers import serving
 
 Answer = tuple[int, dict[str, str], bytes]

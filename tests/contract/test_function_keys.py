@@ -9,12 +9,12 @@ from typing import Any
 import boto3
 import pytest
 
-from fiso.adapters.aws.client import AwsEndpoint, Credentials, SignedService
 from fiso.adapters.aws.function_keys import FRESH_S, HEADER, KEPT_S, FunctionKeys
 from fiso.adapters.http.callers import HttpCaller
-from fiso.adapters.http.transport import HttpTransport
-from fiso.domain.attempt import Failure, ProviderError
 from fiso.domain.endpoint import Authentication, Endpoint, Provider
+from fiso_client.core.failures import Failure, ProviderError
+from fiso_client.core.signing import AwsEndpoint, Credentials, SignedService
+from fiso_client.core.transport import HttpTransport
 from tests.builders import ManualClock, a_request, an_endpoint
 from tests.emulator import running_emulator
 from tests.functional.lease_servers import serving

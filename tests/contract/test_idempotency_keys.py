@@ -12,13 +12,14 @@ from uuid import uuid4
 import boto3
 import pytest
 
-from fiso.adapters.aws.client import AwsEndpoint, Credentials, DynamoDBClient, S3Client, SignedService
+from fiso.adapters.aws.client import DynamoDBClient, S3Client
 from fiso.adapters.aws.dynamodb_idempotency import LARGEST_INLINE, DynamoDBIdempotencyKeys
-from fiso.adapters.http.transport import HttpTransport
 from fiso.domain.errors import StoreUnavailable, WriteConflict
 from fiso.domain.idempotency import KEEP, Entry, EntryId, KeptAnswer
 from fiso.ports import IdempotencyKeys
 from fiso.testing.memory_idempotency import InMemoryIdempotencyKeys
+from fiso_client.core.signing import AwsEndpoint, Credentials, SignedService
+from fiso_client.core.transport import HttpTransport
 from tests.builders import NOW, ManualClock, invocation_id
 from tests.emulator import free_port, running_emulator
 

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import boto3
 import pytest
 
-from fiso.adapters.aws.client import AwsEndpoint, Credentials, SignedService
 from fiso.adapters.aws.ssm import SsmLeaseKeys
-from fiso.adapters.http.transport import HttpTransport
 from fiso.codecs.lease_token import Keyring
 from fiso.domain.errors import LeasingNotSetUp, StoreUnavailable
 from fiso.ports import LeaseKeys
 from fiso.testing.memory import InMemoryLeaseKeys
+from fiso_client.core.signing import AwsEndpoint, Credentials, SignedService
+from fiso_client.core.transport import HttpTransport
 from tests.builders import ManualClock
 from tests.emulator import running_emulator
 

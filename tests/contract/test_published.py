@@ -10,11 +10,11 @@ from fiso.adapters.aws.client import DynamoDBClient, S3Client
 from fiso.adapters.aws.s3 import S3Snapshots
 from fiso.adapters.aws.s3_models import S3ModelStore
 from fiso.adapters.aws.snapshot_copy import CopiedSnapshots, DynamoDBSnapshotCopy
-from fiso.adapters.http.transport import HttpTransport
 from fiso.domain.errors import WriteConflict
 from fiso.domain.model import ModelPointer, SignedManifest
 from fiso.ports import ModelFiles, ModelStore, Snapshots
 from fiso.testing.memory import InMemoryModelStore, InMemorySnapshots
+from fiso_client.core.transport import HttpTransport
 from tests.builders import NOW, a_snapshot, an_entry
 from tests.contract.test_stores import ReadThrough, aws, create_tables, signed
 from tests.emulator import running_emulator

@@ -9,14 +9,15 @@ from uuid import uuid4
 import boto3
 import pytest
 
-from fiso.adapters.aws.client import AwsEndpoint, Credentials, DynamoDBClient, SignedService
+from fiso.adapters.aws.client import DynamoDBClient
 from fiso.adapters.aws.dynamodb_breakers import PARTITION, DynamoDBSharedBreakers
-from fiso.adapters.http.transport import HttpTransport
 from fiso.domain.endpoint import EndpointId, FunctionName, Provider
 from fiso.ports import SharedBreakers
-from fiso.routing.breaker import Breaker, Domain, Transition
-from fiso.routing.late import TOLD_FOR, LateCall, Notice
+from fiso.routing.late import TOLD_FOR, Domain, LateCall, Notice, Transition
 from fiso.testing.memory import InMemorySharedBreakers
+from fiso_client.core.breaker import Breaker
+from fiso_client.core.signing import AwsEndpoint, Credentials, SignedService
+from fiso_client.core.transport import HttpTransport
 from tests.builders import NOW, ManualClock
 from tests.emulator import running_emulator
 

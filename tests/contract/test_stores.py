@@ -12,11 +12,10 @@ from uuid import uuid4
 import boto3
 import pytest
 
-from fiso.adapters.aws.client import AwsEndpoint, Credentials, DynamoDBClient, S3Client, SignedService
+from fiso.adapters.aws.client import DynamoDBClient, S3Client
 from fiso.adapters.aws.dynamodb import DynamoDBEndpointStates, DynamoDBInvocationLog
 from fiso.adapters.aws.s3 import S3Archive, S3RetrainingRuns, S3Snapshots
 from fiso.adapters.aws.s3_models import S3ModelStore
-from fiso.adapters.http.transport import HttpTransport
 from fiso.domain.endpoint import EndpointId, FunctionName
 from fiso.domain.errors import ModelRefused, StoreUnavailable, WriteConflict
 from fiso.domain.model import ModelPointer, RetrainingRun
@@ -39,6 +38,8 @@ from fiso.testing.memory import (
     InMemoryRetrainingRuns,
     InMemorySnapshots,
 )
+from fiso_client.core.signing import AwsEndpoint, Credentials, SignedService
+from fiso_client.core.transport import HttpTransport
 from tests.builders import NOW, ManualClock, a_record, a_snapshot, an_entry, an_open_record, invocation_id
 from tests.emulator import running_emulator
 

@@ -8,13 +8,14 @@ import boto3
 import pytest
 
 from fiso.access_ports import TenantUse
-from fiso.adapters.aws.client import AwsEndpoint, Credentials, DynamoDBClient, SignedService
+from fiso.adapters.aws.client import DynamoDBClient
 from fiso.adapters.aws.tenant_use import KEEP, DynamoDBTenantUse
-from fiso.adapters.http.transport import HttpTransport
 from fiso.domain.errors import StoreUnavailable
 from fiso.domain.request import TenantId
 from fiso.routing.quota import Seen, Use
 from fiso.testing.memory import InMemoryTenantUse
+from fiso_client.core.signing import AwsEndpoint, Credentials, SignedService
+from fiso_client.core.transport import HttpTransport
 from tests.builders import NOW, ManualClock
 from tests.emulator import running_emulator
 

@@ -2,11 +2,11 @@
 
 from datetime import timedelta
 
-from fiso.domain.attempt import Failure
 from fiso.domain.catalog import CatalogEntry
 from fiso.domain.endpoint import Endpoint
-from fiso.routing.breaker import CLOSED, BreakerState
 from fiso.services.resilience.breakers import Breakers, Failed
+from fiso_client.core.breaker import CLOSED, BreakerState
+from fiso_client.core.failures import Failure
 from tests.builders import NOW, an_entry, three_endpoints
 
 FIRST, SECOND = an_entry(name="first"), an_entry(name="second")

@@ -13,13 +13,12 @@ from uuid import UUID
 from fiso.adapters.aws.pointers import LayerModelStore
 from fiso.billing import tariff
 from fiso.codecs.policy import strategy_from_document
-from fiso.domain.attempt import Failure, ProviderError
 from fiso.domain.catalog import CatalogEntry, Snapshot
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName, Provider
 from fiso.domain.model import ModelPointer, RetrainingRun
 from fiso.domain.policy import Idempotent, Mode, Objective, Policy
 from fiso.domain.record import OpenRecord
-from fiso.domain.request import FunctionAnswer, InvocationId, InvocationRequest, TenantId
+from fiso.domain.request import InvocationId, InvocationRequest, TenantId
 from fiso.ports import ModelFiles
 from fiso.prediction import signature
 from fiso.services.freshness.knowledge import Knowledge
@@ -40,6 +39,8 @@ from fiso.testing.memory import (
     InMemorySnapshots,
 )
 from fiso_cli.catalog.strategies import PRESETS
+from fiso_client.core.answers import FunctionAnswer
+from fiso_client.core.failures import Failure, ProviderError
 from functions.console.sources import Sources
 
 START = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)

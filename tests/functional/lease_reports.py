@@ -3,8 +3,8 @@
 import json
 from typing import Any
 
-from fiso.domain.attempt import Failure
 from fiso.domain.record import InvocationRecord
+from fiso_client.core.failures import Failure
 from tests.functional.orchestrator_rig import Rig, http_event
 
 BODY = '{"text": "a"}'

@@ -2,11 +2,12 @@
 
 from datetime import timedelta
 
-from fiso.domain.attempt import Failure
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName, Provider
 from fiso.domain.state import EndpointState
-from fiso.routing.breaker import CONSECUTIVE, BreakerState, Transition
+from fiso.routing.late import Transition
 from fiso.services.resilience.breakers import Breakers
+from fiso_client.core.breaker import CONSECUTIVE, BreakerState
+from fiso_client.core.failures import Failure
 from tests.builders import NOW, an_entry
 from tests.functional.breaker_facts import AWS, AZURE, FIRST, GCP, SECOND, fails, middle, state
 

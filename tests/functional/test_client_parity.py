@@ -3,10 +3,10 @@
 import pytest
 
 from fiso.adapters.http.callers import ByProvider, HttpCaller
-from fiso.adapters.http.transport import HttpTransport
-from fiso.domain.attempt import Failure, ProviderError
 from fiso.domain.endpoint import Endpoint, Provider
 from fiso_client import calling
+from fiso_client.core.failures import Failure, ProviderError
+from fiso_client.core.transport import HttpTransport
 from fiso_client.target import Target
 from tests.builders import ManualClock, a_request, an_endpoint
 from tests.functional.lease_servers import serving

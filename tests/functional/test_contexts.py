@@ -10,10 +10,10 @@ from fiso.domain.endpoint import EndpointId
 from fiso.domain.request import InvocationRequest
 from fiso.domain.state import EndpointState, LoadLevel
 from fiso.prediction import features
-from fiso.routing.breaker import Breaker
 from fiso.routing.fold import fold
 from fiso.services.request.decide import DecisionContexts, World, decide
 from fiso.services.request.decision_cache import KEPT, Contexts
+from fiso_client.core.breaker import Breaker
 from tests.builders import NOW, a_record, a_request, an_attempt, an_entry
 from tests.models import an_artifact, opened
 

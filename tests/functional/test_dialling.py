@@ -9,10 +9,10 @@ import pytest
 
 from fiso.adapters.aws.checked_snapshots import CheckedSnapshots
 from fiso.adapters.http.public_dial import ForbiddenNumber, PublicDial, system_lookup
-from fiso.adapters.http.transport import HttpTransport, TransportError, TransportFault
 from fiso.domain.address import AddressRules
 from fiso.domain.endpoint import Provider
 from fiso.testing.memory import InMemorySnapshots
+from fiso_client.core.transport import HttpTransport, TransportError, TransportFault
 from tests.builders import a_snapshot, an_endpoint, an_entry
 from tests.lab.chaos.experiments import ssrf_corpus as corpus
 from tests.lab.chaos.experiments import ssrf_tries as tries

@@ -5,17 +5,19 @@ from typing import Any
 import pytest
 
 from fiso.billing import tariff
-from fiso.domain.attempt import Failure, Outcome, ProviderError
+from fiso.domain.attempt import Outcome
 from fiso.domain.endpoint import Endpoint, FunctionName
 from fiso.domain.policy import Idempotent, Mode
-from fiso.domain.request import FunctionAnswer, InvocationRequest
-from fiso.routing.breaker import CONSECUTIVE, BreakerState
+from fiso.domain.request import InvocationRequest
 from fiso.services.request.decide import World, decide
 from fiso.services.resilience.breakers import Failed
 from fiso.services.resilience.calls import Call
 from fiso.services.resilience.dispatch import Dispatcher
 from fiso.services.resilience.timeouts import LEAST_MS
 from fiso.testing.memory import InMemoryFunctionCaller, Respond
+from fiso_client.core.answers import FunctionAnswer
+from fiso_client.core.breaker import CONSECUTIVE, BreakerState
+from fiso_client.core.failures import Failure, ProviderError
 from tests.builders import NOW, OK, ManualClock, a_request, an_entry, failing
 
 REFUSED = ProviderError(Failure.UNREACHABLE, "connection refused")

@@ -7,20 +7,21 @@ from typing import Any
 import pytest
 
 from fiso.billing import tariff
-from fiso.domain.attempt import Failure, Outcome, ProviderError
+from fiso.domain.attempt import Outcome
 from fiso.domain.decision import Decision, Reason
 from fiso.domain.endpoint import EndpointId, Provider
 from fiso.domain.policy import Idempotent, Mode
 from fiso.domain.request import InvocationRequest
 from fiso.domain.state import EndpointState
 from fiso.prediction import features
-from fiso.routing.breaker import CONSECUTIVE, BreakerState
 from fiso.routing.budget import MOST_HEDGES, HedgeBudget
 from fiso.routing.fold import fold
 from fiso.services.request import recording
 from fiso.services.request.decide import World, decide
 from fiso.services.resilience.dispatch import URGENT, Dispatcher
 from fiso.services.resilience.timeouts import LEAST_WHOLE_MS, hedge_ms, patience_ms
+from fiso_client.core.breaker import CONSECUTIVE, BreakerState
+from fiso_client.core.failures import Failure, ProviderError
 from tests.builders import NOW, a_record, a_request, an_attempt, an_entry, three_endpoints
 from tests.virtual_calls import Script, Takes, VirtualCaller, VirtualCalls
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from fiso.domain.attempt import Failure, ProviderError
+from fiso_client.core.failures import Failure, ProviderError
 from tests.builders import OK, failing
 from tests.functional.orchestrator_rig import Rig, http_event, problem_of
 

@@ -8,8 +8,8 @@ from contextlib import ExitStack, closing, contextmanager
 
 import pytest
 
-from fiso.adapters.http.transport import HttpTransport, TransportError, TransportFault
-from fiso.adapters.http.wire import MAX_BODY_BYTES
+from fiso_client.core.transport import HttpTransport, TransportError, TransportFault
+from fiso_client.core.wire import MAX_BODY_BYTES
 
 Serve = Callable[[socket.socket], object]
 MANY = 1_500

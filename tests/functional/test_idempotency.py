@@ -5,13 +5,14 @@ from typing import Any
 
 import pytest
 
-from fiso.domain.attempt import Failure, ProviderError
 from fiso.domain.catalog import CatalogEntry
 from fiso.domain.idempotency import KEEP, KeptAnswer
 from fiso.domain.policy import Idempotent
-from fiso.domain.request import FunctionAnswer, InvocationRequest, TenantId
+from fiso.domain.request import InvocationRequest, TenantId
 from fiso.services.request.idempotency import Ran
 from fiso.testing.memory_idempotency import InMemoryIdempotencyKeys
+from fiso_client.core.answers import FunctionAnswer
+from fiso_client.core.failures import Failure, ProviderError
 from tests.builders import OK, ManualClock, a_request, an_entry, failing
 from tests.functional.orchestrator_rig import LambdaContext, Rig, first_answer_of, http_event, problem_of
 

@@ -11,8 +11,9 @@ from fiso.domain.endpoint import Endpoint
 from fiso.domain.errors import StoreUnavailable
 from fiso.domain.idempotency import GRACE, Entry, EntryId
 from fiso.domain.policy import Idempotent
-from fiso.domain.request import FunctionAnswer, InvocationId, InvocationRequest
+from fiso.domain.request import InvocationId, InvocationRequest
 from fiso.testing.memory_idempotency import InMemoryIdempotencyKeys
+from fiso_client.core.answers import FunctionAnswer
 from tests.builders import OK, ManualClock, an_entry, failing
 from tests.functional.orchestrator_rig import Rig, first_answer_of, http_event, problem_of
 

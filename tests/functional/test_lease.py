@@ -9,7 +9,6 @@ from numpy import isfinite
 
 from fiso.codecs.lease_token import Keyring
 from fiso.codecs.record import to_document
-from fiso.domain.attempt import Failure, ProviderError
 from fiso.domain.decision import Reason
 from fiso.domain.endpoint import FunctionName
 from fiso.domain.errors import StoreUnavailable
@@ -19,6 +18,7 @@ from fiso.learning import dataset
 from fiso.prediction import features
 from fiso.services.log.ingest import ingest
 from fiso.testing.memory import InMemoryArchive, InMemoryInvocationLog
+from fiso_client.core.failures import Failure, ProviderError
 from tests.builders import OK, an_entry, failing
 from tests.functional.lease_reports import BODY, an_outcome, answered, counts, decide, failed, ids, records, report
 from tests.functional.orchestrator_rig import Rig, http_event, problem_of

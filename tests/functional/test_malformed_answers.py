@@ -10,11 +10,12 @@ from threading import Event
 import pytest
 
 from fiso.adapters.http.callers import ByProvider, HttpCaller
-from fiso.adapters.http.transport import HttpTransport
-from fiso.domain.attempt import ProviderError
 from fiso.domain.endpoint import Endpoint, Provider
 from fiso.domain.policy import Idempotent
-from fiso.domain.request import FunctionAnswer, InvocationRequest
+from fiso.domain.request import InvocationRequest
+from fiso_client.core.answers import FunctionAnswer
+from fiso_client.core.failures import ProviderError
+from fiso_client.core.transport import HttpTransport
 from tests.builders import OK, ManualClock, an_endpoint, an_entry
 from tests.functional.orchestrator_rig import Rig, http_event, problem_of
 from tests.functional.test_http_transport import Serve, read_request, server

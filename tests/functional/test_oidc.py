@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from fiso.adapters.http.transport import HttpTransport
 from fiso.adapters.identity.oidc import LARGEST_BYTES, OidcIssuerKeys, refuse_address, signing_keys
 from fiso.domain.errors import StoreUnavailable
+from fiso_client.core.transport import HttpTransport
 from localcloud.issuer.jose import Signer
 
 RSA, CURVE = Signer.rsa("k1"), Signer.curve("k2")

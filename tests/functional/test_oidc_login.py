@@ -8,9 +8,9 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from fiso.adapters.http.transport import HttpAnswer, HttpTransport, TransportError, TransportFault
 from fiso.adapters.identity.oidc_login import OidcLoginIssuer
 from fiso.domain.errors import LoginRefused, StoreUnavailable
+from fiso_client.core.transport import HttpAnswer, HttpTransport, TransportError, TransportFault
 
 NAME = "https://issuer.example"
 CONFIGURATION = {

@@ -5,7 +5,6 @@ from datetime import timedelta
 import pytest
 
 from fiso.codecs.record import from_document, to_document
-from fiso.domain.attempt import Failure, ProviderError
 from fiso.domain.decision import Reason
 from fiso.domain.endpoint import EndpointId, FunctionName, Provider
 from fiso.domain.errors import (
@@ -19,6 +18,7 @@ from fiso.domain.policy import Idempotent, Mode
 from fiso.domain.record import InvocationRecord, OpenRecord
 from fiso.domain.state import EndpointState
 from fiso.testing.memory import InMemoryInvocationLog
+from fiso_client.core.failures import Failure, ProviderError
 from tests.builders import OK, a_request, a_snapshot, an_entry, failing
 from tests.functional.orchestrator_rig import Rig
 

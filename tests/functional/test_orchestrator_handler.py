@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from fiso.domain.attempt import Failure, ProviderError
-from fiso.domain.request import FunctionAnswer
+from fiso_client.core.answers import FunctionAnswer
+from fiso_client.core.failures import Failure, ProviderError
 from tests.builders import OK, failing
 from tests.functional.orchestrator_rig import LambdaContext, Rig, http_event, problem_of
 

@@ -5,10 +5,10 @@ from threading import Event
 
 import pytest
 
-from fiso.domain.attempt import Failure, ProviderError
-from fiso.domain.request import FunctionAnswer
 from fiso.routing.late import LateCall
 from fiso.services.resilience.slow_calls import Look, Looker, Overdue
+from fiso_client.core.answers import FunctionAnswer
+from fiso_client.core.failures import Failure, ProviderError
 from tests.builders import OK, ManualClock, a_request, three_endpoints
 
 ENDPOINT, FUNCTION = three_endpoints()[0], a_request().function

@@ -12,10 +12,10 @@ from fiso.domain.endpoint import EndpointId, Provider
 from fiso.domain.policy import Objective
 from fiso.domain.state import EndpointState, LoadLevel
 from fiso.domain.strategy import CandidateField, Condition, Operator, RequestField, Strategy
-from fiso.routing.breaker import Breaker
 from fiso.routing.control import is_control
 from fiso.services.request.decide import World, decide
 from fiso.services.request.decision_cache import Contexts
+from fiso_client.core.breaker import Breaker
 from tests.builders import NOW, a_request, an_entry
 
 LATENCY_MS = {EndpointId("aws"): 100.0, EndpointId("azure"): 150.0, EndpointId("gcp"): 400.0}

@@ -6,14 +6,14 @@ from datetime import timedelta
 
 import pytest
 
-from fiso.domain.attempt import Failure
 from fiso.domain.endpoint import Endpoint
 from fiso.domain.errors import StoreUnavailable
-from fiso.routing.breaker import CLOSED, CONSECUTIVE, LONGEST_S, BreakerState, Transition
-from fiso.routing.late import TOLD_FOR, LateCall, Notice
+from fiso.routing.late import TOLD_FOR, LateCall, Notice, Transition
 from fiso.services.resilience.breaker_sync import Sharing, holding
 from fiso.services.resilience.breakers import Breakers, Failed
 from fiso.testing.memory import InMemorySharedBreakers
+from fiso_client.core.breaker import CLOSED, CONSECUTIVE, LONGEST_S, BreakerState
+from fiso_client.core.failures import Failure
 from tests.builders import NOW, ManualClock
 from tests.functional.breaker_facts import AWS, AZURE, FIRST, GCP, fails, middle, state
 

@@ -5,12 +5,12 @@ Numbers have at most seven significant digits, so that what is read is what was 
 
 from datetime import timedelta
 
-from fiso.domain.attempt import Failure
 from fiso.domain.decision import Exclusion, Reason
 from fiso.domain.endpoint import EndpointId, Provider
 from fiso.domain.record import InvocationRecord, RecordStatus
 from fiso.domain.request import TenantId
 from fiso.prediction import features
+from fiso_client.core.failures import Failure
 from tests.builders import NOW, a_record, a_summary, an_attempt, an_open_record
 
 EXCLUDED = Exclusion(endpoint=EndpointId("azure"), code="residency", detail="eastus is not among us-east-1, ünï")

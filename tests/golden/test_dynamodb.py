@@ -14,9 +14,9 @@ from fiso.domain.idempotency import Entry, KeptAnswer, claim_of
 from fiso.domain.record import InvocationRecord, OpenRecord
 from fiso.domain.request import InvocationId, TenantId
 from fiso.domain.state import EndpointState, LoadLevel
-from fiso.routing.breaker import Breaker, Domain, Transition
-from fiso.routing.late import LateCall, Notice
+from fiso.routing.late import Domain, LateCall, Notice, Transition
 from fiso.routing.quota import Seen, Use
+from fiso_client.core.breaker import Breaker
 from functions.stream_consumer import wiring
 from tests.builders import NOW, ManualClock, a_request, invocation_id
 from tests.golden.golden_files import golden_json

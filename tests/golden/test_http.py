@@ -6,11 +6,11 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from fiso.domain.attempt import Failure, ProviderError
 from fiso.domain.endpoint import EndpointId
 from fiso.domain.policy import Idempotent, Mode
-from fiso.domain.request import FunctionAnswer
 from fiso.testing.memory import InMemoryTenantUse
+from fiso_client.core.answers import FunctionAnswer
+from fiso_client.core.failures import Failure, ProviderError
 from tests.builders import OK, an_entry, failing
 from tests.functional.lease_reports import an_outcome, answered, decide
 from tests.functional.orchestrator_rig import BY_IAM, LambdaContext, Rig, http_event, signed

@@ -8,10 +8,8 @@ from itertools import count
 from typing import Any, cast
 from uuid import UUID
 
-from fiso.adapters.http.transport import HttpAnswer, HttpTransport
 from fiso.codecs.lease import from_document
 from fiso.codecs.lease_token import Keyring, seal, unseal
-from fiso.domain.attempt import Failure
 from fiso.domain.decision import Exclusion
 from fiso.domain.endpoint import EndpointId, Provider
 from fiso.domain.errors import LeaseRefused
@@ -19,6 +17,8 @@ from fiso.domain.lease import LeasedAttempt, LeasedOutcome
 from fiso.services.leases import lease
 from fiso.services.leases.outcomes import Fate, Reported, Verdict
 from fiso_client.api import FisoApi
+from fiso_client.core.failures import Failure
+from fiso_client.core.transport import HttpAnswer, HttpTransport
 from fiso_client.reporting import Pace, Reporter
 from fiso_client.target import Target, held_from
 from functions.orchestrator import http_lease

@@ -11,9 +11,9 @@ from fiso.billing import tariff
 from fiso.domain.decision import Prediction, Score
 from fiso.domain.endpoint import EndpointId, Provider
 from fiso.domain.policy import Scoring, Weights
-from fiso.routing.breaker import CLOSED, BreakerState
 from fiso.routing.scoring import score
 from fiso.routing.selection import UNDIRECTED, expected_gain, picked, propensities
+from fiso_client.core.breaker import CLOSED, BreakerState
 from tests.builders import NOW, an_endpoint
 from tests.strategies import candidates
 

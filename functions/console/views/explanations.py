@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from fiso.domain.attempt import Failure
 from fiso.domain.decision import Reason
 from fiso.domain.endpoint import Endpoint, EndpointId
 from fiso.domain.record import AttemptSummary, CandidateSummary, InvocationRecord, RecordStatus
+from fiso_client.core.failures import Failure
 from functions.console.views.formats import ms, percent, score, usd_per_million
 
 FAILED: Mapping[Failure, str] = {

@@ -10,7 +10,7 @@ from fiso.domain.decision import PredictionSource, Reason
 from fiso.domain.endpoint import Endpoint
 from fiso.domain.record import InvocationRecord
 from fiso.domain.state import EndpointState
-from fiso.routing.breaker import CONSECUTIVE
+from fiso_client.core.breaker import CONSECUTIVE
 from functions.console.views.queries import CalledProvider
 
 TROUBLED_ERROR_RATE = 0.05

@@ -9,13 +9,14 @@ from datetime import datetime
 
 from fiso.domain.catalog import CatalogEntry
 from fiso.domain.endpoint import EndpointId, FunctionName
-from fiso.domain.errors import FisoError, WriteConflict
+from fiso.domain.errors import WriteConflict
 from fiso.domain.policy import Mode, Policy
 from fiso.ports import CatalogStore, Snapshots
 from fiso.services.maintenance.publish import publish
 from fiso_cli.catalog.difference import Change, changes
 from fiso_cli.catalog.rules import eligibility_problems
 from fiso_cli.errors import CommandError
+from fiso_client.core.failures import FisoError
 
 Alter = Callable[[CatalogEntry], Policy]
 """How a command wants a function's policy to be."""

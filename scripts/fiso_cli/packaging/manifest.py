@@ -21,13 +21,14 @@ ACCESS_LAYER = "layer-access"
 class FunctionPackage:
     """One function's package: its folder under `functions/`, parts of `shared/`, and locked wheels.
 
-    `shared` are folders under `shared/`, `without` folders below them that stay out. `metadata_of` names the
+    `shared` are files and folders under `shared/`, `without` folders below them that stay out. Of the client only what
+    it shares with the router is shipped. `metadata_of` names the
     distributions whose `dist-info` is read while running; all others lose theirs. `unzipped_mb` includes the model
     layer when `has_model`.
     """
 
     name: str
-    shared: tuple[str, ...] = ("fiso",)
+    shared: tuple[str, ...] = ("fiso", "fiso_client/__init__.py", "fiso_client/core")
     without: tuple[str, ...] = ("fiso/learning", "fiso/testing")
     metadata_of: frozenset[str] = frozenset()
     has_bytecode: bool = True

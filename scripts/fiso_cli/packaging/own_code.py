@@ -13,8 +13,8 @@ UNWANTED_NAMES = frozenset({"requirements.in", "requirements.txt"})
 def files(package: FunctionPackage, root: Path) -> list[Entry]:
     """What the function ships of the checkout at `root`, sorted by name."""
     without = tuple(f"shared/{folder}/" for folder in package.without)
-    folders = [root / "functions" / package.name, *(root / "shared" / part for part in package.shared)]
-    found = (path for folder in folders for path in folder.rglob("*") if path.is_file())
+    parts = [root / "functions" / package.name, *(root / "shared" / part for part in package.shared)]
+    found = (path for part in parts for path in (part, *part.rglob("*")) if path.is_file())
     named = (Entry(name=path.relative_to(root).as_posix(), path=path) for path in found)
     wanted = (entry for entry in named if _is_wanted(entry.path) and not entry.name.startswith(without))
     return sorted(wanted, key=lambda entry: entry.name)

@@ -16,11 +16,10 @@ from pathlib import Path
 from fiso.adapters.aws.pointers import LayerModelStore
 from fiso.billing import tariff
 from fiso.billing.tariff import Tariff
-from fiso.domain.attempt import Failure, ProviderError
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName
 from fiso.domain.model import RetrainingRun
 from fiso.domain.record import InvocationRecord
-from fiso.domain.request import FunctionAnswer, InvocationId, InvocationRequest, TenantId
+from fiso.domain.request import InvocationId, InvocationRequest, TenantId
 from fiso.ports import ModelStore
 from fiso.prediction import manifest, signature
 from fiso.prediction.artifact import Model
@@ -37,6 +36,8 @@ from fiso.testing.memory import InMemoryArchive, InMemoryEndpointStates, InMemor
 from fiso_cli.replay.trace import Call, Round, Trace
 from fiso_cli.replay.world import Catalog
 from fiso_cli.training import keys
+from fiso_client.core.answers import FunctionAnswer
+from fiso_client.core.failures import Failure, ProviderError
 
 RETRAIN_EVERY = 500
 """Rounds between retrainings; the retrainer's own minimums (the deployed defaults below) decide whether one happens."""

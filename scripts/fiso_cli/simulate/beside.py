@@ -2,9 +2,9 @@
 
 from collections.abc import Collection
 
-from fiso.domain.attempt import ProviderError
 from fiso.services.resilience.calls import Call, Running
 from fiso_cli.simulate.timeline import Timeline
+from fiso_client.core.failures import ProviderError
 
 
 class StrandCalls:

@@ -13,7 +13,6 @@ from fiso.domain.catalog import CatalogEntry
 from fiso.domain.endpoint import EndpointId, FunctionName
 from fiso.domain.state import EndpointState
 from fiso.ports import Clock, EndpointStates, FunctionCaller
-from fiso.routing.breaker import Breaker
 from fiso.services.freshness.cached import FRESH_S, STALE_S
 from fiso.services.freshness.knowledge import HURRY_S
 from fiso.services.request.decide import DecisionContexts
@@ -25,6 +24,7 @@ from fiso.services.resilience.dispatch import Dispatcher
 from fiso.services.resilience.slow_calls import Overdue, Remind
 from fiso.testing.memory import InMemorySharedBreakers
 from fiso_cli.inline_executor import Inline
+from fiso_client.core.breaker import Breaker
 
 States = Mapping[EndpointId, EndpointState]
 

@@ -14,13 +14,13 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
-from fiso.domain.attempt import Outcome, ProviderError
+from fiso.domain.attempt import Outcome
 from fiso.domain.catalog import CatalogEntry
 from fiso.domain.endpoint import Endpoint, FunctionName, Provider
 from fiso.domain.model import RetrainingRun
 from fiso.domain.policy import Idempotent, Policy
 from fiso.domain.record import InvocationRecord
-from fiso.domain.request import FunctionAnswer, InvocationId, InvocationRequest
+from fiso.domain.request import InvocationId, InvocationRequest
 from fiso.prediction.artifact import Model
 from fiso.services.log.ingest import ingest
 from fiso.services.maintenance.retrain import Retrainer
@@ -45,6 +45,8 @@ from fiso_cli.simulate.served import Served
 from fiso_cli.simulate.timeline import Timeline
 from fiso_cli.simulate.world import Call, Happened, Setting, World
 from fiso_cli.training import keys
+from fiso_client.core.answers import FunctionAnswer
+from fiso_client.core.failures import ProviderError
 
 BEGINS_AT = datetime(2026, 1, 5, 8, tzinfo=UTC)
 """Second 0, a Monday morning."""

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fiso.billing.tariff import Tariff
-from fiso.domain.attempt import Failure
 from fiso.domain.endpoint import Endpoint, EndpointId
 from fiso_cli.replay.trace import Arm
 from fiso_cli.replay.world import endpoint_of
@@ -16,6 +15,7 @@ from fiso_cli.simulate.instances import Instance, Instances, instances_of
 from fiso_cli.simulate.luck import Luck, luck
 from fiso_cli.simulate.outages import SLOWER, Kind, Outage, kind_at
 from fiso_cli.simulate.service import Service
+from fiso_client.core.failures import Failure
 
 REFUSED_MS = 5.0
 """What a refused connection takes beside the way there."""

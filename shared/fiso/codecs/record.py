@@ -11,12 +11,12 @@ from typing import TypeAlias
 from fiso.codecs import record_values as values
 from fiso.codecs.record_values import Json as Json
 from fiso.codecs.record_values import parse_instant as parse_instant
-from fiso.domain.attempt import Failure
 from fiso.domain.decision import Exclusion, Reason
 from fiso.domain.endpoint import EndpointId, FunctionName, Provider
 from fiso.domain.errors import InvalidRecord
 from fiso.domain.record import AttemptSummary, CandidateSummary, InvocationRecord, OpenRecord, RecordStatus
 from fiso.domain.request import InvocationId, TenantId
+from fiso_client.core.failures import Failure
 
 Document: TypeAlias = dict[str, Json]
 

@@ -27,7 +27,7 @@ FisoError
 │   ├── IdempotencyUnavailable  503   a key was given, and nobody can tell whether it was used
 │   ├── DeadlinePassed          504
 │   └── UnknownOutcome          504   it may have run, must not be repeated, and nobody knows how it ended
-├── ProviderError           one attempt failed (`domain.attempt.Failure` says how)
+├── ProviderError           one attempt failed (`fiso_client.core.failures`)
 ├── StoreError              a store did not do what it was asked
 │   ├── StoreUnavailable        down, throttled or too slow
 │   └── WriteConflict           the condition of a write did not hold
@@ -40,9 +40,7 @@ FisoError
 
 from typing import ClassVar
 
-
-class FisoError(Exception):
-    """Root of everything FISO raises on purpose."""
+from fiso_client.core.failures import FisoError
 
 
 class RequestError(FisoError):

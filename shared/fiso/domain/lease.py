@@ -10,11 +10,11 @@ from datetime import datetime, timedelta
 from typing import NewType
 from uuid import UUID, uuid5
 
-from fiso.domain.attempt import NEVER_RAN, Failure
 from fiso.domain.decision import Exclusion, Reason
 from fiso.domain.endpoint import EndpointId, FunctionName, Provider
 from fiso.domain.record import CandidateSummary
 from fiso.domain.request import InvocationId, TenantId
+from fiso_client.core.failures import NEVER_RAN, Failure
 
 LeaseId = NewType("LeaseId", str)
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from fiso.domain.attempt import Failure
 from fiso.domain.decision import Exclusion, Reason
 from fiso.domain.endpoint import EndpointId, FunctionName, Provider
 from fiso.domain.request import InvocationId, TenantId
+from fiso_client.core.failures import Failure
 
 
 class RecordStatus(StrEnum):

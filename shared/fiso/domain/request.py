@@ -1,7 +1,6 @@
-"""Requests: what a caller asked for, already parsed and bounded, and what comes back."""
+"""Requests: what a caller asked for, already parsed and bounded."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import NewType
 
@@ -28,19 +27,3 @@ class InvocationRequest:
     traceparent: str | None = None
     idempotency_key: str | None = None
     user_region: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FunctionAnswer:
-    """What a function answered: its own status, body and content type, passed through as they are.
-
-    `cold` and `billed_ms` are None where the provider does not say.
-    """
-
-    status: int
-    body: bytes
-    headers: Mapping[str, str] = field(default_factory=dict)
-    cold: bool | None = None
-    billed_ms: float | None = None
-    memory_used_mb: int | None = None
-    is_function_error: bool = False

@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 
-from fiso.domain.attempt import CALLERS_FAULT, UNCLEAR, Failure
 from fiso.domain.endpoint import EndpointId
 from fiso.domain.record import AttemptSummary, InvocationRecord
 from fiso.domain.state import EndpointState
 from fiso.routing import answers
 from fiso.routing.ewma import blend
+from fiso_client.core.failures import CALLERS_FAULT, UNCLEAR, Failure
 
 WEIGHT = answers.WEIGHT
 LONGEST_INTERVAL_MS = 600_000.0

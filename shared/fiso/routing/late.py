@@ -7,12 +7,38 @@ while it waits, and what several say of one endpoint, without an answer in betwe
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
-from fiso.domain.endpoint import EndpointId, FunctionName
-from fiso.routing.breaker import CONSECUTIVE, Transition
+from fiso.domain.endpoint import EndpointId, FunctionName, Provider
+from fiso_client.core.breaker import CONSECUTIVE, Breaker
 
 TOLD_FOR = timedelta(seconds=30)
 """What began longer ago says nothing of now: a call is over by then."""
+
+
+class Domain(NamedTuple):
+    """A fault domain."""
+
+    provider: Provider
+    region: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transition:
+    """A breaker that opened or closed or is being probed, as environments tell each other, `as_others_see_it`. A
+    domain's has no function and endpoint."""
+
+    function: FunctionName | None
+    endpoint: EndpointId | None
+    domain: Domain
+    breaker: Breaker
+
+    @property
+    def changed_at(self) -> datetime:
+        """When that was."""
+        if self.breaker.changed_at is None:
+            raise ValueError("a breaker that never changed makes no transition")
+        return self.breaker.changed_at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

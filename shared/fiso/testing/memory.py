@@ -5,17 +5,18 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING
 
 from fiso.adapters.aws.pointers import names_same
-from fiso.domain.attempt import ProviderError
 from fiso.domain.catalog import Snapshot
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName
 from fiso.domain.errors import LeasingNotSetUp, ModelRefused, WriteConflict
 from fiso.domain.model import ModelPointer, RetrainingRun
 from fiso.domain.record import InvocationRecord, OpenRecord, RecordStatus
-from fiso.domain.request import FunctionAnswer, InvocationId, InvocationRequest, TenantId
+from fiso.domain.request import InvocationId, InvocationRequest, TenantId
 from fiso.domain.state import EndpointState
 from fiso.ports import ModelFiles, SpilledLine
 from fiso.routing.late import LateCall, Notice
 from fiso.routing.quota import Seen, Use
+from fiso_client.core.answers import FunctionAnswer
+from fiso_client.core.failures import ProviderError
 
 if TYPE_CHECKING:
     from fiso.codecs.lease_token import Keyring

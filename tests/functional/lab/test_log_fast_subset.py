@@ -10,15 +10,16 @@ from uuid import uuid4
 
 import pytest
 
-from fiso.adapters.aws.client import AwsEndpoint, Credentials, DynamoDBClient, SignedService
+from fiso.adapters.aws.client import DynamoDBClient
 from fiso.adapters.aws.dynamodb import DynamoDBInvocationLog
-from fiso.adapters.http.transport import HttpTransport
 from fiso.domain.record import InvocationRecord, OpenRecord
 from fiso.domain.request import InvocationId
 from fiso.ports import SpilledLine
 from fiso.services.log.reconcile import Reconciliation
 from fiso.services.log.spill import LONGEST_WAIT_S, MARK, SpillingLog
 from fiso.testing.memory import InMemoryMetrics, InMemorySpilledRecords, InMemoryWatermark
+from fiso_client.core.signing import AwsEndpoint, Credentials, SignedService
+from fiso_client.core.transport import HttpTransport
 from tests.builders import a_record, an_open_record
 from tests.lab.chaos.log import emulator
 from tests.lab.chaos.log.faulty_store import FaultyStore, StoreFault, faulty_store

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from fiso.adapters.aws.client import AwsEndpoint, Credentials, SignedService
 from fiso.adapters.aws.lambda_caller import LambdaCaller
 from fiso.adapters.http.callers import ByProvider, HttpCaller
-from fiso.adapters.http.transport import HttpTransport
-from fiso.domain.attempt import Failure, ProviderError
 from fiso.domain.endpoint import Provider
-from fiso.domain.request import FunctionAnswer
+from fiso_client.core.answers import FunctionAnswer
+from fiso_client.core.failures import Failure, ProviderError
+from fiso_client.core.signing import AwsEndpoint, Credentials, SignedService
+from fiso_client.core.transport import HttpTransport
 from tests.builders import a_request, an_endpoint
 from tests.lab.chaos.rig import wire
 from tests.lab.chaos.rig.children import Child

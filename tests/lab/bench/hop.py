@@ -15,10 +15,9 @@ from time import process_time
 
 from rich.table import Table
 
-from fiso.adapters.aws.client import AwsEndpoint, Credentials, DynamoDBClient, SignedService
+from fiso.adapters.aws.client import DynamoDBClient
 from fiso.adapters.aws.dynamodb import DynamoDBInvocationLog
 from fiso.adapters.aws.dynamodb_items import Item, closed_item, open_item
-from fiso.adapters.http.transport import HttpAnswer, HttpTransport
 from fiso.billing import hop
 from fiso.billing.hop import BATCH, CALLS_PER_LEASE, OUTCOMES_PER_REPORT, STORE_WAIT_MS, HopPrices, Work
 from fiso.domain.record import InvocationRecord, OpenRecord
@@ -26,6 +25,8 @@ from fiso.services.log.ingest import ingest
 from fiso.testing.memory import InMemoryArchive, InMemoryEndpointStates
 from fiso_cli.log_redirect import lines_to
 from fiso_cli.reports.savings import deployed_memory_mb
+from fiso_client.core.signing import AwsEndpoint, Credentials, SignedService
+from fiso_client.core.transport import HttpAnswer, HttpTransport
 from tests.lab.bench import ours
 from tests.lab.bench.rows import Row, row
 

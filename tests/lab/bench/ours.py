@@ -44,7 +44,6 @@ def handler(model_dir: Path, *, log: "InvocationLog | None" = None, is_repeatabl
     """
     from fiso import telemetry
     from fiso.adapters.aws.pointers import LayerModelStore
-    from fiso.domain.request import FunctionAnswer
     from fiso.testing.memory import (
         InMemoryEndpointStates,
         InMemoryFunctionCaller,
@@ -53,6 +52,7 @@ def handler(model_dir: Path, *, log: "InvocationLog | None" = None, is_repeatabl
         InMemorySharedBreakers,
         InMemorySnapshots,
     )
+    from fiso_client.core.answers import FunctionAnswer
     from functions.orchestrator import handler as edge_handler
     from functions.orchestrator import wiring
 

@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from fiso.domain.request import FunctionAnswer
+from fiso_client.core.answers import FunctionAnswer
 from tests.lab.chaos import small_router
 from tests.lab.chaos.folder_bucket import FolderBucket
 from tests.lab.chaos.small_router import Outside, SmallRouter

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from fiso.adapters.aws.s3 import S3Archive, S3RetrainingRuns
-from fiso.domain.errors import FisoError
 from fiso.domain.model import ModelPointer, RetrainingRun
 from fiso.domain.record import InvocationRecord
 from fiso.prediction import manifest
@@ -21,6 +20,7 @@ from fiso.prediction.artifact import Model
 from fiso.prediction.signature import PublicKeys
 from fiso.settings import RetrainerSettings
 from fiso_cli.training import keys
+from fiso_client.core.failures import FisoError
 from tests.lab.chaos import small_router
 from tests.lab.chaos.folder_bucket import FolderBucket
 

@@ -20,7 +20,6 @@ from fiso.domain.access import AuthMode
 from fiso.domain.catalog import CatalogEntry
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName, Provider
 from fiso.domain.policy import Idempotent, Policy
-from fiso.domain.request import FunctionAnswer
 from fiso.ports import Clock, EndpointStates, LeaseKeys, ModelStore, Snapshots
 from fiso.prediction.signature import PublicKeys
 from fiso.settings import AccessSettings, OrchestratorSettings
@@ -33,6 +32,7 @@ from fiso.testing.memory import (
     InMemorySharedBreakers,
     Respond,
 )
+from fiso_client.core.answers import FunctionAnswer
 from functions.orchestrator import wiring
 from functions.orchestrator.handler import answer_event
 from functions.orchestrator.wiring import Edge

@@ -9,12 +9,12 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 
 from fiso.codecs.lease_token import Keyring
-from fiso.domain.attempt import Failure, ProviderError
 from fiso.domain.catalog import Snapshot
 from fiso.domain.endpoint import Endpoint, EndpointId, Provider
 from fiso.domain.record import InvocationRecord
-from fiso.domain.request import FunctionAnswer
 from fiso.testing.memory import InMemoryLeaseKeys, InMemorySnapshots
+from fiso_client.core.answers import FunctionAnswer
+from fiso_client.core.failures import Failure, ProviderError
 from tests.lab.chaos import small_router
 from tests.lab.chaos.experiment import Setting
 from tests.lab.chaos.small_router import Outside, Reply, SmallRouter

@@ -10,8 +10,8 @@ from fiso.codecs.record import instant
 from fiso.domain.endpoint import EndpointId, FunctionName, Provider
 from fiso.domain.errors import WriteConflict
 from fiso.ports import Clock
-from fiso.routing.breaker import Breaker, Domain, Transition
-from fiso.routing.late import TOLD_FOR, LateCall, Notice
+from fiso.routing.late import TOLD_FOR, Domain, LateCall, Notice, Transition
+from fiso_client.core.breaker import Breaker
 
 PARTITION = "breakers#"
 """No function is called so: names have no #. Its items are never read as states."""

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from fiso.adapters.aws.client import AwsError
-from fiso.adapters.http.transport import TransportError
 from fiso.domain.errors import StoreUnavailable, WriteConflict
+from fiso_client.core.transport import TransportError
 
 CONFLICTS = frozenset(
     {

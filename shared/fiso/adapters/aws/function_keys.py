@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from time import monotonic
 from urllib.parse import urlsplit
 
-from fiso.adapters.aws.client import STORE_TIMEOUT_S, SignedService
-from fiso.adapters.http.transport import TransportError
+from fiso.adapters.aws.client import STORE_TIMEOUT_S
 from fiso.adapters.identity.credential_cache import Kept, Lasting
-from fiso.domain.attempt import Failure, ProviderError
 from fiso.domain.endpoint import Authentication, Endpoint
+from fiso_client.core.failures import Failure, ProviderError
+from fiso_client.core.signing import SignedService
+from fiso_client.core.transport import TransportError
 
 FRESH_S = 240.0
 KEPT_S = 300.0

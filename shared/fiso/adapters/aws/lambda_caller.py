@@ -7,14 +7,15 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qsl, quote
 
-from fiso.adapters.aws.client import SignedService
 from fiso.adapters.http.header_policy import SILENT, Report, function_answer, passed_headers, path_suffix, retry_after_s
-from fiso.adapters.http.transport import HttpAnswer
-from fiso.domain.attempt import Failure, ProviderError
-from fiso.domain.content import is_json, kind_of
 from fiso.domain.endpoint import Endpoint, Payload
-from fiso.domain.request import FunctionAnswer, InvocationRequest
+from fiso.domain.request import InvocationRequest
 from fiso.ports import Clock
+from fiso_client.core.answers import FunctionAnswer
+from fiso_client.core.content import is_json, kind_of
+from fiso_client.core.failures import Failure, ProviderError
+from fiso_client.core.signing import SignedService
+from fiso_client.core.transport import HttpAnswer
 
 _STATUS_FAILURES = {
     400: Failure.REJECTED,

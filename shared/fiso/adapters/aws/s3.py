@@ -18,11 +18,12 @@ from fiso.adapters.aws.errors import aws_errors, is_missing, store_errors
 from fiso.codecs.catalog import snapshot_from_json, snapshot_to_json
 from fiso.codecs.record import Json, from_document, instant, parse_instant, to_document
 from fiso.domain.catalog import Snapshot
-from fiso.domain.errors import FisoError, InvalidRecord, StoreUnavailable
+from fiso.domain.errors import InvalidRecord, StoreUnavailable
 from fiso.domain.model import RetrainingRun
 from fiso.domain.record import InvocationRecord, RecordStatus
 from fiso.domain.request import InvocationId
 from fiso.ports import Clock
+from fiso_client.core.failures import FisoError
 
 logger = logging.getLogger(__name__)
 

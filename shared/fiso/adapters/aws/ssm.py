@@ -2,10 +2,11 @@
 
 import json
 
-from fiso.adapters.aws.client import STORE_TIMEOUT_S, AwsError, SignedService
+from fiso.adapters.aws.client import STORE_TIMEOUT_S, AwsError
 from fiso.adapters.aws.errors import code_of, store_errors
 from fiso.codecs.lease_token import Keyring
 from fiso.domain.errors import LeasingNotSetUp, StoreUnavailable
+from fiso_client.core.signing import SignedService
 
 _MISSING = "ParameterNotFound"
 

@@ -9,13 +9,14 @@ from time import monotonic
 from typing import Protocol
 
 from fiso.adapters.http.header_policy import function_answer, passed_headers, path_suffix, retry_after_s
-from fiso.adapters.http.transport import HttpAnswer, HttpTransport, TransportError, TransportFault
 from fiso.domain.address import AddressRules, check_endpoint
-from fiso.domain.attempt import Failure, ProviderError
 from fiso.domain.endpoint import Authentication, Endpoint, Provider
 from fiso.domain.errors import BadAddress
-from fiso.domain.request import FunctionAnswer, InvocationRequest
+from fiso.domain.request import InvocationRequest
 from fiso.ports import Clock, FunctionCaller
+from fiso_client.core.answers import FunctionAnswer
+from fiso_client.core.failures import Failure, ProviderError
+from fiso_client.core.transport import HttpAnswer, HttpTransport, TransportError, TransportFault
 
 _TRANSPORT_FAILURES = {
     TransportFault.NOT_SENT: Failure.UNREACHABLE,

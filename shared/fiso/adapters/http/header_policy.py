@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import quote
 
-from fiso.adapters.http.transport import HttpAnswer
-from fiso.domain.attempt import Failure, ProviderError
-from fiso.domain.content import flaw_of
-from fiso.domain.request import FunctionAnswer, InvocationRequest
+from fiso.domain.request import InvocationRequest
+from fiso_client.core.answers import FunctionAnswer
+from fiso_client.core.content import flaw_of
+from fiso_client.core.failures import Failure, ProviderError
+from fiso_client.core.transport import HttpAnswer
 
 PASSED_BACK = frozenset(
     "content-type content-encoding content-language cache-control etag last-modified location vary".split()

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Generic, NamedTuple, TypeVar
 
-from fiso.domain.attempt import ProviderError
+from fiso_client.core.failures import ProviderError
 
 RETRY_S = 10.0
 """After a renewal that failed, what is still usable is used for so long before the next."""

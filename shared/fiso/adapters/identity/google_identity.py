@@ -16,13 +16,13 @@ from time import monotonic
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
-from fiso.adapters.aws.client import AwsEndpoint, Credentials, sign
-from fiso.adapters.http.transport import HttpTransport, TransportError
 from fiso.adapters.identity.credential_cache import Kept, Lasting
-from fiso.domain.attempt import Failure, ProviderError
 from fiso.domain.endpoint import Authentication, Endpoint
 from fiso.domain.identity import GoogleIdentity
 from fiso.ports import Clock
+from fiso_client.core.failures import Failure, ProviderError
+from fiso_client.core.signing import AwsEndpoint, Credentials, sign
+from fiso_client.core.transport import HttpTransport, TransportError
 
 EXCHANGE_TIMEOUT_S = 2.0
 """Of each of the two exchanges; in the first one Google asks AWS in turn."""

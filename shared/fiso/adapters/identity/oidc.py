@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from fiso.adapters.http.transport import HttpTransport, TransportError
 from fiso.domain.access import SigningKey
 from fiso.domain.errors import StoreUnavailable
+from fiso_client.core.transport import HttpTransport, TransportError
 
 READ_TIMEOUT_S = 1.0
 """For each of the two documents; the first request of an environment waits 2 s for both."""

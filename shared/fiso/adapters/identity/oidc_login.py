@@ -9,9 +9,9 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from fiso.access_ports import LoginTokens
-from fiso.adapters.http.transport import HttpAnswer, HttpTransport, TransportError
 from fiso.adapters.identity.oidc import read_document, refuse_address
 from fiso.domain.errors import LoginRefused, StoreUnavailable
+from fiso_client.core.transport import HttpAnswer, HttpTransport, TransportError
 
 REDEEM_TIMEOUT_S = 5.0
 LARGEST_BYTES = 150_000

@@ -24,13 +24,9 @@ from fiso.codecs.record import Document, Json
 from fiso.domain.catalog import CatalogEntry
 from fiso.domain.catalog_version import Entries, stamped
 from fiso.domain.endpoint import FunctionName
-from fiso.domain.errors import (
-    FisoError,
-    InvalidCatalog,
-    StoreUnavailable,
-    WriteConflict,
-)
+from fiso.domain.errors import InvalidCatalog, StoreUnavailable, WriteConflict
 from fiso.ports import CatalogVersion
+from fiso_client.core.failures import FisoError
 
 Connect = Callable[[], connection]
 _Cell: TypeAlias = "Json | Jsonb"

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Generic, TypeVar
 
-from fiso.domain.errors import FisoError
 from fiso.ports import Clock
 from fiso.services.freshness.staleness import Ageing, Instant
 from fiso.services.freshness.wait_budget import FIRST_PATIENCE_S, PATIENCE_S, Patience
+from fiso_client.core.failures import FisoError
 
 T = TypeVar("T")
 

@@ -24,9 +24,9 @@ from fiso.prediction.artifact import Model
 from fiso.prediction.beliefs import Belief, beliefs
 from fiso.prediction.predictor import Candidate, predict
 from fiso.routing import control, eligibility, selection, strategies
-from fiso.routing.breaker import Breaker
 from fiso.services.request.decision_cache import Contexts, Surroundings
 from fiso.services.request.ranking import standing_of
+from fiso_client.core.breaker import Breaker
 
 NO_MODEL = "baseline"
 

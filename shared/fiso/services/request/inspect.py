@@ -9,7 +9,7 @@ from fiso.domain.decision import Decision, RankedCandidate
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName
 from fiso.domain.state import EndpointState, LoadLevel
 from fiso.prediction import features
-from fiso.routing.breaker import CLOSED, Breaker
+from fiso_client.core.breaker import CLOSED, Breaker
 
 
 def decision_document(decision: Decision) -> Document:

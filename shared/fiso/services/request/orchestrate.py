@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from time import perf_counter
 
 from fiso.billing.tariff import Tariff
-from fiso.domain.attempt import CALLERS_FAULT, Outcome
+from fiso.domain.attempt import Outcome
 from fiso.domain.catalog import CatalogEntry
 from fiso.domain.decision import Decision
 from fiso.domain.endpoint import EndpointId
@@ -25,7 +25,6 @@ from fiso.domain.record import InvocationRecord, OpenRecord
 from fiso.domain.request import InvocationRequest
 from fiso.domain.state import EndpointState
 from fiso.ports import Clock, Metrics
-from fiso.routing.breaker import Breaker
 from fiso.services.freshness.knowledge import Knowledge
 from fiso.services.log.spill import SpillingLog
 from fiso.services.request import recording
@@ -33,6 +32,8 @@ from fiso.services.request.decide import DecisionContexts, World, decide
 from fiso.services.request.decision_cache import Contexts
 from fiso.services.resilience.breaker_sync import Sharing, holding
 from fiso.services.resilience.dispatch import Dispatcher
+from fiso_client.core.breaker import Breaker
+from fiso_client.core.failures import CALLERS_FAULT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

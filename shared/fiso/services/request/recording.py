@@ -3,15 +3,17 @@
 from collections.abc import Mapping
 
 from fiso.billing.tariff import Tariff
-from fiso.domain.attempt import GIVEN_UP, Attempt, Outcome
+from fiso.domain.attempt import Attempt, Outcome
 from fiso.domain.decision import Decision, Prediction, RankedCandidate, Reason
 from fiso.domain.endpoint import Endpoint, EndpointId
 from fiso.domain.errors import RoutingError
 from fiso.domain.record import AttemptSummary, CandidateSummary, InvocationRecord, RecordStatus
-from fiso.domain.request import FunctionAnswer, InvocationRequest
+from fiso.domain.request import InvocationRequest
 from fiso.ports import Metrics
 from fiso.prediction import features
 from fiso.services.request.decide import World, features_of
+from fiso_client.core.answers import FunctionAnswer
+from fiso_client.core.failures import GIVEN_UP
 
 
 def record_of(

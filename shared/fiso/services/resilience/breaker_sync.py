@@ -16,11 +16,11 @@ from fiso.domain.endpoint import EndpointId
 from fiso.domain.errors import StoreError
 from fiso.domain.state import EndpointState
 from fiso.ports import Clock, SharedBreakers
-from fiso.routing.breaker import Breaker, BreakerState, Transition
-from fiso.routing.late import LateCall, Notice
+from fiso.routing.late import LateCall, Notice, Transition
 from fiso.services.freshness.cached import Known
 from fiso.services.freshness.wait_budget import Patience
 from fiso.services.resilience.breakers import Breakers
+from fiso_client.core.breaker import Breaker, BreakerState
 
 HEARD_FRESH_S = 2.0
 """So long others' bad news may take to be heard where all is well; each request until then may be lost."""

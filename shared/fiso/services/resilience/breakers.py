@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from random import random
 
-from fiso.domain.attempt import CALLERS_FAULT, UNCLEAR, Failure
 from fiso.domain.catalog import CatalogEntry
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName
 from fiso.domain.state import EndpointState
-from fiso.routing.breaker import CLOSED, CONSECUTIVE, Breaker, BreakerState, Domain, Transition
-from fiso.routing.late import LateCall, are_too_many
+from fiso.routing.late import Domain, LateCall, Transition, are_too_many
+from fiso_client.core.breaker import CLOSED, CONSECUTIVE, Breaker, BreakerState
+from fiso_client.core.failures import CALLERS_FAULT, UNCLEAR, Failure
 
 _OF_DOMAIN = frozenset(
     {Failure.UNREACHABLE, Failure.TIMED_OUT, Failure.BROKEN, Failure.PROVIDER_FAULT, Failure.OVERTAKEN}

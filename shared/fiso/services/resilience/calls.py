@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from fiso.domain.attempt import ProviderError
 from fiso.domain.decision import RankedCandidate
-from fiso.domain.request import FunctionAnswer
+from fiso_client.core.answers import FunctionAnswer
+from fiso_client.core.failures import ProviderError
 
 Call = Callable[[], FunctionAnswer]
 Running = Future[FunctionAnswer]

@@ -19,18 +19,20 @@ from dataclasses import dataclass, field
 from functools import partial
 from time import perf_counter
 
-from fiso.domain.attempt import CALLERS_FAULT, Attempt, Failure, Outcome, ProviderError
+from fiso.domain.attempt import Attempt, Outcome
 from fiso.domain.decision import Decision, RankedCandidate, Reason
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName
 from fiso.domain.policy import Policy
-from fiso.domain.request import FunctionAnswer, InvocationRequest
+from fiso.domain.request import InvocationRequest
 from fiso.ports import Clock, FunctionCaller
 from fiso.routing import tiers
-from fiso.routing.breaker import CLOSED, Breaker, BreakerState
 from fiso.routing.budget import HedgeBudget, TryBudget
 from fiso.services.resilience.breakers import Breakers, Failed
 from fiso.services.resilience.calls import AT_ONCE, Call, Calls, UnderWay
 from fiso.services.resilience.timeouts import hedge_ms, late_ms, patience_ms, whole_ms
+from fiso_client.core.answers import FunctionAnswer
+from fiso_client.core.breaker import CLOSED, Breaker, BreakerState
+from fiso_client.core.failures import CALLERS_FAULT, Failure, ProviderError
 
 LEAST_ATTEMPT_MS = 100.0
 """No attempt starts with less time left than this."""

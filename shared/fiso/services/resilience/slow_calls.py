@@ -11,10 +11,10 @@ from threading import Lock, Thread
 from typing import TypeAlias
 
 from fiso.domain.endpoint import Endpoint, FunctionName
-from fiso.domain.request import FunctionAnswer
 from fiso.ports import Clock
 from fiso.routing.late import LateCall
 from fiso.services.resilience.calls import Call
+from fiso_client.core.answers import FunctionAnswer
 
 LOOK_EVERY_S = 0.25
 QUIET_LOOKS = 20

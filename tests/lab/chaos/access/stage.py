@@ -18,7 +18,7 @@ from fiso.domain.catalog import CatalogEntry, Snapshot
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName, Provider
 from fiso.domain.policy import Idempotent, Policy
 from fiso.domain.record import InvocationRecord, OpenRecord
-from fiso.domain.request import FunctionAnswer, InvocationId, InvocationRequest
+from fiso.domain.request import InvocationId, InvocationRequest
 from fiso.settings import AccessSettings, OrchestratorSettings
 from fiso.testing.memory import (
     InMemoryEndpointStates,
@@ -30,6 +30,7 @@ from fiso.testing.memory import (
     InMemorySharedBreakers,
     InMemorySnapshots,
 )
+from fiso_client.core.answers import FunctionAnswer
 from functions.orchestrator import handler, wiring
 from localcloud.issuer.jose import AUDIENCE, ISSUER
 

@@ -7,10 +7,8 @@ import random
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from fiso.adapters.aws.client import AwsEndpoint, Credentials, SignedService
 from fiso.adapters.aws.lambda_caller import LambdaCaller
 from fiso.adapters.http.callers import ByProvider, HttpCaller
-from fiso.adapters.http.transport import HttpTransport
 from fiso.codecs.lease_token import Keyring
 from fiso.domain.catalog import CatalogEntry, Snapshot
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName, Payload, Provider
@@ -26,6 +24,8 @@ from fiso.testing.memory import (
     InMemorySnapshots,
 )
 from fiso.testing.memory_idempotency import InMemoryIdempotencyKeys
+from fiso_client.core.signing import AwsEndpoint, Credentials, SignedService
+from fiso_client.core.transport import HttpTransport
 from functions.orchestrator import wiring
 from functions.orchestrator.handler import answer_event
 from functions.orchestrator.http_answer import Response

@@ -11,11 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from fiso import telemetry
-from fiso.adapters.aws.client import AwsEndpoint, Credentials, SignedService
 from fiso.adapters.aws.lambda_caller import LambdaCaller
 from fiso.adapters.http.callers import ByProvider, HttpCaller
 from fiso.adapters.http.public_dial import PublicDial
-from fiso.adapters.http.transport import HttpTransport
 from fiso.codecs.record import open_to_document, to_document
 from fiso.domain.access import AuthMode
 from fiso.domain.catalog import CatalogEntry, Snapshot
@@ -33,6 +31,8 @@ from fiso.testing.memory import (
     InMemorySnapshots,
 )
 from fiso_cli.log_redirect import lines_to
+from fiso_client.core.signing import AwsEndpoint, Credentials, SignedService
+from fiso_client.core.transport import HttpTransport
 from functions.orchestrator import handler, wiring
 
 CREDENTIALS = Credentials(access_key="a", secret_key="s")  # nosec B106 # signs to a server of this experiment

@@ -13,12 +13,13 @@ from time import perf_counter
 
 from fiso.adapters.http.callers import HttpCaller
 from fiso.adapters.http.public_dial import PublicDial
-from fiso.adapters.http.transport import HttpTransport, TransportError
 from fiso.domain.address import AddressRules, check_endpoint, is_public
-from fiso.domain.attempt import ProviderError
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName, Provider
-from fiso.domain.request import FunctionAnswer, InvocationId, InvocationRequest, TenantId
+from fiso.domain.request import InvocationId, InvocationRequest, TenantId
 from fiso_cli.catalog import declaration
+from fiso_client.core.answers import FunctionAnswer
+from fiso_client.core.failures import ProviderError
+from fiso_client.core.transport import HttpTransport, TransportError
 from tests.lab.chaos.experiments import ssrf_corpus as corpus
 from tests.lab.chaos.experiments.ssrf_world import HERE, World, redirecting
 

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Self
 
-from fiso.adapters.http.transport import HttpTransport
 from fiso.domain.idempotency import GRACE
+from fiso_client.core.transport import HttpTransport
 from tests.lab.chaos.emulator import EmulatorProcess
 from tests.lab.chaos.keyed.function import CountingFunction
 from tests.lab.chaos.keyed.judging import Answered, answered

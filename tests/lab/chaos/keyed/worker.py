@@ -11,7 +11,7 @@ import sys
 import time
 from typing import Any
 
-from fiso.adapters.http.transport import HttpTransport
+from fiso_client.core.transport import HttpTransport
 from tests.lab.chaos.keyed.world import Place, Sent, ask, orchestrator, silence
 
 

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from fiso.adapters.aws.client import AwsEndpoint, Credentials, DynamoDBClient, S3Client, SignedService
+from fiso.adapters.aws.client import DynamoDBClient, S3Client
 from fiso.adapters.aws.dynamodb_idempotency import DynamoDBIdempotencyKeys
 from fiso.adapters.http.callers import ByProvider, HttpCaller
-from fiso.adapters.http.transport import HttpTransport
 from fiso.domain.catalog import CatalogEntry, Snapshot
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName, Provider
 from fiso.domain.policy import Idempotent, Policy
@@ -23,6 +22,8 @@ from fiso.testing.memory import (
     InMemorySharedBreakers,
     InMemorySnapshots,
 )
+from fiso_client.core.signing import AwsEndpoint, Credentials, SignedService
+from fiso_client.core.transport import HttpTransport
 from functions.orchestrator import wiring
 from functions.orchestrator.handler import answer_event
 from functions.orchestrator.wiring import Edge, utc_now

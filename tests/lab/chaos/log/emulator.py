@@ -10,8 +10,9 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from fiso.adapters.aws.client import AwsEndpoint, Credentials, DynamoDBClient, SignedService
-from fiso.adapters.http.transport import HttpTransport
+from fiso.adapters.aws.client import DynamoDBClient
+from fiso_client.core.signing import AwsEndpoint, Credentials, SignedService
+from fiso_client.core.transport import HttpTransport
 from tests.lab.chaos.emulator import running
 from tests.lab.chaos.rig.stores import BUCKET, LOG_TABLE, REGION, create_tables
 

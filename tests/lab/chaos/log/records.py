@@ -7,12 +7,12 @@ from typing import Any
 from uuid import UUID
 
 from fiso.adapters.aws.dynamodb_items import closed_item, record_from_item
-from fiso.domain.attempt import Failure
 from fiso.domain.decision import Reason
 from fiso.domain.endpoint import EndpointId, FunctionName, Provider
 from fiso.domain.record import AttemptSummary, InvocationRecord, RecordStatus
 from fiso.domain.request import InvocationId, TenantId
 from fiso.prediction import features
+from fiso_client.core.failures import Failure
 
 FUNCTION = FunctionName("word-count")
 REGIONS = {Provider.AWS: "us-east-1", Provider.AZURE: "eastus", Provider.GCP: "us-east4"}

@@ -20,8 +20,8 @@ from threading import Lock, Thread
 from time import perf_counter
 from typing import Any
 
-from fiso.routing.breaker import BreakerState
 from fiso.settings import OrchestratorSettings
+from fiso_client.core.breaker import BreakerState
 from functions.orchestrator import wiring
 from functions.orchestrator.handler import answer_event
 from functions.orchestrator.http_answer import problem

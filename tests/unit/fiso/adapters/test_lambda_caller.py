@@ -5,12 +5,12 @@ from typing import Any, cast
 
 import pytest
 
-from fiso.adapters.aws.client import SignedService
 from fiso.adapters.aws.lambda_caller import LambdaCaller, http_event, read_report
-from fiso.adapters.http.transport import HttpAnswer
-from fiso.domain.attempt import Failure, ProviderError
 from fiso.domain.endpoint import Payload
-from fiso.domain.request import FunctionAnswer
+from fiso_client.core.answers import FunctionAnswer
+from fiso_client.core.failures import Failure, ProviderError
+from fiso_client.core.signing import SignedService
+from fiso_client.core.transport import HttpAnswer
 from tests.builders import ManualClock, a_request, an_endpoint
 
 TAIL = b"REPORT RequestId: 1\tDuration: 12.30 ms\tBilled Duration: 13 ms\tMemory Size: 512 MB\tMax Memory Used: 64 MB\t"

@@ -1,8 +1,8 @@
 import pytest
 
 from fiso.adapters.http.header_policy import Report, function_answer, retry_after_s
-from fiso.adapters.http.transport import HttpAnswer
-from fiso.domain.attempt import Failure, ProviderError
+from fiso_client.core.failures import Failure, ProviderError
+from fiso_client.core.transport import HttpAnswer
 
 
 def answer(**headers: str) -> HttpAnswer:

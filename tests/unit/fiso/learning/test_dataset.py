@@ -5,10 +5,10 @@ from math import isnan, nan
 import numpy as np
 import pytest
 
-from fiso.domain.attempt import Failure
 from fiso.domain.record import InvocationRecord, RecordStatus
 from fiso.learning import dataset
 from fiso.prediction.features import NAMES
+from fiso_client.core.failures import Failure
 from tests.builders import NOW, a_record, an_attempt
 
 

@@ -2,10 +2,10 @@ from typing import Any
 
 import pytest
 
-from fiso.domain.attempt import Failure
 from fiso.domain.endpoint import EndpointId
 from fiso.domain.record import InvocationRecord, RecordStatus
 from fiso.learning.logged import Loss, decision_of, is_usable
+from fiso_client.core.failures import Failure
 from tests.builders import a_record, a_summary, an_attempt
 
 CANDIDATES = (

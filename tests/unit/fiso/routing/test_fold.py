@@ -3,11 +3,11 @@ from datetime import timedelta
 
 import pytest
 
-from fiso.domain.attempt import Failure
 from fiso.domain.endpoint import EndpointId
 from fiso.domain.record import InvocationRecord
 from fiso.domain.state import EndpointState
 from fiso.routing.fold import NOT_CALLED, WEIGHT, fold
+from fiso_client.core.failures import Failure
 from tests.builders import NOW, a_record, an_attempt
 
 AWS, GCP = EndpointId("aws"), EndpointId("gcp")

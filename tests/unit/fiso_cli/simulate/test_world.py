@@ -5,12 +5,12 @@ from statistics import fmean
 
 import pytest
 
-from fiso.domain.attempt import Failure
 from fiso.domain.endpoint import EndpointId, Provider
 from fiso.prediction import facts
 from fiso_cli.simulate.outages import Kind, Outage
 from fiso_cli.simulate.service import Lognormal, UnderLoad, crowding
 from fiso_cli.simulate.world import Happened, World
+from fiso_client.core.failures import Failure
 from tests.unit.fiso_cli.simulate.settings import AWS_ID, AZURE_ID, GCP_ID, HALF, a_call, a_service, a_setting
 
 

@@ -3,12 +3,12 @@ from datetime import UTC, datetime
 
 import pytest
 
-from fiso.domain.attempt import Failure
 from fiso.domain.decision import Exclusion, Reason
 from fiso.domain.endpoint import EndpointId, FunctionName, Provider
 from fiso.domain.record import AttemptSummary, CandidateSummary, InvocationRecord, RecordStatus
 from fiso.domain.request import InvocationId, TenantId
 from fiso_cli.traffic.lines import HEADER, line_of, predicted_ms, why
+from fiso_client.core.failures import Failure
 
 AT = datetime(2030, 1, 2, 3, 4, 5, 678_000, tzinfo=UTC)
 AWS, GCP = EndpointId("aws-use1"), EndpointId("gcp-use4")

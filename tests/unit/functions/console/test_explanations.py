@@ -2,10 +2,10 @@ from dataclasses import replace
 
 import pytest
 
-from fiso.domain.attempt import Failure
 from fiso.domain.decision import Exclusion, Reason
 from fiso.domain.endpoint import EndpointId, Provider
 from fiso.domain.record import CandidateSummary, InvocationRecord, RecordStatus
+from fiso_client.core.failures import Failure
 from functions.console.views.explanations import FAILED, Names, explain, is_held_back
 from tests.builders import a_record, an_attempt, an_endpoint, three_endpoints
 

@@ -17,8 +17,8 @@ from time import monotonic
 from typing import Any, TypeAlias
 from urllib.parse import SplitResult, urlsplit
 
-from fiso.adapters.http.wire import BoundedResponse, left_s, read
-from fiso.adapters.http.wire import HttpAnswer as HttpAnswer
+from fiso_client.core.wire import BoundedResponse, left_s, read
+from fiso_client.core.wire import HttpAnswer as HttpAnswer
 
 CONNECT_TIMEOUT_S = 0.5
 MAX_IDLE_S = 20.0

@@ -1,6 +1,6 @@
 from datetime import timedelta
 
-from fiso.routing.throttle import DECREASE, FORGET_S, LEAST_PER_S, LONGEST_RETRY_AFTER_S, RateCap, capped
+from fiso_client.core.throttle import DECREASE, FORGET_S, LEAST_PER_S, LONGEST_RETRY_AFTER_S, RateCap, capped
 from tests.builders import NOW
 
 

@@ -6,9 +6,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from fiso.codecs.record import to_document
-from fiso.domain.attempt import Failure, ProviderError
 from fiso.domain.record import InvocationRecord
-from fiso.domain.redaction import GONE, cleaned, is_secret_name, shown
+from fiso_client.core.failures import Failure, ProviderError
+from fiso_client.core.redaction import GONE, cleaned, is_secret_name, shown
 from tests.lab.chaos.experiments.secrets_forms import Canaries
 from tests.strategies import records
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fiso.domain.content import LARGEST_PARSED, flaw_of, takes_json_only
+from fiso_client.core.content import LARGEST_PARSED, flaw_of, takes_json_only
 
 JSON = {"content-type": "application/json; charset=utf-8"}
 LARGE = b'{"a": "' + b"x" * LARGEST_PARSED

@@ -10,7 +10,7 @@ half_open  the time is over: one request tries it first, for the others, in all 
 
 The shape is Linkerd's (`breaker/unified.rs`), the numbers are for 2 to 4 endpoints: Envoy's detectors by success rate
 need 5 hosts. A breaker never goes from open to closed without half_open. Trips are forgotten FORGET_S after it closed,
-so that an endpoint which flaps is out longer each time. Throttling opens nothing; it caps a share (`routing.throttle`).
+so that an endpoint which flaps is out longer each time. Throttling opens nothing; it caps a share (`throttle`).
 Pure: `now` is an argument; a clock that steps keeps nothing open for longer than a breaker ever would.
 """
 
@@ -19,8 +19,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
-from fiso.domain.endpoint import EndpointId, FunctionName, Provider
-from fiso.routing.throttle import RateCap, capped
+from fiso_client.core.throttle import RateCap, capped
 
 CONSECUTIVE = 5
 """Failures in a row that open a breaker (Envoy's and Linkerd's defaults are 5 and 7)."""
@@ -152,31 +151,6 @@ class Breaker:
 
 
 CLOSED = Breaker()
-
-
-class Domain(NamedTuple):
-    """A fault domain."""
-
-    provider: Provider
-    region: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Transition:
-    """A breaker that opened or closed or is being probed, as environments tell each other, `as_others_see_it`. A
-    domain's has no function and endpoint."""
-
-    function: FunctionName | None
-    endpoint: EndpointId | None
-    domain: Domain
-    breaker: Breaker
-
-    @property
-    def changed_at(self) -> datetime:
-        """When that was."""
-        if self.breaker.changed_at is None:
-            raise ValueError("a breaker that never changed makes no transition")
-        return self.breaker.changed_at
 
 
 def counted(recent: tuple[Second, ...], now: datetime, *, is_failure: bool) -> tuple[Second, ...]:

@@ -6,7 +6,7 @@ from botocore.credentials import Credentials as BotoCredentials
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fiso.adapters.aws.client import AwsEndpoint, Credentials, sign
+from fiso_client.core.signing import AwsEndpoint, Credentials, sign
 
 NOW = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
 EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"

@@ -2,7 +2,7 @@ from datetime import timedelta
 
 import pytest
 
-from fiso.routing.breaker import (
+from fiso_client.core.breaker import (
     CLOSED,
     CONSECUTIVE,
     FIRST_S,

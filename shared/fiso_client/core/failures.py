@@ -1,0 +1,48 @@
+"""Failures: the exact ways in which one call fails, and the error that says so.
+
+Two questions decide what may follow a failure: can the function have run, and whose fault was it.
+"""
+
+from enum import StrEnum
+
+from fiso_client.core.redaction import shown
+
+
+class FisoError(Exception):
+    """Root of everything FISO and its client raise on purpose."""
+
+
+class Failure(StrEnum):
+    """How an attempt failed. The tables below answer the two questions for each."""
+
+    UNREACHABLE = "unreachable"  # DNS, connect refused or timed out, TLS
+    THROTTLED = "throttled"  # 429 and its kin
+    REFUSED = "refused"  # 401, 403, 404 of the provider: configuration
+    TIMED_OUT = "timed_out"  # sent, no answer in time
+    BROKEN = "broken"  # reset mid-answer, truncated, or not what the protocol promises
+    PROVIDER_FAULT = "provider_fault"  # 5xx of the provider itself
+    FUNCTION_TIMED_OUT = "function_timed_out"  # the provider says that it stopped the function
+    REJECTED = "rejected"  # 400, 413, 415: the request itself
+    OVERTAKEN = "overtaken"  # given up: a hedge that began later was answered first
+    NOT_NEEDED = "not_needed"  # a hedge, given up: the call it was to hedge was answered
+
+
+NEVER_RAN = frozenset({Failure.UNREACHABLE, Failure.THROTTLED, Failure.REFUSED, Failure.REJECTED})
+CALLERS_FAULT = frozenset({Failure.REJECTED})
+GIVEN_UP = frozenset({Failure.OVERTAKEN, Failure.NOT_NEEDED})
+"""The losers of a hedge: no failures of anybody, nothing is known of how they ended."""
+UNCLEAR = frozenset({Failure.TIMED_OUT, Failure.BROKEN, Failure.PROVIDER_FAULT, Failure.FUNCTION_TIMED_OUT})
+"""Failures that the request or the function can have caused as well as the provider; nobody knows what became of the
+first three."""
+UNKNOWN_OUTCOME = UNCLEAR - {Failure.FUNCTION_TIMED_OUT}
+
+
+class ProviderError(FisoError):
+    """One attempt failed. `detail` is redacted: a provider may have had a part in it, and it is logged and answered.
+    `retry_after_s` is the provider's own wish, where it stated one."""
+
+    def __init__(self, failure: Failure, detail: str, *, retry_after_s: float | None = None) -> None:
+        self.detail = shown(detail)
+        super().__init__(self.detail)
+        self.failure = failure
+        self.retry_after_s = retry_after_s
