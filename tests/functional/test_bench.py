@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+from fiso.billing import tariff
+from fiso.prediction import features
 from fiso_cli.replay import measured
 from localcloud.layout import CHECKOUT
-from tests.lab.bench import candidates, decisions, litellm_router, replays
+from tests.lab.bench import candidates, commands, decisions, litellm_router, replays, request_path, rows
 from tests.unit.fiso_cli.replay.paired import pair, write
 
 MODEL_DIR = CHECKOUT / "ml_artifacts"
@@ -58,3 +60,17 @@ def test_litellm_counts_as_installed_only_from_the_lock_as_it_is(tmp_path: Path)
     made = environment.is_installed
     environment.lock.write_text("litellm==2.0", encoding="ascii")
     assert (before, made, environment.is_installed) == (False, True, False)
+
+
+def test_a_path_counts_files_functions_and_moves_of_fiso_alone() -> None:
+    def call() -> object:
+        rows.row("ours is no file of FISO's", 1.0, "", rival="", rival_value=None, n=1)
+        tariff.gcp_vcpu(512)
+        return [features.function_type_code(kind) for kind in ("text", "image")]
+
+    assert request_path.counted(call) == request_path.Count(files=2, functions=2, moves=1)
+
+
+def test_only_the_rows_asked_for_are_measured(tmp_path: Path) -> None:
+    found = commands.measure_groups(commands.GROUPS, ["request_path_m"], tmp_path)
+    assert [row.name for row in found] == ["request_path_moves"]

@@ -1,21 +1,36 @@
 """`python -m tests.lab bench`: what `make bench` runs."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from fiso_cli.errors import CommandError
 from fiso_cli.packaging.build import build
 from fiso_cli.packaging.manifest import ACCESS_LAYER
 from fiso_cli.traffic import terminal
 from localcloud.layout import CHECKOUT, LocalCloud
-from tests.lab.bench import measure, naive, ope, overhead, rows
+from tests.lab.bench import measure, naive, overhead, rows
 from tests.lab.bench.rows import Row
 
+MODEL_DIR = CHECKOUT / "ml_artifacts"
+Say = Callable[[object], None]
+
 bench_app = typer.Typer(add_completion=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Rows that are measured together. `rows` are the beginnings of their names."""
+
+    title: str
+    rows: tuple[str, ...]
+    measure: Callable[[Path, Say], Sequence[Row]]
+    needs_cloud: bool = False
 
 
 @bench_app.callback(invoke_without_command=True)
@@ -28,65 +43,114 @@ def bench_command(
     with_litellm: Annotated[
         bool, typer.Option("--with-litellm", help="Install LiteLLM into .local/litellm (260 MB) and measure its pick.")
     ] = False,
+    only: Annotated[
+        list[str] | None, typer.Option("--only", help="Measure only rows whose name begins like this; repeatable.")
+    ] = None,
 ) -> None:
     """Measure FISO beside the naive design, in one run; rows go to .local/bench.json. Exits 1 if a gate is missed.
 
     Trust the ratios, not the times: both sides of a row are measured in turn on this machine.
-    For example: python -m tests.lab bench --without-cloud --with-litellm
+    For example: python -m tests.lab bench --only request_path --only decide
     """
     state = LocalCloud.from_environ().state
     if with_litellm:
         _install_litellm()
-    measured = measure_all(state / "bench" / "naive", with_cloud=not without_cloud)
-    rows.write(measured, state / "bench.json")
+    groups = [group for group in GROUPS if not (group.needs_cloud and without_cloud)]
+    measured = measure_groups(groups, only or [""], state / "bench" / "naive")
+    if not only:
+        rows.write(measured, state / "bench.json")
     if as_json:
-        typer.echo(json.dumps(json.loads((state / "bench.json").read_text(encoding="utf-8"))))
+        typer.echo(json.dumps(rows.documents(measured)))
     else:
         terminal.out().print(rows.table(measured))
     if not all(row.is_met for row in measured):
         raise typer.Exit(1)
 
 
-def measure_all(rival_dir: Path, *, with_cloud: bool) -> list[Row]:
-    """Every row, with a line of progress for each."""
-    from tests.lab.bench import decisions, hop, replays  # scikit-learn takes a second to import
-
+def measure_groups(groups: Sequence[Group], only: Sequence[str], rival_dir: Path) -> list[Row]:
+    """The rows whose names begin like one of `only`, with a line of progress for each group."""
+    wanted = [group for group in groups if any(_meet(name, one) for name in group.rows for one in only)]
+    if not wanted:
+        known = ", ".join(name for group in groups for name in group.rows)
+        raise CommandError(f"no row begins with {' or '.join(only)}; there are {known}")
     measured: list[Row] = []
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=terminal.err(), transient=True) as progress:
 
-        def step(title: str, work: Callable[[], list[Row]]) -> None:
-            task = progress.add_task(title, total=1)
-            measured.extend(work())
-            progress.advance(task)
-
-        def say(remark: str) -> None:
+        def say(remark: object) -> None:
             progress.console.print(remark, soft_wrap=True, markup=False)
 
-        step("building the naive rival (once)", lambda: _nothing(naive.build(rival_dir)))
-        model_dir = CHECKOUT / "ml_artifacts"
-        step("the whole handler", lambda: list(measure.handlers_in_memory(model_dir, rival_dir)))
-        step("cold starts", lambda: list(measure.cold_starts(model_dir, rival_dir)))
-        step("decisions among 12 candidates", lambda: decisions.measure(model_dir, rival_dir))
-        step("LiteLLM's pick", lambda: _litellm(model_dir, say))
-        step("replays", lambda: replays.measure(model_dir, say))
-        step("sizes", lambda: _sizes(model_dir, rival_dir))
-        cold_ms = next(found.value for found in measured if found.name == "cold_start")
-        step("what the hop costs", lambda: hop.measure(model_dir, cold_ms, progress.console.print))
-        step("off-policy intervals over a known world", ope.rows)
-        if with_cloud:
-            step("FISO's own time on a local cloud", lambda: [overhead.overhead_over_put()])
-    return measured
+        for group in wanted:
+            task = progress.add_task(group.title, total=1)
+            measured.extend(group.measure(rival_dir, say))
+            progress.advance(task)
+    return [row for row in measured if any(row.name.startswith(one) for one in only)]
 
 
-def _sizes(model_dir: Path, rival_dir: Path) -> list[Row]:
-    champion = json.loads((model_dir / "champion.json").read_text(encoding="utf-8"))["version"]
+def _meet(name: str, asked: str) -> bool:
+    return name.startswith(asked) or asked.startswith(name)
+
+
+def _request_path(_rival_dir: Path, _say: Say) -> Sequence[Row]:
+    from tests.lab.bench import request_path
+
+    return request_path.rows(MODEL_DIR)
+
+
+def _handlers(rival_dir: Path, _say: Say) -> Sequence[Row]:
+    return measure.handlers_in_memory(MODEL_DIR, naive.build(rival_dir))
+
+
+def _cold_starts(rival_dir: Path, _say: Say) -> Sequence[Row]:
+    return measure.cold_starts(MODEL_DIR, naive.build(rival_dir))
+
+
+def _decisions(rival_dir: Path, _say: Say) -> Sequence[Row]:
+    from tests.lab.bench import decisions
+
+    return decisions.measure(MODEL_DIR, naive.build(rival_dir))
+
+
+def _litellm(_rival_dir: Path, say: Say) -> Sequence[Row]:
+    from tests.lab.bench import decisions, litellm_router
+
+    environment = litellm_router.Environment()
+    if not environment.is_installed:
+        say(litellm_router.LEFT_OUT)
+        return []
+    return [litellm_router.pick_vs_litellm(decisions.model_of(MODEL_DIR), environment)]
+
+
+def _replays(_rival_dir: Path, say: Say) -> Sequence[Row]:
+    from tests.lab.bench import replays
+
+    return replays.measure(MODEL_DIR, say)
+
+
+def _sizes(rival_dir: Path, _say: Say) -> Sequence[Row]:
+    champion = json.loads((MODEL_DIR / "champion.json").read_text(encoding="utf-8"))["version"]
     counted = {made.name: made.counted_bytes / 1e6 for made in build("prod", ["orchestrator"]).built}
     return [
-        measure.artifact_mb(model_dir / champion / "model.joblib", rival_dir),
+        measure.artifact_mb(MODEL_DIR / champion / "model.joblib", naive.build(rival_dir)),
         measure.package_mb(counted["orchestrator"], rival_dir),
         measure.package_with_tokens_mb(counted["orchestrator"] + counted[ACCESS_LAYER]),
     ]
+
+
+def _hop(_rival_dir: Path, say: Say) -> Sequence[Row]:
+    from tests.lab.bench import hop
+
+    return hop.measure(MODEL_DIR, measure.cold_start_ms(MODEL_DIR), say)
+
+
+def _ope(_rival_dir: Path, _say: Say) -> Sequence[Row]:
+    from tests.lab.bench import ope
+
+    return ope.rows()
+
+
+def _overhead(_rival_dir: Path, _say: Say) -> Sequence[Row]:
+    return [overhead.overhead_over_put()]
 
 
 def _install_litellm() -> None:
@@ -96,15 +160,15 @@ def _install_litellm() -> None:
         litellm_router.Environment().install()
 
 
-def _litellm(model_dir: Path, say: Callable[[str], None]) -> list[Row]:
-    from tests.lab.bench import decisions, litellm_router
-
-    environment = litellm_router.Environment()
-    if not environment.is_installed:
-        say(litellm_router.LEFT_OUT)
-        return []
-    return [litellm_router.pick_vs_litellm(decisions.model_of(model_dir), environment)]
-
-
-def _nothing(_: object) -> list[Row]:
-    return []
+GROUPS = (
+    Group("how far one reads", ("request_path",), _request_path),
+    Group("the whole handler", ("handler_in_memory", "handler_repeatable"), _handlers),
+    Group("cold starts", ("cold_start", "rss_mb"), _cold_starts),
+    Group("decisions among 12 candidates", ("decide_",), _decisions),
+    Group("LiteLLM's pick", ("pick_vs_litellm",), _litellm),
+    Group("replays", ("replay_", "early_regret_", "captured_", "cache_hit_rate"), _replays),
+    Group("sizes", ("artifact_mb", "package_"), _sizes),
+    Group("what the hop costs", ("hop_usd_per_million",), _hop),
+    Group("off-policy intervals over a known world", ("ope_",), _ope),
+    Group("FISO's own time on a local cloud", ("overhead_over_put",), _overhead, needs_cloud=True),
+)

@@ -79,6 +79,11 @@ def cold_starts(model_dir: Path, rival_dir: Path, rounds: int = 7) -> tuple[Row,
     return time_row, memory_row
 
 
+def cold_start_ms(model_dir: Path, rounds: int = 7) -> float:
+    """Ours alone."""
+    return median(_run("tests.lab.bench.ours", str(model_dir)).wall_ms for _ in range(rounds))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Finished:
     """What one process took."""

@@ -6,13 +6,14 @@ handler, wires it, answers one request, says what that took, and exits. Imports 
 
 import sys
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fiso.domain.catalog import Snapshot
-    from fiso.ports import InvocationLog
+    from fiso.ports import Clock, InvocationLog
     from fiso.settings import OrchestratorSettings
 
 Handle = Callable[[], Mapping[str, Any]]
@@ -36,7 +37,18 @@ class Context:
         return 29_000
 
 
-def handler(model_dir: Path, *, log: "InvocationLog | None" = None, is_repeatable: bool = False) -> Handle:
+def standing_clock() -> datetime:
+    """A clock that is not FISO's own code."""
+    return datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
+
+
+def handler(
+    model_dir: Path,
+    *,
+    log: "InvocationLog | None" = None,
+    is_repeatable: bool = False,
+    clock: "Clock | None" = None,
+) -> Handle:
     """A call that routes one request through the whole handler: three candidates, record into `log`, metrics, line.
 
     The function is as functions are unless their policy says more: a request that may have run is not repeated. One
@@ -67,6 +79,7 @@ def handler(model_dir: Path, *, log: "InvocationLog | None" = None, is_repeatabl
         caller=InMemoryFunctionCaller(lambda *_: answer),
         shared_breakers=InMemorySharedBreakers(),
         metrics=metrics,
+        clock=clock or wiring.utc_now,
     )
     edge = wiring.build(_settings(model_dir), metrics=metrics, ports=ports)
 
@@ -95,8 +108,6 @@ def _settings(model_dir: Path) -> "OrchestratorSettings":
 
 def _catalog(*, is_repeatable: bool) -> "Snapshot":
     """One function with a copy on each cloud."""
-    from datetime import UTC, datetime
-
     from fiso.domain.catalog import CatalogEntry, Snapshot
     from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName, Provider
     from fiso.domain.policy import Idempotent, Policy

@@ -77,12 +77,16 @@ def row(
     )
 
 
-def write(rows: Sequence[Row], path: Path) -> None:
+def documents(rows: Sequence[Row]) -> list[dict[str, object]]:
     """The rows as JSON."""
     keys = ("name", "value", "unit", "rival", "rival_value", "ratio", "n")
-    documents = [{key: asdict(row)[key] for key in keys} for row in rows]
+    return [{key: asdict(row)[key] for key in keys} for row in rows]
+
+
+def write(rows: Sequence[Row], path: Path) -> None:
+    """The rows as a file of JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(documents, indent=2) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(documents(rows), indent=2) + "\n", encoding="utf-8")
 
 
 def table(rows: Sequence[Row]) -> Table:
