@@ -1,4 +1,7 @@
-"""The orchestrator's edge: an HTTP API event in, one service called, its result out. Importing needs no environment."""
+"""The orchestrator's handler: an HTTP API event in, one service called, its result out.
+
+Importing needs no environment; `bootstrap` is what is deployed, and composes the application before the first event.
+"""
 
 import logging
 import os
@@ -29,7 +32,7 @@ from fiso.domain.record import InvocationRecord
 from fiso.domain.request import InvocationId, InvocationRequest
 from fiso.services.freshness.health import condition_document, status_of
 from fiso.services.request import inspect
-from fiso.services.request.orchestrate import Routed
+from fiso.services.request.orchestrate import RoutingResult
 from fiso.settings import OrchestratorSettings
 from functions.orchestrator import wiring
 from functions.orchestrator.http_answer import (
@@ -50,7 +53,7 @@ from functions.orchestrator.http_request import (
     path_of,
     shown_of,
 )
-from functions.orchestrator.wiring import Edge
+from functions.orchestrator.wiring import App
 
 
 class Route(NamedTuple):
@@ -82,49 +85,50 @@ class Context(Protocol):
 
 
 @cache
-def _edge() -> Edge:
+def application() -> App:
+    """The composed application of this execution environment."""
     telemetry.logger()
     return wiring.build(OrchestratorSettings.from_environ(os.environ), metrics=telemetry.metrics())
 
 
 def lambda_handler(event: object, context: Context) -> Response:
     """One request."""
+    id = InvocationId(str(uuid4()))  # of the record, too: whoever gets a 500 can ask what became of the invocation
     try:
-        return answer_event(_edge(), event, context)
+        return answer_event(application(), event, context, id=id)
     except Exception:
-        invocation_id = str(uuid4())
-        logger.exception("unexpected error", extra={"invocation_id": invocation_id})
-        return problem(500, "Internal error", "FISO failed; its log has more under this id", invocation_id)
+        logger.exception("unexpected error", extra={"invocation_id": id})
+        return problem(500, "Internal error", "FISO failed; its log has more under this id", id)
     finally:
         telemetry.flush()
 
 
-def answer_event(edge: Edge, event: object, context: Context) -> Response:
+def answer_event(app: App, event: object, context: Context, *, id: InvocationId | None = None) -> Response:
     """Answer one event; FISO's own errors become problems. Every answer says what FISO itself took."""
     start = perf_counter()
-    id = InvocationId(str(uuid4()))
-    exchange = Exchange(edge, event, context, id=id)
+    id = id or InvocationId(str(uuid4()))
+    handler = RequestHandler(app, event, context, id=id)
     try:
-        response = exchange.answer()
+        response = handler.answer()
     except RequestError as error:
-        response = request_problem(error, id, challenge=edge.access.challenge)
-        _note_refusal(edge, error, id)
+        response = request_problem(error, id, challenge=app.access.challenge)
+        _note_refusal(app, error, id)
     except RoutingError as error:
         response = routing_problem(error, id)
     except StoreError as error:
         logger.warning("a store is away: %s", error)
         response = problem(503, "Store unavailable", "a store is away", id, headers={"retry-after": "2"})
     response["headers"].setdefault("x-fiso-invocation-id", id)  # a replay carries the first invocation's
-    own_ms = (perf_counter() - start) * 1000 - exchange.waited_ms
+    own_ms = (perf_counter() - start) * 1000 - handler.waited_ms
     response["headers"]["x-fiso-overhead-ms"] = f"{own_ms:.3f}"
     return response
 
 
-class Exchange:
-    """One event on its way through the edge."""
+class RequestHandler:
+    """One event on its way through the app."""
 
-    def __init__(self, edge: Edge, event: object, context: Context, *, id: InvocationId) -> None:
-        self._edge, self._context, self._id = edge, context, id
+    def __init__(self, app: App, event: object, context: Context, *, id: InvocationId) -> None:
+        self._app, self._context, self._id = app, context, id
         self._given, self._event = event, event if isinstance(event, Mapping) else {}
         self._caller = NOBODY
         self.waited_ms = 0.0
@@ -136,7 +140,7 @@ class Exchange:
         found = {route: match.groupdict() for route in _ROUTES if (match := route.path.fullmatch(path))}
         chosen = next((route for route in found if route.method == method), None)
         if chosen is None or chosen.scope is not None:
-            self._caller = self._edge.access.caller(shown_of(self._event))
+            self._caller = self._app.access.caller(shown_of(self._event))
         if chosen is None:
             raise _no_route(method, path, allowed=[route.method for route in found])
         if chosen.scope is not None:
@@ -151,20 +155,20 @@ class Exchange:
             event = event_of(self._given)
             return path_of(event), method_of(event)
         except RequestError:
-            self._edge.access.caller(shown_of(self._event))
+            self._app.access.caller(shown_of(self._event))
             raise
 
     def _admit(self, scope: Scope) -> None:
         """Let a known caller pass, and start what access and quotas refresh while it is served."""
         self._caller.require(scope)
-        if self._edge.quotas is not None:
-            self._edge.quotas.admit(self._caller.tenant)
-        self._edge.access.refresh_while_waiting()
+        if self._app.quotas is not None:
+            self._app.quotas.admit(self._caller.tenant)
+        self._app.access.refresh_while_waiting()
 
     def _settle(self) -> None:
-        self._edge.access.settle()
-        if self._edge.quotas is not None:
-            self._edge.quotas.settle()
+        self._app.access.settle()
+        if self._app.quotas is not None:
+            self._app.quotas.settle()
 
     def _invoke(self, function: str, suffix: str | None) -> Response:
         request = self._request(function, suffix or "")
@@ -172,17 +176,17 @@ class Exchange:
             return routed_answer(self._route(request))
         from functions.orchestrator import http_idempotency
 
-        return http_idempotency.answer_once(self._edge.idempotent(), request, self._route)
+        return http_idempotency.answer_once(self._app.idempotent(), request, self._route)
 
-    def _route(self, request: InvocationRequest) -> Routed:
-        routed = self._edge.orchestrator.route(request)
+    def _route(self, request: InvocationRequest) -> RoutingResult:
+        routed = self._app.orchestrator.route(request)
         self.waited_ms = routed.outcome.waited_ms
         telemetry.log_invocation(routed.record)
         return routed
 
     def _explain(self, function: str) -> Response:
         request = self._request(function, "")
-        decision = self._edge.orchestrator.explain(request)
+        decision = self._app.orchestrator.explain(request)
         return json_answer({"invocation_id": request.invocation_id, **inspect.decision_document(decision)})
 
     def _decide(self, function: str) -> Response:
@@ -193,44 +197,44 @@ class Exchange:
         size = http_lease.request_size(headers_of(self._event))
         if size is not None:
             request = replace(request, body=bytes(size))  # a stand-in: of a body, a decision sees the size alone
-        outcomes = self._edge.outcomes()
-        granted = lease.grant(request, self._edge.orchestrator, outcomes.keys, new_id=uuid4)
+        outcomes = self._app.outcomes()
+        granted = lease.grant(request, self._app.orchestrator, outcomes.keys, new_id=uuid4)
         return json_answer(lease.lease_document(granted))
 
     def _outcomes(self) -> Response:
         from functions.orchestrator import http_lease
 
-        outcomes = self._edge.outcomes()
+        outcomes = self._app.outcomes()
         items = http_lease.reported(body_of(self._event))
         verdicts = outcomes.accept(items, self._caller.tenant)
         return json_answer(http_lease.verdicts_document(items, verdicts))
 
     def _endpoints(self) -> Response:
-        edge = self._edge
-        snapshot = edge.knowledge.snapshot()
-        states = edge.knowledge.latest_states(snapshot.functions)
+        app = self._app
+        snapshot = app.knowledge.snapshot()
+        states = app.knowledge.latest_states(snapshot.functions)
         documents = inspect.endpoint_documents(
-            snapshot.functions.values(), states, edge.orchestrator.dispatcher.breakers.of, edge.clock()
+            snapshot.functions.values(), states, app.orchestrator.dispatcher.breakers.of, app.clock()
         )
         return json_answer({"snapshot_version": snapshot.version, "endpoints": documents})
 
     def _invocation(self, id: str) -> Response:
-        record = self._edge.log.find(InvocationId(id))
+        record = self._app.log.find(InvocationId(id))
         if record is None or record.tenant != self._caller.tenant:
             raise UnknownPath(f"no invocation {id}")
         return json_answer(to_document(record) if isinstance(record, InvocationRecord) else open_to_document(record))
 
     def _healthz(self) -> Response:
-        snapshot, age_s = self._edge.knowledge.known_snapshot()
-        model = self._edge.knowledge.model()
-        conditions = self._edge.conditions()
+        snapshot, age_s = self._app.knowledge.known_snapshot()
+        model = self._app.knowledge.model()
+        conditions = self._app.conditions()
         document = {
             "status": status_of(conditions),
             "code_version": __version__,
             "snapshot_version": _version(snapshot),
             "snapshot_age_s": round(age_s, 1) if age_s is not None else None,
             "model_version": model.version if model else None,
-            "tariff_version": self._edge.orchestrator.tariff.version,
+            "tariff_version": self._app.orchestrator.tariff.version,
             "parts": {condition.part: condition_document(condition) for condition in conditions},
         }
         is_out = any(condition.stops_everything for condition in conditions)
@@ -242,7 +246,7 @@ class Exchange:
             Target(function=FunctionName(function), suffix=suffix),
             invocation_id=self._id,
             tenant=self._caller.tenant,
-            now=self._edge.clock(),
+            now=self._app.clock(),
             remaining_ms=self._context.get_remaining_time_in_millis(),
         )
 
@@ -253,13 +257,13 @@ def _no_route(method: str, path: str, *, allowed: list[str]) -> RequestError:
     return UnknownPath(f"no path {path[:200]!r}")
 
 
-def _note_refusal(edge: Edge, error: RequestError, id: InvocationId) -> None:
+def _note_refusal(app: App, error: RequestError, id: InvocationId) -> None:
     """Why a caller was turned away, for the operator; never the token."""
     if not isinstance(error, NotAuthenticated | NotAllowed | QuotaExceeded):
         return
     reason = error.reason if isinstance(error, NotAuthenticated) else str(error)
     logger.info("caller refused", extra={"invocation_id": id, "status": error.status, "reason": reason})
-    edge.orchestrator.metrics.add("CallersRefused", 1, "Count", status=str(error.status))
+    app.orchestrator.metrics.add("CallersRefused", 1, "Count", status=str(error.status))
 
 
 def _version(snapshot: Snapshot | None) -> int | None:

@@ -14,15 +14,21 @@ from fiso.domain.errors import (
     RequestError,
     RoutingError,
 )
-from fiso.services.request.orchestrate import Routed
+from fiso.services.request.orchestrate import RoutingResult
+from fiso_client.core.answers import FunctionAnswer
+from fiso_client.core.content import is_textual
 from fiso_client.core.redaction import shown
 
 Response = dict[str, Any]
-LARGEST_ANSWER = 6 * 1024 * 1024 - 64 * 1024
-"""What Lambda returns at most, less the envelope."""
+LARGEST_RESPONSE = 6_291_556
+"""Bytes of JSON that Lambda returns at most, headers included (AWS Lambda quotas, invocation payload)."""
+SURELY_SMALL = 1_000_000
+"""A body of fewer bytes fits in any form: JSON makes at most six of one."""
+ENVELOPE = 64 * 1024
+"""Kept for status, headers and FISO's own headers."""
 
 
-def routed_answer(routed: Routed) -> Response:
+def routed_answer(routed: RoutingResult) -> Response:
     """The function's own answer with FISO's headers, or the problem that stands for it."""
     if routed.error is not None:
         response = routing_problem(routed.error, routed.request.invocation_id)
@@ -32,14 +38,47 @@ def routed_answer(routed: Routed) -> Response:
     if attempt is None or attempt.answer is None:
         raise ValueError("a routed request has an answer or an error")
     answer = attempt.answer
-    if 4 * (len(answer.body) + 2) // 3 > LARGEST_ANSWER:
-        detail = f"the function answered {len(answer.body)} bytes, more than can be returned"
-        return problem(502, "Answer too large", detail, routed.request.invocation_id, headers=_headers(routed))
     headers = {**answer.headers, **_headers(routed)}
     if answer.is_function_error:
         headers["x-fiso-function-error"] = "1"
-    encoded = base64.b64encode(answer.body).decode("ascii")
-    return {"statusCode": answer.status, "headers": headers, "body": encoded, "isBase64Encoded": True}
+    body, is_base64 = _encoded(answer)
+    return {"statusCode": answer.status, "headers": headers, "body": body, "isBase64Encoded": is_base64}
+
+
+def can_return(answer: FunctionAnswer) -> bool:
+    """Whether an answer fits Lambda's response. Asked before the record is closed, so that both say the same."""
+    if len(answer.body) < SURELY_SMALL:
+        return True
+    body, _ = _encoded(answer)
+    return _json_size(body) + ENVELOPE <= LARGEST_RESPONSE
+
+
+def _encoded(answer: FunctionAnswer) -> tuple[str, bool]:
+    """The body as the response carries it, and whether in base64: text stays text where that is no longer, since
+    base64 takes a third more."""
+    text = _text(answer)
+    if text is not None and (len(answer.body) < SURELY_SMALL or _json_size(text) <= _base64_size(answer.body)):
+        return text, False
+    return base64.b64encode(answer.body).decode("ascii"), True
+
+
+def _text(answer: FunctionAnswer) -> str | None:
+    """The body as text; None where it is not, or where the function compressed it."""
+    if not is_textual(answer.headers.get("content-type")) or "content-encoding" in answer.headers:
+        return None
+    try:
+        return answer.body.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def _json_size(text: str) -> int:
+    # Lambda's runtime for Python 3.11 escapes everything beyond ASCII, as json.dumps does
+    return len(json.dumps(text))
+
+
+def _base64_size(body: bytes) -> int:
+    return 4 * ((len(body) + 2) // 3)
 
 
 def json_answer(document: Mapping[str, Any], *, status: int = 200) -> Response:
@@ -103,7 +142,7 @@ def problem(
     return {"statusCode": status, "headers": own | dict(headers or {}), "body": json.dumps(document)}
 
 
-def _headers(routed: Routed) -> dict[str, str]:
+def _headers(routed: RoutingResult) -> dict[str, str]:
     record = routed.record
     headers = {
         "x-fiso-invocation-id": record.invocation_id,

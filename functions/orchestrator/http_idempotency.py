@@ -6,21 +6,21 @@ from collections.abc import Callable
 from fiso.domain.errors import DeadlinePassed
 from fiso.domain.idempotency import KeptAnswer
 from fiso.domain.request import InvocationId, InvocationRequest
-from fiso.services.request.idempotency import Given, IdempotentRouting, Ran
-from fiso.services.request.orchestrate import Routed
+from fiso.services.request.idempotency import IdempotentRouting, KeyedAnswer, RunResult
+from fiso.services.request.orchestrate import RoutingResult
 from functions.orchestrator.http_answer import Response, routed_answer, routing_problem
 
 REPLAYED = "idempotent-replayed"
 
 
 def answer_once(
-    keyed: IdempotentRouting, request: InvocationRequest, route: Callable[[InvocationRequest], Routed]
+    keyed: IdempotentRouting, request: InvocationRequest, route: Callable[[InvocationRequest], RoutingResult]
 ) -> Response:
     """The response to a request with a key, run now or before."""
 
-    def run(request: InvocationRequest) -> Ran:
+    def run(request: InvocationRequest) -> RunResult:
         routed = route(request)
-        return Ran(answer=kept(routed_answer(routed)), may_have_run=routed.outcome.may_have_run)
+        return RunResult(answer=kept(routed_answer(routed)), may_have_run=routed.outcome.may_have_run)
 
     return response_of(keyed.answer(request, run=run, unknown=_unknown_outcome))
 
@@ -37,7 +37,7 @@ def kept(response: Response) -> KeptAnswer:
     )
 
 
-def response_of(given: Given) -> Response:
+def response_of(given: KeyedAnswer) -> Response:
     """What `kept` was made from, with the mark of a replay."""
     answer = given.answer
     headers = {**answer.headers, REPLAYED: "true"} if given.is_replay else dict(answer.headers)

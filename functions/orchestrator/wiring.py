@@ -1,4 +1,4 @@
-"""Composition root of the orchestrator: settings in, an `Edge` out. The one place that joins services and adapters."""
+"""Composition root of the orchestrator: settings in, an `App` out. The one place that joins services and adapters."""
 
 import logging
 import os
@@ -28,13 +28,14 @@ from fiso.services.resilience.dispatch import Dispatcher
 from fiso.services.resilience.slow_calls import Overdue
 from fiso.settings import AccessSettings, BadSetting, OrchestratorSettings
 from functions.orchestrator.aws_ports import Ports, aws_ports, utc_now
+from functions.orchestrator.http_answer import can_return
 
 if TYPE_CHECKING:
     from fiso.services.identity.quotas import Quotas
     from fiso.services.leases.outcomes import Outcomes
     from fiso.services.request.idempotency import IdempotentRouting
 
-__all__ = ["Edge", "Ports", "access_of", "aws_ports", "build", "quotas_of", "utc_now"]
+__all__ = ["App", "Ports", "access_of", "aws_ports", "build", "quotas_of", "utc_now"]
 
 READERS = 8
 """Reads at once; one that hangs must not keep the others waiting. Threads are made when they are needed."""
@@ -50,7 +51,7 @@ logger = logging.getLogger("fiso.orchestrator")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Edge:
+class App:
     """What the handler calls. `conditions` tells how every part is, from what is known here; it asks no store."""
 
     orchestrator: Orchestrator
@@ -66,7 +67,7 @@ class Edge:
     """What idempotency keys need, made when the first one is seen."""
 
 
-def build(settings: OrchestratorSettings, *, metrics: Metrics, ports: Ports | None = None) -> Edge:
+def build(settings: OrchestratorSettings, *, metrics: Metrics, ports: Ports | None = None) -> App:
     """Wire the orchestrator; tests and benchmarks give their own `ports`."""
     outside = ports or aws_ports(settings, os.environ, metrics)
     orchestrator = _orchestrator(outside, settings)
@@ -82,7 +83,7 @@ def build(settings: OrchestratorSettings, *, metrics: Metrics, ports: Ports | No
             lease_condition(is_set_up=outside.lease_keys is not None, has_keys=has_keys),
         )
 
-    return Edge(
+    return App(
         orchestrator=orchestrator,
         access=access,
         quotas=quotas_of(settings.quotas, outside.tenant_use, outside.clock),
@@ -139,6 +140,7 @@ def _orchestrator(outside: Ports, settings: OrchestratorSettings) -> Orchestrato
         draw=outside.draw,
         region=settings.region,
         sharing=sharing,
+        can_return=can_return,
     )
 
 

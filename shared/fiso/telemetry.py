@@ -9,6 +9,7 @@ import logging
 import os
 from collections import defaultdict
 from functools import cache
+from queue import SimpleQueue
 from typing import Any
 
 from aws_lambda_powertools import Logger, Metrics
@@ -23,7 +24,8 @@ _OWN = frozenset({"level", "location", "timestamp", "service", "sampling_rate", 
 _TRACES = frozenset({"exception", "exception_name", "exception_notes"})
 LOGGED = frozenset(
     "message invocation_id decision_id lease_id function endpoint provider region attempt attempts outcome reason "
-    "status latency_ms overhead_ms log_spill cause closed_as_unknown published".split()
+    "status latency_ms overhead_ms log_spill cause closed_as_unknown has_more_open replayed unreadable contradicted "
+    "all_lines_read published_version problems".split()
 )
 """The fields that a line may have beside those. Name a new one here; any other is left out, and said to be."""
 
@@ -38,22 +40,26 @@ class PowertoolsMetrics:
 
     def __init__(self, service: str) -> None:
         self._service = service
-        self._pending: dict[_Dimensions, list[tuple[str, str, float]]] = defaultdict(list)
+        self._pending: SimpleQueue[tuple[_Dimensions, str, str, float]] = SimpleQueue()
 
     def add(self, name: str, value: float, unit: str, **dimensions: str) -> None:
-        """Count one value of a metric."""
-        self._pending[tuple(sorted(dimensions.items()))].append((name, unit, value))
+        """Count one value of a metric. Safe while another thread flushes: refreshes count from theirs."""
+        self._pending.put((tuple(sorted(dimensions.items())), name, unit, value))
 
     def flush(self) -> None:
         """Write everything collected so far."""
-        pending, self._pending = self._pending, defaultdict(list)
-        for dimensions, values in pending.items():
+        by_dimensions: dict[_Dimensions, list[tuple[str, str, float]]] = defaultdict(list)
+        for _ in range(self._pending.qsize()):
+            dimensions, name, unit, value = self._pending.get_nowait()
+            by_dimensions[dimensions].append((name, unit, value))
+        for dimensions, values in by_dimensions.items():
             metrics = Metrics(namespace=NAMESPACE, service=self._service)
             if dimensions:
                 metrics.add_dimensions(service=self._service, **dict(dimensions))
             for name, unit, value in values:
                 metrics.add_metric(name=name, unit=unit, value=value)
-            metrics.flush_metrics()
+            if metrics.metric_set:  # Powertools writes by itself at 100 values, and warns of a line without any
+                metrics.flush_metrics()
 
 
 @cache
@@ -69,8 +75,14 @@ def metrics() -> PowertoolsMetrics:
 
 
 def flush() -> None:
-    """Write the collected metrics; call at the end of an invocation."""
-    metrics().flush()
+    """Write the collected metrics; call at the end of an invocation.
+
+    Never raises: it stands in a `finally`, where an error would take the answer's place.
+    """
+    try:
+        metrics().flush()
+    except Exception:
+        logging.getLogger("fiso").exception("metrics are not written")
 
 
 class RedactingFormatter(LambdaPowertoolsFormatter):

@@ -220,5 +220,5 @@ def test_without_what_checks_tokens_nobody_who_shows_one_is_let_in_and_the_log_s
 @pytest.mark.parametrize("event", [[], "x", None, 7, {}, {"requestContext": [], "headers": 5, "rawPath": []}], ids=str)
 def test_what_is_no_event_at_all_is_a_stranger(event: object, monkeypatch: pytest.MonkeyPatch) -> None:
     rig = Rig(failing(OK), access=BY_IAM)
-    monkeypatch.setattr(handler, "_edge", lambda: rig.edge)
+    monkeypatch.setattr(handler, "application", lambda: rig.edge)
     assert handler.lambda_handler(event, LambdaContext())["statusCode"] == 401

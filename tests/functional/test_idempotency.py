@@ -1,6 +1,6 @@
 """Keyed requests through the handler's edge, on in-memory ports."""
 
-import base64
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,7 +9,7 @@ from fiso.domain.catalog import CatalogEntry
 from fiso.domain.idempotency import KEEP, KeptAnswer
 from fiso.domain.policy import Idempotent
 from fiso.domain.request import InvocationRequest, TenantId
-from fiso.services.request.idempotency import Ran
+from fiso.services.request.idempotency import RunResult
 from fiso.testing.memory_idempotency import InMemoryIdempotencyKeys
 from fiso_client.core.answers import FunctionAnswer
 from fiso_client.core.failures import Failure, ProviderError
@@ -110,9 +110,9 @@ def test_the_same_key_of_another_tenant_is_another_key() -> None:
     routing = Rig(failing(OK)).edge.idempotent()
     ran: list[str] = []
 
-    def run(request: InvocationRequest) -> Ran:
+    def run(request: InvocationRequest) -> RunResult:
         ran.append(request.tenant)
-        return Ran(answer=KeptAnswer(status=200, body=request.tenant.encode(), is_text=True), may_have_run=True)
+        return RunResult(answer=KeptAnswer(status=200, body=request.tenant.encode(), is_text=True), may_have_run=True)
 
     for tenant in ("alice", "bob", "alice", "bob"):
         request = a_request(tenant=TenantId(tenant), idempotency_key="k1")
@@ -155,8 +155,9 @@ def test_an_answer_too_large_to_return_is_the_same_problem_each_time() -> None:
     assert len(rig.caller.calls) == 1
 
 
-def test_the_body_is_encoded_as_it_was() -> None:
-    rig = Rig(failing(OK))
-    rig.send(KEYED)
-    again = rig.send(KEYED)
-    assert (again["isBase64Encoded"], base64.b64decode(again["body"])) == (True, b"ok")
+@pytest.mark.parametrize(("kind", "body"), [("text/plain", "ok"), ("image/png", "b2s=")])
+def test_the_body_is_encoded_as_it_was(kind: str, body: str) -> None:
+    rig = Rig(failing(replace(OK, headers={"content-type": kind})))
+    first, again = rig.send(KEYED), rig.send(KEYED)
+    assert first["body"] == again["body"] == body
+    assert first.get("isBase64Encoded", False) is again.get("isBase64Encoded", False) is (kind == "image/png")

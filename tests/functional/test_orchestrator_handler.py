@@ -1,11 +1,14 @@
 import base64
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
+from fiso import telemetry
 from fiso_client.core.answers import FunctionAnswer
 from fiso_client.core.failures import Failure, ProviderError
+from functions.orchestrator import handler
 from tests.builders import OK, failing
 from tests.functional.orchestrator_rig import LambdaContext, Rig, http_event, problem_of
 
@@ -159,3 +162,89 @@ def test_an_invocation_can_be_read_by_its_id() -> None:
 def test_health_says_what_is_degraded() -> None:
     document = json.loads(Rig(failing(OK)).send(http_event(method="GET", path="/healthz"))["body"])
     assert (document["status"], document["snapshot_version"], document["model_version"]) == ("degraded", 1, None)
+
+
+TEXT = {"content-type": "text/plain; charset=utf-8"}
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_base64"),
+    [
+        (FunctionAnswer(status=200, body="é, 漢\x00".encode(), headers=TEXT), False),
+        (FunctionAnswer(status=200, body=b'{"a": 1}', headers={"content-type": "application/problem+json"}), False),
+        (FunctionAnswer(status=200, body=b"\xff", headers=TEXT), True),
+        (FunctionAnswer(status=200, body=b"packed", headers=TEXT | {"content-encoding": "gzip"}), True),
+        (FunctionAnswer(status=200, body=b"text, but nobody says so"), True),
+    ],
+)
+def test_text_goes_back_as_text_and_everything_else_in_base64(answer: FunctionAnswer, is_base64: bool) -> None:
+    response = Rig(failing(answer)).send(http_event())
+    assert response["isBase64Encoded"] is is_base64
+    body = response["body"]
+    assert (base64.b64decode(body) if is_base64 else body.encode()) == answer.body
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [(b"t" * 6_200_000, "text/plain"), (b"\x00" * 4_600_000, "image/png"), (b'"' * 4_500_000, "text/plain")],
+    ids=["text", "binary", "text that is shorter in base64"],
+)
+def test_what_lambda_can_return_goes_back(body: bytes, kind: str) -> None:
+    response = Rig(failing(FunctionAnswer(status=200, body=body, headers={"content-type": kind}))).send(http_event())
+    assert response["statusCode"] == 200
+    assert len(json.dumps(response)) <= 6_291_556
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [(b"t" * 6_291_556, "text/plain"), (b"\x00" * 4_700_000, "image/png"), (b"\xe6\xbc\xa2" * 1_600_000, "text/plain")],
+    ids=["text", "binary", "text beyond ASCII"],
+)
+def test_an_answer_that_cannot_go_back_is_the_same_error_in_answer_and_record(body: bytes, kind: str) -> None:
+    rig = Rig(failing(FunctionAnswer(status=200, body=body, headers={"content-type": kind})))
+    response = rig.send(http_event())
+    assert (response["statusCode"], problem_of(response)["title"]) == (502, "Answer too large")
+    record = rig.only_record
+    assert (record.response_status, record.error_occurred, record.attempts[0].status) == (502, True, 200)
+
+
+def test_a_defect_is_answered_with_the_id_of_the_record_it_left_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> FunctionAnswer:
+        raise ZeroDivisionError
+
+    rig = Rig(broken)
+    monkeypatch.setattr(handler, "application", lambda: rig.edge)
+    document = problem_of(handler.lambda_handler(http_event(), LambdaContext()))
+    assert document["status"] == 500
+    path = f"/v1/invocations/{document['invocation_id']}"
+    assert json.loads(rig.send(http_event(method="GET", path=path))["body"])["status"] == "open"
+
+
+def test_metrics_that_threads_add_during_a_flush_are_neither_lost_nor_an_error(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    collector = telemetry.PowertoolsMetrics("test")
+    names = [f"Dimension{number}" for number in range(8)]
+
+    def add(dimension: str) -> None:
+        for _ in range(200):
+            collector.add("Counted", 1, "Count", **{dimension: "x"})
+
+    with ThreadPoolExecutor(len(names)) as threads:
+        running = [threads.submit(add, name) for name in names]
+        while not all(each.done() for each in running):
+            collector.flush()
+    collector.flush()
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    counted = [line["Counted"] for line in lines if set(names) & line.keys()]
+    assert sum(sum(each) if isinstance(each, list) else each for each in counted) == 1600
+
+
+def test_a_flush_that_fails_takes_nobodys_answer_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> None:
+        raise RuntimeError("dictionary changed size during iteration")
+
+    monkeypatch.setattr(telemetry.metrics(), "flush", refuse)
+    rig = Rig(failing(OK))
+    monkeypatch.setattr(handler, "application", lambda: rig.edge)
+    assert handler.lambda_handler(http_event(), LambdaContext())["statusCode"] == 200

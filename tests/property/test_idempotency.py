@@ -20,7 +20,7 @@ from fiso.domain.errors import IdempotencyUnavailable, KeyInUse, KeyReused, Stor
 from fiso.domain.idempotency import GRACE, Entry, EntryId, KeptAnswer
 from fiso.domain.policy import Idempotent
 from fiso.domain.request import InvocationId, InvocationRequest
-from fiso.services.request.idempotency import Given, IdempotentRouting, Ran
+from fiso.services.request.idempotency import IdempotentRouting, KeyedAnswer, RunResult
 from fiso.testing.memory import InMemoryMetrics
 from fiso.testing.memory_idempotency import InMemoryIdempotencyKeys
 from tests.builders import NOW, ManualClock, a_policy, a_request, invocation_id
@@ -56,9 +56,9 @@ class Failed(StoreUnavailable):
 class Stepped:
     """One request on a thread of its own, which stands still between two steps."""
 
-    def __init__(self, request: InvocationRequest, answer: "Callable[[Stepped], Given]") -> None:
+    def __init__(self, request: InvocationRequest, answer: "Callable[[Stepped], KeyedAnswer]") -> None:
         self.request, self.metrics = request, InMemoryMetrics()
-        self.given: Given | None = None
+        self.given: KeyedAnswer | None = None
         self.is_over = False
         self.broken: AssertionError | None = None
         self._answer, self._order = answer, Order.GO
@@ -224,7 +224,7 @@ class Keyed(RuleBasedStateMachine):
         self.running.append(stepped)
         return stepped
 
-    def _answer(self, stepped: Stepped) -> Given:
+    def _answer(self, stepped: Stepped) -> KeyedAnswer:
         routing = IdempotentRouting(
             keys=SteppedKeys(self.keys, stepped),
             policy_of=lambda _: a_policy(idempotent=self.idempotent),
@@ -233,13 +233,13 @@ class Keyed(RuleBasedStateMachine):
         )
         return routing.answer(stepped.request, run=lambda request: self._ran(stepped, request), unknown=_unknown)
 
-    def _ran(self, stepped: Stepped, request: InvocationRequest) -> Ran:
+    def _ran(self, stepped: Stepped, request: InvocationRequest) -> RunResult:
         try:
             stepped.do(lambda: self._execute(request))
         except Failed as failed:
             status = 504 if failed.was_done else 503
-            return Ran(answer=_answer(status, request.invocation_id), may_have_run=failed.was_done)
-        return Ran(answer=_answer(200, request.invocation_id), may_have_run=True)
+            return RunResult(answer=_answer(status, request.invocation_id), may_have_run=failed.was_done)
+        return RunResult(answer=_answer(200, request.invocation_id), may_have_run=True)
 
     def _execute(self, request: InvocationRequest) -> None:
         self.seen[request.idempotency_key or ""].executions += 1

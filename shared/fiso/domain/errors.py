@@ -20,6 +20,7 @@ FisoError
 │   └── HeadersTooLarge         431
 ├── RoutingError            FISO could not get an answer
 │   ├── EveryAttemptFailed      502   at least one ran
+│   ├── AnswerTooLarge          502   the function answered more than Lambda can return
 │   ├── RejectedByProvider      400   the cloud itself refused the request as malformed or too large; nothing ran
 │   ├── NothingAvailable        503   nothing eligible, or nothing can have run
 │   ├── LeasingNotSetUp         503   no key to sign leases with
@@ -197,6 +198,12 @@ class EveryAttemptFailed(RoutingError):
 
     title = "Every attempt failed"
     retry_after_s = 2
+
+
+class AnswerTooLarge(RoutingError):
+    """The function ran and answered more than can go back."""
+
+    title = "Answer too large"
 
 
 class RejectedByProvider(RoutingError):

@@ -24,6 +24,12 @@ def is_json(content_type: str | None) -> bool:
     return kind == "application/json" or kind.endswith("+json")
 
 
+def is_textual(content_type: str | None) -> bool:
+    """Whether a content type says text: `text/…`, XML or JSON."""
+    kind = kind_of(content_type)
+    return kind.startswith("text/") or kind.endswith(("/xml", "+xml")) or is_json(content_type)
+
+
 def takes_json_only(accept: str | None) -> bool:
     """Whether an `accept` header names JSON types and nothing else."""
     return bool(accept) and all(is_json(part) for part in str(accept).split(","))

@@ -35,7 +35,7 @@ from fiso.testing.memory import (
 from fiso_client.core.answers import FunctionAnswer
 from functions.orchestrator import wiring
 from functions.orchestrator.handler import answer_event
-from functions.orchestrator.wiring import Edge
+from functions.orchestrator.wiring import App
 from tests.lab.chaos.folder_bucket import FolderBucket
 
 BUCKET = "b"
@@ -68,7 +68,7 @@ class Reply:
 class SmallRouter:
     """One execution environment."""
 
-    edge: Edge
+    edge: App
     log: InMemoryInvocationLog
     metrics: InMemoryMetrics
     caller: InMemoryFunctionCaller

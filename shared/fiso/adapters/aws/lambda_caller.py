@@ -12,7 +12,7 @@ from fiso.domain.endpoint import Endpoint, Payload
 from fiso.domain.request import InvocationRequest
 from fiso.ports import Clock
 from fiso_client.core.answers import FunctionAnswer
-from fiso_client.core.content import is_json, kind_of
+from fiso_client.core.content import is_textual
 from fiso_client.core.failures import Failure, ProviderError
 from fiso_client.core.signing import SignedService
 from fiso_client.core.transport import HttpAnswer
@@ -64,7 +64,7 @@ class LambdaCaller:
 def http_event(endpoint: Endpoint, request: InvocationRequest, headers: dict[str, str]) -> dict[str, Any]:
     """The request as an HTTP API event, payload format 2.0. A body that is not ASCII text travels as base64."""
     path = endpoint.path + path_suffix(request) or "/"
-    is_text = request.body.isascii() and _is_textual(request.content_type)
+    is_text = request.body.isascii() and is_textual(request.content_type)
     event: dict[str, Any] = {
         "version": "2.0",
         "routeKey": "$default",
@@ -100,11 +100,6 @@ def _log_tail(answer: HttpAnswer) -> bytes:
         return base64.b64decode(answer.headers.get("x-amz-log-result", ""))
     except ValueError:
         return b""
-
-
-def _is_textual(content_type: str | None) -> bool:
-    kind = kind_of(content_type)
-    return kind.startswith("text/") or kind.endswith("+xml") or is_json(content_type)
 
 
 def _invoke_error(answer: HttpAnswer) -> ProviderError:

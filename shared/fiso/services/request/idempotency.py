@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ran:
+class RunResult:
     """What came of running a request. Where nothing can have run, the answer is not kept and the key is free again."""
 
     answer: KeptAnswer
@@ -38,7 +38,7 @@ class Ran:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Given:
+class KeyedAnswer:
     """What a caller gets, and from which invocation. `is_replay`: an earlier request got it already."""
 
     answer: KeptAnswer
@@ -46,7 +46,7 @@ class Given:
     is_replay: bool
 
 
-Run = Callable[[InvocationRequest], Ran]
+Run = Callable[[InvocationRequest], RunResult]
 """Routes a request. A `RequestError` or `RoutingError` that it raises says that nothing was run."""
 Unknown = Callable[[InvocationId], KeptAnswer]
 """The answer for an invocation of which nobody knows what became."""
@@ -61,7 +61,7 @@ class IdempotentRouting:
     clock: Clock
     metrics: Metrics
 
-    def answer(self, request: InvocationRequest, *, run: Run, unknown: Unknown) -> Given:
+    def answer(self, request: InvocationRequest, *, run: Run, unknown: Unknown) -> KeyedAnswer:
         """Run it, or give the answer that stands. `KeyInUse`, `KeyReused`, or `IdempotencyUnavailable`; in all three
         cases nothing was run."""
         policy = self.policy_of(request.function)
@@ -86,7 +86,7 @@ class IdempotentRouting:
                 "the store of idempotency keys is away and nothing was run; repeat with the same key"
             ) from error
 
-    def _run(self, claim: Entry, request: InvocationRequest, run: Run) -> Given:
+    def _run(self, claim: Entry, request: InvocationRequest, run: Run) -> KeyedAnswer:
         try:
             ran = run(request)
         except (RequestError, RoutingError):
@@ -98,9 +98,9 @@ class IdempotentRouting:
             overtaken = self._complete(replace(claim, answer=ran.answer))
             if overtaken is not None:
                 return overtaken
-        return Given(answer=ran.answer, invocation_id=claim.invocation_id, is_replay=False)
+        return KeyedAnswer(answer=ran.answer, invocation_id=claim.invocation_id, is_replay=False)
 
-    def _complete(self, entry: Entry) -> Given | None:
+    def _complete(self, entry: Entry) -> KeyedAnswer | None:
         """Keep the answer. Another one's answer when this claim was taken for dead meanwhile: all get the same."""
         try:
             _insist(lambda: self.keys.complete(entry))
@@ -111,7 +111,7 @@ class IdempotentRouting:
             self.metrics.add("IdempotentAnswerNotKept", 1, "Count")
         return None
 
-    def _of_another(self, entry: Entry) -> Given:
+    def _of_another(self, entry: Entry) -> KeyedAnswer:
         logger.warning("the claim of %s was taken over", entry.invocation_id)
         try:
             standing = _insist(lambda: self.keys.find(entry.id))
@@ -121,7 +121,7 @@ class IdempotentRouting:
             raise KeyInUse("another request took this key over", retry_after_s=1)
         return _replay(standing, standing.answer)
 
-    def _settled(self, standing: Entry, verdict: Verdict, unknown: Unknown) -> Given:
+    def _settled(self, standing: Entry, verdict: Verdict, unknown: Unknown) -> KeyedAnswer:
         """What a request gets that does not run."""
         if verdict is Verdict.OTHER_PAYLOAD:
             raise KeyReused("this idempotency key was used with another request; take a new key for a new request")
@@ -133,14 +133,14 @@ class IdempotentRouting:
         wait_s = standing.retry_after_s(self.clock())
         raise KeyInUse("a request with this idempotency key is still running", retry_after_s=wait_s)
 
-    def _close_as_unknown(self, entry: Entry) -> Given:
+    def _close_as_unknown(self, entry: Entry) -> KeyedAnswer:
         """The first to find a dead claim says so for all; nothing is run."""
         overtaken = self._complete(entry)
         if overtaken is not None:
             return overtaken
         if entry.answer is None:
             raise ValueError("an unknown outcome has an answer that says so")
-        return Given(answer=entry.answer, invocation_id=entry.invocation_id, is_replay=False)
+        return KeyedAnswer(answer=entry.answer, invocation_id=entry.invocation_id, is_replay=False)
 
     def _release(self, claim: Entry) -> None:
         """Free the key: nothing ran. Where that fails, the key's outcome is unknown until it expires."""
@@ -150,8 +150,8 @@ class IdempotentRouting:
             logger.warning("the key of %s is not released: %s", claim.invocation_id, error)
 
 
-def _replay(standing: Entry, answer: KeptAnswer) -> Given:
-    return Given(answer=answer, invocation_id=standing.invocation_id, is_replay=True)
+def _replay(standing: Entry, answer: KeptAnswer) -> KeyedAnswer:
+    return KeyedAnswer(answer=answer, invocation_id=standing.invocation_id, is_replay=True)
 
 
 def _insist(store: Callable[[], T]) -> T:

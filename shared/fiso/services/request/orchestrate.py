@@ -14,6 +14,7 @@ from fiso.domain.catalog import CatalogEntry
 from fiso.domain.decision import Decision
 from fiso.domain.endpoint import EndpointId
 from fiso.domain.errors import (
+    AnswerTooLarge,
     DeadlinePassed,
     EveryAttemptFailed,
     NothingAvailable,
@@ -32,12 +33,13 @@ from fiso.services.request.decide import DecisionContexts, World, decide
 from fiso.services.request.decision_cache import Contexts
 from fiso.services.resilience.breaker_sync import Sharing, holding
 from fiso.services.resilience.dispatch import Dispatcher
+from fiso_client.core.answers import FunctionAnswer
 from fiso_client.core.breaker import Breaker
 from fiso_client.core.failures import CALLERS_FAULT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Routed:
+class RoutingResult:
     """What became of a request. `error` is set when there is no function's answer to pass on."""
 
     request: InvocationRequest
@@ -62,8 +64,9 @@ class Orchestrator:
     contexts: DecisionContexts = field(default_factory=Contexts)
     region: str | None = None
     sharing: Sharing | None = None
+    can_return: Callable[[FunctionAnswer], bool] = lambda _: True
 
-    def route(self, request: InvocationRequest) -> Routed:
+    def route(self, request: InvocationRequest) -> RoutingResult:
         """Decide, call, record. Raises `UnknownFunction` before anything is logged; later failures are in `error`."""
         start = self.stopwatch()
         world = self.world(request)
@@ -80,7 +83,7 @@ class Orchestrator:
         self.knowledge.settle(request.function)
         if self.sharing is not None:
             self.sharing.settle(self.dispatcher.breakers)
-        return self._finish(request, world, decision, outcome, failure_of(outcome), start)
+        return self._finish(request, world, decision, outcome, failure_of(outcome) or self._too_large(outcome), start)
 
     def explain(self, request: InvocationRequest) -> Decision:
         """The decision that `route` would act on now. Nothing is invoked, nothing logged."""
@@ -111,6 +114,13 @@ class Orchestrator:
         """The breakers that hold for a function, with what others told and all environments saw together."""
         return holding(self.dispatcher.breakers, self.sharing, entry, states, self.clock())
 
+    def _too_large(self, outcome: Outcome) -> RoutingError | None:
+        """Told before the record is closed: what the caller gets and what is logged are one thing."""
+        answer = outcome.answered_by.answer if outcome.answered_by else None
+        if answer is None or self.can_return(answer):
+            return None
+        return AnswerTooLarge(f"the function answered {len(answer.body)} bytes, more than can be returned")
+
     def _open(self, request: InvocationRequest) -> None:
         intent = OpenRecord(
             invocation_id=request.invocation_id,
@@ -130,12 +140,12 @@ class Orchestrator:
         outcome: Outcome,
         error: RoutingError | None,
         start: float,
-    ) -> Routed:
+    ) -> RoutingResult:
         elapsed_ms = (self.stopwatch() - start) * 1000
         record = recording.record_of(request, world, decision, outcome, error=error, elapsed_ms=elapsed_ms)
         self.log.close(record)
         recording.count(self.metrics, record)
-        return Routed(request=request, decision=decision, outcome=outcome, record=record, error=error)
+        return RoutingResult(request=request, decision=decision, outcome=outcome, record=record, error=error)
 
 
 def within(world: World, request: InvocationRequest) -> InvocationRequest:

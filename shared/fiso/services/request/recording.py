@@ -45,7 +45,7 @@ def record_of(
         cpu_utilization=None,
         memory_utilization=_memory_utilization(answer, endpoint),
         cold_start=answer.cold if answer else None,
-        error_occurred=_is_error(answer),
+        error_occurred=error is not None or _is_error(answer),
         user_region=request.user_region,
         prediction_accuracy=_accuracy(prediction, last),
         status=RecordStatus.FINAL,
@@ -79,9 +79,9 @@ def _is_error(answer: FunctionAnswer | None) -> bool:
 
 
 def _status(answer: FunctionAnswer | None, error: RoutingError | None) -> int:
-    if answer is not None:
-        return answer.status
-    return error.status if error is not None else 500
+    if error is not None:
+        return error.status
+    return answer.status if answer is not None else 500
 
 
 def reason_of(decision: Decision | None, outcome: Outcome) -> Reason | None:

@@ -54,7 +54,7 @@ class Context:
 class Edge:
     """Answers events; `recorded` counts the records that each left."""
 
-    edge: wiring.Edge
+    edge: wiring.App
     log: InMemoryInvocationLog
     metrics: InMemoryMetrics
 

@@ -26,7 +26,7 @@ from fiso_client.core.signing import AwsEndpoint, Credentials, SignedService
 from fiso_client.core.transport import HttpTransport
 from functions.orchestrator import wiring
 from functions.orchestrator.handler import answer_event
-from functions.orchestrator.wiring import Edge, utc_now
+from functions.orchestrator.wiring import App, utc_now
 
 NAME = "chaos-keys"
 """Table and bucket."""
@@ -86,7 +86,7 @@ def create_store(url: str) -> None:
         client.close()
 
 
-def orchestrator(place: Place, transport: HttpTransport) -> Edge:
+def orchestrator(place: Place, transport: HttpTransport) -> App:
     """One execution environment: connections, memory and log of its own; store and function are shared."""
     http = HttpCaller(transport, clock=utc_now, allow_loopback=True)
     metrics = InMemoryMetrics()
@@ -106,7 +106,7 @@ def orchestrator(place: Place, transport: HttpTransport) -> Edge:
     return wiring.build(settings, metrics=metrics, ports=ports)
 
 
-def ask(edge: Edge, sent: Sent) -> dict[str, Any]:
+def ask(edge: App, sent: Sent) -> dict[str, Any]:
     """The response to one request, through the handler's edge."""
     keyed = {"idempotency-key": sent.key} if sent.key else {}
     path = f"/v1/invoke/{sent.function}"

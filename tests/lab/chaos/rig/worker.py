@@ -25,7 +25,7 @@ from fiso_client.core.breaker import BreakerState
 from functions.orchestrator import wiring
 from functions.orchestrator.handler import answer_event
 from functions.orchestrator.http_answer import problem
-from functions.orchestrator.wiring import Edge
+from functions.orchestrator.wiring import App
 from tests.lab.chaos.rig.children import announce
 from tests.lab.chaos.rig.store import STORED, StoreLink
 
@@ -58,7 +58,7 @@ class TimedContext:
         return max(0, int((self._ends_at - perf_counter()) * 1000))
 
 
-def edge_of(environ: Mapping[str, str], store: str | None, metrics: CountedMetrics) -> Edge:
+def edge_of(environ: Mapping[str, str], store: str | None, metrics: CountedMetrics) -> App:
     """One execution environment: the genuine wiring, with the rig's store in the place of AWS's when one is given."""
     settings = OrchestratorSettings.from_environ(environ)
     ports = wiring.aws_ports(settings, environ, metrics)
@@ -69,7 +69,7 @@ def edge_of(environ: Mapping[str, str], store: str | None, metrics: CountedMetri
     return wiring.build(settings, metrics=metrics, ports=ports)
 
 
-def answer(edge: Edge, asked: Mapping[str, Any]) -> dict[str, Any]:
+def answer(edge: App, asked: Mapping[str, Any]) -> dict[str, Any]:
     """One request: `{"event", "remaining_ms"}` in, `{"response", "served_ms", "open_breakers"}` out.
 
     What FISO fails at is a 500, as the handler makes it.
@@ -84,7 +84,7 @@ def answer(edge: Edge, asked: Mapping[str, Any]) -> dict[str, Any]:
     return {"response": response, "served_ms": served_ms, "open_breakers": open_breakers(edge)}
 
 
-def open_breakers(edge: Edge) -> list[str]:
+def open_breakers(edge: App) -> list[str]:
     """The endpoints whose breaker in this environment is not closed now."""
     now = edge.clock()
     return [
