@@ -7,7 +7,11 @@ from dataclasses import dataclass
 import typer
 from typer.core import TyperCommand
 
-from fiso_cli.errors import CommandGroup
+from fiso_cli.errors import CommandError, CommandGroup
+
+LOCAL_CLOUD = "localcloud"
+"""The package of `demo`, `local` and `token`, which is in the checkout only: nothing here imports it unasked."""
+HOW_TO_GET_IT = "it comes with the checkout, not with the package: clone the repository and run `make setup` there"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +29,7 @@ COMMANDS: Mapping[str, LazyCommand] = {
     "endpoints": LazyCommand("fiso_cli.traffic.inspect:endpoints_app", "Every endpoint with its state."),
     "lease": LazyCommand("fiso_cli.traffic.leases:lease_app", "The lease a client would get; nothing is invoked."),
     "lease-key": LazyCommand("fiso_cli.traffic.leases:lease_key_app", "Make or rotate the key that signs leases."),
-    "token": LazyCommand("fiso_cli.login.commands:token_app", "A token of the local stage's issuer."),
+    "token": LazyCommand("localcloud.issuer.command:token_app", "A token of the local stage's issuer."),
     "login-key": LazyCommand("fiso_cli.login.commands:login_key_app", "Make or rotate the key of console sessions."),
     "tail": LazyCommand("fiso_cli.traffic.tail:app", "Invocations as they happen, with why."),
     "apply": LazyCommand("fiso_cli.catalog.commands:apply_app", "Write a catalog file's changes and publish them."),
@@ -63,12 +67,17 @@ class RootGroup(CommandGroup):
         """The genuine command in the stand-in's place."""
         self.commands = dict.fromkeys(COMMANDS, TyperCommand(None))  # what a misspelling is compared with
         name, _, rest = super().resolve_command(ctx, args)
-        return name, None if name is None else _load(COMMANDS[name].target), rest
+        return name, None if name is None else _load(name, COMMANDS[name].target), rest
 
 
-def _load(target: str):  # type: ignore[no-untyped-def]
+def _load(name: str, target: str):  # type: ignore[no-untyped-def]
     module, _, attribute = target.partition(":")
-    found = getattr(importlib.import_module(module), attribute)
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != LOCAL_CLOUD:
+            raise
+        raise CommandError(f"`fiso {name}` needs the local cloud: {HOW_TO_GET_IT}") from error
     if not isinstance(found, typer.Typer):
         alone = typer.Typer(add_completion=False)
         alone.command()(found)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Self
 from fiso.domain.errors import InvalidCatalog, StoreError
 from fiso.settings import LOCAL_STAGE
 from fiso_cli.errors import CommandError
-from localcloud.layout import ACCOUNT, LocalCloud
+from fiso_cli.local_stage import ACCOUNT, LocalStage
 
 if TYPE_CHECKING:
     import boto3
@@ -46,7 +46,7 @@ class Stage:
 
     name: str
     environ: Mapping[str, str]
-    local: LocalCloud | None
+    local: LocalStage | None
 
     @classmethod
     def named(cls, name: str, environ: Mapping[str, str] | None = None) -> Self:
@@ -56,7 +56,7 @@ class Stage:
                 f"stage {name!r}: must be lower-case letters, digits and -, at most 20, as in local or prod"
             )
         around = os.environ if environ is None else environ
-        local = LocalCloud.from_environ(around) if name == LOCAL_STAGE else None
+        local = LocalStage.from_environ(around) if name == LOCAL_STAGE else None
         return cls(name=name, environ=around, local=local)
 
     @property
@@ -207,7 +207,7 @@ class Stage:
         raise CommandError(f"stack {self.stack_name} has no output {_API_OUTPUTS[0]}: deploy it again")
 
 
-def _local_addresses(local: LocalCloud) -> dict[str, str]:
+def _local_addresses(local: LocalStage) -> dict[str, str]:
     """`FISO_AWS_US_EAST_1_FUNCTION`, `FISO_AZURE_EASTUS_URL` and so on, for the endpoints on this machine."""
     addresses = {
         f"FISO_{_variable(listener)}_URL": local.provider_url(position)

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+from fiso_cli.local_stage import HOST, url
 from fiso_cli.stage import LOCAL_LISTENERS
 from localcloud import postgres
-from localcloud.layout import HOST, LocalCloud
+from localcloud.layout import LocalCloud
 from localcloud.postgres import Postgres
+from localcloud.profile import PROFILE_FILE
 from localcloud.supervision.component import Component
 from localcloud.supervision.health import HttpCheck
 
@@ -57,14 +59,14 @@ def components(cloud: LocalCloud, options: Options | None = None) -> tuple[Compo
 
 
 def _emulator(cloud: LocalCloud) -> Component:
-    state = cloud.emulator_dir
+    state = cloud.state / "emulator"
     launcher = cloud.root / "scripts" / "localcloud" / "emulator_launch.py"
-    options: _Options = {"--lambda-host-url": cloud.lambda_host_url, "--port": cloud.emulator_port}
+    options: _Options = {"--lambda-host-url": cloud.lambda_host_url, "--port": cloud.port("emulator")}
     return Component(
         name=_EMULATOR,
         command=(str(cloud.emulator_environment / "bin" / "python"), str(launcher), *_words(options)),
-        ports=(cloud.emulator_port,),
-        check=HttpCheck(port=cloud.emulator_port, path="/_ministack/health"),
+        ports=(cloud.port("emulator"),),
+        check=HttpCheck(port=cloud.port("emulator"), path="/_ministack/health"),
         environment={
             "BIND_HOST": HOST,
             "IOT_MTLS_ENABLED": "0",
@@ -83,12 +85,12 @@ def _emulator(cloud: LocalCloud) -> Component:
 
 
 def _call_recorder(cloud: LocalCloud) -> Component:
-    options: _Options = {"--emulator-url": cloud.emulator_url, "--out": cloud.calls_file}
+    options: _Options = {"--emulator-url": cloud.emulator_url, "--out": cloud.state / "calls" / "calls.jsonl"}
     return _module(
         cloud,
         "lambda_host.call_recorder",
-        {"--port": cloud.call_recorder_port, **options},
-        writes=cloud.calls_file.parent,
+        {"--port": cloud.base_port + 2, **options},
+        writes=cloud.state / "calls",
         uses=frozenset({_EMULATOR}),
     )
 
@@ -96,16 +98,16 @@ def _call_recorder(cloud: LocalCloud) -> Component:
 def _lambda_host(cloud: LocalCloud, *, is_recorded: bool) -> Component:
     options: _Options = {
         "--emulator-url": cloud.emulator_url,
-        "--cache": cloud.lambda_cache_dir,
-        "--aws-endpoint-url": cloud.call_recorder_url if is_recorded else cloud.emulator_url,
+        "--cache": cloud.state / "lambda",
+        "--aws-endpoint-url": url(cloud.base_port + 2) if is_recorded else cloud.emulator_url,
         # functions invoke the AWS samples through the proxy, so that distance and faults apply to those alone
         "--function-env": f"AWS_ENDPOINT_URL_LAMBDA={cloud.provider_url(0)}",
     }
     return _module(
         cloud,
         "lambda_host",
-        {"--port": cloud.lambda_host_port, **options},
-        writes=cloud.lambda_cache_dir,
+        {"--port": cloud.port("lambda-host"), **options},
+        writes=cloud.state / "lambda",
         uses=frozenset({_EMULATOR}),
     )
 
@@ -114,33 +116,33 @@ def _stream_pump(cloud: LocalCloud) -> Component:
     options: _Options = {
         "--emulator-url": cloud.emulator_url,
         "--lambda-url": cloud.lambda_host_url,
-        "--checkpoints": cloud.checkpoints_file,
+        "--checkpoints": cloud.state / "pump" / "checkpoints.json",
     }
     return _module(
         cloud,
         "stream_pump",
-        {"--health-port": cloud.stream_pump_port, **options},
-        writes=cloud.checkpoints_file.parent,
+        {"--health-port": cloud.port("stream-pump"), **options},
+        writes=cloud.state / "pump",
         needs=frozenset({_EMULATOR, _LAMBDA_HOST}),  # or it would count a function that is not there yet as failing
     )
 
 
 def _provider_proxy(cloud: LocalCloud, chosen: Options) -> Component:
-    upstreams = {"aws": cloud.lambda_host_url, "azure": cloud.azure_url, "gcp": cloud.google_url}
+    upstreams = {"aws": cloud.lambda_host_url, "azure": cloud.url("azure-host"), "gcp": cloud.url("google-host")}
     options: _Options = {
-        "--profile": cloud.provider_profile,
+        "--profile": PROFILE_FILE,
         "--base-port": cloud.provider_base_port,
         "--upstream": [f"{provider}={address}" for provider, address in upstreams.items()],
         "--no-distance": not chosen.has_distance,
     }
     if chosen.records_calls:  # the functions' own invocations pass here, not through the recorder
-        options["--record-calls"] = cloud.calls_file
+        options["--record-calls"] = cloud.state / "calls" / "calls.jsonl"
     return _module(
         cloud,
         "provider_proxy",
-        {"--control-port": cloud.provider_control_port, **options},
+        {"--control-port": cloud.port("provider-proxy"), **options},
         uses=frozenset({_LAMBDA_HOST, _AZURE_HOST, _GOOGLE_HOST}),
-        more_ports=tuple(cloud.provider_port(index) for index in range(len(LOCAL_LISTENERS))),
+        more_ports=tuple(cloud.provider_base_port + index for index in range(len(LOCAL_LISTENERS))),
     )
 
 
@@ -148,13 +150,13 @@ def _azure_host(cloud: LocalCloud) -> Component:
     app = cloud.root / "functions" / "sample_azure"
     func = shutil.which("func")
     if func is None or not _can_stay_on_loopback(func):
-        options: _Options = {"--port": cloud.azure_port, "--app": app, "--path": cloud.root / "shared"}
+        options: _Options = {"--port": cloud.port("azure-host"), "--app": app, "--path": cloud.root / "shared"}
         return _module(cloud, "azure_host", options)
     return Component(
         name=_AZURE_HOST,
-        command=(func, "start", "--port", str(cloud.azure_port), "--address", HOST),
-        ports=(cloud.azure_port,),
-        check=HttpCheck(port=cloud.azure_port, path="/admin/host/ping"),
+        command=(func, "start", "--port", str(cloud.port("azure-host")), "--address", HOST),
+        ports=(cloud.port("azure-host"),),
+        check=HttpCheck(port=cloud.port("azure-host"), path="/admin/host/ping"),
         environment={
             "FUNCTIONS_WORKER_RUNTIME": "python",
             "FUNCTIONS_CORE_TOOLS_TELEMETRY_OPTOUT": "1",
@@ -167,16 +169,21 @@ def _azure_host(cloud: LocalCloud) -> Component:
 
 def _google_host(cloud: LocalCloud) -> Component:
     source = cloud.root / "functions" / "sample_gcp" / "main.py"
-    options: _Options = {"--target": _GOOGLE_TARGET, "--source": source, "--host": HOST, "--port": cloud.google_port}
+    options: _Options = {
+        "--target": _GOOGLE_TARGET,
+        "--source": source,
+        "--host": HOST,
+        "--port": cloud.port("google-host"),
+    }
     return Component(
         name=_GOOGLE_HOST,
         command=(sys.executable, *_MODULE, "functions_framework", *_words(options)),
-        ports=(cloud.google_port,),
+        ports=(cloud.port("google-host"),),
         # the framework's own answer to a path that it keeps from the function, whose first call must stay a client's
-        check=HttpCheck(port=cloud.google_port, path="/robots.txt", statuses=(404,)),
-        environment={"PYTHONPATH": str(cloud.root / "shared"), "HOME": str(cloud.google_dir), "THREADS": "16"},
-        folder=cloud.google_dir,
-        writes=(cloud.google_dir,),
+        check=HttpCheck(port=cloud.port("google-host"), path="/robots.txt", statuses=(404,)),
+        environment={"PYTHONPATH": str(cloud.root / "shared"), "HOME": str(cloud.state / "google"), "THREADS": "16"},
+        folder=cloud.state / "google",
+        writes=(cloud.state / "google",),
         stop_signal=signal.SIGINT,  # at once; SIGTERM would wait for connections that clients keep open
     )
 
@@ -197,8 +204,8 @@ def _postgres(cloud: LocalCloud) -> Component:
 
 
 def _issuer(cloud: LocalCloud) -> Component:
-    options: _Options = {"--keys": cloud.issuer_dir, "--console-port": cloud.emulator_port}
-    return _module(cloud, "issuer", {"--port": cloud.issuer_port, **options}, writes=cloud.issuer_dir)
+    options: _Options = {"--keys": cloud.issuer_dir, "--console-port": cloud.port("emulator")}
+    return _module(cloud, "issuer", {"--port": cloud.port("issuer"), **options}, writes=cloud.issuer_dir)
 
 
 def _module(

@@ -5,7 +5,8 @@ import json
 import math
 
 from fiso_cli.errors import CommandError
-from localcloud.layout import HOST, LocalCloud
+from fiso_cli.local_stage import HOST
+from localcloud.layout import LocalCloud
 
 PROVIDERS = ("aws", "azure", "gcp")
 _TIMEOUT_S = 5.0
@@ -31,7 +32,7 @@ def slow(cloud: LocalCloud, provider: str, factor: float) -> None:
 def _post(cloud: LocalCloud, provider: str, fault: dict[str, str | float]) -> None:
     if provider not in PROVIDERS:
         raise CommandError(f"there is no provider {provider!r}: choose from {', '.join(PROVIDERS)}")
-    connection = http.client.HTTPConnection(HOST, cloud.provider_control_port, timeout=_TIMEOUT_S)
+    connection = http.client.HTTPConnection(HOST, cloud.port("provider-proxy"), timeout=_TIMEOUT_S)
     body = json.dumps({"provider": provider, **fault})
     try:
         connection.request("POST", "/fault", body=body, headers={"Content-Type": "application/json"})

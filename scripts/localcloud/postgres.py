@@ -21,8 +21,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 from fiso_cli.errors import CommandError
+from fiso_cli.local_stage import DATABASE, DATABASE_USER, HOST
 from localcloud import unprivileged
-from localcloud.layout import DATABASE, DATABASE_USER, HOST
 from localcloud.supervision import processes, stopping
 
 STOP_SIGNAL = signal.SIGINT

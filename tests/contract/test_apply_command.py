@@ -15,8 +15,8 @@ from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName, Provider
 from fiso.domain.policy import Mode, Policy
 from fiso_cli.catalog.commands import apply, policy_commands
 from fiso_cli.errors import CommandError
+from fiso_cli.local_stage import DATABASE
 from fiso_cli.migrations.runner import migrate, migrations, pending
-from localcloud.layout import DATABASE
 from tests.contract import postgres_server
 
 FILE = """

@@ -12,13 +12,14 @@ from typing import TypeVar
 import httpx
 import pytest
 
+from fiso_cli.local_stage import HOST, PORTS_NEEDED
 from fiso_cli.stage import Stage
 from fiso_cli.traffic.gateway import Gateway
 from localcloud.components import Options
 from localcloud.demo import plan
 from localcloud.demo.counting import Counts
 from localcloud.demo.local_machine import LocalMachine
-from localcloud.layout import HOST, PORTS_NEEDED, LocalCloud
+from localcloud.layout import LocalCloud
 
 T = TypeVar("T")
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from localcloud.layout import ACCOUNT, REGION
+from fiso_cli.local_stage import ACCOUNT, REGION
 
 PolicyDocument: TypeAlias = Mapping[str, object]
 

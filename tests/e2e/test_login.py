@@ -19,12 +19,12 @@ def browser(live: LiveCloud) -> Iterator[LoginBrowser]:
     before = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
     asking = {
         "FISO_AUTH": "jwt",
-        "FISO_JWT_ISSUER": cloud.issuer_url,
+        "FISO_JWT_ISSUER": cloud.url("issuer"),
         "FISO_JWT_AUDIENCE": AUDIENCE,
         "FISO_JWT_TENANT_CLAIM": TENANT_CLAIM,
         "FISO_LOGIN_CLIENT_ID": CLIENT_ID,
     }
-    with running_issuer(cloud.issuer_port, cloud.issuer_dir, cloud.emulator_port) as issuer_url:
+    with running_issuer(cloud.port("issuer"), cloud.issuer_dir, cloud.port("emulator")) as issuer_url:
         functions.update_function_configuration(FunctionName=name, Environment={"Variables": before | asking})
         browser = LoginBrowser(issuer_url=issuer_url, console_url=before["FISO_CONSOLE_URL"])
         eventually(lambda: browser.get("/api/invocations").status_code == 401)  # environments of before may serve on

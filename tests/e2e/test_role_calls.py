@@ -53,7 +53,7 @@ def deployed_roles(live: LiveCloud) -> dict[str, list[PolicyDocument]]:
 
 
 def recorded(live: LiveCloud) -> Iterator[Call]:
-    for line in live.cloud.calls_file.read_text(encoding="utf-8").splitlines():
+    for line in (live.cloud.state / "calls" / "calls.jsonl").read_text(encoding="utf-8").splitlines():
         yield from calls_of(json.loads(line))
 
 

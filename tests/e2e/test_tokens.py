@@ -23,7 +23,7 @@ def layers(live: LiveCloud) -> list[str]:
 def for_tokens(live: LiveCloud) -> Iterator[TokenMaker]:
     """The stage deployed with FISO_AUTH=jwt, beside its issuer; deployed again as it was afterwards."""
     cloud = live.cloud
-    with running_issuer(cloud.issuer_port, cloud.issuer_dir, cloud.emulator_port) as issuer_url:
+    with running_issuer(cloud.port("issuer"), cloud.issuer_dir, cloud.port("emulator")) as issuer_url:
         try:
             with pytest.MonkeyPatch.context() as environment:
                 environment.setenv("FISO_AUTH", "jwt")

@@ -18,11 +18,12 @@ from fiso.services.identity.login import Begun, Callback, Client, Login, Verifie
 from functions.console import app
 from functions.console.access import Entrance
 from functions.console.login import BrowserLogin
-from localcloud.issuer import jose as tokens
-from localcloud.issuer.jose import FixedKeys, Signer
+from localcloud.issuer.keys import Signer
+from tests import tokens
 from tests.builders import NOW, ManualClock
 from tests.functional.console_browser import Browser
 from tests.functional.console_world import busy_world
+from tests.tokens import FixedKeys
 
 CONSOLE = "https://fiso.example/console"
 CLIENT = Client(id="console", redirect_uri=f"{CONSOLE}/callback", scope="openid fiso:read")

@@ -16,14 +16,15 @@ from fiso.services.identity.access import KEYS_FRESH_S, KEYS_STALE_S, UNKNOWN_KE
 from fiso.settings import AccessSettings
 from functions.orchestrator import handler
 from functions.orchestrator.wiring import WITHOUT_ACCESS_LAYER
-from localcloud.issuer import jose as tokens
-from localcloud.issuer.jose import FixedKeys, Signer
+from localcloud.issuer.keys import Signer
+from tests import tokens
 from tests.builders import NOW, OK, ManualClock, failing
 from tests.functional.orchestrator_rig import BY_IAM, LambdaContext, Rig, http_event, problem_of, signed
 from tests.lab.chaos.access import cases
 from tests.lab.chaos.access.cases import DOORS, Issuers
 from tests.lab.chaos.access.stage import BY_TOKEN, UNASKED, AttackedStage, quiet
 from tests.lab.chaos.experiments import access
+from tests.tokens import FixedKeys
 
 ISSUERS = Issuers.fresh()
 

@@ -15,8 +15,8 @@ from typer.testing import CliRunner, Result
 from fiso.adapters.aws.dynamodb import DynamoDBEndpointStates
 from fiso.adapters.aws.dynamodb_items import closed_item
 from fiso_cli.deadletter.letters import REPLAYED, document_of, id_of, letter_of
+from fiso_cli.local_stage import ACCOUNT
 from fiso_cli.main import app
-from localcloud.layout import ACCOUNT
 from localcloud.stream_pump.event import invocation_record
 from localcloud.stream_pump.mapping import EventSourceMapping
 from localcloud.stream_pump.rules import Batch, Condition, DeadLetter, Record

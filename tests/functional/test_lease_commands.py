@@ -9,10 +9,10 @@ import pytest
 from typer.testing import CliRunner
 
 from fiso.codecs.lease_token import Keyring
+from fiso_cli.local_stage import LocalStage
 from fiso_cli.main import app
 from fiso_cli.stage import Stage
 from fiso_cli.traffic import leases
-from localcloud.layout import LocalCloud
 from tests.emulator import running_emulator
 from tests.functional.lease_servers import World
 
@@ -50,7 +50,7 @@ def test_an_unknown_function_is_one_line(world: World) -> None:
 
 def test_keys_are_made_once_and_rotated_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with running_emulator(tmp_path) as url:
-        cloud = LocalCloud(root=tmp_path, state=tmp_path / "state", base_port=int(url.rpartition(":")[2]))
+        cloud = LocalStage(root=tmp_path, state=tmp_path / "state", base_port=int(url.rpartition(":")[2]))
         stage = Stage(name="local", environ={}, local=cloud)
         assert leases.ensured(stage) == "/fiso/local/lease-keys written, k1 signs"
         assert leases.ensured(stage) == "/fiso/local/lease-keys is there, k1 signs"

@@ -11,12 +11,12 @@ from fiso.services.identity.access import Access
 from fiso.services.identity.login import Begun
 from functions.console import app, handler
 from functions.console.access import Entrance
-from localcloud.issuer import jose as tokens
-from localcloud.issuer.jose import FixedKeys
+from tests import tokens
 from tests.builders import NOW, ManualClock
 from tests.functional.console_browser import Answer, Browser
 from tests.functional.login_flow import CONSOLE, WORLD, Flow, the_console
 from tests.lab.chaos.access import cases
+from tests.tokens import FixedKeys
 
 
 def log_in(browser: Browser, flow: Flow, **fields: Any) -> Answer:

@@ -10,11 +10,11 @@ import typer
 from typer.testing import CliRunner, Result
 
 from fiso_cli.errors import CommandGroup
+from fiso_cli.local_stage import CHECKOUT
 from fiso_cli.replay import contest, picture, plot
 from fiso_cli.replay.commands import replay_command
 from fiso_cli.replay.objective import Objective
 from fiso_cli.replay.trace import read
-from localcloud.layout import CHECKOUT
 from tests.unit.fiso_cli.replay.paired import AZURE, pair, row, write
 
 MODEL_DIR = CHECKOUT / "ml_artifacts"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from localcloud.layout import CHECKOUT
+from fiso_cli.local_stage import CHECKOUT
 
 TOOLS = ("bash", "dirname", "sha256sum", "cut", "cat", "mkdir", "rm")
 

@@ -14,6 +14,7 @@ from typer.testing import CliRunner, Result
 from fiso.domain.endpoint import Provider
 from fiso.services.resilience.dispatch import OVERDUE_S
 from fiso_cli.errors import CommandGroup
+from fiso_cli.local_stage import CHECKOUT
 from fiso_cli.replay.objective import Objective
 from fiso_cli.simulate import rivals, router
 from fiso_cli.simulate.arrivals import Arrival
@@ -23,7 +24,6 @@ from fiso_cli.simulate.served import Served
 from fiso_cli.simulate.service import Lognormal
 from fiso_cli.simulate.world import Setting
 from fiso_client.core.breaker import CONSECUTIVE
-from localcloud.layout import CHECKOUT
 from tests.unit.fiso_cli.replay.paired import pair, write
 from tests.unit.fiso_cli.simulate.settings import AWS_ID, AZURE_ID, GCP_ID, a_service, a_setting
 

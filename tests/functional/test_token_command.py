@@ -16,9 +16,9 @@ from fiso.domain.errors import NotAuthenticated
 from fiso_cli.errors import CommandError
 from fiso_cli.main import app
 from fiso_cli.traffic.stage_access import ShownToken, gateway_of
-from localcloud.issuer.jose import FixedKeys
 from localcloud.issuer.keys import KEY_FILE, signer_in
 from tests.builders import ManualClock
+from tests.tokens import FixedKeys
 
 ISSUER = "http://127.0.0.1:5574"
 

@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 from fiso.adapters.aws.pointers import LayerModelStore
 from fiso.prediction import manifest, signature
 from fiso_cli.errors import CommandError
+from fiso_cli.local_stage import CHECKOUT
 from fiso_cli.training import commands, keys, prior, remote
-from localcloud.layout import CHECKOUT
 
 PACKAGED = CHECKOUT / "ml_artifacts"
 RUN = {

@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from fiso_cli.errors import CommandError
+from fiso_cli.local_stage import CHECKOUT
 from fiso_cli.replay import plot, report
 from fiso_cli.replay.objective import Objective
 from fiso_cli.replay.trace import InvalidTrace, Trace, read
-from localcloud.layout import CHECKOUT
 
 INVALID_TRACE = 2
 MOST_SEEDS = 100

@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from localcloud.layout import CHECKOUT
+from fiso_cli.local_stage import CHECKOUT
 
 VARIABLE = "FISO_DATA_DIR"
 """Names the folder that holds `paired/`; without it `shared/data` beside the checkout is meant."""

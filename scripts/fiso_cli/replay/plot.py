@@ -14,8 +14,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
 
+from fiso_cli.local_stage import LocalStage
 from fiso_cli.replay.labels import Label, place
-from localcloud.layout import LocalCloud
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -119,7 +119,7 @@ def _figure(comparison: Comparison) -> "Figure":
 
 def _settle() -> None:
     """Keep matplotlib's font cache among FISO's own files, and its word about building it off the terminal."""
-    cache = LocalCloud.from_environ().state / "matplotlib"
+    cache = LocalStage.from_environ().state / "matplotlib"
     cache.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("MPLCONFIGDIR", str(cache))
     logging.getLogger("matplotlib").setLevel(logging.ERROR)

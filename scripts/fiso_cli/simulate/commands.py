@@ -11,12 +11,12 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from fiso_cli.errors import CommandError
+from fiso_cli.local_stage import CHECKOUT
 from fiso_cli.replay import plot
 from fiso_cli.replay import report as replay_report
 from fiso_cli.replay.objective import Objective
 from fiso_cli.simulate import calibration_report
 from fiso_cli.simulate.preparation import MOST_REQUESTS, BadInput, Prepared, Wanted, prepare
-from localcloud.layout import CHECKOUT
 
 if TYPE_CHECKING:
     from fiso_cli.simulate.contest import Result

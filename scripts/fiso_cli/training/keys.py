@@ -13,7 +13,7 @@ from fiso.adapters.http.signers import OpenKeySigner
 from fiso.prediction import signature
 from fiso.prediction.signature import EXPONENT, PublicKey, PublicKeys
 from fiso_cli.errors import CommandError
-from localcloud.layout import CHECKOUT, LocalCloud
+from fiso_cli.local_stage import CHECKOUT, LocalStage
 
 BITS = 3072
 """NIST SP 800-57 part 1: good beyond 2030."""
@@ -60,12 +60,12 @@ def ensured(path: Path) -> OpenKeySigner:
     return signer
 
 
-def local_file(cloud: LocalCloud) -> Path:
+def local_file(cloud: LocalStage) -> Path:
     """Where the local stage keeps its key."""
     return cloud.state / "model-key"
 
 
-def local_variables(cloud: LocalCloud) -> dict[str, str]:
+def local_variables(cloud: LocalStage) -> dict[str, str]:
     """What the local stage is deployed with: the pair for its retrainer, the public half for its orchestrator."""
     signer = ensured(local_file(cloud))
     return {"FISO_MODEL_SIGNING_KEY": signer.text, "FISO_MODEL_KEYS": signature.text_of(signer.public.modulus)}

@@ -11,9 +11,9 @@ from fiso.adapters.http.signers import KmsSigner
 from fiso.prediction import signature
 from fiso.prediction.signature import PublicKey
 from fiso_cli.errors import CommandError
+from fiso_cli.local_stage import LocalStage
 from fiso_cli.stage import Stage
 from fiso_cli.training import keys
-from localcloud.layout import LocalCloud
 
 LONGEST_S = 900
 """A Lambda's 15 minutes."""
@@ -63,7 +63,7 @@ def show_key(stage_name: str, *, as_json: bool) -> None:
         console.print(f"deploy with FISO_MODEL_KEYS={word}")
 
 
-def _local_key(cloud: LocalCloud) -> PublicKey:
+def _local_key(cloud: LocalStage) -> PublicKey:
     return keys.ensured(keys.local_file(cloud)).public
 
 

@@ -38,9 +38,7 @@ class LocalMachine:
     @property
     def cloud(self) -> LocalCloud:
         """Where its files are and its ports."""
-        if self.stage.local is None:
-            raise CommandError("the demo runs on the local stage only")
-        return self.stage.local
+        return LocalCloud.from_environ(self.stage.environ)
 
     @property
     def run_file(self) -> Path:

@@ -1,17 +1,63 @@
-"""The local issuer's key: made on first use in the local cloud's folder, readable by its owner only."""
+"""Keys that sign tokens. The local issuer's is made on first use in its folder, readable by its owner only."""
 
 import hashlib
 import os
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from typing import Any
 
+import jwt
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
 from fiso_cli.errors import CommandError
-from localcloud.issuer.jose import Signer
 
 KEY_FILE = "key.pem"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signer:
+    """One key pair. RS256 unless it is on a curve."""
+
+    id: str
+    private: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
+
+    @classmethod
+    def rsa(cls, id: str) -> "Signer":
+        """A fresh RSA pair of 2,048 bits."""
+        return cls(id=id, private=rsa.generate_private_key(public_exponent=65537, key_size=2048))
+
+    @classmethod
+    def curve(cls, id: str) -> "Signer":
+        """A fresh pair on P-256."""
+        return cls(id=id, private=ec.generate_private_key(ec.SECP256R1()))
+
+    @property
+    def algorithm(self) -> str:
+        """What it signs with."""
+        return "RS256" if isinstance(self.private, rsa.RSAPrivateKey) else "ES256"
+
+    @property
+    def jwk(self) -> dict[str, Any]:
+        """The public half, as a JWKS lists it."""
+        if isinstance(self.private, rsa.RSAPrivateKey):
+            row = RSAAlgorithm.to_jwk(self.private.public_key(), as_dict=True)
+        else:
+            row = ECAlgorithm.to_jwk(self.private.public_key(), as_dict=True)
+        return {**row, "kid": self.id, "use": "sig", "alg": self.algorithm}
+
+    @property
+    def public_pem(self) -> bytes:
+        """The public half as text, as anybody can have it."""
+        kind = serialization.PublicFormat.SubjectPublicKeyInfo
+        return self.private.public_key().public_bytes(serialization.Encoding.PEM, kind)
+
+    def sign(self, payload: Mapping[str, Any], **header: Any) -> str:
+        """A token of this payload; `header` overrides what it says of itself."""
+        return jwt.encode(dict(payload), self.private, algorithm=self.algorithm, headers={"kid": self.id, **header})
 
 
 def signer_in(folder: Path) -> Signer:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from localcloud.issuer.jose import Signer
+from localcloud.issuer.keys import Signer
 
 AUDIENCE = "fiso"
 CLIENT_ID = "fiso-console"

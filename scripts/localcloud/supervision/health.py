@@ -4,7 +4,7 @@ import http.client
 from dataclasses import dataclass
 from typing import Protocol
 
-from localcloud.layout import HOST
+from fiso_cli.local_stage import HOST
 
 _TIMEOUT_S = 1.0
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fiso_cli.errors import CommandError
-from localcloud.layout import HOST, PORTS_NEEDED
+from fiso_cli.local_stage import HOST, PORTS_NEEDED
 from localcloud.supervision import processes
 
 _LISTENING = "0A"

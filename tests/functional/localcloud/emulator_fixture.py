@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from localcloud.layout import CHECKOUT, LocalCloud
+from fiso_cli.local_stage import CHECKOUT
+from localcloud.layout import LocalCloud
 
 PATIENCE_S = 30
 

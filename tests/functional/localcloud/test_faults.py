@@ -49,7 +49,7 @@ def control(status: int = 200) -> Iterator[tuple[LocalCloud, list[object]]]:
 
 def a_cloud(control_port: int) -> LocalCloud:
     cloud = LocalCloud(root=Path("/"), state=Path("/nowhere"), base_port=control_port - 3)
-    assert cloud.provider_control_port == control_port
+    assert cloud.port("provider-proxy") == control_port
     return cloud
 
 

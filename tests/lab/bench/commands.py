@@ -10,10 +10,10 @@ import typer
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from fiso_cli.errors import CommandError
+from fiso_cli.local_stage import CHECKOUT, LocalStage
 from fiso_cli.packaging.build import build
 from fiso_cli.packaging.manifest import ACCESS_LAYER
 from fiso_cli.traffic import terminal
-from localcloud.layout import CHECKOUT, LocalCloud
 from tests.lab.bench import measure, naive, overhead, rows
 from tests.lab.bench.rows import Row
 
@@ -52,7 +52,7 @@ def bench_command(
     Trust the ratios, not the times: both sides of a row are measured in turn on this machine.
     For example: python -m tests.lab bench --only request_path --only decide
     """
-    state = LocalCloud.from_environ().state
+    state = LocalStage.from_environ().state
     if with_litellm:
         _install_litellm()
     groups = [group for group in GROUPS if not (group.needs_cloud and without_cloud)]

@@ -17,7 +17,7 @@ from typing import IO
 
 from fiso.prediction.artifact import Model
 from fiso_cli.errors import CommandError
-from localcloud.layout import CHECKOUT
+from fiso_cli.local_stage import CHECKOUT
 from tests.lab.bench.decisions import SeenDecisions
 from tests.lab.bench.rows import Row, at_most_of_rival, row
 from tests.lab.bench.timing import Timer, in_turn, timer

@@ -13,9 +13,9 @@ from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElaps
 from rich.table import Table
 
 from fiso_cli.errors import CommandGroup
+from fiso_cli.local_stage import LocalStage
 from fiso_cli.log_redirect import lines_to
 from fiso_cli.traffic import terminal
-from localcloud.layout import LocalCloud
 from tests.lab.chaos import summary
 from tests.lab.chaos.catalogue import UnknownExperiment, catalogue, chosen
 from tests.lab.chaos.experiment import Experiment
@@ -66,7 +66,7 @@ def run_command(
     For example: python -m tests.lab chaos run refused black-hole --quick
     """
     experiments = _asked(names or [], run_all=run_all)
-    root = LocalCloud.from_environ().state / "chaos"
+    root = LocalStage.from_environ().state / "chaos"
     root.mkdir(parents=True, exist_ok=True)
     logging.basicConfig(filename=root / LOG, level=logging.WARNING)
     ran: list[Ran] = []

@@ -18,7 +18,7 @@ from psycopg2.extensions import connection
 
 from fiso.adapters.postgres.catalog import Connect, connect_from_url
 from fiso_cli.errors import CommandError
-from localcloud.layout import HOST
+from fiso_cli.local_stage import HOST
 from localcloud.postgres import STOP_SIGNAL, Postgres
 from localcloud.supervision import processes
 

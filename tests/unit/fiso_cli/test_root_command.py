@@ -51,3 +51,16 @@ def test_a_command_error_is_told_without_a_traceback() -> None:
     assert shown.exit_code == 1
     assert shown.stderr == "error: the oven is cold: light it\n"
     assert shown.stdout == ""
+
+
+@pytest.mark.parametrize("name", ["demo", "local", "token"])
+def test_a_command_of_the_local_cloud_says_how_to_get_it_where_it_is_absent(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in [module for module in sys.modules if module.startswith("localcloud.")]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, "localcloud", None)  # as import machinery marks what is not there
+    shown = runner.invoke(app, [name, "--help"])
+    assert shown.exit_code == 1
+    assert f"`fiso {name}` needs the local cloud: it comes with the checkout" in shown.output
+    assert len(shown.output.strip().splitlines()) == 1

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from fiso_cli.local_stage import CHECKOUT
 from localcloud.components import Options, components
-from localcloud.layout import CHECKOUT, LocalCloud
+from localcloud.layout import LocalCloud
 from localcloud.supervision.component import Component, stop_waves
 
 

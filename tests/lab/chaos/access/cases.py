@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from localcloud.issuer import jose as tokens
-from localcloud.issuer.jose import Signer
+from localcloud.issuer.keys import Signer
+from tests import tokens
 from tests.lab.chaos.access.stage import FUNCTION, an_id
 
 Event = dict[str, Any]

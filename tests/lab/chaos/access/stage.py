@@ -32,7 +32,7 @@ from fiso.testing.memory import (
 )
 from fiso_client.core.answers import FunctionAnswer
 from functions.orchestrator import handler, wiring
-from localcloud.issuer.jose import AUDIENCE, ISSUER
+from tests.tokens import AUDIENCE, ISSUER
 
 FUNCTION = FunctionName("word-count")
 OWN_HEADERS = ("x-fiso-invocation-id", "x-fiso-overhead-ms")

@@ -91,9 +91,9 @@ def figures(tries: Sequence[Try], passes: Sequence[Admission], tenants: Sequence
 
 def attacks(issuers: "Issuers", now: datetime) -> Iterator[Try]:
     """Every attack at every door."""
-    from localcloud.issuer.jose import FixedKeys
     from tests.lab.chaos.access import cases
     from tests.lab.chaos.access.stage import BY_SIGNATURE, BY_TOKEN, AttackedStage
+    from tests.tokens import FixedKeys
 
     keys = FixedKeys.of(issuers.rsa, issuers.curve)
     stages = {
@@ -109,9 +109,9 @@ def attacks(issuers: "Issuers", now: datetime) -> Iterator[Try]:
 
 def admissions(issuers: "Issuers", now: datetime) -> Iterator[Admission]:
     """Genuine tokens at every door, held against a stage that asks nobody."""
-    from localcloud.issuer.jose import FixedKeys
     from tests.lab.chaos.access.cases import DOORS, genuine
     from tests.lab.chaos.access.stage import BY_TOKEN, UNASKED, AttackedStage
+    from tests.tokens import FixedKeys
 
     stage, unasked = AttackedStage(BY_TOKEN, FixedKeys.of(issuers.rsa, issuers.curve)), AttackedStage(UNASKED)
     for name, event_of in genuine(issuers, now).items():
@@ -124,7 +124,7 @@ def admissions(issuers: "Issuers", now: datetime) -> Iterator[Admission]:
 
 def tenants_taken(issuers: "Issuers", now: datetime) -> list[str]:
     """Under which tenant FISO calls for alice while the request names another wherever it can."""
-    from localcloud.issuer import jose as tokens
+    from tests import tokens
     from tests.lab.chaos.access.cases import claiming_to_be_mallory
     from tests.lab.chaos.access.stage import BY_TOKEN, AttackedStage
 
@@ -136,7 +136,7 @@ def tenants_taken(issuers: "Issuers", now: datetime) -> list[str]:
 
 def mutations_accepted(issuers: "Issuers", now: datetime, count: int, rng: Random) -> int:
     """How many genuine tokens with one bit flipped, anywhere in what is encoded, are let in."""
-    from localcloud.issuer import jose as tokens
+    from tests import tokens
     from tests.lab.chaos.access.cases import DOORS
     from tests.lab.chaos.access.stage import BY_TOKEN, AttackedStage
 

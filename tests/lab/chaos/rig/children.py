@@ -16,7 +16,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-from localcloud.layout import CHECKOUT
+from fiso_cli.local_stage import CHECKOUT
 
 READY_WITHIN_S = 30.0
 _POLL_S = 0.01

@@ -15,7 +15,7 @@ from typing import Any
 from fiso.domain.catalog import CatalogEntry, Snapshot
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName, Provider
 from fiso.domain.policy import Idempotent, Policy, Weights
-from localcloud.layout import CHECKOUT
+from fiso_cli.local_stage import CHECKOUT
 from tests.lab.chaos.rig import load, wire
 from tests.lab.chaos.rig.children import Child
 from tests.lab.chaos.rig.load import Ask, Phase, Pool

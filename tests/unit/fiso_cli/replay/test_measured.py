@@ -1,7 +1,7 @@
 from pathlib import Path
 
+from fiso_cli.local_stage import CHECKOUT
 from fiso_cli.replay import measured
-from localcloud.layout import CHECKOUT
 
 
 def test_the_variable_names_the_folder_that_holds_the_paired_files() -> None:

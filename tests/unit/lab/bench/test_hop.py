@@ -1,8 +1,8 @@
 from pathlib import Path
 
 from fiso.billing import hop as prices
+from fiso_cli.local_stage import CHECKOUT
 from fiso_cli.reports.savings import deployed_memory_mb
-from localcloud.layout import CHECKOUT
 from tests.lab.bench import hop
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from scipy.stats import binom
 
+from fiso_cli.local_stage import CHECKOUT
 from fiso_cli.replay.trace import read
-from localcloud.layout import CHECKOUT
 from tests.lab.bench.ope import LEAST_COVERAGE, cover, generated, measured
 
 PAIRED = Path(os.environ.get("FISO_DATA_DIR") or CHECKOUT.parent / "shared" / "data") / "paired"

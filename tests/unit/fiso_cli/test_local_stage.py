@@ -1,4 +1,4 @@
-"""Where the local cloud's files lie and on which ports it listens."""
+"""Where the local stage's files lie and on which ports it listens."""
 
 import os
 from pathlib import Path
@@ -6,15 +6,15 @@ from pathlib import Path
 import pytest
 
 from fiso_cli.errors import CommandError
-from localcloud.layout import CHECKOUT, LocalCloud
+from fiso_cli.local_stage import CHECKOUT, LocalStage
 
 
-def a_cloud(**variables: str) -> LocalCloud:
-    return LocalCloud.from_environ(variables, root=Path("/checkout"))
+def a_cloud(**variables: str) -> LocalStage:
+    return LocalStage.from_environ(variables, root=Path("/checkout"))
 
 
 def test_lies_in_the_checkout_at_4566_unless_told_otherwise() -> None:
-    cloud = LocalCloud.from_environ({})
+    cloud = LocalStage.from_environ({})
     assert cloud.root == CHECKOUT
     assert cloud.state == CHECKOUT / ".local"
     assert cloud.emulator_url == "http://127.0.0.1:4566"
@@ -24,7 +24,7 @@ def test_lies_in_the_checkout_at_4566_unless_told_otherwise() -> None:
 def test_takes_its_folder_and_first_port_from_the_environment() -> None:
     cloud = a_cloud(FISO_LOCAL_DIR="/elsewhere", FISO_LOCAL_PORT="5566")
     assert cloud.state == Path("/elsewhere")
-    assert cloud.emulator_port == 5566
+    assert cloud.emulator_url == "http://127.0.0.1:5566"
     assert cloud.provider_url(2) == "http://127.0.0.1:5578"
 
 
@@ -42,25 +42,9 @@ def test_refuses_a_first_port_that_cannot_be(port: str) -> None:
         a_cloud(FISO_LOCAL_PORT=port)
 
 
-def test_gives_every_component_a_port_of_its_own() -> None:
-    cloud = a_cloud()
-    ports = [
-        cloud.emulator_port,
-        cloud.lambda_host_port,
-        cloud.call_recorder_port,
-        cloud.provider_control_port,
-        cloud.azure_port,
-        cloud.google_port,
-        cloud.postgres_port,
-        cloud.stream_pump_port,
-        *(cloud.provider_port(index) for index in range(10)),
-    ]
-    assert len(set(ports)) == len(ports)
-    assert min(ports) == cloud.base_port
-
-
-def test_the_emulator_stays_with_the_checkout_when_the_state_moves() -> None:
-    assert a_cloud(FISO_LOCAL_DIR="/elsewhere").emulator_environment == Path("/checkout/.local/ministack")
+def test_another_port_alone_means_another_folder_so_that_two_clouds_never_share_one() -> None:
+    assert a_cloud(FISO_LOCAL_PORT="5566").state == Path("/checkout/.local/5566")
+    assert a_cloud(FISO_LOCAL_PORT="4566").state == Path("/checkout/.local")
 
 
 def test_the_database_address_needs_the_generated_password(tmp_path: Path) -> None:
@@ -68,7 +52,7 @@ def test_the_database_address_needs_the_generated_password(tmp_path: Path) -> No
     with pytest.raises(CommandError, match="fiso local up"):
         _ = cloud.database_url
     cloud.postgres_dir.mkdir()
-    cloud.password_file.write_text("p@ss/word\n")
+    (cloud.postgres_dir / "password").write_text("p@ss/word\n")
     assert cloud.database_url == "postgresql://fiso:p%40ss%2Fword@127.0.0.1:4572/fiso"
 
 

@@ -1,4 +1,4 @@
-"""Tokens for experiments and tests: an issuer with keys of its own, genuine tokens, and ones forged in known ways."""
+"""Tokens for tests and experiments: what an issuer publishes, genuine payloads, and tokens forged in known ways."""
 
 import base64
 import hashlib
@@ -10,60 +10,14 @@ from datetime import datetime
 from random import Random
 from typing import Any
 
-import jwt
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from jwt.algorithms import ECAlgorithm, RSAAlgorithm
-
 from fiso.adapters.identity.oidc import signing_keys
 from fiso.domain.access import SigningKey
+from localcloud.issuer.keys import Signer
 
 ISSUER = "https://issuer.example"
 AUDIENCE = "fiso"
 LIFETIME_S = 600
 SCOPES = "fiso:invoke fiso:read fiso:admin"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Signer:
-    """One key pair. RS256 unless it is on a curve."""
-
-    id: str
-    private: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
-
-    @classmethod
-    def rsa(cls, id: str) -> "Signer":
-        """A fresh RSA pair of 2,048 bits."""
-        return cls(id=id, private=rsa.generate_private_key(public_exponent=65537, key_size=2048))
-
-    @classmethod
-    def curve(cls, id: str) -> "Signer":
-        """A fresh pair on P-256."""
-        return cls(id=id, private=ec.generate_private_key(ec.SECP256R1()))
-
-    @property
-    def algorithm(self) -> str:
-        """What it signs with."""
-        return "RS256" if isinstance(self.private, rsa.RSAPrivateKey) else "ES256"
-
-    @property
-    def jwk(self) -> dict[str, Any]:
-        """The public half, as a JWKS lists it."""
-        if isinstance(self.private, rsa.RSAPrivateKey):
-            row = RSAAlgorithm.to_jwk(self.private.public_key(), as_dict=True)
-        else:
-            row = ECAlgorithm.to_jwk(self.private.public_key(), as_dict=True)
-        return {**row, "kid": self.id, "use": "sig", "alg": self.algorithm}
-
-    @property
-    def public_pem(self) -> bytes:
-        """The public half as text, as anybody can have it."""
-        kind = serialization.PublicFormat.SubjectPublicKeyInfo
-        return self.private.public_key().public_bytes(serialization.Encoding.PEM, kind)
-
-    def sign(self, payload: Mapping[str, Any], **header: Any) -> str:
-        """A token of this payload; `header` overrides what it says of itself."""
-        return jwt.encode(dict(payload), self.private, algorithm=self.algorithm, headers={"kid": self.id, **header})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
