@@ -5,9 +5,9 @@ from pathlib import Path
 from fiso.billing import tariff
 from fiso.prediction import features
 from fiso_cli.local_stage import CHECKOUT
-from fiso_cli.replay import measured
+from fiso_cli.worlds import measured
 from tests.lab.bench import candidates, commands, decisions, litellm_router, replays, request_path, rows
-from tests.unit.fiso_cli.replay.paired import pair, write
+from tests.unit.fiso_cli.worlds.paired import pair, write
 
 MODEL_DIR = CHECKOUT / "ml_artifacts"
 

@@ -10,13 +10,14 @@ from typer.testing import CliRunner, Result
 from fiso.billing import tariff
 from fiso.domain.endpoint import Endpoint
 from fiso_cli.errors import CommandGroup
-from fiso_cli.replay import measured, router
-from fiso_cli.replay.commands import replay_command
-from fiso_cli.replay.objective import Objective
-from fiso_cli.replay.trace import read
-from fiso_cli.replay.world import Catalog
+from fiso_cli.worlds import measured
+from fiso_cli.worlds import trace_router as router
+from fiso_cli.worlds.objective import Objective
+from fiso_cli.worlds.replay import replay_command
+from fiso_cli.worlds.trace import read
+from fiso_cli.worlds.trace_catalog import Catalog
 from tests.builders import an_endpoint, three_endpoints
-from tests.unit.fiso_cli.replay.paired import AZURE, pair, row, write
+from tests.unit.fiso_cli.worlds.paired import AZURE, pair, row, write
 
 RIVALS = {
     "best_single",

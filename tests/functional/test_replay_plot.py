@@ -11,11 +11,13 @@ from typer.testing import CliRunner, Result
 
 from fiso_cli.errors import CommandGroup
 from fiso_cli.local_stage import CHECKOUT
-from fiso_cli.replay import contest, picture, plot
-from fiso_cli.replay.commands import replay_command
-from fiso_cli.replay.objective import Objective
-from fiso_cli.replay.trace import read
-from tests.unit.fiso_cli.replay.paired import AZURE, pair, row, write
+from fiso_cli.worlds import plot
+from fiso_cli.worlds import trace_contest as contest
+from fiso_cli.worlds import trace_picture as picture
+from fiso_cli.worlds.objective import Objective
+from fiso_cli.worlds.replay import replay_command
+from fiso_cli.worlds.trace import read
+from tests.unit.fiso_cli.worlds.paired import AZURE, pair, row, write
 
 MODEL_DIR = CHECKOUT / "ml_artifacts"
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -71,7 +73,7 @@ def _said(*arguments: object) -> tuple[str, str]:
 
 
 def test_without_a_picture_matplotlib_is_not_imported() -> None:
-    program = "import sys, fiso_cli.replay.commands, fiso_cli.replay.picture; print('matplotlib' in sys.modules)"
+    program = "import sys, fiso_cli.worlds.replay, fiso_cli.worlds.trace_picture; print('matplotlib' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 

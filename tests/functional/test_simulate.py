@@ -15,17 +15,17 @@ from fiso.domain.endpoint import Provider
 from fiso.services.resilience.dispatch import OVERDUE_S
 from fiso_cli.errors import CommandGroup
 from fiso_cli.local_stage import CHECKOUT
-from fiso_cli.replay.objective import Objective
-from fiso_cli.simulate import rivals, router
-from fiso_cli.simulate.arrivals import Arrival
-from fiso_cli.simulate.commands import simulate_command
-from fiso_cli.simulate.outages import Kind, Outage
-from fiso_cli.simulate.served import Served
-from fiso_cli.simulate.service import Lognormal
-from fiso_cli.simulate.world import Setting
+from fiso_cli.worlds.clouds import rivals, router
+from fiso_cli.worlds.clouds.arrivals import Arrival
+from fiso_cli.worlds.clouds.outages import Kind, Outage
+from fiso_cli.worlds.clouds.results import Served
+from fiso_cli.worlds.clouds.service import Lognormal
+from fiso_cli.worlds.clouds.world import Setting
+from fiso_cli.worlds.objective import Objective
+from fiso_cli.worlds.simulate import simulate_command
 from fiso_client.core.breaker import CONSECUTIVE
-from tests.unit.fiso_cli.replay.paired import pair, write
-from tests.unit.fiso_cli.simulate.settings import AWS_ID, AZURE_ID, GCP_ID, a_service, a_setting
+from tests.unit.fiso_cli.worlds.paired import pair, write
+from tests.unit.fiso_cli.worlds.settings import AWS_ID, AZURE_ID, GCP_ID, a_service, a_setting
 
 DATA = Path(os.environ.get("FISO_DATA_DIR") or CHECKOUT.parent / "shared" / "data")
 RULES = {"random", "round_robin", "lowest_recent_latency", "peak_ewma_p2c", "cheapest_list_price"}

@@ -15,12 +15,12 @@ import typer
 from typer.testing import CliRunner
 
 from fiso_cli.errors import CommandGroup
-from fiso_cli.replay import measured
-from fiso_cli.replay.commands import replay_command
-from fiso_cli.replay.router import RETRAIN_EVERY
-from fiso_cli.simulate.commands import simulate_command
+from fiso_cli.worlds import measured
+from fiso_cli.worlds.replay import replay_command
+from fiso_cli.worlds.simulate import simulate_command
+from fiso_cli.worlds.trace_router import RETRAIN_EVERY
 from tests.golden.golden_files import golden_json, rounded
-from tests.unit.fiso_cli.replay.paired import row, write
+from tests.unit.fiso_cli.worlds.paired import row, write
 
 ARMS = {"aws,us-east-1,512": 90, "aws,eu-central-1,1024": 140, "azure,westeurope,0": 110, "gcp,us-east4,256": 100}
 """Typical latencies in ms; halfway the first two change places."""

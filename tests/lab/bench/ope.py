@@ -18,10 +18,10 @@ from fiso.learning.intervals import Estimate
 from fiso.learning.ope import LoggedCandidate, LoggedDecision, Probabilities, evaluate
 from fiso.learning.overlap import Refusal
 from fiso.routing import scoring, selection
-from fiso_cli.replay import measured as traces
-from fiso_cli.replay.figures import interval
-from fiso_cli.replay.objective import Objective, losses
-from fiso_cli.replay.trace import Trace, read
+from fiso_cli.worlds import measured as traces
+from fiso_cli.worlds.figures import interval
+from fiso_cli.worlds.objective import Objective, losses
+from fiso_cli.worlds.trace import Trace, read
 from tests.lab.bench.rows import Row, at_least, row
 
 RUNS = 200

@@ -6,12 +6,13 @@ Each measured file is replayed with five seeds under two objectives; where none 
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from fiso_cli.replay import contest, measured
-from fiso_cli.replay.figures import EARLY_ROUNDS
-from fiso_cli.replay.objective import Objective
-from fiso_cli.replay.router import Replayed
-from fiso_cli.replay.trace import read
-from fiso_cli.replay.verdict import Verdict
+from fiso_cli.worlds import measured
+from fiso_cli.worlds import trace_contest as contest
+from fiso_cli.worlds.figures import EARLY_ROUNDS
+from fiso_cli.worlds.objective import Objective
+from fiso_cli.worlds.trace import read
+from fiso_cli.worlds.trace_router import Replayed
+from fiso_cli.worlds.verdict import Verdict
 from tests.lab.bench.rows import Row, at_least, at_most, row
 
 SEEDS = 5

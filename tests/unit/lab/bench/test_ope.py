@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import binom
 
 from fiso_cli.local_stage import CHECKOUT
-from fiso_cli.replay.trace import read
+from fiso_cli.worlds.trace import read
 from tests.lab.bench.ope import LEAST_COVERAGE, cover, generated, measured
 
 PAIRED = Path(os.environ.get("FISO_DATA_DIR") or CHECKOUT.parent / "shared" / "data") / "paired"

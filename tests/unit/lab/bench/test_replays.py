@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from fiso.domain.endpoint import EndpointId
-from fiso_cli.replay.figures import Figures
-from fiso_cli.replay.router import Replayed
-from fiso_cli.replay.verdict import Standing, Verdict
+from fiso_cli.worlds.figures import Figures
+from fiso_cli.worlds.trace_router import Replayed
+from fiso_cli.worlds.verdict import Standing, Verdict
 from tests.lab.bench import replays
 from tests.lab.bench.rows import Row
 
