@@ -13,7 +13,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
   $(if $(filter 1,$(UPGRADE)),--upgrade)
 LOCKS := $(patsubst %.in,%.txt,$(wildcard scripts/requirements/*.in functions/*/requirements.in))
 
-.PHONY: help setup run test check bench chaos package clean distclean lock
+.PHONY: help setup run unit test check bench chaos package clean distclean lock
 
 help: ## list what there is
 	@sed -n 's/^\([a-z]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
@@ -24,8 +24,12 @@ setup: ## install everything into this folder (.venv, .local, node_modules); qui
 run: setup ## boot the local cloud, deploy, route a first batch, serve until Ctrl-C (ONCE=1: stop after the batch)
 	@exec $(BIN)/fiso demo $(if $(filter 1,$(ONCE)),--once)
 
-test: setup ## run the whole test suite
-	@$(BIN)/python -m pytest -q
+unit: setup ## unit, property and golden tests, under a minute
+	@$(BIN)/python -m pytest -q -n 2 tests/unit tests/property tests/golden
+
+test: setup ## the whole test suite, with coverage of shared/ and functions/
+	@$(BIN)/python -m pytest -q -n 2 -m "not e2e" --cov=shared --cov=functions --cov-report=term:skip-covered
+	@$(BIN)/python -m pytest -q -m e2e
 
 check: setup ## format, lint, types, import contracts, the packaged template, security: what CI checks
 	$(BIN)/ruff format --check --quiet $(CODE)
