@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from fiso_client.api import FisoRefused
     from fiso_client.calling import Answer, Caller, Request
     from fiso_client.client import Client, NoAnswer, Options
+    from fiso_client.core.answers import FunctionAnswer
     from fiso_client.core.failures import Failure, FisoError, ProviderError
     from fiso_client.leases import NoLease
     from fiso_client.target import Target
@@ -27,6 +28,7 @@ __all__ = [
     "Failure",
     "FisoError",
     "FisoRefused",
+    "FunctionAnswer",
     "NoAnswer",
     "NoLease",
     "Options",
@@ -39,6 +41,7 @@ _HOMES = {
     **dict.fromkeys(("Client", "NoAnswer", "Options"), "client"),
     **dict.fromkeys(("Failure", "FisoError", "ProviderError"), "core.failures"),
     "FisoRefused": "api",
+    "FunctionAnswer": "core.answers",
     "NoLease": "leases",
     "Target": "target",
 }

@@ -6,17 +6,18 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 from urllib.parse import quote
 
+from fiso_client.core.failures import FisoError
 from fiso_client.core.transport import HttpTransport, TransportError
 
 Headers: TypeAlias = Callable[[str, str, bytes], Mapping[str, str]]
 """The headers that identify the caller to FISO, from method, URL and body: a signature, or a bearer token."""
 
 
-class FisoAway(Exception):
+class FisoAway(FisoError):
     """FISO gave no usable answer: it cannot be reached, or failed. Asking again later may help."""
 
 
-class FisoRefused(Exception):
+class FisoRefused(FisoError):
     """FISO understood and will not: no such function, or a report that it cannot take. Asking again will not help."""
 
 

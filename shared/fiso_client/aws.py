@@ -6,26 +6,23 @@
     with Client(url, headers=signed(credentials, "us-east-1"), options=options) as fiso:
         fiso.call("word-count", Request(body=b"one two two", content_type="text/plain"))
 
-Both are FISO's own code for the same calls, so a leased call is read like a proxied one, the bill in its log tail
-included. `boto3` is only one source of credentials; anything that gives the three strings serves.
+A leased call is sent and read by the code that the router uses itself, the bill in its log tail included. `boto3` is
+only one source of credentials; anything that gives the three strings serves.
 """
 
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Protocol
 from uuid import uuid4
 
-from fiso.adapters.aws.lambda_caller import LambdaCaller
-from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName, Payload, Provider
-from fiso.domain.request import InvocationId, InvocationRequest, TenantId
 from fiso_client.api import Headers
-from fiso_client.calling import TRANSPORT_FAILURES, Answer, Request
-from fiso_client.core.answers import FunctionAnswer
-from fiso_client.core.failures import ProviderError
+from fiso_client.calling import Request
+from fiso_client.core.answers import FunctionAnswer, path_below
+from fiso_client.core.lambda_api import http_event, invoke, read_invocation
 from fiso_client.core.signing import AwsEndpoint, Credentials, SignedService, sign
-from fiso_client.core.transport import HttpTransport, TransportError
+from fiso_client.core.transport import HttpTransport
 from fiso_client.target import Target
 
 
@@ -59,23 +56,12 @@ class LambdaFunctions:
     transport: HttpTransport = field(default_factory=HttpTransport)
     address: Callable[[str], str] = public_address
 
-    def __call__(self, target: Target, request: Request, *, timeout_s: float) -> Answer:
-        """One Invoke."""
-        caller = LambdaCaller(self._service, clock=_utc_now)
-        endpoint = Endpoint(
-            id=EndpointId(target.id),
-            provider=Provider.AWS,
-            region=target.region,
-            memory_mb=1,  # not part of a call
-            address=target.address,
-            path=target.path,
-            payload=Payload(target.payload),
-        )
-        try:
-            answer = caller.call(endpoint, _invocation(request, timeout_s), timeout_ms=timeout_s * 1000)
-        except TransportError as error:
-            raise ProviderError(TRANSPORT_FAILURES[error.fault], error.detail) from error
-        return _answer(answer)
+    def __call__(self, target: Target, request: Request, *, timeout_s: float) -> FunctionAnswer:
+        """One Invoke within `timeout_s` seconds; `ProviderError` when the function gave no answer."""
+        is_event = target.payload == "event"
+        payload = request.body if is_event else _http_event(target, request, timeout_s)
+        answer = invoke(self._service(target.region), target.address, payload, timeout_s=timeout_s)
+        return read_invocation(answer, is_event=is_event, accept=request.headers.get("accept"))
 
     def close(self) -> None:
         """Close connections; the client that calls by it does not own it."""
@@ -105,30 +91,12 @@ def _own(given: GivenCredentials) -> Credentials:
     return Credentials(access_key=given.access_key, secret_key=given.secret_key, token=given.token)
 
 
-def _invocation(request: Request, timeout_s: float) -> InvocationRequest:
-    now = _utc_now()
-    return InvocationRequest(
-        invocation_id=InvocationId(str(uuid4())),
-        function=FunctionName(""),  # the address names it
-        tenant=TenantId(""),
-        received_at=now,
-        deadline_at=now + timedelta(seconds=timeout_s),
-        body=request.body,
-        content_type=request.content_type,
-        query=request.query,
-        path_suffix=request.path_suffix,
-        accept=request.headers.get("accept"),
-        traceparent=request.headers.get("traceparent"),
-        idempotency_key=request.idempotency_key,
-    )
-
-
-def _answer(answer: FunctionAnswer) -> Answer:
-    return Answer(
-        status=answer.status,
-        body=answer.body,
-        headers=answer.headers,
-        cold=answer.cold,
-        billed_ms=answer.billed_ms,
-        is_function_error=answer.is_function_error,
+def _http_event(target: Target, request: Request, timeout_s: float) -> bytes:
+    return http_event(
+        path_below(target.path, request.path_suffix),
+        request.query,
+        request.sent_headers(timeout_s),
+        request.body,
+        request_id=str(uuid4()),
+        received_at=_utc_now(),
     )

@@ -1,7 +1,7 @@
 """The client itself: a lease, a call, a failover where that is safe, and a report."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from random import random
 from threading import Lock
@@ -11,8 +11,9 @@ from typing import Any, Self
 
 from fiso_client.api import FisoApi, Headers
 from fiso_client.calling import Answer, Caller, HttpCaller, Request, speaks_http
+from fiso_client.core.answers import FunctionAnswer
 from fiso_client.core.breaker import CLOSED, Breaker
-from fiso_client.core.failures import CALLERS_FAULT, NEVER_RAN, Failure, ProviderError
+from fiso_client.core.failures import CALLERS_FAULT, NEVER_RAN, Failure, FisoError, ProviderError
 from fiso_client.core.transport import HttpTransport
 from fiso_client.leases import Leases
 from fiso_client.reporting import Pace, Reporter, Tally
@@ -22,7 +23,7 @@ LEAST_ATTEMPT_S = 0.1
 """No attempt starts with less time left than this."""
 
 
-class NoAnswer(Exception):
+class NoAnswer(FisoError):
     """No target answered. `may_have_run` says whether the function can have had an effect."""
 
     def __init__(self, detail: str, *, may_have_run: bool, deadline_passed: bool) -> None:
@@ -58,7 +59,7 @@ class _Attempt:
     started_at: float
     latency_ms: float
     idle_ms: float | None
-    answer: Answer | None = None
+    answer: FunctionAnswer | None = None
     error: ProviderError | None = None
 
     @property
@@ -139,7 +140,7 @@ class Client:
         if last is None or last.answer is None:
             raise _no_answer(function, attempts, deadline_passed)
         is_stale = called_at >= held.expires_at
-        return replace(last.answer, endpoint=last.target.id, attempts=len(attempts), is_stale=is_stale)
+        return _answer(last.answer, last.target.id, len(attempts), is_stale=is_stale)
 
     def flush(self) -> bool:
         """Report everything now; False if FISO did not take it, which then waits on."""
@@ -227,6 +228,11 @@ def _may_go_on(attempt: _Attempt, *, may_repeat: bool) -> bool:
     if attempt.failure is None or attempt.failure in CALLERS_FAULT:
         return False
     return may_repeat or attempt.failure in NEVER_RAN
+
+
+def _answer(answer: FunctionAnswer, endpoint: str, attempts: int, *, is_stale: bool) -> Answer:
+    own = {own.name: getattr(answer, own.name) for own in fields(FunctionAnswer)}
+    return Answer(**own, endpoint=endpoint, attempts=attempts, is_stale=is_stale)
 
 
 def _no_answer(function: str, attempts: Sequence[_Attempt], deadline_passed: bool) -> NoAnswer:

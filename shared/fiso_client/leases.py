@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from threading import Lock, Thread
 
 from fiso_client.api import FisoApi, FisoAway, FisoRefused
+from fiso_client.core.failures import FisoError
 from fiso_client.target import Held, Target, held_from
 
 DUE_SHARE = 0.75
@@ -20,7 +21,7 @@ DUE_SHARE = 0.75
 logger = logging.getLogger(__name__)
 
 
-class NoLease(Exception):
+class NoLease(FisoError):
     """FISO is away, no lease is left that could still be used, and no fallback is configured."""
 
 

@@ -19,7 +19,7 @@ from fiso.domain.endpoint import Authentication, Endpoint, Provider
 from fiso.settings import OrchestratorSettings
 from fiso.testing.memory import InMemoryMetrics
 from fiso_client.core.failures import Failure, ProviderError
-from fiso_client.core.transport import HttpTransport, TransportError, TransportFault
+from fiso_client.core.transport import HttpTransport, TransportError
 from functions.orchestrator.aws_ports import aws_ports
 from tests.builders import ManualClock, a_request, an_endpoint
 from tests.contract.google_services import (
@@ -286,7 +286,7 @@ def test_a_stage_with_an_identity_asks_google_for_tokens(monkeypatch: pytest.Mon
 
     def send(_self: HttpTransport, _method: str, url: str, **_: Any) -> None:
         asked.append(url)
-        raise TransportError(TransportFault.NOT_SENT, "nobody is there")
+        raise TransportError(Failure.UNREACHABLE, "nobody is there")
 
     monkeypatch.setattr(HttpTransport, "send", send)
     ports = aws_ports(OrchestratorSettings.from_environ(STAGE), STAGE, InMemoryMetrics())

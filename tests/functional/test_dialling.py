@@ -12,7 +12,8 @@ from fiso.adapters.http.public_dial import ForbiddenNumber, PublicDial, system_l
 from fiso.domain.address import AddressRules
 from fiso.domain.endpoint import Provider
 from fiso.testing.memory import InMemorySnapshots
-from fiso_client.core.transport import HttpTransport, TransportError, TransportFault
+from fiso_client.core.failures import Failure
+from fiso_client.core.transport import HttpTransport, TransportError
 from tests.builders import a_snapshot, an_endpoint, an_entry
 from tests.lab.chaos.experiments import ssrf_corpus as corpus
 from tests.lab.chaos.experiments import ssrf_tries as tries
@@ -75,7 +76,7 @@ def test_a_forbidden_number_means_that_nothing_was_sent() -> None:
     transport = HttpTransport(dial=PublicDial(lookup=world.lookup, connect=world.connect))
     with pytest.raises(TransportError) as raised:
         transport.send("POST", "https://loopback.azurewebsites.net/", headers={}, body=b"", timeout_s=1)
-    assert raised.value.fault is TransportFault.NOT_SENT
+    assert raised.value.failure is Failure.UNREACHABLE
 
 
 def test_tls_and_host_keep_the_name_that_was_looked_up() -> None:

@@ -8,7 +8,8 @@ from contextlib import ExitStack, closing, contextmanager
 
 import pytest
 
-from fiso_client.core.transport import HttpTransport, TransportError, TransportFault
+from fiso_client.core.failures import Failure
+from fiso_client.core.transport import HttpTransport, TransportError
 from fiso_client.core.wire import MAX_BODY_BYTES
 
 Serve = Callable[[socket.socket], object]
@@ -59,10 +60,10 @@ def send(transport: HttpTransport, url: str, timeout_s: float = 2.0) -> bytes:
     return transport.send("POST", f"{url}/path", headers={}, body=b"x", timeout_s=timeout_s).body
 
 
-def fault_of(transport: HttpTransport, url: str, timeout_s: float = 2.0) -> TransportFault:
+def fault_of(transport: HttpTransport, url: str, timeout_s: float = 2.0) -> Failure:
     with pytest.raises(TransportError) as raised:
         send(transport, url, timeout_s)
-    return raised.value.fault
+    return raised.value.failure
 
 
 def test_a_connection_is_kept_for_the_next_request(transport: HttpTransport) -> None:
@@ -107,13 +108,13 @@ def test_a_connection_that_the_other_side_closed_is_not_used_again(transport: Ht
 def test_nobody_there_means_that_nothing_was_sent(transport: HttpTransport) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as taken:
         port = taken.getsockname()[1]
-    assert fault_of(transport, f"http://127.0.0.1:{port}") is TransportFault.NOT_SENT
+    assert fault_of(transport, f"http://127.0.0.1:{port}") is Failure.UNREACHABLE
 
 
 def test_silence_is_a_timeout(transport: HttpTransport) -> None:
     release = threading.Event()
     with server(lambda _: bool(release.wait(5))) as url:
-        assert fault_of(transport, url, timeout_s=0.1) is TransportFault.TIMED_OUT
+        assert fault_of(transport, url, timeout_s=0.1) is Failure.TIMED_OUT
         release.set()
 
 
@@ -130,7 +131,7 @@ def test_a_body_that_drips_past_the_limit_is_a_timeout(transport: HttpTransport)
                 return
 
     with server(drip) as url:
-        assert fault_of(transport, url, timeout_s=0.2) is TransportFault.TIMED_OUT
+        assert fault_of(transport, url, timeout_s=0.2) is Failure.TIMED_OUT
         release.set()
 
 
@@ -169,7 +170,7 @@ def test_a_body_that_drips_past_the_limit_is_a_timeout(transport: HttpTransport)
 )
 def test_an_answer_that_is_not_whole_is_broken(transport: HttpTransport, answer: bytes) -> None:
     with server(answering(answer)) as url:
-        assert fault_of(transport, url) is TransportFault.BROKEN
+        assert fault_of(transport, url) is Failure.BROKEN
 
 
 @pytest.mark.parametrize(
@@ -196,7 +197,7 @@ def test_whatever_drips_past_the_limit_is_a_timeout(transport: HttpTransport, he
                 return
 
     with server(drip) as url:
-        assert fault_of(transport, url, timeout_s=0.3) is TransportFault.TIMED_OUT
+        assert fault_of(transport, url, timeout_s=0.3) is Failure.TIMED_OUT
         release.set()
 
 
@@ -221,7 +222,7 @@ def test_an_answer_without_end_is_broken(transport: HttpTransport, head: bytes, 
             return
 
     with server(flood) as url:
-        assert fault_of(transport, url, timeout_s=60) is TransportFault.BROKEN
+        assert fault_of(transport, url, timeout_s=60) is Failure.BROKEN
 
 
 def test_a_connection_with_more_on_it_than_the_answer_is_not_used_again(transport: HttpTransport) -> None:
@@ -239,7 +240,7 @@ def test_a_compressed_answer_stays_as_small_as_it_came(transport: HttpTransport)
 def test_a_header_that_http_cannot_hold_means_that_nothing_was_sent(transport: HttpTransport) -> None:
     with server(answering(ANSWER)) as url, pytest.raises(TransportError) as raised:
         transport.send("POST", url, headers={"x": "\u0436"}, body=b"x", timeout_s=2)
-    assert raised.value.fault is TransportFault.NOT_SENT
+    assert raised.value.failure is Failure.UNREACHABLE
 
 
 def test_an_answer_without_end_is_cut_off(transport: HttpTransport) -> None:
@@ -253,7 +254,7 @@ def test_an_answer_without_end_is_cut_off(transport: HttpTransport) -> None:
             return
 
     with server(flood) as url:
-        assert fault_of(transport, url, timeout_s=10) is TransportFault.BROKEN
+        assert fault_of(transport, url, timeout_s=10) is Failure.BROKEN
 
 
 def test_header_names_are_lower_case(transport: HttpTransport) -> None:

@@ -10,7 +10,9 @@ import pytest
 
 from fiso.adapters.identity.oidc_login import OidcLoginIssuer
 from fiso.domain.errors import LoginRefused, StoreUnavailable
-from fiso_client.core.transport import HttpAnswer, HttpTransport, TransportError, TransportFault
+from fiso_client.core.answers import HttpAnswer
+from fiso_client.core.failures import Failure
+from fiso_client.core.transport import HttpTransport, TransportError
 
 NAME = "https://issuer.example"
 CONFIGURATION = {
@@ -103,7 +105,7 @@ def test_an_answer_without_tokens_is_a_refusal(told: HttpAnswer) -> None:
 
 
 @pytest.mark.parametrize(
-    "told", [answer(500, b""), answer(503, TOKENS), TransportError(TransportFault.TIMED_OUT, "no answer")]
+    "told", [answer(500, b""), answer(503, TOKENS), TransportError(Failure.TIMED_OUT, "no answer")]
 )
 def test_an_issuer_that_fails_is_away_and_the_code_is_not_sent_twice(told: HttpAnswer | TransportError) -> None:
     transport = ScriptedTransport(told)

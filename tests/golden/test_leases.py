@@ -17,8 +17,9 @@ from fiso.domain.lease import LeasedAttempt, LeasedOutcome
 from fiso.services.leases import lease
 from fiso.services.leases.outcomes import Fate, Reported, Verdict
 from fiso_client.api import FisoApi
+from fiso_client.core.answers import HttpAnswer
 from fiso_client.core.failures import Failure
-from fiso_client.core.transport import HttpAnswer, HttpTransport
+from fiso_client.core.transport import HttpTransport
 from fiso_client.reporting import Pace, Reporter
 from fiso_client.target import Target, held_from
 from functions.orchestrator import http_lease

@@ -1,14 +1,52 @@
-"""Answers: what a function answered."""
+"""Answers: whether what came over HTTP is the function's own answer, or one of the ways in which a call fails.
+
+The router and the client read by this one table: the same answer counts as the same failure, proxied or leased.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from urllib.parse import quote
+
+from fiso_client.core.content import flaw_of
+from fiso_client.core.failures import Failure, ProviderError
+
+LONGEST_RUN_MS = 900_000.0
+"""No function runs longer; a header that says so is not believed."""
+HTTP_FAILURES: Mapping[int, Failure] = {
+    401: Failure.REFUSED,
+    403: Failure.REFUSED,
+    429: Failure.THROTTLED,
+    502: Failure.PROVIDER_FAULT,
+    503: Failure.PROVIDER_FAULT,
+    504: Failure.PROVIDER_FAULT,
+}
+"""Statuses of a function's own address that are the provider's failure; every other one is the function's answer."""
+INVOKE_FAILURES: Mapping[int, Failure] = {
+    400: Failure.REJECTED,
+    413: Failure.REJECTED,
+    415: Failure.REJECTED,
+    401: Failure.REFUSED,
+    403: Failure.REFUSED,
+    404: Failure.REFUSED,
+    429: Failure.THROTTLED,
+}
+"""Statuses of Lambda's Invoke API, which are never the function's; any other from 300 on is the provider's fault."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpAnswer:
+    """A complete answer. Header names are lower case; of repeated ones the last stands."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FunctionAnswer:
-    """What a function answered: its own status, body and content type, passed through as they are.
+    """What a function answered: its own status, headers (names in lower case) and body.
 
-    `cold` and `billed_ms` are None where the provider does not say.
+    `cold`, `billed_ms` and `memory_used_mb` are None where nobody says.
     """
 
     status: int
@@ -18,3 +56,62 @@ class FunctionAnswer:
     billed_ms: float | None = None
     memory_used_mb: int | None = None
     is_function_error: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What a provider says of an invocation beside its answer; None where it says nothing."""
+
+    billed_ms: float | None = None
+    memory_mb: int | None = None
+    is_cold: bool | None = None
+
+
+SILENT = Report()
+
+
+def read_http(answer: HttpAnswer, *, accept: str | None = None) -> FunctionAnswer:
+    """What a function at an address of its own answered; `ProviderError` when the provider answered for it."""
+    if failure := HTTP_FAILURES.get(answer.status):
+        raise ProviderError(failure, f"status {answer.status}", retry_after_s=retry_after_s(answer.headers))
+    return function_answer(answer, accept=accept)
+
+
+def function_answer(answer: HttpAnswer, report: Report = SILENT, *, accept: str | None = None) -> FunctionAnswer:
+    """A function's answer; `ProviderError` when it cannot be one. `accept` is what the caller takes.
+
+    Cold or warm, and the billed time, are what the provider reports, else what the function says itself
+    (`x-fiso-cold`, and its execution time in `x-fiso-exec-ms`, which the tariff then rounds).
+    """
+    if flaw := flaw_of(answer.status, answer.headers, answer.body, accept=accept):
+        raise ProviderError(Failure.BROKEN, flaw)
+    said_cold = {"1": True, "0": False}.get(answer.headers.get("x-fiso-cold", ""))
+    said_ms = _milliseconds(answer.headers.get("x-fiso-exec-ms", ""))
+    return FunctionAnswer(
+        status=answer.status,
+        body=answer.body,
+        headers=answer.headers,
+        cold=said_cold if report.is_cold is None else report.is_cold,
+        billed_ms=said_ms if report.billed_ms is None else report.billed_ms,
+        memory_used_mb=report.memory_mb,
+        is_function_error=answer.status >= 500,
+    )
+
+
+def retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """The provider's own wish, in whole seconds; a date or nonsense counts as none."""
+    text = headers.get("retry-after", "")
+    return float(text) if text.isascii() and text.isdecimal() and len(text) < 6 else None
+
+
+def path_below(path: str, suffix: str) -> str:
+    """A function's path with what the caller's request has after it, percent-encoded; empty when there is neither."""
+    return path + ("/" + quote(suffix.lstrip("/"), safe="/-_.~") if suffix else "")
+
+
+def _milliseconds(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if 0 <= value <= LONGEST_RUN_MS else None

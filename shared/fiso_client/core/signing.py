@@ -9,7 +9,8 @@ from functools import lru_cache
 from typing import TypeAlias
 from urllib.parse import quote, urlsplit
 
-from fiso_client.core.transport import HttpAnswer, HttpTransport
+from fiso_client.core.answers import HttpAnswer
+from fiso_client.core.transport import HttpTransport
 
 Clock: TypeAlias = Callable[[], datetime]
 """The time of day, aware and in UTC."""

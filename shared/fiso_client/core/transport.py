@@ -9,7 +9,6 @@ import socket
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import cache, partial
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from threading import Lock
@@ -17,29 +16,17 @@ from time import monotonic
 from typing import Any, TypeAlias
 from urllib.parse import SplitResult, urlsplit
 
+from fiso_client.core.answers import HttpAnswer
+from fiso_client.core.failures import Failure, ProviderError
 from fiso_client.core.wire import BoundedResponse, left_s, read
-from fiso_client.core.wire import HttpAnswer as HttpAnswer
 
 CONNECT_TIMEOUT_S = 0.5
 MAX_IDLE_S = 20.0
 MAX_IDLE_PER_HOST = 16
 
 
-class TransportFault(StrEnum):
-    """Where an exchange broke: before the request was sent, while waiting, or within the answer."""
-
-    NOT_SENT = "not_sent"
-    TIMED_OUT = "timed_out"
-    BROKEN = "broken"
-
-
-class TransportError(Exception):
-    """No complete answer."""
-
-    def __init__(self, fault: TransportFault, detail: str) -> None:
-        super().__init__(f"{fault}: {detail}")
-        self.fault = fault
-        self.detail = detail
+class TransportError(ProviderError):
+    """No complete answer: `UNREACHABLE` before the request was sent, `TIMED_OUT` while waiting, `BROKEN` within it."""
 
 
 Dial: TypeAlias = Callable[[str, int, float], socket.socket]
@@ -120,11 +107,11 @@ class HttpTransport:
             answer = read(response)
             keep = response.leaves_connection_usable
         except TimeoutError as error:
-            raise TransportError(TransportFault.TIMED_OUT, f"no answer within {timeout_s:.3f} s") from error
+            raise TransportError(Failure.TIMED_OUT, f"no answer within {timeout_s:.3f} s") from error
         except UnicodeEncodeError as error:
-            raise TransportError(TransportFault.NOT_SENT, f"the request is not HTTP: {error.reason}") from error
+            raise TransportError(Failure.UNREACHABLE, f"the request is not HTTP: {error.reason}") from error
         except (OSError, HTTPException) as error:
-            raise TransportError(TransportFault.BROKEN, _kind(error)) from error
+            raise TransportError(Failure.BROKEN, _kind(error)) from error
         finally:
             if keep:
                 self._give_back(origin, connection)
@@ -153,7 +140,7 @@ class HttpTransport:
         except (OSError, HTTPException, UnicodeError) as error:
             if connection is not None:
                 connection.close()
-            raise TransportError(TransportFault.NOT_SENT, _kind(error)) from error
+            raise TransportError(Failure.UNREACHABLE, _kind(error)) from error
         return connection
 
     def _take(self, origin: tuple[str, str]) -> _Connection | None:

@@ -3,14 +3,14 @@
 Nothing is decompressed: a body stays as it came.
 """
 
-from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
 from io import BufferedReader, RawIOBase
 from socket import socket
 from time import monotonic
 from typing import Any
+
+from fiso_client.core.answers import HttpAnswer
 
 MAX_BODY_BYTES = 6 * 1024 * 1024
 MAX_HEAD_BYTES = 32 * 1024
@@ -18,15 +18,6 @@ MAX_HEAD_BYTES = 32 * 1024
 MAX_WIRE_BYTES = 2 * MAX_BODY_BYTES
 """Of everything that is read: head, interim answers, body, and the frames of a chunked one."""
 _CHUNK = 65_536
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HttpAnswer:
-    """A complete answer. Header names are lower case; of repeated ones the last stands."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
 
 
 class _Wire(RawIOBase):

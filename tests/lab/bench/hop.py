@@ -25,8 +25,9 @@ from fiso.services.log.ingest import ingest
 from fiso.testing.memory import InMemoryArchive, InMemoryEndpointStates
 from fiso_cli.log_redirect import lines_to
 from fiso_cli.reports.savings import deployed_memory_mb
+from fiso_client.core.answers import HttpAnswer
 from fiso_client.core.signing import AwsEndpoint, Credentials, SignedService
-from fiso_client.core.transport import HttpAnswer, HttpTransport
+from fiso_client.core.transport import HttpTransport
 from tests.lab.bench import ours
 from tests.lab.bench.rows import Row, row
 

@@ -39,7 +39,11 @@ def test_a_lambda_function_is_invoked_with_an_http_event_and_its_bill_is_read() 
 
     def respond(path: str, headers: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
         events.append((path, headers["authorization"], json.loads(body)))
-        return 200, {"x-amz-log-result": LOG_TAIL}, json.dumps({"statusCode": 201, "body": "done"}).encode()
+        return (
+            200,
+            {"x-amz-log-result": LOG_TAIL, "x-amzn-requestid": "x"},
+            json.dumps({"statusCode": 201, "body": "done"}).encode(),
+        )
 
     with serving(respond) as server:
         caller = LambdaFunctions(GIVEN, address=lambda _: server.url)

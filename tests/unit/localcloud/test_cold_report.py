@@ -2,7 +2,7 @@ import base64
 
 from multidict import CIMultiDict
 
-from fiso.adapters.aws.lambda_caller import read_report
+from fiso_client.core.lambda_api import read_report
 from localcloud.provider_proxy.cold_report import say_cold
 
 LINE = b"REPORT RequestId: 1\tDuration: 2.10 ms\tBilled Duration: 3 ms\tMemory Size: 256 MB\tMax Memory Used: 40 MB\t"
@@ -12,7 +12,7 @@ def test_a_lambda_reports_the_emulated_start_as_its_init_duration() -> None:
     headers = CIMultiDict({"X-Amz-Log-Result": base64.b64encode(b"START\n" + LINE + b"\n").decode()})
     say_cold(headers, 210.0)
     tail = base64.b64decode(headers["x-amz-log-result"])
-    assert read_report(tail).is_cold
+    assert read_report(tail, "1").is_cold
     assert tail.count(b"\n") == 2
 
 

@@ -65,7 +65,7 @@ class FunctionKeys:
                 timeout_s=timeout_s,
             )
         except TransportError as error:
-            raise ProviderError(Failure.UNREACHABLE, f"secret {reference} cannot be read: {error.fault}") from error
+            raise ProviderError(Failure.UNREACHABLE, f"secret {reference} cannot be read: {error.failure}") from error
         if answer.status != 200:
             raise ProviderError(Failure.UNREACHABLE, f"secret {reference} cannot be read: status {answer.status}")
         try:

@@ -1,4 +1,4 @@
-"""Callers: one request to one endpoint on its own cloud, and the table that reads HTTP clouds' failures.
+"""Callers: one request to one endpoint on its own cloud.
 
 AWS goes through the Lambda Invoke API (`lambda_caller`), Azure and Google through HTTP. Exactly one call each; the only
 retry loop is `services.dispatch`.
@@ -8,30 +8,15 @@ from collections.abc import Mapping
 from time import monotonic
 from typing import Protocol
 
-from fiso.adapters.http.header_policy import function_answer, passed_headers, path_suffix, retry_after_s
+from fiso.adapters.http.header_policy import passed_back, passed_headers
 from fiso.domain.address import AddressRules, check_endpoint
 from fiso.domain.endpoint import Authentication, Endpoint, Provider
 from fiso.domain.errors import BadAddress
 from fiso.domain.request import InvocationRequest
 from fiso.ports import Clock, FunctionCaller
-from fiso_client.core.answers import FunctionAnswer
+from fiso_client.core.answers import FunctionAnswer, path_below, read_http
 from fiso_client.core.failures import Failure, ProviderError
-from fiso_client.core.transport import HttpAnswer, HttpTransport, TransportError, TransportFault
-
-_TRANSPORT_FAILURES = {
-    TransportFault.NOT_SENT: Failure.UNREACHABLE,
-    TransportFault.TIMED_OUT: Failure.TIMED_OUT,
-    TransportFault.BROKEN: Failure.BROKEN,
-}
-_STATUS_FAILURES = {
-    401: Failure.REFUSED,
-    403: Failure.REFUSED,
-    429: Failure.THROTTLED,
-    502: Failure.PROVIDER_FAULT,
-    503: Failure.PROVIDER_FAULT,
-    504: Failure.PROVIDER_FAULT,
-}
-"""Statuses that are the provider's own failure; every other one is the function's answer."""
+from fiso_client.core.transport import HttpTransport
 
 
 class ByProvider:
@@ -42,10 +27,7 @@ class ByProvider:
 
     def call(self, endpoint: Endpoint, request: InvocationRequest, *, timeout_ms: float) -> FunctionAnswer:
         """The function's answer; `ProviderError` when there is none."""
-        try:
-            return self._callers[endpoint.provider].call(endpoint, request, timeout_ms=timeout_ms)
-        except TransportError as error:
-            raise ProviderError(_TRANSPORT_FAILURES[error.fault], error.detail) from error
+        return self._callers[endpoint.provider].call(endpoint, request, timeout_ms=timeout_ms)
 
 
 class Identity(Protocol):
@@ -81,12 +63,12 @@ class HttpCaller:
         self._rules = AddressRules(own_hosts=own_hosts, allow_loopback=allow_loopback)
 
     def call(self, endpoint: Endpoint, request: InvocationRequest, *, timeout_ms: float) -> FunctionAnswer:
-        """One POST. Statuses of `_STATUS_FAILURES` raise, everything else is the function's answer."""
+        """One POST. `ProviderError` when the provider answered in the function's place, or nobody did."""
         try:
             check_endpoint(endpoint, self._rules)
         except BadAddress as error:
             raise ProviderError(Failure.REFUSED, f"the address {error}") from error
-        url = endpoint.address.rstrip("/") + endpoint.path + path_suffix(request)
+        url = endpoint.address.rstrip("/") + path_below(endpoint.path, request.path_suffix)
         url += f"?{request.query}" if request.query else ""
         start, timeout_s = monotonic(), timeout_ms / 1000
         headers = {**passed_headers(request, self._clock()), **self._identifying(endpoint, timeout_s)}
@@ -94,8 +76,7 @@ class HttpCaller:
         answer = self._transport.send("POST", url, headers=headers, body=request.body, timeout_s=timeout_s)
         if answer.status == 401 and self._identity is not None:
             self._identity.forget(endpoint)
-        _raise_for_status(answer)
-        return function_answer(answer, accept=request.accept)
+        return passed_back(read_http(answer, accept=request.accept))
 
     def _identifying(self, endpoint: Endpoint, timeout_s: float) -> Mapping[str, str]:
         if endpoint.authentication is Authentication.NONE:
@@ -105,9 +86,3 @@ class HttpCaller:
                 Failure.REFUSED, f"this stage has no identity for authentication {endpoint.authentication}"
             )
         return self._identity.headers(endpoint, timeout_s=timeout_s)
-
-
-def _raise_for_status(answer: HttpAnswer) -> None:
-    failure = _STATUS_FAILURES.get(answer.status)
-    if failure is not None:
-        raise ProviderError(failure, f"status {answer.status}", retry_after_s=retry_after_s(answer.headers))

@@ -110,7 +110,7 @@ class GoogleIdTokens:
         try:
             answer = self._transport.send("POST", url, headers=headers, body=body, timeout_s=timeout_s)
         except TransportError as error:
-            raise ProviderError(Failure.UNREACHABLE, f"{host} did not answer: {error.fault}") from error
+            raise ProviderError(Failure.UNREACHABLE, f"{host} did not answer: {error.failure}") from error
         document = _object(answer.body)
         if answer.status == 200:
             return document

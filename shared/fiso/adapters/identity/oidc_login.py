@@ -11,7 +11,8 @@ from urllib.parse import quote, urlencode
 from fiso.access_ports import LoginTokens
 from fiso.adapters.identity.oidc import read_document, refuse_address
 from fiso.domain.errors import LoginRefused, StoreUnavailable
-from fiso_client.core.transport import HttpAnswer, HttpTransport, TransportError
+from fiso_client.core.answers import HttpAnswer
+from fiso_client.core.transport import HttpTransport, TransportError
 
 REDEEM_TIMEOUT_S = 5.0
 LARGEST_BYTES = 150_000

@@ -5,16 +5,12 @@ from typing import Any, cast
 
 import pytest
 
-from fiso.adapters.aws.lambda_caller import LambdaCaller, http_event, read_report
+from fiso.adapters.aws.lambda_caller import LambdaCaller
 from fiso.domain.endpoint import Payload
-from fiso_client.core.answers import FunctionAnswer
+from fiso_client.core.answers import FunctionAnswer, HttpAnswer
 from fiso_client.core.failures import Failure, ProviderError
 from fiso_client.core.signing import SignedService
-from fiso_client.core.transport import HttpAnswer
 from tests.builders import ManualClock, a_request, an_endpoint
-
-TAIL = b"REPORT RequestId: 1\tDuration: 12.30 ms\tBilled Duration: 13 ms\tMemory Size: 512 MB\tMax Memory Used: 64 MB\t"
-COLD = TAIL + b"Init Duration: 200.00 ms\t\n"
 
 
 class AnsweringService:
@@ -129,21 +125,3 @@ def test_a_damaged_log_tail_takes_nothing_from_the_answer() -> None:
 def test_an_own_error_that_does_not_read_is_an_error_still(body: bytes) -> None:
     answer = call(AnsweringService(200, body, {"x-amz-function-error": "Unhandled"}))
     assert (answer.status, answer.is_function_error) == (500, True)
-
-
-@pytest.mark.parametrize(("tail", "cold"), [(TAIL + b"\n", False), (COLD, True)])
-def test_the_report_line_tells_the_bill_the_memory_and_the_cold_start(tail: bytes, cold: bool) -> None:
-    report = read_report(b"START\n" + tail)
-    assert (report.billed_ms, report.memory_mb, report.is_cold) == (13.0, 64, cold)
-
-
-def test_no_report_line_says_nothing() -> None:
-    report = read_report(b"")
-    assert (report.billed_ms, report.memory_mb, report.is_cold) == (None, None, None)
-
-
-@pytest.mark.parametrize("body", [b"\xff\x00", "é".encode()])
-def test_a_body_that_is_not_ascii_text_travels_as_base64(body: bytes) -> None:
-    event = http_event(an_endpoint(path="/f"), a_request(body=body), {})
-    assert event["isBase64Encoded"]
-    assert base64.b64decode(event["body"]) == body

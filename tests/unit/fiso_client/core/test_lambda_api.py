@@ -1,0 +1,50 @@
+import base64
+import json
+
+import pytest
+
+from fiso_client.core.answers import SILENT, Report
+from fiso_client.core.lambda_api import http_event, read_report
+from tests.builders import NOW
+
+
+def report_line(request_id: str = "1", *, billed_ms: int = 13, init: str = "") -> bytes:
+    return (
+        f"REPORT RequestId: {request_id}\tDuration: 12.30 ms\tBilled Duration: {billed_ms} ms\tMemory Size: 512 MB"
+        f"\tMax Memory Used: 64 MB\t{init}\n"
+    ).encode()
+
+
+COLD = "Init Duration: 200.00 ms\t"
+
+
+@pytest.mark.parametrize(("init", "is_cold"), [("", False), (COLD, True)])
+def test_the_report_line_tells_the_bill_the_memory_and_the_cold_start(init: str, is_cold: bool) -> None:
+    tail = b"START RequestId: 1\n" + report_line(init=init)
+    assert read_report(tail, "1") == Report(billed_ms=13.0, memory_mb=64, is_cold=is_cold)
+
+
+@pytest.mark.parametrize(
+    "printed",
+    [
+        report_line(billed_ms=1, init=COLD),
+        b"my own Billed Duration: 1 ms\tMemory Size: 1 MB\tMax Memory Used: 1 MB\tInit Duration: 1 ms\n",
+        report_line("2", billed_ms=1, init=COLD),
+    ],
+)
+def test_what_a_function_prints_of_its_bill_is_not_believed(printed: bytes) -> None:
+    tail = b"START RequestId: 1\n" + printed + b"END RequestId: 1\n" + report_line()
+    assert read_report(tail, "1") == Report(billed_ms=13.0, memory_mb=64, is_cold=False)
+
+
+@pytest.mark.parametrize("tail", [b"", report_line("2"), b"x " + report_line(), b"Billed Duration: 1 ms"])
+def test_without_the_platforms_line_for_this_request_nothing_is_said(tail: bytes) -> None:
+    assert read_report(tail, "1") is SILENT
+
+
+@pytest.mark.parametrize("body", [b"\xff\x00", "é".encode()])
+def test_a_body_that_is_not_ascii_text_travels_as_base64(body: bytes) -> None:
+    headers = {"content-type": "text/plain"}
+    event = json.loads(http_event("/f", "", headers, body, request_id="1", received_at=NOW))
+    assert event["isBase64Encoded"]
+    assert base64.b64decode(event["body"]) == body
