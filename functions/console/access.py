@@ -15,7 +15,7 @@ from fiso.domain.access import Claims, Scope
 from fiso.domain.errors import NotAuthenticated
 from fiso.domain.record import InvocationRecord, OpenRecord
 from fiso.domain.request import InvocationId
-from fiso.services.identity.access import Access, Shown
+from fiso.services.identity.access import Access, CallerCredentials
 from functions.console.login import LOGIN, LOGOUT, BrowserLogin
 from functions.console.sources import Records
 
@@ -68,7 +68,7 @@ def _caller(entrance: Entrance) -> Claims:
     if authorization is None and entrance.login is not None and (session := entrance.login.session()):
         g.session = session
         return session.claims
-    return entrance.access.caller(Shown(authorization=authorization, iam=_signed()))
+    return entrance.access.caller(CallerCredentials(authorization=authorization, iam=_signed()))
 
 
 def _signed() -> object:

@@ -17,7 +17,7 @@ from fiso.adapters.aws.s3_models import S3ModelStore
 from fiso.console_settings import ConsoleSettings, LoginSettings
 from fiso.domain.access import AuthMode
 from fiso.ports import Clock
-from fiso.services.identity.access import Access, KnownKeys
+from fiso.services.identity.access import Access, IssuerKeyCache
 from fiso.settings import AccessSettings
 from functions.console import app
 from functions.console.access import Entrance
@@ -69,7 +69,7 @@ def _verifiers(access: AccessSettings, clock: Clock) -> Callable[[Sequence[str],
     from fiso_client.core.transport import HttpTransport
 
     issuer = OidcIssuerKeys(HttpTransport(), access.issuer, allow_loopback=access.allow_loopback)
-    keys = KnownKeys(issuer, clock=clock, executor=ThreadPoolExecutor(max_workers=1, thread_name_prefix="issuer"))
+    keys = IssuerKeyCache(issuer, clock=clock, executor=ThreadPoolExecutor(max_workers=1, thread_name_prefix="issuer"))
 
     def verifier_for(audiences: Sequence[str], tenant_claim: str) -> TokenVerifier:
         return JwtVerifier(keys, issuer=access.issuer, audiences=audiences, clock=clock, tenant_claim=tenant_claim)

@@ -30,7 +30,7 @@ from fiso.domain.errors import (
 )
 from fiso.domain.record import InvocationRecord
 from fiso.domain.request import InvocationId, InvocationRequest
-from fiso.services.freshness.health import condition_document, status_of
+from fiso.services.freshness.health import health_document, status_of
 from fiso.services.request import inspect
 from fiso.services.request.orchestrate import RoutingResult
 from fiso.settings import OrchestratorSettings
@@ -46,12 +46,12 @@ from functions.orchestrator.http_answer import (
 from functions.orchestrator.http_request import (
     Target,
     body_of,
+    credentials_of,
     event_of,
     headers_of,
     invocation_request,
     method_of,
     path_of,
-    shown_of,
 )
 from functions.orchestrator.wiring import App
 
@@ -140,7 +140,7 @@ class RequestHandler:
         found = {route: match.groupdict() for route in _ROUTES if (match := route.path.fullmatch(path))}
         chosen = next((route for route in found if route.method == method), None)
         if chosen is None or chosen.scope is not None:
-            self._caller = self._app.access.caller(shown_of(self._event))
+            self._caller = self._app.access.caller(credentials_of(self._event))
         if chosen is None:
             raise _no_route(method, path, allowed=[route.method for route in found])
         if chosen.scope is not None:
@@ -155,7 +155,7 @@ class RequestHandler:
             event = event_of(self._given)
             return path_of(event), method_of(event)
         except RequestError:
-            self._app.access.caller(shown_of(self._event))
+            self._app.access.caller(credentials_of(self._event))
             raise
 
     def _admit(self, scope: Scope) -> None:
@@ -163,12 +163,12 @@ class RequestHandler:
         self._caller.require(scope)
         if self._app.quotas is not None:
             self._app.quotas.admit(self._caller.tenant)
-        self._app.access.refresh_while_waiting()
+        self._app.access.refresh_in_background()
 
     def _settle(self) -> None:
-        self._app.access.settle()
+        self._app.access.await_pending()
         if self._app.quotas is not None:
-            self._app.quotas.settle()
+            self._app.quotas.await_pending()
 
     def _invoke(self, function: str, suffix: str | None) -> Response:
         request = self._request(function, suffix or "")
@@ -211,8 +211,8 @@ class RequestHandler:
 
     def _endpoints(self) -> Response:
         app = self._app
-        snapshot = app.knowledge.snapshot()
-        states = app.knowledge.latest_states(snapshot.functions)
+        snapshot = app.sources.snapshot()
+        states = app.sources.latest_states(snapshot.functions)
         documents = inspect.endpoint_documents(
             snapshot.functions.values(), states, app.orchestrator.dispatcher.breakers.of, app.clock()
         )
@@ -225,19 +225,19 @@ class RequestHandler:
         return json_answer(to_document(record) if isinstance(record, InvocationRecord) else open_to_document(record))
 
     def _healthz(self) -> Response:
-        snapshot, age_s = self._app.knowledge.known_snapshot()
-        model = self._app.knowledge.model()
-        conditions = self._app.conditions()
+        snapshot, age_s = self._app.sources.snapshot_for_health()
+        model = self._app.sources.model()
+        parts = self._app.parts()
         document = {
-            "status": status_of(conditions),
+            "status": status_of(parts),
             "code_version": __version__,
             "snapshot_version": _version(snapshot),
             "snapshot_age_s": round(age_s, 1) if age_s is not None else None,
             "model_version": model.version if model else None,
             "tariff_version": self._app.orchestrator.tariff.version,
-            "parts": {condition.part: condition_document(condition) for condition in conditions},
+            "parts": {part.part: health_document(part) for part in parts},
         }
-        is_out = any(condition.stops_everything for condition in conditions)
+        is_out = any(part.stops_everything for part in parts)
         return json_answer(document, status=503 if is_out else 200)
 
     def _request(self, function: str, suffix: str) -> InvocationRequest:

@@ -12,7 +12,7 @@ from urllib.parse import quote, unquote
 from fiso.domain.endpoint import FunctionName
 from fiso.domain.errors import HeadersTooLarge, MalformedRequest, PayloadTooLarge, UnsupportedContent, UriTooLong
 from fiso.domain.request import InvocationId, InvocationRequest, TenantId
-from fiso.services.identity.access import Shown
+from fiso.services.identity.access import CallerCredentials
 from fiso_client.core.content import is_json
 
 LARGEST_TEXT = 5 * 1024 * 1024
@@ -116,14 +116,14 @@ def method_of(event: Mapping[str, Any]) -> str:
     return _text(_part(_part(event, "requestContext"), "http"), "method").upper()
 
 
-def shown_of(event: Mapping[str, Any]) -> Shown:
+def credentials_of(event: Mapping[str, Any]) -> CallerCredentials:
     """What the event shows of its caller, which is nobody where it is ill-formed. Other headers, the body and the path
     name nobody."""
     try:
         authorizer = _part(_part(event, "requestContext"), "authorizer")
-        return Shown(authorization=headers_of(event).get("authorization"), iam=authorizer.get("iam"))
+        return CallerCredentials(authorization=headers_of(event).get("authorization"), iam=authorizer.get("iam"))
     except (MalformedRequest, HeadersTooLarge):
-        return Shown(authorization=None, iam=None)
+        return CallerCredentials(authorization=None, iam=None)
 
 
 def body_of(event: Mapping[str, Any]) -> bytes:

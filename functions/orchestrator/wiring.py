@@ -15,17 +15,17 @@ from fiso.domain.access import AuthMode
 from fiso.domain.endpoint import FunctionName
 from fiso.ports import Clock, InvocationLog, Metrics
 from fiso.prediction import signature
-from fiso.services.freshness.health import Condition, lease_condition, log_condition
-from fiso.services.freshness.knowledge import HURRY_S, Knowledge
-from fiso.services.freshness.model_source import Champions
-from fiso.services.identity.access import Access, KnownKeys, NoVerifier
+from fiso.services.freshness.decision_sources import TROUBLE_FRESH_S, DecisionSources
+from fiso.services.freshness.health import PartHealth, lease_health, log_health
+from fiso.services.freshness.model_source import ModelSource
+from fiso.services.identity.access import Access, IssuerKeyCache, NoVerifier
 from fiso.services.log.spill import SpillingLog
 from fiso.services.request.orchestrate import Orchestrator
-from fiso.services.resilience.breaker_sync import Sharing
+from fiso.services.resilience.breaker_sync import BreakerSync
 from fiso.services.resilience.breakers import Breakers
-from fiso.services.resilience.calls import Threads
+from fiso.services.resilience.calls import ThreadedExecutor
 from fiso.services.resilience.dispatch import Dispatcher
-from fiso.services.resilience.slow_calls import Overdue
+from fiso.services.resilience.slow_calls import SlowCallMonitor
 from fiso.settings import AccessSettings, BadSetting, OrchestratorSettings
 from functions.orchestrator.aws_ports import Ports, aws_ports, utc_now
 from functions.orchestrator.http_answer import can_return
@@ -52,15 +52,15 @@ logger = logging.getLogger("fiso.orchestrator")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class App:
-    """What the handler calls. `conditions` tells how every part is, from what is known here; it asks no store."""
+    """What the handler calls. `parts` says how every part is, from what is known here; it asks no store."""
 
     orchestrator: Orchestrator
     access: Access
     quotas: "Quotas | None"
-    knowledge: Knowledge
+    sources: DecisionSources
     log: InvocationLog
     clock: Clock
-    conditions: Callable[[], tuple[Condition, ...]]
+    parts: Callable[[], tuple[PartHealth, ...]]
     outcomes: Callable[[], "Outcomes"]
     """What leases need, made when the first one is asked for: most environments never see one."""
     idempotent: Callable[[], "IdempotentRouting"]
@@ -74,64 +74,66 @@ def build(settings: OrchestratorSettings, *, metrics: Metrics, ports: Ports | No
     access = access_of(settings.access, outside.issuer_keys, outside.clock)
     outcomes = cache(lambda: _outcomes(outside, settings))
 
-    def conditions() -> tuple[Condition, ...]:
+    def parts() -> tuple[PartHealth, ...]:
         has_keys = outcomes().keys.known.value is not None if outcomes.cache_info().currsize else None
         return (
-            *access.conditions(),
-            *orchestrator.knowledge.conditions(),
-            log_condition(is_spilling=orchestrator.log.is_spilling),
-            lease_condition(is_set_up=outside.lease_keys is not None, has_keys=has_keys),
+            *access.parts(),
+            *orchestrator.sources.parts(),
+            log_health(is_spilling=orchestrator.log.is_spilling),
+            lease_health(is_set_up=outside.lease_keys is not None, has_keys=has_keys),
         )
 
     return App(
         orchestrator=orchestrator,
         access=access,
         quotas=quotas_of(settings.quotas, outside.tenant_use, outside.clock),
-        knowledge=orchestrator.knowledge,
+        sources=orchestrator.sources,
         log=outside.log,
         clock=outside.clock,
-        conditions=conditions,
+        parts=parts,
         outcomes=outcomes,
-        idempotent=cache(lambda: _idempotent(outside, orchestrator.knowledge)),
+        idempotent=cache(lambda: _idempotent(outside, orchestrator.sources)),
     )
 
 
 def _orchestrator(outside: Ports, settings: OrchestratorSettings) -> Orchestrator:
     executor = ThreadPoolExecutor(max_workers=READERS, thread_name_prefix="refresh")
-    knowledge = Knowledge(
+    sources = DecisionSources(
         snapshots=outside.snapshots,
         copy=outside.copy,
         states=outside.states,
-        champions=_champions(outside, settings),
+        model_source=_model_source(outside, settings),
         metrics=outside.metrics,
         clock=outside.clock,
         ticks=outside.ticks,
         executor=executor,
     )
-    sharing = Sharing(
+    breaker_sync = BreakerSync(
         outside.shared_breakers,
         clock=outside.clock,
         ticks=outside.ticks,
         executor=executor,
-        patience=knowledge.patience,
+        budget=sources.budget,
     )
 
     def in_trouble(function: FunctionName) -> None:
         """A call is slow or failed: read at once what others know, for the requests that come next."""
-        knowledge.hurry(function)
-        sharing.refresh_while_waiting(oldest_s=HURRY_S)
+        sources.force_refresh(function)
+        breaker_sync.refresh_in_background(oldest_s=TROUBLE_FRESH_S)
 
-    overdue = Overdue(teller=uuid4().hex, tell=sharing.tell, withdraw=sharing.withdraw, clock=outside.clock)
+    monitor = SlowCallMonitor(
+        teller=uuid4().hex, publish=breaker_sync.publish, retract=breaker_sync.retract, clock=outside.clock
+    )
     dispatcher = Dispatcher(
         caller=outside.caller,
         clock=outside.clock,
-        breakers=Breakers(draw=outside.draw, tell=sharing.tell),
-        beside=Threads(),
-        watched=overdue.watched,
+        breakers=Breakers(draw=outside.draw, publish=breaker_sync.publish),
+        beside=ThreadedExecutor(),
+        watched=monitor.watched,
         on_trouble=in_trouble,
     )
     return Orchestrator(
-        knowledge=knowledge,
+        sources=sources,
         dispatcher=dispatcher,
         log=SpillingLog(outside.log, metrics=outside.metrics),
         metrics=outside.metrics,
@@ -139,19 +141,19 @@ def _orchestrator(outside: Ports, settings: OrchestratorSettings) -> Orchestrato
         clock=outside.clock,
         draw=outside.draw,
         region=settings.region,
-        sharing=sharing,
+        breaker_sync=breaker_sync,
         can_return=can_return,
     )
 
 
-def _champions(outside: Ports, settings: OrchestratorSettings) -> Champions:
+def _model_source(outside: Ports, settings: OrchestratorSettings) -> ModelSource:
     """A setting that is no set of keys trusts none: published models are refused, and that is said."""
     try:
         stage_keys = outside.stage_keys if outside.stage_keys is not None else signature.parsed(settings.model_keys)
     except ValueError as error:
         logger.error("FISO_MODEL_KEYS: %s; no published model is trusted", error)
         stage_keys = {}
-    return Champions(
+    return ModelSource(
         layer=outside.layer,
         store=outside.models,
         packaged_keys=outside.packaged_keys if outside.packaged_keys is not None else signature.packaged(),
@@ -160,7 +162,7 @@ def _champions(outside: Ports, settings: OrchestratorSettings) -> Champions:
     )
 
 
-def _idempotent(outside: Ports, knowledge: Knowledge) -> "IdempotentRouting":
+def _idempotent(outside: Ports, sources: DecisionSources) -> "IdempotentRouting":
     from fiso.domain.errors import IdempotencyUnavailable
     from fiso.services.request.idempotency import IdempotentRouting
 
@@ -168,7 +170,7 @@ def _idempotent(outside: Ports, knowledge: Knowledge) -> "IdempotentRouting":
         raise IdempotencyUnavailable("no table for idempotency keys: set FISO_IDEMPOTENCY_TABLE")
     return IdempotentRouting(
         keys=outside.idempotency_keys(),
-        policy_of=knowledge.policy,
+        policy_of=sources.policy,
         clock=outside.clock,
         metrics=outside.metrics,
     )
@@ -176,7 +178,7 @@ def _idempotent(outside: Ports, knowledge: Knowledge) -> "IdempotentRouting":
 
 def _outcomes(outside: Ports, settings: OrchestratorSettings) -> "Outcomes":
     from fiso.domain.errors import LeasingNotSetUp
-    from fiso.services.freshness.cached import Known
+    from fiso.services.freshness.cached import CachedValue
     from fiso.services.leases.lease import KEYS_STALE_S, Keys
     from fiso.services.leases.outcomes import Outcomes
 
@@ -184,7 +186,9 @@ def _outcomes(outside: Ports, settings: OrchestratorSettings) -> "Outcomes":
         raise LeasingNotSetUp("no key to sign leases with: set FISO_LEASE_KEYS_PARAMETER")
     stored, parameter = outside.lease_keys(), settings.lease_keys_parameter
     executor = ThreadPoolExecutor(max_workers=WRITERS, thread_name_prefix="outcomes")
-    known = Known("lease keys", lambda _: stored.read(), clock=outside.clock, executor=executor, stale_s=KEYS_STALE_S)
+    known = CachedValue(
+        "lease keys", lambda _: stored.read(), clock=outside.clock, executor=executor, stale_s=KEYS_STALE_S
+    )
     return Outcomes(
         keys=Keys(known=known, missing=f"no key to sign leases with: set parameter {parameter} (`fiso lease-key`)"),
         log=outside.log,
@@ -199,7 +203,7 @@ def access_of(settings: AccessSettings, issuer: IssuerKeys | None, clock: Clock)
     """How callers are known here. What checks tokens is loaded when the first one is shown."""
     if settings.mode is not AuthMode.JWT or issuer is None:
         return Access(mode=settings.mode)
-    keys = KnownKeys(issuer, clock=clock, executor=ThreadPoolExecutor(max_workers=1, thread_name_prefix="issuer"))
+    keys = IssuerKeyCache(issuer, clock=clock, executor=ThreadPoolExecutor(max_workers=1, thread_name_prefix="issuer"))
 
     def verifier() -> TokenVerifier:
         try:

@@ -14,7 +14,7 @@ from fiso.domain.model import ModelPointer, RetrainingRun
 from fiso.domain.record import InvocationRecord, OpenRecord
 from fiso.domain.request import InvocationId, InvocationRequest
 from fiso.domain.state import EndpointState
-from fiso.routing.late import LateCall, Notice
+from fiso.routing.breaker_notices import Notice, SlowCall
 from fiso_client.core.answers import FunctionAnswer
 
 if TYPE_CHECKING:  # leases and keys are imported where one is asked for, not at each cold start
@@ -123,7 +123,7 @@ class SharedBreakers(Protocol):
         """Keep one, unless a newer one of the same breaker, or of the same teller and endpoint, is there."""
         ...
 
-    def withdraw(self, late: LateCall) -> None:
+    def retract(self, late: SlowCall) -> None:
         """A late call was answered after all. Repeating it changes nothing."""
         ...
 

@@ -174,7 +174,8 @@ class Client:
         callable_ = [target for target in held.targets if self._caller(target) is not None]
         with self._lock:
             is_out = {
-                target.id: self._breakers.get((held.function, target.id), CLOSED).is_out(now) for target in callable_
+                target.id: self._breakers.get((held.function, target.id), CLOSED).is_unavailable(now)
+                for target in callable_
             }
         return sorted(callable_, key=lambda target: is_out[target.id])
 

@@ -199,7 +199,7 @@ def test_no_token_is_used_in_its_last_minute(services: Google, transport: HttpTr
 def test_a_token_that_the_endpoint_does_not_take_is_made_again(services: Google, transport: HttpTransport) -> None:
     tokens, endpoint = tokens_of(services, transport), protected()
     first = tokens.headers(endpoint, timeout_s=2)
-    tokens.forget(endpoint)
+    tokens.invalidate(endpoint)
     assert tokens.headers(endpoint, timeout_s=2) != first
     assert len(services.access_tokens) == 1, "the access token is none of the endpoint's business"
 

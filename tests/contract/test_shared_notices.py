@@ -13,7 +13,7 @@ from fiso.adapters.aws.client import DynamoDBClient
 from fiso.adapters.aws.dynamodb_breakers import PARTITION, DynamoDBSharedBreakers
 from fiso.domain.endpoint import EndpointId, FunctionName, Provider
 from fiso.ports import SharedBreakers
-from fiso.routing.late import TOLD_FOR, Domain, LateCall, Notice, Transition
+from fiso.routing.breaker_notices import TOLD_FOR, Domain, Notice, SlowCall, Transition
 from fiso.testing.memory import InMemorySharedBreakers
 from fiso_client.core.breaker import Breaker
 from fiso_client.core.signing import AwsEndpoint, Credentials, SignedService
@@ -74,8 +74,8 @@ def opened(at_s: float = 0.0, *, domain_only: bool = False) -> Transition:
     return Transition(function=function, endpoint=endpoint, domain=DOMAIN, breaker=breaker)
 
 
-def late(teller: str = "one", at_s: float = 0.0) -> LateCall:
-    return LateCall(function=FUNCTION, endpoint=ENDPOINT, teller=teller, began_at=NOW + timedelta(seconds=at_s))
+def late(teller: str = "one", at_s: float = 0.0) -> SlowCall:
+    return SlowCall(function=FUNCTION, endpoint=ENDPOINT, teller=teller, began_at=NOW + timedelta(seconds=at_s))
 
 
 def test_what_was_told_is_heard(shared: SharedBreakers) -> None:
@@ -99,8 +99,8 @@ def test_the_newest_of_a_breaker_and_of_a_teller_is_kept_whatever_comes_last(sha
 def test_a_late_call_that_was_answered_is_gone_and_stays_gone(shared: SharedBreakers) -> None:
     shared.write(late("one"))
     shared.write(late("other"))
-    shared.withdraw(late("one"))
-    shared.withdraw(late("one"))
+    shared.retract(late("one"))
+    shared.retract(late("one"))
     assert list(shared.read()) == [late("other")]
     shared.write(late("one", at_s=3))
     assert len(list(shared.read())) == 2
@@ -108,12 +108,12 @@ def test_a_late_call_that_was_answered_is_gone_and_stays_gone(shared: SharedBrea
 
 def test_a_later_call_of_the_same_teller_is_not_taken_back_with_the_earlier_one(shared: SharedBreakers) -> None:
     shared.write(late(at_s=2))
-    shared.withdraw(late(at_s=0))
+    shared.retract(late(at_s=0))
     assert list(shared.read()) == [late(at_s=2)]
 
 
 def test_taking_back_what_was_never_told_tells_nothing(shared: SharedBreakers) -> None:
-    shared.withdraw(late())
+    shared.retract(late())
     assert list(shared.read()) == []
 
 

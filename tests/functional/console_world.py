@@ -21,8 +21,8 @@ from fiso.domain.record import OpenRecord
 from fiso.domain.request import InvocationId, InvocationRequest, TenantId
 from fiso.ports import ModelFiles
 from fiso.prediction import signature
-from fiso.services.freshness.knowledge import Knowledge
-from fiso.services.freshness.model_source import Champions
+from fiso.services.freshness.decision_sources import DecisionSources
+from fiso.services.freshness.model_source import ModelSource
 from fiso.services.log.ingest import ingest
 from fiso.services.log.spill import SpillingLog
 from fiso.services.maintenance.keep import unknown
@@ -138,10 +138,10 @@ def _orchestrator(
         return world.now.timestamp()
 
     metrics = InMemoryMetrics()
-    knowledge = Knowledge(
+    sources = DecisionSources(
         snapshots=world.snapshots,
         states=world.states,
-        champions=Champions(
+        model_source=ModelSource(
             layer=LayerModelStore(MODELS),
             store=InMemoryModelStore(),
             packaged_keys=signature.packaged(),
@@ -153,7 +153,7 @@ def _orchestrator(
         executor=executor,
     )
     return Orchestrator(
-        knowledge=knowledge,
+        sources=sources,
         dispatcher=Dispatcher(caller=caller, clock=world.clock, stopwatch=lambda: world.now.timestamp()),
         log=SpillingLog(world.log, metrics=metrics),
         metrics=metrics,

@@ -12,7 +12,7 @@ import pytest
 
 from fiso.domain.access import SigningKey
 from fiso.domain.errors import StoreUnavailable
-from fiso.services.identity.access import KEYS_FRESH_S, KEYS_STALE_S, UNKNOWN_KEY_S, KnownKeys
+from fiso.services.identity.access import KEYS_FRESH_S, KEYS_STALE_S, UNKNOWN_KEY_S, IssuerKeyCache
 from fiso.settings import AccessSettings
 from functions.orchestrator import handler
 from functions.orchestrator.wiring import WITHOUT_ACCESS_LAYER
@@ -136,8 +136,8 @@ class Issuer:
         return self.published
 
 
-def known_keys(issuer: Issuer, clock: ManualClock) -> KnownKeys:
-    return KnownKeys(issuer, clock=clock, executor=ThreadPoolExecutor(max_workers=1))
+def known_keys(issuer: Issuer, clock: ManualClock) -> IssuerKeyCache:
+    return IssuerKeyCache(issuer, clock=clock, executor=ThreadPoolExecutor(max_workers=1))
 
 
 def test_a_new_key_is_looked_for_once_a_minute_whoever_asks() -> None:
@@ -159,8 +159,8 @@ def test_keys_are_refreshed_during_a_wait_and_served_stale_when_the_issuer_is_aw
     assert keys.find("k1")
     issuer.published = FixedKeys.of(ISSUERS.curve).keys
     clock.advance(KEYS_FRESH_S + 1)
-    keys.refresh_while_waiting()
-    keys.settle()
+    keys.refresh_in_background()
+    keys.await_pending()
     assert keys.find("k1") is None  # withdrawn
     issuer.is_down = True
     clock.advance(100_000)

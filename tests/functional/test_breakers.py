@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName, Provider
 from fiso.domain.state import EndpointState
-from fiso.routing.late import Transition
+from fiso.routing.breaker_notices import Transition
 from fiso.services.resilience.breakers import Breakers
 from fiso_client.core.breaker import CONSECUTIVE, BreakerState
 from fiso_client.core.failures import Failure
@@ -21,7 +21,7 @@ def test_one_functions_failures_say_nothing_of_another() -> None:
 
 def test_a_fault_of_a_provider_across_functions_trips_its_domain_once() -> None:
     told: list[Transition] = []
-    breakers = Breakers(draw=middle, tell=told.append)
+    breakers = Breakers(draw=middle, publish=told.append)
     third = an_entry(name="third")
     fails(breakers, FIRST, AWS, times=CONSECUTIVE)
     fails(breakers, SECOND, AWS, times=CONSECUTIVE)

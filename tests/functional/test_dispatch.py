@@ -9,11 +9,11 @@ from fiso.domain.attempt import Outcome
 from fiso.domain.endpoint import Endpoint, FunctionName
 from fiso.domain.policy import Idempotent, Mode
 from fiso.domain.request import InvocationRequest
-from fiso.services.request.decide import World, decide
+from fiso.services.request.decide import DecisionInputs, decide
 from fiso.services.resilience.breakers import Failed
 from fiso.services.resilience.calls import Call
 from fiso.services.resilience.dispatch import Dispatcher
-from fiso.services.resilience.timeouts import LEAST_MS
+from fiso.services.resilience.timeouts import LEAST_SLOW_MS
 from fiso.testing.memory import InMemoryFunctionCaller, Respond
 from fiso_client.core.answers import FunctionAnswer
 from fiso_client.core.breaker import CONSECUTIVE, BreakerState
@@ -41,8 +41,8 @@ class Rig:
     def dispatch(self, request: InvocationRequest | None = None) -> Outcome:
         request = request or a_request()
         breakers = self.dispatcher.breakers.of(self.entry)
-        world = World(entry=self.entry, snapshot_version=1, tariff=tariff.current(), breakers=breakers)
-        decision = decide(request, world, now=self.clock(), draw=0.0)
+        inputs = DecisionInputs(entry=self.entry, snapshot_version=1, tariff=tariff.current(), breakers=breakers)
+        decision = decide(request, inputs, now=self.clock(), draw=0.0)
         return self.dispatcher.dispatch(decision, request, self.entry.policy, breakers)
 
     @property
@@ -152,7 +152,7 @@ def test_calls_are_watched_for_lateness_while_their_endpoint_is_well_and_not_onc
     rig.dispatch()
     first, after_s = watched[0]
     assert first == rig.called[0]
-    assert after_s >= LEAST_MS / 1000
+    assert after_s >= LEAST_SLOW_MS / 1000
     endpoint = rig.entry.endpoint(rig.caller.calls[0][0])
     for _ in range(CONSECUTIVE):
         failed = Failed(endpoint=endpoint, failure=Failure.TIMED_OUT)

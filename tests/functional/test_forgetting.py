@@ -2,14 +2,14 @@
 
 from datetime import timedelta
 
-from fiso.services.freshness.ttl_cache import Forgetting
+from fiso.services.freshness.ttl_cache import TtlCache
 from tests.builders import NOW
 
 SPAN = timedelta(minutes=5)
 
 
 def test_what_is_asked_for_stays_and_the_rest_is_gone_after_two_spans() -> None:
-    held: Forgetting[str, int] = Forgetting(span=SPAN, most=100)
+    held: TtlCache[str, int] = TtlCache(span=SPAN, most=100)
     assert held.get("used", NOW) is None
     held.put("used", 1, NOW)
     held.put("unused", 2, NOW)
@@ -20,7 +20,7 @@ def test_what_is_asked_for_stays_and_the_rest_is_gone_after_two_spans() -> None:
 
 
 def test_it_holds_no_more_than_twice_its_most() -> None:
-    held: Forgetting[int, int] = Forgetting(span=SPAN, most=10)
+    held: TtlCache[int, int] = TtlCache(span=SPAN, most=10)
     for number in range(1_000):
         assert held.get(number, NOW) is None
         held.put(number, number, NOW)
@@ -30,7 +30,7 @@ def test_it_holds_no_more_than_twice_its_most() -> None:
 
 
 def test_a_clock_that_was_set_back_keeps_nothing_for_ever() -> None:
-    held: Forgetting[str, int] = Forgetting(span=SPAN, most=100)
+    held: TtlCache[str, int] = TtlCache(span=SPAN, most=100)
     held.get("a", NOW)
     held.put("a", 1, NOW)
     for number in range(1, 4):

@@ -17,9 +17,9 @@ from fiso.prediction import features
 from fiso.routing.budget import MOST_HEDGES, HedgeBudget
 from fiso.routing.fold import fold
 from fiso.services.request import recording
-from fiso.services.request.decide import World, decide
+from fiso.services.request.decide import DecisionInputs, decide
 from fiso.services.resilience.dispatch import URGENT, Dispatcher
-from fiso.services.resilience.timeouts import LEAST_WHOLE_MS, hedge_ms, patience_ms
+from fiso.services.resilience.timeouts import LEAST_GIVE_UP_MS, attempt_timeout_ms, hedge_ms
 from fiso_client.core.breaker import CONSECUTIVE, BreakerState
 from fiso_client.core.failures import Failure, ProviderError
 from tests.builders import NOW, a_record, a_request, an_attempt, an_entry, three_endpoints
@@ -68,15 +68,17 @@ class Rig:
         self.entry = an_entry(*three_endpoints(), **policy)
         self.decisions: list[Decision] = []
 
-    def world(self) -> World:
+    def inputs(self) -> DecisionInputs:
         breakers = self.dispatcher.breakers.of(self.entry)
-        return World(entry=self.entry, snapshot_version=1, tariff=tariff.current(), states=STATES, breakers=breakers)
+        return DecisionInputs(
+            entry=self.entry, snapshot_version=1, tariff=tariff.current(), states=STATES, breakers=breakers
+        )
 
     def dispatch(self, request: InvocationRequest | None = None) -> Outcome:
         request = request or a_request(deadline_at=self.clock() + timedelta(seconds=28))
-        world = self.world()
-        self.decisions.append(decide(request, world, now=self.clock(), draw=0.0))
-        return self.dispatcher.dispatch(self.decisions[-1], request, self.entry.policy, world.breakers)
+        inputs = self.inputs()
+        self.decisions.append(decide(request, inputs, now=self.clock(), draw=0.0))
+        return self.dispatcher.dispatch(self.decisions[-1], request, self.entry.policy, inputs.breakers)
 
     @property
     def first(self) -> str:
@@ -120,7 +122,7 @@ def test_the_losers_cost_is_recorded_as_what_was_expected_of_it() -> None:
     request = a_request(deadline_at=NOW + timedelta(seconds=28))
     outcome = rig.dispatch(request)
     record = recording.record_of(
-        request, rig.world(), rig.decisions[0], outcome, error=None, elapsed_ms=outcome.waited_ms + 5
+        request, rig.inputs(), rig.decisions[0], outcome, error=None, elapsed_ms=outcome.waited_ms + 5
     )
     lost, won = record.attempts
     assert lost.cost_usd is not None
@@ -185,7 +187,7 @@ def test_an_endpoint_that_is_overtaken_in_a_row_is_demoted() -> None:
 def test_a_late_call_is_not_cut_off_and_its_answer_still_counts() -> None:
     rig = Rig(lambda endpoint: Takes(2.2 if endpoint.id == FIRST else None), hedging=0.0)
     outcome = rig.dispatch()
-    assert patience_ms(rig.decisions[0].chosen) < 2200
+    assert attempt_timeout_ms(rig.decisions[0].chosen) < 2200
     assert outcome.answered_by is not None
     assert outcome.answered_by.endpoint == FIRST
     assert len(rig.caller.called) == 3
@@ -229,7 +231,7 @@ def test_the_only_endpoint_is_tried_once_more_when_it_was_not_reached() -> None:
 
 
 def test_least_whole_time_leaves_room_for_an_answer_in_two_and_a_half_seconds() -> None:
-    assert LEAST_WHOLE_MS < 2_500
+    assert LEAST_GIVE_UP_MS < 2_500
 
 
 def test_a_hedge_that_fails_is_replaced_at_once() -> None:

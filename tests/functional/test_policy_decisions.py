@@ -13,8 +13,8 @@ from fiso.domain.policy import Objective
 from fiso.domain.state import EndpointState, LoadLevel
 from fiso.domain.strategy import CandidateField, Condition, Operator, RequestField, Strategy
 from fiso.routing.control import is_control
-from fiso.services.request.decide import World, decide
-from fiso.services.request.decision_cache import Contexts
+from fiso.services.request.decide import DecisionInputs, decide
+from fiso.services.request.decision_cache import DecisionCache
 from fiso_client.core.breaker import Breaker
 from tests.builders import NOW, a_request, an_entry
 
@@ -50,9 +50,11 @@ def decided(
 ) -> Decision:
     until = now + timedelta(seconds=20)
     breakers = {EndpointId(id): Breaker(failures_in_row=5, trips_in_row=1, opened_until=until) for id in opened}
-    world = World(entry=entry, snapshot_version=1, tariff=tariff.current(), states=states(), breakers=breakers)
-    fresh = decide(a_request(), world, now=now, draw=draw)
-    assert decide(a_request(), world, now=now, draw=draw, contexts=Contexts()) == fresh
+    inputs = DecisionInputs(
+        entry=entry, snapshot_version=1, tariff=tariff.current(), states=states(), breakers=breakers
+    )
+    fresh = decide(a_request(), inputs, now=now, draw=draw)
+    assert decide(a_request(), inputs, now=now, draw=draw, cache=DecisionCache()) == fresh
     return fresh
 
 
@@ -98,7 +100,7 @@ def test_a_later_tier_stands_behind_and_steps_in_when_the_first_is_away() -> Non
     away = decided(entry, opened=("gcp",))
     assert order(away)[0] != "gcp"
     assert order(away)[-1] == "gcp"
-    assert away.ranking[-1].is_demoted
+    assert away.ranking[-1].is_deprioritised
 
 
 @pytest.mark.parametrize(("hour", "best"), [(9, "gcp"), (3, "aws")])
@@ -135,4 +137,4 @@ def test_a_control_block_goes_home_whole_and_the_others_are_routed() -> None:
 def test_when_every_breaker_is_open_nobody_is_demoted() -> None:
     everybody = decided(an_entry(), opened=("aws", "azure", "gcp"))
     assert order(everybody)[0] == order(decided(an_entry()))[0]
-    assert not any(c.is_demoted for c in everybody.ranking)
+    assert not any(c.is_deprioritised for c in everybody.ranking)

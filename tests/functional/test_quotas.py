@@ -38,7 +38,7 @@ def passed(quotas: Quotas, tries: int, tenant: TenantId = ALICE) -> int:
             quotas.admit(tenant)
         except QuotaExceeded:
             continue
-        quotas.settle()
+        quotas.await_pending()
         count += 1
     return count
 

@@ -14,8 +14,8 @@ from fiso.domain.errors import InvalidCatalog, StoreUnavailable
 from fiso.domain.model import ModelPointer
 from fiso.domain.record import InvocationRecord, OpenRecord
 from fiso.domain.state import EndpointState
-from fiso.services.freshness import knowledge
-from fiso.services.freshness.wait_budget import PATIENCE_S
+from fiso.services.freshness import decision_sources
+from fiso.services.freshness.wait_budget import STORE_WAIT_S
 from fiso.testing.memory import (
     InMemoryEndpointStates,
     InMemoryInvocationLog,
@@ -29,7 +29,7 @@ from tests.builders import OK, a_snapshot, failing
 from tests.functional.orchestrator_rig import SETTINGS, LambdaContext, Rig, http_event
 from tests.models import an_artifact, files_of, trusted
 
-MOST_MS = 2 * PATIENCE_S * 1000
+MOST_MS = 2 * STORE_WAIT_S * 1000
 """What a request may wait in all; with three stores of 50 ms each it would be more."""
 
 
@@ -114,7 +114,7 @@ def test_stores_that_hang_cost_a_request_one_patience_in_all_and_the_next_ones_n
     world.rig.clock.advance(120)
     first, *later = [world.timed_ms() for _ in range(20)]
     assert first < MOST_MS
-    assert sorted(later)[len(later) // 2] < PATIENCE_S * 1000 / 5
+    assert sorted(later)[len(later) // 2] < STORE_WAIT_S * 1000 / 5
 
 
 def test_a_store_that_answers_again_is_waited_for_again(world: World) -> None:
@@ -126,7 +126,7 @@ def test_a_store_that_answers_again_is_waited_for_again(world: World) -> None:
     world.ports.snapshots.publish(a_snapshot(version=2))
     world.rig.clock.advance(120)
     world.timed_ms()
-    assert world.edge.knowledge.snapshot().version == 2
+    assert world.edge.sources.snapshot().version == 2
 
 
 def test_a_cold_environment_without_s3_decides_on_the_copy(world: World) -> None:
@@ -137,9 +137,9 @@ def test_a_cold_environment_without_s3_decides_on_the_copy(world: World) -> None
     assert document["parts"]["snapshot"]["is"] == "stale"
 
 
-def test_a_cold_environment_whose_s3_hangs_decides_on_the_copy_within_the_first_patience(world: World) -> None:
+def test_a_cold_environment_whose_s3_hangs_decides_on_the_copy_within_the_first_budget(world: World) -> None:
     world.fault.how = "hanging"
-    assert world.timed_ms() < 1000 * (knowledge.COPY_AFTER_S + 1.0)
+    assert world.timed_ms() < 1000 * (decision_sources.COPY_AFTER_S + 1.0)
 
 
 @pytest.mark.parametrize("copy", [InMemorySnapshots(), None])

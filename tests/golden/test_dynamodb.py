@@ -14,7 +14,7 @@ from fiso.domain.idempotency import Entry, KeptAnswer, claim_of
 from fiso.domain.record import InvocationRecord, OpenRecord
 from fiso.domain.request import InvocationId, TenantId
 from fiso.domain.state import EndpointState, LoadLevel
-from fiso.routing.late import Domain, LateCall, Notice, Transition
+from fiso.routing.breaker_notices import Domain, Notice, SlowCall, Transition
 from fiso.routing.quota import Seen, Use
 from fiso_client.core.breaker import Breaker
 from functions.stream_consumer import wiring
@@ -136,7 +136,7 @@ NOTICES: dict[str, Notice] = {
         breaker=Breaker(trips_in_row=1, changed_at=NOW),
     ),
     "of a whole region": Transition(function=None, endpoint=None, domain=AWS, breaker=OPENED),
-    "late": LateCall(function=WORD_COUNT, endpoint=EndpointId("aws"), teller="t1", began_at=NOW),
+    "late": SlowCall(function=WORD_COUNT, endpoint=EndpointId("aws"), teller="t1", began_at=NOW),
 }
 
 
@@ -159,8 +159,8 @@ def test_shared_breakers_and_late_calls() -> None:
 def test_a_late_call_is_withdrawn() -> None:
     client = RecordingClient()
     late = NOTICES["late"]
-    assert isinstance(late, LateCall)
-    breakers(client).withdraw(late)
+    assert isinstance(late, SlowCall)
+    breakers(client).retract(late)
     kept = golden_json("dynamodb-late-withdrawn.json", client.only_request)
     assert breakers(RecordingClient(query={"Items": [kept["put_item"]["Item"]]})).read() == []
 

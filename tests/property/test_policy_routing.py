@@ -67,18 +67,18 @@ def with_factor(predictions: list[Prediction], factor: float) -> list[Score]:
 def test_limits_depend_on_no_order_and_never_leave_nobody(
     predictions: list[Prediction],
     asked: tuple[float | None, float | None],
-    demoted: frozenset[EndpointId],
+    deprioritised: frozenset[EndpointId],
     seed: int,
 ) -> None:
     policy = a_policy(max_p95_ms=asked[0], max_cost_usd=asked[1])
-    found = limited(predictions, policy, demoted=demoted)
-    again = limited(shuffled(predictions, seed), policy, demoted=demoted)
+    found = limited(predictions, policy, deprioritised=deprioritised)
+    again = limited(shuffled(predictions, seed), policy, deprioritised=deprioritised)
     assert found.kept
     assert {p.endpoint for p in found.kept} == {p.endpoint for p in again.kept}
     assert (set(found.exclusions), found.notes) == (set(again.exclusions), again.notes)
     assert len(found.kept) + len(found.exclusions) == len(predictions)
-    if any(p.endpoint not in demoted for p in predictions):
-        assert any(p.endpoint not in demoted for p in found.kept)
+    if any(p.endpoint not in deprioritised for p in predictions):
+        assert any(p.endpoint not in deprioritised for p in found.kept)
 
 
 @given(predicted, amounts)
@@ -94,12 +94,12 @@ def test_a_limit_either_holds_for_all_who_are_left_or_is_noted(
 def test_a_later_tier_never_gets_propensity_while_an_earlier_one_is_available(
     predictions: list[Prediction],
     place: dict[EndpointId, int],
-    demoted: frozenset[EndpointId],
+    deprioritised: frozenset[EndpointId],
     exploration: float,
 ) -> None:
     scores = weighted(predictions)
-    found = tiered(scores, tiers_of(place), demoted=demoted)
-    available = [s.endpoint for s in scores if s.endpoint not in demoted] or [s.endpoint for s in scores]
+    found = tiered(scores, tiers_of(place), deprioritised=deprioritised)
+    available = [s.endpoint for s in scores if s.endpoint not in deprioritised] or [s.endpoint for s in scores]
     earliest = min(place.get(endpoint, 3) for endpoint in available)
     assert [s.endpoint for s in found.first] == [e for e in available if place.get(e, 3) == earliest]
     assert sum(propensities(found.first, exploration=exploration, seen=100.0)) == pytest.approx(1)

@@ -120,9 +120,9 @@ def breaker_cell(endpoint: Document) -> str:
 
 def _candidate_cells(row: Document) -> list[str]:
     prediction, terms = mapping(row["prediction"]), mapping(row["terms"])
-    demoted = " (breaker open)" if row.get("is_demoted") else ""
+    deprioritised = " (breaker open)" if row.get("is_demoted") else ""
     return [
-        text(row["endpoint"]) + demoted,
+        text(row["endpoint"]) + deprioritised,
         f"{text(row['provider'])}/{text(row['region'])}",
         f"{number(row['score']):.4f}",
         *(f"{number(terms[name]):.3f}" for name in TERMS),

@@ -9,7 +9,7 @@ from fiso.domain.request import InvocationRequest
 from fiso.domain.spread import Spread
 from fiso.learning.ope import Probabilities
 from fiso.routing import eligibility, selection
-from fiso.services.request.ranking import standing_of
+from fiso.services.request.ranking import ranking_of
 
 
 def probabilities(entry: CatalogEntry, record: InvocationRecord) -> Probabilities:
@@ -27,18 +27,19 @@ def probabilities(entry: CatalogEntry, record: InvocationRecord) -> Probabilitie
     unknown = [endpoint.id for endpoint in eligible if endpoint.id not in logged]
     if unknown:
         return dict.fromkeys(unknown, 1 / len(unknown))
-    demoted = behind_open_breakers(record)
+    deprioritised = behind_open_breakers(record)
     predictions = [_prediction(logged[endpoint.id]) for endpoint in eligible]
-    standing = standing_of(_request(record), entry, predictions, now=record.timestamp, demoted=demoted)
-    chances = selection.propensities(standing.tried, exploration=policy.exploration, seen=0.0)
-    return {score.endpoint: chance for score, chance in zip(standing.tried, chances, strict=True)}
+    ranking = ranking_of(_request(record), entry, predictions, now=record.timestamp, deprioritised=deprioritised)
+    chances = selection.propensities(ranking.primary, exploration=policy.exploration, seen=0.0)
+    return {score.endpoint: chance for score, chance in zip(ranking.primary, chances, strict=True)}
 
 
 def behind_open_breakers(record: InvocationRecord) -> frozenset[EndpointId]:
     """The candidates whose breaker was open, as far as a record tells.
 
     Where several candidates could have been called first, inverse-gap weighting left nobody with a score at 0; who has
-    a propensity of 0 there was demoted. Where only one could, it may have been the policy's choice: nobody is named.
+    a propensity of 0 there was deprioritised. Where only one could, it may have been the policy's choice: nobody is
+    named.
     """
     if sum(candidate.propensity > 0 for candidate in record.candidates) < 2:
         return frozenset()

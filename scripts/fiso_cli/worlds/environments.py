@@ -1,8 +1,8 @@
 """Environments: the orchestrator's execution environments. Lambda runs one request in each at a time.
 
-Each has breakers, contexts and readings of its own, and knows of the others' what the stream has folded and which
-breakers they shared; stores answer in no time. A free one is used again, the one used last first; one that is idle for
-as long as AWS keeps instances is given up.
+Each has breakers, a decision cache and readings of its own, and knows of the others what the stream has folded and
+which breakers they shared; stores answer in no time. A free one is used again, the one used last first; one that is
+idle for as long as AWS keeps instances is given up.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,14 +14,14 @@ from fiso.domain.endpoint import EndpointId, FunctionName
 from fiso.domain.state import EndpointState
 from fiso.ports import Clock, EndpointStates, FunctionCaller
 from fiso.services.freshness.cached import FRESH_S, STALE_S
-from fiso.services.freshness.knowledge import HURRY_S
-from fiso.services.request.decide import DecisionContexts
-from fiso.services.request.decision_cache import Contexts
-from fiso.services.resilience.breaker_sync import Sharing, holding
+from fiso.services.freshness.decision_sources import TROUBLE_FRESH_S
+from fiso.services.request.decide import RankingCache
+from fiso.services.request.decision_cache import DecisionCache
+from fiso.services.resilience.breaker_sync import BreakerSync, effective_breakers
 from fiso.services.resilience.breakers import Breakers
-from fiso.services.resilience.calls import Calls
+from fiso.services.resilience.calls import AttemptExecutor
 from fiso.services.resilience.dispatch import Dispatcher
-from fiso.services.resilience.slow_calls import Overdue, Remind
+from fiso.services.resilience.slow_calls import Remind, SlowCallMonitor
 from fiso.testing.memory import InMemorySharedBreakers
 from fiso_cli.inline_executor import Inline
 from fiso_client.core.breaker import Breaker
@@ -37,12 +37,12 @@ class _Reading:
 
 @dataclass(slots=True, kw_only=True)
 class Environment:
-    """One environment. States are read again as `services.known` does it."""
+    """One environment. States are read again as `CachedValue` does it."""
 
     dispatcher: Dispatcher
-    sharing: Sharing
+    breaker_sync: BreakerSync
     store: EndpointStates
-    contexts: DecisionContexts = field(default_factory=Contexts)
+    cache: RankingCache = field(default_factory=DecisionCache)
     used_at: datetime
     _readings: dict[FunctionName, _Reading] = field(default_factory=dict)
 
@@ -52,17 +52,17 @@ class Environment:
 
     def breakers_of(self, entry: CatalogEntry, states: States, now: datetime) -> Mapping[EndpointId, Breaker]:
         """The breakers that hold, with what others told and all saw together."""
-        return holding(self.dispatcher.breakers, self.sharing, entry, states, now)
+        return effective_breakers(self.dispatcher.breakers, self.breaker_sync, entry, states, now)
 
-    def refresh_while_waiting(self, function: FunctionName, now: datetime) -> None:
+    def refresh_in_background(self, function: FunctionName, now: datetime) -> None:
         """Read again, for the next request, what is older than 5 s."""
         self._read(function, now, FRESH_S)
-        self.sharing.refresh_while_waiting()
+        self.breaker_sync.refresh_in_background()
 
-    def hurry(self, function: FunctionName, now: datetime) -> None:
+    def force_refresh(self, function: FunctionName, now: datetime) -> None:
         """A call is slow or failed: read what others know by now."""
-        self._read(function, now, HURRY_S)
-        self.sharing.refresh_while_waiting(oldest_s=HURRY_S)
+        self._read(function, now, TROUBLE_FRESH_S)
+        self.breaker_sync.refresh_in_background(oldest_s=TROUBLE_FRESH_S)
 
     def _read(self, function: FunctionName, now: datetime, oldest_s: float) -> _Reading:
         reading = self._readings.get(function)
@@ -82,7 +82,7 @@ class Environments:
         *,
         clock: Clock,
         stopwatch: Callable[[], float],
-        beside: Calls,
+        beside: AttemptExecutor,
         remind: Remind,
         kept_s: float,
         draw: Callable[[], float],
@@ -103,11 +103,11 @@ class Environments:
         return self._made(now)
 
     def _made(self, now: datetime) -> Environment:
-        sharing = Sharing(self._shared, clock=self._clock, ticks=self._stopwatch, executor=Inline())
-        overdue = Overdue(
+        breaker_sync = BreakerSync(self._shared, clock=self._clock, ticks=self._stopwatch, executor=Inline())
+        monitor = SlowCallMonitor(
             teller=str(self.started),
-            tell=sharing.tell,
-            withdraw=sharing.withdraw,
+            publish=breaker_sync.publish,
+            retract=breaker_sync.retract,
             clock=self._clock,
             stopwatch=self._stopwatch,
             remind=self._remind,
@@ -116,13 +116,13 @@ class Environments:
             caller=self._caller,
             clock=self._clock,
             stopwatch=self._stopwatch,
-            breakers=Breakers(draw=self._draw, tell=sharing.tell),
+            breakers=Breakers(draw=self._draw, publish=breaker_sync.publish),
             beside=self._beside,
-            watched=overdue.watched,
-            on_trouble=lambda function: made.hurry(function, self._clock()),
+            watched=monitor.watched,
+            on_trouble=lambda function: made.force_refresh(function, self._clock()),
         )
-        made = Environment(dispatcher=dispatcher, sharing=sharing, store=self._store, used_at=now)
-        sharing.prefetch()
+        made = Environment(dispatcher=dispatcher, breaker_sync=breaker_sync, store=self._store, used_at=now)
+        breaker_sync.prefetch()
         return made
 
     def give_back(self, environment: Environment) -> None:

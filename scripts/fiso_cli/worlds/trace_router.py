@@ -27,8 +27,8 @@ from fiso.prediction.signature import PublicKeys
 from fiso.services.log.ingest import ingest
 from fiso.services.maintenance.retrain import Retrainer
 from fiso.services.request import recording
-from fiso.services.request.decide import DecisionContexts, World, decide
-from fiso.services.request.decision_cache import Contexts
+from fiso.services.request.decide import DecisionInputs, RankingCache, decide
+from fiso.services.request.decision_cache import DecisionCache
 from fiso.services.request.orchestrate import failure_of
 from fiso.services.resilience.breakers import Breakers
 from fiso.services.resilience.dispatch import Dispatcher
@@ -115,7 +115,7 @@ class Router:
             stopwatch=lambda: self._caller.elapsed_s,
             breakers=Breakers(draw=draw),
         )
-        self.contexts: DecisionContexts = Contexts()
+        self.cache: RankingCache = DecisionCache()
         self._retrainer = Retrainer(
             models=self._stores.models,
             archive=self._stores.archive,
@@ -137,11 +137,11 @@ class Router:
         self._caller.play(played)
         self._clock.now = datetime.fromtimestamp(played.t, UTC)
         request = self._request(played)
-        world = self._world(played, request.function)
-        decision = decide(request, world, now=self._clock.now, draw=self._draw(), contexts=self.contexts)
-        outcome = self._dispatcher.dispatch(decision, request, world.entry.policy, world.breakers)
+        inputs = self._inputs(played, request.function)
+        decision = decide(request, inputs, now=self._clock.now, draw=self._draw(), cache=self.cache)
+        outcome = self._dispatcher.dispatch(decision, request, inputs.entry.policy, inputs.breakers)
         record = recording.record_of(
-            request, world, decision, outcome, error=failure_of(outcome), elapsed_ms=self._caller.elapsed_s * 1000
+            request, inputs, decision, outcome, error=failure_of(outcome), elapsed_ms=self._caller.elapsed_s * 1000
         )
         billed = _billed(record, played)
         ingest([billed], states=self._stores.states, archive=self._stores.archive, batch_id=request.invocation_id)
@@ -163,8 +163,8 @@ class Router:
             body=b"",
         )
 
-    def _world(self, played: Round, function: FunctionName) -> World:
-        return World(
+    def _inputs(self, played: Round, function: FunctionName) -> DecisionInputs:
+        return DecisionInputs(
             entry=self._catalog.entry(played),
             snapshot_version=1,
             tariff=self._tariff,
@@ -189,8 +189,8 @@ def run(
     return Replayed(
         picks=tuple(picks),
         retrainings=router.retrainings,
-        hits=router.contexts.hits,
-        misses=router.contexts.misses,
+        hits=router.cache.hits,
+        misses=router.cache.misses,
     )
 
 

@@ -122,7 +122,7 @@ class RankedCandidate:
     prediction: Prediction
     score: Score
     propensity: float
-    is_demoted: bool = False
+    is_deprioritised: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

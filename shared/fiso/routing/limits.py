@@ -30,19 +30,21 @@ class _Limit:
     asked: str
 
 
-def limited(predictions: Sequence[Prediction], policy: Policy, *, demoted: Collection[EndpointId] = ()) -> Limited:
+def limited(
+    predictions: Sequence[Prediction], policy: Policy, *, deprioritised: Collection[EndpointId] = ()
+) -> Limited:
     """Apply `max_p95_ms`, then `max_cost_usd` to those left: where no candidate keeps both, time goes before money.
 
-    Never leaves nobody, nor only candidates that are `demoted` (behind an open breaker) while others were there. A
-    candidate without a price keeps no cost limit. Modes observe and pin say which endpoint is called, so no limit is
-    applied in them.
+    Never leaves nobody, nor only candidates that are `deprioritised` (behind an open breaker) while others were
+    there. A candidate without a price keeps no cost limit. Modes observe and pin say which endpoint is called, so no
+    limit is applied in them.
     """
     left, exclusions, notes = tuple(predictions), list[Exclusion](), list[Note]()
     for limit in _limits(policy):
         kept = tuple(prediction for prediction in left if limit.is_met(prediction))
         if len(kept) == len(left):
             continue
-        if _is_out_of_reach(kept, left, demoted):
+        if _is_out_of_reach(kept, left, deprioritised):
             detail = f"nobody available is predicted to keep {limit.asked}: the limit was left out"
             notes.append(Note(code=f"{limit.code}_left_out", detail=detail))
             continue
@@ -86,7 +88,9 @@ def _limits(policy: Policy) -> list[_Limit]:
     return found
 
 
-def _is_out_of_reach(kept: Sequence[Prediction], left: Sequence[Prediction], demoted: Collection[EndpointId]) -> bool:
+def _is_out_of_reach(
+    kept: Sequence[Prediction], left: Sequence[Prediction], deprioritised: Collection[EndpointId]
+) -> bool:
     if not kept:
         return True
-    return all(p.endpoint in demoted for p in kept) and not all(p.endpoint in demoted for p in left)
+    return all(p.endpoint in deprioritised for p in kept) and not all(p.endpoint in deprioritised for p in left)

@@ -16,20 +16,21 @@ Tiers = Sequence[frozenset[EndpointId]]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tiered:
     """`first`: the earliest tier in which somebody is available, to choose among. `behind`: everybody else, in the
-    order of failover: later tiers one after the other, then the demoted ones, again by tier. Within a tier as given."""
+    order of failover: later tiers one after the other, then the deprioritised ones, again by tier. Within a tier as
+    given."""
 
     first: tuple[Score, ...]
     behind: tuple[Score, ...]
 
 
-def tiered(scores: Sequence[Score], tiers: Tiers, *, demoted: Collection[EndpointId] = ()) -> Tiered:
-    """Split scores, given best first. `demoted` are not available (an open breaker), unless nobody else is there.
+def tiered(scores: Sequence[Score], tiers: Tiers, *, deprioritised: Collection[EndpointId] = ()) -> Tiered:
+    """Split scores, given best first. `deprioritised` are not available (an open breaker), unless nobody else is there.
 
     Endpoints that no tier names belong to the last one. `first` is empty only when there are no scores.
     """
-    if not tiers and not demoted:
+    if not tiers and not deprioritised:
         return Tiered(first=tuple(scores), behind=())
-    out = demoted if any(score.endpoint not in demoted for score in scores) else ()
+    out = deprioritised if any(score.endpoint not in deprioritised for score in scores) else ()
 
     def turn(score: Score) -> tuple[bool, int]:
         return score.endpoint in out, place(score.endpoint, tiers)

@@ -13,7 +13,7 @@ from fiso.domain.record import InvocationRecord, OpenRecord, RecordStatus
 from fiso.domain.request import InvocationId, InvocationRequest, TenantId
 from fiso.domain.state import EndpointState
 from fiso.ports import ModelFiles, SpilledLine
-from fiso.routing.late import LateCall, Notice
+from fiso.routing.breaker_notices import Notice, SlowCall
 from fiso.routing.quota import Seen, Use
 from fiso_client.core.answers import FunctionAnswer
 from fiso_client.core.failures import ProviderError
@@ -146,14 +146,14 @@ class InMemorySharedBreakers:
         if known is None or known.changed_at < notice.changed_at:
             self.latest[_key(notice)] = notice
 
-    def withdraw(self, late: LateCall) -> None:
+    def retract(self, late: SlowCall) -> None:
         """Unless a later call took its place."""
         if self.latest.get(_key(late)) == late:
             del self.latest[_key(late)]
 
 
 def _key(notice: Notice) -> tuple[object, ...]:
-    last = notice.teller if isinstance(notice, LateCall) else notice.domain
+    last = notice.teller if isinstance(notice, SlowCall) else notice.domain
     return (type(notice), notice.function, notice.endpoint, last)
 
 

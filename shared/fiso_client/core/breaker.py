@@ -1,9 +1,9 @@
 """Circuit breakers: whether an endpoint should be tried first, from what was seen of it lately.
 
 closed     requests flow.
-open       after CONSECUTIVE failures in a row, or RATE of at least LEAST_CALLS within WINDOW_S; demoted to the end of
-           the ranking, never removed, for FIRST_S that double with every trip in a row up to LONGEST_S, by JITTER more
-           or less so that environments do not ask all at once. A refusal (401, 403, 404: configuration) opens at once,
+open       after CONSECUTIVE failures in a row, or RATE of at least LEAST_CALLS within WINDOW_S; deprioritised, never
+           removed, for FIRST_S that double with every trip in a row up to LONGEST_S, by JITTER more or less so that
+           environments do not ask all at once. A refusal (401, 403, 404: configuration) opens at once,
            for longer.
 half_open  the time is over: one request tries it first, for the others, in all environments, it stays open meanwhile.
            An answer closes, a failure opens again.
@@ -71,7 +71,7 @@ class Breaker:
             return BreakerState.OPEN
         return BreakerState.HALF_OPEN
 
-    def is_out(self, now: datetime) -> bool:
+    def is_unavailable(self, now: datetime) -> bool:
         """Whether it should be tried after the others: open, or over its share."""
         return self.state(now) is BreakerState.OPEN or (self.cap is not None and not self.cap.admits(now))
 

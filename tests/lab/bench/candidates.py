@@ -18,7 +18,7 @@ from fiso.domain.request import InvocationId, InvocationRequest, TenantId
 from fiso.prediction import features
 from fiso.prediction.artifact import Model
 from fiso.routing.fold import fold
-from fiso.services.request.decide import World, features_of
+from fiso.services.request.decide import DecisionInputs, features_of
 
 REGIONS = {Provider.AWS: "us-east-1", Provider.AZURE: "eastus", Provider.GCP: "us-east4"}
 MEMORIES_MB = (256, 512, 1_024, 1_536)
@@ -41,7 +41,7 @@ def request_of(body: bytes = b'{"text": "the quick brown fox"}', *, at: datetime
     )
 
 
-def known_world(model: Model) -> World:
+def known_world(model: Model) -> DecisionInputs:
     """Twelve candidates with what 40 answers of each taught."""
     endpoints = tuple(
         Endpoint(
@@ -55,27 +55,27 @@ def known_world(model: Model) -> World:
         for memory_mb in MEMORIES_MB
     )
     entry = CatalogEntry(name=FUNCTION, function_type="text", endpoints=endpoints, policy=Policy(version=1))
-    world = World(entry=entry, snapshot_version=1, tariff=tariff.current(), model=model)
+    inputs = DecisionInputs(entry=entry, snapshot_version=1, tariff=tariff.current(), model=model)
     for number in range(ANSWERS_EACH):
-        world = with_answers(world, number, model)
-    return world
+        inputs = with_answers(inputs, number, model)
+    return inputs
 
 
-def worlds_after(world: World, model: Model) -> Iterator[World]:
+def worlds_after(inputs: DecisionInputs, model: Model) -> Iterator[DecisionInputs]:
     """The world as it goes on: every endpoint answered once more each time. Without end."""
     number = ANSWERS_EACH
     while True:
-        world = with_answers(world, number, model)
+        inputs = with_answers(inputs, number, model)
         number += 1
-        yield world
+        yield inputs
 
 
-def with_answers(world: World, number: int, model: Model) -> World:
+def with_answers(inputs: DecisionInputs, number: int, model: Model) -> DecisionInputs:
     """The world after answer number so and so of every endpoint."""
-    for place, endpoint in enumerate(world.entry.endpoints):
-        at = answered_at(number) - timedelta(seconds=len(world.entry.endpoints) - place)
-        world = replace(world, states=fold(world.states, _record(world, endpoint, number, at=at, model=model)))
-    return world
+    for place, endpoint in enumerate(inputs.entry.endpoints):
+        at = answered_at(number) - timedelta(seconds=len(inputs.entry.endpoints) - place)
+        inputs = replace(inputs, states=fold(inputs.states, _record(inputs, endpoint, number, at=at, model=model)))
+    return inputs
 
 
 def answered_at(number: int) -> datetime:
@@ -83,12 +83,12 @@ def answered_at(number: int) -> datetime:
     return BEGAN + timedelta(seconds=(number + 1) * len(REGIONS) * len(MEMORIES_MB))
 
 
-def _record(world: World, endpoint: Endpoint, number: int, *, at: datetime, model: Model) -> InvocationRecord:
+def _record(inputs: DecisionInputs, endpoint: Endpoint, number: int, *, at: datetime, model: Model) -> InvocationRecord:
     request = request_of(at=at)
-    row = features_of(endpoint, request, world, at)
+    row = features_of(endpoint, request, inputs, at)
     pattern = 0.9 + 0.02 * (number * 7 % 11)
     latency_ms = _USUAL_MS[endpoint.provider] * (512 / endpoint.memory_mb) ** 0.5 * pattern
-    cost_usd = world.tariff.cost_usd(endpoint, latency_ms)
+    cost_usd = inputs.tariff.cost_usd(endpoint, latency_ms)
     attempt = AttemptSummary(
         endpoint=endpoint.id, started_at=at, latency_ms=latency_ms, status=200, cold_start=False, cost_usd=cost_usd
     )

@@ -1,7 +1,7 @@
 """Decisions: `decide` among twelve candidates that have been called before, against the naive design's three forests.
 
-A seen context is a look-up and a draw. A new one is predicted and scored; what was worked out of the states alone may
-have been kept. With new states as well nothing is.
+A seen context is a look-up and a draw. A new one is predicted and scored; what was worked out of the states alone
+may have been kept. With new states as well nothing is.
 """
 
 import random
@@ -11,8 +11,8 @@ from itertools import islice
 from pathlib import Path
 
 from fiso.prediction.artifact import Model
-from fiso.services.request.decide import DecisionContexts, World, decide
-from fiso.services.request.decision_cache import Contexts
+from fiso.services.request.decide import DecisionInputs, RankingCache, decide
+from fiso.services.request.decision_cache import DecisionCache
 from fiso_cli.errors import CommandError
 from fiso_cli.worlds.trace_router import packaged_model
 from tests.lab.bench import candidates, naive
@@ -30,10 +30,10 @@ class SeenDecisions:
     """Decisions in one context, made once before the first is timed. Call it for one more."""
 
     def __init__(self, model: Model) -> None:
-        self._world = candidates.known_world(model)
+        self._inputs = candidates.known_world(model)
         self._now = candidates.answered_at(candidates.ANSWERS_EACH - 1)
         self._request = candidates.request_of(at=self._now)
-        self._contexts: DecisionContexts = Contexts()
+        self._cache: RankingCache = DecisionCache()
         self._draw = random.Random(0).random  # nosec B311 # draws of a benchmark, no secrets
         self._made = 0
         self()
@@ -41,39 +41,39 @@ class SeenDecisions:
     def __call__(self) -> None:
         """One decision."""
         self._made += 1
-        decide(self._request, self._world, now=self._now, draw=self._draw(), contexts=self._contexts)
+        decide(self._request, self._inputs, now=self._now, draw=self._draw(), cache=self._cache)
 
     @property
     def are_seen(self) -> bool:
         """Whether all but the first were look-ups."""
-        return (self._contexts.misses, self._contexts.hits) == (1, self._made - 1)
+        return (self._cache.misses, self._cache.hits) == (1, self._made - 1)
 
 
 class NewDecisions:
     """Decisions that are each in a context of their own: another step of request size, hour or, where given, states."""
 
-    def __init__(self, model: Model, worlds: Iterable[tuple[World, datetime]], count: int) -> None:
-        self._contexts: DecisionContexts = Contexts()
+    def __init__(self, model: Model, worlds: Iterable[tuple[DecisionInputs, datetime]], count: int) -> None:
+        self._cache: RankingCache = DecisionCache()
         self._made = 0
         bodies = _bodies(model)
         self._cases = iter(
             [
-                (candidates.request_of(bodies[number % len(bodies)], at=at), world, at)
-                for number, (world, now) in enumerate(islice(worlds, count))
+                (candidates.request_of(bodies[number % len(bodies)], at=at), inputs, at)
+                for number, (inputs, now) in enumerate(islice(worlds, count))
                 for at in [now + timedelta(hours=number // len(bodies))]
             ]
         )
 
     def __call__(self) -> None:
         """One decision."""
-        request, world, now = next(self._cases)
+        request, inputs, now = next(self._cases)
         self._made += 1
-        decide(request, world, now=now, draw=0.5, contexts=self._contexts)
+        decide(request, inputs, now=now, draw=0.5, cache=self._cache)
 
     @property
     def are_new(self) -> bool:
         """Whether none was a look-up."""
-        return (self._contexts.misses, self._contexts.hits) == (self._made, 0)
+        return (self._cache.misses, self._cache.hits) == (self._made, 0)
 
 
 def measure(model_dir: Path, rival_dir: Path) -> list[Row]:
@@ -117,15 +117,15 @@ def _bodies(model: Model) -> list[bytes]:
     return [b"x" * size for size in steps.values()]
 
 
-def one_world(model: Model) -> Iterator[tuple[World, datetime]]:
+def one_world(model: Model) -> Iterator[tuple[DecisionInputs, datetime]]:
     """The same world every time, and when to decide in it."""
-    world, now = candidates.known_world(model), candidates.answered_at(candidates.ANSWERS_EACH - 1)
+    inputs, now = candidates.known_world(model), candidates.answered_at(candidates.ANSWERS_EACH - 1)
     while True:
-        yield world, now
+        yield inputs, now
 
 
-def changing_worlds(model: Model) -> Iterator[tuple[World, datetime]]:
+def changing_worlds(model: Model) -> Iterator[tuple[DecisionInputs, datetime]]:
     """The world as it goes on, every endpoint answered once more each time, and when to decide in it."""
     worlds = candidates.worlds_after(candidates.known_world(model), model)
-    for number, world in enumerate(worlds, start=candidates.ANSWERS_EACH):
-        yield world, candidates.answered_at(number)
+    for number, inputs in enumerate(worlds, start=candidates.ANSWERS_EACH):
+        yield inputs, candidates.answered_at(number)

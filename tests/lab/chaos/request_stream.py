@@ -52,7 +52,7 @@ def _router(folder: Path) -> SmallRouter:
 
 
 def _snapshot_version(router: SmallRouter) -> int:
-    return router.edge.knowledge.snapshot().version
+    return router.edge.sources.snapshot().version
 
 
 if __name__ == "__main__":

@@ -93,7 +93,7 @@ def _step(step_s: float, requests: int) -> Step:
     clock.step(step_s)
     snapshots.publish(_snapshot(2))
     replies += [_invoke(router, clock) for _ in range(10)]
-    is_followed = router.edge.knowledge.known_snapshot()[0] == _snapshot(2)
+    is_followed = router.edge.sources.snapshot_for_health()[0] == _snapshot(2)
     clock.pass_s(BREAKER_S)
     calls_before = len(router.caller.calls)
     replies += [_invoke(router, clock) for _ in range(requests)]
@@ -104,7 +104,7 @@ def _step(step_s: float, requests: int) -> Step:
         failed=sum(reply.status != 200 for reply in replies),
         negative=sum(_is_negative(record) for record in router.log.records.values()),
         is_followed=is_followed,
-        is_lost=router.edge.knowledge.known_snapshot()[0] is None,
+        is_lost=router.edge.sources.snapshot_for_health()[0] is None,
         is_retried=EndpointId(preferred) in called,
     )
 

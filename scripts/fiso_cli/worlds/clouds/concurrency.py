@@ -8,7 +8,7 @@ from fiso_client.core.failures import ProviderError
 
 
 class StrandCalls:
-    """Runs each call in a strand of its own (`services.calls.Calls`). One that nobody waits for any more runs on."""
+    """Runs each call in a strand of its own (an `AttemptExecutor`). One that nobody waits for any more runs on."""
 
     def __init__(self, timeline: Timeline) -> None:
         self._timeline = timeline

@@ -25,8 +25,7 @@ from fiso.prediction.artifact import Model
 from fiso.services.log.ingest import ingest
 from fiso.services.maintenance.retrain import Retrainer
 from fiso.services.request import recording
-from fiso.services.request.decide import World as Known
-from fiso.services.request.decide import decide
+from fiso.services.request.decide import DecisionInputs, decide
 from fiso.services.request.orchestrate import failure_of, within
 from fiso_cli.training import keys
 from fiso_cli.worlds.clouds.arrivals import Arrival
@@ -98,7 +97,7 @@ class Router:
             clock=self._now,
             stopwatch=lambda: self.timeline.now_s,
             beside=StrandCalls(self.timeline),
-            remind=lambda after_s, look: self.timeline.plan(self.timeline.now_s + after_s, look),
+            remind=lambda after_s, rank_candidates: self.timeline.plan(self.timeline.now_s + after_s, rank_candidates),
             kept_s=setting.curves[Provider.AWS].median_s,
             draw=draw,
         )
@@ -124,14 +123,14 @@ class Router:
         """One request, from its arrival to its record; to be run in a strand of the timeline."""
         environment, request = self.environments.take(), self._request(arrival)
         now, function = request.received_at, request.function
-        known = self._known(function, environment)
-        request = within(known, request)
-        decision = decide(request, known, now=now, draw=self._draw(), contexts=environment.contexts)
-        environment.refresh_while_waiting(function, now)
-        outcome = environment.dispatcher.dispatch(decision, request, known.entry.policy, known.breakers)
+        inputs = self._inputs(function, environment)
+        request = within(inputs, request)
+        decision = decide(request, inputs, now=now, draw=self._draw(), cache=environment.cache)
+        environment.refresh_in_background(function, now)
+        outcome = environment.dispatcher.dispatch(decision, request, inputs.entry.policy, inputs.breakers)
         elapsed_ms = (self.timeline.now_s - arrival.at_s) * 1000
         record = recording.record_of(
-            request, known, decision, outcome, error=failure_of(outcome), elapsed_ms=elapsed_ms
+            request, inputs, decision, outcome, error=failure_of(outcome), elapsed_ms=elapsed_ms
         )
         self.served.append(self._ended(arrival, outcome, elapsed_ms, self._caller.happened.pop(request.invocation_id)))
         self.environments.give_back(environment)
@@ -143,10 +142,10 @@ class Router:
         if self._folded % RETRAIN_EVERY == 0 and self._retrainer.retrain(now=self._now(), trigger="simulate").promoted:
             self._model = champion_of(self._stores.models, keys.trusting(keys.passing()))
 
-    def _known(self, function: FunctionName, environment: Environment) -> Known:
+    def _inputs(self, function: FunctionName, environment: Environment) -> DecisionInputs:
         entry, now = self._entries[function], self._now()
         states = environment.states_to_decide(function, now)
-        return Known(
+        return DecisionInputs(
             entry=entry,
             snapshot_version=1,
             tariff=self._setting.tariff,

@@ -10,7 +10,7 @@ from fiso.codecs.record import instant
 from fiso.domain.endpoint import EndpointId, FunctionName, Provider
 from fiso.domain.errors import WriteConflict
 from fiso.ports import Clock
-from fiso.routing.late import TOLD_FOR, Domain, LateCall, Notice, Transition
+from fiso.routing.breaker_notices import TOLD_FOR, Domain, Notice, SlowCall, Transition
 from fiso_client.core.breaker import Breaker
 
 PARTITION = "breakers#"
@@ -40,10 +40,10 @@ class DynamoDBSharedBreakers:
 
     def write(self, notice: Notice) -> None:
         """Over what is older; a newer one stays, and repeating it changes nothing."""
-        item = _late_item(notice) if isinstance(notice, LateCall) else _item(notice)
+        item = _late_item(notice) if isinstance(notice, SlowCall) else _item(notice)
         self._put(item, "attribute_not_exists(function_name) OR changed_at < :changed_at")
 
-    def withdraw(self, late: LateCall) -> None:
+    def retract(self, late: SlowCall) -> None:
         """Let it expire at once, unless a later call took its place."""
         expired = {"expires_at": {"N": str(int(self._clock().timestamp()))}}
         self._put(_late_item(late) | expired, "changed_at = :changed_at")
@@ -62,7 +62,7 @@ class DynamoDBSharedBreakers:
             return
 
 
-def _late_item(late: LateCall) -> dict[str, Any]:
+def _late_item(late: SlowCall) -> dict[str, Any]:
     return {
         "function_name": {"S": PARTITION},
         "item": {"S": "#".join(["late", late.function, late.endpoint, late.teller])},
@@ -81,8 +81,8 @@ def _notice(item: Mapping[str, Any]) -> Notice | None:
     return _transition(item) if "trips_in_row" in item else None
 
 
-def _late_call(item: Mapping[str, Any]) -> LateCall:
-    return LateCall(
+def _late_call(item: Mapping[str, Any]) -> SlowCall:
+    return SlowCall(
         function=FunctionName(item["function"]["S"]),
         endpoint=EndpointId(item["endpoint"]["S"]),
         teller=item["teller"]["S"],

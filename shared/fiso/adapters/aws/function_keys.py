@@ -13,7 +13,7 @@ from time import monotonic
 from urllib.parse import urlsplit
 
 from fiso.adapters.aws.client import STORE_TIMEOUT_S
-from fiso.adapters.identity.credential_cache import Kept, Lasting
+from fiso.adapters.identity.credential_cache import CredentialCache, Expiring
 from fiso.domain.endpoint import Authentication, Endpoint
 from fiso_client.core.failures import Failure, ProviderError
 from fiso_client.core.signing import SignedService
@@ -39,7 +39,7 @@ class FunctionKeys:
 
     def __init__(self, service: SignedService, *, stopwatch: Callable[[], float] = monotonic) -> None:
         self._service = service
-        self._keys: Kept[_Key] = Kept(stopwatch=stopwatch)
+        self._keys: CredentialCache[_Key] = CredentialCache(stopwatch=stopwatch)
 
     def headers(self, endpoint: Endpoint, *, timeout_s: float) -> Mapping[str, str]:
         """What to send along. Without its key an endpoint is as good as away: `ProviderError`, and it never ran."""
@@ -51,11 +51,11 @@ class FunctionKeys:
             raise ProviderError(Failure.REFUSED, f"secret {reference} holds the key of another host")
         return {HEADER: key.value}
 
-    def forget(self, endpoint: Endpoint) -> None:
+    def invalidate(self, endpoint: Endpoint) -> None:
         """Read the key again next time: the endpoint did not take it."""
-        self._keys.forget(endpoint.secret_ref or "")
+        self._keys.invalidate(endpoint.secret_ref or "")
 
-    def _read(self, reference: str, timeout_s: float) -> Lasting[_Key]:
+    def _read(self, reference: str, timeout_s: float) -> Expiring[_Key]:
         try:
             answer = self._service.send(
                 "POST",
@@ -76,4 +76,4 @@ class FunctionKeys:
         is_key = value.isascii() and value.isprintable() and " " not in value
         if not (is_key and SHORTEST_KEY <= len(value) <= LONGEST_KEY):
             raise ProviderError(Failure.UNREACHABLE, f"secret {reference} is no host with its key")
-        return Lasting(_Key(host=host, value=value), fresh_s=FRESH_S, usable_s=KEPT_S)
+        return Expiring(_Key(host=host, value=value), fresh_s=FRESH_S, usable_s=KEPT_S)

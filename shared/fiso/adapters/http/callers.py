@@ -37,7 +37,7 @@ class Identity(Protocol):
         """Headers to send along; `ProviderError` that never ran when they cannot be had."""
         ...
 
-    def forget(self, endpoint: Endpoint) -> None:
+    def invalidate(self, endpoint: Endpoint) -> None:
         """The endpoint did not take them."""
         ...
 
@@ -75,7 +75,7 @@ class HttpCaller:
         timeout_s = max(0.0, timeout_s - (monotonic() - start))
         answer = self._transport.send("POST", url, headers=headers, body=request.body, timeout_s=timeout_s)
         if answer.status == 401 and self._identity is not None:
-            self._identity.forget(endpoint)
+            self._identity.invalidate(endpoint)
         return passed_back(read_http(answer, accept=request.accept))
 
     def _identifying(self, endpoint: Endpoint, timeout_s: float) -> Mapping[str, str]:

@@ -1,4 +1,4 @@
-"""Kept: what identifies FISO elsewhere, read over the network once and kept for as long as it may be used."""
+"""Credential cache: what identifies FISO elsewhere, read over the network once and kept while it may be used."""
 
 from collections.abc import Callable
 from time import monotonic
@@ -12,7 +12,7 @@ RETRY_S = 10.0
 Value = TypeVar("Value")
 
 
-class Lasting(NamedTuple, Generic[Value]):
+class Expiring(NamedTuple, Generic[Value]):
     """A value as it was read: for `fresh_s` it needs no renewal, after `usable_s` it may not be used."""
 
     value: Value
@@ -20,7 +20,7 @@ class Lasting(NamedTuple, Generic[Value]):
     usable_s: float
 
 
-class Kept(Generic[Value]):
+class CredentialCache(Generic[Value]):
     """Values by name, in the memory of this environment. `stopwatch` gives seconds."""
 
     def __init__(self, *, stopwatch: Callable[[], float] = monotonic) -> None:
@@ -28,7 +28,7 @@ class Kept(Generic[Value]):
         self._held: dict[str, tuple[Value, float, float]] = {}
         """Each with the moments until which it is fresh, and usable."""
 
-    def get(self, name: str, read: Callable[[], Lasting[Value]]) -> Value:
+    def get(self, name: str, read: Callable[[], Expiring[Value]]) -> Value:
         """What is kept under a name; read when it is not fresh. `ProviderError` when it cannot be had."""
         held, now = self._held.get(name), self._stopwatch()
         if held is not None and now < min(held[1:]):
@@ -43,6 +43,6 @@ class Kept(Generic[Value]):
         self._held[name] = (found.value, now + found.fresh_s, now + found.usable_s)
         return found.value
 
-    def forget(self, name: str) -> None:
+    def invalidate(self, name: str) -> None:
         """Read it again next time: it was not taken."""
         self._held.pop(name, None)

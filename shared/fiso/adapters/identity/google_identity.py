@@ -16,7 +16,7 @@ from time import monotonic
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
-from fiso.adapters.identity.credential_cache import Kept, Lasting
+from fiso.adapters.identity.credential_cache import CredentialCache, Expiring
 from fiso.domain.endpoint import Authentication, Endpoint
 from fiso.domain.identity import GoogleIdentity
 from fiso.ports import Clock
@@ -59,8 +59,8 @@ class GoogleIdTokens:
     ) -> None:
         self._identity, self._credentials, self._region = identity, credentials, region
         self._transport, self._clock, self._stopwatch, self._urls = transport, clock, stopwatch, urls
-        self._access: Kept[str] = Kept(stopwatch=stopwatch)
-        self._tokens: Kept[str] = Kept(stopwatch=stopwatch)
+        self._access: CredentialCache[str] = CredentialCache(stopwatch=stopwatch)
+        self._tokens: CredentialCache[str] = CredentialCache(stopwatch=stopwatch)
 
     def headers(self, endpoint: Endpoint, *, timeout_s: float) -> Mapping[str, str]:
         """What to send along. Without its token an endpoint is as good as away: `ProviderError`, and it never ran."""
@@ -70,19 +70,19 @@ class GoogleIdTokens:
         token = self._tokens.get(audience, lambda: self._identity_token(audience, until_s))
         return {"authorization": f"Bearer {token}"}
 
-    def forget(self, endpoint: Endpoint) -> None:
+    def invalidate(self, endpoint: Endpoint) -> None:
         """Have another one made next time: the endpoint did not take it."""
-        self._tokens.forget(audience_of(endpoint.address))
+        self._tokens.invalidate(audience_of(endpoint.address))
 
-    def _identity_token(self, audience: str, until_s: float) -> Lasting[str]:
+    def _identity_token(self, audience: str, until_s: float) -> Expiring[str]:
         access = self._access.get(_ACCESS, lambda: self._access_token(until_s))
         url = f"{self._urls.accounts}/v1/projects/-/serviceAccounts/{self._identity.service_account}:generateIdToken"
         headers = {"authorization": f"Bearer {access}", "content-type": "application/json"}
         body = json.dumps({"audience": audience, "includeEmail": True}).encode()
         token = _text(self._asked(url, headers, body, until_s), "token")
-        return _lasting(token, _ends_at(token) - self._clock().timestamp())
+        return _expiring(token, _ends_at(token) - self._clock().timestamp())
 
-    def _access_token(self, until_s: float) -> Lasting[str]:
+    def _access_token(self, until_s: float) -> Expiring[str]:
         asked = {
             "grant_type": f"{_OAUTH}:grant-type:token-exchange",
             "audience": self._identity.resource,
@@ -93,7 +93,7 @@ class GoogleIdTokens:
         }
         headers = {"content-type": "application/x-www-form-urlencoded"}
         answer = self._asked(f"{self._urls.tokens}/v1/token", headers, urlencode(asked).encode(), until_s)
-        return _lasting(_text(answer, "access_token"), _number(answer, "expires_in"))
+        return _expiring(_text(answer, "access_token"), _number(answer, "expires_in"))
 
     def _subject_token(self) -> str:
         """A request that says who signed it, for Google to send; good for this one provider of identities."""
@@ -115,7 +115,7 @@ class GoogleIdTokens:
         if answer.status == 200:
             return document
         if answer.status in (401, 403):
-            self._access.forget(_ACCESS)
+            self._access.invalidate(_ACCESS)
         is_refusal = 400 <= answer.status < 500 and answer.status != 429
         code = _code(document)
         raise ProviderError(
@@ -132,9 +132,9 @@ def audience_of(address: str) -> str:
     return f"{parts.scheme}://{parts.netloc}" + (f"/{first}" if is_named else "")
 
 
-def _lasting(token: str, left_s: float) -> Lasting[str]:
+def _expiring(token: str, left_s: float) -> Expiring[str]:
     left_s = min(left_s, LONGEST_S)
-    return Lasting(token, fresh_s=left_s - RENEWED_S, usable_s=left_s - LAST_S)
+    return Expiring(token, fresh_s=left_s - RENEWED_S, usable_s=left_s - LAST_S)
 
 
 def _ends_at(token: str) -> float:

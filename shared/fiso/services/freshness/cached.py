@@ -1,7 +1,7 @@
-"""What is known: values read from stores, refreshed while a provider is awaited, served stale when a store is away.
+"""What is cached: values read from stores, refreshed while a provider is awaited, served stale when a store is away.
 
 Lambda freezes the environment after the answer, so nothing refreshes in the background: a value older than FRESH_S is
-read again during the wait for the provider, one older than STALE_S before deciding, as long as the request's patience
+read again during the wait for the provider, one older than STALE_S before deciding, as long as the request's budget
 lasts. A store that hung is asked on, but not waited for again until it has answered once.
 """
 
@@ -13,8 +13,8 @@ from time import monotonic
 from typing import Generic, TypeVar
 
 from fiso.ports import Clock
-from fiso.services.freshness.staleness import Ageing, Instant
-from fiso.services.freshness.wait_budget import FIRST_PATIENCE_S, PATIENCE_S, Patience
+from fiso.services.freshness.staleness import Instant, StalenessClock
+from fiso.services.freshness.wait_budget import FIRST_STORE_WAIT_S, STORE_WAIT_S, StoreWaitBudget
 from fiso_client.core.failures import FisoError
 
 T = TypeVar("T")
@@ -23,7 +23,7 @@ FRESH_S = 5.0
 STALE_S = 60.0
 RETRY_S = 1.0
 """A store that just failed is not asked again sooner: its loss costs one wait a second, not one a request."""
-__all__ = ["FIRST_PATIENCE_S", "FRESH_S", "PATIENCE_S", "RETRY_S", "STALE_S", "Known", "Reading"]
+__all__ = ["FIRST_STORE_WAIT_S", "FRESH_S", "RETRY_S", "STALE_S", "STORE_WAIT_S", "CachedValue", "Reading"]
 
 logger = logging.getLogger(__name__)
 
@@ -36,11 +36,11 @@ class Reading(Generic[T]):
     read_at: Instant
 
 
-class Known(Generic[T]):
-    """One value with its age. `read` gets the value known so far (or None) and returns the one to keep.
+class CachedValue(Generic[T]):
+    """One value with its age. `read` gets the value cached so far (or None) and returns the one to keep.
 
-    `patience` is shared by everything that one request may wait for. `is_needed`: nothing can stand in for the value,
-    so that its first read may take the first patience.
+    `budget` is shared by everything that one request may wait for. `is_needed`: nothing can stand in for the value,
+    so that its first read may take the first budget.
     """
 
     def __init__(
@@ -51,13 +51,13 @@ class Known(Generic[T]):
         clock: Clock,
         executor: Executor,
         stale_s: float = STALE_S,
-        patience: Patience | None = None,
+        budget: StoreWaitBudget | None = None,
         is_needed: bool = True,
         ticks: Callable[[], float] = monotonic,
     ) -> None:
         self._name, self._read, self._executor = (name, read, executor)
-        self._ageing = Ageing(clock=clock, ticks=ticks)
-        self._patience, self._own_patience = patience or Patience(), patience is None
+        self._ageing = StalenessClock(clock=clock, ticks=ticks)
+        self._budget, self._own_budget = budget or StoreWaitBudget(), budget is None
         self._stale_s, self._is_needed = stale_s, is_needed
         self._reading: Reading[T] | None = None
         self._running: Future[None] | None = None
@@ -81,7 +81,7 @@ class Known(Generic[T]):
         """Whether a read was waited for in vain and none has ended well since."""
         return self._hung
 
-    def before_deciding(self, *, at_most_s: float | None = None, oldest_s: float | None = None) -> T | None:
+    def get_or_wait(self, *, at_most_s: float | None = None, oldest_s: float | None = None) -> T | None:
         """The value to decide with. Waits a moment when it is older than STALE_S (or `oldest_s`), longer when there is
         none yet."""
         age_s, oldest_s = self.age_s, self._stale_s if oldest_s is None else oldest_s
@@ -90,20 +90,20 @@ class Known(Generic[T]):
             self._await(is_first=age_s is None and self._is_needed, at_most_s=at_most_s)
         return self.value
 
-    def while_waiting(self, *, oldest_s: float = FRESH_S) -> None:
+    def refresh_in_background(self, *, oldest_s: float = FRESH_S) -> None:
         """Start a refresh when the value is older than `oldest_s`, without waiting for it."""
         age_s = self.age_s
         if age_s is None or age_s > oldest_s:
             self._start()
 
-    def read_again(self) -> T | None:
+    def force_refresh(self) -> T | None:
         """The value, read once more (unless that was just tried), waiting as long as for the first read."""
         self._start()
         self._await(is_first=True)
         return self.value
 
-    def settle(self) -> None:
-        """Let a refresh that was started during the wait finish, as long as patience lasts."""
+    def await_pending(self) -> None:
+        """Let a refresh that was started during the wait finish, as long as the budget lasts."""
         self._await()
 
     def _start(self, *, again_s: float = RETRY_S) -> None:
@@ -126,11 +126,11 @@ class Known(Generic[T]):
         running = self._running
         if running is None:
             return
-        if self._own_patience:
-            self._patience.renew()
+        if self._own_budget:
+            self._budget.renew()
         if self._hung and (self._reading is not None or not self._is_needed):
             at_most_s = 0.0
-        if not self._patience.wait_for(running, is_first=is_first, at_most_s=at_most_s):
+        if not self._budget.wait_for(running, is_first=is_first, at_most_s=at_most_s):
             self._hung = True
         self._collect()
 

@@ -24,11 +24,11 @@ class Level(StrEnum):
     MISSING = "missing"
 
 
-FINE = frozenset({Level.OK, Level.UNREAD, Level.OFF})
+HEALTHY = frozenset({Level.OK, Level.UNREAD, Level.OFF})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Condition:
+class PartHealth:
     """One part. `reason` says why it is not well; `is_vital`: without the part no request is answered."""
 
     part: str
@@ -38,9 +38,9 @@ class Condition:
     is_vital: bool = False
 
     @property
-    def is_fine(self) -> bool:
+    def is_healthy(self) -> bool:
         """Whether nothing has to be done about it."""
-        return self.level in FINE
+        return self.level in HEALTHY
 
     @property
     def stops_everything(self) -> bool:
@@ -48,55 +48,55 @@ class Condition:
         return self.is_vital and self.level is Level.MISSING
 
 
-def snapshot_condition(age_s: float | None, *, has_copy: bool) -> Condition:
+def snapshot_health(age_s: float | None, *, has_copy: bool) -> PartHealth:
     """The catalog's."""
     if age_s is None:
         level = Level.STALE if has_copy else Level.MISSING
         reason = "its store does not answer, the copy serves" if has_copy else "none could be read, or published"
-        return Condition(part="snapshot", level=level, reason=reason, is_vital=True)
+        return PartHealth(part="snapshot", level=level, reason=reason, is_vital=True)
     if age_s <= STALE_S:
-        return Condition(part="snapshot", level=Level.OK, age_s=age_s, is_vital=True)
+        return PartHealth(part="snapshot", level=Level.OK, age_s=age_s, is_vital=True)
     too_old = age_s > LONGEST_STALE_S
     reason = "older than a day, the last one serves on" if too_old else "its store does not answer, the last one serves"
-    return Condition(part="snapshot", level=Level.STALE, reason=reason, age_s=age_s, is_vital=True)
+    return PartHealth(part="snapshot", level=Level.STALE, reason=reason, age_s=age_s, is_vital=True)
 
 
-def states_condition(readings: Iterable[tuple[float | None, str | None, bool]]) -> Condition:
+def states_health(readings: Iterable[tuple[float | None, str | None, bool]]) -> PartHealth:
     """The endpoint states', over all functions that were asked for: (age, problem of the last read, hanging)."""
     seen = list(readings)
     if not seen:
-        return Condition(part="states", level=Level.UNREAD)
+        return PartHealth(part="states", level=Level.UNREAD)
     oldest_s = max((age_s for age_s, _, _ in seen if age_s is not None), default=None)
     if not any(problem is not None or is_hanging for _, problem, is_hanging in seen):
-        return Condition(part="states", level=Level.OK, age_s=oldest_s)
-    return Condition(part="states", level=Level.STALE, reason="their store does not answer", age_s=oldest_s)
+        return PartHealth(part="states", level=Level.OK, age_s=oldest_s)
+    return PartHealth(part="states", level=Level.STALE, reason="their store does not answer", age_s=oldest_s)
 
 
-def model_condition(*, has_model: bool, problem: str | None) -> Condition:
+def model_health(*, has_model: bool, problem: str | None) -> PartHealth:
     """The model's."""
     if not has_model:
-        return Condition(part="model", level=Level.BASELINE, reason=problem or "no model was packaged or published")
+        return PartHealth(part="model", level=Level.BASELINE, reason=problem or "no model was packaged or published")
     level = Level.OK if problem is None else Level.FALLBACK
-    return Condition(part="model", level=level, reason=problem and f"{problem}, the one before serves")
+    return PartHealth(part="model", level=level, reason=problem and f"{problem}, the one before serves")
 
 
-def log_condition(*, is_spilling: bool) -> Condition:
+def log_health(*, is_spilling: bool) -> PartHealth:
     """The log's."""
     reason = "the table takes no records, they go to the function's own log" if is_spilling else None
-    return Condition(part="log", level=Level.SPILLING if is_spilling else Level.OK, reason=reason)
+    return PartHealth(part="log", level=Level.SPILLING if is_spilling else Level.OK, reason=reason)
 
 
-def lease_condition(*, is_set_up: bool, has_keys: bool | None) -> Condition:
+def lease_health(*, is_set_up: bool, has_keys: bool | None) -> PartHealth:
     """Leasing's. `has_keys` None: nobody asked for a lease here yet."""
     if not is_set_up:
-        return Condition(part="leases", level=Level.OFF, reason="no parameter with keys is named")
+        return PartHealth(part="leases", level=Level.OFF, reason="no parameter with keys is named")
     if has_keys is None:
-        return Condition(part="leases", level=Level.UNREAD)
+        return PartHealth(part="leases", level=Level.UNREAD)
     reason = None if has_keys else "the keys could not be read"
-    return Condition(part="leases", level=Level.OK if has_keys else Level.MISSING, reason=reason)
+    return PartHealth(part="leases", level=Level.OK if has_keys else Level.MISSING, reason=reason)
 
 
-def tokens_condition(*, can_check: bool, has_keys: bool, is_failing: bool) -> Condition:
+def tokens_health(*, can_check: bool, has_keys: bool, is_failing: bool) -> PartHealth:
     """That of checking callers' tokens. `has_keys` of the issuer; `is_failing`: its last read failed, or hangs."""
     level, reason = Level.OK if has_keys else Level.UNREAD, None
     if not can_check:
@@ -105,19 +105,19 @@ def tokens_condition(*, can_check: bool, has_keys: bool, is_failing: bool) -> Co
         level, reason = Level.STALE, "the issuer does not answer, its last keys serve"
     elif is_failing:
         level, reason = Level.MISSING, "the issuer's keys could not be read"
-    return Condition(part="tokens", level=level, reason=reason, is_vital=True)
+    return PartHealth(part="tokens", level=level, reason=reason, is_vital=True)
 
 
-def status_of(conditions: Iterable[Condition]) -> str:
+def status_of(parts: Iterable[PartHealth]) -> str:
     """`ok`, `degraded` while requests are answered all the same, or `unavailable`."""
-    seen = list(conditions)
-    if any(condition.stops_everything for condition in seen):
+    seen = list(parts)
+    if any(part_health.stops_everything for part_health in seen):
         return "unavailable"
-    return "ok" if all(condition.is_fine for condition in seen) else "degraded"
+    return "ok" if all(part_health.is_healthy for part_health in seen) else "degraded"
 
 
-def condition_document(condition: Condition) -> Document:
+def health_document(part_health: PartHealth) -> Document:
     """One part as a document; what is not known is left out."""
-    age_s = None if condition.age_s is None else round(condition.age_s, 1)
-    fields: Document = {"is": condition.level.value, "reason": condition.reason, "age_s": age_s}
+    age_s = None if part_health.age_s is None else round(part_health.age_s, 1)
+    fields: Document = {"is": part_health.level.value, "reason": part_health.reason, "age_s": age_s}
     return {name: value for name, value in fields.items() if value is not None}

@@ -1,4 +1,4 @@
-"""Champions: which verified model serves, and what stands in where one is refused or out of reach.
+"""ModelSource: which verified model serves, and what stands in where one is refused or out of reach.
 
 newest verified -> the one before it -> the packaged one -> none, which leaves the labelled baseline
 """
@@ -13,8 +13,8 @@ from fiso.ports import Clock, Metrics, ModelStore
 from fiso.prediction import manifest
 from fiso.prediction.artifact import Model
 from fiso.prediction.signature import PublicKeys
-from fiso.services.freshness.cached import Known
-from fiso.services.freshness.wait_budget import Patience
+from fiso.services.freshness.cached import CachedValue
+from fiso.services.freshness.wait_budget import StoreWaitBudget
 
 REFUSED = "a published model was refused"
 LOOKS_BETWEEN = 12
@@ -23,7 +23,7 @@ LOOKS_BETWEEN = 12
 logger = logging.getLogger(__name__)
 
 
-class Champions:
+class ModelSource:
     """The packaged model, read at once, and the store's, read when it is due. Never raises for a model that is bad.
 
     The packaged model must be signed with a key of the code package, a published one with a key of the stage.
@@ -48,16 +48,16 @@ class Champions:
         """Why there is no packaged model, where there should be one."""
 
     def known(
-        self, *, clock: Clock, ticks: Callable[[], float], executor: Executor, patience: Patience
-    ) -> Known[Model | None]:
+        self, *, clock: Clock, ticks: Callable[[], float], executor: Executor, budget: StoreWaitBudget
+    ) -> CachedValue[Model | None]:
         """The store's champion with its age; the packaged model stands in for it."""
-        return Known(
+        return CachedValue(
             "model",
             lambda before: self._newest(self._store, self._stage_keys, before),
             clock=clock,
             ticks=ticks,
             executor=executor,
-            patience=patience,
+            budget=budget,
             is_needed=False,
         )
 

@@ -1,5 +1,5 @@
-"""Ageing: how long ago something was, by two clocks, so that neither a step of the time of day nor a frozen environment
-makes a value look younger than it is.
+"""Staleness clock: how long ago something was, by two clocks, so that neither a step of the time of day nor a frozen
+environment makes a value look younger than it is.
 
 The time of day may be set back or forward. A monotonic clock never is, but may stand still while Lambda freezes the
 environment. An age is therefore the longer of the two: a step back changes nothing, a step forward costs one early
@@ -23,7 +23,7 @@ class Instant:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ageing:
+class StalenessClock:
     """Takes instants and says their age. `ticks` gives seconds that never go back."""
 
     clock: Clock

@@ -1,4 +1,4 @@
-"""Forgetting: a dictionary that lets go of what nobody asked for lately, so that it holds what is in use, no more."""
+"""TtlCache: a dictionary that lets go of what nobody asked for lately, so that it holds what is in use, no more."""
 
 from datetime import datetime, timedelta
 from typing import Generic, TypeVar
@@ -7,7 +7,7 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
-class Forgetting(Generic[K, V]):
+class TtlCache(Generic[K, V]):
     """Values in two generations. When `span` is over, or the younger one holds `most`, the older one is dropped and
     the younger one takes its place; what is asked for is young again. Nothing unused outlives two spans."""
 

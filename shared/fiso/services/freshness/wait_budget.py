@@ -1,22 +1,26 @@
-"""Patience: how long one request waits for stores, over all of them together.
+"""StoreWaitBudget: how long one request waits for stores, over all of them together.
 
-A request has PATIENCE_S. The first reads of a cold environment have FIRST_PATIENCE_S, spent once whatever is missing: a
-value that stayed unknown by then gets no more than any other.
+A request has STORE_WAIT_S. The first reads of a cold environment have FIRST_STORE_WAIT_S, spent once whatever is
+missing: a value that stayed unknown by then gets no more than any other.
 """
 
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 from time import monotonic
 
-PATIENCE_S = 0.05
-FIRST_PATIENCE_S = 2.0
+STORE_WAIT_S = 0.05
+FIRST_STORE_WAIT_S = 2.0
 
 
-class Patience:
+class StoreWaitBudget:
     """What is left of it. Belongs to one execution environment, which answers one request at a time."""
 
     def __init__(
-        self, *, ticks: Callable[[], float] = monotonic, each_s: float = PATIENCE_S, first_s: float = FIRST_PATIENCE_S
+        self,
+        *,
+        ticks: Callable[[], float] = monotonic,
+        each_s: float = STORE_WAIT_S,
+        first_s: float = FIRST_STORE_WAIT_S,
     ) -> None:
         self._ticks, self._each_s = ticks, each_s
         self._left_s, self._first_left_s = each_s, first_s
@@ -26,7 +30,7 @@ class Patience:
         self._left_s = self._each_s
 
     def wait_for(self, running: "Future[None]", *, is_first: bool = False, at_most_s: float | None = None) -> bool:
-        """Wait for a read as long as patience lasts; whether it finished. `is_first`: nothing else can stand in yet."""
+        """Wait for a read while the budget lasts; whether it finished. `is_first`: nothing else can stand in yet."""
         if running.done():
             return True
         allowed_s = max(self._left_s, self._first_left_s) if is_first else self._left_s

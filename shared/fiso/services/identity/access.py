@@ -15,8 +15,8 @@ from fiso.domain.access import ANYONE, EVERYTHING, AuthMode, Claims, SigningKey
 from fiso.domain.errors import NotAuthenticated, StoreUnavailable, TokensNotSetUp
 from fiso.domain.request import TenantId
 from fiso.ports import Clock
-from fiso.services.freshness.cached import Known
-from fiso.services.freshness.health import Condition, tokens_condition
+from fiso.services.freshness.cached import CachedValue
+from fiso.services.freshness.health import PartHealth, tokens_health
 
 KEYS_FRESH_S = 300.0
 KEYS_STALE_S = 3_600.0
@@ -30,20 +30,20 @@ _ARN = re.compile(r"arn:[a-z-]+:(iam|sts)::[0-9]{12}:[\x21-\x7e]{1,1024}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
+class CallerCredentials:
     """What a request shows of its caller: its `authorization` header, and what the gateway put beside the request."""
 
     authorization: str | None
     iam: object = None
 
 
-class KnownKeys:
+class IssuerKeyCache:
     """The port `SigningKeys` over what was read last."""
 
     def __init__(self, issuer: IssuerKeys, *, clock: Clock, executor: Executor) -> None:
         self._clock = clock
         self._asked_again_at: datetime | None = None
-        self._known: Known[Mapping[str, SigningKey]] = Known(
+        self._known: CachedValue[Mapping[str, SigningKey]] = CachedValue(
             "issuer's keys",
             lambda _: issuer.read(),
             clock=clock,
@@ -53,18 +53,18 @@ class KnownKeys:
 
     def find(self, id: str) -> SigningKey | None:
         """The key of an id. One that is not known may be new, so the keys are read once more for it."""
-        keys = self._known.before_deciding()
+        keys = self._known.get_or_wait()
         if keys is None:
             raise StoreUnavailable("the issuer's keys could not be read yet")
         return keys.get(id) or self._once_more(id)
 
-    def refresh_while_waiting(self) -> None:
+    def refresh_in_background(self) -> None:
         """Start a refresh when it is due."""
-        self._known.while_waiting(oldest_s=KEYS_FRESH_S)
+        self._known.refresh_in_background(oldest_s=KEYS_FRESH_S)
 
-    def settle(self) -> None:
+    def await_pending(self) -> None:
         """Let a refresh that was started finish."""
-        self._known.settle()
+        self._known.await_pending()
 
     @property
     def is_failing(self) -> bool:
@@ -81,7 +81,7 @@ class KnownKeys:
         if before is not None and (now - before).total_seconds() < UNKNOWN_KEY_S:
             return None
         self._asked_again_at = now
-        return (self._known.read_again() or {}).get(id)
+        return (self._known.force_refresh() or {}).get(id)
 
 
 class NoVerifier:
@@ -94,41 +94,41 @@ class NoVerifier:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """How this stage knows its callers. `verifier` is made when the first token is shown; `can_check`: whether what it
-    needs is installed."""
+    """How this stage knows its callers. `verifier` is made when the first token is shown; `can_check`: whether what
+    it needs is installed."""
 
     mode: AuthMode
     verifier: Callable[[], TokenVerifier] | None = None
-    keys: KnownKeys | None = None
+    keys: IssuerKeyCache | None = None
     can_check: Callable[[], bool] = lambda: True
 
-    def caller(self, shown: Shown) -> Claims:
+    def caller(self, credentials: CallerCredentials) -> Claims:
         """The caller. `NotAuthenticated` when nobody vouches for one; the verifier's own errors pass."""
         if self.mode is AuthMode.NONE:
             return ANYONE
         if self.mode is AuthMode.IAM:
-            return signed_caller(shown.iam)
-        found = _BEARER.fullmatch(shown.authorization or "")
+            return signed_caller(credentials.iam)
+        found = _BEARER.fullmatch(credentials.authorization or "")
         if found is None or self.verifier is None:
             raise NotAuthenticated("no bearer token")
         return self.verifier().verify(found["token"])
 
-    def refresh_while_waiting(self) -> None:
+    def refresh_in_background(self) -> None:
         """Start what is due; call right before waiting for a provider."""
         if self.keys is not None:
-            self.keys.refresh_while_waiting()
+            self.keys.refresh_in_background()
 
-    def settle(self) -> None:
+    def await_pending(self) -> None:
         """Let a refresh that was started finish."""
         if self.keys is not None:
-            self.keys.settle()
+            self.keys.await_pending()
 
-    def conditions(self) -> tuple[Condition, ...]:
+    def parts(self) -> tuple[PartHealth, ...]:
         """How the checking of tokens is; nothing where none is checked."""
         if self.keys is None:
             return ()
         can_check, keys = self.can_check(), self.keys
-        return (tokens_condition(can_check=can_check, has_keys=keys.are_known, is_failing=keys.is_failing),)
+        return (tokens_health(can_check=can_check, has_keys=keys.are_known, is_failing=keys.is_failing),)
 
     @property
     def challenge(self) -> str:

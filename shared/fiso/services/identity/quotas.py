@@ -18,7 +18,7 @@ from fiso.domain.request import TenantId
 from fiso.ports import Clock
 from fiso.routing import quota
 from fiso.routing.quota import Quota, Share, Use
-from fiso.services.freshness.cached import PATIENCE_S
+from fiso.services.freshness.cached import STORE_WAIT_S
 
 EXCHANGE_S = 1.0
 """A tenant that sends steadily is exchanged this often by each environment, and sooner while it spends fast."""
@@ -89,9 +89,9 @@ class Quotas:
         self._remember(tenant, quota.spend(share))
         self._start(tenant, limit, now)
 
-    def settle(self) -> None:
-        """Let an exchange that was started finish, for at most PATIENCE_S."""
-        self._adopt(PATIENCE_S)
+    def await_pending(self) -> None:
+        """Let an exchange that was started finish, for at most STORE_WAIT_S."""
+        self._adopt(STORE_WAIT_S)
 
     def _start(self, tenant: TenantId, limit: Quota, now: datetime) -> None:
         share = self._shares[tenant]
@@ -104,9 +104,9 @@ class Quotas:
         future = self._executor.submit(self._use.add, tenant, share.spent, seen)
         self._running = _Exchange(tenant=tenant, reported=share.spent, future=future)
 
-    def _adopt(self, patience_s: float) -> None:
+    def _adopt(self, wait_s: float) -> None:
         running = self._running
-        if running is None or not wait([running.future], timeout=patience_s).done:
+        if running is None or not wait([running.future], timeout=wait_s).done:
             return
         self._running = None
         share, limit = self._shares.get(running.tenant), self._rules.of(running.tenant)

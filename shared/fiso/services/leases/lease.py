@@ -15,11 +15,11 @@ from fiso.domain.errors import LeaseRefused, LeasingNotSetUp
 from fiso.domain.lease import LIFETIME, Lease, LeasedEndpoint, LeaseId
 from fiso.domain.policy import Policy
 from fiso.domain.request import InvocationRequest
-from fiso.services.freshness.cached import Known
+from fiso.services.freshness.cached import CachedValue
 from fiso.services.request.decide import decide
 from fiso.services.request.orchestrate import Orchestrator, within
 from fiso.services.request.recording import candidate_summary
-from fiso.services.resilience.timeouts import patience_ms
+from fiso.services.resilience.timeouts import attempt_timeout_ms
 
 KEYS_STALE_S = 300.0
 """A key that was taken away still verifies for about this long; one that was added is looked for when it is met."""
@@ -40,13 +40,13 @@ class Granted:
 class Keys:
     """The keys that sign leases, as known here."""
 
-    known: Known[Keyring]
+    known: CachedValue[Keyring]
     missing: str
     """What to set when there are none."""
 
     def ring(self) -> Keyring:
         """The keys. `LeasingNotSetUp` while none could be read."""
-        ring = self.known.before_deciding()
+        ring = self.known.get_or_wait()
         if ring is None:
             raise LeasingNotSetUp(self.missing)
         return ring
@@ -58,8 +58,8 @@ class Keys:
         except LeaseRefused as refused:
             if refused.code != "unknown_key":
                 raise
-        self.known.while_waiting()
-        self.known.settle()
+        self.known.refresh_in_background()
+        self.known.await_pending()
         return unseal(token, self.ring())
 
 
@@ -69,9 +69,9 @@ def grant(request: InvocationRequest, orchestrator: Orchestrator, keys: Keys, *,
     Raises what deciding raises, `LeasingNotSetUp` and `LeaseTooLarge`.
     """
     ring = keys.ring()
-    world = orchestrator.world(request)
-    decision = decide(within(world, request), world, now=request.received_at, draw=orchestrator.draw())
-    policy = world.entry.policy
+    inputs = orchestrator.inputs(request)
+    decision = decide(within(inputs, request), inputs, now=request.received_at, draw=orchestrator.draw())
+    policy = inputs.entry.policy
     lease = lease_of(request, decision, policy, LeaseId(str(new_id())))
     return Granted(lease=lease, token=seal(lease, ring), decision=decision, policy=policy)
 
@@ -148,11 +148,11 @@ def _endpoint_document(candidate: RankedCandidate) -> Document:
         "authentication": endpoint.authentication.value,
         "secret_ref": endpoint.secret_ref,
         "propensity": candidate.propensity,
-        "is_demoted": candidate.is_demoted,
+        "is_demoted": candidate.is_deprioritised,
         "latency_ms": prediction.latency_ms,
         "p50_ms": prediction.p50_ms,
         "p95_ms": prediction.p95_ms,
         "cost_usd": prediction.cost_usd,
         "success_probability": prediction.success_probability,
-        "patience_ms": patience_ms(candidate),
+        "patience_ms": attempt_timeout_ms(candidate),
     }

@@ -1,4 +1,4 @@
-"""Contexts: requests that are decided alike: what was worked out for one serves the next for five minutes. Pure.
+"""DecisionCache: requests that are decided alike: what was worked out for one serves the next for five minutes. Pure.
 
 Two requests share a context when function, catalog, model, hour, user region and the model's step of their size are the
 same, and for every endpoint the octave of its load, the class of its idle time and what is known of it (levels within
@@ -20,22 +20,22 @@ from fiso.domain.state import EndpointState, LoadLevel
 from fiso.prediction import features
 from fiso.prediction.artifact import Model
 from fiso.routing import levels
-from fiso.services.freshness.ttl_cache import Forgetting
+from fiso.services.freshness.ttl_cache import TtlCache
 
 KEPT = timedelta(minutes=5)
 MOST = 1_024
-MOST_MARKS = 16_384
+MOST_FINGERPRINTS = 16_384
 LEAST_ERROR_RATE = 0.02
 """An endpoint with a lower recent error rate, and no failure since its last answer, is well."""
 
 T = TypeVar("T")
 B = TypeVar("B")
 Key: TypeAlias = tuple[object, ...]
-Mark: TypeAlias = tuple[object, ...]
+StateFingerprint: TypeAlias = tuple[object, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
+class CacheKeyInputs:
     """What a context is made of, beside the request."""
 
     entry: CatalogEntry
@@ -47,8 +47,8 @@ class Surroundings:
 
 
 @dataclass(frozen=True, slots=True)
-class _Marked:
-    """A state as it was last seen, with the number of its mark."""
+class _Fingerprinted:
+    """A state as it was last seen, with the number of its fingerprint."""
 
     state: EndpointState
     number: int
@@ -67,24 +67,24 @@ class _Kept(Generic[T]):
         return self.until - KEPT <= now < self.until
 
 
-class Contexts(Generic[T, B]):
+class DecisionCache(Generic[T, B]):
     """What was worked out per context, and what is believed of the endpoints, which many contexts share.
 
     Bounded, and forgets what was not used lately. Belongs to one execution environment.
     """
 
-    def __init__(self, *, most_marks: int = MOST_MARKS) -> None:
+    def __init__(self, *, most_fingerprints: int = MOST_FINGERPRINTS) -> None:
         self._next_number = count()
-        self._kept: Forgetting[Key, _Kept[T]] = Forgetting(span=KEPT, most=MOST)
-        self._believed: Forgetting[Key, _Kept[B]] = Forgetting(span=KEPT, most=MOST)
-        self._marked: dict[tuple[FunctionName, EndpointId], _Marked] = {}
-        self._numbers: Forgetting[Mark, int] = Forgetting(span=KEPT, most=most_marks)
+        self._kept: TtlCache[Key, _Kept[T]] = TtlCache(span=KEPT, most=MOST)
+        self._believed: TtlCache[Key, _Kept[B]] = TtlCache(span=KEPT, most=MOST)
+        self._seen: dict[tuple[FunctionName, EndpointId], _Fingerprinted] = {}
+        self._numbers: TtlCache[StateFingerprint, int] = TtlCache(span=KEPT, most=most_fingerprints)
         self.hits = 0
         self.misses = 0
 
-    def get(self, request: InvocationRequest, around: Surroundings, now: datetime, make: Callable[[], T]) -> T:
+    def get(self, request: InvocationRequest, key_inputs: CacheKeyInputs, now: datetime, make: Callable[[], T]) -> T:
         """The context's value, made when it is new, too old, or an endpoint is not well."""
-        key = self._key(request, around, now)
+        key = self._key(request, key_inputs, now)
         if key is None:
             return make()
         kept = self._kept.get(key, now)
@@ -93,7 +93,7 @@ class Contexts(Generic[T, B]):
             return kept.value
         self.misses += 1
         value = make()
-        self._kept.put(key, _Kept(value, now + KEPT, around.entry), now)
+        self._kept.put(key, _Kept(value, now + KEPT, key_inputs.entry), now)
         return value
 
     def beliefs(
@@ -105,11 +105,11 @@ class Contexts(Generic[T, B]):
         make: Callable[[], B],
     ) -> B:
         """What is believed of the endpoints at these loads; `make` when what is known of one has changed."""
-        marks = [
-            None if state is None else self._mark(entry.name, state, now).number
+        fingerprints = [
+            None if state is None else self._fingerprinted(entry.name, state, now).number
             for state in (states.get(endpoint.id) for endpoint in entry.endpoints)
         ]
-        key = (id(entry), *marks, *map(levels.load_bucket, loads))
+        key = (id(entry), *fingerprints, *map(levels.load_bucket, loads))
         kept = self._believed.get(key, now)
         if kept is not None and kept.holds(now):
             return kept.value
@@ -117,46 +117,50 @@ class Contexts(Generic[T, B]):
         self._believed.put(key, _Kept(value, now + KEPT, entry), now)
         return value
 
-    def _key(self, request: InvocationRequest, around: Surroundings, now: datetime) -> Key | None:
+    def _key(self, request: InvocationRequest, key_inputs: CacheKeyInputs, now: datetime) -> Key | None:
         tokens = []
-        name = around.entry.name
-        for endpoint in around.entry.endpoints:
-            state = around.states.get(endpoint.id)
+        name = key_inputs.entry.name
+        for endpoint in key_inputs.entry.endpoints:
+            state = key_inputs.states.get(endpoint.id)
             if state is None:
                 tokens.append(-1)
                 continue
-            marked = self._mark(name, state, now)
-            if not marked.is_well:
+            fingerprinted = self._fingerprinted(name, state, now)
+            if not fingerprinted.is_well:
                 return None
             idle_s = features.idle_seconds(now, state)
-            load = marked.load if idle_s <= features.STATE_LAG_S else levels.load_bucket(features.in_flight(now, state))
-            tokens.append((marked.number * 16 + load) * 8 + levels.idle_bin(idle_s))
-        model = around.model
+            load = (
+                fingerprinted.load
+                if idle_s <= features.STATE_LAG_S
+                else levels.load_bucket(features.in_flight(now, state))
+            )
+            tokens.append((fingerprinted.number * 16 + load) * 8 + levels.idle_bin(idle_s))
+        model = key_inputs.model
         return (
-            id(around.entry),
-            around.snapshot_version,
+            id(key_inputs.entry),
+            key_inputs.snapshot_version,
             model.version if model else None,
             model.size_step(len(request.body)) if model else 0,
             now.hour,
             now.weekday(),
             request.user_region,
-            around.strategies,
-            None if around.in_flight is None else levels.load_bucket(around.in_flight),
+            key_inputs.strategies,
+            None if key_inputs.in_flight is None else levels.load_bucket(key_inputs.in_flight),
             *tokens,
         )
 
-    def _mark(self, function: FunctionName, state: EndpointState, now: datetime) -> _Marked:
-        known = self._marked.get((function, state.endpoint))
+    def _fingerprinted(self, function: FunctionName, state: EndpointState, now: datetime) -> _Fingerprinted:
+        known = self._seen.get((function, state.endpoint))
         if known is not None and known.state is state:
             return known
-        mark = _mark_of(state)
-        number = self._numbers.get(mark, now)
+        fingerprint = _fingerprint_of(state)
+        number = self._numbers.get(fingerprint, now)
         if number is None:  # never one that was given before, so what is kept under forgotten ones stays true
             number = next(self._next_number)
-            self._numbers.put(mark, number, now)
-        marked = _Marked(state, number, levels.load_bucket(_steady_load(state)), _is_well(state))
-        self._marked[function, state.endpoint] = marked
-        return marked
+            self._numbers.put(fingerprint, number, now)
+        fingerprinted = _Fingerprinted(state, number, levels.load_bucket(_steady_load(state)), _is_well(state))
+        self._seen[function, state.endpoint] = fingerprinted
+        return fingerprinted
 
 
 def _is_well(state: EndpointState) -> bool:
@@ -168,11 +172,11 @@ def _steady_load(state: EndpointState) -> float:
     return 0.0 if state.last_called_at is None else features.in_flight(state.last_called_at, state)
 
 
-def _mark_of(state: EndpointState) -> Mark:
+def _fingerprint_of(state: EndpointState) -> StateFingerprint:
     """All of a state that a decision depends on, in steps too small to change one."""
     slope = round(10 * state.shape_xy / (state.shape_xx + 0.25)) if state.shape_xx else 0
     return (
-        *(part for bucket in sorted(state.levels) for part in (bucket, *_level_mark(state.levels[bucket]))),
+        *(part for bucket in sorted(state.levels) for part in (bucket, *_level_fingerprint(state.levels[bucket]))),
         _step(state.cold_latency_ms),
         _step(state.cold_cost_usd),
         state.cold_starts.bit_length(),
@@ -184,7 +188,7 @@ def _mark_of(state: EndpointState) -> Mark:
     )
 
 
-def _level_mark(level: LoadLevel) -> Mark:
+def _level_fingerprint(level: LoadLevel) -> StateFingerprint:
     return (
         level.warm.bit_length(),
         _step(level.latency_ms),

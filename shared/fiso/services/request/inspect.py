@@ -59,7 +59,7 @@ def _candidate_document(candidate: RankedCandidate) -> Document:
         "score": candidate.score.value,
         "terms": dict(candidate.score.terms),
         "propensity": candidate.propensity,
-        "is_demoted": candidate.is_demoted,
+        "is_demoted": candidate.is_deprioritised,
         "prediction": {
             "source": prediction.source.value,
             "latency_ms": prediction.latency_ms,

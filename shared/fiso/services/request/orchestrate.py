@@ -26,12 +26,12 @@ from fiso.domain.record import InvocationRecord, OpenRecord
 from fiso.domain.request import InvocationRequest
 from fiso.domain.state import EndpointState
 from fiso.ports import Clock, Metrics
-from fiso.services.freshness.knowledge import Knowledge
+from fiso.services.freshness.decision_sources import DecisionSources
 from fiso.services.log.spill import SpillingLog
 from fiso.services.request import recording
-from fiso.services.request.decide import DecisionContexts, World, decide
-from fiso.services.request.decision_cache import Contexts
-from fiso.services.resilience.breaker_sync import Sharing, holding
+from fiso.services.request.decide import DecisionInputs, RankingCache, decide
+from fiso.services.request.decision_cache import DecisionCache
+from fiso.services.resilience.breaker_sync import BreakerSync, effective_breakers
 from fiso.services.resilience.dispatch import Dispatcher
 from fiso_client.core.answers import FunctionAnswer
 from fiso_client.core.breaker import Breaker
@@ -53,7 +53,7 @@ class RoutingResult:
 class Orchestrator:
     """The request path. `draw` gives uniform numbers in [0, 1); `stopwatch` seconds, monotonic."""
 
-    knowledge: Knowledge
+    sources: DecisionSources
     dispatcher: Dispatcher
     log: SpillingLog
     metrics: Metrics
@@ -61,50 +61,50 @@ class Orchestrator:
     clock: Clock
     draw: Callable[[], float]
     stopwatch: Callable[[], float] = perf_counter
-    contexts: DecisionContexts = field(default_factory=Contexts)
+    cache: RankingCache = field(default_factory=DecisionCache)
     region: str | None = None
-    sharing: Sharing | None = None
+    breaker_sync: BreakerSync | None = None
     can_return: Callable[[FunctionAnswer], bool] = lambda _: True
 
     def route(self, request: InvocationRequest) -> RoutingResult:
         """Decide, call, record. Raises `UnknownFunction` before anything is logged; later failures are in `error`."""
         start = self.stopwatch()
-        world = self.world(request)
-        request = within(world, request)
+        inputs = self.inputs(request)
+        request = within(inputs, request)
         try:
-            decision = decide(request, world, now=request.received_at, draw=self.draw(), contexts=self.contexts)
+            decision = decide(request, inputs, now=request.received_at, draw=self.draw(), cache=self.cache)
         except NothingAvailable as error:
-            return self._finish(request, world, None, Outcome(attempts=()), error, start)
+            return self._finish(request, inputs, None, Outcome(attempts=()), error, start)
         self._open(request)
-        self.knowledge.refresh_while_waiting(request.function)
-        if self.sharing is not None:
-            self.sharing.refresh_while_waiting()
-        outcome = self.dispatcher.dispatch(decision, request, world.entry.policy, world.breakers)
-        self.knowledge.settle(request.function)
-        if self.sharing is not None:
-            self.sharing.settle(self.dispatcher.breakers)
-        return self._finish(request, world, decision, outcome, failure_of(outcome) or self._too_large(outcome), start)
+        self.sources.refresh_in_background(request.function)
+        if self.breaker_sync is not None:
+            self.breaker_sync.refresh_in_background()
+        outcome = self.dispatcher.dispatch(decision, request, inputs.entry.policy, inputs.breakers)
+        self.sources.await_pending(request.function)
+        if self.breaker_sync is not None:
+            self.breaker_sync.await_pending(self.dispatcher.breakers)
+        return self._finish(request, inputs, decision, outcome, failure_of(outcome) or self._too_large(outcome), start)
 
     def explain(self, request: InvocationRequest) -> Decision:
         """The decision that `route` would act on now. Nothing is invoked, nothing logged."""
-        world = self.world(request)
-        return decide(within(world, request), world, now=request.received_at, draw=self.draw())
+        inputs = self.inputs(request)
+        return decide(within(inputs, request), inputs, now=request.received_at, draw=self.draw())
 
-    def world(self, request: InvocationRequest) -> World:
+    def inputs(self, request: InvocationRequest) -> DecisionInputs:
         """What is known for this request's function."""
-        self.knowledge.prefetch()
-        if self.sharing is not None:
-            self.sharing.prefetch()
-        snapshot = self.knowledge.snapshot()
+        self.sources.prefetch()
+        if self.breaker_sync is not None:
+            self.breaker_sync.prefetch()
+        snapshot = self.sources.snapshot()
         entry = snapshot.entry(request.function)
-        states = self.knowledge.states(request.function)
-        return World(
+        states = self.sources.states(request.function)
+        return DecisionInputs(
             entry=entry,
             snapshot_version=snapshot.version,
             tariff=self.tariff,
             states=states,
             breakers=self.breakers_of(entry, states),
-            model=self.knowledge.model(),
+            model=self.sources.model(),
             router_region=self.region,
         )
 
@@ -112,7 +112,7 @@ class Orchestrator:
         self, entry: CatalogEntry, states: Mapping[EndpointId, EndpointState]
     ) -> Mapping[EndpointId, Breaker]:
         """The breakers that hold for a function, with what others told and all environments saw together."""
-        return holding(self.dispatcher.breakers, self.sharing, entry, states, self.clock())
+        return effective_breakers(self.dispatcher.breakers, self.breaker_sync, entry, states, self.clock())
 
     def _too_large(self, outcome: Outcome) -> RoutingError | None:
         """Told before the record is closed: what the caller gets and what is logged are one thing."""
@@ -135,22 +135,22 @@ class Orchestrator:
     def _finish(
         self,
         request: InvocationRequest,
-        world: World,
+        inputs: DecisionInputs,
         decision: Decision | None,
         outcome: Outcome,
         error: RoutingError | None,
         start: float,
     ) -> RoutingResult:
         elapsed_ms = (self.stopwatch() - start) * 1000
-        record = recording.record_of(request, world, decision, outcome, error=error, elapsed_ms=elapsed_ms)
+        record = recording.record_of(request, inputs, decision, outcome, error=error, elapsed_ms=elapsed_ms)
         self.log.close(record)
         recording.count(self.metrics, record)
         return RoutingResult(request=request, decision=decision, outcome=outcome, record=record, error=error)
 
 
-def within(world: World, request: InvocationRequest) -> InvocationRequest:
+def within(inputs: DecisionInputs, request: InvocationRequest) -> InvocationRequest:
     """The request with its deadline bounded by the policy's timeout."""
-    latest: datetime = request.received_at + timedelta(milliseconds=world.entry.policy.timeout_ms)
+    latest: datetime = request.received_at + timedelta(milliseconds=inputs.entry.policy.timeout_ms)
     return replace(request, deadline_at=latest) if latest < request.deadline_at else request
 
 

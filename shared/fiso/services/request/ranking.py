@@ -1,4 +1,4 @@
-"""Standing: what a policy makes of predictions. Pure: hard constraints, then tiers, then what scores best."""
+"""Ranking: what a policy makes of predictions. Pure: hard constraints, then tiers, then what scores best."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,32 +13,32 @@ from fiso.routing import affinity, limits, objectives, scoring, strategies, tier
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class Ranking:
     """What a policy makes of predictions: whom it chooses among and who stands behind for failover, each best first;
     whom a limit excludes; what else is to be said."""
 
-    tried: tuple[Score, ...]
-    behind: tuple[Score, ...]
+    primary: tuple[Score, ...]
+    fallback: tuple[Score, ...]
     exclusions: tuple[Exclusion, ...]
     notes: tuple[Note, ...]
 
 
-def standing_of(
+def ranking_of(
     request: InvocationRequest,
     entry: CatalogEntry,
     predictions: Sequence[Prediction],
     *,
     now: datetime,
-    demoted: frozenset[EndpointId] = frozenset(),
-) -> Standing:
+    deprioritised: frozenset[EndpointId] = frozenset(),
+) -> Ranking:
     """Hard constraints on what is predicted, then tiers, then what scores best."""
-    limited = limits.limited(predictions, entry.policy, demoted=demoted)
+    limited = limits.limited(predictions, entry.policy, deprioritised=deprioritised)
     scores = _scores(request, entry, limited.kept, now)
-    split = tiers.tiered(scores, entry.policy.tiers, demoted=demoted)
-    tried = objectives.keeping(split.first)
-    return Standing(
-        tried=tried,
-        behind=(*split.first[len(tried) :], *split.behind),
+    split = tiers.tiered(scores, entry.policy.tiers, deprioritised=deprioritised)
+    primary = objectives.keeping(split.first)
+    return Ranking(
+        primary=primary,
+        fallback=(*split.first[len(primary) :], *split.behind),
         exclusions=limited.exclusions,
         notes=limited.notes,
     )

@@ -11,14 +11,14 @@ from fiso.domain.record import AttemptSummary, CandidateSummary, InvocationRecor
 from fiso.domain.request import InvocationRequest
 from fiso.ports import Metrics
 from fiso.prediction import features
-from fiso.services.request.decide import World, features_of
+from fiso.services.request.decide import DecisionInputs, features_of
 from fiso_client.core.answers import FunctionAnswer
 from fiso_client.core.failures import GIVEN_UP
 
 
 def record_of(
     request: InvocationRequest,
-    world: World,
+    inputs: DecisionInputs,
     decision: Decision | None,
     outcome: Outcome,
     *,
@@ -26,9 +26,9 @@ def record_of(
     elapsed_ms: float,
 ) -> InvocationRecord:
     """The final record. `elapsed_ms` is the orchestrator's own time so far, the attempts included."""
-    attempts = _summaries(outcome, world)
+    attempts = _summaries(outcome, inputs)
     last = outcome.attempts[-1] if outcome.attempts else None
-    endpoint = world.entry.endpoint(last.endpoint) if last else None
+    endpoint = inputs.entry.endpoint(last.endpoint) if last else None
     prediction, answer = _prediction_for(last, decision), last.answer if last else None
     return InvocationRecord(
         invocation_id=request.invocation_id,
@@ -55,22 +55,22 @@ def record_of(
         response_status=_status(answer, error),
         billed_ms=answer.billed_ms if answer else None,
         overhead_ms=max(0.0, elapsed_ms - outcome.waited_ms),
-        features=_features(endpoint, request, world, decision),
+        features=_features(endpoint, request, inputs, decision),
         raw_latency_ms=prediction.raw_latency_ms if prediction else None,
         candidates=tuple(candidate_summary(candidate) for candidate in decision.ranking) if decision else (),
         exclusions=decision.exclusions if decision else (),
         attempts=attempts,
         prediction_source=prediction.source.value if prediction else None,
-        policy_version=world.entry.policy.version,
-        snapshot_version=world.snapshot_version,
+        policy_version=inputs.entry.policy.version,
+        snapshot_version=inputs.snapshot_version,
         model_version=decision.model_version if decision else None,
-        tariff_version=world.tariff.version,
+        tariff_version=inputs.tariff.version,
     )
 
 
-def _summaries(outcome: Outcome, world: World) -> tuple[AttemptSummary, ...]:
+def _summaries(outcome: Outcome, inputs: DecisionInputs) -> tuple[AttemptSummary, ...]:
     return tuple(
-        _summary(attempt, world.entry.endpoint(attempt.endpoint), world.tariff) for attempt in outcome.attempts
+        _summary(attempt, inputs.entry.endpoint(attempt.endpoint), inputs.tariff) for attempt in outcome.attempts
     )
 
 
@@ -153,13 +153,13 @@ def _prediction_for(attempt: Attempt | None, decision: Decision | None) -> Predi
 
 
 def _features(
-    endpoint: Endpoint | None, request: InvocationRequest, world: World, decision: Decision | None
+    endpoint: Endpoint | None, request: InvocationRequest, inputs: DecisionInputs, decision: Decision | None
 ) -> Mapping[str, float]:
     """This request's own snapshot: a prediction may be shared by all requests of a context."""
     if decision is None:
         return {}
     seen_for = endpoint or decision.chosen.endpoint
-    return dict(zip(features.NAMES, features_of(seen_for, request, world, decision.decided_at), strict=True))
+    return dict(zip(features.NAMES, features_of(seen_for, request, inputs, decision.decided_at), strict=True))
 
 
 def _accuracy(prediction: Prediction | None, attempt: Attempt | None) -> float | None:

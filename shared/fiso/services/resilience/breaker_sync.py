@@ -1,4 +1,4 @@
-"""Sharing: breakers that opened or closed or are being probed, told to other environments and heard from them.
+"""BreakerSync: breakers that opened or closed or are being probed, told to other environments and heard from them.
 
 Written on transitions and for late calls, beside whatever is awaited then; read while a provider is awaited, when older
 than 2 s, and before a request that would be a probe: of a cloud that is silent each probe costs somebody's request.
@@ -16,9 +16,9 @@ from fiso.domain.endpoint import EndpointId
 from fiso.domain.errors import StoreError
 from fiso.domain.state import EndpointState
 from fiso.ports import Clock, SharedBreakers
-from fiso.routing.late import LateCall, Notice, Transition
-from fiso.services.freshness.cached import Known
-from fiso.services.freshness.wait_budget import Patience
+from fiso.routing.breaker_notices import Notice, SlowCall, Transition
+from fiso.services.freshness.cached import CachedValue
+from fiso.services.freshness.wait_budget import StoreWaitBudget
 from fiso.services.resilience.breakers import Breakers
 from fiso_client.core.breaker import Breaker, BreakerState
 
@@ -30,25 +30,25 @@ PROBE_FRESH_S = 0.1
 logger = logging.getLogger(__name__)
 
 
-def holding(
+def effective_breakers(
     breakers: Breakers,
-    sharing: "Sharing | None",
+    breaker_sync: "BreakerSync | None",
     entry: CatalogEntry,
     states: Mapping[EndpointId, EndpointState],
     now: datetime,
 ) -> Mapping[EndpointId, Breaker]:
     """The breakers that hold for a function, with what others told and all environments saw together."""
-    if sharing is not None:
-        sharing.take_over(breakers)
+    if breaker_sync is not None:
+        breaker_sync.apply_remote(breakers)
     breakers.learn(entry, states, now)
     found = breakers.of(entry)
-    if sharing is not None and any(breaker.state(now) is BreakerState.HALF_OPEN for breaker in found.values()):
-        sharing.before_probing(breakers)
+    if breaker_sync is not None and any(breaker.state(now) is BreakerState.HALF_OPEN for breaker in found.values()):
+        breaker_sync.refresh_before_probe(breakers)
         found = breakers.of(entry)
     return found
 
 
-class Sharing:
+class BreakerSync:
     """One environment's side of it."""
 
     def __init__(
@@ -57,17 +57,17 @@ class Sharing:
         *,
         clock: Clock,
         executor: Executor,
-        patience: Patience | None = None,
+        budget: StoreWaitBudget | None = None,
         ticks: Callable[[], float] = monotonic,
     ) -> None:
         self._store, self._clock, self._executor = store, clock, executor
-        self._patience = patience or Patience()
-        self._known: Known[Sequence[Notice]] = Known(
+        self._budget = budget or StoreWaitBudget()
+        self._known: CachedValue[Sequence[Notice]] = CachedValue(
             "shared breakers",
             lambda _: store.read(),
             clock=clock,
             executor=executor,
-            patience=self._patience,
+            budget=self._budget,
             is_needed=False,
             ticks=ticks,
         )
@@ -77,38 +77,38 @@ class Sharing:
     def prefetch(self) -> None:
         """Start the first read, beside those of whatever else a new environment needs."""
         if self._known.age_s is None:
-            self._known.while_waiting()
+            self._known.refresh_in_background()
 
-    def tell(self, notice: Notice) -> None:
+    def publish(self, notice: Notice) -> None:
         """Write one, without waiting for it."""
         self._share(lambda: self._store.write(notice))
 
-    def withdraw(self, late: LateCall) -> None:
+    def retract(self, late: SlowCall) -> None:
         """Take a late call back that was answered, without waiting for it."""
-        self._share(lambda: self._store.withdraw(late))
+        self._share(lambda: self._store.retract(late))
 
-    def refresh_while_waiting(self, *, oldest_s: float = HEARD_FRESH_S) -> None:
+    def refresh_in_background(self, *, oldest_s: float = HEARD_FRESH_S) -> None:
         """Read what is due; call right before waiting for a provider."""
-        self._known.while_waiting(oldest_s=oldest_s)
+        self._known.refresh_in_background(oldest_s=oldest_s)
 
-    def before_probing(self, breakers: Breakers) -> None:
+    def refresh_before_probe(self, breakers: Breakers) -> None:
         """Hear what others know by now, unless that was just heard: one of them may be probing already."""
-        self._known.before_deciding(oldest_s=PROBE_FRESH_S)
-        self.take_over(breakers)
+        self._known.get_or_wait(oldest_s=PROBE_FRESH_S)
+        self.apply_remote(breakers)
 
-    def settle(self, breakers: Breakers) -> None:
+    def await_pending(self, breakers: Breakers) -> None:
         """Let reads and writes that were started finish, and take over what others saw."""
-        self._known.settle()
-        self._writes = [write for write in self._writes if not self._patience.wait_for(write)]
-        self.take_over(breakers)
+        self._known.await_pending()
+        self._writes = [write for write in self._writes if not self._budget.wait_for(write)]
+        self.apply_remote(breakers)
 
-    def take_over(self, breakers: Breakers) -> None:
+    def apply_remote(self, breakers: Breakers) -> None:
         """Let what was heard since the last time hold here too."""
         heard = self._known.value
         if heard is not None and heard is not self._adopted:
             self._adopted, now = heard, self._clock()
-            breakers.adopt((notice for notice in heard if isinstance(notice, Transition)), now)
-            breakers.hear_of_late([notice for notice in heard if isinstance(notice, LateCall)], now)
+            breakers.apply_remote((notice for notice in heard if isinstance(notice, Transition)), now)
+            breakers.on_remote_slow_calls([notice for notice in heard if isinstance(notice, SlowCall)], now)
 
     def _share(self, write: Callable[[], None]) -> None:
         self._writes.append(self._executor.submit(_tried, write))

@@ -5,8 +5,8 @@ breakers of two functions are open in it, the domain's own breaker trips, once f
 out for all of them. What failed alike at every provider is the request's fault or the function's: it counts against
 nobody unless it goes on without one answer in between.
 
-What others saw comes in three ways: their transitions (`adopt`), calls that they still wait for (`hear_of_late`), and
-failures in a row in the folded states (`learn`).
+What others saw comes in three ways: their transitions (`apply_remote`), calls that they still wait for
+(`on_remote_slow_calls`), and failures in a row in the folded states (`learn`).
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,7 +17,7 @@ from random import random
 from fiso.domain.catalog import CatalogEntry
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName
 from fiso.domain.state import EndpointState
-from fiso.routing.late import Domain, LateCall, Transition, are_too_many
+from fiso.routing.breaker_notices import Domain, SlowCall, Transition, are_too_many_slow
 from fiso_client.core.breaker import CLOSED, CONSECUTIVE, Breaker, BreakerState
 from fiso_client.core.failures import CALLERS_FAULT, UNCLEAR, Failure
 
@@ -40,12 +40,12 @@ class Failed:
 
 
 class Breakers:
-    """The breakers of one environment. `draw` is uniform in [0, 1); `tell` is told of each transition."""
+    """The breakers of one environment. `draw` is uniform in [0, 1); `publish` is told of each transition."""
 
     def __init__(
-        self, *, draw: Callable[[], float] = random, tell: Callable[[Transition], None] = lambda _: None
+        self, *, draw: Callable[[], float] = random, publish: Callable[[Transition], None] = lambda _: None
     ) -> None:
-        self._draw, self._tell = draw, tell
+        self._draw, self._publish = draw, publish
         self._own: dict[FunctionName, dict[EndpointId, Breaker]] = {}
         self._places: dict[tuple[FunctionName, EndpointId], Domain] = {}
         self._domains: dict[Domain, Breaker] = {}
@@ -59,12 +59,12 @@ class Breakers:
         own = self._own.get(entry.name, {})
         if not self._domains:
             return own
-        holding = dict(own)
+        effective_breakers = dict(own)
         for endpoint in entry.endpoints:
             domain = self._domains.get(domain_of(endpoint))
             if domain is not None and domain.opened_until is not None:
-                holding[endpoint.id] = domain
-        return holding
+                effective_breakers[endpoint.id] = domain
+        return effective_breakers
 
     def started(self, function: FunctionName, endpoint: Endpoint, now: datetime, timeout_s: float) -> None:
         """A call begins: the probe of a breaker that is half open, of which the others are told so that they make none,
@@ -111,7 +111,7 @@ class Breakers:
                 if known.opened_until is None and is_news:
                     self._set(entry.name, endpoint, known.tripped(now, cause=SEEN_BY_ALL, draw=self._draw()))
 
-    def adopt(self, transitions: Iterable[Transition], now: datetime) -> None:
+    def apply_remote(self, transitions: Iterable[Transition], now: datetime) -> None:
         """Others' transitions, where they are newer: open as long as theirs, half open where theirs is not any more."""
         for transition in transitions:
             function, endpoint = transition.function, transition.endpoint
@@ -123,14 +123,14 @@ class Breakers:
             of_function = self._own.setdefault(function, {})
             of_function[endpoint] = _adopted(of_function.get(endpoint, CLOSED), transition.breaker, now)
 
-    def hear_of_late(self, late: Sequence[LateCall], now: datetime) -> None:
-        """Calls that are late, others' and own: too many, and the endpoint is down. Each environment judges by its own
-        last answer, so nobody is told: who was answered since knows better."""
+    def on_remote_slow_calls(self, late: Sequence[SlowCall], now: datetime) -> None:
+        """Calls that are late, others' and own: too many, and the endpoint is down. Each environment judges by its
+        own last answer, so nobody is told: who was answered since knows better."""
         for function, endpoint in {(call.function, call.endpoint) for call in late}:
             known = self._own.get(function, {}).get(endpoint, CLOSED)
             moments = [at for at in (known.changed_at, self._answered_at.get((function, endpoint))) if at is not None]
             own = [call for call in late if (call.function, call.endpoint) == (function, endpoint)]
-            if known.opened_until is None and are_too_many(own, since=max(moments, default=None), now=now):
+            if known.opened_until is None and are_too_many_slow(own, since=max(moments, default=None), now=now):
                 opened = known.tripped(now, cause=LATE, draw=self._draw())
                 self._own.setdefault(function, {})[endpoint] = opened
 
@@ -194,15 +194,15 @@ class Breakers:
         self._places[function, endpoint.id] = domain_of(endpoint)
         self._own.setdefault(function, {})[endpoint.id] = breaker
         if breaker.changed_at != before.changed_at:
-            self._tell_of(breaker, domain_of(endpoint), function, endpoint.id)
+            self._publish_change(breaker, domain_of(endpoint), function, endpoint.id)
 
     def _set_domain(self, domain: Domain, breaker: Breaker) -> None:
         before = self._domains.get(domain, CLOSED)
         self._domains[domain] = breaker
         if breaker.changed_at != before.changed_at:
-            self._tell_of(breaker, domain)
+            self._publish_change(breaker, domain)
 
-    def _tell_of(
+    def _publish_change(
         self,
         breaker: Breaker,
         domain: Domain,
@@ -210,7 +210,7 @@ class Breakers:
         endpoint: EndpointId | None = None,
     ) -> None:
         seen = breaker.as_others_see_it()
-        self._tell(Transition(function=function, endpoint=endpoint, domain=domain, breaker=seen))
+        self._publish(Transition(function=function, endpoint=endpoint, domain=domain, breaker=seen))
 
 
 def domain_of(endpoint: Endpoint) -> Domain:

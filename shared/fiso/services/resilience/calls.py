@@ -1,7 +1,7 @@
-"""Calls: how attempts run, so that a second copy can begin while the first is awaited.
+"""Attempts: how they run, so that a second copy can begin while the first is awaited.
 
-`AT_ONCE` runs a call where it is begun, which costs nothing and is all that a request needs whose second copy must not
-run. `Threads` runs each beside the others; a call that nobody waits for any more ends by its own timeout.
+`INLINE` runs a call where it is begun, which costs nothing and is all that a request needs whose second copy must not
+run. `ThreadedExecutor` runs each beside the others; a call that nobody waits for any more ends by its own timeout.
 """
 
 from collections.abc import Callable, Collection
@@ -20,7 +20,7 @@ MOST_THREADS = 32
 
 
 @dataclass(slots=True, kw_only=True)
-class UnderWay:
+class InFlightAttempt:
     """One attempt on its way, in seconds of the stopwatch: when it began, when it is hedged, when the next one may be
     tried beside it, and when it is over."""
 
@@ -36,7 +36,7 @@ class UnderWay:
     is_urgent: bool = False
 
 
-class Calls(Protocol):
+class AttemptExecutor(Protocol):
     """Begins calls and waits for the first that ends."""
 
     def begin(self, call: Call) -> Running:
@@ -48,7 +48,7 @@ class Calls(Protocol):
         ...
 
 
-class AtOnce:
+class InlineExecutor:
     """Runs each call to its end before the next thing happens."""
 
     def begin(self, call: Call) -> Running:
@@ -64,7 +64,7 @@ class AtOnce:
         """Everything has ended already."""
 
 
-class Threads:
+class ThreadedExecutor:
     """Runs each call in a thread of its own, which are made when needed and kept."""
 
     def __init__(self) -> None:
@@ -79,4 +79,4 @@ class Threads:
         wait(running, timeout=timeout_s, return_when=FIRST_COMPLETED)
 
 
-AT_ONCE = AtOnce()
+INLINE = InlineExecutor()

@@ -5,13 +5,13 @@ The only place that catches `ProviderError`, and the only retry loop. What holds
 failover    to the next candidate whose breaker is not open: free. To one behind an open breaker: a token, and one such
             try a request. The same endpoint again: where it is the only one, once, if it was not reached: a token.
 repetition  a request that may have run is tried again only if the policy declares it repeatable. A call that is late
-            (`services.lateness`) is then not cut off: the next endpoint is tried beside it, the first answer wins.
+            (`timeouts`) is then not cut off: the next endpoint is tried beside it, the first answer wins.
             Once one is late, the next is late when a hedge would begin: the caller has waited enough.
 hedge       of a repeatable request, once, after the predicted 95th percentile, out of a budget (`routing.budget`), or
             half as long again later, out of its reserve.
 time        no attempt starts with less than LEAST_ATTEMPT_MS left, none is waited for beyond the deadline.
 
-Which breakers hold and what they make of the outcome is in `services.breakers`, how calls run in `services.calls`.
+Which breakers hold and what they make of the outcome is in `breakers`, how calls run in `calls`.
 """
 
 from collections.abc import Callable, Mapping
@@ -28,8 +28,8 @@ from fiso.ports import Clock, FunctionCaller
 from fiso.routing import tiers
 from fiso.routing.budget import HedgeBudget, TryBudget
 from fiso.services.resilience.breakers import Breakers, Failed
-from fiso.services.resilience.calls import AT_ONCE, Call, Calls, UnderWay
-from fiso.services.resilience.timeouts import hedge_ms, late_ms, patience_ms, whole_ms
+from fiso.services.resilience.calls import INLINE, AttemptExecutor, Call, InFlightAttempt
+from fiso.services.resilience.timeouts import attempt_timeout_ms, give_up_ms, hedge_ms, slow_call_ms
 from fiso_client.core.answers import FunctionAnswer
 from fiso_client.core.breaker import CLOSED, Breaker, BreakerState
 from fiso_client.core.failures import CALLERS_FAULT, Failure, ProviderError
@@ -47,7 +47,7 @@ OVERDUE_S = 0.02
 @dataclass(kw_only=True)
 class Dispatcher:
     """Carries out decisions. Breakers and budgets belong to this execution environment. `beside` runs calls beside each
-    other; without it nothing is hedged, and a late call is cut off instead. `watched` (`services.overdue`) has others
+    other; without it nothing is hedged, and a late call is cut off instead. `watched` (`slow_calls`) has others
     told of late calls. `on_trouble` is told at once of a request whose first call is slow or failed.
     """
 
@@ -55,7 +55,7 @@ class Dispatcher:
     clock: Clock
     stopwatch: Callable[[], float] = perf_counter
     breakers: Breakers = field(default_factory=Breakers)
-    beside: Calls | None = None
+    beside: AttemptExecutor | None = None
     watched: Callable[[Call, FunctionName, Endpoint, float], Call] = lambda call, *_: call
     on_trouble: Callable[[FunctionName], None] = lambda _: None
     tries: TryBudget = field(default_factory=TryBudget)
@@ -68,7 +68,7 @@ class Dispatcher:
 
         `breakers` are those that the decision was made with.
         """
-        return _Trial(self, decision, request, policy, breakers).outcome()
+        return _RequestExecution(self, decision, request, policy, breakers).outcome()
 
     def may_try(self) -> bool:
         """Take a token for a try at an open breaker, if there is one."""
@@ -83,7 +83,7 @@ class Dispatcher:
         return left is not None
 
 
-class _Trial:
+class _RequestExecution:
     """One request's attempts."""
 
     def __init__(
@@ -101,21 +101,23 @@ class _Trial:
         self._deadline_s = self._begins_s - OVERDUE_S + (request.deadline_at - dispatcher.clock()).total_seconds()
         self._ends_s = self._deadline_s
         """When all is given up; a call that begins late is still given its time, within the deadline."""
-        self._calls = dispatcher.beside if self._may_repeat and dispatcher.beside else AT_ONCE
-        if self._calls is not AT_ONCE:
-            self._ends_s = min(self._ends_s, self._begins_s + whole_ms(decision.ranking[: policy.max_attempts]) / 1000)
+        self._calls = dispatcher.beside if self._may_repeat and dispatcher.beside else INLINE
+        if self._calls is not INLINE:
+            self._ends_s = min(
+                self._ends_s, self._begins_s + give_up_ms(decision.ranking[: policy.max_attempts]) / 1000
+            )
             dispatcher.hedges = dispatcher.hedges.earned(policy.hedging)
-        self._can_hedge = self._calls is not AT_ONCE and policy.hedging > 0 and decision.reason in _HEDGED
-        self._under_way: list[UnderWay] = []
+        self._can_hedge = self._calls is not INLINE and policy.hedging > 0 and decision.reason in _HEDGED
+        self._in_flight: list[InFlightAttempt] = []
         self._attempts: list[Attempt] = []
         self._failed: list[Failed] = []
         self._started = self._at_open = 0
 
     def outcome(self) -> Outcome:
         """Run it to its end."""
-        answered: UnderWay | None = None
+        answered: InFlightAttempt | None = None
         while answered is None:
-            if all(call.is_late for call in self._under_way) and not self._start_next() and not self._under_way:
+            if all(call.is_late for call in self._in_flight) and not self._start_next() and not self._in_flight:
                 break
             answered = self._wait()
         self._give_up(answered)
@@ -156,17 +158,17 @@ class _Trial:
     def _start(self, candidate: RankedCandidate, *, is_hedge: bool = False) -> None:
         dispatcher, request, endpoint = self._dispatcher, self._request, candidate.endpoint
         now, start_s = dispatcher.clock(), dispatcher.stopwatch()
-        late_s = start_s + self._patience_s(candidate, start_s)
+        late_s = start_s + self._timeout_s(candidate, start_s)
         self._ends_s = max(self._ends_s, late_s)
-        end_s = late_s if self._calls is AT_ONCE else self._ends_s
+        end_s = late_s if self._calls is INLINE else self._ends_s
         dispatcher.breakers.started(request.function, endpoint, now, late_s - start_s)
         self._started += 1
         run = partial(dispatcher.caller.call, endpoint, request, timeout_ms=(end_s - start_s) * 1000)
         is_well = self._breakers.get(endpoint.id, CLOSED).opened_until is None  # else its lateness is no news
-        fair_s = patience_ms(candidate) / 1000
+        fair_s = attempt_timeout_ms(candidate) / 1000
         watched = dispatcher.watched(run, request.function, endpoint, fair_s) if is_well else run
         hedged_ms = hedge_ms(candidate) if self._can_hedge else None
-        call = UnderWay(
+        call = InFlightAttempt(
             candidate=candidate,
             started_at=now,
             start_s=start_s,
@@ -176,32 +178,32 @@ class _Trial:
             running=self._calls.begin(watched),
             is_hedge=is_hedge,
         )
-        self._under_way.append(call)
+        self._in_flight.append(call)
 
-    def _patience_s(self, candidate: RankedCandidate, start_s: float) -> float:
+    def _timeout_s(self, candidate: RankedCandidate, start_s: float) -> float:
         """All the time there is where nothing can follow; else what is fair to wait, without starving the others."""
         left_s = self._deadline_s - start_s
         others = min(len(self._left), self._policy.max_attempts - self._started - 1) if self._may_repeat else 0
-        if not others and not self._is_open(candidate) and self._calls is AT_ONCE:
+        if not others and not self._is_open(candidate) and self._calls is INLINE:
             return left_s
-        patient_ms = patience_ms(candidate) if self._calls is AT_ONCE else late_ms(candidate)
-        if any(call.is_late for call in self._under_way):
-            patient_ms = hedge_ms(candidate) or patient_ms
-        return min(patient_ms / 1000, left_s / (others + 1))
+        wait_ms = attempt_timeout_ms(candidate) if self._calls is INLINE else slow_call_ms(candidate)
+        if any(call.is_late for call in self._in_flight):
+            wait_ms = hedge_ms(candidate) or wait_ms
+        return min(wait_ms / 1000, left_s / (others + 1))
 
-    def _wait(self) -> UnderWay | None:
+    def _wait(self) -> InFlightAttempt | None:
         """Wait for what happens next, and see to it; the call that was answered, if one was."""
         hedge_s = self._hedge_s()
-        until_s = min([call.end_s + OVERDUE_S if call.is_late else call.late_s for call in self._under_way])
+        until_s = min([call.end_s + OVERDUE_S if call.is_late else call.late_s for call in self._in_flight])
         until_s = min(until_s, hedge_s) if hedge_s is not None else until_s
         wait_s = max(0.0, until_s - self._dispatcher.stopwatch())
-        self._calls.wait([call.running for call in self._under_way], wait_s)
-        ended = [call for call in self._under_way if call.running.done()]
+        self._calls.wait([call.running for call in self._in_flight], wait_s)
+        ended = [call for call in self._in_flight if call.running.done()]
         for call in ended:
-            self._under_way.remove(call)
+            self._in_flight.remove(call)
             if self._end(call):
                 return call
-            if self._under_way and all(other.start_s < call.start_s for other in self._under_way):
+            if self._in_flight and all(other.start_s < call.start_s for other in self._in_flight):
                 self._start_next()  # those before it were slow already
         now_s = self._dispatcher.stopwatch()
         self._see_to_time(now_s)
@@ -209,7 +211,7 @@ class _Trial:
             self._hedge()
         return None
 
-    def _end(self, call: UnderWay) -> bool:
+    def _end(self, call: InFlightAttempt) -> bool:
         """Note how a call ended; whether it was answered."""
         try:
             answer = call.running.result()
@@ -219,7 +221,7 @@ class _Trial:
         self._keep(call, answer=answer)
         return True
 
-    def _note(self, call: UnderWay, failure: Failure, detail: str, retry_after_s: float | None = None) -> None:
+    def _note(self, call: InFlightAttempt, failure: Failure, detail: str, retry_after_s: float | None = None) -> None:
         self._dispatcher.on_trouble(self._request.function)
         self._failed.append(Failed(endpoint=call.candidate.endpoint, failure=failure, retry_after_s=retry_after_s))
         self._keep(call, failure=failure, detail=detail)
@@ -229,7 +231,12 @@ class _Trial:
             self._left.append(call.candidate)
 
     def _keep(
-        self, call: UnderWay, *, answer: FunctionAnswer | None = None, failure: Failure | None = None, detail: str = ""
+        self,
+        call: InFlightAttempt,
+        *,
+        answer: FunctionAnswer | None = None,
+        failure: Failure | None = None,
+        detail: str = "",
     ) -> None:
         candidate = call.candidate
         attempt = Attempt(
@@ -246,28 +253,28 @@ class _Trial:
 
     def _see_to_time(self, now_s: float) -> None:
         """Calls become late, and those that outlive their own time-out are not waited for."""
-        for call in list(self._under_way):
+        for call in list(self._in_flight):
             if not call.is_late and now_s >= call.late_s:
                 call.is_late = True
                 self._dispatcher.on_trouble(self._request.function)
             if now_s >= call.end_s + OVERDUE_S:
-                self._under_way.remove(call)
+                self._in_flight.remove(call)
                 self._note(call, Failure.TIMED_OUT, "no answer in time")
 
     def _hedge_s(self) -> float | None:
         """When the one call under way is to be hedged; None when it is not."""
-        if not self._can_hedge or len(self._under_way) != 1 or self._under_way[0].is_late:
+        if not self._can_hedge or len(self._in_flight) != 1 or self._in_flight[0].is_late:
             return None
-        return self._under_way[0].hedge_s
+        return self._in_flight[0].hedge_s
 
     def _hedge(self) -> None:
         """Begin a second copy with the next candidate that is well, if there is one and the budget allows it."""
-        (slow,), now = self._under_way, self._dispatcher.clock()
+        (slow,), now = self._in_flight, self._dispatcher.clock()
         first = tiers.place(slow.candidate.endpoint.id, self._policy.tiers)
         well = [
             candidate
             for candidate in self._left
-            if not self._breakers.get(candidate.endpoint.id, CLOSED).is_out(now)
+            if not self._breakers.get(candidate.endpoint.id, CLOSED).is_unavailable(now)
             and tiers.place(candidate.endpoint.id, self._policy.tiers) <= first
         ]
         may_start = bool(well) and self._started < self._policy.max_attempts
@@ -281,16 +288,16 @@ class _Trial:
         self._can_hedge = False
         self._dispatcher.on_trouble(self._request.function)
 
-    def _why_given_up(self, call: UnderWay, answered: UnderWay | None) -> Failure:
+    def _why_given_up(self, call: InFlightAttempt, answered: InFlightAttempt | None) -> Failure:
         """What a call is noted as that is not waited for any more."""
         waited_ms = (self._dispatcher.stopwatch() - call.start_s) * 1000
-        if answered is None or waited_ms >= late_ms(call.candidate):
+        if answered is None or waited_ms >= slow_call_ms(call.candidate):
             return Failure.TIMED_OUT
         return Failure.OVERTAKEN if answered.start_s > call.start_s else Failure.NOT_NEEDED
 
-    def _give_up(self, answered: UnderWay | None) -> None:
+    def _give_up(self, answered: InFlightAttempt | None) -> None:
         """End what is still under way, and tell the breakers how it all went."""
-        for call in self._under_way:
+        for call in self._in_flight:
             self._note(call, self._why_given_up(call, answered), "given up")
         self._attempts.sort(key=lambda attempt: attempt.answer is not None)  # the answered one last
         function, now = self._request.function, self._dispatcher.clock()

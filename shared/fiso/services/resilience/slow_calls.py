@@ -1,4 +1,4 @@
-"""Overdue: calls that are late are told to other environments while they are still awaited.
+"""SlowCallMonitor: calls that are late are told to other environments while they are still awaited.
 
 A request that must not be repeated waits in its own thread, so somebody else has to look at the clock: a thread that
 looks now and then while calls are made, and ends when none was made for a while.
@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from fiso.domain.endpoint import Endpoint, FunctionName
 from fiso.ports import Clock
-from fiso.routing.late import LateCall
+from fiso.routing.breaker_notices import SlowCall
 from fiso.services.resilience.calls import Call
 from fiso_client.core.answers import FunctionAnswer
 
@@ -28,25 +28,25 @@ Remind: TypeAlias = Callable[[float, Look], None]
 
 @dataclass(slots=True, eq=False)
 class _Awaited:
-    call: LateCall
+    call: SlowCall
     late_at_s: float
     is_told: bool = False
 
 
-class Overdue:
-    """One environment's calls. `tell` and `withdraw` must not wait for anything; `stopwatch` gives seconds."""
+class SlowCallMonitor:
+    """One environment's calls. `publish` and `retract` must not wait for anything; `stopwatch` gives seconds."""
 
     def __init__(
         self,
         *,
         teller: str,
-        tell: Callable[[LateCall], None],
-        withdraw: Callable[[LateCall], None],
+        publish: Callable[[SlowCall], None],
+        retract: Callable[[SlowCall], None],
         clock: Clock,
         stopwatch: Callable[[], float] = time.monotonic,
         remind: Remind | None = None,
     ) -> None:
-        self._teller, self._tell, self._withdraw = teller, tell, withdraw
+        self._teller, self._publish, self._retract = teller, publish, retract
         self._clock, self._stopwatch, self._remind = clock, stopwatch, remind or Looker().remind
         self._awaited: set[_Awaited] = set()
         self._lock, self._were_made = Lock(), False
@@ -55,7 +55,7 @@ class Overdue:
         """The call, told as late after so many seconds. An answer takes that back, a failure does not."""
 
         def run() -> FunctionAnswer:
-            late = LateCall(function=function, endpoint=endpoint.id, teller=self._teller, began_at=self._clock())
+            late = SlowCall(function=function, endpoint=endpoint.id, teller=self._teller, began_at=self._clock())
             awaited = _Awaited(late, self._stopwatch() + after_s)
             with self._lock:
                 self._awaited.add(awaited)
@@ -67,7 +67,7 @@ class Overdue:
                 with self._lock:
                     self._awaited.discard(awaited)
             if awaited.is_told:
-                self._withdraw(late)
+                self._retract(late)
             return answer
 
         return run
@@ -79,7 +79,7 @@ class Overdue:
             late = [one for one in self._awaited if not one.is_told and now_s >= one.late_at_s]
             for one in late:
                 one.is_told = True
-                self._tell(one.call)
+                self._publish(one.call)
             is_busy, self._were_made = bool(self._awaited) or self._were_made, False
         return is_busy
 
@@ -95,7 +95,7 @@ class Looker:
         with self._lock:
             is_new, self._is_looking = not self._is_looking, True
         if is_new:
-            Thread(target=self._run, args=(look,), daemon=True, name="overdue").start()
+            Thread(target=self._run, args=(look,), daemon=True, name="monitor").start()
 
     def _run(self, look: Look) -> None:
         quiet = 0

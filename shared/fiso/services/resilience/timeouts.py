@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from fiso.domain.decision import Prediction, RankedCandidate
 from fiso.prediction import features
 
-LEAST_MS = 1_000.0
+LEAST_SLOW_MS = 1_000.0
 TIMES_P99 = 3.0
 """A call is late after this many times its predicted 99th percentile, of a warm call."""
 LEAST_HEDGE_MS = 100.0
-LEAST_WHOLE_MS = 2_300.0
-WHOLE_TIMES_P99 = 4.0
+LEAST_GIVE_UP_MS = 2_300.0
+GIVE_UP_TIMES_P99 = 4.0
 """A request whose every copy is late is given up after this many times the 99th percentile, and no sooner than
-LEAST_WHOLE_MS: three clouds that stay silent are down, and the caller is told while it still waits."""
+LEAST_GIVE_UP_MS: three clouds that stay silent are down, and the caller is told while it still waits."""
 IDLE_S = 300.0
 COLD_ALLOWANCE_MS = 5_000.0
 """What an endpoint that was not called for IDLE_S gets on top: it may have to start, and a start is no failure. The
@@ -23,23 +23,23 @@ slow tail of Azure's starts (mikhail.io, 2021) ends near 5 s; clouds keep enviro
 _IDLE = features.NAMES.index("idle_seconds")
 
 
-def late_ms(candidate: RankedCandidate) -> float:
+def slow_call_ms(candidate: RankedCandidate) -> float:
     """When a call is late, so that another endpoint is tried beside it if the request may run twice."""
-    return max(LEAST_MS, TIMES_P99 * p99_ms(candidate.prediction))
+    return max(LEAST_SLOW_MS, TIMES_P99 * p99_ms(candidate.prediction))
 
 
-def patience_ms(candidate: RankedCandidate) -> float:
+def attempt_timeout_ms(candidate: RankedCandidate) -> float:
     """When a call is cut off to try another endpoint, where calls cannot run beside each other."""
-    return late_ms(candidate) + _cold_allowance_ms(candidate.prediction)
+    return slow_call_ms(candidate) + _cold_allowance_ms(candidate.prediction)
 
 
-def whole_ms(candidates: Sequence[RankedCandidate]) -> float:
+def give_up_ms(candidates: Sequence[RankedCandidate]) -> float:
     """When a request is given up whose copies are all late, for the candidates that may be tried, the first one first.
 
     Starts are allowed for only where every one of them may have to start.
     """
     start_ms = min(_cold_allowance_ms(candidate.prediction) for candidate in candidates)
-    return max(LEAST_WHOLE_MS, WHOLE_TIMES_P99 * p99_ms(candidates[0].prediction)) + start_ms
+    return max(LEAST_GIVE_UP_MS, GIVE_UP_TIMES_P99 * p99_ms(candidates[0].prediction)) + start_ms
 
 
 def hedge_ms(candidate: RankedCandidate) -> float | None:

@@ -101,7 +101,7 @@ class Fleet:
         """Environments whose request has been answered by then; an exchange is taken in when the wait is over."""
         while self._busy and self._busy[0][0] <= at_s:
             self._clock.at_s, _, quotas = heapq.heappop(self._busy)
-            quotas.settle()
+            quotas.await_pending()
             self._idle.append(quotas)
 
     def _made(self) -> "Quotas":

@@ -89,7 +89,7 @@ def open_breakers(edge: App) -> list[str]:
     now = edge.clock()
     return [
         endpoint
-        for entry in edge.knowledge.snapshot().functions.values()
+        for entry in edge.sources.snapshot().functions.values()
         for endpoint, breaker in edge.orchestrator.dispatcher.breakers.of(entry).items()
         if breaker.state(now) is not BreakerState.CLOSED
     ]

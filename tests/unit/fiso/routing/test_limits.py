@@ -50,8 +50,8 @@ def test_where_not_both_can_be_kept_time_goes_before_money() -> None:
 
 
 def test_a_limit_kept_only_behind_open_breakers_is_left_out() -> None:
-    demoted = {EndpointId("aws"), EndpointId("azure")}
-    found = limited(ALL, a_policy(max_p95_ms=500.0), demoted=demoted)
+    deprioritised = {EndpointId("aws"), EndpointId("azure")}
+    found = limited(ALL, a_policy(max_p95_ms=500.0), deprioritised=deprioritised)
     assert kept(found) == ["aws", "gcp", "azure"]
     assert [note.code for note in found.notes] == ["max_p95_ms_left_out"]
 

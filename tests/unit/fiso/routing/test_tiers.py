@@ -20,15 +20,15 @@ def test_a_later_tier_stands_behind_whatever_it_scores_and_the_unnamed_are_last(
 
 
 def test_a_later_tier_is_chosen_when_the_earlier_one_is_demoted() -> None:
-    assert names(tiered(SCORES, TIERS, demoted={A})) == ("b", "ca")
+    assert names(tiered(SCORES, TIERS, deprioritised={A})) == ("b", "ca")
 
 
 def test_the_demoted_stand_last_by_tier() -> None:
-    assert names(tiered(SCORES, TIERS, demoted={A, B})) == ("c", "ab")
+    assert names(tiered(SCORES, TIERS, deprioritised={A, B})) == ("c", "ab")
 
 
 def test_when_all_are_demoted_none_is() -> None:
-    assert names(tiered(SCORES, TIERS, demoted={A, B, C})) == ("a", "bc")
+    assert names(tiered(SCORES, TIERS, deprioritised={A, B, C})) == ("a", "bc")
 
 
 def test_no_scores_give_nobody() -> None:

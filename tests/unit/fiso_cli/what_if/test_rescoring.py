@@ -65,8 +65,8 @@ def test_a_logged_candidate_that_the_file_no_longer_has_is_not_called() -> None:
 
 
 def test_a_breaker_that_was_open_stays_open_under_the_new_policy() -> None:
-    demoted = (a_summary("aws", propensity=0.0, latency_ms=50.0), *LOGGED[1:])
-    assert chosen(an_entry(weights=FAST), record(candidates=demoted)) == {"azure": 1.0}
+    deprioritised = (a_summary("aws", propensity=0.0, latency_ms=50.0), *LOGGED[1:])
+    assert chosen(an_entry(weights=FAST), record(candidates=deprioritised)) == {"azure": 1.0}
 
 
 def test_whoever_the_log_never_explored_is_not_taken_for_demoted() -> None:
@@ -76,5 +76,7 @@ def test_whoever_the_log_never_explored_is_not_taken_for_demoted() -> None:
 
 
 def test_when_all_that_the_new_policy_allows_was_demoted_one_is_tried_all_the_same() -> None:
-    demoted = (a_summary("aws", propensity=0.0), *LOGGED[1:])
-    assert chosen(an_entry(allowed_providers=frozenset({Provider.AWS})), record(candidates=demoted)) == {"aws": 1.0}
+    deprioritised = (a_summary("aws", propensity=0.0), *LOGGED[1:])
+    assert chosen(an_entry(allowed_providers=frozenset({Provider.AWS})), record(candidates=deprioritised)) == {
+        "aws": 1.0
+    }

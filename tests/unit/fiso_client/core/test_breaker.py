@@ -135,5 +135,5 @@ def test_throttling_caps_the_share_and_opens_nothing() -> None:
     for _ in range(10):
         throttled = throttled.after_throttled(NOW, retry_after_s=7)
     assert throttled.state(NOW) is BreakerState.CLOSED
-    assert throttled.is_out(NOW + timedelta(seconds=4))
-    assert not throttled.is_out(NOW + timedelta(seconds=6))
+    assert throttled.is_unavailable(NOW + timedelta(seconds=4))
+    assert not throttled.is_unavailable(NOW + timedelta(seconds=6))

@@ -8,8 +8,8 @@ import pytest
 
 from fiso.domain.endpoint import Endpoint
 from fiso.domain.errors import StoreUnavailable
-from fiso.routing.late import TOLD_FOR, LateCall, Notice, Transition
-from fiso.services.resilience.breaker_sync import Sharing, holding
+from fiso.routing.breaker_notices import TOLD_FOR, Notice, SlowCall, Transition
+from fiso.services.resilience.breaker_sync import BreakerSync, effective_breakers
 from fiso.services.resilience.breakers import Breakers, Failed
 from fiso.testing.memory import InMemorySharedBreakers
 from fiso_client.core.breaker import CLOSED, CONSECUTIVE, LONGEST_S, BreakerState
@@ -19,23 +19,23 @@ from tests.functional.breaker_facts import AWS, AZURE, FIRST, GCP, fails, middle
 
 
 class Environment:
-    """One environment with its side of the sharing."""
+    """One environment with its side of the breaker sync."""
 
     def __init__(self, store: InMemorySharedBreakers, clock: ManualClock) -> None:
         self.clock = clock
-        self.sharing = Sharing(store, clock=clock, executor=ThreadPoolExecutor(max_workers=2))
-        self.breakers = Breakers(draw=middle, tell=self.sharing.tell)
+        self.breaker_sync = BreakerSync(store, clock=clock, executor=ThreadPoolExecutor(max_workers=2))
+        self.breakers = Breakers(draw=middle, publish=self.breaker_sync.publish)
 
     def request(self) -> None:
-        self.sharing.refresh_while_waiting()
-        self.sharing.settle(self.breakers)
+        self.breaker_sync.refresh_in_background()
+        self.breaker_sync.await_pending(self.breakers)
 
     def settle_writes(self) -> None:
-        self.sharing.settle(self.breakers)
+        self.breaker_sync.await_pending(self.breakers)
 
     def holds(self) -> BreakerState:
         """Of AWS, when a request is about to be decided."""
-        held = holding(self.breakers, self.sharing, FIRST, {}, self.clock())
+        held = effective_breakers(self.breakers, self.breaker_sync, FIRST, {}, self.clock())
         return held.get(AWS.id, CLOSED).state(self.clock())
 
 
@@ -144,11 +144,11 @@ def test_without_the_store_each_environment_probes_for_itself() -> None:
     assert alone.holds() is BreakerState.HALF_OPEN
 
 
-def late_calls(count: int, at_s: float = 0.0) -> list[LateCall]:
+def late_calls(count: int, at_s: float = 0.0) -> list[SlowCall]:
     """One each of so many environments, that began at a time."""
     began_at = NOW + timedelta(seconds=at_s)
     return [
-        LateCall(function=FIRST.name, endpoint=AWS.id, teller=f"environment {number}", began_at=began_at)
+        SlowCall(function=FIRST.name, endpoint=AWS.id, teller=f"environment {number}", began_at=began_at)
         for number in range(count)
     ]
 
@@ -171,7 +171,7 @@ def test_late_calls_that_were_answered_after_all_count_no_more() -> None:
     here = Environment(store, clock)
     for late in late_calls(CONSECUTIVE):
         store.write(late)
-    here.sharing.withdraw(late_calls(1)[0])
+    here.breaker_sync.retract(late_calls(1)[0])
     here.settle_writes()
     here.request()
     assert here.holds() is BreakerState.CLOSED
@@ -207,7 +207,7 @@ class Gone(InMemorySharedBreakers):
     def write(self, notice: Notice) -> None:
         raise StoreUnavailable("away")
 
-    def withdraw(self, late: LateCall) -> None:
+    def retract(self, late: SlowCall) -> None:
         raise StoreUnavailable("away")
 
 

@@ -1,4 +1,4 @@
-"""Contexts: what a context seen before decides is what would be decided anew, and health is never cached."""
+"""DecisionCache: what a context seen before decides is what would be decided anew, and health is never cached."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -11,8 +11,8 @@ from fiso.domain.request import InvocationRequest
 from fiso.domain.state import EndpointState, LoadLevel
 from fiso.prediction import features
 from fiso.routing.fold import fold
-from fiso.services.request.decide import DecisionContexts, World, decide
-from fiso.services.request.decision_cache import KEPT, Contexts
+from fiso.services.request.decide import DecisionInputs, RankingCache, decide
+from fiso.services.request.decision_cache import KEPT, DecisionCache
 from fiso_client.core.breaker import Breaker
 from tests.builders import NOW, a_record, a_request, an_attempt, an_entry
 from tests.models import an_artifact, opened
@@ -46,18 +46,20 @@ LATER = NOW + timedelta(seconds=6)
 
 class Rig:
     def __init__(self) -> None:
-        self.contexts: DecisionContexts = Contexts()
-        self.world = World(entry=ENTRY, snapshot_version=1, tariff=tariff.current(), states=STATES, model=MODEL)
+        self.cache: RankingCache = DecisionCache()
+        self.inputs = DecisionInputs(
+            entry=ENTRY, snapshot_version=1, tariff=tariff.current(), states=STATES, model=MODEL
+        )
 
     def decide(
         self, request: InvocationRequest | None = None, *, now: datetime = LATER, draw: float = 0.0, **changes: object
     ) -> Decision:
-        self.world = replace(self.world, **changes)  # type: ignore[arg-type]
-        return decide(request or a_request(), self.world, now=now, draw=draw, contexts=self.contexts)
+        self.inputs = replace(self.inputs, **changes)  # type: ignore[arg-type]
+        return decide(request or a_request(), self.inputs, now=now, draw=draw, cache=self.cache)
 
     @property
     def counts(self) -> tuple[int, int]:
-        return self.contexts.hits, self.contexts.misses
+        return self.cache.hits, self.cache.misses
 
 
 def test_a_second_request_is_decided_from_the_first_ones_context() -> None:
@@ -66,14 +68,14 @@ def test_a_second_request_is_decided_from_the_first_ones_context() -> None:
     assert rig.counts == (1, 1)
     assert second.ranking == first.ranking
     assert second.decided_at != first.decided_at
-    assert first == decide(a_request(), rig.world, now=LATER, draw=0.0)
+    assert first == decide(a_request(), rig.inputs, now=LATER, draw=0.0)
 
 
 def test_every_draw_picks_as_it_would_without_a_context() -> None:
     rig = Rig()
     for step in range(50):
         draw = step / 50
-        assert rig.decide(draw=draw) == decide(a_request(), rig.world, now=LATER, draw=draw)
+        assert rig.decide(draw=draw) == decide(a_request(), rig.inputs, now=LATER, draw=draw)
 
 
 def test_what_a_decision_depends_on_makes_another_context() -> None:
@@ -111,11 +113,11 @@ def test_an_open_breaker_demotes_at_once_in_a_context_seen_before() -> None:
     rig = Rig()
     best = rig.decide().chosen.endpoint.id
     opened_until = LATER + timedelta(seconds=20)
-    demoted = rig.decide(breakers={best: Breaker(failures_in_row=5, trips_in_row=1, opened_until=opened_until)})
+    deprioritised = rig.decide(breakers={best: Breaker(failures_in_row=5, trips_in_row=1, opened_until=opened_until)})
     assert rig.counts == (0, 1)
-    assert demoted.chosen.endpoint.id != best
-    assert demoted.ranking[-1].endpoint.id == best
-    assert demoted.ranking[-1].is_demoted
+    assert deprioritised.chosen.endpoint.id != best
+    assert deprioritised.ranking[-1].endpoint.id == best
+    assert deprioritised.ranking[-1].is_deprioritised
     assert rig.decide(breakers={}).chosen.endpoint.id == best
 
 
@@ -124,15 +126,15 @@ def _slower(state: EndpointState) -> dict[int, LoadLevel]:
 
 
 def test_marks_that_were_forgotten_name_no_other_state() -> None:
-    """With room for two marks only, every decision is still the one that would be made anew."""
+    """With room for two fingerprints only, every decision is still the one that would be made anew."""
     rig = Rig()
-    rig.contexts = Contexts(most_marks=2)
+    rig.cache = DecisionCache(most_fingerprints=2)
     for number in range(12):
         changed = list(STATES)[number % len(STATES)]
         levels = {
             bucket: replace(level, latency_ms=level.latency_ms * 1.5)
-            for bucket, level in rig.world.states[changed].levels.items()
+            for bucket, level in rig.inputs.states[changed].levels.items()
         }
-        states = {**rig.world.states, changed: replace(rig.world.states[changed], levels=levels)}
+        states = {**rig.inputs.states, changed: replace(rig.inputs.states[changed], levels=levels)}
         found = rig.decide(states=states)
-        assert found == decide(a_request(), rig.world, now=LATER, draw=0.0)
+        assert found == decide(a_request(), rig.inputs, now=LATER, draw=0.0)

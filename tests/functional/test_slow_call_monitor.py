@@ -5,8 +5,8 @@ from threading import Event
 
 import pytest
 
-from fiso.routing.late import LateCall
-from fiso.services.resilience.slow_calls import Look, Looker, Overdue
+from fiso.routing.breaker_notices import SlowCall
+from fiso.services.resilience.slow_calls import Look, Looker, SlowCallMonitor
 from fiso_client.core.answers import FunctionAnswer
 from fiso_client.core.failures import Failure, ProviderError
 from tests.builders import OK, ManualClock, a_request, three_endpoints
@@ -19,15 +19,15 @@ class Told:
     """One environment whose seconds are set by the test."""
 
     now_s: float = 0.0
-    late: list[LateCall] = field(default_factory=list)
-    withdrawn: list[LateCall] = field(default_factory=list)
+    late: list[SlowCall] = field(default_factory=list)
+    retracted: list[SlowCall] = field(default_factory=list)
     looks: list[Look] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.overdue = Overdue(
+        self.monitor = SlowCallMonitor(
             teller="here",
-            tell=self.late.append,
-            withdraw=self.withdrawn.append,
+            publish=self.late.append,
+            retract=self.retracted.append,
             clock=ManualClock(),
             stopwatch=lambda: self.now_s,
             remind=lambda _, look: self.looks.append(look),
@@ -44,7 +44,7 @@ class Told:
             return OK
 
         try:
-            return self.overdue.watched(call, FUNCTION, ENDPOINT, 1.0)()
+            return self.monitor.watched(call, FUNCTION, ENDPOINT, 1.0)()
         except ProviderError:
             return None
 
@@ -52,21 +52,21 @@ class Told:
 def test_a_call_in_time_is_told_to_nobody() -> None:
     told = Told()
     assert told.called(lasts_s=0.9) is OK
-    assert (told.late, told.withdrawn) == ([], [])
+    assert (told.late, told.retracted) == ([], [])
 
 
 def test_a_late_call_is_told_while_it_is_awaited_and_taken_back_when_it_is_answered() -> None:
     told = Told()
     assert told.called(lasts_s=1.0) is OK
     assert [(late.function, late.endpoint, late.teller) for late in told.late] == [(FUNCTION, ENDPOINT.id, "here")]
-    assert told.withdrawn == told.late
+    assert told.retracted == told.late
 
 
 def test_a_late_call_that_fails_stays_told() -> None:
     told = Told()
     assert told.called(lasts_s=28.0, failure=Failure.TIMED_OUT) is None
     assert len(told.late) == 1
-    assert told.withdrawn == []
+    assert told.retracted == []
 
 
 def test_a_late_call_is_told_once() -> None:
@@ -78,7 +78,7 @@ def test_a_late_call_is_told_once() -> None:
         told.looks[-1]()
         return OK
 
-    told.overdue.watched(call, FUNCTION, ENDPOINT, 1.0)()
+    told.monitor.watched(call, FUNCTION, ENDPOINT, 1.0)()
     assert len(told.late) == 1
 
 
@@ -89,7 +89,7 @@ def test_what_calls_raise_passes_through() -> None:
         raise ProviderError(Failure.UNREACHABLE, "refused")
 
     with pytest.raises(ProviderError):
-        told.overdue.watched(call, FUNCTION, ENDPOINT, 1.0)()
+        told.monitor.watched(call, FUNCTION, ENDPOINT, 1.0)()
     assert told.looks[-1]()  # a call was made since the last look
     assert not told.looks[-1]()
 

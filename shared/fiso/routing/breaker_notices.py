@@ -42,7 +42,7 @@ class Transition:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LateCall:
+class SlowCall:
     """A call that `teller`, an environment, waits for since `began_at`, longer than is fair. It tells of one a time."""
 
     function: FunctionName
@@ -56,11 +56,11 @@ class LateCall:
         return self.began_at
 
 
-Notice = Transition | LateCall
+Notice = Transition | SlowCall
 """What environments share."""
 
 
-def are_too_many(late: Iterable[LateCall], *, since: datetime | None, now: datetime) -> bool:
+def are_too_many_slow(late: Iterable[SlowCall], *, since: datetime | None, now: datetime) -> bool:
     """Whether so many calls of one endpoint are late that began after its last answer was seen, at `since`."""
     after = max(since, now - TOLD_FOR) if since else now - TOLD_FOR
     return sum(after < call.began_at <= now for call in late) >= CONSECUTIVE
