@@ -1,7 +1,7 @@
 """Valid domain values with sensible defaults, for tests that care about one or two of their fields."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from fiso.domain.catalog import CatalogEntry, Snapshot
@@ -13,26 +13,12 @@ from fiso.domain.record import AttemptSummary, CandidateSummary, InvocationRecor
 from fiso.domain.request import InvocationId, InvocationRequest, TenantId
 from fiso.domain.spread import Spread
 from fiso.prediction import features
+from fiso.testing.clock import START
 from fiso_client.core.answers import FunctionAnswer
 from fiso_client.core.failures import ProviderError
 
-NOW = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
+NOW = START
 REGIONS = {Provider.AWS: "us-east-1", Provider.AZURE: "eastus", Provider.GCP: "us-east4"}
-OK = FunctionAnswer(status=200, body=b"ok", headers={"content-type": "text/plain"})
-
-
-class ManualClock:
-    """A clock that moves only when told to."""
-
-    def __init__(self, now: datetime = NOW) -> None:
-        self.now = now
-
-    def __call__(self) -> datetime:
-        return self.now
-
-    def advance(self, seconds: float) -> None:
-        """Let time pass."""
-        self.now += timedelta(seconds=seconds)
 
 
 def an_endpoint(provider: Provider = Provider.AWS, **changes: Any) -> Endpoint:

@@ -8,9 +8,11 @@ from datetime import timedelta
 from fiso.domain.endpoint import Endpoint
 from fiso.domain.request import InvocationRequest
 from fiso.services.resilience.calls import Call, Running
+from fiso.testing.clock import ManualClock
+from fiso.testing.endpoints import OK
 from fiso_client.core.answers import FunctionAnswer
 from fiso_client.core.failures import Failure, ProviderError
-from tests.builders import NOW, OK, ManualClock
+from tests.builders import NOW
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
-from time import monotonic
+from time import monotonic, perf_counter
 
 from fiso.access_ports import IssuerKeys, TenantUse
 from fiso.adapters.aws.checked_snapshots import CheckedSnapshots
@@ -37,6 +37,7 @@ from fiso.ports import (
 )
 from fiso.prediction.signature import PublicKeys
 from fiso.services.log.spill import LONGEST_WAIT_S
+from fiso.services.resilience.calls import AttemptExecutor, ThreadedExecutor
 from fiso.settings import AccessSettings, OrchestratorSettings
 from fiso_client.core.signing import AwsEndpoint, Credentials, SignedService
 from fiso_client.core.transport import HttpTransport
@@ -68,6 +69,8 @@ class Ports:
     metrics: Metrics
     clock: Clock = utc_now
     ticks: Callable[[], float] = monotonic
+    stopwatch: Callable[[], float] = perf_counter
+    calls: Callable[[], AttemptExecutor] = ThreadedExecutor
     draw: Callable[[], float] = random.SystemRandom().random
     copy: Snapshots | None = None
     lease_keys: Callable[[], LeaseKeys] | None = None

@@ -23,7 +23,6 @@ from fiso.services.log.spill import SpillingLog
 from fiso.services.request.orchestrate import Orchestrator
 from fiso.services.resilience.breaker_sync import BreakerSync
 from fiso.services.resilience.breakers import Breakers
-from fiso.services.resilience.calls import ThreadedExecutor
 from fiso.services.resilience.dispatch import Dispatcher
 from fiso.services.resilience.slow_calls import SlowCallMonitor
 from fiso.settings import AccessSettings, BadSetting, OrchestratorSettings
@@ -60,6 +59,7 @@ class App:
     sources: DecisionSources
     log: InvocationLog
     clock: Clock
+    stopwatch: Callable[[], float]
     parts: Callable[[], tuple[PartHealth, ...]]
     outcomes: Callable[[], "Outcomes"]
     """What leases need, made when the first one is asked for: most environments never see one."""
@@ -90,6 +90,7 @@ def build(settings: OrchestratorSettings, *, metrics: Metrics, ports: Ports | No
         sources=orchestrator.sources,
         log=outside.log,
         clock=outside.clock,
+        stopwatch=outside.stopwatch,
         parts=parts,
         outcomes=outcomes,
         idempotent=cache(lambda: _idempotent(outside, orchestrator.sources)),
@@ -128,7 +129,8 @@ def _orchestrator(outside: Ports, settings: OrchestratorSettings) -> Orchestrato
         caller=outside.caller,
         clock=outside.clock,
         breakers=Breakers(draw=outside.draw, publish=breaker_sync.publish),
-        beside=ThreadedExecutor(),
+        stopwatch=outside.stopwatch,
+        beside=outside.calls(),
         watched=monitor.watched,
         on_trouble=in_trouble,
     )
@@ -140,6 +142,7 @@ def _orchestrator(outside: Ports, settings: OrchestratorSettings) -> Orchestrato
         tariff=tariff.current(),
         clock=outside.clock,
         draw=outside.draw,
+        stopwatch=outside.stopwatch,
         region=settings.region,
         breaker_sync=breaker_sync,
         can_return=can_return,

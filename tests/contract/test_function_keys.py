@@ -12,10 +12,11 @@ import pytest
 from fiso.adapters.aws.function_keys import FRESH_S, HEADER, KEPT_S, FunctionKeys
 from fiso.adapters.http.callers import HttpCaller
 from fiso.domain.endpoint import Authentication, Endpoint, Provider
+from fiso.testing.clock import ManualClock
 from fiso_client.core.failures import Failure, ProviderError
 from fiso_client.core.signing import AwsEndpoint, Credentials, SignedService
 from fiso_client.core.transport import HttpTransport
-from tests.builders import ManualClock, a_request, an_endpoint
+from tests.builders import a_request, an_endpoint
 from tests.emulator import running_emulator
 from tests.functional.lease_servers import serving
 

@@ -17,11 +17,12 @@ from fiso.adapters.identity.credential_cache import RETRY_S
 from fiso.adapters.identity.google_identity import LAST_S, RENEWED_S, GoogleIdTokens, audience_of
 from fiso.domain.endpoint import Authentication, Endpoint, Provider
 from fiso.settings import OrchestratorSettings
+from fiso.testing.clock import ManualClock
 from fiso.testing.memory import InMemoryMetrics
 from fiso_client.core.failures import Failure, ProviderError
 from fiso_client.core.transport import HttpTransport, TransportError
 from functions.orchestrator.aws_ports import aws_ports
-from tests.builders import ManualClock, a_request, an_endpoint
+from tests.builders import a_request, an_endpoint
 from tests.contract.google_services import (
     CREDENTIALS,
     IDENTITY,

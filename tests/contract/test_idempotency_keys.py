@@ -17,10 +17,11 @@ from fiso.adapters.aws.dynamodb_idempotency import LARGEST_INLINE, DynamoDBIdemp
 from fiso.domain.errors import StoreUnavailable, WriteConflict
 from fiso.domain.idempotency import KEEP, Entry, EntryId, KeptAnswer
 from fiso.ports import IdempotencyKeys
+from fiso.testing.clock import ManualClock
 from fiso.testing.memory_idempotency import InMemoryIdempotencyKeys
 from fiso_client.core.signing import AwsEndpoint, Credentials, SignedService
 from fiso_client.core.transport import HttpTransport
-from tests.builders import NOW, ManualClock, invocation_id
+from tests.builders import NOW, invocation_id
 from tests.emulator import free_port, running_emulator
 
 KEPT = KeptAnswer(status=201, headers={"content-type": "text/plain", "x-b": "é"}, body=b"\x00\xffok", is_text=False)

@@ -10,10 +10,10 @@ from fiso.adapters.aws.ssm import SsmLeaseKeys
 from fiso.codecs.lease_token import Keyring
 from fiso.domain.errors import LeasingNotSetUp, StoreUnavailable
 from fiso.ports import LeaseKeys
+from fiso.testing.clock import ManualClock
 from fiso.testing.memory import InMemoryLeaseKeys
 from fiso_client.core.signing import AwsEndpoint, Credentials, SignedService
 from fiso_client.core.transport import HttpTransport
-from tests.builders import ManualClock
 from tests.emulator import running_emulator
 
 NAME = "/fiso/test/lease-keys"

@@ -12,8 +12,9 @@ from fiso.domain.errors import WriteConflict
 from fiso.domain.record import RecordStatus
 from fiso.ports import Archive, InvocationLog, Watermark
 from fiso.services.maintenance.keep import unknown
+from fiso.testing.clock import ManualClock
 from fiso.testing.memory import InMemoryArchive, InMemoryInvocationLog, InMemoryWatermark
-from tests.builders import NOW, ManualClock, a_record, an_open_record, invocation_id
+from tests.builders import NOW, a_record, an_open_record, invocation_id
 from tests.lab.chaos.log.emulator import running_emulator
 from tests.lab.chaos.rig.stores import BUCKET, LOG_TABLE
 

@@ -14,11 +14,12 @@ from fiso.adapters.aws.dynamodb_breakers import PARTITION, DynamoDBSharedBreaker
 from fiso.domain.endpoint import EndpointId, FunctionName, Provider
 from fiso.ports import SharedBreakers
 from fiso.routing.breaker_notices import TOLD_FOR, Domain, Notice, SlowCall, Transition
+from fiso.testing.clock import ManualClock
 from fiso.testing.memory import InMemorySharedBreakers
 from fiso_client.core.breaker import Breaker
 from fiso_client.core.signing import AwsEndpoint, Credentials, SignedService
 from fiso_client.core.transport import HttpTransport
-from tests.builders import NOW, ManualClock
+from tests.builders import NOW
 from tests.emulator import running_emulator
 
 DOMAIN = Domain(Provider.AWS, "us-east-1")

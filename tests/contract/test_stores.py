@@ -30,6 +30,7 @@ from fiso.ports import (
     RetrainingRuns,
     Snapshots,
 )
+from fiso.testing.clock import ManualClock
 from fiso.testing.memory import (
     InMemoryArchive,
     InMemoryEndpointStates,
@@ -40,7 +41,7 @@ from fiso.testing.memory import (
 )
 from fiso_client.core.signing import AwsEndpoint, Credentials, SignedService
 from fiso_client.core.transport import HttpTransport
-from tests.builders import NOW, ManualClock, a_record, a_snapshot, an_entry, an_open_record, invocation_id
+from tests.builders import NOW, a_record, a_snapshot, an_entry, an_open_record, invocation_id
 from tests.emulator import running_emulator
 
 FUNCTION, AWS = FunctionName("word-count"), EndpointId("aws")

@@ -13,10 +13,11 @@ from fiso.adapters.aws.tenant_use import KEEP, DynamoDBTenantUse
 from fiso.domain.errors import StoreUnavailable
 from fiso.domain.request import TenantId
 from fiso.routing.quota import Seen, Use
+from fiso.testing.clock import ManualClock
 from fiso.testing.memory import InMemoryTenantUse
 from fiso_client.core.signing import AwsEndpoint, Credentials, SignedService
 from fiso_client.core.transport import HttpTransport
-from tests.builders import NOW, ManualClock
+from tests.builders import NOW
 from tests.emulator import running_emulator
 
 TABLE = "fiso-idempotency-test"

@@ -10,7 +10,8 @@ from typing import Any
 
 from fiso.domain.endpoint import Endpoint, EndpointId, Provider
 from fiso.domain.record import InvocationRecord
-from tests.builders import NOW, OK, an_endpoint, an_entry, failing
+from fiso.testing.endpoints import OK
+from tests.builders import NOW, an_endpoint, an_entry, failing
 from tests.functional.orchestrator_rig import Rig
 
 HOST = "127.0.0.1"

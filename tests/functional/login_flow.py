@@ -15,12 +15,13 @@ from fiso.domain.access import AuthMode
 from fiso.domain.errors import LoginRefused
 from fiso.services.identity.access import Access
 from fiso.services.identity.login import Begun, Callback, Client, Login, Verifiers, code_challenge
+from fiso.testing.clock import ManualClock
 from functions.console import app
 from functions.console.access import Entrance
 from functions.console.login import BrowserLogin
 from localcloud.issuer.keys import Signer
 from tests import tokens
-from tests.builders import NOW, ManualClock
+from tests.builders import NOW
 from tests.functional.console_browser import Browser
 from tests.functional.console_world import busy_world
 from tests.tokens import FixedKeys

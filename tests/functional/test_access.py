@@ -14,11 +14,13 @@ from fiso.domain.access import SigningKey
 from fiso.domain.errors import StoreUnavailable
 from fiso.services.identity.access import KEYS_FRESH_S, KEYS_STALE_S, UNKNOWN_KEY_S, IssuerKeyCache
 from fiso.settings import AccessSettings
+from fiso.testing.clock import ManualClock
+from fiso.testing.endpoints import OK
 from functions.orchestrator import handler
 from functions.orchestrator.wiring import WITHOUT_ACCESS_LAYER
 from localcloud.issuer.keys import Signer
 from tests import tokens
-from tests.builders import NOW, OK, ManualClock, failing
+from tests.builders import NOW, failing
 from tests.functional.orchestrator_rig import BY_IAM, LambdaContext, Rig, http_event, problem_of, signed
 from tests.lab.chaos.access import cases
 from tests.lab.chaos.access.cases import DOORS, Issuers
@@ -221,5 +223,5 @@ def test_without_what_checks_tokens_nobody_who_shows_one_is_let_in_and_the_log_s
 @pytest.mark.parametrize("event", [[], "x", None, 7, {}, {"requestContext": [], "headers": 5, "rawPath": []}], ids=str)
 def test_what_is_no_event_at_all_is_a_stranger(event: object, monkeypatch: pytest.MonkeyPatch) -> None:
     rig = Rig(failing(OK), access=BY_IAM)
-    monkeypatch.setattr(handler, "application", lambda: rig.edge)
+    monkeypatch.setattr(handler, "application", lambda: rig.app)
     assert handler.lambda_handler(event, LambdaContext())["statusCode"] == 401

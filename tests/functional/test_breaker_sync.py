@@ -11,10 +11,11 @@ from fiso.domain.errors import StoreUnavailable
 from fiso.routing.breaker_notices import TOLD_FOR, Notice, SlowCall, Transition
 from fiso.services.resilience.breaker_sync import BreakerSync, effective_breakers
 from fiso.services.resilience.breakers import Breakers, Failed
+from fiso.testing.clock import ManualClock
 from fiso.testing.memory import InMemorySharedBreakers
 from fiso_client.core.breaker import CLOSED, CONSECUTIVE, LONGEST_S, BreakerState
 from fiso_client.core.failures import Failure
-from tests.builders import NOW, ManualClock
+from tests.builders import NOW
 from tests.functional.breaker_facts import AWS, AZURE, FIRST, GCP, fails, middle, state
 
 

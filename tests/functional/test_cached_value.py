@@ -6,7 +6,7 @@ import pytest
 
 from fiso.domain.errors import StoreUnavailable
 from fiso.services.freshness.cached import FRESH_S, RETRY_S, STALE_S, CachedValue
-from tests.builders import ManualClock
+from fiso.testing.clock import ManualClock
 
 
 class Source:

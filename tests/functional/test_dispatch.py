@@ -14,11 +14,13 @@ from fiso.services.resilience.breakers import Failed
 from fiso.services.resilience.calls import Call
 from fiso.services.resilience.dispatch import Dispatcher
 from fiso.services.resilience.timeouts import LEAST_SLOW_MS
+from fiso.testing.clock import ManualClock
+from fiso.testing.endpoints import OK
 from fiso.testing.memory import InMemoryFunctionCaller, Respond
 from fiso_client.core.answers import FunctionAnswer
 from fiso_client.core.breaker import CONSECUTIVE, BreakerState
 from fiso_client.core.failures import Failure, ProviderError
-from tests.builders import NOW, OK, ManualClock, a_request, an_entry, failing
+from tests.builders import NOW, a_request, an_entry, failing
 
 REFUSED = ProviderError(Failure.UNREACHABLE, "connection refused")
 THROTTLED = ProviderError(Failure.THROTTLED, "status 429")

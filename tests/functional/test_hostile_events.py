@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from fiso.testing.endpoints import OK
 from fiso_client.core.failures import Failure, ProviderError
-from tests.builders import OK, failing
+from tests.builders import failing
 from tests.functional.orchestrator_rig import Rig, http_event, problem_of
 
 PATH = "/v1/invoke/word-count"

@@ -10,10 +10,12 @@ from fiso.domain.idempotency import KEEP, KeptAnswer
 from fiso.domain.policy import Idempotent
 from fiso.domain.request import InvocationRequest, TenantId
 from fiso.services.request.idempotency import RunResult
+from fiso.testing.clock import ManualClock
+from fiso.testing.endpoints import OK
 from fiso.testing.memory_idempotency import InMemoryIdempotencyKeys
 from fiso_client.core.answers import FunctionAnswer
 from fiso_client.core.failures import Failure, ProviderError
-from tests.builders import OK, ManualClock, a_request, an_entry, failing
+from tests.builders import a_request, an_entry, failing
 from tests.functional.orchestrator_rig import LambdaContext, Rig, first_answer_of, http_event, problem_of
 
 KEYED = http_event(idempotency_key="k1")
@@ -107,7 +109,7 @@ def test_another_payload_under_the_key_is_refused_and_not_run(other: dict[str, A
 
 
 def test_the_same_key_of_another_tenant_is_another_key() -> None:
-    routing = Rig(failing(OK)).edge.idempotent()
+    routing = Rig(failing(OK)).app.idempotent()
     ran: list[str] = []
 
     def run(request: InvocationRequest) -> RunResult:

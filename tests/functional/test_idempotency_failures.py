@@ -12,9 +12,11 @@ from fiso.domain.errors import StoreUnavailable
 from fiso.domain.idempotency import GRACE, Entry, EntryId
 from fiso.domain.policy import Idempotent
 from fiso.domain.request import InvocationId, InvocationRequest
+from fiso.testing.clock import ManualClock
+from fiso.testing.endpoints import OK
 from fiso.testing.memory_idempotency import InMemoryIdempotencyKeys
 from fiso_client.core.answers import FunctionAnswer
-from tests.builders import OK, ManualClock, an_entry, failing
+from tests.builders import an_entry, failing
 from tests.functional.orchestrator_rig import Rig, first_answer_of, http_event, problem_of
 
 KEYED = http_event(idempotency_key="k1")

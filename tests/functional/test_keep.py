@@ -10,9 +10,10 @@ from fiso.domain.record import InvocationRecord, OpenRecord, RecordStatus
 from fiso.ports import CatalogVersion
 from fiso.services.log.reconcile import Reconciliation
 from fiso.services.maintenance.keep import AT_ONCE, GRACE, GRACE_WHILE_UNREAD, Keeper, unknown
+from fiso.testing.clock import ManualClock
 from fiso.testing.memory import InMemoryInvocationLog, InMemorySnapshots, InMemorySpilledRecords, InMemoryWatermark
 from fiso.testing.memory_catalog import InMemoryCatalogStore
-from tests.builders import NOW, ManualClock, a_record, an_entry, an_open_record, invocation_id
+from tests.builders import NOW, a_record, an_entry, an_open_record, invocation_id
 from tests.functional.spilled_lines import line
 
 

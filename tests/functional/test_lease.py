@@ -17,9 +17,10 @@ from fiso.domain.record import InvocationRecord
 from fiso.learning import dataset
 from fiso.prediction import features
 from fiso.services.log.ingest import ingest
+from fiso.testing.endpoints import OK
 from fiso.testing.memory import InMemoryArchive, InMemoryInvocationLog
 from fiso_client.core.failures import Failure, ProviderError
-from tests.builders import OK, an_entry, failing
+from tests.builders import an_entry, failing
 from tests.functional.lease_reports import BODY, an_outcome, answered, counts, decide, failed, ids, records, report
 from tests.functional.orchestrator_rig import Rig, http_event, problem_of
 
@@ -161,8 +162,8 @@ def test_the_fold_and_the_training_set_take_leased_records() -> None:
     rig.clock.advance(30)
     first = ids(lease)[0]
     report(rig, lease["token"], *(an_outcome(n, answered(first, after_ms=100 * n, billed_ms=40.0)) for n in range(4)))
-    ingest(records(rig), states=rig.states, archive=InMemoryArchive(), batch_id="b")
-    (state,) = rig.states.of_function(FunctionName("word-count")).values()
+    ingest(records(rig), states=rig.stores.states, archive=InMemoryArchive(), batch_id="b")
+    (state,) = rig.stores.states.of_function(FunctionName("word-count")).values()
     assert (state.endpoint, state.attempts, state.latency_ms) == (first, 4, 50.0)
     data = dataset.build(records(rig))
     assert (len(data), data.skipped) == (4, 0)

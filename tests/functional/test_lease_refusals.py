@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from fiso.testing.endpoints import OK
 from fiso_client.core.failures import Failure
-from tests.builders import NOW, OK, failing
+from tests.builders import NOW, failing
 from tests.functional.lease_reports import an_outcome, answered, counts, decide, failed, ids, report
 from tests.functional.orchestrator_rig import BY_IAM, Rig, http_event, problem_of, signed
 

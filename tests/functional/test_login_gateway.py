@@ -9,10 +9,11 @@ from fiso.adapters.identity.jwt_tokens import JwtVerifier
 from fiso.domain.access import AuthMode
 from fiso.services.identity.access import Access
 from fiso.services.identity.login import Begun
+from fiso.testing.clock import ManualClock
 from functions.console import app, handler
 from functions.console.access import Entrance
 from tests import tokens
-from tests.builders import NOW, ManualClock
+from tests.builders import NOW
 from tests.functional.console_browser import Answer, Browser
 from tests.functional.login_flow import CONSOLE, WORLD, Flow, the_console
 from tests.lab.chaos.access import cases

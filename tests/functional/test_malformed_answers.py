@@ -13,10 +13,12 @@ from fiso.adapters.http.callers import ByProvider, HttpCaller
 from fiso.domain.endpoint import Endpoint, Provider
 from fiso.domain.policy import Idempotent
 from fiso.domain.request import InvocationRequest
+from fiso.testing.clock import ManualClock
+from fiso.testing.endpoints import OK
 from fiso_client.core.answers import FunctionAnswer
 from fiso_client.core.failures import ProviderError
 from fiso_client.core.transport import HttpTransport
-from tests.builders import OK, ManualClock, an_endpoint, an_entry
+from tests.builders import an_endpoint, an_entry
 from tests.functional.orchestrator_rig import Rig, http_event, problem_of
 from tests.functional.test_http_transport import Serve, read_request, server
 

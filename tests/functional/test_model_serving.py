@@ -12,9 +12,10 @@ from fiso.ports import ModelFiles
 from fiso.prediction import features
 from fiso.prediction.manifest import Golden
 from fiso.services.freshness.cached import FRESH_S
+from fiso.testing.endpoints import OK
 from fiso.testing.memory import InMemoryModelStore
 from fiso_cli.training import keys
-from tests.builders import OK, a_request, failing
+from tests.builders import a_request, failing
 from tests.functional.orchestrator_rig import Rig
 from tests.models import a_signer, an_artifact, files_of
 

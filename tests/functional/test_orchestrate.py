@@ -17,9 +17,10 @@ from fiso.domain.errors import (
 from fiso.domain.policy import Idempotent, Mode
 from fiso.domain.record import InvocationRecord, OpenRecord
 from fiso.domain.state import EndpointState
+from fiso.testing.endpoints import OK
 from fiso.testing.memory import InMemoryInvocationLog
 from fiso_client.core.failures import Failure, ProviderError
-from tests.builders import OK, a_request, a_snapshot, an_entry, failing
+from tests.builders import a_request, a_snapshot, an_entry, failing
 from tests.functional.orchestrator_rig import Rig
 
 
@@ -109,7 +110,7 @@ def test_naming_unknown_functions_costs_no_read_of_any_store() -> None:
         asked.append(function)
         return {}
 
-    rig.states.of_function = of_function  # type: ignore[method-assign]
+    rig.stores.states.of_function = of_function  # type: ignore[method-assign]
     for number in range(20):
         with pytest.raises(UnknownFunction):
             rig.orchestrator.route(a_request(function=f"nobody-{number}"))

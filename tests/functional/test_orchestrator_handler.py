@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 
 from fiso import telemetry
+from fiso.testing.endpoints import OK
 from fiso_client.core.answers import FunctionAnswer
 from fiso_client.core.failures import Failure, ProviderError
 from functions.orchestrator import handler
-from tests.builders import OK, failing
+from tests.builders import failing
 from tests.functional.orchestrator_rig import LambdaContext, Rig, http_event, problem_of
 
 
@@ -213,7 +214,7 @@ def test_a_defect_is_answered_with_the_id_of_the_record_it_left_open(monkeypatch
         raise ZeroDivisionError
 
     rig = Rig(broken)
-    monkeypatch.setattr(handler, "application", lambda: rig.edge)
+    monkeypatch.setattr(handler, "application", lambda: rig.app)
     document = problem_of(handler.lambda_handler(http_event(), LambdaContext()))
     assert document["status"] == 500
     path = f"/v1/invocations/{document['invocation_id']}"
@@ -246,5 +247,5 @@ def test_a_flush_that_fails_takes_nobodys_answer_away(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(telemetry.metrics(), "flush", refuse)
     rig = Rig(failing(OK))
-    monkeypatch.setattr(handler, "application", lambda: rig.edge)
+    monkeypatch.setattr(handler, "application", lambda: rig.app)
     assert handler.lambda_handler(http_event(), LambdaContext())["statusCode"] == 200

@@ -9,9 +9,11 @@ from fiso.domain.request import TenantId
 from fiso.routing.quota import Quota, Seen, Use
 from fiso.services.identity.quotas import EXCHANGE_S, MOST_TENANTS, QuotaRules, Quotas
 from fiso.settings import BadSetting
+from fiso.testing.clock import ManualClock
+from fiso.testing.endpoints import OK
 from fiso.testing.memory import InMemoryTenantUse
 from fiso_cli.inline_executor import Inline
-from tests.builders import OK, ManualClock, failing
+from tests.builders import failing
 from tests.functional.orchestrator_rig import BY_IAM, Rig, http_event, problem_of, signed
 from tests.lab.chaos.experiments import noisy_tenant
 from tests.lab.chaos.experiments.noisy_tenant import HONEST, OFFENDER, PER_S, Load, tally_of

@@ -8,8 +8,9 @@ from fiso.domain.errors import StoreUnavailable
 from fiso.domain.record import InvocationRecord, OpenRecord
 from fiso.ports import SpilledLine
 from fiso.services.log.reconcile import FIRST_LOOK_BACK, OVERLAP, Reconciliation
+from fiso.testing.clock import ManualClock
 from fiso.testing.memory import InMemoryInvocationLog, InMemorySpilledRecords, InMemoryWatermark
-from tests.builders import NOW, ManualClock, a_record, an_open_record, invocation_id
+from tests.builders import NOW, a_record, an_open_record, invocation_id
 from tests.functional.spilled_lines import line
 
 LATER = NOW + timedelta(hours=1)

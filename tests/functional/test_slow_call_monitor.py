@@ -7,9 +7,11 @@ import pytest
 
 from fiso.routing.breaker_notices import SlowCall
 from fiso.services.resilience.slow_calls import Look, Looker, SlowCallMonitor
+from fiso.testing.clock import ManualClock
+from fiso.testing.endpoints import OK
 from fiso_client.core.answers import FunctionAnswer
 from fiso_client.core.failures import Failure, ProviderError
-from tests.builders import OK, ManualClock, a_request, three_endpoints
+from tests.builders import a_request, three_endpoints
 
 ENDPOINT, FUNCTION = three_endpoints()[0], a_request().function
 

@@ -16,6 +16,7 @@ from fiso.domain.record import InvocationRecord, OpenRecord
 from fiso.domain.state import EndpointState
 from fiso.services.freshness import decision_sources
 from fiso.services.freshness.wait_budget import STORE_WAIT_S
+from fiso.testing.endpoints import OK
 from fiso.testing.memory import (
     InMemoryEndpointStates,
     InMemoryInvocationLog,
@@ -25,7 +26,7 @@ from fiso.testing.memory import (
 )
 from functions.orchestrator import wiring
 from functions.orchestrator.handler import answer_event
-from tests.builders import OK, a_snapshot, failing
+from tests.builders import a_snapshot, failing
 from tests.functional.orchestrator_rig import SETTINGS, LambdaContext, Rig, http_event
 from tests.models import an_artifact, files_of, trusted
 

@@ -13,11 +13,11 @@ from typer.testing import CliRunner, Result
 
 from fiso.adapters.identity.jwt_tokens import JwtVerifier
 from fiso.domain.errors import NotAuthenticated
+from fiso.testing.clock import ManualClock
 from fiso_cli.errors import CommandError
 from fiso_cli.main import app
 from fiso_cli.traffic.stage_access import ShownToken, gateway_of
 from localcloud.issuer.keys import KEY_FILE, signer_in
-from tests.builders import ManualClock
 from tests.tokens import FixedKeys
 
 ISSUER = "http://127.0.0.1:5574"

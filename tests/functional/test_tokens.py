@@ -7,9 +7,10 @@ import pytest
 
 from fiso.adapters.identity.jwt_tokens import JwtVerifier
 from fiso.domain.errors import NotAuthenticated
+from fiso.testing.clock import ManualClock
 from localcloud.issuer.keys import Signer
 from tests import tokens
-from tests.builders import NOW, ManualClock
+from tests.builders import NOW
 from tests.tokens import AUDIENCE, ISSUER, FixedKeys
 
 RSA, CURVE, STRANGER = Signer.rsa("k1"), Signer.curve("k2"), Signer.rsa("k1")

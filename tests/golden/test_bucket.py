@@ -12,9 +12,10 @@ from fiso.domain.model import RetrainingRun
 from fiso.domain.record import InvocationRecord, OpenRecord
 from fiso.services.log.reconcile import parse
 from fiso.services.log.spill import SpillingLog
+from fiso.testing.clock import ManualClock
 from fiso.testing.memory import InMemoryInvocationLog, InMemoryMetrics
 from fiso_cli.deadletter.letters import document_of, letter_of
-from tests.builders import NOW, ManualClock
+from tests.builders import NOW
 from tests.functional.test_deadletter import KEY, awss_letter
 from tests.golden.golden_files import golden, golden_json
 from tests.golden.log_lines import lines_of

@@ -16,9 +16,10 @@ from fiso.domain.request import InvocationId, TenantId
 from fiso.domain.state import EndpointState, LoadLevel
 from fiso.routing.breaker_notices import Domain, Notice, SlowCall, Transition
 from fiso.routing.quota import Seen, Use
+from fiso.testing.clock import ManualClock
 from fiso_client.core.breaker import Breaker
 from functions.stream_consumer import wiring
-from tests.builders import NOW, ManualClock, a_request, invocation_id
+from tests.builders import NOW, a_request, invocation_id
 from tests.golden.golden_files import golden_json
 from tests.golden.recorded_clients import Objects, RecordingClient
 from tests.golden.records import CLOSED, OPEN

@@ -8,10 +8,11 @@ from typing import Any
 
 from fiso.domain.endpoint import EndpointId
 from fiso.domain.policy import Idempotent, Mode
+from fiso.testing.endpoints import OK
 from fiso.testing.memory import InMemoryTenantUse
 from fiso_client.core.answers import FunctionAnswer
 from fiso_client.core.failures import Failure, ProviderError
-from tests.builders import OK, an_entry, failing
+from tests.builders import an_entry, failing
 from tests.functional.lease_reports import an_outcome, answered, decide
 from tests.functional.orchestrator_rig import BY_IAM, LambdaContext, Rig, http_event, signed
 from tests.golden.golden_files import golden_json, parts_of, rounded

@@ -21,9 +21,10 @@ from fiso.domain.idempotency import GRACE, Entry, EntryId, KeptAnswer
 from fiso.domain.policy import Idempotent
 from fiso.domain.request import InvocationId, InvocationRequest
 from fiso.services.request.idempotency import IdempotentRouting, KeyedAnswer, RunResult
+from fiso.testing.clock import ManualClock
 from fiso.testing.memory import InMemoryMetrics
 from fiso.testing.memory_idempotency import InMemoryIdempotencyKeys
-from tests.builders import NOW, ManualClock, a_policy, a_request, invocation_id
+from tests.builders import NOW, a_policy, a_request, invocation_id
 
 T = TypeVar("T")
 KEYS = ("k1", "k2")

@@ -12,7 +12,7 @@ from fiso.adapters.identity.sealing import FernetSeal
 from fiso.domain.login import LoginAttempt, Session
 from fiso.domain.request import TenantId
 from fiso.services.identity.login import return_path
-from tests.builders import ManualClock
+from fiso.testing.clock import ManualClock
 
 words = st.text(min_size=1, max_size=60)
 instants = st.integers(0, 4_000_000_000).map(lambda seconds: datetime.fromtimestamp(seconds, UTC))

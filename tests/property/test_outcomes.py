@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from fiso.codecs.record import from_document, to_document
 from fiso.domain.record import InvocationRecord
 from fiso.routing.fold import fold
+from fiso.testing.endpoints import OK
 from fiso_client.core.failures import Failure
-from tests.builders import NOW, OK, failing
+from tests.builders import NOW, failing
 from tests.functional.orchestrator_rig import Rig, http_event
 
 RIG = Rig(failing(OK))

@@ -10,9 +10,10 @@ from fiso.domain.request import TenantId
 from fiso.routing import quota
 from fiso.routing.quota import Quota, Share
 from fiso.services.identity.quotas import QuotaRules, Quotas
+from fiso.testing.clock import ManualClock
 from fiso.testing.memory import InMemoryTenantUse
 from fiso_cli.inline_executor import Inline
-from tests.builders import NOW, ManualClock
+from tests.builders import NOW
 
 ALICE = TenantId("alice")
 limits = st.builds(Quota, per_s=st.floats(0.1, 200), burst=st.floats(1, 200))

@@ -10,9 +10,10 @@ from fiso.domain.endpoint import Endpoint
 from fiso.domain.policy import Idempotent
 from fiso.domain.record import InvocationRecord
 from fiso.domain.request import InvocationRequest
+from fiso.testing.endpoints import OK
 from fiso_client.core.answers import FunctionAnswer
 from fiso_client.core.failures import NEVER_RAN, Failure, ProviderError
-from tests.builders import OK, an_entry
+from tests.builders import an_entry
 from tests.functional.orchestrator_rig import Rig, http_event, problem_of
 from tests.lab.chaos.rig.measures import FAILED_BEFORE_OPEN, probes_within
 

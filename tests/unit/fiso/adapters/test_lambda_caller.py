@@ -7,10 +7,11 @@ import pytest
 
 from fiso.adapters.aws.lambda_caller import LambdaCaller
 from fiso.domain.endpoint import Payload
+from fiso.testing.clock import ManualClock
 from fiso_client.core.answers import FunctionAnswer, HttpAnswer
 from fiso_client.core.failures import Failure, ProviderError
 from fiso_client.core.signing import SignedService
-from tests.builders import ManualClock, a_request, an_endpoint
+from tests.builders import a_request, an_endpoint
 
 
 class AnsweringService:
