@@ -14,6 +14,7 @@ from fiso_client.calling import Answer, Caller, HttpCaller, Request, speaks_http
 from fiso_client.core.answers import FunctionAnswer
 from fiso_client.core.breaker import CLOSED, Breaker
 from fiso_client.core.failures import CALLERS_FAULT, NEVER_RAN, Failure, FisoError, ProviderError
+from fiso_client.core.staleness import StalenessClock
 from fiso_client.core.transport import HttpTransport
 from fiso_client.leases import Leases
 from fiso_client.reporting import Pace, Reporter, Tally
@@ -81,10 +82,12 @@ class Client:
         headers: Headers = lambda *_: {},
         target_headers: Callable[[Target], Mapping[str, str]] = lambda _: {},
         options: Options | None = None,
-        stopwatch: Callable[[], float] = monotonic,
+        stopwatch: Callable[[], float] | None = None,
     ) -> None:
-        self._options, self._stopwatch = options or Options(), stopwatch
-        self._transport = HttpTransport()
+        self._options = options or Options()
+        # Leases and outcomes age while the process is frozen or its machine sleeps, too.
+        self._stopwatch = stopwatch = stopwatch or StalenessClock()
+        self._transport = HttpTransport(stopwatch=stopwatch)
         self._http = HttpCaller(self._transport, target_headers)
         api = FisoApi(
             url=fiso_url.rstrip("/"),
@@ -191,11 +194,12 @@ class Client:
         with self._lock:
             before, self._called_at[key] = self._called_at.get(key), start
         answer, error = None, None
+        began = monotonic()  # the time that a laptop slept is no latency
         try:
             answer = caller(target, request, timeout_s=timeout_s)
         except ProviderError as raised:
             error = raised
-        latency_ms = (self._stopwatch() - start) * 1000
+        latency_ms = (monotonic() - began) * 1000
         self._note(key, error)
         return _Attempt(
             target=target,

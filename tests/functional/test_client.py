@@ -1,7 +1,7 @@
 """`fiso_client` against FISO's own handler and endpoints, over genuine HTTP on loopback."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
 from typing import Any
@@ -12,6 +12,7 @@ from fiso.domain.decision import Reason
 from fiso.domain.endpoint import Provider
 from fiso.domain.policy import Idempotent
 from fiso_client import Answer, Client, Failure, FisoRefused, NoAnswer, NoLease, Options, ProviderError, Request, Target
+from fiso_client.core.staleness import StalenessClock
 from fiso_client.reporting import Pace
 from tests.builders import a_snapshot, an_endpoint, an_entry
 from tests.functional.lease_servers import World
@@ -36,7 +37,7 @@ def world() -> Iterator[World]:
     world.close()
 
 
-def a_client(world: World, *, watch: SkippingWatch | None = None, **options: Any) -> Client:
+def a_client(world: World, *, watch: Callable[[], float] | None = None, **options: Any) -> Client:
     chosen = Options(**({"background": False, "retry_s": 0.001} | options))
     return Client(world.url, options=chosen, stopwatch=watch or SkippingWatch())
 
@@ -146,6 +147,23 @@ def test_goes_on_by_a_stale_lease_while_fiso_is_away_and_reports_when_it_is_back
     client.close()
     assert (client.tally.accepted, client.tally.rejected, client.waiting) == (5, 0, 0)
     assert len({record.lease_id for record in world.records}) == 2
+
+
+def test_a_lease_is_over_after_a_suspend_in_which_the_monotonic_clock_stood_still(world: World) -> None:
+    slept_s = [0.0]
+    watch = StalenessClock(wall=lambda: monotonic() + slept_s[0])
+    with a_client(world, watch=watch) as client:
+        client.call("word-count", REQUEST)
+        slept_s[0] = 61
+        world.started_at -= slept_s[0]  # as much time passed for FISO
+        assert not client.call("word-count", REQUEST).is_stale
+        assert world.decided() == 2
+    assert client.tally.accepted == 2
+    assert max(attempt.latency_ms for record in world.records for attempt in record.attempts) < 30_000
+
+
+def test_a_client_counts_the_time_of_a_suspend_unless_told_otherwise() -> None:
+    assert isinstance(Client("https://fiso.example")._stopwatch, StalenessClock)
 
 
 def test_after_the_grace_the_configured_order_serves_and_is_not_reported(world: World) -> None:

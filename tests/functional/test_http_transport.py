@@ -4,12 +4,13 @@ import resource
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 
 import pytest
 
 from fiso_client.core.failures import Failure
-from fiso_client.core.transport import HttpTransport, TransportError
+from fiso_client.core.staleness import StalenessClock
+from fiso_client.core.transport import MAX_IDLE_S, HttpTransport, TransportError
 from fiso_client.core.wire import MAX_BODY_BYTES
 
 Serve = Callable[[socket.socket], object]
@@ -19,14 +20,15 @@ ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Kept: yes\r\n\r\nok"
 
 @contextmanager
 def server(*connections: Serve) -> Iterator[str]:
-    """Serves the given connections in order, one thread, then nobody."""
+    """Serves the given connections in order, one thread, then nobody. A client may hang up at any time."""
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:
 
         def run() -> None:
             for serve in connections:
-                connection, _ = listener.accept()
-                with connection:
-                    serve(connection)
+                with suppress(OSError):
+                    connection, _ = listener.accept()
+                    with connection:
+                        serve(connection)
 
         thread = threading.Thread(target=run, daemon=True)
         thread.start()
@@ -37,7 +39,9 @@ def read_request(connection: socket.socket) -> None:
     """Read one request, whose body is one byte."""
     seen = b""
     while b"\r\n\r\n" not in seen or seen.endswith(b"\r\n\r\n"):
-        seen += connection.recv(65_536)
+        if not (piece := connection.recv(65_536)):
+            raise ConnectionAbortedError
+        seen += piece
 
 
 def answering(*answers: bytes) -> Serve:
@@ -103,6 +107,21 @@ def test_a_connection_that_the_other_side_closed_is_not_used_again(transport: Ht
         assert send(transport, url) == b"ok"
         assert closed.wait(5)
         assert send(transport, url) == b"ok"
+
+
+def test_a_connection_that_was_kept_over_a_freeze_is_not_used_again() -> None:
+    frozen_s, came_over_the_first = [0.0], list[bytes]()
+
+    def answer_and_watch(connection: socket.socket) -> None:
+        answering(ANSWER)(connection)
+        came_over_the_first.append(connection.recv(65_536))
+
+    stopwatch = StalenessClock(ticks=lambda: 0.0, wall=lambda: frozen_s[0])
+    with closing(HttpTransport(stopwatch=stopwatch)) as transport, server(answer_and_watch, answering(ANSWER)) as url:
+        assert send(transport, url) == b"ok"
+        frozen_s[0] = MAX_IDLE_S + 1
+        assert send(transport, url) == b"ok"
+    assert came_over_the_first == [b""]
 
 
 def test_nobody_there_means_that_nothing_was_sent(transport: HttpTransport) -> None:

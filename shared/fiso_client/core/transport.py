@@ -18,6 +18,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from fiso_client.core.answers import HttpAnswer
 from fiso_client.core.failures import Failure, ProviderError
+from fiso_client.core.staleness import StalenessClock
 from fiso_client.core.wire import BoundedResponse, left_s, read
 
 CONNECT_TIMEOUT_S = 0.5
@@ -89,8 +90,15 @@ class HttpTransport:
     Follows no redirect, and knows no proxy. What users registered is reached by `dialling.PublicDial` only.
     """
 
-    def __init__(self, *, connect_timeout_s: float = CONNECT_TIMEOUT_S, dial: Dial = dial_any) -> None:
+    def __init__(
+        self,
+        *,
+        connect_timeout_s: float = CONNECT_TIMEOUT_S,
+        dial: Dial = dial_any,
+        stopwatch: Callable[[], float] | None = None,
+    ) -> None:
         self._connect_timeout_s, self._dial = connect_timeout_s, dial
+        self._stopwatch = stopwatch or StalenessClock()
         self._idle: dict[tuple[str, str], list[_Idle]] = {}
         self._lock = Lock()
 
@@ -151,7 +159,8 @@ class HttpTransport:
                 idle = waiting.pop() if waiting else None
             if idle is None:
                 return None
-            if monotonic() - idle.since < MAX_IDLE_S and not _is_closed_by_peer(idle.connection):
+            # A word of its closing need not have come through while this environment was frozen: age counts too.
+            if self._stopwatch() - idle.since < MAX_IDLE_S and not _is_closed_by_peer(idle.connection):
                 return idle.connection
             idle.connection.close()
 
@@ -159,7 +168,7 @@ class HttpTransport:
         with self._lock:
             waiting = self._idle.setdefault(origin, [])
             if len(waiting) < MAX_IDLE_PER_HOST:
-                waiting.append(_Idle(connection, monotonic()))
+                waiting.append(_Idle(connection, self._stopwatch()))
                 return
         connection.close()
 
