@@ -14,7 +14,7 @@ from fiso_client.calling import Answer, Caller, HttpCaller, Request, speaks_http
 from fiso_client.core.answers import FunctionAnswer
 from fiso_client.core.breaker import CLOSED, Breaker
 from fiso_client.core.failures import CALLERS_FAULT, NEVER_RAN, Failure, FisoError, ProviderError
-from fiso_client.core.staleness import StalenessClock
+from fiso_client.core.stopwatch import Stopwatch
 from fiso_client.core.transport import HttpTransport
 from fiso_client.leases import Leases
 from fiso_client.reporting import Pace, Reporter, Tally
@@ -86,7 +86,7 @@ class Client:
     ) -> None:
         self._options = options or Options()
         # Leases and outcomes age while the process is frozen or its machine sleeps, too.
-        self._stopwatch = stopwatch = stopwatch or StalenessClock()
+        self._stopwatch = stopwatch = stopwatch or Stopwatch()
         self._transport = HttpTransport(stopwatch=stopwatch)
         self._http = HttpCaller(self._transport, target_headers)
         api = FisoApi(

@@ -36,7 +36,7 @@ class _Slot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leases:
-    """Gives a lease for every call. `stopwatch` counts seconds, over freezes as well (`StalenessClock`)."""
+    """Gives a lease for every call. `stopwatch` counts seconds, over freezes as well (`Stopwatch`)."""
 
     api: FisoApi
     fallback: Mapping[str, tuple[Target, ...]]

@@ -31,7 +31,7 @@ class Target:
 class Held:
     """A lease as the client holds it, or a fallback, which has no token and is not reported.
 
-    `received_at` and `expires_at` are seconds of the client's `StalenessClock`, which goes forward only.
+    `received_at` and `expires_at` are seconds of the client's `Stopwatch`, which goes forward only.
     """
 
     function: str

@@ -12,7 +12,7 @@ from fiso.domain.decision import Reason
 from fiso.domain.endpoint import Provider
 from fiso.domain.policy import Idempotent
 from fiso_client import Answer, Client, Failure, FisoRefused, NoAnswer, NoLease, Options, ProviderError, Request, Target
-from fiso_client.core.staleness import StalenessClock
+from fiso_client.core.stopwatch import Stopwatch
 from fiso_client.reporting import Pace
 from tests.builders import a_snapshot, an_endpoint, an_entry
 from tests.functional.lease_servers import World
@@ -151,7 +151,7 @@ def test_goes_on_by_a_stale_lease_while_fiso_is_away_and_reports_when_it_is_back
 
 def test_a_lease_is_over_after_a_suspend_in_which_the_monotonic_clock_stood_still(world: World) -> None:
     slept_s = [0.0]
-    watch = StalenessClock(wall=lambda: monotonic() + slept_s[0])
+    watch = Stopwatch(wall=lambda: monotonic() + slept_s[0])
     with a_client(world, watch=watch) as client:
         client.call("word-count", REQUEST)
         slept_s[0] = 61
@@ -163,7 +163,7 @@ def test_a_lease_is_over_after_a_suspend_in_which_the_monotonic_clock_stood_stil
 
 
 def test_a_client_counts_the_time_of_a_suspend_unless_told_otherwise() -> None:
-    assert isinstance(Client("https://fiso.example")._stopwatch, StalenessClock)
+    assert isinstance(Client("https://fiso.example")._stopwatch, Stopwatch)
 
 
 def test_after_the_grace_the_configured_order_serves_and_is_not_reported(world: World) -> None:

@@ -9,7 +9,7 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 import pytest
 
 from fiso_client.core.failures import Failure
-from fiso_client.core.staleness import StalenessClock
+from fiso_client.core.stopwatch import Stopwatch
 from fiso_client.core.transport import MAX_IDLE_S, HttpTransport, TransportError
 from fiso_client.core.wire import MAX_BODY_BYTES
 
@@ -116,7 +116,7 @@ def test_a_connection_that_was_kept_over_a_freeze_is_not_used_again() -> None:
         answering(ANSWER)(connection)
         came_over_the_first.append(connection.recv(65_536))
 
-    stopwatch = StalenessClock(ticks=lambda: 0.0, wall=lambda: frozen_s[0])
+    stopwatch = Stopwatch(ticks=lambda: 0.0, wall=lambda: frozen_s[0])
     with closing(HttpTransport(stopwatch=stopwatch)) as transport, server(answer_and_watch, answering(ANSWER)) as url:
         assert send(transport, url) == b"ok"
         frozen_s[0] = MAX_IDLE_S + 1

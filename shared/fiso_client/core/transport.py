@@ -18,7 +18,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from fiso_client.core.answers import HttpAnswer
 from fiso_client.core.failures import Failure, ProviderError
-from fiso_client.core.staleness import StalenessClock
+from fiso_client.core.stopwatch import Stopwatch
 from fiso_client.core.wire import BoundedResponse, left_s, read
 
 CONNECT_TIMEOUT_S = 0.5
@@ -98,7 +98,7 @@ class HttpTransport:
         stopwatch: Callable[[], float] | None = None,
     ) -> None:
         self._connect_timeout_s, self._dial = connect_timeout_s, dial
-        self._stopwatch = stopwatch or StalenessClock()
+        self._stopwatch = stopwatch or Stopwatch()
         self._idle: dict[tuple[str, str], list[_Idle]] = {}
         self._lock = Lock()
 

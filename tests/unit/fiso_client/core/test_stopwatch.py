@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fiso_client.core.staleness import JUMP_S, StalenessClock
+from fiso_client.core.stopwatch import JUMP_S, Stopwatch
 
 
 @dataclass
@@ -14,8 +14,8 @@ class Machine:
     ticks_s: float = 1000.0
     wall_s: float = 1_800_000_000.0
 
-    def clock(self) -> StalenessClock:
-        return StalenessClock(ticks=lambda: self.ticks_s, wall=lambda: self.wall_s)
+    def clock(self) -> Stopwatch:
+        return Stopwatch(ticks=lambda: self.ticks_s, wall=lambda: self.wall_s)
 
     def run(self, seconds: float) -> None:
         self.ticks_s += seconds

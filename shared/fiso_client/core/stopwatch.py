@@ -1,4 +1,4 @@
-"""Staleness: how old something held is, over times in which the process stood still as well.
+"""Stopwatch: how old something held is, over times in which the process stood still as well.
 
 A monotonic clock may stand still while Lambda freezes an environment or a laptop sleeps; the time of day may be set.
 What counts here is the monotonic clock, and what the time of day gains on it by a jump: a freeze. A time of day that is
@@ -13,8 +13,8 @@ JUMP_S = 0.5
 """Less than this is noise between two clocks, or one that is being adjusted; several short freezes add up to it."""
 
 
-class StalenessClock:
-    """Seconds since some moment, as floats that never go back: a stopwatch for leases, connections and credentials."""
+class Stopwatch:
+    """Seconds since some moment, as floats that never go back, to age leases, connections and credentials by."""
 
     def __init__(self, *, ticks: Callable[[], float] = monotonic, wall: Callable[[], float] = time) -> None:
         self._ticks, self._wall = ticks, wall
