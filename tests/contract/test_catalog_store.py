@@ -149,10 +149,9 @@ class TestPostgres:
             replace(PLAIN, name=FunctionName("No Name")),
             replace(PLAIN, function_type=""),
             replace(PLAIN, endpoints=(replace(AWS, region=""),)),
-            replace(PLAIN, endpoints=(replace(AWS, memory_mb=2**31),)),
             replace(PLAIN, endpoints=(replace(AWS, id=EndpointId("")),)),
         ],
-        ids=["name", "type", "region", "memory", "id"],
+        ids=["name", "type", "region", "id"],
     )
     def test_the_schema_checks_what_the_domain_lets_through(self, connect: Connect, entry: CatalogEntry) -> None:
         store = PostgresCatalogStore(connect)

@@ -38,7 +38,7 @@ from fiso.testing.memory import (
     InMemoryRetrainingRuns,
     InMemorySnapshots,
 )
-from fiso_cli.catalog.strategies import PRESETS
+from fiso_cli.catalog.spelling import PRESETS
 from fiso_client.core.answers import FunctionAnswer
 from fiso_client.core.failures import Failure, ProviderError
 from functions.console.sources import Sources

@@ -1,7 +1,8 @@
 """The catalog: policies, strategies and endpoints as documents, rows and published snapshots."""
 
 import gzip
-from dataclasses import fields
+from dataclasses import fields, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -22,7 +23,7 @@ from fiso.codecs.policy import (
 from fiso.codecs.record import Json
 from fiso.domain.address import AddressRules
 from fiso.domain.endpoint import Provider
-from fiso.domain.policy import Policy
+from fiso.domain.policy import Mode, Pin, Policy
 from fiso.domain.strategy import (
     SEVERAL,
     CandidateField,
@@ -65,9 +66,17 @@ def a_strategy(field: RequestField | CandidateField, operator: Operator) -> Stra
 
 def test_policies() -> None:
     unset = [f.name for f in fields(Policy) if getattr(FULL.policy, f.name) == getattr(Policy(version=-1), f.name)]
-    assert unset == [], "the full policy sets every key"
+    assert unset == ["pin"], "the full policy sets every key that there was before pins said who"
     kept = golden_json("policies.json", {name: policy_to_document(policy) for name, policy in POLICIES.items()})
     assert {name: policy_from_document(document) for name, document in kept.items()} == POLICIES
+
+
+def test_a_pin_that_says_who_and_until_when() -> None:
+    at = datetime(2026, 1, 2, 3, tzinfo=UTC)
+    pin = Pin(by="ada", at=at, reason="gcp is slow", until=at + timedelta(hours=1), then=Mode.OBSERVE)
+    policy = replace(FULL.policy, pin=pin)
+    kept = golden_json("pin.json", policy_to_document(policy))
+    assert policy_from_document(kept) == policy
 
 
 @pytest.mark.parametrize("key", LATER_KEYS)

@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 
 from fiso.codecs.catalog import entry_from_document, entry_to_document, snapshot_from_json, snapshot_to_json
 from fiso.domain.catalog import CatalogEntry, Snapshot
-from fiso.domain.endpoint import Authentication, Endpoint, EndpointId, FunctionName, Payload, Provider
+from fiso.domain.endpoint import (
+    LARGEST_MEMORY_MB,
+    Authentication,
+    Endpoint,
+    EndpointId,
+    FunctionName,
+    Payload,
+    Provider,
+)
 from fiso.domain.errors import InvalidCatalog
 from fiso.domain.policy import CostSource, Idempotent, Mode, Objective, Policy, Scoring, Weights
 from fiso.domain.strategy import CandidateField, Condition, Operator, RequestField, Strategy
@@ -18,7 +26,7 @@ words = st.text(max_size=12)
 regions = st.frozensets(st.text(min_size=1, max_size=8), max_size=3)
 providers = st.frozensets(st.sampled_from(Provider), max_size=3)
 shares = st.floats(min_value=0, max_value=1e300, allow_subnormal=True)
-positive = st.integers(min_value=1, max_value=2**31 - 1)
+sizes, limits = st.integers(1, LARGEST_MEMORY_MB), st.integers(1, 1_000_000)
 weights = st.builds(
     Weights, latency=shares, cost=shares, reliability=shares, region_affinity=shares.map(lambda w: w or 1)
 )
@@ -28,13 +36,13 @@ endpoints = st.builds(
     id=words.map(EndpointId),
     provider=st.sampled_from(Provider),
     region=words,
-    memory_mb=positive,
+    memory_mb=sizes,
     address=st.text(min_size=1, max_size=30),
     path=words,
     payload=st.sampled_from(Payload),
     authentication=st.sampled_from(Authentication),
     secret_ref=st.none() | words,
-    concurrency_limit=positive,
+    concurrency_limit=limits,
 )
 
 amounts = st.floats(min_value=0, max_value=1e300, exclude_min=True)

@@ -14,6 +14,7 @@ from fiso.domain.policy import Mode, Policy
 from fiso.ports import CatalogStore, Snapshots
 from fiso.services.maintenance.publish import publish
 from fiso_cli.catalog.difference import Change, changes
+from fiso_cli.catalog.problems import Problem
 from fiso_cli.catalog.rules import eligibility_problems
 from fiso_cli.errors import CommandError
 from fiso_client.core.failures import FisoError
@@ -130,9 +131,8 @@ def in_mode(mode: Mode) -> Alter:
 
 def _altered(entry: CatalogEntry, alter: Alter) -> CatalogEntry:
     altered = replace(entry, policy=alter(entry))
-    problem = next(eligibility_problems(altered), None)
-    if problem is not None:
-        raise CommandError(str(problem))
+    for place, said in eligibility_problems(altered):
+        raise CommandError(str(Problem(place=("functions", entry.name, *place), message=said)))
     return altered
 
 

@@ -1,23 +1,23 @@
 """Declarations: a `fiso.yaml` read, checked whole, and turned into catalog entries. Every problem is found at once."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
-from pydantic import ValidationError
-
+from fiso.codecs.catalog import endpoint_from_document, entry_from_document
+from fiso.codecs.typed import Document, Json, Malformed
 from fiso.domain.address import AddressRules, hosts_in
 from fiso.domain.catalog import CatalogEntry
-from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName
-from fiso.domain.policy import Mode, Policy, Weights
-from fiso_cli.catalog import address, policy_rules, rules
-from fiso_cli.catalog.problems import Problem, problems_of
-from fiso_cli.catalog.schema import DeclaredCatalog, DeclaredEndpoint, DeclaredFunction, DeclaredPolicy
-from fiso_cli.catalog.strategies import to_domain
+from fiso.domain.errors import BadAddress, InvalidCatalog
+from fiso.domain.fields import Impossible, Place
+from fiso_cli.catalog import address, doubts, problems, rules, spelling
+from fiso_cli.catalog.problems import Problem
 from fiso_cli.catalog.yaml_text import parse as parse_yaml
 from fiso_cli.errors import CommandError
 from fiso_cli.stage import Stage
+from fiso_cli.traffic.documents import items, mapping
 
 LARGEST_FILE_BYTES = 1_000_000
 
@@ -69,120 +69,84 @@ def read(path: Path, setting: Setting) -> Declaration:
 
 
 def parse(text: str, setting: Setting, *, source: str = "fiso.yaml") -> Declaration:
-    """The declaration in a text; `source` begins every line about it."""
+    """The declaration in a text; `source` and the line begin every line about it."""
     try:
-        document = parse_yaml(text)
+        file = parse_yaml(text)
     except ValueError as error:
         raise InvalidDeclaration(f"{source}: {error}") from error
-    if not isinstance(document, dict):
+    if not isinstance(file.value, dict):
         raise InvalidDeclaration(f"{source}: must be a mapping with version and functions")
-    problems, entries = _checked(document, setting)
-    if problems:
-        raise InvalidDeclaration("\n".join(f"{source}: {problem}" for problem in problems))
-    doubts = tuple(f"{source}: {problem}" for entry in entries for problem in _doubts(entry))
-    return Declaration(entries=tuple(entries), warnings=doubts)
+
+    def told(found: list[Problem]) -> tuple[str, ...]:
+        lines = [(file.line_of(problem.place), problem) for problem in found]
+        return tuple(f"{source}:{line}: {problem}" for line, problem in sorted(lines, key=lambda at: at[0]))
+
+    found, entries = _checked(file.value, setting)
+    if found:
+        raise InvalidDeclaration("\n".join(told(found)))
+    return Declaration(
+        entries=tuple(entries), warnings=told([doubt for entry in entries for doubt in doubts.of_entry(entry)])
+    )
 
 
-def _doubts(entry: CatalogEntry) -> Iterator[Problem]:
-    yield from rules.warnings(entry)
-    yield from policy_rules.warnings(entry)
-
-
-def _checked(document: dict[object, object], setting: Setting) -> tuple[list[Problem], list[CatalogEntry]]:
-    problems: list[Problem] = []
-    entries: list[CatalogEntry] = []
-    defaults = DeclaredPolicy()
-    try:
-        defaults = DeclaredCatalog.model_validate(document).defaults.policy
-    except ValidationError as error:
-        problems += problems_of(error)
-    functions = document.get("functions")
+def _checked(document: Document, setting: Setting) -> tuple[list[Problem], list[CatalogEntry]]:
+    """What is wrong, and the entries of the functions that are not. One function's fault hides no other's."""
+    found, entries = list(problems.of_shape(document)), list[CatalogEntry]()
+    wrong = {problem.place[:2] for problem in found}
+    if ("defaults", "policy") in wrong or ("defaults",) in wrong:
+        return found, []  # what the functions would inherit is not to be relied on
+    defaults, functions = _policy_in(document.get("defaults")), document.get("functions")
     for name, raw in functions.items() if isinstance(functions, dict) else ():
+        if ("functions", name) not in wrong:
+            reading = _Function(name, mapping(raw), defaults, setting)
+            found += [Problem(place=("functions", name, *place), message=said) for place, said in reading.problems]
+            entries += [reading.entry] if reading.entry else []
+    return found, entries
+
+
+def _policy_in(part: Json) -> Document:
+    return mapping(mapping(part or {}).get("policy", {}))
+
+
+class _Function:
+    """One function of the right shape, on its way to an entry; what is wrong with it is gathered on the way."""
+
+    def __init__(self, name: str, raw: Document, defaults: Document, setting: Setting) -> None:
+        self.problems: list[tuple[Place, str]] = []
+        self.entry: CatalogEntry | None = None
+        endpoints: list[Json] = [
+            self._endpoint(n, mapping(each), setting) for n, each in enumerate(items(raw["endpoints"]))
+        ]
+        policy = spelling.stored_policy(spelling.merged(defaults, _policy_in(raw)))
+        document: Document = {"name": name, "function_type": raw["type"], "endpoints": endpoints, "policy": policy}
         try:
-            declared = DeclaredFunction.model_validate(raw)
-        except ValidationError as error:
-            problems += problems_of(error, within=("functions", str(name)))
-            continue
-        policy = _merged(defaults, declared.policy)
-        found = list(_function_problems(str(name), declared, policy, setting))
-        if not found:
-            entry = _entry(str(name), declared, policy, setting)
-            found = list(rules.eligibility_problems(entry))
-            entries.append(entry)
-        problems += found
-    return problems, entries
+            entry = entry_from_document(document)
+        except InvalidCatalog as error:
+            self.problems += _places_of(error.__cause__)
+            return
+        self.entry = entry
+        if not self.problems:
+            self.problems += rules.eligibility_problems(entry)
+
+    def _endpoint(self, index: int, raw: Document, setting: Setting) -> Document:
+        """As stores hold it, its address filled in."""
+        document = spelling.stored_endpoint(raw)
+        try:
+            document["address"] = address.resolved(str(raw["address"]), setting.variables)
+        except BadAddress as error:
+            self.problems.append((("endpoints", index, "address"), str(error)))
+            return document
+        where = AddressRules(own_hosts=setting.own_hosts, allow_loopback=setting.is_local)
+        found = rules.endpoint_problems(endpoint_from_document(document), where)
+        self.problems += [(("endpoints", index, key), said) for key, said in found]
+        return document
 
 
-def _function_problems(
-    name: str, declared: DeclaredFunction, policy: DeclaredPolicy, setting: Setting
-) -> Iterator[Problem]:
-    where = AddressRules(own_hosts=setting.own_hosts, allow_loopback=setting.is_local)
-    found = rules.endpoint_problems(declared, variables=setting.variables, where=where)
-    for place, message in (*found, *policy_rules.problems(declared, policy)):
-        yield Problem(place=("functions", name, *place), message=message)
-
-
-def _merged(defaults: DeclaredPolicy, own: DeclaredPolicy) -> DeclaredPolicy:
-    """The function's keys over the defaults'. `allow` and `deny` merge key by key, so that a default denial stays."""
-    fields: dict[str, Any] = defaults.model_dump(exclude_unset=True)
-    for name, value in own.model_dump(exclude_unset=True).items():
-        merges = name in ("allow", "deny")
-        fields[name] = {**fields.get(name, {}), **value} if merges else value
-    return DeclaredPolicy.model_validate(fields)
-
-
-def _entry(name: str, declared: DeclaredFunction, policy: DeclaredPolicy, setting: Setting) -> CatalogEntry:
-    return CatalogEntry(
-        name=FunctionName(name),
-        function_type=declared.type,
-        endpoints=tuple(_endpoint(endpoint, setting.variables) for endpoint in declared.endpoints),
-        policy=_policy(policy),
-    )
-
-
-def _endpoint(declared: DeclaredEndpoint, variables: Mapping[str, str]) -> Endpoint:
-    return Endpoint(
-        id=EndpointId(declared.id),
-        provider=declared.provider,
-        region=declared.region,
-        memory_mb=declared.memory_mb,
-        address=address.resolved(declared.address, variables),
-        path=declared.path,
-        payload=declared.payload,
-        authentication=rules.authentication_of(declared),
-        secret_ref=declared.secret_ref,
-        concurrency_limit=declared.concurrency_limit,
-    )
-
-
-def _policy(declared: DeclaredPolicy) -> Policy:
-    """The policy as the domain has it. Its version is the store's to give."""
-    mode, _, pinned = declared.mode.partition(":")
-    weights = declared.weights
-    return Policy(
-        version=0,
-        weights=Weights() if weights is None else Weights(**weights.model_dump()),
-        scoring=declared.scoring,
-        objective=declared.objective,
-        latency_objective_ms=declared.latency_objective_ms,
-        allowed_providers=frozenset(declared.allow.providers),
-        denied_providers=frozenset(declared.deny.providers),
-        allowed_regions=frozenset(declared.allow.regions),
-        denied_regions=frozenset(declared.deny.regions),
-        residency=frozenset(declared.residency),
-        max_p95_ms=declared.max_p95_ms,
-        max_cost_usd=declared.max_cost_usd,
-        tiers=tuple(frozenset(map(EndpointId, tier)) for tier in declared.tiers),
-        strategies=tuple(map(to_domain, declared.strategies)),
-        mode=Mode(mode),
-        home=EndpointId(declared.home) if declared.home else None,
-        pinned=EndpointId(pinned) if pinned else None,
-        idempotent=declared.idempotent,
-        timeout_ms=declared.timeout_ms,
-        max_attempts=declared.max_attempts,
-        exploration=declared.exploration,
-        hedging=declared.hedging,
-        control_share=declared.control_share,
-        control_block_s=declared.control_block_s,
-        cost_source=declared.cost_source,
-    )
+def _places_of(error: BaseException | None) -> Iterator[tuple[Place, str]]:
+    """What the codec, or a type's own check, could not accept, by its place in the file."""
+    if not isinstance(error, Malformed):
+        raise TypeError(f"not told where: {error!r}") from error
+    around = tuple(int(part) if part.isdigit() else part for part in re.findall(r"[^.\[\]]+", error.place))
+    inner = error.__cause__
+    for place, said in inner.problems if isinstance(inner, Impossible) else [((), error.problem)]:
+        yield tuple("mode" if part == "pinned" else part for part in (*around, *place)), said

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from fiso.codecs.catalog import endpoint_to_document
 from fiso.codecs.policy import policy_to_document
-from fiso.codecs.record import Document, Json
+from fiso.codecs.typed import Document, Json
 from fiso.domain.catalog import CatalogEntry
 from fiso.domain.endpoint import Endpoint, FunctionName
 from fiso.domain.policy import Policy

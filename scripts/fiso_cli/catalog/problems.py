@@ -1,36 +1,17 @@
 """Problems of a declared catalog, one line each: where, and what must be so."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any
+from functools import cache
 
-from pydantic import BaseModel, ValidationError
+from jsonschema_rs import Draft7Validator, ValidationError
+from jsonschema_rs import ValidationErrorKind as Kind
 
-from fiso_cli.catalog import schema, strategies
-
-Place = tuple[str | int, ...]
-
-_NAME_RULE = "must be lower-case letters, digits, - and _, beginning with a letter or digit, at most 63"
-_REGION_RULE = "must be a region as the provider writes it, as in us-east-1 or westeurope"
-_PATTERNS = {
-    "mode": "must be route, observe or pin:<endpoint>",
-    "path": "must be empty or begin with / and hold plain segments, as in /graph-bfs",
-    "region": _REGION_RULE,
-    "regions": _REGION_RULE,
-    "residency": _REGION_RULE,
-}
-_SHAPES: Mapping[str, type[BaseModel]] = {
-    "endpoints": schema.DeclaredEndpoint,
-    "policy": schema.DeclaredPolicy,
-    "weights": schema.DeclaredWeights,
-    "allow": schema.DeclaredPlaces,
-    "deny": schema.DeclaredPlaces,
-    "defaults": schema.DeclaredDefaults,
-    "strategies": strategies.DeclaredStrategy,
-    "when": strategies.DeclaredWhen,
-    "candidates": strategies.DeclaredCandidates,
-}
+from fiso.codecs.typed import Document, Json
+from fiso.domain.fields import Place
+from fiso_cli.catalog import schema
+from fiso_cli.traffic.documents import mapping
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,23 +25,104 @@ class Problem:
         return f"{_dotted(self.place)}: {self.message}" if self.place else self.message
 
 
-def problems_of(error: ValidationError, within: Place = ()) -> list[Problem]:
-    """Every problem that pydantic found, in our words."""
-    return [_problem(found, within) for found in error.errors(include_url=False)]
+def of_shape(document: Json) -> Iterator[Problem]:
+    """Everything in a file's document that its schema refuses, in our words."""
+    for error in _validator().iter_errors(document):
+        yield from _problems(error)
 
 
-def _problem(found: Any, within: Place) -> Problem:
-    place = (*within, *(part for part in found["loc"] if part != "[key]"))
-    kind, context = found["type"], found.get("ctx", {})
-    if kind == "extra_forbidden":
-        message = _unknown_key(place)
-    elif kind == "string_pattern_mismatch":
-        message = _pattern(place)
-    elif kind == "string_type" and isinstance(found["input"], bool | int | float):
-        message = f"must be text: put {found['input']!r} in quotes"
-    else:
-        message = _SAYINGS[kind].format(**context) if kind in _SAYINGS else found["msg"]
-    return Problem(place=place, message=message)
+@cache
+def _schema() -> Document:
+    return schema.of_file()
+
+
+@cache
+def _validator() -> Draft7Validator:
+    return Draft7Validator(_schema())
+
+
+def _problems(error: ValidationError) -> Iterator[Problem]:
+    place, kind = tuple(error.instance_path), error.kind
+    match kind:
+        case Kind.AdditionalProperties(unexpected=keys):
+            for key in keys:
+                yield Problem(place=(*place, key), message=_unknown(key, error))
+        case Kind.Required(property=key):
+            yield Problem(place=(*place, key), message="is missing")
+        case Kind.PropertyNames(error=inner):
+            yield Problem(place=(*place, str(inner.instance)), message=_broken(error, inner))
+        case _:
+            yield Problem(place=place, message=_broken(error))
+
+
+def _broken(error: ValidationError, inner: ValidationError | None = None) -> str:
+    """What must be so, where the place itself, or a key there, is wrong."""
+    match (inner or error).kind:
+        case Kind.Type(types=types):
+            return _type(types[0], error.instance)
+        case Kind.Enum(options=list(options)):
+            return f"must be {_either(options)}"
+        case Kind.Pattern():
+            return str(_part(error.schema_path[:-1])["patternErrorMessage"])
+        case Kind.MinItems(limit=1):
+            return "must not be empty"
+        case kind:
+            return _SAYINGS[kind.name].format(kind.value) if kind.name in _SAYINGS else error.message
+
+
+_SAYINGS = {
+    "const": "must be {}",
+    "minLength": "must not be empty",
+    "maxLength": "must have at most {} characters",
+    "minProperties": "must not be empty",
+    "minItems": "must have {} entries",
+    "maxItems": "must have at most {} entries",
+    "exclusiveMinimum": "must be positive",  # the schema's only such bound is 0
+    "minimum": "must be at least {:g}",
+    "maximum": "must be at most {:.10g}",
+    "anyOf": "at least one weight must be positive",
+}
+"""What the schema's keywords mean to the reader; the library's own words for any other."""
+
+
+def _type(wanted: str, found: object) -> str:
+    if wanted == "string" and isinstance(found, bool | int | float):
+        return f"must be text: put {found!r} in quotes"
+    return f"must be {_TYPES[wanted]}"
+
+
+_TYPES = {
+    "string": "text",
+    "integer": "a whole number",
+    "number": "a number",
+    "array": "a list",
+    "object": "a mapping",
+}
+
+
+def _either(options: Iterable[object]) -> str:
+    """`'a', 'b' or 'c'`; true and false are told by the words that they stand for."""
+    words = [repr(option) for option in options if not isinstance(option, bool)]
+    return " or ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
+
+
+def _unknown(key: str, error: ValidationError) -> str:
+    keys = mapping(_part(error.schema_path[:-1])["properties"])
+    close = get_close_matches(key, keys, n=1)
+    if close:
+        return f"unknown key, did you mean {close[0]!r}?"
+    return f"unknown key, there are {', '.join(keys)}"
+
+
+def _part(path: Iterable[str | int]) -> Document:
+    """The part of the schema that a path leads to, through its references."""
+    part: Json = _schema()
+    for step in path:
+        if step == "$ref":
+            part = mapping(_schema()["definitions"])[str(mapping(part)["$ref"]).rpartition("/")[2]]
+        else:
+            part = part[int(step)] if isinstance(part, list) else mapping(part)[str(step)]
+    return mapping(part)
 
 
 def _dotted(place: Iterable[str | int]) -> str:
@@ -68,46 +130,3 @@ def _dotted(place: Iterable[str | int]) -> str:
     for part in place:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
     return text
-
-
-def _unknown_key(place: Place) -> str:
-    around = [part for part in place[:-1] if isinstance(part, str)]
-    otherwise: type[BaseModel] = schema.DeclaredFunction if around[:1] == ["functions"] else schema.DeclaredCatalog
-    keys = _SHAPES.get(around[-1] if around else "", otherwise).model_fields
-    close = get_close_matches(str(place[-1]), keys, n=1)
-    if close:
-        return f"unknown key, did you mean {close[0]!r}?"
-    return f"unknown key, there are {', '.join(keys)}" if around[-1:] in _CLOSED_SETS else "unknown key"
-
-
-_CLOSED_SETS = (["when"], ["candidates"])
-
-
-def _pattern(place: Place) -> str:
-    name = next((part for part in reversed(place) if isinstance(part, str)), "")
-    return _PATTERNS.get(name, _NAME_RULE)
-
-
-_SAYINGS = {
-    "missing": "is missing",
-    "invalid_key": "keys must be text",
-    "string_type": "must be text",
-    "string_too_short": "must not be empty",
-    "string_too_long": "must have at most {max_length} characters",
-    "too_short": "must not be empty",
-    "too_long": "must have at most {max_length} entries",
-    "int_type": "must be a whole number",
-    "int_from_float": "must be a whole number",
-    "float_type": "must be a number",
-    "finite_number": "must be a finite number",
-    "greater_than": "must be positive",  # the schema's only such bound is 0
-    "greater_than_equal": "must be at least {ge}",
-    "less_than_equal": "must be at most {le}",
-    "enum": "must be {expected}",
-    "literal_error": "must be {expected}",
-    "list_type": "must be a list",
-    "dict_type": "must be a mapping",
-    "model_type": "must be a mapping",
-    "value_error": "{error}",
-}
-"""What each of pydantic's error types means to the reader; its own words for any other."""

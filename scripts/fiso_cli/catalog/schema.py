@@ -1,120 +1,169 @@
-"""The shape of `fiso.yaml`: what each key may hold. Unknown keys are refused; nothing is converted silently.
+"""The JSON Schema of `fiso.yaml`, made from the domain's types: editors, `fiso check` and `fiso apply` go by it.
 
-Defaults are the domain's own. What needs more than one key to judge is in `rules`.
+What a file writes otherwise than the types have it (allow and deny, a pin, conditions cut short) is said here; how it
+is then read is in `spelling`.
 """
 
-from typing import Annotated, Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, fields
+from enum import StrEnum
+from math import inf
+from typing import Annotated, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
+from fiso.codecs.typed import Document, Json
+from fiso.domain.endpoint import Endpoint, EndpointId, Provider, Region
+from fiso.domain.fields import NAME, AtMost, Means, Spelled, Within, hints_of
+from fiso.domain.policy import Idempotent, Policy, Weights
+from fiso.domain.strategy import RANGES, SEVERAL, CandidateField, Field, Operator, RequestField, Strategy, operators_of
+from fiso_cli.catalog.spelling import PRESETS
 
-from fiso.domain.endpoint import Authentication, Payload, Provider
-from fiso.domain.policy import LARGEST_CONTROL_BLOCK_S, CostSource, Idempotent, Objective, Policy, Scoring
-from fiso_cli.catalog.strategies import STRICTLY, DeclaredStrategy, Name, preset_by_name
-
-_DOMAIN = Policy(version=0)
-LARGEST_MEMORY_MB = 32_768
-"""Cloud Run's largest instance; Lambda ends at 10,240."""
-
-
-def _as_word(value: object) -> object:
-    """YAML's `yes` and `no` as a boolean, which `true` and `false` are however they are read."""
-    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else value
-
-
-def _weights_weigh(value: "DeclaredWeights") -> "DeclaredWeights":
-    if value.latency + value.cost + value.reliability + value.region_affinity == 0:
-        raise ValueError("at least one weight must be positive")
-    return value
+_MODE = Spelled(f"^(route|observe|pin:{NAME.pattern[1:-1]})$", "must be route, observe or pin:<endpoint>")
+_PLAIN: Mapping[object, Document] = {int: {"type": "integer"}, float: {"type": "number"}, str: {"type": "string"}}
 
 
-Region = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{1,62}$")]
-ModeText = Annotated[str, Field(pattern=r"^(route|observe|pin:[a-z0-9][a-z0-9_-]{0,62})$")]
-Word = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
-Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Positive = Annotated[int, Field(gt=0, le=1_000_000)]
-Amount = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Tier = Annotated[list[Name], Field(min_length=1)]
-StrategyOrName = Annotated[DeclaredStrategy, BeforeValidator(preset_by_name)]
+def of_file() -> Document:
+    """The whole file."""
+    policy: Document = {"$ref": "#/definitions/policy"}
+    function = {"type": _of(Annotated[str, NAME]), "endpoints": _list(_object(Endpoint), least=1), "policy": policy}
+    return {
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "title": "fiso.yaml: functions, their endpoints and their policies",
+        **_closed(
+            {
+                "version": {"const": 1},
+                "defaults": _closed({"policy": policy}),
+                "functions": {
+                    "type": "object",
+                    "minProperties": 1,
+                    "propertyNames": _of(Annotated[str, NAME]),
+                    "additionalProperties": _closed(function, required=["type", "endpoints"]),
+                },
+            },
+            required=["version", "functions"],
+        ),
+        "definitions": {"policy": _closed(policy_keys()), "strategy": _strategy()},
+    }
 
 
-class _Declared(BaseModel):
-    model_config = STRICTLY
+def policy_keys() -> dict[str, Document]:
+    """What may be said of each key of a policy in a file."""
+    keys: dict[str, Document] = {}
+    for name, hint in hints_of(Policy).items():
+        if name.startswith(("allowed_", "denied_")):
+            keys["allow" if name.startswith("allowed_") else "deny"] = _places(hint)
+        elif any(isinstance(said, Means) for said in getattr(hint, "__metadata__", ())):
+            keys[name] = _of(hint)
+    keys["mode"] = {**keys["mode"], **_of(Annotated[str, _MODE])}
+    del keys["mode"]["enum"]
+    keys["idempotent"]["enum"] = [
+        *(word.value for word in Idempotent),
+        True,
+        False,
+    ]  # YAML 1.1 reads yes and no as these
+    return keys
 
 
-class DeclaredEndpoint(_Declared):
-    """One endpoint. `address` may name variables as `${FISO_AZURE_EASTUS_URL}`."""
-
-    id: Name
-    provider: Annotated[Provider, Field(strict=False)]
-    region: Region
-    memory_mb: Annotated[int, Field(gt=0, le=LARGEST_MEMORY_MB)]
-    address: Annotated[str, Field(min_length=1, max_length=2_000)]
-    path: Annotated[str, Field(pattern=r"^(/[A-Za-z0-9._~-]+)*$")] = ""
-    payload: Annotated[Payload, Field(strict=False)] = Payload.HTTP
-    authentication: Annotated[Authentication, Field(strict=False)] | None = None
-    secret_ref: Annotated[str, Field(min_length=1, max_length=2_000)] | None = None
-    concurrency_limit: Positive = 100
-
-
-class DeclaredWeights(_Declared):
-    """All four, so that none is forgotten: only their proportions matter."""
-
-    latency: Weight
-    cost: Weight
-    reliability: Weight
-    region_affinity: Weight
+def _of(hint: object) -> Document:
+    """What a value of a type may be in a file."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return _with(_of(arguments[0]), arguments[1:])
+    if type(None) in arguments:  # a file leaves out what is not set
+        return _of(next(each for each in arguments if each is not type(None)))
+    if origin in (tuple, frozenset):
+        return _list(_of(arguments[0]))
+    if hint is Strategy:
+        return {"$ref": "#/definitions/strategy"}
+    if hint is EndpointId:
+        return _of(Annotated[str, NAME])
+    if isinstance(hint, type) and issubclass(hint, StrEnum):
+        return {"enum": [word.value for word in hint]}
+    return _weights() if hint is Weights else {**_PLAIN[hint]}
 
 
-class DeclaredPlaces(_Declared):
-    """Providers and regions to allow or to deny."""
-
-    providers: list[Annotated[Provider, Field(strict=False)]] = []
-    regions: list[Region] = []
-
-
-class DeclaredPolicy(_Declared):
-    """A policy, or a part of one: keys that are absent come from `defaults`, then from the domain."""
-
-    weights: Annotated[DeclaredWeights, AfterValidator(_weights_weigh)] | None = None
-    scoring: Annotated[Scoring, Field(strict=False)] = _DOMAIN.scoring
-    objective: Annotated[Objective, Field(strict=False)] = _DOMAIN.objective
-    latency_objective_ms: Amount | None = None
-    allow: DeclaredPlaces = DeclaredPlaces()
-    deny: DeclaredPlaces = DeclaredPlaces()
-    residency: list[Region] = []
-    max_p95_ms: Amount | None = None
-    max_cost_usd: Amount | None = None
-    tiers: Annotated[list[Tier], Field(max_length=10)] = []
-    strategies: Annotated[list[StrategyOrName], Field(max_length=20)] = []
-    mode: ModeText = "route"
-    home: Name | None = None
-    idempotent: Annotated[Idempotent, Field(strict=False), BeforeValidator(_as_word)] = _DOMAIN.idempotent
-    timeout_ms: Annotated[int, Field(ge=100, le=28_000)] = _DOMAIN.timeout_ms
-    max_attempts: Annotated[int, Field(ge=1, le=5)] = _DOMAIN.max_attempts
-    exploration: Annotated[float, Field(ge=0, le=0.5)] = _DOMAIN.exploration
-    hedging: Annotated[float, Field(ge=0, le=0.2)] = _DOMAIN.hedging
-    control_share: Annotated[float, Field(ge=0, le=0.5)] = _DOMAIN.control_share
-    control_block_s: Annotated[int, Field(ge=60, le=LARGEST_CONTROL_BLOCK_S)] = _DOMAIN.control_block_s
-    cost_source: Annotated[CostSource, Field(strict=False)] = _DOMAIN.cost_source
+def _with(plain: Document, said: Sequence[object]) -> Document:
+    found = dict(plain)
+    for part in said:
+        if isinstance(part, Within):
+            found["exclusiveMinimum" if part.above else "minimum"] = part.least
+            if part.most != inf:
+                found["maximum"] = part.most
+        elif isinstance(part, Spelled):
+            found |= {"pattern": part.pattern, "patternErrorMessage": part.says}
+        elif isinstance(part, AtMost):
+            found |= (
+                {"maxItems": part.entries} if found["type"] == "array" else {"minLength": 1, "maxLength": part.entries}
+            )
+        elif isinstance(part, Means):
+            found["description"] = part.text
+    return found
 
 
-class DeclaredFunction(_Declared):
-    """One function."""
-
-    type: Word
-    endpoints: Annotated[list[DeclaredEndpoint], Field(min_length=1)]
-    policy: DeclaredPolicy = DeclaredPolicy()
+def _object(kind: type) -> Document:
+    hints = hints_of(kind)
+    needed = [each.name for each in fields(kind) if each.default is MISSING and each.default_factory is MISSING]
+    return _closed({name: _of(hint) for name, hint in hints.items()}, required=needed)
 
 
-class DeclaredDefaults(_Declared):
-    """What every function gets unless it says otherwise."""
+def _closed(properties: Mapping[str, Document], *, required: Sequence[str] = ()) -> Document:
+    found: Document = {
+        "type": "object",
+        "properties": {str(name): said for name, said in properties.items()},
+        "additionalProperties": False,
+    }
+    return {**found, "required": [*required]} if required else found
 
-    policy: DeclaredPolicy = DeclaredPolicy()
+
+def _list(items: Document, *, least: int = 0, most: int | None = None) -> Document:
+    found: Document = {"type": "array", "items": items}
+    return found | ({"minItems": least} if least else {}) | ({} if most is None else {"maxItems": most})
 
 
-class DeclaredCatalog(_Declared):
-    """The whole file. Functions are checked one by one, so that a fault in one does not hide those of another."""
+def _weights() -> Document:
+    """All four, so that none is forgotten, and not all of them 0."""
+    keys = hints_of(Weights)
+    positive: list[Json] = [{"properties": {name: {"exclusiveMinimum": 0}}} for name in keys]
+    return {**_closed({name: _of(hint) for name, hint in keys.items()}, required=[*keys]), "anyOf": positive}
 
-    version: Literal[1]
-    defaults: DeclaredDefaults = DeclaredDefaults()
-    functions: Annotated[dict[Name, object], Field(min_length=1)]
+
+def _places(hint: object) -> Document:
+    places = _closed({"providers": _list(_of(Provider)), "regions": _list(_of(Region))})
+    return _with(places, [said for said in get_args(hint)[1:] if isinstance(said, Means)])
+
+
+def _strategy() -> Document:
+    """A preset's name, or the whole."""
+    hints = hints_of(Strategy)
+    keys = {
+        "name": _of(hints["name"]),
+        "when": _closed({field: _conditions(field) for field in RequestField}),
+        "candidates": {**_closed({field: _conditions(field) for field in CandidateField}), "minProperties": 1},
+        "factor": _of(hints["factor"]),
+    }
+    whole = _closed(keys, required=["name", "candidates", "factor"])
+    return {"if": {"type": "string"}, "then": {"enum": [*PRESETS]}, "else": whole}
+
+
+def _conditions(field: Field) -> Document:
+    """By operator; or cut short: one value for `is`, a list for `in`."""
+    value, allowed = _operand(field), operators_of(field)
+    by_operator = _closed({operator: _operands(operator, value) for operator in allowed})
+    by_operator["minProperties"] = 1
+    if Operator.IS not in allowed:
+        return by_operator
+    short: Document = {"if": {"type": "array"}, "then": _list(value, least=1), "else": value}
+    return {"if": {"type": "object"}, "then": by_operator, "else": short}
+
+
+def _operands(operator: Operator, value: Document) -> Document:
+    if operator is Operator.BETWEEN:
+        return _list(value, least=2, most=2)
+    return _list(value, least=1) if operator in SEVERAL else value
+
+
+def _operand(field: Field) -> Document:
+    if field is CandidateField.PROVIDER:
+        return _of(Provider)
+    if field not in RANGES:
+        return {"type": "string", "minLength": 1}
+    return _with(_of(float if field is CandidateField.COLD_PROBABILITY else int), [Within(*RANGES[field])])

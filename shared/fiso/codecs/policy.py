@@ -1,139 +1,78 @@
-"""Policies as plain documents (JSON types only) and back. What is wrong raises KeyError, ValueError or TypeError.
+"""Policies as plain documents (JSON types only) and back; `Malformed` names the place of what is wrong.
 
-A strategy's document is what an operator writes in `fiso.yaml`: conditions by field, then by operator.
+A strategy's conditions stand as an operator writes them in `fiso.yaml`: by field, then by operator.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields
+from typing import TypeVar
 
-from fiso.codecs.json_values import listed, mapping, maybe_number, number, sequence, text, texts, whole
-from fiso.codecs.record import Document, Json
-from fiso.domain.endpoint import EndpointId, Provider
-from fiso.domain.policy import CostSource, Idempotent, Mode, Objective, Policy, Scoring, Weights
+from fiso.codecs.typed import Codec, Document, Form, Json, Malformed, Shape
+from fiso.domain.policy import Policy, Weights
 from fiso.domain.strategy import SEVERAL, CandidateField, Condition, Field, Operator, RequestField, Strategy, Value
 
 LATER_KEYS = (
     "objective latency_objective_ms max_p95_ms max_cost_usd tiers strategies control_share control_block_s hedging"
 ).split()
-"""Keys that documents of earlier writers do not have; they mean the defaults then."""
+"""Keys that documents of earlier writers do not have; they mean the defaults then. So does `pin`, which is only written
+where there is one. Any other key that is missing might have been a denial."""
+
+_Word = TypeVar("_Word")
 
 
 def policy_to_document(policy: Policy) -> Document:
     """A policy as a document, part of its function's; sets as sorted lists."""
-    weights = policy.weights
-    return {
-        "version": policy.version,
-        "weights": {
-            "latency": float(weights.latency),
-            "cost": float(weights.cost),
-            "reliability": float(weights.reliability),
-            "region_affinity": float(weights.region_affinity),
-        },
-        "scoring": policy.scoring.value,
-        "objective": policy.objective.value,
-        "latency_objective_ms": _maybe_float(policy.latency_objective_ms),
-        "allowed_providers": listed(policy.allowed_providers),
-        "denied_providers": listed(policy.denied_providers),
-        "allowed_regions": listed(policy.allowed_regions),
-        "denied_regions": listed(policy.denied_regions),
-        "residency": listed(policy.residency),
-        "max_p95_ms": _maybe_float(policy.max_p95_ms),
-        "max_cost_usd": _maybe_float(policy.max_cost_usd),
-        "tiers": [listed(tier) for tier in policy.tiers],
-        "strategies": [strategy_to_document(strategy) for strategy in policy.strategies],
-        "mode": policy.mode.value,
-        "home": policy.home,
-        "pinned": policy.pinned,
-        "idempotent": policy.idempotent.value,
-        "timeout_ms": policy.timeout_ms,
-        "max_attempts": policy.max_attempts,
-        "exploration": float(policy.exploration),
-        "hedging": float(policy.hedging),
-        "control_share": float(policy.control_share),
-        "control_block_s": policy.control_block_s,
-        "cost_source": policy.cost_source.value,
-    }
+    document = POLICY_CODEC.to_document(policy)
+    if policy.pin is None:
+        del document["pin"]  # as before there was anything to say of a pin: snapshots keep their bytes
+    return document
 
 
 def policy_from_document(document: Mapping[str, Json]) -> Policy:
     """What `policy_to_document` made, now or before the later keys were known."""
-    d = {**_ABSENT, **document}
-    return Policy(
-        version=whole(d["version"]),
-        weights=_weights_from(mapping(d["weights"])),
-        scoring=Scoring(text(d["scoring"])),
-        objective=Objective(text(d["objective"])),
-        latency_objective_ms=maybe_number(d["latency_objective_ms"]),
-        allowed_providers=_providers(d["allowed_providers"]),
-        denied_providers=_providers(d["denied_providers"]),
-        allowed_regions=texts(d["allowed_regions"]),
-        denied_regions=texts(d["denied_regions"]),
-        residency=texts(d["residency"]),
-        max_p95_ms=maybe_number(d["max_p95_ms"]),
-        max_cost_usd=maybe_number(d["max_cost_usd"]),
-        tiers=tuple(frozenset(map(EndpointId, texts(tier))) for tier in sequence(d["tiers"])),
-        strategies=tuple(strategy_from_document(mapping(item)) for item in sequence(d["strategies"])),
-        mode=Mode(text(d["mode"])),
-        home=_maybe_endpoint_id(d["home"]),
-        pinned=_maybe_endpoint_id(d["pinned"]),
-        idempotent=Idempotent(text(d["idempotent"])),
-        timeout_ms=whole(d["timeout_ms"]),
-        max_attempts=whole(d["max_attempts"]),
-        exploration=number(d["exploration"]),
-        hedging=number(d["hedging"]),
-        control_share=number(d["control_share"]),
-        control_block_s=whole(d["control_block_s"]),
-        cost_source=CostSource(text(d["cost_source"])),
-    )
+    return POLICY_CODEC.from_document(Policy, document)
 
 
 def strategy_to_document(strategy: Strategy) -> Document:
     """A strategy in the shape of `fiso.yaml`."""
-    return {
-        "name": strategy.name,
-        "when": _conditions_to_document(strategy.when),
-        "candidates": _conditions_to_document(strategy.candidates),
-        "factor": float(strategy.factor),
-    }
+    return POLICY_CODEC.to_document(strategy)
 
 
-def strategy_from_document(d: Mapping[str, Json]) -> Strategy:
+def strategy_from_document(document: Mapping[str, Json]) -> Strategy:
     """What `strategy_to_document` made."""
-    when, candidates = mapping(d["when"]), mapping(d["candidates"])
-    return Strategy(
-        name=text(d["name"]),
-        when=frozenset(c for key, asked in when.items() for c in conditions_from(RequestField(key), mapping(asked))),
-        candidates=frozenset(
-            c for key, asked in candidates.items() for c in conditions_from(CandidateField(key), mapping(asked))
-        ),
-        factor=number(d["factor"]),
-    )
+    return POLICY_CODEC.from_document(Strategy, document)
 
 
-def conditions_from(field: Field, asked: Mapping[str, Json]) -> list[Condition]:
-    """One field's conditions, by operator: `{at_least: 9, at_most: 17}`."""
-    return [
-        Condition(field=field, operator=Operator(operator), values=_values_from(Operator(operator), operands))
-        for operator, operands in asked.items()
-    ]
+def _conditions_of(kind: Callable[[str], Field]) -> Form:
+    def read(document: object) -> frozenset[Condition]:
+        return frozenset(
+            condition
+            for field, asked in _object(document).items()
+            for condition in _conditions(_word(kind, field), _object(asked))
+        )
+
+    return Form(_conditions_to_document, read)
 
 
-def _values_from(operator: Operator, operands: Json) -> tuple[Value, ...]:
-    return tuple(map(_value, sequence(operands))) if _takes_list(operator) else (_value(operands),)
-
-
-def _value(value: Json) -> Value:
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise TypeError(f"expected text or a number, not {value!r:.80}")
-    return value
+def _conditions(field: Field, asked: Mapping[str, object]) -> Iterable[Condition]:
+    for word, operands in asked.items():
+        operator = _word(Operator, word)
+        values = operands if _takes_list(operator) else [operands]
+        if not isinstance(values, list):
+            raise Malformed(f"must be a list, not {values!r:.80}", f"{field}.{operator}")
+        try:
+            yield Condition(field=field, operator=operator, values=tuple(map(_value, values)))
+        except ValueError as error:
+            raise Malformed(str(error), field) from error
 
 
 def _conditions_to_document(conditions: Iterable[Condition]) -> Document:
-    document: Document = {}
+    found: dict[str, dict[str, Json]] = {}
     for condition in sorted(conditions, key=lambda c: (c.field, c.operator)):
-        asked = mapping(document.setdefault(condition.field.value, {}))
         operands: list[Json] = [_plain(condition.field, value) for value in condition.values]
+        asked = found.setdefault(condition.field.value, {})
         asked[condition.operator.value] = operands if _takes_list(condition.operator) else operands[0]
-    return document
+    return {**found}
 
 
 def _takes_list(operator: Operator) -> bool:
@@ -145,25 +84,33 @@ def _plain(field: Field, value: Value) -> Value:
     return float(value) if field is CandidateField.COLD_PROBABILITY else value
 
 
-def _weights_from(d: Mapping[str, Json]) -> Weights:
-    return Weights(
-        latency=number(d["latency"]),
-        cost=number(d["cost"]),
-        reliability=number(d["reliability"]),
-        region_affinity=number(d["region_affinity"]),
-    )
+def _value(value: object) -> Value:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise Malformed(f"must be text or a number, not {value!r:.80}")
+    return value
 
 
-def _providers(value: Json) -> frozenset[Provider]:
-    return frozenset(Provider(item) for item in texts(value))
+def _word(kind: Callable[[str], _Word], word: str) -> _Word:
+    try:
+        return kind(word)
+    except ValueError as error:
+        raise Malformed(str(error)) from error
 
 
-def _maybe_endpoint_id(value: Json) -> EndpointId | None:
-    return None if value is None else EndpointId(text(value))
+def _object(value: object) -> Mapping[str, object]:
+    if not isinstance(value, dict):
+        raise Malformed("must be an object")
+    return value
 
 
-def _maybe_float(value: float | None) -> float | None:
-    return None if value is None else float(value)
-
-
-_ABSENT = {key: value for key, value in policy_to_document(Policy(version=0)).items() if key in LATER_KEYS}
+POLICY_CODEC = Codec(
+    shapes={
+        Policy: Shape(required=frozenset(each.name for each in fields(Policy)) - {*LATER_KEYS, "pin"}),
+        Weights: Shape(required=frozenset(each.name for each in fields(Weights))),
+        Strategy: Shape(
+            required=frozenset({"when"}),
+            forms={"when": _conditions_of(RequestField), "candidates": _conditions_of(CandidateField)},
+        ),
+    }
+)
+POLICY_FORM = Form(policy_to_document, POLICY_CODEC.form(Policy).read)

@@ -1,11 +1,13 @@
 """The catalog: functions with their endpoints and policies, and the immutable snapshot the request path reads."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Self
 
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName
 from fiso.domain.errors import UnknownFunction
+from fiso.domain.fields import Impossible, Place
 from fiso.domain.policy import Policy
 
 
@@ -25,14 +27,28 @@ class CatalogEntry:
 
     def __post_init__(self) -> None:
         ids = [endpoint.id for endpoint in self.endpoints]
-        if not ids or len(set(ids)) != len(ids):
-            raise ValueError(f"function {self.name}: needs endpoints with ids of their own, has {ids}")
-        for role, chosen in (("home", self.policy.home), ("pinned", self.policy.pinned)):
-            if chosen is not None and chosen not in ids:
-                raise ValueError(f"function {self.name}: {role} endpoint {chosen!r} is not one of {ids}")
-        strangers = sorted(endpoint for tier in self.policy.tiers for endpoint in tier if endpoint not in ids)
-        if strangers:
-            raise ValueError(f"function {self.name}: tiers name {strangers}, which are not among {ids}")
+        problems: list[tuple[Place, str]] = [] if ids else [(("endpoints",), "must not be empty")]
+        for index, id in enumerate(ids):
+            if id in ids[:index]:
+                problems.append((("endpoints", index, "id"), f"{id!r} is already taken"))
+        for key, named in self._named():
+            if named not in ids:
+                problems.append((("policy", *key), f"no endpoint {named!r} here, only {', '.join(ids)}"))
+        if problems:
+            raise Impossible(problems)
+
+    def _named(self) -> Iterator[tuple[Place, EndpointId]]:
+        """The endpoints that the policy names, and where."""
+        for key, named in (("home", self.policy.home), ("pinned", self.policy.pinned)):
+            if named is not None:
+                yield (key,), named
+        for number, tier in enumerate(self.policy.tiers):
+            yield from ((("tiers", number), named) for named in sorted(tier))
+
+    def at(self, now: datetime) -> Self:
+        """The entry as it is in force then: a pin whose time is over is lifted."""
+        policy = self.policy.at(now)
+        return self if policy is self.policy else replace(self, policy=policy)
 
     def endpoint(self, id: EndpointId) -> Endpoint:
         """The endpoint of an id, which must be one of these."""
@@ -46,9 +62,25 @@ class Snapshot:
     version: int
     published_at: datetime
     functions: Mapping[FunctionName, CatalogEntry]
+    _unpinned: Mapping[FunctionName, CatalogEntry] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # Made once: what is worked out per decision is kept by the identity of the entry.
+        ends = {name: entry.policy.pin.until for name, entry in self.functions.items() if entry.policy.pin}
+        after = {name: self.functions[name].at(until) for name, until in ends.items() if until}
+        object.__setattr__(self, "_unpinned", after)
+
+    def at(self, now: datetime) -> Mapping[FunctionName, CatalogEntry]:
+        """Every function as it is in force then: a pin whose time is over is lifted."""
+        return {name: self.entry_at(name, now) for name in self.functions}
+
+    def entry_at(self, name: str, now: datetime) -> CatalogEntry:
+        """One function as it is in force then; `UnknownFunction` when the catalog has none."""
+        found = self.entry(name)
+        return found if found.policy.at(now) is found.policy else self._unpinned[found.name]
 
     def entry(self, name: str) -> CatalogEntry:
-        """The entry of a function; `UnknownFunction` when the catalog has none."""
+        """One function as it was written; `UnknownFunction` when the catalog has none."""
         found = self.functions.get(FunctionName(name))
         if found is None:
             raise UnknownFunction(f"no function {name!r} in catalog version {self.version}")

@@ -2,10 +2,15 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NewType
+from typing import Annotated, NewType, TypeAlias
+
+from fiso.domain.fields import REGION, AtMost, Impossible, Means, Spelled, Within, outside
 
 EndpointId = NewType("EndpointId", str)
 FunctionName = NewType("FunctionName", str)
+Region: TypeAlias = Annotated[str, REGION]
+LARGEST_MEMORY_MB = 32_768
+"""Cloud Run's largest instance; Lambda ends at 10,240."""
 
 
 class Provider(StrEnum):
@@ -42,17 +47,21 @@ class Endpoint:
 
     id: EndpointId
     provider: Provider
-    region: str
-    memory_mb: int
-    address: str
-    path: str = ""
+    region: Region
+    memory_mb: Annotated[int, Within(1, LARGEST_MEMORY_MB)]
+    address: Annotated[str, AtMost(2_000), Means("may name variables, as in ${FISO_AZURE_EASTUS_URL}")]
+    path: Annotated[
+        str,
+        Spelled(r"^(/[A-Za-z0-9._~-]+)*$", "must be empty or begin with / and hold plain segments, as in /graph-bfs"),
+    ] = ""
     payload: Payload = Payload.HTTP
     authentication: Authentication = Authentication.NONE
-    secret_ref: str | None = None
-    concurrency_limit: int = 100
+    secret_ref: Annotated[str | None, AtMost(2_000)] = None
+    concurrency_limit: Annotated[int, Within(1, 1_000_000)] = 100
 
     def __post_init__(self) -> None:
-        if self.memory_mb <= 0 or self.concurrency_limit <= 0:
-            raise ValueError(f"endpoint {self.id}: memory_mb and concurrency_limit must be positive")
+        problems = list(outside(self))
         if not self.address:
-            raise ValueError(f"endpoint {self.id}: address is empty")
+            problems.append((("address",), "must not be empty"))
+        if problems:
+            raise Impossible(problems)

@@ -1,10 +1,17 @@
-"""Policies: what an operator allows and prefers for one function. `Policy` is always the operator's row."""
+"""Policies: what an operator allows and prefers for one function. `Policy` is always the operator's row.
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+Its fields are declared here and nowhere else: `fiso.yaml`'s schema and checks, the stored document, the tables of the
+commands and the one in docs/policy.md are made from them.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from enum import StrEnum
+from typing import Annotated, Self
 
-from fiso.domain.endpoint import EndpointId, Provider
+from fiso.domain.endpoint import EndpointId, Provider, Region
+from fiso.domain.fields import AtMost, Impossible, Means, Place, Within, outside
 from fiso.domain.strategy import Strategy
 
 LARGEST_CONTROL_BLOCK_S = 604_800
@@ -48,81 +55,129 @@ class CostSource(StrEnum):
     MODEL = "model"
 
 
+ALLOW = Means("`providers` and `regions`; an empty allow allows all", unset="all")
+DENY = Means("`providers` and `regions`; deny wins", unset="nobody")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weights:
     """What the operator cares about. Any non-negative numbers; only their proportions matter."""
 
-    latency: float = 0.4
-    cost: float = 0.3
-    reliability: float = 0.2
-    region_affinity: float = 0.1
+    latency: Annotated[float, Within(0)] = 0.4
+    cost: Annotated[float, Within(0)] = 0.3
+    reliability: Annotated[float, Within(0)] = 0.2
+    region_affinity: Annotated[float, Within(0)] = 0.1
 
     def __post_init__(self) -> None:
-        parts = (self.latency, self.cost, self.reliability, self.region_affinity)
-        if not all(0 <= part < float("inf") for part in parts) or sum(parts) == 0:
-            raise ValueError(f"weights must be finite, non-negative and not all zero: {parts}")
+        problems = list(outside(self))
+        if not problems and not (self.latency or self.cost or self.reliability or self.region_affinity):
+            problems = [((), "at least one weight must be positive")]
+        if problems:
+            raise Impossible(problems)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pin:
+    """Who pinned a function's traffic, when and why; until when, and in which mode it goes on then."""
+
+    by: str
+    at: datetime
+    reason: str = ""
+    until: datetime | None = None
+    then: Mode = Mode.ROUTE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """The operator's row for one function: hard constraints, then tiers, then what scores best.
 
-    Hard and failing closed: `residency` lists the regions that data may enter (when set, every other region is out);
-    `denied_*` always win; empty `allowed_*` allow all. Hard and failing open: `max_p95_ms` and `max_cost_usd` (of one
-    request) exclude what is *predicted* beyond them, unless nobody would be left: a prediction is no reason to refuse
-    a request. They hold in mode route.
+    `allowed_*`, `denied_*` and `residency` are hard and fail closed. `max_*` are hard and fail open: a prediction is no
+    reason to refuse a request, so they exclude nobody when nobody would be left. They hold in mode route.
 
-    `tiers`: a candidate of a later tier is called only when none of an earlier one is available; endpoints that no
-    tier names are the last. `exploration` bounds what trying candidates other than the best scored is expected to cost:
-    a share of the best one's loss (its latency, under weights that only care for that), per request and on average; 0
-    never tries. `control_share` of all blocks of `control_block_s` go to `home` whole, for comparison.
-
-    `hedging` is the share of requests for which a second copy may be begun beside a first that is slow; only of those
-    that may be repeated, and where the score chose, not the mode or a control block. 0 never hedges.
+    `exploration` bounds what trying candidates other than the best scored is expected to cost: a share of the best
+    one's loss (its latency, under weights that only care for that), per request and on average.
     """
 
     version: int
-    weights: Weights = field(default_factory=Weights)
-    scoring: Scoring = Scoring.RELATIVE
-    objective: Objective = Objective.WEIGHTED
-    latency_objective_ms: float | None = None
-    allowed_providers: frozenset[Provider] = frozenset()
-    denied_providers: frozenset[Provider] = frozenset()
-    allowed_regions: frozenset[str] = frozenset()
-    denied_regions: frozenset[str] = frozenset()
-    residency: frozenset[str] = frozenset()
-    max_p95_ms: float | None = None
-    max_cost_usd: float | None = None
-    tiers: tuple[frozenset[EndpointId], ...] = ()
-    strategies: tuple[Strategy, ...] = ()
-    mode: Mode = Mode.ROUTE
-    home: EndpointId | None = None
+    weights: Annotated[Weights, Means("what counts how much; only proportions matter")] = field(default_factory=Weights)
+    scoring: Annotated[
+        Scoring, Means("`relative` (shares of the best candidate) or `reciprocal` (the brief's formula)")
+    ] = Scoring.RELATIVE
+    objective: Annotated[
+        Objective,
+        Means(
+            "`weighted` (the best by the weights), or `cheapest_within`: the cheapest predicted to keep "
+            "`latency_objective_ms` in 95 of 100 calls; when none does, the one with the lowest p95"
+        ),
+    ] = Objective.WEIGHTED
+    latency_objective_ms: Annotated[
+        float | None, Within(0, above=True), Means("the p95 that `cheapest_within` asks for")
+    ] = None
+    allowed_providers: Annotated[frozenset[Provider], ALLOW] = frozenset()
+    denied_providers: Annotated[frozenset[Provider], DENY] = frozenset()
+    allowed_regions: Annotated[frozenset[Region], ALLOW] = frozenset()
+    denied_regions: Annotated[frozenset[Region], DENY] = frozenset()
+    residency: Annotated[frozenset[Region], Means("the only regions that data may enter", unset="any")] = frozenset()
+    max_p95_ms: Annotated[
+        float | None, Within(0, above=True), Means("whoever is predicted slower (p95) is excluded")
+    ] = None
+    max_cost_usd: Annotated[
+        float | None,
+        Within(0, above=True),
+        Means("whoever is predicted dearer, in USD per request by the tariffs, or has no price, is excluded"),
+    ] = None
+    tiers: Annotated[
+        tuple[frozenset[EndpointId], ...],
+        AtMost(10),
+        Means(
+            "lists of endpoints, the first tier first; those not named are the last. A later tier is called only when "
+            "no endpoint of an earlier one is available (its circuit breaker is open), or for failover"
+        ),
+    ] = ()
+    strategies: Annotated[
+        tuple[Strategy, ...], AtMost(20), Means("presets by name, or conditions and a factor; see below")
+    ] = ()
+    mode: Annotated[Mode, Means("`route`; `observe`: decide, record, call `home`; `pin:<endpoint>`: call that one")] = (
+        Mode.ROUTE
+    )
+    home: Annotated[EndpointId | None, Means("the endpoint that stands for life without FISO")] = None
     pinned: EndpointId | None = None
-    idempotent: Idempotent = Idempotent.NO
-    timeout_ms: int = 28_000
-    max_attempts: int = 3
-    exploration: float = 0.05
-    hedging: float = 0.05
-    control_share: float = 0.0
-    control_block_s: int = 3_600
-    cost_source: CostSource = CostSource.TARIFF
+    pin: Pin | None = None
+    idempotent: Annotated[
+        Idempotent,
+        Means(
+            "may a request that may have run be run again: `no`, `yes`, `deduplicates_on_key` (the function "
+            "deduplicates, and a key is there). It also lets FISO hedge, and one retry with a key take over from an "
+            "orchestrator that died"
+        ),
+    ] = Idempotent.NO
+    timeout_ms: Annotated[int, Within(100, 28_000), Means("the time for all attempts")] = 28_000
+    max_attempts: Annotated[int, Within(1, 5), Means("how many calls one request may come to")] = 3
+    exploration: Annotated[float, Within(0, 0.5), Means("the largest share of requests to others than the best")] = 0.05
+    hedging: Annotated[
+        float,
+        Within(0, 0.2),
+        Means(
+            "the largest share of requests for which a second copy is begun beside a slow first one; only where "
+            "`idempotent` allows repetition"
+        ),
+    ] = 0.05
+    control_share: Annotated[
+        float,
+        Within(0, 0.5),
+        Means("the share of blocks of time that go to `home` whole, to measure what routing saves"),
+    ] = 0.0
+    control_block_s: Annotated[
+        int,
+        Within(60, LARGEST_CONTROL_BLOCK_S),
+        Means("how long a block is; longer than clouds keep an idle copy warm (20 minutes)"),
+    ] = 3_600
+    cost_source: Annotated[CostSource, Means("what prices a decision: `tariff` or `model`")] = CostSource.TARIFF
 
     def __post_init__(self) -> None:
-        self._check_numbers()
-        if self.mode is Mode.PIN and self.pinned is None:
-            raise ValueError("mode pin needs the endpoint to pin")
-        if self.mode is Mode.OBSERVE and self.home is None:
-            raise ValueError("mode observe needs a home endpoint")
-        if self.control_share and self.home is None:
-            raise ValueError("a control share needs a home endpoint")
-        if self.objective is Objective.CHEAPEST_WITHIN and self.latency_objective_ms is None:
-            raise ValueError("objective cheapest_within needs latency_objective_ms")
-        named = [endpoint for tier in self.tiers for endpoint in tier]
-        if not all(self.tiers) or len(set(named)) != len(named):
-            raise ValueError("every tier needs an endpoint, and no endpoint stands in two tiers")
-        names = [strategy.name for strategy in self.strategies]
-        if len(set(names)) != len(names):
-            raise ValueError(f"strategies need names of their own: {names}")
+        problems = [*outside(self), *self._contradictions()]
+        if problems:
+            raise Impossible(problems)
 
     def lets_repeat(self, idempotency_key: str | None) -> bool:
         """Whether a request that may have run can be run again: declared so, or deduplicated on a key that is there."""
@@ -130,22 +185,39 @@ class Policy:
             return True
         return self.idempotent is Idempotent.DEDUPLICATES_ON_KEY and idempotency_key is not None
 
-    def _check_numbers(self) -> None:
-        for name, (least, most) in _BOUNDS.items():
-            value = getattr(self, name)
-            if not least <= value <= most:
-                raise ValueError(f"{name} must be within [{least}, {most}]: {value}")
-        for name in ("latency_objective_ms", "max_p95_ms", "max_cost_usd"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < float("inf"):
-                raise ValueError(f"{name} must be positive and finite: {value}")
+    def at(self, now: datetime) -> Self:
+        """The policy as it is in force then: a pin whose time is over is lifted."""
+        if self.pin is None or self.pin.until is None or now < self.pin.until:
+            return self
+        return self.unpinned(self.pin.then)
 
+    def unpinned(self, mode: Mode) -> Self:
+        """The policy in another mode than pinned."""
+        return replace(self, mode=mode, pinned=None, pin=None)
 
-_BOUNDS: Mapping[str, tuple[float, float]] = {
-    "exploration": (0, 0.5),
-    "hedging": (0, 0.2),
-    "timeout_ms": (100, 28_000),
-    "max_attempts": (1, 5),
-    "control_share": (0, 0.5),
-    "control_block_s": (60, LARGEST_CONTROL_BLOCK_S),
-}
+    def _contradictions(self) -> Iterator[tuple[Place, str]]:
+        if self.mode is Mode.PIN and self.pinned is None:
+            yield ("mode",), "pin needs the endpoint to pin"
+        if self.pin is not None and (self.mode is not Mode.PIN or self.pin.then is Mode.PIN):
+            yield ("pin",), "says who pinned in mode pin, and which other mode comes then"
+        observes = Mode.OBSERVE in (self.mode, self.pin.then if self.pin else None)
+        if observes and self.home is None:
+            yield ("home",), "is missing: mode observe calls it"
+        if self.control_share and self.home is None:
+            yield ("home",), "is missing: control_share sends its blocks there"
+        if self.objective is Objective.CHEAPEST_WITHIN and self.latency_objective_ms is None:
+            yield ("latency_objective_ms",), "is missing: objective cheapest_within needs it"
+        yield from self._named_twice()
+
+    def _named_twice(self) -> Iterator[tuple[Place, str]]:
+        taken: set[EndpointId] = set()
+        for number, tier in enumerate(self.tiers):
+            if not tier:
+                yield ("tiers", number), "must not be empty"
+            for endpoint in sorted(tier & taken):
+                yield ("tiers", number), f"{endpoint!r} already stands in a tier"
+            taken |= tier
+        names = [strategy.name for strategy in self.strategies]
+        for index, name in enumerate(names):
+            if name in names[:index]:
+                yield ("strategies", index), f"{name!r} is already there"

@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from math import isfinite
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
 
 from fiso.domain.endpoint import Provider
+from fiso.domain.fields import NAME, Within
 
 Value: TypeAlias = str | int | float
 LARGEST_FACTOR = 10.0
@@ -61,7 +62,7 @@ _TEXTS: tuple[Field, ...] = (
     CandidateField.PROVIDER,
     CandidateField.REGION,
 )
-_RANGES: Mapping[Field, tuple[float, float]] = {
+RANGES: Mapping[Field, tuple[float, float]] = {
     RequestField.HOUR_OF_DAY: (0, 23),
     RequestField.DAY_OF_WEEK: (1, 7),
     RequestField.REQUEST_SIZE_BYTES: (0, float("inf")),
@@ -111,9 +112,9 @@ class Strategy:
     always holds. `candidates` must say something: a factor for everybody would move nobody.
     """
 
-    name: str
+    name: Annotated[str, NAME]
     candidates: frozenset[Condition]
-    factor: float
+    factor: Annotated[float, Within(0, LARGEST_FACTOR, above=True)]
     when: frozenset[Condition] = frozenset()
 
     def __post_init__(self) -> None:
@@ -158,7 +159,7 @@ def _check_value(field: Field, value: Value) -> None:
         raise ValueError(f"{field} is compared with a number, not {value!r}")
     if field is not CandidateField.COLD_PROBABILITY and not isinstance(value, int):
         raise ValueError(f"{field} is a whole number, not {value!r}")
-    least, most = _RANGES[field]
+    least, most = RANGES[field]
     if not least <= value <= most:
         within = f"at least {least:g}" if most == float("inf") else f"within {least:g} and {most:g}"
         raise ValueError(f"{field} is {within}, not {value!r}")

@@ -7,7 +7,7 @@ from fiso.domain.decision import Score
 from fiso.domain.endpoint import EndpointId, Provider
 from fiso.domain.strategy import Condition, Field, Operator, RequestField, Strategy, Value
 from fiso.routing.strategies import Candidate, adjusted, holds, request_facts
-from fiso_cli.catalog.strategies import PRESETS
+from fiso_cli.catalog.spelling import PRESETS
 from tests.builders import NOW, a_prediction, a_request, a_spread, an_endpoint
 
 MONDAY_NOON = NOW.replace(hour=12)

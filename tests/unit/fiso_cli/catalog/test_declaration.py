@@ -1,3 +1,5 @@
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -34,13 +36,18 @@ def places(*named: Place) -> frozenset[Place]:
 def problems_of(text: str) -> list[str]:
     with pytest.raises(InvalidDeclaration) as caught:
         parse(text, SETTING)
-    return str(caught.value).splitlines()
+    return without_lines(str(caught.value).splitlines())
 
 
 def problems_in(*endpoints: str, policy: str = "{}", defaults: str = "{}") -> list[str]:
     with pytest.raises(InvalidDeclaration) as caught:
         declared(*endpoints, policy=policy, defaults=defaults)
-    return str(caught.value).splitlines()
+    return without_lines(str(caught.value).splitlines())
+
+
+def without_lines(told: Sequence[str]) -> list[str]:
+    """`fiso.yaml:12: ` as `fiso.yaml: `, for tests that are not about the line."""
+    return [re.sub(r"^(fiso.yaml):[0-9]+:", r"\1:", line) for line in told]
 
 
 def test_a_function_is_read_with_the_domains_defaults() -> None:
@@ -107,7 +114,7 @@ def test_each_provider_has_its_own_way_to_identify_the_caller() -> None:
 @pytest.mark.parametrize(
     ("endpoint", "problem"),
     [
-        (AWS.replace("512", "0"), "memory_mb: must be positive"),
+        (AWS.replace("512", "0"), "memory_mb: must be at least 1"),
         (AWS.replace("512", "5.5"), "memory_mb: must be a whole number"),
         (AWS.replace("512", '"512"'), "memory_mb: must be a whole number"),
         (AWS.replace("512", "99999"), "memory_mb: must be at most 32768"),
@@ -189,11 +196,11 @@ def test_every_problem_of_every_function_is_told_at_once() -> None:
     )
     assert lines == [
         "fiso.yaml: version: must be 1",
+        "fiso.yaml: extra: unknown key, there are version, defaults, functions",
         "fiso.yaml: defaults.policy.timeout_ms: must be at least 100",
-        "fiso.yaml: extra: unknown key",
-        "fiso.yaml: functions.one.endpoints[0].memory_mb: must be positive",
+        "fiso.yaml: functions.one.endpoints[0].memory_mb: must be at least 1",
         "fiso.yaml: functions.two.endpoints: must not be empty",
-        "fiso.yaml: functions.two.colour: unknown key",
+        "fiso.yaml: functions.two.colour: unknown key, there are type, endpoints, policy",
     ]
 
 
@@ -207,20 +214,20 @@ def test_every_problem_of_every_function_is_told_at_once() -> None:
         ("version: 1\nfunctions: {}", "fiso.yaml: functions: must not be empty"),
         ("version: 1\nfunctions: {bfs: }", "fiso.yaml: functions.bfs: must be a mapping"),
         ("version: 1\nfunctions: {Bfs: {}}", "fiso.yaml: functions.Bfs: must be lower-case letters"),
-        ("version: 1\nfunctions: {7: {}}", "fiso.yaml: functions[7]: must be text: put 7 in quotes"),
+        ("version: 1\nfunctions: {7: {}}", "fiso.yaml: line 2, column 13: keys must be text: put 7 in quotes"),
         ("version: 1\nversion: 1", "fiso.yaml: line 2, column 1: duplicate key 'version'"),
     ],
 )
 def test_a_bad_file_is_told_in_one_line(text: str, problem: str) -> None:
-    assert problems_of(text)[0].startswith(problem)
+    assert any(line.startswith(problem) for line in problems_of(text))
 
 
 def test_an_unpriced_region_and_a_region_nobody_is_in_are_doubtful() -> None:
     declaration = declared(AWS, AZURE.replace("eastus", "eatsus"), policy="{residency: [us-east-1, eastus]}")
-    assert declaration.warnings == (
+    assert without_lines(declaration.warnings) == [
         "fiso.yaml: functions.bfs.endpoints[1].region: no price for azure eatsus: it counts as unpriced",
         "fiso.yaml: functions.bfs.policy.residency: no endpoint is in eastus",
-    )
+    ]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName, Provider
 from fiso.domain.policy import Policy, Weights
 from fiso_cli.catalog import view
 from fiso_cli.catalog.difference import Change, Kind, changes, table
-from fiso_cli.catalog.strategies import PRESETS
+from fiso_cli.catalog.spelling import PRESETS
 
 AWS = Endpoint(id=EndpointId("aws"), provider=Provider.AWS, region="us-east-1", memory_mb=512, address="fn")
 GCP = Endpoint(

@@ -1,29 +1,35 @@
 """docs/policy.md against the code that it describes: its example is read, its keys and defaults are the schema's."""
 
 import re
+from math import inf
 from pathlib import Path
 
 import pytest
 
 from fiso.codecs.policy import policy_to_document
-from fiso.codecs.record import Json
+from fiso.domain.fields import Means, Within, hints_of, said_of
 from fiso.domain.policy import Policy
 from fiso.domain.strategy import CandidateField, Operator, RequestField, operators_of
 from fiso_cli.catalog.declaration import Setting, parse
-from fiso_cli.catalog.schema import DeclaredPolicy
-from fiso_cli.catalog.strategies import PRESETS
+from fiso_cli.catalog.schema import policy_keys
+from fiso_cli.catalog.spelling import PRESETS
 from fiso_cli.catalog.wording import worded
 from fiso_cli.catalog.yaml_text import parse as parse_yaml
+from fiso_cli.traffic.documents import mapping
 
 PAGE = (Path(__file__).parents[4] / "docs" / "policy.md").read_text(encoding="utf-8")
 EXAMPLE = PAGE.partition("```yaml\n")[2].partition("```")[0]
-ROWS = [
-    line.strip("|").split("|") for line in PAGE.partition("## Strategies")[0].splitlines() if line.startswith("| `")
-]
+FOLDERS = {"allow": "allowed_providers", "deny": "denied_providers"}
 
 
-def default_of(key: str) -> Json:
-    return policy_to_document(Policy(version=0))[key]
+def row_of(key: str) -> str:
+    """A key's row in the table, made from what its field says."""
+    name = FOLDERS.get(key, key)
+    said = said_of(hints_of(Policy)[name])
+    (means,) = [part for part in said if isinstance(part, Means)]
+    bounds = [f", {part.least:g} to {part.most:.10g}" for part in said if isinstance(part, Within) and part.most < inf]
+    default = means.unset or worded(name, policy_to_document(Policy(version=0))[name]).removesuffix(".0") or "none"
+    return f"| `{key}` | {means.text}{''.join(bounds)} | {default} |"
 
 
 def test_the_example_is_read_and_nothing_in_it_is_doubtful() -> None:
@@ -33,21 +39,15 @@ def test_the_example_is_read_and_nothing_in_it_is_doubtful() -> None:
 
 
 def test_the_example_shows_every_key() -> None:
-    document = parse_yaml(EXAMPLE)
-    assert isinstance(document, dict)
-    policies = [document["defaults"]["policy"], *(function["policy"] for function in document["functions"].values())]
-    assert {key for policy in policies for key in policy} == set(DeclaredPolicy.model_fields)
+    document = mapping(parse_yaml(EXAMPLE).value)
+    parts = [mapping(document["defaults"]), *map(mapping, mapping(document["functions"]).values())]
+    policies = [mapping(part["policy"]) for part in parts]
+    assert {key for policy in policies for key in policy} == set(policy_keys())
 
 
-def test_the_table_lists_every_key() -> None:
-    named = {key for cells in ROWS for key in re.findall(r"`(\w+)`", cells[0])}
-    assert named == set(DeclaredPolicy.model_fields)
-
-
-@pytest.mark.parametrize("key", sorted(set(DeclaredPolicy.model_fields) - {"allow", "deny"}))
-def test_the_table_tells_the_default(key: str) -> None:
-    (told,) = [cells[2].strip() for cells in ROWS if f"`{key}`" in cells[0]]
-    assert told == (worded(key, default_of(key)).removesuffix(".0") or "none")
+def test_the_table_is_made_from_the_types() -> None:
+    told = [line for line in PAGE.partition("## Strategies")[0].splitlines() if line.startswith("| `")]
+    assert told == [row_of(key) for key in policy_keys()]
 
 
 def test_the_page_names_every_preset_field_and_operator() -> None:

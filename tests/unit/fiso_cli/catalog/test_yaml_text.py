@@ -22,15 +22,15 @@ from fiso_cli.catalog.yaml_text import parse
     ],
 )
 def test_plain_words_mean_what_yaml_1_2_says(text: str, value: object) -> None:
-    assert parse(f"key: {text}") == {"key": value}
+    assert parse(f"key: {text}").value == {"key": value}
 
 
 def test_a_leading_zero_makes_no_octal_number() -> None:
-    assert parse("memory_mb: 0512") == {"memory_mb": 512.0}
+    assert parse("memory_mb: 0512").value == {"memory_mb": 512}
 
 
 def test_merged_mappings_may_be_overridden() -> None:
-    assert parse("a: &a {x: 1, y: 2}\nb: {<<: *a, y: 3}") == {"a": {"x": 1, "y": 2}, "b": {"x": 1, "y": 3}}
+    assert parse("a: &a {x: 1, y: 2}\nb: {<<: *a, y: 3}").value == {"a": {"x": 1, "y": 2}, "b": {"x": 1, "y": 3}}
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,16 @@
-"""Rules of a declared policy that need more than one key: who is named, what needs what, what was hardly meant."""
+"""Doubts: what a declared function may ask for and probably did not mean."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
+from fiso.billing import tariff
 from fiso.domain.catalog import CatalogEntry
 from fiso.domain.endpoint import EndpointId
+from fiso.domain.fields import Place
 from fiso.domain.policy import Mode, Objective, Policy, Scoring, Weights
 from fiso.domain.strategy import CandidateField, RequestField, Strategy
 from fiso.routing.eligibility import eligible
 from fiso.routing.strategies import endpoint_facts, holds
-from fiso_cli.catalog.problems import Place, Problem
-from fiso_cli.catalog.schema import DeclaredFunction, DeclaredPolicy
+from fiso_cli.catalog.problems import Problem
 
 LONGEST_KEEP_ALIVE_S = 1_200
 """How long the clouds keep an idle copy warm, at most: 5 to 20 minutes."""
@@ -17,47 +18,25 @@ LONGEST_KEEP_ALIVE_S = 1_200
 Found = Iterator[tuple[Place, str]]
 
 
-def problems(function: DeclaredFunction, policy: DeclaredPolicy) -> Found:
-    """What is wrong with a policy (defaults included), each with its place within the function."""
-    ids = [endpoint.id for endpoint in function.endpoints]
-    yield from _reference_problems(policy, ids)
-    yield from _tier_problems(policy, ids)
-    if policy.mode == "observe" and policy.home is None:
-        yield ("policy", "home"), "is missing: mode observe calls it"
-    if policy.control_share and policy.home is None:
-        yield ("policy", "home"), "is missing: control_share sends its blocks there"
-    if policy.objective is Objective.CHEAPEST_WITHIN and policy.latency_objective_ms is None:
-        yield ("policy", "latency_objective_ms"), "is missing: objective cheapest_within needs it"
-    names = [strategy.name for strategy in policy.strategies]
-    for index, name in enumerate(names):
-        if name in names[:index]:
-            yield ("policy", "strategies", index), f"{name!r} is already there"
-
-
-def warnings(entry: CatalogEntry) -> Iterator[Problem]:
+def of_entry(entry: CatalogEntry) -> Iterator[Problem]:
     """What is allowed and probably not meant."""
-    for finders in (_unused, _never_reached, _control_doubts, _strategy_doubts):
-        for place, message in finders(entry):
+    prices = tariff.current().per_gb_second
+    for index, endpoint in enumerate(entry.endpoints):
+        if (endpoint.provider, endpoint.region) not in prices:
+            place: Place = ("functions", entry.name, "endpoints", index, "region")
+            message = f"no price for {endpoint.provider} {endpoint.region}: it counts as unpriced"
+            yield Problem(place=place, message=message)
+    for find in (_empty_regions, _unused, _never_reached, _control_doubts, _strategy_doubts):
+        for place, message in find(entry):
             yield Problem(place=("functions", entry.name, "policy", *place), message=message)
 
 
-def _reference_problems(policy: DeclaredPolicy, ids: Sequence[str]) -> Found:
-    named = {"home": policy.home, "mode": policy.mode.removeprefix("pin:") if policy.mode.startswith("pin:") else None}
-    for key, endpoint in named.items():
-        if endpoint is not None and endpoint not in ids:
-            yield ("policy", key), f"no endpoint {endpoint!r} here, only {', '.join(ids)}"
-
-
-def _tier_problems(policy: DeclaredPolicy, ids: Sequence[str]) -> Found:
-    taken: set[str] = set()
-    for number, tier in enumerate(policy.tiers):
-        for position, endpoint in enumerate(tier):
-            place: Place = ("policy", "tiers", number, position)
-            if endpoint not in ids:
-                yield place, f"no endpoint {endpoint!r} here, only {', '.join(ids)}"
-            elif endpoint in taken:
-                yield place, f"{endpoint!r} already stands in a tier"
-            taken.add(endpoint)
+def _empty_regions(entry: CatalogEntry) -> Found:
+    policy, regions = entry.policy, {endpoint.region for endpoint in entry.endpoints}
+    named = {"allow": policy.allowed_regions, "deny": policy.denied_regions, "residency": policy.residency}
+    for key, listed in named.items():
+        for region in sorted(listed - regions):
+            yield (key,), f"no endpoint is in {region}"
 
 
 def _unused(entry: CatalogEntry) -> Found:
