@@ -13,7 +13,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
   $(if $(filter 1,$(UPGRADE)),--upgrade)
 LOCKS := $(patsubst %.in,%.txt,$(wildcard scripts/requirements/*.in functions/*/requirements.in))
 
-.PHONY: help setup run unit test check bench chaos package clean distclean lock
+.PHONY: help setup run unit test samples check bench chaos package clean distclean lock
 
 help: ## list what there is
 	@sed -n 's/^\([a-z]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
@@ -30,6 +30,9 @@ unit: setup ## unit, property and golden tests, under a minute
 test: setup ## the whole test suite, with coverage of shared/ and functions/
 	@$(BIN)/python -m pytest -q -n 2 -m "not e2e" --cov=shared --cov=functions --cov-report=term:skip-covered
 	@$(BIN)/python -m pytest -q -m e2e
+
+samples: setup ## the tests of hostile input with samples in full: events, tokens, secrets, models, clocks (minutes)
+	@$(BIN)/python -m pytest -q -m slow
 
 check: setup ## format, lint, types, import contracts, the packaged template, security: what CI checks
 	$(BIN)/ruff format --check --quiet $(CODE)

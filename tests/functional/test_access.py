@@ -1,16 +1,14 @@
-"""Who is let in: the battery of the scorecard's row 21 in small, tenants' records, and what an issuer's loss does."""
+"""What a refusal says, whose record an invocation is, and what an issuer's loss does. Ways in: `tests/security`."""
 
 import json
 import logging
 import sys
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
-from random import Random
 
 import pytest
 
-from fiso.domain.access import SigningKey
+from fiso.domain.access import AuthMode, SigningKey
 from fiso.domain.errors import StoreUnavailable
 from fiso.services.identity.access import KEYS_FRESH_S, KEYS_STALE_S, UNKNOWN_KEY_S, IssuerKeyCache
 from fiso.settings import AccessSettings
@@ -22,70 +20,15 @@ from localcloud.issuer.keys import Signer
 from tests import tokens
 from tests.builders import NOW, failing
 from tests.functional.orchestrator_rig import BY_IAM, LambdaContext, Rig, http_event, problem_of, signed
-from tests.lab.chaos.access import cases
-from tests.lab.chaos.access.cases import DOORS, Issuers
-from tests.lab.chaos.access.stage import BY_TOKEN, UNASKED, AttackedStage, quiet
-from tests.lab.chaos.experiments import access
-from tests.tokens import FixedKeys
+from tests.security.attacks import CURVE, RSA
+from tests.tokens import AUDIENCE, ISSUER, FixedKeys
 
-ISSUERS = Issuers.fresh()
-
-
-def test_nobody_gets_in_causes_anything_or_learns_why_not() -> None:
-    with quiet():
-        tries = list(access.attacks(ISSUERS, datetime.now(UTC)))
-    assert len({(one.method, one.path) for one in tries}) >= 30
-    assert len({one.attack for one in tries}) >= 12
-    assert [one for one in tries if one.got_in or one.side_effects] == []
-    assert len({(one.stage, one.told) for one in tries if one.expected == 401}) == 2  # one answer a stage
-
-
-def test_the_battery_notices_a_stage_that_asks_nobody() -> None:
-    attack, door = cases.attacks_on_tokens(ISSUERS, datetime.now(UTC))[0], DOORS[0]
-    tried = access._try("none", AttackedStage(UNASKED), attack, door)
-    assert tried.got_in
-    assert tried.side_effects > 0
-    let_in = access.Admission(token="RS256", method="GET", path="/", expected=404, status=404)
-    missed = [figure.name for figure in access.figures([tried], [let_in], ["mallory"]) if not figure.is_met]
-    assert missed == ["attacks at doors", "attacks that got in", "attacks with side effects", "tenants taken over"]
-
-
-def test_genuine_tokens_pass_every_door_as_if_nobody_was_asked() -> None:
-    with quiet():
-        passes = list(access.admissions(ISSUERS, datetime.now(UTC)))
-    assert [one for one in passes if not one.passed] == []
-    assert {one.status for one in passes} == {200, 400, 404, 405}
-
-
-def test_no_place_of_a_request_but_the_token_names_its_tenant() -> None:
-    assert access.tenants_taken(ISSUERS, datetime.now(UTC)) == ["alice"] * 5
-
-
-def test_no_flipped_bit_is_let_in() -> None:
-    with quiet():
-        assert access.mutations_accepted(ISSUERS, datetime.now(UTC), 200, Random(1)) == 0
-
-
-@pytest.mark.parametrize(("scope", "allowed"), [("fiso:invoke", 1), ("fiso:read", 2), ("fiso:admin", 3), ("other", 0)])
-def test_each_route_asks_for_its_scope_and_admin_has_all(scope: str, allowed: int) -> None:
-    now = datetime.now(UTC)
-    stage = AttackedStage(BY_TOKEN, FixedKeys.of(ISSUERS.rsa))
-    token = ISSUERS.rsa.sign(tokens.payload(now, scope=scope))
-    wanted = [("POST", "/v1/invoke/word-count"), ("POST", "/v1/explain/word-count"), ("GET", "/v1/endpoints")]
-    with quiet():
-        statuses = [
-            stage.send(cases.Door(method=method, path=path).event(authorization=f"Bearer {token}")).status
-            for method, path in wanted
-        ]
-    assert statuses.count(200) == allowed
-    assert set(statuses) <= {200, 403}
+BY_TOKEN = AccessSettings(mode=AuthMode.JWT, issuer=ISSUER, audiences=(AUDIENCE,))
 
 
 def test_a_missing_scope_is_named_with_the_challenge() -> None:
-    now = datetime.now(UTC)
-    rig = Rig(failing(OK), access=BY_TOKEN, issuer_keys=FixedKeys.of(ISSUERS.rsa))
-    rig.clock.now = now
-    token = ISSUERS.rsa.sign(tokens.payload(now, scope="fiso:read"))
+    rig = Rig(failing(OK), access=BY_TOKEN, issuer_keys=FixedKeys.of(RSA))
+    token = RSA.sign(tokens.payload(NOW, scope="fiso:read"))
     response = rig.send(http_event(authorization=f"Bearer {token}"))
     assert problem_of(response)["status"] == 403
     expected = 'Bearer realm="fiso", error="insufficient_scope", scope="fiso:invoke"'
@@ -96,7 +39,7 @@ def test_a_missing_scope_is_named_with_the_challenge() -> None:
     ("settings", "challenge"), [(BY_IAM, "AWS4-HMAC-SHA256"), (BY_TOKEN, 'Bearer realm="fiso"')], ids=["iam", "jwt"]
 )
 def test_a_401_says_how_to_authenticate(settings: AccessSettings, challenge: str) -> None:
-    rig = Rig(failing(OK), access=settings, issuer_keys=FixedKeys.of(ISSUERS.rsa))
+    rig = Rig(failing(OK), access=settings, issuer_keys=FixedKeys.of(RSA))
     response = rig.send(http_event())
     assert (response["statusCode"], response["headers"]["www-authenticate"]) == (401, challenge)
     assert ("CallersRefused", 1, {"status": "401"}) in rig.metrics.values
@@ -143,23 +86,23 @@ def known_keys(issuer: Issuer, clock: ManualClock) -> IssuerKeyCache:
 
 
 def test_a_new_key_is_looked_for_once_a_minute_whoever_asks() -> None:
-    issuer, clock = Issuer(ISSUERS.rsa), ManualClock()
+    issuer, clock = Issuer(RSA), ManualClock()
     keys = known_keys(issuer, clock)
     assert keys.find("k1") is not None
     clock.advance(2)
     assert [keys.find(f"made-up-{number}") for number in range(50)] == [None] * 50
     assert issuer.reads == 2
-    issuer.published = FixedKeys.of(ISSUERS.rsa, ISSUERS.curve).keys
+    issuer.published = FixedKeys.of(RSA, CURVE).keys
     clock.advance(UNKNOWN_KEY_S)
     assert keys.find("k2") is not None
     assert issuer.reads == 3
 
 
 def test_keys_are_refreshed_during_a_wait_and_served_stale_when_the_issuer_is_away() -> None:
-    issuer, clock = Issuer(ISSUERS.rsa), ManualClock()
+    issuer, clock = Issuer(RSA), ManualClock()
     keys = known_keys(issuer, clock)
     assert keys.find("k1")
-    issuer.published = FixedKeys.of(ISSUERS.curve).keys
+    issuer.published = FixedKeys.of(CURVE).keys
     clock.advance(KEYS_FRESH_S + 1)
     keys.refresh_in_background()
     keys.await_pending()
@@ -170,16 +113,16 @@ def test_keys_are_refreshed_during_a_wait_and_served_stale_when_the_issuer_is_aw
 
 
 def test_without_any_keys_nobody_is_let_in_and_it_is_said_that_this_is_not_the_callers_fault() -> None:
-    issuer = Issuer(ISSUERS.rsa)
+    issuer = Issuer(RSA)
     issuer.is_down = True
     rig = Rig(failing(OK), access=BY_TOKEN, issuer_keys=issuer)
-    response = rig.send(http_event(authorization=f"Bearer {ISSUERS.rsa.sign(tokens.payload(NOW))}"))
+    response = rig.send(http_event(authorization=f"Bearer {RSA.sign(tokens.payload(NOW))}"))
     assert response["statusCode"] == 503
     assert rig.caller.calls == []
     assert health_of_tokens(rig) == (503, "missing")
     issuer.is_down = False
     rig.clock.advance(2)
-    response = rig.send(http_event(authorization=f"Bearer {ISSUERS.rsa.sign(tokens.payload(NOW))}"))
+    response = rig.send(http_event(authorization=f"Bearer {RSA.sign(tokens.payload(NOW))}"))
     assert response["statusCode"] == 200
     assert health_of_tokens(rig) == (200, "ok")
 
@@ -191,10 +134,10 @@ def health_of_tokens(rig: Rig) -> tuple[int, str | None]:
 
 
 def test_health_says_how_the_checking_of_tokens_is_where_there_is_any() -> None:
-    issuer = Issuer(ISSUERS.rsa)
+    issuer = Issuer(RSA)
     rig = Rig(failing(OK), access=BY_TOKEN, issuer_keys=issuer)
     assert health_of_tokens(rig) == (200, "unread")
-    shows = http_event(authorization=f"Bearer {ISSUERS.rsa.sign(tokens.payload(NOW, exp=NOW.timestamp() + 1e5))}")
+    shows = http_event(authorization=f"Bearer {RSA.sign(tokens.payload(NOW, exp=NOW.timestamp() + 1e5))}")
     assert rig.send(shows)["statusCode"] == 200
     issuer.is_down = True
     rig.clock.advance(KEYS_STALE_S + 1)
@@ -208,8 +151,8 @@ def test_without_what_checks_tokens_nobody_who_shows_one_is_let_in_and_the_log_s
 ) -> None:
     monkeypatch.setitem(sys.modules, "jwt", None)  # as where it is not installed
     monkeypatch.delitem(sys.modules, "fiso.adapters.identity.jwt_tokens", raising=False)
-    rig = Rig(failing(OK), access=BY_TOKEN, issuer_keys=Issuer(ISSUERS.rsa))
-    shows = http_event(authorization=f"Bearer {ISSUERS.rsa.sign(tokens.payload(NOW))}")
+    rig = Rig(failing(OK), access=BY_TOKEN, issuer_keys=Issuer(RSA))
+    shows = http_event(authorization=f"Bearer {RSA.sign(tokens.payload(NOW))}")
     answers = [problem_of(rig.send(event)) for event in (shows, shows, http_event(authorization="Bearer x"))]
     assert [(answer["status"], answer["title"]) for answer in answers] == [(503, "Tokens not set up")] * 3
     assert rig.send(http_event())["statusCode"] == 401

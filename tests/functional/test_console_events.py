@@ -10,8 +10,8 @@ from flask import Flask
 from functions.console import app
 from functions.console.handler import answer_event
 from tests.functional.console_world import busy_world
-from tests.lab.chaos.bad_input.corpus import http_event
-from tests.lab.chaos.bad_input.generated import each_generated
+from tests.security.generated_events import each_generated
+from tests.security.specimens import http_event
 
 ROUTES = (
     "/console",

@@ -13,10 +13,9 @@ from fiso.testing.clock import ManualClock
 from functions.console import app, handler
 from functions.console.access import Entrance
 from tests import tokens
-from tests.builders import NOW
 from tests.functional.console_browser import Answer, Browser
 from tests.functional.login_flow import CONSOLE, WORLD, Flow, the_console
-from tests.lab.chaos.access import cases
+from tests.security.attacks import CURVE, GENUINE, RSA, forged_tokens
 from tests.tokens import FixedKeys
 
 
@@ -97,19 +96,16 @@ def raw(browser: Browser, event: dict[str, Any]) -> dict[str, Any]:
     return handler.answer_event(browser.app, whole | event, None)
 
 
-ISSUERS = cases.Issuers.fresh()
-FORGED = cases.forged_tokens(ISSUERS, NOW)
+FORGED = forged_tokens()
 
 
 @pytest.mark.parametrize("name", FORGED)
 def test_a_forged_token_shows_nothing_of_the_console(name: str) -> None:
-    keys = FixedKeys.of(ISSUERS.rsa, ISSUERS.curve)
+    keys = FixedKeys.of(RSA, CURVE)
     verifier = JwtVerifier(keys, issuer=tokens.ISSUER, audiences=[tokens.AUDIENCE], clock=ManualClock())
     entrance = Entrance(access=Access(mode=AuthMode.JWT, verifier=lambda: verifier))
     browser = Browser(app=app.create(WORLD.sources, stage="prod", entrance=entrance), gateway="aws")
-    genuine = browser.get(
-        "/api/invocations", headers={"authorization": f"Bearer {ISSUERS.rsa.sign(tokens.payload(NOW))}"}
-    )
+    genuine = browser.get("/api/invocations", headers={"authorization": f"Bearer {RSA.sign(GENUINE)}"})
     assert genuine.status == 200
     answers = [
         browser.get(path, headers={"authorization": FORGED[name]})

@@ -1,4 +1,4 @@
-"""The verifier against genuine and forged tokens, with keys made for the run."""
+"""The claims of a token, one by one. Forged tokens are tried at every door, in `tests/security/test_auth_bypass.py`."""
 
 from datetime import timedelta
 from typing import Any
@@ -11,10 +11,9 @@ from fiso.testing.clock import ManualClock
 from localcloud.issuer.keys import Signer
 from tests import tokens
 from tests.builders import NOW
+from tests.security.attacks import CURVE, GENUINE, RSA, STRANGER
 from tests.tokens import AUDIENCE, ISSUER, FixedKeys
 
-RSA, CURVE, STRANGER = Signer.rsa("k1"), Signer.curve("k2"), Signer.rsa("k1")
-GENUINE = tokens.payload(NOW)
 VERIFIER = JwtVerifier(FixedKeys.of(RSA, CURVE), issuer=ISSUER, audiences=[AUDIENCE], clock=ManualClock())
 
 
@@ -91,37 +90,6 @@ def signed_whatever_it_says(claims: dict[str, Any]) -> str:
 
 def test_signing_by_hand_makes_tokens_that_pass() -> None:
     assert VERIFIER.verify(signed_whatever_it_says(GENUINE)).subject == "alice"
-
-
-@pytest.mark.parametrize(
-    "token",
-    [
-        "",
-        "a.b.c",
-        "x" * 20_000,
-        RSA.sign(GENUINE).rpartition(".")[0],
-        RSA.sign(GENUINE) + "=",
-        tokens.unsigned(GENUINE, kid="k1"),
-        tokens.unsigned(GENUINE, kid="k1", alg="None"),
-        tokens.unsigned(GENUINE, kid="k1", alg="RS256"),
-        *(tokens.with_shared_secret(GENUINE, RSA.public_pem, name, kid="k1") for name in ("HS256", "HS384", "HS512")),
-        STRANGER.sign(GENUINE),
-        STRANGER.sign(GENUINE, jwk=STRANGER.jwk),
-        STRANGER.sign(GENUINE, jku="https://attacker.example/jwks", x5u="https://attacker.example/cert"),
-        RSA.sign(GENUINE, kid="k2"),
-        CURVE.sign(GENUINE, kid="k1"),
-        RSA.sign(GENUINE, kid="k3"),
-        RSA.sign(GENUINE, kid="../../dev/null"),
-        RSA.sign(GENUINE, kid="' UNION SELECT 'x"),
-        RSA.sign(GENUINE, crit=["exp"]),
-        tokens.with_payload(RSA.sign(GENUINE), tokens.payload(NOW, subject="mallory")),
-        tokens.with_flipped_signature(RSA.sign(GENUINE)),
-        tokens.with_flipped_signature(CURVE.sign(GENUINE)),
-    ],
-)
-def test_a_forged_token_is_refused(token: str) -> None:
-    with pytest.raises(NotAuthenticated):
-        VERIFIER.verify(token)
 
 
 def test_a_refusal_says_nothing_of_its_reason_to_the_caller() -> None:

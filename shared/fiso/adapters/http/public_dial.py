@@ -9,7 +9,7 @@ import socket
 from collections.abc import Callable, Sequence
 from threading import Thread
 from time import monotonic
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from fiso.domain.address import is_loopback, is_public
 
@@ -22,14 +22,16 @@ class ForbiddenNumber(OSError):
     """The name stands for an address that must not be called. Nothing was sent."""
 
 
-def system_lookup(host: str, port: int, timeout_s: float) -> Sequence[str]:
+def system_lookup(
+    host: str, port: int, timeout_s: float, *, resolve: Callable[..., Sequence[Any]] = socket.getaddrinfo
+) -> Sequence[str]:
     """As the machine resolves it. The system's own call knows no limit, so it runs beside, and is left behind late."""
     found: list[str] = []
     failed: list[OSError | UnicodeError] = []
 
     def ask() -> None:
         try:
-            answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            answers = resolve(host, port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
             failed.append(error)
         else:

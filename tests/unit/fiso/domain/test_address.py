@@ -2,23 +2,15 @@ from dataclasses import replace
 
 import pytest
 
-from fiso.domain.address import AddressRules, check, check_endpoint, hosts_in, is_public, with_refusals
+from fiso.domain.address import AddressRules, check, check_endpoint, hosts_in, with_refusals
 from fiso.domain.endpoint import Endpoint, Provider
 from fiso.domain.errors import BadAddress
 from fiso.routing.eligibility import eligible
 from tests.builders import a_snapshot, an_endpoint, an_entry
-from tests.lab.chaos.experiments.ssrf_corpus import (
-    GOOD_ADDRESSES,
-    HOSTILE_ADDRESSES,
-    HOSTILE_NAMES,
-    OWN_HOSTS,
-    PUBLIC_NUMBERS,
-)
 
 ARN = "arn:aws:lambda:us-east-1:000000000000:function:bfs"
 DEPLOYED = AddressRules()
 LOCAL = AddressRules(allow_loopback=True)
-URL_PROVIDERS = (Provider.AZURE, Provider.GCP)
 
 
 @pytest.mark.parametrize("address", [ARN, f"{ARN}:live", f"{ARN}:$LATEST", "bfs", "bfs:live"])
@@ -54,28 +46,6 @@ def test_a_lambda_function_is_named_by_arn_or_name(address: str) -> None:
 def test_a_refusal_says_what_must_be_so(provider: Provider, address: str, problem: str) -> None:
     with pytest.raises(BadAddress, match=problem):
         check(address, provider, "us-east-1", DEPLOYED)
-
-
-@pytest.mark.parametrize("provider", URL_PROVIDERS)
-@pytest.mark.parametrize("address", HOSTILE_ADDRESSES, ids=ascii)
-def test_no_hostile_address_is_accepted(address: str, provider: Provider) -> None:
-    with pytest.raises(BadAddress):
-        check(address.replace("{port}", "4577"), provider, "eastus", AddressRules(own_hosts=OWN_HOSTS))
-
-
-@pytest.mark.parametrize(("provider", "address"), GOOD_ADDRESSES)
-def test_addresses_as_the_providers_give_them_are_accepted(provider: Provider, address: str) -> None:
-    check(address, provider, "us-east-1", AddressRules(own_hosts=OWN_HOSTS))
-
-
-@pytest.mark.parametrize("numbers", HOSTILE_NAMES.values(), ids=HOSTILE_NAMES)
-def test_numbers_that_are_not_public_are_known_in_every_writing(numbers: tuple[str, ...]) -> None:
-    assert not all(map(is_public, numbers))
-
-
-@pytest.mark.parametrize("number", PUBLIC_NUMBERS)
-def test_numbers_as_providers_have_them_are_public(number: str) -> None:
-    assert is_public(number)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:4577", "localhost:4577", "[::1]:4577"])

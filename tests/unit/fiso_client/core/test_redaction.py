@@ -9,7 +9,7 @@ from fiso.codecs.record import to_document
 from fiso.domain.record import InvocationRecord
 from fiso_client.core.failures import Failure, ProviderError
 from fiso_client.core.redaction import GONE, cleaned, is_secret_name, shown
-from tests.lab.chaos.experiments.secrets_forms import Canaries
+from tests.security.canaries import Canaries
 from tests.strategies import records
 
 

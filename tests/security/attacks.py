@@ -3,13 +3,14 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
+from fiso.testing.rig import http_event
 from localcloud.issuer.keys import Signer
 from tests import tokens
-from tests.lab.chaos.access.stage import FUNCTION, an_id
+from tests.builders import NOW, invocation_id
 
+FUNCTION = "word-count"
 Event = dict[str, Any]
 ELSEWHERE = "https://attacker.example/keys"
 MALLORY, ACCOUNT = "mallory", "999988887777"
@@ -27,16 +28,7 @@ class Door:
 
     def event(self, **headers: str) -> Event:
         """The request as the gateway passes it on, with nothing of a caller. Header names have underscores."""
-        given = {name.replace("_", "-"): value for name, value in headers.items()}
-        return {
-            "version": "2.0",
-            "rawPath": self.path,
-            "rawQueryString": "",
-            "headers": {"content-type": "application/json"} | given,
-            "requestContext": {"http": {"method": self.method, "path": self.path}, "stage": "$default"},
-            "body": self.body,
-            "isBase64Encoded": False,
-        }
+        return http_event(self.method, self.path, self.body, **headers)
 
 
 def _doors(method: str, *paths: str, is_scoped: bool = True) -> tuple[Door, ...]:
@@ -49,13 +41,13 @@ DOORS = (
     *_doors("POST", f"/v1/decide/{FUNCTION}", "/v1/explain/unknown", "/v1/decide/unknown"),
     Door(method="POST", path="/v1/outcomes", body='{"leases": []}'),
     Door(method="POST", path=_INVOKE, body="not JSON"),
-    *_doors("GET", "/v1/endpoints", f"/v1/invocations/{an_id(1)}", f"/v1/invocations/{an_id(2)}"),
+    *_doors("GET", "/v1/endpoints", f"/v1/invocations/{invocation_id(1)}", f"/v1/invocations/{invocation_id(2)}"),
     *_doors("GET", _INVOKE, "/v1/outcomes", "/", "/v1", "/v1/", "/metrics", "/healthz/", "//healthz", is_scoped=False),
     *_doors("GET", "/v1/../healthz", "/healthz/../v1/endpoints", "/console", "/api/policies", is_scoped=False),
     *_doors("GET", "/v1/invocations/1", "/v1/endpoints/x", is_scoped=False),
     *_doors("POST", "/healthz", "/v1/endpoints", "/v2/invoke/x", "/v1/invoke/", is_scoped=False),
     *_doors("PUT", _INVOKE, "/v1/outcomes", is_scoped=False),
-    *_doors("DELETE", _INVOKE, f"/v1/invocations/{an_id(1)}", is_scoped=False),
+    *_doors("DELETE", _INVOKE, f"/v1/invocations/{invocation_id(1)}", is_scoped=False),
     *_doors("OPTIONS", _INVOKE, is_scoped=False),
     *_doors("HEAD", "/v1/endpoints", is_scoped=False),
 )
@@ -70,56 +62,54 @@ class Attack:
     status: int = 401
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Issuers:
-    """The issuer's two keys, and a stranger's with the first one's id."""
-
-    rsa: Signer
-    curve: Signer
-    stranger: Signer
-
-    @classmethod
-    def fresh(cls) -> "Issuers":
-        """New keys."""
-        return cls(rsa=Signer.rsa("k1"), curve=Signer.curve("k2"), stranger=Signer.rsa("k1"))
+RSA, CURVE = Signer.rsa("k1"), Signer.curve("k2")
+"""The issuer's two keys."""
+STRANGER = Signer.rsa("k1")
+"""Somebody else's, under the first one's id."""
+GENUINE = tokens.payload(NOW)
 
 
-def forged_tokens(issuers: Issuers, now: datetime) -> dict[str, str]:
+def forged_tokens() -> dict[str, str]:
     """What stands in the `authorization` header, by what is wrong with it."""
-    at, own = int(now.timestamp()), tokens.payload(now)
-    rsa, curve, stranger = issuers.rsa, issuers.curve, issuers.stranger
-    good, jwk_text = rsa.sign(own), json.dumps(rsa.jwk).encode()
+    at, good = int(NOW.timestamp()), RSA.sign(GENUINE)
     forged = {
         "garbage": "garbage",
+        "garbage of 20,000": "x" * 20_000,
         "three parts of garbage": "a.b.c",
-        "expired": rsa.sign(tokens.payload(now, exp=at - 120)),
-        "no expiry": rsa.sign(tokens.payload(now, exp=None)),
-        "not yet valid": rsa.sign(tokens.payload(now, nbf=at + 300)),
-        "issued in the future": rsa.sign(tokens.payload(now, iat=at + 300)),
-        "another audience": rsa.sign(tokens.payload(now, aud="other")),
-        "another issuer": rsa.sign(tokens.payload(now, iss="https://attacker.example")),
-        "no subject": rsa.sign(tokens.payload(now, sub=None)),
-        "alg none": tokens.unsigned(own, kid=rsa.id),
-        "alg None": tokens.unsigned(own, kid=rsa.id, alg="None"),
+        "expired": RSA.sign(tokens.payload(NOW, exp=at - 120)),
+        "no expiry": RSA.sign(tokens.payload(NOW, exp=None)),
+        "not yet valid": RSA.sign(tokens.payload(NOW, nbf=at + 300)),
+        "issued in the future": RSA.sign(tokens.payload(NOW, iat=at + 300)),
+        "another audience": RSA.sign(tokens.payload(NOW, aud="other")),
+        "another issuer": RSA.sign(tokens.payload(NOW, iss="https://attacker.example")),
+        "no subject": RSA.sign(tokens.payload(NOW, sub=None)),
+        "alg none": tokens.unsigned(GENUINE, kid=RSA.id),
+        "alg None": tokens.unsigned(GENUINE, kid=RSA.id, alg="None"),
+        "alg none that says RS256": tokens.unsigned(GENUINE, kid=RSA.id, alg="RS256"),
+        "two parts": good.rpartition(".")[0],
+        "a part padded": good + "=",
         "no signature": good.rpartition(".")[0] + ".",
-        "HS256 with the public key": tokens.with_shared_secret(own, rsa.public_pem, kid=rsa.id),
-        "HS512 with the public key": tokens.with_shared_secret(own, rsa.public_pem, "HS512", kid=rsa.id),
-        "HS256 with the JWK": tokens.with_shared_secret(own, jwk_text, kid=rsa.id),
-        "HS256 with nothing": tokens.with_shared_secret(own, b"", kid=rsa.id),
-        "kid is a path": stranger.sign(own, kid="../../../../dev/null"),
-        "kid is SQL": stranger.sign(own, kid="k1' UNION SELECT 'x' --"),
-        "kid is a URL": stranger.sign(own, kid=ELSEWHERE),
-        "kid of a newer key": stranger.sign(own, kid="k3"),
-        "jku": stranger.sign(own, jku=ELSEWHERE),
-        "x5u": stranger.sign(own, x5u=ELSEWHERE),
-        "its own jwk": stranger.sign(own, jwk=stranger.jwk),
-        "critical extension": rsa.sign(own, crit=["exp"]),
-        "foreign key": stranger.sign(own),
-        "another key's id": rsa.sign(own, kid=curve.id),
-        "tampered payload": tokens.with_payload(good, tokens.payload(now, MALLORY)),
-        "tampered header": tokens.with_header(good, alg="RS256", kid=rsa.id, typ="x"),
+        "HS256 with the public key": tokens.with_shared_secret(GENUINE, RSA.public_pem, kid=RSA.id),
+        "HS384 with the public key": tokens.with_shared_secret(GENUINE, RSA.public_pem, "HS384", kid=RSA.id),
+        "HS512 with the public key": tokens.with_shared_secret(GENUINE, RSA.public_pem, "HS512", kid=RSA.id),
+        "HS256 with the JWK": tokens.with_shared_secret(GENUINE, json.dumps(RSA.jwk).encode(), kid=RSA.id),
+        "HS256 with nothing": tokens.with_shared_secret(GENUINE, b"", kid=RSA.id),
+        "kid is a path": STRANGER.sign(GENUINE, kid="../../../../dev/null"),
+        "kid is SQL": STRANGER.sign(GENUINE, kid="k1' UNION SELECT 'x' --"),
+        "kid is a URL": STRANGER.sign(GENUINE, kid=ELSEWHERE),
+        "kid of a newer key": STRANGER.sign(GENUINE, kid="k3"),
+        "jku": STRANGER.sign(GENUINE, jku=ELSEWHERE),
+        "x5u": STRANGER.sign(GENUINE, x5u=ELSEWHERE),
+        "its GENUINE jwk": STRANGER.sign(GENUINE, jwk=STRANGER.jwk),
+        "critical extension": RSA.sign(GENUINE, crit=["exp"]),
+        "foreign key": STRANGER.sign(GENUINE),
+        "another key's id": RSA.sign(GENUINE, kid=CURVE.id),
+        "another key's id, curve": CURVE.sign(GENUINE, kid=RSA.id),
+        "a key's id that nobody has": RSA.sign(GENUINE, kid="k3"),
+        "tampered payload": tokens.with_payload(good, tokens.payload(NOW, MALLORY)),
+        "tampered header": tokens.with_header(good, alg="RS256", kid=RSA.id, typ="x"),
         "tampered signature": tokens.with_flipped_signature(good),
-        "tampered signature, curve": tokens.with_flipped_signature(curve.sign(own)),
+        "tampered signature, curve": tokens.with_flipped_signature(CURVE.sign(GENUINE)),
     }
     return {name: f"Bearer {token}" for name, token in forged.items()} | {
         "no scheme": good,
@@ -129,13 +119,13 @@ def forged_tokens(issuers: Issuers, now: datetime) -> dict[str, str]:
     }
 
 
-def attacks_on_tokens(issuers: Issuers, now: datetime) -> list[Attack]:
+def attacks_on_tokens() -> list[Attack]:
     """Every way in at a stage that asks for tokens."""
-    good = issuers.rsa.sign(tokens.payload(now))
-    poor = issuers.rsa.sign(tokens.payload(now, scope="openid profile fiso:other"))
-    claims = tokens.payload(now)
+    good = RSA.sign(tokens.payload(NOW))
+    poor = RSA.sign(tokens.payload(NOW, scope="openid profile fiso:other"))
+    claims = tokens.payload(NOW)
     return [
-        *(_with_header(name, authorization=value) for name, value in forged_tokens(issuers, now).items()),
+        *(_with_header(name, authorization=value) for name, value in forged_tokens().items()),
         *_without_anything(),
         _with_header("a token in a cookie", cookie=f"authorization=Bearer {good}; token={good}"),
         _with_header("a token in another header", x_authorization=f"Bearer {good}", x_access_token=good),
@@ -149,9 +139,9 @@ def attacks_on_tokens(issuers: Issuers, now: datetime) -> list[Attack]:
     ]
 
 
-def attacks_on_signatures(issuers: Issuers, now: datetime) -> list[Attack]:
+def attacks_on_signatures() -> list[Attack]:
     """Every way in at a stage that asks for IAM's signature."""
-    good = issuers.rsa.sign(tokens.payload(now))
+    good = RSA.sign(tokens.payload(NOW))
     iam = _iam()
     wrong: dict[str, object] = {
         "an authorizer without iam": {},
@@ -163,7 +153,7 @@ def attacks_on_signatures(issuers: Issuers, now: datetime) -> list[Attack]:
         "an account in a list": {"iam": {**iam, "accountId": [ACCOUNT]}},
         "no principal": {"iam": {"accountId": ACCOUNT}},
         "a principal that is none": {"iam": {**iam, "userArn": "root"}},
-        "claims instead": {"jwt": {"claims": tokens.payload(now)}},
+        "claims instead": {"jwt": {"claims": tokens.payload(NOW)}},
         "a lambda authorizer's": {"lambda": {"iam": iam}},
         "an authorizer that is text": json.dumps({"iam": iam}),
     }
@@ -175,10 +165,9 @@ def attacks_on_signatures(issuers: Issuers, now: datetime) -> list[Attack]:
     ]
 
 
-def genuine(issuers: Issuers, now: datetime, subject: str = "alice") -> dict[str, Callable[[Door], Event]]:
+def genuine() -> dict[str, Callable[[Door], Event]]:
     """Tokens that must pass."""
-    alice = tokens.payload(now, subject)
-    both = {"RS256": issuers.rsa.sign(alice), "ES256": issuers.curve.sign(alice)}
+    both = {"RS256": RSA.sign(GENUINE), "ES256": CURVE.sign(GENUINE)}
     return {name: _with_header(name, authorization=f"Bearer {token}").event for name, token in both.items()}
 
 

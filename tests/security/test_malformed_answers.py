@@ -1,7 +1,9 @@
 """Clouds that answer nonsense: a typed failure and the next cloud, or an honest 502; never a 500, never much memory."""
 
+import base64
 import gzip
 import socket
+import struct
 import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,18 +11,13 @@ from threading import Event
 
 import pytest
 
-from fiso.adapters.http.callers import ByProvider, HttpCaller
 from fiso.domain.endpoint import Endpoint, Provider
 from fiso.domain.policy import Idempotent
-from fiso.domain.request import InvocationRequest
-from fiso.testing.clock import ManualClock
-from fiso.testing.endpoints import OK
-from fiso_client.core.answers import FunctionAnswer
-from fiso_client.core.failures import ProviderError
-from fiso_client.core.transport import HttpTransport
+from fiso.testing.rig import Rig, http_event
 from tests.builders import an_endpoint, an_entry
-from tests.functional.orchestrator_rig import Rig, http_event, problem_of
+from tests.functional.orchestrator_rig import problem_of
 from tests.functional.test_http_transport import Serve, read_request, server
+from tests.security.genuine_clouds import at, rig_over
 
 MIB = 2**20
 JSON = "content-type: application/json\r\n"
@@ -55,6 +52,13 @@ def flooding(mebibytes: int) -> Serve:
     return serve
 
 
+def resetting(connection: socket.socket) -> None:
+    """Half an answer, then the connection is torn down."""
+    read_request(connection)
+    connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{")
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
 MODES: dict[str, Serve] = {
     "truncated JSON": answering(JSON, b'{"words": {"a": 1'),
     "HTML that calls itself JSON": answering(JSON, b"<html>Your app is up and running</html>"),
@@ -67,28 +71,19 @@ MODES: dict[str, Serve] = {
     "a gzip bomb as JSON": answering(JSON, gzip.compress(bytes(32 * MIB))),
     "a header of 64 kB": answering(f"{JSON}x-large: {'v' * 64_000}\r\n", b"{}"),
     "300 headers": answering(JSON + "x-many: v\r\n" * 300, b"{}"),
+    "a reset": resetting,
     "an impossible status": answering(JSON, b"{}", status=999),
 }
 
 
-def calling(*addresses: tuple[Provider, str], idempotent: Idempotent) -> Rig:
-    """The orchestrator with its genuine HTTP caller."""
-    transport = HttpTransport()
-    http = HttpCaller(transport, clock=ManualClock(), allow_loopback=True)
-    clouds = ByProvider({Provider.AZURE: http, Provider.GCP: http})
-
-    def respond(endpoint: Endpoint, request: InvocationRequest, timeout_ms: float) -> FunctionAnswer | ProviderError:
-        if endpoint.address == "good":
-            return OK
-        try:
-            return clouds.call(endpoint, request, timeout_ms=timeout_ms)
-        except ProviderError as error:
-            return error
-        finally:
-            transport.close()
-
-    endpoints = [an_endpoint(provider, address=address) for provider, address in addresses]
-    return Rig(respond, an_entry(*endpoints, idempotent=idempotent))
+@contextmanager
+def at_a_cloud(serve: Serve, *others: Endpoint, idempotent: Idempotent = Idempotent.YES) -> Iterator[Rig]:
+    """The orchestrator with its genuine HTTP caller, before a cloud that answers so."""
+    with (
+        server(serve) as url,
+        rig_over(url, an_entry(at(url, Provider.AZURE), *others, idempotent=idempotent)) as rig,
+    ):
+        yield rig
 
 
 EVENT = http_event(accept="application/json")
@@ -96,8 +91,7 @@ EVENT = http_event(accept="application/json")
 
 @pytest.mark.parametrize("serve", MODES.values(), ids=MODES.keys())
 def test_it_is_a_typed_failure_and_an_honest_502(serve: Serve) -> None:
-    with server(serve) as url:
-        rig = calling((Provider.AZURE, url), idempotent=Idempotent.YES)
+    with at_a_cloud(serve) as rig:
         response = rig.send(EVENT)
     assert (response["statusCode"], problem_of(response)["status"]) == (502, 502)
     assert [attempt.failure for attempt in rig.only_record.attempts] == ["broken"]
@@ -105,18 +99,26 @@ def test_it_is_a_typed_failure_and_an_honest_502(serve: Serve) -> None:
 
 @pytest.mark.parametrize("serve", MODES.values(), ids=MODES.keys())
 def test_a_repeatable_request_goes_to_the_next_cloud(serve: Serve) -> None:
-    with server(serve) as url:
-        rig = calling((Provider.AZURE, url), (Provider.GCP, "good"), idempotent=Idempotent.YES)
+    with at_a_cloud(serve, an_endpoint(Provider.GCP, address="good")) as rig:
         response = rig.send(EVENT)
     assert (response["statusCode"], response["headers"]["x-fiso-provider"]) == (200, "gcp")
     assert [attempt.failure for attempt in rig.only_record.attempts] == ["broken", None]
 
 
 def test_a_request_that_may_have_run_is_not_run_again() -> None:
-    with server(MODES["truncated JSON"]) as url:
-        rig = calling((Provider.AZURE, url), idempotent=Idempotent.NO)
+    with at_a_cloud(MODES["truncated JSON"], idempotent=Idempotent.NO) as rig:
         assert rig.send(EVENT)["statusCode"] == 504
-    assert len(rig.caller.calls) == 1
+        assert len(rig.caller.calls) == 1
+
+
+@pytest.mark.parametrize("body", [b'{"words": ', b"<html></html>", b'"\xff\xfe"', gzip.compress(bytes(32 * MIB))])
+def test_what_is_complete_as_http_and_does_not_call_itself_json_passes_as_it_is(body: bytes) -> None:
+    with at_a_cloud(answering("content-type: application/octet-stream\r\n", body)) as rig:
+        response = rig.send(http_event())
+    assert response["statusCode"] == 200
+    said = response["body"]
+    assert (base64.b64decode(said) if response["isBase64Encoded"] else said.encode()) == body
+    assert [attempt.failure for attempt in rig.only_record.attempts] == [None]
 
 
 def test_a_body_that_drips_ends_with_the_deadline() -> None:
@@ -131,8 +133,7 @@ def test_a_body_that_drips_ends_with_the_deadline() -> None:
             except OSError:
                 return
 
-    with server(drip) as url:
-        rig = calling((Provider.AZURE, url), idempotent=Idempotent.YES)
+    with at_a_cloud(drip) as rig:
         response = rig.send(http_event(x_fiso_timeout_ms="300"))
         release.set()
     assert response["statusCode"] in (502, 504)
@@ -152,8 +153,6 @@ def peak_bytes() -> Iterator[Callable[[], int]]:
 
 @pytest.mark.parametrize("mode", ["100 MB", "100 MB announced", "a gzip bomb as JSON", "a header of 64 kB"])
 def test_memory_stays_far_below_what_was_sent(mode: str) -> None:
-    with server(MODES[mode]) as url:
-        rig = calling((Provider.AZURE, url), idempotent=Idempotent.YES)
-        with peak_bytes() as peak:
-            rig.send(EVENT)
-            assert peak() < 20 * MIB
+    with at_a_cloud(MODES[mode]) as rig, peak_bytes() as peak:
+        rig.send(EVENT)
+        assert peak() < 20 * MIB

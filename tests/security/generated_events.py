@@ -8,8 +8,7 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from tests.lab.chaos.bad_input.corpus import http_event
-from tests.lab.chaos.bad_input.edge import EVENT_FUNCTION, FUNCTION
+from tests.security.specimens import EVENT_FUNCTION, FUNCTION, http_event
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE", "CONNECT", "post", "")
 ROUTES = (
@@ -88,7 +87,9 @@ def events(draw: st.DrawFn, routes: Sequence[str] = ROUTES) -> object:
     return event
 
 
-def each_generated(handle: Callable[[object], None], *, count: int, first: int, routes: Sequence[str] = ROUTES) -> None:
+def each_generated(
+    handle: Callable[[object], object], *, count: int, first: int, routes: Sequence[str] = ROUTES
+) -> None:
     """Hand over `count` events, the same for the same `first` seed. None is shrunk, whatever comes of it."""
 
     @seed(first)

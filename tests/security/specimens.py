@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tests.lab.chaos.bad_input.edge import EVENT_FUNCTION, FUNCTION
+from fiso.testing import rig
 
+FUNCTION, EVENT_FUNCTION = "word-count", "event-only"
 INVOKE = f"/v1/invoke/{FUNCTION}"
 MIB = 1024 * 1024
 DEEP = "[" * 100_000 + "]" * 100_000
@@ -25,15 +26,9 @@ class Specimen:
 
 def http_event(path: str = INVOKE, body: object = "{}", *, method: object = "POST", **changes: Any) -> dict[str, Any]:
     """An HTTP API event, payload 2.0; `changes` replace its parts."""
-    return {
-        "version": "2.0",
-        "rawPath": path,
-        "rawQueryString": "",
-        "headers": {"content-type": "application/json"},
-        "requestContext": {"http": {"method": method, "path": path}, "stage": "$default"},
-        "body": body,
-        "isBase64Encoded": False,
-    } | changes
+    event = rig.http_event(path=path) | {"body": body}
+    event["requestContext"]["http"]["method"] = method
+    return event | changes
 
 
 def specimens() -> list[Specimen]:
@@ -72,7 +67,11 @@ def _bodies() -> list[Specimen]:
             for name, body in refused.items()
             for path in LARGE_CALLS
         ),
-        *(Specimen(name=name, event=binary(body), status=400) for name, body in encoded.items()),
+        *(
+            Specimen(name=f"{name} to {path}", event=binary(body, path), status=400)
+            for name, body in encoded.items()
+            for path in (*LARGE_CALLS, "/v1/outcomes")
+        ),
         *(
             Specimen(name=f"base64 {text[:12]!r}", event=http_event(body=text, isBase64Encoded=True), status=400)
             for text in ("*", "A", "QQ=", "QQ==QQ==", "=", "QQ\n==", "\u00e9\u00e9", "\ud800")
@@ -107,6 +106,7 @@ def _headers() -> list[Specimen]:
         "a content type that is none": ({"content-type": "json"}, 415),
         "a content type with a line feed": ({"content-type": "a/b\r\nx-injected: 1"}, 415),
         "a content type beyond ASCII": ({"content-type": "\u0436/b"}, 415),
+        "a long content type": ({"content-type": "a/b;" + "c" * 300}, 415),
         "a streaming content type": ({"content-type": "text/event-stream"}, 415),
         "a key with a line feed": ({"idempotency-key": "a\r\nx: y"}, 400),
         "an empty key": ({"idempotency-key": ""}, 400),
@@ -118,6 +118,8 @@ def _headers() -> list[Specimen]:
         "a timeout in other digits": ({"x-fiso-timeout-ms": "\u0661\u0660\u0660\u0660"}, 400),
         "a timeout of 5,000 digits": ({"x-fiso-timeout-ms": "9" * 5000}, 400),
         "a region that is a path": ({"x-fiso-user-region": "../../etc"}, 400),
+        "400 headers": ({f"x-{number}": "" for number in range(400)}, 431),
+        "64 KiB in one header": ({"x-long": "v" * 65_536}, 431),
         "10,000 headers": ({f"x-{number}": "v" for number in range(10_000)}, 431),
         "a header of 1 MB": ({"x-long": "v" * MIB}, 431),
         "headers as a list": ([["a", "b"]], 400),
@@ -145,6 +147,7 @@ def _paths() -> list[Specimen]:
         "/v1/invoke/\ud800": 404,
         "/v1/invoke/" + "a" * 5000: 414,
         INVOKE + "/%20" * 2000: 414,
+        INVOKE + "/a" * 4096: 414,
         "/v1/invocations/00000000-0000-4000-8000-000000000000": 405,
         "//v1/invoke": 404,
         "/healthz/..": 404,
@@ -173,6 +176,7 @@ def _events() -> list[Specimen]:
         "a path of a number": (http_event() | {"rawPath": 7}, 400),
         "a query of an object": (http_event(rawQueryString={"a": 1}), 400),
         "a query of a surrogate": (http_event(rawQueryString="\ud800"), 400),
+        "a query of 4 KiB": (http_event(rawQueryString="a" * 4096), 414),
         "a query of 1 MB": (http_event(rawQueryString="a" * MIB), 414),
         "a body of an object": (http_event(body={}), 400),
         "a body of a number": (http_event(body=0), 400),
@@ -211,6 +215,7 @@ def _good() -> list[Specimen]:
         "a query with a fragment": http_event(rawQueryString="a=\u00e9#b"),
         "a path in Cyrillic": http_event(f"{INVOKE}/\u0436/%D0%B6"),
         "a traceparent that is none": http_event(headers={"traceparent": "\r\nx: y", "accept": "\u0436"}),
+        "JSON too large to be parsed": http_event(body='{"a": ' + "x" * MIB),
         "5 MiB of text": http_event(body="x" * (5 * MIB), headers={"content-type": "text/plain"}),
         "5 MiB of objects": http_event(body="[" + "{}," * (5 * MIB // 3 - 2) + "{}]"),
         "JSON for an event function": http_event(f"/v1/invoke/{EVENT_FUNCTION}"),

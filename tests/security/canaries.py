@@ -1,12 +1,9 @@
-"""Canary secrets: values that nothing else contains, in the forms that secrets have; a provider that spills them."""
+"""Canary secrets: values that nothing else contains, in the forms that secrets have, and answers that spill them."""
 
 import base64
 import json
 import random
-import socket
-import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
 
 FORMS: tuple[str, ...] = (
     "Authorization: Bearer {}",
@@ -57,43 +54,6 @@ class Canaries:
     def found_in(self, text: str) -> list[str]:
         """Those that stand in a text, or in what its JSON escapes mean."""
         return [value for value in self.made if value in text]
-
-
-@contextmanager
-def spilling() -> Iterator[tuple[str, list[bytes]]]:
-    """A provider on this machine that answers each request with the next of some raw bytes, then hangs up: its address,
-    and the answers that wait, which the caller fills in."""
-    waiting: list[bytes] = []
-    over = threading.Event()
-
-    def serve(listener: socket.socket) -> None:
-        while not over.is_set():
-            with suppress(OSError):
-                connection, _ = listener.accept()
-                with connection:
-                    connection.settimeout(1)
-                    _read_request(connection)
-                    connection.sendall(waiting.pop(0))
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        listener.settimeout(0.05)
-        serving = threading.Thread(target=serve, args=(listener,), daemon=True)
-        serving.start()
-        try:
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}", waiting
-        finally:
-            over.set()
-            serving.join()
-
-
-def _read_request(connection: socket.socket) -> None:
-    seen = b""
-    while b"\r\n\r\n" not in seen:
-        seen += connection.recv(65_536)
-    head, _, body = seen.partition(b"\r\n\r\n")
-    length = next((int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")), 0)
-    while len(body) < length:
-        body += connection.recv(65_536)
 
 
 def http_spills(text: str) -> Iterator[bytes]:

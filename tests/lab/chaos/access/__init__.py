@@ -1,1 +1,0 @@
-"""Attacks on who may call: forged tokens, doors to try them at, and a stage to be attacked."""
