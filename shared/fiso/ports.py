@@ -149,11 +149,25 @@ class CatalogVersion:
     entries: Mapping[FunctionName, CatalogEntry]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyChange:
+    """A version at which a function's policy changed: when, and by whom."""
+
+    version: int
+    changed_at: datetime
+    author: str
+
+
 class CatalogStore(Protocol):
     """The source of catalog and policies (PostgreSQL). Never on the request path."""
 
-    def load(self) -> CatalogVersion:
-        """The newest version; version 0 and no entries when nothing was ever applied."""
+    def load(self, version: int | None = None) -> CatalogVersion:
+        """The newest version, which is 0 without entries when nothing was ever applied; or another one, `InvalidCatalog`
+        when there is none such."""
+        ...
+
+    def history(self, function: FunctionName) -> Sequence[PolicyChange]:
+        """The versions at which a function's policy changed, the newest first."""
         ...
 
     def replace(self, entries: Sequence[CatalogEntry], *, based_on: int, author: str) -> CatalogVersion:

@@ -75,3 +75,23 @@ INSERT INTO policies VALUES
      0.05, 'tariff');
 """
 """One function as the first migration alone could hold it."""
+WRITTEN_IN_COLUMNS = (
+    WRITTEN_BEFORE
+    + """
+INSERT INTO catalog_versions (version, author) VALUES (2, 'tester');
+INSERT INTO functions VALUES (2, 'full', 'graph');
+INSERT INTO endpoints VALUES
+    (2, 'full', 0, 'gcp', 'gcp', 'us-east4', 256, E'https://g.example/bfs?ünï\\'"\\\\', '/bfs', 'event', 'id_token',
+     'keys/bfs', 7),
+    (2, 'full', 1, 'aws', 'aws', 'us-east-1', 512, 'fn', '', 'http', 'none', NULL, 100);
+INSERT INTO policies VALUES
+    (2, 'full', 2, 0.1, 0.3333333333333333, 1e-300, 0, 'reciprocal', '{aws,gcp}', '{azure}', '{us-east-1,us-east4}',
+     ARRAY['"d"', 'a,b', '{c}'], '{us-east-1}', 'pin', 'gcp', 'aws', 'deduplicates_on_key', 100, 5, 0.123456789, 'model',
+     'cheapest_within', 0.3333333333333333, 1e300, 1e-300, 0.1, 60, '[["gcp"], ["aws"]]',
+     '[{"name": "nights ''ünï''", "factor": 0.3333333333333333,
+        "when": {"hour_of_day": {"between": [22, 5], "is_not": 0}, "user_region": {"not_in": ["a,b", "\\"c\\""]}},
+        "candidates": {"cold_probability": {"at_least": 1e-300}}}]',
+     0.012345678);
+"""
+)
+"""The full entry as the first three migrations held it, in columns, after the plain one."""

@@ -27,7 +27,12 @@ functions:
     endpoints: [{id: aws, provider: aws, region: us-east-1, memory_mb: 512, address: fn}]
 """
 AWS = Endpoint(id=EndpointId("aws"), provider=Provider.AWS, region="us-east-1", memory_mb=512, address="fn")
-NOTES = ["migration 0001_catalog", "migration 0002_policy_objectives", "migration 0003_hedging"]
+NOTES = [
+    "migration 0001_catalog",
+    "migration 0002_policy_objectives",
+    "migration 0003_hedging",
+    "migration 0004_policy_document",
+]
 PINNED = CatalogEntry(
     name=FunctionName("bfs"),
     function_type="graph",

@@ -140,7 +140,7 @@ def test_the_catalog_is_published_once_per_version(world: World) -> None:
 
 def test_a_database_that_is_away_keeps_no_record_from_being_closed(world: World) -> None:
     class Away(InMemoryCatalogStore):
-        def load(self) -> CatalogVersion:
+        def load(self, version: int | None = None) -> CatalogVersion:
             raise StoreUnavailable("connection refused")
 
     world.catalog = Away(clock=world.clock)
@@ -166,11 +166,11 @@ def test_a_database_that_comes_back_within_the_round_is_published_in_it(world: W
     class Returning(InMemoryCatalogStore):
         tries = 0
 
-        def load(self) -> CatalogVersion:
+        def load(self, version: int | None = None) -> CatalogVersion:
             self.tries += 1
             if self.tries < 3:
                 raise StoreUnavailable("timeout expired")
-            return super().load()
+            return super().load(version)
 
     world.catalog = Returning(clock=world.clock)
     world.catalog.replace([an_entry()], based_on=0, author="me")

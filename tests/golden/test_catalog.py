@@ -99,8 +99,7 @@ def test_entries() -> None:
 
 
 def test_rows_of_the_database() -> None:
-    weights = [f"weight_{name}" for name in catalog._WEIGHTS]
-    of_policy = ["version", "function_name", "policy_version", *weights, *catalog._POLICY]
+    of_policy = ["version", "function_name", "policy_version", "policy"]
     of_endpoint = ["version", "function_name", "position", *catalog._ENDPOINT]
     rows = {
         entry.name: {

@@ -6,8 +6,9 @@ from threading import Lock
 
 from fiso.domain.catalog import CatalogEntry
 from fiso.domain.catalog_version import stamped
-from fiso.domain.errors import WriteConflict
-from fiso.ports import CatalogVersion, Clock
+from fiso.domain.endpoint import FunctionName
+from fiso.domain.errors import InvalidCatalog, WriteConflict
+from fiso.ports import CatalogVersion, Clock, PolicyChange
 
 NOTHING_APPLIED = CatalogVersion(version=0, changed_at=datetime(1970, 1, 1, tzinfo=UTC), entries={})
 
@@ -25,9 +26,21 @@ class InMemoryCatalogStore:
         self._versions = [NOTHING_APPLIED]
         self.authors: list[str] = []
 
-    def load(self) -> CatalogVersion:
-        """The newest version."""
-        return self._versions[-1]
+    def load(self, version: int | None = None) -> CatalogVersion:
+        """The newest version, or another one."""
+        if version is None:
+            return self._versions[-1]
+        if not 0 <= version < len(self._versions):
+            raise InvalidCatalog(f"the catalog has no version {version}")
+        return self._versions[version]
+
+    def history(self, function: FunctionName) -> Sequence[PolicyChange]:
+        """The versions at which a function's policy changed, the newest first."""
+        return [
+            PolicyChange(version=made.version, changed_at=made.changed_at, author=self.authors[made.version - 1])
+            for made in reversed(self._versions)
+            if function in made.entries and made.entries[function].policy.version == made.version
+        ]
 
     def replace(self, entries: Sequence[CatalogEntry], *, based_on: int, author: str) -> CatalogVersion:
         """Add a version; `WriteConflict` if `based_on` is not the newest."""

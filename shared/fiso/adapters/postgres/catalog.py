@@ -6,6 +6,7 @@ migrations of the command line.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import fields
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from typing import TypeAlias
@@ -20,12 +21,12 @@ from psycopg2.sql import SQL, Identifier
 from fiso.adapters.postgres.deadline import ends_within
 from fiso.codecs.catalog import endpoint_to_document, entry_from_document
 from fiso.codecs.policy import policy_to_document
-from fiso.codecs.record import Document, Json
+from fiso.codecs.typed import Document, Json
 from fiso.domain.catalog import CatalogEntry
 from fiso.domain.catalog_version import Entries, stamped
-from fiso.domain.endpoint import FunctionName
+from fiso.domain.endpoint import Endpoint, FunctionName
 from fiso.domain.errors import InvalidCatalog, StoreUnavailable, WriteConflict
-from fiso.ports import CatalogVersion
+from fiso.ports import CatalogVersion, PolicyChange
 from fiso_client.core.failures import FisoError
 
 Connect = Callable[[], connection]
@@ -36,24 +37,14 @@ STATEMENT_TIMEOUT_MS = 5_000
 DEADLINE_S = 6.0
 """For a whole use once connected, held by this side: a stopped server process ends no statement."""
 
-_ENDPOINT = "id provider region memory_mb address path payload authentication secret_ref concurrency_limit".split()
-_WEIGHTS = "latency cost reliability region_affinity".split()
-_POLICY = (
-    "scoring allowed_providers denied_providers allowed_regions denied_regions residency mode home pinned idempotent "
-    "timeout_ms max_attempts exploration hedging cost_source objective latency_objective_ms max_p95_ms max_cost_usd "
-    "control_share control_block_s tiers strategies"
-).split()
-_JSON = ("tiers", "strategies")
+_ENDPOINT = [each.name for each in fields(Endpoint)]
 
 _MEANINGS: tuple[tuple[type[Exception], type[FisoError]], ...] = (
     (errors.UniqueViolation, WriteConflict),
     (psycopg2.extensions.TransactionRollbackError, WriteConflict),
     (psycopg2.IntegrityError, InvalidCatalog),
     (psycopg2.DataError, InvalidCatalog),
-    (
-        ValueError,
-        InvalidCatalog,
-    ),  # text that PostgreSQL cannot hold: NUL, lone surrogates
+    (ValueError, InvalidCatalog),  # text that PostgreSQL cannot hold: NUL, lone surrogates
     (psycopg2.Error, StoreUnavailable),
 )
 """What each foreign error means here; the first that fits."""
@@ -65,18 +56,34 @@ class PostgresCatalogStore:
     def __init__(self, connect: Connect, *, deadline_s: float = DEADLINE_S) -> None:
         self._connect, self._deadline_s = connect, deadline_s
 
-    def load(self) -> CatalogVersion:
-        """The newest version. A database without the tables counts as one to which nothing was ever applied."""
+    def load(self, version: int | None = None) -> CatalogVersion:
+        """The newest version, or another one. A database without the tables counts as one without versions."""
         with self._transaction() as rows:
             rows.execute("SELECT to_regclass('catalog_versions') IS NOT NULL AS is_there")
-            return _newest(rows) if _only(rows)["is_there"] else _nothing()
+            found = _version(rows, version) if _only(rows)["is_there"] else None
+        if found is None and version:
+            raise InvalidCatalog(f"the catalog has no version {version}")
+        return found or _nothing()
+
+    def history(self, function: FunctionName) -> Sequence[PolicyChange]:
+        """The versions at which a function's policy changed, the newest first."""
+        with self._transaction() as rows:
+            rows.execute(
+                "SELECT version, changed_at, author FROM policies JOIN catalog_versions USING (version) "
+                "WHERE function_name = %s AND policy_version = version ORDER BY version DESC",
+                (function,),
+            )
+            return [
+                PolicyChange(version=row["version"], changed_at=row["changed_at"].astimezone(UTC), author=row["author"])
+                for row in rows.fetchall()
+            ]
 
     def replace(self, entries: Sequence[CatalogEntry], *, based_on: int, author: str) -> CatalogVersion:
         """Write a new version of the whole catalog; `InvalidCatalog` for what the schema's own checks refuse."""
         with self._transaction() as rows:
             # Readers are not held up by this lock, other writers are: no two versions are based on the same one.
             rows.execute("LOCK TABLE catalog_versions IN SHARE ROW EXCLUSIVE MODE")
-            newest = _newest(rows)
+            newest = _version(rows) or _nothing()
             if newest.version != based_on:
                 raise WriteConflict(f"the catalog is at version {newest.version}, not {based_on}")
             version = newest.version + 1
@@ -147,19 +154,18 @@ def _nothing() -> CatalogVersion:
     return CatalogVersion(version=0, changed_at=datetime(1970, 1, 1, tzinfo=UTC), entries={})
 
 
-def _newest(rows: RealDictCursor) -> CatalogVersion:
-    """The newest version. Its rows were committed with it and never change, so reading in three steps is consistent."""
-    rows.execute("SELECT version, changed_at FROM catalog_versions ORDER BY version DESC LIMIT 1")
-    newest = rows.fetchone()
-    if newest is None:
-        return _nothing()
-    version: int = newest["version"]
-    entries = _entries(rows, version)
-    return CatalogVersion(
-        version=version,
-        changed_at=newest["changed_at"].astimezone(UTC),
-        entries=entries,
+def _version(rows: RealDictCursor, version: int | None = None) -> CatalogVersion | None:
+    """A version, or the newest one. Its rows were committed with it and never change, so three steps are consistent."""
+    rows.execute(
+        "SELECT version, changed_at FROM catalog_versions WHERE version = coalesce(%s, version) "
+        "ORDER BY version DESC LIMIT 1",
+        (version,),
     )
+    found = rows.fetchone()
+    if found is None:
+        return None
+    entries = _entries(rows, found["version"])
+    return CatalogVersion(version=found["version"], changed_at=found["changed_at"].astimezone(UTC), entries=entries)
 
 
 def _entries(rows: RealDictCursor, version: int) -> Entries:
@@ -180,16 +186,15 @@ def _entries(rows: RealDictCursor, version: int) -> Entries:
 
 
 def _to_document(row: Mapping[str, Json], endpoints: list[Json]) -> Document:
-    # A table that is not migrated yet lacks the later columns: the codec knows what their absence means.
-    policy: Document = {name: row[name] for name in _POLICY if name in row}
-    policy["version"] = row["policy_version"]
-    policy["weights"] = {name: row[f"weight_{name}"] for name in _WEIGHTS}
-    return {
-        "name": row["name"],
-        "function_type": row["function_type"],
-        "endpoints": endpoints,
-        "policy": policy,
-    }
+    stored = row["policy"] if "policy" in row else _of_columns(row)
+    policy: Document = {**(stored if isinstance(stored, dict) else {}), "version": row["policy_version"]}
+    return {"name": row["name"], "function_type": row["function_type"], "endpoints": endpoints, "policy": policy}
+
+
+def _of_columns(row: Mapping[str, Json]) -> Document:
+    """A policy of a table from before the fourth migration; the codec knows what keys mean that are not there yet."""
+    weights: Document = {name: row[f"weight_{name}"] for name in ("latency", "cost", "reliability", "region_affinity")}
+    return {**row, "weights": weights}
 
 
 def _insert(rows: cursor, version: int, entries: Entries) -> None:
@@ -197,9 +202,8 @@ def _insert(rows: cursor, version: int, entries: Entries) -> None:
     _insert_all(rows, "functions", ["version", "name", "function_type"], functions)
     endpoints = [row for entry in entries.values() for row in _endpoint_rows(version, entry)]
     _insert_all(rows, "endpoints", ["version", "function_name", "position", *_ENDPOINT], endpoints)
-    weights = [f"weight_{name}" for name in _WEIGHTS]
     policies = [_policy_row(version, entry) for entry in entries.values()]
-    _insert_all(rows, "policies", ["version", "function_name", "policy_version", *weights, *_POLICY], policies)
+    _insert_all(rows, "policies", ["version", "function_name", "policy_version", "policy"], policies)
 
 
 def _insert_all(rows: cursor, table: str, columns: Sequence[str], values: Sequence[tuple[_Cell, ...]]) -> None:
@@ -216,14 +220,7 @@ def _endpoint_rows(version: int, entry: CatalogEntry) -> Iterator[tuple[Json, ..
 
 def _policy_row(version: int, entry: CatalogEntry) -> tuple[_Cell, ...]:
     document = policy_to_document(entry.policy)
-    weights: list[float] = [getattr(entry.policy.weights, name) for name in _WEIGHTS]
-    return (
-        version,
-        entry.name,
-        entry.policy.version,
-        *weights,
-        *(Jsonb(document[name]) if name in _JSON else document[name] for name in _POLICY),
-    )
+    return (version, entry.name, document.pop("version"), Jsonb(document))
 
 
 def _only(rows: RealDictCursor) -> RealDictRow:
