@@ -151,7 +151,7 @@ def test_a_hostile_address_is_registered_nowhere_and_apply_says_so_in_one_line(
         check(filled, provider, "us-east-1", AddressRules(own_hosts=OWN_HOSTS))
     said = refusal(provider, filled)
     assert said is not None
-    assert said.startswith("fiso.yaml: functions.f.endpoints[0].address: must")
+    assert said.startswith("fiso.yaml:1: functions.f.endpoints[0].address: must")
     assert "\n" not in said
 
 
