@@ -162,8 +162,8 @@ class CatalogStore(Protocol):
     """The source of catalog and policies (PostgreSQL). Never on the request path."""
 
     def load(self, version: int | None = None) -> CatalogVersion:
-        """The newest version, which is 0 without entries when nothing was ever applied; or another one, `InvalidCatalog`
-        when there is none such."""
+        """The newest version (0 without entries when nothing was ever applied), or another one: `InvalidCatalog` when
+        there is none such."""
         ...
 
     def history(self, function: FunctionName) -> Sequence[PolicyChange]:

@@ -86,8 +86,8 @@ INSERT INTO endpoints VALUES
     (2, 'full', 1, 'aws', 'aws', 'us-east-1', 512, 'fn', '', 'http', 'none', NULL, 100);
 INSERT INTO policies VALUES
     (2, 'full', 2, 0.1, 0.3333333333333333, 1e-300, 0, 'reciprocal', '{aws,gcp}', '{azure}', '{us-east-1,us-east4}',
-     ARRAY['"d"', 'a,b', '{c}'], '{us-east-1}', 'pin', 'gcp', 'aws', 'deduplicates_on_key', 100, 5, 0.123456789, 'model',
-     'cheapest_within', 0.3333333333333333, 1e300, 1e-300, 0.1, 60, '[["gcp"], ["aws"]]',
+     ARRAY['"d"', 'a,b', '{c}'], '{us-east-1}', 'pin', 'gcp', 'aws', 'deduplicates_on_key', 100, 5, 0.123456789,
+     'model', 'cheapest_within', 0.3333333333333333, 1e300, 1e-300, 0.1, 60, '[["gcp"], ["aws"]]',
      '[{"name": "nights ''ünï''", "factor": 0.3333333333333333,
         "when": {"hour_of_day": {"between": [22, 5], "is_not": 0}, "user_region": {"not_in": ["a,b", "\\"c\\""]}},
         "candidates": {"cold_probability": {"at_least": 1e-300}}}]',

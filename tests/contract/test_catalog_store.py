@@ -217,7 +217,7 @@ class TestPostgres:
         store = PostgresCatalogStore(connect)
         write(store, FULL)
         rows_of(connect, """UPDATE policies SET policy = policy || '{"exploration": 7}'""")
-        with pytest.raises(InvalidCatalog, match="exploration: must be within 0 and 0.5"):
+        with pytest.raises(InvalidCatalog, match=r"exploration: must be within 0 and 0\.5"):
             store.load()
 
     def test_readers_do_not_wait_for_a_writer(self, connect: Connect) -> None:
