@@ -5,14 +5,15 @@
     with Client("https://….execute-api.us-east-1.amazonaws.com", headers=sign) as fiso:
         answer = fiso.call("word-count", Request(body=b"one two two", content_type="text/plain"))
 
-Standard library only, and nothing of `fiso`. The names below are imported when first used: the router takes
-`fiso_client.core` only, and its cold start should not pay for the client.
+`AsyncClient` does the same in coroutines. Standard library only, and nothing of `fiso`. The names below are imported
+when first used: the router takes `fiso_client.core` only, and its cold start should not pay for the client.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from fiso_client.aio import AsyncClient
     from fiso_client.api import FisoRefused
     from fiso_client.calling import Answer, Caller, Request
     from fiso_client.client import Client, NoAnswer, Options
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Answer",
+    "AsyncClient",
     "Caller",
     "Client",
     "Failure",
@@ -40,6 +42,7 @@ _HOMES = {
     **dict.fromkeys(("Answer", "Caller", "Request"), "calling"),
     **dict.fromkeys(("Client", "NoAnswer", "Options"), "client"),
     **dict.fromkeys(("Failure", "FisoError", "ProviderError"), "core.failures"),
+    "AsyncClient": "aio",
     "FisoRefused": "api",
     "FunctionAnswer": "core.answers",
     "NoLease": "leases",

@@ -11,6 +11,7 @@ from typing import Any
 from fiso.domain.endpoint import Endpoint, EndpointId, Provider
 from fiso.domain.record import InvocationRecord
 from fiso.testing.endpoints import OK
+from fiso_client import Client
 from tests.builders import NOW, an_endpoint, an_entry, failing
 from tests.functional.orchestrator_rig import Rig
 
@@ -66,7 +67,12 @@ def serving(respond: Respond, port: int = 0) -> Iterator[Server]:
 
 
 class World:
-    """Three endpoints and FISO, whose address stays the same when it is stopped and started again."""
+    """Three endpoints and FISO, whose address stays the same when it is stopped and started again.
+
+    `client` is what calls by its leases.
+    """
+
+    client: Callable[..., Any] = Client
 
     def __init__(self, **policy: Any) -> None:
         self.calls: list[tuple[str, dict[str, str], bytes]] = []

@@ -1,22 +1,36 @@
-"""`fiso_client` against FISO's own handler and endpoints, over genuine HTTP on loopback."""
+"""Both clients against FISO's own handler and endpoints, over genuine HTTP on loopback."""
 
+import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
-from typing import Any
+from typing import Any, Self, TypeVar
 
 import pytest
 
 from fiso.domain.decision import Reason
 from fiso.domain.endpoint import Provider
 from fiso.domain.policy import Idempotent
-from fiso_client import Answer, Client, Failure, FisoRefused, NoAnswer, NoLease, Options, ProviderError, Request, Target
+from fiso_client import (
+    Answer,
+    AsyncClient,
+    Client,
+    Failure,
+    FisoRefused,
+    NoAnswer,
+    NoLease,
+    Options,
+    ProviderError,
+    Request,
+    Target,
+)
 from fiso_client.core.stopwatch import Stopwatch
-from fiso_client.reporting import Pace
+from fiso_client.reporting import Pace, Tally
 from tests.builders import a_snapshot, an_endpoint, an_entry
 from tests.functional.lease_servers import World
 
+T = TypeVar("T")
 REQUEST = Request(body=b"one two", content_type="text/plain")
 
 
@@ -30,16 +44,68 @@ class SkippingWatch:
         return monotonic() + self.skipped_s
 
 
+class Awaited:
+    """`AsyncClient` for tests that are written for both: what it gives is awaited on a loop in a thread of its own."""
+
+    def __init__(self, url: str, **given: Any) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever)
+        self._thread.start()
+        self._client = AsyncClient(url, **given)
+        self._reporter = self._client._client._reporter
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def tally(self) -> Tally:
+        return self._client.tally
+
+    @property
+    def waiting(self) -> int:
+        return self._client.waiting
+
+    def call(self, function: str, request: Request, *, timeout_s: float | None = None) -> Answer:
+        return self._done(self._client.call(function, request, timeout_s=timeout_s))
+
+    def flush(self) -> bool:
+        return self._done(self._client.flush())
+
+    def close(self) -> None:
+        self._done(self._client.close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def _done(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(30)
+
+
+@pytest.fixture(params=[Client, Awaited], ids=["sync", "async"])
+def kind(request: pytest.FixtureRequest) -> type[Client | Awaited]:
+    chosen: type[Client | Awaited] = request.param
+    return chosen
+
+
 @pytest.fixture
-def world() -> Iterator[World]:
+def world(kind: type[Client | Awaited]) -> Iterator[World]:
     world = World()
+    world.client = kind
     yield world
     world.close()
 
 
-def a_client(world: World, *, watch: Callable[[], float] | None = None, **options: Any) -> Client:
+def a_client(
+    world: World, *, watch: Callable[[], float] | None = None, given: dict[str, Any] | None = None, **options: Any
+) -> Client | Awaited:
     chosen = Options(**({"background": False, "retry_s": 0.001} | options))
-    return Client(world.url, options=chosen, stopwatch=watch or SkippingWatch())
+    client: Client | Awaited = world.client(
+        world.url, options=chosen, stopwatch=watch or SkippingWatch(), **given or {}
+    )
+    return client
 
 
 def eventually(look: Any) -> None:
@@ -107,9 +173,10 @@ def test_an_endpoint_that_keeps_failing_is_passed_over(world: World) -> None:
     ],
 )
 def test_what_may_have_run_is_repeated_only_where_that_is_declared_safe(
-    idempotent: str, key: str | None, status: int, attempts: int
+    kind: type[Client | Awaited], idempotent: str, key: str | None, status: int, attempts: int
 ) -> None:
     world = World(idempotent=Idempotent(idempotent))
+    world.client = kind
     world.statuses = dict.fromkeys(Provider, status)
     try:
         with a_client(world) as client, pytest.raises(NoAnswer) as caught:
@@ -269,7 +336,7 @@ def test_fiso_gets_the_headers_that_identify_the_caller(world: World) -> None:
         seen.append((method, url, body))
         return {"authorization": "me"}
 
-    with Client(world.url, headers=sign, options=Options(background=False)) as client:
+    with a_client(world, given={"headers": sign}) as client:
         client.call("word-count", REQUEST)
     assert [(method, url.removeprefix(world.url)) for method, url, _ in seen] == [
         ("POST", "/v1/decide/word-count"),
@@ -279,7 +346,7 @@ def test_fiso_gets_the_headers_that_identify_the_caller(world: World) -> None:
 
 
 def test_a_target_gets_what_identifies_the_caller_to_it(world: World) -> None:
-    with Client(world.url, target_headers=lambda target: {"x-functions-key": target.id}) as client:
+    with a_client(world, given={"target_headers": lambda target: {"x-functions-key": target.id}}) as client:
         answer = client.call("word-count", REQUEST)
     assert world.calls[0][1]["x-functions-key"] == answer.endpoint
 
