@@ -1,6 +1,8 @@
 """Leases on the deployed stage: the client calls Azure and Google by itself, and FISO folds what it reports."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -9,6 +11,7 @@ from fiso_cli.stored_keys import KEPT
 from fiso_cli.traffic import leases
 from fiso_client import Client, Options, Request, Target
 from fiso_client.aws import LambdaFunctions, signed
+from tests.documented import programs
 from tests.e2e.conftest import LiveCloud, eventually
 
 REQUEST = Request(body=b"one two two", content_type="text/plain")
@@ -25,6 +28,16 @@ def test_a_leased_call_is_recorded_and_folded_like_a_proxied_one(live: LiveCloud
     assert json.loads(answers[0].body) == {"total": 3, "distinct": 2, "words": {"two": 2, "one": 1}}
     assert live.logged() == logged + CALLS
     eventually(lambda: live.machine.folded() >= folded + CALLS)
+
+
+@pytest.mark.parametrize("program", programs("client.md"), ids=["sync", "async"])
+def test_a_documented_program_runs_against_the_stage(live: LiveCloud, program: str) -> None:
+    environ = {"FISO_URL": live.gateway.url, "PYTHONPATH": "shared", "PATH": ""}
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environ, timeout=60)
+    assert ran.stderr == ""
+    answered, reported = ran.stdout.splitlines()
+    assert answered.startswith("200 ")
+    assert reported == "reported: 1"
 
 
 def test_lambda_functions_are_called_by_their_own_api(live: LiveCloud) -> None:
