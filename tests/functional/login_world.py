@@ -27,6 +27,7 @@ from localcloud.issuer.keys import signer_in
 from localcloud.issuer.tokens import AUDIENCE, CLIENT_ID, TENANT_CLAIM, Person, TokenMaker
 from tests.emulator import free_port
 from tests.functional.console_world import World, busy_world
+from tests.lab.bound_process import bound
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 20.0
@@ -203,7 +204,7 @@ def running_issuer(port: int, folder: Path, console_port: int) -> Iterator[str]:
     options = {"--port": port, "--keys": folder, "--console-port": console_port}
     words = [str(word) for option in options.items() for word in option]
     environ = {"PYTHONPATH": f"{ROOT / 'scripts'}:{ROOT / 'shared'}"}
-    process = subprocess.Popen([sys.executable, "-m", "localcloud.issuer", *words], env=environ, cwd=ROOT)
+    process = subprocess.Popen(bound([sys.executable, "-m", "localcloud.issuer", *words]), env=environ, cwd=ROOT)
     try:
         _await_health(f"http://127.0.0.1:{port}", process)
         yield f"http://127.0.0.1:{port}"

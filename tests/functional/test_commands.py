@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.functional.contract_server import DECISION, RECORD, ContractServer, serving
+from tests.lab.bound_process import bound
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 FISO = (sys.executable, "-c", "from fiso_cli.main import app; app()")
@@ -114,7 +115,7 @@ def test_ctrl_c_prints_what_was_done_and_exits_130(server: ContractServer) -> No
     server.delay_s = 0.05
     command = [*FISO, "invoke", "word-count", "-d", "x", "-n", "5000", "-c", "2"]
     with subprocess.Popen(
-        command, env=environment(server.url), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        bound(command), env=environment(server.url), stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as running:
         while len(server.seen) < 10 and running.poll() is None:
             time.sleep(0.02)
@@ -152,7 +153,7 @@ def test_tail_shows_each_invocation_with_its_why(server: ContractServer) -> None
 def test_tail_follows_until_ctrl_c_and_shows_each_record_once(server: ContractServer) -> None:
     command = [*FISO, "tail", "-f", "--json"]
     with subprocess.Popen(
-        command, env=environment(server.url), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        bound(command), env=environment(server.url), stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as running:
         assert running.stdout is not None
         first = json.loads(running.stdout.readline())

@@ -15,6 +15,7 @@ import pytest
 
 from fiso_cli.local_stage import CHECKOUT
 from localcloud.layout import LocalCloud
+from tests.lab.bound_process import bound
 
 PATIENCE_S = 30
 
@@ -58,7 +59,10 @@ def answers(url: str) -> bool:
 
 @contextmanager
 def process(command: Sequence[str], environment: Mapping[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    with log.open("ab") as output, subprocess.Popen(command, env=environment, stdout=output, stderr=output) as child:
+    with (
+        log.open("ab") as output,
+        subprocess.Popen(bound(command), env=environment, stdout=output, stderr=output) as child,
+    ):
         try:
             yield child
         finally:

@@ -23,6 +23,7 @@ from botocore.exceptions import ClientError
 from localcloud import emulator_launch
 from localcloud.layout import LocalCloud
 from tests.emulator import free_port
+from tests.lab.bound_process import bound
 
 SCRIPTS = Path(emulator_launch.__file__).parents[1]
 TRIES = 400
@@ -139,7 +140,7 @@ def running_host(
     command = [sys.executable, "-m", "localcloud.lambda_host", "--port", host_url.rpartition(":")[2]]
     command += ["--emulator-url", emulator_url, "--cache", str(cache), *options]
     with (directory / "host.log").open("ab") as log:
-        host = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(SCRIPTS)}, stdout=log, stderr=log)
+        host = subprocess.Popen(bound(command), env=os.environ | {"PYTHONPATH": str(SCRIPTS)}, stdout=log, stderr=log)
         try:
             await_answer(f"{host_url}/healthz", host)
             yield host
@@ -154,7 +155,7 @@ def _emulator(directory: Path, url: str, host_url: str) -> subprocess.Popen[byte
     command += ["--lambda-host-url", host_url]
     environment = {"PATH": os.environ["PATH"], "HOME": str(directory), "LOG_LEVEL": "WARNING"}
     with (directory / "emulator.log").open("ab") as log:
-        return subprocess.Popen(command, env=environment, cwd=directory, stdout=log, stderr=log)
+        return subprocess.Popen(bound(command), env=environment, cwd=directory, stdout=log, stderr=log)
 
 
 def await_answer(url: str, process: subprocess.Popen[bytes]) -> None:

@@ -21,6 +21,7 @@ from fiso_cli.errors import CommandError
 from fiso_cli.local_stage import HOST
 from localcloud.postgres import STOP_SIGNAL, Postgres
 from localcloud.supervision import processes
+from tests.lab.bound_process import bound
 
 START_PATIENCE_S = 30.0
 
@@ -40,7 +41,7 @@ class Database:
         words = ["--folder", str(self.postgres.folder), "--port", str(self.postgres.port)]
         command = [sys.executable, "-m", "localcloud.postgres", *words]
         with (self.postgres.folder / "server.log").open("ab") as log:
-            self.server = subprocess.Popen(command, stdout=log, stderr=log)
+            self.server = subprocess.Popen(bound(command, ends_by=signal.SIGINT), stdout=log, stderr=log)
         ends_at = time.monotonic() + START_PATIENCE_S
         while not (self.postgres.password_file.exists() and self.postgres.answers()):
             if self.server.poll() is not None or time.monotonic() > ends_at:

@@ -12,6 +12,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 from localcloud.layout import LocalCloud
+from tests.lab.bound_process import bound
 from tests.lab.chaos.rig.children import READY_WITHIN_S, ChildFailed
 from tests.lab.chaos.rig.wire import HOST, free_port
 
@@ -68,7 +69,7 @@ def start(home: Path) -> EmulatorProcess:
     }
     with (home / LOG).open("wb") as log:
         process = subprocess.Popen(
-            [str(python), "-m", "ministack"],
+            bound([str(python), "-m", "ministack"]),
             env=environment,
             cwd=home,
             stdout=log,
