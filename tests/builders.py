@@ -1,6 +1,7 @@
 """Valid domain values with sensible defaults, for tests that care about one or two of their fields."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -9,7 +10,16 @@ from fiso.domain.decision import Prediction, PredictionSource, Reason
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName, Provider
 from fiso.domain.lease import Lease, LeasedEndpoint, LeaseId
 from fiso.domain.policy import Idempotent, Policy
-from fiso.domain.record import AttemptSummary, CandidateSummary, InvocationRecord, OpenRecord, RecordStatus
+from fiso.domain.record import (
+    AttemptSummary,
+    CandidateSummary,
+    DecisionSummary,
+    InvocationRecord,
+    OpenRecord,
+    RecordStatus,
+    RequestSummary,
+    ResultSummary,
+)
 from fiso.domain.request import InvocationId, InvocationRequest, TenantId
 from fiso.domain.spread import Spread
 from fiso.prediction import features
@@ -97,54 +107,67 @@ def an_attempt(endpoint: str = "aws", **changes: Any) -> AttemptSummary:
     return AttemptSummary(**(fields | changes))
 
 
+def a_request_summary(**changes: Any) -> RequestSummary:
+    fields: dict[str, Any] = {
+        "function_name": FunctionName("word-count"),
+        "tenant": TenantId("local"),
+        "request_size_bytes": 17,
+    }
+    return RequestSummary(**(fields | changes))
+
+
 def an_open_record(number: int = 1, **changes: Any) -> OpenRecord:
     fields: dict[str, Any] = {
         "invocation_id": invocation_id(number),
         "timestamp": NOW,
-        "tenant": TenantId("local"),
-        "function_name": FunctionName("word-count"),
         "deadline_at": NOW + timedelta(seconds=28),
-        "request_size_bytes": 17,
     }
-    return OpenRecord(**(fields | changes))
+    own = {name: changes.pop(name) for name in fields.keys() & changes.keys()}
+    return OpenRecord(**(fields | own), request=a_request_summary(**changes))
 
 
 def a_record(number: int = 1, **changes: Any) -> InvocationRecord:
-    fields: dict[str, Any] = {
-        "invocation_id": invocation_id(number),
-        "timestamp": NOW + timedelta(milliseconds=number),
-        "cloud_provider": Provider.AWS,
-        "function_name": FunctionName("word-count"),
-        "request_size_bytes": 17,
-        "response_size_bytes": 2,
-        "execution_time_ms": 100.0,
-        "cost_usd": 1e-6,
-        "region": "us-east-1",
-        "day_of_week": 1,
-        "hour_of_day": 9,
-        "cpu_utilization": None,
-        "memory_utilization": None,
-        "cold_start": False,
-        "error_occurred": False,
-        "user_region": None,
-        "prediction_accuracy": 0.9,
-        "status": RecordStatus.FINAL,
-        "tenant": TenantId("local"),
-        "endpoint": EndpointId("aws"),
-        "reason": Reason.SCORE,
-        "response_status": 200,
-        "billed_ms": None,
-        "overhead_ms": 2.0,
-        "features": dict.fromkeys(features.NAMES, 1.0),
-        "raw_latency_ms": 110.0,
-        "attempts": (an_attempt(),),
-        "prediction_source": "model",
-        "policy_version": 1,
-        "snapshot_version": 1,
-        "model_version": "m1",
-        "tariff_version": "t1",
-    }
-    return InvocationRecord(**(fields | changes))
+    """A record that was answered; the changes are told by field, whichever part of the record it stands in."""
+    record = InvocationRecord(
+        invocation_id=invocation_id(number),
+        timestamp=NOW + timedelta(milliseconds=number),
+        status=RecordStatus.FINAL,
+        request=a_request_summary(),
+        decision=DecisionSummary(
+            reason=Reason.SCORE,
+            features=dict.fromkeys(features.NAMES, 1.0),
+            raw_latency_ms=110.0,
+            prediction_source="model",
+            policy_version=1,
+            snapshot_version=1,
+            model_version="m1",
+            tariff_version="t1",
+        ),
+        result=ResultSummary(
+            response_status=200,
+            error_occurred=False,
+            response_size_bytes=2,
+            endpoint=EndpointId("aws"),
+            cloud_provider=Provider.AWS,
+            region="us-east-1",
+            execution_time_ms=100.0,
+            overhead_ms=2.0,
+            cost_usd=1e-6,
+            cold_start=False,
+            prediction_accuracy=0.9,
+        ),
+        attempts=(an_attempt(),),
+    )
+    return changed(record, **changes)
+
+
+def changed(record: InvocationRecord, **changes: Any) -> InvocationRecord:
+    """The record with some fields changed, of itself or of its parts: no two have a field of the same name."""
+    for part in ("request", "decision", "result"):
+        summary = getattr(record, part)
+        own = {name: changes.pop(name) for name in type(summary).__slots__ if name in changes}
+        changes[part] = replace(changes.get(part, summary), **own)
+    return replace(record, **changes)
 
 
 def a_summary(endpoint: str = "aws", **changes: Any) -> CandidateSummary:

@@ -6,7 +6,15 @@ from hypothesis import strategies as st
 
 from fiso.domain.decision import Exclusion, Prediction, Reason
 from fiso.domain.endpoint import EndpointId, FunctionName, Provider
-from fiso.domain.record import AttemptSummary, CandidateSummary, InvocationRecord, RecordStatus
+from fiso.domain.record import (
+    AttemptSummary,
+    CandidateSummary,
+    DecisionSummary,
+    InvocationRecord,
+    RecordStatus,
+    RequestSummary,
+    ResultSummary,
+)
 from fiso.domain.request import InvocationId, TenantId
 from fiso.prediction import features
 from fiso_client.core.failures import Failure
@@ -55,6 +63,23 @@ summaries = st.builds(
 )
 
 
+decisions = st.builds(
+    DecisionSummary,
+    reason=st.none() | st.sampled_from(Reason),
+    user_region=st.none() | names,
+    lease_id=st.none() | names,
+    features=st.just({}) | st.just(dict.fromkeys(features.NAMES, 1.5)),
+    raw_latency_ms=st.none() | positive,
+    prediction_source=st.none() | st.just("model"),
+    candidates=st.lists(summaries, max_size=3).map(tuple),
+    exclusions=st.lists(st.builds(Exclusion, endpoint=ids, code=names, detail=names), max_size=3).map(tuple),
+    policy_version=st.none() | st.integers(0, 99),
+    snapshot_version=st.none() | st.integers(0, 99),
+    model_version=st.none() | names,
+    tariff_version=st.none() | names,
+)
+
+
 @st.composite
 def records(draw: st.DrawFn, function: str | None = None) -> InvocationRecord:
     """Any closed record; its attempts end at its endpoint, or it has none."""
@@ -63,36 +88,27 @@ def records(draw: st.DrawFn, function: str | None = None) -> InvocationRecord:
     return InvocationRecord(
         invocation_id=InvocationId(draw(st.uuids()).hex),
         timestamp=draw(moments),
-        cloud_provider=draw(st.sampled_from(Provider)) if last else None,
-        function_name=FunctionName(function or draw(names)),
-        request_size_bytes=draw(st.integers(0, 10**7)),
-        response_size_bytes=draw(st.integers(0, 10**7)),
-        execution_time_ms=last.latency_ms if last else None,
-        cost_usd=draw(st.none() | positive),
-        region=draw(st.none() | names),
-        day_of_week=draw(st.integers(1, 7)),
-        hour_of_day=draw(st.integers(0, 23)),
-        cpu_utilization=None,
-        memory_utilization=draw(st.none() | unit),
-        cold_start=draw(st.none() | st.booleans()),
-        error_occurred=draw(st.booleans()),
-        user_region=draw(st.none() | names),
-        prediction_accuracy=draw(st.none() | unit),
         status=draw(st.sampled_from([RecordStatus.FINAL, RecordStatus.UNKNOWN])),
-        tenant=TenantId(draw(st.text(max_size=8))),
-        endpoint=last.endpoint if last else None,
-        reason=draw(st.none() | st.sampled_from(Reason)),
-        response_status=draw(st.integers(100, 599)),
-        billed_ms=draw(st.none() | positive),
-        overhead_ms=draw(st.none() | positive),
-        features=draw(st.just({}) | st.just(dict.fromkeys(features.NAMES, 1.5))),
-        raw_latency_ms=draw(st.none() | positive),
-        candidates=tuple(draw(st.lists(summaries, max_size=3))),
-        exclusions=tuple(draw(st.lists(st.builds(Exclusion, endpoint=ids, code=names, detail=names), max_size=3))),
+        request=RequestSummary(
+            function_name=FunctionName(function or draw(names)),
+            tenant=TenantId(draw(st.text(max_size=8))),
+            request_size_bytes=draw(st.integers(0, 10**7)),
+        ),
+        decision=draw(decisions),
+        result=ResultSummary(
+            response_status=draw(st.integers(100, 599)),
+            error_occurred=draw(st.booleans()),
+            response_size_bytes=draw(st.integers(0, 10**7)),
+            endpoint=last.endpoint if last else None,
+            cloud_provider=draw(st.sampled_from(Provider)) if last else None,
+            region=draw(st.none() | names),
+            execution_time_ms=last.latency_ms if last else None,
+            billed_ms=draw(st.none() | positive),
+            overhead_ms=draw(st.none() | positive),
+            cost_usd=draw(st.none() | positive),
+            cold_start=draw(st.none() | st.booleans()),
+            memory_utilization=draw(st.none() | unit),
+            prediction_accuracy=draw(st.none() | unit),
+        ),
         attempts=tuple(tried),
-        prediction_source=draw(st.none() | st.just("model")),
-        policy_version=draw(st.none() | st.integers(0, 99)),
-        snapshot_version=draw(st.none() | st.integers(0, 99)),
-        model_version=draw(st.none() | names),
-        tariff_version=draw(st.none() | names),
     )

@@ -108,4 +108,4 @@ class OwnRecords:
 
 def _may_see(record: InvocationRecord | OpenRecord) -> bool:
     caller: Claims = g.caller
-    return caller.may(Scope.ADMIN) or record.tenant == caller.tenant
+    return caller.may(Scope.ADMIN) or record.request.tenant == caller.tenant

@@ -219,7 +219,7 @@ class RequestHandler:
 
     def _invocation(self, id: str) -> Response:
         record = self._app.log.find(InvocationId(id))
-        if record is None or record.tenant != self._caller.tenant:
+        if record is None or record.request.tenant != self._caller.tenant:
             raise UnknownPath(f"no invocation {id}")
         return json_answer(to_document(record) if isinstance(record, InvocationRecord) else open_to_document(record))
 

@@ -147,15 +147,15 @@ def _headers(routed: RoutingResult) -> dict[str, str]:
     headers = {
         "x-fiso-invocation-id": record.invocation_id,
         "x-fiso-attempts": str(len(record.attempts)),
-        "x-fiso-model-version": record.model_version or "none",
+        "x-fiso-model-version": record.decision.model_version or "none",
     }
     optional = {
-        "x-fiso-provider": record.cloud_provider,
-        "x-fiso-region": record.region,
-        "x-fiso-endpoint": record.endpoint,
-        "x-fiso-reason": record.reason,
+        "x-fiso-provider": record.result.cloud_provider,
+        "x-fiso-region": record.result.region,
+        "x-fiso-endpoint": record.result.endpoint,
+        "x-fiso-reason": record.decision.reason,
     }
     headers.update({name: str(value) for name, value in optional.items() if value is not None})
-    if record.execution_time_ms is not None:
-        headers["server-timing"] = f"function;dur={record.execution_time_ms:.1f}"
+    if record.result.execution_time_ms is not None:
+        headers["server-timing"] = f"function;dur={record.result.execution_time_ms:.1f}"
     return headers

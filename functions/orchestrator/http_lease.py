@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from fiso.codecs.record import Document, Json
+from fiso.codecs.typed import Document, Json
 from fiso.domain.endpoint import EndpointId
 from fiso.domain.errors import LeaseRefused, MalformedRequest, PayloadTooLarge
 from fiso.domain.lease import LeasedAttempt, LeasedOutcome

@@ -127,12 +127,12 @@ def log_invocation(record: InvocationRecord) -> None:
         "invocation",
         extra={
             "invocation_id": record.invocation_id,
-            "function": record.function_name,
-            "endpoint": record.endpoint,
-            "reason": record.reason,
+            "function": record.request.function_name,
+            "endpoint": record.result.endpoint,
+            "reason": record.decision.reason,
             "attempts": len(record.attempts),
-            "outcome": record.response_status,
-            "latency_ms": record.execution_time_ms,
-            "overhead_ms": record.overhead_ms,
+            "outcome": record.result.response_status,
+            "latency_ms": record.result.execution_time_ms,
+            "overhead_ms": record.result.overhead_ms,
         },
     )

@@ -27,6 +27,7 @@ from fiso.services.log.ingest import ingest
 from fiso.services.log.spill import SpillingLog
 from fiso.services.maintenance.keep import unknown
 from fiso.services.request.orchestrate import Orchestrator
+from fiso.services.request.recording import request_summary
 from fiso.services.resilience.dispatch import Dispatcher
 from fiso.testing.memory import (
     InMemoryArchive,
@@ -228,10 +229,8 @@ def _leave_one_abandoned_and_one_open(world: World, rng: random.Random) -> None:
         record = OpenRecord(
             invocation_id=request.invocation_id,
             timestamp=request.received_at,
-            tenant=request.tenant,
-            function_name=request.function,
+            request=request_summary(request),
             deadline_at=request.deadline_at,
-            request_size_bytes=len(request.body),
         )
         world.log.open(record)
         if is_abandoned:

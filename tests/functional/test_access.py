@@ -52,7 +52,7 @@ def test_health_needs_no_caller() -> None:
 def test_the_tenant_of_a_signed_call_is_its_account() -> None:
     rig = Rig(failing(OK), access=BY_IAM)
     rig.send(signed(http_event(x_tenant="mallory"), "123456789012"))
-    assert rig.only_record.tenant == "123456789012"
+    assert rig.only_record.request.tenant == "123456789012"
 
 
 def test_an_invocation_of_another_tenant_is_not_to_be_told_from_one_that_never_was() -> None:

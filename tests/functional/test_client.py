@@ -122,11 +122,11 @@ def test_one_lease_serves_many_calls_and_each_is_recorded(world: World) -> None:
         assert client.flush()
     assert {answer.body for answer in answers} == {b"ONE TWO"}
     assert world.decided() == 1
-    assert [record.lease_id for record in world.records] == [world.records[0].lease_id] * 5
-    assert world.records[0].reason is Reason.SCORE
-    assert world.records[0].billed_ms == 1.5
-    assert world.records[0].cold_start is False
-    assert [record.features["request_size_bytes"] for record in world.records] == [7.0] * 5
+    assert [record.decision.lease_id for record in world.records] == [world.records[0].decision.lease_id] * 5
+    assert world.records[0].decision.reason is Reason.SCORE
+    assert world.records[0].result.billed_ms == 1.5
+    assert world.records[0].result.cold_start is False
+    assert [record.decision.features["request_size_bytes"] for record in world.records] == [7.0] * 5
     assert client.tally.accepted == 5
     assert world.rig.caller.calls == []
 
@@ -149,7 +149,7 @@ def test_fails_over_when_the_first_endpoint_fails(world: World) -> None:
     assert answer.attempts == 2
     last = world.records[-1]
     assert [attempt.failure for attempt in last.attempts] == [Failure.PROVIDER_FAULT, None]
-    assert last.reason is Reason.FAILOVER
+    assert last.decision.reason is Reason.FAILOVER
 
 
 def test_an_endpoint_that_keeps_failing_is_passed_over(world: World) -> None:
@@ -159,7 +159,9 @@ def test_an_endpoint_that_keeps_failing_is_passed_over(world: World) -> None:
         tried = [client.call("word-count", REQUEST).attempts for _ in range(8)]
     assert tried[0] == 2
     assert tried[-1] == 1
-    assert [c.propensity for c in world.records[-1].candidates if c.endpoint == world.records[-1].endpoint] == [1.0]
+    assert [
+        c.propensity for c in world.records[-1].decision.candidates if c.endpoint == world.records[-1].result.endpoint
+    ] == [1.0]
 
 
 @pytest.mark.parametrize(
@@ -184,7 +186,7 @@ def test_what_may_have_run_is_repeated_only_where_that_is_declared_safe(
         assert caught.value.may_have_run == (status == 503)
         assert len(world.calls) == attempts
         assert [len(record.attempts) for record in world.records] == [attempts]
-        assert world.records[0].response_status == (502 if status == 503 else 503)
+        assert world.records[0].result.response_status == (502 if status == 503 else 503)
     finally:
         world.close()
 
@@ -193,7 +195,7 @@ def test_a_functions_own_error_is_an_answer(world: World) -> None:
     world.statuses = dict.fromkeys(Provider, 500)
     with a_client(world) as client:
         assert client.call("word-count", REQUEST).status == 500
-    assert world.records[0].error_occurred
+    assert world.records[0].result.error_occurred
     assert len(world.records[0].attempts) == 1
 
 
@@ -213,7 +215,7 @@ def test_goes_on_by_a_stale_lease_while_fiso_is_away_and_reports_when_it_is_back
     assert not client.call("word-count", REQUEST).is_stale
     client.close()
     assert (client.tally.accepted, client.tally.rejected, client.waiting) == (5, 0, 0)
-    assert len({record.lease_id for record in world.records}) == 2
+    assert len({record.decision.lease_id for record in world.records}) == 2
 
 
 def test_a_lease_is_over_after_a_suspend_in_which_the_monotonic_clock_stood_still(world: World) -> None:

@@ -21,4 +21,4 @@ def test_a_documented_program_leases_calls_and_reports(program: str) -> None:
     finally:
         world.close()
     assert ran.stderr == ""
-    assert ran.stdout.splitlines() == [f"200 {world.records[0].endpoint} ONE TWO TWO", "reported: 1"]
+    assert ran.stdout.splitlines() == [f"200 {world.records[0].result.endpoint} ONE TWO TWO", "reported: 1"]

@@ -1,6 +1,5 @@
 """The console's pages, answered through API Gateway events on in-memory ports."""
 
-from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit
 
@@ -9,7 +8,7 @@ import pytest
 from fiso.domain.decision import Reason
 from fiso.domain.record import InvocationRecord, OpenRecord, RecordStatus
 from functions.console import app
-from tests.builders import a_record, a_snapshot, an_open_record
+from tests.builders import a_record, a_snapshot, an_open_record, changed
 from tests.functional.console_browser import Browser, parse
 from tests.functional.console_world import World, busy_world, empty_world
 
@@ -33,7 +32,7 @@ def browse(world: World, *, stage: str = "local") -> Browser:
 
 
 def first(world: World, reason: Reason) -> InvocationRecord:
-    return next(record for record in world.log.latest(500) if record.reason is reason)
+    return next(record for record in world.log.latest(500) if record.decision.reason is reason)
 
 
 @pytest.mark.parametrize("gateway", ["local", "aws"])
@@ -119,7 +118,7 @@ def test_endpoints_are_shown_with_their_folded_state_and_never_with_a_breaker_of
 
 
 def test_a_filter_shows_only_what_it_admits(world: World, browser: Browser) -> None:
-    failovers = [record for record in world.log.latest(500) if record.reason is Reason.FAILOVER]
+    failovers = [record for record in world.log.latest(500) if record.decision.reason is Reason.FAILOVER]
     body = browser.get("/console/invocations", "reason=failover&function=&provider=").body
     assert body.count("<tr>") - 1 == len(failovers) > 0
     assert all(record.invocation_id in body for record in failovers)
@@ -128,7 +127,7 @@ def test_a_filter_shows_only_what_it_admits(world: World, browser: Browser) -> N
 def test_paging_shows_every_record_once_even_when_many_came_in_one_instant() -> None:
     world = empty_world()
     for number in range(230):
-        world.log.close(replace(a_record(number), timestamp=a_record(number // 60).timestamp))
+        world.log.close(a_record(number, timestamp=a_record(number // 60).timestamp))
     browser, query, seen = browse(world), "", list[str]()
     while True:
         links = parse(browser.get("/console/invocations", query).body).addresses
@@ -143,9 +142,10 @@ def test_paging_shows_every_record_once_even_when_many_came_in_one_instant() -> 
 def test_a_decision_on_score_is_explained_with_its_runner_up(world: World, browser: Browser) -> None:
     record = first(world, Reason.SCORE)
     body = browser.get(f"/console/invocations/{record.invocation_id}").body
-    assert f"{record.cloud_provider} {record.region} was chosen on score: {record.candidates[0].score:.3f}" in body
+    score = record.decision.candidates[0].score
+    assert f"{record.result.cloud_provider} {record.result.region} was chosen on score: {score:.3f}" in body
     assert "Next came" in body
-    assert all(candidate.endpoint in body for candidate in record.candidates)
+    assert all(candidate.endpoint in body for candidate in record.decision.candidates)
 
 
 def test_a_failover_is_explained_by_what_failed_before_it(world: World, browser: Browser) -> None:
@@ -167,7 +167,7 @@ def test_an_open_record_is_shown_as_still_running(world: World, browser: Browser
 
 def test_a_decision_is_readable_when_its_endpoints_have_left_the_catalog() -> None:
     world = empty_world()
-    record = replace(busy_world(3).log.latest(9)[-1], function_name=a_record().function_name)
+    record = changed(busy_world(3).log.latest(9)[-1], function_name=a_record().request.function_name)
     world.log.close(record)
     world.snapshots.publish(a_snapshot())
     answer = browse(world).get(f"/console/invocations/{record.invocation_id}")

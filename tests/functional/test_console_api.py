@@ -39,7 +39,7 @@ def test_after_leaves_out_what_is_known() -> None:
 
 
 def test_a_functions_records_are_found_among_the_others() -> None:
-    wanted = [record.invocation_id for record in WORLD.log.latest(500) if record.function_name == "pixels"][:2]
+    wanted = [record.invocation_id for record in WORLD.log.latest(500) if record.request.function_name == "pixels"][:2]
     documents = BROWSER.get("/api/invocations", "function=pixels&limit=2").document["invocations"]
     assert [document["invocation_id"] for document in documents] == wanted
 

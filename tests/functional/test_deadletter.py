@@ -113,7 +113,7 @@ class World:
 
     def folded(self) -> int:
         states = DynamoDBEndpointStates(self.client("dynamodb"), TABLE, clock=lambda: NOW)
-        return sum(state.folded for state in states.of_function(a_record().function_name).values())
+        return sum(state.folded for state in states.of_function(a_record().request.function_name).values())
 
 
 @pytest.fixture

@@ -127,8 +127,8 @@ def test_the_losers_cost_is_recorded_as_what_was_expected_of_it() -> None:
     lost, won = record.attempts
     assert lost.cost_usd is not None
     assert lost.cost_usd > 0
-    assert record.cost_usd == pytest.approx(lost.cost_usd + (won.cost_usd or 0))
-    assert record.overhead_ms == pytest.approx(5)
+    assert record.result.cost_usd == pytest.approx(lost.cost_usd + (won.cost_usd or 0))
+    assert record.result.overhead_ms == pytest.approx(5)
 
 
 def test_without_more_than_the_reserve_a_hedge_waits_half_as_long_again() -> None:

@@ -65,7 +65,7 @@ def test_only_records_abandoned_past_their_deadline_and_grace_are_closed_as_unkn
     assert world.keeper.keep().swept.closed_as_unknown == 1
     closed = world.log.find(invocation_id(1))
     assert isinstance(closed, InvocationRecord)
-    assert (closed.status, closed.endpoint, closed.cost_usd) == (RecordStatus.UNKNOWN, None, None)
+    assert (closed.status, closed.result.endpoint, closed.result.cost_usd) == (RecordStatus.UNKNOWN, None, None)
     assert world.status_of(2) is RecordStatus.OPEN
 
 

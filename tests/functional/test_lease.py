@@ -57,7 +57,7 @@ def test_a_size_can_be_stated_instead_of_sending_a_body() -> None:
         0,
         0,
     )
-    assert records(rig)[0].features["request_size_bytes"] == 2000000
+    assert records(rig)[0].decision.features["request_size_bytes"] == 2000000
     refused = rig.send(http_event(path="/v1/decide/word-count", x_fiso_request_size="-1"))
     assert problem_of(refused)["status"] == 400
 
@@ -67,7 +67,7 @@ def test_the_first_call_under_a_lease_is_recorded_like_a_proxied_one() -> None:
     proxied.send(http_event(body=BODY, x_fiso_user_region="us-east-1"))
     expected = proxied.only_record
     lease = decide(leased, x_fiso_user_region="us-east-1")
-    attempt = answered(ids(lease)[0], latency_ms=expected.execution_time_ms)
+    attempt = answered(ids(lease)[0], latency_ms=expected.result.execution_time_ms)
     leased.clock.advance(1)
     report(leased, lease["token"], an_outcome(0, attempt))
     (record,) = records(leased)
@@ -91,7 +91,7 @@ def test_a_failover_by_the_client_is_recorded_like_one_by_fiso() -> None:
     (record,) = records(leased)
     own = {"invocation_id": record.invocation_id, "overhead_ms": None, "lease_id": lease["lease_id"]}
     assert to_document(record) == to_document(expected) | own
-    assert record.reason is Reason.FAILOVER
+    assert record.decision.reason is Reason.FAILOVER
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_a_failed_outcome_has_the_status_a_proxied_one_would_have(
     rig = Rig(failing(OK))
     lease = decide(rig)
     report(rig, lease["token"], an_outcome(0, failed(ids(lease)[0], failure), **changes))
-    assert (rig.only_record.response_status, rig.only_record.error_occurred) == (status, True)
+    assert (rig.only_record.result.response_status, rig.only_record.result.error_occurred) == (status, True)
 
 
 def test_later_calls_under_a_lease_keep_its_propensities_and_score_no_prediction() -> None:
@@ -119,11 +119,11 @@ def test_later_calls_under_a_lease_keep_its_propensities_and_score_no_prediction
     calls = [an_outcome(n, answered(first, after_ms=1000 * n, idle_ms=1000.0 if n else None)) for n in range(3)]
     assert counts(report(rig, lease["token"], *calls)) == (3, 0, 0)
     found = records(rig)
-    assert {record.lease_id for record in found} == {lease["lease_id"]}
-    assert len({tuple(record.candidates) for record in found}) == 1
-    assert 0 < found[0].candidates[0].propensity < 1
-    assert [record.raw_latency_ms is None for record in found] == [False, True, True]
-    assert [record.features["idle_seconds"] for record in found] == [86_400.0, 1.0, 1.0]
+    assert {record.decision.lease_id for record in found} == {lease["lease_id"]}
+    assert len({tuple(record.decision.candidates) for record in found}) == 1
+    assert 0 < found[0].decision.candidates[0].propensity < 1
+    assert [record.decision.raw_latency_ms is None for record in found] == [False, True, True]
+    assert [record.decision.features["idle_seconds"] for record in found] == [86_400.0, 1.0, 1.0]
 
 
 def test_a_client_that_passed_over_the_first_endpoint_is_not_taken_for_the_draw() -> None:
@@ -131,8 +131,8 @@ def test_a_client_that_passed_over_the_first_endpoint_is_not_taken_for_the_draw(
     lease = decide(rig)
     second = ids(lease)[1]
     report(rig, lease["token"], an_outcome(0, answered(second)))
-    assert rig.only_record.reason is Reason.FAILOVER
-    assert {c.endpoint: c.propensity for c in rig.only_record.candidates} == {
+    assert rig.only_record.decision.reason is Reason.FAILOVER
+    assert {c.endpoint: c.propensity for c in rig.only_record.decision.candidates} == {
         endpoint: float(endpoint == second) for endpoint in ids(lease)
     }
 
@@ -153,7 +153,7 @@ def test_a_number_cannot_be_claimed_again_with_another_outcome() -> None:
     report(rig, lease["token"], an_outcome(0, answered(ids(lease)[0])))
     verdict = report(rig, lease["token"], an_outcome(0, answered(ids(lease)[0], latency_ms=1.0)))
     assert verdict["problems"][0]["code"] == "conflict"
-    assert rig.only_record.execution_time_ms == 50.0
+    assert rig.only_record.result.execution_time_ms == 50.0
 
 
 def test_the_fold_and_the_training_set_take_leased_records() -> None:

@@ -51,13 +51,13 @@ REFUSED = {
 
 def test_the_packaged_model_decides_from_the_first_request_on() -> None:
     record = Rig(failing(OK), layer=InMemoryModelStore(GOOD)).orchestrator.route(a_request()).record
-    assert (record.prediction_source, record.model_version) == ("model", "by-hand")
+    assert (record.decision.prediction_source, record.decision.model_version) == ("model", "by-hand")
 
 
 def test_without_a_model_the_baseline_answers_by_its_own_name() -> None:
     rig = Rig(failing(OK))
     record = rig.orchestrator.route(a_request()).record
-    assert (record.prediction_source, record.model_version) == ("baseline", "baseline")
+    assert (record.decision.prediction_source, record.decision.model_version) == ("baseline", "baseline")
     assert rig.metrics.total("BaselinePredictions") == 1
 
 
@@ -66,7 +66,7 @@ def test_a_model_that_must_not_serve_counts_an_alert_and_the_baseline_answers(pu
     rig = Rig(failing(OK), layer=InMemoryModelStore(published))
     routed = rig.orchestrator.route(a_request())
     assert routed.error is None
-    assert routed.record.prediction_source == "baseline"
+    assert routed.record.decision.prediction_source == "baseline"
     assert rig.metrics.total("ModelRefused") == 1
 
 
@@ -76,7 +76,7 @@ def test_a_published_model_that_must_not_serve_leaves_the_packaged_one_serving(p
     rig.models.publish(published, replaces=None)
     rig.orchestrator.route(a_request())
     record = rig.orchestrator.route(a_request(invocation_id="second")).record
-    assert record.model_version == "by-hand"
+    assert record.decision.model_version == "by-hand"
     assert rig.metrics.total("ModelRefused") == 1
 
 
@@ -96,13 +96,13 @@ def test_a_newly_published_model_serves_without_a_restart() -> None:
     rig.models.publish(NEWER, replaces=None)
     rig.clock.advance(FRESH_S + 0.1)
     rig.orchestrator.route(a_request(invocation_id="second"))
-    assert rig.orchestrator.route(a_request(invocation_id="third")).record.model_version == "newer"
+    assert rig.orchestrator.route(a_request(invocation_id="third")).record.decision.model_version == "newer"
 
 
 def test_a_new_environment_decides_its_first_request_with_the_published_model() -> None:
     rig = Rig(failing(OK), layer=InMemoryModelStore(GOOD))
     rig.models.publish(NEWER, replaces=None)
-    assert rig.orchestrator.route(a_request()).record.model_version == "newer"
+    assert rig.orchestrator.route(a_request()).record.decision.model_version == "newer"
 
 
 @pytest.mark.parametrize("published", REFUSED.values(), ids=REFUSED.keys())
@@ -111,7 +111,7 @@ def test_a_new_environment_falls_back_to_the_champion_before_the_refused_one(pub
     rig.models.publish(NEWER, replaces=None)
     bad = pointing(published, version="bad", previous=NEWER.pointer)
     rig.models.publish(replace(bad, artifact=published.artifact), replaces=NEWER.pointer)
-    assert rig.orchestrator.route(a_request()).record.model_version == "newer"
+    assert rig.orchestrator.route(a_request()).record.decision.model_version == "newer"
     assert rig.metrics.total("ModelRefused") == 1
 
 
@@ -121,7 +121,7 @@ def test_a_model_signed_for_the_code_package_is_not_trusted_in_the_bucket() -> N
     rig = Rig(failing(OK), layer=InMemoryModelStore(GOOD))
     rig.models.publish(signed(NEWER, packaged), replaces=None)
     rig.orchestrator.route(a_request())
-    assert rig.orchestrator.route(a_request(invocation_id="second")).record.model_version == "by-hand"
+    assert rig.orchestrator.route(a_request(invocation_id="second")).record.decision.model_version == "by-hand"
 
 
 def test_nothing_of_a_file_is_unpickled_before_its_manifest_was_verified() -> None:
@@ -135,5 +135,5 @@ def test_nothing_of_a_file_is_unpickled_before_its_manifest_was_verified() -> No
 
     sys.addaudithook(heard)
     rig = Rig(failing(OK), layer=InMemoryModelStore(hostile))
-    assert rig.orchestrator.route(a_request()).record.prediction_source == "baseline"
+    assert rig.orchestrator.route(a_request()).record.decision.prediction_source == "baseline"
     assert looked_up == []

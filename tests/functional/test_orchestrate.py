@@ -39,8 +39,8 @@ def test_routes_records_and_answers() -> None:
     routed = rig.orchestrator.route(a_request())
     assert routed.error is None
     assert rig.only_record == routed.record
-    assert rig.only_record.reason is Reason.SCORE
-    assert rig.only_record.prediction_source == "baseline"
+    assert rig.only_record.decision.reason is Reason.SCORE
+    assert rig.only_record.decision.prediction_source == "baseline"
     assert rig.metrics.total("BaselinePredictions") == 1
 
 
@@ -59,9 +59,9 @@ def test_the_intent_is_written_before_any_call() -> None:
 def test_a_failover_is_recorded_with_every_attempt() -> None:
     rig = Rig(failing(ProviderError(Failure.UNREACHABLE, "refused"), OK))
     record = rig.orchestrator.route(a_request()).record
-    assert record.reason is Reason.FAILOVER
+    assert record.decision.reason is Reason.FAILOVER
     assert [attempt.failure for attempt in record.attempts] == [Failure.UNREACHABLE, None]
-    assert record.endpoint == record.attempts[-1].endpoint
+    assert record.result.endpoint == record.attempts[-1].endpoint
     assert rig.metrics.total("Failovers") == 1
 
 
@@ -73,7 +73,7 @@ def test_says_whether_anything_can_have_run(failure: Failure, error: type[Except
     rig = Rig(failing(ProviderError(failure, "x")))
     routed = rig.orchestrator.route(a_request())
     assert isinstance(routed.error, error)
-    assert rig.only_record.error_occurred
+    assert rig.only_record.result.error_occurred
 
 
 def test_an_attempt_that_outlives_the_deadline_is_an_unknown_outcome() -> None:
@@ -92,7 +92,7 @@ def test_nothing_eligible_is_recorded_and_nothing_is_called() -> None:
     routed = rig.orchestrator.route(a_request())
     assert isinstance(routed.error, NothingAvailable)
     assert rig.caller.calls == []
-    assert rig.only_record.response_status == 503
+    assert rig.only_record.result.response_status == 503
 
 
 def test_an_unknown_function_leaves_no_trace() -> None:
@@ -142,8 +142,8 @@ def test_observe_calls_home_whatever_scores_best() -> None:
     entry = an_entry(mode=Mode.OBSERVE, home=EndpointId("azure"))
     rig = Rig(failing(OK), entry)
     record = rig.orchestrator.route(a_request()).record
-    assert (record.cloud_provider, record.reason) == (Provider.AZURE, Reason.POLICY)
-    assert len(record.candidates) == 3
+    assert (record.result.cloud_provider, record.decision.reason) == (Provider.AZURE, Reason.POLICY)
+    assert len(record.decision.candidates) == 3
 
 
 def test_a_pin_takes_effect_within_ten_seconds() -> None:
@@ -154,7 +154,7 @@ def test_a_pin_takes_effect_within_ten_seconds() -> None:
     now = rig.clock()
     later = a_request(invocation_id="other", received_at=now, deadline_at=now + timedelta(seconds=10))
     record = rig.orchestrator.route(later).record
-    assert (record.endpoint, record.reason) == ("gcp", Reason.POLICY)
+    assert (record.result.endpoint, record.decision.reason) == ("gcp", Reason.POLICY)
 
 
 def test_a_record_stays_within_two_kilobytes() -> None:

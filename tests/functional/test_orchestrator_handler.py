@@ -206,7 +206,7 @@ def test_an_answer_that_cannot_go_back_is_the_same_error_in_answer_and_record(bo
     response = rig.send(http_event())
     assert (response["statusCode"], problem_of(response)["title"]) == (502, "Answer too large")
     record = rig.only_record
-    assert (record.response_status, record.error_occurred, record.attempts[0].status) == (502, True, 200)
+    assert (record.result.response_status, record.result.error_occurred, record.attempts[0].status) == (502, True, 200)
 
 
 def test_a_defect_is_answered_with_the_id_of_the_record_it_left_open(monkeypatch: pytest.MonkeyPatch) -> None:

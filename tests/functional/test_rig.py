@@ -28,7 +28,7 @@ def test_an_endpoint_answers_as_scripted_after_its_latency() -> None:
     before = rig.clock.now
     answer = rig.invoke("word-count", body=BODY)
     assert (answer.status, answer.body) == (201, b"made")
-    assert rig.only_record.execution_time_ms == pytest.approx(300)
+    assert rig.only_record.result.execution_time_ms == pytest.approx(300)
     assert (rig.clock.now - before).total_seconds() == pytest.approx(0.3)
 
 
@@ -39,7 +39,7 @@ def test_a_failing_endpoint_is_failed_over_in_virtual_time(failure: Failure) -> 
     (first,) = rig.calls
     rig.fail(first, failure)
     assert rig.invoke("word-count", body=BODY).status == 200
-    assert rig.records[-1].endpoint != first
+    assert rig.records[-1].result.endpoint != first
     assert first in rig.calls[1:]
 
 

@@ -152,8 +152,8 @@ def test_refuses_per_function_and_shows_the_others(tmp_path: Path) -> None:
 
 
 def _as(record: InvocationRecord, function: str) -> dict[str, Any]:
-    kept = ("endpoint", "candidates", "attempts", "error_occurred", "cost_usd")
-    return {name: getattr(record, name) for name in kept} | {"function_name": FunctionName(function)}
+    kept = {"decision": record.decision, "result": record.result, "attempts": record.attempts}
+    return kept | {"function_name": FunctionName(function)}
 
 
 def test_refuses_an_endpoint_of_which_nothing_was_ever_predicted(tmp_path: Path) -> None:
@@ -171,7 +171,9 @@ def test_a_log_of_other_functions_only_says_so(tmp_path: Path) -> None:
 
 def test_an_unpriced_endpoint_leaves_the_cost_out_and_says_so(tmp_path: Path) -> None:
     unpriced = [
-        a_record(number, **_as(record, "word-count") | {"candidates": (record.candidates[0], *_unpriced(record))})
+        a_record(
+            number, **_as(record, "word-count") | {"candidates": (record.decision.candidates[0], *_unpriced(record))}
+        )
         for number, record in enumerate(logged(400))
     ]
     shown = what_if_of("--policy", policy_file(tmp_path, weights=FAST), "--log", log_file(tmp_path, unpriced))
@@ -181,7 +183,7 @@ def test_an_unpriced_endpoint_leaves_the_cost_out_and_says_so(tmp_path: Path) ->
 
 
 def _unpriced(record: InvocationRecord) -> Iterator[Any]:
-    for candidate in record.candidates[1:]:
+    for candidate in record.decision.candidates[1:]:
         yield a_summary(
             candidate.endpoint, propensity=candidate.propensity, latency_ms=candidate.latency_ms, cost_usd=None
         )
@@ -215,7 +217,7 @@ def test_what_the_orchestrator_logged_rescored_under_its_own_policy_is_what_it_d
         region = ("us-east-1", "us-west-2", "eu-west-1")[number % 3]
         assert rig.send(http_event(x_fiso_user_region=region))["statusCode"] == 200
     records = [record for record in rig.log.records.values() if isinstance(record, InvocationRecord)]
-    assert len({record.endpoint for record in records}) > 1
+    assert len({record.result.endpoint for record in records}) > 1
     (found,) = compare(records, [entry]).comparisons
     assert (found.refusal, found.agreement, found.unusable) == (None, 1.0, 0)
     for loss in Loss:

@@ -20,7 +20,7 @@ from fiso.codecs.policy import (
     strategy_from_document,
     strategy_to_document,
 )
-from fiso.codecs.record import Json
+from fiso.codecs.typed import Json
 from fiso.domain.address import AddressRules
 from fiso.domain.endpoint import Provider
 from fiso.domain.policy import Mode, Pin, Policy

@@ -18,7 +18,7 @@ from functions.stream_consumer.handler import consume
 from functions.stream_consumer.wiring import Stores
 from tests.builders import a_record, a_summary, an_attempt
 
-FUNCTION = a_record().function_name
+FUNCTION = a_record().request.function_name
 BASE = a_record(attempts=(an_attempt("azure", status=None), an_attempt()), candidates=(a_summary(),))
 
 numbers = st.one_of(

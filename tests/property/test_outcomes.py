@@ -102,12 +102,12 @@ def test_no_report_is_fisos_failure_and_nothing_impossible_is_kept(report: Any) 
 
 
 def assert_possible(record: InvocationRecord) -> None:
-    assert record.execution_time_ms is not None
-    assert 0 < record.execution_time_ms <= 900_000
+    assert record.result.execution_time_ms is not None
+    assert 0 < record.result.execution_time_ms <= 900_000
     assert NOW <= record.timestamp <= RIG.clock.now + timedelta(seconds=2)
-    assert record.cost_usd is not None
-    assert 0 <= record.cost_usd < 1
-    assert abs(sum(candidate.propensity for candidate in record.candidates) - 1) < 1e-9
+    assert record.result.cost_usd is not None
+    assert 0 <= record.result.cost_usd < 1
+    assert abs(sum(candidate.propensity for candidate in record.decision.candidates) - 1) < 1e-9
     assert isinstance(from_document(json.loads(json.dumps(to_document(record), allow_nan=False))), InvocationRecord)
     for state in fold({}, record).values():
         assert state.latency_ms is None or state.latency_ms > 0

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from flask import Blueprint, Response, jsonify, request
 
-from fiso.codecs.record import Document, Json, instant, to_document
+from fiso.codecs.record import instant, to_document
+from fiso.codecs.typed import Document, Json
 from fiso.domain.errors import UnknownPath
 from fiso.domain.model import RetrainingRun
 from fiso.services.request import inspect
@@ -41,7 +42,7 @@ class Api:
         limit, wanted = queries.limit(request.args), queries.function(request.args)
         after = queries.moment(request.args, "after")
         records = self.sources.log.latest(limit if wanted is None else SEARCHED, after=after)
-        chosen = [record for record in records if wanted in (None, record.function_name)][:limit]
+        chosen = [record for record in records if wanted in (None, record.request.function_name)][:limit]
         return jsonify({"invocations": [to_document(record) for record in chosen]})
 
     def endpoints(self) -> Response:

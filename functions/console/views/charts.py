@@ -58,7 +58,7 @@ def length(value: float | None, largest: float | None) -> float:
 
 def strip(records: Sequence[InvocationRecord]) -> Strip:
     """One column per record (given newest first), as tall as its latency."""
-    latencies = [record.execution_time_ms or 0.0 for record in records]
+    latencies = [record.result.execution_time_ms or 0.0 for record in records]
     p95_ms, tallest_ms = percentile(latencies, 0.95) or 0.0, max(latencies, default=0.0)
     ceiling_ms = min(tallest_ms, p95_ms * CEILING_OVER_P95) or tallest_ms or 1.0
     width = 100 / max(1, len(records))
@@ -66,7 +66,7 @@ def strip(records: Sequence[InvocationRecord]) -> Strip:
         Column(
             start=round(position * width, 3),
             width=round(width * 0.8, 3),
-            height=round(max(4.0, min(100.0, 100 * (record.execution_time_ms or 0.0) / ceiling_ms)), 2),
+            height=round(max(4.0, min(100.0, 100 * (record.result.execution_time_ms or 0.0) / ceiling_ms)), 2),
             kind=kind_of(record),
             record=record,
         )
@@ -79,7 +79,7 @@ def kind_of(record: InvocationRecord) -> str:
     """The class that colours a record: its provider, or its error."""
     if ending_of(record) is not Ending.OK:
         return "error"
-    return record.cloud_provider or CalledProvider.NONE
+    return record.result.cloud_provider or CalledProvider.NONE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

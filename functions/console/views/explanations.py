@@ -50,37 +50,37 @@ def explain(record: InvocationRecord, names: Names) -> tuple[str, ...]:
     """The sentences: why this endpoint, and what came of it."""
     if record.status is RecordStatus.UNKNOWN:
         return (UNKNOWN,)
-    if record.endpoint is None or not record.attempts:
+    if record.result.endpoint is None or not record.attempts:
         return (_not_called(record, names),)
-    why = _WHY[record.reason] if record.reason and record.candidates else _unexplained
+    why = _WHY[record.decision.reason] if record.decision.reason and record.decision.candidates else _unexplained
     return (why(record, names), _ending(record, names))
 
 
 def _not_called(record: InvocationRecord, names: Names) -> str:
-    if record.candidates:
-        first = names[record.candidates[0].endpoint]
+    if record.decision.candidates:
+        first = names[record.decision.candidates[0].endpoint]
         return f"{first} was chosen, but nothing was called: the deadline had passed."
-    count = len(record.exclusions)
+    count = len(record.decision.exclusions)
     why = f": {'the one endpoint is' if count == 1 else f'all {count} endpoints are'} excluded." if count else "."
     return f"Nothing was called, since no endpoint was eligible{why}"
 
 
 def _by_score(record: InvocationRecord, names: Names) -> str:
     """The first candidate of the ranking and, where there is one, the runner-up."""
-    chosen, *others = record.candidates
+    chosen, *others = record.decision.candidates
     name, promise = names[chosen.endpoint], _promise(chosen)
     if not others:
         return f"{name} was chosen as the only candidate: {promise}."
     best = "the best" if chosen.score >= max(c.score for c in others) else "the best that no circuit breaker held back"
     second = others[0]
     return (
-        f"{name} was chosen on score: {score(chosen.score)}, {best} of {len(record.candidates)} candidates, {promise}. "
-        f"Next came {names[second.endpoint]} with {score(second.score)}, {_promise(second)}."
+        f"{name} was chosen on score: {score(chosen.score)}, {best} of {len(record.decision.candidates)} candidates, "
+        f"{promise}. Next came {names[second.endpoint]} with {score(second.score)}, {_promise(second)}."
     )
 
 
 def _by_exploration(record: InvocationRecord, names: Names) -> str:
-    chosen, *others = record.candidates
+    chosen, *others = record.decision.candidates
     best = max(others, key=lambda candidate: candidate.score, default=chosen)
     return (
         f"{names[chosen.endpoint]} was chosen to explore: {names[best.endpoint]} scored better "
@@ -91,7 +91,7 @@ def _by_exploration(record: InvocationRecord, names: Names) -> str:
 
 def _by_failover(record: InvocationRecord, names: Names) -> str:
     *failed, last = record.attempts
-    ranked = [candidate.endpoint for candidate in record.candidates]
+    ranked = [candidate.endpoint for candidate in record.decision.candidates]
     place = f", ranked {ranked.index(last.endpoint) + 1} of {len(ranked)}," if last.endpoint in ranked else ""
     trail = ", then ".join(f"{names[attempt.endpoint]} {_failure(attempt)}" for attempt in failed)
     word = "first choice" if len(failed) == 1 else f"first {len(failed)} choices"
@@ -132,9 +132,9 @@ def _ending(record: InvocationRecord, names: Names) -> str:
     last = record.attempts[-1]
     if last.failure is not None:
         failed = f"{names[last.endpoint]} {_failure(last)} after {ms(last.latency_ms)}"
-        return f"{failed}; the caller got {record.response_status}."
-    own = ", the function's own error," if record.error_occurred else ""
-    answered = f"It answered {record.response_status}{own} in {ms(last.latency_ms)}"
+        return f"{failed}; the caller got {record.result.response_status}."
+    own = ", the function's own error," if record.result.error_occurred else ""
+    answered = f"It answered {record.result.response_status}{own} in {ms(last.latency_ms)}"
     predicted = predicted_ms(record)
     if predicted is None:
         return f"{answered}."
@@ -143,13 +143,13 @@ def _ending(record: InvocationRecord, names: Names) -> str:
 
 def predicted_ms(record: InvocationRecord) -> float | None:
     """What was predicted for the endpoint that ended the request."""
-    return next((c.latency_ms for c in record.candidates if c.endpoint == record.endpoint), None)
+    return next((c.latency_ms for c in record.decision.candidates if c.endpoint == record.result.endpoint), None)
 
 
 def is_held_back(record: InvocationRecord, position: int) -> bool:
     """Whether a candidate stands behind a worse scored one that could not have been picked by exploration alone."""
-    candidate = record.candidates[position]
-    return candidate.propensity == 0 and any(c.score < candidate.score for c in record.candidates[:position])
+    candidate = record.decision.candidates[position]
+    return candidate.propensity == 0 and any(c.score < candidate.score for c in record.decision.candidates[:position])
 
 
 def _promise(candidate: CandidateSummary) -> str:

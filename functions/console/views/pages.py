@@ -97,7 +97,7 @@ class Pages:
             raise UnknownPath(f"no invocation {invocation_id} is in the log")
         if isinstance(record, OpenRecord):
             return render_template("open_invocation.html", record=record, document=_pretty(open_to_document(record)))
-        entry = _entry_of(self.sources.snapshots.current(), record.function_name)
+        entry = _entry_of(self.sources.snapshots.current(), record.request.function_name)
         endpoints = {endpoint.id: endpoint for endpoint in entry.endpoints} if entry else {}
         names = explanations.Names.of(endpoints.values())
         predicted_ms = explanations.predicted_ms(record)
@@ -110,9 +110,9 @@ class Pages:
             sentences=explanations.explain(record, names),
             timeline=charts.timeline(record),
             predicted_ms=predicted_ms,
-            slower_ms=max(predicted_ms or 0.0, record.execution_time_ms or 0.0),
+            slower_ms=max(predicted_ms or 0.0, record.result.execution_time_ms or 0.0),
             largest=_largest(record),
-            held_back=[explanations.is_held_back(record, index) for index in range(len(record.candidates))],
+            held_back=[explanations.is_held_back(record, index) for index in range(len(record.decision.candidates))],
             failed=explanations.FAILED,
             length=charts.length,
             document=_pretty(to_document(record)),
@@ -151,7 +151,7 @@ def first_page(found: Sequence[InvocationRecord]) -> Sequence[InvocationRecord]:
 def _function_names(snapshot: Snapshot | None, records: Sequence[InvocationRecord]) -> list[FunctionName]:
     """The functions of the catalog and of the log: records outlive their function."""
     known = set(snapshot.functions) if snapshot else set()
-    return sorted(known | {record.function_name for record in records})
+    return sorted(known | {record.request.function_name for record in records})
 
 
 def _entry_of(snapshot: Snapshot | None, function: FunctionName) -> CatalogEntry | None:
@@ -161,8 +161,8 @@ def _entry_of(snapshot: Snapshot | None, function: FunctionName) -> CatalogEntry
 def _largest(record: InvocationRecord) -> Mapping[str, float]:
     """The largest value of each column that is drawn as bars."""
     return {
-        "latency_ms": max((c.latency_ms for c in record.candidates), default=0.0),
-        "score": max((c.score for c in record.candidates), default=0.0),
+        "latency_ms": max((c.latency_ms for c in record.decision.candidates), default=0.0),
+        "score": max((c.score for c in record.decision.candidates), default=0.0),
     }
 
 

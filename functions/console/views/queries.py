@@ -70,10 +70,10 @@ class InvocationFilter:
     def admits(self, record: InvocationRecord) -> bool:
         """Whether a record is to be shown."""
         return (
-            self.function in (None, record.function_name)
-            and self.provider in (None, record.cloud_provider or CalledProvider.NONE)
+            self.function in (None, record.request.function_name)
+            and self.provider in (None, record.result.cloud_provider or CalledProvider.NONE)
             and self.status in (None, ending_of(record))
-            and self.reason in (None, record.reason)
+            and self.reason in (None, record.decision.reason)
             and (self.before is None or instant(record.timestamp) < self.before)
         )
 
@@ -87,7 +87,7 @@ def ending_of(record: InvocationRecord) -> Ending:
     """How an invocation ended."""
     if record.status is RecordStatus.UNKNOWN:
         return Ending.UNKNOWN
-    return Ending.ERROR if record.error_occurred else Ending.OK
+    return Ending.ERROR if record.result.error_occurred else Ending.OK
 
 
 def invocation_id(text: str) -> InvocationId:

@@ -58,9 +58,9 @@ class Summary:
 def summarise(records: Sequence[InvocationRecord]) -> Summary:
     """The summary of records in any order."""
     moments = [record.timestamp for record in records]
-    overheads = _known(record.overhead_ms for record in records)
-    cold = [record.cold_start for record in records if record.cold_start is not None]
-    models = Counter(record.model_version for record in records if record.model_version)
+    overheads = _known(record.result.overhead_ms for record in records)
+    cold = [record.result.cold_start for record in records if record.result.cold_start is not None]
+    models = Counter(record.decision.model_version for record in records if record.decision.model_version)
     return Summary(
         total=figures(records),
         providers=by_provider(records),
@@ -69,25 +69,25 @@ def summarise(records: Sequence[InvocationRecord]) -> Summary:
         overhead_p50_ms=percentile(overheads, 0.5),
         overhead_p95_ms=percentile(overheads, 0.95),
         cold_share=sum(cold) / len(cold) if cold else None,
-        baseline=sum(record.prediction_source == PredictionSource.BASELINE for record in records),
+        baseline=sum(record.decision.prediction_source == PredictionSource.BASELINE for record in records),
         models=tuple(models.most_common()),
     )
 
 
 def figures(records: Sequence[InvocationRecord]) -> Figures:
     """The figures of records in any order."""
-    latencies = _known(record.execution_time_ms for record in records)
+    latencies = _known(record.result.execution_time_ms for record in records)
     called = [record for record in records if record.attempts]
-    costs = _known(record.cost_usd for record in called)
+    costs = _known(record.result.cost_usd for record in called)
     return Figures(
         count=len(records),
         latency_p50_ms=percentile(latencies, 0.5),
         latency_p95_ms=percentile(latencies, 0.95),
-        errors=sum(record.error_occurred for record in records),
-        failovers=sum(record.reason is Reason.FAILOVER for record in records),
+        errors=sum(record.result.error_occurred for record in records),
+        failovers=sum(record.decision.reason is Reason.FAILOVER for record in records),
         cost_usd=_mean(costs),
         unpriced=len(called) - len(costs),
-        accuracy=_mean(_known(record.prediction_accuracy for record in records)),
+        accuracy=_mean(_known(record.result.prediction_accuracy for record in records)),
     )
 
 
@@ -95,7 +95,7 @@ def by_provider(records: Sequence[InvocationRecord]) -> tuple[ProviderFigures, .
     """Each provider's part, in a fixed order; providers without a record are left out."""
     parts = []
     for provider in CalledProvider:
-        own = [record for record in records if (record.cloud_provider or CalledProvider.NONE) == provider]
+        own = [record for record in records if (record.result.cloud_provider or CalledProvider.NONE) == provider]
         if own:
             part = ProviderFigures(provider=provider.value, share=len(own) / len(records), figures=figures(own))
             parts.append(part)

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from fiso.codecs.catalog import entry_to_document
-from fiso.codecs.record import Document
+from fiso.codecs.typed import Document
 from fiso.domain.endpoint import FunctionName
 from fiso.domain.policy import Mode
 from fiso_cli.catalog import change, declaration, difference, view

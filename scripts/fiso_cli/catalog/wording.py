@@ -1,6 +1,6 @@
 """Wording: the values of a policy's document as people read them, in tables."""
 
-from fiso.codecs.record import Json
+from fiso.codecs.typed import Json
 
 _OPERATORS = {
     "is": "is",

@@ -64,7 +64,7 @@ def of_records(records: Iterable[InvocationRecord], *, block_s: int) -> list[Sav
     for record in records:
         call = call_of(record, block_s=block_s, prices=prices)
         if call is not None:
-            functions[record.function_name].add(record, call)
+            functions[record.request.function_name].add(record, call)
     return [saving(name, function.calls, function.hops()) for name, function in sorted(functions.items())]
 
 

@@ -3,7 +3,7 @@
 import base64
 import json
 
-from fiso.codecs.record import Json
+from fiso.codecs.typed import Json
 
 
 def body_document(body: bytes) -> dict[str, object]:

@@ -2,7 +2,7 @@
 
 import json
 
-from fiso.codecs.record import Document, Json
+from fiso.codecs.typed import Document, Json
 from fiso_cli.errors import CommandError
 
 

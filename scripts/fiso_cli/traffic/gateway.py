@@ -11,7 +11,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 import httpx
 
-from fiso.codecs.record import Document
+from fiso.codecs.typed import Document
 from fiso_cli.errors import CommandError
 from fiso_cli.traffic.documents import parsed, text_or_none
 

@@ -20,13 +20,13 @@ def line_of(record: InvocationRecord) -> str:
     """Time, function, place, reason, status, latency against its prediction, cost, and why it went there."""
     return row(
         f"{record.timestamp:%H:%M:%S}.{record.timestamp.microsecond // 1000:03d}",
-        record.function_name,
-        f"{record.cloud_provider}/{record.region}" if record.cloud_provider else UNKNOWN,
-        record.reason or UNKNOWN,
-        record.response_status,
-        ms(record.execution_time_ms),
+        record.request.function_name,
+        f"{record.result.cloud_provider}/{record.result.region}" if record.result.cloud_provider else UNKNOWN,
+        record.decision.reason or UNKNOWN,
+        record.result.response_status,
+        ms(record.result.execution_time_ms),
         ms(predicted_ms(record)),
-        usd(record.cost_usd),
+        usd(record.result.cost_usd),
         why(record),
     )
 
@@ -36,10 +36,10 @@ def why(record: InvocationRecord) -> str:
     if len(record.attempts) > 1:
         return "tried " + " > ".join(_tried(attempt) for attempt in record.attempts)
     own = _own(record)
-    if own is None or not record.candidates:
+    if own is None or not record.decision.candidates:
         return _without_candidate(record)
-    best = max(record.candidates, key=lambda candidate: candidate.score)
-    if record.reason is Reason.EXPLORE:
+    best = max(record.decision.candidates, key=lambda candidate: candidate.score)
+    if record.decision.reason is Reason.EXPLORE:
         chance = f"{100 * own.propensity:.1f} %"
         return f"tried out at {chance}: score {own.score:.3f}, best was {best.endpoint} {best.score:.3f}"
     failed = f", failed: {_tried(record.attempts[0])}" if record.attempts and record.attempts[0].failure else ""
@@ -53,11 +53,11 @@ def predicted_ms(record: InvocationRecord) -> float | None:
 
 
 def _own(record: InvocationRecord) -> CandidateSummary | None:
-    return next((c for c in record.candidates if c.endpoint == record.endpoint), None)
+    return next((c for c in record.decision.candidates if c.endpoint == record.result.endpoint), None)
 
 
 def _standing(record: InvocationRecord, own: CandidateSummary) -> str:
-    others = [candidate for candidate in record.candidates if candidate is not own]
+    others = [candidate for candidate in record.decision.candidates if candidate is not own]
     if not others:
         return f"the only candidate, score {own.score:.3f}"
     rival = max(others, key=lambda candidate: candidate.score)
@@ -69,6 +69,6 @@ def _tried(attempt: AttemptSummary) -> str:
 
 
 def _without_candidate(record: InvocationRecord) -> str:
-    if record.exclusions:
-        return "nobody was eligible: " + "; ".join(f"{e.endpoint} {e.code}" for e in record.exclusions)
-    return "nobody was called" if record.endpoint is None else UNKNOWN
+    if record.decision.exclusions:
+        return "nobody was eligible: " + "; ".join(f"{e.endpoint} {e.code}" for e in record.decision.exclusions)
+    return "nobody was called" if record.result.endpoint is None else UNKNOWN

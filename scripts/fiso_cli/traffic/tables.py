@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from fiso.codecs.record import Document
+from fiso.codecs.typed import Document
 from fiso_cli.traffic.documents import items, mapping, number, number_or_none, text, text_or_none
 from fiso_cli.traffic.samples import ProviderTally
 from fiso_cli.traffic.terminal import UNKNOWN, counts, ms, share, usd

@@ -56,5 +56,5 @@ def _show(records: Sequence[InvocationRecord], *, as_json: bool, with_header: bo
     if with_header:
         console.print(HEADER, style="bold", soft_wrap=True, markup=False)
     for record in records:
-        style = "red" if record.error_occurred else ""
+        style = "red" if record.result.error_occurred else ""
         console.print(line_of(record), style=style, soft_wrap=True, markup=False)

@@ -47,9 +47,9 @@ def compare(records: Iterable[InvocationRecord], entries: Sequence[CatalogEntry]
     open_functions = {entry.name: _Function(entry) for entry in entries}
     strangers: Counter[FunctionName] = Counter()
     for record in records:
-        function = open_functions.get(record.function_name)
+        function = open_functions.get(record.request.function_name)
         if function is None:
-            strangers[record.function_name] += 1
+            strangers[record.request.function_name] += 1
         else:
             function.add(record)
     return Answer(
@@ -74,7 +74,7 @@ class _Function:
             self._unusable += 1
             return
         policy = probabilities(self._entry, record)
-        self._agreed += _likeliest(policy) == _likeliest({c.endpoint: c.propensity for c in record.candidates})
+        self._agreed += _likeliest(policy) == _likeliest({c.endpoint: c.propensity for c in record.decision.candidates})
         for loss, log in self._logs.items():
             decision = logged.decision_of(record, loss)
             if decision is not None:

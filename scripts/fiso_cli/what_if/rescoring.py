@@ -23,7 +23,7 @@ def probabilities(entry: CatalogEntry, record: InvocationRecord) -> Probabilitie
     policy, eligible = entry.policy, eligibility.eligible(entry).candidates
     if policy.mode is Mode.OBSERVE and policy.home in {endpoint.id for endpoint in eligible}:
         eligible = tuple(endpoint for endpoint in eligible if endpoint.id == policy.home)
-    logged = {candidate.endpoint: candidate for candidate in record.candidates}
+    logged = {candidate.endpoint: candidate for candidate in record.decision.candidates}
     unknown = [endpoint.id for endpoint in eligible if endpoint.id not in logged]
     if unknown:
         return dict.fromkeys(unknown, 1 / len(unknown))
@@ -41,21 +41,21 @@ def behind_open_breakers(record: InvocationRecord) -> frozenset[EndpointId]:
     a propensity of 0 there was deprioritised. Where only one could, it may have been the policy's choice: nobody is
     named.
     """
-    if sum(candidate.propensity > 0 for candidate in record.candidates) < 2:
+    if sum(candidate.propensity > 0 for candidate in record.decision.candidates) < 2:
         return frozenset()
-    return frozenset(c.endpoint for c in record.candidates if c.propensity == 0 and c.score > 0)
+    return frozenset(c.endpoint for c in record.decision.candidates if c.propensity == 0 and c.score > 0)
 
 
 def _request(record: InvocationRecord) -> InvocationRequest:
     """As much of the request as a policy looks at."""
     return InvocationRequest(
         invocation_id=record.invocation_id,
-        function=record.function_name,
-        tenant=record.tenant,
+        function=record.request.function_name,
+        tenant=record.request.tenant,
         received_at=record.timestamp,
         deadline_at=record.timestamp,
-        body=bytes(record.request_size_bytes),
-        user_region=record.user_region,
+        body=bytes(record.request.request_size_bytes),
+        user_region=record.decision.user_region,
     )
 
 

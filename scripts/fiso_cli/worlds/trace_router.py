@@ -217,4 +217,4 @@ def _billed(record: InvocationRecord, played: Round) -> InvocationRecord:
     """The record with the trace's costs for the tariff's estimates."""
     attempts = tuple(replace(attempt, cost_usd=played.calls[attempt.endpoint].cost_usd) for attempt in record.attempts)
     total = sum(played.calls[attempt.endpoint].cost_usd for attempt in record.attempts)
-    return replace(record, attempts=attempts, cost_usd=total)
+    return replace(record, attempts=attempts, result=replace(record.result, cost_usd=total))

@@ -6,7 +6,7 @@ Standard library only, and written by hand: they run while the orchestrator star
 from collections.abc import Iterable
 from enum import StrEnum
 
-from fiso.codecs.record import Document, Json
+from fiso.codecs.typed import Document, Json
 
 
 def listed(values: Iterable[str | StrEnum]) -> list[Json]:

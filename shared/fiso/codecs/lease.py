@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
-from fiso.codecs.record import Document, Json
+from fiso.codecs.typed import Document, Json
 from fiso.domain.decision import Exclusion, Reason
 from fiso.domain.endpoint import EndpointId, FunctionName, Provider
 from fiso.domain.lease import Lease, LeasedEndpoint, LeaseId

@@ -48,6 +48,7 @@ class Shape:
     `is_row`: a list of the fields' values in their order, of which the last may be missing where they have defaults.
     `keys`: other names. `forms`: of single fields. `inline`: fields whose own fields stand in this object. `left_out`:
     fields that are neither written nor read. `required`: fields that must be there although they have a default.
+    `omits_none`: fields of None are not written.
     """
 
     is_row: bool = False
@@ -56,13 +57,14 @@ class Shape:
     inline: frozenset[str] = frozenset()
     left_out: frozenset[str] = frozenset()
     required: frozenset[str] = frozenset()
+    omits_none: bool = False
 
 
 class Codec:
     """One format: `forms` by type (or `NewType`) where the usual ones do not do, `shapes` by dataclass.
 
-    `omits_none`: fields of None are not written. `is_strict`: unknown keys are refused, else ignored. A field that is
-    absent has its default, or None where that is allowed; any other must be there.
+    `is_strict`: unknown keys are refused, else ignored. A field that is absent has its default, or None where that is
+    allowed; any other must be there.
     """
 
     def __init__(
@@ -70,12 +72,11 @@ class Codec:
         *,
         forms: Mapping[object, Form] | None = None,
         shapes: Mapping[type, Shape] | None = None,
-        omits_none: bool = False,
         is_strict: bool = False,
     ) -> None:
         self._forms: dict[object, Form] = {**USUAL, **(forms or {})}
         self._shapes, self._columns_of = shapes or {}, dict[object, list[_Column]]()
-        self._omits_none, self._is_strict, self._lock = omits_none, is_strict, RLock()
+        self._is_strict, self._lock = is_strict, RLock()
 
     def to_document(self, value: object) -> Document:
         """A dataclass as a document."""
@@ -149,7 +150,7 @@ class Codec:
         return (
             _row(kind, columns)
             if shape.is_row
-            else _object(kind, columns, omits_none=self._omits_none, is_strict=self._is_strict)
+            else _object(kind, columns, omits_none=shape.omits_none, is_strict=self._is_strict)
         )
 
 

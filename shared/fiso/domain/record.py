@@ -4,8 +4,8 @@ A record is first OPEN (an intent, written before any call) and then exactly onc
 to close it because the orchestrator was gone.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -13,6 +13,13 @@ from fiso.domain.decision import Exclusion, Reason
 from fiso.domain.endpoint import EndpointId, FunctionName, Provider
 from fiso.domain.request import InvocationId, TenantId
 from fiso_client.core.failures import Failure
+
+MOST_ATTEMPTS = 32
+"""More than any policy allows: what a record touches must fit into one transaction."""
+SHORTEST_MS = 1e-9
+"""No time above 0 is shorter; its square is still a number to divide by."""
+MOST_EXCLUSIONS = 8
+LONGEST_DETAIL = 120
 
 
 class RecordStatus(StrEnum):
@@ -55,62 +62,104 @@ class CandidateSummary:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RequestSummary:
+    """Who asked for what: no payload, no header."""
+
+    function_name: FunctionName
+    tenant: TenantId
+    request_size_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionSummary:
+    """How it was decided: for whom, from what, and by which versions. `reason` is None when nothing was decided.
+
+    `features` is what the model saw of the endpoint that ended the request, `raw_latency_ms` what it said of it.
+    `lease_id` is set where a client called the endpoints itself under a lease: latencies are then the client's, and
+    one draw chose the first endpoint of every call under that lease, so estimates must count such records by lease.
+    """
+
+    reason: Reason | None = None
+    user_region: str | None = None
+    lease_id: str | None = None
+    features: Mapping[str, float] = field(default_factory=dict)
+    raw_latency_ms: float | None = None
+    prediction_source: str | None = None
+    candidates: tuple[CandidateSummary, ...] = ()
+    exclusions: tuple[Exclusion, ...] = ()
+    policy_version: int | None = None
+    snapshot_version: int | None = None
+    model_version: str | None = None
+    tariff_version: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResultSummary:
+    """How it went. `endpoint`, `cloud_provider` and `region` are of the endpoint that ended the request, None when
+    nothing was called.
+
+    `execution_time_ms` is the latency that the orchestrator saw from that endpoint; `cost_usd` is all attempts'
+    estimated bill; `prediction_accuracy` is 1 - |error| / actual, floored at 0. The utilizations stay None unless a
+    provider reports them.
+    """
+
+    response_status: int
+    error_occurred: bool
+    response_size_bytes: int = 0
+    endpoint: EndpointId | None = None
+    cloud_provider: Provider | None = None
+    region: str | None = None
+    execution_time_ms: float | None = None
+    billed_ms: float | None = None
+    overhead_ms: float | None = None
+    cost_usd: float | None = None
+    cold_start: bool | None = None
+    cpu_utilization: float | None = None
+    memory_utilization: float | None = None
+    prediction_accuracy: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OpenRecord:
     """The intent, written before the first call; the keeper closes it when its deadline is long past."""
 
     invocation_id: InvocationId
     timestamp: datetime
-    tenant: TenantId
-    function_name: FunctionName
+    request: RequestSummary
     deadline_at: datetime
-    request_size_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InvocationRecord:
-    """What happened, for one invocation. The first block has the brief's names and meanings.
+    """What happened, for one invocation: who asked for what, how it was decided, how it went. `attempts` are in the
+    order in which they ended.
 
-    `execution_time_ms` is the latency that the orchestrator saw from the endpoint that ended the request; `cost_usd` is
-    all attempts' estimated bill; `day_of_week` is ISO 1..7; the utilizations stay None unless a provider reports them;
-    `prediction_accuracy` is 1 - |error| / actual, floored at 0. `endpoint` is None when nothing was called.
-
-    `lease_id` is set where a client called the endpoints itself under a lease: latencies are then the client's, and
-    one draw chose the first endpoint of every call under that lease, so estimates must count such records by lease.
+    Stored, archived and answered it is flat, with the brief's names (`codecs.record`).
     """
 
     invocation_id: InvocationId
     timestamp: datetime
-    cloud_provider: Provider | None
-    function_name: FunctionName
-    request_size_bytes: int
-    response_size_bytes: int
-    execution_time_ms: float | None
-    cost_usd: float | None
-    region: str | None
-    day_of_week: int
-    hour_of_day: int
-    cpu_utilization: float | None
-    memory_utilization: float | None
-    cold_start: bool | None
-    error_occurred: bool
-    user_region: str | None
-    prediction_accuracy: float | None
-
     status: RecordStatus
-    tenant: TenantId
-    endpoint: EndpointId | None
-    reason: Reason | None
-    response_status: int
-    billed_ms: float | None
-    overhead_ms: float | None
-    features: Mapping[str, float] = field(default_factory=dict)
-    raw_latency_ms: float | None = None
-    candidates: tuple[CandidateSummary, ...] = ()
-    exclusions: tuple[Exclusion, ...] = ()
+    request: RequestSummary
+    decision: DecisionSummary
+    result: ResultSummary
     attempts: tuple[AttemptSummary, ...] = ()
-    prediction_source: str | None = None
-    policy_version: int | None = None
-    snapshot_version: int | None = None
-    model_version: str | None = None
-    tariff_version: str | None = None
-    lease_id: str | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.attempts) > MOST_ATTEMPTS:
+            raise ValueError(f"{len(self.attempts)} attempts are more than a request can have made")
+
+    @property
+    def day_of_week(self) -> int:
+        """ISO, 1 to 7."""
+        return self.timestamp.isoweekday()
+
+    @property
+    def hour_of_day(self) -> int:
+        """In UTC."""
+        return self.timestamp.hour
+
+
+def loggable(exclusions: Sequence[Exclusion]) -> tuple[Exclusion, ...]:
+    """As many exclusions, and as much of their words, as a record keeps: it stays within 2 KB."""
+    return tuple(replace(e, detail=e.detail[:LONGEST_DETAIL]) for e in exclusions[:MOST_EXCLUSIONS])

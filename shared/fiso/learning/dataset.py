@@ -85,7 +85,7 @@ def build(records: Iterable[InvocationRecord]) -> DataSet:
             skipped += 1
         else:
             numbers.extend(row)
-            versions.append(sys.intern(record.model_version or ""))
+            versions.append(sys.intern(record.decision.model_version or ""))
     table = np.frombuffer(numbers, dtype=np.float64).reshape(len(versions), len(_TARGETS) + len(NAMES))
     order = np.argsort(table[:, 0], kind="stable")
     columns = dict(zip(_TARGETS, table[order, : len(_TARGETS)].T, strict=True))
@@ -111,12 +111,12 @@ _TARGETS = ("at", "latency_ms", "cost_usd", "success", "served_latency_ms")
 
 def _row(record: InvocationRecord) -> tuple[float, ...] | None:
     """The numbers of _TARGETS, then the features; None for a record that teaches nothing."""
-    if record.status is not RecordStatus.FINAL or record.execution_time_ms is None:
+    if record.status is not RecordStatus.FINAL or record.result.execution_time_ms is None:
         return None
-    seen = tuple(record.features.get(name, nan) for name in NAMES)
-    latency_ms = record.execution_time_ms
-    is_warm = not record.error_occurred and not record.cold_start
-    answered = not record.error_occurred
+    seen = tuple(record.decision.features.get(name, nan) for name in NAMES)
+    latency_ms = record.result.execution_time_ms
+    is_warm = not record.result.error_occurred and not record.result.cold_start
+    answered = not record.result.error_occurred
     if not all(isfinite(value) for value in seen) or (answered and not 0 < latency_ms < inf):
         return None
     return (
@@ -124,12 +124,12 @@ def _row(record: InvocationRecord) -> tuple[float, ...] | None:
         latency_ms if is_warm else nan,
         _last_attempts_cost(record) if is_warm else nan,
         float(answered),
-        nan if record.raw_latency_ms is None else record.raw_latency_ms,
+        nan if record.decision.raw_latency_ms is None else record.decision.raw_latency_ms,
         *seen,
     )
 
 
 def _last_attempts_cost(record: InvocationRecord) -> float:
     """The cost of the attempt that the features belong to; the record's own sums up all attempts."""
-    cost_usd = record.attempts[-1].cost_usd if record.attempts else record.cost_usd
+    cost_usd = record.attempts[-1].cost_usd if record.attempts else record.result.cost_usd
     return nan if cost_usd is None or not isfinite(cost_usd) or cost_usd <= 0 else cost_usd

@@ -25,28 +25,28 @@ def is_usable(record: InvocationRecord) -> bool:
     """Whether a record says what was called first, out of what, and with which propensity."""
     if record.status is not RecordStatus.FINAL or not record.attempts:
         return False
-    if not all(_is_sound(candidate) for candidate in record.candidates):
+    if not all(_is_sound(candidate) for candidate in record.decision.candidates):
         return False
     first = record.attempts[0].endpoint
-    is_whole = abs(sum(c.propensity for c in record.candidates) - 1) <= ROUNDING
-    return is_whole and any(c.endpoint == first and c.propensity > 0 for c in record.candidates)
+    is_whole = abs(sum(c.propensity for c in record.decision.candidates) - 1) <= ROUNDING
+    return is_whole and any(c.endpoint == first and c.propensity > 0 for c in record.decision.candidates)
 
 
 def decision_of(record: InvocationRecord, loss: Loss) -> LoggedDecision | None:
     """A usable record's decision with one loss; None where the loss is not known: an endpoint without a price."""
     charged = _CHARGES[loss](record)
-    predicted = [_PREDICTIONS[loss](candidate) for candidate in record.candidates]
+    predicted = [_PREDICTIONS[loss](candidate) for candidate in record.decision.candidates]
     if charged is None or not isfinite(charged) or None in predicted:
         return None
     return LoggedDecision(
         candidates=tuple(
             LoggedCandidate(endpoint=c.endpoint, propensity=c.propensity, predicted_loss=value)
-            for c, value in zip(record.candidates, predicted, strict=True)
+            for c, value in zip(record.decision.candidates, predicted, strict=True)
             if value is not None
         ),
         called=record.attempts[0].endpoint,
         loss=charged,
-        cluster=record.lease_id,
+        cluster=record.decision.lease_id,
     )
 
 
@@ -55,7 +55,7 @@ def first_failed(record: InvocationRecord) -> bool:
     first = record.attempts[0]
     if first.failure is not None:
         return True
-    return record.error_occurred if len(record.attempts) == 1 else (first.status or 0) >= 500
+    return record.result.error_occurred if len(record.attempts) == 1 else (first.status or 0) >= 500
 
 
 def _is_sound(candidate: CandidateSummary) -> bool:
@@ -70,15 +70,15 @@ def _is_sound(candidate: CandidateSummary) -> bool:
 def _latency(record: InvocationRecord) -> float | None:
     if not first_failed(record):
         return record.attempts[0].latency_ms
-    worst = max(candidate.latency_ms for candidate in record.candidates)
+    worst = max(candidate.latency_ms for candidate in record.decision.candidates)
     return max(worst, sum(attempt.latency_ms for attempt in record.attempts))
 
 
 def _cost(record: InvocationRecord) -> float | None:
     if not first_failed(record):
         return record.attempts[0].cost_usd
-    known = [candidate.cost_usd for candidate in record.candidates if candidate.cost_usd is not None]
-    return None if record.cost_usd is None else max(record.cost_usd, *known, 0.0)
+    known = [candidate.cost_usd for candidate in record.decision.candidates if candidate.cost_usd is not None]
+    return None if record.result.cost_usd is None else max(record.result.cost_usd, *known, 0.0)
 
 
 def _failure(record: InvocationRecord) -> float | None:

@@ -100,23 +100,24 @@ def call_of(record: InvocationRecord, *, block_s: int, prices: HopPrices) -> Cal
 
     A failed request is left out of cost and time; success is what `fiso what-if` and the dashboards speak of.
     """
-    if record.status is not RecordStatus.FINAL or record.endpoint is None or record.cloud_provider is None:
+    decision, result = record.decision, record.result
+    if record.status is not RecordStatus.FINAL or result.endpoint is None or result.cloud_provider is None:
         return None
-    if record.cost_usd is None or record.error_occurred or record.reason in (None, Reason.POLICY):
+    if result.cost_usd is None or result.error_occurred or decision.reason in (None, Reason.POLICY):
         return None
     return Call(
         block=int(record.timestamp.timestamp() // block_s),
-        is_control=record.reason is Reason.CONTROL,
-        is_cold=record.cold_start is True,
-        endpoint=record.endpoint,
-        usd=record.cost_usd,
+        is_control=decision.reason is Reason.CONTROL,
+        is_cold=result.cold_start is True,
+        endpoint=result.endpoint,
+        usd=result.cost_usd,
         ms=sum(attempt.latency_ms for attempt in record.attempts),
-        own_ms=record.overhead_ms or 0.0,
+        own_ms=result.overhead_ms or 0.0,
         egress_usd=hop.egress_usd(
             prices,
-            record.cloud_provider,
-            request_bytes=record.request_size_bytes,
-            response_bytes=record.response_size_bytes,
+            result.cloud_provider,
+            request_bytes=record.request.request_size_bytes,
+            response_bytes=result.response_size_bytes,
         ),
         explored_usd=_explored(record),
     )
@@ -240,10 +241,10 @@ def _lack(routed: Sequence[Call], control_blocks: int) -> str | None:
 
 def _explored(record: InvocationRecord) -> float:
     """The whole bill less what the best scored candidate was predicted to cost; 0 where no price is known."""
-    if record.reason is not Reason.EXPLORE or record.cost_usd is None or not record.candidates:
+    if record.decision.reason is not Reason.EXPLORE or record.result.cost_usd is None or not record.decision.candidates:
         return 0.0
-    best = max(record.candidates, key=lambda candidate: candidate.score)
-    return 0.0 if best.cost_usd is None else record.cost_usd - best.cost_usd
+    best = max(record.decision.candidates, key=lambda candidate: candidate.score)
+    return 0.0 if best.cost_usd is None else record.result.cost_usd - best.cost_usd
 
 
 def _mean(calls: Sequence[Call], value: Value) -> float:

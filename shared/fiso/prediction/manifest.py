@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from fiso.codecs.json_values import mapping, number, sequence, text, whole
-from fiso.codecs.record import Json, instant, parse_instant
+from fiso.codecs.record import instant, parse_instant
+from fiso.codecs.typed import Json
 from fiso.domain.errors import ModelRefused
 from fiso.domain.model import ModelPointer, SignedManifest
 from fiso.prediction import artifact, features, signature

@@ -22,9 +22,9 @@ SHAPE_MEMORY = 0.99
 def with_answer(state: EndpointState, record: InvocationRecord, attempt: AttemptSummary) -> EndpointState:
     """The state after the answer that ended a request."""
     is_cold = attempt.cold_start is True
-    bucket = levels.load_bucket(record.features.get("in_flight", 0.0))
-    idle_s = record.features.get("idle_seconds", 0.0)
-    explained = starts.cold_after_idle(record.cloud_provider, idle_s, state) if record.cloud_provider else 0.0
+    seen, provider = record.decision.features, record.result.cloud_provider
+    bucket, idle_s = levels.load_bucket(seen.get("in_flight", 0.0)), seen.get("idle_seconds", 0.0)
+    explained = starts.cold_after_idle(provider, idle_s, state) if provider else 0.0
     level = levels.with_answer(state.levels.get(bucket, LoadLevel()), is_cold=is_cold, unexplained=1 - explained)
     counted = replace(
         state,
@@ -70,9 +70,9 @@ def _with_shape(
     state: EndpointState, record: InvocationRecord, latency_ms: float, raw_log: float, bucket: int
 ) -> EndpointState:
     """The evidence for the model's shape, begun anew with every model: its means are the model's own."""
-    if state.shape_model_version != record.model_version:
+    if state.shape_model_version != record.decision.model_version:
         cleared = {key: replace(level, raw_log=None) for key, level in state.levels.items()}
-        version = record.model_version or ""
+        version = record.decision.model_version or ""
         return replace(state, shape_model_version=version, shape_xx=0.0, shape_xy=0.0, levels=cleared)
     level = state.levels[bucket]
     if level.raw_log is None or not level.warm:
@@ -87,9 +87,13 @@ def _with_shape(
 
 def _raw_log(record: InvocationRecord) -> float | None:
     """The logarithm of what the model said before any correction; None where none did, or the answer is an error."""
-    if record.error_occurred or record.prediction_source != "model" or not record.raw_latency_ms:
+    if (
+        record.result.error_occurred
+        or record.decision.prediction_source != "model"
+        or not record.decision.raw_latency_ms
+    ):
         return None
-    return log(record.raw_latency_ms)
+    return log(record.decision.raw_latency_ms)
 
 
 def _counted(counts: tuple[int, ...], index: int, more: int) -> tuple[int, ...]:

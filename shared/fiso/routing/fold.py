@@ -25,14 +25,14 @@ States = Mapping[EndpointId, EndpointState]
 
 def touched(record: InvocationRecord) -> frozenset[EndpointId]:
     """The endpoints whose states a record changes."""
-    return frozenset([*(attempt.endpoint for attempt in record.attempts), record.endpoint or NOT_CALLED])
+    return frozenset([*(attempt.endpoint for attempt in record.attempts), record.result.endpoint or NOT_CALLED])
 
 
 def fold(states: States, record: InvocationRecord) -> dict[EndpointId, EndpointState]:
     """The states after one more record; those it does not touch stay as they are. `version` is left to the store."""
     after = dict(states)
     for endpoint in touched(record):
-        after.setdefault(endpoint, EndpointState(function=record.function_name, endpoint=endpoint))
+        after.setdefault(endpoint, EndpointState(function=record.request.function_name, endpoint=endpoint))
     for position, attempt in enumerate(record.attempts):
         is_last = position == len(record.attempts) - 1
         called = _with_attempt(after[attempt.endpoint], attempt, failed_over=not is_last)
@@ -40,7 +40,7 @@ def fold(states: States, record: InvocationRecord) -> dict[EndpointId, EndpointS
         after[attempt.endpoint] = answers.with_answer(called, record, attempt) if is_answer else called
     if _failed_alike(record):
         after = _counted_together(states, after, touched(record))
-    owner = record.endpoint or NOT_CALLED
+    owner = record.result.endpoint or NOT_CALLED
     after[owner] = replace(after[owner], folded=after[owner].folded + 1)
     return after
 

@@ -10,15 +10,15 @@ from datetime import UTC, datetime, timedelta
 
 from fiso.billing import tariff
 from fiso.domain.catalog import CatalogEntry
-from fiso.domain.decision import PredictionSource, Reason
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName, Provider
 from fiso.domain.policy import Policy
-from fiso.domain.record import AttemptSummary, InvocationRecord, RecordStatus
+from fiso.domain.record import AttemptSummary, InvocationRecord
 from fiso.domain.request import InvocationId, InvocationRequest, TenantId
 from fiso.prediction import features
 from fiso.prediction.artifact import Model
 from fiso.routing.fold import fold
 from fiso.services.request.decide import DecisionInputs, features_of
+from tests.builders import a_record, changed
 
 REGIONS = {Provider.AWS: "us-east-1", Provider.AZURE: "eastus", Provider.GCP: "us-east4"}
 MEMORIES_MB = (256, 512, 1_024, 1_536)
@@ -92,34 +92,19 @@ def _record(inputs: DecisionInputs, endpoint: Endpoint, number: int, *, at: date
     attempt = AttemptSummary(
         endpoint=endpoint.id, started_at=at, latency_ms=latency_ms, status=200, cold_start=False, cost_usd=cost_usd
     )
-    return InvocationRecord(
+    return changed(
+        a_record(),
         invocation_id=InvocationId(f"{endpoint.id}-{number}"),
         timestamp=at,
         cloud_provider=endpoint.provider,
         function_name=FUNCTION,
         request_size_bytes=len(request.body),
-        response_size_bytes=2,
         execution_time_ms=latency_ms,
         cost_usd=cost_usd,
         region=endpoint.region,
-        day_of_week=at.isoweekday(),
-        hour_of_day=at.hour,
-        cpu_utilization=None,
-        memory_utilization=None,
-        cold_start=False,
-        error_occurred=False,
-        user_region=request.user_region,
-        prediction_accuracy=None,
-        status=RecordStatus.FINAL,
-        tenant=request.tenant,
         endpoint=endpoint.id,
-        reason=Reason.SCORE,
-        response_status=200,
-        billed_ms=None,
-        overhead_ms=None,
         features=dict(zip(features.NAMES, row, strict=True)),
         raw_latency_ms=model.predict(row).latency_ms,
         attempts=(attempt,),
-        prediction_source=PredictionSource.MODEL,
         model_version=model.version,
     )

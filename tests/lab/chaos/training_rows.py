@@ -2,16 +2,15 @@
 
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from datetime import datetime, timedelta
 from math import inf, nan
 from uuid import UUID
 
-from fiso.domain.decision import Reason
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName, Provider
-from fiso.domain.record import AttemptSummary, InvocationRecord, RecordStatus
+from fiso.domain.record import AttemptSummary, InvocationRecord
 from fiso.domain.request import InvocationId, TenantId
 from fiso.prediction import features
+from tests.builders import a_record, changed
 from tests.lab.chaos.small_router import FUNCTION, PLACES
 
 LATENCY_MS = {Provider.AWS: 20.0, Provider.AZURE: 60.0, Provider.GCP: 35.0}
@@ -40,13 +39,13 @@ def damaged(records: Iterator[InvocationRecord], damage: Damage, *, seed: int) -
 def without_numbers(record: InvocationRecord, rng: random.Random) -> InvocationRecord:
     """NaN and infinities where numbers were."""
     bad = rng.choice([nan, inf, -inf])
-    row = {**record.features, rng.choice(features.NAMES): bad}
-    return replace(record, features=row, execution_time_ms=rng.choice([bad, record.execution_time_ms]))
+    row = {**record.decision.features, rng.choice(features.NAMES): bad}
+    return changed(record, features=row, execution_time_ms=rng.choice([bad, record.result.execution_time_ms]))
 
 
 def shuffled(record: InvocationRecord, rng: random.Random) -> InvocationRecord:
     """A latency that has nothing to do with the call."""
-    return replace(record, execution_time_ms=10 ** rng.uniform(0, 5))
+    return changed(record, execution_time_ms=10 ** rng.uniform(0, 5))
 
 
 def _record(number: int, at: datetime, provider: Provider, size: int, latency_ms: float) -> InvocationRecord:
@@ -55,37 +54,21 @@ def _record(number: int, at: datetime, provider: Provider, size: int, latency_ms
     row = features.snapshot(
         function_type="text", endpoint=endpoint, request_size_bytes=size, now=at, state=None, in_flight=0.0
     )
-    return InvocationRecord(
+    return changed(
+        a_record(),
         invocation_id=InvocationId(str(UUID(int=number))),
         timestamp=at,
         cloud_provider=provider,
         function_name=FunctionName(FUNCTION),
-        request_size_bytes=size,
-        response_size_bytes=2,
-        execution_time_ms=latency_ms,
-        cost_usd=1e-6,
-        region=endpoint.region,
-        day_of_week=at.isoweekday(),
-        hour_of_day=at.hour,
-        cpu_utilization=None,
-        memory_utilization=None,
-        cold_start=False,
-        error_occurred=False,
-        user_region=None,
-        prediction_accuracy=None,
-        status=RecordStatus.FINAL,
         tenant=TenantId("chaos"),
+        request_size_bytes=size,
+        execution_time_ms=latency_ms,
+        region=endpoint.region,
         endpoint=id,
-        reason=Reason.SCORE,
-        response_status=200,
-        billed_ms=None,
-        overhead_ms=1.0,
+        prediction_accuracy=None,
         features=dict(zip(features.NAMES, row, strict=True)),
         raw_latency_ms=BASELINE_MS,
         attempts=(AttemptSummary(endpoint=id, started_at=at, latency_ms=latency_ms, status=200, cost_usd=1e-6),),
         prediction_source="baseline",
-        policy_version=1,
-        snapshot_version=1,
         model_version="baseline",
-        tariff_version="t1",
     )

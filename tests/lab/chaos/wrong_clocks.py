@@ -119,7 +119,11 @@ def _invoke(router: SmallRouter, clock: SteppedClock) -> Reply:
 def _is_negative(record: object) -> bool:
     if not isinstance(record, InvocationRecord):
         return True  # left open: its request was answered, so it should be closed
-    times = [record.execution_time_ms, record.overhead_ms, *(attempt.latency_ms for attempt in record.attempts)]
+    times = [
+        record.result.execution_time_ms,
+        record.result.overhead_ms,
+        *(attempt.latency_ms for attempt in record.attempts),
+    ]
     return any(value is not None and value < 0 for value in times)
 
 
@@ -164,7 +168,7 @@ def _records_in(zone: str) -> list[tuple[object, ...]]:
         for _ in range(60):
             _invoke(router, clock)
     records = [record for record in router.log.records.values() if isinstance(record, InvocationRecord)]
-    return [(record.timestamp, record.hour_of_day, record.day_of_week, record.endpoint) for record in records]
+    return [(record.timestamp, record.hour_of_day, record.day_of_week, record.result.endpoint) for record in records]
 
 
 @contextmanager

@@ -9,7 +9,8 @@ from datetime import datetime
 from typing import Any
 from zlib import crc32
 
-from fiso.codecs.record import Document, Json, from_document, open_to_document, parse_instant, to_document
+from fiso.codecs.record import from_document, open_to_document, parse_instant, to_document
+from fiso.codecs.typed import Document, Json
 from fiso.domain.endpoint import EndpointId, FunctionName
 from fiso.domain.errors import InvalidRecord
 from fiso.domain.record import InvocationRecord, OpenRecord

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from fiso.codecs.record import Json, instant, parse_instant
+from fiso.codecs.record import instant, parse_instant
+from fiso.codecs.typed import Json
 from fiso.domain.errors import ModelRefused
 from fiso.domain.model import ModelPointer, SignedManifest
 from fiso.ports import ModelFiles

@@ -16,7 +16,8 @@ from typing import Any
 
 from fiso.adapters.aws.errors import aws_errors, is_missing, store_errors
 from fiso.codecs.catalog import snapshot_from_json, snapshot_to_json
-from fiso.codecs.record import Json, from_document, instant, parse_instant, to_document
+from fiso.codecs.record import from_document, instant, parse_instant, to_document
+from fiso.codecs.typed import Json
 from fiso.domain.catalog import Snapshot
 from fiso.domain.errors import InvalidRecord, StoreUnavailable
 from fiso.domain.model import RetrainingRun

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from fiso.codecs.record import Document
+from fiso.codecs.typed import Document
 from fiso.services.freshness.cached import STALE_S
 
 LONGEST_STALE_S = 86_400.0

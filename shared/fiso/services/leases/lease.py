@@ -9,11 +9,13 @@ from datetime import timedelta
 from uuid import UUID
 
 from fiso.codecs.lease_token import Keyring, seal, unseal
-from fiso.codecs.record import Document, instant
+from fiso.codecs.record import instant
+from fiso.codecs.typed import Document
 from fiso.domain.decision import Decision, RankedCandidate
 from fiso.domain.errors import LeaseRefused, LeasingNotSetUp
 from fiso.domain.lease import LIFETIME, Lease, LeasedEndpoint, LeaseId
 from fiso.domain.policy import Policy
+from fiso.domain.record import loggable
 from fiso.domain.request import InvocationRequest
 from fiso.services.freshness.cached import CachedValue
 from fiso.services.request.decide import decide
@@ -89,7 +91,7 @@ def lease_of(request: InvocationRequest, decision: Decision, policy: Policy, id:
         expires_at=issued_at + LIFETIME,
         endpoints=tuple(_leased(candidate) for candidate in tries),
         others=tuple(candidate_summary(candidate) for candidate in decision.ranking[len(tries) :]),
-        exclusions=decision.exclusions,
+        exclusions=loggable(decision.exclusions),
         reason=decision.reason,
         request_size_bytes=len(request.body),
         user_region=request.user_region,

@@ -12,7 +12,7 @@ from fiso.domain.decision import Reason
 from fiso.domain.endpoint import Endpoint
 from fiso.domain.errors import DeadlinePassed, EveryAttemptFailed, NothingAvailable
 from fiso.domain.lease import Lease, LeasedAttempt, LeasedEndpoint, LeasedOutcome
-from fiso.domain.record import AttemptSummary, CandidateSummary, InvocationRecord, RecordStatus
+from fiso.domain.record import CandidateSummary, DecisionSummary, InvocationRecord, RecordStatus, RequestSummary
 from fiso.prediction import features
 from fiso.services.request import recording
 
@@ -26,48 +26,40 @@ def record_of(lease: Lease, outcome: LeasedOutcome, tariff: Tariff) -> Invocatio
     ones come to an endpoint that is warm by then, of which the prediction says nothing; their features are brought up
     to date by what is known of the call.
     """
-    last = outcome.attempts[-1]
-    endpoint = _leased(lease, last)
-    attempts = tuple(_summary(attempt, lease, tariff) for attempt in outcome.attempts)
-    timestamp = attempts[0].started_at
+    calls = [_call(attempt, _leased(lease, attempt), lease.issued_at) for attempt in outcome.attempts]
+    last = replace(calls[-1], size_bytes=outcome.response_size_bytes)
+    leased = _leased(lease, outcome.attempts[-1])
+    attempts, timestamp = recording.summaries(calls, tariff), calls[0].started_at
     is_foreseen = outcome.number == 0 and outcome.request_size_bytes == lease.request_size_bytes
-    seen = endpoint.features if is_foreseen else _brought_up_to_date(endpoint, outcome, timestamp)
+    seen = leased.features if is_foreseen else _brought_up_to_date(leased, outcome, timestamp)
     return InvocationRecord(
         invocation_id=lease.invocation_id(outcome.number),
         timestamp=timestamp,
-        cloud_provider=endpoint.provider,
-        function_name=lease.function,
-        request_size_bytes=outcome.request_size_bytes,
-        response_size_bytes=outcome.response_size_bytes,
-        execution_time_ms=last.latency_ms,
-        cost_usd=recording.total_usd(attempts),
-        region=endpoint.region,
-        day_of_week=timestamp.isoweekday(),
-        hour_of_day=timestamp.hour,
-        cpu_utilization=None,
-        memory_utilization=None,
-        cold_start=last.cold_start if last.status is not None else None,
-        error_occurred=last.status is None or last.is_function_error or last.status >= 500,
-        user_region=lease.user_region,
-        prediction_accuracy=_accuracy(endpoint, last) if is_foreseen else None,
         status=RecordStatus.FINAL,
-        tenant=lease.tenant,
-        endpoint=endpoint.id,
-        reason=_reason(lease, outcome),
-        response_status=_response_status(outcome),
-        billed_ms=last.billed_ms if last.status is not None else None,
-        overhead_ms=None,
-        features=dict(zip(features.NAMES, seen, strict=True)),
-        raw_latency_ms=endpoint.raw_latency_ms if is_foreseen else None,
-        candidates=_candidates(lease, outcome),
-        exclusions=lease.exclusions,
+        request=RequestSummary(
+            function_name=lease.function, tenant=lease.tenant, request_size_bytes=outcome.request_size_bytes
+        ),
+        decision=DecisionSummary(
+            reason=_reason(lease, outcome),
+            user_region=lease.user_region,
+            lease_id=lease.id,
+            features=dict(zip(features.NAMES, seen, strict=True)),
+            raw_latency_ms=leased.raw_latency_ms if is_foreseen else None,
+            prediction_source=leased.prediction_source,
+            candidates=_candidates(lease, outcome),
+            exclusions=lease.exclusions,
+            policy_version=lease.policy_version,
+            snapshot_version=lease.snapshot_version,
+            model_version=lease.model_version,
+            tariff_version=tariff.version,
+        ),
+        result=recording.result_of(
+            last,
+            attempts,
+            predicted_ms=leased.summary.latency_ms if is_foreseen else None,
+            unanswered_status=_unanswered_status(outcome),
+        ),
         attempts=attempts,
-        prediction_source=endpoint.prediction_source,
-        policy_version=lease.policy_version,
-        snapshot_version=lease.snapshot_version,
-        model_version=lease.model_version,
-        tariff_version=tariff.version,
-        lease_id=lease.id,
     )
 
 
@@ -78,19 +70,19 @@ def _leased(lease: Lease, attempt: LeasedAttempt) -> LeasedEndpoint:
     return found
 
 
-def _summary(attempt: LeasedAttempt, lease: Lease, tariff: Tariff) -> AttemptSummary:
+def _call(attempt: LeasedAttempt, leased: LeasedEndpoint, issued_at: datetime) -> recording.Call:
     is_answered = attempt.status is not None
-    billed_ms = attempt.billed_ms if is_answered else None
-    priced = _priced(_leased(lease, attempt))
-    return AttemptSummary(
-        endpoint=attempt.endpoint,
-        started_at=_whole_ms(lease.issued_at + timedelta(milliseconds=attempt.after_ms)),
+    return recording.Call(
+        endpoint=_priced(leased),
+        started_at=_whole_ms(issued_at + timedelta(milliseconds=attempt.after_ms)),
         latency_ms=attempt.latency_ms,
+        priced_ms=attempt.latency_ms,
+        may_have_run=attempt.may_have_run,
         status=attempt.status,
         failure=attempt.failure,
+        is_function_error=attempt.is_function_error,
         cold_start=attempt.cold_start if is_answered else None,
-        billed_ms=billed_ms,
-        cost_usd=tariff.cost_usd(priced, attempt.latency_ms, billed_ms=billed_ms) if attempt.may_have_run else 0.0,
+        billed_ms=attempt.billed_ms if is_answered else None,
     )
 
 
@@ -131,21 +123,12 @@ def _reason(lease: Lease, outcome: LeasedOutcome) -> Reason:
     return lease.reason if is_as_drawn else Reason.FAILOVER
 
 
-def _response_status(outcome: LeasedOutcome) -> int:
-    """What a proxied request with these attempts would have answered."""
-    last = outcome.attempts[-1]
-    if last.status is not None:
-        return last.status
+def _unanswered_status(outcome: LeasedOutcome) -> int:
+    """What a proxied request would have answered whose attempts all failed like these."""
     if outcome.deadline_passed:
         return DeadlinePassed.status
     may_have_run = any(attempt.may_have_run for attempt in outcome.attempts)
     return EveryAttemptFailed.status if may_have_run else NothingAvailable.status
-
-
-def _accuracy(endpoint: LeasedEndpoint, attempt: LeasedAttempt) -> float | None:
-    if attempt.status is None:
-        return None
-    return max(0.0, 1 - abs(endpoint.summary.latency_ms - attempt.latency_ms) / attempt.latency_ms)
 
 
 def _whole_ms(moment: datetime) -> datetime:

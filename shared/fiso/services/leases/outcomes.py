@@ -12,10 +12,9 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from fiso.billing.tariff import Tariff
-from fiso.codecs.record_values import SHORTEST_MS
 from fiso.domain.errors import LeaseRefused, WriteConflict
 from fiso.domain.lease import LARGEST_NUMBER, Lease, LeasedAttempt, LeasedOutcome
-from fiso.domain.record import InvocationRecord
+from fiso.domain.record import SHORTEST_MS, InvocationRecord
 from fiso.domain.request import TenantId
 from fiso.ports import Clock, InvocationLog, Metrics
 from fiso.prediction import features

@@ -74,5 +74,5 @@ def _first_of_each(records: Sequence[InvocationRecord]) -> list[InvocationRecord
 def _by_function(records: Sequence[InvocationRecord]) -> dict[FunctionName, list[InvocationRecord]]:
     grouped: dict[FunctionName, list[InvocationRecord]] = {}
     for record in records:
-        grouped.setdefault(record.function_name, []).append(record)
+        grouped.setdefault(record.request.function_name, []).append(record)
     return grouped

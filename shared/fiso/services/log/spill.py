@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from threading import Lock
 from time import monotonic
 
-from fiso.codecs.record import Json, open_to_document, to_document
+from fiso.codecs.record import open_to_document, to_document
+from fiso.codecs.typed import Json
 from fiso.domain.errors import StoreError, StoreUnavailable, WriteConflict
 from fiso.domain.record import InvocationRecord, OpenRecord
 from fiso.domain.request import InvocationId

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from fiso.domain.errors import StoreError, WriteConflict
-from fiso.domain.record import InvocationRecord, OpenRecord, RecordStatus
+from fiso.domain.record import DecisionSummary, InvocationRecord, OpenRecord, RecordStatus, ResultSummary
 from fiso.ports import CatalogStore, Clock, InvocationLog, Snapshots
 from fiso.services.log.reconcile import Reconciled, Reconciliation
 from fiso.services.maintenance.publish import publish_in_time
@@ -107,26 +107,8 @@ def unknown(record: OpenRecord) -> InvocationRecord:
     return InvocationRecord(
         invocation_id=record.invocation_id,
         timestamp=record.timestamp,
-        cloud_provider=None,
-        function_name=record.function_name,
-        request_size_bytes=record.request_size_bytes,
-        response_size_bytes=0,
-        execution_time_ms=None,
-        cost_usd=None,
-        region=None,
-        day_of_week=record.timestamp.isoweekday(),
-        hour_of_day=record.timestamp.hour,
-        cpu_utilization=None,
-        memory_utilization=None,
-        cold_start=None,
-        error_occurred=True,
-        user_region=None,
-        prediction_accuracy=None,
         status=RecordStatus.UNKNOWN,
-        tenant=record.tenant,
-        endpoint=None,
-        reason=None,
-        response_status=504,
-        billed_ms=None,
-        overhead_ms=None,
+        request=record.request,
+        decision=DecisionSummary(),
+        result=ResultSummary(response_status=504, error_occurred=True),
     )

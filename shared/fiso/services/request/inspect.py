@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 
-from fiso.codecs.record import Document, Json, instant
+from fiso.codecs.record import instant
+from fiso.codecs.typed import Document, Json
 from fiso.domain.catalog import CatalogEntry
 from fiso.domain.decision import Decision, RankedCandidate
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName

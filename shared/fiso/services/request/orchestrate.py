@@ -125,10 +125,8 @@ class Orchestrator:
         intent = OpenRecord(
             invocation_id=request.invocation_id,
             timestamp=request.received_at,
-            tenant=request.tenant,
-            function_name=request.function,
+            request=recording.request_summary(request),
             deadline_at=request.deadline_at,
-            request_size_bytes=len(request.body),
         )
         self.log.open(intent)
 

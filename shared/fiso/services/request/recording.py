@@ -1,19 +1,48 @@
 """Recording: what is logged of a request, from its decision and outcome. Pure; nothing is invented to fill a field."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
 
 from fiso.billing.tariff import Tariff
 from fiso.domain.attempt import Attempt, Outcome
 from fiso.domain.decision import Decision, Prediction, RankedCandidate, Reason
-from fiso.domain.endpoint import Endpoint, EndpointId
+from fiso.domain.endpoint import Endpoint
 from fiso.domain.errors import RoutingError
-from fiso.domain.record import AttemptSummary, CandidateSummary, InvocationRecord, RecordStatus
+from fiso.domain.record import (
+    AttemptSummary,
+    CandidateSummary,
+    DecisionSummary,
+    InvocationRecord,
+    RecordStatus,
+    RequestSummary,
+    ResultSummary,
+    loggable,
+)
 from fiso.domain.request import InvocationRequest
 from fiso.ports import Metrics
 from fiso.prediction import features
 from fiso.services.request.decide import DecisionInputs, features_of
-from fiso_client.core.answers import FunctionAnswer
-from fiso_client.core.failures import GIVEN_UP
+from fiso_client.core.failures import GIVEN_UP, Failure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One call, whoever made it: FISO for a caller, or a client under a lease. `status` is None without an answer;
+    what only an answer can tell is then None as well. `priced_ms` is the time it is billed by where nobody said."""
+
+    endpoint: Endpoint
+    started_at: datetime
+    latency_ms: float
+    priced_ms: float
+    may_have_run: bool
+    status: int | None = None
+    failure: Failure | None = None
+    is_function_error: bool = False
+    size_bytes: int = 0
+    cold_start: bool | None = None
+    billed_ms: float | None = None
+    memory_used_mb: float | None = None
 
 
 def record_of(
@@ -26,62 +55,73 @@ def record_of(
     elapsed_ms: float,
 ) -> InvocationRecord:
     """The final record. `elapsed_ms` is the orchestrator's own time so far, the attempts included."""
-    attempts = _summaries(outcome, inputs)
-    last = outcome.attempts[-1] if outcome.attempts else None
-    endpoint = inputs.entry.endpoint(last.endpoint) if last else None
-    prediction, answer = _prediction_for(last, decision), last.answer if last else None
+    calls = [_call(attempt, inputs.entry.endpoint(attempt.endpoint)) for attempt in outcome.attempts]
+    last = calls[-1] if calls else None
+    prediction = _prediction_for(last, decision)
+    attempts = summaries(calls, inputs.tariff)
+    result = result_of(last, attempts, predicted_ms=prediction.latency_ms if prediction else None)
     return InvocationRecord(
         invocation_id=request.invocation_id,
         timestamp=request.received_at,
-        cloud_provider=endpoint.provider if endpoint else None,
-        function_name=request.function,
-        request_size_bytes=len(request.body),
-        response_size_bytes=len(answer.body) if answer else 0,
-        execution_time_ms=last.latency_ms if last else None,
-        cost_usd=total_usd(attempts),
-        region=endpoint.region if endpoint else None,
-        day_of_week=request.received_at.isoweekday(),
-        hour_of_day=request.received_at.hour,
-        cpu_utilization=None,
-        memory_utilization=_memory_utilization(answer, endpoint),
-        cold_start=answer.cold if answer else None,
-        error_occurred=error is not None or _is_error(answer),
-        user_region=request.user_region,
-        prediction_accuracy=_accuracy(prediction, last),
         status=RecordStatus.FINAL,
-        tenant=request.tenant,
-        endpoint=endpoint.id if endpoint else None,
-        reason=reason_of(decision, outcome),
-        response_status=_status(answer, error),
-        billed_ms=answer.billed_ms if answer else None,
-        overhead_ms=max(0.0, elapsed_ms - outcome.waited_ms),
-        features=_features(endpoint, request, inputs, decision),
-        raw_latency_ms=prediction.raw_latency_ms if prediction else None,
-        candidates=tuple(candidate_summary(candidate) for candidate in decision.ranking) if decision else (),
-        exclusions=decision.exclusions if decision else (),
+        request=request_summary(request),
+        decision=_decision_summary(request, inputs, decision, outcome, prediction),
+        # what the caller was told stands in the log as well, also where a function's answer could not be given back
+        result=replace(
+            result,
+            response_status=error.status if error is not None else result.response_status,
+            error_occurred=error is not None or result.error_occurred,
+            overhead_ms=max(0.0, elapsed_ms - outcome.waited_ms),
+        ),
         attempts=attempts,
-        prediction_source=prediction.source.value if prediction else None,
-        policy_version=inputs.entry.policy.version,
-        snapshot_version=inputs.snapshot_version,
-        model_version=decision.model_version if decision else None,
-        tariff_version=inputs.tariff.version,
     )
 
 
-def _summaries(outcome: Outcome, inputs: DecisionInputs) -> tuple[AttemptSummary, ...]:
+def request_summary(request: InvocationRequest) -> RequestSummary:
+    """Who asked for what."""
+    return RequestSummary(function_name=request.function, tenant=request.tenant, request_size_bytes=len(request.body))
+
+
+def result_of(
+    last: Call | None, attempts: tuple[AttemptSummary, ...], *, predicted_ms: float | None, unanswered_status: int = 500
+) -> ResultSummary:
+    """How a request went that ended with this call. `predicted_ms` is what was foretold of it, if anything was."""
+    if last is None:
+        return ResultSummary(response_status=unanswered_status, error_occurred=True, cost_usd=0.0)
+    is_answered = last.status is not None
+    return ResultSummary(
+        response_status=last.status if last.status is not None else unanswered_status,
+        error_occurred=last.status is None or last.is_function_error or last.status >= 500,
+        response_size_bytes=last.size_bytes,
+        endpoint=last.endpoint.id,
+        cloud_provider=last.endpoint.provider,
+        region=last.endpoint.region,
+        execution_time_ms=last.latency_ms,
+        billed_ms=last.billed_ms,
+        cost_usd=total_usd(attempts),
+        cold_start=last.cold_start,
+        memory_utilization=last.memory_used_mb / last.endpoint.memory_mb if last.memory_used_mb is not None else None,
+        prediction_accuracy=_accuracy(predicted_ms, last.latency_ms) if is_answered else None,
+    )
+
+
+def summaries(calls: Sequence[Call], tariff: Tariff) -> tuple[AttemptSummary, ...]:
+    """The calls as they are logged, each with its estimated cost."""
     return tuple(
-        _summary(attempt, inputs.entry.endpoint(attempt.endpoint), inputs.tariff) for attempt in outcome.attempts
+        AttemptSummary(
+            endpoint=call.endpoint.id,
+            started_at=call.started_at,
+            latency_ms=call.latency_ms,
+            status=call.status,
+            failure=call.failure,
+            cold_start=call.cold_start,
+            billed_ms=call.billed_ms,
+            cost_usd=tariff.cost_usd(call.endpoint, call.priced_ms, billed_ms=call.billed_ms)
+            if call.may_have_run
+            else 0.0,
+        )
+        for call in calls
     )
-
-
-def _is_error(answer: FunctionAnswer | None) -> bool:
-    return answer is None or answer.is_function_error or answer.status >= 500
-
-
-def _status(answer: FunctionAnswer | None, error: RoutingError | None) -> int:
-    if error is not None:
-        return error.status
-    return answer.status if answer is not None else 500
 
 
 def reason_of(decision: Decision | None, outcome: Outcome) -> Reason | None:
@@ -97,44 +137,50 @@ def reason_of(decision: Decision | None, outcome: Outcome) -> Reason | None:
 
 def count(metrics: Metrics, record: InvocationRecord) -> None:
     """The metrics that dashboards and alarms read, per provider."""
-    provider = record.cloud_provider.value if record.cloud_provider else "none"
+    provider = record.result.cloud_provider.value if record.result.cloud_provider else "none"
     metrics.add("Invocations", 1, "Count", provider=provider)
-    if record.execution_time_ms is not None:
-        metrics.add("InvocationLatencyMs", record.execution_time_ms, "Milliseconds", provider=provider)
-    if record.overhead_ms is not None:
-        metrics.add("OverheadMs", record.overhead_ms, "Milliseconds", provider=provider)
-    if record.cost_usd is not None:
-        metrics.add("CostUsd", record.cost_usd, "None", provider=provider)
-    if record.prediction_accuracy is not None:
-        metrics.add("PredictionAccuracy", record.prediction_accuracy, "None", provider=provider)
-    if record.error_occurred:
+    if record.result.execution_time_ms is not None:
+        metrics.add("InvocationLatencyMs", record.result.execution_time_ms, "Milliseconds", provider=provider)
+    if record.result.overhead_ms is not None:
+        metrics.add("OverheadMs", record.result.overhead_ms, "Milliseconds", provider=provider)
+    if record.result.cost_usd is not None:
+        metrics.add("CostUsd", record.result.cost_usd, "None", provider=provider)
+    if record.result.prediction_accuracy is not None:
+        metrics.add("PredictionAccuracy", record.result.prediction_accuracy, "None", provider=provider)
+    if record.result.error_occurred:
         metrics.add("Errors", 1, "Count", provider=provider)
-    if record.reason is Reason.FAILOVER:
+    if record.decision.reason is Reason.FAILOVER:
         metrics.add("Failovers", 1, "Count", provider=provider)
     if any(attempt.failure in GIVEN_UP for attempt in record.attempts):
         metrics.add("Hedges", 1, "Count", provider=provider)
-    if record.prediction_source == "baseline":
+    if record.decision.prediction_source == "baseline":
         metrics.add("BaselinePredictions", 1, "Count", provider=provider)
-    if any(candidate.cost_usd is None for candidate in record.candidates):
+    if any(candidate.cost_usd is None for candidate in record.decision.candidates):
         metrics.add("UnpricedEndpoints", 1, "Count", provider=provider)
 
 
-def _summary(attempt: Attempt, endpoint: Endpoint, tariff: Tariff) -> AttemptSummary:
-    answer = attempt.answer
-    billed_ms = answer.billed_ms if answer else None
-    ran = attempt.may_have_run
-    took_ms = attempt.latency_ms
+def _call(attempt: Attempt, endpoint: Endpoint) -> Call:
+    answer, priced_ms = attempt.answer, attempt.latency_ms
     if attempt.failure in GIVEN_UP:  # it runs on: the cost of what was expected of it
-        took_ms = max(took_ms, attempt.expected_ms or 0.0)
-    return AttemptSummary(
-        endpoint=attempt.endpoint,
+        priced_ms = max(priced_ms, attempt.expected_ms or 0.0)
+    call = Call(
+        endpoint=endpoint,
         started_at=attempt.started_at,
         latency_ms=attempt.latency_ms,
-        status=answer.status if answer else None,
+        priced_ms=priced_ms,
+        may_have_run=attempt.may_have_run,
         failure=attempt.failure,
-        cold_start=answer.cold if answer else None,
-        billed_ms=billed_ms,
-        cost_usd=tariff.cost_usd(endpoint, took_ms, billed_ms=billed_ms) if ran else 0.0,
+    )
+    if answer is None:
+        return call
+    return replace(
+        call,
+        status=answer.status,
+        is_function_error=answer.is_function_error,
+        size_bytes=len(answer.body),
+        cold_start=answer.cold,
+        billed_ms=answer.billed_ms,
+        memory_used_mb=answer.memory_used_mb,
     )
 
 
@@ -144,35 +190,48 @@ def total_usd(attempts: tuple[AttemptSummary, ...]) -> float | None:
     return sum(cost for cost in costs if cost is not None) if None not in costs else None
 
 
-def _prediction_for(attempt: Attempt | None, decision: Decision | None) -> Prediction | None:
+def _decision_summary(
+    request: InvocationRequest,
+    inputs: DecisionInputs,
+    decision: Decision | None,
+    outcome: Outcome,
+    prediction: Prediction | None,
+) -> DecisionSummary:
+    made = DecisionSummary(
+        reason=reason_of(decision, outcome),
+        user_region=request.user_region,
+        policy_version=inputs.entry.policy.version,
+        snapshot_version=inputs.snapshot_version,
+        tariff_version=inputs.tariff.version,
+    )
+    if decision is None or prediction is None:
+        return made
+    # this request's own snapshot: a prediction may be shared by all requests of a context
+    seen = features_of(inputs.entry.endpoint(prediction.endpoint), request, inputs, decision.decided_at)
+    return replace(
+        made,
+        features=dict(zip(features.NAMES, seen, strict=True)),
+        raw_latency_ms=prediction.raw_latency_ms,
+        prediction_source=prediction.source.value,
+        candidates=tuple(candidate_summary(candidate) for candidate in decision.ranking),
+        exclusions=loggable(decision.exclusions),
+        model_version=decision.model_version,
+    )
+
+
+def _prediction_for(call: Call | None, decision: Decision | None) -> Prediction | None:
     """The prediction that was made for the endpoint that ended the request."""
     if decision is None:
         return None
-    wanted: EndpointId = attempt.endpoint if attempt else decision.chosen.endpoint.id
+    wanted = call.endpoint.id if call else decision.chosen.endpoint.id
     return next(c.prediction for c in decision.ranking if c.endpoint.id == wanted)
 
 
-def _features(
-    endpoint: Endpoint | None, request: InvocationRequest, inputs: DecisionInputs, decision: Decision | None
-) -> Mapping[str, float]:
-    """This request's own snapshot: a prediction may be shared by all requests of a context."""
-    if decision is None:
-        return {}
-    seen_for = endpoint or decision.chosen.endpoint
-    return dict(zip(features.NAMES, features_of(seen_for, request, inputs, decision.decided_at), strict=True))
-
-
-def _accuracy(prediction: Prediction | None, attempt: Attempt | None) -> float | None:
-    """1 - |error| / actual, floored at 0; only where the function answered."""
-    if prediction is None or attempt is None or attempt.answer is None or attempt.latency_ms <= 0:
+def _accuracy(predicted_ms: float | None, latency_ms: float) -> float | None:
+    """1 - |error| / actual, floored at 0."""
+    if predicted_ms is None or latency_ms <= 0:
         return None
-    return max(0.0, 1 - abs(prediction.latency_ms - attempt.latency_ms) / attempt.latency_ms)
-
-
-def _memory_utilization(answer: FunctionAnswer | None, endpoint: Endpoint | None) -> float | None:
-    if answer is None or endpoint is None or answer.memory_used_mb is None:
-        return None
-    return answer.memory_used_mb / endpoint.memory_mb
+    return max(0.0, 1 - abs(predicted_ms - latency_ms) / latency_ms)
 
 
 def candidate_summary(candidate: RankedCandidate) -> CandidateSummary:

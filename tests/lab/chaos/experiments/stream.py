@@ -48,7 +48,7 @@ def repeated_deliveries(setting: Setting) -> Sequence[Figure]:
             shards = _shards(records, rng)
             place = setting.folder / f"checkpoints{repetition}.json"
             unread += not scripted.drain(shards, consumer, letters, place, within=timedelta(minutes=30))
-        states = stores.states.of_function(records[0].function_name)
+        states = stores.states.of_function(records[0].request.function_name)
         archived = [record.invocation_id for record in stores.archive.since(records[0].timestamp.date())]
     _write_history(setting, notes)
     deliveries = notes.deliveries.total()

@@ -7,12 +7,12 @@ from typing import Any
 from uuid import UUID
 
 from fiso.adapters.aws.dynamodb_items import closed_item, record_from_item
-from fiso.domain.decision import Reason
 from fiso.domain.endpoint import EndpointId, FunctionName, Provider
-from fiso.domain.record import AttemptSummary, InvocationRecord, RecordStatus
+from fiso.domain.record import AttemptSummary, InvocationRecord
 from fiso.domain.request import InvocationId, TenantId
 from fiso.prediction import features
 from fiso_client.core.failures import Failure
+from tests.builders import a_record, changed
 
 FUNCTION = FunctionName("word-count")
 REGIONS = {Provider.AWS: "us-east-1", Provider.AZURE: "eastus", Provider.GCP: "us-east4"}
@@ -41,36 +41,23 @@ def _record(rng: Random, at: datetime) -> InvocationRecord:
         for place, provider in enumerate(providers)
     )
     last, provider = attempts[-1], providers[-1]
-    return InvocationRecord(
+    return changed(
+        a_record(),
         invocation_id=InvocationId(str(UUID(int=rng.getrandbits(128), version=4))),
         timestamp=at,
         cloud_provider=provider,
         function_name=FUNCTION,
-        request_size_bytes=rng.randrange(10_000),
-        response_size_bytes=rng.randrange(10_000),
+        tenant=TenantId("rig"),
         execution_time_ms=last.latency_ms,
         cost_usd=sum(attempt.cost_usd or 0.0 for attempt in attempts),
         region=REGIONS[provider],
-        day_of_week=at.isoweekday(),
-        hour_of_day=at.hour,
-        cpu_utilization=None,
-        memory_utilization=None,
         cold_start=last.cold_start,
         error_occurred=failed,
-        user_region=None,
-        prediction_accuracy=None,
-        status=RecordStatus.FINAL,
-        tenant=TenantId("rig"),
         endpoint=last.endpoint,
-        reason=Reason.SCORE,
         response_status=502 if failed else 200,
-        billed_ms=None,
-        overhead_ms=2.0,
         features=dict.fromkeys(features.NAMES, 1.0) | {"in_flight": rng.uniform(0, 9)},
         raw_latency_ms=rng.uniform(50, 200),
         attempts=attempts,
-        prediction_source="model",
-        model_version="m1",
     )
 
 

@@ -10,7 +10,7 @@ from fiso.billing import hop
 from fiso.domain.decision import Reason
 from fiso.domain.endpoint import EndpointId, FunctionName, Provider
 from fiso.learning.savings import Advice, Call, Hops, Saving, call_of, saving
-from tests.builders import a_record, a_summary
+from tests.builders import a_record, a_summary, changed
 
 FUNCTION = FunctionName("f")
 FREE = Hops(proxied=0.0, leased=0.0)
@@ -166,4 +166,4 @@ def test_a_record_becomes_a_call() -> None:
     assert call.egress_usd == pytest.approx(0.12)
     assert call.block == int((at - timedelta(minutes=30)).timestamp()) // 3600
     for useless in ({"error_occurred": True}, {"cost_usd": None}, {"reason": Reason.POLICY}, {"endpoint": None}):
-        assert call_of(replace(record, **useless), block_s=3600, prices=hop.current()) is None
+        assert call_of(changed(record, **useless), block_s=3600, prices=hop.current()) is None

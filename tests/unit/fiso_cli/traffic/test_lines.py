@@ -1,14 +1,13 @@
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
 from fiso.domain.decision import Exclusion, Reason
-from fiso.domain.endpoint import EndpointId, FunctionName, Provider
-from fiso.domain.record import AttemptSummary, CandidateSummary, InvocationRecord, RecordStatus
-from fiso.domain.request import InvocationId, TenantId
+from fiso.domain.endpoint import EndpointId, FunctionName
+from fiso.domain.record import AttemptSummary, CandidateSummary, RecordStatus
 from fiso_cli.traffic.lines import HEADER, line_of, predicted_ms, why
 from fiso_client.core.failures import Failure
+from tests.builders import a_record, changed
 
 AT = datetime(2030, 1, 2, 3, 4, 5, 678_000, tzinfo=UTC)
 AWS, GCP = EndpointId("aws-use1"), EndpointId("gcp-use4")
@@ -25,31 +24,12 @@ def attempt(endpoint: EndpointId, failure: Failure | None = None) -> AttemptSumm
     return AttemptSummary(endpoint=endpoint, started_at=AT, latency_ms=25, status=status, failure=failure)
 
 
-RECORD = InvocationRecord(
-    invocation_id=InvocationId("i"),
+RECORD = a_record(
     timestamp=AT,
-    cloud_provider=Provider.AWS,
     function_name=FunctionName("compress"),
-    request_size_bytes=1,
-    response_size_bytes=1,
     execution_time_ms=25.0,
     cost_usd=2.5e-6,
-    region="us-east-1",
-    day_of_week=3,
-    hour_of_day=3,
-    cpu_utilization=None,
-    memory_utilization=None,
-    cold_start=False,
-    error_occurred=False,
-    user_region=None,
-    prediction_accuracy=0.8,
-    status=RecordStatus.FINAL,
-    tenant=TenantId("local"),
     endpoint=AWS,
-    reason=Reason.SCORE,
-    response_status=200,
-    billed_ms=None,
-    overhead_ms=1.0,
     candidates=(candidate(AWS, score=0.9, propensity=0.96), candidate(GCP, score=0.8, propensity=0.04)),
     attempts=(attempt(AWS),),
 )
@@ -91,11 +71,11 @@ def test_a_line_has_its_cells_under_the_header() -> None:
     ],
 )
 def test_the_why_speaks_in_the_decisions_numbers(changes: dict[str, object], expected: str) -> None:
-    assert why(replace(RECORD, **changes)) == expected  # type: ignore[arg-type]
+    assert why(changed(RECORD, **changes)) == expected
 
 
 def test_a_record_of_nobody_has_a_line_too() -> None:
-    empty = replace(
+    empty = changed(
         RECORD, cloud_provider=None, region=None, endpoint=None, reason=None, candidates=(), attempts=(),
         execution_time_ms=None, cost_usd=None, response_status=504, status=RecordStatus.UNKNOWN,
     )  # fmt: skip
