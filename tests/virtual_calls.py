@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from fiso.domain.endpoint import Endpoint
 from fiso.domain.request import InvocationRequest
-from fiso.services.resilience.calls import Call, Running
+from fiso.services.resilience.dispatch import Call, Running
 from fiso.testing.clock import ManualClock
 from fiso.testing.endpoints import OK
 from fiso_client.core.answers import FunctionAnswer

@@ -37,7 +37,7 @@ from fiso.ports import (
 )
 from fiso.prediction.signature import PublicKeys
 from fiso.services.log.spill import LONGEST_WAIT_S
-from fiso.services.resilience.calls import AttemptExecutor, ThreadedExecutor
+from fiso.services.resilience.dispatch import AttemptExecutor, ThreadedExecutor
 from fiso.settings import AccessSettings, OrchestratorSettings
 from fiso_client.core.signing import AwsEndpoint, Credentials, SignedService
 from fiso_client.core.transport import HttpTransport
@@ -133,7 +133,13 @@ def _google_tokens(
     from fiso.adapters.identity.google_identity import GoogleIdTokens
 
     region = AwsEndpoint.from_environ("sts", environ).region
-    return GoogleIdTokens(settings.google, credentials=credentials, region=region, transport=transport, clock=utc_now)
+    return GoogleIdTokens(
+        settings.google,
+        credentials=credentials,
+        region=region,
+        transport=transport,
+        clock=utc_now,
+    )
 
 
 def _table_of_keys(

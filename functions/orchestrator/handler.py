@@ -213,7 +213,10 @@ class RequestHandler:
         snapshot = app.sources.snapshot()
         states = app.sources.latest_states(snapshot.functions)
         documents = inspect.endpoint_documents(
-            snapshot.functions.values(), states, app.orchestrator.dispatcher.breakers.of, app.clock()
+            snapshot.functions.values(),
+            {name: read.states for name, read in states.items()},
+            app.orchestrator.dispatcher.breakers.of,
+            app.clock(),
         )
         return json_answer({"snapshot_version": snapshot.version, "endpoints": documents})
 

@@ -15,6 +15,7 @@ from fiso.domain.access import AuthMode
 from fiso.domain.endpoint import FunctionName
 from fiso.ports import Clock, InvocationLog, Metrics
 from fiso.prediction import signature
+from fiso.services.freshness.cached import CachedValue, StoreWaitBudget, staleness_clock
 from fiso.services.freshness.decision_sources import TROUBLE_FRESH_S, DecisionSources
 from fiso.services.freshness.health import PartHealth, lease_health, log_health
 from fiso.services.freshness.model_source import ModelSource
@@ -75,10 +76,10 @@ def build(settings: OrchestratorSettings, *, metrics: Metrics, ports: Ports | No
     outcomes = cache(lambda: _outcomes(outside, settings))
 
     def parts() -> tuple[PartHealth, ...]:
-        has_keys = outcomes().keys.known.value is not None if outcomes.cache_info().currsize else None
+        has_keys = outcomes().keys.cached.value is not None if outcomes.cache_info().currsize else None
         return (
-            *access.parts(),
-            *orchestrator.sources.parts(),
+            *access.health(),
+            *orchestrator.sources.health(),
             log_health(is_spilling=orchestrator.log.is_spilling),
             lease_health(is_set_up=outside.lease_keys is not None, has_keys=has_keys),
         )
@@ -98,24 +99,18 @@ def build(settings: OrchestratorSettings, *, metrics: Metrics, ports: Ports | No
 
 
 def _orchestrator(outside: Ports, settings: OrchestratorSettings) -> Orchestrator:
+    stopwatch = staleness_clock(outside.clock, outside.ticks)
     executor = ThreadPoolExecutor(max_workers=READERS, thread_name_prefix="refresh")
+    budget = StoreWaitBudget(executor, stopwatch=stopwatch, metrics=outside.metrics)
     sources = DecisionSources(
         snapshots=outside.snapshots,
         copy=outside.copy,
         states=outside.states,
-        model_source=_model_source(outside, settings),
+        model_source=_model_source(outside, settings, budget),
         metrics=outside.metrics,
-        clock=outside.clock,
-        ticks=outside.ticks,
-        executor=executor,
+        budget=budget,
     )
-    breaker_sync = BreakerSync(
-        outside.shared_breakers,
-        clock=outside.clock,
-        ticks=outside.ticks,
-        executor=executor,
-        budget=sources.budget,
-    )
+    breaker_sync = BreakerSync(outside.shared_breakers, clock=outside.clock, budget=budget)
 
     def in_trouble(function: FunctionName) -> None:
         """A call is slow or failed: read at once what others know, for the requests that come next."""
@@ -123,7 +118,11 @@ def _orchestrator(outside: Ports, settings: OrchestratorSettings) -> Orchestrato
         breaker_sync.refresh_in_background(oldest_s=TROUBLE_FRESH_S)
 
     monitor = SlowCallMonitor(
-        teller=uuid4().hex, publish=breaker_sync.publish, retract=breaker_sync.retract, clock=outside.clock
+        teller=uuid4().hex,
+        publish=breaker_sync.publish,
+        retract=breaker_sync.retract,
+        clock=outside.clock,
+        stopwatch=outside.ticks,
     )
     dispatcher = Dispatcher(
         caller=outside.caller,
@@ -133,11 +132,12 @@ def _orchestrator(outside: Ports, settings: OrchestratorSettings) -> Orchestrato
         beside=outside.calls(),
         watched=monitor.watched,
         on_trouble=in_trouble,
+        staleness=stopwatch,
     )
     return Orchestrator(
         sources=sources,
         dispatcher=dispatcher,
-        log=SpillingLog(outside.log, metrics=outside.metrics),
+        log=SpillingLog(outside.log, metrics=outside.metrics, stopwatch=stopwatch),
         metrics=outside.metrics,
         tariff=tariff.current(),
         clock=outside.clock,
@@ -149,7 +149,7 @@ def _orchestrator(outside: Ports, settings: OrchestratorSettings) -> Orchestrato
     )
 
 
-def _model_source(outside: Ports, settings: OrchestratorSettings) -> ModelSource:
+def _model_source(outside: Ports, settings: OrchestratorSettings, budget: StoreWaitBudget) -> ModelSource:
     """A setting that is no set of keys trusts none: published models are refused, and that is said."""
     try:
         stage_keys = outside.stage_keys if outside.stage_keys is not None else signature.parsed(settings.model_keys)
@@ -162,6 +162,7 @@ def _model_source(outside: Ports, settings: OrchestratorSettings) -> ModelSource
         packaged_keys=outside.packaged_keys if outside.packaged_keys is not None else signature.packaged(),
         stage_keys=stage_keys,
         metrics=outside.metrics,
+        budget=budget,
     )
 
 
@@ -181,7 +182,6 @@ def _idempotent(outside: Ports, sources: DecisionSources) -> "IdempotentRouting"
 
 def _outcomes(outside: Ports, settings: OrchestratorSettings) -> "Outcomes":
     from fiso.domain.errors import LeasingNotSetUp
-    from fiso.services.freshness.cached import CachedValue
     from fiso.services.leases.lease import KEYS_STALE_S, Keys
     from fiso.services.leases.outcomes import Outcomes
 
@@ -189,11 +189,14 @@ def _outcomes(outside: Ports, settings: OrchestratorSettings) -> "Outcomes":
         raise LeasingNotSetUp("no key to sign leases with: set FISO_LEASE_KEYS_PARAMETER")
     stored, parameter = outside.lease_keys(), settings.lease_keys_parameter
     executor = ThreadPoolExecutor(max_workers=WRITERS, thread_name_prefix="outcomes")
-    known = CachedValue(
-        "lease keys", lambda _: stored.read(), clock=outside.clock, executor=executor, stale_s=KEYS_STALE_S
-    )
+    budget = StoreWaitBudget(executor, stopwatch=staleness_clock(outside.clock, outside.ticks))
+    cached = CachedValue("lease keys", lambda _: stored.read(), budget=budget, stale_s=KEYS_STALE_S)
     return Outcomes(
-        keys=Keys(known=known, missing=f"no key to sign leases with: set parameter {parameter} (`fiso lease-key`)"),
+        keys=Keys(
+            cached=cached,
+            budget=budget,
+            missing=f"no key to sign leases with: set parameter {parameter} (`fiso lease-key`)",
+        ),
         log=outside.log,
         metrics=outside.metrics,
         tariff=tariff.current(),

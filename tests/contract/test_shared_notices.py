@@ -10,7 +10,7 @@ import boto3
 import pytest
 
 from fiso.adapters.aws.client import DynamoDBClient
-from fiso.adapters.aws.dynamodb_breakers import PARTITION, DynamoDBSharedBreakers
+from fiso.adapters.aws.dynamodb_breakers import MOST_TELLERS, PARTITION, DynamoDBSharedBreakers
 from fiso.domain.endpoint import EndpointId, FunctionName, Provider
 from fiso.ports import SharedBreakers
 from fiso.routing.breaker_notices import TOLD_FOR, Domain, Notice, SlowCall, Transition
@@ -133,3 +133,34 @@ def test_dynamodb_lets_late_calls_expire(table: tuple[Any, str]) -> None:
     shared.write(late())
     clock.advance(TOLD_FOR.total_seconds() + 1)
     assert list(shared.read()) == []
+
+
+def test_dynamodb_keeps_so_many_tellers_of_one_second_and_reads_no_item_that_expired(table: tuple[Any, str]) -> None:
+    """1,000 environments tell of one silent cloud: what each of them then reads stays below one read unit."""
+    clock = ManualClock()
+    shared = DynamoDBSharedBreakers(*table, clock=clock)
+    for second in range(3):
+        for number in range(MOST_TELLERS + 20):
+            shared.write(late(f"{number:012x}", at_s=second + number / 1000))
+    tellers = {notice.teller for notice in shared.read() if isinstance(notice, SlowCall)}
+    assert len(tellers) == MOST_TELLERS
+    assert read_bytes(table, clock) < 4_096
+    clock.advance(120 * 60)
+    shared.write(opened(120 * 60))
+    assert list(shared.read()) == [opened(120 * 60)]
+    assert read_bytes(table, clock) < 500
+
+
+def read_bytes(table: tuple[Any, str], clock: ManualClock) -> int:
+    """How much the items weigh that a read looks at, whatever it then leaves out."""
+    dynamodb, name = table
+    items: list[Any] = []
+
+    class Weighed:
+        def query(self, **asked: Any) -> Any:
+            page = dynamodb.query(**asked)
+            items.extend(page["Items"])
+            return page
+
+    DynamoDBSharedBreakers(Weighed(), name, clock=clock).read()
+    return sum(len(key) + len(str(part)) for item in items for key, value in item.items() for part in value.values())

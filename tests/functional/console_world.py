@@ -21,6 +21,7 @@ from fiso.domain.record import OpenRecord
 from fiso.domain.request import InvocationId, InvocationRequest, TenantId
 from fiso.ports import ModelFiles
 from fiso.prediction import signature
+from fiso.services.freshness.cached import StoreWaitBudget, staleness_clock
 from fiso.services.freshness.decision_sources import DecisionSources
 from fiso.services.freshness.model_source import ModelSource
 from fiso.services.log.ingest import ingest
@@ -139,6 +140,7 @@ def _orchestrator(
         return world.now.timestamp()
 
     metrics = InMemoryMetrics()
+    budget = StoreWaitBudget(executor, stopwatch=staleness_clock(world.clock))
     sources = DecisionSources(
         snapshots=world.snapshots,
         states=world.states,
@@ -148,10 +150,10 @@ def _orchestrator(
             packaged_keys=signature.packaged(),
             stage_keys={},
             metrics=metrics,
+            budget=budget,
         ),
         metrics=metrics,
-        clock=world.clock,
-        executor=executor,
+        budget=budget,
     )
     return Orchestrator(
         sources=sources,

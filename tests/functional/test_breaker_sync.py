@@ -9,7 +9,15 @@ import pytest
 from fiso.domain.endpoint import Endpoint
 from fiso.domain.errors import StoreUnavailable
 from fiso.routing.breaker_notices import TOLD_FOR, Notice, SlowCall, Transition
-from fiso.services.resilience.breaker_sync import BreakerSync, effective_breakers
+from fiso.services.freshness.cached import StoreWaitBudget, staleness_clock
+from fiso.services.resilience.breaker_sync import (
+    HEARD_FRESH_S,
+    PROBE_FRESH_S,
+    SLOW_CALL_BYTES,
+    UNIT_BYTES,
+    BreakerSync,
+    effective_breakers,
+)
 from fiso.services.resilience.breakers import Breakers, Failed
 from fiso.testing.clock import ManualClock
 from fiso.testing.memory import InMemorySharedBreakers
@@ -24,15 +32,20 @@ class Environment:
 
     def __init__(self, store: InMemorySharedBreakers, clock: ManualClock) -> None:
         self.clock = clock
-        self.breaker_sync = BreakerSync(store, clock=clock, executor=ThreadPoolExecutor(max_workers=2))
+        self.budget = StoreWaitBudget(ThreadPoolExecutor(max_workers=2), stopwatch=staleness_clock(clock, clock.ticks))
+        self.breaker_sync = BreakerSync(store, clock=clock, budget=self.budget)
         self.breakers = Breakers(draw=middle, publish=self.breaker_sync.publish)
 
     def request(self) -> None:
         self.breaker_sync.refresh_in_background()
-        self.breaker_sync.await_pending(self.breakers)
+        self.budget.renew()
+        self.budget.await_pending()
+        self.breaker_sync.apply_remote(self.breakers)
 
     def settle_writes(self) -> None:
-        self.breaker_sync.await_pending(self.breakers)
+        self.budget.renew()
+        self.budget.await_pending()
+        self.breaker_sync.apply_remote(self.breakers)
 
     def holds(self) -> BreakerState:
         """Of AWS, when a request is about to be decided."""
@@ -217,3 +230,49 @@ def test_without_the_store_an_environment_keeps_its_own_breakers() -> None:
     fails(alone.breakers, FIRST, AWS, times=CONSECUTIVE)
     alone.request()
     assert state(alone.breakers, FIRST, AWS) is BreakerState.OPEN
+
+
+def test_where_there_is_much_to_hear_it_is_read_less_often_but_before_a_probe() -> None:
+    """A fleet must not ask more of one key than it can give: a read unit a second for each environment at most."""
+    store, clock = CountedReads(), ManualClock()
+    here = Environment(store, clock)
+    for slow in late_calls(5 * UNIT_BYTES // SLOW_CALL_BYTES):
+        store.write(slow)
+    here.request()
+    clock.advance(HEARD_FRESH_S + 0.1)
+    here.request()
+    assert store.reads == 1
+    clock.advance(3.0)
+    here.request()
+    assert store.reads == 2
+    here.breaker_sync.refresh_before_probe(here.breakers)
+    clock.advance(PROBE_FRESH_S + 0.1)
+    here.breaker_sync.refresh_before_probe(here.breakers)
+    assert store.reads == 3
+
+
+class CountedReads(InMemorySharedBreakers):
+    """A store that counts how often it is read."""
+
+    reads = 0
+
+    def read(self) -> Sequence[Notice]:
+        self.reads += 1
+        return super().read()
+
+
+class DamagedStore(InMemorySharedBreakers):
+    """A store whose writes fail in a way that nobody foresaw."""
+
+    def write(self, notice: Notice) -> None:
+        raise KeyError("Attributes")
+
+
+def test_notices_from_several_threads_are_all_awaited_and_none_takes_an_answer_away() -> None:
+    here = Environment(DamagedStore(), ManualClock())
+    with ThreadPoolExecutor(max_workers=8) as threads:
+        for slow in late_calls(200):
+            threads.submit(here.breaker_sync.publish, slow)
+        for _ in range(20):
+            here.request()
+    here.request()

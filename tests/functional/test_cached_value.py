@@ -1,134 +1,144 @@
-from collections.abc import Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
-from threading import Event
+"""One cached value, over a store whose reads a test lets end when it wants."""
+
+from time import monotonic
 
 import pytest
 
 from fiso.domain.errors import StoreUnavailable
-from fiso.services.freshness.cached import FRESH_S, RETRY_S, STALE_S, CachedValue
+from fiso.services.freshness.cached import (
+    FRESH_S,
+    RETRY_S,
+    STALE_S,
+    STORE_WAIT_S,
+    CachedValue,
+    StoreWaitBudget,
+    staleness_clock,
+)
 from fiso.testing.clock import ManualClock
+from fiso.testing.memory import InMemoryMetrics
+from tests.held_executor import HeldExecutor
 
 
-class Source:
-    """A store that counts its reads; `down` makes them fail."""
+class Rig:
+    """A value that counts its reads; `fails` makes them raise."""
 
     def __init__(self) -> None:
-        self.reads = 0
-        self.is_down = False
+        self.clock, self.executor, self.metrics = ManualClock(), HeldExecutor(), InMemoryMetrics()
+        stopwatch = staleness_clock(self.clock, self.clock.ticks)
+        self.budget = StoreWaitBudget(self.executor, stopwatch=stopwatch, metrics=self.metrics)
+        self.reads, self.fails = 0, False
+        self.error: Exception = StoreUnavailable("down")
+        self.cached: CachedValue[int] = CachedValue("thing", self._read, budget=self.budget)
 
-    def read(self, _: int | None) -> int:
+    def _read(self, _: int | None) -> int:
         self.reads += 1
-        if self.is_down:
-            raise StoreUnavailable("down")
+        if self.fails:
+            raise self.error
         return self.reads
 
+    def request(self) -> int | None:
+        """What a request decides with, and what happens beside it."""
+        self.budget.renew()
+        value = self.cached.get_or_wait()
+        self.cached.refresh_in_background()
+        self.budget.await_pending()
+        return value
 
-@pytest.fixture
-def executor() -> Iterator[Executor]:
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        yield pool
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
-def source() -> Source:
-    return Source()
+    def waited_s(self) -> float:
+        """What a request waits in all."""
+        start_s = monotonic()
+        self.request()
+        return monotonic() - start_s
 
 
-@pytest.fixture
-def known(source: Source, clock: ManualClock, executor: Executor) -> CachedValue[int]:
-    return CachedValue("thing", source.read, clock=clock, executor=executor)
+def test_the_first_use_reads_and_the_next_does_not() -> None:
+    rig = Rig()
+    assert [rig.request(), rig.request(), rig.reads] == [1, 1, 1]
 
 
-def test_the_first_use_reads_and_the_next_does_not(known: CachedValue[int], source: Source) -> None:
-    assert [known.get_or_wait(), known.get_or_wait()] == [1, 1]
-    assert source.reads == 1
+def test_a_value_is_refreshed_during_the_wait_when_no_longer_fresh_and_before_deciding_when_stale() -> None:
+    rig = Rig()
+    rig.request()
+    rig.clock.advance(FRESH_S + 0.1)
+    assert [rig.request(), rig.request()] == [1, 2]
+    rig.clock.advance(STALE_S + 0.1)
+    assert rig.request() == 3
 
 
-def test_a_value_is_refreshed_during_the_wait_once_it_is_no_longer_fresh(
-    known: CachedValue[int], clock: ManualClock
+@pytest.mark.parametrize("error", [StoreUnavailable("down"), KeyError("Items")], ids=["away", "a-damaged-answer"])
+def test_a_read_that_fails_leaves_the_last_value_and_is_told_but_raised_nowhere(
+    error: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
-    known.get_or_wait()
-    known.refresh_in_background()
-    known.await_pending()
-    assert known.value == 1
-    clock.advance(FRESH_S + 0.1)
-    assert known.get_or_wait() == 1
-    known.refresh_in_background()
-    known.await_pending()
-    assert known.value == 2
+    rig = Rig()
+    rig.request()
+    rig.fails, rig.error = True, error
+    rig.clock.advance(FRESH_S + 0.1)
+    assert [rig.request(), rig.request()] == [1, 1]  # during the wait
+    rig.clock.advance(STALE_S + 0.1)
+    assert rig.request() == 1  # before deciding
+    assert rig.cached.force_refresh() == 1
+    assert rig.cached.age_s == pytest.approx(FRESH_S + STALE_S + 0.2)
+    assert rig.cached.problem == str(error)
+    assert rig.metrics.total("StoreProblems") == 2
+    assert "thing" in caplog.text
+    rig.fails = False
+    rig.clock.advance(RETRY_S)
+    assert rig.request() == 4
+    assert not rig.cached.problem
 
 
-def test_a_stale_value_is_read_again_before_deciding(known: CachedValue[int], clock: ManualClock) -> None:
-    known.get_or_wait()
-    clock.advance(STALE_S + 0.1)
-    assert known.get_or_wait() == 2
+def test_a_store_that_just_failed_is_not_asked_by_every_request() -> None:
+    rig = Rig()
+    rig.fails = True
+    assert [rig.request() for _ in range(5)] == [None] * 5
+    assert rig.reads == 1
+    rig.clock.advance(RETRY_S)
+    rig.fails = False
+    assert rig.request() == 2
 
 
-def test_a_store_that_is_away_leaves_the_last_value_serving(
-    known: CachedValue[int], source: Source, clock: ManualClock
-) -> None:
-    known.get_or_wait()
-    source.is_down = True
-    clock.advance(STALE_S + 0.1)
-    assert known.get_or_wait() == 1
-    assert known.age_s == pytest.approx(STALE_S + 0.1)
+def test_a_store_that_hangs_is_waited_for_once_until_it_answers_again() -> None:
+    rig = Rig()
+    rig.request()
+    rig.executor.is_held = True
+    rig.clock.advance(STALE_S + 0.1)
+    assert rig.waited_s() >= STORE_WAIT_S
+    rig.clock.advance(2.0)
+    assert rig.waited_s() < STORE_WAIT_S / 2
+    assert rig.cached.problem == "the store does not answer"
+    rig.executor.let_go()
+    assert rig.cached.value == 2
+    assert not rig.cached.problem
 
 
-def test_a_store_that_just_failed_is_not_asked_by_every_request(
-    known: CachedValue[int], source: Source, clock: ManualClock
-) -> None:
-    source.is_down = True
-    for _ in range(5):
-        assert known.get_or_wait() is None
-    assert source.reads == 1
-    clock.advance(RETRY_S)
-    source.is_down = False
-    assert known.get_or_wait() == 2
+def test_a_slow_read_during_the_wait_is_not_waited_for_twice_and_is_no_hang() -> None:
+    rig = Rig()
+    rig.request()
+    rig.executor.is_held = True
+    rig.clock.advance(FRESH_S + 0.1)
+    assert rig.waited_s() >= STORE_WAIT_S  # the answer goes out then
+    assert rig.waited_s() < STORE_WAIT_S / 2
+    assert rig.cached.problem is None
 
 
-def test_a_store_that_hangs_delays_a_decision_only_for_a_moment(clock: ManualClock, executor: Executor) -> None:
-    release = Event()
-    answers = iter([1, 2])
-
-    def read(value: int | None) -> int:
-        if value is not None:
-            release.wait(5)
-        return next(answers)
-
-    known: CachedValue[int] = CachedValue("thing", read, clock=clock, executor=executor)
-    known.get_or_wait()
-    clock.advance(STALE_S + 0.1)
-    assert known.get_or_wait() == 1
-    release.set()
+def test_requests_over_several_values_wait_for_all_of_them_together() -> None:
+    rig = Rig()
+    rig.executor.is_held = True
+    others: list[CachedValue[int]] = [
+        CachedValue(f"other {number}", lambda _: 1, budget=rig.budget, is_needed=False) for number in range(5)
+    ]
+    start_s = monotonic()
+    for other in others:
+        assert other.get_or_wait() is None
+    rig.budget.await_pending()
+    assert monotonic() - start_s < 2 * STORE_WAIT_S
+    assert [other.problem for other in others] == ["the store does not answer", None, None, None, None]
 
 
-def test_a_defect_is_not_hidden_as_staleness(clock: ManualClock, executor: Executor) -> None:
-    def read(_: int | None) -> int:
-        raise ZeroDivisionError
-
-    known: CachedValue[int] = CachedValue("thing", read, clock=clock, executor=executor)
-    with pytest.raises(ZeroDivisionError):
-        known.get_or_wait()
-
-
-def test_a_clock_that_was_set_back_freezes_no_refresh(clock: ManualClock, executor: Executor, source: Source) -> None:
-    ticks = [0.0]
-    known: CachedValue[int] = CachedValue("thing", source.read, clock=clock, executor=executor, ticks=lambda: ticks[0])
-    known.get_or_wait()
-    clock.advance(-900)
-    assert known.age_s == 0.0
-    ticks[0] += STALE_S + 0.1
-    assert known.get_or_wait() == 2
-
-
-def test_a_frozen_environment_wakes_with_values_that_are_old(clock: ManualClock, executor: Executor) -> None:
-    """Lambda may stop the monotonic clock with the environment; the time of day goes on."""
-    known: CachedValue[int] = CachedValue("thing", lambda _: 1, clock=clock, executor=executor, ticks=lambda: 7.0)
-    known.get_or_wait()
-    clock.advance(3600)
-    assert known.age_s == 3600.0
+def test_a_clock_that_was_set_back_keeps_no_value_young() -> None:
+    rig = Rig()
+    rig.request()
+    rig.clock.now = rig.clock.now.replace(year=2025)
+    assert rig.cached.age_s == 0.0
+    rig.clock.advance(STALE_S + 0.1)
+    assert rig.request() == 2

@@ -12,7 +12,7 @@ from fiso.domain.state import EndpointState, LoadLevel
 from fiso.prediction import features
 from fiso.routing.fold import fold
 from fiso.services.request.decide import DecisionInputs, RankingCache, decide
-from fiso.services.request.decision_cache import KEPT, DecisionCache
+from fiso.services.request.decision_cache import KEPT, DecisionCache, TtlCache
 from fiso_client.core.breaker import Breaker
 from tests.builders import NOW, a_record, a_request, an_attempt, an_entry
 from tests.models import an_artifact, opened
@@ -138,3 +138,36 @@ def test_marks_that_were_forgotten_name_no_other_state() -> None:
         states = {**rig.inputs.states, changed: replace(rig.inputs.states[changed], levels=levels)}
         found = rig.decide(states=states)
         assert found == decide(a_request(), rig.inputs, now=LATER, draw=0.0)
+
+
+SPAN = timedelta(minutes=5)
+
+
+def test_what_is_asked_for_stays_and_the_rest_is_gone_after_two_spans() -> None:
+    held: TtlCache[str, int] = TtlCache(span=SPAN, most=100)
+    assert held.get("used", NOW) is None
+    held.put("used", 1, NOW)
+    held.put("unused", 2, NOW)
+    for number in range(1, 20):
+        assert held.get("used", NOW + number * SPAN / 2) == 1
+    assert len(held) == 1
+    assert held.get("unused", NOW + 10 * SPAN) is None
+
+
+def test_it_holds_no_more_than_twice_its_most() -> None:
+    held: TtlCache[int, int] = TtlCache(span=SPAN, most=10)
+    for number in range(1_000):
+        assert held.get(number, NOW) is None
+        held.put(number, number, NOW)
+        assert len(held) <= 20
+    assert held.get(999, NOW) == 999
+    assert held.get(0, NOW) is None
+
+
+def test_a_clock_that_was_set_back_keeps_nothing_for_ever() -> None:
+    held: TtlCache[str, int] = TtlCache(span=SPAN, most=100)
+    held.get("a", NOW)
+    held.put("a", 1, NOW)
+    for number in range(1, 4):
+        held.get("other", NOW - number * SPAN)
+    assert len(held) == 0

@@ -11,9 +11,7 @@ from fiso.domain.policy import Idempotent, Mode
 from fiso.domain.request import InvocationRequest
 from fiso.services.request.decide import DecisionInputs, decide
 from fiso.services.resilience.breakers import Failed
-from fiso.services.resilience.calls import Call
-from fiso.services.resilience.dispatch import Dispatcher
-from fiso.services.resilience.timeouts import LEAST_SLOW_MS
+from fiso.services.resilience.dispatch import LEAST_SLOW_MS, Call, Dispatcher
 from fiso.testing.clock import ManualClock
 from fiso.testing.endpoints import OK
 from fiso.testing.memory import InMemoryFunctionCaller, Respond

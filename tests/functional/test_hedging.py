@@ -18,8 +18,7 @@ from fiso.routing.budget import MOST_HEDGES, HedgeBudget
 from fiso.routing.fold import fold
 from fiso.services.request import recording
 from fiso.services.request.decide import DecisionInputs, decide
-from fiso.services.resilience.dispatch import URGENT, Dispatcher
-from fiso.services.resilience.timeouts import LEAST_GIVE_UP_MS, attempt_timeout_ms, hedge_ms
+from fiso.services.resilience.dispatch import LEAST_GIVE_UP_MS, URGENT, Dispatcher, attempt_timeout_ms, hedge_ms
 from fiso_client.core.breaker import CONSECUTIVE, BreakerState
 from fiso_client.core.failures import Failure, ProviderError
 from tests.builders import NOW, a_record, a_request, an_attempt, an_entry, three_endpoints

@@ -12,9 +12,9 @@ from fiso.settings import BadSetting
 from fiso.testing.clock import ManualClock
 from fiso.testing.endpoints import OK
 from fiso.testing.memory import InMemoryTenantUse
-from fiso_cli.inline_executor import Inline
 from tests.builders import failing
 from tests.functional.orchestrator_rig import BY_IAM, Rig, http_event, problem_of, signed
+from tests.held_executor import HeldExecutor
 from tests.lab.chaos.experiments import noisy_tenant
 from tests.lab.chaos.experiments.noisy_tenant import HONEST, OFFENDER, PER_S, Load, tally_of
 
@@ -22,14 +22,18 @@ ALICE = TenantId("alice")
 
 
 class TableAway(InMemoryTenantUse):
-    """A table that is not there."""
+    """A table that is not there, or gives what it should not."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self._error = error
 
     def add(self, tenant: TenantId, spent: float, seen: Seen | None) -> Use:
-        raise StoreUnavailable("away")
+        raise self._error
 
 
 def quotas(use: InMemoryTenantUse, clock: ManualClock, per_s: float = 10, burst: float = 20) -> Quotas:
-    return Quotas(QuotaRules(default=Quota(per_s=per_s, burst=burst)), use, clock=clock, executor=Inline())
+    return Quotas(QuotaRules(default=Quota(per_s=per_s, burst=burst)), use, clock=clock, executor=HeldExecutor())
 
 
 def passed(quotas: Quotas, tries: int, tenant: TenantId = ALICE) -> int:
@@ -90,9 +94,10 @@ def test_a_steady_tenant_costs_a_write_a_second_not_one_a_request() -> None:
     assert use.writes <= 12
 
 
-def test_without_the_table_an_environment_holds_its_own_part() -> None:
+@pytest.mark.parametrize("error", [StoreUnavailable("away"), KeyError("Attributes")], ids=["away", "damaged"])
+def test_without_the_table_an_environment_holds_its_own_part_and_takes_no_answer_away(error: Exception) -> None:
     clock = ManualClock()
-    one = quotas(TableAway(), clock)
+    one = quotas(TableAway(error), clock)
     total = 0
     for _ in range(100):
         clock.advance(0.1)

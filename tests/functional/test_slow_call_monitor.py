@@ -99,7 +99,7 @@ def test_what_calls_raise_passes_through() -> None:
 def test_a_thread_looks_while_calls_are_made() -> None:
     looked = Event()
 
-    def look() -> bool:
+    def look(slept_s: float = 0.0) -> bool:
         looked.set()
         return False
 

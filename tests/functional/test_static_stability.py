@@ -15,7 +15,7 @@ from fiso.domain.model import ModelPointer
 from fiso.domain.record import InvocationRecord, OpenRecord
 from fiso.domain.state import EndpointState
 from fiso.services.freshness import decision_sources
-from fiso.services.freshness.wait_budget import STORE_WAIT_S
+from fiso.services.freshness.cached import STORE_WAIT_S
 from fiso.testing.endpoints import OK
 from fiso.testing.memory import (
     InMemoryEndpointStates,

@@ -9,7 +9,7 @@ from fiso.domain.request import InvocationRequest
 from fiso.domain.spread import Spread
 from fiso.learning.ope import Probabilities
 from fiso.routing import eligibility, selection
-from fiso.services.request.ranking import ranking_of
+from fiso.services.request.decide import ranking_of
 
 
 def probabilities(entry: CatalogEntry, record: InvocationRecord) -> Probabilities:

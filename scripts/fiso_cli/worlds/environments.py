@@ -13,14 +13,13 @@ from fiso.domain.catalog import CatalogEntry
 from fiso.domain.endpoint import EndpointId, FunctionName
 from fiso.domain.state import EndpointState
 from fiso.ports import Clock, EndpointStates, FunctionCaller
-from fiso.services.freshness.cached import FRESH_S, STALE_S
+from fiso.services.freshness.cached import FRESH_S, STALE_S, StoreWaitBudget
 from fiso.services.freshness.decision_sources import TROUBLE_FRESH_S
 from fiso.services.request.decide import RankingCache
 from fiso.services.request.decision_cache import DecisionCache
 from fiso.services.resilience.breaker_sync import BreakerSync, effective_breakers
 from fiso.services.resilience.breakers import Breakers
-from fiso.services.resilience.calls import AttemptExecutor
-from fiso.services.resilience.dispatch import Dispatcher
+from fiso.services.resilience.dispatch import AttemptExecutor, Dispatcher
 from fiso.services.resilience.slow_calls import Remind, SlowCallMonitor
 from fiso.testing.memory import InMemorySharedBreakers
 from fiso_cli.inline_executor import Inline
@@ -103,7 +102,9 @@ class Environments:
         return self._made(now)
 
     def _made(self, now: datetime) -> Environment:
-        breaker_sync = BreakerSync(self._shared, clock=self._clock, ticks=self._stopwatch, executor=Inline())
+        breaker_sync = BreakerSync(
+            self._shared, clock=self._clock, budget=StoreWaitBudget(Inline(), stopwatch=self._stopwatch)
+        )
         monitor = SlowCallMonitor(
             teller=str(self.started),
             publish=breaker_sync.publish,

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from fiso.services.resilience.calls import Call, Running
+from fiso.services.resilience.dispatch import Call, Running
 from fiso_cli.worlds.virtual_time import Timeline
 from fiso_client.core.failures import ProviderError
 

@@ -1,23 +1,40 @@
-"""What environments share: an item in the state table for each breaker that opened or closed lately, and one for each
-environment's late call of an endpoint."""
+"""What environments share, in one partition of the state table: breakers that opened or closed lately, and slow calls.
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+Every environment reads it every one to two seconds, so what a read costs is what counts. The sort key is laid out so
+that one query over a range finds all that still says something and nothing that only waits for its time to live, which
+DynamoDB takes days for:
+
+    !1795426200#word-count#aws          slow calls of one endpoint that began in one second, MOST_TELLERS at most
+    word-count#aws#aws#us-east-1        a transition, late#...: a slow call, as written before; they expire within a day
+    ~97007622#word-count#aws#...        a breaker's last transition within ten minutes, the newest ten first
+
+One cloud falls silent for 1,000 environments: they stop telling when five have told, which is 3 seconds at most, so
+that 3 items of slow calls (420 bytes each) and a transition for each breaker and its domain (300 bytes each) are read:
+2 KB, half a read unit, by 1,000 environments once a second: 500 units a second of the 3,000 that one key can give. With
+more functions `BreakerSync` reads less often, at most a unit a second each. docs/decisions/0013-when-a-call-fails.md
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from fiso.adapters.aws.errors import store_errors
 from fiso.codecs.record import instant
 from fiso.domain.endpoint import EndpointId, FunctionName, Provider
-from fiso.domain.errors import WriteConflict
+from fiso.domain.errors import StoreUnavailable, WriteConflict
 from fiso.ports import Clock
 from fiso.routing.breaker_notices import TOLD_FOR, Domain, Notice, SlowCall, Transition
-from fiso_client.core.breaker import Breaker
+from fiso_client.core.breaker import CONSECUTIVE, Breaker
 
 PARTITION = "breakers#"
 """No function is called so: names have no #. Its items are never read as states."""
 KEEP = timedelta(minutes=10)
 """Longer than any breaker stays open; what is older says nothing any more."""
+MOST_TELLERS = 2 * CONSECUTIVE
+"""Of one endpoint's slow calls in one second: CONSECUTIVE open a breaker, some are taken back."""
 _ALL = "*"
+_LAST_PERIOD = 99_999_999
 
 
 class DynamoDBSharedBreakers:
@@ -27,74 +44,146 @@ class DynamoDBSharedBreakers:
         self._client, self._table, self._clock = client, table, clock
 
     def read(self) -> Sequence[Notice]:
-        """One query; items that their time to live should have removed are left out."""
-        with store_errors("shared breakers"):
-            page = self._client.query(
-                TableName=self._table,
-                KeyConditionExpression="function_name = :partition",
-                ExpressionAttributeValues={":partition": {"S": PARTITION}},
-            )
-        now = self._clock().timestamp()
-        told = (_notice(item) for item in page["Items"] if float(item["expires_at"]["N"]) > now)
-        return [notice for notice in told if notice is not None]
+        """The newest of each breaker, and of each teller and endpoint, that has not expired."""
+        now = self._clock()
+        newest: dict[tuple[object, ...], Notice] = {}
+        for item in self._items(now):
+            for notice in _notices(item, now):
+                key = _identity(notice)
+                if key not in newest or newest[key].changed_at < notice.changed_at:
+                    newest[key] = notice
+        return list(newest.values())
 
     def write(self, notice: Notice) -> None:
         """Over what is older; a newer one stays, and repeating it changes nothing."""
-        item = _late_item(notice) if isinstance(notice, SlowCall) else _item(notice)
-        self._put(item, "attribute_not_exists(function_name) OR changed_at < :changed_at")
-
-    def retract(self, late: SlowCall) -> None:
-        """Let it expire at once, unless a later call took its place."""
-        expired = {"expires_at": {"N": str(int(self._clock().timestamp()))}}
-        self._put(_late_item(late) | expired, "changed_at = :changed_at")
-
-    def _put(self, item: Mapping[str, Any], condition: str) -> None:
-        """Where the condition on what is there holds; else it stays."""
-        try:
-            with store_errors("share a notice"):
-                self._client.put_item(
-                    TableName=self._table,
-                    Item=item,
-                    ConditionExpression=condition,
-                    ExpressionAttributeValues={":changed_at": item["changed_at"]},
-                )
-        except WriteConflict:
+        if isinstance(notice, SlowCall):
+            self._tell(notice)
             return
+        item = _item(notice)
+        with _unless_refused(), store_errors("share a transition"):
+            self._client.put_item(
+                TableName=self._table,
+                Item=item,
+                ConditionExpression="attribute_not_exists(function_name) OR changed_at < :changed_at",
+                ExpressionAttributeValues={":changed_at": item["changed_at"]},
+            )
+
+    def retract(self, slow: SlowCall) -> None:
+        """Leave its second's others as they are."""
+        with _unless_refused(), store_errors("take a slow call back"):
+            self._client.update_item(
+                TableName=self._table,
+                Key=_slow_key(slow),
+                UpdateExpression="DELETE tellers :tellers",
+                ConditionExpression="attribute_exists(function_name)",  # or the update would make an item
+                ExpressionAttributeValues={":tellers": {"SS": [_told(slow)]}},
+            )
+
+    def _tell(self, slow: SlowCall) -> None:
+        """One of its second's tellers. `teller` and `changed_at` are what code reads that knows one call an item."""
+        with _unless_refused(), store_errors("share a slow call"):
+            self._client.update_item(
+                TableName=self._table,
+                Key=_slow_key(slow),
+                UpdateExpression="SET #function = :function, endpoint = :endpoint, expires_at = :expires, "
+                "teller = if_not_exists(teller, :teller), changed_at = if_not_exists(changed_at, :changed_at) "
+                "ADD tellers :tellers",
+                ConditionExpression="attribute_not_exists(tellers) OR size(tellers) < :most",
+                ExpressionAttributeNames={"#function": "function"},
+                ExpressionAttributeValues={
+                    ":function": {"S": slow.function},
+                    ":endpoint": {"S": slow.endpoint},
+                    ":expires": {"N": str(int((slow.began_at + TOLD_FOR).timestamp()))},
+                    ":teller": {"S": slow.teller},
+                    ":changed_at": {"S": instant(slow.began_at)},
+                    ":tellers": {"SS": [_told(slow)]},
+                    ":most": {"N": str(MOST_TELLERS)},
+                },
+            )
+
+    def _items(self, now: datetime) -> Iterator[Mapping[str, Any]]:
+        """Page by page: a page ends at 1 MB, whatever else there is."""
+        asked: dict[str, Any] = {
+            "TableName": self._table,
+            "KeyConditionExpression": "function_name = :partition AND #item BETWEEN :oldest_slow AND :oldest_change",
+            "ExpressionAttributeNames": {"#item": "item"},
+            "ExpressionAttributeValues": {
+                ":partition": {"S": PARTITION},
+                ":oldest_slow": {"S": f"!{int((now - TOLD_FOR).timestamp()):010d}"},
+                ":oldest_change": {"S": f"~{_period(now - KEEP):08d}$"},  # $ comes after #
+            },
+        }
+        while True:
+            with store_errors("shared breakers"):
+                page = self._client.query(**asked)
+            if "Items" not in page:
+                raise StoreUnavailable("shared breakers: the answer holds no items")
+            yield from page["Items"]
+            if not page.get("LastEvaluatedKey"):
+                return
+            asked["ExclusiveStartKey"] = page["LastEvaluatedKey"]
 
 
-def _late_item(late: SlowCall) -> dict[str, Any]:
-    return {
-        "function_name": {"S": PARTITION},
-        "item": {"S": "#".join(["late", late.function, late.endpoint, late.teller])},
-        "function": {"S": late.function},
-        "endpoint": {"S": late.endpoint},
-        "teller": {"S": late.teller},
-        "changed_at": {"S": instant(late.began_at)},
-        "expires_at": {"N": str(int((late.began_at + TOLD_FOR).timestamp()))},
-    }
+@contextmanager
+def _unless_refused() -> Iterator[None]:
+    """A newer one is there, or enough tellers are: that is as good."""
+    try:
+        yield
+    except WriteConflict:
+        return
 
 
-def _notice(item: Mapping[str, Any]) -> Notice | None:
+def _notices(item: Mapping[str, Any], now: datetime) -> list[Notice]:
     """None for what another version tells in another way: while a stage is deployed both are up."""
-    if "teller" in item:
-        return _late_call(item)
-    return _transition(item) if "trips_in_row" in item else None
+    try:
+        if float(item["expires_at"]["N"]) <= now.timestamp():
+            return []
+        if "teller" in item:
+            return [*_slow_calls(item)]
+        return [_transition(item)] if "trips_in_row" in item else []
+    except (KeyError, TypeError, ValueError):
+        return []
 
 
-def _late_call(item: Mapping[str, Any]) -> SlowCall:
-    return SlowCall(
-        function=FunctionName(item["function"]["S"]),
-        endpoint=EndpointId(item["endpoint"]["S"]),
-        teller=item["teller"]["S"],
-        began_at=datetime.fromisoformat(item["changed_at"]["S"]),
-    )
+def _slow_calls(item: Mapping[str, Any]) -> Iterator[SlowCall]:
+    function, endpoint = FunctionName(item["function"]["S"]), EndpointId(item["endpoint"]["S"])
+    key = str(item["item"]["S"])
+    if not key.startswith("!"):
+        began_at = datetime.fromisoformat(item["changed_at"]["S"])
+        yield SlowCall(function=function, endpoint=endpoint, teller=item["teller"]["S"], began_at=began_at)
+        return
+    second = datetime.fromtimestamp(int(key[1:].partition("#")[0]), UTC)
+    for told in item.get("tellers", {}).get("SS", ()):  # an empty set is no attribute
+        teller, _, microseconds = str(told).rpartition("@")
+        began_at = second + timedelta(microseconds=int(microseconds))
+        yield SlowCall(function=function, endpoint=endpoint, teller=teller, began_at=began_at)
+
+
+def _slow_key(slow: SlowCall) -> dict[str, Any]:
+    second = int(slow.began_at.timestamp())
+    return {"function_name": {"S": PARTITION}, "item": {"S": f"!{second:010d}#{slow.function}#{slow.endpoint}"}}
+
+
+def _told(slow: SlowCall) -> str:
+    return f"{slow.teller}@{slow.began_at.microsecond}"
+
+
+def _identity(notice: Notice) -> tuple[object, ...]:
+    last = notice.teller if isinstance(notice, SlowCall) else notice.domain
+    return (type(notice), notice.function, notice.endpoint, last)
+
+
+def _period(at: datetime) -> int:
+    """Which ten minutes, counted down, so that the newest sort first."""
+    return _LAST_PERIOD - int(at.timestamp() // KEEP.total_seconds())
 
 
 def _item(transition: Transition) -> dict[str, Any]:
     breaker, domain = transition.breaker, transition.domain
+    which = [transition.function or _ALL, transition.endpoint or _ALL, *domain]
     item: dict[str, Any] = {
         "function_name": {"S": PARTITION},
-        "item": {"S": "#".join([transition.function or _ALL, transition.endpoint or _ALL, *domain])},
+        "item": {"S": "#".join([f"~{_period(transition.changed_at):08d}", *which])},
         "provider": {"S": domain.provider.value},
         "region": {"S": domain.region},
         "changed_at": {"S": instant(transition.changed_at)},

@@ -9,7 +9,6 @@ query, which Azure logs. Checked against an emulator of Secrets Manager and Azur
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from time import monotonic
 from urllib.parse import urlsplit
 
 from fiso.adapters.aws.client import STORE_TIMEOUT_S
@@ -35,9 +34,9 @@ class _Key:
 
 
 class FunctionKeys:
-    """Keys by reference, kept in memory for at most five minutes."""
+    """Keys by reference, kept in memory for at most five minutes, frozen ones as well."""
 
-    def __init__(self, service: SignedService, *, stopwatch: Callable[[], float] = monotonic) -> None:
+    def __init__(self, service: SignedService, *, stopwatch: Callable[[], float] | None = None) -> None:
         self._service = service
         self._keys: CredentialCache[_Key] = CredentialCache(stopwatch=stopwatch)
 

@@ -1,10 +1,10 @@
 """Credential cache: what identifies FISO elsewhere, read over the network once and kept while it may be used."""
 
 from collections.abc import Callable
-from time import monotonic
 from typing import Generic, NamedTuple, TypeVar
 
 from fiso_client.core.failures import ProviderError
+from fiso_client.core.stopwatch import Stopwatch
 
 RETRY_S = 10.0
 """After a renewal that failed, what is still usable is used for so long before the next."""
@@ -21,10 +21,11 @@ class Expiring(NamedTuple, Generic[Value]):
 
 
 class CredentialCache(Generic[Value]):
-    """Values by name, in the memory of this environment. `stopwatch` gives seconds."""
+    """Values by name, in the memory of this environment. `stopwatch` gives seconds, also while the environment is
+    frozen: what expires, expires meanwhile."""
 
-    def __init__(self, *, stopwatch: Callable[[], float] = monotonic) -> None:
-        self._stopwatch = stopwatch
+    def __init__(self, *, stopwatch: Callable[[], float] | None = None) -> None:
+        self._stopwatch = stopwatch or Stopwatch()
         self._held: dict[str, tuple[Value, float, float]] = {}
         """Each with the moments until which it is fresh, and usable."""
 

@@ -12,7 +12,6 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
-from time import monotonic
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -22,6 +21,7 @@ from fiso.domain.identity import GoogleIdentity
 from fiso.ports import Clock
 from fiso_client.core.failures import Failure, ProviderError
 from fiso_client.core.signing import AwsEndpoint, Credentials, sign
+from fiso_client.core.stopwatch import Stopwatch
 from fiso_client.core.transport import HttpTransport, TransportError
 
 EXCHANGE_TIMEOUT_S = 2.0
@@ -54,13 +54,13 @@ class GoogleIdTokens:
         region: str,
         transport: HttpTransport,
         clock: Clock,
-        stopwatch: Callable[[], float] = monotonic,
+        stopwatch: Callable[[], float] | None = None,
         urls: GoogleUrls = GoogleUrls(),
     ) -> None:
         self._identity, self._credentials, self._region = identity, credentials, region
-        self._transport, self._clock, self._stopwatch, self._urls = transport, clock, stopwatch, urls
-        self._access: CredentialCache[str] = CredentialCache(stopwatch=stopwatch)
-        self._tokens: CredentialCache[str] = CredentialCache(stopwatch=stopwatch)
+        self._transport, self._clock, self._stopwatch, self._urls = transport, clock, stopwatch or Stopwatch(), urls
+        self._access: CredentialCache[str] = CredentialCache(stopwatch=self._stopwatch)
+        self._tokens: CredentialCache[str] = CredentialCache(stopwatch=self._stopwatch)
 
     def headers(self, endpoint: Endpoint, *, timeout_s: float) -> Mapping[str, str]:
         """What to send along. Without its token an endpoint is as good as away: `ProviderError`, and it never ran."""

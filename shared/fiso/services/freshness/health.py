@@ -1,4 +1,4 @@
-"""Conditions: how each part of FISO is, for `/healthz`. No address, tenant or function is named: anybody may ask."""
+"""Health: how each part of FISO is, for `/healthz`. No address, tenant or function is named: anybody may ask."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -61,13 +61,13 @@ def snapshot_health(age_s: float | None, *, has_copy: bool) -> PartHealth:
     return PartHealth(part="snapshot", level=Level.STALE, reason=reason, age_s=age_s, is_vital=True)
 
 
-def states_health(readings: Iterable[tuple[float | None, str | None, bool]]) -> PartHealth:
-    """The endpoint states', over all functions that were asked for: (age, problem of the last read, hanging)."""
+def states_health(readings: Iterable[tuple[float | None, str | None]]) -> PartHealth:
+    """The endpoint states', over all functions that were asked for: age, and the problem of the last read."""
     seen = list(readings)
     if not seen:
         return PartHealth(part="states", level=Level.UNREAD)
-    oldest_s = max((age_s for age_s, _, _ in seen if age_s is not None), default=None)
-    if not any(problem is not None or is_hanging for _, problem, is_hanging in seen):
+    oldest_s = max((age_s for age_s, _ in seen if age_s is not None), default=None)
+    if not any(problem for _, problem in seen):
         return PartHealth(part="states", level=Level.OK, age_s=oldest_s)
     return PartHealth(part="states", level=Level.STALE, reason="their store does not answer", age_s=oldest_s)
 
@@ -111,13 +111,13 @@ def tokens_health(*, can_check: bool, has_keys: bool, is_failing: bool) -> PartH
 def status_of(parts: Iterable[PartHealth]) -> str:
     """`ok`, `degraded` while requests are answered all the same, or `unavailable`."""
     seen = list(parts)
-    if any(part_health.stops_everything for part_health in seen):
+    if any(part.stops_everything for part in seen):
         return "unavailable"
-    return "ok" if all(part_health.is_healthy for part_health in seen) else "degraded"
+    return "ok" if all(part.is_healthy for part in seen) else "degraded"
 
 
-def health_document(part_health: PartHealth) -> Document:
+def health_document(part: PartHealth) -> Document:
     """One part as a document; what is not known is left out."""
-    age_s = None if part_health.age_s is None else round(part_health.age_s, 1)
-    fields: Document = {"is": part_health.level.value, "reason": part_health.reason, "age_s": age_s}
+    age_s = None if part.age_s is None else round(part.age_s, 1)
+    fields: Document = {"is": part.level.value, "reason": part.reason, "age_s": age_s}
     return {name: value for name, value in fields.items() if value is not None}

@@ -1,20 +1,18 @@
-"""ModelSource: which verified model serves, and what stands in where one is refused or out of reach.
+"""Model source: which verified model serves, and what stands in where one is refused or unreachable.
 
 newest verified -> the one before it -> the packaged one -> none, which leaves the labelled baseline
 """
 
 import logging
-from collections.abc import Callable, Iterator
-from concurrent.futures import Executor
 
 from fiso.domain.errors import ModelRefused, StoreError
 from fiso.domain.model import ModelPointer
-from fiso.ports import Clock, Metrics, ModelStore
+from fiso.ports import Metrics, ModelStore
 from fiso.prediction import manifest
 from fiso.prediction.artifact import Model
 from fiso.prediction.signature import PublicKeys
-from fiso.services.freshness.cached import CachedValue
-from fiso.services.freshness.wait_budget import StoreWaitBudget
+from fiso.services.freshness.cached import CachedValue, StoreWaitBudget
+from fiso.services.freshness.health import PartHealth, model_health
 
 REFUSED = "a published model was refused"
 LOOKS_BETWEEN = 12
@@ -37,47 +35,38 @@ class ModelSource:
         packaged_keys: PublicKeys,
         stage_keys: PublicKeys,
         metrics: Metrics,
+        budget: StoreWaitBudget,
     ) -> None:
-        self._layer, self._store, self._metrics = layer, store, metrics
-        self._packaged_keys, self._stage_keys = packaged_keys, stage_keys
+        self._metrics = metrics
         self._problem: str | None = None
         self._bad: ModelPointer | None = None
         self._looks_left = 0
         self._packaged = self._newest(layer, packaged_keys, None)
-        self.packaged_problem = self._problem
-        """Why there is no packaged model, where there should be one."""
-
-    def known(
-        self, *, clock: Clock, ticks: Callable[[], float], executor: Executor, budget: StoreWaitBudget
-    ) -> CachedValue[Model | None]:
-        """The store's champion with its age; the packaged model stands in for it."""
-        return CachedValue(
-            "model",
-            lambda before: self._newest(self._store, self._stage_keys, before),
-            clock=clock,
-            ticks=ticks,
-            executor=executor,
-            budget=budget,
-            is_needed=False,
+        self._packaged_problem = self._problem
+        self.cached: CachedValue[Model | None] = CachedValue(
+            "model", lambda before: self._newest(store, stage_keys, before), budget=budget, is_needed=False
         )
+        """The store's champion with its age; the packaged model stands in for it."""
 
-    @property
-    def packaged(self) -> Model | None:
-        """The model that came with the code; None when there is none, or it was refused."""
-        return self._packaged
+    def model(self) -> Model | None:
+        """The store's champion, else the packaged one."""
+        return self.cached.get_or_wait() or self._packaged
 
-    @property
-    def problem(self) -> str | None:
-        """Why what serves is not what the store points to; None while it is, or nothing was published."""
-        return self._problem
+    def health(self) -> PartHealth:
+        """How the model is, without asking the store."""
+        problem = "the store does not answer" if self.cached.problem else self._problem
+        if self.cached.value or self._packaged:
+            return model_health(has_model=True, problem=problem)
+        return model_health(has_model=False, problem=problem or self._packaged_problem)
 
     def _newest(self, store: ModelStore, keys: PublicKeys, before: Model | None) -> Model | None:
         """The store's champion, or the verified one before it unless one is known. What is refused counts an alert."""
         self._problem = None
         try:
             champion = store.champion()
-            for pointer in _chain(champion):
-                if before is not None and (before.version == pointer.version or pointer is not champion):
+            # the champion, then the one before it: of a chain whose first link is refused, the second one serves
+            for pointer in (champion, champion.previous if champion else None):
+                if pointer is None or (before and (before.version == pointer.version or pointer is not champion)):
                     return before
                 model = None if self._is_known_bad(pointer) else self._verified(store, pointer, keys)
                 if model is not None:
@@ -85,7 +74,7 @@ class ModelSource:
         except ModelRefused as error:
             self._refuse("champion.json", error)
         except StoreError as error:
-            self._problem = "the store is out of reach"
+            self._problem = "the store is unreachable"
             logger.warning("model store not read: %s", error)
         return before
 
@@ -109,11 +98,3 @@ class ModelSource:
         self._problem = REFUSED
         logger.error("model %s refused, the one before serves: %s", version, error)
         self._metrics.add("ModelRefused", 1, "Count")
-
-
-def _chain(champion: ModelPointer | None) -> Iterator[ModelPointer]:
-    """The champion and the one before it."""
-    if champion is not None:
-        yield champion
-        if champion.previous is not None:
-            yield champion.previous

@@ -7,7 +7,6 @@ import re
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from fiso.access_ports import IssuerKeys, TokenVerifier
@@ -15,7 +14,7 @@ from fiso.domain.access import ANYONE, EVERYTHING, AuthMode, Claims, SigningKey
 from fiso.domain.errors import NotAuthenticated, StoreUnavailable, TokensNotSetUp
 from fiso.domain.request import TenantId
 from fiso.ports import Clock
-from fiso.services.freshness.cached import CachedValue
+from fiso.services.freshness.cached import CachedValue, StoreWaitBudget, staleness_clock
 from fiso.services.freshness.health import PartHealth, tokens_health
 
 KEYS_FRESH_S = 300.0
@@ -41,47 +40,45 @@ class IssuerKeyCache:
     """The port `SigningKeys` over what was read last."""
 
     def __init__(self, issuer: IssuerKeys, *, clock: Clock, executor: Executor) -> None:
-        self._clock = clock
-        self._asked_again_at: datetime | None = None
-        self._known: CachedValue[Mapping[str, SigningKey]] = CachedValue(
-            "issuer's keys",
-            lambda _: issuer.read(),
-            clock=clock,
-            executor=executor,
-            stale_s=KEYS_STALE_S,
+        stopwatch = staleness_clock(clock)
+        self._budget, self._stopwatch = StoreWaitBudget(executor, stopwatch=stopwatch), stopwatch
+        self._asked_again_at_s = float("-inf")
+        self._cached: CachedValue[Mapping[str, SigningKey]] = CachedValue(
+            "issuer's keys", lambda _: issuer.read(), budget=self._budget, stale_s=KEYS_STALE_S
         )
 
     def find(self, id: str) -> SigningKey | None:
         """The key of an id. One that is not known may be new, so the keys are read once more for it."""
-        keys = self._known.get_or_wait()
+        self._budget.renew()
+        keys = self._cached.get_or_wait()
         if keys is None:
             raise StoreUnavailable("the issuer's keys could not be read yet")
         return keys.get(id) or self._once_more(id)
 
     def refresh_in_background(self) -> None:
         """Start a refresh when it is due."""
-        self._known.refresh_in_background(oldest_s=KEYS_FRESH_S)
+        self._cached.refresh_in_background(oldest_s=KEYS_FRESH_S)
 
     def await_pending(self) -> None:
         """Let a refresh that was started finish."""
-        self._known.await_pending()
+        self._budget.await_pending()
 
     @property
     def is_failing(self) -> bool:
         """Whether the issuer could not be read when it was asked last, or lets FISO wait."""
-        return self._known.problem is not None or self._known.is_hanging
+        return self._cached.problem is not None
 
     @property
     def are_known(self) -> bool:
         """Whether there are keys to verify with."""
-        return self._known.value is not None
+        return self._cached.value is not None
 
     def _once_more(self, id: str) -> SigningKey | None:
-        now, before = self._clock(), self._asked_again_at
-        if before is not None and (now - before).total_seconds() < UNKNOWN_KEY_S:
+        now_s = self._stopwatch()
+        if now_s - self._asked_again_at_s < UNKNOWN_KEY_S:
             return None
-        self._asked_again_at = now
-        return (self._known.force_refresh() or {}).get(id)
+        self._asked_again_at_s = now_s
+        return (self._cached.force_refresh() or {}).get(id)
 
 
 class NoVerifier:
@@ -123,7 +120,7 @@ class Access:
         if self.keys is not None:
             self.keys.await_pending()
 
-    def parts(self) -> tuple[PartHealth, ...]:
+    def health(self) -> tuple[PartHealth, ...]:
         """How the checking of tokens is; nothing where none is checked."""
         if self.keys is None:
             return ()

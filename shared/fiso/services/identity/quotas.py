@@ -4,21 +4,21 @@ Each environment spends from what it knows of a tenant's bucket. While a provide
 one item per tenant and reads what all have spent. Without the table every environment goes on with its own part.
 """
 
-import logging
 import math
 from collections import OrderedDict
 from collections.abc import Mapping
-from concurrent.futures import Executor, Future, wait
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 
 from fiso.access_ports import TenantUse
-from fiso.domain.errors import QuotaExceeded, StoreError
+from fiso.domain.errors import QuotaExceeded
 from fiso.domain.request import TenantId
 from fiso.ports import Clock
 from fiso.routing import quota
 from fiso.routing.quota import Quota, Share, Use
-from fiso.services.freshness.cached import STORE_WAIT_S
+from fiso.services.freshness.cached import StoreWaitBudget, staleness_clock
 
 EXCHANGE_S = 1.0
 """A tenant that sends steadily is exchanged this often by each environment, and sooner while it spends fast."""
@@ -27,8 +27,6 @@ SPENT_PART = 0.1
 """Of the burst: an environment that spent this much does not wait for EXCHANGE_S."""
 MOST_TENANTS = 1_000
 """Of which an environment remembers something; the one that was quiet for longest is forgotten first."""
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +67,8 @@ class Quotas:
     """Holds tenants to their quotas in one execution environment, which serves one request at a time."""
 
     def __init__(self, rules: QuotaRules, use: TenantUse | None, *, clock: Clock, executor: Executor) -> None:
-        self._rules, self._use, self._clock, self._executor = rules, use, clock, executor
+        self._rules, self._use, self._clock = rules, use, clock
+        self._budget = StoreWaitBudget(executor, stopwatch=staleness_clock(clock))
         self._shares: OrderedDict[TenantId, Share] = OrderedDict()
         self._running: _Exchange | None = None
 
@@ -78,7 +77,7 @@ class Quotas:
         limit = self._rules.of(tenant)
         if limit is None:
             return
-        self._adopt(0.0)
+        self._adopt()
         now = self._clock()
         share = self._shares.get(tenant) or quota.fresh(now)
         wait_s = quota.wait_s(share, limit, now)
@@ -90,8 +89,10 @@ class Quotas:
         self._start(tenant, limit, now)
 
     def await_pending(self) -> None:
-        """Let an exchange that was started finish, for at most STORE_WAIT_S."""
-        self._adopt(STORE_WAIT_S)
+        """Let an exchange that was started end, while a request's budget lasts."""
+        self._budget.renew()
+        self._budget.await_pending()
+        self._adopt()
 
     def _start(self, tenant: TenantId, limit: Quota, now: datetime) -> None:
         share = self._shares[tenant]
@@ -101,23 +102,23 @@ class Quotas:
         if self._use is None or self._running is not None or not is_due:
             return
         seen = share.seen if elapsed_s <= 2 * EXCHANGE_S else None  # others have seen it since
-        future = self._executor.submit(self._use.add, tenant, share.spent, seen)
+        future = self._budget.start("use of a tenant", partial(self._use.add, tenant, share.spent, seen))
         self._running = _Exchange(tenant=tenant, reported=share.spent, future=future)
 
-    def _adopt(self, wait_s: float) -> None:
+    def _adopt(self) -> None:
+        """Take an exchange that has ended. Whatever it raised, this environment goes on with its own part: the function
+        may have run already, so nothing is raised here."""
         running = self._running
-        if running is None or not wait([running.future], timeout=wait_s).done:
+        if running is None or not running.future.done():
             return
         self._running = None
         share, limit = self._shares.get(running.tenant), self._rules.of(running.tenant)
         if share is None or limit is None:
             return
         now = self._clock()
-        try:
-            use = running.future.result()
-            share = quota.exchanged(share, limit, use, reported=running.reported, now=now)
-        except StoreError as error:
-            logger.warning("use of a tenant not exchanged, its own part serves: %s", error)
+        if running.future.exception() is None:
+            share = quota.exchanged(share, limit, running.future.result(), reported=running.reported, now=now)
+        else:
             share = quota.alone(share, limit, now)
         self._remember(running.tenant, share)
 

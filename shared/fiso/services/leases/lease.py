@@ -17,11 +17,11 @@ from fiso.domain.lease import LIFETIME, Lease, LeasedEndpoint, LeaseId
 from fiso.domain.policy import Policy
 from fiso.domain.record import loggable
 from fiso.domain.request import InvocationRequest
-from fiso.services.freshness.cached import CachedValue
+from fiso.services.freshness.cached import CachedValue, StoreWaitBudget
 from fiso.services.request.decide import decide
 from fiso.services.request.orchestrate import Orchestrator, within
 from fiso.services.request.recording import candidate_summary
-from fiso.services.resilience.timeouts import attempt_timeout_ms
+from fiso.services.resilience.dispatch import attempt_timeout_ms
 
 KEYS_STALE_S = 300.0
 """A key that was taken away still verifies for about this long; one that was added is looked for when it is met."""
@@ -42,13 +42,15 @@ class Granted:
 class Keys:
     """The keys that sign leases, as known here."""
 
-    known: CachedValue[Keyring]
+    cached: CachedValue[Keyring]
+    budget: StoreWaitBudget
     missing: str
     """What to set when there are none."""
 
     def ring(self) -> Keyring:
         """The keys. `LeasingNotSetUp` while none could be read."""
-        ring = self.known.get_or_wait()
+        self.budget.renew()
+        ring = self.cached.get_or_wait()
         if ring is None:
             raise LeasingNotSetUp(self.missing)
         return ring
@@ -60,8 +62,8 @@ class Keys:
         except LeaseRefused as refused:
             if refused.code != "unknown_key":
                 raise
-        self.known.refresh_in_background()
-        self.known.await_pending()
+        self.cached.refresh_in_background()
+        self.budget.await_pending()
         return unseal(token, self.ring())
 
 

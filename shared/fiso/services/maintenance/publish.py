@@ -9,7 +9,7 @@ from datetime import datetime
 from fiso.domain.catalog import Snapshot
 from fiso.domain.errors import InvalidCatalog, StoreUnavailable
 from fiso.ports import CatalogStore, Clock, Snapshots
-from fiso.services.freshness.staleness import StalenessClock
+from fiso.services.freshness.cached import staleness_clock
 
 LONGEST_S, EVERY_S = 35.0, 5.0
 """How long and how often the keeper tries within one round: it runs every minute and is ended after 50 s."""
@@ -46,13 +46,13 @@ def publish_in_time(
 ) -> Snapshot | None:
     """Publish, and while the database is away try again: what was changed is then in force soon after it is back, and
     not only at the next schedule. `StoreUnavailable` when it stayed away."""
-    start = StalenessClock(clock=clock)
-    begun = start.now()
+    stopwatch = staleness_clock(clock)
+    begun_s = stopwatch()
     while True:
         try:
             return publish(store, snapshots, clock())
         except StoreUnavailable:
-            if start.since_s(begun) + every_s > within_s:
+            if stopwatch() - begun_s + every_s > within_s:
                 raise
         sleep(every_s)
 

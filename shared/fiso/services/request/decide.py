@@ -16,16 +16,15 @@ from fiso.domain.catalog import CatalogEntry
 from fiso.domain.decision import Decision, Exclusion, Note, Prediction, RankedCandidate, Reason, Score
 from fiso.domain.endpoint import Endpoint, EndpointId
 from fiso.domain.errors import NothingAvailable
-from fiso.domain.policy import Mode, Policy
+from fiso.domain.policy import CostSource, Mode, Objective, Policy
 from fiso.domain.request import InvocationRequest
 from fiso.domain.state import EndpointState
 from fiso.prediction import features
 from fiso.prediction.artifact import Model
 from fiso.prediction.beliefs import Belief, beliefs
 from fiso.prediction.predictor import Candidate, predict
-from fiso.routing import control, eligibility, selection, strategies
+from fiso.routing import affinity, control, eligibility, limits, objectives, scoring, selection, strategies, tiers
 from fiso.services.request.decision_cache import CacheKeyInputs, DecisionCache
-from fiso.services.request.ranking import ranking_of
 from fiso_client.core.breaker import Breaker
 
 NO_MODEL = "baseline"
@@ -258,3 +257,57 @@ def _chosen_first(ranked: tuple[RankedCandidate, ...], chosen: int) -> tuple[Ran
 def _seen(scores: Sequence[Score]) -> float:
     """The requests seen so far that were like this one."""
     return sum(score.observations for score in scores)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ranking:
+    """What a policy makes of predictions: whom it chooses among and who stands behind for failover, each best first;
+    whom a limit excludes; what else is to be said."""
+
+    primary: tuple[Score, ...]
+    fallback: tuple[Score, ...]
+    exclusions: tuple[Exclusion, ...]
+    notes: tuple[Note, ...]
+
+
+def ranking_of(
+    request: InvocationRequest,
+    entry: CatalogEntry,
+    predictions: Sequence[Prediction],
+    *,
+    now: datetime,
+    deprioritised: frozenset[EndpointId] = frozenset(),
+) -> Ranking:
+    """Hard constraints on what is predicted, then tiers, then what scores best."""
+    limited = limits.limited(predictions, entry.policy, deprioritised=deprioritised)
+    scores = _scores(request, entry, limited.kept, now)
+    split = tiers.tiered(scores, entry.policy.tiers, deprioritised=deprioritised)
+    primary = objectives.keeping(split.first)
+    return Ranking(
+        primary=primary,
+        fallback=(*split.first[len(primary) :], *split.behind),
+        exclusions=limited.exclusions,
+        notes=limited.notes,
+    )
+
+
+def _scores(
+    request: InvocationRequest, entry: CatalogEntry, predictions: Sequence[Prediction], now: datetime
+) -> list[Score]:
+    """The policy's weights or its objective, and the strategies that hold. Best first."""
+    policy, endpoints = entry.policy, {endpoint.id: endpoint for endpoint in entry.endpoints}
+    predicted = {prediction.endpoint: prediction for prediction in predictions}
+    by_model = policy.cost_source is CostSource.MODEL
+    objective_ms = policy.latency_objective_ms if policy.objective is Objective.CHEAPEST_WITHIN else None
+    if objective_ms is not None:
+        scores = objectives.by_cost(predictions, objective_ms=objective_ms, cost_by_model=by_model)
+    else:
+        near = {id: affinity.affinity(endpoints[id].provider, request.user_region) for id in predicted}
+        scores = scoring.score(
+            predictions, near, weights=policy.weights, scoring=policy.scoring, cost_by_model=by_model
+        )
+    if policy.strategies:
+        asked = strategies.request_facts(request, function_type=entry.function_type, now=now)
+        known = {id: strategies.Candidate(endpoint=endpoints[id], prediction=predicted[id]) for id in predicted}
+        scores = strategies.adjusted(scores, policy.strategies, asked, known)
+    return scores if objective_ms is None else objectives.within(scores, predicted, objective_ms=objective_ms)

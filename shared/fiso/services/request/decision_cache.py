@@ -20,7 +20,6 @@ from fiso.domain.state import EndpointState, LoadLevel
 from fiso.prediction import features
 from fiso.prediction.artifact import Model
 from fiso.routing import levels
-from fiso.services.freshness.ttl_cache import TtlCache
 
 KEPT = timedelta(minutes=5)
 MOST = 1_024
@@ -28,10 +27,46 @@ MOST_FINGERPRINTS = 16_384
 LEAST_ERROR_RATE = 0.02
 """An endpoint with a lower recent error rate, and no failure since its last answer, is well."""
 
+K = TypeVar("K")
+V = TypeVar("V")
 T = TypeVar("T")
 B = TypeVar("B")
 Key: TypeAlias = tuple[object, ...]
 StateFingerprint: TypeAlias = tuple[object, ...]
+
+
+class TtlCache(Generic[K, V]):
+    """Values in two generations. When `span` is over, or the younger one holds `most`, the older one is dropped and
+    the younger one takes its place; what is asked for is young again. Nothing unused outlives two spans."""
+
+    def __init__(self, *, span: timedelta, most: int) -> None:
+        self._span, self._most = span, most
+        self._young: dict[K, V] = {}
+        self._old: dict[K, V] = {}
+        self._begun: datetime | None = None
+
+    def __len__(self) -> int:
+        """How many are held."""
+        return len(self._young.keys() | self._old.keys())
+
+    def get(self, key: K, now: datetime) -> V | None:
+        """The value of a key; None when it is not, or no more, known."""
+        begun = self._begun
+        if begun is None or not begun <= now < begun + self._span:
+            self._turn(now)
+        value = self._young.get(key)
+        if value is None and (value := self._old.get(key)) is not None:
+            self._young[key] = value
+        return value
+
+    def put(self, key: K, value: V, now: datetime) -> None:
+        """Hold a value."""
+        if len(self._young) >= self._most:
+            self._turn(now)
+        self._young[key] = value
+
+    def _turn(self, now: datetime) -> None:
+        self._old, self._young, self._begun = self._young, {}, now
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

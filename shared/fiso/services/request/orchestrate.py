@@ -80,9 +80,7 @@ class Orchestrator:
         if self.breaker_sync is not None:
             self.breaker_sync.refresh_in_background()
         outcome = self.dispatcher.dispatch(decision, request, inputs.entry.policy, inputs.breakers)
-        self.sources.await_pending(request.function)
-        if self.breaker_sync is not None:
-            self.breaker_sync.await_pending(self.dispatcher.breakers)
+        self.sources.await_pending()
         return self._finish(request, inputs, decision, outcome, failure_of(outcome) or self._too_large(outcome), start)
 
     def explain(self, request: InvocationRequest) -> Decision:

@@ -5,35 +5,41 @@ The only place that catches `ProviderError`, and the only retry loop. What holds
 failover    to the next candidate whose breaker is not open: free. To one behind an open breaker: a token, and one such
             try a request. The same endpoint again: where it is the only one, once, if it was not reached: a token.
 repetition  a request that may have run is tried again only if the policy declares it repeatable. A call that is late
-            (`timeouts`) is then not cut off: the next endpoint is tried beside it, the first answer wins.
+            (`slow_call_ms`) is then not cut off: the next endpoint is tried beside it, the first answer wins.
             Once one is late, the next is late when a hedge would begin: the caller has waited enough.
 hedge       of a repeatable request, once, after the predicted 95th percentile, out of a budget (`routing.budget`), or
             half as long again later, out of its reserve.
 time        no attempt starts with less than LEAST_ATTEMPT_MS left, none is waited for beyond the deadline.
 
-Which breakers hold and what they make of the outcome is in `breakers`, how calls run in `calls`.
+Which breakers hold and what they make of the outcome is in `breakers`. Why it is so, and what it was measured to give:
+docs/decisions/0013-when-a-call-fails.md
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import partial
 from time import perf_counter
+from typing import Protocol
 
 from fiso.domain.attempt import Attempt, Outcome
-from fiso.domain.decision import Decision, RankedCandidate, Reason
+from fiso.domain.decision import Decision, Prediction, RankedCandidate, Reason
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName
 from fiso.domain.policy import Policy
 from fiso.domain.request import InvocationRequest
 from fiso.ports import Clock, FunctionCaller
+from fiso.prediction import features
 from fiso.routing import tiers
 from fiso.routing.budget import HedgeBudget, TryBudget
 from fiso.services.resilience.breakers import Breakers, Failed
-from fiso.services.resilience.calls import INLINE, AttemptExecutor, Call, InFlightAttempt
-from fiso.services.resilience.timeouts import attempt_timeout_ms, give_up_ms, hedge_ms, slow_call_ms
 from fiso_client.core.answers import FunctionAnswer
 from fiso_client.core.breaker import CLOSED, Breaker, BreakerState
 from fiso_client.core.failures import CALLERS_FAULT, Failure, ProviderError
 
+Call = Callable[[], FunctionAnswer]
+Running = Future[FunctionAnswer]
+MOST_THREADS = 32
 LEAST_ATTEMPT_MS = 100.0
 """No attempt starts with less time left than this."""
 _HEDGED = frozenset({Reason.SCORE, Reason.EXPLORE})
@@ -42,6 +48,83 @@ URGENT = 1.5
 """A call that took this many times as long as a hedge waits may be hedged from the reserve."""
 OVERDUE_S = 0.02
 """How long after its time-out a call is still waited for, which ends it itself as a rule; kept of the deadline."""
+LEAST_SLOW_MS = 1_000.0
+TIMES_P99 = 3.0
+"""A call is late after this many times its predicted 99th percentile, of a warm call."""
+LEAST_HEDGE_MS = 100.0
+LEAST_GIVE_UP_MS = 2_300.0
+GIVE_UP_TIMES_P99 = 4.0
+"""A request whose every copy is late is given up after this many times the 99th percentile, and no sooner than
+LEAST_GIVE_UP_MS: three clouds that stay silent are down, and the caller is told while it still waits."""
+IDLE_S = 300.0
+COLD_ALLOWANCE_MS = 5_000.0
+"""What an endpoint that was not called for IDLE_S gets on top: it may have to start, and a start is no failure. The
+slow tail of Azure's starts (mikhail.io, 2021) ends near 5 s; clouds keep environments for 5 to 20 minutes."""
+_IDLE = features.NAMES.index("idle_seconds")
+
+
+@dataclass(slots=True, kw_only=True)
+class InFlightAttempt:
+    """One attempt on its way, in seconds of the stopwatch: when it began, when it is hedged, when the next one may be
+    tried beside it, and when it is over."""
+
+    candidate: RankedCandidate
+    started_at: datetime
+    start_s: float
+    hedge_s: float | None
+    late_s: float
+    end_s: float
+    running: Running
+    is_hedge: bool
+    is_late: bool = False
+    is_urgent: bool = False
+
+
+class AttemptExecutor(Protocol):
+    """Begins calls and waits for the first that ends."""
+
+    def begin(self, call: Call) -> Running:
+        """Run a call; what it returns or raises (`ProviderError`) is in the future."""
+        ...
+
+    def wait(self, running: Collection[Running], timeout_s: float) -> None:
+        """Until one of them has ended, or for that long."""
+        ...
+
+
+class InlineExecutor:
+    """Runs each call to its end before the next thing happens."""
+
+    def begin(self, call: Call) -> Running:
+        """The call, ended."""
+        ended: Running = Future()
+        try:
+            ended.set_result(call())
+        except ProviderError as error:
+            ended.set_exception(error)
+        return ended
+
+    def wait(self, running: Collection[Running], timeout_s: float) -> None:
+        """Everything has ended already."""
+
+
+class ThreadedExecutor:
+    """Runs each call in a thread of its own. One that nobody waits for any more ends by its own timeout."""
+
+    def __init__(self) -> None:
+        self._executor = ThreadPoolExecutor(max_workers=MOST_THREADS, thread_name_prefix="call")
+
+    def begin(self, call: Call) -> Running:
+        """The call, on its way."""
+        return self._executor.submit(call)
+
+    def wait(self, running: Collection[Running], timeout_s: float) -> None:
+        """Until the first has ended."""
+        wait(running, timeout=timeout_s, return_when=FIRST_COMPLETED)
+
+
+INLINE = InlineExecutor()
+"""Costs nothing, and is all that a request needs whose second copy must not run."""
 
 
 @dataclass(kw_only=True)
@@ -58,6 +141,7 @@ class Dispatcher:
     beside: AttemptExecutor | None = None
     watched: Callable[[Call, FunctionName, Endpoint, float], Call] = lambda call, *_: call
     on_trouble: Callable[[FunctionName], None] = lambda _: None
+    staleness: Callable[[], float] | None = None
     tries: TryBudget = field(default_factory=TryBudget)
     hedges: HedgeBudget = field(default_factory=HedgeBudget)
 
@@ -72,7 +156,7 @@ class Dispatcher:
 
     def may_try(self) -> bool:
         """Take a token for a try at an open breaker, if there is one."""
-        left = self.tries.taken(self.stopwatch())
+        left = self.tries.taken((self.staleness or self.stopwatch)())
         self.tries = left or self.tries
         return left is not None
 
@@ -304,3 +388,41 @@ class _RequestExecution:
         self._dispatcher.breakers.failed(function, self._failed, now)
         if answered is not None:
             self._dispatcher.breakers.answered(function, answered.candidate.endpoint, now)
+
+
+def slow_call_ms(candidate: RankedCandidate) -> float:
+    """When a call is late, so that another endpoint is tried beside it if the request may run twice."""
+    return max(LEAST_SLOW_MS, TIMES_P99 * p99_ms(candidate.prediction))
+
+
+def attempt_timeout_ms(candidate: RankedCandidate) -> float:
+    """When a call is cut off to try another endpoint, where calls cannot run beside each other."""
+    return slow_call_ms(candidate) + _cold_allowance_ms(candidate.prediction)
+
+
+def give_up_ms(candidates: Sequence[RankedCandidate]) -> float:
+    """When a request is given up whose copies are all late, for the candidates that may be tried, the first one first.
+
+    Starts are allowed for only where every one of them may have to start.
+    """
+    start_ms = min(_cold_allowance_ms(candidate.prediction) for candidate in candidates)
+    return max(LEAST_GIVE_UP_MS, GIVE_UP_TIMES_P99 * p99_ms(candidates[0].prediction)) + start_ms
+
+
+def hedge_ms(candidate: RankedCandidate) -> float | None:
+    """When a hedge begins: after the predicted 95th percentile of a warm call. None while nobody knows that.
+
+    A start that is likely is no reason to wait for it: the budget says how often that may be hedged.
+    """
+    spread = candidate.prediction.spread
+    return max(LEAST_HEDGE_MS, spread._replace(cold=0.0).quantile(0.95)) if spread else None
+
+
+def p99_ms(prediction: Prediction) -> float:
+    """The predicted 99th percentile of a warm call; without a spread, a multiple of the mean that few calls pass."""
+    spread = prediction.spread
+    return spread._replace(cold=0.0).quantile(0.99) if spread else 2 * prediction.latency_ms
+
+
+def _cold_allowance_ms(prediction: Prediction) -> float:
+    return COLD_ALLOWANCE_MS if prediction.features[_IDLE] > IDLE_S else 0.0

@@ -1,4 +1,4 @@
-"""SlowCallMonitor: calls that are late are told to other environments while they are still awaited.
+"""Slow-call monitor: calls that are late are told to other environments while they are still awaited.
 
 A request that must not be repeated waits in its own thread, so somebody else has to look at the clock: a thread that
 looks now and then while calls are made, and ends when none was made for a while.
@@ -7,21 +7,32 @@ looks now and then while calls are made, and ends when none was made for a while
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from threading import Lock, Thread
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from fiso.domain.endpoint import Endpoint, FunctionName
 from fiso.ports import Clock
 from fiso.routing.breaker_notices import SlowCall
-from fiso.services.resilience.calls import Call
+from fiso.services.resilience.dispatch import Call
 from fiso_client.core.answers import FunctionAnswer
 
 LOOK_EVERY_S = 0.25
 QUIET_LOOKS = 20
 """After so many looks without a call in between the thread ends."""
 
-Look: TypeAlias = Callable[[], bool]
-"""Looks at the clock; whether calls were made since the last look or are under way."""
+FROZEN_S = 0.5
+"""The time of day gains this much on the monotonic clock only while the environment is frozen, or by a step."""
+FROZEN_LOOK_S = 2.0
+"""A look that comes this late comes after a freeze, where the monotonic clock does not stand still in one."""
+
+
+class Look(Protocol):
+    """Looks at the clock, `slept_s` after the last look; whether calls were made since then or are under way."""
+
+    def __call__(self, slept_s: float = 0.0) -> bool: ...
+
+
 Remind: TypeAlias = Callable[[float, Look], None]
 """Has somebody look when so many seconds are over, or soon after."""
 
@@ -29,7 +40,8 @@ Remind: TypeAlias = Callable[[float, Look], None]
 @dataclass(slots=True, eq=False)
 class _Awaited:
     call: SlowCall
-    late_at_s: float
+    begun_s: float
+    slow_at_s: float
     is_told: bool = False
 
 
@@ -55,8 +67,9 @@ class SlowCallMonitor:
         """The call, told as late after so many seconds. An answer takes that back, a failure does not."""
 
         def run() -> FunctionAnswer:
-            late = SlowCall(function=function, endpoint=endpoint.id, teller=self._teller, began_at=self._clock())
-            awaited = _Awaited(late, self._stopwatch() + after_s)
+            slow = SlowCall(function=function, endpoint=endpoint.id, teller=self._teller, began_at=self._clock())
+            begun_s = self._stopwatch()
+            awaited = _Awaited(slow, begun_s, begun_s + after_s)
             with self._lock:
                 self._awaited.add(awaited)
                 self._were_made = True
@@ -67,21 +80,28 @@ class SlowCallMonitor:
                 with self._lock:
                     self._awaited.discard(awaited)
             if awaited.is_told:
-                self._retract(late)
+                self._retract(slow)
             return answer
 
         return run
 
-    def look(self) -> bool:
-        """Tell of the calls that became late."""
-        now_s = self._stopwatch()
+    def look(self, slept_s: float = 0.0) -> bool:
+        """Tell of the calls that became late. One that was frozen with the environment says nothing of its endpoint: it
+        is watched no more, whenever it ends."""
+        now_s, now = self._stopwatch(), self._clock()
         with self._lock:
-            late = [one for one in self._awaited if not one.is_told and now_s >= one.late_at_s]
-            for one in late:
+            frozen = {one for one in self._awaited if self._was_frozen(one, now, now_s, slept_s)}
+            self._awaited -= frozen
+            for one in [one for one in self._awaited if not one.is_told and now_s >= one.slow_at_s]:
                 one.is_told = True
                 self._publish(one.call)
             is_busy, self._were_made = bool(self._awaited) or self._were_made, False
         return is_busy
+
+    @staticmethod
+    def _was_frozen(one: _Awaited, now: datetime, now_s: float, slept_s: float) -> bool:
+        ran_s = now_s - one.begun_s
+        return (now - one.call.began_at).total_seconds() - ran_s > FROZEN_S or slept_s > FROZEN_LOOK_S
 
 
 class Looker:
@@ -95,13 +115,14 @@ class Looker:
         with self._lock:
             is_new, self._is_looking = not self._is_looking, True
         if is_new:
-            Thread(target=self._run, args=(look,), daemon=True, name="monitor").start()
+            Thread(target=self._run, args=(look,), daemon=True, name="slow-calls").start()
 
     def _run(self, look: Look) -> None:
         quiet = 0
         while quiet < QUIET_LOOKS:
+            before_s = time.monotonic()
             time.sleep(LOOK_EVERY_S)
-            quiet = 0 if look() else quiet + 1
+            quiet = 0 if look(time.monotonic() - before_s) else quiet + 1
         with self._lock:
             self._is_looking = False
         if look():  # one that began while nobody knew that this thread ends
