@@ -13,7 +13,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
   $(if $(filter 1,$(UPGRADE)),--upgrade)
 LOCKS := $(patsubst %.in,%.txt,$(wildcard scripts/requirements/*.in functions/*/requirements.in))
 
-.PHONY: help setup run unit test samples check bench chaos package clean distclean lock
+.PHONY: help setup run unit test samples check bench chaos package wheels clean distclean lock
 
 help: ## list what there is
 	@sed -n 's/^\([a-z]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
@@ -53,9 +53,14 @@ package: setup ## build a stage's deployment packages: make package STAGE=prod
 	@$(if $(STAGE),,echo 'error: which stage? say make package STAGE=prod' >&2; exit 2)
 	@$(BIN)/fiso package --stage $(STAGE) --template
 
+wheels: setup ## build the distributions fiso-client, fiso and fiso-cli into dist/
+	@for folder in scripts/distributions/*/; do \
+	  $(BIN)/uv build --quiet --wheel --no-build-isolation --python $(BIN)/python --out-dir dist "$$folder"; \
+	done; ls dist
+
 clean: ## stop the local cloud and delete what it and the builds wrote; the installed tools stay
 	@if [ -x $(BIN)/fiso ]; then $(BIN)/fiso local reset --yes; fi
-	@rm -rf build .serverless .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	@rm -rf build dist .serverless .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 	@find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean ## delete the installed tools too

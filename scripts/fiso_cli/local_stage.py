@@ -13,7 +13,11 @@ from urllib.parse import quote
 
 from fiso_cli.errors import CommandError
 
-CHECKOUT = Path(__file__).resolve().parents[2]
+_HERE = Path(__file__).resolve()
+CHECKOUT = _HERE.parents[2] if (_HERE.parents[2] / "serverless.yml").is_file() else Path.cwd()
+"""The project's folder: where this was loaded from, or where an installed command runs."""
+MODELS = next((path for path in (CHECKOUT / "ml_artifacts", _HERE.with_name("ml_artifacts")) if path.is_dir()), Path())
+"""The models of the project, or those that an installed command brings."""
 HOST = "127.0.0.1"
 DEFAULT_PORT = 4566
 PORTS_NEEDED = 20
@@ -23,6 +27,13 @@ REGION = "us-east-1"
 ACCOUNT = "000000000000"
 DATABASE = "fiso"
 DATABASE_USER = "fiso"
+
+
+def project_file(name: str) -> Path:
+    """A file of the project; `CommandError` outside its folder."""
+    if not (CHECKOUT / name).is_file():
+        raise CommandError(f"no {name} in {CHECKOUT}: clone the repository, and run this in its folder")
+    return CHECKOUT / name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fiso_cli.errors import CommandError
+from fiso_cli.local_stage import CHECKOUT
 from fiso_cli.packaging import archive, layer, own_code, wheels
 from fiso_cli.packaging.bytecode import LAYER_ROOT, compile_folder
 from fiso_cli.packaging.manifest import ACCESS_LAYER, ACCESS_LAYER_MB, MODEL_LAYER_MB, PACKAGES, FunctionPackage
 from fiso_cli.packaging.report import BuildReport, Built
 from fiso_cli.packaging.target import Target, for_stage
 
-ROOT = Path(__file__).parents[3]
+ROOT = CHECKOUT
 MODEL_LAYER = "layer-model"
 ACCESS_LOCK = "scripts/requirements/access_layer.txt"
 

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from fiso_cli.errors import CommandError
+from fiso_cli.local_stage import project_file
 from fiso_cli.packaging.build import build
 from fiso_cli.packaging.template import make_template
 
@@ -23,6 +24,7 @@ def package_command(
 ) -> None:
     """Build the deployment packages of a stage."""
     try:
+        project_file("serverless.yml")
         report = build(stage, only)
         path = make_template(stage) if template else None
     except CommandError as error:

@@ -15,7 +15,7 @@ from fiso.domain.endpoint import FunctionName
 from fiso.domain.record import InvocationRecord
 from fiso.learning.intervals import Estimate
 from fiso.learning.savings import Call, Hops, Saving, call_of, saving
-from fiso_cli.packaging.build import ROOT
+from fiso_cli.local_stage import project_file
 from fiso_cli.traffic.tables import table
 
 Document = dict[str, object]
@@ -125,5 +125,5 @@ def _shown(estimate: Estimate | None, factor: float, decimals: int) -> str:
 
 def deployed_memory_mb() -> int:
     """What serverless.yml gives the orchestrator."""
-    declared = yaml.safe_load((ROOT / "serverless.yml").read_text(encoding="utf-8"))
+    declared = yaml.safe_load(project_file("serverless.yml").read_text(encoding="utf-8"))
     return int(declared["functions"]["orchestrator"]["memorySize"])

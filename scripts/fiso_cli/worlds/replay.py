@@ -10,14 +10,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from fiso_cli.errors import CommandError
-from fiso_cli.local_stage import CHECKOUT
+from fiso_cli.local_stage import MODELS
 from fiso_cli.worlds import plot, report
 from fiso_cli.worlds.objective import Objective
 from fiso_cli.worlds.trace import InvalidTrace, Trace, read
 
 INVALID_TRACE = 2
 MOST_SEEDS = 100
-MODEL_DIR = CHECKOUT / "ml_artifacts"
+MODEL_DIR = MODELS
 FILE_WIDTH = 120
 """Columns of the table where standard output is no terminal."""
 

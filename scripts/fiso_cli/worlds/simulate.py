@@ -11,7 +11,7 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from fiso_cli.errors import CommandError
-from fiso_cli.local_stage import CHECKOUT
+from fiso_cli.local_stage import MODELS
 from fiso_cli.worlds import plot
 from fiso_cli.worlds import report as replay_report
 from fiso_cli.worlds.clouds import calibration_report
@@ -132,7 +132,7 @@ def _held(wanted: Wanted, prepared: Prepared) -> "Result":
         arrivals=prepared.arrivals,
         objective=wanted.objective,
         is_idempotent=wanted.is_idempotent,
-        model_dir=CHECKOUT / "ml_artifacts",
+        model_dir=MODELS,
     )
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
