@@ -94,7 +94,7 @@ def unseal(token: str, keyring: Keyring) -> Lease:
         raise LeaseRefused("bad_signature", "the signature does not fit the token")
     try:
         return from_document(json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4))))
-    except (KeyError, TypeError, ValueError) as error:
+    except (ValueError, RecursionError) as error:
         raise LeaseRefused("unreadable", "the token is of another version of FISO") from error
 
 

@@ -13,9 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from fiso.codecs.json_values import mapping, number, sequence, text, whole
 from fiso.codecs.record import instant, parse_instant
-from fiso.codecs.typed import Json
+from fiso.codecs.typed import USUAL, Codec, Form, Shape
 from fiso.domain.errors import ModelRefused
 from fiso.domain.model import ModelPointer, SignedManifest
 from fiso.prediction import artifact, features, signature
@@ -52,6 +51,13 @@ class Manifest:
     golden: tuple[Golden, ...]
 
 
+_CODEC = Codec(
+    # numbers are signed as they were written: a count among the metrics stays a whole number
+    forms={datetime: Form(instant, parse_instant), float: Form(lambda value: value, USUAL[float].read)},
+    shapes={Golden: Shape(is_row=True), Manifest: Shape()},
+)
+
+
 def golden_of(model: Model, rows: Sequence[Sequence[float]]) -> tuple[Golden, ...]:
     """The golden rows of a model: the first of these."""
     chosen = [tuple(row) for row in rows[:GOLDEN_ROWS]]
@@ -64,17 +70,7 @@ def golden_of(model: Model, rows: Sequence[Sequence[float]]) -> tuple[Golden, ..
 
 def written(manifest: Manifest) -> SignedManifest:
     """The manifest as the text that is to be signed: canonical JSON."""
-    document = {
-        "format": FORMAT,
-        "version": manifest.version,
-        "sha256": manifest.sha256,
-        "created_at": instant(manifest.created_at),
-        "rows": manifest.rows,
-        "is_synthetic": manifest.is_synthetic,
-        "feature_names": list(manifest.feature_names),
-        "metrics": dict(manifest.metrics),
-        "golden": [[list(one.row), one.latency_ms, one.success_probability] for one in manifest.golden],
-    }
+    document = {"format": FORMAT, **_CODEC.to_document(manifest)}
     return SignedManifest(text=json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False))
 
 
@@ -129,24 +125,9 @@ def _check_golden(model: Model, manifest: Manifest) -> None:
 
 def _parsed(said: str) -> Manifest:
     try:
-        document = mapping(json.loads(said))
+        document = json.loads(said)
         if document["format"] != FORMAT:
             raise ValueError(f"format {document['format']!r}")
-        return Manifest(
-            version=text(document["version"]),
-            sha256=text(document["sha256"]),
-            created_at=parse_instant(text(document["created_at"])),
-            rows=whole(document["rows"]),
-            is_synthetic=document["is_synthetic"] is True,
-            feature_names=tuple(text(name) for name in sequence(document["feature_names"])),
-            metrics={name: number(value) for name, value in mapping(document["metrics"]).items()},
-            golden=tuple(_golden(sequence(one)) for one in sequence(document["golden"])),
-        )
-    except (KeyError, TypeError, ValueError) as error:
+        return _CODEC.from_document(Manifest, document)
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise ModelRefused(f"the manifest does not parse: {type(error).__name__}: {error}") from error
-
-
-def _golden(parts: Sequence[Json]) -> Golden:
-    row, latency_ms, success = parts
-    seen = tuple(number(value) for value in sequence(row))
-    return Golden(row=seen, latency_ms=number(latency_ms), success_probability=number(success))

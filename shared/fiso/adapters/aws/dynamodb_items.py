@@ -9,9 +9,8 @@ from datetime import datetime
 from typing import Any
 from zlib import crc32
 
-from fiso.codecs.record import from_document, open_to_document, parse_instant, to_document
-from fiso.codecs.typed import Document, Json
-from fiso.domain.endpoint import EndpointId, FunctionName
+from fiso.codecs.record import from_document, open_to_document, to_document
+from fiso.codecs.typed import Codec, Document, Json, Shape
 from fiso.domain.errors import InvalidRecord
 from fiso.domain.record import InvocationRecord, OpenRecord
 from fiso.domain.state import EndpointState, LoadLevel
@@ -67,60 +66,30 @@ def record_from_item(item: Mapping[str, Mapping[str, Any]]) -> InvocationRecord 
 
 def state_item(state: EndpointState) -> Item:
     """A folded state under its function and endpoint."""
-    document: Document = {
-        name: _state_value(getattr(state, name)) for name in _STATE_FIELDS if getattr(state, name) is not None
-    }
+    document = _STATES.to_document(state)
+    function, endpoint, version, folded = (document.pop(name) for name in _OWN_ATTRIBUTES)
     return {
-        "function_name": {"S": state.function},
-        "item": {"S": f"endpoint#{state.endpoint}"},
-        "version": {"N": str(state.version)},
-        "folded": {"N": str(state.folded)},
+        "function_name": {"S": function},
+        "item": {"S": f"endpoint#{endpoint}"},
+        "version": {"N": str(version)},
+        "folded": {"N": str(folded)},
         "state": {"S": json.dumps(document, separators=(",", ":"))},
     }
 
 
 def state_from_item(item: Mapping[str, Mapping[str, Any]]) -> EndpointState:
     """What `state_item` made; fields of older code are left out, those it did not know get their defaults."""
-    stored = json.loads(item["state"]["S"])
-    fields = {name: value for name, value in stored.items() if name in _STATE_FIELDS}
-    for name in _MOMENTS & fields.keys():
-        fields[name] = parse_instant(fields[name])
-    for name in _COUNTS & fields.keys():
-        fields[name] = tuple(fields[name])
-    levels = {int(bucket): _level(level) for bucket, level in fields.pop("levels", {}).items()}
-    return EndpointState(
-        function=FunctionName(item["function_name"]["S"]),
-        endpoint=EndpointId(item["item"]["S"].removeprefix("endpoint#")),
-        version=int(item["version"]["N"]),
-        folded=int(item["folded"]["N"]),
-        levels=levels,
-        **fields,
-    )
+    own = {
+        "function": item["function_name"]["S"],
+        "endpoint": item["item"]["S"].removeprefix("endpoint#"),
+        "version": int(item["version"]["N"]),
+        "folded": int(item["folded"]["N"]),
+    }
+    return _STATES.from_document(EndpointState, json.loads(item["state"]["S"]) | own)
 
 
-def _level(stored: Mapping[str, Any]) -> LoadLevel:
-    moments = {name: parse_instant(stored[name]) for name in _MOMENTS & stored.keys()}
-    return LoadLevel(**{name: value for name, value in stored.items() if name in LoadLevel.__slots__} | moments)
-
-
-_STATE_FIELDS = tuple(
-    name for name in EndpointState.__slots__ if name not in ("function", "endpoint", "version", "folded")
-)
-_MOMENTS = frozenset({"last_called_at", "last_failed_at", "last_at", "changed_at"})
-_COUNTS = frozenset({"idle_calls", "idle_colds"})
-
-
-def _state_value(value: object) -> Json:
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, tuple):
-        return list(value)
-    if isinstance(value, Mapping):
-        return {str(bucket): _state_value(level) for bucket, level in value.items()}
-    if isinstance(value, LoadLevel):
-        known = {name: getattr(value, name) for name in LoadLevel.__slots__}
-        return {name: _state_value(field) for name, field in known.items() if field is not None}
-    return value if isinstance(value, int | float) else str(value)
+_OWN_ATTRIBUTES = ("function", "endpoint", "version", "folded")
+_STATES = Codec(shapes={EndpointState: Shape(omits_none=True), LoadLevel: Shape(omits_none=True)})
 
 
 def _attributes(document: Document) -> Item:

@@ -17,7 +17,7 @@ from typing import Any
 from fiso.adapters.aws.errors import aws_errors, is_missing, store_errors
 from fiso.codecs.catalog import snapshot_from_json, snapshot_to_json
 from fiso.codecs.record import from_document, instant, parse_instant, to_document
-from fiso.codecs.typed import Json
+from fiso.codecs.typed import Codec, Form
 from fiso.domain.catalog import Snapshot
 from fiso.domain.errors import InvalidRecord, StoreUnavailable
 from fiso.domain.model import RetrainingRun
@@ -200,18 +200,13 @@ class S3RetrainingRuns:
 
     def append(self, run: RetrainingRun) -> None:
         """Store one run under its start."""
-        document = {name: getattr(run, name) for name in RetrainingRun.__slots__}
-        document["started_at"] = instant(run.started_at)
-        self._objects.write_json(f"retraining/runs/{instant(run.started_at)}.json", document)
+        self._objects.write_json(f"retraining/runs/{instant(run.started_at)}.json", _RUNS.to_document(run))
 
     def latest(self, limit: int) -> Sequence[RetrainingRun]:
         """The newest runs, newest first."""
         keys = sorted(self._objects.keys("retraining/runs/"), reverse=True)[:limit]
         documents = [self._objects.read_json(key) for key in keys]
-        return [_run_from(document) for document in documents if document is not None]
+        return [_RUNS.from_document(RetrainingRun, document) for document in documents if document is not None]
 
 
-def _run_from(document: Mapping[str, Json]) -> RetrainingRun:
-    fields: dict[str, Any] = {name: document.get(name) for name in RetrainingRun.__slots__}
-    fields["started_at"] = parse_instant(str(document["started_at"]))
-    return RetrainingRun(**fields)
+_RUNS = Codec(forms={datetime: Form(instant, parse_instant)})
