@@ -9,11 +9,13 @@ from typing import Annotated
 import typer
 
 from fiso_cli.errors import CommandError, CommandGroup
-from localcloud import faults, logs
-from localcloud.components import Options, components
+from localcloud import cloud, faults, logs
+from localcloud.cloud import Health, PartStatus
 from localcloud.layout import LocalCloud
-from localcloud.supervisor import ComponentStatus, Health, Supervisor
+from localcloud.parts import Options, parts
 
+PARENT = "cloud"
+"""The log of the process that starts the others."""
 NOT_HEALTHY = 3
 """The exit code of a status that is not healthy all over, as service managers have it."""
 
@@ -29,16 +31,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a ta
 Provider = Annotated[str, typer.Argument(help="aws, azure or gcp.")]
 
 
-def supervisor_of(cloud: LocalCloud, options: Options | None = None) -> Supervisor:
-    """The supervisor of a local cloud; other commands bring it up and down with this."""
-    return Supervisor(state=cloud.state, base_port=cloud.base_port, components=components(cloud, options))
-
-
 @local_app.command()
 def up(
-    record_calls: Annotated[
-        bool, typer.Option("--record-calls", help="Record every SDK call that a function makes.")
-    ] = False,
     no_distance: Annotated[
         bool, typer.Option("--no-distance", help="Leave out the emulated distances and cold starts.")
     ] = False,
@@ -47,20 +41,20 @@ def up(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Bring the local cloud up, or what is missing of it, and return; it runs on until `fiso local down`.
+    """Bring the local cloud up and return; it runs on until `fiso local down`.
 
     Example: fiso local up --no-distance
     """
     began = time.monotonic()
-    supervisor = supervisor_of(
-        LocalCloud.from_environ(),
-        Options(records_calls=record_calls, has_distance=not no_distance, has_issuer=issuer),
-    )
-    started = supervisor.up()
-    _show(supervisor.status(), as_json=as_json)
+    here, options = LocalCloud.from_environ(), Options(has_distance=not no_distance, has_issuer=issuer)
+    was_up = cloud.is_up_with(here, options)
+    if not was_up:
+        cloud.start(here, options).release()
+    found = cloud.status(here)
+    _show(found, as_json=as_json)
     if not as_json:
-        what = f"{len(started)} components started" if started else "everything was up already"
-        typer.echo(f"{what} in {time.monotonic() - began:.1f} s; logs in {supervisor.log_dir}")
+        what = "everything was up already" if was_up else f"{len(found)} components started"
+        typer.echo(f"{what} in {time.monotonic() - began:.1f} s; logs in {here.log_dir}")
 
 
 @local_app.command()
@@ -69,7 +63,7 @@ def down() -> None:
 
     Example: fiso local down
     """
-    killed = _every_component().down()
+    killed = cloud.stop(LocalCloud.from_environ())
     if killed:
         typer.echo(f"had to be killed, so what they had not written is lost: {', '.join(killed)}", err=True)
     typer.echo("the local cloud is down")
@@ -81,8 +75,7 @@ def status(as_json: AsJson = False) -> None:
 
     Example: fiso local status --json
     """
-    supervisor = _every_component()
-    found = [line for line in supervisor.status() if _is_wanted(line)]
+    found = cloud.status(LocalCloud.from_environ())
     _show(found, as_json=as_json)
     if any(line.health is not Health.HEALTHY for line in found):
         raise typer.Exit(NOT_HEALTHY)
@@ -98,12 +91,12 @@ def show_logs(
 
     Example: fiso local logs -f lambda-host
     """
-    supervisor = _every_component()
-    names = [found.name for found in supervisor.components]
+    here = LocalCloud.from_environ()
+    names = [*(part.name for part in parts(here, Options(has_issuer=True))), PARENT]
     if component and component not in names:
         raise CommandError(f"there is no component {component!r}: choose from {', '.join(names)}")
     wanted = [component] if component else names
-    for line in logs.lines(supervisor.log_dir, wanted, last=lines, follow=follow):
+    for line in logs.lines(here.log_dir, wanted, last=lines, follow=follow):
         typer.echo(line)
 
 
@@ -115,12 +108,12 @@ def reset(
 
     Example: fiso local reset --yes
     """
-    cloud = LocalCloud.from_environ()
+    here = LocalCloud.from_environ()
     if not yes:
         if not typer.get_text_stream("stdin").isatty():
             raise CommandError("reset deletes everything in the local cloud: say `fiso local reset --yes`")
-        typer.confirm(f"Delete everything that the local cloud holds in {cloud.state}?", abort=True)
-    _every_component().reset()
+        typer.confirm(f"Delete everything that the local cloud holds in {here.state}?", abort=True)
+    cloud.reset(here)
     typer.echo("the local cloud is down and empty")
 
 
@@ -154,16 +147,7 @@ def slow(provider: Provider, factor: Annotated[float, typer.Argument(help="How m
     typer.echo(f"{provider} takes {factor:g} times as long; `fiso local heal {provider}` ends it")
 
 
-def _every_component() -> Supervisor:
-    return supervisor_of(LocalCloud.from_environ(), Options(records_calls=True, has_issuer=True))
-
-
-def _is_wanted(line: ComponentStatus) -> bool:
-    """The recorder and the issuer are there only if they were asked for."""
-    return line.name not in ("call-recorder", "issuer") or line.health is not Health.STOPPED
-
-
-def _show(found: Iterable[ComponentStatus], *, as_json: bool) -> None:
+def _show(found: Iterable[PartStatus], *, as_json: bool) -> None:
     if as_json:
         documents = [
             {

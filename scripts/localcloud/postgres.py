@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,7 +24,6 @@ from urllib.parse import quote
 from fiso_cli.errors import CommandError
 from fiso_cli.local_stage import DATABASE, DATABASE_USER, HOST
 from localcloud import unprivileged
-from localcloud.supervision import processes, stopping
 
 STOP_SIGNAL = signal.SIGINT
 """A fast shutdown: sessions are ended, everything is written. (SIGTERM would wait for the sessions.)"""
@@ -91,6 +91,15 @@ class Postgres:
         connection.close()
         return True
 
+    def processes(self) -> list[int]:
+        """Every process whose current folder is the cluster's: the server and its children."""
+        found, wanted = [], str(self.data.resolve())
+        for entry in os.listdir("/proc"):
+            with suppress(OSError):  # gone meanwhile, or another user's
+                if entry.isdigit() and os.readlink(f"/proc/{entry}/cwd") == wanted:
+                    found.append(int(entry))
+        return found
+
     def _way(self) -> unprivileged.Way:
         return unprivileged.find(_binary("postgres"), self.data)
 
@@ -119,12 +128,11 @@ class Postgres:
         os.replace(partial, self.data)
 
     def _release(self) -> None:
-        """Wait for a killed server's last children, end a server that no record names, drop the lock."""
+        """Wait for a killed server's last children, then drop its lock."""
         deadline = time.monotonic() + _RELEASE_PATIENCE_S
-        while left := processes.working_in(self.data):
+        while left := self.processes():
             if time.monotonic() > deadline:
-                stopping.end(left, number=STOP_SIGNAL)
-                break
+                raise CommandError(f"another server, pid {left[0]}, works in {self.data}: stop it first")
             time.sleep(0.05)
         # nobody works here now, so the pid in the lock means nothing, or by now another process
         (self.data / "postmaster.pid").unlink(missing_ok=True)

@@ -45,7 +45,8 @@ def _ways(user: int) -> list[Way]:
     if user != ROOT:
         # the program looks its user up by number, which in a container may have no name
         return [Way(prefix=(), owner=user) if _has_name(user) else numbered_otherwise]
-    dropped = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--")
+    # a change of user makes the kernel forget what to send when the parent dies: said anew
+    dropped = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--pdeathsig", "INT", "--")
     return [Way(prefix=dropped, owner=NOBODY), numbered_otherwise]
 
 

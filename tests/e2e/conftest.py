@@ -15,24 +15,24 @@ import pytest
 from fiso_cli.local_stage import HOST, PORTS_NEEDED
 from fiso_cli.stage import Stage
 from fiso_cli.traffic.gateway import Gateway
-from localcloud.components import Options
-from localcloud.demo import plan
-from localcloud.demo.counting import Counts
-from localcloud.demo.local_machine import LocalMachine
+from localcloud.demo.machine import Machine
 from localcloud.layout import LocalCloud
+from localcloud.parts import Options
+from tests.e2e.call_recorder import recording
 
 T = TypeVar("T")
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 FIRST_PORT, LAST_PORT = 5566, 9000
 TESTS_TIMEOUT_S = 170
+CALLS = "calls.jsonl"
 
 
 @dataclass(frozen=True, kw_only=True)
 class LiveCloud:
     """What the tests see of it. `client` has the API's address as its base."""
 
-    machine: LocalMachine
+    machine: Machine
     gateway: Gateway
     client: httpx.Client
     environ: dict[str, str]
@@ -53,7 +53,7 @@ class LiveCloud:
 
     def logged(self) -> int:
         """Finished records since the cloud came up."""
-        return self.machine.logged_since(self.started_at)
+        return self.machine.counts.logged_since(self.started_at)
 
     def record(self, invocation_id: str) -> dict[str, object]:
         """A record by its id, over HTTP."""
@@ -94,26 +94,25 @@ def environ(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
 
 
 @pytest.fixture(scope="session")
-def machine(environ: dict[str, str]) -> Iterator[LocalMachine]:
-    """The booted local cloud; whatever happens, nothing of it is left."""
-    stage = Stage.named("local", environ)
-    machine = LocalMachine(
-        stage=stage, counts=Counts(stage=stage, functions=plan.functions()), options=Options(records_calls=True)
-    )
-    try:
-        machine.boot()
-        yield machine
-    finally:
-        machine.shut_down()
+def machine(environ: dict[str, str]) -> Iterator[Machine]:
+    """The booted local cloud, its functions' AWS calls recorded. It dies with this process, however that ends."""
+    cloud = LocalCloud.from_environ(environ)
+    with recording(cloud.state / CALLS, cloud.emulator_url, cloud.lambda_host_url) as (aws, lambdas):
+        machine = Machine.from_environ(environ, Options(aws_url=aws, lambda_url=lambdas))
+        try:
+            machine.boot()
+            yield machine
+        finally:
+            machine.shut_down()
 
 
 @pytest.fixture(scope="session")
-def live(machine: LocalMachine, environ: dict[str, str]) -> Iterator[LiveCloud]:
+def live(machine: Machine, environ: dict[str, str]) -> Iterator[LiveCloud]:
     """The deployed stage with its catalog."""
     machine.train()
     machine.deploy()
     machine.apply()
-    gateway = machine.gateway()
+    gateway = Gateway(url=machine.stage.api_url)
     with httpx.Client(base_url=gateway.url, timeout=35, trust_env=False) as client:
         yield LiveCloud(machine=machine, gateway=gateway, client=client, environ=environ)
 

@@ -1,5 +1,6 @@
 """What callers see while a cloud or the database is lost: answers."""
 
+import os
 import signal
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -8,10 +9,10 @@ import httpx
 import pytest
 
 from fiso_cli.traffic.calls import problem_of
-from localcloud.commands import supervisor_of
+from localcloud import cloud, faults
+from localcloud.cloud import Health, PartStatus
 from localcloud.demo import plan
-from localcloud.supervision import processes
-from tests.e2e.conftest import LiveCloud
+from tests.e2e.conftest import LiveCloud, eventually
 
 
 def batch(live: LiveCloud, count: int) -> list[httpx.Response]:
@@ -27,11 +28,11 @@ def batch(live: LiveCloud, count: int) -> list[httpx.Response]:
 def test_requests_fail_over_while_a_provider_is_lost(live: LiveCloud) -> None:
     before = Counter(answer.headers["x-fiso-provider"] for answer in batch(live, 24))
     lost = before.most_common(1)[0][0]
-    live.machine.kill(lost)
+    faults.kill(live.cloud, lost)
     try:
         answers = batch(live, 36)
     finally:
-        live.machine.heal(lost)
+        faults.heal(live.cloud, lost)
     assert lost not in {answer.headers["x-fiso-provider"] for answer in answers}
     failovers = [answer for answer in answers if answer.headers["x-fiso-reason"] == "failover"]
     assert failovers
@@ -45,23 +46,23 @@ def test_requests_fail_over_while_a_provider_is_lost(live: LiveCloud) -> None:
 def test_one_cloud_is_enough(live: LiveCloud, survivor: str) -> None:
     others = [provider for provider in ("aws", "azure", "gcp") if provider != survivor]
     for provider in others:
-        live.machine.kill(provider)
+        faults.kill(live.cloud, provider)
     try:
         answers = batch(live, 8)
     finally:
         for provider in others:
-            live.machine.heal(provider)
+            faults.heal(live.cloud, provider)
     assert {answer.headers["x-fiso-provider"] for answer in answers} == {survivor}
 
 
 def test_the_loss_of_every_cloud_is_a_503_that_is_logged_as_such(live: LiveCloud) -> None:
     for provider in ("aws", "azure", "gcp"):
-        live.machine.kill(provider)
+        faults.kill(live.cloud, provider)
     try:
         answer = live.invoke("word-count")
     finally:
         for provider in ("aws", "azure", "gcp"):
-            live.machine.heal(provider)
+            faults.heal(live.cloud, provider)
     assert answer.status_code == 503
     assert answer.headers["content-type"].startswith("application/problem+json")
     assert int(answer.headers["retry-after"]) > 0
@@ -69,16 +70,20 @@ def test_the_loss_of_every_cloud_is_a_503_that_is_logged_as_such(live: LiveCloud
     assert (record["error_occurred"], record["response_status"]) == (True, 503)
 
 
-def test_requests_go_on_while_the_database_is_stopped(live: LiveCloud) -> None:
-    supervisor = supervisor_of(live.cloud, live.machine.options)
-    (database,) = [found for found in supervisor.status() if found.name == "postgres"]
-    assert database.pid is not None
-    process = processes.identify(database.pid)
-    assert process is not None
-    processes.send(process, signal.SIGINT)
+def test_requests_go_on_while_the_database_is_stopped_and_it_comes_back_by_itself(live: LiveCloud) -> None:
+    def database() -> PartStatus:
+        return next(part for part in cloud.status(live.cloud) if part.name == "postgres")
+
+    server, parent = database().pid, cloud.holder(live.cloud.state)
+    assert server is not None
+    assert parent is not None
+    os.kill(parent, signal.SIGSTOP)  # or it would start the database again at once
     try:
-        assert processes.wait_until_gone([process], 10) == []
+        os.kill(server, signal.SIGINT)
+        eventually(lambda: database().health is not Health.HEALTHY)
         batch(live, 12)
     finally:
-        supervisor.up()
+        os.kill(parent, signal.SIGCONT)
+    eventually(lambda: database().health is Health.HEALTHY)
+    assert database().pid != server
     assert live.machine.apply().startswith("4 functions")

@@ -11,6 +11,7 @@ from fiso_cli.stored_keys import KEPT
 from fiso_cli.traffic import leases
 from fiso_client import Client, Options, Request, Target
 from fiso_client.aws import LambdaFunctions, signed
+from localcloud import faults
 from tests.documented import programs
 from tests.e2e.conftest import LiveCloud, eventually
 
@@ -19,7 +20,7 @@ CALLS = 12
 
 
 def test_a_leased_call_is_recorded_and_folded_like_a_proxied_one(live: LiveCloud) -> None:
-    folded, logged = live.machine.folded(), live.logged()
+    folded, logged = live.machine.counts.folded(), live.logged()
     with Client(live.gateway.url, options=Options(background=False)) as client:
         answers = [client.call("word-count", REQUEST) for _ in range(CALLS)]
         assert client.flush()
@@ -27,7 +28,7 @@ def test_a_leased_call_is_recorded_and_folded_like_a_proxied_one(live: LiveCloud
     assert {answer.status for answer in answers} == {200}
     assert json.loads(answers[0].body) == {"total": 3, "distinct": 2, "words": {"two": 2, "one": 1}}
     assert live.logged() == logged + CALLS
-    eventually(lambda: live.machine.folded() >= folded + CALLS)
+    eventually(lambda: live.machine.counts.folded() >= folded + CALLS)
 
 
 @pytest.mark.parametrize("program", programs("client.md"), ids=["sync", "async"])
@@ -69,11 +70,11 @@ def test_a_report_that_comes_twice_is_kept_once(live: LiveCloud) -> None:
 def test_the_client_fails_over_while_a_provider_is_lost(live: LiveCloud) -> None:
     with Client(live.gateway.url) as client:
         lost = client.call("word-count", REQUEST).endpoint.partition("-")[0]
-        live.machine.kill(lost)
+        faults.kill(live.cloud, lost)
         try:
             answers = [client.call("word-count", REQUEST) for _ in range(4)]
         finally:
-            live.machine.heal(lost)
+            faults.heal(live.cloud, lost)
     assert lost in {Provider.AZURE, Provider.GCP}
     assert {answer.status for answer in answers} == {200}
     assert lost not in {answer.endpoint.partition("-")[0] for answer in answers}

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.conftest import LiveCloud, eventually
+from tests.e2e.conftest import CALLS, LiveCloud, eventually
 from tests.e2e.granted import Call, PolicyDocument, arn_of, calls_of, is_granted, key_of
 
 FUNCTIONS = ("orchestrator", "stream-consumer", "retrainer", "keeper", "console", "sample-aws")
@@ -53,12 +53,12 @@ def deployed_roles(live: LiveCloud) -> dict[str, list[PolicyDocument]]:
 
 
 def recorded(live: LiveCloud) -> Iterator[Call]:
-    for line in (live.cloud.state / "calls" / "calls.jsonl").read_text(encoding="utf-8").splitlines():
+    for line in (live.cloud.state / CALLS).read_text(encoding="utf-8").splitlines():
         yield from calls_of(json.loads(line))
 
 
 def test_every_call_of_every_function_is_within_its_role(live: LiveCloud) -> None:
-    folded = live.machine.folded()
+    folded = live.machine.counts.folded()
     eventually(lambda: live.invoke("word-count").headers["x-fiso-provider"] == "aws")
     live.client.get("/console/invocations")
     assert live.client.post("/v1/decide/word-count").status_code == 200
@@ -66,7 +66,7 @@ def test_every_call_of_every_function_is_within_its_role(live: LiveCloud) -> Non
     lambdas = live.stage.client("lambda")
     kept = lambdas.invoke(FunctionName=live.stage.function_name("keeper"), Payload=b"{}")
     assert "FunctionError" not in kept, kept["Payload"].read()
-    eventually(lambda: live.machine.folded() > folded)
+    eventually(lambda: live.machine.counts.folded() > folded)
 
     roles = deployed_roles(live)
     calls = {call for call in recorded(live) if call.caller != CLIENT}

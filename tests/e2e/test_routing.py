@@ -56,7 +56,7 @@ def test_every_function_answers_its_own_bytes_in_every_size(live: LiveCloud) -> 
 
 
 def test_a_record_is_readable_by_its_id_and_folded(live: LiveCloud) -> None:
-    folded_before = live.machine.folded()
+    folded_before = live.machine.counts.folded()
     answer = live.invoke("word-count", x_fiso_user_region="eu-west-1")
     record = live.record(answer.headers["x-fiso-invocation-id"])
     assert record["status"] == "final"
@@ -64,13 +64,13 @@ def test_a_record_is_readable_by_its_id_and_folded(live: LiveCloud) -> None:
     assert record["user_region"] == "eu-west-1"
     assert record["request_size_bytes"] == len(b"one two two")
     assert record["response_size_bytes"] == len(answer.content)
-    eventually(lambda: live.machine.folded() >= folded_before + 1)
+    eventually(lambda: live.machine.counts.folded() >= folded_before + 1)
 
 
 def test_everything_that_was_logged_is_folded_and_nothing_twice(live: LiveCloud) -> None:
     for _ in range(10):
         live.invoke("compress", b"x" * 1000)
-    eventually(lambda: live.machine.folded() == live.logged())
+    eventually(lambda: live.machine.counts.folded() == live.logged())
 
 
 def test_explain_shows_a_decision_and_invokes_nothing(live: LiveCloud) -> None:

@@ -5,26 +5,22 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from types import FrameType
 from typing import Annotated, NoReturn
 
 import typer
-from rich.console import Console
+from rich.text import Text
 
 from fiso_cli.errors import CommandError
-from fiso_cli.stage import Stage
 from fiso_cli.traffic import terminal
-from localcloud.demo import plan, report
-from localcloud.demo.counting import Counts
+from fiso_cli.traffic.samples import tallies
+from fiso_cli.traffic.tables import of_tallies
+from localcloud.demo import findings
 from localcloud.demo.findings import Check, Findings, checks, run_document
-from localcloud.demo.local_machine import LocalMachine
-from localcloud.demo.narration import Narration
-from localcloud.demo.run import Demo
+from localcloud.demo.machine import Machine
+from localcloud.demo.run import Demo, Narration
 
-LOCAL = "local"
 INTERRUPTED = 130
-
 
 app = typer.Typer()
 
@@ -41,21 +37,23 @@ def demo(
 
     Needs what `make setup` installs. Everything is gone after Ctrl-C, or at once with --once.
     """
-    stage = Stage.named(LOCAL)
-    machine = LocalMachine(stage=stage, counts=Counts(stage=stage, functions=plan.functions()))
+    machine = Machine.from_environ()
     with stopped_by_sigterm():
         try:
-            found = _run(machine, requests=requests, concurrency=concurrency)
+            run = Demo(
+                machine=machine, narration=Narration(console=terminal.err()), requests=requests, concurrency=concurrency
+            )
+            run.prepare()
+            found = run.run()
             results = checks(found)
-            _write(machine.run_file, found)
+            _write(machine, found)
             _show(found, results, as_json=as_json)
             if not once:
-                _serve(found)
+                _serve(found.api_url)
         except KeyboardInterrupt:
             raise typer.Exit(INTERRUPTED) from None
         finally:
-            with undisturbed():
-                machine.shut_down()
+            machine.shut_down()  # were it cut short, the cloud would still stop: its lease has ended
     if not all(check.held for check in results):
         raise typer.Exit(1)
 
@@ -74,24 +72,8 @@ def stopped_by_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-@contextmanager
-def undisturbed() -> Iterator[None]:
-    """A second Ctrl-C does not keep the local cloud from being stopped."""
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _run(machine: LocalMachine, *, requests: int, concurrency: int) -> Findings:
-    run = Demo(machine=machine, narration=Narration(terminal.err()), requests=requests, concurrency=concurrency)
-    run.prepare()
-    return run.run()
-
-
-def _write(path: Path, found: Findings) -> None:
+def _write(machine: Machine, found: Findings) -> None:
+    path = machine.cloud.state / "run.json"
     try:
         path.write_text(json.dumps(run_document(found), indent=2) + "\n", encoding="utf-8")
     except OSError as error:
@@ -102,24 +84,22 @@ def _show(found: Findings, results: list[Check], *, as_json: bool) -> None:
     if as_json:
         terminal.write_json(run_document(found))
     else:
-        _show_tables(terminal.out(), found)
+        title = f"{len(found.samples)} requests; {found.killed} was down for the middle third"
+        console = terminal.out()
+        console.print(of_tallies(tallies(found.samples), title))
+        console.print(findings.of_contexts(found.samples))
+        console.print(findings.of_runs(found.runs))
+        console.print(findings.of_figures(found), markup=False)
+        console.print(findings.LABEL, style="yellow")
     for check in results:
-        terminal.err().print(report.of_check(check))
+        terminal.err().print(Text(str(check), style="green" if check.held else "bold red"))
 
 
-def _show_tables(console: Console, found: Findings) -> None:
-    console.print(report.of_providers(found))
-    console.print(report.of_contexts(found.samples))
-    console.print(report.of_runs(found.runs))
-    console.print(report.of_figures(found), markup=False)
-    console.print(report.LABEL, style="yellow")
-
-
-def _serve(found: Findings) -> None:
+def _serve(api_url: str) -> None:
     console = terminal.err()
     console.print("\nServing until Ctrl-C. A request to paste:", markup=False)
-    console.print(f"  {report.curl_line(found.api_url)}", markup=False, soft_wrap=True)
-    console.print(f"The console: {found.console_url}", markup=False, soft_wrap=True)
+    console.print(f"  {findings.curl_line(api_url)}", markup=False, soft_wrap=True)
+    console.print(f"The console: {api_url}/console", markup=False, soft_wrap=True)
     try:
         while True:
             time.sleep(3600)

@@ -1,34 +1,33 @@
-"""Findings: what one demo run came to, and which of its claims held. Pure."""
+"""Findings: what one demo run came to, which of its claims held, and how both are printed. Pure."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from fiso.domain.decision import Reason
-from fiso.domain.endpoint import Provider
-from fiso.domain.model import RetrainingRun
+from rich.table import Table
+
+from fiso_cli.counting import Runs
 from fiso_cli.traffic.samples import NOBODY, Sample, failures, overheads, percentile, problems
+from fiso_cli.traffic.tables import table
+from fiso_cli.traffic.terminal import ms
 
 SCHEDULE = "schedule"
+PROVIDERS = ("aws", "azure", "gcp")
+REASONS = ("score", "explore", "failover", "hedge", "policy", "control", "-")
+LABEL = "Distances and cold starts are emulated here. Local latencies are not cloud latencies."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
-    """Everything that was counted. `answered` are the answers that carried an invocation id; `runs` are of this demo.
-
-    `first_model` and `last_model` are the versions that decided the first and the last request.
-    """
+    """Everything that was counted. `runs` are the retrainings of this demo; `had_champion`: of an earlier one, too."""
 
     samples: Sequence[Sample]
     logged: int
     folded: int
-    runs: Sequence[RetrainingRun]
+    runs: Runs
     killed: str
-    first_model: str
-    last_model: str
     had_champion: bool
     api_url: str
-    console_url: str
 
     @property
     def answered(self) -> int:
@@ -46,9 +45,14 @@ class Findings:
         return sum(run.trigger == SCHEDULE for run in self.runs)
 
     @property
-    def promotions(self) -> Sequence[RetrainingRun]:
-        """The runs that published a model."""
-        return [run for run in self.runs if run.promoted]
+    def models(self) -> Sequence[str]:
+        """The versions that decided, in the order of the requests."""
+        return [sample.model_version for sample in self.samples if sample.model_version] or ["none"]
+
+    @property
+    def first_and_last_model(self) -> str:
+        """How they changed."""
+        return f"{self.models[0]}, then {self.models[-1]}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,86 +63,115 @@ class Check:
     held: bool
     seen: str
 
+    def __str__(self) -> str:
+        return f"{'held  ' if self.held else 'FAILED'}  {self.claim} ({self.seen})"
 
-def checks(findings: Findings) -> list[Check]:
+
+def checks(found: Findings) -> list[Check]:
     """Every claim of a run."""
-    failed = failures(findings.samples)
-    by_score = chosen_by_score(findings.samples)
+    failed, by_score = failures(found.samples), chosen_by_score(found.samples)
+    worst = "".join(f"; {count} x {problem}" for problem, count in list(problems(failed).items())[:3])
+    counts = f"{found.logged} logged, {found.folded} folded, {found.answered} answered"
+    contexts = ", ".join(f"{provider} {len(by_score.get(provider, ()))} contexts" for provider in PROVIDERS)
     return [
         Check(
             claim="every request got its function's bytes",
-            held=not failed and bool(findings.samples),
-            seen=f"{len(failed)} of {len(findings.samples)} failed" + _worst(failed),
+            held=not failed and bool(found.samples),
+            seen=f"{len(failed)} of {len(found.samples)} failed{worst}",
         ),
         Check(
-            claim=f"failed over while {findings.killed} was down",
-            held=findings.failovers >= 1,
-            seen=f"{findings.failovers} failovers",
+            claim=f"failed over while {found.killed} was down",
+            held=found.failovers >= 1,
+            seen=f"{found.failovers} failovers",
         ),
-        Check(
-            claim="logged = folded = answered",
-            held=findings.logged == findings.folded == findings.answered,
-            seen=f"{findings.logged} logged, {findings.folded} folded, {findings.answered} answered",
-        ),
+        Check(claim="logged = folded = answered", held=found.logged == found.folded == found.answered, seen=counts),
         Check(
             claim="each provider was the best for some function and user region",
-            held=all(by_score.get(provider) for provider in Provider),
-            seen=", ".join(f"{provider} {len(by_score.get(provider, ()))} contexts" for provider in Provider),
+            held=set(PROVIDERS) <= by_score.keys(),
+            seen=contexts,
         ),
         Check(
             claim="the schedule fired the retrainer",
-            held=findings.schedules_fired >= 1,
-            seen=f"{findings.schedules_fired} times",
+            held=found.schedules_fired >= 1,
+            seen=f"{found.schedules_fired} times",
         ),
-        _model_check(findings),
+        _model_check(found),
     ]
 
 
-def chosen_by_score(samples: Sequence[Sample]) -> Mapping[str, frozenset[tuple[str, str]]]:
-    """For each provider the contexts (function, user region) in which it was called first because it scored best."""
-    found: dict[str, set[tuple[str, str]]] = {}
-    for sample in samples:
-        if sample.reason == Reason.SCORE and sample.provider:
-            found.setdefault(sample.provider, set()).add((sample.function, sample.user_region or ""))
-    return {provider: frozenset(contexts) for provider, contexts in found.items()}
-
-
-def busiest(samples: Sequence[Sample], otherwise: str) -> str:
-    """The provider that answered most so far: the one whose loss is felt."""
-    answered = Counter(sample.provider for sample in samples if sample.provider)
-    return answered.most_common(1)[0][0] if answered else otherwise
-
-
-def run_document(findings: Findings) -> dict[str, object]:
-    """What `.local/run.json` holds."""
-    own_time = overheads(findings.samples)
-    return {
-        "invocations": len(findings.samples),
-        "by_provider": dict(Counter(sample.provider or NOBODY for sample in findings.samples).most_common()),
-        "failures": len(failures(findings.samples)),
-        "failovers": findings.failovers,
-        "overhead_p50_ms": percentile(own_time, 0.50),
-        "overhead_p99_ms": percentile(own_time, 0.99),
-        "records_logged": findings.logged,
-        "records_folded": findings.folded,
-        "schedules_fired": findings.schedules_fired,
-        "model_version": findings.last_model,
-        "api_url": findings.api_url,
-        "console_url": findings.console_url,
-    }
-
-
-def _model_check(findings: Findings) -> Check:
+def _model_check(found: Findings) -> Check:
     """What is published must serve without a redeploy. After an earlier run's champion, a refusal is sound too."""
-    published = {run.challenger_version for run in findings.promotions}
-    refusals = [run.reason for run in findings.runs if not run.promoted and run.trigger == SCHEDULE]
+    published = {run.challenger_version for run in found.runs if run.promoted}
+    refusals = [run.reason for run in found.runs if not run.promoted and run.trigger == SCHEDULE]
     if published:
-        held, seen = findings.last_model in published, f"{findings.first_model}, then {findings.last_model}"
+        held, seen = found.models[-1] in published, found.first_and_last_model
     else:
         last_word = refusals[0] if refusals else "no retraining by schedule was recorded"
-        held, seen = findings.had_champion and bool(refusals), f"none was published: {last_word}"
+        held, seen = found.had_champion and bool(refusals), f"none was published: {last_word}"
     return Check(claim="a newly trained model serves without a redeploy", held=held, seen=seen)
 
 
-def _worst(failed: Sequence[Sample]) -> str:
-    return "".join(f"; {count} x {problem}" for problem, count in list(problems(failed).items())[:3])
+def chosen_by_score(samples: Sequence[Sample]) -> Mapping[str, set[tuple[str, str]]]:
+    """For each provider the contexts (function, user region) in which it was called first because it scored best."""
+    found: dict[str, set[tuple[str, str]]] = {}
+    for sample in samples:
+        if sample.reason == "score" and sample.provider:
+            found.setdefault(sample.provider, set()).add((sample.function, sample.user_region or ""))
+    return found
+
+
+def run_document(found: Findings) -> dict[str, object]:
+    """What `.local/run.json` holds."""
+    own_time = overheads(found.samples)
+    return {
+        "invocations": len(found.samples),
+        "by_provider": dict(Counter(sample.provider or NOBODY for sample in found.samples).most_common()),
+        "failures": len(failures(found.samples)),
+        "failovers": found.failovers,
+        "overhead_p50_ms": percentile(own_time, 0.50),
+        "overhead_p99_ms": percentile(own_time, 0.99),
+        "records_logged": found.logged,
+        "records_folded": found.folded,
+        "schedules_fired": found.schedules_fired,
+        "model_version": found.models[-1],
+        "api_url": found.api_url,
+        "console_url": f"{found.api_url}/console",
+    }
+
+
+def of_contexts(samples: Sequence[Sample]) -> Table:
+    """Why who was called: one line per function and user region, one column per provider."""
+    providers = sorted({sample.provider or NOBODY for sample in samples})
+    counts = Counter((s.function, s.user_region or "", s.provider or NOBODY, s.reason or "-") for s in samples)
+    made = table("who was called, and why", ["function", "user region", *providers])
+    for function, region in sorted({(s.function, s.user_region or "") for s in samples}):
+        cells = []
+        for provider in providers:
+            known = [(reason, counts[function, region, provider, reason]) for reason in REASONS]
+            cells.append(", ".join(f"{reason} {count}" for reason, count in known if count))
+        made.add_row(function, region, *cells)
+    return made
+
+
+def of_runs(runs: Runs) -> Table:
+    """Every retraining, oldest first: a promotion or a refusal, with its reason."""
+    made = table("retraining", ["started UTC", "by", "what came of it"], ["rows"], ["reason"])
+    for run in sorted(runs, key=lambda run: run.started_at):
+        result = f"promoted {run.challenger_version}" if run.promoted else "refused"
+        made.add_row(f"{run.started_at:%H:%M:%S}", run.trigger, result, str(run.rows), run.reason)
+    return made
+
+
+def of_figures(found: Findings) -> str:
+    """Overhead and records on one line."""
+    own_time = overheads(found.samples)
+    return (
+        f"FISO's own time: p50 {ms(percentile(own_time, 0.50))} ms, p99 {ms(percentile(own_time, 0.99))} ms; "
+        f"records: {found.logged} logged, {found.folded} folded of {found.answered} answered; "
+        f"model: {found.first_and_last_model}"
+    )
+
+
+def curl_line(api_url: str) -> str:
+    """A request to paste."""
+    return f"curl -i '{api_url}/v1/invoke/word-count' -H 'content-type: text/plain' -d 'one two two three three three'"

@@ -1,60 +1,109 @@
-"""Machines: what the demo asks of the world, as an interface. The choreography in `run` knows nothing else."""
+"""The machine: a local cloud with the stage `local` on it, prepared, disturbed and counted. The tests use it, too."""
 
-from collections.abc import Sequence
-from datetime import datetime
-from typing import Protocol
+import io
+import subprocess
+from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Self
 
-from fiso.domain.model import RetrainingRun
-from fiso_cli.traffic.gateway import Gateway
+from fiso_cli.catalog import change, declaration
+from fiso_cli.counting import Counts
+from fiso_cli.errors import CommandError
+from fiso_cli.migrations import runner
+from fiso_cli.stage import Stage
+from fiso_cli.traffic import leases
+from fiso_cli.training import keys, prior, remote
+from localcloud import cloud
+from localcloud.cloud import Lease
+from localcloud.demo import plan
+from localcloud.layout import LocalCloud
+from localcloud.parts import Options
+
+STAGE = "local"
+CATALOG = Path(__file__).with_name("fiso.yaml")
+AUTHOR = "fiso demo"
+TAIL_LINES = 25
+DEFAULTS = Options()
 
 
-class Machine(Protocol):
-    """A local cloud that can be prepared, disturbed and counted."""
+@dataclass(kw_only=True)
+class Machine:
+    """Each step answers with one line about what came of it."""
+
+    cloud: LocalCloud
+    stage: Stage
+    counts: Counts
+    options: Options = DEFAULTS
+    lease: Lease | None = None
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str] | None = None, options: Options = DEFAULTS) -> Self:
+        """The one that the environment names. Starts nothing."""
+        stage = Stage.named(STAGE, environ)
+        counts = Counts(stage=stage, functions=plan.functions())
+        return cls(cloud=LocalCloud.from_environ(environ), stage=stage, counts=counts, options=options)
 
     def boot(self) -> str:
-        """Bring the local cloud up; one line about what was started."""
-        ...
+        """Start the cloud; it lives as long as this process."""
+        self.lease = cloud.start(self.cloud, self.options)
+        return f"{len(cloud.status(self.cloud))} components started"
+
+    def shut_down(self) -> None:
+        """Stop what was started here."""
+        if self.lease is not None:
+            self.lease.end()
 
     def train(self) -> str:
-        """Train the packaged model unless there is one; one line about it."""
-        ...
+        """The packaged prior, unless a model is there already."""
+        folder = self.cloud.root / "ml_artifacts"
+        if (folder / "champion.json").exists():
+            return "already trained"
+        with redirect_stdout(io.StringIO()):  # its tables are for `fiso train`
+            prior.train("boosting", rows=10_000, out=folder)
+        return "trained on the synthetic set"
 
     def deploy(self) -> str:
-        """Deploy with the `serverless` command; one line about it."""
-        ...
+        """Plain `serverless deploy`."""
+        environment = self.cloud.client_environment() | {"FISO_DATABASE_URL": self.cloud.database_url}
+        log = serverless(self.cloud, ("deploy", "--stage", STAGE), environment | keys.local_variables(self.cloud))
+        leases.ensured(self.stage)
+        return f"stage {STAGE}, log in {log}"
 
     def apply(self) -> str:
-        """Apply the demo catalog; one line about it."""
-        ...
+        """The demo catalog, as `fiso apply` does it."""
+        declared = declaration.read(CATALOG, declaration.Setting.of(self.stage))
+        with self.stage.explained():
+            runner.migrate(self.stage.connect)
+            store = self.stage.catalog_store()
+            planned = change.plan(store, declared.entries)
+            written = change.execute(planned, store, self.stage.snapshots(), author=AUTHOR, now=datetime.now(UTC))
+        if written.unpublished is not None:
+            raise CommandError(f"catalog version {written.version} is stored, not published: {written.unpublished}")
+        return f"{len(declared.entries)} functions, version {written.version}"
 
     def retrain(self) -> str:
-        """Ask for a retraining now; one line about what came of it."""
-        ...
+        """One retraining on demand, as `fiso retrain` does it."""
+        run = remote.retrain(STAGE)
+        return f"{'promoted' if run['promoted'] else 'refused'}: {run['reason']}"
 
-    def kill(self, provider: str) -> None:
-        """Stop one provider's functions from answering."""
-        ...
 
-    def heal(self, provider: str) -> None:
-        """Let them answer again."""
-        ...
-
-    def gateway(self) -> Gateway:
-        """The deployed API."""
-        ...
-
-    def had_champion(self) -> bool:
-        """Whether an earlier run published a model into this stage."""
-        ...
-
-    def logged_since(self, moment: datetime) -> int:
-        """Finished records in the log table that arrived at or after a moment."""
-        ...
-
-    def folded(self) -> int:
-        """Records folded so far, by the state table."""
-        ...
-
-    def runs_since(self, moment: datetime) -> Sequence[RetrainingRun]:
-        """The retraining runs that started at or after a moment."""
-        ...
+def serverless(cloud: LocalCloud, words: Sequence[str], environment: Mapping[str, str]) -> Path:
+    """Run the `serverless` command; its log. `CommandError` with the log's end when it fails or is not installed."""
+    command = [str(cloud.root / "node_modules" / ".bin" / "serverless"), *words]
+    cloud.log_dir.mkdir(parents=True, exist_ok=True)
+    file = cloud.log_dir / f"{words[0]}.log"
+    with file.open("wb") as log:
+        try:
+            done = subprocess.run(
+                command, cwd=cloud.root, env=dict(environment), stdout=log, stderr=log, stdin=subprocess.DEVNULL
+            )  # fmt: skip
+        except FileNotFoundError as error:
+            raise CommandError(f"{command[0]} is not installed: run `make setup`") from error
+    if done.returncode != 0:
+        said = [line.rstrip() for line in file.read_text(errors="replace").splitlines() if line.strip()]
+        end = "\n".join(said[-TAIL_LINES:])
+        raise CommandError(f"serverless {words[0]} failed (exit {done.returncode}); the end of {file}:\n{end}")
+    return file

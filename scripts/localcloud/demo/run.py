@@ -1,80 +1,109 @@
-"""Runs: the demo from boot to findings, in one order. Knows the machine through its interface only.
+"""Runs: the demo from boot to findings, told while it happens.
 
 boot -> train -> deploy -> apply -> a refused retraining -> the batch with a provider lost and healed
      -> folded -> the schedule fires -> the new model answers -> folded
 """
 
 import asyncio
+import time
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TypeVar
 
-from fiso.domain.endpoint import Provider
-from fiso.domain.model import RetrainingRun
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from fiso_cli.counting import Runs
 from fiso_cli.traffic import calls
-from fiso_cli.traffic.calls import Call, Load
+from fiso_cli.traffic.calls import Load
 from fiso_cli.traffic.gateway import Gateway
 from fiso_cli.traffic.samples import Sample
+from localcloud import faults
 from localcloud.demo import plan
-from localcloud.demo.awaiting import Patience
-from localcloud.demo.findings import SCHEDULE, Findings, busiest
+from localcloud.demo.findings import SCHEDULE, Findings
 from localcloud.demo.machine import Machine
-from localcloud.demo.narration import Narration
 
-SCHEDULE_PATIENCE = Patience(seconds=200, every_s=2)
+T = TypeVar("T")
+
+FOLD_WITHIN_S = 60.0
+SCHEDULE_WITHIN_S = 200.0
 """`rate(1 minute)` fires first about 66 s after a deployment; a first run that refuses has a second one to follow."""
-FOLD_PATIENCE = Patience(seconds=60, every_s=0.5)
-FURTHER_PATIENCE = Patience(seconds=60, every_s=0.5)
+NEW_MODEL_WITHIN_S = 60.0
 MOST_FURTHER_REQUESTS = 120
+REMIND_EVERY_S = 15.0
+"""Where no terminal shows a spinner, a wait says this often that it goes on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Narration:
+    """What the demo says while it works: steps with their time, waits with their reason."""
+
+    console: Console
+
+    def remark(self, text: str) -> None:
+        """One line."""
+        self.console.print(f"  {text}", style="dim", markup=False)
+
+    def step(self, title: str, do: Callable[[], str]) -> None:
+        """Do something that answers with one line; say how long it took."""
+        start = time.monotonic()
+        with self.console.status(title):
+            came_of_it = do()
+        self.console.print(f"{title}: {came_of_it} ({time.monotonic() - start:.1f} s)", markup=False)
+
+    def wait(self, reason: str, look: Callable[[], T], is_enough: Callable[[T], bool], *, within_s: float) -> T:
+        """Look until it is enough or time is up; the last thing seen either way."""
+        start = said = time.monotonic()
+        with self.console.status(f"waiting {reason}") as status:
+            while not is_enough(seen := look()) and (left_s := start + within_s - time.monotonic()) > 0:
+                line = f"waiting {reason}: {left_s:.0f} s at most"
+                status.update(line)
+                if not self.console.is_terminal and time.monotonic() - said >= REMIND_EVERY_S:
+                    said = time.monotonic()
+                    self.remark(line)
+                time.sleep(0.5)
+        self.console.print(f"waited {reason} ({time.monotonic() - start:.1f} s)", markup=False)
+        return seen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Demo:
-    """One demo run. The patiences bound its waits; `clock` gives aware UTC datetimes."""
+    """One demo run."""
 
     machine: Machine
     narration: Narration
     requests: int
     concurrency: int
-    clock: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
-    schedule_patience: Patience = SCHEDULE_PATIENCE
-    fold_patience: Patience = FOLD_PATIENCE
-    further_patience: Patience = FURTHER_PATIENCE
 
     def prepare(self) -> None:
         """From nothing to a deployed stage with a catalog and a model."""
-        steps = (
-            ("booting the local cloud", self.machine.boot),
-            ("the packaged model", self.machine.train),
-            ("deploying with serverless", self.machine.deploy),
-            ("applying the catalog", self.machine.apply),
-        )
-        for title, step in steps:
-            self.narration.step(title, step)
+        self.narration.step("booting the local cloud", self.machine.boot)
+        self.narration.step("the packaged model", self.machine.train)
+        self.narration.step("deploying with serverless", self.machine.deploy)
+        self.narration.step("applying the catalog", self.machine.apply)
 
     def run(self) -> Findings:
         """Route the batch and wait for what must follow from it."""
-        machine, started_at = self.machine, self.clock()
-        gateway, had_champion = machine.gateway(), machine.had_champion()
-        self.narration.step("retraining on too few records", machine.retrain)
-        folded_before = machine.folded()
+        counts, since = self.machine.counts, datetime.now(UTC)
+        gateway, had_champion = Gateway(url=self.machine.stage.api_url), counts.has_champion()
+        self.narration.step("retraining on too few records", self.machine.retrain)
+        folded_before = counts.folded()
         samples: list[Sample] = []
         killed = self._batch(gateway, samples)
-        self._await_folding(samples, started_at, folded_before)
-        runs = self._await_schedule(started_at, had_champion)
+        self._await_folding(samples, since, folded_before)
+        runs = self._await_schedule(since, had_champion=had_champion)
         samples.extend(self._further(gateway, runs))
-        logged, folded = self._await_folding(samples, started_at, folded_before)
+        logged, folded = self._await_folding(samples, since, folded_before)
         return Findings(
             samples=samples,
             logged=logged,
             folded=folded,
-            runs=machine.runs_since(started_at),
+            runs=counts.runs_since(since),
             killed=killed,
-            first_model=_first_model(samples),
-            last_model=_first_model(samples[::-1]),
             had_champion=had_champion,
             api_url=gateway.url,
-            console_url=f"{gateway.url}/console",
         )
 
     def _batch(self, gateway: Gateway, samples: list[Sample]) -> str:
@@ -82,48 +111,55 @@ class Demo:
         killed: list[str] = []
 
         def kill() -> None:
-            killed.append(busiest(samples, otherwise=Provider.AWS))
-            self.machine.kill(killed[0])
+            killed.append(busiest(samples))
+            faults.kill(self.machine.cloud, killed[0])
             self.narration.remark(f"{killed[0]} is down")
 
         def heal() -> None:
-            self.machine.heal(killed[0])
+            faults.heal(self.machine.cloud, killed[0])
             self.narration.remark(f"{killed[0]} is healed")
 
         interludes = {self.requests // 3: kill, 2 * self.requests // 3: heal}
         load = Load(calls=plan.calls(self.requests), concurrency=self.concurrency, interludes=interludes)
-        with self.narration.counting("routing", self.requests) as advance:
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        start = time.monotonic()
+        with Progress(*columns, console=self.narration.console, transient=True) as progress:
+            bar = progress.add_task("routing", total=self.requests)
 
             def on_sample(sample: Sample) -> None:
                 samples.append(sample)
-                advance()
+                progress.advance(bar)
 
             asyncio.run(calls.run(gateway, load, on_sample))
+        took_s = time.monotonic() - start
+        self.narration.console.print(f"routing: {self.requests} requests ({took_s:.1f} s)", markup=False)
         return killed[0]
 
     def _await_folding(self, samples: Sequence[Sample], since: datetime, folded_before: int) -> tuple[int, int]:
         """Wait until every answer is logged and folded; the counts as last seen."""
-        answered = len({sample.invocation_id for sample in samples if sample.invocation_id})
+        answered, counts = (
+            len({sample.invocation_id for sample in samples if sample.invocation_id}),
+            self.machine.counts,
+        )
+        return self.narration.wait(
+            "for the stream to fold every record",
+            lambda: (counts.logged_since(since), counts.folded() - folded_before),
+            lambda seen: seen == (answered, answered),
+            within_s=FOLD_WITHIN_S,
+        )
 
-        def look() -> tuple[int, int]:
-            return self.machine.logged_since(since), self.machine.folded() - folded_before
-
-        with self.narration.waiting("for the stream to fold every record") as say:
-            patience = self.fold_patience.telling(say)
-            return patience.wait_for(look, lambda seen: seen == (answered, answered))
-
-    def _await_schedule(self, since: datetime, had_champion: bool) -> Sequence[RetrainingRun]:
+    def _await_schedule(self, since: datetime, *, had_champion: bool) -> Runs:
         """Wait for a scheduled retraining that publishes; where a champion stands already, for any."""
 
-        def is_enough(runs: Sequence[RetrainingRun]) -> bool:
+        def is_enough(runs: Runs) -> bool:
             fired = any(run.trigger == SCHEDULE for run in runs)
             return fired and (had_champion or any(run.promoted for run in runs))
 
-        with self.narration.waiting("for the schedule to fire the retrainer (a minute or two)") as say:
-            patience = self.schedule_patience.telling(say)
-            return patience.wait_for(lambda: self.machine.runs_since(since), is_enough)
+        reason = "for the schedule to fire the retrainer (a minute or two)"
+        look = self.machine.counts.runs_since
+        return self.narration.wait(reason, lambda: look(since), is_enough, within_s=SCHEDULE_WITHIN_S)
 
-    def _further(self, gateway: Gateway, runs: Sequence[RetrainingRun]) -> list[Sample]:
+    def _further(self, gateway: Gateway, runs: Runs) -> list[Sample]:
         """More requests, until one was decided by a published model. None when none was published."""
         published = {run.challenger_version for run in runs if run.promoted}
         samples: list[Sample] = []
@@ -132,15 +168,16 @@ class Demo:
         queue = iter(plan.calls(MOST_FURTHER_REQUESTS))
 
         def ask() -> str | None:
-            call: Call | None = next(queue, None)
-            if call is not None:
+            if (call := next(queue, None)) is not None:
                 asyncio.run(calls.run(gateway, Load(calls=[call], concurrency=1), samples.append))
             return samples[-1].model_version
 
-        with self.narration.waiting("for the orchestrator to pick up the new model") as say:
-            self.further_patience.telling(say).wait_for(ask, lambda version: version in published)
+        reason = "for the orchestrator to pick up the new model"
+        self.narration.wait(reason, ask, lambda version: version in published, within_s=NEW_MODEL_WITHIN_S)
         return samples
 
 
-def _first_model(samples: Sequence[Sample]) -> str:
-    return next((sample.model_version for sample in samples if sample.model_version), "none")
+def busiest(samples: Sequence[Sample]) -> str:
+    """The provider that answered most so far: the one whose loss is felt."""
+    answered = Counter(sample.provider for sample in samples if sample.provider)
+    return answered.most_common(1)[0][0] if answered else "aws"

@@ -33,7 +33,6 @@ class HostSettings:
     emulator_url: str
     cache: Path
     python: Path
-    aws_endpoint_url: str
     function_variables: dict[str, str] = field(default_factory=dict)
     idle_s: float
     max_environments: int
@@ -47,7 +46,6 @@ def read_settings(arguments: Sequence[str]) -> HostSettings:
     parser.add_argument("--emulator-url", required=True, help="where the control plane is")
     parser.add_argument("--cache", type=Path, required=True, help="directory for unpacked code and the runtime")
     parser.add_argument("--python", type=Path, default=Path(sys.executable), help="interpreter that has awslambdaric")
-    parser.add_argument("--aws-endpoint-url", help="what functions take for AWS (default: the emulator)")
     parser.add_argument("--function-env", action="append", default=[], type=_assignment, metavar="KEY=VALUE")
     parser.add_argument("--idle-seconds", type=float, default=300.0, help="end environments idle for longer")
     parser.add_argument("--max-environments", type=int, default=64, help="at most this many at once, all functions")
@@ -59,7 +57,6 @@ def read_settings(arguments: Sequence[str]) -> HostSettings:
         emulator_url=given.emulator_url,
         cache=given.cache.resolve(),
         python=given.python,
-        aws_endpoint_url=given.aws_endpoint_url or given.emulator_url,
         function_variables=dict(given.function_env),
         idle_s=given.idle_seconds,
         max_environments=given.max_environments,
@@ -89,7 +86,7 @@ async def serve(settings: HostSettings) -> None:
     logs = LogHub(CloudWatch(emulator))
     surroundings = Surroundings(
         sandbox=sandbox,
-        variables=HostVariables(aws_endpoint_url=settings.aws_endpoint_url, extra=settings.function_variables),
+        variables=HostVariables(aws_endpoint_url=settings.emulator_url, extra=settings.function_variables),
         emit=logs.emit,
         init_limit_s=settings.init_limit_s,
     )

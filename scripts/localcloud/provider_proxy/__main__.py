@@ -5,18 +5,16 @@ import asyncio
 import logging
 import signal
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from random import Random
 
 from aiohttp import web
 
 from fiso.domain.endpoint import Provider
-from localcloud.lambda_host.call_recorder import record
 from localcloud.profile import PROFILE_FILE, ProfileError, load
 from localcloud.provider_proxy.control import control_app
-from localcloud.provider_proxy.listener import HOST, OnCall, Place
+from localcloud.provider_proxy.listener import HOST, Place
 from localcloud.provider_proxy.passing import upstream_session
 from localcloud.provider_proxy.proxy import ProviderProxy, places_of
 
@@ -29,7 +27,6 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--upstream", action="append", default=[], metavar="PROVIDER=URL", help="once per provider")
     parser.add_argument("--no-distance", action="store_true", help="add neither distance nor cold starts")
     parser.add_argument("--seed", type=int, help="draw the same delays in every run")
-    parser.add_argument("--record-calls", type=Path, metavar="FILE", help="note AWS calls here, as the recorder does")
     return parser.parse_args(arguments)
 
 
@@ -44,13 +41,13 @@ def upstreams_of(options: Sequence[str]) -> Mapping[Provider, str]:
     return found
 
 
-async def serve(places: tuple[Place, ...], control_port: int, rng: Random, on_call: OnCall | None) -> None:
+async def serve(places: tuple[Place, ...], control_port: int, rng: Random) -> None:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     async with upstream_session() as session:
-        proxy = ProviderProxy(places, session, rng, on_call)
+        proxy = ProviderProxy(places, session, rng)
         control = web.AppRunner(control_app(proxy), access_log=None, shutdown_timeout=0)
         try:
             await proxy.open()
@@ -62,17 +59,6 @@ async def serve(places: tuple[Place, ...], control_port: int, rng: Random, on_ca
             await proxy.close()
 
 
-@contextmanager
-def recording_into(file: Path | None) -> Iterator[OnCall | None]:
-    """Appends a line for each AWS call to the file; None when there is none."""
-    if file is None:
-        yield None
-        return
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("a", encoding="utf-8") as out:
-        yield lambda request, body, status: record(request, body, status, out)
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     options = parse(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
@@ -80,8 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         upstreams = upstreams_of(options.upstream)
         places = places_of(load(options.profile), options.base_port, upstreams, emulates=not options.no_distance)
         rng = Random(options.seed)  # nosec B311: draws emulated delays only
-        with recording_into(options.record_calls) as on_call:
-            asyncio.run(serve(places, options.control_port, rng, on_call))
+        asyncio.run(serve(places, options.control_port, rng))
     except (ProfileError, ValueError, OSError) as error:
         sys.exit(f"provider_proxy: {error}")
 

@@ -22,8 +22,8 @@ from localcloud.provider_proxy.passing import Answer, pass_on, signed_region
 
 log = logging.getLogger(__name__)
 
-OnCall: TypeAlias = Callable[[web.Request, bytes, int], None]
-"""Hears of a request, its body and the answer's status."""
+FaultOf: TypeAlias = Callable[[Provider], Fault | None]
+"""What is wrong with a provider now."""
 
 HOST = "127.0.0.1"
 MAX_BODY_BYTES = 100 * 1024 * 1024
@@ -48,28 +48,15 @@ class Place:
         return next((region for region in self.regions if region.name == signed), self.regions[0])
 
 
-def ignore_call(request: web.Request, body: bytes, status: int) -> None:
-    """Nobody listens."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Watching:
-    """What surrounds a listener: `fault_of` says what is wrong with a provider now, `on_call` hears of every answer."""
-
-    fault_of: Callable[[Provider], Fault | None]
-    on_call: OnCall
-
-
 class Listener:
     """Passes requests on, late."""
 
-    def __init__(self, place: Place, session: aiohttp.ClientSession, rng: Random, watching: Watching) -> None:
+    def __init__(self, place: Place, session: aiohttp.ClientSession, rng: Random, fault_of: FaultOf) -> None:
         self.place = place
         self.requests = 0
         self._session = session
         self._rng = rng
-        self._fault_of = watching.fault_of
-        self._on_call = watching.on_call
+        self._fault_of = fault_of
         self._last_call_at: dict[tuple[str, str], float] = {}
         self._runner: web.AppRunner | None = None
 
@@ -121,7 +108,6 @@ class Listener:
             )
         finally:
             self._last_call_at[key] = time.monotonic()
-        self._on_call(request, body, answer.status)
         await _wait_ms(delay.distance_ms / 2)
         slow_ms = await self._apply_fault((time.monotonic() - started_at) * 1000)
         return _labelled(request, answer, delay, slow_ms)

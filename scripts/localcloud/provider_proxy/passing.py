@@ -1,5 +1,6 @@
 """Passing a request on: the same method, path, headers and bytes to the upstream, and its answer back."""
 
+import io
 import re
 from dataclasses import dataclass
 
@@ -53,7 +54,7 @@ async def pass_on(request: web.Request, body: bytes, upstream: str, session: aio
     url = URL(upstream.rstrip("/") + request.raw_path, encoded=True)
     headers = end_to_end(request.headers)
     async with session.request(
-        request.method, url, headers=headers, data=body or None, allow_redirects=False
+        request.method, url, headers=headers, data=io.BytesIO(body) if body else None, allow_redirects=False
     ) as response:
         return Answer(
             status=response.status,

@@ -9,7 +9,7 @@ import aiohttp
 from fiso.domain.endpoint import Provider
 from localcloud.profile import Profile
 from localcloud.provider_proxy.faults import Fault
-from localcloud.provider_proxy.listener import Listener, OnCall, Place, Watching, ignore_call
+from localcloud.provider_proxy.listener import Listener, Place
 
 log = logging.getLogger(__name__)
 
@@ -17,12 +17,9 @@ log = logging.getLogger(__name__)
 class ProviderProxy:
     """Listeners on consecutive ports, in the order of the profile."""
 
-    def __init__(
-        self, places: tuple[Place, ...], session: aiohttp.ClientSession, rng: Random, on_call: OnCall | None = None
-    ) -> None:
+    def __init__(self, places: tuple[Place, ...], session: aiohttp.ClientSession, rng: Random) -> None:
         self._faults: dict[Provider, Fault] = {}
-        watching = Watching(fault_of=self._faults.get, on_call=on_call or ignore_call)
-        self._listeners = [Listener(place, session, rng, watching) for place in places]
+        self._listeners = [Listener(place, session, rng, self._faults.get) for place in places]
 
     async def open(self) -> None:
         for listener in self._listeners:

@@ -75,7 +75,7 @@ def process(command: Sequence[str], environment: Mapping[str, str], log: Path) -
 
 @contextmanager
 def module_process(module: str, *arguments: str, log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A local process of ours, as the supervisor starts it."""
+    """A local process of ours, as the local cloud starts it."""
     environment = {**os.environ, "PYTHONPATH": f"{CHECKOUT / 'scripts'}:{CHECKOUT / 'shared'}"}
     with process([sys.executable, "-m", f"localcloud.{module}", *arguments], environment, log) as child:
         yield child

@@ -12,11 +12,11 @@ import pytest
 
 from localcloud.lambda_host.environment_variables import access_key_of
 from localcloud.lambda_host.sandbox import Mode
+from tests.e2e.call_recorder import recording
 from tests.emulator import free_port
 from tests.functional.localcloud.lambda_host_world import (
     SCRIPTS,
     LambdaHostWorld,
-    await_answer,
     eventually,
     running_host,
     running_world,
@@ -114,23 +114,16 @@ def test_a_taken_port_is_one_line_and_a_failure(world: LambdaHostWorld, cache: P
 
 
 def test_the_recorder_notes_who_called_what_and_passes_answers_on(world: LambdaHostWorld, tmp_path: Path) -> None:
-    out, port = tmp_path / "calls.jsonl", free_port()
-    command = [sys.executable, "-m", "localcloud.lambda_host.call_recorder", "--port", str(port)]
-    command += ["--emulator-url", world.emulator_url, "--out", str(out)]
-    with subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(SCRIPTS)}) as recorder:
-        try:
-            url = f"http://127.0.0.1:{port}"
-            await_answer(f"{url}/healthz", recorder)
-            s3 = world.aws("s3", url)
-            s3.create_bucket(Bucket="records")
-            s3.put_object(Bucket="records", Key="a b/ü.txt", Body=b"x" * 2_000_000)
-            assert s3.head_object(Bucket="records", Key="a b/ü.txt")["ContentLength"] == 2_000_000
-            assert s3.get_object(Bucket="records", Key="a b/ü.txt")["Body"].read() == b"x" * 2_000_000
-            s3.list_objects_v2(Bucket="records")
-            with pytest.raises(s3.exceptions.NoSuchKey):
-                s3.get_object(Bucket="records", Key="none")
-        finally:
-            recorder.terminate()
+    out = tmp_path / "calls.jsonl"
+    with recording(out, world.emulator_url) as (url,):
+        s3 = world.aws("s3", url)
+        s3.create_bucket(Bucket="records")
+        s3.put_object(Bucket="records", Key="a b/ü.txt", Body=b"x" * 2_000_000)
+        assert s3.head_object(Bucket="records", Key="a b/ü.txt")["ContentLength"] == 2_000_000
+        assert s3.get_object(Bucket="records", Key="a b/ü.txt")["Body"].read() == b"x" * 2_000_000
+        s3.list_objects_v2(Bucket="records")
+        with pytest.raises(s3.exceptions.NoSuchKey):
+            s3.get_object(Bucket="records", Key="none")
     calls = [json.loads(line) for line in out.read_text().splitlines()]
     assert {call["function"] for call in calls} == {"test"}
     noted = [(call["operation"], *call["resources"], call["status"]) for call in calls if call["resources"]]

@@ -13,13 +13,12 @@ import psycopg2
 import pytest
 
 from localcloud.postgres import STOP_SIGNAL, Postgres
-from localcloud.supervision import processes
 from tests.functional.localcloud.emulator_fixture import eventually, free_port
 
 
 @contextmanager
 def running(postgres: Postgres) -> Iterator["subprocess.Popen[bytes]"]:
-    """The server's own process, as the supervisor starts it."""
+    """The server's own process, as the local cloud starts it."""
     options = ["--folder", str(postgres.folder), "--port", str(postgres.port)]
     with (postgres.folder.parent / f"{postgres.folder.name}.log").open("ab") as log:
         server = subprocess.Popen([sys.executable, "-m", "localcloud.postgres", *options], stdout=log, stderr=log)
@@ -74,7 +73,7 @@ def test_keeps_what_was_written_through_a_kill_and_starts_at_once_again(reachabl
             server.wait()
     with running(postgres):
         assert query(postgres, "SELECT value FROM kept") == [(7,)]
-    assert processes.working_in(postgres.data) == []
+    assert postgres.processes() == []
 
 
 def test_a_lock_whose_pid_now_means_another_process_does_not_matter(reachable: Path) -> None:

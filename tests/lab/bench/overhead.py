@@ -14,10 +14,8 @@ from uuid import uuid4
 import httpx
 
 from fiso_cli.stage import Stage
-from localcloud.components import Options
-from localcloud.demo import plan
-from localcloud.demo.counting import Counts
-from localcloud.demo.local_machine import LocalMachine
+from localcloud.demo.machine import Machine
+from localcloud.parts import Options
 from tests.lab.bench.rows import Row, at_most_of_rival, row
 
 REQUESTS = 400
@@ -74,12 +72,10 @@ def _own_cloud() -> Iterator[Stage]:
     """A local cloud beside any that runs, with everything deployed and no emulated distance."""
     with tempfile.TemporaryDirectory(prefix="fiso-bench-") as folder:
         environ = {**os.environ, "FISO_LOCAL_DIR": folder, "FISO_LOCAL_PORT": PORT}
-        stage = Stage.named("local", environ)
-        counts = Counts(stage=stage, functions=plan.functions())
-        machine = LocalMachine(stage=stage, counts=counts, options=Options(has_distance=False))
+        machine = Machine.from_environ(environ, Options(has_distance=False))
         try:
             for step in (machine.boot, machine.train, machine.deploy, machine.apply):
                 step()
-            yield stage
+            yield machine.stage
         finally:
             machine.shut_down()

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,7 +20,6 @@ from fiso.adapters.postgres.catalog import Connect, connect_from_url
 from fiso_cli.errors import CommandError
 from fiso_cli.local_stage import HOST
 from localcloud.postgres import STOP_SIGNAL, Postgres
-from localcloud.supervision import processes
 from tests.lab.bound_process import bound
 
 START_PATIENCE_S = 30.0
@@ -97,9 +96,10 @@ class Database:
         return make()
 
     def _tell(self, number: signal.Signals) -> None:
-        for process in processes.working_in(self.postgres.data):
-            if number is not signal.SIGQUIT or self.server is None or process.pid == self.server.pid:
-                processes.send(process, number)
+        for pid in self.postgres.processes():
+            if number is not signal.SIGQUIT or self.server is None or pid == self.server.pid:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, number)
 
 
 @contextmanager

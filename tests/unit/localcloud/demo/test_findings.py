@@ -1,11 +1,15 @@
+import io
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from rich.console import Console
 
 from fiso.domain.model import RetrainingRun
 from fiso_cli.traffic.samples import Sample
-from localcloud.demo.findings import Check, Findings, busiest, checks, chosen_by_score, run_document
+from localcloud.demo import findings
+from localcloud.demo.findings import Findings, checks, chosen_by_score, run_document
+from localcloud.demo.run import busiest
 
 AT = datetime(2030, 1, 1, tzinfo=UTC)
 
@@ -40,18 +44,17 @@ def run(trigger: str, *, promoted: bool, minutes: int = 0) -> RetrainingRun:
 
 
 BY_SCORE = (sample(1, "aws"), sample(2, "azure"), sample(3, "gcp"))
-SAMPLES = (*BY_SCORE, sample(4, "gcp", "failover"), sample(5, "aws", "explore"))
+OLD_MODEL = (*BY_SCORE, sample(4, "gcp", "failover"), sample(5, "aws", "explore"))
+LAST = replace(OLD_MODEL[-1], model_version="m1")
+SAMPLES = (*OLD_MODEL[:-1], LAST)
 GOOD = Findings(
     samples=SAMPLES,
     logged=5,
     folded=5,
     runs=(run("schedule", promoted=True, minutes=1), run("command", promoted=False)),
     killed="aws",
-    first_model="m0",
-    last_model="m1",
     had_champion=False,
     api_url="http://h/api",
-    console_url="http://h/api/console",
 )
 
 
@@ -66,8 +69,8 @@ def test_a_good_run_holds_every_claim() -> None:
 @pytest.mark.parametrize(
     ("changes", "claim"),
     [
-        ({"samples": (*SAMPLES[:4], sample(5, "aws", problem="status 502"))}, "every request got its function's bytes"),
-        ({"samples": (*SAMPLES[:3], sample(4, "gcp"), sample(5, "aws"))}, "failed over while aws was down"),
+        ({"samples": (*SAMPLES[:4], replace(LAST, problem="status 502"))}, "every request got its function's bytes"),
+        ({"samples": (*SAMPLES[:3], sample(4, "gcp"), LAST)}, "failed over while aws was down"),
         ({"logged": 4}, "logged = folded = answered"),
         ({"folded": 6}, "logged = folded = answered"),
         ({"logged": 4, "folded": 4}, "logged = folded = answered"),
@@ -75,7 +78,7 @@ def test_a_good_run_holds_every_claim() -> None:
             {"samples": (SAMPLES[0], sample(2, "azure", "explore"), *SAMPLES[2:])},
             "each provider was the best for some function and user region",
         ),
-        ({"last_model": "m0"}, "a newly trained model serves without a redeploy"),
+        ({"samples": OLD_MODEL}, "a newly trained model serves without a redeploy"),
     ],
 )
 def test_each_claim_can_fail_by_itself(changes: dict[str, object], claim: str) -> None:
@@ -88,7 +91,7 @@ def test_a_schedule_that_never_fired_fails_even_when_a_command_trained() -> None
 
 
 def test_a_refusal_is_sound_only_over_an_earlier_champion() -> None:
-    refused = replace(GOOD, runs=(run("schedule", promoted=False),), last_model="m0")
+    refused = replace(GOOD, runs=(run("schedule", promoted=False),))
     assert failed(refused) == ["a newly trained model serves without a redeploy"]
     assert failed(replace(refused, had_champion=True)) == []
 
@@ -99,9 +102,8 @@ def test_no_request_at_all_is_no_success() -> None:
 
 def test_a_failed_claim_says_what_was_seen() -> None:
     lost = replace(GOOD, samples=(*SAMPLES[:4], sample(5, None, problem="no answer (ReadTimeout)")))
-    assert checks(lost)[0] == Check(
-        claim="every request got its function's bytes", held=False, seen="1 of 5 failed; 1 x no answer (ReadTimeout)"
-    )
+    said = "FAILED  every request got its function's bytes (1 of 5 failed; 1 x no answer (ReadTimeout))"
+    assert str(checks(lost)[0]) == said
 
 
 def test_the_run_document_has_exactly_the_keys_that_are_promised() -> None:
@@ -120,5 +122,24 @@ def test_contexts_count_only_what_was_chosen_on_score() -> None:
 
 
 def test_the_busiest_provider_is_the_one_to_lose() -> None:
-    assert busiest([sample(1, "gcp"), sample(2, "aws"), sample(3, "gcp")], otherwise="aws") == "gcp"
-    assert busiest([], otherwise="aws") == "aws"
+    assert busiest([sample(1, "gcp"), sample(2, "aws"), sample(3, "gcp")]) == "gcp"
+    assert busiest([]) == "aws"
+
+
+def shown(renderable: object) -> str:
+    written = io.StringIO()
+    Console(file=written, width=200).print(renderable)
+    return written.getvalue()
+
+
+def test_the_tables_say_why_each_provider_was_called_and_each_retraining_came_out() -> None:
+    rows = (sample(1, "aws"), replace(sample(2, "aws", "failover"), user_region="region-1"))
+    assert "score 1, failover 1" in shown(findings.of_contexts(rows))
+    runs = shown(findings.of_runs([run("schedule", promoted=True, minutes=1), run("command", promoted=False)]))
+    assert runs.index("refused") < runs.index("promoted m1")
+    assert "too few rows: 0 of 100" in runs
+
+
+def test_the_figures_are_on_one_line_and_the_line_to_paste_is_quoted_for_a_shell() -> None:
+    assert "records: 5 logged, 5 folded of 5 answered; model: m0, then m1" in findings.of_figures(GOOD)
+    assert "'http://h/$default/v1/invoke/word-count'" in findings.curl_line("http://h/$default")

@@ -1,4 +1,4 @@
-"""A component for the supervisor's tests: answers `GET /healthz`, and misbehaves as told."""
+"""A part for the tests of the parent process: answers `GET /healthz`, and misbehaves as told."""
 
 import argparse
 import http.server

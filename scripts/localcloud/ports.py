@@ -10,7 +10,6 @@ from pathlib import Path
 
 from fiso_cli.errors import CommandError
 from fiso_cli.local_stage import HOST, PORTS_NEEDED
-from localcloud.supervision import processes
 
 _LISTENING = "0A"
 _STEP = 1000
@@ -45,7 +44,7 @@ def require_free(ports: Iterable[int], *, base_port: int) -> None:
     for port in ports:
         if not is_free(port):
             raise CommandError(
-                f"port {port} is in use by {holder(port)}: stop it or set FISO_LOCAL_PORT={_free_base(base_port)}"
+                f"port {port} is in use by {holder(port)}: stop it or set FISO_LOCAL_PORT={free_base(base_port)}"
             )
 
 
@@ -54,16 +53,27 @@ def holder(port: int) -> Holder:
     inodes = _listening_inodes(port)
     for entry in os.listdir("/proc"):
         if entry.isdigit() and not inodes.isdisjoint(_sockets(entry)):
-            return Holder(pid=int(entry), command=processes.command_of(int(entry)))
+            return Holder(pid=int(entry), command=_command_of(int(entry)))
     return Holder(pid=None, command="")
 
 
-def _free_base(base_port: int) -> int:
+def free_base(base_port: int) -> int:
+    """Another base port that would do."""
     for candidate in (base_port + _STEP * step for step in range(1, 60)):
         needed = range(candidate, candidate + PORTS_NEEDED)
         if needed.stop <= 65536 and all(is_free(port) for port in needed):
             return candidate
     return base_port + _STEP
+
+
+def _command_of(pid: int) -> str:
+    """Its command line, as short as a message allows; empty when it cannot be read."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").split(b"\0")
+    except OSError:
+        return ""
+    text = " ".join(word.decode(errors="replace") for word in words)
+    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _listening_inodes(port: int) -> set[str]:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import TypeAlias
 
 from fiso.adapters.aws.dynamodb import DynamoDBEndpointStates, DynamoDBInvocationLog
 from fiso.adapters.aws.s3 import S3RetrainingRuns
@@ -10,6 +11,8 @@ from fiso.adapters.aws.s3_models import S3ModelStore
 from fiso.domain.endpoint import FunctionName
 from fiso.domain.model import RetrainingRun
 from fiso_cli.stage import Stage
+
+Runs: TypeAlias = Sequence[RetrainingRun]
 
 MOST_RECORDS = 100_000
 MOST_RUNS = 50
@@ -37,7 +40,7 @@ class Counts:
             found = [states.of_function(FunctionName(function)) for function in self.functions]
         return sum(state.folded for of_function in found for state in of_function.values())
 
-    def runs_since(self, moment: datetime) -> Sequence[RetrainingRun]:
+    def runs_since(self, moment: datetime) -> Runs:
         """Retraining runs, newest first."""
         with self.stage.explained():
             latest = S3RetrainingRuns(self.stage.client("s3"), self.stage.bucket).latest(MOST_RUNS)

@@ -1,1 +1,0 @@
-"""Supervision: starting, watching and stopping the local cloud's processes from any shell."""
