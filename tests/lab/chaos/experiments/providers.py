@@ -63,17 +63,19 @@ def black_holed_once(setting: Setting) -> Sequence[Figure]:
     with running(seed=setting.seed, policy=policy) as rig:
         load = broken(setting, rig, STOPPED, fault_s=setting.sized(120, 18), ask=ask)
         executions = rig.executions()
-    during = measures.faulted(load.rows)
+    every = measures.faulted(load.rows)
+    during, undisturbed = measures.undisturbed(every)
     lost_s = [row.intended_s for row in during if not row.is_success]
     known_s = min(lost_s, default=0.0) + ONCE_MS / 1000 + HEARD_FRESH_S
-    other = [row for row in during if not row.is_success and not (row.status == 504 and row.is_unknown)]
+    other = [row for row in every if not row.is_success and not (row.status == 504 and row.is_unknown)]
     repeated = sum(times > 1 for times in executions.values())
     return [
-        count_of_none("neither answered nor 504 unknown_outcome", len(other), len(during), "requests"),
+        undisturbed,
+        count_of_none("neither answered nor 504 unknown_outcome", len(other), len(every), "requests"),
         count_of_none("executed twice", repeated, len(executions), "requests"),
         measures.success(during, 0.97, name="answered in all"),
         measures.success([row for row in during if row.intended_s > known_s], 0.985, name="success once it is known"),
-        measures.failed_tries(during, load.hit),
+        measures.failed_tries(every, load.hit),
     ]
 
 

@@ -9,7 +9,7 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from random import Random
@@ -18,6 +18,9 @@ from typing import Any
 from tests.lab.chaos.rig.rows import Row, answered
 
 LARGEST_LINE = 32 * 1024 * 1024
+CONTROL_EVERY_S, CONTROL_FOR_S = 0.05, 1.0
+"""How often the way to a worker and back is measured, and how long after its start such measures are a request's."""
+_CONTROL = b"{}\n"
 MOST_WAITING = 5_000
 """Requests that may be under way or waiting at once; what comes on top counts as answered by nobody."""
 REMAINING_MS = 29_000.0
@@ -106,6 +109,17 @@ class Pool:
             environment.writer.close()
         self._idle.clear()
 
+    async def control(self, taken: "list[Control]") -> None:
+        """Measure the way to each worker and back, in connections of their own, until cancelled."""
+
+        async def of(worker: Path) -> None:
+            while True:
+                with suppress(OSError):
+                    await _measured(worker, taken)
+                await asyncio.sleep(CONTROL_EVERY_S)  # it was killed, and is started anew
+
+        await asyncio.gather(*(of(worker) for worker in self._workers))
+
     async def _take(self) -> _Environment | None:
         while self._idle:
             environment = self._idle.pop()
@@ -133,6 +147,39 @@ class Pool:
         raise last or OSError("no worker")
 
 
+@dataclass(frozen=True, slots=True)
+class Control:
+    """One way to a worker and back without FISO, in monotonic seconds."""
+
+    sent_s: float
+    answered_s: float
+
+
+async def _measured(worker: Path, taken: list[Control]) -> None:
+    reader, writer = await asyncio.open_unix_connection(str(worker))
+    try:
+        said = await reader.readline()  # that it is ready
+        while said:
+            await asyncio.sleep(CONTROL_EVERY_S)
+            sent_s = time.monotonic()
+            writer.write(_CONTROL)
+            said = await reader.readline()
+            taken.append(Control(sent_s, time.monotonic()))
+    finally:
+        writer.close()
+
+
+def with_control(rows: Sequence[Row], taken: Sequence[Control], begun: float) -> list[Row]:
+    """The rows, each with the slowest control under way in the CONTROL_FOR_S from its start."""
+
+    def slowest_ms(row: Row) -> float | None:
+        from_s = begun + row.intended_s
+        beside = [one for one in taken if one.answered_s >= from_s and one.sent_s <= from_s + CONTROL_FOR_S]
+        return max(((one.answered_s - one.sent_s) * 1000 for one in beside), default=None)
+
+    return [replace(row, control_ms=slowest_ms(row)) for row in rows]
+
+
 async def run(
     pool: Pool, phases: Sequence[Phase], *, rate: float, ask: Callable[[int], Ask], rng: Random, begun: float
 ) -> list[Row]:
@@ -141,6 +188,8 @@ async def run(
     rows: list[Row] = []
     under_way: set[asyncio.Task[None]] = set()
     numbers = count()
+    controls: list[Control] = []
+    control = asyncio.create_task(pool.control(controls))
 
     async def one(request: Ask, intended: float, phase: str) -> None:
         number, said = await pool.serve(request.line())
@@ -173,7 +222,8 @@ async def run(
             under_way.add(task)
             task.add_done_callback(under_way.discard)
     await asyncio.gather(*under_way)
-    return rows
+    control.cancel()
+    return with_control(rows, controls, begun)
 
 
 async def _do(action: Callable[[], object]) -> None:

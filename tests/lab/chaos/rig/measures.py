@@ -10,6 +10,10 @@ from tests.lab.chaos.rig.rows import Row, latencies, of_phase
 BASELINE, FAULT, RECOVERY = "baseline", "fault", "recovery"
 FOUR_NINES = 0.9999
 FAILED_BEFORE_OPEN = 5
+MOST_CONTROL_MS = 30.0
+"""A way to a worker and back takes a few milliseconds, 15 at most beside a busy build; where it takes this long, the
+machine was not ours."""
+LEAST_UNDISTURBED = 0.25
 SHORTEST_OPEN_S, LONGEST_OPEN_S, JITTER = 2.0, 30.0, 0.8
 """A breaker that opened waits 2 s before its first probe, twice as long after each one that failed, at most 30 s, each
 less 20 % at the most."""
@@ -31,6 +35,17 @@ def faulted(rows: Sequence[Row]) -> list[Row]:
     """Those of the fault's time, and those that it caught under way."""
     spared = set(map(id, healthy(rows)))
     return [row for row in of_phase(rows, BASELINE, FAULT) if id(row) not in spared]
+
+
+def undisturbed(rows: Sequence[Row]) -> tuple[list[Row], Figure]:
+    """Those that the machine itself did not hold up, by the control beside them; and the share of them, which must be
+    large enough to say something. What is left out does not depend on what became of it."""
+    kept = [row for row in rows if row.control_ms is None or row.control_ms <= MOST_CONTROL_MS]
+    held_up = len(rows) - len(kept)
+    name = f"share that the machine did not hold up ({held_up} left out)"
+    return kept, Figure(
+        name=name, value=len(kept) / len(rows), op=Op.AT_LEAST, target=LEAST_UNDISTURBED, unit="share", n=len(rows)
+    )
 
 
 def success(rows: Sequence[Row], target: float = FOUR_NINES, name: str = "success") -> Figure:

@@ -16,7 +16,8 @@ class Row:
 
     `intended_s` is seconds since the load began, `at` the answer's time (epoch seconds), `served_ms` the environment's
     own time, `tried` the endpoints called in order with their failures (from the record, so empty while unknown),
-    `open_breakers` the environment's breakers that were not closed afterwards.
+    `open_breakers` the environment's breakers that were not closed afterwards, `control_ms` how long the slowest
+    control took in the second from its start: the same way there and back, without FISO.
     """
 
     at: float
@@ -37,6 +38,7 @@ class Row:
     has_retry_after: bool = False
     tried: tuple[tuple[str, str | None], ...] = ()
     open_breakers: tuple[str, ...] = ()
+    control_ms: float | None = None
 
     @property
     def is_success(self) -> bool:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from tests.lab.chaos.rig import measures
+from tests.lab.chaos.rig.load import Control, with_control
 from tests.lab.chaos.rig.rows import Row, answered
 
 
@@ -79,3 +80,19 @@ def test_a_problem_says_what_is_not_known() -> None:
     }
     row = answered(fields, {"response": response, "served_ms": 2.0})
     assert (row.status, row.is_unknown, row.has_retry_after, row.attempts) == (504, True, True, 1)
+
+
+def test_what_the_machine_held_up_is_left_out_by_the_control_beside_it_whatever_became_of_it() -> None:
+    fates = [200, 504, 200, 504, 200]
+    rows = [a_row(number, status=status) for number, status in enumerate(fates)]
+    begun = 100.0
+    slow, usual = Control(sent_s=101.9, answered_s=102.2), Control(sent_s=104.1, answered_s=104.102)
+    kept, share = measures.undisturbed(with_control(rows, [slow, usual], begun))
+    assert [row.intended_s for row in kept] == [0, 3, 4]
+    assert (share.value, share.n, share.is_met) == (0.6, 5, True)
+    assert "2 left out" in share.name
+
+
+def test_a_machine_that_was_held_up_throughout_says_nothing_of_fiso() -> None:
+    rows = with_control([a_row(0)], [Control(sent_s=0.0, answered_s=5.0)], 0.0)
+    assert not measures.undisturbed(rows)[1].is_met
