@@ -13,44 +13,29 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fiso_client.aio import AsyncClient
-    from fiso_client.api import FisoRefused
-    from fiso_client.calling import Answer, Caller, Request
-    from fiso_client.client import Client, NoAnswer, Options
-    from fiso_client.core.answers import FunctionAnswer
-    from fiso_client.core.failures import Failure, FisoError, ProviderError
-    from fiso_client.leases import NoLease
-    from fiso_client.target import Target
+    from fiso_client.aio import AsyncClient as AsyncClient
+    from fiso_client.api import FisoRefused as FisoRefused
+    from fiso_client.calling import Answer as Answer
+    from fiso_client.calling import Caller as Caller
+    from fiso_client.calling import Request as Request
+    from fiso_client.client import Client as Client
+    from fiso_client.client import NoAnswer as NoAnswer
+    from fiso_client.client import Options as Options
+    from fiso_client.core.answers import FunctionAnswer as FunctionAnswer
+    from fiso_client.core.failures import Failure as Failure
+    from fiso_client.core.failures import FisoError as FisoError
+    from fiso_client.core.failures import ProviderError as ProviderError
+    from fiso_client.leases import NoLease as NoLease
+    from fiso_client.reporting import Pace as Pace
+    from fiso_client.reporting import Tally as Tally
+    from fiso_client.target import Target as Target
 
-__all__ = [
-    "Answer",
-    "AsyncClient",
-    "Caller",
-    "Client",
-    "Failure",
-    "FisoError",
-    "FisoRefused",
-    "FunctionAnswer",
-    "NoAnswer",
-    "NoLease",
-    "Options",
-    "ProviderError",
-    "Request",
-    "Target",
-]
-_HOMES = {
-    **dict.fromkeys(("Answer", "Caller", "Request"), "calling"),
-    **dict.fromkeys(("Client", "NoAnswer", "Options"), "client"),
-    **dict.fromkeys(("Failure", "FisoError", "ProviderError"), "core.failures"),
-    "AsyncClient": "aio",
-    "FisoRefused": "api",
-    "FunctionAnswer": "core.answers",
-    "NoLease": "leases",
-    "Target": "target",
-}
+_HOMES = ("aio", "api", "calling", "client", "core.answers", "core.failures", "leases", "reporting", "target")
 
 
 def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"fiso_client.{_HOMES[name]}"), name)
+    for home in _HOMES if name[0].isupper() else ():
+        module = import_module(f"fiso_client.{home}")
+        if getattr(getattr(module, name, None), "__module__", None) == module.__name__:
+            return getattr(module, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

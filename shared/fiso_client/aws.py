@@ -14,29 +14,15 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Protocol
 from uuid import uuid4
 
 from fiso_client.api import Headers
 from fiso_client.calling import Request
 from fiso_client.core.answers import FunctionAnswer, path_below
 from fiso_client.core.lambda_api import http_event, invoke, read_invocation
-from fiso_client.core.signing import AwsEndpoint, Credentials, SignedService, sign
+from fiso_client.core.signing import AwsEndpoint, SignedService, SigningKeys, sign
 from fiso_client.core.transport import HttpTransport
 from fiso_client.target import Target
-
-
-class GivenCredentials(Protocol):
-    """What an SDK calls frozen credentials."""
-
-    @property
-    def access_key(self) -> str: ...
-
-    @property
-    def secret_key(self) -> str: ...
-
-    @property
-    def token(self) -> str | None: ...
 
 
 def _utc_now() -> datetime:
@@ -52,7 +38,7 @@ def public_address(region: str) -> str:
 class LambdaFunctions:
     """A `Caller` for targets whose address is a Lambda function's ARN or name. `address` is that of Lambda's API."""
 
-    credentials: Callable[[], GivenCredentials]
+    credentials: Callable[[], SigningKeys]
     transport: HttpTransport = field(default_factory=HttpTransport)
     address: Callable[[str], str] = public_address
 
@@ -70,25 +56,21 @@ class LambdaFunctions:
     def _service(self, region: str) -> SignedService:
         return SignedService(
             endpoint=AwsEndpoint(service="lambda", region=region, url=self.address(region)),
-            credentials=_own(self.credentials()),
+            credentials=self.credentials(),
             transport=self.transport,
             clock=_utc_now,
         )
 
 
-def signed(credentials: Callable[[], GivenCredentials], region: str) -> Headers:
+def signed(credentials: Callable[[], SigningKeys], region: str) -> Headers:
     """Headers that identify the caller to FISO behind API Gateway's IAM authorizer."""
     endpoint = AwsEndpoint(service="execute-api", region=region, url="")
 
     def headers(method: str, url: str, body: bytes) -> Mapping[str, str]:
         digest = hashlib.sha256(body).hexdigest()
-        return sign(method, url, {}, digest, endpoint, _own(credentials()), _utc_now())
+        return sign(method, url, {}, digest, endpoint, credentials(), _utc_now())
 
     return headers
-
-
-def _own(given: GivenCredentials) -> Credentials:
-    return Credentials(access_key=given.access_key, secret_key=given.secret_key, token=given.token)
 
 
 def _http_event(target: Target, request: Request, timeout_s: float) -> bytes:

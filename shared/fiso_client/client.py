@@ -128,8 +128,9 @@ class Client:
         return self._reporter.waiting
 
     def call(self, function: str, request: Request, *, timeout_s: float | None = None) -> Answer:
-        """The function's answer, its own errors included, within `timeout_s` and the policy's own limit.
+        """The function's answer, its own errors included, within `timeout_s` and the policy's own limit in seconds.
 
+        Both count from when a lease is in hand; the first call of a function may wait `fiso_timeout_s` for one.
         `NoAnswer` when no target gave one, `NoLease` when there was nobody to call, `FisoRefused` for a function that
         FISO does not know.
         """

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 from urllib.parse import quote, urlsplit
 
 from fiso_client.core.answers import HttpAnswer
@@ -16,9 +16,22 @@ Clock: TypeAlias = Callable[[], datetime]
 """The time of day, aware and in UTC."""
 
 
+class SigningKeys(Protocol):
+    """What requests are signed with; boto3's frozen credentials are of this shape."""
+
+    @property
+    def access_key(self) -> str: ...
+
+    @property
+    def secret_key(self) -> str: ...
+
+    @property
+    def token(self) -> str | None: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
-    """What requests are signed with."""
+    """The keys that a function has of its own."""
 
     access_key: str
     secret_key: str
@@ -57,7 +70,7 @@ class SignedService:
     """Sends signed requests to one service."""
 
     endpoint: AwsEndpoint
-    credentials: Credentials
+    credentials: SigningKeys
     transport: HttpTransport
     clock: Clock
 
@@ -77,7 +90,7 @@ def sign(
     headers: Mapping[str, str],
     body_sha256: str,
     endpoint: AwsEndpoint,
-    credentials: Credentials,
+    credentials: SigningKeys,
     now: datetime,
 ) -> dict[str, str]:
     """The headers with Signature Version 4 added (docs.aws.amazon.com, "Create a signed AWS API request")."""
