@@ -12,11 +12,11 @@ from fiso.domain.endpoint import EndpointId, FunctionName
 from fiso.domain.errors import StoreUnavailable
 from fiso.domain.model import ModelPointer
 from fiso.domain.state import EndpointState
+from fiso.testing.clock import ManualClock
 from fiso.testing.memory import InMemoryEndpointStates, InMemoryModelStore, InMemorySnapshots
 from tests.lab.chaos import small_router
 from tests.lab.chaos.experiment import Setting
 from tests.lab.chaos.small_router import Outside, Reply
-from tests.lab.chaos.wrong_clocks import SteppedClock
 
 READ_S = 1.0
 """How long a read hangs until the client gives up, as the orchestrator's own client does."""
@@ -82,16 +82,16 @@ class _Models(InMemoryModelStore):
 
 def warm(setting: Setting, requests: int) -> Replies:
     """One environment, its clock a second a request, so that everything it knows is soon older than allowed."""
-    clock, replies = SteppedClock(datetime.now(UTC)), Replies()
+    clock, replies = ManualClock(datetime.now(UTC)), Replies()
     with _outside(clock) as (hang, outside):
         router = small_router.build(outside)
         for _ in range(OUTAGES):
             for kept, is_on in ((replies.well, False), (replies.hanging, True)):
                 hang.is_on = is_on
-                clock.pass_s(120.0)
+                clock.advance(120.0)
                 for _ in range(requests // OUTAGES):
                     kept.append(router.invoke())
-                    clock.pass_s(1.0)
+                    clock.advance(1.0)
     lines = [json.dumps({"own_ms": reply.own_ms, "status": reply.status}) for reply in replies.hanging]
     (setting.folder / "hanging.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return replies
@@ -101,7 +101,7 @@ def cold(environments: int) -> list[Reply]:
     """The first request of each environment, while only the catalog's copy answers."""
     replies = []
     for _ in range(environments):
-        clock = SteppedClock(datetime.now(UTC))
+        clock = ManualClock(datetime.now(UTC))
         with _outside(clock) as (hang, outside):
             hang.is_on = True
             replies.append(small_router.build(outside).invoke())
@@ -109,7 +109,7 @@ def cold(environments: int) -> list[Reply]:
 
 
 @contextmanager
-def _outside(clock: SteppedClock) -> Iterator[tuple[Hang, Outside]]:
+def _outside(clock: ManualClock) -> Iterator[tuple[Hang, Outside]]:
     entry, hang = small_router.catalog(), Hang()
     snapshot = Snapshot(version=1, published_at=clock(), functions={entry.name: entry})
     outside = Outside(

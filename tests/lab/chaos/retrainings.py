@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
 
 from fiso.adapters.aws.s3 import S3Archive, S3RetrainingRuns
 from fiso.domain.model import ModelPointer, RetrainingRun
@@ -76,12 +75,6 @@ class Workshop:
         process.start()
         return process
 
-    def start_and_end_after(self, now: datetime, *, writes: int) -> BaseProcess:
-        """A retrainer that ends itself, as killed, before the write that comes after so many."""
-        process = _PROCESSES.Process(target=_retrain, args=(self.folder, now, keys.passing().text, writes), daemon=True)
-        process.start()
-        return process
-
     def retrain(self, now: datetime) -> float:
         """One retraining to its end; the seconds it took."""
         start = time.perf_counter()
@@ -140,21 +133,7 @@ def _now() -> datetime:
     return datetime.now(UTC) + timedelta(days=1)  # rows of experiments may lie a little ahead
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Ending(FolderBucket):
-    """Kills its own process in place of the write that comes after so many."""
-
-    left: list[int]
-
-    def put_object(self, **put: Any) -> None:
-        """One of those that are left, or the end."""
-        if not self.left:
-            os.kill(os.getpid(), signal.SIGKILL)
-        self.left.pop()
-        FolderBucket.put_object(self, **put)
-
-
-def _retrain(folder: Path, now: datetime, key: str, writes: int | None = None) -> None:
+def _retrain(folder: Path, now: datetime, key: str) -> None:
     from functions.retrainer import wiring
 
     public = key.partition(":")[0]
@@ -168,6 +147,4 @@ def _retrain(folder: Path, now: datetime, key: str, writes: int | None = None) -
         model_keys=public,
     )
     bucket = FolderBucket(folder=folder, write_s=WRITE_S)
-    if writes is not None:
-        bucket = _Ending(folder=folder, left=[0] * writes)
     wiring.build(settings, s3=bucket).retrain(now=now, trigger="command")

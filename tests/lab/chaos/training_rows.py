@@ -1,9 +1,8 @@
-"""Rows for retraining: calls whose latency follows from provider and size, and calls that teach nonsense."""
+"""Rows for retraining: calls whose latency follows from provider and size."""
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime, timedelta
-from math import inf, nan
 from uuid import UUID
 
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName, Provider
@@ -18,8 +17,6 @@ NOISE = 0.1
 BASELINE_MS = 200.0
 """What served before the first model said of every call."""
 
-Damage = Callable[[InvocationRecord, random.Random], InvocationRecord]
-
 
 def calls(count: int, *, first: int, start: datetime, slower: float = 1.0) -> Iterator[InvocationRecord]:
     """`count` calls, a second apart; the numbers from `first` on make their ids and their luck."""
@@ -28,24 +25,6 @@ def calls(count: int, *, first: int, start: datetime, slower: float = 1.0) -> It
         provider, size = rng.choice(list(Provider)), rng.choice([100, 10_000])
         latency_ms = LATENCY_MS[provider] * (3 if size > 1000 else 1) * slower * rng.lognormvariate(0, NOISE)
         yield _record(number, start + timedelta(seconds=number - first), provider, size, latency_ms)
-
-
-def damaged(records: Iterator[InvocationRecord], damage: Damage, *, seed: int) -> Iterator[InvocationRecord]:
-    """The records, each damaged."""
-    rng = random.Random(seed)  # nosec B311 - draws of an experiment, no secrets
-    return (damage(record, rng) for record in records)
-
-
-def without_numbers(record: InvocationRecord, rng: random.Random) -> InvocationRecord:
-    """NaN and infinities where numbers were."""
-    bad = rng.choice([nan, inf, -inf])
-    row = {**record.decision.features, rng.choice(features.NAMES): bad}
-    return changed(record, features=row, execution_time_ms=rng.choice([bad, record.result.execution_time_ms]))
-
-
-def shuffled(record: InvocationRecord, rng: random.Random) -> InvocationRecord:
-    """A latency that has nothing to do with the call."""
-    return changed(record, execution_time_ms=10 ** rng.uniform(0, 5))
 
 
 def _record(number: int, at: datetime, provider: Provider, size: int, latency_ms: float) -> InvocationRecord:

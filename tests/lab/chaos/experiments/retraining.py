@@ -1,4 +1,4 @@
-"""Row 16: retrainers killed at random moments, two at once, and taught nonsense; what the pointer names afterwards."""
+"""Row 16: retrainers killed at random moments, and two at once; what the pointer names afterwards."""
 
 import json
 import random
@@ -20,16 +20,15 @@ DRIFT = 1.1
 
 
 def run(setting: Setting) -> Sequence[Figure]:
-    """Kills first, then pairs, then poison, each over a bucket of its own."""
+    """Kills first, then pairs, each over a bucket of its own."""
     from tests.lab.chaos import retrainings
 
     retrainings.preload()
     with (setting.folder / "retrainings.jsonl").open("w", encoding="utf-8") as history:
         kills = _written(history, _kills(setting))
         pairs = _written(history, _pairs(setting))
-        poison = _written(history, _poison(setting))
     killed = [trial for trial in kills if trial["was_running"]]
-    every = [*kills, *pairs, *poison]
+    every = [*kills, *pairs]
     return (
         count_of_none("pointers to what is not whole", _count(every, "is_broken"), len(every), "retrainings"),
         Figure(
@@ -50,8 +49,6 @@ def run(setting: Setting) -> Sequence[Figure]:
         ),
         share_reached("the next retraining after a kill ends well", _count(kills, "recovered"), len(kills), 1.0),
         count_of_none("promotions lost between two at once", _count(pairs, "is_lost"), len(pairs), "pairs"),
-        count_of_none("worse models promoted", _count(poison, "is_worse"), len(poison), "poisonings"),
-        share_reached("refusals that were recorded", _count(poison, "is_recorded"), len(poison), 1.0),
     )
 
 
@@ -106,17 +103,6 @@ def _pairs(setting: Setting) -> Iterator[dict[str, object]]:
         }
 
 
-def _poison(setting: Setting) -> Iterator[dict[str, object]]:
-    """A champion that learned from good rows, then rows that teach nonsense; good rows tell which of both is better."""
-    from tests.lab.chaos import poisoning
-
-    for number, poison in enumerate(poisoning.KINDS):
-        setting.say(f"poison: {poison.name}")
-        shop, now = _workshop(setting, f"poison-{number}"), datetime.now(UTC)
-        shop.retrain(now)
-        yield poisoning.tried(shop, poison, now)
-
-
 def _workshop(setting: Setting, name: str) -> "Workshop":
     from tests.lab.chaos import training_rows
     from tests.lab.chaos.retrainings import Workshop
@@ -153,7 +139,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     Experiment(
         row=16,
         name="retraining",
-        question="Does a retrainer that is killed, doubled or poisoned ever leave a bad champion?",
+        question="Does a retrainer that is killed or doubled ever leave a bad champion?",
         run=run,
     ),
 )
