@@ -213,7 +213,7 @@ class RequestHandler:
         snapshot = app.sources.snapshot()
         states = app.sources.latest_states(snapshot.functions)
         documents = inspect.endpoint_documents(
-            snapshot.functions.values(),
+            snapshot.at(app.clock()).values(),
             {name: read.states for name, read in states.items()},
             app.orchestrator.dispatcher.breakers.of,
             app.clock(),

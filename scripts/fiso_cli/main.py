@@ -33,8 +33,11 @@ COMMANDS: Mapping[str, LazyCommand] = {
     "login-key": LazyCommand("fiso_cli.login.commands:login_key_app", "Make or rotate the key of console sessions."),
     "tail": LazyCommand("fiso_cli.traffic.tail:app", "Invocations as they happen, with why."),
     "apply": LazyCommand("fiso_cli.catalog.commands:apply_app", "Write a catalog file's changes and publish them."),
+    "check": LazyCommand("fiso_cli.catalog.commands:check_app", "Check a catalog file offline, with line numbers."),
+    "export": LazyCommand("fiso_cli.catalog.commands:export_app", "Print what is in force as a catalog file."),
+    "schema": LazyCommand("fiso_cli.catalog.commands:schema_app", "Print the JSON Schema of catalog files."),
     "policy": LazyCommand(
-        "fiso_cli.catalog.commands:policy_commands", "One function's policy: show, pin, unpin, mode."
+        "fiso_cli.catalog.policy_commands:policy_commands", "One function's policy: show, pin, history, rollback."
     ),
     "train": LazyCommand("fiso_cli.training.commands:train_app", "Train the packaged model."),
     "retrain": LazyCommand("fiso_cli.training.commands:retrain_app", "Run a stage's retrainer now."),

@@ -2,7 +2,10 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -11,9 +14,12 @@ from typer.testing import CliRunner, Result
 
 from fiso.adapters.postgres.catalog import PostgresCatalogStore, connect_from_url
 from fiso.domain.catalog import CatalogEntry
-from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName, Provider
-from fiso.domain.policy import Mode, Policy
-from fiso_cli.catalog.commands import apply, policy_commands
+from fiso.domain.endpoint import Authentication, Endpoint, EndpointId, FunctionName, Provider
+from fiso.domain.policy import Mode, Pin, Policy
+from fiso.testing.memory import InMemorySnapshots
+from fiso_cli.catalog.change import change_policy, pinned_to, rolled_back
+from fiso_cli.catalog.commands import apply, export
+from fiso_cli.catalog.policy_commands import policy_commands
 from fiso_cli.errors import CommandError
 from fiso_cli.local_stage import DATABASE
 from fiso_cli.migrations.runner import migrate, migrations, pending
@@ -26,7 +32,14 @@ functions:
     type: graph
     endpoints: [{id: aws, provider: aws, region: us-east-1, memory_mb: 512, address: fn}]
 """
-AWS = Endpoint(id=EndpointId("aws"), provider=Provider.AWS, region="us-east-1", memory_mb=512, address="fn")
+AWS = Endpoint(
+    id=EndpointId("aws"),
+    provider=Provider.AWS,
+    region="us-east-1",
+    memory_mb=512,
+    address="fn",
+    authentication=Authentication.IAM,
+)
 NOTES = [
     "migration 0001_catalog",
     "migration 0002_policy_objectives",
@@ -65,6 +78,7 @@ def environ(database: str, tmp_path: Path) -> Mapping[str, str]:
 def run(environ: Mapping[str, str], *arguments: str) -> Result:
     app = typer.Typer()
     app.command("apply")(apply)
+    app.command("export")(export)
     app.add_typer(policy_commands)
     return CliRunner().invoke(app, list(arguments), env=dict(environ))
 
@@ -90,6 +104,82 @@ def test_the_difference_is_shown_and_pins_are_kept(environ: Mapping[str, str], d
     assert isinstance(lifting.exception, CommandError)
     assert "bfs: pinned now" in str(lifting.exception)
     assert store.load().entries[PINNED.name].policy.mode is Mode.PIN
+
+
+def test_functions_are_removed_only_where_that_is_allowed(
+    environ: Mapping[str, str], database: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "fiso.yaml"
+    file.write_text(FILE)
+    connect = connect_from_url(database, is_local=True)
+    migrate(connect)
+    others = [replace(PINNED, name=FunctionName(name), policy=Policy(version=0)) for name in ("bfs", "text", "sort")]
+    PostgresCatalogStore(connect).replace(others, based_on=0, author="tester")
+    shown = run(environ, "apply", "-f", str(file), "--dry-run")
+    assert "2 functions removed" in shown.stdout
+    refused = run(environ, "apply", "-f", str(file), "--yes")
+    assert str(refused.exception).startswith("the file does not name sort, text: ")
+    allowed = run(environ, "apply", "-f", str(file), "--yes", "--allow-removals")
+    assert "is the local cloud up?" in str(allowed.exception)  # allowed, and the bucket is away
+
+
+def test_what_is_exported_is_in_force_and_applying_it_changes_nothing(
+    environ: Mapping[str, str], database: str, tmp_path: Path
+) -> None:
+    connect = connect_from_url(database, is_local=True)
+    migrate(connect)
+    now = datetime.now(UTC)
+    over = replace(PINNED.policy, pin=Pin(by="ada", at=now - timedelta(hours=2), until=now - timedelta(hours=1)))
+    held = replace(PINNED.policy, pin=Pin(by="ada", at=now, reason="gcp is slow", until=now + timedelta(hours=1)))
+    policies = {"over": over, "held": held, "plain": Policy(version=0, residency=frozenset({"us-east-1"}))}
+    entries = [replace(PINNED, name=FunctionName(name), policy=policy) for name, policy in policies.items()]
+    PostgresCatalogStore(connect).replace(entries, based_on=0, author="tester")
+    file = tmp_path / "exported.yaml"
+    file.write_text(run(environ, "export").stdout)
+    planned = json.loads(run(environ, "apply", "-f", str(file), "--dry-run", "--json").stdout)
+    assert (planned["changes"], planned["removals"]) == ([], [])
+    policies_in_file = {name: function.get("policy") for name, function in functions_of(environ).items()}
+    assert policies_in_file == {"over": None, "held": {"mode": "pin:aws"}, "plain": {"residency": ["us-east-1"]}}
+
+
+def functions_of(environ: Mapping[str, str]) -> Mapping[str, Any]:
+    functions: Mapping[str, Any] = json.loads(run(environ, "export", "--json").stdout)["functions"]
+    return functions
+
+
+def test_a_policy_has_a_history_and_goes_back(environ: Mapping[str, str], database: str) -> None:
+    connect = connect_from_url(database, is_local=True)
+    migrate(connect)
+    store = PostgresCatalogStore(connect)
+    patient = replace(PINNED, policy=Policy(version=0, timeout_ms=9_000))
+    store.replace([patient], based_on=0, author="ada")
+    store.replace([replace(patient, policy=replace(patient.policy, hedging=0))], based_on=1, author="bob")
+    changed = json.loads(run(environ, "policy", "history", "bfs", "--json").stdout)
+    assert [(row["version"], row["author"]) for row in changed["versions"]] == [(2, "bob"), (1, "ada")]
+    different = json.loads(run(environ, "policy", "diff", "bfs", "1", "--json").stdout)
+    assert [(each["path"], each["before"], each["after"]) for each in different["changes"]] == [
+        ("policy.hedging", 0.05, 0.0)
+    ]
+    back, now = rolled_back(store.load(1).entries[PINNED.name]), datetime.now(UTC)
+    change_policy("bfs", back, store, InMemorySnapshots(), author="ada", now=now)
+    newest = store.load()
+    assert (newest.version, newest.entries[PINNED.name].policy) == (3, replace(patient.policy, version=3))
+    assert "no version 9" in str(run(environ, "policy", "rollback", "bfs", "9").exception)
+
+
+def test_a_pin_says_who_why_and_until_when(environ: Mapping[str, str], database: str) -> None:
+    connect = connect_from_url(database, is_local=True)
+    migrate(connect)
+    store = PostgresCatalogStore(connect)
+    store.replace([replace(PINNED, policy=Policy(version=0))], based_on=0, author="tester")
+    asked = ("policy", "pin", "bfs", "aws", "--reason", "gcp is slow", "--no-wait")
+    assert "as in 30m" in str(run(environ, *asked, "--for", "soon").exception)
+    assert "is the local cloud up?" in str(run(environ, *asked, "--for", "1h").exception)
+    now = datetime.now(UTC)
+    pin = Pin(by="ada", at=now, reason="gcp is slow", until=now + timedelta(hours=1))
+    change_policy("bfs", pinned_to("aws", pin), store, InMemorySnapshots(), author="ada", now=now)
+    shown = " ".join(run(environ, "policy", "show", "bfs").stdout.split())
+    assert f"by ada at {now.isoformat()}: gcp is slow, until " in shown
 
 
 def test_the_policy_in_force_is_shown(environ: Mapping[str, str], database: str) -> None:

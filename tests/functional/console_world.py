@@ -16,7 +16,7 @@ from fiso.codecs.policy import strategy_from_document
 from fiso.domain.catalog import CatalogEntry, Snapshot
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName, Provider
 from fiso.domain.model import ModelPointer, RetrainingRun
-from fiso.domain.policy import Idempotent, Mode, Objective, Policy
+from fiso.domain.policy import Idempotent, Mode, Objective, Pin, Policy
 from fiso.domain.record import OpenRecord
 from fiso.domain.request import InvocationId, InvocationRequest, TenantId
 from fiso.ports import ModelFiles
@@ -172,6 +172,7 @@ _PINNED_AND_PARTICULAR = Policy(
     idempotent=Idempotent.YES,
     mode=Mode.PIN,
     pinned=EndpointId("azure-eus"),
+    pin=Pin(by="ada", at=START, reason="the <others> are slow", until=START + timedelta(days=365), then=Mode.OBSERVE),
     home=EndpointId("azure-eus"),
     objective=Objective.CHEAPEST_WITHIN,
     latency_objective_ms=250.0,

@@ -1,20 +1,21 @@
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from fiso.domain.catalog import CatalogEntry, Snapshot
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName, Provider
 from fiso.domain.errors import StoreUnavailable, WriteConflict
-from fiso.domain.policy import Mode, Policy
+from fiso.domain.policy import Mode, Pin, Policy
 from fiso.ports import CatalogVersion
 from fiso.testing.memory import InMemorySnapshots
 from fiso.testing.memory_catalog import InMemoryCatalogStore
-from fiso_cli.catalog.change import Written, change_policy, execute, in_mode, pinned_to, plan
+from fiso_cli.catalog.change import Written, change_policy, execute, in_mode, pinned_to, plan, rolled_back
+from fiso_cli.catalog.in_force import wait_until_in_force
 from fiso_cli.errors import CommandError
 
-NOW = datetime(2026, 1, 2, tzinfo=UTC)
+NOW, HOUR = datetime(2026, 1, 2, tzinfo=UTC), timedelta(hours=1)
 AWS = Endpoint(id=EndpointId("aws"), provider=Provider.AWS, region="us-east-1", memory_mb=512, address="fn")
 GCP = Endpoint(
     id=EndpointId("gcp"), provider=Provider.GCP, region="us-east4", memory_mb=512, address="https://g.run.app"
@@ -47,12 +48,28 @@ class FullBucket(InMemorySnapshots):
         raise StoreUnavailable(f"no room for version {snapshot.version}")
 
 
+class Ticks:
+    """Seconds that pass when somebody sleeps; answers in their order, the last one again and again."""
+
+    def __init__(self) -> None:
+        self._now_s = 0.0
+
+    def __call__(self) -> float:
+        return self._now_s
+
+    def pass_s(self, seconds: float) -> None:
+        self._now_s += seconds
+
+    def each(self, answers: Sequence[int | None]) -> Callable[[], int | None]:
+        return lambda: answers[min(round(self._now_s * 2), len(answers) - 1)]
+
+
 def applied() -> InMemoryCatalogStore:
     return RacingStore(races=0)
 
 
 def apply(store: InMemoryCatalogStore, snapshots: InMemorySnapshots, *entries: CatalogEntry) -> Written:
-    return execute(plan(store, entries), store, snapshots, author="tester", now=NOW)
+    return execute(plan(store, entries, NOW), store, snapshots, author="tester", now=NOW)
 
 
 def policy(store: InMemoryCatalogStore) -> Policy:
@@ -78,7 +95,7 @@ def test_an_unchanged_catalog_writes_nothing_but_publishes_what_was_not() -> Non
 
 def test_a_plan_that_was_overtaken_is_refused() -> None:
     store, snapshots = applied(), InMemorySnapshots()
-    late = plan(store, [TEXT])
+    late = plan(store, [TEXT], NOW)
     apply(store, snapshots, BFS)
     with pytest.raises(CommandError, match="changed meanwhile"):
         execute(late, store, snapshots, author="tester", now=NOW)
@@ -96,6 +113,48 @@ def test_a_pin_is_written_and_published_and_lifted() -> None:
     assert (policy(store).mode, policy(store).pinned, published_version(snapshots)) == (Mode.PIN, "gcp", 2)
     change_policy("bfs", in_mode(Mode.ROUTE), store, snapshots, author="tester", now=NOW)
     assert (policy(store).mode, policy(store).pinned, published_version(snapshots)) == (Mode.ROUTE, None, 3)
+
+
+def test_a_pin_remembers_who_and_lifts_itself_into_the_mode_from_before() -> None:
+    store, snapshots = applied(), InMemorySnapshots()
+    change_policy("bfs", in_mode(Mode.OBSERVE), store, snapshots, author="tester", now=NOW)
+    pin = Pin(by="ada", at=NOW, reason="gcp is slow", until=NOW + HOUR)
+    for again in (pin, replace(pin, at=NOW + HOUR / 2)):
+        change_policy("bfs", pinned_to("gcp", again), store, snapshots, author="ada", now=NOW)
+    assert policy(store).pin == replace(pin, then=Mode.OBSERVE)
+    published = snapshots.current()
+    assert published is not None
+    in_force = [published.entry_at("bfs", NOW + part * HOUR).policy for part in (0.99, 1)]
+    assert [(each.mode, each.pinned) for each in in_force] == [(Mode.PIN, "gcp"), (Mode.OBSERVE, None)]
+    assert published.entry_at("bfs", NOW + HOUR) is published.entry_at("bfs", NOW + 2 * HOUR)
+
+
+def test_unpinning_goes_back_to_the_mode_from_before() -> None:
+    store = applied()
+    for alter in (in_mode(Mode.OBSERVE), pinned_to("gcp", Pin(by="ada", at=NOW)), in_mode()):
+        change_policy("bfs", alter, store, InMemorySnapshots(), author="tester", now=NOW)
+    assert policy(store).mode is Mode.OBSERVE
+
+
+def test_going_back_to_an_earlier_policy_lifts_no_pin() -> None:
+    store, snapshots = applied(), InMemorySnapshots()
+    change_policy("bfs", pinned_to("gcp"), store, snapshots, author="tester", now=NOW)
+    with pytest.raises(CommandError, match="pinned to gcp now: `fiso policy unpin` first"):
+        change_policy("bfs", rolled_back(BFS), store, snapshots, author="tester", now=NOW)
+
+
+@pytest.mark.parametrize(("answers", "waits_s"), [([6, 7], 10.0), ([7], 10.0), ([None] * 30 + [7], 15.0)])
+def test_a_change_holds_once_the_stage_answers_by_it_and_no_older_snapshot_may_decide(
+    answers: list[int | None], waits_s: float
+) -> None:
+    ticks = Ticks()
+    assert wait_until_in_force(7, ticks.each(answers), ticks=ticks, sleep=ticks.pass_s) == waits_s
+
+
+def test_a_change_that_is_never_seen_to_hold_is_told() -> None:
+    ticks = Ticks()
+    with pytest.raises(CommandError, match=r"version 7 is published, but .* it answers by version 6"):
+        wait_until_in_force(7, ticks.each([6]), ticks=ticks, sleep=ticks.pass_s)
 
 
 def test_pinning_twice_writes_once() -> None:
@@ -126,7 +185,7 @@ def test_a_pin_that_keeps_losing_gives_up() -> None:
     ("function", "endpoint", "problem"),
     [
         ("nope", "aws", "no function 'nope' in catalog version 1"),
-        ("bfs", "nope", "has no endpoint 'nope', only aws, gcp"),
+        ("bfs", "nope", "no endpoint 'nope' here, only aws, gcp"),
     ],
 )
 def test_a_pin_to_something_unknown_is_refused(function: str, endpoint: str, problem: str) -> None:
@@ -142,7 +201,7 @@ def test_a_pin_to_an_endpoint_that_the_policy_excludes_is_refused() -> None:
 
 
 def test_observing_needs_a_home() -> None:
-    with pytest.raises(CommandError, match="has no home endpoint"):
+    with pytest.raises(CommandError, match="home: is missing"):
         change_policy("text", in_mode(Mode.OBSERVE), applied(), InMemorySnapshots(), author="tester", now=NOW)
 
 
@@ -150,5 +209,5 @@ def test_a_plan_names_the_pins_that_it_would_lift() -> None:
     store = applied()
     change_policy("bfs", pinned_to("gcp"), store, InMemorySnapshots(), author="tester", now=NOW)
     keeping = replace(BFS, policy=replace(BFS.policy, mode=Mode.PIN, pinned=GCP.id))
-    assert plan(store, [BFS, TEXT]).lifted_pins == ("bfs",)
-    assert plan(store, [keeping, TEXT]).lifted_pins == ()
+    assert plan(store, [BFS, TEXT], NOW).lifted_pins == ("bfs",)
+    assert plan(store, [keeping, TEXT], NOW).lifted_pins == ()

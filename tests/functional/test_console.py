@@ -102,6 +102,7 @@ def test_what_a_policy_asks_for_is_shown(browser: Browser) -> None:
         "blocks of 3600 s",
         "strategies <b>weekend_scale_down</b>",
         "tier 2",
+        "pinned by <b>ada</b> at 2026-11-23 09:00:00.000 UTC: the &lt;others&gt; are slow, until <b>2027-11-23",
     ):
         assert told in section
     assert "weights:" not in section

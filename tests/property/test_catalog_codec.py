@@ -1,6 +1,7 @@
 """Laws of the catalog's codec: it round-trips, and what was damaged is refused or means the same."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC
 
@@ -19,7 +20,7 @@ from fiso.domain.endpoint import (
     Provider,
 )
 from fiso.domain.errors import InvalidCatalog
-from fiso.domain.policy import CostSource, Idempotent, Mode, Objective, Policy, Scoring, Weights
+from fiso.domain.policy import CostSource, Idempotent, Mode, Objective, Pin, Policy, Scoring, Weights
 from fiso.domain.strategy import CandidateField, Condition, Operator, RequestField, Strategy
 
 words = st.text(max_size=12)
@@ -66,31 +67,40 @@ chances = st.builds(
 )
 
 
+moments = st.datetimes(timezones=st.just(UTC))
+pins = st.builds(
+    Pin,
+    by=words,
+    at=moments,
+    reason=words,
+    until=st.none() | moments,
+    then=st.sampled_from([Mode.ROUTE, Mode.OBSERVE]),
+)
+
+
 def asked(conditions: st.SearchStrategy[Condition], *, least: int) -> st.SearchStrategy[frozenset[Condition]]:
     unique = st.lists(conditions, min_size=least, max_size=3, unique_by=lambda c: (c.field, c.operator))
     return unique.map(frozenset)
 
 
-rules = st.builds(
-    Strategy,
-    name=st.text(min_size=1, max_size=12),
-    when=asked(hours | regions_asked, least=0),
-    candidates=asked(chances, least=1),
-    factor=st.floats(min_value=0, max_value=10, exclude_min=True),
-)
-
-
-def tiers_of(owned: list[Endpoint]) -> st.SearchStrategy[tuple[frozenset[EndpointId], ...]]:
-    orders = st.permutations([endpoint.id for endpoint in owned])
+def tiers_of(ids: Sequence[EndpointId]) -> st.SearchStrategy[tuple[frozenset[EndpointId], ...]]:
+    orders = st.permutations(ids)
     return orders.map(lambda order: tuple(frozenset({id}) for id in order)) | st.just(())
 
 
-@st.composite
-def entries(draw: st.DrawFn) -> CatalogEntry:
-    """A function whose policy names only its own endpoints."""
-    owned = draw(st.lists(endpoints, min_size=1, max_size=3, unique_by=lambda endpoint: endpoint.id))
-    own = st.sampled_from([endpoint.id for endpoint in owned])
-    policy = st.builds(
+def policies(
+    ids: Sequence[EndpointId], *, regions: st.SearchStrategy[frozenset[str]], names: st.SearchStrategy[str]
+) -> st.SearchStrategy[Policy]:
+    """Policies that name these endpoints only; `names` are for strategies."""
+    rules = st.builds(
+        Strategy,
+        name=names,
+        when=asked(hours | regions_asked, least=0),
+        candidates=asked(chances, least=1),
+        factor=st.floats(min_value=0, max_value=10, exclude_min=True),
+    )
+    own = st.sampled_from(ids)
+    return st.builds(
         Policy,
         version=st.integers(min_value=0),
         weights=weights,
@@ -104,7 +114,7 @@ def entries(draw: st.DrawFn) -> CatalogEntry:
         residency=regions,
         max_p95_ms=st.none() | amounts,
         max_cost_usd=st.none() | amounts,
-        tiers=tiers_of(owned),
+        tiers=tiers_of(ids),
         strategies=st.lists(rules, max_size=3, unique_by=lambda rule: rule.name).map(tuple),
         mode=st.sampled_from(Mode),
         home=own,
@@ -118,8 +128,17 @@ def entries(draw: st.DrawFn) -> CatalogEntry:
         control_block_s=st.integers(60, 604_800),
         cost_source=st.sampled_from(CostSource),
     )
+
+
+@st.composite
+def entries(draw: st.DrawFn) -> CatalogEntry:
+    """A function whose policy names only its own endpoints."""
+    owned = draw(st.lists(endpoints, min_size=1, max_size=3, unique_by=lambda endpoint: endpoint.id))
+    policy = draw(policies([each.id for each in owned], regions=regions, names=st.text(min_size=1, max_size=12)))
+    pin = draw(st.none() | pins) if policy.mode is Mode.PIN else None
+    policy = replace(policy, pin=pin)
     return CatalogEntry(
-        name=FunctionName(draw(words)), function_type=draw(words), endpoints=tuple(owned), policy=draw(policy)
+        name=FunctionName(draw(words)), function_type=draw(words), endpoints=tuple(owned), policy=policy
     )
 
 

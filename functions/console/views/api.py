@@ -48,9 +48,10 @@ class Api:
     def endpoints(self) -> Response:
         """Every endpoint of the current catalog with its folded state."""
         snapshot = self.sources.snapshots.current()
-        entries = sorted(snapshot.functions.values(), key=lambda entry: entry.name) if snapshot else []
+        now = self.sources.clock()
+        entries = sorted(snapshot.at(now).values(), key=lambda entry: entry.name) if snapshot else []
         states = {entry.name: self.sources.states.of_function(entry.name) for entry in entries}
-        documents = inspect.endpoint_documents(entries, states, lambda _: {}, self.sources.clock())
+        documents = inspect.endpoint_documents(entries, states, lambda _: {}, now)
         return jsonify(
             {
                 "snapshot_version": snapshot.version if snapshot else None,

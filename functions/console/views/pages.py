@@ -129,7 +129,8 @@ class Pages:
         )
 
     def _health(self, snapshot: Snapshot | None) -> Sequence[tuple[CatalogEntry, Sequence[summaries.EndpointHealth]]]:
-        entries = sorted(snapshot.functions.values(), key=lambda entry: entry.name) if snapshot else []
+        now = self.sources.clock()
+        entries = sorted(snapshot.at(now).values(), key=lambda entry: entry.name) if snapshot else []
         return [(entry, self._health_of(entry)) for entry in entries]
 
     def _health_of(self, entry: CatalogEntry) -> Sequence[summaries.EndpointHealth]:

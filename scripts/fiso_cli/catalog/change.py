@@ -10,8 +10,9 @@ from datetime import datetime
 from fiso.domain.catalog import CatalogEntry
 from fiso.domain.endpoint import EndpointId, FunctionName
 from fiso.domain.errors import WriteConflict
-from fiso.domain.policy import Mode, Policy
-from fiso.ports import CatalogStore, Snapshots
+from fiso.domain.fields import Impossible
+from fiso.domain.policy import Mode, Pin, Policy
+from fiso.ports import CatalogStore, CatalogVersion, Snapshots
 from fiso.services.maintenance.publish import publish
 from fiso_cli.catalog.difference import Change, changes
 from fiso_cli.catalog.problems import Problem
@@ -27,12 +28,13 @@ TRIES = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What would be written over which version, and which pins (kill switches) it would lift."""
+    """What would be written over which version, which pins (kill switches) it would lift, which functions remove."""
 
     based_on: int
     entries: tuple[CatalogEntry, ...]
     changes: tuple[Change, ...]
     lifted_pins: tuple[FunctionName, ...]
+    removals: tuple[FunctionName, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,20 +46,18 @@ class Written:
     unpublished: str | None = None
 
 
-def plan(store: CatalogStore, entries: Sequence[CatalogEntry]) -> Plan:
-    """Compare the entries with the newest version."""
+def plan(store: CatalogStore, entries: Sequence[CatalogEntry], now: datetime) -> Plan:
+    """Compare the entries with what is in force in the newest version."""
     newest = store.load()
-    wanted = {entry.name: entry for entry in entries}
-    lifted = [
-        name
-        for name, old in newest.entries.items()
-        if old.policy.mode is Mode.PIN and name in wanted and not _keeps_pin(old.policy, wanted[name].policy)
-    ]
+    old = {name: entry.at(now) for name, entry in newest.entries.items()}
+    wanted = {entry.name: _keeping_pin(entry, old.get(entry.name)) for entry in entries}
+    pinned = [name for name, entry in old.items() if entry.policy.mode is Mode.PIN and name in wanted]
     return Plan(
         based_on=newest.version,
-        entries=tuple(entries),
-        changes=tuple(changes(newest.entries, entries)),
-        lifted_pins=tuple(lifted),
+        entries=tuple(wanted.values()),
+        changes=tuple(changes(old, tuple(wanted.values()))),
+        lifted_pins=tuple(name for name in pinned if wanted[name].policy.pinned != old[name].policy.pinned),
+        removals=tuple(name for name in old if name not in wanted),
     )
 
 
@@ -78,66 +78,80 @@ def change_policy(
     """Write and publish a version in which one function's policy is altered. A write that lost a race is repeated."""
     for _ in range(TRIES - 1):
         try:
-            written = _write_policy(function, alter, store, author)
+            written = _write_policy(function, alter, store, author, now)
             break
         except WriteConflict:
             continue
     else:
-        written = _write_policy(function, alter, store, author)
+        written = _write_policy(function, alter, store, author, now)
     return replace(written, unpublished=_publish(store, snapshots, now))
 
 
-def _write_policy(function: str, alter: Alter, store: CatalogStore, author: str) -> Written:
+def _write_policy(function: str, alter: Alter, store: CatalogStore, author: str, now: datetime) -> Written:
     newest = store.load()
-    old = entry_of(newest.entries.get(FunctionName(function)), function, newest.version)
-    new = _altered(old, alter)
+    old = entry_of(newest, function)
+    new = _altered(old.at(now), alter)
     if new == old:
         return Written(version=newest.version, is_new=False)
     entries = [new if entry.name == function else entry for entry in newest.entries.values()]
     return Written(version=store.replace(entries, based_on=newest.version, author=author).version, is_new=True)
 
 
-def entry_of(found: CatalogEntry | None, function: str, version: int) -> CatalogEntry:
-    """The entry, or `CommandError` when the catalog has none."""
+def entry_of(catalog: CatalogVersion, function: str) -> CatalogEntry:
+    """The function's entry, or `CommandError` when the version has none."""
+    found = catalog.entries.get(FunctionName(function))
     if found is None:
-        raise CommandError(f"no function {function!r} in catalog version {version}")
+        raise CommandError(f"no function {function!r} in catalog version {catalog.version}")
     return found
 
 
-def pinned_to(endpoint: str) -> Alter:
-    """The kill switch: every request goes to one endpoint."""
+def pinned_to(endpoint: str, pin: Pin | None = None) -> Alter:
+    """The kill switch: every request goes to one endpoint. When the pin is over, the mode from before comes back."""
 
     def alter(entry: CatalogEntry) -> Policy:
-        if endpoint not in [known.id for known in entry.endpoints]:
-            known_ids = ", ".join(known.id for known in entry.endpoints)
-            raise CommandError(f"function {entry.name} has no endpoint {endpoint!r}, only {known_ids}")
-        return replace(entry.policy, mode=Mode.PIN, pinned=EndpointId(endpoint))
+        old = entry.policy
+        before = (old.pin.then if old.pin else Mode.ROUTE) if old.mode is Mode.PIN else old.mode
+        new = pin and replace(pin, then=before)
+        if old.pinned == endpoint and old.pin and new and replace(old.pin, at=new.at) == new:
+            return old  # said again; who was first stands
+        return replace(old, mode=Mode.PIN, pinned=EndpointId(endpoint), pin=new)
 
     return alter
 
 
-def in_mode(mode: Mode) -> Alter:
-    """Route or observe; any pin is lifted."""
+def in_mode(mode: Mode | None = None) -> Alter:
+    """Route or observe, or the mode from before a pin; any pin is lifted."""
+    return lambda entry: entry.policy.unpinned(mode or (entry.policy.pin.then if entry.policy.pin else Mode.ROUTE))
+
+
+def rolled_back(to: CatalogEntry) -> Alter:
+    """The function's policy as it was in an earlier version. A pin that holds now is not lifted by the way."""
 
     def alter(entry: CatalogEntry) -> Policy:
-        if mode is Mode.OBSERVE and entry.policy.home is None:
-            raise CommandError(
-                f"function {entry.name} has no home endpoint to observe from: set policy.home in fiso.yaml"
-            )
-        return replace(entry.policy, mode=mode, pinned=None)
+        if entry.policy.mode is Mode.PIN and to.policy.pinned != entry.policy.pinned:
+            raise CommandError(f"{entry.name} is pinned to {entry.policy.pinned} now: `fiso policy unpin` first")
+        return replace(to.policy, version=entry.policy.version)
 
     return alter
 
 
 def _altered(entry: CatalogEntry, alter: Alter) -> CatalogEntry:
-    altered = replace(entry, policy=alter(entry))
-    for place, said in eligibility_problems(altered):
-        raise CommandError(str(Problem(place=("functions", entry.name, *place), message=said)))
+    try:
+        altered = replace(entry, policy=alter(entry))
+        problems = tuple(eligibility_problems(altered))
+    except Impossible as error:
+        problems = error.problems
+    if problems:
+        told = [str(Problem(place=("functions", entry.name, *place), message=said)) for place, said in problems]
+        raise CommandError("\n".join(told))
     return altered
 
 
-def _keeps_pin(old: Policy, new: Policy) -> bool:
-    return new.mode is Mode.PIN and new.pinned == old.pinned
+def _keeping_pin(entry: CatalogEntry, old: CatalogEntry | None) -> CatalogEntry:
+    """A file says where traffic is pinned; who did it, why and until when stays as it is while it is the same pin."""
+    if old is None or entry.policy.pinned is None or entry.policy.pinned != old.policy.pinned:
+        return entry
+    return replace(entry, policy=replace(entry.policy, pin=old.policy.pin))
 
 
 def _publish(store: CatalogStore, snapshots: Snapshots, now: datetime) -> str | None:

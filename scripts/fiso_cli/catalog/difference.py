@@ -1,11 +1,8 @@
-"""Differences: what a new catalog would change in the newest version, as data and as a table."""
+"""Differences: what a new catalog would change in the newest version, as data."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-
-from rich.markup import escape
-from rich.table import Table
 
 from fiso.codecs.catalog import endpoint_to_document
 from fiso.codecs.policy import policy_to_document
@@ -13,7 +10,6 @@ from fiso.codecs.typed import Document, Json
 from fiso.domain.catalog import CatalogEntry
 from fiso.domain.endpoint import Endpoint, FunctionName
 from fiso.domain.policy import Policy
-from fiso_cli.catalog.wording import worded
 
 Flat = Mapping[str, Json]
 
@@ -59,22 +55,6 @@ def changes(before: Mapping[FunctionName, CatalogEntry], after: Sequence[Catalog
     return found
 
 
-def table(found: Sequence[Change]) -> Table:
-    """The changes for people."""
-    rows = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("", "function", "what", "before", "after"):
-        rows.add_column(title, overflow="fold")
-    for change in found:
-        sign, style = _SIGNS[change.kind]
-        key = change.path.rpartition(".")[2]
-        cells = (change.function, change.path or "function", worded(key, change.before), worded(key, change.after))
-        rows.add_row(sign, *map(escape, cells), style=style)
-    return rows
-
-
-_SIGNS = {Kind.ADDED: ("+", "green"), Kind.CHANGED: ("~", "yellow"), Kind.REMOVED: ("-", "red")}
-
-
 def _of_function(name: FunctionName, old: CatalogEntry | None, new: CatalogEntry | None) -> Iterator[Change]:
     if new is None:
         yield Change(kind=Kind.REMOVED, function=name, before=old.function_type if old else None)
@@ -114,6 +94,7 @@ def _flat_policy(policy: Policy) -> Flat:
     document = policy_to_document(policy)
     weights = document.pop("weights")
     document.pop("version")
+    document.setdefault("pin", None)
     shares = weights if isinstance(weights, dict) else {}
     return {**{f"weights.{key}": share for key, share in shares.items()}, **document}
 

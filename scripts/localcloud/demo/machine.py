@@ -78,7 +78,7 @@ class Machine:
         with self.stage.explained():
             runner.migrate(self.stage.connect)
             store = self.stage.catalog_store()
-            planned = change.plan(store, declared.entries)
+            planned = change.plan(store, declared.entries, datetime.now(UTC))
             written = change.execute(planned, store, self.stage.snapshots(), author=AUTHOR, now=datetime.now(UTC))
         if written.unpublished is not None:
             raise CommandError(f"catalog version {written.version} is stored, not published: {written.unpublished}")

@@ -29,7 +29,7 @@ class Within:
     def __str__(self) -> str:
         if self.above:
             return "positive and finite" if self.most == inf else f"above {self.least:g} and at most {self.most:g}"
-        return f"at least {self.least:g}" if self.most == inf else f"within {self.least:g} and {self.most:g}"
+        return f"finite and at least {self.least:g}" if self.most == inf else f"within {self.least:g} and {self.most:g}"
 
 
 @dataclass(frozen=True, slots=True)

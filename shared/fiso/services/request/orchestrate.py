@@ -94,7 +94,7 @@ class Orchestrator:
         if self.breaker_sync is not None:
             self.breaker_sync.prefetch()
         snapshot = self.sources.snapshot()
-        entry = snapshot.entry(request.function)
+        entry = snapshot.entry_at(request.function, request.received_at)  # a pin may be over
         states = self.sources.states(request.function)
         return DecisionInputs(
             entry=entry,

@@ -7,7 +7,7 @@ from fiso.domain.catalog import CatalogEntry
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName, Provider
 from fiso.domain.policy import Policy, Weights
 from fiso_cli.catalog import view
-from fiso_cli.catalog.difference import Change, Kind, changes, table
+from fiso_cli.catalog.difference import Change, Kind, changes
 from fiso_cli.catalog.spelling import PRESETS
 
 AWS = Endpoint(id=EndpointId("aws"), provider=Provider.AWS, region="us-east-1", memory_mb=512, address="fn")
@@ -71,7 +71,9 @@ def test_a_new_order_of_endpoints_is_a_change() -> None:
 def test_the_table_shows_values_as_they_are_and_no_markup() -> None:
     console = Console(width=200)
     with console.capture() as shown:
-        console.print(table(changes(OLD, [replace(BFS, endpoints=(replace(AWS, address="[red]x[/red]"), GCP))])))
+        console.print(
+            view.of_changes(changes(OLD, [replace(BFS, endpoints=(replace(AWS, address="[red]x[/red]"), GCP))]))
+        )
     assert "[red]x[/red]" in shown.get()
 
 
@@ -82,7 +84,7 @@ def test_tiers_and_strategies_are_told_in_words() -> None:
     assert [(change.path, change.before) for change in found] == [("policy.tiers", []), ("policy.strategies", [])]
     console = Console(width=200)
     with console.capture() as shown:
-        console.print(table(found))
+        console.print(view.of_changes(found))
     assert "none    aws, then gcp" in shown.get()
     assert "weekend_scale_down: when day_of_week is one of 6, 7, provider is azure times 0.7" in shown.get()
 

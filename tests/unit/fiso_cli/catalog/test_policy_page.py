@@ -13,7 +13,7 @@ from fiso.domain.strategy import CandidateField, Operator, RequestField, operato
 from fiso_cli.catalog.declaration import Setting, parse
 from fiso_cli.catalog.schema import policy_keys
 from fiso_cli.catalog.spelling import PRESETS
-from fiso_cli.catalog.wording import worded
+from fiso_cli.catalog.view import worded
 from fiso_cli.catalog.yaml_text import parse as parse_yaml
 from fiso_cli.traffic.documents import mapping
 
