@@ -43,13 +43,13 @@ COMMANDS: Mapping[str, LazyCommand] = {
     "retrain": LazyCommand("fiso_cli.training.commands:retrain_app", "Run a stage's retrainer now."),
     "model-key": LazyCommand("fiso_cli.training.commands:model_key_app", "The key that signs a stage's models."),
     "package": LazyCommand("fiso_cli.packaging.commands:packaging_app", "Build a stage's deployment packages."),
-    "replay": LazyCommand("fiso_cli.worlds.replay:replay_app", "Replay measured rounds beside the rules to beat."),
+    "replay": LazyCommand("fiso_cli.worlds.commands:replay_app", "Replay measured rounds beside the rules to beat."),
     "what-if": LazyCommand("fiso_cli.what_if.commands:what_if_app", "What a new policy would have done, from the log."),
     "report": LazyCommand("fiso_cli.reports.commands:report_app", "What routing saved, net of its own cost."),
     "deadletter": LazyCommand(
         "fiso_cli.deadletter.commands:deadletter_app", "Batches the stream gave up: why, and replay."
     ),
-    "simulate": LazyCommand("fiso_cli.worlds.simulate:simulate_app", "Simulate clouds that react to the router."),
+    "simulate": LazyCommand("fiso_cli.worlds.commands:simulate_app", "Simulate clouds that react to the router."),
     "local": LazyCommand("localcloud.commands:local_app", "The local cloud: up, down, status, logs, reset, faults."),
 }
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from fiso.billing import tariff
 from fiso.prediction import features
 from fiso_cli.local_stage import CHECKOUT
-from fiso_cli.worlds import measured
+from fiso_cli.worlds.inputs import VARIABLE
 from tests.lab.bench import candidates, commands, decisions, litellm_router, replays, request_path, rows
 from tests.unit.fiso_cli.worlds.paired import pair, write
 
@@ -41,7 +41,7 @@ def test_where_no_trace_is_at_hand_one_line_says_so(tmp_path: Path) -> None:
     said: list[str] = []
     assert replays.measure(MODEL_DIR, said.append, folder=tmp_path / "paired") == []
     (line,) = said
-    assert measured.VARIABLE in line
+    assert VARIABLE in line
 
 
 def test_each_trace_is_replayed_under_both_objectives(tmp_path: Path) -> None:

@@ -1,24 +1,26 @@
-"""`fiso replay` over small traces, and over the measured ones where they are at hand."""
+"""`fiso replay` over small traces, and over the measured ones where they are at hand; its picture."""
 
 import json
+import struct
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-import typer
 from typer.testing import CliRunner, Result
 
 from fiso.billing import tariff
 from fiso.domain.endpoint import Endpoint
-from fiso_cli.errors import CommandGroup
-from fiso_cli.worlds import measured
-from fiso_cli.worlds import trace_router as router
+from fiso_cli.local_stage import CHECKOUT
+from fiso_cli.main import app
+from fiso_cli.worlds import contest, inputs, plot, router
 from fiso_cli.worlds.objective import Objective
-from fiso_cli.worlds.replay import replay_command
 from fiso_cli.worlds.trace import read
-from fiso_cli.worlds.trace_catalog import Catalog
+from fiso_cli.worlds.trace_worlds import TraceWorlds, billed_ms_of
 from tests.builders import an_endpoint, three_endpoints
 from tests.unit.fiso_cli.worlds.paired import AZURE, pair, row, write
 
+PNG = b"\x89PNG\r\n\x1a\n"
 RIVALS = {
     "best_single",
     "random",
@@ -32,16 +34,13 @@ RIVALS = {
 
 
 def replay(*arguments: object) -> Result:
-    app = typer.Typer(cls=CommandGroup)
-    app.command("replay")(replay_command)
-    app.callback()(lambda: None)
     return CliRunner().invoke(app, ["replay", *map(str, arguments)], env={"COLUMNS": "120"})
 
 
 def measured_file(name: str) -> Path:
-    path = measured.folder() / name
+    path = inputs.paired_folder() / name
     if not path.exists():
-        pytest.skip(f"the measured trace {name} is not at hand; set {measured.VARIABLE} to what holds paired/")
+        pytest.skip(f"the measured trace {name} is not at hand; set {inputs.VARIABLE} to what holds paired/")
     return path
 
 
@@ -108,11 +107,10 @@ def test_retrains_on_its_own_log_at_the_stated_cadence(tmp_path: Path) -> None:
     rounds = [
         line for number in range(1_502) for line in pair(number, 100 + number % 7, 300 + number % 11, in_flight=5)
     ]
-    trace = read(write(tmp_path, *rounds))
-    replayed = router.run(trace, Catalog(trace, Objective.LATENCY), None, seed=1)
-    assert [run.rows for run in replayed.retrainings] == [500, 1_000, 1_500]
-    assert "too few rows" in replayed.retrainings[0].reason
-    assert replayed.retrainings[1].promoted, replayed.retrainings[1].reason
+    retrainings = _run(write(tmp_path, *rounds), seed=1).retrainings
+    assert [run.rows for run in retrainings] == [500, 1_000, 1_500]
+    assert "too few rows" in retrainings[0].reason
+    assert retrainings[1].promoted, retrainings[1].reason
 
 
 @pytest.mark.parametrize("endpoint", three_endpoints(), ids=lambda endpoint: endpoint.provider)
@@ -120,9 +118,9 @@ def test_the_billed_time_is_what_the_tariff_prices_back_to_the_bill(endpoint: En
     prices = tariff.current()
     bill = prices.cost_usd(endpoint, 1_200.0)
     assert bill is not None
-    assert router.billed_ms_of(bill, endpoint, prices) == pytest.approx(1_200)
-    assert router.billed_ms_of(0.0, endpoint, prices) == 0
-    assert router.billed_ms_of(bill, an_endpoint(region="nowhere"), prices) is None
+    assert billed_ms_of(bill, endpoint, prices) == pytest.approx(1_200)
+    assert billed_ms_of(0.0, endpoint, prices) == 0
+    assert billed_ms_of(bill, an_endpoint(region="nowhere"), prices) is None
 
 
 def test_a_region_without_a_price_is_told(tmp_path: Path) -> None:
@@ -178,5 +176,133 @@ def test_the_measured_invocations_parse_and_have_the_known_best_endpoint() -> No
 
 
 def _picks(path: Path) -> tuple[str, ...]:
-    trace = read(path)
-    return tuple(router.run(trace, Catalog(trace, Objective.LATENCY), None, seed=5).picks)
+    return tuple(result.arm for result in _run(path, seed=5).results)
+
+
+def _run(path: Path, *, seed: int) -> router.Run:
+    worlds = TraceWorlds(read(path), tariff.current())
+    return router.run(worlds, router.policy_of(Objective.LATENCY), None, seed=seed)
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    return write(tmp_path, *(line for number in range(40) for line in pair(number, 100, 40 + number % 3)))
+
+
+def size_px(png: bytes) -> tuple[int, int]:
+    """From the header chunk that every PNG begins with."""
+    assert png.startswith(PNG)
+    width, height = struct.unpack(">II", png[16:24])
+    return width, height
+
+
+def _held(path: Path, objective: Objective = Objective.LATENCY, *, seeds: int = 1) -> contest.Contest:
+    worlds = TraceWorlds(read(path), tariff.current())
+    plan = contest.Plan(worlds=worlds, objective=objective, seeds=seeds, model_dir=CHECKOUT / "ml_artifacts")
+    return contest.hold(plan)
+
+
+@pytest.mark.parametrize("objective", list(Objective))
+def test_draws_a_picture_of_the_stated_size(tmp_path: Path, small: Path, objective: Objective) -> None:
+    out = tmp_path / "out.png"
+    shown = replay("--trace", small, "--seeds", 2, "--objective", objective, "--plot", out)
+    assert shown.exit_code == 0, shown.output
+    assert size_px(out.read_bytes()) == (1950, 975)
+
+
+@pytest.mark.parametrize(("name", "start"), [("out.svg", b"<?xml"), ("out.PDF", b"%PDF-")])
+def test_the_suffix_says_the_format(tmp_path: Path, small: Path, name: str, start: bytes) -> None:
+    shown = replay("--trace", small, "--seeds", 1, "--plot", tmp_path / name)
+    assert shown.exit_code == 0, shown.output
+    assert (tmp_path / name).read_bytes().startswith(start)
+
+
+def test_says_the_same_with_a_picture_as_without(tmp_path: Path, small: Path) -> None:
+    """In a process of its own with no home to write to, where matplotlib would otherwise speak of its caches."""
+    said = [_said("--trace", small, *more) for more in ((), ("--plot", tmp_path / "out.png"))]
+    assert said[0] == said[1]
+    assert (tmp_path / "out.png").exists()
+
+
+def _said(*arguments: object) -> tuple[str, str]:
+    program = "import sys; from fiso_cli.main import app; sys.argv = ['fiso', *sys.argv[1:]]; app()"
+    command = [sys.executable, "-W", "error", "-c", program, "replay", "--seeds", "1", *map(str, arguments)]
+    environ = {"HOME": "/nonexistent", "COLUMNS": "120"}
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=True, cwd=CHECKOUT)
+    return done.stdout, done.stderr
+
+
+def test_without_a_picture_matplotlib_is_not_imported() -> None:
+    program = "import sys, fiso_cli.worlds.commands, fiso_cli.worlds.plot; print('matplotlib' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("out.gif", "must end in .png, .svg or .pdf"),
+        ("out", "must end in .png, .svg or .pdf"),
+        ("absent/out.png", "No such file or directory"),
+        ("folder.png", "Is a directory"),
+    ],
+)
+def test_a_path_that_will_not_do_is_refused_before_the_work(tmp_path: Path, name: str, said: str) -> None:
+    (tmp_path / "folder.png").mkdir()
+    shown = replay("--trace", tmp_path / "never-opened.csv", "--plot", tmp_path / name)
+    assert shown.exit_code == 2
+    (line,) = shown.output.strip().splitlines()
+    assert said in line
+
+
+def test_asking_whether_a_picture_can_be_written_leaves_things_as_they_were(tmp_path: Path) -> None:
+    old = tmp_path / "old.png"
+    old.write_bytes(b"a picture")
+    assert plot.problem_with(old) is None
+    assert plot.problem_with(tmp_path / "new.png") is None
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("old.png", b"a picture")]
+
+
+def test_the_curves_end_at_the_verdicts_regret(small: Path) -> None:
+    held = _held(small, seeds=2)
+    drawn = plot.picture(held, {})
+    ends = {name: sum(run[-1] for run in runs) / len(runs) for name, runs in drawn.curves.items()}
+    assert held.verdict.fiso.regret is not None
+    assert ends.pop("FISO") == pytest.approx(held.verdict.fiso.regret / 1_000)
+    told = {name.replace("_", " "): standing.regret for name, standing in held.verdict.rivals.items()}
+    assert {name: end * 1_000 for name, end in ends.items()} == pytest.approx({name: told[name] for name in ends})
+    assert [point.name for point in drawn.endpoints] == ["aws/us-east-1/512", "azure/westeurope/dynamic"]
+
+
+def test_the_frontier_is_the_router_under_each_objective(small: Path) -> None:
+    held = _held(small, Objective.COST)
+    others = contest.under(held.plan, [Objective.LATENCY, Objective.BALANCED])
+    drawn = plot.picture(held, others)
+    assert [point.name for point in drawn.frontier] == ["latency", "balanced", "cost"]
+    assert drawn.frontier[0].latency_ms == others[Objective.LATENCY].mean
+    assert drawn.frontier[2].cost_per_million == held.verdict.fiso.figures.cost_per_million
+
+
+def test_without_an_endpoint_that_is_always_there_regret_is_against_the_oracle(tmp_path: Path) -> None:
+    held = _held(write(tmp_path, row(0), row(0, AZURE), row(1), row(2, AZURE)))
+    drawn = plot.picture(held, contest.under(held.plan, [Objective.COST, Objective.BALANCED]))
+    assert drawn.bar == "the context oracle"
+    assert drawn.endpoints == []
+    plot.draw(drawn, tmp_path / "out.png")
+    assert (tmp_path / "out.png").stat().st_size > 10_000
+
+
+def test_any_name_can_be_drawn(tmp_path: Path) -> None:
+    """Dollar signs begin no formula, letters that the font lacks are no warning, which the suite would raise."""
+    points = [plot.Point(name=name, latency_ms=100, cost_per_million=2) for name in ("$\\frac$", "測定")]
+    drawn = plot.Picture(
+        title="$\\frac$ 測定.csv",
+        unit="seconds",
+        bar="nothing",
+        curves={"FISO": [[0.0, 0.0]]},
+        frontier=points,
+        rivals=points[:1],
+        endpoints=points[1:],
+    )
+    plot.draw(drawn, tmp_path / "out.png")
+    assert size_px((tmp_path / "out.png").read_bytes()) == (1950, 975)

@@ -3,29 +3,30 @@
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 import pytest
-import typer
 from typer.testing import CliRunner, Result
 
 from fiso.domain.endpoint import Provider
 from fiso.services.resilience.dispatch import OVERDUE_S
-from fiso_cli.errors import CommandGroup
 from fiso_cli.local_stage import CHECKOUT
-from fiso_cli.worlds.clouds import rivals, router
-from fiso_cli.worlds.clouds.arrivals import Arrival
+from fiso_cli.main import app
+from fiso_cli.worlds import router
+from fiso_cli.worlds.clouds.clouds import Clouds
 from fiso_cli.worlds.clouds.outages import Kind, Outage
-from fiso_cli.worlds.clouds.results import Served
 from fiso_cli.worlds.clouds.service import Lognormal
-from fiso_cli.worlds.clouds.world import Setting
 from fiso_cli.worlds.objective import Objective
-from fiso_cli.worlds.simulate import simulate_command
+from fiso_cli.worlds.rules import by_arm
+from fiso_cli.worlds.virtual_time import Arrival
+from fiso_cli.worlds.world import NOBODY
+from fiso_cli.worlds.world import Result as Ended
 from fiso_client.core.breaker import CONSECUTIVE
 from tests.unit.fiso_cli.worlds.paired import pair, write
-from tests.unit.fiso_cli.worlds.settings import AWS_ID, AZURE_ID, GCP_ID, a_service, a_setting
+from tests.unit.fiso_cli.worlds.settings import AWS_ID, AZURE_ID, GCP_ID, a_service, some_clouds
 
 DATA = Path(os.environ.get("FISO_DATA_DIR") or CHECKOUT.parent / "shared" / "data")
 RULES = {"random", "round_robin", "lowest_recent_latency", "peak_ewma_p2c", "cheapest_list_price"}
@@ -33,9 +34,6 @@ SMALL = ("--functions", 2, "--requests", 150, "--seeds", 2)
 
 
 def simulate(*arguments: object) -> Result:
-    app = typer.Typer(cls=CommandGroup)
-    app.command("simulate")(simulate_command)
-    app.callback()(lambda: None)
     return CliRunner().invoke(app, ["simulate", *map(str, arguments)], env={"COLUMNS": "120"})
 
 
@@ -58,10 +56,15 @@ def every(seconds: float, count: int) -> list[Arrival]:
 
 
 def routed(
-    setting: Setting, arrivals: Sequence[Arrival], *, is_idempotent: bool = False, seed: int = 0
-) -> Sequence[Served]:
+    clouds: Clouds, arrivals: Sequence[Arrival], *, is_idempotent: bool = False, seed: int = 0
+) -> Sequence[Ended]:
     policy = router.policy_of(Objective.LATENCY, is_idempotent=is_idempotent)
-    return router.run(setting, arrivals, policy, None, seed=seed).served
+    return router.run(at(arrivals, clouds), policy, None, seed=seed).results
+
+
+def at(arrivals: Sequence[Arrival], clouds: Clouds) -> Clouds:
+    """For any seed below 4."""
+    return replace(clouds, requests=[arrivals] * 4)
 
 
 def test_writes_what_a_replay_writes_and_calibration_and_outages(tmp_path: Path) -> None:
@@ -109,7 +112,7 @@ def test_an_outage_costs_the_single_endpoint_its_answers_and_the_router_next_to_
 
 def test_a_refused_attempt_costs_its_time_and_the_next_one_answers() -> None:
     outage = Outage(provider=Provider.AWS, start_s=60, end_s=120)
-    served = routed(a_setting(outage), every(1.0, 150))
+    served = routed(some_clouds(outage), every(1.0, 150))
     failed_over = [request for request in served if request.attempts > 1]
     assert failed_over
     assert all(request.ok and 60 <= request.at_s < 120 for request in failed_over)
@@ -120,7 +123,7 @@ def test_a_refused_attempt_costs_its_time_and_the_next_one_answers() -> None:
 def test_few_requests_are_lost_to_a_silent_cloud_before_it_is_avoided() -> None:
     """Nobody knows of a time-out of 28 s before it is over; but that calls are late is told, and then all avoid it."""
     outage = Outage(provider=Provider.AWS, start_s=60, end_s=400, kind=Kind.TIME_OUT)
-    served = routed(a_setting(outage), every(0.5, 800))
+    served = routed(some_clouds(outage), every(0.5, 800))
     first = [request for request in served if 60 <= request.at_s < 88]
     assert not any(request.ok for request in first if request.arm == AWS_ID)
     assert CONSECUTIVE <= sum(not request.ok for request in first) <= 2 * CONSECUTIVE
@@ -131,7 +134,7 @@ def test_few_requests_are_lost_to_a_silent_cloud_before_it_is_avoided() -> None:
 
 def test_calls_that_may_be_repeated_survive_a_time_out() -> None:
     outage = Outage(provider=Provider.AWS, start_s=60, end_s=200, kind=Kind.TIME_OUT)
-    served = routed(a_setting(outage), every(0.5, 300), is_idempotent=True)
+    served = routed(some_clouds(outage), every(0.5, 300), is_idempotent=True)
     assert all(request.ok for request in served)
 
 
@@ -140,7 +143,7 @@ def test_calls_to_a_cloud_that_became_slow_are_hedged_where_they_may_be_repeated
     outage = Outage(provider=Provider.AWS, start_s=60, end_s=200, kind=Kind.SLOW)
     slowest: dict[bool, float] = {}
     for is_idempotent in (False, True):
-        served = routed(a_setting(outage), every(0.5, 400), is_idempotent=is_idempotent)
+        served = routed(some_clouds(outage), every(0.5, 400), is_idempotent=is_idempotent)
         assert all(request.ok for request in served)
         slowest[is_idempotent] = max(request.latency_ms for request in served)
     assert slowest[True] < 0.25 * slowest[False]
@@ -148,7 +151,7 @@ def test_calls_to_a_cloud_that_became_slow_are_hedged_where_they_may_be_repeated
 
 def test_a_hedge_that_lost_costs_what_it_ran() -> None:
     outage = Outage(provider=Provider.AWS, start_s=60, end_s=200, kind=Kind.SLOW)
-    served = routed(a_setting(outage), every(0.5, 400), is_idempotent=True)
+    served = routed(some_clouds(outage), every(0.5, 400), is_idempotent=True)
     alone = fmean(request.cost_usd for request in served if request.attempts == 1 and request.arm == AZURE_ID)
     beside = [request for request in served if request.attempts > 1]
     assert beside
@@ -156,27 +159,27 @@ def test_a_hedge_that_lost_costs_what_it_ran() -> None:
 
 
 def test_calls_that_overlap_are_routed_in_environments_of_their_own() -> None:
-    setting = a_setting(services={arm: a_service(10_000.0) for arm in (AWS_ID, AZURE_ID, GCP_ID)})
+    clouds = some_clouds(services={arm: a_service(10_000.0) for arm in (AWS_ID, AZURE_ID, GCP_ID)})
     policy = router.policy_of(Objective.LATENCY, is_idempotent=False)
     for seconds, environments in ((60.0, 1), (1.0, 11)):
-        simulated = router.run(setting, every(seconds, 40), policy, None, seed=0)
+        simulated = router.run(at(every(seconds, 40), clouds), policy, None, seed=0)
         assert abs(simulated.environments - environments) <= 1
 
 
-def test_the_router_meets_the_luck_of_its_rivals() -> None:
+def test_the_router_meets_the_chances_of_its_rivals() -> None:
     varied = {arm: a_service(work=Lognormal(median_ms=100, sigma=0.4)) for arm in (AWS_ID, AZURE_ID, GCP_ID)}
-    setting, arrivals = a_setting(services=varied), every(5.0, 100)
-    alone = {arm: rivals.by_arm(setting, arrivals, arm, seed=3) for arm in varied}
-    for request in routed(setting, arrivals, seed=3):
-        assert request.arm is not None
+    clouds, arrivals = some_clouds(services=varied), every(5.0, 100)
+    alone = {arm: by_arm(at(arrivals, clouds), arm, seed=3) for arm in varied}
+    for request in routed(clouds, arrivals, seed=3):
+        assert request.arm != NOBODY
         same = alone[request.arm][request.number]
         assert request.cold or same.cold or request.latency_ms == pytest.approx(same.latency_ms)
 
 
 def test_the_router_learns_from_what_it_meets() -> None:
     """Google, the slowest by what is published here, turns out to be five times faster."""
-    setting = a_setting(services={GCP_ID: a_service(20.0)})
-    served = routed(setting, every(1.0, 400))
+    clouds = some_clouds(services={GCP_ID: a_service(20.0)})
+    served = routed(clouds, every(1.0, 400))
     assert fmean(request.arm == GCP_ID for request in served[200:]) > 0.8
 
 
@@ -255,7 +258,8 @@ def test_figures_that_cannot_be_written_fail_in_words(tmp_path: Path) -> None:
 
 
 def test_draws_a_picture_and_refuses_a_suffix_before_the_work(tmp_path: Path) -> None:
-    shown = simulate(*SMALL, "--plot", tmp_path / "out.png")
+    """In minutes, where every seed has another number of requests."""
+    shown = simulate("--functions", 2, "--minutes", 2, "--seeds", 2, "--plot", tmp_path / "out.png")
     assert shown.exit_code == 0, shown.output
     assert (tmp_path / "out.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
     refused = simulate("--requests", 100_000, "--plot", tmp_path / "out.doc")

@@ -11,14 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 from typer.testing import CliRunner
 
-from fiso_cli.errors import CommandGroup
-from fiso_cli.worlds import measured
-from fiso_cli.worlds.replay import replay_command
-from fiso_cli.worlds.simulate import simulate_command
-from fiso_cli.worlds.trace_router import RETRAIN_EVERY
+from fiso_cli.main import app
+from fiso_cli.worlds.inputs import VARIABLE, paired_folder
+from fiso_cli.worlds.router import RETRAIN_EVERY
 from tests.golden.golden_files import golden_json, rounded
 from tests.unit.fiso_cli.worlds.paired import row, write
 
@@ -47,9 +44,7 @@ def a_trace(folder: Path) -> Path:
 
 def figures(folder: Path, command: str, *arguments: object) -> Any:
     """All figures that a command writes."""
-    app, out = typer.Typer(cls=CommandGroup), folder / "figures.json"
-    app.command("replay")(replay_command)
-    app.command("simulate")(simulate_command)
+    out = folder / "figures.json"
     shown = CliRunner().invoke(app, [command, *map(str, arguments), "--json", str(out)], env={"COLUMNS": "120"})
     assert shown.exit_code == 0, shown.output
     return rounded(json.loads(out.read_text(encoding="utf-8")))
@@ -76,9 +71,9 @@ def test_a_simulation_of_calls_that_may_be_repeated(tmp_path: Path) -> None:
 
 
 def test_a_replay_of_a_measured_trace(tmp_path: Path) -> None:
-    path = measured.folder() / "sebs2020.csv.gz"
+    path = paired_folder() / "sebs2020.csv.gz"
     if not path.exists():
-        pytest.skip(f"the measured trace {path.name} is not at hand; set {measured.VARIABLE} to what holds paired/")
+        pytest.skip(f"the measured trace {path.name} is not at hand; set {VARIABLE} to what holds paired/")
     begun = tmp_path / "sebs2020.csv"
     with gzip.open(path, "rt", encoding="utf-8") as lines:
         begun.write_text("".join(itertools.islice(lines, 1 + 3 * MEASURED_ROUNDS)), encoding="utf-8")

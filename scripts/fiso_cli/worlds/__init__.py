@@ -1,1 +1,1 @@
-"""Replay: the orchestrator's own code over paired measurements, beside the rules it must beat."""
+"""Worlds: the orchestrator's own code in measured traces and in simulated clouds, beside the rules it must beat."""

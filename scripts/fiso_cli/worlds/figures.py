@@ -1,21 +1,23 @@
-"""Figures: what a sequence of picks comes to, and how sure several seeds are of it. Pure."""
+"""Figures: what a contender's results come to, how sure several seeds are of it, and the verdict over all. Pure.
 
-from collections.abc import Sequence
+captured = (best single - fiso) / (best single - context oracle);  worst_case = fiso / best single
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import sqrt
 from statistics import fmean, stdev
 
 from fiso.domain.endpoint import EndpointId
-from fiso_cli.worlds.objective import Losses
-from fiso_cli.worlds.trace import Trace
+from fiso_cli.worlds.world import Judge, Results
 
-EARLY_ROUNDS = 200
-_T_975 = (
-    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131,
-    2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
-)  # fmt: skip
-"""Student's t, 97.5 %, for 1 to 30 degrees of freedom."""
+EARLY = 200
+"""Requests that count as the first ones."""
+LEAST_GAIN = 1e-9
+"""An oracle that gains less than this share over the best single endpoint leaves nothing to capture."""
+_TABLED = 30
 _NORMAL_975 = 1.960
+BEST_SINGLE, CONTEXT_ORACLE = "best_single", "context_oracle"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +35,15 @@ class Figures:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """One run of a contender: what each request came to and was charged in the objective's unit, and its figures."""
+
+    results: Results
+    charges: Sequence[float]
+    figures: Figures
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Interval:
     """A 95 % interval over seeds."""
 
@@ -40,44 +51,21 @@ class Interval:
     high: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Judge:
-    """Measures picks over one trace. `latencies` have failures charged, `losses` are the objective's charges."""
-
-    trace: Trace
-    latencies: Losses
-    losses: Losses
-
-    def figures(self, picks: Sequence[EndpointId]) -> Figures:
-        """The figures of one pick per round."""
-        calls = [played.calls[arm] for played, arm in zip(self.trace.rounds, picks, strict=True)]
-        return figures_of(
-            latencies=[charges[arm] for charges, arm in zip(self.latencies, picks, strict=True)],
-            costs=[call.cost_usd for call in calls],
-            oks=[call.ok for call in calls],
-            charged=self.charged(picks),
-        )
-
-    def charged(self, picks: Sequence[EndpointId]) -> list[float]:
-        """The charge of each pick."""
-        return [charges[arm] for charges, arm in zip(self.losses, picks, strict=True)]
-
-
-def figures_of(
-    *, latencies: Sequence[float], costs: Sequence[float], oks: Sequence[bool], charged: Sequence[float]
-) -> Figures:
-    """One run's figures from its calls in order: ms, USD, whether answered, and the objective's charges."""
-    ascending = sorted(latencies)
-    return Figures(
-        mean=fmean(ascending),
-        p50=percentile(ascending, 0.50),
-        p95=percentile(ascending, 0.95),
-        p99=percentile(ascending, 0.99),
-        cost_per_million=fmean(costs) * 1e6,
-        success=fmean(oks),
-        objective_mean=fmean(charged),
-        early_total=sum(charged[:EARLY_ROUNDS]),
+def judged(results: Results, judge: Judge) -> Judged:
+    """A run with its charges and figures."""
+    charges = [judge.charge(result) for result in results]
+    latencies = sorted(judge.latency_ms(result) for result in results)
+    figures = Figures(
+        mean=fmean(latencies),
+        p50=quantile(latencies, 0.50),
+        p95=quantile(latencies, 0.95),
+        p99=quantile(latencies, 0.99),
+        cost_per_million=fmean(result.cost_usd for result in results) * 1e6,
+        success=fmean(result.ok for result in results),
+        objective_mean=fmean(charges),
+        early_total=sum(charges[:EARLY]),
     )
+    return Judged(results=results, charges=charges, figures=figures)
 
 
 def over_seeds(runs: Sequence[Figures]) -> Figures:
@@ -88,16 +76,20 @@ def over_seeds(runs: Sequence[Figures]) -> Figures:
 
 def interval(values: Sequence[float]) -> Interval | None:
     """Student's interval for the mean; None for a single value, which knows nothing of its spread."""
+    from scipy.special import stdtrit  # takes a third of a second
+
     if len(values) < 2:
         return None
     freedom = len(values) - 1
-    quantile = _T_975[freedom - 1] if freedom <= len(_T_975) else _NORMAL_975
-    half = quantile * stdev(values) / sqrt(len(values))
+    # as tables have it: three decimals, and the normal distribution beyond 30 degrees of freedom
+    student = round(float(stdtrit(freedom, 0.975)), 3) if freedom <= _TABLED else _NORMAL_975
+    half = student * stdev(values) / sqrt(len(values))
     return Interval(low=fmean(values) - half, high=fmean(values) + half)
 
 
-def percentile(ascending: Sequence[float], share: float) -> float:
+def quantile(values: Sequence[float], share: float) -> float:
     """By linear interpolation between the two nearest values."""
+    ascending = sorted(values)
     place = share * (len(ascending) - 1)
     below = int(place)
     above = min(below + 1, len(ascending) - 1)
@@ -107,3 +99,74 @@ def percentile(ascending: Sequence[float], share: float) -> float:
 def ratio(value: float, reference: float) -> float | None:
     """value / reference, None over nothing."""
     return value / reference if reference else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """One contender. The ratios are None where no endpoint is always present.
+
+    `regret` is the total charge beyond the best single endpoint's, `early_regret` that of the first 200 requests as a
+    share of the endpoint's own total there.
+    """
+
+    figures: Figures
+    ci95: Interval | None
+    worst_case: float | None
+    regret: float | None
+    early_regret: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """All contenders. `oracle_gain` is the share that the context oracle saves of the best single endpoint's charge."""
+
+    rounds: int
+    best_single: EndpointId | None
+    fiso: Standing
+    captured: float | None
+    captured_ci95: Interval | None
+    worst_case_ci95: Interval | None
+    oracle_gain: float | None
+    rivals: Mapping[str, Standing]
+
+
+def verdict(
+    fiso: Sequence[Figures], rivals: Mapping[str, Sequence[Figures]], *, rounds: int, best: EndpointId | None
+) -> Verdict:
+    """Judge runs (one per seed) of the router and of each rival, among them `best_single` and `context_oracle`."""
+    bar = over_seeds(rivals[BEST_SINGLE]) if best is not None else None
+    oracle = over_seeds(rivals[CONTEXT_ORACLE])
+    gain = bar.objective_mean - oracle.objective_mean if bar else 0.0
+    captured: list[float] = []
+    shares: list[float] = []
+    if bar and bar.objective_mean:
+        pairs = list(zip(fiso, paired(rivals[BEST_SINGLE], len(fiso)), strict=True))
+        shares = [run.objective_mean / own.objective_mean for run, own in pairs]
+        if gain > LEAST_GAIN * bar.objective_mean:
+            captured = [(own.objective_mean - run.objective_mean) / gain for run, own in pairs]
+    return Verdict(
+        rounds=rounds,
+        best_single=best,
+        fiso=_standing(fiso, bar, rounds),
+        captured=fmean(captured) if captured else None,
+        captured_ci95=interval(captured),
+        worst_case_ci95=interval(shares),
+        oracle_gain=ratio(gain, bar.objective_mean) if bar else None,
+        rivals={name: _standing(runs, bar, rounds) for name, runs in rivals.items()},
+    )
+
+
+def paired(runs: Sequence[Figures], seeds: int) -> Sequence[Figures]:
+    """The run that each seed is held against: its own where there is one per seed, else the mean of all."""
+    return runs if len(runs) == seeds else [over_seeds(runs)] * seeds
+
+
+def _standing(runs: Sequence[Figures], bar: Figures | None, rounds: int) -> Standing:
+    mean = over_seeds(runs)
+    return Standing(
+        figures=mean,
+        ci95=interval([run.objective_mean for run in runs]),
+        worst_case=ratio(mean.objective_mean, bar.objective_mean) if bar else None,
+        regret=(mean.objective_mean - bar.objective_mean) * rounds if bar else None,
+        early_regret=ratio(mean.early_total - bar.early_total, bar.early_total) if bar else None,
+    )

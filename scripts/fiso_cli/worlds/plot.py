@@ -1,7 +1,7 @@
-"""Plots: a comparison of routers as one picture of two panels, regret over rounds and the latency-cost frontier.
+"""Plots: a contest as one picture of two panels, regret over requests and the latency-cost frontier.
 
-Takes plain data, so whatever compares routers can draw it. matplotlib is imported when something is drawn, never
-before, and without its state machine for windows: a figure is made, saved and forgotten.
+matplotlib is imported when something is drawn, never before, and without its state machine for windows: a figure is
+made, saved and forgotten.
 """
 
 import logging
@@ -9,20 +9,38 @@ import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, cycle
 from math import ceil, floor, log10
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
 
+from fiso_cli.errors import CommandError
 from fiso_cli.local_stage import LocalStage
-from fiso_cli.worlds.labels import Label, place
+from fiso_cli.worlds.figures import BEST_SINGLE, CONTEXT_ORACLE, Figures
+from fiso_cli.worlds.objective import Objective
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
-    from matplotlib.ticker import LogLocator
 
+    from fiso_cli.worlds.contest import Contest, Runs
+
+SHOWN = (
+    "random",
+    "round_robin",
+    "lowest_recent_latency",
+    "peak_ewma_p2c",
+    "cheapest_list_price",
+    CONTEXT_ORACLE,
+)
+"""The rivals drawn. The best single endpoint is the line at 0, and no router can reach the best arm of every round."""
+FRONTIER = (Objective.LATENCY, Objective.BALANCED, Objective.COST)
+UNITS: Mapping[Objective, tuple[str, float]] = {
+    Objective.LATENCY: ("seconds", 1e-3),
+    Objective.COST: ("millionths of a USD", 1e6),
+    Objective.BALANCED: ("calls of a random choice", 1.0),
+}
 SUFFIXES = (".png", ".svg", ".pdf")
 SIZE_INCHES, DPI = (13.0, 6.5), 150
 WIDE = 10.0
@@ -33,15 +51,7 @@ _MARKS = 9
 """Markers along a curve."""
 _OURS, _GREY = "#d55e00", "#666666"
 _LOOKS = (("#0072b2", "s"), ("#009e73", "^"), ("#cc79a7", "v"), ("#e69f00", "D"), ("#56b4e9", "P"), ("#000000", "X"))
-"""Colours of Okabe and Ito's palette, which colour-blind readers can tell apart, and markers for all others."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Curve:
-    """A contender's cumulative regret after every round, one sequence per seed."""
-
-    name: str
-    runs: Sequence[Sequence[float]]
+"""Colours of Okabe and Ito's palette, which colour-blind readers can tell apart, and markers, for `SHOWN`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,22 +62,58 @@ class Point:
     latency_ms: float
     cost_per_million: float
 
+    @classmethod
+    def of(cls, name: str, figures: Figures) -> "Point":
+        """Where a contender stands."""
+        return cls(name=name, latency_ms=figures.mean, cost_per_million=figures.cost_per_million)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
-    """What is drawn. The first curve is ours; `frontier` are our points under different objectives, in their order.
+class Picture:
+    """What is drawn. Curves are cumulative regret after every request, one sequence per seed; the first one is ours.
 
-    `regret_unit` is the curves' unit, `bar` names what their regret is measured against. Points in `rivals` that share
-    a curve's name share its colour; `endpoints` are single endpoints.
+    `unit` is the curves' unit, `bar` names what their regret is measured against. `frontier` are our points under
+    different objectives, in their order.
     """
 
     title: str
-    regret_unit: str
+    unit: str
     bar: str
-    curves: Sequence[Curve]
+    curves: Mapping[str, Sequence[Sequence[float]]]
     frontier: Sequence[Point]
     rivals: Sequence[Point]
     endpoints: Sequence[Point]
+
+
+def picture(contest: "Contest", others: Mapping[Objective, Figures]) -> Picture:
+    """What to draw of a contest; `others` has the router's figures under other objectives, one seed each."""
+    plan, verdict = contest.plan, contest.verdict
+    unit, scale = UNITS[plan.objective]
+    best = verdict.best_single
+    bars = contest.rivals[CONTEXT_ORACLE if best is None else BEST_SINGLE]
+    rivals = {name.replace("_", " "): contest.rivals[name] for name in SHOWN}
+    many = "1 seed" if plan.seeds == 1 else f"{plan.seeds} seeds"
+    ours = {plan.objective: Point.of(plan.objective.value, verdict.fiso.figures)}
+    said = "" if plan.seeds == 1 else " (1 seed)"
+    frontier = {wanted: Point.of(f"{wanted.value}{said}", figures) for wanted, figures in others.items()} | ours
+    return Picture(
+        title=f"{plan.worlds.name}: {verdict.rounds:,} {plan.worlds.unit}, objective {plan.objective.value}, {many}",
+        unit=unit,
+        bar="the context oracle" if best is None else f"the best single endpoint, {best}",
+        curves={name: _regret(runs, bars, scale) for name, runs in {"FISO": contest.fiso, **rivals}.items()},
+        frontier=[frontier[wanted] for wanted in FRONTIER if wanted in frontier],
+        rivals=[Point.of(name.replace("_", " "), verdict.rivals[name].figures) for name in SHOWN],
+        endpoints=[Point.of(name, standing.figures) for name, standing in verdict.rivals.items() if "/" in name],
+    )
+
+
+def _regret(runs: "Runs", bars: "Runs", scale: float) -> list[list[float]]:
+    """One curve per seed, each against the bar in its own world where worlds vary."""
+    own = bars if len(bars) == len(runs) else [bars[0]] * len(runs)
+    return [
+        list(accumulate((mine - best) * scale for mine, best in zip(run.charges, bar.charges, strict=True)))
+        for run, bar in zip(runs, own, strict=True)
+    ]
 
 
 def problem_with(path: Path) -> str | None:
@@ -84,37 +130,17 @@ def problem_with(path: Path) -> str | None:
     return None
 
 
-def draw(comparison: Comparison, path: Path) -> None:
-    """Write the picture, 1950 x 975 pixels as PNG; the suffix says the format. `OSError` when it cannot be written."""
+def draw(drawn: Picture, path: Path) -> None:
+    """Write the picture, 1950 x 975 pixels as PNG; the suffix says the format. `CommandError` when it cannot be."""
     _settle()
     import matplotlib as mpl
 
     with warnings.catch_warnings(), mpl.rc_context({"text.parse_math": False}):  # a name may have dollar signs in it
         warnings.filterwarnings("ignore", r"Glyph .* missing from font")  # and letters that get a box
-        _figure(comparison).savefig(path)
-
-
-def _figure(comparison: Comparison) -> "Figure":
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=SIZE_INCHES, dpi=DPI, layout="constrained")
-    canvas = FigureCanvasAgg(figure)
-    figure.suptitle(comparison.title, fontsize=13)
-    left, right = figure.subplots(1, 2)
-    for axes in (left, right):
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(color="#e6e6e6", linewidth=0.6)
-        axes.set_axisbelow(True)
-    looks = _looks([*(curve.name for curve in comparison.curves[1:]), *(rival.name for rival in comparison.rivals)])
-    _draw_regret(left, comparison, looks)
-    _draw_frontier(right, comparison, looks)
-    handles = [*left.get_legend_handles_labels()[0], *right.get_legend_handles_labels()[0]]
-    figure.legend(handles=handles, loc="outside lower center", ncols=ceil(len(handles) / 2), frameon=False)
-    figure.draw(canvas.get_renderer())  # type: ignore[no-untyped-call]  # the layout is settled in drawing
-    figure.set_layout_engine("none")
-    _label_points(right, canvas, comparison)
-    return figure
+        try:
+            _figure(drawn).savefig(path)
+        except OSError as error:
+            raise CommandError(f"{path} could not be written: {error.strerror}") from error
 
 
 def _settle() -> None:
@@ -125,106 +151,93 @@ def _settle() -> None:
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Look:
-    colour: str
-    marker: str
+def _figure(drawn: Picture) -> "Figure":
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=SIZE_INCHES, dpi=DPI, layout="constrained")
+    figure.suptitle(drawn.title, fontsize=13)
+    left, right = figure.subplots(1, 2)
+    for axes in (left, right):
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(color="#e6e6e6", linewidth=0.6)
+        axes.set_axisbelow(True)
+    _draw_regret(left, drawn)
+    _draw_frontier(right, drawn)
+    handles, _ = left.get_legend_handles_labels()
+    figure.legend(handles=handles, loc="outside lower center", ncols=ceil(len(handles) / 2), frameon=False)
+    return figure
 
 
-def _looks(names: Iterable[str]) -> Mapping[str, _Look]:
-    """One for each name, which may stand there more than once."""
-    looks = [_Look(colour=colour, marker=marker) for colour, marker in _LOOKS]
-    return {name: looks[number % len(looks)] for number, name in enumerate(dict.fromkeys(names))}
-
-
-def _draw_regret(axes: "Axes", comparison: Comparison, looks: Mapping[str, _Look]) -> None:
-    ours, *rivals = comparison.curves
-    rounds = range(1, len(ours.runs[0]) + 1)
-    every = max(1, len(rounds) // _MARKS)
+def _draw_regret(axes: "Axes", drawn: Picture) -> None:
+    (name, ours), *rivals = drawn.curves.items()
+    requests = range(1, len(ours[0]) + 1)
+    every = max(1, len(requests) // _MARKS)
     axes.axhline(0, color=_GREY, linewidth=1)
-    axes.fill_between(rounds, _each_round(min, ours.runs), _each_round(max, ours.runs), color=_OURS, alpha=0.25)
-    mean = f"{ours.name} (mean of the seeds, band from lowest to highest)" if len(ours.runs) > 1 else ours.name
-    axes.plot(
-        rounds,
-        _each_round(fmean, ours.runs),
-        color=_OURS,
-        linewidth=2.4,
-        marker="o",
-        markevery=(every // 2, every),
-        label=mean,
-    )
-    for number, curve in enumerate(rivals, start=1):
-        look, first = looks[curve.name], every * number // len(comparison.curves)
-        mean_run = _each_round(fmean, curve.runs)
-        (line,) = axes.plot(rounds, mean_run, color=look.colour, linewidth=1.2, label=curve.name)
-        line.set(marker=look.marker, markevery=(first, every), markersize=6.5, markerfacecolor="none")
-    nearness = _nearness(ours)
-    axes.set_yscale("symlog", linthresh=nearness, linscale=LINEAR_DECADES)
-    axes.set_yticks(_ticks(nearness, *axes.get_ylim()))
+    axes.fill_between(requests, _each(min, ours), _each(max, ours), color=_OURS, alpha=0.25)
+    label = f"{name} (mean of the seeds, band from lowest to highest)" if len(ours) > 1 else name
+    axes.plot(requests, _each(fmean, ours), color=_OURS, linewidth=2.4, marker="o", markevery=every, label=label)
+    for number, ((colour, marker), (rival, runs)) in enumerate(zip(cycle(_LOOKS), rivals, strict=False), start=1):
+        (line,) = axes.plot(requests, _each(fmean, runs), color=colour, linewidth=1.2, label=rival)
+        first = every * number // len(drawn.curves)
+        line.set(marker=marker, markevery=(first, every), markersize=6.5, markerfacecolor="none")
+    near = _near(ours)
+    axes.set_yscale("symlog", linthresh=near, linscale=LINEAR_DECADES)
+    axes.set_yticks(_ticks(near, *axes.get_ylim()))
     axes.yaxis.set_major_formatter(_written)
     axes.xaxis.set_major_formatter(_written)
-    axes.set(xlabel="round", xlim=(0, len(rounds)), title=f"Regret against {comparison.bar}")
-    axes.set_ylabel(f"cumulative regret, {comparison.regret_unit} (logarithmic beyond {_written(nearness)})")
+    axes.set(xlabel="request", xlim=(0, len(requests)), title=f"Regret against {drawn.bar}")
+    axes.set_ylabel(f"cumulative regret, {drawn.unit} (logarithmic beyond {_written(near)})")
 
 
-def _each_round(summary: Callable[[Iterable[float]], float], runs: Sequence[Sequence[float]]) -> list[float]:
-    return [summary(values) for values in zip(*runs, strict=True)]
+def _each(summary: Callable[[Iterable[float]], float], runs: Sequence[Sequence[float]]) -> list[float]:
+    return [summary(values) for values in zip(*runs, strict=False)]
 
 
-def _nearness(ours: Curve) -> float:
+def _near(ours: Sequence[Sequence[float]]) -> float:
     """Linear up to the round number that our own regret stays under: the rivals' may be a hundred times as much."""
-    most = max(abs(value) for run in ours.runs for value in run)
+    most = max(abs(value) for run in ours for value in run)
     if not most:
         return 1.0
     decade = 10.0 ** floor(log10(most))
     return next(step * decade for step in (1.0, 2.0, 5.0, 10.0) if step * decade >= most)
 
 
-def _ticks(nearness: float, low: float, high: float) -> list[float]:
-    near = [nearness * share for share in (0, 0.25, 0.5, 0.75, 1)]
-    far = [nearness * step * 10**decade for decade in range(12) for step in (3, 10)]
-    return [tick for value in (*near, *far) for tick in {value, -value} if low <= tick <= high]
+def _ticks(near: float, low: float, high: float) -> list[float]:
+    linear = [near * share for share in (0, 0.25, 0.5, 0.75, 1)]
+    far = [near * step * 10**decade for decade in range(12) for step in (3, 10)]
+    return [tick for value in (*linear, *far) for tick in {value, -value} if low <= tick <= high]
 
 
-def _draw_frontier(axes: "Axes", comparison: Comparison, looks: Mapping[str, _Look]) -> None:
-    endpoints, ours = comparison.endpoints, comparison.frontier
-    axes.plot(*_places(endpoints), color=_GREY, marker="o", markersize=4.5, linestyle="none", label="single endpoint")
-    axes.plot(*_places(ours), color=_OURS, marker="o", markersize=8, linewidth=2)
-    for rival in comparison.rivals:
-        look = looks[rival.name]
-        (mark,) = axes.plot(*_places([rival]), color=look.colour, marker=look.marker, markersize=9)
+def _draw_frontier(axes: "Axes", drawn: Picture) -> None:
+    from matplotlib.ticker import LogLocator
+
+    ours = next(iter(drawn.curves))
+    axes.plot(*_places(drawn.frontier), color=_OURS, linewidth=2)
+    marked = [
+        *(
+            (f"{ours}: {point.name}", point, _OURS, marker)
+            for point, marker in zip(drawn.frontier, "ohp", strict=False)
+        ),
+        *(
+            (point.name, point, _GREY, marker)
+            for point, marker in zip(drawn.endpoints, cycle("+x1234|_<>"), strict=False)
+        ),
+    ]
+    for name, point, colour, marker in marked:
+        axes.plot(*_places([point]), color=colour, marker=marker, markersize=8, linestyle="none", label=name)
+    axes.legend(fontsize=8.5)
+    for (colour, marker), rival in zip(cycle(_LOOKS), drawn.rivals, strict=False):
+        (mark,) = axes.plot(*_places([rival]), color=colour, marker=marker, markersize=9)
         mark.set(markerfacecolor="none", markeredgewidth=1.5)
-    latencies, costs = _places(_all(comparison))
+    latencies, costs = _places([*drawn.frontier, *drawn.rivals, *drawn.endpoints])
     axes.margins(0.12)
     for values, axis, scale in ((latencies, axes.xaxis, axes.set_xscale), (costs, axes.yaxis, axes.set_yscale)):
         if min(values) > 0 and max(values) > WIDE * min(values):
             scale("log", subs=[])
-            axis.set_major_locator(_decades())
+            axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axis.set_major_formatter(_written)
     axes.set(xlabel="mean latency, ms", ylabel="cost, USD per million calls")
-    axes.set_title(f"Latency and cost; {comparison.curves[0].name} under each objective")
-
-
-def _decades() -> "LogLocator":
-    from matplotlib.ticker import LogLocator
-
-    return LogLocator(subs=(1.0, 2.0, 5.0))
-
-
-def _label_points(axes: "Axes", canvas: "FigureCanvasAgg", comparison: Comparison) -> None:
-    ours = [_label(point, _OURS, is_bold=True) for point in comparison.frontier]
-    singles = [_label(point, _GREY) for point in comparison.endpoints]
-    points = list(zip(*_places(_all(comparison)), strict=True))
-    line = list(zip(*_places(comparison.frontier), strict=True))
-    place(axes, canvas.get_renderer(), [*ours, *singles], points=points, line=line)  # type: ignore[no-untyped-call]
-
-
-def _label(point: Point, colour: str, *, is_bold: bool = False) -> Label:
-    return Label(text=point.name, x=point.latency_ms, y=point.cost_per_million, colour=colour, is_bold=is_bold)
-
-
-def _all(comparison: Comparison) -> Sequence[Point]:
-    return [*comparison.frontier, *comparison.rivals, *comparison.endpoints]
+    axes.set_title(f"Latency and cost; {ours} under each objective")
 
 
 def _places(points: Sequence[Point]) -> tuple[list[float], list[float]]:

@@ -1,19 +1,22 @@
-"""Reports: a verdict as a table and as JSON."""
+"""Reports: a contest as a table and as JSON, and how requests fared before, during and after an outage."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from enum import StrEnum
+from statistics import fmean
 
-from rich import box
-from rich.console import RenderableType
 from rich.table import Table
 
-from fiso_cli.worlds.figures import EARLY_ROUNDS, Figures, Interval
+from fiso_cli.rendering import Document, table
+from fiso_cli.worlds.clouds.outages import Outage
+from fiso_cli.worlds.figures import EARLY, Figures, Interval, Standing, Verdict, quantile
 from fiso_cli.worlds.objective import UNITS, Objective
-from fiso_cli.worlds.verdict import Standing, Verdict
+from fiso_cli.worlds.world import Result, Results
 
-Document = dict[str, object]
+Runs = Mapping[str, Sequence[Results]]
+"""Of every contender, per seed; the router itself first."""
 
 
-def document(verdict: Verdict, *, trace: str, objective: Objective, seeds: int) -> Document:
+def document(verdict: Verdict, *, name: str, objective: Objective, seeds: int) -> Document:
     """The verdict for machines. Latencies in ms, costs in USD per million calls, regret in the objective's unit."""
     fiso = _standing(verdict.fiso) | {
         "captured": verdict.captured,
@@ -21,32 +24,27 @@ def document(verdict: Verdict, *, trace: str, objective: Objective, seeds: int) 
         "worst_case_ci95": _interval(verdict.worst_case_ci95),
     }
     return {
-        "trace": trace,
+        "trace": name,
         "objective": objective.value,
         "seeds": seeds,
         "rounds": verdict.rounds,
         "best_single": verdict.best_single,
         "oracle_gain": verdict.oracle_gain,
         "fiso": fiso,
-        "rivals": {name: _standing(standing) for name, standing in verdict.rivals.items()},
+        "rivals": {rival: _standing(standing) for rival, standing in verdict.rivals.items()},
     }
 
 
-def table(verdict: Verdict, *, trace: str, objective: Objective, seeds: int) -> RenderableType:
+def verdict_table(verdict: Verdict, *, name: str, objective: Objective, seeds: int) -> Table:
     """The verdict for people, best first under the router itself."""
-    shown = Table(
-        title=f"{trace}: {verdict.rounds:,} rounds, objective {objective.value}, {seeds} seeds",
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-    )
-    shown.add_column("router", no_wrap=True)
-    for name in ("mean ms", "p50", "p95", "p99", "$/million", "success", "/ best", "regret"):
-        shown.add_column(name, justify="right", no_wrap=True)
-    shown.add_row("fiso", *_cells(verdict.fiso), style="bold")
     ordered = sorted(verdict.rivals.items(), key=lambda item: item[1].figures.objective_mean)
-    for name, standing in ordered:
-        shown.add_row(name, *_cells(standing))
-    return shown
+    return table(
+        f"{name}: {verdict.rounds:,} rounds, objective {objective.value}, {seeds} seeds",
+        ["router"],
+        ["mean ms", "p50", "p95", "p99", "$/million", "success", "/ best", "regret"],
+        [("fiso", *_cells(verdict.fiso)), *((rival, *_cells(standing)) for rival, standing in ordered)],
+        bold=1,
+    )
 
 
 def summary(verdict: Verdict, *, objective: Objective) -> Iterable[str]:
@@ -63,7 +61,7 @@ def summary(verdict: Verdict, *, objective: Objective) -> Iterable[str]:
         yield f"captured {verdict.captured:.3f} {_span(verdict.captured_ci95)}"
     early = verdict.fiso.early_regret
     shown = "-" if early is None else f"{early:.1%}"
-    yield f"regret in rounds 1 to {EARLY_ROUNDS}: {shown} of the best single endpoint's total"
+    yield f"regret in rounds 1 to {EARLY}: {shown} of the best single endpoint's total"
     yield f"regret is in {UNITS[objective]}, over all rounds, against the best single endpoint"
     yield f"charged {verdict.fiso.figures.objective_mean:.6g} {UNITS[objective]} a call {_span(verdict.fiso.ci95)}"
 
@@ -72,16 +70,11 @@ def _cells(standing: Standing) -> list[str]:
     figures = standing.figures
     latencies = [f"{value:,.0f}" for value in (figures.mean, figures.p50, figures.p95, figures.p99)]
     regret = "-" if standing.regret is None else f"{standing.regret:.3g}"
-    return [
-        *latencies,
-        f"{figures.cost_per_million:,.2f}",
-        f"{figures.success:.1%}",
-        _ratio(standing.worst_case),
-        regret,
-    ]
+    cost = f"{figures.cost_per_million:,.2f}"
+    return [*latencies, cost, f"{figures.success:.1%}", _ratio(standing.worst_case), regret]
 
 
-def _standing(standing: Standing) -> Document:
+def _standing(standing: Standing) -> dict[str, object]:
     return _figures(standing.figures) | {
         "worst_case": standing.worst_case,
         "regret": standing.regret,
@@ -90,7 +83,7 @@ def _standing(standing: Standing) -> Document:
     }
 
 
-def _figures(figures: Figures) -> Document:
+def _figures(figures: Figures) -> dict[str, object]:
     names = ("mean", "p50", "p95", "p99", "cost_per_million", "success", "objective_mean")
     return {name: getattr(figures, name) for name in names}
 
@@ -105,3 +98,68 @@ def _span(found: Interval | None) -> str:
 
 def _ratio(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
+
+
+class Phase(StrEnum):
+    """When, beside an outage, by when a request arrived."""
+
+    BEFORE = "before"
+    DURING = "during"
+    AFTER = "after"
+
+
+Fared = Mapping[str, float | None]
+"""`requests`, `success`, `mean` and `p95` of a phase: latencies in ms as they were, None where there were none."""
+
+
+def fared(runs: Iterable[Results], outage: Outage) -> Mapping[Phase, Fared]:
+    """One contender's runs, one per seed, taken together."""
+    found: dict[Phase, list[Result]] = {phase: [] for phase in Phase}
+    for result in (result for run in runs for result in run):
+        is_after = Phase.AFTER if result.at_s >= outage.end_s else Phase.DURING
+        found[Phase.BEFORE if result.at_s < outage.start_s else is_after].append(result)
+    return {phase: _fared(results) for phase, results in found.items()}
+
+
+def _fared(results: Results) -> Fared:
+    latencies = [result.latency_ms for result in results]
+    return {
+        "requests": len(results),
+        "success": fmean(result.ok for result in results) if results else None,
+        "mean": fmean(latencies) if results else None,
+        "p95": quantile(latencies, 0.95) if results else None,
+    }
+
+
+def outage_table(outage: Outage, runs: Runs) -> Table:
+    """How everybody fared; those that the outage hurt least on top, under the router itself."""
+    where = outage.provider if outage.region is None else f"{outage.provider} {outage.region}"
+    (first, own), *others = ((name, fared(results, outage)) for name, results in runs.items())
+    others.sort(key=lambda item: -(item[1][Phase.DURING]["success"] or 0))
+    return table(
+        f"outage of {where} ({outage.kind}), {outage.start_s:,.0f} to {outage.end_s:,.0f} s: requests answered",
+        ["router"],
+        [name for phase in Phase for name in (phase.value, "mean ms", "p95")],
+        [(name, *_phase_cells(phases)) for name, phases in ((first, own), *others)],
+        bold=1,
+    )
+
+
+def _phase_cells(phases: Mapping[Phase, Fared]) -> Iterator[str]:
+    for phase in Phase:
+        for name, form in (("success", ".1%"), ("mean", ",.0f"), ("p95", ",.0f")):
+            value = phases[phase][name]
+            yield "-" if value is None else f"{value:{form}}"
+
+
+def outage_document(outage: Outage, runs: Runs) -> Document:
+    """The same for machines."""
+    return {
+        "provider": outage.provider.value,
+        "region": outage.region,
+        "kind": outage.kind.value,
+        "start_s": outage.start_s,
+        "end_s": outage.end_s,
+        "source": outage.source,
+        "phases": {name: dict(fared(results, outage)) for name, results in runs.items()},
+    }

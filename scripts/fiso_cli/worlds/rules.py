@@ -1,27 +1,27 @@
 """Rules: the known ways to pick an arm without knowing the future, one at a time: pick now, learn when it has ended.
 
-They see what a gateway sees: the latencies of the calls that they made, over all functions. A replay tells them each
-outcome at once, a simulation when it is there; the rule is the same.
+They see what a gateway sees: the latencies of the calls that they made, over all functions. A rule makes one call per
+request, as it would without FISO, and hears of each outcome when it is there, in a trace before the next round.
 """
 
 import random
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import exp
 from statistics import fmean
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
-from fiso.billing.tariff import Tariff
-from fiso.domain.endpoint import Endpoint, EndpointId, Provider
-from fiso_cli.worlds.trace import Arm
+from fiso.domain.endpoint import EndpointId
+from fiso_cli.worlds.virtual_time import Arrival
+from fiso_cli.worlds.world import Call, Market, Result, World, Worlds
 
 RECENT = 10
 """Samples of the lowest-latency rule."""
 EWMA_TIME_CONSTANT_S = 10.0
 """Finagle's and Linkerd's default."""
-LISTED_MS = 1_000.0
-SMALLEST_BILLED_MB = 128
+TIMEOUT_MS = 28_000.0
+"""As long as a policy lets the router wait."""
 
 
 class Rule(Protocol):
@@ -36,16 +36,7 @@ class Rule(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Market:
-    """What every rule may know beforehand: the arms in their usual order, and the price list."""
-
-    arms: Mapping[EndpointId, Arm]
-    endpoints: Mapping[EndpointId, Endpoint]
-    tariff: Tariff
-
-
-MakeRule: TypeAlias = Callable[[Market, random.Random], Rule]
+MakeRule = Callable[[Market, random.Random], Rule]
 
 
 class AtRandom:
@@ -66,7 +57,7 @@ class RoundRobin:
     """The arms in turn; one that is absent is passed over."""
 
     def __init__(self, market: Market, _: random.Random) -> None:
-        self._arms, self._turn = list(market.arms), 0
+        self._arms, self._turn = list(market.endpoints), 0
 
     def pick(self, present: Sequence[EndpointId]) -> EndpointId:
         """The next one present."""
@@ -139,7 +130,7 @@ class CheapestListPrice:
     """The lowest tariff for a second at the arm's memory; what the tariff cannot price comes last."""
 
     def __init__(self, market: Market, _: random.Random) -> None:
-        self._prices = {arm: list_price(market, arm) for arm in market.arms}
+        self._prices = {arm: market.list_price(arm) for arm in market.endpoints}
 
     def pick(self, present: Sequence[EndpointId]) -> EndpointId:
         """The cheapest present."""
@@ -147,27 +138,6 @@ class CheapestListPrice:
 
     def learn(self, arm: EndpointId, latency_ms: float, at_s: float) -> None:
         """Nothing."""
-
-
-def list_price(market: Market, arm: EndpointId) -> float:
-    """Without a memory setting the smallest size that is billed: what the price list shows first."""
-    endpoint = market.endpoints[arm]
-    if not market.arms[arm].memory_mb:
-        endpoint = Endpoint(
-            id=arm,
-            provider=endpoint.provider,
-            region=endpoint.region,
-            memory_mb=SMALLEST_BILLED_MB,
-            address=endpoint.address,
-        )
-    price = market.tariff.cost_usd(endpoint, LISTED_MS)
-    return float("inf") if price is None else price
-
-
-def unpriced(endpoints: Iterable[Endpoint], tariff: Tariff) -> tuple[tuple[Provider, str], ...]:
-    """The regions whose arms the tariff cannot price: the router knows no cost for them."""
-    missing = {(e.provider, e.region) for e in endpoints if tariff.cost_usd(e, LISTED_MS) is None}
-    return tuple(sorted(missing))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,3 +156,37 @@ RULES = (
     NamedRule(name="peak_ewma_p2c", make=PeakEwmaOfTwo, is_drawn=True),
     NamedRule(name="cheapest_list_price", make=CheapestListPrice),
 )
+
+Choose = Callable[[Arrival, float], EndpointId]
+"""By request and time."""
+Learn = Callable[[EndpointId, float, float], None]
+"""Of a call that ended: its arm, latency in ms, and when."""
+
+
+def play(
+    worlds: Worlds, seed: int, choose: Choose, learn: Learn = lambda *_: None, *, world: World | None = None
+) -> list[Result]:
+    """All requests of a seed by one call each, in a world of their own unless one is given."""
+    world, time, results = world or worlds.world(seed), worlds.time(), []
+
+    def arrive(arrival: Arrival) -> None:
+        arm = choose(arrival, time.now_s)
+        call = Call(request=arrival.number, function=arrival.function, arm=arm, timeout_ms=TIMEOUT_MS)
+        found = world.call(call, time.now_s)
+        results.append(Result.of_call(arrival, arm, found))
+        felt_ms = found.latency_ms if found.failure is None else max(worlds.least_failure_ms, found.latency_ms)
+        time.after(found.latency_ms / 1000, lambda: learn(arm, felt_ms, time.now_s))
+
+    time.play(worlds.arrivals(seed), arrive)
+    return results
+
+
+def by_arm(worlds: Worlds, arm: EndpointId, *, seed: int) -> list[Result]:
+    """All requests to one endpoint."""
+    return play(worlds, seed, lambda _request, _now: arm)
+
+
+def by_rule(worlds: Worlds, named: NamedRule, *, seed: int) -> list[Result]:
+    """All requests by one rule."""
+    rule = named.make(worlds.market, worlds.draws(named.name, seed))
+    return play(worlds, seed, lambda request, _now: rule.pick(worlds.present(request)), rule.learn)

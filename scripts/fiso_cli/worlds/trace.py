@@ -13,9 +13,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
-from typing import BinaryIO
 
 from fiso.domain.endpoint import EndpointId, Provider
+from fiso_cli.worlds.inputs import BadInput, one_line
+from fiso_cli.worlds.world import Arm
 
 COLUMNS = (
     "round",
@@ -37,26 +38,8 @@ _FLAGS = {"true": True, "1": True, "false": False, "0": False}
 _REPORT_EVERY = 2_000
 
 
-class InvalidTrace(Exception):
-    """A file that cannot be replayed. The message is one line and names the row."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Arm:
-    """One copy that could be called. `memory_mb` 0: the cloud has no such setting."""
-
-    provider: Provider
-    region: str
-    memory_mb: int
-
-    @property
-    def id(self) -> EndpointId:
-        """The arm's name, `provider/region/memory`."""
-        return EndpointId(f"{self.provider}/{self.region}/{self.memory_mb or 'dynamic'}")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class Measured:
     """What an arm did, or would have done, in a round. `cold` is None where the file does not say."""
 
     latency_ms: float
@@ -73,7 +56,7 @@ class Round:
     t: float
     function: str
     in_flight: float
-    calls: Mapping[EndpointId, Call]
+    calls: Mapping[EndpointId, Measured]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,80 +74,55 @@ class Trace:
 
 
 def read(path: Path, *, on_bytes: Callable[[int], None] = lambda _: None) -> Trace:
-    """The trace in a plain or gzip file. `on_bytes` hears how far reading is. `InvalidTrace` otherwise."""
+    """The trace in a plain or gzip file. `on_bytes` hears how far reading is. `BadInput` in one line with the row."""
     rounds = _Rounds()
     try:
         with ExitStack() as closing:
             raw = closing.enter_context(path.open("rb"))
-            lines = closing.enter_context(_text_of(raw))
+            source = gzip.GzipFile(fileobj=raw) if raw.peek(2)[:2] == _GZIP else raw
+            lines = closing.enter_context(io.TextIOWrapper(source, encoding="utf-8-sig", newline=""))
             for number, row in enumerate(_rows(lines), start=1):
                 rounds.add(row)
                 if number % _REPORT_EVERY == 0:
                     on_bytes(raw.tell())
+        return rounds.finish(path.name)
+    except BadInput as error:
+        raise BadInput(f"{path}: {error}") from error
     except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
-        raise InvalidTrace(f"row {rounds.rows + 1} cannot be read: {' '.join(str(error).split())}") from error
-    return rounds.finish(path.name)
+        raise BadInput(f"{path}: row {rounds.rows + 1} cannot be read: {one_line(error)}") from error
 
 
-def _text_of(raw: BinaryIO) -> io.TextIOWrapper:
-    is_gzip = raw.peek(2)[:2] == _GZIP if isinstance(raw, io.BufferedReader) else False
-    source = gzip.GzipFile(fileobj=raw) if is_gzip else raw
-    return io.TextIOWrapper(source, encoding="utf-8-sig", newline="")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Row:
-    where: str
-    round: int
-    t: float
-    function: str
-    in_flight: float
-    arm: Arm
-    call: Call
-
-
-def _rows(lines: io.TextIOWrapper) -> Iterator[_Row]:
+def _rows(lines: io.TextIOWrapper) -> Iterator["_Row"]:
     reader = csv.reader(lines, strict=True)
     header = [name.strip() for name in next(reader, [])]
     missing = [name for name in COLUMNS if name not in header]
     if missing:
-        raise InvalidTrace(f"row 0 (line 1, the header): columns missing: {', '.join(missing)}")
+        raise BadInput(f"row 0 (line 1, the header): columns missing: {', '.join(missing)}")
     if len(set(header)) != len(header):
-        raise InvalidTrace("row 0 (line 1, the header): a column stands there twice")
-    places = {name: header.index(name) for name in COLUMNS}
+        raise BadInput("row 0 (line 1, the header): a column stands there twice")
     filled = (cells for cells in reader if cells)
     for number, cells in enumerate(filled, start=1):
         where = f"row {number} (line {reader.line_num})"
         if len(cells) != len(header):
-            raise InvalidTrace(f"{where}: {len(cells)} fields, the header names {len(header)}")
-        yield _Fields(where, {name: cells[place].strip() for name, place in places.items()}).row()
+            raise BadInput(f"{where}: {len(cells)} fields, the header names {len(header)}")
+        yield _Row(where, dict(zip(header, cells, strict=True)))
 
 
-class _Fields:
+class _Row:
     """One row's texts, read with the type each must have."""
 
-    __slots__ = ("_texts", "_where")
-
     def __init__(self, where: str, texts: Mapping[str, str]) -> None:
-        self._where, self._texts = where, texts
-
-    def row(self) -> _Row:
-        t = self._number("t")
-        if t > LATEST_T:
+        self.where, self._texts = where, {name: texts[name].strip() for name in COLUMNS}
+        self.round, self.t, self.function = self._whole("round"), self._number("t"), self._word("function")
+        if self.t > LATEST_T:
             raise self._wrong("t", "seconds since the epoch")
-        return _Row(
-            where=self._where,
-            round=self._whole("round"),
-            t=t,
-            function=self._word("function"),
-            in_flight=self._number("in_flight"),
-            arm=Arm(provider=self._provider(), region=self._word("region"), memory_mb=self._whole("memory_mb")),
-            call=Call(
-                latency_ms=self._number("latency_ms"),
-                cost_usd=self._number("cost_usd"),
-                cold=self._flag("cold") if self._texts["cold"] else None,
-                ok=self._flag("ok"),
-            ),
+        self.in_flight = self._number("in_flight")
+        self.arm = Arm(provider=self._provider(), region=self._word("region"), memory_mb=self._whole("memory_mb"))
+        self.measured = Measured(
+            latency_ms=self._number("latency_ms"),
+            cost_usd=self._number("cost_usd"),
+            cold=self._flag("cold") if self._texts["cold"] else None,
+            ok=self._flag("ok"),
         )
 
     def _number(self, name: str) -> float:
@@ -200,8 +158,8 @@ class _Fields:
         except ValueError as error:
             raise self._wrong("provider", "one of " + ", ".join(Provider)) from error
 
-    def _wrong(self, name: str, wanted: str) -> InvalidTrace:
-        return InvalidTrace(f"{self._where}: {name} must be {wanted}, not {self._texts[name][:40]!r}")
+    def _wrong(self, name: str, wanted: str) -> BadInput:
+        return BadInput(f"{self.where}: {name} must be {wanted}, not {self._texts[name][:40]!r}")
 
 
 class _Rounds:
@@ -209,47 +167,43 @@ class _Rounds:
 
     def __init__(self) -> None:
         self.rows = 0
-        self._arms: dict[EndpointId, Arm] = {}
         self._ids: dict[Arm, EndpointId] = {}
         self._done: list[Round] = []
         self._first: _Row | None = None
-        self._calls: dict[EndpointId, Call] = {}
+        self._calls: dict[EndpointId, Measured] = {}
 
     def add(self, row: _Row) -> None:
         if self._first is None or row.round != self._first.round:
             self._begin(row)
         elif (row.function, row.in_flight) != (self._first.function, self._first.in_flight):
-            raise InvalidTrace(f"{row.where}: function or in_flight differ from the first row of round {row.round}")
+            raise BadInput(f"{row.where}: function or in_flight differ from the first row of round {row.round}")
         arm = self._ids.setdefault(row.arm, row.arm.id)
         if arm in self._calls:
-            raise InvalidTrace(f"{row.where}: arm {arm} stands twice in round {row.round}")
-        self._arms.setdefault(arm, row.arm)
-        self._calls[arm] = row.call
+            raise BadInput(f"{row.where}: arm {arm} stands twice in round {row.round}")
+        self._calls[arm] = row.measured
         self.rows += 1
 
     def finish(self, name: str) -> Trace:
         self._close()
+        arms = {id: arm for arm, id in self._ids.items()}
         if not self.rows:
-            raise InvalidTrace("row 1: there are no rows under the header")
-        if len(self._arms) < 2:
-            only = next(iter(self._arms))
-            raise InvalidTrace(f"rows 1 to {self.rows}: one arm only, {only}; a choice needs two")
-        return Trace(name=name, rounds=tuple(self._done), arms=self._arms)
+            raise BadInput("row 1: there are no rows under the header")
+        if len(arms) < 2:
+            raise BadInput(f"rows 1 to {self.rows}: one arm only, {next(iter(arms))}; a choice needs two")
+        return Trace(name=name, rounds=tuple(self._done), arms=arms)
 
     def _begin(self, row: _Row) -> None:
         before = self._first
         if before is not None and row.round < before.round:
-            raise InvalidTrace(f"{row.where}: rounds are unsorted, {row.round} comes after {before.round}")
+            raise BadInput(f"{row.where}: rounds are unsorted, {row.round} comes after {before.round}")
         if before is not None and row.t < before.t:
-            raise InvalidTrace(f"{row.where}: rounds are unsorted, t goes back from {before.t:g} to {row.t:g}")
+            raise BadInput(f"{row.where}: rounds are unsorted, t goes back from {before.t:g} to {row.t:g}")
         self._close()
         self._first, self._calls = row, {}
 
     def _close(self) -> None:
-        if self._first is not None:
-            first = self._first
+        row = self._first
+        if row is not None:
             self._done.append(
-                Round(
-                    number=first.round, t=first.t, function=first.function, in_flight=first.in_flight, calls=self._calls
-                )
+                Round(number=row.round, t=row.t, function=row.function, in_flight=row.in_flight, calls=self._calls)
             )

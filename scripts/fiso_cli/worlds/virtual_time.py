@@ -1,19 +1,96 @@
-"""Timelines: virtual time, in seconds, with events in order and code that can wait in it. Deterministic.
+"""Virtual time, in seconds, for code that is routed and judged much faster than it would wait. Deterministic.
 
-Code that runs in a strand may `wait`: everything due meanwhile happens before it goes on, so that calls overlap and
-nobody learns of an outcome before it is there. A strand is a thread, but exactly one of them runs at any moment: the
-timeline hands over and waits until it gets control back. The order depends on due times and on nothing else.
+`Rounds`     a trace's: one request after another; time stands while a call runs, only the stopwatch goes on.
+`Timeline`   events in order and code that can wait in it, so that calls overlap and nobody learns of an outcome before
+             it is there. What waits runs in a strand: a thread, but exactly one of them runs at any moment. The
+             timeline hands over and waits until it gets control back; the order depends on due times and nothing else.
 """
 
 import heapq
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
-from typing import Any
+from typing import Any, Protocol
+
+from fiso.services.resilience.dispatch import Call, Running
+from fiso_client.core.failures import ProviderError
 
 Act = Callable[[], object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrival:
+    """One request, the same for every contender. `in_flight` is the load around it where the world states it."""
+
+    number: int
+    at_s: float
+    function: str
+    in_flight: float | None = None
+
+
+Begin = Callable[[Arrival], object]
+
+
+class VirtualTime(Protocol):
+    """What both kinds can do."""
+
+    now_s: float
+
+    def stopwatch(self) -> float:
+        """Seconds from any moment on, for differences within a request."""
+        ...
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass for the request that calls this."""
+        ...
+
+    def after(self, seconds: float, act: Act) -> None:
+        """Have something happen then."""
+        ...
+
+    def strand(self, act: Act) -> None:
+        """Run something that may wait."""
+        ...
+
+    def play(self, arrivals: Sequence[Arrival], begin: Begin) -> None:
+        """Begin every request at its time, until nothing is due any more."""
+        ...
+
+
+class Rounds:
+    """Time of a trace. What is planned happens between a request and the next one; after the last, nothing does."""
+
+    def __init__(self) -> None:
+        self.now_s = self._waited_s = 0.0
+        self._planned: list[Act] = []
+
+    def stopwatch(self) -> float:
+        """What the request has waited so far."""
+        return self._waited_s
+
+    def wait(self, seconds: float) -> None:
+        """The stopwatch goes on."""
+        self._waited_s += seconds
+
+    def after(self, seconds: float, act: Act) -> None:
+        """Before the next request."""
+        self._planned.append(act)
+
+    def strand(self, act: Act) -> None:
+        """To its end."""
+        act()
+
+    def play(self, arrivals: Sequence[Arrival], begin: Begin) -> None:
+        """One after another."""
+        for arrival in arrivals:
+            planned, self._planned = self._planned, []
+            for act in planned:
+                act()
+            self.now_s, self._waited_s = arrival.at_s, 0.0
+            begin(arrival)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -32,27 +109,37 @@ class Timeline:
         self._orders = count()
         self._running: _Strand | None = None
 
+    def stopwatch(self) -> float:
+        """The present."""
+        return self.now_s
+
     def plan(self, at_s: float, act: Act) -> None:
         """Have something happen at a time; what lies in the past happens now."""
         heapq.heappush(self._due, _Due(max(at_s, self.now_s), next(self._orders), act))
+
+    def after(self, seconds: float, act: Act) -> None:
+        """Have something happen in so many seconds."""
+        self.plan(self.now_s + seconds, act)
+
+    def play(self, arrivals: Sequence[Arrival], begin: Begin) -> None:
+        """Each as an event."""
+        for arrival in arrivals:
+            self.plan(arrival.at_s, partial(begin, arrival))
+        self.run()
 
     def strand(self, act: Act) -> None:
         """Run something that may wait; returns when it waits for the first time, or has ended."""
         self._resume(_Strand(act))
 
     def wait(self, seconds: float) -> None:
-        """Let virtual time pass for the strand that calls this."""
-        strand = self._running
-        if strand is None:
-            raise RuntimeError("only code in a strand can wait")
-        self.plan(self.now_s + seconds, lambda: self._resume(strand))
+        """Let time pass for the strand that calls this."""
+        strand = self._this_strand()
+        self.after(seconds, lambda: self._resume(strand))
         strand.pause()
 
     def wait_for_any(self, ends: Collection[Future[Any]], seconds: float) -> None:
         """Let time pass for the strand that calls this until one of these has ended, for so many seconds at most."""
-        strand, woken = self._running, False
-        if strand is None:
-            raise RuntimeError("only code in a strand can wait")
+        strand, woken = self._this_strand(), False
 
         def wake() -> None:
             nonlocal woken
@@ -60,7 +147,7 @@ class Timeline:
                 woken = True
                 self._resume(strand)
 
-        self.plan(self.now_s + seconds, wake)
+        self.after(seconds, wake)
         for end in ends:
             end.add_done_callback(lambda _: self.plan(self.now_s, wake))
         strand.pause()
@@ -71,6 +158,11 @@ class Timeline:
             due = heapq.heappop(self._due)
             self.now_s = due.at_s
             due.act()
+
+    def _this_strand(self) -> "_Strand":
+        if self._running is None:
+            raise RuntimeError("only code in a strand can wait")
+        return self._running
 
     def _resume(self, strand: "_Strand") -> None:
         before, self._running = self._running, strand
@@ -108,3 +200,31 @@ class _Strand:
         except BaseException as error:  # noqa: BLE001 # handed over to the thread that resumed this one
             self._error = error
         self._stop.release()
+
+
+class ConcurrentCalls:
+    """Calls that overlap in virtual time (an `AttemptExecutor`), each in a strand of its own.
+
+    Hedges and late calls happen as they do when deployed: one that nobody waits for any more runs on.
+    """
+
+    def __init__(self, timeline: Timeline) -> None:
+        self._timeline = timeline
+
+    def begin(self, call: Call) -> Running:
+        """The call, on its way."""
+        running: Running = Running()
+
+        def run() -> None:
+            try:
+                running.set_result(call())
+            except ProviderError as error:
+                running.set_exception(error)
+
+        self._timeline.strand(run)
+        return running
+
+    def wait(self, running: Collection[Running], timeout_s: float) -> None:
+        """Until the first has ended."""
+        if not any(one.done() for one in running):
+            self._timeline.wait_for_any(running, timeout_s)

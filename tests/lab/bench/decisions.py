@@ -14,7 +14,7 @@ from fiso.prediction.artifact import Model
 from fiso.services.request.decide import DecisionInputs, RankingCache, decide
 from fiso.services.request.decision_cache import DecisionCache
 from fiso_cli.errors import CommandError
-from fiso_cli.worlds.trace_router import packaged_model
+from fiso_cli.worlds.router import packaged_model
 from tests.lab.bench import candidates, naive
 from tests.lab.bench.rows import Gate, Row, row, times_better
 from tests.lab.bench.timing import Timer, in_turn, timer

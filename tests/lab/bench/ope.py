@@ -18,10 +18,11 @@ from fiso.learning.intervals import Estimate
 from fiso.learning.ope import LoggedCandidate, LoggedDecision, Probabilities, evaluate
 from fiso.learning.overlap import Refusal
 from fiso.routing import scoring, selection
-from fiso_cli.worlds import measured as traces
 from fiso_cli.worlds.figures import interval
-from fiso_cli.worlds.objective import Objective, losses
+from fiso_cli.worlds.inputs import paired_folder
+from fiso_cli.worlds.objective import Objective
 from fiso_cli.worlds.trace import Trace, read
+from fiso_cli.worlds.trace_worlds import losses
 from tests.lab.bench.rows import Row, at_least, row
 
 RUNS = 200
@@ -71,7 +72,7 @@ class Coverage:
 
 def rows() -> list[Row]:
     """Over the measured paired trace, or over a generated world where it is not at hand."""
-    path = traces.folder() / "sebs2020.csv.gz"
+    path = paired_folder() / "sebs2020.csv.gz"
     world = measured(read(path)) if path.exists() else generated(random.Random(1))  # nosec B311 # repeatable
     found = cover(world, runs=RUNS, records=RECORDS)
     return [

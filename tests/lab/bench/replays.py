@@ -6,13 +6,14 @@ Each measured file is replayed with five seeds under two objectives; where none 
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from fiso_cli.worlds import measured
-from fiso_cli.worlds import trace_contest as contest
-from fiso_cli.worlds.figures import EARLY_ROUNDS
+from fiso.billing import tariff
+from fiso_cli.worlds import contest
+from fiso_cli.worlds.figures import EARLY, Verdict
+from fiso_cli.worlds.inputs import VARIABLE, paired_files, paired_folder
 from fiso_cli.worlds.objective import Objective
+from fiso_cli.worlds.router import Run
 from fiso_cli.worlds.trace import read
-from fiso_cli.worlds.trace_router import Replayed
-from fiso_cli.worlds.verdict import Verdict
+from fiso_cli.worlds.trace_worlds import TraceWorlds
 from tests.lab.bench.rows import Row, at_least, at_most, row
 
 SEEDS = 5
@@ -29,20 +30,20 @@ HITS_OF = "sebs2020"
 
 def measure(model_dir: Path, say: Callable[[str], None], *, folder: Path | None = None) -> list[Row]:
     """The rows of every paired file in the folder, else where they usually lie. `say` hears the line when none is."""
-    folder = measured.folder() if folder is None else folder
-    files = measured.files(folder)
+    folder = paired_folder() if folder is None else folder
+    files = paired_files(folder)
     if not files:
-        say(f"the replays are left out: no paired file in {folder}; set {measured.VARIABLE} to what holds paired/")
+        say(f"the replays are left out: no paired file in {folder}; set {VARIABLE} to what holds paired/")
     return [found for path in files for objective in OBJECTIVES for found in of_file(path, objective, model_dir)]
 
 
 def of_file(path: Path, objective: Objective, model_dir: Path) -> list[Row]:
     """The rows of one file under one objective."""
-    name = measured.name_of(path)
-    held = contest.hold(read(path), objective, seeds=SEEDS, model_dir=model_dir)
+    name, worlds = path.name.partition(".")[0], TraceWorlds(read(path), tariff.current())
+    held = contest.hold(contest.Plan(worlds=worlds, objective=objective, seeds=SEEDS, model_dir=model_dir))
     found = of_verdict(held.verdict, f"{name}_{objective.value}")
     if (name, objective) == (HITS_OF, Objective.LATENCY):
-        found.append(hit_rate(held.replayed))
+        found.append(hit_rate(held.routed))
     return found
 
 
@@ -68,17 +69,17 @@ def of_verdict(verdict: Verdict, name: str) -> list[Row]:
             "share",
             rival=best,
             rival_value=0.0,
-            n=min(EARLY_ROUNDS, verdict.rounds) * SEEDS,
+            n=min(EARLY, verdict.rounds) * SEEDS,
             gate=at_most(EARLY_GATE),
         ),
     ]
     return rows + _captured(verdict, name)
 
 
-def hit_rate(replayed: Sequence[Replayed]) -> Row:
+def hit_rate(runs: Sequence[Run]) -> Row:
     """The share of decisions in a context seen before."""
-    decisions = sum(len(run.picks) for run in replayed)
-    hits = sum(run.hits for run in replayed)
+    decisions = sum(len(run.results) for run in runs)
+    hits = sum(run.hits for run in runs)
     return row("cache_hit_rate", hits / decisions, "share", rival="no cache", rival_value=None, n=decisions)
 
 

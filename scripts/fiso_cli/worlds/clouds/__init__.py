@@ -1,1 +1,1 @@
-"""The digital twin: the orchestrator's own code in a simulated world that reacts to what the router does."""
+"""Simulated clouds that react to what a router does."""

@@ -3,29 +3,17 @@
 Given its count, a Poisson process spreads the calls of a minute evenly and independently; so does this.
 """
 
-import csv
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, takewhile
+from math import isfinite
 from pathlib import Path
 
-from fiso_cli.worlds.clouds.popularity import shares
+from fiso_cli.worlds.inputs import BadInput, csv_rows
+from fiso_cli.worlds.virtual_time import Arrival
 
 MINUTE_S = 60.0
-
-
-class InvalidCounts(Exception):
-    """A file of counts that cannot be used. The message is one line."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Arrival:
-    """One request, the same for every contender."""
-
-    number: int
-    at_s: float
-    function: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,26 +29,24 @@ class Extent:
 
     def cut(self, calls: Iterator[tuple[float, str]]) -> list[Arrival]:
         """The calls, in order of time, that lie within."""
-        kept = islice(calls, self.requests)
         end_s = float("inf") if self.minutes is None else self.minutes * MINUTE_S
-        found = []
-        for number, (at_s, function) in enumerate(kept):
-            if at_s >= end_s:
-                break
-            found.append(Arrival(number=number, at_s=at_s, function=function))
-        return found
+        kept = takewhile(lambda call: call[0] < end_s, islice(calls, self.requests))
+        return [Arrival(number=number, at_s=at_s, function=function) for number, (at_s, function) in enumerate(kept)]
 
 
 def poisson(functions: Sequence[str], rate: float, extent: Extent, *, seed: int) -> list[Arrival]:
-    """`rate` calls a second over all functions, their shares by Zipf's law in the order given."""
-    return extent.cut(_poisson(functions, rate, random.Random(f"arrivals/{seed}")))  # nosec B311 # a simulation
+    """`rate` calls a second over all functions, their shares by Zipf's law (1 / rank) in the order given."""
+    draws = random.Random(f"arrivals/{seed}")  # nosec B311 # a simulation
+    total = sum(1 / rank for rank in range(1, len(functions) + 1))
+    weights = [1 / rank / total for rank in range(1, len(functions) + 1)]
 
+    def calls() -> Iterator[tuple[float, str]]:
+        at_s = 0.0
+        while True:
+            at_s += draws.expovariate(rate)
+            yield at_s, draws.choices(functions, weights)[0]
 
-def _poisson(functions: Sequence[str], rate: float, draws: random.Random) -> Iterator[tuple[float, str]]:
-    weights, at_s = shares(len(functions)), 0.0
-    while True:
-        at_s += draws.expovariate(rate)
-        yield at_s, draws.choices(functions, weights)[0]
+    return extent.cut(calls())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +59,7 @@ class Counts:
     def of(self, functions: Sequence[str], *, rate: float | None) -> Mapping[str, tuple[float, ...]]:
         """Rows spread evenly over the ranks, one per function; scaled to a mean rate a second where one is wanted."""
         if len(self.rows) < len(functions):
-            raise InvalidCounts(f"{len(self.rows)} rows with calls, {len(functions)} functions asked for")
+            raise BadInput(f"{self.name}: {len(self.rows)} rows with calls, {len(functions)} functions asked for")
         step = len(self.rows) / len(functions)
         chosen = {name: self.rows[int(index * step)] for index, name in enumerate(functions)}
         if rate is None:
@@ -85,55 +71,46 @@ class Counts:
 
 def counted(counts: Mapping[str, Sequence[float]], extent: Extent, *, seed: int) -> list[Arrival]:
     """Calls at random within each minute; a count that is no whole number is rounded up or down by lot."""
-    return extent.cut(_counted(counts, random.Random(f"arrivals/{seed}")))  # nosec B311 # a simulation
+    draws = random.Random(f"arrivals/{seed}")  # nosec B311 # a simulation
 
+    def calls() -> Iterator[tuple[float, str]]:
+        for minute in range(max(len(row) for row in counts.values())):
+            found: list[tuple[float, str]] = []
+            for name, row in counts.items():
+                count = row[minute] if minute < len(row) else 0.0
+                whole = int(count) + (draws.random() < count % 1)
+                found.extend((MINUTE_S * (minute + draws.random()), name) for _ in range(whole))
+            yield from sorted(found)
 
-def _counted(counts: Mapping[str, Sequence[float]], draws: random.Random) -> Iterator[tuple[float, str]]:
-    for minute in range(max(len(row) for row in counts.values())):
-        calls: list[tuple[float, str]] = []
-        for name, row in counts.items():
-            count = row[minute] if minute < len(row) else 0.0
-            whole = int(count) + (draws.random() < count % 1)
-            calls.extend((MINUTE_S * (minute + draws.random()), name) for _ in range(whole))
-        yield from sorted(calls)
+    return extent.cut(calls())
 
 
 def read(path: Path) -> Counts:
-    """A file of counts: a row per function with columns named by minute (Azure's 2019 trace), or a single column.
-
-    `InvalidCounts`, `OSError`.
-    """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as lines:
-            reader = csv.reader(lines)
-            header = next(reader, [])
-            cells = [row for row in reader if row]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InvalidCounts(" ".join(str(error).split())) from error
+    """A file of counts: a row per function with columns named by minute (Azure's 2019 trace), or a single column."""
+    header, *cells = csv_rows(path) or [[]]
+    places = [0] if len(header) == 1 else [place for place, name in enumerate(header) if name.strip().isdigit()]
+    if not places:
+        raise BadInput(f"{path}: no column is named by a minute")
+    rows = [_row(row, places, f"{path}: line {number}") for number, row in enumerate(cells, start=2)]
     if len(header) == 1:
-        rows = [tuple(_count(row[0], number) for number, row in enumerate(cells, start=2))]
-    else:
-        places = [place for place, name in enumerate(header) if name.strip().isdigit()]
-        if not places:
-            raise InvalidCounts("no column is named by a minute")
-        rows = [_row(row, places, number) for number, row in enumerate(cells, start=2)]
+        rows = [tuple(count for row in rows for count in row)]
     called = sorted((row for row in rows if sum(row)), key=sum, reverse=True)
     if not called:
-        raise InvalidCounts("no calls are counted in it")
-    return Counts(name=path.name, rows=tuple(called))
+        raise BadInput(f"{path}: no calls are counted in it")
+    return Counts(name=str(path), rows=tuple(called))
 
 
-def _row(cells: Sequence[str], places: Sequence[int], line: int) -> tuple[float, ...]:
+def _row(cells: Sequence[str], places: Sequence[int], where: str) -> tuple[float, ...]:
     if len(cells) <= places[-1]:
-        raise InvalidCounts(f"line {line}: {len(cells)} fields, the header names more")
-    return tuple(_count(cells[place], line) for place in places)
+        raise BadInput(f"{where}: {len(cells)} fields, the header names more")
+    return tuple(_count(cells[place], where) for place in places)
 
 
-def _count(text: str, line: int) -> float:
+def _count(text: str, where: str) -> float:
     try:
         value = float(text or 0)
     except ValueError as error:
-        raise InvalidCounts(f"line {line}: a count must be a number, not {text[:40]!r}") from error
-    if not 0 <= value < float("inf"):
-        raise InvalidCounts(f"line {line}: a count must be finite and at least 0, not {text[:40]!r}")
+        raise BadInput(f"{where}: a count must be a number, not {text[:40]!r}") from error
+    if not (isfinite(value) and value >= 0):
+        raise BadInput(f"{where}: a count must be finite and at least 0, not {text[:40]!r}")
     return value

@@ -1,4 +1,4 @@
-"""Calibration: a world fitted to half of the measured calls of a paired trace, and how far it is off on the other half.
+"""Calibration: clouds fitted to half of the measured calls of a paired trace, and how far they are off on the other.
 
 A trace may draw the same measurement many times; all its draws belong to one half: nothing is both fitted and judged.
 
@@ -10,20 +10,23 @@ Calls that were not ok are left out on both sides. Cells with fewer than LEAST_R
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from statistics import fmean, median
+
+from rich.table import Table
 
 from fiso.billing.tariff import Tariff
 from fiso.domain.endpoint import Endpoint, EndpointId
-from fiso_cli.worlds.clouds.common_random_numbers import luck
+from fiso_cli.rendering import Document, table
+from fiso_cli.worlds.clouds.draws import common_draws
 from fiso_cli.worlds.clouds.fit import ONE_INSTANCE, Fitted, fit
 from fiso_cli.worlds.clouds.service import Service, crowding
-from fiso_cli.worlds.figures import percentile, ratio
-from fiso_cli.worlds.trace import Call, Round, Trace
-from fiso_cli.worlds.trace_catalog import endpoint_of
+from fiso_cli.worlds.figures import quantile, ratio
+from fiso_cli.worlds.trace import Measured, Round, Trace
 
 DRAWS = 5
 LEAST_ROWS = 20
+NAMES = ("mean", "p95", "cost")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +40,7 @@ class Level:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellError:
-    """One function on one arm at one load."""
+    """One function on one arm at one load. `error` by NAMES: relative, signed; None over nothing."""
 
     function: str
     arm: EndpointId
@@ -46,16 +49,7 @@ class CellError:
     cold_share: float
     measured: Level
     simulated: Level
-
-    @property
-    def errors(self) -> Mapping[str, float | None]:
-        """Relative, signed; None over nothing."""
-        pairs = {
-            "mean": (self.simulated.mean_ms, self.measured.mean_ms),
-            "p95": (self.simulated.p95_ms, self.measured.p95_ms),
-            "cost": (self.simulated.cost_usd, self.measured.cost_usd),
-        }
-        return {name: ratio(found - known, known) for name, (found, known) in pairs.items()}
+    error: Mapping[str, float | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,25 +75,22 @@ class Calibration:
 
     def summary(self, name: str) -> Summary | None:
         """Of `mean`, `p95` or `cost`; None when no cell counts."""
-        errors = [abs(error) for cell in self.counted if (error := cell.errors[name]) is not None]
+        errors = [abs(error) for cell in self.counted if (error := cell.error[name]) is not None]
         return Summary(median=median(errors), worst=max(errors)) if errors else None
 
 
 def calibrated(trace: Trace, tariff: Tariff) -> Calibration:
-    """Fit and compare. `fit.TooFewCalls` when nothing can be fitted."""
+    """Fit and compare. `BadInput` when nothing can be fitted."""
     to_fit, to_judge = halves(trace.rounds)
     fitted = fit(to_fit, trace.arms, tariff)
-    measured: defaultdict[tuple[str, EndpointId, float], list[tuple[int, Call]]] = defaultdict(list)
+    measured: defaultdict[tuple[str, EndpointId, float], list[tuple[int, Measured]]] = defaultdict(list)
     for played in to_judge:
         for arm, call in played.calls.items():
             if call.ok and arm in fitted.arms and played.function in fitted.services:
                 measured[played.function, arm, played.in_flight].append((played.number, call))
     cells = [_cell(key, calls, fitted, tariff) for key, calls in measured.items()]
-    return Calibration(
-        trace=trace.name,
-        fitted=fitted,
-        cells=tuple(sorted(cells, key=lambda cell: (cell.function, cell.arm, cell.load))),
-    )
+    ordered = sorted(cells, key=lambda cell: (cell.function, cell.arm, cell.load))
+    return Calibration(trace=trace.name, fitted=fitted, cells=tuple(ordered))
 
 
 def halves(rounds: Sequence[Round]) -> tuple[list[Round], list[Round]]:
@@ -108,13 +99,13 @@ def halves(rounds: Sequence[Round]) -> tuple[list[Round], list[Round]]:
     Per function, arm, load and kind of call the measurements take turns, in the order in which they first appear.
     """
     halves_of: dict[tuple[object, ...], int] = {}
-    seen: Counter[tuple[object, ...]] = Counter()
+    count: Counter[tuple[object, ...]] = Counter()
     for played in rounds:
         for arm, call in played.calls.items():
             cell, measurement = _cell_and_measurement(played, arm, call)
             if measurement not in halves_of:
-                halves_of[measurement] = seen[cell] % 2
-                seen[cell] += 1
+                halves_of[measurement] = count[cell] % 2
+                count[cell] += 1
 
     def part(played: Round, half: int) -> Round:
         calls = played.calls.items()
@@ -124,29 +115,34 @@ def halves(rounds: Sequence[Round]) -> tuple[list[Round], list[Round]]:
     return [part(played, 0) for played in rounds], [part(played, 1) for played in rounds]
 
 
-def _cell_and_measurement(played: Round, arm: EndpointId, call: Call) -> tuple[tuple[object, ...], tuple[object, ...]]:
+def _cell_and_measurement(
+    played: Round, arm: EndpointId, call: Measured
+) -> tuple[tuple[object, ...], tuple[object, ...]]:
     cell = (played.function, arm, played.in_flight, call.cold, call.ok)
     return cell, (*cell, call.latency_ms, call.cost_usd)
 
 
 def _cell(
-    key: tuple[str, EndpointId, float], calls: Sequence[tuple[int, Call]], fitted: Fitted, tariff: Tariff
+    key: tuple[str, EndpointId, float], calls: Sequence[tuple[int, Measured]], fitted: Fitted, tariff: Tariff
 ) -> CellError:
     function, arm, load = key
-    service, endpoint = fitted.services[function][arm], endpoint_of(fitted.arms[arm])
+    service, endpoint = fitted.services[function][arm], fitted.arms[arm].endpoint()
     again = [
         _simulated(service, endpoint, load, tariff, (number, draw, bool(call.cold)))
         for number, call in calls
         for draw in range(DRAWS)
     ]
+    measured, simulated = _level((call.latency_ms, call.cost_usd) for _, call in calls), _level(again)
+    pairs = zip(NAMES, asdict(measured).values(), asdict(simulated).values(), strict=True)
     return CellError(
         function=function,
         arm=arm,
         load=load,
         rows=len(calls),
         cold_share=fmean(bool(call.cold) for _, call in calls),
-        measured=_level((call.latency_ms, call.cost_usd) for _, call in calls),
-        simulated=_level(again),
+        measured=measured,
+        simulated=simulated,
+        error={name: ratio(found - known, known) for name, known, found in pairs},
     )
 
 
@@ -155,17 +151,64 @@ def _simulated(
 ) -> tuple[float, float]:
     """Latency and cost of one call: `which` is its round, its draw, and whether it is cold."""
     number, draw, is_cold = which
-    chance = luck(draw, number, endpoint.id)
-    start_ms = service.start.at(chance.start) if is_cold else 0.0
-    latency_ms = service.latency_ms(chance, crowded=crowding(load, ONE_INSTANCE), wait_ms=start_ms)
-    return latency_ms, tariff.cost_usd(endpoint, service.billed_ms(chance, start_ms=start_ms)) or 0.0
+    draws = common_draws(draw, number, endpoint.id)
+    start_ms = service.start.at(draws.start) if is_cold else 0.0
+    latency_ms = service.latency_ms(draws, crowded=crowding(load, ONE_INSTANCE), wait_ms=start_ms)
+    return latency_ms, tariff.cost_usd(endpoint, service.billed_ms(draws, start_ms=start_ms)) or 0.0
 
 
 def _level(calls: Iterable[tuple[float, float]]) -> Level:
-    found = list(calls)
-    latencies = sorted(latency_ms for latency_ms, _ in found)
-    return Level(
-        mean_ms=fmean(latencies),
-        p95_ms=percentile(latencies, 0.95),
-        cost_usd=fmean(cost_usd for _, cost_usd in found),
+    latencies, costs = zip(*calls, strict=True)
+    return Level(mean_ms=fmean(latencies), p95_ms=quantile(latencies, 0.95), cost_usd=fmean(costs))
+
+
+def document(calibration: Calibration) -> Document:
+    """For machines. Errors are relative and signed; the summary's are absolute, over cells of LEAST_ROWS calls."""
+    summaries = {name: calibration.summary(name) for name in NAMES}
+    under_load = calibration.fitted.under_load.items()
+    return {
+        "trace": calibration.trace,
+        "fitted_on": "half of the measurements",
+        "compared_on": "the other half",
+        "draws": DRAWS,
+        "least_rows": LEAST_ROWS,
+        "under_load": {provider.value: asdict(found) for provider, found in under_load},
+        "dropped_arms": list(calibration.fitted.dropped),
+        "summary": {name: None if found is None else asdict(found) for name, found in summaries.items()},
+        "cells": [asdict(cell) for cell in calibration.cells],
+    }
+
+
+def error_table(calibration: Calibration) -> Table:
+    """For people: measured and simulated means, and the errors."""
+    return table(
+        f"calibration on {calibration.trace}: fitted on half of the measurements, compared on the others",
+        ["function", "arm"],
+        ["load", "rows", "cold", "mean ms", "simulated", "error", "p95 error", "cost error"],
+        [
+            (
+                cell.function,
+                cell.arm,
+                f"{cell.load:g}",
+                f"{cell.rows}",
+                f"{cell.cold_share:.0%}",
+                f"{cell.measured.mean_ms:,.0f}",
+                f"{cell.simulated.mean_ms:,.0f}",
+                *("-" if error is None else f"{error:+.1%}" for error in cell.error.values()),
+            )
+            for cell in calibration.cells
+        ],
     )
+
+
+def summary(calibration: Calibration) -> Iterable[str]:
+    """The lines under the table."""
+    for name in NAMES:
+        found = calibration.summary(name)
+        told = "no cell has enough rows" if found is None else f"median {found.median:.1%}, worst {found.worst:.1%}"
+        yield f"error of {name}: {told} over {len(calibration.counted)} cells of at least {LEAST_ROWS} rows"
+    yield "cold calls are simulated cold where they were measured cold: the cold share is the trace's, not the model's"
+    for provider, grown in calibration.fitted.under_load.items():
+        yield f"under load, {provider}: latency x crowding ^ {grown.exponent:.2f}, spread {grown.spread:.2f}"
+    if calibration.fitted.dropped:
+        yield f"too few calls, left out: {', '.join(calibration.fitted.dropped)}"

@@ -1,18 +1,18 @@
-"""Idleness: how long an idle instance is kept, from published curves of P(cold | idle time). Pure but for `read`.
+"""Cold curves: how long an idle instance is kept, from published curves of P(cold | idle time). Pure but for `read`.
 
 An instance alive at t seconds of idleness is one whose own draw u is at least P(cold | t). The curve's running maximum
 is taken, since nothing that was given up comes back, and beyond its last point everything is given up.
 """
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
 
 from fiso.domain.endpoint import Provider
 from fiso.routing.levels import IDLE_BINS
 from fiso.routing.starts import COLD_AFTER_IDLE
+from fiso_cli.worlds.inputs import BadInput, csv_records, csv_rows, one_line
 
 SNAPSHOT = "2021-01-07"
 """The newest of mikhail.io's measurements, the one that `fiso.routing.starts` was read off."""
@@ -20,12 +20,8 @@ LONGEST_IDLE_S = 2 * IDLE_BINS[-1]
 _COLUMNS = ("snapshot", "provider", "idle_min", "p_cold")
 
 
-class InvalidCurves(Exception):
-    """A file of curves that cannot be used. The message is one line."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class IdleCurve:
+class ColdCurve:
     """P(cold) by idle time: steps that begin at `idle_s` (ascending) with the chance `p_cold` (never falling)."""
 
     idle_s: tuple[float, ...]
@@ -55,45 +51,39 @@ class IdleCurve:
         return self.kept_s(0.5)
 
 
-Curves = Mapping[Provider, IdleCurve]
+Curves = Mapping[Provider, ColdCurve]
 
 
-def curve_of(points: Sequence[tuple[float, float]]) -> IdleCurve:
+def curve_of(points: Sequence[tuple[float, float]]) -> ColdCurve:
     """The steps of measured points (idle seconds, P(cold)), each reaching half way to its neighbours."""
     ordered = sorted(points)
     times = [at for at, _ in ordered]
     begins = [0.0, *((before + after) / 2 for before, after in pairwise(times))]
-    highest, chances = 0.0, []
-    for _, p_cold in ordered:
-        highest = max(highest, p_cold)
-        chances.append(highest)
-    return IdleCurve(idle_s=tuple(begins), p_cold=tuple(chances), last_s=times[-1])
+    chances = accumulate((p_cold for _, p_cold in ordered), max)
+    return ColdCurve(idle_s=tuple(begins), p_cold=tuple(chances), last_s=times[-1])
 
 
 def shipped() -> Curves:
     """The coarse table of `fiso.routing.starts`, by class of idle time; given up at the latest after two hours."""
     begins = (0.0, *IDLE_BINS)
     return {
-        provider: IdleCurve(idle_s=begins, p_cold=chances, last_s=LONGEST_IDLE_S)
+        provider: ColdCurve(idle_s=begins, p_cold=chances, last_s=LONGEST_IDLE_S)
         for provider, chances in COLD_AFTER_IDLE.items()
     }
 
 
 def read(path: Path) -> Curves:
-    """The curves of SNAPSHOT from a file like mikhail.io's idle_pcold.csv. `InvalidCurves`, `OSError`."""
+    """The curves of SNAPSHOT from a file like mikhail.io's idle_pcold.csv. `BadInput`."""
+    header = next(iter(csv_rows(path)), [])
+    if missing := [name for name in _COLUMNS if name not in header]:
+        raise BadInput(f"{path}: columns missing: {', '.join(missing)}")
     points: dict[Provider, list[tuple[float, float]]] = {provider: [] for provider in Provider}
     try:
-        with path.open(encoding="utf-8-sig", newline="") as lines:
-            reader = csv.DictReader(lines)
-            missing = [name for name in _COLUMNS if name not in (reader.fieldnames or ())]
-            if missing:
-                raise InvalidCurves(f"columns missing: {', '.join(missing)}")
-            for row in reader:
-                if row["snapshot"] == SNAPSHOT:
-                    points[Provider(row["provider"])].append((60 * float(row["idle_min"]), float(row["p_cold"])))
-        empty = [provider.value for provider, found in points.items() if not found]
-        if empty:
-            raise InvalidCurves(f"no rows of snapshot {SNAPSHOT} for {', '.join(empty)}")
+        for row in csv_records(path):
+            if row["snapshot"] == SNAPSHOT:
+                points[Provider(row["provider"])].append((60 * float(row["idle_min"]), float(row["p_cold"])))
+        if empty := [provider.value for provider, found in points.items() if not found]:
+            raise ValueError(f"no rows of snapshot {SNAPSHOT} for {', '.join(empty)}")
         return {provider: curve_of(found) for provider, found in points.items()}
-    except (ValueError, UnicodeDecodeError, csv.Error) as error:
-        raise InvalidCurves(" ".join(str(error).split())) from error
+    except ValueError as error:
+        raise BadInput(f"{path}: {one_line(error)}") from error

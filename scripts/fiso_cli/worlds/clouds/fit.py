@@ -22,9 +22,10 @@ from fiso.domain.endpoint import Endpoint, EndpointId, Provider
 from fiso.routing.starts import START_MS
 from fiso_cli.worlds.clouds.published import START_SIGMA
 from fiso_cli.worlds.clouds.service import Billing, Lognormal, Service, UnderLoad, crowding
-from fiso_cli.worlds.trace import Arm, Call, Round
-from fiso_cli.worlds.trace_catalog import endpoint_of
-from fiso_cli.worlds.trace_router import billed_ms_of
+from fiso_cli.worlds.inputs import BadInput
+from fiso_cli.worlds.trace import Measured, Round
+from fiso_cli.worlds.trace_worlds import billed_ms_of
+from fiso_cli.worlds.world import Arm
 
 LEAST_CALLS = 5
 """Below it nothing is fitted: a start is then the provider's, a load's growth counts for nothing."""
@@ -37,16 +38,12 @@ ONE_INSTANCE = 1.0
 Pair = tuple[str, EndpointId]
 
 
-class TooFewCalls(Exception):
-    """Nothing can be fitted. The message is one line."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
     """The answered calls of one function on one arm at one load."""
 
-    warm: list[Call] = field(default_factory=list)
-    cold: list[Call] = field(default_factory=list)
+    warm: list[Measured] = field(default_factory=list)
+    cold: list[Measured] = field(default_factory=list)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -57,7 +54,7 @@ class _Calls:
     failed: int = 0
     count: int = 0
 
-    def add(self, load: float, call: Call) -> None:
+    def add(self, load: float, call: Measured) -> None:
         self.count += 1
         if not call.ok:
             self.failed += 1
@@ -82,12 +79,12 @@ class Fitted:
 
 
 def fit(rounds: Iterable[Round], arms: Mapping[EndpointId, Arm], tariff: Tariff) -> Fitted:
-    """Fit all. `TooFewCalls` when fewer than two arms are left."""
+    """Fit all. `BadInput` when fewer than two arms are left."""
     calls = _by_pair(rounds)
     functions = _most_called_first(calls)
     whole = [arm for arm in arms if all(_is_known(calls.get((function, arm))) for function in functions)]
     if len(whole) < 2:
-        raise TooFewCalls(f"fewer than two arms have {LEAST_CALLS} warm calls of every function")
+        raise BadInput(f"nothing can be fitted: fewer than two arms have {LEAST_CALLS} warm calls of every function")
     kept = {pair: found for pair, found in calls.items() if pair[1] in whole}
     under_load = {provider: _under_load(_of(kept, arms, provider)) for provider in Provider}
     pooled = {provider: _pooled_start(_of(kept, arms, provider), provider) for provider in Provider}
@@ -95,7 +92,7 @@ def fit(rounds: Iterable[Round], arms: Mapping[EndpointId, Arm], tariff: Tariff)
     for (function, arm), found in kept.items():
         provider = arms[arm].provider
         start = _start(found) or pooled[provider]
-        services[function][arm] = _service(found, start, under_load[provider], endpoint_of(arms[arm]), tariff)
+        services[function][arm] = _service(found, start, under_load[provider], arms[arm].endpoint(), tariff)
     return Fitted(
         services=services,
         arms={arm: arms[arm] for arm in whole},
@@ -127,11 +124,11 @@ def _of(kept: Mapping[Pair, _Calls], arms: Mapping[EndpointId, Arm], provider: P
     return [calls for (_, arm), calls in kept.items() if arms[arm].provider is provider]
 
 
-def _quiet(calls: _Calls) -> list[Call]:
+def _quiet(calls: _Calls) -> list[Measured]:
     return [] if calls.quiet is None else calls.cells[calls.quiet].warm
 
 
-def _logs(calls: Sequence[Call]) -> list[float]:
+def _logs(calls: Sequence[Measured]) -> list[float]:
     return [log(call.latency_ms) for call in calls if call.latency_ms > 0]
 
 
@@ -191,7 +188,7 @@ def _service(calls: _Calls, start: Lognormal, under_load: UnderLoad, endpoint: E
     )
 
 
-def _work_share(warm: Sequence[Call], endpoint: Endpoint, tariff: Tariff) -> float:
+def _work_share(warm: Sequence[Measured], endpoint: Endpoint, tariff: Tariff) -> float:
     """By halving: the tariff rounds up, so that it is not simply billed over measured. 1 without a price."""
     priced = warm[:: max(1, len(warm) // PRICED_CALLS)]
     paid = fmean(call.cost_usd for call in priced)
@@ -213,13 +210,13 @@ def _start_share(calls: _Calls, start: Lognormal, endpoint: Endpoint, tariff: Ta
     return max(0.0, fmean(billed)) if billed else 1.0
 
 
-def _billed(calls: Sequence[Call], endpoint: Endpoint, tariff: Tariff) -> float:
+def _billed(calls: Sequence[Measured], endpoint: Endpoint, tariff: Tariff) -> float:
     return billed_ms_of(fmean(call.cost_usd for call in calls), endpoint, tariff) or 0.0
 
 
-def _mean_ms(calls: Sequence[Call]) -> float:
+def _mean_ms(calls: Sequence[Measured]) -> float:
     return fmean(call.latency_ms for call in calls)
 
 
-def _variance(calls: Sequence[Call]) -> float:
+def _variance(calls: Sequence[Measured]) -> float:
     return pvariance([call.latency_ms for call in calls])

@@ -10,11 +10,10 @@ from nothing the first calls are therefore faster than the rule for the whole bu
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from fiso.domain.endpoint import Provider
-from fiso_cli.worlds.clouds.cold_curves import IdleCurve
-from fiso_cli.worlds.clouds.common_random_numbers import Luck
+from fiso_cli.worlds.clouds.cold_curves import ColdCurve
+from fiso_cli.worlds.clouds.draws import Draws
 from fiso_cli.worlds.clouds.service import crowding
 
 ADDED_EVERY_S = 1.0
@@ -56,79 +55,69 @@ class Place:
     crowded: float = 1.0
 
 
-class Instances(Protocol):
-    """The instances of one function on one arm."""
-
-    def look(self, now: float) -> Place:
-        """Where a call would go. Nothing changes that a later call could notice."""
-        ...
-
-    def take(self, place: Place, now: float, luck: Luck, start_s: Callable[[float], float]) -> Instance:
-        """Go there; `start_s` tells the duration of a start from a normal draw. The caller books the instance."""
-        ...
-
-
 class OnDemand:
-    """One request per instance."""
+    """The instances of one function on one arm, one request in each."""
 
-    def __init__(self, curve: IdleCurve) -> None:
+    def __init__(self, curve: ColdCurve) -> None:
         self._curve = curve
         self._all: list[Instance] = []
 
     def look(self, now: float) -> Place:
-        """The free one that was used last."""
-        self._all = [instance for instance in self._all if not instance.is_gone(now)]
+        """Where a call would go: the free one that was used last. Nothing changes that a later call could notice."""
+        self._give_up(now)
         free = [instance for instance in self._all if not instance.busy(now)]
         crowded = crowding(len(self._all) - len(free) + 1, 1)
         return Place(instance=max(free, key=lambda instance: instance.idle_since, default=None), crowded=crowded)
 
-    def take(self, place: Place, now: float, luck: Luck, start_s: Callable[[float], float]) -> Instance:
-        """The instance of the place, or a new one that starts for this call."""
-        if place.instance is not None:
-            return place.instance
-        started = Instance(ready_at=now + start_s(luck.start), idle_since=now, kept_s=self._curve.last_s)
-        self._all.append(started)
-        return started
+    def take(self, place: Place, now: float, draws: Draws, start_s: Callable[[float], float]) -> Instance:
+        """The instance of the place, or a new one that starts for this call, which takes `start_s` of a normal draw.
+
+        The caller books it.
+        """
+        return place.instance or self._add(ready_at=now + start_s(draws.start), idle_since=now)
+
+    def _give_up(self, now: float) -> None:
+        self._all = [instance for instance in self._all if not instance.is_gone(now)]
+
+    def _add(self, *, ready_at: float, idle_since: float) -> Instance:
+        self._all.append(Instance(ready_at=ready_at, idle_since=idle_since, kept_s=self._curve.last_s))
+        return self._all[-1]
 
 
-class Shared:
-    """Several requests per instance, at most one more instance each second."""
+class Shared(OnDemand):
+    """Several requests in each, at most one more instance each second."""
 
-    def __init__(self, curve: IdleCurve) -> None:
-        self._curve = curve
-        self._all: list[Instance] = []
-        self._added_at = float("-inf")
+    _added_at = float("-inf")
 
     def look(self, now: float) -> Place:
         """The ready one with the fewest calls; while none is ready, the one that will be first."""
-        self._all = [instance for instance in self._all if not instance.is_gone(now)]
+        self._give_up(now)
         if not self._all:
             return Place(instance=None)
         ready = [instance for instance in self._all if instance.ready_at <= now]
-        in_flight = sum(instance.busy(now) for instance in self._all) + 1
-        crowded = crowding(in_flight, max(1, len(ready)))
+        crowded = crowding(self._in_flight(now) + 1, max(1, len(ready)))
         if ready:
             return Place(instance=min(ready, key=lambda instance: instance.busy(now)), crowded=crowded)
         first = min(self._all, key=lambda instance: instance.ready_at)
         return Place(instance=first, wait_s=first.ready_at - now, crowded=crowded)
 
-    def take(self, place: Place, now: float, luck: Luck, start_s: Callable[[float], float]) -> Instance:
+    def take(self, place: Place, now: float, draws: Draws, start_s: Callable[[float], float]) -> Instance:
         """The instance of the place; one more is started where calls outnumber instances."""
         if place.instance is None:
-            return self._add(now, start_s(luck.start))
-        in_flight = sum(instance.busy(now) for instance in self._all) + 1
+            return self._start(now, start_s(draws.start))
         is_due = now - self._added_at >= ADDED_EVERY_S
-        if in_flight > len(self._all) and is_due and len(self._all) < MOST_SHARED:
-            self._add(now, start_s(luck.instance_start))
+        if self._in_flight(now) + 1 > len(self._all) and is_due and len(self._all) < MOST_SHARED:
+            self._start(now, start_s(draws.instance_start))
         return place.instance
 
-    def _add(self, now: float, start_s: float) -> Instance:
-        added = Instance(ready_at=now + start_s, idle_since=now + start_s, kept_s=self._curve.last_s)
-        self._all.append(added)
+    def _in_flight(self, now: float) -> int:
+        return sum(instance.busy(now) for instance in self._all)
+
+    def _start(self, now: float, start_s: float) -> Instance:
         self._added_at = now
-        return added
+        return self._add(ready_at=now + start_s, idle_since=now + start_s)
 
 
-def instances_of(provider: Provider, curve: IdleCurve) -> Instances:
+def instances_of(provider: Provider, curve: ColdCurve) -> OnDemand:
     """The provider's way."""
     return Shared(curve) if provider is Provider.AZURE else OnDemand(curve)

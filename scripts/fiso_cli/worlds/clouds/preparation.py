@@ -1,35 +1,24 @@
-"""Preparation: what is asked for on the command line, checked and made into a plan. Reads files, simulates nothing."""
+"""Preparation: what is asked for on the command line, checked and made into clouds. Reads files, simulates nothing."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path
-from typing import TypeVar
 
 from fiso.billing import tariff
 from fiso_cli.worlds.clouds import arrivals as arriving
-from fiso_cli.worlds.clouds import cold_curves as idleness
-from fiso_cli.worlds.clouds import incidents, published
-from fiso_cli.worlds.clouds.arrivals import Arrival, Extent, InvalidCounts
+from fiso_cli.worlds.clouds import cold_curves, published
+from fiso_cli.worlds.clouds.arrivals import Extent
 from fiso_cli.worlds.clouds.calibration import Calibration, calibrated
-from fiso_cli.worlds.clouds.cold_curves import InvalidCurves
-from fiso_cli.worlds.clouds.fit import TooFewCalls
-from fiso_cli.worlds.clouds.incidents import InvalidOutage
-from fiso_cli.worlds.clouds.outages import Outage
-from fiso_cli.worlds.clouds.world import Setting
-from fiso_cli.worlds.objective import Objective
-from fiso_cli.worlds.trace import InvalidTrace
-from fiso_cli.worlds.trace import read as read_trace
+from fiso_cli.worlds.clouds.clouds import Clouds
+from fiso_cli.worlds.clouds.outages import Outage, outage
+from fiso_cli.worlds.inputs import BadInput
+from fiso_cli.worlds.trace import read
+from fiso_cli.worlds.virtual_time import Arrival
 
 FUNCTIONS, REQUESTS, RATE = 12, 3_000, 1.0
 MOST_REQUESTS = 1_000_000
 PUBLISHED = "published facts"
-
-Read = TypeVar("Read")
-
-
-class BadInput(Exception):
-    """What was asked for cannot be simulated. The message is one line."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,27 +29,19 @@ class Wanted:
     requests: int | None
     minutes: float | None
     rate: float | None
-    objective: Objective
     seeds: int
     outages: tuple[str, ...]
     arrivals: Path | None
     coldstarts: Path | None
     trace: Path | None
-    is_idempotent: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """What will be simulated: the setting, arrivals per seed, and the calibration where there is one."""
+    """The clouds that will be simulated, and the calibration where they were fitted to a trace."""
 
-    setting: Setting
-    arrivals: Sequence[Sequence[Arrival]]
+    clouds: Clouds
     calibration: Calibration | None
-
-    @property
-    def requests(self) -> int:
-        """Over all seeds."""
-        return sum(len(of_seed) for of_seed in self.arrivals)
 
 
 def prepare(wanted: Wanted) -> Prepared:
@@ -70,35 +51,26 @@ def prepare(wanted: Wanted) -> Prepared:
     for name, value in (("--minutes", wanted.minutes), ("--rate", wanted.rate)):
         if value is not None and not isfinite(value):
             raise BadInput(f"{name} must be a finite number, not {value}")
-    calibration = _calibration(wanted)
-    setting = _setting(wanted, calibration)
-    arrivals = _arrivals(wanted, list(setting.services))
+    calibration = None if wanted.trace is None else calibrated(read(wanted.trace), tariff.current())
+    clouds = _clouds(wanted, calibration)
+    arrivals = _arrivals(wanted, list(clouds.services))
     span_s = min(of_seed[-1].at_s if of_seed else 0.0 for of_seed in arrivals)
     if span_s <= 0:
         raise BadInput("no request arrives in that time: ask for more of it, or for a higher --rate")
-    outages = _outages(wanted, setting, span_s)
-    return Prepared(setting=replace(setting, outages=outages), arrivals=arrivals, calibration=calibration)
+    outages = _outages(wanted, clouds, span_s)
+    return Prepared(clouds=replace(clouds, outages=outages, requests=arrivals), calibration=calibration)
 
 
-def _calibration(wanted: Wanted) -> Calibration | None:
-    if wanted.trace is None:
-        return None
-    try:
-        return calibrated(_read(wanted.trace, read_trace), tariff.current())
-    except TooFewCalls as error:
-        raise BadInput(f"{wanted.trace}: {error}") from error
-
-
-def _setting(wanted: Wanted, calibration: Calibration | None) -> Setting:
-    curves = idleness.shipped() if wanted.coldstarts is None else _read(wanted.coldstarts, idleness.read)
+def _clouds(wanted: Wanted, calibration: Calibration | None) -> Clouds:
+    curves = cold_curves.shipped() if wanted.coldstarts is None else cold_curves.read(wanted.coldstarts)
     if calibration is None:
         services = published.services(wanted.functions or FUNCTIONS)
-        return Setting(name=PUBLISHED, services=services, arms=published.arms(), curves=curves, tariff=tariff.current())
+        return Clouds(name=PUBLISHED, services=services, arms=published.arms(), curves=curves, tariff=tariff.current())
     known = calibration.fitted.services
     count = wanted.functions or len(known)
     if count > len(known):
         raise BadInput(f"{calibration.trace} has {len(known)} functions, --functions asks for {count}")
-    return Setting(
+    return Clouds(
         name=calibration.trace,
         services={name: known[name] for name in list(known)[:count]},
         arms=calibration.fitted.arms,
@@ -114,11 +86,7 @@ def _arrivals(wanted: Wanted, functions: Sequence[str]) -> list[list[Arrival]]:
         rate = wanted.rate or RATE
         _bounded(rate * 60 * (wanted.minutes or 0.0))
         return [arriving.poisson(functions, rate, extent, seed=seed) for seed in range(wanted.seeds)]
-    counts = _read(wanted.arrivals, arriving.read)
-    try:
-        chosen = counts.of(functions, rate=wanted.rate)
-    except InvalidCounts as error:
-        raise BadInput(f"{wanted.arrivals}: {error}") from error
+    chosen = arriving.read(wanted.arrivals).of(functions, rate=wanted.rate)
     _bounded(sum(sum(row) for row in chosen.values()) if wanted.minutes else max(map(max, chosen.values())))
     return [arriving.counted(chosen, extent, seed=seed) for seed in range(wanted.seeds)]
 
@@ -128,23 +96,12 @@ def _bounded(requests: float) -> None:
         raise BadInput(f"{requests:,.0f} requests would arrive, at most {MOST_REQUESTS:,} are simulated: lower --rate")
 
 
-def _outages(wanted: Wanted, setting: Setting, span_s: float) -> tuple[Outage, ...]:
+def _outages(wanted: Wanted, clouds: Clouds, span_s: float) -> tuple[Outage, ...]:
     try:
-        found = [incidents.outage(text, list(setting.arms.values()), span_s=span_s) for text in wanted.outages]
-    except InvalidOutage as error:
+        found = [outage(text, list(clouds.arms.values()), span_s=span_s) for text in wanted.outages]
+    except BadInput as error:
         raise BadInput(f"--outage: {error}") from error
-    except OSError as error:
-        raise BadInput(f"--outage: {error.filename}: {error.strerror}") from error
     late = next((outage for outage in found if outage.start_s >= span_s), None)
     if late is not None:
         raise BadInput(f"--outage: it begins at {late.start_s:g} s, the simulation ends at {span_s:.0f} s")
     return tuple(found)
-
-
-def _read(path: Path, read: Callable[[Path], Read]) -> Read:
-    try:
-        return read(path)
-    except OSError as error:
-        raise BadInput(f"{path}: {error.strerror}") from error
-    except (InvalidTrace, InvalidCounts, InvalidCurves) as error:
-        raise BadInput(f"{path}: {error}") from error

@@ -15,10 +15,9 @@ from dataclasses import dataclass
 from fiso.domain.endpoint import Endpoint, EndpointId, Provider
 from fiso.prediction import facts
 from fiso.routing.starts import START_MS
+from fiso_cli.worlds.clouds.clouds import Services
 from fiso_cli.worlds.clouds.service import Billing, Lognormal, Service, UnderLoad
-from fiso_cli.worlds.clouds.world import Services
-from fiso_cli.worlds.trace import Arm
-from fiso_cli.worlds.trace_catalog import endpoint_of
+from fiso_cli.worlds.world import Arm
 
 HOME = "us-east-1"
 """Where the orchestrator runs."""
@@ -84,7 +83,7 @@ def services(functions: int) -> Services:
     """So many functions, always the same ones: `f1` is the one called most."""
     draws = random.Random("functions")  # nosec B311 # a simulation
     named = {f"f{number}": _function(draws) for number in range(1, functions + 1)}
-    return {name: {arm.id: _service(known, endpoint_of(arm)) for arm in ARMS} for name, known in named.items()}
+    return {name: {arm.id: _service(known, arm.endpoint()) for arm in ARMS} for name, known in named.items()}
 
 
 def _function(draws: random.Random) -> _Function:

@@ -10,7 +10,7 @@ sqrt(m^2 + 2 n) - m. Clouds that run one request per instance have the exponent 
 from dataclasses import dataclass, field
 from math import exp, log, sqrt
 
-from fiso_cli.worlds.clouds.common_random_numbers import Luck
+from fiso_cli.worlds.clouds.draws import Draws
 
 
 def crowding(in_flight: float, instances: float) -> float:
@@ -75,17 +75,17 @@ class Service:
     network_ms: float = 0.0
     failure: float = 0.0
 
-    def latency_ms(self, luck: Luck, *, crowded: float, wait_ms: float) -> float:
+    def latency_ms(self, draws: Draws, *, crowded: float, wait_ms: float) -> float:
         """One call's latency. `wait_ms` is what it waits for an instance to start."""
-        return self.network_ms + wait_ms + self.work.at(luck.service) * self.under_load.factor(crowded, luck.crowd)
+        return self.network_ms + wait_ms + self.work.at(draws.service) * self.under_load.factor(crowded, draws.crowd)
 
     def mean_latency_ms(self, *, crowded: float, wait_ms: float) -> float:
         """Its expectation."""
         return self.network_ms + wait_ms + self.work.mean_ms * self.under_load.mean_factor(crowded)
 
-    def billed_ms(self, luck: Luck, *, start_ms: float) -> float:
+    def billed_ms(self, draws: Draws, *, start_ms: float) -> float:
         """The billed time of one call that paid for a start of `start_ms` (0: it was warm)."""
-        return self.work.at(luck.service) * self.billing.work_share + start_ms * self.billing.start_share
+        return self.work.at(draws.service) * self.billing.work_share + start_ms * self.billing.start_share
 
     def mean_billed_ms(self, *, start_ms: float) -> float:
         """Its expectation."""

@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from fiso_cli.worlds.clouds import arrivals
-from fiso_cli.worlds.clouds.arrivals import Counts, Extent, InvalidCounts, counted, poisson
+from fiso_cli.worlds.clouds.arrivals import Counts, Extent, counted, poisson
+from fiso_cli.worlds.inputs import BadInput
 
 
 def test_poisson_arrivals_come_at_the_stated_rate_and_by_rank() -> None:
@@ -43,7 +44,7 @@ def test_counts_can_be_scaled_to_a_rate() -> None:
 def test_functions_are_taken_evenly_over_the_ranks() -> None:
     counts = Counts(name="x", rows=tuple((float(count),) for count in (9, 8, 7, 6)))
     assert counts.of(["a", "b"], rate=None) == {"a": (9.0,), "b": (7.0,)}
-    with pytest.raises(InvalidCounts, match="4 rows with calls, 5 functions"):
+    with pytest.raises(BadInput, match="4 rows with calls, 5 functions"):
         counts.of(list("abcde"), rate=None)
 
 
@@ -73,5 +74,5 @@ def test_both_shapes_of_files_are_read(tmp_path: Path, text: str, rows: tuple[tu
 def test_bad_counts_are_refused_in_one_line(tmp_path: Path, text: str, said: str) -> None:
     path = tmp_path / "counts.csv"
     path.write_text(text, encoding="utf-8")
-    with pytest.raises(InvalidCounts, match=said):
+    with pytest.raises(BadInput, match=said):
         arrivals.read(path)

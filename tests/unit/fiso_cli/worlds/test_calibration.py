@@ -8,11 +8,12 @@ import pytest
 from fiso.billing import tariff
 from fiso.domain.endpoint import EndpointId, Provider
 from fiso_cli.worlds.clouds.calibration import calibrated, halves
-from fiso_cli.worlds.clouds.common_random_numbers import luck
-from fiso_cli.worlds.clouds.fit import TooFewCalls, fit
+from fiso_cli.worlds.clouds.draws import common_draws
+from fiso_cli.worlds.clouds.fit import fit
 from fiso_cli.worlds.clouds.service import Billing, Lognormal, Service, UnderLoad, crowding
-from fiso_cli.worlds.trace import Arm, Call, Round, Trace
-from fiso_cli.worlds.trace_catalog import endpoint_of
+from fiso_cli.worlds.inputs import BadInput
+from fiso_cli.worlds.trace import Measured, Round, Trace
+from fiso_cli.worlds.world import Arm
 
 AWS = Arm(provider=Provider.AWS, region="us-east-1", memory_mb=1024)
 AZURE = Arm(provider=Provider.AZURE, region="westeurope", memory_mb=0)
@@ -38,16 +39,16 @@ def a_trace(rounds: int = 4_000) -> Trace:
     return Trace(name="made.csv", rounds=tuple(played), arms=ARMS)
 
 
-def a_call(number: int, arm: EndpointId, load: float, *, is_cold: bool) -> Call:
-    service, chance = KNOWN[arm], luck(99, number, arm)
-    start_ms = service.start.at(chance.start) if is_cold else 0.0
-    cost_usd = tariff.current().cost_usd(endpoint_of(ARMS[arm]), service.billed_ms(chance, start_ms=start_ms))
+def a_call(number: int, arm: EndpointId, load: float, *, is_cold: bool) -> Measured:
+    service, draws = KNOWN[arm], common_draws(99, number, arm)
+    start_ms = service.start.at(draws.start) if is_cold else 0.0
+    cost_usd = tariff.current().cost_usd(ARMS[arm].endpoint(), service.billed_ms(draws, start_ms=start_ms))
     assert cost_usd is not None
-    return Call(
-        latency_ms=service.latency_ms(chance, crowded=crowding(load, 1), wait_ms=start_ms),
+    return Measured(
+        latency_ms=service.latency_ms(draws, crowded=crowding(load, 1), wait_ms=start_ms),
         cost_usd=cost_usd,
         cold=is_cold,
-        ok=chance.failure >= service.failure,
+        ok=draws.failure >= service.failure,
     )
 
 
@@ -112,5 +113,5 @@ def test_an_arm_with_too_few_calls_is_left_out_and_two_must_remain() -> None:
     ]
     fitted = fit(rounds, ARMS | {third.id: third}, tariff.current())
     assert (set(fitted.arms), fitted.dropped) == (set(ARMS), (third.id,))
-    with pytest.raises(TooFewCalls, match="fewer than two arms"):
+    with pytest.raises(BadInput, match="fewer than two arms"):
         fit(rounds[:3], ARMS, tariff.current())

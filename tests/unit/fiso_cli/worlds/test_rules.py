@@ -8,13 +8,11 @@ from fiso_cli.worlds.rules import (
     RULES,
     CheapestListPrice,
     LowestRecentLatency,
-    Market,
     NamedRule,
     PeakEwmaOfTwo,
     RoundRobin,
 )
-from fiso_cli.worlds.trace import Arm
-from fiso_cli.worlds.trace_catalog import endpoint_of
+from fiso_cli.worlds.world import Arm, Market
 
 ARMS = {
     arm.id: arm
@@ -25,7 +23,7 @@ ARMS = {
     )
 }
 AWS, AZURE, GCP = ARMS
-MARKET = Market(arms=ARMS, endpoints={id: endpoint_of(arm) for id, arm in ARMS.items()}, tariff=tariff.current())
+MARKET = Market.of(ARMS, tariff.current())
 
 
 def rng() -> random.Random:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from fiso_cli.worlds.trace import InvalidTrace, read
+from fiso_cli.worlds.inputs import BadInput
+from fiso_cli.worlds.trace import read
 from tests.unit.fiso_cli.worlds.paired import AWS, AZURE, HEADER, pair, row, write
 
 GCP = "gcp,europe-west1,256"
@@ -61,7 +62,7 @@ def test_a_column_more_an_empty_line_and_an_unknown_cold_do_no_harm(tmp_path: Pa
 def test_what_cannot_be_replayed_is_refused_in_one_line_that_names_the_row(
     tmp_path: Path, rows: list[str], said: str
 ) -> None:
-    with pytest.raises(InvalidTrace) as refused:
+    with pytest.raises(BadInput) as refused:
         read(write(tmp_path, *rows))
     assert re.search(said, str(refused.value))
     assert "\n" not in str(refused.value)
@@ -69,25 +70,25 @@ def test_what_cannot_be_replayed_is_refused_in_one_line_that_names_the_row(
 
 def test_missing_columns_are_named(tmp_path: Path) -> None:
     path = write(tmp_path, header="round,t,function,in_flight,provider,region,memory_mb,cold,cost_usd")
-    with pytest.raises(InvalidTrace, match=r"row 0 .*columns missing: latency_ms, ok"):
+    with pytest.raises(BadInput, match=r"row 0 .*columns missing: latency_ms, ok"):
         read(path)
 
 
 def test_a_gzip_file_cut_short_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path, *(line for number in range(500) for line in pair(number)))
     path.write_bytes(gzip.compress(path.read_bytes())[:-40])
-    with pytest.raises(InvalidTrace, match=r"row \d+ cannot be read"):
+    with pytest.raises(BadInput, match=r"row \d+ cannot be read"):
         read(path)
 
 
 def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "trace.csv"
     path.write_bytes(b"\xff\xfe\x00\x01")
-    with pytest.raises(InvalidTrace, match="row 1 cannot be read"):
+    with pytest.raises(BadInput, match="row 1 cannot be read"):
         read(path)
 
 
 def test_the_row_of_a_later_line_is_still_named(tmp_path: Path) -> None:
     rows = [line for number in range(100) for line in pair(number)]
-    with pytest.raises(InvalidTrace, match=r"row 201 \(line 202\)"):
+    with pytest.raises(BadInput, match=r"row 201 \(line 202\)"):
         read(write(tmp_path, *rows, row(100, AWS, cost_usd=-1)))

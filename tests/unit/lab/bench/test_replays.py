@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from fiso.domain.endpoint import EndpointId
-from fiso_cli.worlds.figures import Figures
-from fiso_cli.worlds.trace_router import Replayed
-from fiso_cli.worlds.verdict import Standing, Verdict
+from fiso_cli.worlds.figures import Figures, Standing, Verdict
+from fiso_cli.worlds.router import Run
+from fiso_cli.worlds.world import Result
 from tests.lab.bench import replays
 from tests.lab.bench.rows import Row
 
@@ -71,10 +71,7 @@ def test_without_a_single_endpoint_to_compare_with_there_are_no_rows() -> None:
 
 
 def test_the_hit_rate_counts_every_decision_those_without_a_context_too() -> None:
-    picks = (EndpointId("aws"),) * 10
-    runs = [
-        Replayed(picks=picks, retrainings=(), hits=6, misses=4),
-        Replayed(picks=picks, retrainings=(), hits=1, misses=2),
-    ]
+    result = Result(number=0, at_s=0, function="f", arm=EndpointId("aws"), latency_ms=1, cost_usd=0, ok=True)
+    runs = [Run(results=(result,) * 10, retrainings=(), environments=1, hits=hits, misses=2) for hits in (6, 1)]
     found = replays.hit_rate(runs)
     assert (found.value, found.n, found.rival_value, found.ratio) == (0.35, 20, None, None)

@@ -3,9 +3,8 @@ from pathlib import Path
 import pytest
 
 from fiso.domain.endpoint import Provider
-from fiso_cli.worlds.clouds import incidents
-from fiso_cli.worlds.clouds.incidents import BUILT_IN, InvalidOutage, outage
-from fiso_cli.worlds.clouds.outages import Kind, Outage, kind_at
+from fiso_cli.worlds.clouds.outages import BUILT_IN, Kind, Outage, kind_at, outage, read
+from fiso_cli.worlds.inputs import BadInput
 from tests.unit.fiso_cli.worlds.settings import AWS, AZURE, GCP
 
 ARMS = (AWS, AZURE, GCP)
@@ -87,17 +86,17 @@ def test_what_a_row_does_not_state_is_said(events: Path) -> None:
     ],
 )
 def test_bad_outages_are_refused_in_one_line(text: str, said: str) -> None:
-    with pytest.raises(InvalidOutage, match=said) as refused:
+    with pytest.raises(BadInput, match=said) as refused:
         outage(text, ARMS, span_s=100)
     assert "\n" not in str(refused.value)
 
 
 def test_bad_rows_and_files_are_refused(events: Path, tmp_path: Path) -> None:
-    with pytest.raises(InvalidOutage, match="there is no row 3"):
+    with pytest.raises(BadInput, match="there is no row 3"):
         outage(f"{events}#3", ARMS, span_s=100)
     other = tmp_path / "other.csv"
     other.write_text("a,b\n1,2\n", encoding="utf-8")
-    with pytest.raises(InvalidOutage, match="not those of a file of incidents"):
-        incidents.read(other, 1)
-    with pytest.raises(InvalidOutage, match="no arm on aws"):
+    with pytest.raises(BadInput, match="not those of a file of incidents"):
+        read(other, 1)
+    with pytest.raises(BadInput, match="no arm on aws"):
         outage(f"{events}#1", (GCP,), span_s=100)
