@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from threading import Event
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import Any
 
 import pytest
@@ -16,6 +17,8 @@ from fiso.domain.record import InvocationRecord, OpenRecord
 from fiso.domain.state import EndpointState
 from fiso.services.freshness import decision_sources
 from fiso.services.freshness.cached import STORE_WAIT_S
+from fiso.services.freshness.health import Level
+from fiso.testing import rig as rigs
 from fiso.testing.endpoints import OK
 from fiso.testing.memory import (
     InMemoryEndpointStates,
@@ -24,6 +27,7 @@ from fiso.testing.memory import (
     InMemorySharedBreakers,
     InMemorySnapshots,
 )
+from fiso.testing.rig import Stores
 from functions.orchestrator import wiring
 from functions.orchestrator.handler import answer_event
 from tests.builders import a_snapshot, failing
@@ -44,6 +48,8 @@ class Fault:
     def __call__(self) -> None:
         if self.how == "hanging":
             self.released.wait(20)
+        if self.how == "damaged":
+            raise KeyError("Items")
         if self.how != "well":
             raise StoreUnavailable(self.how)
 
@@ -128,6 +134,41 @@ def test_a_store_that_answers_again_is_waited_for_again(world: World) -> None:
     world.rig.clock.advance(120)
     world.timed_ms()
     assert world.edge.sources.snapshot().version == 2
+
+
+@pytest.mark.parametrize("how", ["damaged", "failing"])
+def test_whatever_a_store_gives_beside_a_request_its_answer_goes_out_and_its_record_is_closed(
+    world: World, how: str
+) -> None:
+    world.timed_ms()
+    world.fault.how = how
+    for _ in range(3):
+        world.rig.clock.advance(7)
+        world.timed_ms()
+    log = world.ports.log
+    assert isinstance(log, InMemoryInvocationLog)
+    assert {type(record) for record in log.records.values()} == {InvocationRecord}
+    assert world.rig.metrics.total("StoreProblems") > 0
+    assert world.health()[1]["status"] == "degraded"
+
+
+def test_people_are_shown_states_that_take_longer_to_read_than_a_request_may_wait() -> None:
+    class Slow(InMemoryEndpointStates):
+        def of_function(self, function: FunctionName) -> Mapping[EndpointId, EndpointState]:
+            sleep(2 * STORE_WAIT_S)
+            return super().of_function(function)
+
+    stores = Stores(states=Slow())
+    rig = rigs.Rig(
+        *(replace(rigs.word_count(), name=FunctionName(f"f{number}")) for number in range(12)), stores=stores
+    )
+    for number in range(12):
+        rig.invoke(f"f{number}")
+    rig.fold()
+    again = rigs.Rig(stores=stores)
+    shown = again.request("GET", "/v1/endpoints").document["endpoints"]
+    assert sum(row["attempts"] for row in shown) == 12
+    assert again.app.sources.health()[1].level is Level.OK
 
 
 def test_a_cold_environment_without_s3_decides_on_the_copy(world: World) -> None:

@@ -83,13 +83,13 @@ class StoreWaitBudget:
             self._first_left_s = max(0.0, self._first_left_s - spent_s)
         return has_ended
 
-    def await_pending(self) -> None:
+    def await_pending(self, *, within_s: float | None = None) -> None:
         """Let what was started end, while the budget lasts. Each is waited for once, and raises nothing here: what
         happens beside a request must not take its answer away."""
         with self._lock:
             pending, self._pending = self._pending, []
         start_s = monotonic()
-        wait(pending, timeout=self._left_s)
+        wait(pending, timeout=self._left_s if within_s is None else within_s)
         self._left_s = max(0.0, self._left_s - (monotonic() - start_s))
 
     def _note_problem(self, name: str, ended: Future[T]) -> None:

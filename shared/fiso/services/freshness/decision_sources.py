@@ -17,7 +17,7 @@ from fiso.domain.policy import Policy
 from fiso.domain.state import EndpointState
 from fiso.ports import EndpointStates, Metrics, Snapshots
 from fiso.prediction.artifact import Model
-from fiso.services.freshness.cached import STALE_S, CachedValue, StoreWaitBudget
+from fiso.services.freshness.cached import FIRST_STORE_WAIT_S, STALE_S, CachedValue, StoreWaitBudget
 from fiso.services.freshness.health import PartHealth, snapshot_health, states_health
 from fiso.services.freshness.model_source import ModelSource
 
@@ -104,13 +104,13 @@ class DecisionSources:
         self._budget.await_pending()
 
     def latest_states(self, functions: Iterable[FunctionName]) -> Mapping[FunctionName, StatesRead]:
-        """The states of several functions, read again where they are no longer fresh. For people, not for decisions:
-        what does not come in time is no hang, and the next decision waits for it as ever."""
+        """The states of several functions, read again where they are no longer fresh. For people, who can wait. What
+        does not come in time is no hang: the next decision waits for it as ever."""
         known = {function: self._states_of(function) for function in functions}
         self._budget.renew()
         for states in known.values():
             states.refresh_in_background()
-        self._budget.await_pending()
+        self._budget.await_pending(within_s=FIRST_STORE_WAIT_S)
         return {function: StatesRead(states.value or {}, states.age_s) for function, states in known.items()}
 
     def snapshot_for_health(self) -> tuple[Snapshot | None, float | None]:

@@ -79,6 +79,8 @@ class Quotas:
             return
         self._adopt()
         now = self._clock()
+        # an environment that never met the tenant lets one request pass, during which it hears of the others
+        # (docs/decisions/0010-who-may-call.md)
         share = self._shares.get(tenant) or quota.fresh(now)
         wait_s = quota.wait_s(share, limit, now)
         if wait_s > 0:
@@ -101,7 +103,8 @@ class Quotas:
         is_due = share.total is None or elapsed_s >= EXCHANGE_S or is_fast
         if self._use is None or self._running is not None or not is_due:
             return
-        seen = share.seen if elapsed_s <= 2 * EXCHANGE_S else None  # others have seen it since
+        # after longer, others have seen the bucket since: what this one saw would put the balance back
+        seen = share.seen if elapsed_s <= 2 * EXCHANGE_S else None
         future = self._budget.start("use of a tenant", partial(self._use.add, tenant, share.spent, seen))
         self._running = _Exchange(tenant=tenant, reported=share.spent, future=future)
 

@@ -162,8 +162,9 @@ class DecisionCache(Generic[T, B]):
                 continue
             fingerprinted = self._fingerprinted(name, state, now)
             if not fingerprinted.is_well:
-                return None
+                return None  # a failure must change the very next decision
             idle_s = features.idle_seconds(now, state)
+            # a silence shorter than the stream's lag is none: the load is then that of the last call
             load = (
                 fingerprinted.load
                 if idle_s <= features.STATE_LAG_S
@@ -172,7 +173,7 @@ class DecisionCache(Generic[T, B]):
             tokens.append((fingerprinted.number * 16 + load) * 8 + levels.idle_bin(idle_s))
         model = key_inputs.model
         return (
-            id(key_inputs.entry),
+            id(key_inputs.entry),  # an entry is never changed: another policy is another object, and hashing it is slow
             key_inputs.snapshot_version,
             model.version if model else None,
             model.size_step(len(request.body)) if model else 0,
@@ -185,6 +186,7 @@ class DecisionCache(Generic[T, B]):
         )
 
     def _fingerprinted(self, function: FunctionName, state: EndpointState, now: datetime) -> _Fingerprinted:
+        # a state read anew without a change gets the number that it had: 60 s of freshness must not empty the cache
         known = self._seen.get((function, state.endpoint))
         if known is not None and known.state is state:
             return known

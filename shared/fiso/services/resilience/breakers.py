@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from random import random
+from typing import TypeAlias
 
 from fiso.domain.catalog import CatalogEntry
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName
@@ -30,6 +31,9 @@ SEEN_BY_ALL, LATE = "seen_by_all", "late"
 """The causes of breakers that opened for what all environments saw together, and for calls that others wait for."""
 
 
+_Key: TypeAlias = tuple[FunctionName, EndpointId]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failed:
     """One failed attempt, as far as breakers go."""
@@ -40,18 +44,19 @@ class Failed:
 
 
 class Breakers:
-    """The breakers of one environment. `draw` is uniform in [0, 1); `publish` is told of each transition."""
+    """The breakers of one environment: of endpoints by function, and of domains. `draw` is uniform in [0, 1); `publish`
+    is told of each transition."""
 
     def __init__(
         self, *, draw: Callable[[], float] = random, publish: Callable[[Transition], None] = lambda _: None
     ) -> None:
         self._draw, self._publish = draw, publish
         self._own: dict[FunctionName, dict[EndpointId, Breaker]] = {}
-        self._places: dict[tuple[FunctionName, EndpointId], Domain] = {}
+        self._places: dict[_Key, Domain] = {}
         self._domains: dict[Domain, Breaker] = {}
         self._everywhere: dict[FunctionName, int] = {}
         self._learnt: dict[FunctionName, Mapping[EndpointId, EndpointState]] = {}
-        self._answered_at: dict[tuple[FunctionName, EndpointId], datetime] = {}
+        self._answered_at: dict[_Key, datetime] = {}
 
     def of(self, entry: CatalogEntry) -> Mapping[EndpointId, Breaker]:
         """The breakers that hold for a function's endpoints; one that is absent is closed. A domain's that is not
@@ -59,28 +64,24 @@ class Breakers:
         own = self._own.get(entry.name, {})
         if not self._domains:
             return own
-        effective_breakers = dict(own)
+        holding = dict(own)
         for endpoint in entry.endpoints:
             domain = self._domains.get(domain_of(endpoint))
             if domain is not None and domain.opened_until is not None:
-                effective_breakers[endpoint.id] = domain
-        return effective_breakers
+                holding[endpoint.id] = domain
+        return holding
 
     def started(self, function: FunctionName, endpoint: Endpoint, now: datetime, timeout_s: float) -> None:
         """A call begins: the probe of a breaker that is half open, of which the others are told so that they make none,
         and one of a capped share."""
-        domain = domain_of(endpoint)
-        if domain in self._domains:
-            self._set_domain(domain, self._domains[domain].after_start(now, timeout_s))
-        if endpoint.id in self._own.get(function, {}):
-            self._set(function, endpoint, self._get(function, endpoint).after_start(now, timeout_s))
+        self._change_both(function, endpoint, lambda breaker: breaker.after_start(now, timeout_s))
 
     def answered(self, function: FunctionName, endpoint: Endpoint, now: datetime) -> None:
         """A call was answered."""
         self._everywhere.pop(function, None)
-        self._answered_at[function, endpoint.id] = now
-        self._set(function, endpoint, self._get(function, endpoint).after_success(now))
-        domain = domain_of(endpoint)
+        key, domain = (function, endpoint.id), domain_of(endpoint)
+        self._answered_at[key] = now
+        self._set(key, domain, self._get(key).after_success(now))
         if domain in self._domains:
             self._domain_answered(domain, now)
 
@@ -96,7 +97,7 @@ class Breakers:
             if failed in counting:
                 self._failed(function, failed, now)
             else:
-                self._said_nothing(function, failed.endpoint, now)
+                self._change_both(function, failed.endpoint, lambda breaker: breaker.after_nothing(now))
 
     def learn(self, entry: CatalogEntry, states: Mapping[EndpointId, EndpointState], now: datetime) -> None:
         """What all environments saw together: an endpoint whose last calls failed, CONSECUTIVE of them, is down."""
@@ -106,10 +107,12 @@ class Breakers:
         for endpoint in entry.endpoints:
             state = states.get(endpoint.id)
             if state is not None and state.last_failed_at is not None and state.consecutive_failures >= CONSECUTIVE:
-                known = self._get(entry.name, endpoint)
+                key = (entry.name, endpoint.id)
+                known = self._get(key)
                 is_news = known.changed_at is None or state.last_failed_at > known.changed_at
                 if known.opened_until is None and is_news:
-                    self._set(entry.name, endpoint, known.tripped(now, cause=SEEN_BY_ALL, draw=self._draw()))
+                    tripped = known.tripped(now, cause=SEEN_BY_ALL, draw=self._draw())
+                    self._set(key, domain_of(endpoint), tripped)
 
     def apply_remote(self, transitions: Iterable[Transition], now: datetime) -> None:
         """Others' transitions, where they are newer: open as long as theirs, half open where theirs is not any more."""
@@ -123,53 +126,45 @@ class Breakers:
             of_function = self._own.setdefault(function, {})
             of_function[endpoint] = _adopted(of_function.get(endpoint, CLOSED), transition.breaker, now)
 
-    def on_remote_slow_calls(self, late: Sequence[SlowCall], now: datetime) -> None:
-        """Calls that are late, others' and own: too many, and the endpoint is down. Each environment judges by its
-        own last answer, so nobody is told: who was answered since knows better."""
-        for function, endpoint in {(call.function, call.endpoint) for call in late}:
-            known = self._own.get(function, {}).get(endpoint, CLOSED)
-            moments = [at for at in (known.changed_at, self._answered_at.get((function, endpoint))) if at is not None]
-            own = [call for call in late if (call.function, call.endpoint) == (function, endpoint)]
+    def on_remote_slow_calls(self, slow: Sequence[SlowCall], now: datetime) -> None:
+        """Slow calls, others' and own: too many, and the endpoint is down. Each environment judges by its own last
+        answer, so nobody is told: who was answered since knows better."""
+        for key in {(call.function, call.endpoint) for call in slow}:
+            known = self._get(key)
+            moments = [at for at in (known.changed_at, self._answered_at.get(key)) if at is not None]
+            own = [call for call in slow if (call.function, call.endpoint) == key]
             if known.opened_until is None and are_too_many_slow(own, since=max(moments, default=None), now=now):
-                opened = known.tripped(now, cause=LATE, draw=self._draw())
-                self._own.setdefault(function, {})[endpoint] = opened
-
-    def _said_nothing(self, function: FunctionName, endpoint: Endpoint, now: datetime) -> None:
-        if endpoint.id in self._own.get(function, {}):
-            self._set(function, endpoint, self._get(function, endpoint).after_nothing(now))
-        domain = domain_of(endpoint)
-        if domain in self._domains:
-            self._set_domain(domain, self._domains[domain].after_nothing(now))
+                self._own.setdefault(key[0], {})[key[1]] = known.tripped(now, cause=LATE, draw=self._draw())
 
     def _failed(self, function: FunctionName, failed: Failed, now: datetime) -> None:
         endpoint, failure = failed.endpoint, failed.failure
-        before = self._get(function, endpoint)
+        key, domain = (function, endpoint.id), domain_of(endpoint)
+        before = self._get(key)
         if failure is Failure.THROTTLED:
-            self._set(function, endpoint, before.after_throttled(now, retry_after_s=failed.retry_after_s))
+            self._set(key, domain, before.after_throttled(now, retry_after_s=failed.retry_after_s))
             return
         is_refusal = failure is Failure.REFUSED
         after = before.after_failure(now, cause=failure.value, draw=self._draw(), is_refusal=is_refusal)
-        self._set(function, endpoint, after)
+        self._set(key, domain, after)
         if failure in _OF_DOMAIN:
-            self._domain_failed(function, endpoint, failure, now)
+            self._domain_failed(key, domain, failure, now)
 
-    def _domain_failed(self, function: FunctionName, endpoint: Endpoint, failure: Failure, now: datetime) -> None:
+    def _domain_failed(self, key: _Key, domain: Domain, failure: Failure, now: datetime) -> None:
         """The domain trips when another function's breaker is open in it too, and again when its probe fails."""
-        domain = domain_of(endpoint)
         known = self._domains.get(domain, CLOSED)
         if known.opened_until is not None:
-            after = known.after_failure(now, cause=failure.value, draw=self._draw())
-        elif self._is_open(function, endpoint.id, now) and self._others_open(function, domain, now):
-            after = known.tripped(now, cause=failure.value, draw=self._draw())
-        else:
-            return
-        self._set_domain(domain, after)
+            self._set(None, domain, known.after_failure(now, cause=failure.value, draw=self._draw()))
+        elif self._is_open(key, now) and any(
+            place == domain and other[0] != key[0] and self._is_open(other, now)
+            for other, place in self._places.items()
+        ):
+            self._set(None, domain, known.tripped(now, cause=failure.value, draw=self._draw()))
 
     def _domain_answered(self, domain: Domain, now: datetime) -> None:
         """When a domain is well again, so may be everything in it: one request each finds out."""
         before = self._domains[domain]
         after = before.after_success(now)
-        self._set_domain(domain, after)
+        self._set(None, domain, after)
         if after.changed_at == before.changed_at:
             return
         for (function, endpoint), place in self._places.items():
@@ -177,40 +172,31 @@ class Breakers:
             if place == domain and endpoint in of_function:
                 of_function[endpoint] = of_function[endpoint].half_opened(now)
 
-    def _is_open(self, function: FunctionName, endpoint: EndpointId, now: datetime) -> bool:
-        return self._own.get(function, {}).get(endpoint, CLOSED).state(now) is BreakerState.OPEN
+    def _change_both(self, function: FunctionName, endpoint: Endpoint, change: Callable[[Breaker], Breaker]) -> None:
+        """The domain's breaker and the endpoint's own, where they are known."""
+        domain = domain_of(endpoint)
+        if domain in self._domains:
+            self._set(None, domain, change(self._domains[domain]))
+        if endpoint.id in self._own.get(function, {}):
+            self._set((function, endpoint.id), domain, change(self._own[function][endpoint.id]))
 
-    def _others_open(self, function: FunctionName, domain: Domain, now: datetime) -> bool:
-        return any(
-            place == domain and other != function and self._is_open(other, endpoint, now)
-            for (other, endpoint), place in self._places.items()
-        )
+    def _is_open(self, key: _Key, now: datetime) -> bool:
+        return self._get(key).state(now) is BreakerState.OPEN
 
-    def _get(self, function: FunctionName, endpoint: Endpoint) -> Breaker:
-        return self._own.get(function, {}).get(endpoint.id, CLOSED)
+    def _get(self, key: _Key) -> Breaker:
+        return self._own.get(key[0], {}).get(key[1], CLOSED)
 
-    def _set(self, function: FunctionName, endpoint: Endpoint, breaker: Breaker) -> None:
-        before = self._get(function, endpoint)
-        self._places[function, endpoint.id] = domain_of(endpoint)
-        self._own.setdefault(function, {})[endpoint.id] = breaker
+    def _set(self, key: _Key | None, domain: Domain, breaker: Breaker) -> None:
+        """An endpoint's breaker, or with no key its domain's. Others are told when it changed its state."""
+        if key is None:
+            before, self._domains[domain] = self._domains.get(domain, CLOSED), breaker
+        else:
+            before, self._places[key] = self._get(key), domain
+            self._own.setdefault(key[0], {})[key[1]] = breaker
         if breaker.changed_at != before.changed_at:
-            self._publish_change(breaker, domain_of(endpoint), function, endpoint.id)
-
-    def _set_domain(self, domain: Domain, breaker: Breaker) -> None:
-        before = self._domains.get(domain, CLOSED)
-        self._domains[domain] = breaker
-        if breaker.changed_at != before.changed_at:
-            self._publish_change(breaker, domain)
-
-    def _publish_change(
-        self,
-        breaker: Breaker,
-        domain: Domain,
-        function: FunctionName | None = None,
-        endpoint: EndpointId | None = None,
-    ) -> None:
-        seen = breaker.as_others_see_it()
-        self._publish(Transition(function=function, endpoint=endpoint, domain=domain, breaker=seen))
+            function, endpoint = key or (None, None)
+            seen = breaker.as_others_see_it()
+            self._publish(Transition(function=function, endpoint=endpoint, domain=domain, breaker=seen))
 
 
 def domain_of(endpoint: Endpoint) -> Domain:

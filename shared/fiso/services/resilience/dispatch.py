@@ -231,6 +231,7 @@ class _RequestExecution:
     def _may_try(self, candidate: RankedCandidate) -> bool:
         if not self._is_open(candidate):
             return True
+        # the first one is free even so: with every endpoint open, somebody has to find out which is back
         is_allowed = not self._started or (self._at_open < 2 and self._dispatcher.may_try())
         self._at_open += is_allowed
         return is_allowed
@@ -248,7 +249,8 @@ class _RequestExecution:
         dispatcher.breakers.started(request.function, endpoint, now, late_s - start_s)
         self._started += 1
         run = partial(dispatcher.caller.call, endpoint, request, timeout_ms=(end_s - start_s) * 1000)
-        is_well = self._breakers.get(endpoint.id, CLOSED).opened_until is None  # else its lateness is no news
+        # the probe of an open breaker is slow as a rule: told to all, it would keep the breaker open everywhere
+        is_well = self._breakers.get(endpoint.id, CLOSED).opened_until is None
         fair_s = attempt_timeout_ms(candidate) / 1000
         watched = dispatcher.watched(run, request.function, endpoint, fair_s) if is_well else run
         hedged_ms = hedge_ms(candidate) if self._can_hedge else None
@@ -271,9 +273,9 @@ class _RequestExecution:
         if not others and not self._is_open(candidate) and self._calls is INLINE:
             return left_s
         wait_ms = attempt_timeout_ms(candidate) if self._calls is INLINE else slow_call_ms(candidate)
-        if any(call.is_late for call in self._in_flight):
+        if any(call.is_late for call in self._in_flight):  # the caller has waited for one already
             wait_ms = hedge_ms(candidate) or wait_ms
-        return min(wait_ms / 1000, left_s / (others + 1))
+        return min(wait_ms / 1000, left_s / (others + 1))  # who is tried last gets its part of the deadline, too
 
     def _wait(self) -> InFlightAttempt | None:
         """Wait for what happens next, and see to it; the call that was answered, if one was."""
@@ -375,6 +377,7 @@ class _RequestExecution:
     def _why_given_up(self, call: InFlightAttempt, answered: InFlightAttempt | None) -> Failure:
         """What a call is noted as that is not waited for any more."""
         waited_ms = (self._dispatcher.stopwatch() - call.start_s) * 1000
+        # one that a later call overtook says something of its endpoint, one that was not needed any more nothing
         if answered is None or waited_ms >= slow_call_ms(call.candidate):
             return Failure.TIMED_OUT
         return Failure.OVERTAKEN if answered.start_s > call.start_s else Failure.NOT_NEEDED
