@@ -2,11 +2,14 @@
 
 from pathlib import Path
 
+import pytest
+
 from fiso.billing import tariff
 from fiso.prediction import features
+from fiso_cli.errors import CommandError
 from fiso_cli.local_stage import CHECKOUT
 from fiso_cli.worlds.inputs import VARIABLE
-from tests.lab.bench import candidates, commands, decisions, litellm_router, replays, request_path, rows
+from tests.lab.bench import against, candidates, commands, decisions, litellm_router, replays, request_path, rows
 from tests.unit.fiso_cli.worlds.paired import pair, write
 
 MODEL_DIR = CHECKOUT / "ml_artifacts"
@@ -74,3 +77,11 @@ def test_a_path_counts_files_functions_and_moves_of_fiso_alone() -> None:
 def test_only_the_rows_asked_for_are_measured(tmp_path: Path) -> None:
     found = commands.measure_groups(commands.GROUPS, ["request_path_m"], tmp_path)
     assert [row.name for row in found] == ["request_path_moves"]
+
+
+def test_each_row_against_another_commit_is_timed_by_a_trees_own_code(tmp_path: Path) -> None:
+    with against.side(CHECKOUT) as process:
+        for name in against.EACH:
+            assert len(against.timer(process, name)(3)) == 3
+    with pytest.raises(CommandError, match="commit 0000000 cannot be checked out: fatal: invalid reference: 0000000"):
+        against.checked_out("0000000", tmp_path)

@@ -161,9 +161,7 @@ def _held(
     """The contest, and the router's figures under other objectives."""
     from fiso_cli.worlds import contest  # scikit-learn takes a second to import
 
-    plan = contest.Plan(
-        worlds=worlds, objective=objective, seeds=seeds, model_dir=MODELS, is_idempotent=is_idempotent
-    )
+    plan = contest.Plan(worlds=worlds, objective=objective, seeds=seeds, model_dir=MODELS, is_idempotent=is_idempotent)
     requests = sum(len(worlds.arrivals(seed)) for seed in (*range(seeds), *(0 for _ in others)))
     with rendering.progress() as progress:
         task = progress.add_task("requests", total=requests)

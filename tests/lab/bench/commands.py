@@ -46,16 +46,23 @@ def bench_command(
     only: Annotated[
         list[str] | None, typer.Option("--only", help="Measure only rows whose name begins like this; repeatable.")
     ] = None,
+    commit: Annotated[
+        str | None, typer.Option("--against", help="Measure only this tree against another commit, in turn in one run.")
+    ] = None,
 ) -> None:
     """Measure FISO beside the naive design, in one run; rows go to .local/bench.json. Exits 1 if a gate is missed.
 
     Trust the ratios, not the times: both sides of a row are measured in turn on this machine.
     For example: python -m tests.lab bench --only request_path --only decide
+    or: python -m tests.lab bench --against a78573b
     """
     state = LocalStage.from_environ().state
     if with_litellm:
         _install_litellm()
-    groups = [group for group in GROUPS if not (group.needs_cloud and without_cloud)]
+    if commit is not None:
+        only, groups = only or [""], [Group(f"against {commit}", ("",), _against(commit, state / "bench"))]
+    else:
+        groups = [group for group in GROUPS if not (group.needs_cloud and without_cloud)]
     measured = measure_groups(groups, only or [""], state / "bench" / "naive")
     if not only:
         rows.write(measured, state / "bench.json")
@@ -85,6 +92,12 @@ def measure_groups(groups: Sequence[Group], only: Sequence[str], rival_dir: Path
             measured.extend(group.measure(rival_dir, say))
             progress.advance(task)
     return [row for row in measured if any(row.name.startswith(one) for one in only)]
+
+
+def _against(commit: str, folder: Path) -> Callable[[Path, Say], Sequence[Row]]:
+    from tests.lab.bench import against
+
+    return lambda _rival_dir, _say: against.rows(commit, folder)
 
 
 def _meet(name: str, asked: str) -> bool:
