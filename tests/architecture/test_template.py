@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from fiso.adapters.aws.dynamodb_items import closed_item, open_item
 from fiso.adapters.aws.snapshot_copy import KEY
 from fiso.console_settings import ConsoleSettings
 from fiso.settings import (
@@ -21,6 +22,8 @@ from fiso.settings import (
     StreamConsumerSettings,
 )
 from fiso_cli.packaging.template import make_template
+from localcloud.stream_pump.mapping import from_document
+from tests.builders import a_record, an_open_record
 
 FUNCTIONS = {"orchestrator", "stream-consumer", "retrainer", "keeper", "console", "sample-aws"}
 
@@ -203,6 +206,22 @@ def test_failed_stream_records_are_bounded_and_end_in_the_bucket(resources: dict
         "DestinationConfig": {"OnFailure": {"Destination": {"Fn::GetAtt": ["Artifacts", "Arn"]}}},
     }
     assert {name: mapping[name] for name in expected} == expected
+
+
+def test_open_intents_do_not_wake_the_stream_consumer(resources: dict[str, Any]) -> None:
+    """The packaged filter, read as the local pump reads it, over images as the log writes them."""
+    (mapped,) = of_type(resources, "Lambda::EventSourceMapping").values()
+    uuid = {"UUID": "u", "FunctionArn": "arn:aws:lambda:us-east-1:0:function:f", "EventSourceArn": "arn:aws:dynamodb:x"}
+    chosen = from_document({**mapped, **uuid, "DestinationConfig": {}})
+    images = {"open": open_item(an_open_record()), "final": closed_item(a_record()), "damaged": {"status": {"S": "?"}}}
+    wanted = [
+        (name, event)
+        for name, image in images.items()
+        for event in ("INSERT", "MODIFY")
+        if chosen.wants({"eventName": event, "dynamodb": {"NewImage": image}})
+    ]
+    assert wanted == [(name, event) for name in ("final", "damaged") for event in ("INSERT", "MODIFY")]
+    assert not chosen.wants({"eventName": "REMOVE", "dynamodb": {"OldImage": images["final"]}})
 
 
 def test_the_retrainer_runs_daily_and_the_keeper_every_minute(resources: dict[str, Any]) -> None:

@@ -1,6 +1,7 @@
 import random
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -8,14 +9,15 @@ import pytest
 from fiso.adapters.aws.dynamodb_items import closed_item, open_item
 from fiso.domain.endpoint import EndpointId, FunctionName
 from fiso.domain.errors import StoreUnavailable, WriteConflict
+from fiso.domain.record import AttemptSummary
 from fiso.domain.state import EndpointState
 from fiso.ports import EndpointStates
 from fiso.routing.fold import fold
-from fiso.services.log.ingest import CHUNK, ingest
+from fiso.services.log.ingest import FIRST_PAUSE_S, LONGEST_PAUSE_S, MOST_ITEMS, TRIES, ingest
 from fiso.testing.memory import InMemoryArchive, InMemoryEndpointStates
 from functions.stream_consumer.handler import consume
 from functions.stream_consumer.wiring import Stores
-from tests.builders import a_record, an_attempt, an_open_record
+from tests.builders import NOW, a_record, an_attempt, an_open_record
 
 FUNCTION = FunctionName("word-count")
 
@@ -37,7 +39,7 @@ def stores() -> Stores:
 
 
 def test_a_state_is_exactly_the_fold_of_the_log() -> None:
-    records = [a_record(n, attempts=(an_attempt(latency_ms=float(n + 1)),)) for n in range(3 * CHUNK)]
+    records = [a_record(n, attempts=(an_attempt(latency_ms=float(n + 1)),)) for n in range(3 * MOST_ITEMS)]
     states, archive = InMemoryEndpointStates(), InMemoryArchive()
     ingest(records, states=states, archive=archive, batch_id="b")
     expected: dict[EndpointId, EndpointState] = {}
@@ -88,8 +90,65 @@ def test_gives_up_as_a_conflict_when_others_never_stop_writing() -> None:
         def commit(self, states, folded):  # type: ignore[no-untyped-def]
             raise WriteConflict("busy")
 
+    pauses: list[float] = []
     with pytest.raises(WriteConflict):
-        ingest([a_record(1)], states=Busy(), archive=InMemoryArchive(), batch_id="b")
+        ingest([a_record(1)], states=Busy(), archive=InMemoryArchive(), batch_id="b", pause=pauses.append)
+    assert len(pauses) == TRIES - 1
+    assert sum(pauses) < 10, "all tries, of all chunks of a batch, fit into the function's minute"
+
+
+def test_consumers_that_meet_step_aside_for_times_of_their_own() -> None:
+    """Consumers of other shards that began at once would otherwise meet again, and one of ten lose five times."""
+
+    class Met(InMemoryEndpointStates):
+        left = TRIES - 1
+
+        def commit(self, states, folded):  # type: ignore[no-untyped-def]
+            if self.left:
+                self.left -= 1
+                raise WriteConflict("another shard's consumer was first")
+            super().commit(states, folded)
+
+    paused: list[list[float]] = []
+    for seed in (1, 2):
+        pauses: list[float] = []
+        draw = random.Random(seed).random
+        done = ingest(
+            [a_record(1)], states=Met(), archive=InMemoryArchive(), batch_id="b", pause=pauses.append, draw=draw
+        )
+        assert done.folded == 1
+        paused.append(pauses)
+    assert paused[0] != paused[1]
+    for tried, pause in enumerate(paused[0]):
+        assert 0 <= pause <= min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2**tried)
+
+
+def test_no_transaction_has_more_than_a_hundred_items_however_many_endpoints_are_touched() -> None:
+    class Counted(InMemoryEndpointStates):
+        def __init__(self) -> None:
+            super().__init__()
+            self.items: list[int] = []
+
+        def commit(self, states, folded):  # type: ignore[no-untyped-def]
+            self.items.append(len(states) + len(folded))
+            super().commit(states, folded)
+
+    states = Counted()
+    records = [a_record(n, endpoint=f"e{n % 70}", attempts=(an_attempt(f"e{n % 70}"),)) for n in range(90)]
+    assert ingest(records, states=states, archive=InMemoryArchive(), batch_id="b").folded == folded(states) == 90
+    assert max(states.items) <= MOST_ITEMS
+    assert len(states.items) == 2
+
+
+def test_a_batch_is_folded_in_the_order_in_which_its_requests_came() -> None:
+    states = InMemoryEndpointStates()
+    records = [a_record(n, timestamp=NOW + timedelta(seconds=n), attempts=(called_at(n),)) for n in (3, 1, 2, 0)]
+    ingest(records, states=states, archive=InMemoryArchive(), batch_id="b")
+    assert states.of_function(FUNCTION)[EndpointId("aws")].arrival_interval_ms == pytest.approx(1_000)
+
+
+def called_at(second: int) -> AttemptSummary:
+    return an_attempt(started_at=NOW + timedelta(seconds=second))
 
 
 def test_a_poison_record_is_named_and_what_came_before_it_is_folded() -> None:

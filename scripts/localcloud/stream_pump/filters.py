@@ -1,14 +1,14 @@
 """Filter patterns: which stream records a mapping wants. Pure.
 
-The part of AWS's syntax that a mapping of ours can need: exact values, `exists`, `prefix`. A pattern with any other
-operator is refused, because delivering it unfiltered (or not at all) would not be what AWS does.
+The part of AWS's syntax that a mapping of ours can need: exact values, `exists`, `prefix`, `anything-but`. A pattern
+with any other operator is refused, because delivering it unfiltered (or not at all) would not be what AWS does.
 """
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-OPERATORS = frozenset({"exists", "prefix"})
+OPERATORS = frozenset({"exists", "prefix", "anything-but"})
 
 
 class PatternError(ValueError):
@@ -70,4 +70,11 @@ def _applies(operator: str, operand: object, value: object, is_present: bool) ->
     if operator == "exists":
         # AWS: `exists` sees leaf nodes only, an object is not one.
         return (is_present and not isinstance(value, dict)) is operand
+    if operator == "anything-but":
+        # AWS: a field that is not there is not "anything", it matches nothing.
+        return (
+            is_present
+            and not isinstance(value, dict)
+            and value not in (operand if isinstance(operand, list) else [operand])
+        )
     return isinstance(value, str) and isinstance(operand, str) and value.startswith(operand)

@@ -6,6 +6,9 @@ from datetime import datetime
 
 from fiso.domain.endpoint import EndpointId, FunctionName
 
+MOST_IN_FLIGHT = 10_000.0
+"""Ten times what Lambda gives an account before it is asked for more."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadLevel:
@@ -74,7 +77,11 @@ class EndpointState:
 
     @property
     def in_flight(self) -> float:
-        """Requests in flight by Little's law: arrival rate times mean latency. 0 while unknown."""
-        if self.latency_ms is None or not self.arrival_interval_ms:
+        """Requests in flight by Little's law: arrival rate times mean latency. 0 while unknown.
+
+        At most all calls there ever were, and MOST_IN_FLIGHT: calls that began in one millisecond have no interval.
+        """
+        if self.latency_ms is None or self.arrival_interval_ms is None:
             return 0.0
-        return self.latency_ms / self.arrival_interval_ms
+        most = min(float(self.attempts), MOST_IN_FLIGHT)
+        return self.latency_ms / max(self.arrival_interval_ms, self.latency_ms / most) if most else 0.0

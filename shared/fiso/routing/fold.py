@@ -65,7 +65,8 @@ def _with_attempt(state: EndpointState, attempt: AttemptSummary, *, failed_over:
     if attempt.failure in CALLERS_FAULT or attempt.failure is Failure.NOT_NEEDED:
         return called  # says nothing of the endpoint, or nobody waited to see
     if attempt.failure is Failure.OVERTAKEN:  # no error; but in a row it is what a breaker opens for
-        return replace(called, consecutive_failures=state.consecutive_failures + 1, last_failed_at=attempt.started_at)
+        failed_at = _later(state.last_failed_at, attempt.started_at)
+        return replace(called, consecutive_failures=state.consecutive_failures + 1, last_failed_at=failed_at)
     if attempt.failure is not None:
         return replace(
             called,
@@ -84,8 +85,10 @@ def _with_attempt(state: EndpointState, attempt: AttemptSummary, *, failed_over:
 
 def _called(state: EndpointState, at: datetime, cost_usd: float | None) -> EndpointState:
     interval = state.arrival_interval_ms
-    if state.last_called_at is not None:
-        since_ms = max(0.0, (at - state.last_called_at).total_seconds() * 1000)
+    # A record from before the newest (another shard's, a spilled one) says nothing of how often calls come now. Counted
+    # as an interval of 0, a hundred of them made an idle endpoint look as busy as no cloud can be.
+    if state.last_called_at is not None and at >= state.last_called_at:
+        since_ms = (at - state.last_called_at).total_seconds() * 1000
         interval = blend(interval, min(since_ms, LONGEST_INTERVAL_MS), WEIGHT)
     return replace(
         state,

@@ -41,6 +41,9 @@ INSERTED = {
         ({"dynamodb": {"NewImage": {"status": {"S": [{"exists": True}]}}}}, True),
         ({"dynamodb": {"NewImage": {"absent": {"S": [{"exists": True}]}}}}, False),
         ({"dynamodb": {"NewImage": {"absent": {"S": [{"exists": False}]}}}}, True),
+        ({"dynamodb": {"NewImage": {"status": {"S": [{"anything-but": ["open", "unknown"]}]}}}}, True),
+        ({"dynamodb": {"NewImage": {"status": {"S": [{"anything-but": ["final"]}]}}}}, False),
+        ({"dynamodb": {"NewImage": {"absent": {"S": [{"anything-but": ["final"]}]}}}}, False),
         ({"dynamodb": {"NewImage": [{"exists": True}]}}, False),  # an object is not a leaf
         ({"userIdentity": {"principalId": ["dynamodb.amazonaws.com"]}}, False),
         ({"eventName": ["INSERT"], "dynamodb": {"NewImage": {"status": {"S": ["open"]}}}}, False),

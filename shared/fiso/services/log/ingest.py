@@ -2,22 +2,28 @@
 
 Delivery is at least once and in any order across shards. A record is folded in the same transaction that marks it, so a
 repeated delivery changes nothing; a conflict means that somebody else wrote: the fold is made again on what they left.
+A hot function's records come through several shards, whose consumers write the same states: each that was too late
+steps aside for a random, growing while, so that they do not meet again in step.
 """
 
-from collections.abc import Sequence
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from fiso.domain.endpoint import EndpointId, FunctionName
 from fiso.domain.errors import WriteConflict
 from fiso.domain.record import InvocationRecord
-from fiso.domain.request import InvocationId
 from fiso.domain.state import EndpointState
 from fiso.ports import Archive, EndpointStates
 from fiso.routing.fold import fold, touched
 
-CHUNK = 60
-"""Records per transaction: with their markers and states they stay within DynamoDB's 100 items."""
-TRIES = 5
+MOST_ITEMS = 100
+"""DynamoDB's limit of one transaction: the records' markers and the states they change."""
+TRIES = 8
+FIRST_PAUSE_S = 0.05
+LONGEST_PAUSE_S = 1.0
+"""Pauses are drawn from 0 up to these ("full jitter", doubling): 5 s of waiting at the very most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,47 +34,72 @@ class Ingested:
     already_folded: int
 
 
-def ingest(records: Sequence[InvocationRecord], *, states: EndpointStates, archive: Archive, batch_id: str) -> Ingested:
+def ingest(
+    records: Sequence[InvocationRecord],
+    *,
+    states: EndpointStates,
+    archive: Archive,
+    batch_id: str,
+    pause: Callable[[float], object] = time.sleep,
+    draw: Callable[[], float] = random.random,
+) -> Ingested:
     """Archive a batch, then fold it. Both survive repetition; `WriteConflict` if others keep writing these states."""
     if not records:
         return Ingested(folded=0, already_folded=0)
     archive.append(records, batch_id=batch_id)
     folded = 0
     for function, of_function in _by_function(records).items():
-        for start in range(0, len(of_function), CHUNK):
-            folded += _fold_once(function, of_function[start : start + CHUNK], states)
+        for chunk in _chunks(of_function):
+            folded += _fold_until_written(function, chunk, states, pause, draw)
     return Ingested(folded=folded, already_folded=len(records) - folded)
 
 
-def _fold_once(function: FunctionName, records: Sequence[InvocationRecord], states: EndpointStates) -> int:
-    for attempt in range(TRIES):
-        done = states.folded_among(record.invocation_id for record in records)
-        fresh = _first_of_each([record for record in records if record.invocation_id not in done])
-        if not fresh:
-            return 0
-        after = dict(states.of_function(function))
-        for record in fresh:
-            after = fold(after, record)
-        changed = {endpoint for record in fresh for endpoint in touched(record)}
+def _fold_until_written(
+    function: FunctionName,
+    records: Sequence[InvocationRecord],
+    states: EndpointStates,
+    pause: Callable[[float], object],
+    draw: Callable[[], float],
+) -> int:
+    for tried in range(TRIES - 1):
         try:
-            states.commit(_next_versions(after, changed), [record.invocation_id for record in fresh])
+            return _fold(function, records, states)
         except WriteConflict:
-            if attempt == TRIES - 1:
-                raise
-            continue
-        return len(fresh)
-    return 0
+            pause(draw() * min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2**tried))
+    return _fold(function, records, states)
+
+
+def _fold(function: FunctionName, records: Sequence[InvocationRecord], states: EndpointStates) -> int:
+    done = states.folded_among(record.invocation_id for record in records)
+    fresh = [record for record in records if record.invocation_id not in done]
+    if not fresh:
+        return 0
+    after = dict(states.of_function(function))
+    for record in fresh:
+        after = fold(after, record)
+    changed = {endpoint for record in fresh for endpoint in touched(record)}
+    states.commit(_next_versions(after, changed), [record.invocation_id for record in fresh])
+    return len(fresh)
+
+
+def _chunks(records: Sequence[InvocationRecord]) -> Iterator[Sequence[InvocationRecord]]:
+    """Each record once, in the order in which the requests came, in as many transactions as are needed."""
+    first_of_each = {record.invocation_id: record for record in reversed(records)}
+    chunk: list[InvocationRecord] = []
+    items: set[str] = set()
+    for record in sorted(first_of_each.values(), key=lambda record: record.timestamp):
+        more = {record.invocation_id, *touched(record)}
+        if chunk and len(items | more) > MOST_ITEMS:
+            yield chunk
+            chunk, items = [], set()
+        chunk.append(record)
+        items |= more
+    if chunk:
+        yield chunk
 
 
 def _next_versions(after: dict[EndpointId, EndpointState], changed: set[EndpointId]) -> list[EndpointState]:
     return [replace(after[endpoint], version=after[endpoint].version + 1) for endpoint in sorted(changed)]
-
-
-def _first_of_each(records: Sequence[InvocationRecord]) -> list[InvocationRecord]:
-    by_id: dict[InvocationId, InvocationRecord] = {}
-    for record in records:
-        by_id.setdefault(record.invocation_id, record)
-    return list(by_id.values())
 
 
 def _by_function(records: Sequence[InvocationRecord]) -> dict[FunctionName, list[InvocationRecord]]:

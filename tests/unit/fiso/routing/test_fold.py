@@ -1,11 +1,14 @@
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fiso.domain.endpoint import EndpointId
 from fiso.domain.record import InvocationRecord
-from fiso.domain.state import EndpointState
+from fiso.domain.state import MOST_IN_FLIGHT, EndpointState
 from fiso.routing.fold import NOT_CALLED, WEIGHT, fold
 from fiso_client.core.failures import Failure
 from tests.builders import NOW, a_record, an_attempt
@@ -77,8 +80,60 @@ def test_a_late_record_does_not_turn_the_clock_back() -> None:
     late = a_record(2, attempts=(an_attempt(started_at=NOW - timedelta(seconds=5)),))
     states = fold(fold({}, a_record(1)), late)
     assert states[AWS].last_called_at == NOW
-    assert states[AWS].arrival_interval_ms == 0.0
-    assert replace(states[AWS]).in_flight == 0.0
+    assert states[AWS].arrival_interval_ms is None
+    assert states[AWS].in_flight == 0.0
+
+
+@pytest.mark.parametrize("failure", [Failure.OVERTAKEN, Failure.TIMED_OUT, Failure.THROTTLED])
+def test_a_failure_that_is_folded_late_does_not_move_the_last_one_back(failure: Failure) -> None:
+    failed = a_record(1, attempts=(an_attempt(status=None, failure=Failure.TIMED_OUT),))
+    before = an_attempt(started_at=NOW - timedelta(seconds=5), status=None, failure=failure)
+    states = fold(fold({}, failed), a_record(2, attempts=(before,)))
+    assert states[AWS].last_failed_at == NOW
+
+
+def called(number: int, *, every_ms: float = 1_000.0) -> InvocationRecord:
+    at = NOW + timedelta(milliseconds=every_ms * number)
+    return a_record(number, timestamp=at, attempts=(an_attempt(started_at=at, latency_ms=100.0),))
+
+
+def test_a_hundred_records_from_before_leave_the_arrivals_alone() -> None:
+    """They come when a shard was held up, or after the keeper replayed spilled lines."""
+    states = folded(called(number) for number in range(500, 600))
+    again = folded((called(number) for number in range(100)), states)
+    assert again[AWS].arrival_interval_ms == states[AWS].arrival_interval_ms == pytest.approx(1_000)
+    assert again[AWS].in_flight == pytest.approx(0.1)
+
+
+def test_no_endpoint_has_more_in_flight_than_clouds_give() -> None:
+    at_once = folded(a_record(n) for n in range(2))
+    assert at_once[AWS].arrival_interval_ms == 0.0
+    assert at_once[AWS].in_flight == 2
+    crowd = folded((a_record(n) for n in range(100)), {AWS: replace(at_once[AWS], attempts=10**6)})
+    assert crowd[AWS].in_flight == MOST_IN_FLIGHT
+
+
+@given(st.integers(2, 40).flatmap(lambda count: st.permutations(range(count))))
+def test_any_order_of_delivery_gives_the_same_state_within_the_error_that_lateness_makes(order: list[int]) -> None:
+    """A record that comes up to d places late stretches an interval to at most d + 1 of them, and shortens none: the
+    load reads between a (d + 1)th of what it is and all of it. Counts, sums and last moments do not depend on order."""
+    displaced = max(abs(place - number) for place, number in enumerate(order))
+    in_order, state = (folded(map(called, numbers))[AWS] for numbers in (sorted(order), order))
+    exact = "folded attempts failures warm_answers last_called_at last_failed_at consecutive_failures".split()
+    assert [getattr(state, name) for name in exact] == [getattr(in_order, name) for name in exact]
+    assert (state.cost_usd, state.latency_ms) == pytest.approx((in_order.cost_usd, in_order.latency_ms))
+    if state.arrival_interval_ms is not None:
+        assert in_order.in_flight / (displaced + 1) <= state.in_flight * (1 + 1e-9)
+        assert state.in_flight <= in_order.in_flight * (1 + 1e-9)
+
+
+def folded(
+    records: Iterable[InvocationRecord], states: Mapping[EndpointId, EndpointState] | None = None
+) -> dict[EndpointId, EndpointState]:
+    after = dict(states or {})
+    for record in records:
+        after = fold(after, record)
+    return after
 
 
 def failed_everywhere(number: int) -> InvocationRecord:
