@@ -1,14 +1,12 @@
 """Several environments: what they tell each other of breakers, probes and late calls."""
 
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
 
 from fiso.domain.endpoint import Endpoint
-from fiso.domain.errors import StoreUnavailable
-from fiso.routing.breaker_notices import TOLD_FOR, Notice, SlowCall, Transition
+from fiso.routing.breaker_notices import TOLD_FOR, SlowCall, Transition
 from fiso.services.freshness.cached import StoreWaitBudget, staleness_clock
 from fiso.services.resilience.breaker_sync import (
     HEARD_FRESH_S,
@@ -20,7 +18,7 @@ from fiso.services.resilience.breaker_sync import (
 )
 from fiso.services.resilience.breakers import Breakers, Failed
 from fiso.testing.clock import ManualClock
-from fiso.testing.memory import InMemorySharedBreakers
+from fiso.testing.memory import InMemorySharedBreakers, away
 from fiso_client.core.breaker import CLOSED, CONSECUTIVE, LONGEST_S, BreakerState
 from fiso_client.core.failures import Failure
 from tests.builders import NOW
@@ -150,8 +148,9 @@ def test_an_older_call_that_fails_meanwhile_is_not_taken_for_the_probe() -> None
 
 
 def test_without_the_store_each_environment_probes_for_itself() -> None:
-    clock = ManualClock()
-    alone = Environment(Gone(), clock)
+    store, clock = InMemorySharedBreakers(), ManualClock()
+    store.before = away()
+    alone = Environment(store, clock)
     fails(alone.breakers, FIRST, AWS, times=CONSECUTIVE)
     alone.request()
     clock.advance(LONGEST_S)
@@ -212,21 +211,10 @@ def test_late_calls_of_long_ago_say_nothing() -> None:
     assert here.holds() is BreakerState.CLOSED
 
 
-class Gone(InMemorySharedBreakers):
-    """A store that is away."""
-
-    def read(self) -> Sequence[Notice]:
-        raise StoreUnavailable("away")
-
-    def write(self, notice: Notice) -> None:
-        raise StoreUnavailable("away")
-
-    def retract(self, late: SlowCall) -> None:
-        raise StoreUnavailable("away")
-
-
 def test_without_the_store_an_environment_keeps_its_own_breakers() -> None:
-    alone = Environment(Gone(), ManualClock())
+    store = InMemorySharedBreakers()
+    store.before = away()
+    alone = Environment(store, ManualClock())
     fails(alone.breakers, FIRST, AWS, times=CONSECUTIVE)
     alone.request()
     assert state(alone.breakers, FIRST, AWS) is BreakerState.OPEN
@@ -234,42 +222,31 @@ def test_without_the_store_an_environment_keeps_its_own_breakers() -> None:
 
 def test_where_there_is_much_to_hear_it_is_read_less_often_but_before_a_probe() -> None:
     """A fleet must not ask more of one key than it can give: a read unit a second for each environment at most."""
-    store, clock = CountedReads(), ManualClock()
+    store, clock = InMemorySharedBreakers(), ManualClock()
     here = Environment(store, clock)
     for slow in late_calls(5 * UNIT_BYTES // SLOW_CALL_BYTES):
         store.write(slow)
     here.request()
     clock.advance(HEARD_FRESH_S + 0.1)
     here.request()
-    assert store.reads == 1
+    assert store.operations["read"] == 1
     clock.advance(3.0)
     here.request()
-    assert store.reads == 2
+    assert store.operations["read"] == 2
     here.breaker_sync.refresh_before_probe(here.breakers)
     clock.advance(PROBE_FRESH_S + 0.1)
     here.breaker_sync.refresh_before_probe(here.breakers)
-    assert store.reads == 3
-
-
-class CountedReads(InMemorySharedBreakers):
-    """A store that counts how often it is read."""
-
-    reads = 0
-
-    def read(self) -> Sequence[Notice]:
-        self.reads += 1
-        return super().read()
-
-
-class DamagedStore(InMemorySharedBreakers):
-    """A store whose writes fail in a way that nobody foresaw."""
-
-    def write(self, notice: Notice) -> None:
-        raise KeyError("Attributes")
+    assert store.operations["read"] == 3
 
 
 def test_notices_from_several_threads_are_all_awaited_and_none_takes_an_answer_away() -> None:
-    here = Environment(DamagedStore(), ManualClock())
+    def unforeseen(operation: str) -> None:
+        if operation == "write":
+            raise KeyError("Attributes")
+
+    store = InMemorySharedBreakers()
+    store.before = unforeseen
+    here = Environment(store, ManualClock())
     with ThreadPoolExecutor(max_workers=8) as threads:
         for slow in late_calls(200):
             threads.submit(here.breaker_sync.publish, slow)

@@ -3,8 +3,6 @@
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
 from urllib.parse import quote
 
@@ -15,10 +13,8 @@ from hypothesis import strategies as st
 
 from fiso.console_settings import ConsoleSettings
 from fiso.domain.access import AuthMode
-from fiso.domain.errors import StoreUnavailable
-from fiso.domain.record import InvocationRecord
 from fiso.settings import AccessSettings
-from fiso.testing.memory import InMemoryInvocationLog
+from fiso.testing.memory import away
 from functions.console import app, hardening, wiring
 from tests.functional.console_browser import Browser
 from tests.functional.console_world import busy_world, empty_world
@@ -32,16 +28,9 @@ SETTINGS = ConsoleSettings(
 )
 
 
-class LogAway(InMemoryInvocationLog):
-    """A log whose store does not answer."""
-
-    def latest(self, limit: int, *, after: datetime | None = None) -> Sequence[InvocationRecord]:
-        raise StoreUnavailable("query latest records: throttled")
-
-
-def away() -> Browser:
+def without_log() -> Browser:
     world = empty_world()
-    world.log = LogAway()
+    world.log.before = away("query latest records: throttled")
     return Browser(app=app.create(world.sources, stage="local"))
 
 
@@ -169,7 +158,7 @@ def test_nothing_that_can_be_asked_is_answered_with_500(
 
 @pytest.mark.parametrize("path", ["/console", "/console/invocations", "/console/models", "/api/invocations"])
 def test_a_store_that_is_away_is_a_503_that_says_so(path: str) -> None:
-    answer = away().get(path)
+    answer = without_log().get(path)
     assert answer.status == 503
     assert int(answer.headers["retry-after"]) > 0
     assert "A store does not answer" in answer.body

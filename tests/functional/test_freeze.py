@@ -12,9 +12,7 @@ import pytest
 from fiso.adapters.identity.credential_cache import CredentialCache, Expiring
 from fiso.domain.catalog import Snapshot
 from fiso.domain.endpoint import EndpointId
-from fiso.domain.errors import StoreUnavailable
 from fiso.domain.policy import Mode
-from fiso.domain.record import InvocationRecord, OpenRecord
 from fiso.routing.breaker_notices import SlowCall
 from fiso.routing.budget import MOST_TRIES
 from fiso.services.freshness.cached import FRESH_S, STALE_S, CachedValue, StoreWaitBudget, staleness_clock
@@ -24,7 +22,7 @@ from fiso.services.resilience.breakers import Breakers
 from fiso.services.resilience.slow_calls import LOOK_EVERY_S, SlowCallMonitor
 from fiso.testing.clock import ManualClock
 from fiso.testing.endpoints import OK
-from fiso.testing.memory import InMemoryInvocationLog, InMemorySharedBreakers, InMemorySnapshots
+from fiso.testing.memory import InMemorySharedBreakers, InMemorySnapshots, answering, away
 from fiso.testing.rig import PLACES, Rig, Stores
 from fiso_client.core.answers import FunctionAnswer
 from fiso_client.core.breaker import CONSECUTIVE
@@ -195,36 +193,17 @@ def test_a_credential_of_an_hour_is_not_shown_after_five(freeze: Freeze) -> None
     assert tokens.get("a", lambda: Expiring("second", fresh_s=3000, usable_s=3540)) == "second"
 
 
-class Throttled(InMemoryInvocationLog):
-    """A log that takes nothing while it is away."""
-
-    is_away = True
-
-    def open(self, record: OpenRecord) -> None:
-        self._check()
-        super().open(record)
-
-    def close(self, record: InvocationRecord) -> bool:
-        self._check()
-        return super().close(record)
-
-    def _check(self) -> None:
-        if self.is_away:
-            raise StoreUnavailable("throttled")
-
-
 @by_either_clock
 @pytest.mark.parametrize("frozen_s", FREEZES_S[1:])
 def test_after_a_freeze_the_log_is_tried_again_and_the_try_budget_is_full(freeze: Freeze, frozen_s: float) -> None:
-    log = Throttled()
-    first = Rig()
-    rig = Rig(stores=Stores(snapshots=first.stores.snapshots, log=log))
+    rig = Rig()
+    rig.stores.log.before = away("throttled")
     for _ in range(5):
         rig.invoke("word-count")
     dispatcher = rig.app.orchestrator.dispatcher
     while dispatcher.may_try():
         pass
-    log.is_away = False
+    rig.stores.log.before = answering
     freeze(rig.clock, frozen_s)
     rig.invoke("word-count")
     assert len(rig.records) == 1

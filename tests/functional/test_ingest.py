@@ -8,13 +8,13 @@ import pytest
 
 from fiso.adapters.aws.dynamodb_items import closed_item, open_item
 from fiso.domain.endpoint import EndpointId, FunctionName
-from fiso.domain.errors import StoreUnavailable, WriteConflict
+from fiso.domain.errors import WriteConflict
 from fiso.domain.record import AttemptSummary
 from fiso.domain.state import EndpointState
 from fiso.ports import EndpointStates
 from fiso.routing.fold import fold
 from fiso.services.log.ingest import FIRST_PAUSE_S, LONGEST_PAUSE_S, MOST_ITEMS, TRIES, ingest
-from fiso.testing.memory import InMemoryArchive, InMemoryEndpointStates
+from fiso.testing.memory import InMemoryArchive, InMemoryEndpointStates, away
 from functions.stream_consumer.handler import consume
 from functions.stream_consumer.wiring import Stores
 from tests.builders import NOW, a_record, an_attempt, an_open_record
@@ -69,52 +69,44 @@ def test_a_record_twice_in_one_batch_counts_once() -> None:
 
 
 def test_folds_again_on_what_another_consumer_left() -> None:
-    class Contended(InMemoryEndpointStates):
-        def __init__(self) -> None:
-            super().__init__()
-            self.raced = False
+    states = InMemoryEndpointStates()
 
-        def commit(self, states, folded):  # type: ignore[no-untyped-def]
-            if not self.raced:
-                self.raced = True
-                ingest([a_record(99)], states=self, archive=InMemoryArchive(), batch_id="other")
-            super().commit(states, folded)
+    def contended(operation: str) -> None:
+        if operation == "commit" and states.operations["commit"] == 1:
+            ingest([a_record(99)], states=states, archive=InMemoryArchive(), batch_id="other")
 
-    states = Contended()
+    states.before = contended
     ingest([a_record(1)], states=states, archive=InMemoryArchive(), batch_id="b")
     assert folded(states) == 2
 
 
 def test_gives_up_as_a_conflict_when_others_never_stop_writing() -> None:
-    class Busy(InMemoryEndpointStates):
-        def commit(self, states, folded):  # type: ignore[no-untyped-def]
+    def busy(operation: str) -> None:
+        if operation == "commit":
             raise WriteConflict("busy")
 
-    pauses: list[float] = []
+    states, pauses = InMemoryEndpointStates(), list[float]()
+    states.before = busy
     with pytest.raises(WriteConflict):
-        ingest([a_record(1)], states=Busy(), archive=InMemoryArchive(), batch_id="b", pause=pauses.append)
+        ingest([a_record(1)], states=states, archive=InMemoryArchive(), batch_id="b", pause=pauses.append)
     assert len(pauses) == TRIES - 1
     assert sum(pauses) < 10, "all tries, of all chunks of a batch, fit into the function's minute"
 
 
 def test_consumers_that_meet_step_aside_for_times_of_their_own() -> None:
     """Consumers of other shards that began at once would otherwise meet again, and one of ten lose five times."""
-
-    class Met(InMemoryEndpointStates):
-        left = TRIES - 1
-
-        def commit(self, states, folded):  # type: ignore[no-untyped-def]
-            if self.left:
-                self.left -= 1
-                raise WriteConflict("another shard's consumer was first")
-            super().commit(states, folded)
-
     paused: list[list[float]] = []
     for seed in (1, 2):
         pauses: list[float] = []
-        draw = random.Random(seed).random
+        draw, states = random.Random(seed).random, InMemoryEndpointStates()
+
+        def met(operation: str, states: InMemoryEndpointStates = states) -> None:
+            if operation == "commit" and states.operations["commit"] < TRIES:
+                raise WriteConflict("another shard's consumer was first")
+
+        states.before = met
         done = ingest(
-            [a_record(1)], states=Met(), archive=InMemoryArchive(), batch_id="b", pause=pauses.append, draw=draw
+            [a_record(1)], states=states, archive=InMemoryArchive(), batch_id="b", pause=pauses.append, draw=draw
         )
         assert done.folded == 1
         paused.append(pauses)
@@ -167,11 +159,9 @@ def test_open_records_and_removals_carry_nothing_to_fold() -> None:
 
 
 def test_a_store_that_is_away_sends_the_whole_batch_again() -> None:
-    class Away(InMemoryEndpointStates):
-        def of_function(self, function):  # type: ignore[no-untyped-def]
-            raise StoreUnavailable("away")
-
-    answer = consume(stream(closed_item(a_record(1))), Stores(states=Away(), archive=InMemoryArchive()))
+    states = InMemoryEndpointStates()
+    states.before = away()
+    answer = consume(stream(closed_item(a_record(1))), Stores(states=states, archive=InMemoryArchive()))
     assert answer == {"batchItemFailures": [{"itemIdentifier": "0"}]}
 
 

@@ -1,17 +1,22 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
 from fiso.domain.errors import StoreUnavailable
-from fiso.domain.record import InvocationRecord, OpenRecord, RecordStatus
-from fiso.ports import CatalogVersion
+from fiso.domain.record import InvocationRecord, RecordStatus
 from fiso.services.log.reconcile import Reconciliation
 from fiso.services.maintenance.keep import AT_ONCE, GRACE, GRACE_WHILE_UNREAD, Keeper, unknown
 from fiso.testing.clock import ManualClock
-from fiso.testing.memory import InMemoryInvocationLog, InMemorySnapshots, InMemorySpilledRecords, InMemoryWatermark
+from fiso.testing.memory import (
+    InMemoryInvocationLog,
+    InMemorySnapshots,
+    InMemorySpilledRecords,
+    InMemoryWatermark,
+    away,
+)
 from fiso.testing.memory_catalog import InMemoryCatalogStore
 from tests.builders import NOW, a_record, an_entry, an_open_record, invocation_id
 from tests.functional.spilled_lines import line
@@ -90,12 +95,7 @@ def test_a_sweep_goes_on_until_nothing_is_overdue(world: World) -> None:
 
 
 def test_a_sweep_that_runs_out_of_time_says_that_there_is_more(world: World) -> None:
-    class Slow(InMemoryInvocationLog):
-        def overdue(self, before: datetime, limit: int) -> list[OpenRecord]:
-            world.clock.advance(30)
-            return list(super().overdue(before, limit))
-
-    world.log = Slow()
+    world.log.before = lambda operation: world.clock.advance(30 if operation == "overdue" else 0)
     for number in range(3 * AT_ONCE):
         world.log.open(an_open_record(number, deadline_at=NOW - timedelta(hours=1)))
     swept = world.keeper.keep().swept
@@ -111,11 +111,7 @@ def test_a_spilled_final_record_is_written_before_the_sweep_would_call_it_unknow
 
 
 def test_nothing_is_called_unknown_while_lines_cannot_be_read_until_it_takes_too_long(world: World) -> None:
-    class Away(InMemorySpilledRecords):
-        def between(self, start, end):  # type: ignore[no-untyped-def]
-            raise StoreUnavailable("throttled")
-
-    world.spilled = Away()
+    world.spilled.before = away("throttled")
     world.log.open(an_open_record(1, deadline_at=NOW - GRACE - timedelta(seconds=1)))
     world.log.open(an_open_record(2, deadline_at=NOW - GRACE_WHILE_UNREAD - timedelta(seconds=1)))
     kept = world.keeper.keep()
@@ -139,11 +135,8 @@ def test_the_catalog_is_published_once_per_version(world: World) -> None:
 
 
 def test_a_database_that_is_away_keeps_no_record_from_being_closed(world: World) -> None:
-    class Away(InMemoryCatalogStore):
-        def load(self, version: int | None = None) -> CatalogVersion:
-            raise StoreUnavailable("connection refused")
-
-    world.catalog = Away(clock=world.clock)
+    world.catalog = InMemoryCatalogStore(clock=world.clock)
+    world.catalog.before = away("connection refused")
     world.log.open(an_open_record(1, deadline_at=NOW - timedelta(hours=1)))
     kept = world.keeper.keep()
     assert kept.swept.closed_as_unknown == 1
@@ -151,11 +144,7 @@ def test_a_database_that_is_away_keeps_no_record_from_being_closed(world: World)
 
 
 def test_a_log_that_is_away_keeps_no_catalog_from_being_published(world: World) -> None:
-    class Away(InMemoryInvocationLog):
-        def overdue(self, before, limit):  # type: ignore[no-untyped-def]
-            raise StoreUnavailable("throttled")
-
-    world.log, world.catalog = Away(), InMemoryCatalogStore(clock=world.clock)
+    world.log.before, world.catalog = away("throttled", "overdue"), InMemoryCatalogStore(clock=world.clock)
     world.catalog.replace([an_entry()], based_on=0, author="me")
     kept = world.keeper.keep()
     assert (kept.published_version, kept.swept.has_more) == (1, True)
@@ -163,17 +152,13 @@ def test_a_log_that_is_away_keeps_no_catalog_from_being_published(world: World) 
 
 
 def test_a_database_that_comes_back_within_the_round_is_published_in_it(world: World) -> None:
-    class Returning(InMemoryCatalogStore):
-        tries = 0
+    def returning(operation: str) -> None:
+        if catalog.operations["load"] < 3:
+            raise StoreUnavailable("timeout expired")
 
-        def load(self, version: int | None = None) -> CatalogVersion:
-            self.tries += 1
-            if self.tries < 3:
-                raise StoreUnavailable("timeout expired")
-            return super().load(version)
-
-    world.catalog = Returning(clock=world.clock)
-    world.catalog.replace([an_entry()], based_on=0, author="me")
+    world.catalog = catalog = InMemoryCatalogStore(clock=world.clock)
+    catalog.replace([an_entry()], based_on=0, author="me")
+    catalog.before = returning
     kept = world.keeper.keep()
     assert (kept.published_version, kept.problems) == (1, ())
     assert world.clock() - NOW == timedelta(seconds=10)

@@ -11,14 +11,12 @@ from fiso.codecs.lease_token import Keyring
 from fiso.codecs.record import to_document
 from fiso.domain.decision import Reason
 from fiso.domain.endpoint import FunctionName
-from fiso.domain.errors import StoreUnavailable
 from fiso.domain.policy import Mode
-from fiso.domain.record import InvocationRecord
 from fiso.learning import dataset
 from fiso.prediction import features
 from fiso.services.log.ingest import ingest
 from fiso.testing.endpoints import OK
-from fiso.testing.memory import InMemoryArchive, InMemoryInvocationLog
+from fiso.testing.memory import InMemoryArchive, answering, away
 from fiso_client.core.failures import Failure, ProviderError
 from tests.builders import an_entry, failing
 from tests.functional.lease_reports import BODY, an_outcome, answered, counts, decide, failed, ids, records, report
@@ -202,24 +200,13 @@ def test_an_observed_function_leases_its_home_first() -> None:
     assert (ids(lease)[0], lease["reason"]) == ("azure", "policy")
 
 
-class AwayLog(InMemoryInvocationLog):
-    """A log that takes nothing until it is told to."""
-
-    is_away = True
-
-    def close(self, record: InvocationRecord) -> bool:
-        if self.is_away:
-            raise StoreUnavailable("throttled")
-        return super().close(record)
-
-
 def test_while_the_log_is_away_a_report_can_be_sent_again() -> None:
-    log = AwayLog()
-    rig = Rig(failing(OK), log=log)
+    rig = Rig(failing(OK))
+    rig.stores.log.before = away("throttled")
     lease = decide(rig)
     body = json.dumps({"leases": [{"token": lease["token"], "outcomes": [an_outcome(0, answered(ids(lease)[0]))]}]})
     assert problem_of(rig.send(http_event(path="/v1/outcomes", body=body)))["status"] == 503
-    log.is_away = False
+    rig.stores.log.before = answering
     assert counts(json.loads(rig.send(http_event(path="/v1/outcomes", body=body))["body"])) == (1, 0, 0)
 
 

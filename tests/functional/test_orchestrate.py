@@ -1,37 +1,24 @@
 import json
-from collections.abc import Mapping
 from datetime import timedelta
 
 import pytest
 
 from fiso.codecs.record import from_document, to_document
 from fiso.domain.decision import Reason
-from fiso.domain.endpoint import EndpointId, FunctionName, Provider
+from fiso.domain.endpoint import EndpointId, Provider
 from fiso.domain.errors import (
     DeadlinePassed,
     EveryAttemptFailed,
     NothingAvailable,
-    StoreUnavailable,
     UnknownFunction,
 )
 from fiso.domain.policy import Idempotent, Mode
 from fiso.domain.record import InvocationRecord, OpenRecord
-from fiso.domain.state import EndpointState
 from fiso.testing.endpoints import OK
-from fiso.testing.memory import InMemoryInvocationLog
+from fiso.testing.memory import away
 from fiso_client.core.failures import Failure, ProviderError
 from tests.builders import a_request, a_snapshot, an_entry, failing
 from tests.functional.orchestrator_rig import Rig
-
-
-class BrokenLog(InMemoryInvocationLog):
-    """A log whose store is away."""
-
-    def open(self, record: OpenRecord) -> None:
-        raise StoreUnavailable("throttled")
-
-    def close(self, record: InvocationRecord) -> bool:
-        raise StoreUnavailable("throttled")
 
 
 def test_routes_records_and_answers() -> None:
@@ -104,19 +91,12 @@ def test_an_unknown_function_leaves_no_trace() -> None:
 
 def test_naming_unknown_functions_costs_no_read_of_any_store() -> None:
     rig = Rig(failing(OK))
-    asked: list[str] = []
-
-    def of_function(function: FunctionName) -> Mapping[EndpointId, EndpointState]:
-        asked.append(function)
-        return {}
-
-    rig.stores.states.of_function = of_function  # type: ignore[method-assign]
     for number in range(20):
         with pytest.raises(UnknownFunction):
             rig.orchestrator.route(a_request(function=f"nobody-{number}"))
-    assert asked == []
+    assert rig.stores.states.operations["of_function"] == 0
     rig.orchestrator.route(a_request())
-    assert asked == ["word-count"]
+    assert rig.stores.states.operations["of_function"] == 1
 
 
 def test_explaining_calls_and_records_nothing() -> None:
@@ -128,7 +108,8 @@ def test_explaining_calls_and_records_nothing() -> None:
 
 
 def test_a_log_that_is_away_fails_no_request_and_loses_no_record(caplog: pytest.LogCaptureFixture) -> None:
-    rig = Rig(failing(OK), log=BrokenLog())
+    rig = Rig(failing(OK))
+    rig.stores.log.before = away("throttled")
     routed = rig.orchestrator.route(a_request())
     assert routed.error is None
     spilled = [from_document(line.log_spill) for line in caplog.records if line.message == "log_spill"]  # type: ignore[attr-defined]

@@ -6,7 +6,7 @@ import pytest
 
 from fiso.domain.errors import QuotaExceeded, StoreUnavailable
 from fiso.domain.request import TenantId
-from fiso.routing.quota import Quota, Seen, Use
+from fiso.routing.quota import Quota
 from fiso.services.identity.quotas import EXCHANGE_S, MOST_TENANTS, QuotaRules, Quotas
 from fiso.settings import BadSetting
 from fiso.testing.clock import ManualClock
@@ -19,17 +19,6 @@ from tests.lab.chaos.experiments import noisy_tenant
 from tests.lab.chaos.experiments.noisy_tenant import HONEST, OFFENDER, PER_S, Load, tally_of
 
 ALICE = TenantId("alice")
-
-
-class TableAway(InMemoryTenantUse):
-    """A table that is not there, or gives what it should not."""
-
-    def __init__(self, error: Exception) -> None:
-        super().__init__()
-        self._error = error
-
-    def add(self, tenant: TenantId, spent: float, seen: Seen | None) -> Use:
-        raise self._error
 
 
 def quotas(use: InMemoryTenantUse, clock: ManualClock, per_s: float = 10, burst: float = 20) -> Quotas:
@@ -97,7 +86,13 @@ def test_a_steady_tenant_costs_a_write_a_second_not_one_a_request() -> None:
 @pytest.mark.parametrize("error", [StoreUnavailable("away"), KeyError("Attributes")], ids=["away", "damaged"])
 def test_without_the_table_an_environment_holds_its_own_part_and_takes_no_answer_away(error: Exception) -> None:
     clock = ManualClock()
-    one = quotas(TableAway(error), clock)
+    table = InMemoryTenantUse()
+
+    def not_there(operation: str) -> None:
+        raise error
+
+    table.before = not_there
+    one = quotas(table, clock)
     total = 0
     for _ in range(100):
         clock.advance(0.1)

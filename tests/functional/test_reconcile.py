@@ -9,7 +9,7 @@ from fiso.domain.record import InvocationRecord, OpenRecord
 from fiso.ports import SpilledLine
 from fiso.services.log.reconcile import FIRST_LOOK_BACK, OVERLAP, Reconciliation
 from fiso.testing.clock import ManualClock
-from fiso.testing.memory import InMemoryInvocationLog, InMemorySpilledRecords, InMemoryWatermark
+from fiso.testing.memory import InMemoryInvocationLog, InMemorySpilledRecords, InMemoryWatermark, answering, away
 from tests.builders import NOW, a_record, an_open_record, invocation_id
 from tests.functional.spilled_lines import line
 
@@ -114,17 +114,13 @@ def test_a_record_that_contradicts_another_final_one_is_counted_and_the_log_stan
 
 
 def test_a_log_that_is_away_leaves_the_watermark_where_it_is(world: World) -> None:
-    class Away(InMemoryInvocationLog):
-        def close(self, record: InvocationRecord) -> bool:
-            raise StoreUnavailable("throttled")
-
     world.watermark.move(NOW - timedelta(minutes=2))
     world.spill(a_record(1), ago=timedelta(seconds=90))
-    kept, world.log = world.log, Away()
+    world.log.before = away("throttled", "close")
     with pytest.raises(StoreUnavailable):
         world.reconciliation.reconcile(until=LATER)
     assert world.watermark.moment == NOW - timedelta(minutes=2)
-    world.log = kept
+    world.log.before = answering
     assert world.reconciliation.reconcile(until=LATER).written == 1
 
 

@@ -13,14 +13,11 @@ from fiso.adapters.aws.client import AwsError
 from fiso.adapters.aws.s3 import S3Archive, S3RetrainingRuns
 from fiso.adapters.aws.s3_models import S3ModelStore
 from fiso.domain.endpoint import Provider
-from fiso.domain.errors import StoreUnavailable
-from fiso.domain.model import ModelPointer
 from fiso.domain.record import InvocationRecord
-from fiso.ports import ModelFiles
 from fiso.prediction import features, manifest, signature
 from fiso.services.maintenance.retrain import NO_MODEL, Retrainer
 from fiso.settings import RetrainerSettings
-from fiso.testing.memory import InMemoryArchive, InMemoryModelStore, InMemoryRetrainingRuns
+from fiso.testing.memory import InMemoryArchive, InMemoryModelStore, InMemoryRetrainingRuns, away
 from functions.retrainer import wiring
 from functions.retrainer.handler import to_document, trigger_of
 from tests.builders import NOW, a_record, an_attempt, an_endpoint
@@ -181,16 +178,9 @@ def test_rows_older_than_the_lookback_do_not_count() -> None:
     assert run.rows == 0
 
 
-class KilledStore(InMemoryModelStore):
-    """Goes away in the middle of a publication, before the pointer moves."""
-
-    def publish(self, files: ModelFiles, *, replaces: ModelPointer | None) -> None:
-        self.models[files.pointer.version] = files
-        raise StoreUnavailable("connection reset")
-
-
 def test_a_publication_that_fails_is_no_promotion() -> None:
-    models = KilledStore()
+    models = InMemoryModelStore()
+    models.before = away("connection reset", "publish")
     retrainer = a_retrainer(*a_log(200), models=models)
     run = retrainer.retrain(now=AFTER, trigger="command")
     assert not run.promoted
@@ -199,13 +189,10 @@ def test_a_publication_that_fails_is_no_promotion() -> None:
     assert retrainer.runs.latest(1) == [run]
 
 
-class AbsentArchive(InMemoryArchive):
-    def since(self, first_day: object) -> list[InvocationRecord]:
-        raise StoreUnavailable("throttled")
-
-
 def test_an_archive_that_is_away_is_a_recorded_refusal() -> None:
-    retrainer = replace(a_retrainer(), archive=AbsentArchive())
+    archive = InMemoryArchive()
+    archive.before = away("throttled")
+    retrainer = replace(a_retrainer(), archive=archive)
     run = retrainer.retrain(now=AFTER, trigger="schedule")
     assert run.reason == "champion or archive could not be read: throttled"
     assert retrainer.runs.latest(1) == [run]

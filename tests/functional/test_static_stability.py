@@ -13,7 +13,7 @@ from fiso.domain.catalog import Snapshot
 from fiso.domain.endpoint import EndpointId, FunctionName
 from fiso.domain.errors import InvalidCatalog, StoreUnavailable
 from fiso.domain.model import ModelPointer
-from fiso.domain.record import InvocationRecord, OpenRecord
+from fiso.domain.record import InvocationRecord
 from fiso.domain.state import EndpointState
 from fiso.services.freshness import decision_sources
 from fiso.services.freshness.cached import STORE_WAIT_S
@@ -26,6 +26,8 @@ from fiso.testing.memory import (
     InMemoryModelStore,
     InMemorySharedBreakers,
     InMemorySnapshots,
+    answering,
+    away,
 )
 from fiso.testing.rig import Stores
 from functions.orchestrator import wiring
@@ -234,23 +236,12 @@ def test_health_names_no_function_tenant_or_address(world: World) -> None:
 
 
 def test_a_log_that_takes_nothing_is_said_to_spill_until_it_takes_records_again() -> None:
-    class Away(InMemoryInvocationLog):
-        is_away = True
-
-        def open(self, record: OpenRecord) -> None:
-            self.close(record)  # type: ignore[arg-type]
-
-        def close(self, record: InvocationRecord) -> bool:
-            if self.is_away:
-                raise StoreUnavailable("throttled")
-            return True
-
-    log = Away()
-    rig = Rig(failing(OK), log=log)
+    rig = Rig(failing(OK))
+    rig.stores.log.before = away("throttled")
     rig.send(http_event())
     health = json.loads(rig.send(http_event(method="GET", path="/healthz"))["body"])
     assert health["parts"]["log"]["is"] == "spilling"
-    log.is_away = False
+    rig.stores.log.before = answering
     rig.send(http_event())
     health = json.loads(rig.send(http_event(method="GET", path="/healthz"))["body"])
     assert health["parts"]["log"]["is"] == "ok"

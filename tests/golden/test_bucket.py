@@ -7,13 +7,11 @@ from datetime import date, timedelta
 
 from fiso.adapters.aws.dynamodb import DynamoDBInvocationLog
 from fiso.adapters.aws.s3 import S3Archive, S3RetrainingRuns, S3Watermark
-from fiso.domain.errors import StoreUnavailable
 from fiso.domain.model import RetrainingRun
-from fiso.domain.record import InvocationRecord, OpenRecord
 from fiso.services.log.reconcile import parse
 from fiso.services.log.spill import SpillingLog
 from fiso.testing.clock import ManualClock
-from fiso.testing.memory import InMemoryInvocationLog, InMemoryMetrics
+from fiso.testing.memory import InMemoryInvocationLog, InMemoryMetrics, away
 from fiso_cli.deadletter.letters import document_of, letter_of
 from tests.builders import NOW
 from tests.functional.test_deadletter import KEY, awss_letter
@@ -35,16 +33,6 @@ def test_archived_records() -> None:
     assert list(archive.since(date(2026, 11, 22))) == list(CLOSED.values())
 
 
-class Away(InMemoryInvocationLog):
-    """A table that takes nothing."""
-
-    def open(self, record: OpenRecord) -> None:
-        raise StoreUnavailable("throttled")
-
-    def close(self, record: InvocationRecord) -> bool:
-        raise StoreUnavailable("throttled")
-
-
 def test_spilled_records() -> None:
     with lines_of(logging.getLogger("fiso.services.log.spill")) as lines:
         spilling().open(OPEN)
@@ -55,7 +43,9 @@ def test_spilled_records() -> None:
 
 
 def spilling() -> SpillingLog:
-    return SpillingLog(Away(), metrics=InMemoryMetrics(), stopwatch=lambda: 0.0)
+    log = InMemoryInvocationLog()
+    log.before = away("throttled")
+    return SpillingLog(log, metrics=InMemoryMetrics(), stopwatch=lambda: 0.0)
 
 
 def test_the_watermark_of_spilled_lines() -> None:

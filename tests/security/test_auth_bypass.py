@@ -11,15 +11,11 @@ import pytest
 
 from fiso.access_ports import IssuerKeys
 from fiso.domain.access import AuthMode
-from fiso.domain.catalog import Snapshot
-from fiso.domain.record import InvocationRecord, OpenRecord
-from fiso.domain.request import InvocationId
 from fiso.settings import AccessSettings
 from fiso.testing.endpoints import OK
-from fiso.testing.memory import InMemoryInvocationLog, InMemorySnapshots
-from fiso.testing.rig import SETTINGS, Rig, Stores
+from fiso.testing.rig import SETTINGS, Rig
 from tests import tokens
-from tests.builders import NOW, a_snapshot, failing
+from tests.builders import NOW, failing
 from tests.security.attacks import (
     CURVE,
     DOORS,
@@ -40,46 +36,12 @@ OWN_HEADERS = ("x-fiso-invocation-id", "x-fiso-overhead-ms")
 KEYS = FixedKeys.of(RSA, CURVE)
 
 
-class CountingLog(InMemoryInvocationLog):
-    """Counts every touch."""
-
-    touches = 0
-
-    def open(self, record: OpenRecord) -> None:
-        """One write."""
-        self.touches += 1
-        super().open(record)
-
-    def close(self, record: InvocationRecord) -> bool:
-        """One write."""
-        self.touches += 1
-        return super().close(record)
-
-    def find(self, invocation_id: InvocationId) -> InvocationRecord | OpenRecord | None:
-        """One read."""
-        self.touches += 1
-        return super().find(invocation_id)
-
-
-class CountingSnapshots(InMemorySnapshots):
-    """Counts its reads."""
-
-    reads = 0
-
-    def current(self, *, unless_version: int | None = None) -> Snapshot | None:
-        """One read."""
-        self.reads += 1
-        return super().current(unless_version=unless_version)
-
-
 class Stage:
     """One execution environment of the orchestrator, and what happened behind it."""
 
     def __init__(self, access: AccessSettings, issuer_keys: IssuerKeys | None = None) -> None:
-        self._log, self._snapshots = CountingLog(), CountingSnapshots(a_snapshot())
         self.rig = Rig(
             respond=failing(OK),
-            stores=Stores(log=self._log, snapshots=self._snapshots),
             settings=replace(SETTINGS, access=access),
             ports=lambda ports: replace(ports, issuer_keys=issuer_keys),
         )
@@ -87,7 +49,8 @@ class Stage:
     @property
     def side_effects(self) -> int:
         """Calls of functions, touches of the log, reads of the catalog so far."""
-        return len(self.rig.caller.calls) + self._log.touches + self._snapshots.reads
+        stores = self.rig.stores
+        return len(self.rig.caller.calls) + stores.log.operations.total() + stores.snapshots.operations["current"]
 
     def status(self, event: Mapping[str, Any]) -> int:
         """What is answered to one event."""

@@ -14,10 +14,9 @@ import pytest
 
 from fiso.codecs.record import open_to_document, to_document
 from fiso.domain.endpoint import Provider
-from fiso.domain.errors import StoreUnavailable
-from fiso.domain.record import InvocationRecord, OpenRecord
-from fiso.testing.memory import InMemoryInvocationLog
-from fiso.testing.rig import LambdaContext, Rig, Stores, http_event
+from fiso.domain.record import InvocationRecord
+from fiso.testing.memory import answering, away
+from fiso.testing.rig import LambdaContext, Rig, http_event
 from fiso_cli.log_redirect import lines_to
 from functions.orchestrator import handler
 from tests.builders import an_entry
@@ -35,31 +34,11 @@ SECRET_HEADERS = (
 OK = function_says("ok", "-")
 
 
-class FailingLog(InMemoryInvocationLog):
-    """Takes records; while `says` is set, fails with that in its message."""
-
-    says: str | None = None
-
-    def open(self, record: OpenRecord) -> None:
-        """Or not."""
-        self._fail()
-        super().open(record)
-
-    def close(self, record: InvocationRecord) -> bool:
-        """Or not."""
-        self._fail()
-        return super().close(record)
-
-    def _fail(self) -> None:
-        if self.says is not None:
-            raise StoreUnavailable(f"dynamodb: {self.says}")
-
-
 class Spilling:
     """The orchestrator among those who spill: what it logged, recorded and answered, and what functions said."""
 
-    def __init__(self, rig: Rig, log: FailingLog, waiting: list[bytes], lines: io.StringIO, seed: int) -> None:
-        self.log, self.canaries = log, Canaries(Random(seed))
+    def __init__(self, rig: Rig, waiting: list[bytes], lines: io.StringIO, seed: int) -> None:
+        self.log, self.canaries = rig.stores.log, Canaries(Random(seed))
         self.functions_said: list[bytes] = []
         self._rig, self._waiting, self._lines = rig, waiting, lines
         self._records, self._answers = list[str](), list[str]()
@@ -102,15 +81,15 @@ class Spilling:
 @contextmanager
 def spilling(seed: int) -> Iterator[Spilling]:
     """One function on Lambda and one on plain HTTP, both at a server that says what it is told to."""
-    waiting, lines, log = list[bytes](), io.StringIO(), FailingLog()
+    waiting, lines = list[bytes](), io.StringIO()
     policy = {"max_attempts": 1, "timeout_ms": 2_000}
     with answering_with(waiting) as url, lines_to(lines):
         entries = [
             an_entry(at(url, Provider.AWS), name="by-lambda", **policy),
             an_entry(at(url, Provider.GCP), name="by-http", **policy),
         ]
-        with rig_over(url, *entries, stores=Stores(log=log)) as rig:
-            yield Spilling(rig, log, waiting, lines, seed)
+        with rig_over(url, *entries) as rig:
+            yield Spilling(rig, waiting, lines, seed)
 
 
 def providers_spill(fiso: Spilling) -> None:
@@ -143,9 +122,9 @@ def callers_spill(fiso: Spilling) -> None:
 
 def stores_spill(fiso: Spilling) -> None:
     for text in fiso.canaries.in_forms():
-        fiso.log.says = text
+        fiso.log.before = away(f"dynamodb: {text}")
         fiso.send(OK, "/v1/invoke/by-http")
-        fiso.log.says = None
+        fiso.log.before = answering
         try:
             raise ValueError(f"unexpected: {text}")
         except ValueError:  # as the handler's outer boundary does

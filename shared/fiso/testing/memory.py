@@ -1,5 +1,6 @@
 """The ports in memory, for tests, benchmarks and replays. They keep the same promises as the stores do."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime
 from typing import TYPE_CHECKING
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING
 from fiso.adapters.aws.pointers import names_same
 from fiso.domain.catalog import Snapshot
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName
-from fiso.domain.errors import LeasingNotSetUp, ModelRefused, WriteConflict
+from fiso.domain.errors import LeasingNotSetUp, ModelRefused, StoreUnavailable, WriteConflict
 from fiso.domain.model import ModelPointer, RetrainingRun
 from fiso.domain.record import InvocationRecord, OpenRecord, RecordStatus
 from fiso.domain.request import InvocationId, InvocationRequest, TenantId
@@ -22,6 +23,34 @@ if TYPE_CHECKING:
     from fiso.codecs.lease_token import Keyring
 
 Respond = Callable[[Endpoint, InvocationRequest, float], FunctionAnswer | ProviderError]
+
+
+class InMemoryStore:
+    """What every store in memory has: `operations` counts them by name, and `before` is called with that name ahead
+    of each one. It may raise what the store would (see `away`), wait, or do what somebody else does meanwhile."""
+
+    def __init__(self) -> None:
+        self.operations = Counter[str]()
+        self.before: Callable[[str], None] = answering
+
+    def used(self, operation: str) -> None:
+        """An operation begins."""
+        self.operations[operation] += 1
+        self.before(operation)
+
+
+def answering(operation: str) -> None:
+    """As `before`: a store that is well."""
+
+
+def away(message: str = "away", *operations: str) -> Callable[[str], None]:
+    """As `before`: a store that does not answer, or not these operations."""
+
+    def fail(operation: str) -> None:
+        if not operations or operation in operations:
+            raise StoreUnavailable(message)
+
+    return fail
 
 
 class InMemoryFunctionCaller:
@@ -40,18 +69,21 @@ class InMemoryFunctionCaller:
         return answer
 
 
-class InMemoryInvocationLog:
+class InMemoryInvocationLog(InMemoryStore):
     """Records by id."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.records: dict[InvocationId, InvocationRecord | OpenRecord] = {}
 
     def open(self, record: OpenRecord) -> None:
         """Write the intent unless the invocation is known already."""
+        self.used("open")
         self.records.setdefault(record.invocation_id, record)
 
     def close(self, record: InvocationRecord) -> bool:
         """Put the record over its intent."""
+        self.used("close")
         stored = self.records.get(record.invocation_id)
         if stored == record:
             return False
@@ -63,63 +95,75 @@ class InMemoryInvocationLog:
 
     def find(self, invocation_id: InvocationId) -> InvocationRecord | OpenRecord | None:
         """One record."""
+        self.used("find")
         return self.records.get(invocation_id)
 
     def latest(self, limit: int, *, after: datetime | None = None) -> Sequence[InvocationRecord]:
         """Closed records, newest first."""
+        self.used("latest")
         closed = [r for r in self.records.values() if isinstance(r, InvocationRecord)]
         wanted = [r for r in closed if after is None or r.timestamp > after]
         return sorted(wanted, key=lambda r: (r.timestamp, r.invocation_id), reverse=True)[:limit]
 
     def overdue(self, before: datetime, limit: int) -> Sequence[OpenRecord]:
         """Open records whose deadline has passed."""
+        self.used("overdue")
         still_open = [r for r in self.records.values() if isinstance(r, OpenRecord)]
         return [r for r in still_open if r.deadline_at < before][:limit]
 
 
-class InMemorySpilledRecords:
+class InMemorySpilledRecords(InMemoryStore):
     """Lines that a test adds."""
 
     def __init__(self, *lines: SpilledLine) -> None:
+        super().__init__()
         self.lines = list(lines)
 
     def between(self, start: datetime, end: datetime) -> Iterable[SpilledLine]:
         """Those of a time."""
+        self.used("between")
         return [line for line in self.lines if start <= line.written_at < end]
 
 
-class InMemoryWatermark:
+class InMemoryWatermark(InMemoryStore):
     """One moment."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.moment: datetime | None = None
 
     def read(self) -> datetime | None:
         """The moment."""
+        self.used("read")
         return self.moment
 
     def move(self, to: datetime) -> None:
         """Set it."""
+        self.used("move")
         self.moment = to
 
 
-class InMemoryEndpointStates:
+class InMemoryEndpointStates(InMemoryStore):
     """States by function and endpoint, with the ids already folded."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.states: dict[tuple[FunctionName, EndpointId], EndpointState] = {}
         self.folded: set[InvocationId] = set()
 
     def of_function(self, function: FunctionName) -> Mapping[EndpointId, EndpointState]:
         """All states of a function."""
+        self.used("of_function")
         return {endpoint: state for (owner, endpoint), state in self.states.items() if owner == function}
 
     def folded_among(self, ids: Iterable[InvocationId]) -> frozenset[InvocationId]:
         """Which of these are folded."""
+        self.used("folded_among")
         return frozenset(ids) & self.folded
 
     def commit(self, states: Sequence[EndpointState], folded: Sequence[InvocationId]) -> None:
         """All or nothing."""
+        self.used("commit")
         for state in states:
             stored = self.states.get((state.function, state.endpoint))
             if (stored.version if stored else 0) != state.version - 1:
@@ -130,24 +174,28 @@ class InMemoryEndpointStates:
         self.folded.update(folded)
 
 
-class InMemorySharedBreakers:
+class InMemorySharedBreakers(InMemoryStore):
     """The latest notice of each breaker, and of each teller and endpoint."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.latest: dict[tuple[object, ...], Notice] = {}
 
     def read(self) -> Sequence[Notice]:
         """All of them."""
+        self.used("read")
         return list(self.latest.values())
 
     def write(self, notice: Notice) -> None:
         """Keep the newer one."""
+        self.used("write")
         known = self.latest.get(_key(notice))
         if known is None or known.changed_at < notice.changed_at:
             self.latest[_key(notice)] = notice
 
     def retract(self, late: SlowCall) -> None:
         """Unless a later call took its place."""
+        self.used("retract")
         if self.latest.get(_key(late)) == late:
             del self.latest[_key(late)]
 
@@ -157,26 +205,30 @@ def _key(notice: Notice) -> tuple[object, ...]:
     return (type(notice), notice.function, notice.endpoint, last)
 
 
-class InMemorySnapshots:
+class InMemorySnapshots(InMemoryStore):
     """Snapshots by version."""
 
     def __init__(self, *snapshots: Snapshot) -> None:
+        super().__init__()
         self.versions = {snapshot.version: snapshot for snapshot in snapshots}
 
     def current(self, *, unless_version: int | None = None) -> Snapshot | None:
         """The newest."""
+        self.used("current")
         newest = max(self.versions, default=None)
         return None if newest is None or newest == unless_version else self.versions[newest]
 
     def publish(self, snapshot: Snapshot) -> None:
         """Keep the first of each version."""
+        self.used("publish")
         self.versions.setdefault(snapshot.version, snapshot)
 
 
-class InMemoryModelStore:
+class InMemoryModelStore(InMemoryStore):
     """Models by version and a pointer."""
 
     def __init__(self, *models: ModelFiles) -> None:
+        super().__init__()
         self.models: dict[str, ModelFiles] = {}
         self.pointer: ModelPointer | None = None
         for files in models:
@@ -184,10 +236,12 @@ class InMemoryModelStore:
 
     def champion(self) -> ModelPointer | None:
         """The last published."""
+        self.used("champion")
         return self.pointer
 
     def artifact(self, pointer: ModelPointer) -> bytes:
         """Its bytes."""
+        self.used("artifact")
         files = self.models.get(pointer.version)
         if files is None:
             raise ModelRefused(f"model {pointer.version} has no artifact")
@@ -195,42 +249,49 @@ class InMemoryModelStore:
 
     def publish(self, files: ModelFiles, *, replaces: ModelPointer | None) -> None:
         """Store, then point, unless another one was pointed to meanwhile."""
+        self.used("publish")
         self.models[files.pointer.version] = files
         if not names_same(self.pointer, replaces):
             raise WriteConflict("another model was published meanwhile")
         self.pointer = files.pointer
 
 
-class InMemoryArchive:
+class InMemoryArchive(InMemoryStore):
     """Batches of records by batch id."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.batches: dict[str, tuple[InvocationRecord, ...]] = {}
 
     def append(self, records: Sequence[InvocationRecord], *, batch_id: str) -> None:
         """Keep a batch once."""
+        self.used("append")
         self.batches[batch_id] = tuple(records)
 
     def since(self, first_day: date) -> Iterable[InvocationRecord]:
         """Every record from that day on, once each."""
+        self.used("since")
         every = [record for batch in self.batches.values() for record in batch]
         every.sort(key=lambda record: record.status is RecordStatus.FINAL)
         records = {record.invocation_id: record for record in every}
         return [r for r in records.values() if r.timestamp.date() >= first_day]
 
 
-class InMemoryRetrainingRuns:
+class InMemoryRetrainingRuns(InMemoryStore):
     """Runs in the order they came."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.runs: list[RetrainingRun] = []
 
     def append(self, run: RetrainingRun) -> None:
         """Keep one."""
+        self.used("append")
         self.runs.append(run)
 
     def latest(self, limit: int) -> Sequence[RetrainingRun]:
         """The newest first."""
+        self.used("latest")
         return sorted(self.runs, key=lambda run: run.started_at, reverse=True)[:limit]
 
 
@@ -249,28 +310,32 @@ class InMemoryMetrics:
         return sum(value for known, value, _ in self.values if known == name)
 
 
-class InMemoryLeaseKeys:
+class InMemoryLeaseKeys(InMemoryStore):
     """Keys that a test sets; None stands for a parameter that does not exist."""
 
     def __init__(self, keys: "Keyring | None") -> None:
+        super().__init__()
         self.keys = keys
 
     def read(self) -> "Keyring":
         """The keys."""
+        self.used("read")
         if self.keys is None:
             raise LeasingNotSetUp("no keys")
         return self.keys
 
 
-class InMemoryTenantUse:
+class InMemoryTenantUse(InMemoryStore):
     """Counts by tenant."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.uses: dict[TenantId, Use] = {}
         self.writes = 0
 
     def add(self, tenant: TenantId, spent: float, seen: Seen | None) -> Use:
         """Add and tell."""
+        self.used("add")
         before = self.uses.get(tenant, Use(total=0.0))
         self.writes += 1
         self.uses[tenant] = Use(total=before.total + spent, seen=seen or before.seen)

@@ -9,6 +9,7 @@ from fiso.domain.catalog_version import stamped
 from fiso.domain.endpoint import FunctionName
 from fiso.domain.errors import InvalidCatalog, WriteConflict
 from fiso.ports import CatalogVersion, Clock, PolicyChange
+from fiso.testing.memory import InMemoryStore
 
 NOTHING_APPLIED = CatalogVersion(version=0, changed_at=datetime(1970, 1, 1, tzinfo=UTC), entries={})
 
@@ -17,10 +18,11 @@ def _utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class InMemoryCatalogStore:
+class InMemoryCatalogStore(InMemoryStore):
     """`CatalogStore` with the same promises as PostgreSQL's."""
 
     def __init__(self, clock: Clock = _utc_now) -> None:
+        super().__init__()
         self._clock = clock
         self._lock = Lock()
         self._versions = [NOTHING_APPLIED]
@@ -28,6 +30,7 @@ class InMemoryCatalogStore:
 
     def load(self, version: int | None = None) -> CatalogVersion:
         """The newest version, or another one."""
+        self.used("load")
         if version is None:
             return self._versions[-1]
         if not 0 <= version < len(self._versions):
@@ -36,6 +39,7 @@ class InMemoryCatalogStore:
 
     def history(self, function: FunctionName) -> Sequence[PolicyChange]:
         """The versions at which a function's policy changed, the newest first."""
+        self.used("history")
         return [
             PolicyChange(version=made.version, changed_at=made.changed_at, author=self.authors[made.version - 1])
             for made in reversed(self._versions)
@@ -44,6 +48,7 @@ class InMemoryCatalogStore:
 
     def replace(self, entries: Sequence[CatalogEntry], *, based_on: int, author: str) -> CatalogVersion:
         """Add a version; `WriteConflict` if `based_on` is not the newest."""
+        self.used("replace")
         with self._lock:
             newest = self._versions[-1]
             if based_on != newest.version:
