@@ -146,7 +146,7 @@ def is_one_document(line: str) -> bool:
     return line.isprintable() and isinstance(json.loads(line), dict)
 
 
-@pytest.mark.parametrize("rounds", [1, pytest.param(40, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("rounds", [1, pytest.param(40, marks=[pytest.mark.slow, pytest.mark.timeout(600)])])
 def test_no_canary_reaches_a_log_a_metric_a_record_or_an_answer(rounds: int) -> None:
     with spilling(seed=rounds) as fiso:
         for _ in range(rounds):
