@@ -210,12 +210,13 @@ class RequestHandler:
 
     def _endpoints(self) -> Response:
         app = self._app
+        app.orchestrator.prefetch()
         snapshot = app.sources.snapshot()
-        states = app.sources.latest_states(snapshot.functions)
+        app.orchestrator.hear_of_breakers()
         documents = inspect.endpoint_documents(
             snapshot.at(app.clock()).values(),
-            {name: read.states for name, read in states.items()},
-            app.orchestrator.dispatcher.breakers.of,
+            app.sources.latest_states(snapshot.functions),
+            app.orchestrator.breakers_of,
             app.clock(),
         )
         return json_answer({"snapshot_version": snapshot.version, "endpoints": documents})

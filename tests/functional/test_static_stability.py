@@ -30,6 +30,7 @@ from fiso.testing.memory import (
     away,
 )
 from fiso.testing.rig import Stores
+from fiso_client.core.failures import Failure
 from functions.orchestrator import wiring
 from functions.orchestrator.handler import answer_event
 from tests.builders import a_snapshot, failing
@@ -171,6 +172,38 @@ def test_people_are_shown_states_that_take_longer_to_read_than_a_request_may_wai
     shown = again.request("GET", "/v1/endpoints").document["endpoints"]
     assert sum(row["attempts"] for row in shown) == 12
     assert again.app.sources.health()[1].level is Level.OK
+
+
+def test_a_state_that_was_not_read_is_told_as_such_until_it_is() -> None:
+    class Hanging(InMemoryEndpointStates):
+        released = Event()
+
+        def of_function(self, function: FunctionName) -> Mapping[EndpointId, EndpointState]:
+            self.released.wait(30)
+            return super().of_function(function)
+
+    states = Hanging()
+    rig = rigs.Rig(rigs.word_count(), stores=Stores(states=states))
+    rows = rig.request("GET", "/v1/endpoints").document["endpoints"]
+    assert [(row["state_age_s"], "attempts" in row) for row in rows] == [(None, False)] * 3
+    states.released.set()
+    rig.invoke("word-count")  # waits for what is under way, as if nobody had asked before
+    rows = rig.request("GET", "/v1/endpoints").document["endpoints"]
+    assert [(row["state_age_s"] is not None, row["attempts"]) for row in rows] == [(True, 0)] * 3
+
+
+def test_what_others_told_of_a_breaker_is_in_the_list_of_a_fresh_environment() -> None:
+    stores = Stores()
+    rig = rigs.Rig(rigs.word_count(), stores=stores)
+    rig.fail("azure-eastus", Failure.UNREACHABLE)
+    for _ in range(20):
+        rig.invoke("word-count")
+    rows = rigs.Rig(stores=stores, clock=rig.clock).request("GET", "/v1/endpoints").document["endpoints"]
+    assert {row["endpoint"]: row["breaker"] for row in rows} == {
+        "aws-us-east-1": "closed",
+        "azure-eastus": "open",
+        "gcp-us-east4": "closed",
+    }
 
 
 def test_a_cold_environment_without_s3_decides_on_the_copy(world: World) -> None:

@@ -8,6 +8,7 @@ from fiso.codecs.record import instant, to_document
 from fiso.codecs.typed import Document, Json
 from fiso.domain.errors import UnknownPath
 from fiso.domain.model import RetrainingRun
+from fiso.services.freshness.decision_sources import StatesRead
 from fiso.services.request import inspect
 from functions.console.sources import Sources
 from functions.console.views import queries
@@ -50,8 +51,8 @@ class Api:
         snapshot = self.sources.snapshots.current()
         now = self.sources.clock()
         entries = sorted(snapshot.at(now).values(), key=lambda entry: entry.name) if snapshot else []
-        states = {entry.name: self.sources.states.of_function(entry.name) for entry in entries}
-        documents = inspect.endpoint_documents(entries, states, lambda _: {}, now)
+        reads = {entry.name: StatesRead(self.sources.states.of_function(entry.name), 0.0) for entry in entries}
+        documents = inspect.endpoint_documents(entries, reads, lambda *_: {}, now)
         return jsonify(
             {
                 "snapshot_version": snapshot.version if snapshot else None,

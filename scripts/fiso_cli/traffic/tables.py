@@ -141,7 +141,7 @@ def _endpoint_cells(row: Document) -> list[str]:
         text(row["endpoint"]),
         f"{text(row['provider'])}/{text(row['region'])}",
         f"{number(row['memory_mb']):.0f}",
-        f"{number(row['attempts']):.0f}",
+        "not read" if "attempts" not in row else f"{number(row['attempts']):.0f}",
         ms(number_or_none(row.get("latency_ms"))),
         UNKNOWN if load is None else f"{load:.3f}",
         share(number_or_none(row.get("error_rate"))),

@@ -10,6 +10,7 @@ from fiso.domain.decision import Decision, RankedCandidate
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName
 from fiso.domain.state import EndpointState, LoadLevel
 from fiso.prediction import features
+from fiso.services.freshness.decision_sources import States, StatesRead
 from fiso_client.core.breaker import CLOSED, Breaker
 
 
@@ -32,22 +33,23 @@ def decision_document(decision: Decision) -> Document:
 
 def endpoint_documents(
     entries: Iterable[CatalogEntry],
-    states: Mapping[FunctionName, Mapping[EndpointId, EndpointState]],
-    breakers_of: Callable[[CatalogEntry], Mapping[EndpointId, Breaker]],
+    reads: Mapping[FunctionName, StatesRead],
+    breakers_of: Callable[[CatalogEntry, States], Mapping[EndpointId, Breaker]],
     now: datetime,
 ) -> list[Json]:
-    """One document per endpoint of each entry. `breaker` is this execution environment's own view."""
-    return [
-        _endpoint_document(
-            entry,
-            endpoint,
-            states.get(entry.name, {}).get(endpoint.id),
-            breakers_of(entry).get(endpoint.id, CLOSED),
-            now,
-        )
-        for entry in entries
-        for endpoint in entry.endpoints
-    ]
+    """One document per endpoint of each entry.
+
+    `breaker` is what holds for this execution environment, with what it heard of others. `state_age_s` is how old the
+    row is; None, and nothing said of calls, where its state could not be read.
+    """
+    documents: list[Json] = []
+    for entry in entries:
+        read = reads[entry.name]
+        breakers = breakers_of(entry, read.states)
+        for endpoint in entry.endpoints:
+            document = _endpoint_document(entry, endpoint, breakers.get(endpoint.id, CLOSED), now)
+            documents.append(document | _read_document(read, endpoint))
+    return documents
 
 
 def _candidate_document(candidate: RankedCandidate) -> Document:
@@ -79,16 +81,27 @@ def _candidate_document(candidate: RankedCandidate) -> Document:
     }
 
 
-def _endpoint_document(
-    entry: CatalogEntry, endpoint: Endpoint, state: EndpointState | None, breaker: Breaker, now: datetime
-) -> Document:
-    document: Document = {
+def _read_document(read: StatesRead, endpoint: Endpoint) -> Document:
+    if read.age_s is None:
+        return {"state_age_s": None}
+    state = read.states.get(endpoint.id)
+    seen: Document = _state_document(state, endpoint) if state else {"attempts": 0}
+    return {"state_age_s": round(read.age_s, 1), **seen}
+
+
+def _endpoint_document(entry: CatalogEntry, endpoint: Endpoint, breaker: Breaker, now: datetime) -> Document:
+    policy, pin = entry.policy, entry.policy.pin
+    return {
         "function": entry.name,
         "endpoint": endpoint.id,
         "provider": endpoint.provider.value,
         "region": endpoint.region,
         "memory_mb": endpoint.memory_mb,
-        "mode": entry.policy.mode.value,
+        "mode": policy.mode.value,
+        "is_pinned": policy.pinned == endpoint.id,
+        "pin": {"by": pin.by, "at": instant(pin.at), "reason": pin.reason, "until": _maybe_instant(pin.until)}
+        if pin and policy.pinned == endpoint.id
+        else None,
         "breaker": breaker.state(now).value,
         "breaker_opened_until": _maybe_instant(breaker.opened_until),
         "breaker_cause": breaker.cause or None,
@@ -96,7 +109,6 @@ def _endpoint_document(
         if breaker.cap and not breaker.cap.is_over(now)
         else None,
     }
-    return document | (_state_document(state, endpoint) if state else {"attempts": 0})
 
 
 def _state_document(state: EndpointState, endpoint: Endpoint) -> Document:

@@ -77,8 +77,7 @@ class Orchestrator:
             return self._finish(request, inputs, None, Outcome(attempts=()), error, start)
         self._open(request)
         self.sources.refresh_in_background(request.function)
-        if self.breaker_sync is not None:
-            self.breaker_sync.refresh_in_background()
+        self.hear_of_breakers()
         outcome = self.dispatcher.dispatch(decision, request, inputs.entry.policy, inputs.breakers)
         self.sources.await_pending()
         return self._finish(request, inputs, decision, outcome, failure_of(outcome) or self._too_large(outcome), start)
@@ -90,9 +89,7 @@ class Orchestrator:
 
     def inputs(self, request: InvocationRequest) -> DecisionInputs:
         """What is known for this request's function."""
-        self.sources.prefetch()
-        if self.breaker_sync is not None:
-            self.breaker_sync.prefetch()
+        self.prefetch()
         snapshot = self.sources.snapshot()
         entry = snapshot.entry_at(request.function, request.received_at)  # a pin may be over
         states = self.sources.states(request.function)
@@ -105,6 +102,17 @@ class Orchestrator:
             model=self.sources.model(),
             router_region=self.region,
         )
+
+    def prefetch(self) -> None:
+        """A request begins: start all first reads beside each other."""
+        self.sources.prefetch()
+        if self.breaker_sync is not None:
+            self.breaker_sync.prefetch()
+
+    def hear_of_breakers(self) -> None:
+        """Start reading what others tell of breakers; it is awaited with the other reads."""
+        if self.breaker_sync is not None:
+            self.breaker_sync.refresh_in_background()
 
     def breakers_of(
         self, entry: CatalogEntry, states: Mapping[EndpointId, EndpointState]
