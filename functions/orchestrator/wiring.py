@@ -16,14 +16,12 @@ from fiso.domain.endpoint import FunctionName
 from fiso.ports import Clock, InvocationLog, Metrics
 from fiso.prediction import signature
 from fiso.services.freshness.cached import CachedValue, StoreWaitBudget, staleness_clock
-from fiso.services.freshness.decision_sources import TROUBLE_FRESH_S, DecisionSources
+from fiso.services.freshness.decision_sources import TROUBLE_FRESH_S, DecisionSources, ModelSource
 from fiso.services.freshness.health import PartHealth, lease_health, log_health
-from fiso.services.freshness.model_source import ModelSource
 from fiso.services.identity.access import Access, IssuerKeyCache, NoVerifier
 from fiso.services.log.spill import SpillingLog
 from fiso.services.request.orchestrate import Orchestrator
-from fiso.services.resilience.breaker_sync import BreakerSync
-from fiso.services.resilience.breakers import Breakers
+from fiso.services.resilience.breakers import Breakers, BreakerSync
 from fiso.services.resilience.dispatch import Dispatcher
 from fiso.services.resilience.slow_calls import SlowCallMonitor
 from fiso.settings import AccessSettings, BadSetting, OrchestratorSettings

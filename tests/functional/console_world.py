@@ -22,8 +22,7 @@ from fiso.domain.request import InvocationId, InvocationRequest, TenantId
 from fiso.ports import ModelFiles
 from fiso.prediction import signature
 from fiso.services.freshness.cached import StoreWaitBudget, staleness_clock
-from fiso.services.freshness.decision_sources import DecisionSources
-from fiso.services.freshness.model_source import ModelSource
+from fiso.services.freshness.decision_sources import DecisionSources, ModelSource
 from fiso.services.log.ingest import ingest
 from fiso.services.log.spill import SpillingLog
 from fiso.services.maintenance.keep import unknown

@@ -8,15 +8,16 @@ import pytest
 from fiso.domain.endpoint import Endpoint
 from fiso.routing.breaker_notices import TOLD_FOR, SlowCall, Transition
 from fiso.services.freshness.cached import StoreWaitBudget, staleness_clock
-from fiso.services.resilience.breaker_sync import (
+from fiso.services.resilience.breakers import (
     HEARD_FRESH_S,
     PROBE_FRESH_S,
     SLOW_CALL_BYTES,
     UNIT_BYTES,
+    Breakers,
     BreakerSync,
+    Failed,
     effective_breakers,
 )
-from fiso.services.resilience.breakers import Breakers, Failed
 from fiso.testing.clock import ManualClock
 from fiso.testing.memory import InMemorySharedBreakers, away
 from fiso_client.core.breaker import CLOSED, CONSECUTIVE, LONGEST_S, BreakerState

@@ -17,8 +17,7 @@ from fiso.routing.breaker_notices import SlowCall
 from fiso.routing.budget import MOST_TRIES
 from fiso.services.freshness.cached import FRESH_S, STALE_S, CachedValue, StoreWaitBudget, staleness_clock
 from fiso.services.freshness.decision_sources import SNAPSHOT_STALE_S
-from fiso.services.resilience.breaker_sync import BreakerSync
-from fiso.services.resilience.breakers import Breakers
+from fiso.services.resilience.breakers import Breakers, BreakerSync
 from fiso.services.resilience.slow_calls import LOOK_EVERY_S, SlowCallMonitor
 from fiso.testing.clock import ManualClock
 from fiso.testing.endpoints import OK

@@ -17,8 +17,7 @@ from fiso.services.freshness.cached import FRESH_S, STALE_S, StoreWaitBudget
 from fiso.services.freshness.decision_sources import TROUBLE_FRESH_S
 from fiso.services.request.decide import RankingCache
 from fiso.services.request.decision_cache import DecisionCache
-from fiso.services.resilience.breaker_sync import BreakerSync, effective_breakers
-from fiso.services.resilience.breakers import Breakers
+from fiso.services.resilience.breakers import Breakers, BreakerSync, effective_breakers
 from fiso.services.resilience.dispatch import Dispatcher
 from fiso.services.resilience.slow_calls import SlowCallMonitor
 from fiso.testing.memory import InMemorySharedBreakers

@@ -165,6 +165,11 @@ class CachedValue(Generic[T]):
                 self._wait(at_most_s=at_most_s)
         return self.value
 
+    def prefetch(self) -> None:
+        """Start the first read, beside others, if there was none yet."""
+        if self._read_at_s is None:
+            self._start()
+
     def refresh_in_background(self, *, oldest_s: float = FRESH_S) -> None:
         """Start a refresh when the value is older than `oldest_s`, without waiting for it."""
         if self._is_older_than(oldest_s):
@@ -210,6 +215,8 @@ class CachedValue(Generic[T]):
 
     def _collect(self) -> None:
         """Take what has ended. In the thread that asks, so that a request sees one state of it."""
+        if not self._pending:
+            return
         for read in [read for read in self._pending if read.future.done()]:
             self._pending.remove(read)
             error = read.future.exception()

@@ -31,7 +31,7 @@ from fiso.services.log.spill import SpillingLog
 from fiso.services.request import recording
 from fiso.services.request.decide import DecisionInputs, RankingCache, decide
 from fiso.services.request.decision_cache import DecisionCache
-from fiso.services.resilience.breaker_sync import BreakerSync, effective_breakers
+from fiso.services.resilience.breakers import BreakerSync, effective_breakers
 from fiso.services.resilience.dispatch import Dispatcher
 from fiso_client.core.answers import FunctionAnswer
 from fiso_client.core.breaker import Breaker

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from fiso.domain.policy import Idempotent, Weights
-from fiso.services.resilience.breaker_sync import HEARD_FRESH_S
+from fiso.services.resilience.breakers import HEARD_FRESH_S
 from tests.lab.chaos.experiment import Experiment, Setting
 from tests.lab.chaos.figures import Figure, count_of_none
 from tests.lab.chaos.rig import measures
