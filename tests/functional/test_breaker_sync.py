@@ -1,5 +1,6 @@
 """Several environments: what they tell each other of breakers, probes and late calls."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
@@ -98,31 +99,17 @@ def test_a_probe_is_made_by_one_environment_for_all() -> None:
     assert other.holds() is BreakerState.HALF_OPEN
 
 
-def test_a_probe_that_is_answered_lets_the_others_find_out_at_once() -> None:
-    clock, store = ManualClock(), InMemorySharedBreakers()
-    one, other = both_open(clock, store)
-    one.breakers.started(FIRST.name, AWS, clock(), 28.0)
-    one.settle_writes()
-    assert other.holds() is BreakerState.OPEN
-    clock.advance(1.0)
-    one.breakers.answered(FIRST.name, AWS, clock())
-    other.request()
-    one.request()
-    clock.advance(6.0)
-    other.request()
-    assert other.holds() is BreakerState.HALF_OPEN
-
-
 @pytest.mark.parametrize(
     ("endpoints", "failure"),
     [
+        pytest.param([AWS], None, id="answered"),
         pytest.param([AWS], Failure.REJECTED, id="the-callers-fault"),
         pytest.param([AWS], Failure.THROTTLED, id="throttled"),
         pytest.param([AWS, AZURE, GCP], Failure.PROVIDER_FAULT, id="alike-everywhere"),
     ],
 )
-def test_a_probe_that_says_nothing_of_the_endpoint_leaves_it_to_the_next_one(
-    endpoints: list[Endpoint], failure: Failure
+def test_a_probe_that_is_answered_or_says_nothing_of_the_endpoint_lets_the_others_find_out_at_once(
+    endpoints: list[Endpoint], failure: Failure | None
 ) -> None:
     clock, store = ManualClock(), InMemorySharedBreakers()
     one, other = both_open(clock, store)
@@ -130,7 +117,10 @@ def test_a_probe_that_says_nothing_of_the_endpoint_leaves_it_to_the_next_one(
     one.settle_writes()
     assert other.holds() is BreakerState.OPEN
     clock.advance(1.0)
-    one.breakers.failed(FIRST.name, [Failed(endpoint=endpoint, failure=failure) for endpoint in endpoints], clock())
+    if failure is None:
+        one.breakers.answered(FIRST.name, AWS, clock())
+    else:
+        one.breakers.failed(FIRST.name, [Failed(endpoint=endpoint, failure=failure) for endpoint in endpoints], clock())
     one.settle_writes()
     clock.advance(6.0)
     other.request()
@@ -148,16 +138,6 @@ def test_an_older_call_that_fails_meanwhile_is_not_taken_for_the_probe() -> None
     assert known == {1}
 
 
-def test_without_the_store_each_environment_probes_for_itself() -> None:
-    store, clock = InMemorySharedBreakers(), ManualClock()
-    store.before = away()
-    alone = Environment(store, clock)
-    fails(alone.breakers, FIRST, AWS, times=CONSECUTIVE)
-    alone.request()
-    clock.advance(LONGEST_S)
-    assert alone.holds() is BreakerState.HALF_OPEN
-
-
 def late_calls(count: int, at_s: float = 0.0) -> list[SlowCall]:
     """One each of so many environments, that began at a time."""
     began_at = NOW + timedelta(seconds=at_s)
@@ -167,58 +147,54 @@ def late_calls(count: int, at_s: float = 0.0) -> list[SlowCall]:
     ]
 
 
-def test_calls_that_are_late_elsewhere_open_a_breaker_here() -> None:
-    store, clock = InMemorySharedBreakers(), ManualClock()
-    here = Environment(store, clock)
-    for late in late_calls(CONSECUTIVE - 1):
-        store.write(late)
-    here.request()
-    assert here.holds() is BreakerState.CLOSED
-    store.write(late_calls(CONSECUTIVE)[-1])
-    clock.advance(6.0)
-    here.request()
-    assert here.holds() is BreakerState.OPEN
+def nothing(_: Environment) -> None: ...
 
 
-def test_late_calls_that_were_answered_after_all_count_no_more() -> None:
-    store, clock = InMemorySharedBreakers(), ManualClock()
-    here = Environment(store, clock)
-    for late in late_calls(CONSECUTIVE):
-        store.write(late)
+def one_is_retracted(here: Environment) -> None:
     here.breaker_sync.retract(late_calls(1)[0])
     here.settle_writes()
-    here.request()
-    assert here.holds() is BreakerState.CLOSED
 
 
-def test_who_was_answered_since_knows_better_than_those_who_wait() -> None:
+def answered_since(here: Environment) -> None:
+    here.clock.advance(0.1)
+    here.breakers.answered(FIRST.name, AWS, here.clock())
+
+
+def long_ago(here: Environment) -> None:
+    here.clock.advance(TOLD_FOR.total_seconds() + 1)
+
+
+@pytest.mark.parametrize(
+    ("count", "then", "held"),
+    [
+        (CONSECUTIVE - 1, nothing, BreakerState.CLOSED),
+        (CONSECUTIVE, nothing, BreakerState.OPEN),
+        (CONSECUTIVE, one_is_retracted, BreakerState.CLOSED),
+        (CONSECUTIVE, answered_since, BreakerState.CLOSED),  # it knows better than those who wait
+        (CONSECUTIVE, long_ago, BreakerState.CLOSED),
+    ],
+)
+def test_enough_calls_that_are_slow_elsewhere_open_a_breaker_here(
+    count: int, then: Callable[[Environment], None], held: BreakerState
+) -> None:
     store, clock = InMemorySharedBreakers(), ManualClock()
     here = Environment(store, clock)
-    for late in late_calls(CONSECUTIVE):
-        store.write(late)
-    clock.advance(0.1)
-    here.breakers.answered(FIRST.name, AWS, clock())
+    for slow in late_calls(count):
+        store.write(slow)
+    then(here)
     here.request()
-    assert here.holds() is BreakerState.CLOSED
+    assert here.holds() is held
 
 
-def test_late_calls_of_long_ago_say_nothing() -> None:
+def test_without_the_store_an_environment_keeps_its_own_breakers_and_probes_for_itself() -> None:
     store, clock = InMemorySharedBreakers(), ManualClock()
-    here = Environment(store, clock)
-    for late in late_calls(CONSECUTIVE):
-        store.write(late)
-    clock.advance(TOLD_FOR.total_seconds() + 1)
-    here.request()
-    assert here.holds() is BreakerState.CLOSED
-
-
-def test_without_the_store_an_environment_keeps_its_own_breakers() -> None:
-    store = InMemorySharedBreakers()
     store.before = away()
-    alone = Environment(store, ManualClock())
+    alone = Environment(store, clock)
     fails(alone.breakers, FIRST, AWS, times=CONSECUTIVE)
     alone.request()
     assert state(alone.breakers, FIRST, AWS) is BreakerState.OPEN
+    clock.advance(LONGEST_S)
+    assert alone.holds() is BreakerState.HALF_OPEN
 
 
 def test_where_there_is_much_to_hear_it_is_read_less_often_but_before_a_probe() -> None:

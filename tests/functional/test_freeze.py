@@ -4,7 +4,6 @@ Both kinds of monotonic clock are tried: one that stands still meanwhile, and on
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from threading import Event
 
 import pytest
@@ -18,15 +17,11 @@ from fiso.routing.budget import MOST_TRIES
 from fiso.services.freshness.cached import FRESH_S, STALE_S, CachedValue, StoreWaitBudget, staleness_clock
 from fiso.services.freshness.decision_sources import SNAPSHOT_STALE_S
 from fiso.services.resilience.breakers import Breakers, BreakerSync
-from fiso.services.resilience.slow_calls import LOOK_EVERY_S, SlowCallMonitor
 from fiso.testing.clock import ManualClock
-from fiso.testing.endpoints import OK
 from fiso.testing.memory import InMemorySharedBreakers, InMemorySnapshots, answering, away
 from fiso.testing.rig import PLACES, Rig, Stores
-from fiso_client.core.answers import FunctionAnswer
 from fiso_client.core.breaker import CONSECUTIVE
 from fiso_client.core.stopwatch import Stopwatch
-from tests.builders import a_request
 from tests.functional.breaker_facts import AWS, FIRST, fails, middle, state
 from tests.held_executor import HeldExecutor
 
@@ -90,70 +85,6 @@ def test_a_read_under_way_is_as_old_as_its_beginning(freeze: Freeze, frozen_s: f
     assert cached.value == "before"
     assert cached.age_s == pytest.approx(frozen_s)
     assert cached.get_or_wait() == ("after" if frozen_s > STALE_S else "before")
-
-
-@dataclass
-class Monitored:
-    """One environment's monitor; the thread that looks is this test's."""
-
-    clock: ManualClock = field(default_factory=ManualClock)
-    told: list[SlowCall] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.monitor = SlowCallMonitor(
-            teller="here",
-            publish=self.told.append,
-            retract=self.told.remove,
-            clock=self.clock,
-            stopwatch=self.clock.ticks,
-            remind=lambda *_: None,
-        )
-
-    def awaited(self, beside: Callable[[], None]) -> None:
-        """A call that is slow after a second, and what happens while it is under way."""
-
-        def call() -> FunctionAnswer:
-            beside()
-            return OK
-
-        self.monitor.watched(call, a_request().function, AWS, 1.0)()
-
-
-@pytest.mark.parametrize(
-    ("freeze", "frozen_s"),
-    [
-        *((ManualClock.freeze, frozen_s) for frozen_s in FREEZES_S),
-        *((ManualClock.advance, frozen_s) for frozen_s in FREEZES_S[1:]),  # a thread may be late by a second
-    ],
-)
-def test_a_hedges_loser_that_was_frozen_is_published_as_slow_by_nobody(freeze: Freeze, frozen_s: float) -> None:
-    here = Monitored()
-    seen: list[list[SlowCall]] = []
-
-    def frozen_and_thawed() -> None:
-        here.clock.advance(0.3)
-        here.monitor.look(LOOK_EVERY_S)
-        freeze(here.clock, frozen_s)
-        here.monitor.look(frozen_s + LOOK_EVERY_S if freeze is ManualClock.advance else LOOK_EVERY_S)
-        here.clock.advance(1.0)
-        here.monitor.look(LOOK_EVERY_S)
-        seen.append(list(here.told))
-
-    here.awaited(frozen_and_thawed)
-    assert seen == [[]]
-
-
-def test_a_call_that_is_slow_after_a_thaw_is_published() -> None:
-    here = Monitored()
-    here.clock.freeze(60)
-
-    def slow() -> None:
-        here.clock.advance(1.1)
-        here.monitor.look(LOOK_EVERY_S)
-        assert len(here.told) == 1
-
-    here.awaited(slow)
-    assert here.told == []  # answered
 
 
 @by_either_clock

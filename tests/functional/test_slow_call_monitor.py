@@ -1,12 +1,13 @@
-"""Calls that are told as late while they are awaited."""
+"""Calls that are told as slow while they are awaited, and those that were frozen with their environment."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import Event
 
 import pytest
 
 from fiso.routing.breaker_notices import SlowCall
-from fiso.services.resilience.slow_calls import Look, Looker, SlowCallMonitor
+from fiso.services.resilience.slow_calls import LOOK_EVERY_S, Look, Looker, SlowCallMonitor
 from fiso.testing.clock import ManualClock
 from fiso.testing.endpoints import OK
 from fiso_client.core.answers import FunctionAnswer
@@ -17,30 +18,29 @@ ENDPOINT, FUNCTION = three_endpoints()[0], a_request().function
 
 
 @dataclass
-class Told:
-    """One environment whose seconds are set by the test."""
+class Monitored:
+    """One environment whose time is moved by the test, which also does the looking."""
 
-    now_s: float = 0.0
-    late: list[SlowCall] = field(default_factory=list)
+    clock: ManualClock = field(default_factory=ManualClock)
+    told: list[SlowCall] = field(default_factory=list)
     retracted: list[SlowCall] = field(default_factory=list)
     looks: list[Look] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.monitor = SlowCallMonitor(
             teller="here",
-            publish=self.late.append,
+            publish=self.told.append,
             retract=self.retracted.append,
-            clock=ManualClock(),
-            stopwatch=lambda: self.now_s,
+            clock=self.clock,
+            stopwatch=self.clock.ticks,
             remind=lambda _, look: self.looks.append(look),
         )
 
-    def called(self, *, lasts_s: float, failure: Failure | None = None) -> FunctionAnswer | None:
-        """A call that may take 1 s, looked at when it ends."""
+    def called(self, beside: Callable[[], None], failure: Failure | None = None) -> FunctionAnswer | None:
+        """A call that is slow after 1 s, and what happens while it is awaited."""
 
         def call() -> FunctionAnswer:
-            self.now_s += lasts_s
-            self.looks[-1]()
+            beside()
             if failure is not None:
                 raise ProviderError(failure, "no answer")
             return OK
@@ -50,50 +50,60 @@ class Told:
         except ProviderError:
             return None
 
+    def passes(self, seconds: float) -> None:
+        """Time, and then a look."""
+        self.clock.advance(seconds)
+        self.looks[-1](LOOK_EVERY_S)
+
 
 def test_a_call_in_time_is_told_to_nobody() -> None:
-    told = Told()
-    assert told.called(lasts_s=0.9) is OK
-    assert (told.late, told.retracted) == ([], [])
+    here = Monitored()
+    assert here.called(lambda: here.passes(0.9)) is OK
+    assert (here.told, here.retracted) == ([], [])
 
 
-def test_a_late_call_is_told_while_it_is_awaited_and_taken_back_when_it_is_answered() -> None:
-    told = Told()
-    assert told.called(lasts_s=1.0) is OK
-    assert [(late.function, late.endpoint, late.teller) for late in told.late] == [(FUNCTION, ENDPOINT.id, "here")]
-    assert told.retracted == told.late
+def test_a_slow_call_is_told_once_while_it_is_awaited_and_taken_back_when_it_is_answered() -> None:
+    here = Monitored()
+    here.clock.freeze(60)  # before it began
+
+    def looked_at_twice() -> None:
+        here.passes(1.0)
+        here.passes(1.0)
+
+    assert here.called(looked_at_twice) is OK
+    assert [(slow.function, slow.endpoint, slow.teller) for slow in here.told] == [(FUNCTION, ENDPOINT.id, "here")]
+    assert here.retracted == here.told
 
 
-def test_a_late_call_that_fails_stays_told() -> None:
-    told = Told()
-    assert told.called(lasts_s=28.0, failure=Failure.TIMED_OUT) is None
-    assert len(told.late) == 1
-    assert told.retracted == []
+def test_a_slow_call_that_fails_stays_told() -> None:
+    here = Monitored()
+    assert here.called(lambda: here.passes(28.0), Failure.TIMED_OUT) is None
+    assert (len(here.told), here.retracted) == (1, [])
+    assert here.looks[-1]()  # a call was made since the last look
+    assert not here.looks[-1]()
 
 
-def test_a_late_call_is_told_once() -> None:
-    told = Told()
+@pytest.mark.parametrize(
+    ("frozen_s", "stands_still"), [(1.0, True), (60.0, True), (6 * 3600.0, True), (60.0, False), (6 * 3600.0, False)]
+)
+def test_a_hedges_loser_that_was_frozen_with_its_environment_is_told_to_nobody(
+    frozen_s: float, stands_still: bool
+) -> None:
+    """Whether or not the monotonic clock stands still meanwhile: the thread that looks then comes late."""
+    here = Monitored()
 
-    def call() -> FunctionAnswer:
-        told.now_s += 2
-        told.looks[-1]()
-        told.looks[-1]()
-        return OK
+    def frozen_and_thawed() -> None:
+        here.passes(0.3)
+        if stands_still:
+            here.clock.freeze(frozen_s)
+            here.looks[-1](LOOK_EVERY_S)
+        else:
+            here.clock.advance(frozen_s)
+            here.looks[-1](frozen_s)
+        here.passes(1.0)
 
-    told.monitor.watched(call, FUNCTION, ENDPOINT, 1.0)()
-    assert len(told.late) == 1
-
-
-def test_what_calls_raise_passes_through() -> None:
-    told = Told()
-
-    def call() -> FunctionAnswer:
-        raise ProviderError(Failure.UNREACHABLE, "refused")
-
-    with pytest.raises(ProviderError):
-        told.monitor.watched(call, FUNCTION, ENDPOINT, 1.0)()
-    assert told.looks[-1]()  # a call was made since the last look
-    assert not told.looks[-1]()
+    here.called(frozen_and_thawed)
+    assert (here.told, here.retracted) == ([], [])
 
 
 def test_a_thread_looks_while_calls_are_made() -> None:
