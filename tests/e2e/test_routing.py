@@ -1,14 +1,10 @@
 """Requests through the deployed API to functions on three clouds, and what is kept of them."""
 
-from datetime import UTC, datetime
-
-import httpx
 import pytest
 
 from fiso.domain.endpoint import Provider
-from fiso.domain.policy import Mode
 from fiso.services.request.decide import NO_MODEL
-from fiso_cli.catalog import change
+from fiso_cli.catalog import policy_commands
 from fiso_cli.traffic.calls import problem_of
 from localcloud.demo import plan
 from tests.e2e.conftest import LiveCloud, eventually
@@ -16,35 +12,21 @@ from tests.e2e.conftest import LiveCloud, eventually
 PINS = {"aws": "aws-use1", "azure": "azure-eastus", "gcp": "gcp-use4"}
 
 
-def pin(live: LiveCloud, endpoint: str | None) -> None:
-    """Pin graph-bfs to an endpoint, or let it be routed again."""
-    alter = change.pinned_to(endpoint) if endpoint else change.in_mode(Mode.ROUTE)
-    stage = live.stage
-    with stage.explained():
-        written = change.change_policy(
-            "graph-bfs", alter, stage.catalog_store(), stage.snapshots(), author="test", now=datetime.now(UTC)
-        )
-    assert written.unpublished is None
-
-
 @pytest.mark.parametrize("provider", [provider.value for provider in Provider])
-def test_a_pin_sends_requests_to_that_cloud_and_the_bytes_are_the_functions(live: LiveCloud, provider: str) -> None:
+def test_once_a_pin_is_told_to_hold_every_call_goes_there_and_the_bytes_are_the_functions(
+    live: LiveCloud, provider: str
+) -> None:
     payload = plan.payloads()[0]
-
-    def pinned_answer() -> httpx.Response | None:
-        """An environment may decide by the catalog as it was for up to 10 s."""
-        answer = live.invoke("graph-bfs", payload.body, content_type=payload.content_type)
-        is_pinned = answer.headers["x-fiso-reason"] == "policy" and answer.headers["x-fiso-endpoint"] == PINS[provider]
-        return answer if is_pinned else None
-
-    pin(live, PINS[provider])
     try:
-        answer = eventually(pinned_answer, within_s=15)
+        policy_commands.pin("graph-bfs", PINS[provider], reason="a test", lasts="1h", as_json=True)
+        answers = [live.invoke("graph-bfs", payload.body, content_type=payload.content_type) for _ in range(5)]
     finally:
-        pin(live, None)
-    assert answer.headers["x-fiso-provider"] == provider
-    assert answer.content == payload.expected()
-    assert answer.headers["content-type"].startswith("application/json")
+        policy_commands.unpin("graph-bfs", wait=False, as_json=True)
+    assert {answer.headers["x-fiso-endpoint"] for answer in answers} == {PINS[provider]}
+    assert {answer.headers["x-fiso-reason"] for answer in answers} == {"policy"}
+    assert answers[0].headers["x-fiso-provider"] == provider
+    assert answers[0].content == payload.expected()
+    assert answers[0].headers["content-type"].startswith("application/json")
 
 
 def test_every_function_answers_its_own_bytes_in_every_size(live: LiveCloud) -> None:
