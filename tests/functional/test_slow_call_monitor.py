@@ -79,8 +79,12 @@ def test_a_slow_call_that_fails_stays_told() -> None:
     here = Monitored()
     assert here.called(lambda: here.passes(28.0), Failure.TIMED_OUT) is None
     assert (len(here.told), here.retracted) == (1, [])
-    assert here.looks[-1]()  # a call was made since the last look
-    assert not here.looks[-1]()
+
+
+def test_it_is_looked_for_as_long_as_calls_are_made() -> None:
+    here = Monitored()
+    assert here.called(lambda: None, Failure.UNREACHABLE) is None
+    assert [here.looks[-1](), here.looks[-1]()] == [True, False]
 
 
 @pytest.mark.parametrize(
