@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from tests.lab.chaos import database, outage, retrainings
+from tests.lab.chaos.denying import DENIED
 from tests.lab.chaos.experiments import retraining, stability
 from tests.lab.chaos.folder_bucket import FolderBucket
 from tests.lab.chaos.outage import Keeper
-from tests.lab.chaos.small_router import DENIED
 
 
 def test_every_topic_lists_its_experiment() -> None:

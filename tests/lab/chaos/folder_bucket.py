@@ -16,6 +16,9 @@ from typing import Any
 from uuid import uuid4
 
 from fiso.adapters.aws.client import AwsError
+from fiso.adapters.aws.s3 import S3Snapshots
+
+BUCKET = "b"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +69,11 @@ class FolderBucket:
             return (self.folder / key).read_bytes()
         except FileNotFoundError:
             return None
+
+
+def snapshots_in(bucket: FolderBucket) -> S3Snapshots:
+    """The published snapshots of a bucket."""
+    return S3Snapshots(bucket, BUCKET)
 
 
 @contextmanager

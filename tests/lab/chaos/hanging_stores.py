@@ -5,18 +5,17 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 
 from fiso.domain.catalog import Snapshot
 from fiso.domain.endpoint import EndpointId, FunctionName
 from fiso.domain.errors import StoreUnavailable
 from fiso.domain.model import ModelPointer
 from fiso.domain.state import EndpointState
-from fiso.testing.clock import ManualClock
+from fiso.testing.endpoints import OK
 from fiso.testing.memory import InMemoryEndpointStates, InMemoryModelStore, InMemorySnapshots
-from tests.lab.chaos import small_router
+from fiso.testing.rig import Answer, Rig, Stores
+from tests.lab.chaos import denying
 from tests.lab.chaos.experiment import Setting
-from tests.lab.chaos.small_router import Outside, Reply
 
 READ_S = 1.0
 """How long a read hangs until the client gives up, as the orchestrator's own client does."""
@@ -26,11 +25,11 @@ OUTAGES = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Replies:
-    """Requests before the stores hung, and while they did."""
+class Answers:
+    """Before the stores hung, and while they did."""
 
-    well: list[Reply] = field(default_factory=list)
-    hanging: list[Reply] = field(default_factory=list)
+    well: list[Answer] = field(default_factory=list)
+    hanging: list[Answer] = field(default_factory=list)
 
 
 class Hang:
@@ -51,8 +50,8 @@ class Hang:
 
 
 class _Snapshots(InMemorySnapshots):
-    def __init__(self, hang: Hang, *snapshots: Snapshot) -> None:
-        super().__init__(*snapshots)
+    def __init__(self, hang: Hang) -> None:
+        super().__init__()
         self._hang = hang
 
     def current(self, *, unless_version: int | None = None) -> Snapshot | None:
@@ -80,47 +79,40 @@ class _Models(InMemoryModelStore):
         return super().champion()
 
 
-def warm(setting: Setting, requests: int) -> Replies:
+def warm(setting: Setting, requests: int) -> Answers:
     """One environment, its clock a second a request, so that everything it knows is soon older than allowed."""
-    clock, replies = ManualClock(datetime.now(UTC)), Replies()
-    with _outside(clock) as (hang, outside):
-        router = small_router.build(outside)
+    answers = Answers()
+    with _environment() as (hang, rig):
         for _ in range(OUTAGES):
-            for kept, is_on in ((replies.well, False), (replies.hanging, True)):
+            for kept, is_on in ((answers.well, False), (answers.hanging, True)):
                 hang.is_on = is_on
-                clock.advance(120.0)
+                rig.clock.advance(120.0)
                 for _ in range(requests // OUTAGES):
-                    kept.append(router.invoke())
-                    clock.advance(1.0)
-    lines = [json.dumps({"own_ms": reply.own_ms, "status": reply.status}) for reply in replies.hanging]
+                    kept.append(denying.invoke(rig))
+                    rig.clock.advance(1.0)
+    lines = [json.dumps({"own_ms": answer.own_ms, "status": answer.status}) for answer in answers.hanging]
     (setting.folder / "hanging.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return replies
+    return answers
 
 
-def cold(environments: int) -> list[Reply]:
+def cold(environments: int) -> list[Answer]:
     """The first request of each environment, while only the catalog's copy answers."""
-    replies = []
+    answers = []
     for _ in range(environments):
-        clock = ManualClock(datetime.now(UTC))
-        with _outside(clock) as (hang, outside):
+        with _environment() as (hang, rig):
             hang.is_on = True
-            replies.append(small_router.build(outside).invoke())
-    return replies
+            answers.append(denying.invoke(rig))
+    return answers
 
 
 @contextmanager
-def _outside(clock: ManualClock) -> Iterator[tuple[Hang, Outside]]:
-    entry, hang = small_router.catalog(), Hang()
-    snapshot = Snapshot(version=1, published_at=clock(), functions={entry.name: entry})
-    outside = Outside(
-        snapshots=_Snapshots(hang, snapshot),
-        copy=InMemorySnapshots(snapshot),
-        states=_States(hang),
-        models=_Models(hang),
-        clock=clock,
-        ticks=clock.ticks,
-    )
+def _environment() -> Iterator[tuple[Hang, Rig]]:
+    hang = Hang()
+    stores = Stores(snapshots=_Snapshots(hang), states=_States(hang), models=_Models(hang))
+    denying.silence()
+    rig = Rig(denying.catalog(), stores=stores, respond=lambda *_: OK)
+    stores.copy.versions.update(stores.snapshots.versions)
     try:
-        yield hang, outside
+        yield hang, rig
     finally:
         hang.end()

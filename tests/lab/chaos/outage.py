@@ -16,9 +16,9 @@ from fiso.adapters.postgres.catalog import PostgresCatalogStore
 from fiso.domain.errors import StoreError
 from fiso.services.maintenance.publish import publish
 from fiso_cli.migrations.runner import migrate
-from tests.lab.chaos import small_router
+from tests.lab.chaos import denying
 from tests.lab.chaos.database import Database
-from tests.lab.chaos.folder_bucket import FolderBucket
+from tests.lab.chaos.folder_bucket import FolderBucket, snapshots_in
 
 AUTHOR = "chaos"
 WELL = "well"
@@ -53,7 +53,7 @@ class Keeper:
         """One round."""
         start, problem = time.monotonic(), None
         try:
-            publish(self.store, small_router.snapshots_in(self.bucket), datetime.now(UTC))
+            publish(self.store, snapshots_in(self.bucket), datetime.now(UTC))
         except StoreError as error:
             problem = str(error)
         self.rounds.append((time.monotonic() - start, problem))
@@ -72,7 +72,7 @@ def prepared(database: Database, bucket: FolderBucket, *, every_s: float, deadli
     """Tables, a first catalog, published."""
     migrate(database.connect)
     keeper = Keeper(database=database, bucket=bucket, every_s=every_s, deadline_s=deadline_s)
-    keeper.store.replace([small_router.catalog()], based_on=0, author=AUTHOR)
+    keeper.store.replace([denying.catalog()], based_on=0, author=AUTHOR)
     keeper.round()
     return keeper
 
@@ -80,7 +80,7 @@ def prepared(database: Database, bucket: FolderBucket, *, every_s: float, deadli
 def changed(keeper: Keeper) -> int:
     """A new version of the catalog in the database; what it forbids stays forbidden."""
     newest = keeper.store.load()
-    entry = small_router.catalog(timeout_ms=10_000 + newest.version)
+    entry = denying.catalog(timeout_ms=10_000 + newest.version)
     return keeper.store.replace([entry], based_on=newest.version, author=AUTHOR).version
 
 

@@ -8,12 +8,15 @@ import json
 import select
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
+from fiso.testing.endpoints import OK
+from fiso.testing.rig import Rig
 from fiso_client.core.answers import FunctionAnswer
-from tests.lab.chaos import small_router
-from tests.lab.chaos.folder_bucket import FolderBucket
-from tests.lab.chaos.small_router import Outside, SmallRouter
+from functions.orchestrator.wiring import utc_now
+from tests.lab.chaos import denying
+from tests.lab.chaos.folder_bucket import FolderBucket, snapshots_in
 
 FUNCTION_S = 0.002
 """How long a function takes, so that a refresh has a wait to happen in."""
@@ -21,19 +24,19 @@ FUNCTION_S = 0.002
 
 def main(folder: Path, rate: float) -> None:
     """Requests at intended times; a late one is sent at once and its lateness counts."""
-    router = _router(folder)
-    router.invoke()  # the cold start is no part of this
+    rig = _rig(folder)
+    denying.invoke(rig)  # the cold start is no part of this
     start, number = time.monotonic(), 0
     while not select.select([sys.stdin], [], [], 0)[0]:
         intended = start + number / rate
         time.sleep(max(0.0, intended - time.monotonic()))
-        reply = router.invoke()
+        answer = denying.invoke(rig)
         line = {
             "at": time.time(),
-            "status": reply.status,
-            "own_ms": reply.own_ms,
-            "provider": reply.headers.get("x-fiso-provider"),
-            "snapshot": _snapshot_version(router),
+            "status": answer.status,
+            "own_ms": answer.own_ms,
+            "provider": answer.headers.get("x-fiso-provider"),
+            "snapshot": rig.app.sources.snapshot().version,
         }
         sys.stdout.write(json.dumps(line) + "\n")
         sys.stdout.flush()
@@ -41,18 +44,18 @@ def main(folder: Path, rate: float) -> None:
     sys.stdout.write(json.dumps({"has_driver": "psycopg2" in sys.modules, "requests": number}) + "\n")
 
 
-def _router(folder: Path) -> SmallRouter:
-    bucket = FolderBucket(folder=folder)
+def _rig(folder: Path) -> Rig:
+    snapshots = snapshots_in(FolderBucket(folder=folder))
 
     def respond(*_: object) -> FunctionAnswer:
         time.sleep(FUNCTION_S)
-        return small_router.ANSWER
+        return OK
 
-    return small_router.build(Outside(snapshots=small_router.snapshots_in(bucket), respond=respond))
-
-
-def _snapshot_version(router: SmallRouter) -> int:
-    return router.edge.sources.snapshot().version
+    denying.silence()
+    return Rig(
+        respond=respond,
+        ports=lambda ports: replace(ports, snapshots=snapshots, copy=None, clock=utc_now, ticks=time.monotonic),
+    )
 
 
 if __name__ == "__main__":

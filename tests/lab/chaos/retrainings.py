@@ -12,6 +12,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from fiso.adapters.aws.s3 import S3Archive, S3RetrainingRuns
+from fiso.adapters.aws.s3_models import S3ModelStore
 from fiso.domain.model import ModelPointer, RetrainingRun
 from fiso.domain.record import InvocationRecord
 from fiso.prediction import manifest
@@ -20,8 +21,7 @@ from fiso.prediction.signature import PublicKeys
 from fiso.settings import RetrainerSettings
 from fiso_cli.training import keys
 from fiso_client.core.failures import FisoError
-from tests.lab.chaos import small_router
-from tests.lab.chaos.folder_bucket import FolderBucket
+from tests.lab.chaos.folder_bucket import BUCKET, FolderBucket
 
 WRITE_S = 0.03
 """How long a put takes, so that a kill often falls between two."""
@@ -67,7 +67,7 @@ class Workshop:
 
     def archive(self, records: Iterable[InvocationRecord], batch: str) -> None:
         """Add a batch."""
-        S3Archive(self.bucket, small_router.BUCKET, clock=_now).append(list(records), batch_id=batch)
+        S3Archive(self.bucket, BUCKET, clock=_now).append(list(records), batch_id=batch)
 
     def start(self, now: datetime) -> BaseProcess:
         """A retrainer, in its own process."""
@@ -94,7 +94,7 @@ class Workshop:
 
     def champion(self) -> Champion:
         """The champion as the orchestrator would find it."""
-        store = small_router.models_in(self.bucket)
+        store = S3ModelStore(self.bucket, BUCKET)
         pointer = None
         try:
             pointer = store.champion()
@@ -111,7 +111,7 @@ class Workshop:
 
     def last_runs(self, count: int) -> Sequence[RetrainingRun]:
         """What the last ones recorded, newest first."""
-        return S3RetrainingRuns(self.bucket, small_router.BUCKET).latest(count)
+        return S3RetrainingRuns(self.bucket, BUCKET).latest(count)
 
 
 def preload() -> None:
@@ -139,7 +139,7 @@ def _retrain(folder: Path, now: datetime, key: str) -> None:
     public = key.partition(":")[0]
     settings = RetrainerSettings(
         stage="local",
-        bucket=small_router.BUCKET,
+        bucket=BUCKET,
         minimum_rows=MINIMUM_ROWS,
         minimum_new_rows=MINIMUM_NEW_ROWS,
         lookback_days=30,

@@ -5,12 +5,11 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName, Provider
+from fiso.domain.endpoint import Endpoint, EndpointId, Provider
 from fiso.domain.record import AttemptSummary, InvocationRecord
 from fiso.domain.request import InvocationId, TenantId
 from fiso.prediction import features
-from tests.builders import a_record, changed
-from tests.lab.chaos.small_router import FUNCTION, PLACES
+from tests.builders import REGIONS, a_record, changed
 
 LATENCY_MS = {Provider.AWS: 20.0, Provider.AZURE: 60.0, Provider.GCP: 35.0}
 NOISE = 0.1
@@ -29,7 +28,7 @@ def calls(count: int, *, first: int, start: datetime, slower: float = 1.0) -> It
 
 def _record(number: int, at: datetime, provider: Provider, size: int, latency_ms: float) -> InvocationRecord:
     id = EndpointId(provider)
-    endpoint = Endpoint(id=id, provider=provider, region=PLACES[provider], memory_mb=512, address="https://x")
+    endpoint = Endpoint(id=id, provider=provider, region=REGIONS[provider], memory_mb=512, address="https://x")
     row = features.snapshot(
         function_type="text", endpoint=endpoint, request_size_bytes=size, now=at, state=None, in_flight=0.0
     )
@@ -38,7 +37,6 @@ def _record(number: int, at: datetime, provider: Provider, size: int, latency_ms
         invocation_id=InvocationId(str(UUID(int=number))),
         timestamp=at,
         cloud_provider=provider,
-        function_name=FunctionName(FUNCTION),
         tenant=TenantId("chaos"),
         request_size_bytes=size,
         execution_time_ms=latency_ms,

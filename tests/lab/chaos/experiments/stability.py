@@ -59,8 +59,8 @@ def _until_fresh(keeper: Any, setting: Setting) -> None:
 
 
 def _of_requests(requests: list[dict[str, Any]], seen: Sequence[Any]) -> Sequence[Figure]:
+    from tests.lab.chaos.denying import DENIED
     from tests.lab.chaos.outage import WELL
-    from tests.lab.chaos.small_router import DENIED
 
     well = _own_ms(requests, [phase for phase in seen if phase.name == WELL])
     away = _own_ms(requests, [phase for phase in seen if phase.name != WELL])
@@ -95,7 +95,7 @@ def _at_most(name: str, values_s: Sequence[float], most_s: float) -> Figure:
 def run_hanging(setting: Setting) -> Sequence[Figure]:
     """Catalog, states and models all hang, for a warm environment and for cold ones."""
     from tests.lab.chaos import hanging_stores
-    from tests.lab.chaos.small_router import DENIED
+    from tests.lab.chaos.denying import DENIED
 
     setting.say("every store hangs, a warm environment")
     warm = hanging_stores.warm(setting, setting.sized(5_000, 1_000))
