@@ -24,32 +24,16 @@ targets: there "met" says that no violation was seen, with the bound that n supp
 marks those whose bound keeps the target, too. Only a full run claims the figures.
 """
 _STYLE = """
-:root { color-scheme: light dark; --ink: #1c2026; --soft: #5b6470; --paper: #ffffff; --line: #d8dde3; --band: #f1f4f7;
-  --fault: #fbe9e4; --bad: #b3261e; --good: #1b6e3c; --aws: #d55e00; --azure: #0072b2; --gcp: #009e73; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6e9ed; --soft: #9aa4b0; --paper: #14171b; --line: #333a43;
-  --band: #1b2026; --fault: #3a211c; --bad: #ff8a7a; --good: #6fd49a; --aws: #ff9a4d; --azure: #5bb8f0;
-  --gcp: #4fd1a5; } }
-body { margin: 0 auto; max-width: 62rem; padding: 1.5rem 1rem 4rem; background: var(--paper); color: var(--ink);
-  font: 15px/1.5 system-ui, sans-serif; }
-h1 { font-size: 1.5rem; margin: 0 0 .25rem; } h2 { font-size: 1.1rem; margin: 2.2rem 0 .2rem; }
-p { margin: .4rem 0; max-width: 46rem; } .soft, dt { color: var(--soft); }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: 0 1rem; margin: .6rem 0; } dd { margin: 0; }
-.wide { overflow-x: auto; } table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-th, td { text-align: left; padding: .25rem .6rem; border-bottom: 1px solid var(--line); vertical-align: top; }
-th { color: var(--soft); font-weight: 500; } .right { text-align: right; white-space: nowrap; }
-td:last-child { white-space: nowrap; } .met { color: var(--good); } .missed { color: var(--bad); font-weight: 600; }
-svg { width: 100%; min-width: 40rem; height: auto; } svg text { fill: var(--soft); font-size: 11px; }
-.end { text-anchor: end; } .middle { text-anchor: middle; } .grid { stroke: var(--line); } .calm { fill: var(--band); }
-.fault { fill: var(--fault); } .aws { fill: var(--aws); } .azure { fill: var(--azure); } .gcp { fill: var(--gcp); }
-.nobody { fill: var(--soft); } .failed { stroke: var(--bad); stroke-width: 1.4; fill: none; }
-.key span { display: inline-block; margin-right: 1rem; } .key i { display: inline-block; width: .7rem; height: .7rem;
-  border-radius: 50%; margin-right: .35rem; background: var(--soft); } .key i.aws { background: var(--aws); }
-.key i.azure { background: var(--azure); } .key i.gcp { background: var(--gcp); }
+:root { color-scheme: light dark; } .soft, dt, th { color: GrayText; }
+body { margin: 0 auto; max-width: 62rem; padding: 1.5rem 1rem 4rem; font: 15px/1.5 system-ui, sans-serif; }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: 0 1rem; } dd { margin: 0; } .wide { overflow-x: auto; }
+table { border-collapse: collapse; width: 100%; } th, td { text-align: left; padding: .25rem .6rem; border-bottom: 1px
+  solid GrayText; } .right { text-align: right; white-space: nowrap; } .met { color: #2e8b57; }
+  .missed { color: #d32f2f;
+  font-weight: 600; } svg { width: 100%; min-width: 40rem; height: auto; }
 """
-_KEY = (
-    '<p class="soft key"><span><i class="aws"></i>aws</span><span><i class="azure"></i>azure</span>'
-    '<span><i class="gcp"></i>gcp</span><span><b class="missed">&times;</b> not answered by the function</span>'
-    "Dots: latency from the intended start. Bars: attempts a second, by provider.</p>"
+_KEY = '<p class="soft">Dots: latency from the intended start; crosses: not answered by the function. {}</p>'.format(
+    ", ".join(f'<span style="color: {color}">{name}</span>' for name, color in timeline.COLORS.items())
 )
 
 
