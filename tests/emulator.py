@@ -1,13 +1,19 @@
-"""A genuine emulator of AWS for tests, on a free port, gone with the context."""
+"""A genuine emulator of AWS for tests, on a free port, gone with the context, and the two kinds of clients of it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import boto3
+
+from fiso.testing.clock import ManualClock
+from fiso_client.core.signing import AwsEndpoint, Credentials, SignedService
+from fiso_client.core.transport import HttpTransport
 from tests.lab.chaos import emulator
 from tests.lab.chaos.rig.wire import free_port
 
-__all__ = ["free_port", "running_emulator"]
+__all__ = ["aws", "free_port", "running_emulator", "signed"]
 
 
 @contextmanager
@@ -15,3 +21,24 @@ def running_emulator(home: Path) -> Iterator[str]:
     """Start the emulator with its state under `home`; gives its URL."""
     with emulator.running(home) as running:
         yield running.url
+
+
+def aws(service: str, url: str) -> Any:
+    """A client of the SDK."""
+    return boto3.client(
+        service,
+        endpoint_url=url,
+        region_name="us-east-1",
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+    )
+
+
+def signed(service: str, url: str, transport: HttpTransport, clock: ManualClock | None = None) -> SignedService:
+    """What the orchestrator's own clients sign with."""
+    return SignedService(
+        endpoint=AwsEndpoint(service=service, region="us-east-1", url=url),
+        credentials=Credentials(access_key="test", secret_key="test"),
+        transport=transport,
+        clock=clock or ManualClock(),
+    )

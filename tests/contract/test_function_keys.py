@@ -4,9 +4,9 @@ import json
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-import boto3
 import pytest
 
 from fiso.adapters.aws.function_keys import FRESH_S, HEADER, KEPT_S, FunctionKeys
@@ -14,10 +14,9 @@ from fiso.adapters.http.callers import HttpCaller
 from fiso.domain.endpoint import Authentication, Endpoint, Provider
 from fiso.testing.clock import ManualClock
 from fiso_client.core.failures import Failure, ProviderError
-from fiso_client.core.signing import AwsEndpoint, Credentials, SignedService
 from fiso_client.core.transport import HttpTransport
 from tests.builders import a_request, an_endpoint
-from tests.emulator import running_emulator
+from tests.emulator import aws, signed
 from tests.functional.lease_servers import serving
 
 HOST = "127.0.0.1"
@@ -51,29 +50,12 @@ class Vault:
 
 
 @pytest.fixture(scope="module")
-def vault(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vault]:
-    with running_emulator(tmp_path_factory.mktemp("emulator")) as url:
-        client = boto3.client(
-            "secretsmanager",
-            region_name="us-east-1",
-            endpoint_url=url,
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
-        )
-        yield Vault(url=url, client=client)
-        client.close()
+def vault(emulator_url: str) -> Iterator[Vault]:
+    with closing(aws("secretsmanager", emulator_url)) as client:
+        yield Vault(url=emulator_url, client=client)
 
 
-@pytest.fixture
-def transport() -> Iterator[HttpTransport]:
-    with closing(HttpTransport()) as used:
-        yield used
-
-
-def service(url: str, transport: HttpTransport) -> SignedService:
-    endpoint = AwsEndpoint(service="secretsmanager", region="us-east-1", url=url)
-    credentials = Credentials(access_key="test", secret_key="test")
-    return SignedService(endpoint=endpoint, credentials=credentials, transport=transport, clock=ManualClock())
+service = partial(signed, "secretsmanager")
 
 
 def secured(reference: str, address: str = f"http://{HOST}:1") -> Endpoint:

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from uuid import uuid4
 
-import boto3
 import pytest
 
 from fiso.adapters.aws.client import DynamoDBClient, S3Client
@@ -19,10 +18,9 @@ from fiso.domain.idempotency import KEEP, Entry, EntryId, KeptAnswer
 from fiso.ports import IdempotencyKeys
 from fiso.testing.clock import ManualClock
 from fiso.testing.memory_idempotency import InMemoryIdempotencyKeys
-from fiso_client.core.signing import AwsEndpoint, Credentials, SignedService
 from fiso_client.core.transport import HttpTransport
 from tests.builders import NOW, invocation_id
-from tests.emulator import free_port, running_emulator
+from tests.emulator import aws, free_port, signed
 
 KEPT = KeptAnswer(status=201, headers={"content-type": "text/plain", "x-b": "é"}, body=b"\x00\xffok", is_text=False)
 
@@ -35,12 +33,6 @@ class World:
     clock: ManualClock
 
 
-@pytest.fixture(scope="module")
-def emulator_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with running_emulator(tmp_path_factory.mktemp("emulator")) as url:
-        yield url
-
-
 @pytest.fixture(params=["memory", "boto3", "signed"])
 def world(request: pytest.FixtureRequest) -> Iterator[World]:
     clock = ManualClock()
@@ -48,8 +40,7 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
         yield World(InMemoryIdempotencyKeys(clock=clock), clock)
         return
     url, name = request.getfixturevalue("emulator_url"), uuid4().hex[:8]
-    login = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "us-east-1"}
-    dynamodb, s3 = (boto3.client(service, endpoint_url=url, **login) for service in ("dynamodb", "s3"))
+    dynamodb, s3 = aws("dynamodb", url), aws("s3", url)
     dynamodb.create_table(
         TableName=name,
         BillingMode="PAY_PER_REQUEST",
@@ -67,15 +58,8 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
 
 
 def signed_keys(url: str, name: str, transport: HttpTransport, clock: ManualClock) -> DynamoDBIdempotencyKeys:
-    def service(service: str) -> SignedService:
-        return SignedService(
-            endpoint=AwsEndpoint(service=service, region="us-east-1", url=url),
-            credentials=Credentials(access_key="test", secret_key="test"),
-            transport=transport,
-            clock=clock,
-        )
-
-    dynamodb, s3 = DynamoDBClient(service("dynamodb")), S3Client(service("s3"))
+    dynamodb = DynamoDBClient(signed("dynamodb", url, transport, clock))
+    s3 = S3Client(signed("s3", url, transport, clock))
     return DynamoDBIdempotencyKeys(dynamodb, name, s3=s3, bucket=name, clock=clock)
 
 

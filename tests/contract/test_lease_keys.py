@@ -1,20 +1,18 @@
 """The keys that sign leases: in memory, and in Parameter Store as the emulator speaks it."""
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 
-import boto3
 import pytest
 
 from fiso.adapters.aws.ssm import SsmLeaseKeys
 from fiso.codecs.lease_token import Keyring
 from fiso.domain.errors import LeasingNotSetUp, StoreUnavailable
 from fiso.ports import LeaseKeys
-from fiso.testing.clock import ManualClock
 from fiso.testing.memory import InMemoryLeaseKeys
-from fiso_client.core.signing import AwsEndpoint, Credentials, SignedService
 from fiso_client.core.transport import HttpTransport
-from tests.emulator import running_emulator
+from tests.emulator import aws, signed
 
 NAME = "/fiso/test/lease-keys"
 TEXT = f"k2:{'b' * 64} k1:{'a' * 64}"
@@ -30,26 +28,14 @@ class Kept:
 
 
 @pytest.fixture(scope="module")
-def stored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
+def stored(emulator_url: str) -> Iterator[Kept]:
     """In Parameter Store."""
-    transport = HttpTransport()
-    with running_emulator(tmp_path_factory.mktemp("emulator")) as url:
-        ssm = boto3.client(
-            "ssm", region_name="us-east-1", endpoint_url=url, aws_access_key_id="test", aws_secret_access_key="test"
-        )
+    with closing(HttpTransport()) as transport, closing(aws("ssm", emulator_url)) as ssm:
         yield Kept(
-            keys=SsmLeaseKeys(service(url, transport), NAME),
+            keys=SsmLeaseKeys(signed("ssm", emulator_url, transport), NAME),
             put=lambda text: ssm.put_parameter(Name=NAME, Value=text, Type="SecureString", Overwrite=True),
             forget=lambda: ssm.delete_parameters(Names=[NAME]),
         )
-        ssm.close()
-        transport.close()
-
-
-def service(url: str, transport: HttpTransport) -> SignedService:
-    endpoint = AwsEndpoint(service="ssm", region="us-east-1", url=url)
-    credentials = Credentials(access_key="test", secret_key="test")
-    return SignedService(endpoint=endpoint, credentials=credentials, transport=transport, clock=ManualClock())
 
 
 def in_memory() -> Kept:
@@ -89,4 +75,4 @@ def test_keys_that_cannot_be_used_are_a_store_that_is_away_and_are_not_shown(sto
 
 def test_nobody_there_is_a_store_that_is_away() -> None:
     with pytest.raises(StoreUnavailable):
-        SsmLeaseKeys(service("http://127.0.0.1:9", HttpTransport()), NAME).read()
+        SsmLeaseKeys(signed("ssm", "http://127.0.0.1:9", HttpTransport()), NAME).read()

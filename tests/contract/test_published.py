@@ -16,8 +16,8 @@ from fiso.ports import ModelFiles, ModelStore, Snapshots
 from fiso.testing.memory import InMemoryModelStore, InMemorySnapshots
 from fiso_client.core.transport import HttpTransport
 from tests.builders import NOW, a_snapshot, an_entry
-from tests.contract.test_stores import ReadThrough, aws, create_tables, signed
-from tests.emulator import running_emulator
+from tests.contract.test_stores import ReadThrough, create_tables
+from tests.emulator import aws, signed
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,6 @@ class Stores:
     models: ModelStore
     snapshots: Snapshots
     copy: Snapshots
-
-
-@pytest.fixture(scope="module")
-def emulator_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with running_emulator(tmp_path_factory.mktemp("emulator")) as url:
-        yield url
 
 
 class ReadCopy:

@@ -6,7 +6,6 @@ from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
-import boto3
 import pytest
 
 from fiso.adapters.aws.client import DynamoDBClient
@@ -17,26 +16,18 @@ from fiso.routing.breaker_notices import TOLD_FOR, Domain, Notice, SlowCall, Tra
 from fiso.testing.clock import ManualClock
 from fiso.testing.memory import InMemorySharedBreakers
 from fiso_client.core.breaker import Breaker
-from fiso_client.core.signing import AwsEndpoint, Credentials, SignedService
 from fiso_client.core.transport import HttpTransport
 from tests.builders import NOW
-from tests.emulator import running_emulator
+from tests.emulator import aws, signed
 
 DOMAIN = Domain(Provider.AWS, "us-east-1")
 FUNCTION, ENDPOINT = FunctionName("word-count"), EndpointId("aws")
 
 
-@pytest.fixture(scope="module")
-def emulator_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with running_emulator(tmp_path_factory.mktemp("emulator")) as url:
-        yield url
-
-
 @pytest.fixture
 def table(emulator_url: str) -> Iterator[tuple[Any, str]]:
     """A client and an empty state table."""
-    login = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "us-east-1"}
-    dynamodb, name = boto3.client("dynamodb", endpoint_url=emulator_url, **login), uuid4().hex[:8]
+    dynamodb, name = aws("dynamodb", emulator_url), uuid4().hex[:8]
     keys = {"function_name": "HASH", "item": "RANGE"}
     dynamodb.create_table(
         TableName=name,
@@ -56,12 +47,7 @@ def shared(request: pytest.FixtureRequest) -> Iterator[SharedBreakers]:
         return
     dynamodb, name = request.getfixturevalue("table")
     with closing(HttpTransport()) as transport:
-        service = SignedService(
-            endpoint=AwsEndpoint(service="dynamodb", region="us-east-1", url=request.getfixturevalue("emulator_url")),
-            credentials=Credentials(access_key="test", secret_key="test"),
-            transport=transport,
-            clock=clock,
-        )
+        service = signed("dynamodb", request.getfixturevalue("emulator_url"), transport, clock)
         client = dynamodb if request.param == "boto3" else DynamoDBClient(service)
         yield DynamoDBSharedBreakers(client, name, clock=clock)
 

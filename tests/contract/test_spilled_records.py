@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
-import boto3
 import pytest
 
 from fiso.adapters.aws.cloudwatch_logs import CloudWatchSpilledRecords
@@ -13,18 +12,12 @@ from fiso.services.log.reconcile import parse
 from fiso.services.log.spill import MARK
 from fiso.testing.memory import InMemorySpilledRecords
 from tests.builders import a_record
-from tests.emulator import running_emulator
+from tests.emulator import aws
 from tests.functional.spilled_lines import line
 
 PAGE = 300
 NOW = datetime.now(UTC).replace(microsecond=0)
 Write = Callable[[list[SpilledLine]], SpilledRecords]
-
-
-@pytest.fixture(scope="module")
-def emulator_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with running_emulator(tmp_path_factory.mktemp("emulator")) as url:
-        yield url
 
 
 @pytest.fixture(params=["memory", "cloudwatch"])
@@ -33,13 +26,7 @@ def write(request: pytest.FixtureRequest) -> Iterator[Write]:
     if request.param == "memory":
         yield lambda lines: InMemorySpilledRecords(*lines)
         return
-    client = boto3.client(
-        "logs",
-        endpoint_url=request.getfixturevalue("emulator_url"),
-        region_name="us-east-1",
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
-    )
+    client = aws("logs", request.getfixturevalue("emulator_url"))
     group = f"/fiso/{request.node.name}"
 
     def put(lines: list[SpilledLine]) -> SpilledRecords:
@@ -74,13 +61,7 @@ def test_more_lines_than_a_page_holds_come_all_and_once(write: Write) -> None:
 
 
 def test_a_group_that_is_not_there_is_unavailable(emulator_url: str) -> None:
-    client = boto3.client(
-        "logs",
-        endpoint_url=emulator_url,
-        region_name="us-east-1",
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
-    )
+    client = aws("logs", emulator_url)
     with pytest.raises(StoreUnavailable):
         list(CloudWatchSpilledRecords(client, "/nowhere", mark=MARK).between(NOW, NOW + timedelta(minutes=1)))
     client.close()

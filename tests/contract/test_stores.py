@@ -9,7 +9,6 @@ from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
-import boto3
 import pytest
 
 from fiso.adapters.aws.client import DynamoDBClient, S3Client
@@ -39,10 +38,9 @@ from fiso.testing.memory import (
     InMemoryRetrainingRuns,
     InMemorySnapshots,
 )
-from fiso_client.core.signing import AwsEndpoint, Credentials, SignedService
 from fiso_client.core.transport import HttpTransport
 from tests.builders import NOW, a_record, a_snapshot, an_entry, an_open_record, invocation_id
-from tests.emulator import running_emulator
+from tests.emulator import aws, signed
 
 FUNCTION, AWS = FunctionName("word-count"), EndpointId("aws")
 
@@ -57,12 +55,6 @@ class Stores:
     models: ModelStore
     archive: Archive
     runs: RetrainingRuns
-
-
-@pytest.fixture(scope="module")
-def emulator_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with running_emulator(tmp_path_factory.mktemp("emulator")) as url:
-        yield url
 
 
 @pytest.fixture(params=["memory", "boto3", "signed"])
@@ -105,25 +97,6 @@ class ReadThrough:
         self.get_object = reader.get_object
         self.put_object = other.put_object
         self.list_objects_v2 = other.list_objects_v2
-
-
-def aws(service: str, url: str) -> Any:
-    return boto3.client(
-        service,
-        endpoint_url=url,
-        region_name="us-east-1",
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
-    )
-
-
-def signed(service: str, url: str, transport: HttpTransport) -> SignedService:
-    return SignedService(
-        endpoint=AwsEndpoint(service=service, region="us-east-1", url=url),
-        credentials=Credentials(access_key="test", secret_key="test"),
-        transport=transport,
-        clock=ManualClock(),
-    )
 
 
 def create_tables(dynamodb: Any, name: str) -> None:

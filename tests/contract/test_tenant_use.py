@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 
-import boto3
 import pytest
 
 from fiso.access_ports import TenantUse
@@ -15,10 +14,9 @@ from fiso.domain.request import TenantId
 from fiso.routing.quota import Seen, Use
 from fiso.testing.clock import ManualClock
 from fiso.testing.memory import InMemoryTenantUse
-from fiso_client.core.signing import AwsEndpoint, Credentials, SignedService
 from fiso_client.core.transport import HttpTransport
 from tests.builders import NOW
-from tests.emulator import running_emulator
+from tests.emulator import aws, signed
 
 TABLE = "fiso-idempotency-test"
 ALICE = TenantId("alice#/ü")
@@ -26,8 +24,8 @@ SEEN = Seen(balance=-3.25, at=NOW, total=7.0)
 
 
 @pytest.fixture(scope="module")
-def dynamodb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    with running_emulator(tmp_path_factory.mktemp("emulator")) as url, closing(boto3_client(url)) as client:
+def dynamodb(emulator_url: str) -> Iterator[Any]:
+    with closing(aws("dynamodb", emulator_url)) as client:
         client.create_table(
             TableName=TABLE,
             BillingMode="PAY_PER_REQUEST",
@@ -35,11 +33,6 @@ def dynamodb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
             AttributeDefinitions=[{"AttributeName": "idempotency_id", "AttributeType": "S"}],
         )
         yield client
-
-
-def boto3_client(url: str) -> Any:
-    keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
-    return boto3.client("dynamodb", endpoint_url=url, region_name="us-east-1", **keys)
 
 
 @pytest.fixture(params=["memory", "boto3", "signed"])
@@ -51,16 +44,8 @@ def use(request: pytest.FixtureRequest) -> Iterator[TenantUse]:
     client.delete_item(TableName=TABLE, Key={"idempotency_id": {"S": f"quota#{ALICE}"}})
     with closing(HttpTransport()) as transport:
         if request.param == "signed":
-            client = signing_client(client.meta.endpoint_url, transport)
+            client = DynamoDBClient(signed("dynamodb", client.meta.endpoint_url, transport))
         yield DynamoDBTenantUse(client, TABLE, clock=ManualClock())
-
-
-def signing_client(url: str, transport: HttpTransport) -> DynamoDBClient:
-    endpoint = AwsEndpoint(service="dynamodb", region="us-east-1", url=url)
-    credentials = Credentials(access_key="test", secret_key="test")
-    return DynamoDBClient(
-        SignedService(endpoint=endpoint, credentials=credentials, transport=transport, clock=ManualClock())
-    )
 
 
 def test_the_first_count_is_what_was_spent(use: TenantUse) -> None:
