@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from fiso.domain.catalog import CatalogEntry, Snapshot
-from fiso.domain.decision import Prediction, PredictionSource, Reason
+from fiso.domain.decision import Prediction, PredictionSource, Reason, Spread
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName, Provider
 from fiso.domain.lease import Lease, LeasedEndpoint, LeaseId
 from fiso.domain.policy import Idempotent, Policy
@@ -21,7 +21,6 @@ from fiso.domain.record import (
     ResultSummary,
 )
 from fiso.domain.request import InvocationId, InvocationRequest, TenantId
-from fiso.domain.spread import Spread
 from fiso.prediction import features
 from fiso.testing.clock import START
 from fiso_client.core.answers import FunctionAnswer

@@ -1,12 +1,11 @@
 """Rescoring: what a new policy would have called first in a logged situation, by the routing code itself. Pure."""
 
 from fiso.domain.catalog import CatalogEntry
-from fiso.domain.decision import Prediction, PredictionSource
+from fiso.domain.decision import Prediction, PredictionSource, Spread
 from fiso.domain.endpoint import EndpointId
 from fiso.domain.policy import Mode
 from fiso.domain.record import CandidateSummary, InvocationRecord
 from fiso.domain.request import InvocationRequest
-from fiso.domain.spread import Spread
 from fiso.learning.ope import Probabilities
 from fiso.routing import eligibility, selection
 from fiso.services.request.decide import ranking_of

@@ -11,9 +11,8 @@ from collections.abc import Sequence
 from math import exp, log, sqrt
 from typing import NamedTuple
 
-from fiso.domain.decision import Prediction, PredictionSource
+from fiso.domain.decision import Prediction, PredictionSource, Spread
 from fiso.domain.endpoint import Endpoint
-from fiso.domain.spread import Spread
 from fiso.domain.state import EndpointState
 from fiso.prediction import features as feature_set
 from fiso.prediction import success

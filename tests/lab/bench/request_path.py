@@ -77,5 +77,5 @@ def counted(call: Callable[[], object]) -> Count:
 
 def _is_counted(code: CodeType) -> bool:
     file = code.co_filename
-    is_ours = "/shared/fiso/" in file or "/functions/" in file
+    is_ours = "/shared/fiso" in file or "/functions/" in file
     return is_ours and "/fiso/testing/" not in file and not code.co_name.startswith("<")

@@ -121,16 +121,19 @@ def decide(
 
 def cache_key_inputs(request: InvocationRequest, inputs: DecisionInputs, now: datetime) -> CacheKeyInputs:
     """What of the inputs makes a cache key, and which of the policy's strategies hold for the request."""
-    policy = inputs.entry.policy
-    asked = strategies.request_facts(request, function_type=inputs.entry.function_type, now=now)
     return CacheKeyInputs(
         entry=inputs.entry,
         snapshot_version=inputs.snapshot_version,
         states=inputs.states,
         model=inputs.model,
         in_flight=inputs.in_flight,
-        strategies=tuple(strategies.holds_for_request(strategy, asked) for strategy in policy.strategies),
+        strategies=_holding(request, inputs.entry, now) if inputs.entry.policy.strategies else (),
     )
+
+
+def _holding(request: InvocationRequest, entry: CatalogEntry, now: datetime) -> tuple[bool, ...]:
+    asked = strategies.request_facts(request, function_type=entry.function_type, now=now)
+    return tuple(strategies.holds_for_request(strategy, asked) for strategy in entry.policy.strategies)
 
 
 def rank_candidates(

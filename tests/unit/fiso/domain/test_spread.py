@@ -1,6 +1,6 @@
 import pytest
 
-from fiso.domain.spread import Spread, log_normal_quantile, normal_quantile
+from fiso.domain.decision import Spread, log_normal_quantile, normal_quantile
 
 
 @pytest.mark.parametrize(("share", "expected"), [(0.5, 0.0), (0.95, 1.644854), (0.99, 2.326348), (0.05, -1.644854)])
