@@ -34,10 +34,9 @@ def routed_answer(routed: RoutingResult) -> Response:
         response = routing_problem(routed.error, routed.request.invocation_id)
         response["headers"].update(_headers(routed))
         return response
-    attempt = routed.outcome.answered_by
-    if attempt is None or attempt.answer is None:
+    answer = routed.outcome.answer
+    if answer is None:
         raise ValueError("a routed request has an answer or an error")
-    answer = attempt.answer
     headers = {**answer.headers, **_headers(routed)}
     if answer.is_function_error:
         headers["x-fiso-function-error"] = "1"

@@ -53,7 +53,7 @@ class Rig:
 def test_one_attempt_is_enough_when_it_answers() -> None:
     rig = Rig(failing(OK))
     outcome = rig.dispatch()
-    assert outcome.answered_by is not None
+    assert outcome.answer is not None
     assert len(rig.called) == 1
 
 
@@ -62,14 +62,14 @@ def test_one_attempt_is_enough_when_it_answers() -> None:
 def test_fails_over_when_the_first_candidate_cannot_have_run(failure: ProviderError, idempotent: Idempotent) -> None:
     rig = Rig(failing(failure, OK), idempotent=idempotent)
     outcome = rig.dispatch()
-    assert outcome.answered_by is not None
+    assert outcome.answer is not None
     assert len(set(rig.called)) == 2
 
 
 def test_never_repeats_what_may_have_run_unless_declared_repeatable() -> None:
     rig = Rig(failing(TIMED_OUT, OK), idempotent=Idempotent.NO)
     outcome = rig.dispatch(a_request(idempotency_key="k1"))
-    assert outcome.answered_by is None
+    assert outcome.answer is None
     assert len(rig.called) == 1
 
 
@@ -96,7 +96,7 @@ def test_a_functions_own_error_is_an_answer_and_is_not_tried_elsewhere() -> None
     own_error = FunctionAnswer(status=500, body=b"boom", is_function_error=True)
     rig = Rig(failing(own_error))
     outcome = rig.dispatch()
-    assert outcome.answered_by is not None
+    assert outcome.answer is not None
     assert len(rig.called) == 1
 
 

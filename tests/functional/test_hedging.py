@@ -187,8 +187,8 @@ def test_a_late_call_is_not_cut_off_and_its_answer_still_counts() -> None:
     rig = Rig(lambda endpoint: Takes(2.2 if endpoint.id == FIRST else None), hedging=0.0)
     outcome = rig.dispatch()
     assert attempt_timeout_ms(rig.decisions[0].chosen) < 2200
-    assert outcome.answered_by is not None
-    assert outcome.answered_by.endpoint == FIRST
+    assert outcome.answer is not None
+    assert outcome.attempts[-1].endpoint == FIRST
     assert len(rig.caller.called) == 3
     assert outcome.waited_ms == pytest.approx(2200, abs=1)
 
@@ -239,6 +239,6 @@ def test_a_hedge_that_fails_is_replaced_at_once() -> None:
     order = [candidate.endpoint.id for candidate in rig.decisions[0].ranking]
     both = Rig(lambda endpoint: NEVER if endpoint.id == FIRST else REFUSED if endpoint.id == order[1] else Takes(0.1))
     outcome = both.dispatch()
-    assert outcome.answered_by is not None
-    assert outcome.answered_by.endpoint == order[2]
+    assert outcome.answer is not None
+    assert outcome.attempts[-1].endpoint == order[2]
     assert outcome.waited_ms < 500

@@ -48,10 +48,9 @@ class Outcome:
     may_repeat: bool = False
 
     @property
-    def answered_by(self) -> Attempt | None:
-        """The attempt whose answer the caller gets, if any."""
-        last = self.attempts[-1] if self.attempts else None
-        return last if last is not None and last.answer is not None else None
+    def answer(self) -> FunctionAnswer | None:
+        """What the caller gets, if anything: the last attempt's."""
+        return self.attempts[-1].answer if self.attempts else None
 
     @property
     def may_have_run(self) -> bool:

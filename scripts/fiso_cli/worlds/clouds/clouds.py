@@ -126,7 +126,7 @@ class Clouds:
             arm=attempts[-1].endpoint if attempts else NOBODY,
             latency_ms=routed.elapsed_ms,
             cost_usd=sum(call.cost_usd for call in routed.calls),
-            ok=routed.outcome.answered_by is not None,
+            ok=routed.outcome.answer is not None,
             cold=any(call.cold for call in routed.calls),
             attempts=len(attempts),
         )

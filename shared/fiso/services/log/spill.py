@@ -98,10 +98,10 @@ class SpillingLog:
 
     def _try(self, write: Callable[[], object]) -> str | None:
         """Why a write did not succeed; None when it did."""
-        with self._lock:
-            if not self._breaker.admits(self._stopwatch()):
-                return "the log was away a moment ago"
         start = self._stopwatch()
+        with self._lock:
+            if not self._breaker.admits(start):
+                return "the log was away a moment ago"
         error = _attempt(write)
         if isinstance(error, StoreUnavailable) and self._stopwatch() - start < QUICK_S:
             error = _attempt(write)

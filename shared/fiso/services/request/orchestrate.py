@@ -80,7 +80,7 @@ class Orchestrator:
         self.hear_of_breakers()
         outcome = self.dispatcher.dispatch(decision, request, inputs.entry.policy, inputs.breakers)
         self.sources.await_pending()
-        return self._finish(request, inputs, decision, outcome, failure_of(outcome) or self._too_large(outcome), start)
+        return self._finish(request, inputs, decision, outcome, self._failure(outcome), start)
 
     def explain(self, request: InvocationRequest) -> Decision:
         """The decision that `route` would act on now. Nothing is invoked, nothing logged."""
@@ -120,10 +120,12 @@ class Orchestrator:
         """The breakers that hold for a function, with what others told and all environments saw together."""
         return effective_breakers(self.dispatcher.breakers, self.breaker_sync, entry, states, self.clock())
 
-    def _too_large(self, outcome: Outcome) -> RoutingError | None:
+    def _failure(self, outcome: Outcome) -> RoutingError | None:
         """Told before the record is closed: what the caller gets and what is logged are one thing."""
-        answer = outcome.answered_by.answer if outcome.answered_by else None
-        if answer is None or self.can_return(answer):
+        answer = outcome.answer
+        if answer is None:
+            return failure_of(outcome)
+        if self.can_return(answer):
             return None
         return AnswerTooLarge(f"the function answered {len(answer.body)} bytes, more than can be returned")
 
@@ -158,10 +160,8 @@ def within(inputs: DecisionInputs, request: InvocationRequest) -> InvocationRequ
     return replace(request, deadline_at=latest) if latest < request.deadline_at else request
 
 
-def failure_of(outcome: Outcome) -> RoutingError | None:
-    """What to tell the caller when no attempt was answered; None when one was."""
-    if outcome.answered_by is not None:
-        return None
+def failure_of(outcome: Outcome) -> RoutingError:
+    """What to tell the caller when no attempt was answered."""
     trail = "; ".join(f"{a.endpoint}: {a.failure} ({a.detail})" for a in outcome.attempts) or "no attempt was made"
     if outcome.deadline_passed:
         return DeadlinePassed(f"the deadline passed: {trail}", unknown_outcome=outcome.may_have_run)
