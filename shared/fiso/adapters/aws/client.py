@@ -11,6 +11,7 @@ from io import BytesIO
 from typing import Any
 from urllib.parse import quote
 
+from fiso_client.core.answers import HttpAnswer
 from fiso_client.core.signing import SignedService
 
 STORE_TIMEOUT_S = 1.0
@@ -47,10 +48,13 @@ class DynamoDBClient:
             body=json.dumps(parameters, default=_base64).encode(),
             timeout_s=self._timeout_s,
         )
-        document: dict[str, Any] = _json_object(answer.body)
+        document = _json_object(answer.body)
         if answer.status >= 300:
+            document = document or {}
             code = str(document.get("__type", f"HTTP{answer.status}")).rpartition("#")[2]
             raise AwsError(code, str(document.get("message") or document.get("Message") or ""), document)
+        if document is None:  # nor is a write done that nothing of DynamoDB's confirms; writes are safe to repeat
+            raise AwsError("NotJson", f"{operation} was answered with no JSON object", {})
         return document
 
 
@@ -68,7 +72,7 @@ class S3Client:
             raise AwsError("NoSuchKey", f"no object {Key}", {})
         if answer.status >= 300:
             raise AwsError(f"HTTP{answer.status}", answer.body[:200].decode(errors="replace"), {})
-        return {"Body": BytesIO(answer.body), "ETag": answer.headers.get("etag", "")}
+        return {"Body": BytesIO(answer.body), "ETag": _etag(answer)}
 
     def put_object(self, *, Bucket: str, Key: str, Body: bytes) -> dict[str, Any]:  # noqa: N803 - boto3's own names
         """Write an object whole."""
@@ -76,7 +80,7 @@ class S3Client:
         answer = self._service.send("PUT", path, headers={}, body=Body, timeout_s=self._timeout_s)
         if answer.status >= 300:
             raise AwsError(f"HTTP{answer.status}", answer.body[:200].decode(errors="replace"), {})
-        return {}
+        return {"ETag": _etag(answer)}
 
 
 def _base64(value: object) -> str:
@@ -86,9 +90,16 @@ def _base64(value: object) -> str:
     raise TypeError(f"{type(value).__name__} is no part of a request")
 
 
-def _json_object(body: bytes) -> dict[str, Any]:
+def _json_object(body: bytes) -> dict[str, Any] | None:
     try:
         document = json.loads(body)
-    except ValueError:
-        return {}
-    return document if isinstance(document, dict) else {}
+    except (ValueError, RecursionError):
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def _etag(answer: HttpAnswer) -> str:
+    """What S3 says of every object that it gave or took, and a proxy's page says not."""
+    if "etag" not in answer.headers:
+        raise AwsError("NoETag", "not S3's answer", {})
+    return answer.headers["etag"]

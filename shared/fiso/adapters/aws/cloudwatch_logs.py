@@ -30,10 +30,11 @@ class CloudWatchSpilledRecords:
                     limit=self._page,
                     **position,
                 )
-            fresh = [event for event in page["events"] if event["eventId"] not in seen]
-            seen.update(event["eventId"] for event in fresh)
-            yield from (_line(event) for event in fresh)
-            following = _following(page, position, is_full=len(page["events"]) >= self._page and bool(fresh))
+                fresh = [event for event in page["events"] if event["eventId"] not in seen]
+                seen.update(event["eventId"] for event in fresh)
+                lines = [_line(event) for event in fresh]
+                following = _following(page, position, is_full=len(page["events"]) >= self._page and bool(fresh))
+            yield from lines
             if following is None:
                 return
             position = following

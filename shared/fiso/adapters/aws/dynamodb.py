@@ -1,11 +1,14 @@
 """DynamoDB: the invocation log and the endpoint states. Every write is conditional, so repeating it changes nothing."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from itertools import islice
+from typing import Any, TypeVar
 
 from fiso.adapters.aws.dynamodb_items import (
     SHARDS,
+    Item,
     closed_item,
     open_item,
     record_from_item,
@@ -16,11 +19,14 @@ from fiso.adapters.aws.dynamodb_items import (
 from fiso.adapters.aws.errors import store_errors
 from fiso.codecs.record import instant
 from fiso.domain.endpoint import EndpointId, FunctionName
-from fiso.domain.errors import WriteConflict
+from fiso.domain.errors import InvalidRecord, WriteConflict
 from fiso.domain.record import InvocationRecord, OpenRecord, RecordStatus
 from fiso.domain.request import InvocationId
 from fiso.domain.state import EndpointState
 from fiso.ports import Clock
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 MARKER_KEEP_S = 3 * 86_400
 """Longer than a stream keeps a record (24 h), so no record can come again after its marker is gone."""
@@ -73,8 +79,7 @@ class DynamoDBInvocationLog:
 
     def find(self, invocation_id: InvocationId) -> InvocationRecord | OpenRecord | None:
         """One record, read consistently."""
-        item = self._stored(invocation_id)
-        return record_from_item(item) if item else None
+        return next(self._stored(invocation_id, record_from_item), None)
 
     def latest(self, limit: int, *, after: datetime | None = None) -> Sequence[InvocationRecord]:
         """The newest closed records of the last days, newest first."""
@@ -92,70 +97,74 @@ class DynamoDBInvocationLog:
 
     def overdue(self, before: datetime, limit: int) -> Sequence[OpenRecord]:
         """Open records by the sparse index (which lags a little), then read whole and consistently."""
-        found: list[OpenRecord] = []
-        for invocation_id in self._overdue_ids(before):
-            record = self.find(invocation_id)
-            if isinstance(record, OpenRecord):
-                found.append(record)
-            if len(found) >= limit:
-                break
-        return found
+        open_ids = (id for shard in range(SHARDS) for id in self._open(shard, before))
+        read = (record for id in open_ids for record in self._stored(id, _readable))
+        return list(islice((record for record in read if isinstance(record, OpenRecord)), limit))
 
-    def _overdue_ids(self, before: datetime) -> Iterator[InvocationId]:
-        for shard in range(SHARDS):
-            start: dict[str, Any] = {}
-            while True:
-                with store_errors("query open records"):
-                    page = self._client.query(
-                        TableName=self._table,
-                        IndexName="open-records",
-                        KeyConditionExpression="open_shard = :shard AND deadline_at < :before",
-                        ExpressionAttributeValues={":shard": {"S": str(shard)}, ":before": {"S": instant(before)}},
-                        **start,
-                    )
-                yield from (InvocationId(item["invocation_id"]["S"]) for item in page["Items"])
-                if "LastEvaluatedKey" not in page:
-                    break
-                start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+    def _open(self, shard: int, before: datetime) -> Iterator[str]:
+        return query(
+            self._client,
+            "query open records",
+            lambda item: str(item["invocation_id"]["S"]),
+            TableName=self._table,
+            IndexName="open-records",
+            KeyConditionExpression="open_shard = :shard AND deadline_at < :before",
+            ExpressionAttributeValues={":shard": {"S": str(shard)}, ":before": {"S": instant(before)}},
+        )
 
-    def _stored(self, invocation_id: InvocationId) -> dict[str, Any] | None:
-        with store_errors(f"find record {invocation_id}"):
-            page = self._client.query(
-                TableName=self._table,
-                KeyConditionExpression="invocation_id = :id",
-                ExpressionAttributeValues={":id": {"S": invocation_id}},
-                ConsistentRead=True,
-                Limit=1,
-            )
-        items: list[dict[str, Any]] = page["Items"]
-        return items[0] if items else None
+    def _stored(self, invocation_id: str, read: Callable[[Item], T]) -> Iterator[T]:
+        return query(
+            self._client,
+            f"find record {invocation_id}",
+            read,
+            TableName=self._table,
+            KeyConditionExpression="invocation_id = :id",
+            ExpressionAttributeValues={":id": {"S": invocation_id}},
+            ConsistentRead=True,
+            Limit=1,
+        )
 
     def _of_shard(self, shard: str, limit: int, after: datetime | None) -> list[InvocationRecord]:
-        condition, values = "time_shard = :shard", {":shard": {"S": shard}}
+        asked: dict[str, Any] = {
+            "KeyConditionExpression": "time_shard = :shard",
+            "ExpressionAttributeValues": {":shard": {"S": shard}},
+        }
         if after is not None:
-            condition += " AND #timestamp > :after"
-            values[":after"] = {"S": instant(after)}
-        names = {"ExpressionAttributeNames": {"#timestamp": "timestamp"}} if after is not None else {}
-        items: list[dict[str, Any]] = []
-        start: dict[str, Any] = {}
-        while True:
-            with store_errors("query latest records"):
-                page = self._client.query(
-                    TableName=self._table,
-                    IndexName="by-time",
-                    KeyConditionExpression=condition,
-                    ExpressionAttributeValues=values,
-                    ScanIndexForward=False,
-                    Limit=limit - len(items),
-                    **names,
-                    **start,
-                )
-            items.extend(page["Items"])
-            if len(items) >= limit or "LastEvaluatedKey" not in page:
-                break
-            start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
-        records = [record_from_item(item) for item in items]
-        return [record for record in records if isinstance(record, InvocationRecord)]
+            asked["KeyConditionExpression"] += " AND #timestamp > :after"
+            asked["ExpressionAttributeValues"][":after"] = {"S": instant(after)}
+            asked["ExpressionAttributeNames"] = {"#timestamp": "timestamp"}
+        records = query(
+            self._client,
+            "query latest records",
+            _readable,
+            TableName=self._table,
+            IndexName="by-time",
+            ScanIndexForward=False,
+            Limit=limit,
+            **asked,
+        )
+        return [record for record in islice(records, limit) if isinstance(record, InvocationRecord)]
+
+
+def query(client: Any, what: str, read: Callable[[Item], T], **asked: Any) -> Iterator[T]:
+    """Every item of a query, page by page as they are wanted: a page ends at 1 MB, whatever else there is."""
+    while True:
+        with store_errors(what):
+            page = client.query(**asked)
+            items, last = [read(item) for item in page["Items"]], page.get("LastEvaluatedKey")
+        yield from items
+        if not last:
+            return
+        asked["ExclusiveStartKey"] = last
+
+
+def _readable(item: Item) -> InvocationRecord | OpenRecord | None:
+    """None for what does not parse: one damaged record must not hide all others, nor keep them open for ever."""
+    try:
+        return record_from_item(item)
+    except InvalidRecord as error:
+        logger.error("a record of the log is left out: %s", error)
+        return None
 
 
 class DynamoDBEndpointStates:
@@ -165,15 +174,16 @@ class DynamoDBEndpointStates:
         self._client, self._table, self._clock = client, table, clock
 
     def of_function(self, function: FunctionName) -> Mapping[EndpointId, EndpointState]:
-        """One consistent query."""
-        with store_errors(f"states of {function}"):
-            page = self._client.query(
-                TableName=self._table,
-                KeyConditionExpression="function_name = :function",
-                ExpressionAttributeValues={":function": {"S": function}},
-                ConsistentRead=True,
-            )
-        states = [state_from_item(item) for item in page["Items"]]
+        """One consistent query, of all pages."""
+        states = query(
+            self._client,
+            f"states of {function}",
+            state_from_item,
+            TableName=self._table,
+            KeyConditionExpression="function_name = :function",
+            ExpressionAttributeValues={":function": {"S": function}},
+            ConsistentRead=True,
+        )
         return {state.endpoint: state for state in states}
 
     def folded_among(self, ids: Iterable[InvocationId]) -> frozenset[InvocationId]:
@@ -191,9 +201,9 @@ class DynamoDBEndpointStates:
             while pending:
                 with store_errors("read fold markers"):
                     page = self._client.batch_get_item(RequestItems=pending)
-                items = page["Responses"].get(self._table, [])
-                found.update(InvocationId(item["function_name"]["S"].removeprefix("folded#")) for item in items)
-                pending = page.get("UnprocessedKeys")
+                    items = page["Responses"].get(self._table, [])
+                    found.update(InvocationId(item["function_name"]["S"].removeprefix("folded#")) for item in items)
+                    pending = page.get("UnprocessedKeys")
         return frozenset(found)
 
     def commit(self, states: Sequence[EndpointState], folded: Sequence[InvocationId]) -> None:

@@ -19,10 +19,11 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from fiso.adapters.aws.errors import store_errors
+from fiso.adapters.aws.dynamodb import query
+from fiso.adapters.aws.errors import DAMAGE, store_errors
 from fiso.codecs.record import instant
 from fiso.domain.endpoint import EndpointId, FunctionName, Provider
-from fiso.domain.errors import StoreUnavailable, WriteConflict
+from fiso.domain.errors import WriteConflict
 from fiso.ports import Clock
 from fiso.routing.breaker_notices import TOLD_FOR, Domain, Notice, SlowCall, Transition
 from fiso_client.core.breaker import CONSECUTIVE, Breaker
@@ -102,7 +103,6 @@ class DynamoDBSharedBreakers:
             )
 
     def _items(self, now: datetime) -> Iterator[Mapping[str, Any]]:
-        """Page by page: a page ends at 1 MB, whatever else there is."""
         asked: dict[str, Any] = {
             "TableName": self._table,
             "KeyConditionExpression": "function_name = :partition AND #item BETWEEN :oldest_slow AND :oldest_change",
@@ -113,15 +113,7 @@ class DynamoDBSharedBreakers:
                 ":oldest_change": {"S": f"~{_period(now - KEEP):08d}$"},  # $ comes after #
             },
         }
-        while True:
-            with store_errors("shared breakers"):
-                page = self._client.query(**asked)
-            if "Items" not in page:
-                raise StoreUnavailable("shared breakers: the answer holds no items")
-            yield from page["Items"]
-            if not page.get("LastEvaluatedKey"):
-                return
-            asked["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+        return query(self._client, "shared breakers", dict, **asked)
 
 
 @contextmanager
@@ -141,7 +133,7 @@ def _notices(item: Mapping[str, Any], now: datetime) -> list[Notice]:
         if "teller" in item:
             return [*_slow_calls(item)]
         return [_transition(item)] if "trips_in_row" in item else []
-    except (KeyError, TypeError, ValueError):
+    except DAMAGE:
         return []
 
 

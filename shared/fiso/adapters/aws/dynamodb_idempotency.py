@@ -110,8 +110,8 @@ class DynamoDBIdempotencyKeys:
     def _item(self, id: EntryId) -> Item | None:
         with store_errors("find a key"):
             answer = self._dynamodb.get_item(TableName=self._table, Key=_key(id), ConsistentRead=True)
-        item: Item | None = answer.get("Item")
-        return item if item and int(item["expires_at"]["N"]) > self._now_s() else None
+            item: Item | None = answer.get("Item")
+            return item if item and int(item["expires_at"]["N"]) > self._now_s() else None
 
     def _placed(self, entry: Entry, answer: KeptAnswer) -> tuple[dict[str, Any], str]:
         """The attribute that holds the body or says where it lies, and its name."""
@@ -123,14 +123,15 @@ class DynamoDBIdempotencyKeys:
         return {"S": name}, "body_at"
 
     def _entry(self, item: Item) -> Entry:
-        return Entry(
-            id=EntryId(item["idempotency_id"]["S"]),
-            fingerprint=item["fingerprint"]["S"],
-            invocation_id=InvocationId(item["invocation_id"]["S"]),
-            deadline_at=parse_instant(item["deadline_at"]["S"]),
-            expires_at=datetime.fromtimestamp(int(item["expires_at"]["N"]), UTC),
-            answer=self._answer(item) if "answer" in item else None,
-        )
+        with store_errors("read a key's entry"):
+            return Entry(
+                id=EntryId(item["idempotency_id"]["S"]),
+                fingerprint=item["fingerprint"]["S"],
+                invocation_id=InvocationId(item["invocation_id"]["S"]),
+                deadline_at=parse_instant(item["deadline_at"]["S"]),
+                expires_at=datetime.fromtimestamp(int(item["expires_at"]["N"]), UTC),
+                answer=self._answer(item) if "answer" in item else None,
+            )
 
     def _answer(self, item: Item) -> KeptAnswer:
         head = json.loads(item["answer"]["S"])
@@ -140,9 +141,8 @@ class DynamoDBIdempotencyKeys:
         return KeptAnswer(status=head["status"], headers=head["headers"], body=body, is_text=head["is_text"])
 
     def _large(self, name: str) -> bytes:
-        with store_errors(f"read {name}"):
-            body: bytes = self._s3.get_object(Bucket=self._bucket, Key=name)["Body"].read()
-            return body
+        body: bytes = self._s3.get_object(Bucket=self._bucket, Key=name)["Body"].read()
+        return body
 
     def _now_s(self) -> int:
         return int(self._clock().timestamp())

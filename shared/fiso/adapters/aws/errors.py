@@ -1,12 +1,13 @@
 """The one table that turns AWS's errors, from boto3 or from `aws_client`, into FISO's store errors."""
 
 import sys
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from fiso.adapters.aws.client import AwsError
-from fiso.domain.errors import StoreUnavailable, WriteConflict
+from fiso.domain.errors import InvalidRecord, StoreUnavailable, WriteConflict
 from fiso_client.core.transport import TransportError
 
 CONFLICTS = frozenset(
@@ -19,10 +20,29 @@ CONFLICTS = frozenset(
 )
 MISSING = frozenset({"NoSuchKey", "404", "ResourceNotFoundException"})
 
+DAMAGE = (
+    LookupError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+    OSError,
+    EOFError,
+    zlib.error,
+    InvalidRecord,
+)
+"""What reading an answer meets that is not the store's, although its status is 200: a proxy's page, a truncated body,
+another service's JSON."""
+
 
 @contextmanager
 def store_errors(what: str) -> Iterator[None]:
-    """Everything that can go wrong inside becomes `WriteConflict` or `StoreUnavailable`, naming what was tried."""
+    """Everything that can go wrong inside becomes `WriteConflict` or `StoreUnavailable`, naming what was tried.
+
+    The answer is read inside as well: nobody further up can tell a damaged one from a fault of ours, and in a
+    background refresh that would take an answer away that a function has already given.
+    """
     try:
         yield
     except TransportError as error:
@@ -33,6 +53,8 @@ def store_errors(what: str) -> Iterator[None]:
         if code in CONFLICTS and not _is_throttling_only(response):
             raise WriteConflict(f"{what}: {error}") from error
         raise StoreUnavailable(f"{what}: {error}") from error
+    except DAMAGE as error:
+        raise StoreUnavailable(f"{what}: not what the store answers: {type(error).__name__}: {error!s:.200}") from error
 
 
 def code_of(error: BaseException) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from fiso.adapters.aws.client import STORE_TIMEOUT_S
+from fiso.adapters.aws.errors import DAMAGE
 from fiso.adapters.identity.credential_cache import CredentialCache, Expiring
 from fiso.domain.endpoint import Authentication, Endpoint
 from fiso_client.core.failures import Failure, ProviderError
@@ -70,7 +71,7 @@ class FunctionKeys:
         try:
             document = json.loads(json.loads(answer.body)["SecretString"])
             host, value = str(document["host"]).lower(), str(document["key"])
-        except (ValueError, KeyError, TypeError) as error:
+        except DAMAGE as error:
             raise ProviderError(Failure.UNREACHABLE, f"secret {reference} is no host with its key") from error
         is_key = value.isascii() and value.isprintable() and " " not in value
         if not (is_key and SHORTEST_KEY <= len(value) <= LONGEST_KEY):

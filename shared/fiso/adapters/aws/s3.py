@@ -14,12 +14,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from fiso.adapters.aws.errors import aws_errors, is_missing, store_errors
+from fiso.adapters.aws.errors import DAMAGE, aws_errors, is_missing, store_errors
 from fiso.codecs.catalog import snapshot_from_json, snapshot_to_json
 from fiso.codecs.record import from_document, instant, parse_instant, to_document
 from fiso.codecs.typed import Codec, Form
 from fiso.domain.catalog import Snapshot
-from fiso.domain.errors import InvalidRecord, StoreUnavailable
+from fiso.domain.errors import StoreUnavailable
 from fiso.domain.model import RetrainingRun
 from fiso.domain.record import InvocationRecord, RecordStatus
 from fiso.domain.request import InvocationId
@@ -53,7 +53,7 @@ class Bucket:
             return None
         try:
             document = json.loads(body)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise damaged(f"{key} is not JSON: {error}") from error
         if not isinstance(document, dict):
             raise damaged(f"{key} is not a JSON object")
@@ -84,10 +84,11 @@ class Bucket:
         while True:
             with store_errors(f"list {prefix}"):
                 page = self._client.list_objects_v2(Bucket=self._bucket, Prefix=prefix, **token)
-            yield from (entry["Key"] for entry in page.get("Contents", []))
-            if not page.get("IsTruncated"):
+                found = [entry["Key"] for entry in page.get("Contents", [])]
+                token = {"ContinuationToken": page["NextContinuationToken"]} if page.get("IsTruncated") else {}
+            yield from found
+            if not token:
                 return
-            token = {"ContinuationToken": page["NextContinuationToken"]}
 
 
 class S3Snapshots:
@@ -110,7 +111,9 @@ class S3Snapshots:
         """Write the version, then the pointer unless it is newer already."""
         self._objects.write(f"policies/{snapshot.version}.json", snapshot_to_json(snapshot), "application/json")
         pointer = self._objects.read_json("policies/current.json")
-        if pointer is None or int(pointer.get("version", 0)) < snapshot.version:
+        with store_errors("read policies/current.json"):
+            is_newer = pointer is None or int(pointer.get("version", 0)) < snapshot.version
+        if is_newer:
             published_at = instant(snapshot.published_at)
             self._objects.write_json(
                 "policies/current.json", {"version": snapshot.version, "published_at": published_at}
@@ -167,7 +170,7 @@ class S3Archive:
         for line in lines:
             try:
                 record = from_document(json.loads(line))
-            except (InvalidRecord, ValueError, AttributeError, TypeError):
+            except DAMAGE:
                 damaged += 1
                 continue
             if isinstance(record, InvocationRecord):
@@ -185,7 +188,8 @@ class S3Watermark:
     def read(self) -> datetime | None:
         """The moment, if one was ever kept."""
         document = self._objects.read_json("reconciliation/watermark.json")
-        return parse_instant(str(document["replayed_until"])) if document is not None else None
+        with store_errors("read reconciliation/watermark.json"):
+            return parse_instant(str(document["replayed_until"])) if document is not None else None
 
     def move(self, to: datetime) -> None:
         """Keep a moment."""
@@ -206,7 +210,8 @@ class S3RetrainingRuns:
         """The newest runs, newest first."""
         keys = sorted(self._objects.keys("retraining/runs/"), reverse=True)[:limit]
         documents = [self._objects.read_json(key) for key in keys]
-        return [_RUNS.from_document(RetrainingRun, document) for document in documents if document is not None]
+        with store_errors("read retraining/runs/"):
+            return [_RUNS.from_document(RetrainingRun, document) for document in documents if document is not None]
 
 
 _RUNS = Codec(forms={datetime: Form(instant, parse_instant)})

@@ -34,8 +34,8 @@ class DynamoDBSnapshotCopy:
         """The copy; None when there is none, or it still has `unless_version`. `InvalidCatalog` when it is damaged."""
         with store_errors("read the catalog's copy"):
             item = self._client.get_item(TableName=self._table, Key=KEY).get("Item")
-        if item is None or item.get("version", {}).get("N") == str(unless_version):
-            return None
+            if item is None or item.get("version", {}).get("N") == str(unless_version):
+                return None
         try:
             packed = item["body"]["B"]
             return snapshot_from_json(gzip.decompress(_bytes(packed)))

@@ -39,11 +39,8 @@ class SsmLeaseKeys:
             body=json.dumps({"Name": self._parameter, "WithDecryption": True}).encode(),
             timeout_s=STORE_TIMEOUT_S,
         )
-        try:
-            document = json.loads(answer.body)
-            if answer.status >= 300:
-                code = str(document.get("__type", f"HTTP{answer.status}")).rpartition("#")[2]
-                raise AwsError(code, str(document.get("message") or document.get("Message") or ""), document)
-            return str(document["Parameter"]["Value"])
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise AwsError(f"HTTP{answer.status}", "not what GetParameter answers", {}) from error
+        document = json.loads(answer.body)
+        if answer.status >= 300:
+            code = str(document.get("__type", f"HTTP{answer.status}")).rpartition("#")[2]
+            raise AwsError(code, str(document.get("message") or document.get("Message") or ""), document)
+        return str(document["Parameter"]["Value"])

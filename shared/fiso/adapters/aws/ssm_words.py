@@ -14,7 +14,7 @@ def read_words(client: Any, parameter: str) -> Sequence[str]:
     """The secrets, newest first, without their ids. `StoreUnavailable` when there is none or it cannot be read."""
     with store_errors(f"read parameter {parameter}"):
         found = client.get_parameter(Name=parameter, WithDecryption=True)
-    words = [_ID.sub("", word) for word in str(found["Parameter"]["Value"]).split()]
+        words = [_ID.sub("", word) for word in str(found["Parameter"]["Value"]).split()]
     if not words:
         raise StoreUnavailable(f"parameter {parameter} is empty")
     return words

@@ -5,7 +5,6 @@ from typing import Any
 
 from fiso.adapters.aws.errors import store_errors
 from fiso.codecs.record import instant
-from fiso.domain.errors import StoreUnavailable
 from fiso.domain.request import TenantId
 from fiso.ports import Clock
 from fiso.routing.quota import Seen, Use
@@ -35,10 +34,7 @@ class DynamoDBTenantUse:
                 ExpressionAttributeValues=values,
                 ReturnValues="ALL_NEW",
             )
-        try:
             return _use(answer["Attributes"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise StoreUnavailable(f"the count of tenant {tenant} does not read") from error
 
 
 def _number(value: float) -> dict[str, str]:
