@@ -20,7 +20,7 @@ from fiso_client.api import Headers
 from fiso_client.calling import Request
 from fiso_client.core.answers import FunctionAnswer, path_below
 from fiso_client.core.lambda_api import http_event, invoke, read_invocation
-from fiso_client.core.signing import AwsEndpoint, SignedService, SigningKeys, sign
+from fiso_client.core.signing import AwsEndpoint, SignedService, SigningKeys, public_url, sign
 from fiso_client.core.transport import HttpTransport
 from fiso_client.target import Target
 
@@ -31,7 +31,7 @@ def _utc_now() -> datetime:
 
 def public_address(region: str) -> str:
     """Where Lambda's API is in a region."""
-    return f"https://lambda.{region}.amazonaws.com"
+    return public_url("lambda", region)
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,23 @@ class Credentials:
         )
 
 
+_DNS_SUFFIXES = {
+    "cn-": "amazonaws.com.cn",
+    "us-iso-": "c2s.ic.gov",
+    "us-isob-": "sc2s.sgov.gov",
+    "us-isof-": "csp.hci.ic.gov",
+    "eu-isoe-": "cloud.adc-e.uk",
+    "eusc-": "amazonaws.eu",
+}
+"""AWS's other partitions by how their regions begin; templates have it as `AWS::URLSuffix`."""
+
+
+def public_url(service: str, region: str) -> str:
+    """Where a service's API is in a region."""
+    suffixes = (suffix for begin, suffix in _DNS_SUFFIXES.items() if region.startswith(begin))
+    return f"https://{service}.{region}.{next(suffixes, 'amazonaws.com')}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AwsEndpoint:
     """One service in one region, and where it is reached."""
@@ -60,9 +77,7 @@ class AwsEndpoint:
         """The standard variables: AWS_REGION, and AWS_ENDPOINT_URL or AWS_ENDPOINT_URL_<SERVICE> when set."""
         chosen = region or environ.get("AWS_REGION") or environ["AWS_DEFAULT_REGION"]
         override = environ.get(f"AWS_ENDPOINT_URL_{service.upper()}") or environ.get("AWS_ENDPOINT_URL")
-        return cls(
-            service=service, region=chosen, url=(override or f"https://{service}.{chosen}.amazonaws.com").rstrip("/")
-        )
+        return cls(service=service, region=chosen, url=(override or public_url(service, chosen)).rstrip("/"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

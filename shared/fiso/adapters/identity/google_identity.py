@@ -20,7 +20,7 @@ from fiso.domain.endpoint import Authentication, Endpoint
 from fiso.domain.identity import GoogleIdentity
 from fiso.ports import Clock
 from fiso_client.core.failures import Failure, ProviderError
-from fiso_client.core.signing import AwsEndpoint, Credentials, sign
+from fiso_client.core.signing import AwsEndpoint, Credentials, public_url, sign
 from fiso_client.core.stopwatch import Stopwatch
 from fiso_client.core.transport import HttpTransport, TransportError
 
@@ -97,7 +97,7 @@ class GoogleIdTokens:
 
     def _subject_token(self) -> str:
         """A request that says who signed it, for Google to send; good for this one provider of identities."""
-        sts = AwsEndpoint(service="sts", region=self._region, url=f"https://sts.{self._region}.amazonaws.com")
+        sts = AwsEndpoint(service="sts", region=self._region, url=public_url("sts", self._region))
         url = f"{sts.url}?Action=GetCallerIdentity&Version=2011-06-15"
         for_whom = {"x-goog-cloud-target-resource": self._identity.resource}
         signed = sign("POST", url, for_whom, sha256(b"").hexdigest(), sts, self._credentials, self._clock())

@@ -1,5 +1,8 @@
 from datetime import UTC, datetime
+from typing import Any
 
+import pytest
+from botocore import loaders
 from botocore.auth import S3SigV4Auth, SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as BotoCredentials
@@ -60,3 +63,14 @@ def test_signs_for_s3_as_botocore_does(key: str) -> None:
     request = AWSRequest(method="GET", url=url, data=b"", headers=headers)
     S3AtNow(BotoCredentials("AK", "SK"), "s3", "us-east-1").add_auth(request)
     assert request.headers["Authorization"].split("Signature=")[1] == ours["authorization"].split("Signature=")[1]
+
+
+@pytest.mark.parametrize(
+    "partition", loaders.create_loader().load_data("partitions")["partitions"], ids=lambda p: p["id"]
+)
+def test_a_service_is_addressed_within_its_partition(partition: dict[str, Any]) -> None:
+    """As botocore's own data has the partitions' suffixes."""
+    for region in partition["regions"]:
+        if "-global" not in region:
+            expected = f"https://dynamodb.{region}.{partition['outputs']['dnsSuffix']}"
+            assert AwsEndpoint.from_environ("dynamodb", {"AWS_REGION": region}).url == expected
