@@ -60,11 +60,12 @@ wheels: setup ## build the distributions fiso-client, fiso and fiso-cli into dis
 
 clean: ## stop the local cloud and delete what it and the builds wrote; the installed tools stay
 	@if [ -x $(BIN)/fiso ]; then $(BIN)/fiso local reset --yes; fi
-	@rm -rf build dist .serverless .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	@if [ -d build ]; then find build -mindepth 1 -maxdepth 1 -not -name cache -exec rm -rf {} +; fi
+	@rm -rf dist .serverless .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 	@find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean ## delete the installed tools too
-	@rm -rf .venv .local node_modules
+	@rm -rf .venv .local node_modules build
 
 lock: ## compile every requirements file anew from what is pinned now (UPGRADE=1: from what is newest)
 	$(COMPILE) pyproject.toml --extra dev --output-file requirements.txt

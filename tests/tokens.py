@@ -12,7 +12,7 @@ from typing import Any
 
 from fiso.adapters.identity.oidc import signing_keys
 from fiso.domain.access import SigningKey
-from localcloud.issuer.keys import Signer
+from localcloud.issuer.tokens import Signer
 
 ISSUER = "https://issuer.example"
 AUDIENCE = "fiso"

@@ -7,8 +7,8 @@ import math
 from fiso_cli.errors import CommandError
 from fiso_cli.local_stage import HOST
 from localcloud.layout import LocalCloud
+from localcloud.profile import Provider
 
-PROVIDERS = ("aws", "azure", "gcp")
 _TIMEOUT_S = 5.0
 
 
@@ -30,8 +30,8 @@ def slow(cloud: LocalCloud, provider: str, factor: float) -> None:
 
 
 def _post(cloud: LocalCloud, provider: str, fault: dict[str, str | float]) -> None:
-    if provider not in PROVIDERS:
-        raise CommandError(f"there is no provider {provider!r}: choose from {', '.join(PROVIDERS)}")
+    if provider not in set(Provider):
+        raise CommandError(f"there is no provider {provider!r}: choose from {', '.join(Provider)}")
     connection = http.client.HTTPConnection(HOST, cloud.port("provider-proxy"), timeout=_TIMEOUT_S)
     body = json.dumps({"provider": provider, **fault})
     try:

@@ -2,12 +2,14 @@
 
 Run as `python -m localcloud.postgres --folder DIR --port P` it prepares the folder and becomes the server. The
 cluster is made once, whole or not at all. The wheel's own launcher is not used: it listens on a socket file only, and
-run as root it makes a user and opens every folder above its data.
-"""
+run as root it makes a user and opens every folder above its data. PostgreSQL refuses to be root: there are two ways out
+of it, another user, who must be able to reach the files, or a user namespace in which root has another number, which
+the machine must allow. Both keep the pid, so it stays the program itself."""
 
 import argparse
 import logging
 import os
+import pwd
 import secrets
 import shutil
 import signal
@@ -23,7 +25,66 @@ from urllib.parse import quote
 
 from fiso_cli.errors import CommandError
 from fiso_cli.local_stage import DATABASE, DATABASE_USER, HOST
-from localcloud import unprivileged
+
+ROOT = 0
+NOBODY = 65534
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """What stands before the command, and the user who must own its files."""
+
+    prefix: tuple[str, ...]
+    owner: int
+
+
+def find(program: Path, folder: Path) -> Way:
+    """A way in which the program runs and reaches `folder`: that of its owner; an empty one is handed over."""
+    is_empty = not any(folder.iterdir())
+    for way in _ways(os.getuid()):
+        if is_empty and os.getuid() == ROOT:
+            os.chown(folder, way.owner, -1)
+        if way.owner == folder.stat().st_uid and _works(way, program, folder):
+            return way
+    raise CommandError(
+        f"{program.name} cannot be run for {folder} as this user, as user {NOBODY} or in a user namespace: "
+        "run as an ordinary user who owns it, or put the checkout and FISO_LOCAL_DIR where every user may look"
+    )
+
+
+def _ways(user: int) -> list[Way]:
+    numbered_otherwise = Way(
+        prefix=("unshare", "--user", f"--map-user={NOBODY}", f"--map-group={NOBODY}", "--"), owner=user
+    )
+    if user != ROOT:
+        # the program looks its user up by number, which in a container may have no name
+        return [Way(prefix=(), owner=user) if _has_name(user) else numbered_otherwise]
+    # a change of user makes the kernel forget what to send when the parent dies: said anew
+    dropped = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--pdeathsig", "INT", "--")
+    return [Way(prefix=dropped, owner=NOBODY), numbered_otherwise]
+
+
+def _has_name(user: int) -> bool:
+    try:
+        pwd.getpwuid(user)
+    except KeyError:
+        return False
+    return True
+
+
+def _works(way: Way, program: Path, folder: Path) -> bool:
+    script = 'cd "$1" && exec "$2" --version'
+    try:
+        tried = subprocess.run(
+            [*way.prefix, "/bin/sh", "-c", script, "sh", str(folder), str(program)],
+            capture_output=True,
+            check=False,
+            cwd="/",
+        )
+    except FileNotFoundError:
+        return False
+    return tried.returncode == 0
+
 
 STOP_SIGNAL = signal.SIGINT
 """A fast shutdown: sessions are ended, everything is written. (SIGTERM would wait for the sessions.)"""
@@ -100,8 +161,8 @@ class Postgres:
                     found.append(int(entry))
         return found
 
-    def _way(self) -> unprivileged.Way:
-        return unprivileged.find(_binary("postgres"), self.data)
+    def _way(self) -> Way:
+        return find(_binary("postgres"), self.data)
 
     def _password(self) -> str:
         try:
@@ -118,7 +179,7 @@ class Postgres:
         partial = self.folder / "data.partial"
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(mode=0o700)
-        way = unprivileged.find(_binary("initdb"), partial)
+        way = find(_binary("initdb"), partial)
         how = ("-U", DATABASE_USER, "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions")
         _run(way, (_binary("initdb"), "-D", partial, *how), partial)
         role, database = f"ALTER ROLE {DATABASE_USER} PASSWORD '{password}'", f"CREATE DATABASE {DATABASE}"
@@ -163,13 +224,13 @@ def _binary(name: str) -> Path:
     return Path(package.origin).parent / "pginstall" / "bin" / name
 
 
-def _single_user(way: unprivileged.Way, data: Path, *statements: str) -> None:
+def _single_user(way: Way, data: Path, *statements: str) -> None:
     """Run statements on a stopped cluster; nothing listens meanwhile and nothing is logged."""
     quiet = ("-c", "exit_on_error=on", "-c", "log_min_error_statement=panic")
     _run(way, (_binary("postgres"), "--single", *quiet, "-D", data, "postgres"), data, "\n".join(statements) + "\n")
 
 
-def _run(way: unprivileged.Way, command: tuple[str | Path, ...], folder: Path, text: str = "") -> None:
+def _run(way: Way, command: tuple[str | Path, ...], folder: Path, text: str = "") -> None:
     environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"}
     done = subprocess.run(
         [*way.prefix, *map(str, command)],

@@ -1,11 +1,12 @@
 """The emulation profile: the distances and cold starts that the provider proxy adds, and how one delay is drawn.
 
-Pure but for `load`. The figures and their sources are in `profile.yaml`. Of `fiso` it knows only the providers' names.
+Pure but for `load`. The figures and their sources are in `profile.yaml`.
 """
 
 import math
 from bisect import bisect_left
 from dataclasses import dataclass
+from enum import StrEnum
 from itertools import pairwise
 from pathlib import Path
 from random import Random
@@ -14,9 +15,15 @@ from typing import ClassVar
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from fiso.domain.endpoint import Provider
-
 PROFILE_FILE = Path(__file__).with_name("profile.yaml")
+
+
+class Provider(StrEnum):
+    """The clouds that are emulated."""
+
+    AWS = "aws"
+    AZURE = "azure"
+    GCP = "gcp"
 
 
 class ProfileError(ValueError):

@@ -15,7 +15,7 @@ import aiohttp
 from aiohttp import web
 
 from fiso_cli.local_stage import HOST
-from localcloud.provider_proxy.passing import pass_on, upstream_session
+from localcloud.provider_proxy.listener import pass_on, upstream_session
 from tests.e2e.aws_calls import Request, read_call
 
 

@@ -90,6 +90,8 @@ def environ(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
         environment.setenv("FISO_LOCAL_PORT", str(free_ports()))
         environment.setenv("PYTHONPATH", os.pathsep.join(str(CHECKOUT / folder) for folder in ("shared", "scripts")))
         environment.setenv("NO_COLOR", "1")
+        environment.setenv("UV_OFFLINE", "1")  # all that a deployment needs is there since `make setup`
+        environment.setenv("UV_CACHE_DIR", str(tmp_path_factory.mktemp("empty")))
         yield dict(os.environ)
 
 

@@ -6,8 +6,7 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import pytest
 
-from localcloud.issuer.keys import signer_in
-from localcloud.issuer.tokens import Person, TokenMaker
+from localcloud.issuer.tokens import Person, TokenMaker, signer_in
 from tests.e2e.conftest import LiveCloud, eventually
 from tests.functional.login_world import running_issuer
 

@@ -19,7 +19,7 @@ from fiso.testing.clock import ManualClock
 from functions.console import app
 from functions.console.access import Entrance
 from functions.console.login import BrowserLogin
-from localcloud.issuer.keys import Signer
+from localcloud.issuer.tokens import Signer
 from tests import tokens
 from tests.builders import NOW
 from tests.functional.console_browser import Browser

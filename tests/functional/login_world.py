@@ -23,8 +23,7 @@ from fiso.console_settings import ConsoleSettings, LoginSettings
 from fiso.domain.access import AuthMode
 from fiso.settings import AccessSettings
 from functions.console import app, wiring
-from localcloud.issuer.keys import signer_in
-from localcloud.issuer.tokens import AUDIENCE, CLIENT_ID, TENANT_CLAIM, Person, TokenMaker
+from localcloud.issuer.tokens import AUDIENCE, CLIENT_ID, TENANT_CLAIM, Person, TokenMaker, signer_in
 from tests.emulator import free_port
 from tests.functional.console_world import World, busy_world
 from tests.lab.bound_process import bound

@@ -16,7 +16,7 @@ from fiso.testing.clock import ManualClock
 from fiso.testing.endpoints import OK
 from functions.orchestrator import handler
 from functions.orchestrator.wiring import WITHOUT_ACCESS_LAYER
-from localcloud.issuer.keys import Signer
+from localcloud.issuer.tokens import Signer
 from tests import tokens
 from tests.builders import NOW, failing
 from tests.functional.orchestrator_rig import BY_IAM, LambdaContext, Rig, http_event, problem_of, signed

@@ -12,7 +12,7 @@ import pytest
 from fiso.adapters.identity.oidc import LARGEST_BYTES, OidcIssuerKeys, refuse_address, signing_keys
 from fiso.domain.errors import StoreUnavailable
 from fiso_client.core.transport import HttpTransport
-from localcloud.issuer.keys import Signer
+from localcloud.issuer.tokens import Signer
 
 RSA, CURVE = Signer.rsa("k1"), Signer.curve("k2")
 KEYS = {"keys": [RSA.jwk, CURVE.jwk]}

@@ -17,7 +17,7 @@ from fiso.testing.clock import ManualClock
 from fiso_cli.errors import CommandError
 from fiso_cli.main import app
 from fiso_cli.traffic.stage_access import ShownToken, gateway_of
-from localcloud.issuer.keys import KEY_FILE, signer_in
+from localcloud.issuer.tokens import KEY_FILE, signer_in
 from tests.tokens import FixedKeys
 
 ISSUER = "http://127.0.0.1:5574"

@@ -8,7 +8,7 @@ import pytest
 from fiso.adapters.identity.jwt_tokens import JwtVerifier
 from fiso.domain.errors import NotAuthenticated
 from fiso.testing.clock import ManualClock
-from localcloud.issuer.keys import Signer
+from localcloud.issuer.tokens import Signer
 from tests import tokens
 from tests.builders import NOW
 from tests.security.attacks import CURVE, GENUINE, RSA, STRANGER

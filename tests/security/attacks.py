@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fiso.testing.rig import http_event
-from localcloud.issuer.keys import Signer
+from localcloud.issuer.tokens import Signer
 from tests import tokens
 from tests.builders import NOW, invocation_id
 

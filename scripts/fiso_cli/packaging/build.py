@@ -74,6 +74,13 @@ def build(stage: str, only: Sequence[str] | None = None, *, root: Path = ROOT) -
     return report
 
 
+def fetch_wheels(stage: str, *, root: Path = ROOT) -> None:
+    """Fetch what a build of the stage would: from then on it needs no network until a lock changes."""
+    place = Workplace(root=root, stage=stage, target=for_stage(stage))
+    for wanted in (_access_wheels(place), *(_wheels_of(package, place) for package in PACKAGES)):
+        wheels.prepare(wanted, place.target, cache=place.cache)
+
+
 def _chosen(only: Sequence[str] | None) -> list[FunctionPackage]:
     names = [package.name for package in PACKAGES]
     if unknown := sorted(set(only or ()) - set(names)):
@@ -110,11 +117,14 @@ def _wheels_of(package: FunctionPackage, place: Workplace) -> wheels.Wanted:
     )
 
 
+def _access_wheels(place: Workplace) -> wheels.Wanted:
+    return wheels.Wanted(name=ACCESS_LAYER, lock=place.root / ACCESS_LOCK, root=LAYER_ROOT, folder="python")
+
+
 def _build_access_layer(place: Workplace) -> Archived:
     """Wheels and nothing else, below `python/`."""
-    lock, finished = place.root / ACCESS_LOCK, place.output / f"{ACCESS_LAYER}.zip"
-    wanted = wheels.Wanted(name=ACCESS_LAYER, lock=lock, root=LAYER_ROOT, folder="python")
-    base = wheels.prepare(wanted, place.target, cache=place.cache)
+    finished = place.output / f"{ACCESS_LAYER}.zip"
+    base = wheels.prepare(_access_wheels(place), place.target, cache=place.cache)
     if base.archive is None:
         raise CommandError(f"{ACCESS_LOCK} is missing; run `make lock`")
     if known := _known(finished, base.key):

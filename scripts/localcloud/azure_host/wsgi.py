@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, quote
 
 import azure.functions as func
 
-from localcloud.azure_host import routes
+from localcloud.azure_host import application
 from localcloud.azure_host.application import FunctionApp, Invoker, load
 
 log = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ class HostApplication:
     def __init__(self, app: FunctionApp) -> None:
         self._app = app
         self._invoker = Invoker(app)
-        self._routes = routes.in_order(app.routes)
+        self._routes = application.in_order(app.routes)
         self._prefix = f"/{app.prefix}" if app.prefix else ""
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
@@ -36,7 +36,7 @@ class HostApplication:
             return _send(start_response, 200, {"content-type": "application/json"}, body)
         if not path.lower().startswith(self._prefix.lower() + "/"):
             return _send(start_response, 404)
-        match = routes.find(self._routes, method, path[len(self._prefix) :])
+        match = application.find(self._routes, method, path[len(self._prefix) :])
         if match.function is None:
             allow = {"allow": ", ".join(sorted(match.allowed))} if match.allowed else {}
             return _send(start_response, 405 if match.allowed else 404, allow)

@@ -10,9 +10,9 @@ from fiso_cli.counting import Runs
 from fiso_cli.traffic.samples import NOBODY, Sample, failures, overheads, percentile, problems
 from fiso_cli.traffic.tables import table
 from fiso_cli.traffic.terminal import ms
+from localcloud.profile import Provider
 
 SCHEDULE = "schedule"
-PROVIDERS = ("aws", "azure", "gcp")
 REASONS = ("score", "explore", "failover", "hedge", "policy", "control", "-")
 LABEL = "Distances and cold starts are emulated here. Local latencies are not cloud latencies."
 
@@ -72,7 +72,7 @@ def checks(found: Findings) -> list[Check]:
     failed, by_score = failures(found.samples), chosen_by_score(found.samples)
     worst = "".join(f"; {count} x {problem}" for problem, count in list(problems(failed).items())[:3])
     counts = f"{found.logged} logged, {found.folded} folded, {found.answered} answered"
-    contexts = ", ".join(f"{provider} {len(by_score.get(provider, ()))} contexts" for provider in PROVIDERS)
+    contexts = ", ".join(f"{provider} {len(by_score.get(provider, ()))} contexts" for provider in Provider)
     return [
         Check(
             claim="every request got its function's bytes",
@@ -87,7 +87,7 @@ def checks(found: Findings) -> list[Check]:
         Check(claim="logged = folded = answered", held=found.logged == found.folded == found.answered, seen=counts),
         Check(
             claim="each provider was the best for some function and user region",
-            held=set(PROVIDERS) <= by_score.keys(),
+            held=set(Provider) <= by_score.keys(),
             seen=contexts,
         ),
         Check(

@@ -12,9 +12,7 @@ from werkzeug.serving import make_server
 
 from fiso_cli.local_stage import HOST, url
 from localcloud.issuer.app import Issuer, create
-from localcloud.issuer.codes import Codes
-from localcloud.issuer.keys import signer_in
-from localcloud.issuer.tokens import TokenMaker
+from localcloud.issuer.tokens import Codes, TokenMaker, signer_in
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -11,8 +11,7 @@ from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import BadRequest
 from werkzeug.wrappers import Response as AnyResponse
 
-from localcloud.issuer.codes import CodeRefused, Codes, Redemption, Request
-from localcloud.issuer.tokens import CLIENT_ID, SCOPES, Person, TokenMaker
+from localcloud.issuer.tokens import CLIENT_ID, SCOPES, CodeRefused, Codes, Person, Redemption, Request, TokenMaker
 
 LOOPBACK = ("127.0.0.1", "localhost")
 TOKEN_LIFETIME = timedelta(hours=1)

@@ -9,8 +9,7 @@ import typer
 
 from fiso_cli.traffic import terminal
 from fiso_cli.traffic.stage_access import JsonOption
-from localcloud.issuer.keys import signer_in
-from localcloud.issuer.tokens import SCOPES, Person, TokenMaker
+from localcloud.issuer.tokens import SCOPES, Person, TokenMaker, signer_in
 from localcloud.layout import LocalCloud
 
 token_app = typer.Typer(add_completion=False)

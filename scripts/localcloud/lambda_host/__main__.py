@@ -13,10 +13,9 @@ from pathlib import Path
 from aiohttp import web
 
 from localcloud.lambda_host.control_plane import Emulator, EmulatorControlPlane
-from localcloud.lambda_host.directory import FunctionDirectory, Refresh
-from localcloud.lambda_host.environment import INIT_LIMIT_S, Surroundings
-from localcloud.lambda_host.environment_variables import HostVariables
+from localcloud.lambda_host.environment import INIT_LIMIT_S, HostVariables, Surroundings
 from localcloud.lambda_host.interpreter import UnusableInterpreterError, prepare_interpreter
+from localcloud.lambda_host.pool import FunctionDirectory, Refresh
 from localcloud.lambda_host.sandbox import Mode, choose_sandbox
 from localcloud.lambda_host.server import Front
 from localcloud.lambda_host.shipping import CloudWatch, LogHub

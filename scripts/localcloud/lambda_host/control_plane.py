@@ -14,8 +14,8 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from localcloud.lambda_host.deployment import LATEST, Deployment, FunctionReference, Package, deployment_of
-from localcloud.lambda_host.packages import Archive, PackageCache
+from localcloud.lambda_host.function import LATEST, Deployment, FunctionReference, Package, deployment_of
+from localcloud.lambda_host.interpreter import Archive, PackageCache
 
 log = logging.getLogger(__name__)
 _TIMEOUT_S = 10

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from localcloud.lambda_host.deployment import Package
+from localcloud.lambda_host.function import Package
 from localcloud.lambda_host.interpreter import BOOTSTRAP, Interpreter
 
 log = logging.getLogger(__name__)

@@ -1,6 +1,8 @@
-"""The host's HTTP front: Lambda's Invoke API, the emulator's proxy contract, and the host's own status and logs."""
+"""The host's HTTP front: Lambda's Invoke API, worded and numbered as Lambda does, and the emulator's proxy contract."""
 
 import asyncio
+import base64
+import json
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -8,14 +10,94 @@ from dataclasses import asdict
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from localcloud.lambda_host import answers
 from localcloud.lambda_host.control_plane import ControlPlaneError, UnknownFunctionError
-from localcloud.lambda_host.deployment import FunctionReference, UnusableReferenceError
-from localcloud.lambda_host.directory import FunctionDirectory
 from localcloud.lambda_host.environment import LogEvent
-from localcloud.lambda_host.invocation import Invocation, ThrottledError, new_request_id
+from localcloud.lambda_host.function import (
+    FunctionReference,
+    Invocation,
+    InvocationResult,
+    ThrottledError,
+    UnusableReferenceError,
+    new_request_id,
+)
+from localcloud.lambda_host.pool import FunctionDirectory
 from localcloud.lambda_host.sandbox import Sandbox
 from localcloud.lambda_host.shipping import LogHub
+
+REQUEST_LIMIT_BYTES = 6_291_456
+GATEWAY_EVENT_LIMIT_BYTES = 16 * 1024 * 1024
+"""What the HTTP API may hand to a function here: its own 10 MB body as base64 and the envelope. On AWS no event above
+6 MB reaches a function and the gateway answers by itself; here the orchestrator's own refusal can be seen."""
+ASYNC_REQUEST_LIMIT_BYTES = 1_048_576
+_JSON = "application/json"
+
+
+class UnreadablePayloadError(Exception):
+    """The request's body is not JSON."""
+
+
+def checked_payload(body: bytes) -> bytes:
+    """The payload as the function gets it; nothing at all means an empty object, as on AWS."""
+    if not body:
+        return b"{}"
+    try:
+        json.loads(body.decode(), parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        raise UnreadablePayloadError(f"Could not parse request body into json: {error}") from error
+    return body
+
+
+def _refuse(name: str) -> object:
+    raise ValueError(f"{name} is not JSON")
+
+
+def succeeded(result: InvocationResult, *, with_log: bool) -> web.Response:
+    """A function's answer and a function's error are both 200 in this API; a header tells them apart."""
+    headers = {"X-Amz-Executed-Version": result.version, "x-amzn-RequestId": result.request_id}
+    if result.error is not None:
+        headers["X-Amz-Function-Error"] = result.error
+    if with_log:
+        headers["X-Amz-Log-Result"] = base64.b64encode(result.log_tail).decode()
+    return web.Response(body=result.payload, headers=headers, content_type=_JSON)
+
+
+def proxied(result: InvocationResult) -> web.Response:
+    """For the emulator, which takes any 2xx for a success."""
+    headers = {"X-Amz-Executed-Version": result.version, "x-amzn-RequestId": result.request_id}
+    if result.error is None:
+        return web.Response(body=result.payload, headers=headers, content_type=_JSON)
+    headers["X-Amz-Function-Error"] = result.error
+    return web.Response(status=502, body=result.payload, headers=headers, content_type=_JSON)
+
+
+def accepted(request_id: str, status: int = 202) -> web.Response:
+    return web.Response(status=status, headers={"x-amzn-RequestId": request_id})
+
+
+def throttled(reason: str) -> web.Response:
+    document = {"Reason": reason, "Type": "User", "message": "Rate Exceeded."}
+    return _error(429, "TooManyRequestsException", document)
+
+
+def unknown_function(name: str) -> web.Response:
+    return refused(404, "ResourceNotFoundException", f"Function not found: {name}")
+
+
+def too_large(limit_bytes: int) -> web.Response:
+    message = f"Request must be smaller than {limit_bytes} bytes for the InvokeFunction operation"
+    return refused(413, "RequestTooLargeException", message)
+
+
+def refused(status: int, code: str, message: str) -> web.Response:
+    kind = "User" if status < 500 else "Service"
+    return _error(status, code, {"Type": kind, "message": message})
+
+
+def _error(status: int, code: str, document: dict[str, str]) -> web.Response:
+    return web.Response(
+        status=status, body=json.dumps(document).encode(), headers={"x-amzn-ErrorType": code}, content_type=_JSON
+    )
+
 
 log = logging.getLogger(__name__)
 ASYNC_RETRY_DELAYS_S = (60.0, 120.0)  # AWS tries an asynchronous invocation three times
@@ -39,7 +121,7 @@ class Front:
         self._background: set[asyncio.Task[None]] = set()
 
     def application(self) -> web.Application:
-        application = web.Application(client_max_size=answers.GATEWAY_EVENT_LIMIT_BYTES + 1, middlewares=[_refusals])
+        application = web.Application(client_max_size=GATEWAY_EVENT_LIMIT_BYTES + 1, middlewares=[_refusals])
         application.router.add_post("/2015-03-31/functions/{function}/invocations", self._invoke)
         application.router.add_post("/invoke/{function}", self._proxy)
         application.router.add_get("/healthz", self._health)
@@ -55,7 +137,7 @@ class Front:
     async def _invoke(self, request: web.Request) -> web.Response:
         reference = FunctionReference.parse(request.match_info["function"], request.query.get("Qualifier"))
         invocation = Invocation(
-            payload=await _payload(request, answers.REQUEST_LIMIT_BYTES),
+            payload=await _payload(request, REQUEST_LIMIT_BYTES),
             trace_id=request.headers.get("X-Amzn-Trace-Id"),
             client_context=request.headers.get("X-Amz-Client-Context"),
         )
@@ -63,35 +145,35 @@ class Front:
             case "RequestResponse":
                 pool = await self._functions.pool(reference)
                 with_log = request.headers.get("X-Amz-Log-Type") == "Tail"
-                return answers.succeeded(await pool.invoke(invocation), with_log=with_log)
+                return succeeded(await pool.invoke(invocation), with_log=with_log)
             case "Event":
                 return await self._accept(reference, invocation)
             case "DryRun":
                 await self._functions.pool(reference)
-                return answers.accepted(invocation.request_id, status=204)
+                return accepted(invocation.request_id, status=204)
             case other:
-                return answers.refused(400, "InvalidParameterValueException", f"Unknown invocation type {other}")
+                return refused(400, "InvalidParameterValueException", f"Unknown invocation type {other}")
 
     async def _proxy(self, request: web.Request) -> web.Response:
         version = request.headers.get("X-Amzn-Lambda-Function-Version")
         reference = FunctionReference.parse(request.match_info["function"], version)
         invocation = Invocation(
-            payload=await _payload(request, answers.GATEWAY_EVENT_LIMIT_BYTES),
+            payload=await _payload(request, GATEWAY_EVENT_LIMIT_BYTES),
             request_id=request.headers.get("X-Amzn-Lambda-Request-Id") or new_request_id(),
             invoked_arn=request.headers.get("X-Amzn-Lambda-Function-Arn"),
             trace_id=request.headers.get("X-Amzn-Trace-Id"),
         )
         pool = await self._functions.pool(reference)
-        return answers.proxied(await pool.invoke(invocation))
+        return proxied(await pool.invoke(invocation))
 
     async def _accept(self, reference: FunctionReference, invocation: Invocation) -> web.Response:
-        if len(invocation.payload) > answers.ASYNC_REQUEST_LIMIT_BYTES:
-            return answers.too_large(answers.ASYNC_REQUEST_LIMIT_BYTES)
+        if len(invocation.payload) > ASYNC_REQUEST_LIMIT_BYTES:
+            return too_large(ASYNC_REQUEST_LIMIT_BYTES)
         await self._functions.pool(reference)
         task = asyncio.create_task(self._run_in_background(reference, invocation))
         self._background.add(task)
         task.add_done_callback(self._background.discard)
-        return answers.accepted(invocation.request_id)
+        return accepted(invocation.request_id)
 
     async def _run_in_background(self, reference: FunctionReference, invocation: Invocation) -> None:
         for delay_s in (*self._async_retry_delays_s, None):
@@ -126,7 +208,7 @@ class Front:
     async def _recent_logs(self, request: web.Request) -> web.Response:
         limit = request.query.get("limit", "200")
         if not limit.isdecimal():
-            return answers.refused(400, "InvalidParameterValueException", "limit is a number of lines")
+            return refused(400, "InvalidParameterValueException", "limit is a number of lines")
         events = self._logs.recent(request.query.get("function"), int(limit))
         return web.json_response({"events": [_event(event) for event in events]})
 
@@ -139,7 +221,7 @@ async def _payload(request: web.Request, limit_bytes: int) -> bytes:
     body = await request.read()
     if len(body) > limit_bytes:
         raise web.HTTPRequestEntityTooLarge(max_size=limit_bytes, actual_size=len(body))
-    return answers.checked_payload(body)
+    return checked_payload(body)
 
 
 @web.middleware
@@ -148,14 +230,14 @@ async def _refusals(request: web.Request, handler: Handler) -> web.StreamRespons
     try:
         return await handler(request)
     except ThrottledError as error:
-        return answers.throttled(error.reason)
+        return throttled(error.reason)
     except UnknownFunctionError:
-        return answers.unknown_function(request.match_info["function"])
+        return unknown_function(request.match_info["function"])
     except UnusableReferenceError as error:
-        return answers.refused(400, "ValidationException", f"{error} is not a function name or ARN")
-    except answers.UnreadablePayloadError as error:
-        return answers.refused(400, "InvalidRequestContentException", str(error))
+        return refused(400, "ValidationException", f"{error} is not a function name or ARN")
+    except UnreadablePayloadError as error:
+        return refused(400, "InvalidRequestContentException", str(error))
     except web.HTTPRequestEntityTooLarge:
-        return answers.too_large(answers.REQUEST_LIMIT_BYTES)
+        return too_large(REQUEST_LIMIT_BYTES)
     except ControlPlaneError as error:
-        return answers.refused(500, "ServiceException", str(error))
+        return refused(500, "ServiceException", str(error))

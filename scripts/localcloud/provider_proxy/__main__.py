@@ -11,12 +11,9 @@ from random import Random
 
 from aiohttp import web
 
-from fiso.domain.endpoint import Provider
-from localcloud.profile import PROFILE_FILE, ProfileError, load
-from localcloud.provider_proxy.control import control_app
-from localcloud.provider_proxy.listener import HOST, Place
-from localcloud.provider_proxy.passing import upstream_session
-from localcloud.provider_proxy.proxy import ProviderProxy, places_of
+from localcloud.profile import PROFILE_FILE, ProfileError, Provider, load
+from localcloud.provider_proxy.listener import HOST, Place, upstream_session
+from localcloud.provider_proxy.proxy import ProviderProxy, control_app, places_of
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:

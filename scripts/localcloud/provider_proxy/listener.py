@@ -1,24 +1,145 @@
-"""A listener: one port that stands for a provider in one region (or, for AWS, in all of them)."""
+"""A listener: a port that stands for a provider in one region (AWS: in all of them). It passes requests on, late."""
 
 import asyncio
+import base64
+import binascii
+import io
 import logging
+import math
+import re
 import socket
 import struct
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 from http import HTTPStatus
 from random import Random
 from typing import TypeAlias
 
 import aiohttp
 from aiohttp import web
+from multidict import CIMultiDict, CIMultiDictProxy
+from yarl import URL
 
-from fiso.domain.endpoint import Provider
-from localcloud.profile import Delay, Profile, ProviderProfile, RegionProfile, draw_delay
-from localcloud.provider_proxy.cold_report import say_cold
-from localcloud.provider_proxy.faults import Fault
-from localcloud.provider_proxy.passing import Answer, pass_on, signed_region
+from localcloud.profile import Delay, Profile, Provider, ProviderProfile, RegionProfile, draw_delay
+
+LOG_RESULT = "X-Amz-Log-Result"
+COLD = "x-fiso-cold"
+REPORT = b"REPORT "
+
+
+def say_cold(headers: CIMultiDict[str], init_ms: float) -> None:
+    """Change an answer's headers: Lambda's REPORT line gets an Init Duration, a function's own header says 1."""
+    tail = headers.get(LOG_RESULT)
+    if tail is None:
+        headers[COLD] = "1"
+        return
+    try:
+        lines = base64.b64decode(tail, validate=True).split(b"\n")
+    except binascii.Error:
+        return
+    said = [_with_init(line, init_ms) if line.startswith(REPORT) else line for line in lines]
+    headers[LOG_RESULT] = base64.b64encode(b"\n".join(said)).decode("ascii")
+
+
+def _with_init(line: bytes, init_ms: float) -> bytes:
+    if b"Init Duration" in line:
+        return line
+    return line.rstrip() + f"\tInit Duration: {init_ms:.2f} ms\t".encode()
+
+
+HOP_BY_HOP = frozenset(
+    {
+        "connection",
+        "expect",  # answered by the server side already
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+# Headers that the client library would add on its own.
+NOT_ADDED = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
+CREDENTIAL_REGION = re.compile(r"Credential=[^/\s,]+/\d{8}/([a-z0-9-]+)/")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """The upstream's whole answer."""
+
+    status: int
+    reason: str | None
+    headers: CIMultiDict[str]
+    body: bytes
+
+
+def upstream_session() -> aiohttp.ClientSession:
+    """Keep-alive connections without limits of its own: deadlines are the caller's."""
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=30),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=2),
+        auto_decompress=False,
+        skip_auto_headers=NOT_ADDED,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trust_env=False,
+    )
+
+
+async def pass_on(request: web.Request, body: bytes, upstream: str, session: aiohttp.ClientSession) -> Answer:
+    """Raises `aiohttp.ClientError` when the upstream cannot be reached or breaks off."""
+    url = URL(upstream.rstrip("/") + request.raw_path, encoded=True)
+    headers = end_to_end(request.headers)
+    async with session.request(
+        request.method, url, headers=headers, data=io.BytesIO(body) if body else None, allow_redirects=False
+    ) as response:
+        return Answer(
+            status=response.status,
+            reason=response.reason,
+            headers=end_to_end(response.headers),
+            body=await response.read(),
+        )
+
+
+def end_to_end(headers: CIMultiDictProxy[str]) -> CIMultiDict[str]:
+    """All headers but those of one connection, and those that `Connection` names as such."""
+    named = {name.strip().lower() for value in headers.getall("Connection", []) for name in value.split(",")}
+    return CIMultiDict((name, value) for name, value in headers.items() if name.lower() not in HOP_BY_HOP | named)
+
+
+def signed_region(authorization: str | None) -> str | None:
+    """The region of a SigV4 credential scope: Credential=<key>/<date>/<region>/<service>/aws4_request."""
+    found = CREDENTIAL_REGION.search(authorization or "")
+    return found[1] if found else None
+
+
+class FaultKind(StrEnum):
+    KILL = "kill"
+    SLOW = "slow"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """One fault. `factor` is how many times longer a slow provider takes."""
+
+    kind: FaultKind
+    factor: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.factor) and self.factor >= 1):
+            raise ValueError("factor must be a number from 1 up")
+
+    @property
+    def refuses_connections(self) -> bool:
+        return self.kind is FaultKind.KILL
+
+    def extra_ms(self, taken_ms: float) -> float:
+        """What to wait beyond the time that the call has taken, emulated delay and upstream together."""
+        return taken_ms * (self.factor - 1) if self.kind is FaultKind.SLOW else 0.0
+
 
 log = logging.getLogger(__name__)
 

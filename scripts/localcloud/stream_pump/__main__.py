@@ -7,11 +7,9 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from localcloud.stream_pump.checkpoints import Checkpoints
 from localcloud.stream_pump.clients import EmulatorDeadLetters, EmulatorStreams, LambdaHostFunctions
-from localcloud.stream_pump.consumer import Outside, Pace
-from localcloud.stream_pump.health import serve_health
-from localcloud.stream_pump.pump import Pump
+from localcloud.stream_pump.consumer import Checkpoints, Outside, Pace
+from localcloud.stream_pump.pump import Pump, serve_health
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:

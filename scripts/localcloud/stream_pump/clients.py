@@ -12,10 +12,10 @@ import httpx
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from localcloud.stream_pump.answer import Answer
+from localcloud.stream_pump.consumer import DestinationError, Page, Shard, SourceError
 from localcloud.stream_pump.event import record_of
 from localcloud.stream_pump.mapping import EventSourceMapping
-from localcloud.stream_pump.ports import DestinationError, Page, Shard, SourceError
+from localcloud.stream_pump.rules import Answer
 
 log = logging.getLogger(__name__)
 

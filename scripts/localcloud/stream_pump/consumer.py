@@ -1,22 +1,152 @@
 """A shard's consumer: reads, delivers and settles one shard in order, in a thread of its own.
 
-All decisions are in `rules`; here is their order around I/O: dead letters are written before the checkpoint moves.
-"""
+All decisions are in `rules`; here is their order around I/O: dead letters are written before the checkpoint moves. A
+place is saved only after everything up to it is resolved or kept in the dead-letter bucket, so a crash redelivers and
+never skips."""
 
+import json
 import logging
+import os
 import threading
 import time
 import uuid
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
 
 from localcloud.stream_pump import rules
-from localcloud.stream_pump.answer import Answer, outcome_of
-from localcloud.stream_pump.checkpoints import Checkpoints, Place
 from localcloud.stream_pump.event import invocation_record, invocation_record_key, lambda_event
 from localcloud.stream_pump.mapping import EventSourceMapping
-from localcloud.stream_pump.ports import DeadLetters, DestinationError, Functions, ShardReader, SourceError
+from localcloud.stream_pump.rules import Answer, Record, outcome_of
+
+
+class SourceError(Exception):
+    """The control plane or a stream did not answer; nothing was read."""
+
+
+class DestinationError(Exception):
+    """A dead letter could not be written."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """Records read in order. A closed shard has no more after these."""
+
+    records: tuple[Record, ...]
+    closed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shard:
+    """A shard as DescribeStream lists it."""
+
+    shard_id: str
+    parent_id: str | None = None
+
+
+class ShardReader(Protocol):
+    """Reads one shard forward. Raises `SourceError`, after which the next read continues where the last one ended."""
+
+    def read(self, limit: int) -> Page: ...
+
+
+class Streams(Protocol):
+    """The source: mappings and the shards of their streams."""
+
+    def mappings(self) -> tuple[Mapping[str, object], ...]: ...
+
+    def disable(self, mapping_uuid: str) -> None: ...
+
+    def shards(self, stream_arn: str) -> tuple[Shard, ...]: ...
+
+    def reader(self, stream_arn: str, shard_id: str, *, after: str | None) -> ShardReader: ...
+
+
+class Functions(Protocol):
+    """The Invoke API. Never raises for a function that failed or a host that is away: the answer says so."""
+
+    def invoke(self, mapping: EventSourceMapping, event: Mapping[str, object]) -> Answer: ...
+
+
+class DeadLetters(Protocol):
+    """The on-failure destination. Raises `DestinationError`."""
+
+    def write(self, bucket: str, key: str, document: Mapping[str, object]) -> None: ...
+
+
+def startable(shards: tuple[Shard, ...], finished: frozenset[str]) -> tuple[Shard, ...]:
+    """Shards that may be read now: not finished, and their parent finished or gone from the stream."""
+    listed = {shard.shard_id for shard in shards}
+    return tuple(
+        shard
+        for shard in shards
+        if shard.shard_id not in finished and (shard.parent_id not in listed or shard.parent_id in finished)
+    )
+
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """All up to `sequence_number` is done (None: nothing yet). A finished shard is closed and read to its end."""
+
+    sequence_number: str | None = None
+    finished: bool = False
+
+
+class Checkpoints:
+    """The places of all shards. Safe to use from several threads."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._places = _load(path)
+
+    def place(self, mapping_uuid: str, shard_id: str) -> Place | None:
+        with self._lock:
+            return self._places.get(mapping_uuid, {}).get(shard_id)
+
+    def has_begun(self, mapping_uuid: str) -> bool:
+        with self._lock:
+            return mapping_uuid in self._places
+
+    def finished(self, mapping_uuid: str) -> frozenset[str]:
+        with self._lock:
+            places = self._places.get(mapping_uuid, {})
+            return frozenset(shard for shard, place in places.items() if place.finished)
+
+    def save(self, mapping_uuid: str, shard_id: str, place: Place) -> None:
+        with self._lock:
+            shards = self._places.setdefault(mapping_uuid, {})
+            if shards.get(shard_id) == place:
+                return
+            shards[shard_id] = place
+            self._write()
+
+    def _write(self) -> None:
+        document = {
+            uuid: {shard: asdict(place) for shard, place in shards.items()} for uuid, shards in self._places.items()
+        }
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        scratch = self._path.with_name(f"{self._path.name}.{os.getpid()}.tmp")
+        scratch.write_text(json.dumps(document, indent=1), encoding="utf-8")
+        scratch.replace(self._path)
+
+
+def _load(path: Path) -> dict[str, dict[str, Place]]:
+    """A file that cannot be read counts as no checkpoint at all: streams are delivered from their horizon again."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        return {uuid: {shard: Place(**place) for shard, place in shards.items()} for uuid, shards in document.items()}
+    except FileNotFoundError:
+        return {}
+    except (ValueError, TypeError, AttributeError) as error:
+        log.warning("checkpoints in %s are unreadable (%s): delivering from the horizon", path, error)
+        return {}
+
 
 log = logging.getLogger(__name__)
 

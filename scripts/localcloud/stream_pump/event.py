@@ -9,9 +9,8 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
-from localcloud.stream_pump.answer import Answer
 from localcloud.stream_pump.mapping import EventSourceMapping
-from localcloud.stream_pump.rules import Batch, DeadLetter, Record
+from localcloud.stream_pump.rules import Answer, Batch, DeadLetter, Record
 
 ITEM_FIELDS = ("Keys", "NewImage", "OldImage")
 

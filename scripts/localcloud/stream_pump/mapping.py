@@ -1,15 +1,87 @@
-"""Event source mappings: the settings under which a stream is delivered, read from the Lambda control plane's answer.
+"""Event source mappings: the settings under which a stream is delivered, as the Lambda control plane tells them.
 
-Pure. Settings that the pump cannot follow are refused with one line rather than ignored.
-"""
+Pure. What the pump cannot follow is refused with one line: delivering otherwise would not be what AWS does. Of filter
+patterns it knows exact values, `exists`, `prefix` and `anything-but`."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 
-from localcloud.stream_pump import filters
 from localcloud.stream_pump.rules import DeliveryPolicy
+
+OPERATORS = frozenset({"exists", "prefix", "anything-but"})
+
+
+class PatternError(ValueError):
+    """A filter pattern that this pump does not follow."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pattern:
+    """One parsed pattern: objects nest as in the record, leaves are lists of alternatives."""
+
+    fields: Mapping[str, object]
+
+    def matches(self, record: Mapping[str, object]) -> bool:
+        return _matches_object(self.fields, record)
+
+
+def parse_pattern(text: str) -> Pattern:
+    """A pattern from its JSON text. Raises `PatternError` with one line."""
+    try:
+        fields = json.loads(text)
+    except ValueError as error:
+        raise PatternError(f"filter pattern is not JSON: {text!r}") from error
+    if not isinstance(fields, dict):
+        raise PatternError(f"filter pattern is not an object: {text!r}")
+    _check(fields, text)
+    return Pattern(fields=fields)
+
+
+def _check(fields: Mapping[str, object], text: str) -> None:
+    for name, value in fields.items():
+        if isinstance(value, dict):
+            _check(value, text)
+        elif not isinstance(value, list) or not value or name.startswith("$"):
+            raise PatternError(f"filter pattern: {name!r} must be a list of values in {text!r}")
+        else:
+            unknown = {str(key) for item in value if isinstance(item, dict) for key in item} - OPERATORS
+            if unknown:
+                raise PatternError(f"filter pattern: {', '.join(sorted(unknown))} is not supported in {text!r}")
+
+
+def _matches_object(fields: Mapping[str, object], record: Mapping[str, object]) -> bool:
+    for name, wanted in fields.items():
+        value = record.get(name)
+        if isinstance(wanted, dict):
+            if not _matches_object(wanted, value if isinstance(value, dict) else {}):
+                return False
+        elif isinstance(wanted, list) and not any(_matches_leaf(w, value, name in record) for w in wanted):
+            return False
+    return True
+
+
+def _matches_leaf(wanted: object, value: object, is_present: bool) -> bool:
+    if isinstance(wanted, dict):
+        return all(_applies(operator, operand, value, is_present) for operator, operand in wanted.items())
+    return is_present and type(wanted) is type(value) and wanted == value
+
+
+def _applies(operator: str, operand: object, value: object, is_present: bool) -> bool:
+    if operator == "exists":
+        # AWS: `exists` sees leaf nodes only, an object is not one.
+        return (is_present and not isinstance(value, dict)) is operand
+    if operator == "anything-but":
+        # AWS: a field that is not there is not "anything", it matches nothing.
+        return (
+            is_present
+            and not isinstance(value, dict)
+            and value not in (operand if isinstance(operand, list) else [operand])
+        )
+    return isinstance(value, str) and isinstance(operand, str) and value.startswith(operand)
+
 
 FUNCTION_ARN_PART = ":function:"
 S3_ARN_PREFIX = "arn:aws:s3:::"
@@ -38,7 +110,7 @@ class EventSourceMapping:
     batching_window_s: float = 0
     reports_item_failures: bool = False
     policy: DeliveryPolicy = field(default_factory=DeliveryPolicy)
-    patterns: tuple[filters.Pattern, ...] = ()
+    patterns: tuple[Pattern, ...] = ()
     on_failure_bucket: str | None = None
 
     def __post_init__(self) -> None:
@@ -110,9 +182,9 @@ def _policy(document: Mapping[str, object]) -> DeliveryPolicy:
     )
 
 
-def _patterns(document: Mapping[str, object]) -> tuple[filters.Pattern, ...]:
+def _patterns(document: Mapping[str, object]) -> tuple[Pattern, ...]:
     listed = _list(_child(document, "FilterCriteria").get("Filters"))
-    return tuple(filters.parse(str(item.get("Pattern", ""))) for item in listed if isinstance(item, dict))
+    return tuple(parse_pattern(str(item.get("Pattern", ""))) for item in listed if isinstance(item, dict))
 
 
 def _bucket(document: Mapping[str, object]) -> str | None:

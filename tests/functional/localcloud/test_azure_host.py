@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from localcloud.azure_host.routes import Route, RouteError, find, in_order
+from localcloud.azure_host.application import Route, RouteError, find, in_order
 from tests.functional.localcloud.emulator_fixture import answers, eventually, free_port, module_process
 
 FUNCTION_APP = """

@@ -8,7 +8,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from localcloud.lambda_host.environment_variables import access_key_of
+from localcloud.lambda_host.environment import access_key_of
 from tests.functional.localcloud.lambda_host_world import LambdaHostWorld, eventually, running_world
 
 LOOK = """

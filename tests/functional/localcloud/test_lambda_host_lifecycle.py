@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from localcloud.lambda_host.environment_variables import access_key_of
+from localcloud.lambda_host.environment import access_key_of
 from localcloud.lambda_host.sandbox import Mode
 from tests.e2e.call_recorder import recording
 from tests.emulator import free_port

@@ -8,13 +8,20 @@ from pathlib import Path
 
 import pytest
 
-from localcloud.stream_pump.answer import Answer
-from localcloud.stream_pump.checkpoints import Checkpoints, Place
-from localcloud.stream_pump.consumer import Outside, Pace, ShardConsumer
+from localcloud.stream_pump.consumer import (
+    Checkpoints,
+    DestinationError,
+    Outside,
+    Pace,
+    Page,
+    Place,
+    Shard,
+    ShardConsumer,
+    SourceError,
+)
 from localcloud.stream_pump.mapping import EventSourceMapping
-from localcloud.stream_pump.ports import DestinationError, Page, Shard, SourceError
 from localcloud.stream_pump.pump import Pump
-from localcloud.stream_pump.rules import DeliveryPolicy, Record
+from localcloud.stream_pump.rules import Answer, DeliveryPolicy, Record
 from tests.functional.localcloud.emulator_fixture import eventually
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)

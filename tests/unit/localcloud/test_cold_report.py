@@ -3,7 +3,7 @@ import base64
 from multidict import CIMultiDict
 
 from fiso_client.core.lambda_api import read_report
-from localcloud.provider_proxy.cold_report import say_cold
+from localcloud.provider_proxy.listener import say_cold
 
 LINE = b"REPORT RequestId: 1\tDuration: 2.10 ms\tBilled Duration: 3 ms\tMemory Size: 256 MB\tMax Memory Used: 40 MB\t"
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from localcloud.lambda_host.environment import LogEvent
-from localcloud.lambda_host.packages import Archive, PackageCache
+from localcloud.lambda_host.interpreter import Archive, PackageCache
 from localcloud.lambda_host.shipping import LogHub
 from tests.e2e.aws_calls import AwsCall, Request, read_call
 

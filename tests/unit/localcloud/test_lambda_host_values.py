@@ -7,16 +7,11 @@ from pathlib import Path
 import pytest
 
 from localcloud.lambda_host import log_lines
-from localcloud.lambda_host.answers import UnreadablePayloadError, checked_payload
-from localcloud.lambda_host.deployment import Deployment, FunctionReference, UnusableReferenceError, deployment_of
-from localcloud.lambda_host.emf import MetricDatum, metrics_of
-from localcloud.lambda_host.environment_variables import (
-    HostVariables,
-    access_key_of,
-    function_variables,
-    log_stream_name,
-)
+from localcloud.lambda_host.environment import HostVariables, access_key_of, function_variables, log_stream_name
+from localcloud.lambda_host.function import Deployment, FunctionReference, UnusableReferenceError, deployment_of
 from localcloud.lambda_host.sandbox import rewrite_paths
+from localcloud.lambda_host.server import UnreadablePayloadError, checked_payload
+from localcloud.lambda_host.shipping import MetricDatum, metrics_of
 
 ARN = "arn:aws:lambda:eu-west-1:000000000000:function:fiso-local-keeper"
 

@@ -8,9 +8,8 @@ from random import Random
 import pytest
 import yaml
 
-from fiso.domain.endpoint import Provider
 from localcloud import profile
-from localcloud.profile import ColdStart, Delay, Profile, ProfileError, ProviderProfile, RegionProfile
+from localcloud.profile import ColdStart, Delay, Profile, ProfileError, Provider, ProviderProfile, RegionProfile
 
 NEVER = ColdStart(probability_by_idle_minutes=((0, 0),), init_ms_by_quantile=((0.5, 100),))
 ALWAYS = ColdStart(probability_by_idle_minutes=((0, 1),), init_ms_by_quantile=((0, 100), (1, 300)))

@@ -6,11 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from localcloud.stream_pump import event, filters, mapping, rules
-from localcloud.stream_pump.answer import Answer
+from localcloud.stream_pump import event, mapping, rules
+from localcloud.stream_pump.consumer import Shard, startable
 from localcloud.stream_pump.mapping import EventSourceMapping, MappingError
-from localcloud.stream_pump.ports import Shard, startable
-from localcloud.stream_pump.rules import Batch, Condition, DeliveryPolicy, Record
+from localcloud.stream_pump.rules import Answer, Batch, Condition, DeliveryPolicy, Record
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 STREAM = "arn:aws:dynamodb:us-east-1:000000000000:table/t/stream/2026-01-01T00:00:00.000"
@@ -51,7 +50,7 @@ INSERTED = {
     ],
 )
 def test_a_pattern_picks_records(pattern: Mapping[str, object], expected: bool) -> None:
-    assert filters.parse(json.dumps(pattern)).matches(INSERTED) is expected
+    assert mapping.parse_pattern(json.dumps(pattern)).matches(INSERTED) is expected
 
 
 @pytest.mark.parametrize(
@@ -66,8 +65,8 @@ def test_a_pattern_picks_records(pattern: Mapping[str, object], expected: bool) 
     ],
 )
 def test_a_pattern_that_is_not_followed_is_refused(text: str) -> None:
-    with pytest.raises(filters.PatternError):
-        filters.parse(text)
+    with pytest.raises(mapping.PatternError):
+        mapping.parse_pattern(text)
 
 
 DOCUMENT: Mapping[str, object] = {

@@ -7,8 +7,18 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from localcloud.stream_pump import rules
-from localcloud.stream_pump.answer import Answer, outcome_of
-from localcloud.stream_pump.rules import FAILED, NOT_INVOKED, Batch, Condition, DeliveryPolicy, Outcome, Queue, Record
+from localcloud.stream_pump.rules import (
+    FAILED,
+    NOT_INVOKED,
+    Answer,
+    Batch,
+    Condition,
+    DeliveryPolicy,
+    Outcome,
+    Queue,
+    Record,
+    outcome_of,
+)
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 

@@ -23,13 +23,10 @@ from fiso.domain.state import EndpointState
 from fiso.ports import EndpointStates
 from functions.stream_consumer import handler
 from functions.stream_consumer.wiring import Stores
-from localcloud.stream_pump.answer import Answer
-from localcloud.stream_pump.checkpoints import Checkpoints
-from localcloud.stream_pump.consumer import Outside, Pace
+from localcloud.stream_pump.consumer import Checkpoints, Outside, Pace, Page, Shard, ShardReader
 from localcloud.stream_pump.mapping import EventSourceMapping
-from localcloud.stream_pump.ports import Page, Shard, ShardReader
 from localcloud.stream_pump.pump import Pump
-from localcloud.stream_pump.rules import Record
+from localcloud.stream_pump.rules import Answer, Record
 from tests.lab.chaos.log.emulator import Emulator
 from tests.lab.chaos.rig.stores import BUCKET, REGION, STATE_TABLE
 
