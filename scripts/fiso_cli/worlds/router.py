@@ -132,7 +132,7 @@ class Router:
         environment.refresh_in_background(request.function, now)
         outcome = environment.dispatcher.dispatch(decision, request, inputs.entry.policy, inputs.breakers)
         elapsed_ms = (self.time.stopwatch() - began_s) * 1000
-        error = failure_of(outcome)
+        error = None if outcome.answer else failure_of(outcome)
         routed = Routed(
             arrival=arrival,
             decision=decision,
