@@ -22,7 +22,7 @@ from fiso.testing.endpoints import OK
 from fiso_cli.errors import CommandGroup
 from fiso_cli.what_if.commands import THIN, what_if
 from fiso_cli.what_if.comparison import compare
-from fiso_cli.what_if.reading import BAD_INPUT
+from fiso_cli.what_if.records import BAD_INPUT
 from fiso_client.core.failures import Failure
 from tests.builders import a_record, a_summary, an_attempt, an_entry
 from tests.emulator import running_emulator

@@ -1,7 +1,6 @@
 """`fiso report`: arguments in, tables out, no logic."""
 
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,7 +9,7 @@ from fiso_cli.errors import CommandGroup
 from fiso_cli.reports import savings
 from fiso_cli.stage import Stage
 from fiso_cli.traffic import terminal
-from fiso_cli.what_if import reading
+from fiso_cli.what_if.records import AsJson, LogFile, StageName, logged, start_of
 
 DEFAULT_SINCE = "7d"
 DEFAULT_BLOCK_S = 3_600
@@ -29,12 +28,10 @@ def savings_command(
     since: Annotated[
         str | None, typer.Option("--since", help="How far back: 30d, 12h. 7d for a stage, all of a file.")
     ] = None,
-    stage: Annotated[str, typer.Option("--stage", help="The stage whose archive is read.")] = "local",
-    log: Annotated[
-        Path | None, typer.Option("--log", help="Record documents instead, one JSON object a line, plain or gzip.")
-    ] = None,
+    stage: StageName = "local",
+    log: LogFile = None,
     block_s: Annotated[int, typer.Option("--block-s", min=60, help="The policy's control_block_s.")] = DEFAULT_BLOCK_S,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Per function what routing saved against always calling home, net of FISO's own cost, and what to do about it.
 
@@ -45,8 +42,8 @@ def savings_command(
     fiso report savings --log records.jsonl.gz --json
     """
     now = datetime.now(UTC)
-    start = reading.start_of(since if log or since else DEFAULT_SINCE, now)
-    with reading.records(Stage.named(stage), log, start=start, now=now) as records:
+    start = start_of(since, log, now, default=DEFAULT_SINCE)
+    with logged(Stage.named(stage), log, start=start, now=now) as records:
         found = savings.of_records(records, block_s=block_s)
     if as_json:
         terminal.write_json(savings.document(found))

@@ -1,17 +1,20 @@
 """`fiso what-if`: arguments in, tables out, no logic."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from fiso_cli.catalog import declaration
 from fiso_cli.catalog.declaration import Declaration, InvalidDeclaration
 from fiso_cli.stage import Stage
 from fiso_cli.traffic import terminal
-from fiso_cli.what_if import reading, report
+from fiso_cli.what_if import report
 from fiso_cli.what_if.comparison import Answer, compare
+from fiso_cli.what_if.records import AsJson, LogFile, StageName, logged, refused, start_of
 
 THIN = 3
 DEFAULT_SINCE = "30d"
@@ -26,11 +29,9 @@ def what_if(
     since: Annotated[
         str | None, typer.Option("--since", help="How far back: 30d, 12h. 30d for a stage, all of a file.")
     ] = None,
-    stage: Annotated[str, typer.Option("--stage", help="The stage whose archive is read.")] = "local",
-    log: Annotated[
-        Path | None, typer.Option("--log", help="Record documents instead, one JSON object a line, plain or gzip.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+    stage: StageName = "local",
+    log: LogFile = None,
+    as_json: AsJson = False,
 ) -> None:
     """Estimate from the log what a new policy's first choices would have come to; nothing is invoked or changed.
 
@@ -47,8 +48,9 @@ def what_if(
     now = datetime.now(UTC)
     where = Stage.named(stage)
     declared = _declared(policy, where)
-    start = reading.start_of(since if log or since else DEFAULT_SINCE, now)
-    answer = _answer(declared, where, log, start, now)
+    start = start_of(since, log, now, default=DEFAULT_SINCE)
+    with logged(where, log, start=start, now=now) as records:
+        answer = compare(records, declared.entries)
     if as_json:
         terminal.write_json(report.document(answer))
     else:
@@ -61,29 +63,25 @@ def _declared(path: Path, where: Stage) -> Declaration:
     try:
         return declaration.read(path, declaration.Setting.of(where))
     except InvalidDeclaration as error:
-        raise reading.refused(str(error)) from error
-
-
-def _answer(declared: Declaration, where: Stage, log: Path | None, start: datetime | None, now: datetime) -> Answer:
-    with reading.records(where, log, start=start, now=now) as records:
-        return compare(records, declared.entries)
+        raise refused(str(error)) from error
 
 
 def _show(answer: Answer, declared: Declaration) -> None:
-    results, beside = terminal.out(), terminal.err()
     for warning in declared.warnings:
-        beside.print(f"note: {warning}", style="yellow", markup=False, soft_wrap=True)
+        terminal.err().print(f"note: {warning}", style="yellow", markup=False, soft_wrap=True)
+    results = terminal.out()
     for comparison in answer.comparisons:
         if not comparison.refusal:
             results.print(report.tables(comparison))
-        for line in report.remarks(comparison):
-            results.print(line, markup=False, soft_wrap=True)
-    for line in report.refusals(answer):
-        results.print(line, style="yellow", markup=False, soft_wrap=True)
-    for line in report.strangers(answer):
-        results.print(line, markup=False, soft_wrap=True)
+        _print(results, report.remarks(comparison))
+    _print(results, report.refusals(answer), style="yellow")
+    _print(results, report.strangers(answer))
     if any(not comparison.refusal for comparison in answer.comparisons):
-        for line in report.MEANING:
-            results.print(line, markup=False, soft_wrap=True)
+        _print(results, report.MEANING)
     if not answer.comparisons:
-        results.print("the log has no records of the file's functions", style="yellow")
+        _print(results, ["the log has no records of the file's functions"], style="yellow")
+
+
+def _print(results: Console, lines: Iterable[str], *, style: str | None = None) -> None:
+    for line in lines:
+        results.print(line, style=style, markup=False, soft_wrap=True)

@@ -1,7 +1,7 @@
 """Reports: comparisons as tables with what they mean in words, and as JSON."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict
 
 from rich.table import Table
 
@@ -25,17 +25,15 @@ MEANING = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Figure:
-    """One evaluation in the unit it is shown in."""
-
-    name: str
-    decimals: int
-    logged: Estimate
-    snips: Estimate
-    dr: Estimate
-    snips_difference: Estimate
-    dr_difference: Estimate
+_FIGURES = (
+    (Loss.LATENCY, "latency_ms", 1.0, 1),
+    (Loss.COST, "cost_per_million", 1e6, 3),
+    (Loss.FAILURE, "success", -1.0, 4),  # a success is 1 less a failure
+)
+"""By loss: the name, the factor to its unit, and decimals."""
+_PARTS = ("logged", "snips", "dr", "snips_difference", "dr_difference")
+_Figure = Mapping[str, Estimate]
+"""One evaluation's estimates by _PARTS, in the unit they are shown in."""
 
 
 def tables(comparison: Comparison) -> Table:
@@ -47,14 +45,9 @@ def tables(comparison: Comparison) -> Table:
         ["mean per call"],
         ["logged", "new, SNIPS", "new, DR", "difference, SNIPS", "difference, DR"],
     )
-    for figure in _figures(comparison.evaluations):
-        ahead = (figure.logged, figure.snips, figure.dr)
-        between = (figure.snips_difference, figure.dr_difference)
-        made.add_row(
-            figure.name,
-            *(_shown(estimate, figure.decimals) for estimate in ahead),
-            *(_shown(estimate, figure.decimals, sign="+") for estimate in between),
-        )
+    for name, decimals, figure in _figures(comparison.evaluations):
+        cells = (_shown(estimate, decimals, "+" if "difference" in part else "") for part, estimate in figure.items())
+        made.add_row(name, *cells)
     return made
 
 
@@ -120,7 +113,10 @@ def _function(comparison: Comparison) -> Document:
         "unpriced": comparison.unpriced,
         "notes": list(comparison.notes),
         "refusal": {"reason": refusal.reason.value, "detail": refusal.detail} if refusal else None,
-        "figures": {figure.name: _figure(figure) for figure in _figures(comparison.evaluations)},
+        "figures": {
+            name: {part: asdict(estimate) for part, estimate in figure.items()}
+            for name, _, figure in _figures(comparison.evaluations)
+        },
     }
 
 
@@ -129,44 +125,19 @@ def _overlap(overlap: Overlap) -> Document:
     return {name: getattr(overlap, name) for name in names} | {"uncovered": dict(overlap.uncovered)}
 
 
-def _figure(figure: _Figure) -> Document:
-    names = ("logged", "snips", "dr", "snips_difference", "dr_difference")
-    return {name: {"value": e.value, "low": e.low, "high": e.high} for name, e in _named(figure, names)}
-
-
-def _named(figure: _Figure, names: tuple[str, ...]) -> Iterator[tuple[str, Estimate]]:
-    return ((name, getattr(figure, name)) for name in names)
-
-
-def _figures(evaluations: Mapping[Loss, Evaluation]) -> Iterator[_Figure]:
-    for loss, name, factor, decimals in (
-        (Loss.LATENCY, "latency_ms", 1.0, 1),
-        (Loss.COST, "cost_per_million", 1e6, 3),
-        (Loss.FAILURE, "success", -1.0, 4),
-    ):
+def _figures(evaluations: Mapping[Loss, Evaluation]) -> Iterator[tuple[str, int, _Figure]]:
+    for loss, name, factor, decimals in _FIGURES:
         if loss in evaluations:
-            yield _figure_of(evaluations[loss], name, factor, decimals)
+            found = {part: getattr(evaluations[loss], part) for part in _PARTS}
+            yield name, decimals, {part: _in_unit(estimate, factor, part) for part, estimate in found.items()}
 
 
-def _figure_of(found: Evaluation, name: str, factor: float, decimals: int) -> _Figure:
-    """In its unit; a success is 1 less a failure."""
-    offset = 1.0 if factor < 0 else 0.0
-    return _Figure(
-        name=name,
-        decimals=decimals,
-        logged=_moved(found.logged, factor, offset),
-        snips=_moved(found.snips, factor, offset),
-        dr=_moved(found.dr, factor, offset),
-        snips_difference=_moved(found.snips_difference, factor, 0.0),
-        dr_difference=_moved(found.dr_difference, factor, 0.0),
-    )
-
-
-def _moved(estimate: Estimate, factor: float, offset: float) -> Estimate:
+def _in_unit(estimate: Estimate, factor: float, part: str) -> Estimate:
+    offset = 1.0 if factor < 0 and "difference" not in part else 0.0
     low, high = sorted((offset + factor * estimate.low, offset + factor * estimate.high))
-    return replace(estimate, value=offset + factor * estimate.value, low=low, high=high)
+    return Estimate(value=offset + factor * estimate.value, low=low, high=high)
 
 
-def _shown(estimate: Estimate, decimals: int, sign: str = "") -> str:
+def _shown(estimate: Estimate, decimals: int, sign: str) -> str:
     form = f"{sign},.{decimals}f"
     return f"{estimate.value:{form}} [{estimate.low:{form}}, {estimate.high:{form}}]"

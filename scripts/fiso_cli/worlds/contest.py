@@ -90,9 +90,9 @@ def _add(runs: dict[str, list[Judged]], results: Iterable[tuple[str, Results]], 
 def _others(plan: Plan, judge: Judge, seed: int) -> Iterator[tuple[str, Results]]:
     """Rules and oracles; what nothing is drawn for runs once in a world that does not vary."""
     worlds, is_new = plan.worlds, seed == 0 or plan.worlds.varies
-    for named in RULES:
-        if named.is_drawn or is_new:
-            yield named.name, by_rule(worlds, named, seed=seed)
+    for rule in RULES:
+        if rule.is_drawn or is_new:
+            yield rule.name, by_rule(worlds, rule, seed=seed)
     if is_new:
         yield from worlds.oracles(judge, plan.objective, seed).items()
 

@@ -135,8 +135,7 @@ def verdict(
 ) -> Verdict:
     """Judge runs (one per seed) of the router and of each rival, among them `best_single` and `context_oracle`."""
     bar = over_seeds(rivals[BEST_SINGLE]) if best is not None else None
-    oracle = over_seeds(rivals[CONTEXT_ORACLE])
-    gain = bar.objective_mean - oracle.objective_mean if bar else 0.0
+    gain = bar.objective_mean - over_seeds(rivals[CONTEXT_ORACLE]).objective_mean if bar else 0.0
     captured: list[float] = []
     shares: list[float] = []
     if bar and bar.objective_mean:

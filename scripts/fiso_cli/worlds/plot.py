@@ -54,35 +54,24 @@ _LOOKS = (("#0072b2", "s"), ("#009e73", "^"), ("#cc79a7", "v"), ("#e69f00", "D")
 """Colours of Okabe and Ito's palette, which colour-blind readers can tell apart, and markers, for `SHOWN`."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Point:
-    """What a contender's calls come to on average: ms, and USD per million calls."""
-
-    name: str
-    latency_ms: float
-    cost_per_million: float
-
-    @classmethod
-    def of(cls, name: str, figures: Figures) -> "Point":
-        """Where a contender stands."""
-        return cls(name=name, latency_ms=figures.mean, cost_per_million=figures.cost_per_million)
+Points = Mapping[str, Figures]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
     """What is drawn. Curves are cumulative regret after every request, one sequence per seed; the first one is ours.
 
-    `unit` is the curves' unit, `bar` names what their regret is measured against. `frontier` are our points under
-    different objectives, in their order.
+    `unit` is the curves' unit, `bar` names what their regret is measured against. Points are mean latency and cost:
+    `frontier` ours under different objectives, in their order.
     """
 
     title: str
     unit: str
     bar: str
     curves: Mapping[str, Sequence[Sequence[float]]]
-    frontier: Sequence[Point]
-    rivals: Sequence[Point]
-    endpoints: Sequence[Point]
+    frontier: Points
+    rivals: Points
+    endpoints: Points
 
 
 def picture(contest: "Contest", others: Mapping[Objective, Figures]) -> Picture:
@@ -91,19 +80,19 @@ def picture(contest: "Contest", others: Mapping[Objective, Figures]) -> Picture:
     unit, scale = UNITS[plan.objective]
     best = verdict.best_single
     bars = contest.rivals[CONTEXT_ORACLE if best is None else BEST_SINGLE]
-    rivals = {name.replace("_", " "): contest.rivals[name] for name in SHOWN}
+    rivals = {name.replace("_", " "): name for name in SHOWN}
+    runs = {"FISO": contest.fiso, **{said: contest.rivals[name] for said, name in rivals.items()}}
     many = "1 seed" if plan.seeds == 1 else f"{plan.seeds} seeds"
-    ours = {plan.objective: Point.of(plan.objective.value, verdict.fiso.figures)}
-    said = "" if plan.seeds == 1 else " (1 seed)"
-    frontier = {wanted: Point.of(f"{wanted.value}{said}", figures) for wanted, figures in others.items()} | ours
+    few = "" if plan.seeds == 1 else " (1 seed)"
+    ours = {plan.objective: verdict.fiso.figures, **others}
     return Picture(
         title=f"{plan.worlds.name}: {verdict.rounds:,} {plan.worlds.unit}, objective {plan.objective.value}, {many}",
         unit=unit,
         bar="the context oracle" if best is None else f"the best single endpoint, {best}",
-        curves={name: _regret(runs, bars, scale) for name, runs in {"FISO": contest.fiso, **rivals}.items()},
-        frontier=[frontier[wanted] for wanted in FRONTIER if wanted in frontier],
-        rivals=[Point.of(name.replace("_", " "), verdict.rivals[name].figures) for name in SHOWN],
-        endpoints=[Point.of(name, standing.figures) for name, standing in verdict.rivals.items() if "/" in name],
+        curves={name: _regret(found, bars, scale) for name, found in runs.items()},
+        frontier={f"{wanted}{few if wanted in others else ''}": ours[wanted] for wanted in FRONTIER if wanted in ours},
+        rivals={said: verdict.rivals[name].figures for said, name in rivals.items()},
+        endpoints={name: standing.figures for name, standing in verdict.rivals.items() if "/" in name},
     )
 
 
@@ -212,24 +201,16 @@ def _draw_frontier(axes: "Axes", drawn: Picture) -> None:
     from matplotlib.ticker import LogLocator
 
     ours = next(iter(drawn.curves))
-    axes.plot(*_places(drawn.frontier), color=_OURS, linewidth=2)
-    marked = [
-        *(
-            (f"{ours}: {point.name}", point, _OURS, marker)
-            for point, marker in zip(drawn.frontier, "ohp", strict=False)
-        ),
-        *(
-            (point.name, point, _GREY, marker)
-            for point, marker in zip(drawn.endpoints, cycle("+x1234|_<>"), strict=False)
-        ),
-    ]
-    for name, point, colour, marker in marked:
-        axes.plot(*_places([point]), color=colour, marker=marker, markersize=8, linestyle="none", label=name)
+    axes.plot(*_places(drawn.frontier.values()), color=_OURS, linewidth=2)
+    named = {f"{ours}: {name}": (at, _OURS) for name, at in drawn.frontier.items()}
+    named |= {name: (at, _GREY) for name, at in drawn.endpoints.items()}
+    for (name, (at, colour)), marker in zip(named.items(), cycle("ohp+x1234|_<>"), strict=False):
+        axes.plot(*_places([at]), color=colour, marker=marker, markersize=8, linestyle="none", label=name)
     axes.legend(fontsize=8.5)
-    for (colour, marker), rival in zip(cycle(_LOOKS), drawn.rivals, strict=False):
-        (mark,) = axes.plot(*_places([rival]), color=colour, marker=marker, markersize=9)
-        mark.set(markerfacecolor="none", markeredgewidth=1.5)
-    latencies, costs = _places([*drawn.frontier, *drawn.rivals, *drawn.endpoints])
+    for (colour, marker), rival in zip(cycle(_LOOKS), drawn.rivals.values(), strict=False):
+        (point,) = axes.plot(*_places([rival]), color=colour, marker=marker, markersize=9)
+        point.set(markerfacecolor="none", markeredgewidth=1.5)
+    latencies, costs = _places([*drawn.frontier.values(), *drawn.rivals.values(), *drawn.endpoints.values()])
     axes.margins(0.12)
     for values, axis, scale in ((latencies, axes.xaxis, axes.set_xscale), (costs, axes.yaxis, axes.set_yscale)):
         if min(values) > 0 and max(values) > WIDE * min(values):
@@ -240,8 +221,9 @@ def _draw_frontier(axes: "Axes", drawn: Picture) -> None:
     axes.set_title(f"Latency and cost; {ours} under each objective")
 
 
-def _places(points: Sequence[Point]) -> tuple[list[float], list[float]]:
-    return [point.latency_ms for point in points], [point.cost_per_million for point in points]
+def _places(points: Iterable[Figures]) -> tuple[list[float], list[float]]:
+    found = list(points)
+    return [point.mean for point in found], [point.cost_per_million for point in found]
 
 
 def _written(value: float, _: float | None = None) -> str:

@@ -1,6 +1,7 @@
 """Reports: a contest as a table and as JSON, and how requests fared before, during and after an outage."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from enum import StrEnum
 from statistics import fmean
 
@@ -8,7 +9,7 @@ from rich.table import Table
 
 from fiso_cli.rendering import Document, table
 from fiso_cli.worlds.clouds.outages import Outage
-from fiso_cli.worlds.figures import EARLY, Figures, Interval, Standing, Verdict, quantile
+from fiso_cli.worlds.figures import EARLY, Interval, Standing, Verdict, quantile
 from fiso_cli.worlds.objective import UNITS, Objective
 from fiso_cli.worlds.world import Result, Results
 
@@ -75,17 +76,14 @@ def _cells(standing: Standing) -> list[str]:
 
 
 def _standing(standing: Standing) -> dict[str, object]:
-    return _figures(standing.figures) | {
+    figures = asdict(standing.figures)
+    del figures["early_total"]
+    return figures | {
         "worst_case": standing.worst_case,
         "regret": standing.regret,
         "early_regret": standing.early_regret,
         "ci95": _interval(standing.ci95),
     }
-
-
-def _figures(figures: Figures) -> dict[str, object]:
-    names = ("mean", "p50", "p95", "p99", "cost_per_million", "success", "objective_mean")
-    return {name: getattr(figures, name) for name in names}
 
 
 def _interval(found: Interval | None) -> list[float] | None:
@@ -154,12 +152,4 @@ def _phase_cells(phases: Mapping[Phase, Fared]) -> Iterator[str]:
 
 def outage_document(outage: Outage, runs: Runs) -> Document:
     """The same for machines."""
-    return {
-        "provider": outage.provider.value,
-        "region": outage.region,
-        "kind": outage.kind.value,
-        "start_s": outage.start_s,
-        "end_s": outage.end_s,
-        "source": outage.source,
-        "phases": {name: dict(fared(results, outage)) for name, results in runs.items()},
-    }
+    return asdict(outage) | {"phases": {name: dict(fared(results, outage)) for name, results in runs.items()}}

@@ -164,19 +164,28 @@ class Router:
             self._model = champion_of(self._stores.models, self._trusted)
 
     def _inputs(self, arrival: Arrival, request: InvocationRequest, environment: Environment) -> DecisionInputs:
-        now, market, present = request.received_at, self._worlds.market, tuple(self._worlds.present(arrival))
-        key = (arrival.function, present)
-        entry = self._entries.get(key) or self._entries.setdefault(key, market.entry(*key, self._policy))
+        now, entry = request.received_at, self._entry(arrival)
         states = environment.states_to_decide(request.function, now)
         return DecisionInputs(
             entry=entry,
             snapshot_version=1,
-            tariff=market.tariff,
+            tariff=self._worlds.market.tariff,
             states=states,
             breakers=environment.breakers_of(entry, states, now),
             model=self._model,
             in_flight=arrival.in_flight,
         )
+
+    def _entry(self, arrival: Arrival) -> CatalogEntry:
+        key = (arrival.function, tuple(self._worlds.present(arrival)))
+        if key not in self._entries:
+            self._entries[key] = CatalogEntry(
+                name=FunctionName(arrival.function),
+                function_type=arrival.function,
+                endpoints=tuple(self._worlds.market.endpoints[arm] for arm in key[1]),
+                policy=self._policy,
+            )
+        return self._entries[key]
 
     def _request(self, arrival: Arrival) -> InvocationRequest:
         now = self._now()

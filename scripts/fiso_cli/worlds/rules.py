@@ -7,10 +7,10 @@ request, as it would without FISO, and hears of each outcome when it is there, i
 import random
 from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import exp
 from statistics import fmean
-from typing import Protocol
+from typing import ClassVar
 
 from fiso.domain.endpoint import EndpointId
 from fiso_cli.worlds.virtual_time import Arrival
@@ -24,67 +24,59 @@ TIMEOUT_MS = 28_000.0
 """As long as a policy lets the router wait."""
 
 
-class Rule(Protocol):
-    """One rule with what it has learned so far."""
+class Rule:
+    """One rule with what it has learned so far. `is_drawn`: its picks depend on the seed."""
+
+    name: ClassVar[str]
+    is_drawn: ClassVar[bool] = False
+
+    def __init__(self, market: Market, rng: random.Random) -> None:
+        self._arms, self._rng = list(market.endpoints), rng
 
     def pick(self, present: Sequence[EndpointId]) -> EndpointId:
         """One of the arms that can be called now, in their usual order."""
-        ...
+        raise NotImplementedError
 
     def learn(self, arm: EndpointId, latency_ms: float, at_s: float) -> None:
         """A call that it picked has ended. `at_s`: when, in seconds that never go back."""
-        ...
 
 
-MakeRule = Callable[[Market, random.Random], Rule]
-
-
-class AtRandom:
+class AtRandom(Rule):
     """Any arm present."""
 
-    def __init__(self, _: Market, rng: random.Random) -> None:
-        self._rng = rng
+    name, is_drawn = "random", True
 
     def pick(self, present: Sequence[EndpointId]) -> EndpointId:
-        """One draw."""
         return self._rng.choice(present)
 
-    def learn(self, arm: EndpointId, latency_ms: float, at_s: float) -> None:
-        """Nothing."""
 
-
-class RoundRobin:
+class RoundRobin(Rule):
     """The arms in turn; one that is absent is passed over."""
 
-    def __init__(self, market: Market, _: random.Random) -> None:
-        self._arms, self._turn = list(market.endpoints), 0
+    name, _turn = "round_robin", 0
 
     def pick(self, present: Sequence[EndpointId]) -> EndpointId:
-        """The next one present."""
         while self._arms[self._turn % len(self._arms)] not in present:
             self._turn += 1
         self._turn += 1
         return self._arms[(self._turn - 1) % len(self._arms)]
 
-    def learn(self, arm: EndpointId, latency_ms: float, at_s: float) -> None:
-        """Nothing."""
 
+class LowestRecentLatency(Rule):
+    """The lowest mean over an arm's last 10 answers, by lot among equals; an arm without any comes first."""
 
-class LowestRecentLatency:
-    """The lowest mean over an arm's last 10 answers; an arm without any comes first."""
+    name, is_drawn = "lowest_recent_latency", True
 
-    def __init__(self, _: Market, rng: random.Random) -> None:
-        self._rng = rng
+    def __init__(self, market: Market, rng: random.Random) -> None:
+        super().__init__(market, rng)
         self._recent: defaultdict[EndpointId, deque[float]] = defaultdict(lambda: deque(maxlen=RECENT))
 
     def pick(self, present: Sequence[EndpointId]) -> EndpointId:
-        """The lowest, by lot among equals."""
         levels = {arm: fmean(self._recent[arm]) if self._recent[arm] else 0.0 for arm in present}
         lowest = min(levels.values())
         return self._rng.choice([arm for arm, level in levels.items() if level == lowest])
 
     def learn(self, arm: EndpointId, latency_ms: float, at_s: float) -> None:
-        """One more answer."""
         self._recent[arm].append(latency_ms)
 
 
@@ -103,60 +95,43 @@ class _PeakEwma:
         self.pending -= 1
 
 
-class PeakEwmaOfTwo:
+class PeakEwmaOfTwo(Rule):
     """Of two arms drawn at random the one with the lower peak-EWMA latency times calls under way; unknown ones first.
 
     Finagle and Linkerd let a level also sink while nothing is seen. Between rounds seconds apart they would forget
     everything, so that is left out here: the rule does better without.
     """
 
-    def __init__(self, _: Market, rng: random.Random) -> None:
-        self._rng = rng
+    name, is_drawn = "peak_ewma_p2c", True
+
+    def __init__(self, market: Market, rng: random.Random) -> None:
+        super().__init__(market, rng)
         self._levels: defaultdict[EndpointId, _PeakEwma] = defaultdict(_PeakEwma)
 
     def pick(self, present: Sequence[EndpointId]) -> EndpointId:
-        """The better of two."""
         drawn = self._rng.sample(present, min(2, len(present)))
         picked = min(drawn, key=lambda arm: self._levels[arm].level_ms * (self._levels[arm].pending + 1))
         self._levels[picked].pending += 1
         return picked
 
     def learn(self, arm: EndpointId, latency_ms: float, at_s: float) -> None:
-        """One more answer."""
         self._levels[arm].see(latency_ms, at_s)
 
 
-class CheapestListPrice:
+class CheapestListPrice(Rule):
     """The lowest tariff for a second at the arm's memory; what the tariff cannot price comes last."""
 
-    def __init__(self, market: Market, _: random.Random) -> None:
+    name = "cheapest_list_price"
+
+    def __init__(self, market: Market, rng: random.Random) -> None:
+        super().__init__(market, rng)
         self._prices = {arm: market.list_price(arm) for arm in market.endpoints}
 
     def pick(self, present: Sequence[EndpointId]) -> EndpointId:
-        """The cheapest present."""
         return min(present, key=self._prices.__getitem__)
 
-    def learn(self, arm: EndpointId, latency_ms: float, at_s: float) -> None:
-        """Nothing."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NamedRule:
-    """A rule and its name. `is_drawn`: its picks depend on the seed."""
-
-    name: str
-    make: MakeRule = field(repr=False)
-    is_drawn: bool = False
-
-
-RULES = (
-    NamedRule(name="random", make=AtRandom, is_drawn=True),
-    NamedRule(name="round_robin", make=RoundRobin),
-    NamedRule(name="lowest_recent_latency", make=LowestRecentLatency, is_drawn=True),
-    NamedRule(name="peak_ewma_p2c", make=PeakEwmaOfTwo, is_drawn=True),
-    NamedRule(name="cheapest_list_price", make=CheapestListPrice),
-)
-
+RULES: Sequence[type[Rule]] = (AtRandom, RoundRobin, LowestRecentLatency, PeakEwmaOfTwo, CheapestListPrice)
 Choose = Callable[[Arrival, float], EndpointId]
 """By request and time."""
 Learn = Callable[[EndpointId, float, float], None]
@@ -186,7 +161,7 @@ def by_arm(worlds: Worlds, arm: EndpointId, *, seed: int) -> list[Result]:
     return play(worlds, seed, lambda _request, _now: arm)
 
 
-def by_rule(worlds: Worlds, named: NamedRule, *, seed: int) -> list[Result]:
+def by_rule(worlds: Worlds, kind: type[Rule], *, seed: int) -> list[Result]:
     """All requests by one rule."""
-    rule = named.make(worlds.market, worlds.draws(named.name, seed))
+    rule = kind(worlds.market, worlds.draws(kind.name, seed))
     return play(worlds, seed, lambda request, _now: rule.pick(worlds.present(request)), rule.learn)

@@ -8,29 +8,18 @@ import csv
 import gzip
 import io
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import groupby
 from math import isfinite
 from pathlib import Path
+from typing import Any, BinaryIO
 
 from fiso.domain.endpoint import EndpointId, Provider
 from fiso_cli.worlds.inputs import BadInput, one_line
 from fiso_cli.worlds.world import Arm
 
-COLUMNS = (
-    "round",
-    "t",
-    "function",
-    "in_flight",
-    "provider",
-    "region",
-    "memory_mb",
-    "cold",
-    "latency_ms",
-    "cost_usd",
-    "ok",
-)
 LATEST_T = 1e11
 """Seconds since the epoch, the year 5138: milliseconds given for seconds lie beyond."""
 _GZIP = b"\x1f\x8b"
@@ -75,27 +64,49 @@ class Trace:
 
 def read(path: Path, *, on_bytes: Callable[[int], None] = lambda _: None) -> Trace:
     """The trace in a plain or gzip file. `on_bytes` hears how far reading is. `BadInput` in one line with the row."""
-    rounds = _Rounds()
+    rows, arms = 0, dict[EndpointId, Arm]()
+
+    def counted(found: Iterable[_Row], raw: BinaryIO) -> Iterator[_Row]:
+        nonlocal rows
+        for row in found:
+            yield row
+            arms.setdefault(row.arm.id, row.arm)
+            rows += 1
+            if rows % _REPORT_EVERY == 0:
+                on_bytes(raw.tell())
+
     try:
         with ExitStack() as closing:
             raw = closing.enter_context(path.open("rb"))
             source = gzip.GzipFile(fileobj=raw) if raw.peek(2)[:2] == _GZIP else raw
             lines = closing.enter_context(io.TextIOWrapper(source, encoding="utf-8-sig", newline=""))
-            for number, row in enumerate(_rows(lines), start=1):
-                rounds.add(row)
-                if number % _REPORT_EVERY == 0:
-                    on_bytes(raw.tell())
-        return rounds.finish(path.name)
+            rounds = tuple(_rounds(counted(_rows(lines), raw)))
     except BadInput as error:
         raise BadInput(f"{path}: {error}") from error
     except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
-        raise BadInput(f"{path}: row {rounds.rows + 1} cannot be read: {one_line(error)}") from error
+        raise BadInput(f"{path}: row {rows + 1} cannot be read: {one_line(error)}") from error
+    if not rows:
+        raise BadInput(f"{path}: row 1: there are no rows under the header")
+    if len(arms) < 2:
+        raise BadInput(f"{path}: rows 1 to {rows}: one arm only, {next(iter(arms))}; a choice needs two")
+    return Trace(name=path.name, rounds=rounds, arms=arms)
 
 
-def _rows(lines: io.TextIOWrapper) -> Iterator["_Row"]:
+@dataclass(frozen=True, slots=True)
+class _Row:
+    where: str
+    round: int
+    t: float
+    function: str
+    in_flight: float
+    arm: Arm
+    measured: Measured
+
+
+def _rows(lines: io.TextIOWrapper) -> Iterator[_Row]:
     reader = csv.reader(lines, strict=True)
     header = [name.strip() for name in next(reader, [])]
-    missing = [name for name in COLUMNS if name not in header]
+    missing = [name for name in _COLUMNS if name not in header]
     if missing:
         raise BadInput(f"row 0 (line 1, the header): columns missing: {', '.join(missing)}")
     if len(set(header)) != len(header):
@@ -105,105 +116,92 @@ def _rows(lines: io.TextIOWrapper) -> Iterator["_Row"]:
         where = f"row {number} (line {reader.line_num})"
         if len(cells) != len(header):
             raise BadInput(f"{where}: {len(cells)} fields, the header names {len(header)}")
-        yield _Row(where, dict(zip(header, cells, strict=True)))
+        yield _row(where, dict(zip(header, cells, strict=True)))
 
 
-class _Row:
-    """One row's texts, read with the type each must have."""
-
-    def __init__(self, where: str, texts: Mapping[str, str]) -> None:
-        self.where, self._texts = where, {name: texts[name].strip() for name in COLUMNS}
-        self.round, self.t, self.function = self._whole("round"), self._number("t"), self._word("function")
-        if self.t > LATEST_T:
-            raise self._wrong("t", "seconds since the epoch")
-        self.in_flight = self._number("in_flight")
-        self.arm = Arm(provider=self._provider(), region=self._word("region"), memory_mb=self._whole("memory_mb"))
-        self.measured = Measured(
-            latency_ms=self._number("latency_ms"),
-            cost_usd=self._number("cost_usd"),
-            cold=self._flag("cold") if self._texts["cold"] else None,
-            ok=self._flag("ok"),
-        )
-
-    def _number(self, name: str) -> float:
+def _row(where: str, cells: Mapping[str, str]) -> _Row:
+    found: dict[str, Any] = {}
+    for name, (value_of, wanted) in _COLUMNS.items():
+        text = cells[name].strip()
         try:
-            value = float(self._texts[name])
+            found[name] = value_of(text)
         except ValueError as error:
-            raise self._wrong(name, "a number") from error
-        if not (isfinite(value) and value >= 0):
-            raise self._wrong(name, "a finite number of at least 0")
-        return value
-
-    def _whole(self, name: str) -> int:
-        value = self._number(name)
-        if value != int(value):
-            raise self._wrong(name, "a whole number")
-        return int(value)
-
-    def _word(self, name: str) -> str:
-        value = self._texts[name]
-        if not value or not value.isprintable():
-            raise self._wrong(name, "a name")
-        return value
-
-    def _flag(self, name: str) -> bool:
-        value = _FLAGS.get(self._texts[name].lower())
-        if value is None:
-            raise self._wrong(name, "True or False")
-        return value
-
-    def _provider(self) -> Provider:
-        try:
-            return Provider(self._texts["provider"])
-        except ValueError as error:
-            raise self._wrong("provider", "one of " + ", ".join(Provider)) from error
-
-    def _wrong(self, name: str, wanted: str) -> BadInput:
-        return BadInput(f"{self.where}: {name} must be {wanted}, not {self._texts[name][:40]!r}")
+            raise BadInput(f"{where}: {name} must be {wanted}, not {text[:40]!r}") from error
+    arm = Arm(provider=found["provider"], region=found["region"], memory_mb=found["memory_mb"])
+    measured = Measured(latency_ms=found["latency_ms"], cost_usd=found["cost_usd"], cold=found["cold"], ok=found["ok"])
+    return _Row(where, found["round"], found["t"], found["function"], found["in_flight"], arm, measured)
 
 
-class _Rounds:
-    """Rounds as they grow, row by row."""
+def _number(text: str) -> float:
+    value = float(text)
+    if not (isfinite(value) and value >= 0):
+        raise ValueError
+    return value
 
-    def __init__(self) -> None:
-        self.rows = 0
-        self._ids: dict[Arm, EndpointId] = {}
-        self._done: list[Round] = []
-        self._first: _Row | None = None
-        self._calls: dict[EndpointId, Measured] = {}
 
-    def add(self, row: _Row) -> None:
-        if self._first is None or row.round != self._first.round:
-            self._begin(row)
-        elif (row.function, row.in_flight) != (self._first.function, self._first.in_flight):
-            raise BadInput(f"{row.where}: function or in_flight differ from the first row of round {row.round}")
-        arm = self._ids.setdefault(row.arm, row.arm.id)
-        if arm in self._calls:
-            raise BadInput(f"{row.where}: arm {arm} stands twice in round {row.round}")
-        self._calls[arm] = row.measured
-        self.rows += 1
+def _whole(text: str) -> int:
+    value = _number(text)
+    if value != int(value):
+        raise ValueError
+    return int(value)
 
-    def finish(self, name: str) -> Trace:
-        self._close()
-        arms = {id: arm for arm, id in self._ids.items()}
-        if not self.rows:
-            raise BadInput("row 1: there are no rows under the header")
-        if len(arms) < 2:
-            raise BadInput(f"rows 1 to {self.rows}: one arm only, {next(iter(arms))}; a choice needs two")
-        return Trace(name=name, rounds=tuple(self._done), arms=arms)
 
-    def _begin(self, row: _Row) -> None:
-        before = self._first
-        if before is not None and row.round < before.round:
-            raise BadInput(f"{row.where}: rounds are unsorted, {row.round} comes after {before.round}")
-        if before is not None and row.t < before.t:
-            raise BadInput(f"{row.where}: rounds are unsorted, t goes back from {before.t:g} to {row.t:g}")
-        self._close()
-        self._first, self._calls = row, {}
+def _seconds(text: str) -> float:
+    value = _number(text)
+    if value > LATEST_T:
+        raise ValueError
+    return value
 
-    def _close(self) -> None:
-        row = self._first
-        if row is not None:
-            self._done.append(
-                Round(number=row.round, t=row.t, function=row.function, in_flight=row.in_flight, calls=self._calls)
-            )
+
+def _word(text: str) -> str:
+    if not text or not text.isprintable():
+        raise ValueError
+    return text
+
+
+def _flag(text: str) -> bool:
+    if text.lower() not in _FLAGS:
+        raise ValueError
+    return _FLAGS[text.lower()]
+
+
+_NUMBER = (_number, "a number of at least 0")
+_COLUMNS: Mapping[str, tuple[Callable[[str], object], str]] = {
+    "round": (_whole, "a whole number"),
+    "t": (_seconds, "seconds since the epoch"),
+    "function": (_word, "a name"),
+    "in_flight": _NUMBER,
+    "provider": (Provider, "one of " + ", ".join(Provider)),
+    "region": (_word, "a name"),
+    "memory_mb": (_whole, "a whole number"),
+    "cold": (lambda text: _flag(text) if text else None, "True, False or nothing"),
+    "latency_ms": _NUMBER,
+    "cost_usd": _NUMBER,
+    "ok": (_flag, "True or False"),
+}
+
+
+def _rounds(rows: Iterable[_Row]) -> Iterator[Round]:
+    """Rows of one round stand together, rounds in the order of their numbers and times."""
+    before: _Row | None = None
+    for number, group in groupby(rows, key=lambda row: row.round):
+        calls: dict[EndpointId, Measured] = {}
+        first: _Row | None = None
+        for row in group:
+            first = first or _after(before, row)
+            if (row.function, row.in_flight) != (first.function, first.in_flight):
+                raise BadInput(f"{row.where}: function or in_flight differ from the first row of round {number}")
+            if row.arm.id in calls:
+                raise BadInput(f"{row.where}: arm {row.arm.id} stands twice in round {number}")
+            calls[row.arm.id] = row.measured
+        if first is not None:
+            yield Round(number=number, t=first.t, function=first.function, in_flight=first.in_flight, calls=calls)
+        before = first
+
+
+def _after(before: _Row | None, row: _Row) -> _Row:
+    if before is not None and row.round < before.round:
+        raise BadInput(f"{row.where}: rounds are unsorted, {row.round} comes after {before.round}")
+    if before is not None and row.t < before.t:
+        raise BadInput(f"{row.where}: rounds are unsorted, t goes back from {before.t:g} to {row.t:g}")
+    return row

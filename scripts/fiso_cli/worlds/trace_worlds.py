@@ -18,7 +18,7 @@ from fiso.domain.record import InvocationRecord
 from fiso_cli.worlds.objective import Objective, Usual, charge
 from fiso_cli.worlds.trace import Measured, Round, Trace
 from fiso_cli.worlds.virtual_time import Arrival, Rounds
-from fiso_cli.worlds.world import Call, CallResult, Judge, Market, Result, Results, Routed
+from fiso_cli.worlds.world import Call, CallResult, Judge, Market, Result, Results, Routed, Worlds
 from fiso_client.core.failures import Failure
 
 Losses = Sequence[Mapping[EndpointId, float]]
@@ -26,14 +26,14 @@ Losses = Sequence[Mapping[EndpointId, float]]
 Context = tuple[str, float]
 
 
-class TraceWorlds:
-    """A trace for a contest (`world.Worlds`). A request's number is its round's place in the trace."""
+class TraceWorlds(Worlds):
+    """A trace for a contest. A request's number is its round's place in the trace."""
 
     unit = "rounds"
     varies = False
-    least_failure_ms = 0.0
     begins_at = datetime.fromtimestamp(0, UTC)
     environment_kept_s = float("inf")
+    always_present: Sequence[EndpointId] = ()
 
     def __init__(self, trace: Trace, tariff: Tariff) -> None:
         self.trace, self.name = trace, trace.name
@@ -45,27 +45,21 @@ class TraceWorlds:
         ]
 
     def arrivals(self, seed: int) -> Sequence[Arrival]:
-        """The rounds."""
         return self._arrivals
 
     def present(self, arrival: Arrival) -> Sequence[EndpointId]:
-        """The round's arms."""
         return list(self.trace.rounds[arrival.number].calls)
 
     def world(self, seed: int) -> "TraceWorld":
-        """The same for every seed."""
         return TraceWorld(self.trace, self.market)
 
     def time(self) -> Rounds:
-        """One round after another."""
         return Rounds()
 
     def draws(self, contender: str, seed: int) -> random.Random:
-        """The seed's, for everybody."""
         return random.Random(seed)  # nosec B311 # repeatable, no secrets
 
     def judge(self, objective: Objective, singles: Iterable[Results] = ()) -> Judge:
-        """By what all arms did in each round."""
         return TraceJudge(latencies=losses(self.trace, Objective.LATENCY), losses=losses(self.trace, objective))
 
     def oracles(self, judge: Judge, objective: Objective, seed: int) -> Mapping[str, Results]:
@@ -80,7 +74,6 @@ class TraceWorlds:
         return self._picked(routed.arrival.number, routed.decision.chosen.endpoint.id)
 
     def billed(self, routed: Routed) -> InvocationRecord:
-        """With the trace's costs for the tariff's estimates."""
         record, calls = routed.record, self.trace.rounds[routed.arrival.number].calls
         attempts = tuple(replace(attempt, cost_usd=calls[attempt.endpoint].cost_usd) for attempt in record.attempts)
         total = sum(calls[attempt.endpoint].cost_usd for attempt in record.attempts)
@@ -124,11 +117,9 @@ class TraceJudge:
     losses: Losses
 
     def latency_ms(self, result: Result) -> float:
-        """Of the arm picked."""
         return self.latencies[result.number][result.arm]
 
     def charge(self, result: Result) -> float:
-        """Of the arm picked."""
         return self.losses[result.number][result.arm]
 
 

@@ -13,7 +13,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
-from typing import Any, Protocol
+from typing import Any
 
 from fiso.services.resilience.dispatch import Call, Running
 from fiso_client.core.failures import ProviderError
@@ -34,32 +34,6 @@ class Arrival:
 Begin = Callable[[Arrival], object]
 
 
-class VirtualTime(Protocol):
-    """What both kinds can do."""
-
-    now_s: float
-
-    def stopwatch(self) -> float:
-        """Seconds from any moment on, for differences within a request."""
-        ...
-
-    def wait(self, seconds: float) -> None:
-        """Let time pass for the request that calls this."""
-        ...
-
-    def after(self, seconds: float, act: Act) -> None:
-        """Have something happen then."""
-        ...
-
-    def strand(self, act: Act) -> None:
-        """Run something that may wait."""
-        ...
-
-    def play(self, arrivals: Sequence[Arrival], begin: Begin) -> None:
-        """Begin every request at its time, until nothing is due any more."""
-        ...
-
-
 class Rounds:
     """Time of a trace. What is planned happens between a request and the next one; after the last, nothing does."""
 
@@ -68,23 +42,23 @@ class Rounds:
         self._planned: list[Act] = []
 
     def stopwatch(self) -> float:
-        """What the request has waited so far."""
+        """Seconds from any moment on, for differences within a request: what it has waited so far."""
         return self._waited_s
 
     def wait(self, seconds: float) -> None:
-        """The stopwatch goes on."""
+        """Let time pass for the request that calls this."""
         self._waited_s += seconds
 
     def after(self, seconds: float, act: Act) -> None:
-        """Before the next request."""
+        """Have something happen before the next request."""
         self._planned.append(act)
 
     def strand(self, act: Act) -> None:
-        """To its end."""
+        """Run something that may wait, here to its end."""
         act()
 
     def play(self, arrivals: Sequence[Arrival], begin: Begin) -> None:
-        """One after another."""
+        """Begin every request, one after another."""
         for arrival in arrivals:
             planned, self._planned = self._planned, []
             for act in planned:
@@ -110,7 +84,6 @@ class Timeline:
         self._running: _Strand | None = None
 
     def stopwatch(self) -> float:
-        """The present."""
         return self.now_s
 
     def plan(self, at_s: float, act: Act) -> None:
@@ -122,7 +95,7 @@ class Timeline:
         self.plan(self.now_s + seconds, act)
 
     def play(self, arrivals: Sequence[Arrival], begin: Begin) -> None:
-        """Each as an event."""
+        """Begin every request at its time, and go on until nothing is due any more."""
         for arrival in arrivals:
             self.plan(arrival.at_s, partial(begin, arrival))
         self.run()
@@ -168,6 +141,9 @@ class Timeline:
         before, self._running = self._running, strand
         strand.resume()
         self._running = before
+
+
+VirtualTime = Rounds | Timeline
 
 
 class _Strand:

@@ -5,17 +5,16 @@ between the kinds is behind `Worlds`; contest, router, rules, figures and report
 """
 
 import random
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from fiso.billing.tariff import Tariff
 from fiso.domain.attempt import Outcome
-from fiso.domain.catalog import CatalogEntry
 from fiso.domain.decision import Decision
-from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName, Provider
-from fiso.domain.policy import Policy
+from fiso.domain.endpoint import Endpoint, EndpointId, Provider
 from fiso.domain.record import InvocationRecord
 from fiso_cli.worlds.objective import Objective
 from fiso_cli.worlds.virtual_time import Arrival, VirtualTime
@@ -80,11 +79,6 @@ class Market:
         """The regions whose arms the tariff cannot price: the router knows no cost for them."""
         endpoints = self.endpoints.values()
         return sorted({(e.provider, e.region) for e in endpoints if self.tariff.cost_usd(e, LISTED_MS) is None})
-
-    def entry(self, function: str, arms: Iterable[EndpointId], policy: Policy) -> CatalogEntry:
-        """A function that runs on these arms."""
-        endpoints = tuple(self.endpoints[arm] for arm in arms)
-        return CatalogEntry(name=FunctionName(function), function_type=function, endpoints=endpoints, policy=policy)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,64 +166,63 @@ class Judge(Protocol):
 Results = Sequence[Result]
 
 
-class Worlds(Protocol):
+class Worlds(ABC):
     """A kind of world with everything that its contenders share. A seed sets arrivals and chances."""
 
-    unit: str
+    unit: ClassVar[str]
     """What its requests are called in a title."""
-    varies: bool
+    varies: ClassVar[bool]
     """Whether another seed is another world."""
-    least_failure_ms: float
+    least_failure_ms: ClassVar[float] = 0.0
     """A rule learns a failure as an answer that took at least this long."""
-    begins_at: datetime
+    begins_at: ClassVar[datetime]
     """Second 0."""
 
+    name: str
+    market: Market
+
     @property
-    def name(self) -> str: ...
-    @property
-    def market(self) -> Market: ...
-    @property
+    @abstractmethod
     def environment_kept_s(self) -> float:
         """How long the router's own execution environments are kept while idle."""
-        ...
 
     @property
+    @abstractmethod
     def always_present(self) -> Sequence[EndpointId]:
         """The arms that can be called by every request."""
-        ...
 
+    @abstractmethod
     def arrivals(self, seed: int) -> Sequence[Arrival]:
         """The requests in order of time."""
-        ...
 
+    @abstractmethod
     def present(self, arrival: Arrival) -> Sequence[EndpointId]:
         """The arms that the request can call."""
-        ...
 
+    @abstractmethod
     def world(self, seed: int) -> World:
         """A new one."""
-        ...
 
+    @abstractmethod
     def time(self) -> VirtualTime:
         """A new one."""
-        ...
 
+    @abstractmethod
     def draws(self, contender: str, seed: int) -> random.Random:
         """The contender's own draws."""
-        ...
 
+    @abstractmethod
     def judge(self, objective: Objective, singles: Iterable[Results]) -> Judge:
         """The seed's judge; `singles` are the runs of the arms that are always present."""
-        ...
 
+    @abstractmethod
     def oracles(self, judge: Judge, objective: Objective, seed: int) -> Mapping[str, Results]:
         """Contenders that know what no router can: bounds of what can be reached."""
-        ...
 
+    @abstractmethod
     def result(self, routed: Routed) -> Result:
         """What a routed request is judged by."""
-        ...
 
     def billed(self, routed: Routed) -> InvocationRecord:
-        """Its record with what the bill would say."""
-        ...
+        """Its record with what the bill would say, where one is there in time."""
+        return routed.record

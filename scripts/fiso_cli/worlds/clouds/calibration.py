@@ -18,9 +18,8 @@ from rich.table import Table
 from fiso.billing.tariff import Tariff
 from fiso.domain.endpoint import Endpoint, EndpointId
 from fiso_cli.rendering import Document, table
-from fiso_cli.worlds.clouds.draws import common_draws
 from fiso_cli.worlds.clouds.fit import ONE_INSTANCE, Fitted, fit
-from fiso_cli.worlds.clouds.service import Service, crowding
+from fiso_cli.worlds.clouds.service import Service, common_draws, crowding
 from fiso_cli.worlds.figures import quantile, ratio
 from fiso_cli.worlds.trace import Measured, Round, Trace
 
@@ -53,14 +52,6 @@ class CellError:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Summary:
-    """Absolute relative errors over the cells that count."""
-
-    median: float
-    worst: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
     """What was fitted and how well it fits."""
 
@@ -73,10 +64,10 @@ class Calibration:
         """The cells with enough calls."""
         return [cell for cell in self.cells if cell.rows >= LEAST_ROWS]
 
-    def summary(self, name: str) -> Summary | None:
-        """Of `mean`, `p95` or `cost`; None when no cell counts."""
+    def summary(self, name: str) -> Mapping[str, float] | None:
+        """The `median` and `worst` absolute error over the cells that count; None when none does."""
         errors = [abs(error) for cell in self.counted if (error := cell.error[name]) is not None]
-        return Summary(median=median(errors), worst=max(errors)) if errors else None
+        return {"median": median(errors), "worst": max(errors)} if errors else None
 
 
 def calibrated(trace: Trace, tariff: Tariff) -> Calibration:
@@ -164,7 +155,6 @@ def _level(calls: Iterable[tuple[float, float]]) -> Level:
 
 def document(calibration: Calibration) -> Document:
     """For machines. Errors are relative and signed; the summary's are absolute, over cells of LEAST_ROWS calls."""
-    summaries = {name: calibration.summary(name) for name in NAMES}
     under_load = calibration.fitted.under_load.items()
     return {
         "trace": calibration.trace,
@@ -174,7 +164,7 @@ def document(calibration: Calibration) -> Document:
         "least_rows": LEAST_ROWS,
         "under_load": {provider.value: asdict(found) for provider, found in under_load},
         "dropped_arms": list(calibration.fitted.dropped),
-        "summary": {name: None if found is None else asdict(found) for name, found in summaries.items()},
+        "summary": {name: calibration.summary(name) for name in NAMES},
         "cells": [asdict(cell) for cell in calibration.cells],
     }
 
@@ -205,7 +195,7 @@ def summary(calibration: Calibration) -> Iterable[str]:
     """The lines under the table."""
     for name in NAMES:
         found = calibration.summary(name)
-        told = "no cell has enough rows" if found is None else f"median {found.median:.1%}, worst {found.worst:.1%}"
+        told = "median {median:.1%}, worst {worst:.1%}".format_map(found) if found else "no cell has enough rows"
         yield f"error of {name}: {told} over {len(calibration.counted)} cells of at least {LEAST_ROWS} rows"
     yield "cold calls are simulated cold where they were measured cold: the cold share is the trace's, not the model's"
     for provider, grown in calibration.fitted.under_load.items():

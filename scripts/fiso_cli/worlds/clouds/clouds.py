@@ -12,17 +12,15 @@ from math import exp
 
 from fiso.billing.tariff import Tariff
 from fiso.domain.endpoint import Endpoint, EndpointId, Provider
-from fiso.domain.record import InvocationRecord
 from fiso_cli.worlds.clouds.charges import CloudJudge, Expected, measures
 from fiso_cli.worlds.clouds.cold_curves import Curves
-from fiso_cli.worlds.clouds.draws import Draws, common_draws
 from fiso_cli.worlds.clouds.instances import OnDemand, instances_of
 from fiso_cli.worlds.clouds.outages import SLOWER, Kind, Outage, kind_at
-from fiso_cli.worlds.clouds.service import Service
+from fiso_cli.worlds.clouds.service import Draws, Service, common_draws
 from fiso_cli.worlds.objective import Objective
 from fiso_cli.worlds.rules import play
 from fiso_cli.worlds.virtual_time import Arrival, Timeline
-from fiso_cli.worlds.world import NOBODY, Arm, Call, CallResult, Judge, Market, Result, Results, Routed
+from fiso_cli.worlds.world import NOBODY, Arm, Call, CallResult, Judge, Market, Result, Results, Routed, Worlds
 from fiso_client.core.failures import Failure
 
 REFUSED_MS = 5.0
@@ -33,8 +31,8 @@ Services = Mapping[str, Mapping[EndpointId, Service]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Clouds:
-    """Clouds for a contest (`world.Worlds`). Every function runs on every arm. `requests`: one list per seed."""
+class Clouds(Worlds):
+    """Clouds for a contest. Every function runs on every arm. `requests`: one list per seed."""
 
     unit = "simulated requests"
     varies = True
@@ -65,7 +63,6 @@ class Clouds:
 
     @property
     def always_present(self) -> Sequence[EndpointId]:
-        """Every arm."""
         return list(self.arms)
 
     @property
@@ -74,27 +71,21 @@ class Clouds:
         return self.curves[Provider.AWS].median_s
 
     def arrivals(self, seed: int) -> Sequence[Arrival]:
-        """The seed's."""
         return self.requests[seed]
 
     def present(self, arrival: Arrival) -> Sequence[EndpointId]:
-        """Every arm."""
         return self.always_present
 
     def world(self, seed: int) -> "CloudWorld":
-        """A new one."""
         return CloudWorld(self, seed=seed)
 
     def time(self) -> Timeline:
-        """Calls overlap."""
         return Timeline()
 
     def draws(self, contender: str, seed: int) -> random.Random:
-        """Draws that no other contender has."""
         return random.Random(f"{contender}/{seed}")  # nosec B311 # draws of a simulation, no secrets
 
     def judge(self, objective: Objective, singles: Iterable[Results]) -> CloudJudge:
-        """By what single endpoints came to."""
         return CloudJudge(objective, measures(singles))
 
     def oracles(self, judge: Judge, objective: Objective, seed: int) -> Mapping[str, Results]:
@@ -130,10 +121,6 @@ class Clouds:
             cold=any(call.cold for call in routed.calls),
             attempts=len(attempts),
         )
-
-    def billed(self, routed: Routed) -> InvocationRecord:
-        """The router's own estimate: bills come later."""
-        return routed.record
 
     def cost_usd(self, arm: EndpointId, billed_ms: float) -> float:
         """By the tariff; 0 in a region that it has no price for, which the notes under the table say."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from fiso.domain.endpoint import Provider
 from fiso.routing.levels import IDLE_BINS
 from fiso.routing.starts import COLD_AFTER_IDLE
-from fiso_cli.worlds.inputs import BadInput, csv_records, csv_rows, one_line
+from fiso_cli.worlds.inputs import BadInput, csv_records, one_line
 
 SNAPSHOT = "2021-01-07"
 """The newest of mikhail.io's measurements, the one that `fiso.routing.starts` was read off."""
@@ -74,12 +74,12 @@ def shipped() -> Curves:
 
 def read(path: Path) -> Curves:
     """The curves of SNAPSHOT from a file like mikhail.io's idle_pcold.csv. `BadInput`."""
-    header = next(iter(csv_rows(path)), [])
-    if missing := [name for name in _COLUMNS if name not in header]:
+    rows = csv_records(path)
+    if missing := [name for name in _COLUMNS if not rows or name not in rows[0]]:
         raise BadInput(f"{path}: columns missing: {', '.join(missing)}")
     points: dict[Provider, list[tuple[float, float]]] = {provider: [] for provider in Provider}
     try:
-        for row in csv_records(path):
+        for row in rows:
             if row["snapshot"] == SNAPSHOT:
                 points[Provider(row["provider"])].append((60 * float(row["idle_min"]), float(row["p_cold"])))
         if empty := [provider.value for provider, found in points.items() if not found]:

@@ -63,9 +63,10 @@ class _Calls:
         (cell.cold if call.cold else cell.warm).append(call)
 
     @property
-    def quiet(self) -> float | None:
-        """The lowest load with enough warm calls."""
-        return min((load for load, cell in self.cells.items() if len(cell.warm) >= LEAST_CALLS), default=None)
+    def quiet(self) -> list[Measured]:
+        """Warm ones at the lowest load that has enough of them; none where none has."""
+        loads = [load for load, cell in self.cells.items() if len(cell.warm) >= LEAST_CALLS]
+        return self.cells[min(loads)].warm if loads else []
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +83,9 @@ def fit(rounds: Iterable[Round], arms: Mapping[EndpointId, Arm], tariff: Tariff)
     """Fit all. `BadInput` when fewer than two arms are left."""
     calls = _by_pair(rounds)
     functions = _most_called_first(calls)
-    whole = [arm for arm in arms if all(_is_known(calls.get((function, arm))) for function in functions)]
+    whole = [
+        arm for arm in arms if all((function, arm) in calls and calls[function, arm].quiet for function in functions)
+    ]
     if len(whole) < 2:
         raise BadInput(f"nothing can be fitted: fewer than two arms have {LEAST_CALLS} warm calls of every function")
     kept = {pair: found for pair, found in calls.items() if pair[1] in whole}
@@ -116,16 +119,8 @@ def _most_called_first(calls: Mapping[Pair, _Calls]) -> list[str]:
     return [function for function, _ in totals.most_common()]
 
 
-def _is_known(calls: _Calls | None) -> bool:
-    return calls is not None and calls.quiet is not None
-
-
 def _of(kept: Mapping[Pair, _Calls], arms: Mapping[EndpointId, Arm], provider: Provider) -> list[_Calls]:
     return [calls for (_, arm), calls in kept.items() if arms[arm].provider is provider]
-
-
-def _quiet(calls: _Calls) -> list[Measured]:
-    return [] if calls.quiet is None else calls.cells[calls.quiet].warm
 
 
 def _logs(calls: Sequence[Measured]) -> list[float]:
@@ -136,7 +131,7 @@ def _under_load(of_provider: Sequence[_Calls]) -> UnderLoad:
     """Least squares through nothing at no crowding: of the mean logarithm, and of the variance that comes on top."""
     growth, variance, strength = 0.0, 0.0, 0.0
     for calls in of_provider:
-        quiet = _logs(_quiet(calls))
+        quiet = _logs(calls.quiet)
         for load, cell in calls.cells.items():
             crowded = log(crowding(load, ONE_INSTANCE))
             if len(cell.warm) >= LEAST_CALLS and crowded > 0:
@@ -177,11 +172,11 @@ def _pooled_start(of_provider: Sequence[_Calls], provider: Provider) -> Lognorma
 
 def _service(calls: _Calls, start: Lognormal, under_load: UnderLoad, endpoint: Endpoint, tariff: Tariff) -> Service:
     return Service(
-        work=_by_moments(_mean_ms(_quiet(calls)), _variance(_quiet(calls))),
+        work=_by_moments(_mean_ms(calls.quiet), _variance(calls.quiet)),
         start=start,
         under_load=under_load,
         billing=Billing(
-            work_share=_work_share(_quiet(calls), endpoint, tariff),
+            work_share=_work_share(calls.quiet, endpoint, tariff),
             start_share=_start_share(calls, start, endpoint, tariff),
         ),
         failure=calls.failed / calls.count,

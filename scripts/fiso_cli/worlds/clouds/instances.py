@@ -13,8 +13,7 @@ from dataclasses import dataclass, field
 
 from fiso.domain.endpoint import Provider
 from fiso_cli.worlds.clouds.cold_curves import ColdCurve
-from fiso_cli.worlds.clouds.draws import Draws
-from fiso_cli.worlds.clouds.service import crowding
+from fiso_cli.worlds.clouds.service import Draws, crowding
 
 ADDED_EVERY_S = 1.0
 MOST_SHARED = 200

@@ -1,14 +1,10 @@
 import random
 
-import pytest
-
 from fiso.billing import tariff
 from fiso.domain.endpoint import Provider
 from fiso_cli.worlds.rules import (
-    RULES,
     CheapestListPrice,
     LowestRecentLatency,
-    NamedRule,
     PeakEwmaOfTwo,
     RoundRobin,
 )
@@ -28,15 +24,6 @@ MARKET = Market.of(ARMS, tariff.current())
 
 def rng() -> random.Random:
     return random.Random(0)
-
-
-@pytest.mark.parametrize("named", RULES, ids=lambda named: named.name)
-def test_every_rule_picks_what_is_present_before_and_after_it_learned(named: NamedRule) -> None:
-    rule = named.make(MARKET, rng())
-    for number in range(20):
-        picked = rule.pick([AZURE, GCP])
-        assert picked in (AZURE, GCP)
-        rule.learn(picked, 100.0 + number, float(number))
 
 
 def test_round_robin_passes_over_what_is_absent() -> None:

@@ -1,14 +1,17 @@
-"""Sources: where logged records come from: a stage's archive, or a file of record documents, one JSON object a line."""
+"""Logged records for a command: of a stage's archive, or of a file of record documents, one JSON object a line."""
 
 import gzip
 import json
 import re
 import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import BinaryIO
+from typing import Annotated, BinaryIO
+
+import typer
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from fiso.codecs.record import from_document
 from fiso.domain.errors import InvalidRecord
@@ -16,11 +19,20 @@ from fiso.domain.record import InvocationRecord
 from fiso.ports import Archive
 from fiso_cli.errors import CommandError
 from fiso_cli.stage import Stage
+from fiso_cli.traffic import terminal
 
+BAD_INPUT = 2
 LONGEST = timedelta(days=3_650)
 _SINCE = re.compile(r"([1-9][0-9]{0,4})([dh])")
 _UNITS = {"d": timedelta(days=1), "h": timedelta(hours=1)}
 _GZIP = b"\x1f\x8b"
+_SHOW_EVERY = 200
+
+StageName = Annotated[str, typer.Option("--stage", help="The stage whose archive is read.")]
+LogFile = Annotated[
+    Path | None, typer.Option("--log", help="Record documents instead, one JSON object a line, plain or gzip.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 
 
 class InvalidLog(Exception):
@@ -83,3 +95,41 @@ def _lines(raw: BinaryIO, closing: ExitStack) -> Iterable[bytes]:
     is_gzip = raw.read(2) == _GZIP
     raw.seek(0)
     return closing.enter_context(gzip.GzipFile(fileobj=raw)) if is_gzip else raw
+
+
+def start_of(since: str | None, log: Path | None, now: datetime, *, default: str) -> datetime | None:
+    """The moment that a span like 30d began; None for all of a file. Ends the command when it is no span."""
+    wanted = since if log or since else default
+    try:
+        return None if wanted is None else now - span(wanted)
+    except ValueError as error:
+        raise refused(str(error)) from error
+
+
+@contextmanager
+def logged(
+    stage: Stage, log: Path | None, *, start: datetime | None, now: datetime
+) -> Iterator[Iterator[InvocationRecord]]:
+    """The records of a file, or of a stage's archive, counted on a terminal. Ends the command when a file is none."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    console = terminal.err()
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("reading records", total=None)
+
+        def counted() -> Iterator[InvocationRecord]:
+            found = in_file(log, start) if log else archived(stage, start or now, now=now)
+            for number, record in enumerate(found, start=1):
+                if number % _SHOW_EVERY == 0:
+                    progress.update(task, description=f"reading records: {number:,}")
+                yield record
+
+        try:
+            yield counted()
+        except InvalidLog as error:
+            raise refused(str(error)) from error
+
+
+def refused(problem: str) -> typer.Exit:
+    """One line, exit 2."""
+    typer.secho(f"error: {problem}", err=True, fg=typer.colors.RED)
+    return typer.Exit(BAD_INPUT)

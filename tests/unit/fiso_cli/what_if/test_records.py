@@ -7,7 +7,7 @@ import pytest
 
 from fiso.codecs.record import open_to_document, to_document
 from fiso.testing.memory import InMemoryArchive
-from fiso_cli.what_if.source import InvalidLog, in_file, newer, span
+from fiso_cli.what_if.records import InvalidLog, in_file, newer, span
 from tests.builders import NOW, a_record, an_open_record, invocation_id
 
 
