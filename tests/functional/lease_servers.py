@@ -20,7 +20,7 @@ Respond = Callable[[str, dict[str, str], bytes], tuple[int, dict[str, str], byte
 
 
 class Server(ThreadingHTTPServer):
-    """Answers every POST by a function of path, headers and body; keeps connections alive."""
+    """Answers every GET and POST by a function of path, headers and body."""
 
     daemon_threads = True
     allow_reuse_address = True
@@ -47,6 +47,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(answer)
+
+    do_GET = do_POST  # noqa: N815 - the name that the base class calls
 
     def log_message(self, *_: Any) -> None:
         """Says nothing."""

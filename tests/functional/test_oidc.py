@@ -3,8 +3,6 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 from typing import Any
 
 import pytest
@@ -13,6 +11,7 @@ from fiso.adapters.identity.oidc import LARGEST_BYTES, OidcIssuerKeys, refuse_ad
 from fiso.domain.errors import StoreUnavailable
 from fiso_client.core.transport import HttpTransport
 from localcloud.issuer.tokens import Signer
+from tests.functional.lease_servers import serving
 
 RSA, CURVE = Signer.rsa("k1"), Signer.curve("k2")
 KEYS = {"keys": [RSA.jwk, CURVE.jwk]}
@@ -21,35 +20,18 @@ CONFIGURATION = {"issuer": HERE, "jwks_uri": f"{HERE}/keys"}
 
 
 @contextmanager
-def serving(configuration: object, keys: object, *, status: int = 200) -> Iterator[tuple[str, list[str]]]:
+def issuing(configuration: object, keys: object, *, status: int = 200) -> Iterator[tuple[str, list[str]]]:
     """An issuer on loopback: its address and the paths it was asked for."""
     asked: list[str] = []
 
-    class Answers(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked.append(self.path)
-            is_keys = self.path in ("/keys", "/elsewhere")
-            text = keys if is_keys else configuration
-            body = (text if isinstance(text, str) else json.dumps(text)).replace(HERE, here).encode()
-            self.send_response(status if is_keys and self.path != "/elsewhere" else 200)
-            self.send_header("location", "/elsewhere")
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+    def respond(path: str, _: dict[str, str], __: bytes) -> tuple[int, dict[str, str], bytes]:
+        asked.append(path)
+        text = keys if path in ("/keys", "/elsewhere") else configuration
+        body = (text if isinstance(text, str) else json.dumps(text)).replace(HERE, server.url).encode()
+        return status if path == "/keys" else 200, {"location": "/elsewhere"}, body
 
-        def log_message(self, format: str, *args: Any) -> None:
-            return
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
-    here = f"http://127.0.0.1:{server.server_port}"
-    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    try:
-        yield here, asked
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with serving(respond) as server:
+        yield server.url, asked
 
 
 @contextmanager
@@ -62,7 +44,7 @@ def transport() -> Iterator[HttpTransport]:
 
 
 def test_keys_are_found_by_discovery() -> None:
-    with serving(CONFIGURATION, KEYS) as (here, asked), transport() as http:
+    with issuing(CONFIGURATION, KEYS) as (here, asked), transport() as http:
         keys = OidcIssuerKeys(http, here, allow_loopback=True).read()
     assert {id: key.algorithm for id, key in keys.items()} == {"k1": "RS256", "k2": "ES256"}
     assert asked == ["/.well-known/openid-configuration", "/keys"]
@@ -85,13 +67,13 @@ def test_keys_are_found_by_discovery() -> None:
     ],
 )
 def test_what_is_not_a_sound_issuer_is_as_good_as_none(configuration: object, keys: object) -> None:
-    with serving(configuration, keys) as (here, _), transport() as http, pytest.raises(StoreUnavailable):
+    with issuing(configuration, keys) as (here, _), transport() as http, pytest.raises(StoreUnavailable):
         OidcIssuerKeys(http, here, allow_loopback=True).read()
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308, 404, 500])
 def test_no_redirect_is_followed(status: int) -> None:
-    with serving(CONFIGURATION, KEYS, status=status) as (here, asked), transport() as http:
+    with issuing(CONFIGURATION, KEYS, status=status) as (here, asked), transport() as http:
         keys = OidcIssuerKeys(http, here, allow_loopback=True)
         with pytest.raises(StoreUnavailable):
             keys.read()
@@ -127,23 +109,22 @@ def test_loopback_is_for_the_local_stage_only() -> None:
         refuse_address("http://127.0.0.1:9/keys", allow_loopback=False)
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"kid": None},
-        {"kid": ""},
-        {"kid": "x" * 257},
-        {"use": "enc"},
-        {"alg": "HS256"},
-        {"alg": "ES256"},
-        {"kty": "oct", "k": "c2VjcmV0"},
-        {"n": RSA.jwk["n"][:100]},
-        {"n": "A" * 9000},
-        {"n": "%"},
-        {"n": 5},
-    ],
-    ids=str,
-)
+UNFIT = {
+    "no id": {"kid": None},
+    "an empty id": {"kid": ""},
+    "an id of 257": {"kid": "x" * 257},
+    "for encryption": {"use": "enc"},
+    "a shared secret's algorithm": {"alg": "HS256"},
+    "another kind's algorithm": {"alg": "ES256"},
+    "a shared secret": {"kty": "oct", "k": "c2VjcmV0"},
+    "a short modulus": {"n": RSA.jwk["n"][:100]},
+    "a huge modulus": {"n": "A" * 9000},
+    "no base64": {"n": "%"},
+    "a number": {"n": 5},
+}
+
+
+@pytest.mark.parametrize("changes", UNFIT.values(), ids=UNFIT)
 def test_a_key_that_must_not_verify_is_passed_over(changes: dict[str, Any]) -> None:
     assert signing_keys({"keys": [RSA.jwk | changes]}) == {}
 

@@ -1,8 +1,6 @@
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import joblib
@@ -17,6 +15,7 @@ from fiso.prediction import manifest, signature
 from fiso_cli.errors import CommandError
 from fiso_cli.local_stage import CHECKOUT
 from fiso_cli.training import commands, keys, prior, remote
+from tests.functional.lease_servers import serving
 
 PACKAGED = CHECKOUT / "ml_artifacts"
 RUN = {
@@ -102,31 +101,14 @@ def a_lambda_host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, body: bytes, 
     """Answers every Invoke with `body`, where the local stage looks for its Lambda host."""
     asked: list[str] = []
 
-    class Answer(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            asked.append(self.path)
-            self.rfile.read(int(self.headers["content-length"]))
-            self.send_response(200)
-            for name, value in headers.items():
-                self.send_header(name.replace("_", "-"), value)
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+    def respond(path: str, *_: object) -> tuple[int, dict[str, str], bytes]:
+        asked.append(path)
+        return 200, {name.replace("_", "-"): value for name, value in headers.items()}, body
 
-        def log_message(self, *_: object) -> None:
-            return
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    monkeypatch.setenv("FISO_LOCAL_PORT", str(server.server_port - 1))
-    monkeypatch.setenv("FISO_LOCAL_DIR", str(tmp_path))
-    try:
+    with serving(respond) as server:
+        monkeypatch.setenv("FISO_LOCAL_PORT", str(server.server_port - 1))
+        monkeypatch.setenv("FISO_LOCAL_DIR", str(tmp_path))
         yield asked
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def test_retrain_invokes_the_stages_retrainer_once_and_prints_its_run(

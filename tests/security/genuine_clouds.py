@@ -4,7 +4,6 @@ as it would in a cloud."""
 import socket
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
 
@@ -21,6 +20,7 @@ from fiso_client.core.answers import FunctionAnswer
 from fiso_client.core.signing import AwsEndpoint, Credentials, SignedService
 from fiso_client.core.transport import HttpTransport
 from tests.builders import an_endpoint
+from tests.functional.lease_servers import serving
 
 ARN = "arn:aws:lambda:us-east-1:0:function:f"
 
@@ -52,41 +52,20 @@ def rig_over(url: str, *entries: CatalogEntry, **changes: Any) -> Iterator[Rig]:
         yield Rig(*entries, respond=respond, clock=clock, **changes)
 
 
-class TakesAll(ThreadingHTTPServer):
-    """Lambda's Invoke API and plain HTTP at once: every POST is well, over kept-alive connections, and is counted."""
-
-    daemon_threads = True
-    hits = 0
-
-
-class _Taking(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    server: TakesAll
-
-    def do_POST(self) -> None:
-        """One call. Written in one piece: two would wait for each other."""
-        self.server.hits += 1
-        self.rfile.read(int(self.headers.get("content-length", "0")))
-        self.wfile.write(_TAKEN)
-
-    def log_message(self, *_: object) -> None:
-        """Says nothing."""
-
-
-_BODY = b'{"statusCode": 200, "headers": {"content-type": "application/json"}, "body": "{}"}'
-_TAKEN = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (len(_BODY), _BODY)
+TAKEN = b'{"statusCode": 200, "headers": {"content-type": "application/json"}, "body": "{}"}'
 
 
 @contextmanager
-def taking_all() -> Iterator[tuple[TakesAll, str]]:
-    """Such a server and its address."""
-    with TakesAll(("127.0.0.1", 0), _Taking) as server:
-        serving = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-        serving.start()
-        yield server, f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        serving.join()
+def taking_all() -> Iterator[tuple[str, list[str]]]:
+    """Lambda's Invoke API and plain HTTP at once: every call is well. Its address, and the paths that were called."""
+    called: list[str] = []
+
+    def respond(path: str, _: dict[str, str], __: bytes) -> tuple[int, dict[str, str], bytes]:
+        called.append(path)
+        return 200, {"content-type": "application/json"}, TAKEN
+
+    with serving(respond) as server:
+        yield server.url, called
 
 
 @contextmanager

@@ -9,9 +9,8 @@ import random
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from statistics import median
 from time import perf_counter
 
@@ -30,6 +29,7 @@ from fiso_client.core.answers import FunctionAnswer
 from fiso_client.core.failures import Failure, ProviderError
 from fiso_client.core.transport import HttpTransport, TransportError
 from tests.builders import a_request, a_snapshot, an_endpoint, an_entry
+from tests.functional.lease_servers import serving
 from tests.security.hostile_addresses import (
     GOOD_ADDRESSES,
     HOSTILE_ADDRESSES,
@@ -190,34 +190,11 @@ def test_numbers_that_are_not_public_are_known_in_every_writing(numbers: tuple[s
     assert all(map(is_public, PUBLIC_NUMBERS))
 
 
-@contextmanager
-def redirecting(status: int, location: str) -> Iterator[str]:
-    """A function on this machine that sends its callers elsewhere; its address."""
-
-    class Redirects(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers.get("content-length", 0)))
-            self.send_response(status)
-            self.send_header("location", location)
-            self.send_header("content-length", "0")
-            self.end_headers()
-
-        def log_message(self, format: str, *args: object) -> None:
-            return
-
-    with ThreadingHTTPServer((HERE, 0), Redirects) as server:
-        serving = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-        serving.start()
-        yield f"http://{HERE}:{server.server_address[1]}"
-        server.shutdown()
-        serving.join()
-
-
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_a_redirect_is_the_answer_and_is_never_followed(status: int, canary: Canary) -> None:
     before, location = canary.hits, f"http://{HERE}:{canary.port}/"
-    with redirecting(status, location) as function:
-        answer = World().call(function, allow_loopback=True)
+    with serving(lambda *_: (status, {"location": location}, b"")) as function:
+        answer = World().call(function.url, allow_loopback=True)
     assert (answer.status, answer.headers["location"], canary.hits) == (status, location, before)
 
 

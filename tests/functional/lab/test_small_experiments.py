@@ -1,25 +1,14 @@
 """A small, fast part of each claim that the laboratory makes about PostgreSQL."""
 
-import random
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from tests.lab.chaos import database, outage, retrainings
+from tests.lab.chaos import database, outage
 from tests.lab.chaos.denying import DENIED
-from tests.lab.chaos.experiments import retraining, stability
 from tests.lab.chaos.folder_bucket import FolderBucket
 from tests.lab.chaos.outage import Keeper
-
-
-def test_every_topic_lists_its_experiment() -> None:
-    listed = [one for topic in (stability, retraining) for one in topic.EXPERIMENTS]
-    assert [(one.row, one.name) for one in listed] == [
-        (12, "postgres"),
-        (12, "hanging-stores"),
-        (16, "retraining"),
-    ]
 
 
 @pytest.fixture(scope="module")
@@ -54,9 +43,3 @@ def test_who_needs_postgres_is_told_and_goes_on_afterwards(
         "healed from backends frozen",
         "healed from full",
     ]
-
-
-def test_a_kill_point_is_any_moment_of_a_usual_retraining() -> None:
-    rng = random.Random(1)
-    points = [retrainings.kill_point(rng, 2.0) for _ in range(100)]
-    assert 0 <= min(points) < 0.2 < 1.8 < max(points) <= 2.0
