@@ -143,6 +143,7 @@ class Codec:
                     key=shape.keys.get(known.name, known.name),
                     form=shape.forms.get(known.name) or self.form(hint),
                     inline=self._columns_of[hint] if known.name in shape.inline else None,
+                    is_optional=NoneType in get_args(hint),
                     is_required=known.name in shape.required or not (has_default or NoneType in get_args(hint)),
                     has_default=has_default,
                 )
@@ -160,21 +161,32 @@ class _Column:
     key: str
     form: Form
     inline: "list[_Column] | None"
+    is_optional: bool
     is_required: bool
     has_default: bool
+
+    def absent(self) -> dict[str, object]:
+        """What stands for this column where the document has none: its default, by saying nothing, or None."""
+        if self.is_required:
+            raise Malformed("is missing")
+        return {} if self.has_default else {self.name: None}
 
 
 def _object(kind: type, columns: list[_Column], *, omits_none: bool, is_strict: bool) -> Form:
     known = frozenset(_keys(columns)) if is_strict else None
+    writes = [(column.name, column.key, column.form.write, column.inline is not None) for column in columns]
 
     def write(value: object) -> Document:
         document: Document = {}
-        for column in columns:
-            part = column.form.write(getattr(value, column.name))
-            if column.inline is not None:
-                document.update(cast(Document, part))
-            elif part is not None or not omits_none:
-                document[column.key] = part
+        for name, key, write_part, is_inline in writes:
+            part = getattr(value, name)
+            if part is None:
+                if not omits_none:
+                    document[key] = None
+            elif is_inline:
+                document.update(cast(Document, write_part(part)))
+            else:
+                document[key] = write_part(part)
         return document
 
     def read(document: object) -> object:
@@ -189,16 +201,21 @@ def _object(kind: type, columns: list[_Column], *, omits_none: bool, is_strict: 
 
 def _values(columns: list[_Column], document: Mapping[str, object]) -> dict[str, object]:
     values: dict[str, object] = {}
-    for column in columns:
-        if column.inline is not None:
-            values[column.name] = column.form.read(document)
-        elif column.key in document:
-            values[column.name] = _read_at(column.key, column.form, document[column.key])
-        elif column.is_required:
-            raise Malformed("is missing", column.key)
-        elif not column.has_default:
-            values[column.name] = None
+    place = ""
+    try:  # one for all columns: records are read with every request
+        for column in columns:
+            place = column.key if column.inline is None else ""
+            part = document if column.inline is not None else document.get(place, _ABSENT)
+            if part is _ABSENT:
+                values |= column.absent()
+            else:
+                values[column.name] = None if part is None and column.is_optional else column.form.read(part)
+    except _DAMAGE as error:
+        raise _placed(error, place) from error
     return values
+
+
+_ABSENT = object()
 
 
 def _keys(columns: Iterable[_Column]) -> Iterable[str]:
@@ -256,10 +273,14 @@ def _read_at(place: str, form: Form, value: object) -> object:
     """Read one part; what is wrong with it is told with its place."""
     try:
         return form.read(value)
-    except Malformed as error:
-        raise (error.inside(place) if place else error) from error.__cause__
     except _DAMAGE as error:
-        raise Malformed(str(error), place) from error
+        raise _placed(error, place) from error
+
+
+def _placed(error: BaseException, place: str) -> Malformed:
+    if not isinstance(error, Malformed):
+        return Malformed(str(error), place)
+    return error.inside(place) if place else error
 
 
 def _text(value: object) -> str:

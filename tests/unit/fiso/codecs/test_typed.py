@@ -146,6 +146,7 @@ def test_a_row_may_end_where_the_defaults_begin() -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Nested:
+    number: int = 1
     part: Part
     secret: str = "kept here"
 
@@ -154,7 +155,7 @@ def test_an_inner_object_may_stand_flat_in_its_outer_one() -> None:
     shape = Shape(inline=frozenset({"part"}), left_out=frozenset({"secret"}), forms={})
     flat = Codec(shapes={Nested: shape}, forms={Name: Form(str.upper, lambda name: Name(name.lower()))}, is_strict=True)
     nested = Nested(part=Part(name=Name("a"), weight=1.5, count=None))
-    assert flat.to_document(nested) == {"name": "A", "weight": 1.5, "count": None, "is_old": False}
+    assert flat.to_document(nested) == {"number": 1, "name": "A", "weight": 1.5, "count": None, "is_old": False}
     assert flat.from_document(Nested, flat.to_document(nested)) == nested
     with pytest.raises(Malformed, match=r"^weight: must be a number"):
         flat.from_document(Nested, {"name": "A", "weight": "", "count": None})
