@@ -136,13 +136,15 @@ class Codec:
         columns = self._columns_of[kind] = []
         for known in (known for known in fields(kind) if known.name not in shape.left_out):
             hint = hints[known.name]
+            form = shape.forms.get(known.name) or self.form(hint)
+            inline = self._columns_of[hint] if known.name in shape.inline else None
             has_default = known.default is not MISSING or known.default_factory is not MISSING
             columns.append(
                 _Column(
                     name=known.name,
                     key=shape.keys.get(known.name, known.name),
-                    form=shape.forms.get(known.name) or self.form(hint),
-                    inline=self._columns_of[hint] if known.name in shape.inline else None,
+                    form=form if inline is None else Form(form.write, _inline_reader(hint, inline)),
+                    inline=inline,
                     is_optional=NoneType in get_args(hint),
                     is_required=known.name in shape.required or not (has_default or NoneType in get_args(hint)),
                     has_default=has_default,
@@ -216,6 +218,11 @@ def _values(columns: list[_Column], document: Mapping[str, object]) -> dict[str,
 
 
 _ABSENT = object()
+
+
+def _inline_reader(kind: Callable[..., object], columns: list[_Column]) -> Callable[..., object]:
+    """Reads its own keys of an object that has others as well, which are no strangers there."""
+    return lambda document: kind(**_values(columns, document))
 
 
 def _keys(columns: Iterable[_Column]) -> Iterable[str]:

@@ -19,8 +19,8 @@ from fiso.domain.state import EndpointState, LoadLevel
 from fiso.prediction import facts
 from fiso.prediction.distance import round_trip_ms
 from fiso.prediction.kinship import Kinship, Pool, Seen, Spot
-from fiso.routing import levels, starts
-from fiso.routing.ewma import decay
+from fiso.routing import levels
+from fiso.routing.levels import decay
 
 SMALLNESS_SLOPE = 0.8
 """A copy with half a processor is expected to take 2**0.8 times as long: part of most functions' time is waiting."""
@@ -269,4 +269,4 @@ def _prior_log_ms(spot: Spot) -> float:
 
 
 def _prior_log_start(spot: Spot) -> float:
-    return log(starts.START_MS[spot.endpoint.provider]) + COLD_SMALLNESS_SLOPE * facts.smallness(spot.endpoint)
+    return log(levels.START_MS[spot.endpoint.provider]) + COLD_SMALLNESS_SLOPE * facts.smallness(spot.endpoint)

@@ -18,7 +18,7 @@ from fiso.prediction import features as feature_set
 from fiso.prediction import success
 from fiso.prediction.artifact import Model, ModelOutput
 from fiso.prediction.beliefs import Belief
-from fiso.routing import starts
+from fiso.routing import levels
 
 SHORTEST_MS, LONGEST_MS = 0.1, 900_000.0
 """No call is faster than a loopback's, none outlasts the clouds' longest timeout (15 minutes)."""
@@ -59,7 +59,7 @@ def _predicted(candidate: Candidate, output: ModelOutput | None, version: str, s
     endpoint, state, belief, features = candidate
     factor = exp(_shape(state, belief, version, output)) if output else 1.0
     warm_ms = _bounded(belief.warm_ms * factor)
-    idle_cold = starts.cold_after_idle(endpoint.provider, features[IDLE_AT], state)
+    idle_cold = levels.cold_after_idle(endpoint.provider, features[IDLE_AT], state)
     cold = 1 - (1 - belief.busy_cold) * (1 - idle_cold)
     share_of_start = belief.busy_cold + (1 - belief.busy_cold) * idle_cold / stay
     latency_ms = _bounded(warm_ms + cold * belief.start_ms)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from fiso.domain.state import EndpointState
 from fiso.prediction import features
-from fiso.routing.ewma import decay
 from fiso.routing.fold import WEIGHT
+from fiso.routing.levels import decay
 
 USUAL_SUCCESS = 0.9995
 """Of an endpoint nothing is known of: the monthly uptime that all three clouds' agreements name (99.95 %)."""

@@ -1,7 +1,7 @@
 """Folding: what one finished record changes in the states of the endpoints it called. Pure, so `replay(log) == state`.
 
 Error rates and intervals remember about the last 10 calls (WEIGHT), which follows a cloud's mood within seconds under
-load and does not jump at one failure. What an answer teaches is in `routing.answers`.
+load and does not jump at one failure. What an answer teaches is in `routing.levels`.
 """
 
 from collections.abc import Mapping
@@ -11,11 +11,11 @@ from datetime import datetime
 from fiso.domain.endpoint import EndpointId
 from fiso.domain.record import AttemptSummary, InvocationRecord
 from fiso.domain.state import EndpointState
-from fiso.routing import answers
-from fiso.routing.ewma import blend
+from fiso.routing import levels
+from fiso.routing.levels import blend
 from fiso_client.core.failures import CALLERS_FAULT, UNCLEAR, Failure
 
-WEIGHT = answers.WEIGHT
+WEIGHT = levels.WEIGHT
 LONGEST_INTERVAL_MS = 600_000.0
 NOT_CALLED = EndpointId("-")
 """Stands for "no endpoint was called", so that such records are counted as folded too."""
@@ -37,7 +37,7 @@ def fold(states: States, record: InvocationRecord) -> dict[EndpointId, EndpointS
         is_last = position == len(record.attempts) - 1
         called = _with_attempt(after[attempt.endpoint], attempt, failed_over=not is_last)
         is_answer = is_last and attempt.failure is None
-        after[attempt.endpoint] = answers.with_answer(called, record, attempt) if is_answer else called
+        after[attempt.endpoint] = levels.with_answer(called, record, attempt) if is_answer else called
     if _failed_alike(record):
         after = _counted_together(states, after, touched(record))
     owner = record.result.endpoint or NOT_CALLED

@@ -10,12 +10,11 @@ from itertools import accumulate, pairwise
 from pathlib import Path
 
 from fiso.domain.endpoint import Provider
-from fiso.routing.levels import IDLE_BINS
-from fiso.routing.starts import COLD_AFTER_IDLE
+from fiso.routing.levels import COLD_AFTER_IDLE, IDLE_BINS
 from fiso_cli.worlds.inputs import BadInput, csv_records, one_line
 
 SNAPSHOT = "2021-01-07"
-"""The newest of mikhail.io's measurements, the one that `fiso.routing.starts` was read off."""
+"""The newest of mikhail.io's measurements, the one that `fiso.routing.levels` was read off."""
 LONGEST_IDLE_S = 2 * IDLE_BINS[-1]
 _COLUMNS = ("snapshot", "provider", "idle_min", "p_cold")
 
@@ -64,7 +63,7 @@ def curve_of(points: Sequence[tuple[float, float]]) -> ColdCurve:
 
 
 def shipped() -> Curves:
-    """The coarse table of `fiso.routing.starts`, by class of idle time; given up at the latest after two hours."""
+    """The coarse table of `fiso.routing.levels`, by class of idle time; given up at the latest after two hours."""
     begins = (0.0, *IDLE_BINS)
     return {
         provider: ColdCurve(idle_s=begins, p_cold=chances, last_s=LONGEST_IDLE_S)

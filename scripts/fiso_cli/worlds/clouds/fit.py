@@ -19,7 +19,7 @@ from statistics import fmean, pvariance
 
 from fiso.billing.tariff import Tariff
 from fiso.domain.endpoint import Endpoint, EndpointId, Provider
-from fiso.routing.starts import START_MS
+from fiso.routing.levels import START_MS
 from fiso_cli.worlds.clouds.published import START_SIGMA
 from fiso_cli.worlds.clouds.service import Billing, Lognormal, Service, UnderLoad, crowding
 from fiso_cli.worlds.inputs import BadInput

@@ -2,7 +2,7 @@
 
 Work: mean durations of Azure's functions are log-normal (Shahrad et al., "Serverless in the Wild", USENIX ATC 2020,
 fig. 7: mu -0.38, sigma 2.36 of seconds), here within what a synchronous caller waits for. Processor shares by memory
-and what load does to Azure: `fiso.prediction.facts`. Starts: `fiso.routing.starts.START_MS`. That one function suits
+and what load does to Azure: `fiso.prediction.facts`. Starts: `fiso.routing.levels.START_MS`. That one function suits
 one cloud better than another by tens of per cent, that single calls vary by some 20 %, and much more under load on
 Azure: Copik et al., "SeBS", Middleware 2021. Failures: what the clouds' service level agreements allow, 99.95 % a
 month. Billed starts: AWS since August 2025 and Google bill them, Azure bills executions.
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from fiso.domain.endpoint import Endpoint, EndpointId, Provider
 from fiso.prediction import facts
-from fiso.routing.starts import START_MS
+from fiso.routing.levels import START_MS
 from fiso_cli.worlds.clouds.clouds import Services
 from fiso_cli.worlds.clouds.service import Billing, Lognormal, Service, UnderLoad
 from fiso_cli.worlds.world import Arm

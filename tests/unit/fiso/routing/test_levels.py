@@ -3,15 +3,19 @@ from math import log
 
 import pytest
 
-from fiso.domain.state import LoadLevel
+from fiso.domain.endpoint import EndpointId, FunctionName, Provider
+from fiso.domain.record import InvocationRecord
+from fiso.domain.state import EndpointState, LoadLevel
+from fiso.prediction import features
 from fiso.routing import levels
-from tests.builders import NOW
+from fiso.routing.fold import fold
+from tests.builders import NOW, a_record, an_attempt
 
 
 def answered(level: LoadLevel, *latencies_ms: float, cost_usd: float | None = 1e-6) -> LoadLevel:
     for latency_ms in latencies_ms:
-        counted = levels.with_answer(level, is_cold=False, unexplained=1.0)
-        level = levels.with_warm(counted, latency_ms=latency_ms, cost_usd=cost_usd, raw_log=log(50), at=NOW)
+        counted = levels.answered(level, is_cold=False, unexplained=1.0)
+        level = levels.warmed(counted, latency_ms=latency_ms, cost_usd=cost_usd, raw_log=log(50), at=NOW)
     return level
 
 
@@ -59,6 +63,79 @@ def test_a_brown_out_is_believed_within_ten_answers_and_noted() -> None:
 
 
 def test_the_cold_share_counts_starts_as_far_as_idleness_does_not_explain_them() -> None:
-    level = levels.with_answer(LoadLevel(answers=9), is_cold=True, unexplained=1.0)
+    level = levels.answered(LoadLevel(answers=9), is_cold=True, unexplained=1.0)
     assert level.cold_share == pytest.approx(0.1)
-    assert levels.with_answer(LoadLevel(answers=9), is_cold=True, unexplained=0.0).cold_share == 0.0
+    assert levels.answered(LoadLevel(answers=9), is_cold=True, unexplained=0.0).cold_share == 0.0
+
+
+@pytest.mark.parametrize("provider", Provider)
+def test_the_published_chance_never_falls_with_idle_time(provider: Provider) -> None:
+    curve = [levels.cold_after_idle(provider, idle_s, None) for idle_s in (0, 200, 400, 900, 1500, 3000, 90_000)]
+    assert curve == sorted(curve)
+    assert (curve[0], curve[-1]) == (0, 1)
+    assert len(levels.COLD_AFTER_IDLE[provider]) == len(levels.IDLE_BINS) + 1
+
+
+def test_an_endpoints_own_calls_outweigh_the_curve() -> None:
+    kept_warm = EndpointState(
+        function=FunctionName("f"),
+        endpoint=EndpointId("aws"),
+        idle_calls=(0, 0, 0, 27, 0, 0, 0),
+        idle_colds=(0, 0, 0, 0, 0, 0, 0),
+    )
+    # 3 published cold starts among 30 calls
+    assert levels.cold_after_idle(Provider.AWS, 900, kept_warm) == pytest.approx(0.1)
+    assert levels.cold_after_idle(Provider.AWS, 5_000, kept_warm) == 1
+
+
+AWS = EndpointId("aws")
+
+
+def an_answer(number: int, latency_ms: float, *, raw_ms: float = 100.0, **changes: object) -> InvocationRecord:
+    load = changes.pop("in_flight", 1.0)
+    idle_s = changes.pop("idle_s", 0.0)
+    cold = changes.pop("cold", False)
+    row = dict.fromkeys(features.NAMES, 1.0) | {"in_flight": load, "idle_seconds": idle_s}
+    attempt = an_attempt(latency_ms=latency_ms, cold_start=cold, cost_usd=latency_ms * 1e-8)
+    return a_record(number, features=row, raw_latency_ms=raw_ms, cold_start=cold, attempts=(attempt,), **changes)
+
+
+def folded(*records: InvocationRecord) -> EndpointState:
+    states: dict[EndpointId, EndpointState] = {}
+    for record in records:
+        states = fold(states, record)
+    return states[AWS]
+
+
+def test_every_load_has_a_level_of_its_own() -> None:
+    state = folded(an_answer(1, 100), an_answer(2, 900, in_flight=50.0), an_answer(3, 300))
+    assert {bucket: level.latency_ms for bucket, level in state.levels.items()} == {0: 200.0, 5: 900.0}
+    assert state.levels[5].cost_usd == pytest.approx(9e-6)
+
+
+def test_a_start_is_measured_apart_and_counted_by_idle_time() -> None:
+    state = folded(an_answer(1, 100), an_answer(2, 2_000, cold=True, idle_s=4_000.0), an_answer(3, 1_000, cold=True))
+    assert state.levels[0].latency_ms == 100
+    assert state.cold_latency_ms == 1_500
+    assert (state.idle_calls, state.idle_colds) == ((2, 0, 0, 0, 0, 0, 1), (1, 0, 0, 0, 0, 0, 1))
+    assert state.levels[0].cold_share == pytest.approx(1 / 3)  # the long silence explains the other one
+
+
+def test_the_shape_is_true_as_far_as_answers_follow_what_the_model_told_apart() -> None:
+    state = folded(*[an_answer(n, 100 * factor, raw_ms=50 * factor) for n, factor in enumerate([1, 4] * 50)])
+    assert state.shape_xy / state.shape_xx == pytest.approx(1, abs=0.1)
+    blind = folded(*[an_answer(n, 100, raw_ms=50 * factor) for n, factor in enumerate([1, 4] * 50)])
+    assert blind.shape_xy / blind.shape_xx == pytest.approx(0, abs=1e-9)
+
+
+def test_a_new_model_starts_its_shape_afresh_and_leaves_the_levels() -> None:
+    state = folded(*[an_answer(n, 100, raw_ms=50 + n) for n in range(9)], an_answer(9, 100, model_version="m2"))
+    assert (state.shape_model_version, state.shape_xx, state.shape_xy) == ("m2", 0.0, 0.0)
+    assert state.levels[0].raw_log == pytest.approx(log(100))
+    assert (state.levels[0].warm, state.levels[0].latency_ms) == (10, 100.0)
+
+
+def test_a_baseline_and_an_error_teach_no_shape() -> None:
+    state = folded(an_answer(1, 100, prediction_source="baseline"), an_answer(2, 100, error_occurred=True))
+    assert state.levels[0].raw_log is None
+    assert state.levels[0].warm == 2

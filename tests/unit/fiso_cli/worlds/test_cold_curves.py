@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fiso.domain.endpoint import Provider
-from fiso.routing.starts import cold_after_idle
+from fiso.routing.levels import cold_after_idle
 from fiso_cli.worlds.clouds import cold_curves
 from fiso_cli.worlds.clouds.cold_curves import ColdCurve, curve_of
 from fiso_cli.worlds.inputs import BadInput
