@@ -5,12 +5,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from fiso.codecs.typed import Document, Json
-from fiso.domain.endpoint import EndpointId
+from fiso.codecs.typed import Codec, Document, Form, Json, Malformed, Shape
 from fiso.domain.errors import LeaseRefused, MalformedRequest, PayloadTooLarge
 from fiso.domain.lease import LeasedAttempt, LeasedOutcome
 from fiso.services.leases.outcomes import Fate, Reported, Verdict
-from fiso_client.core.failures import Failure
 from fiso_client.core.redaction import shown
 
 MOST_OUTCOMES = 100
@@ -83,67 +81,43 @@ def _of_lease(group: object) -> Iterator[Reported]:
         shown = number if type(number) is int and 0 <= number <= _LARGEST_WHOLE else None
         try:
             yield Reported(token=token, number=shown, outcome=_outcome(outcome))
-        except (KeyError, TypeError, ValueError) as error:
-            refused = LeaseRefused("malformed", f"{type(error).__name__}: {error}"[:200])
-            yield Reported(token=token, number=shown, outcome=refused)
+        except Malformed as error:
+            yield Reported(token=token, number=shown, outcome=LeaseRefused("malformed", str(error)[:200]))
 
 
 def _outcome(row: object) -> LeasedOutcome:
-    if not isinstance(row, dict):
-        raise TypeError("an outcome is an object")
-    attempts = row["attempts"]
-    if not isinstance(attempts, list) or len(attempts) > MOST_ATTEMPTS:
-        raise TypeError(f"attempts is a list of at most {MOST_ATTEMPTS}")
-    return LeasedOutcome(
-        number=_whole(row, "number"),
-        request_size_bytes=_whole(row, "request_size_bytes"),
-        response_size_bytes=_whole(row, "response_size_bytes"),
-        attempts=tuple(_attempt(attempt) for attempt in attempts),
-        deadline_passed=_flag(row, "deadline_passed") or False,
-    )
+    outcome = _REPORTS.from_document(LeasedOutcome, row)
+    if len(outcome.attempts) > MOST_ATTEMPTS:
+        raise Malformed(f"at most {MOST_ATTEMPTS}", "attempts")
+    return outcome
 
 
-def _attempt(row: object) -> LeasedAttempt:
-    if not isinstance(row, dict):
-        raise TypeError("an attempt is an object")
-    endpoint, failure = row["endpoint"], row.get("failure")
-    if not isinstance(endpoint, str):
-        raise TypeError("endpoint is text")
-    return LeasedAttempt(
-        endpoint=EndpointId(endpoint),
-        after_ms=_number(row, "after_ms"),
-        latency_ms=_number(row, "latency_ms"),
-        status=None if row.get("status") is None else _whole(row, "status"),
-        failure=None if failure is None else Failure(failure),
-        is_function_error=_flag(row, "is_function_error") or False,
-        cold_start=_flag(row, "cold_start"),
-        billed_ms=_maybe_number(row, "billed_ms"),
-        idle_ms=_maybe_number(row, "idle_ms"),
-    )
-
-
-def _whole(row: Mapping[str, object], name: str) -> int:
-    value = row[name]
+def _whole(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or abs(value) > _LARGEST_WHOLE:
-        raise TypeError(f"{name} is a whole number")
+        raise Malformed("must be a whole number")
     return value
 
 
-def _number(row: Mapping[str, object], name: str) -> float:
-    value = row[name]
+def _number(value: object) -> float:
+    """Any number, not a finite one only: what cannot be true is told as such, in `services.leases.outcomes`."""
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{name} is a number")
+        raise Malformed("must be a number")
     if isinstance(value, int) and abs(value) > _LARGEST_WHOLE:
-        raise ValueError(f"{name} is beyond any measurement")
+        raise Malformed("is beyond any measurement")
     return float(value)
 
 
-def _maybe_number(row: Mapping[str, object], name: str) -> float | None:
-    return None if row.get(name) is None else _number(row, name)
-
-
-def _flag(row: Mapping[str, object], name: str) -> bool | None:
-    value = row.get(name)
+def _flag(value: object) -> bool:
     if value is not None and not isinstance(value, bool):
-        raise TypeError(f"{name} is true or false")
-    return value
+        raise Malformed("must be true or false")
+    return value is True
+
+
+_FLAG = Form(bool, _flag)
+_REPORTS = Codec(
+    forms={int: Form(int, _whole), float: Form(float, _number)},
+    shapes={
+        LeasedAttempt: Shape(forms={"is_function_error": _FLAG}),
+        LeasedOutcome: Shape(forms={"deadline_passed": _FLAG}),
+    },
+)

@@ -1,6 +1,6 @@
 """Leases as compact documents and back: rows instead of objects, short keys, instants as milliseconds since the epoch.
 
-They travel in tokens, which must stay short. What does not parse raises `Malformed`.
+They travel in tokens, which must stay short (docs/decisions/0006-the-lease.md). What does not parse raises `Malformed`.
 """
 
 from collections.abc import Mapping

@@ -32,6 +32,7 @@ MARKER_KEEP_S = 3 * 86_400
 """Longer than a stream keeps a record (24 h), so no record can come again after its marker is gone."""
 BATCH_GET_LIMIT = 100
 LATEST_DAYS = 7
+# A record only moves up: docs/decisions/0015-a-record-only-moves-up.md
 _REPLACED_BY = {
     RecordStatus.FINAL: (RecordStatus.OPEN, RecordStatus.UNKNOWN),
     RecordStatus.UNKNOWN: (RecordStatus.OPEN,),
@@ -71,7 +72,7 @@ class DynamoDBInvocationLog:
                     ExpressionAttributeNames={"#status": "status"},
                     ExpressionAttributeValues={f":{status}": {"S": status.value} for status in replaced},
                 )
-        except WriteConflict:
+        except WriteConflict:  # also our own first try, whose answer was lost: then the same record stands there
             if self.find(record.invocation_id) != record_from_item(item):
                 raise
             return False

@@ -1,6 +1,7 @@
 """DynamoDB: idempotency keys. A claim is one conditional put, which gives back what stands there when it fails.
 
 Answers that do not fit an item lie in S3; the item that points to them is written after them.
+docs/decisions/0009-idempotency-keys.md
 """
 
 import base64

@@ -4,6 +4,7 @@ Delivery is at least once and in any order across shards. A record is folded in 
 repeated delivery changes nothing; a conflict means that somebody else wrote: the fold is made again on what they left.
 A hot function's records come through several shards, whose consumers write the same states: each that was too late
 steps aside for a random, growing while, so that they do not meet again in step.
+docs/decisions/0002-folding-exactly-once.md
 """
 
 import random
