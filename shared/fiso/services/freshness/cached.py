@@ -70,11 +70,14 @@ class StoreWaitBudget:
                 self._pending.append(started)  # type: ignore[arg-type]  # only waited for
         return started
 
-    def wait_for(self, started: Future[T], *, is_first: bool = False, at_most_s: float | None = None) -> bool:
-        """Wait for a read while the budget lasts; whether it ended. `is_first`: nothing else can stand in yet."""
+    def wait_for(
+        self, started: Future[T], *, is_first: bool = False, at_least_s: float = 0.0, at_most_s: float | None = None
+    ) -> bool:
+        """Wait for a read while the budget lasts, or `at_least_s`; whether it ended. `is_first`: nothing else can stand
+        in yet."""
         if started.done():
             return True
-        allowed_s = max(self._left_s, self._first_left_s) if is_first else self._left_s
+        allowed_s = max(self._left_s, at_least_s, self._first_left_s if is_first else 0.0)
         start_s = monotonic()
         has_ended = bool(wait([started], timeout=allowed_s if at_most_s is None else min(allowed_s, at_most_s)).done)
         spent_s = monotonic() - start_s
@@ -115,7 +118,8 @@ class _Read(Generic[T]):
 class CachedValue(Generic[T]):
     """One value with its age. `read` gets the value cached so far (or None) and returns the one to keep.
 
-    `is_needed`: nothing can stand in for the value, so that its first read may take FIRST_STORE_WAIT_S.
+    `is_needed`: nothing can stand in for the value, so that its first read may take FIRST_STORE_WAIT_S. `stale_wait_s`:
+    what a stale one is worth to wait for, even if the budget is less.
     """
 
     def __init__(
@@ -125,10 +129,11 @@ class CachedValue(Generic[T]):
         *,
         budget: StoreWaitBudget,
         stale_s: float = STALE_S,
+        stale_wait_s: float = 0.0,
         is_needed: bool = True,
     ) -> None:
         self._name, self._read, self._budget = name, read, budget
-        self._stale_s, self._is_needed = stale_s, is_needed
+        self._stale_s, self._stale_wait_s, self._is_needed = stale_s, stale_wait_s, is_needed
         self._value: T | None = None
         self._read_at_s: float | None = None
         self._asked_at_s = float("-inf")
@@ -207,7 +212,9 @@ class CachedValue(Generic[T]):
         newest, is_missing = self._pending[-1], self._is_needed and self._read_at_s is None
         if self._is_hanging and not is_missing:
             at_most_s = 0.0
-        if not self._budget.wait_for(newest.future, is_first=is_first or is_missing, at_most_s=at_most_s):
+        if not self._budget.wait_for(
+            newest.future, is_first=is_first or is_missing, at_least_s=self._stale_wait_s, at_most_s=at_most_s
+        ):
             self._is_hanging = self._is_hanging or monotonic() - newest.under_way_since_s >= STORE_WAIT_S
             return False
         self._collect()

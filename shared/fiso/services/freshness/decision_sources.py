@@ -26,6 +26,9 @@ from fiso.services.freshness.health import PartHealth, model_health, snapshot_he
 
 SNAPSHOT_STALE_S = 10.0
 """A pin (kill switch) takes effect within this."""
+SNAPSHOT_WAIT_S = 0.5
+"""What a snapshot older than that is worth to wait for: after a pause the connection to S3 is gone, and a new one takes
+longer than the budget, so that one call would still follow the pin before. Spent once where the store hangs."""
 COPY_AFTER_S = 0.5
 """How long a cold environment waits for the catalog before it asks for the copy beside."""
 TROUBLE_FRESH_S = 1.0
@@ -218,7 +221,13 @@ class DecisionSources:
         )
 
     def _cached_snapshot(self, name: str, snapshots: Snapshots) -> CachedValue[Snapshot]:
-        return CachedValue(name, _snapshot_reader(snapshots), budget=self._budget, stale_s=SNAPSHOT_STALE_S)
+        return CachedValue(
+            name,
+            _snapshot_reader(snapshots),
+            budget=self._budget,
+            stale_s=SNAPSHOT_STALE_S,
+            stale_wait_s=SNAPSHOT_WAIT_S,
+        )
 
     def _states_of(self, function: FunctionName) -> CachedValue[States]:
         cached = self._by_function.get(function)
