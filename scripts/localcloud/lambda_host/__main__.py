@@ -100,7 +100,6 @@ async def serve(settings: HostSettings) -> None:
     background = [functions.keep_fresh(), functions.reap(settings.idle_s), logs.ship()]
     await _until(stop, [asyncio.create_task(work) for work in background])
     await functions.close()
-    await front.close()
     await runner.cleanup()
     await _flush(logs)
 

@@ -1,17 +1,14 @@
 """The host's HTTP front: Lambda's Invoke API, worded and numbered as Lambda does, and the emulator's proxy contract."""
 
-import asyncio
 import base64
 import json
 import logging
-from collections.abc import Sequence
 from dataclasses import asdict
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from localcloud.lambda_host.control_plane import ControlPlaneError, UnknownFunctionError
-from localcloud.lambda_host.environment import LogEvent
 from localcloud.lambda_host.function import (
     FunctionReference,
     Invocation,
@@ -28,7 +25,6 @@ REQUEST_LIMIT_BYTES = 6_291_456
 GATEWAY_EVENT_LIMIT_BYTES = 16 * 1024 * 1024
 """What the HTTP API may hand to a function here: its own 10 MB body as base64 and the envelope. On AWS no event above
 6 MB reaches a function and the gateway answers by itself; here the orchestrator's own refusal can be seen."""
-ASYNC_REQUEST_LIMIT_BYTES = 1_048_576
 _JSON = "application/json"
 
 
@@ -70,10 +66,6 @@ def proxied(result: InvocationResult) -> web.Response:
     return web.Response(status=502, body=result.payload, headers=headers, content_type=_JSON)
 
 
-def accepted(request_id: str, status: int = 202) -> web.Response:
-    return web.Response(status=status, headers={"x-amzn-RequestId": request_id})
-
-
 def throttled(reason: str) -> web.Response:
     document = {"Reason": reason, "Type": "User", "message": "Rate Exceeded."}
     return _error(429, "TooManyRequestsException", document)
@@ -100,25 +92,15 @@ def _error(status: int, code: str, document: dict[str, str]) -> web.Response:
 
 
 log = logging.getLogger(__name__)
-ASYNC_RETRY_DELAYS_S = (60.0, 120.0)  # AWS tries an asynchronous invocation three times
 
 
 class Front:
     """Translates HTTP to invocations and back."""
 
-    def __init__(
-        self,
-        functions: FunctionDirectory,
-        logs: LogHub,
-        sandbox: Sandbox,
-        *,
-        async_retry_delays_s: Sequence[float] = ASYNC_RETRY_DELAYS_S,
-    ) -> None:
+    def __init__(self, functions: FunctionDirectory, logs: LogHub, sandbox: Sandbox) -> None:
         self._functions = functions
         self._logs = logs
         self._sandbox = sandbox
-        self._async_retry_delays_s = async_retry_delays_s
-        self._background: set[asyncio.Task[None]] = set()
 
     def application(self) -> web.Application:
         application = web.Application(client_max_size=GATEWAY_EVENT_LIMIT_BYTES + 1, middlewares=[_refusals])
@@ -126,13 +108,7 @@ class Front:
         application.router.add_post("/invoke/{function}", self._proxy)
         application.router.add_get("/healthz", self._health)
         application.router.add_get("/status", self._status)
-        application.router.add_get("/logs", self._recent_logs)
         return application
-
-    async def close(self) -> None:
-        for task in self._background:
-            task.cancel()
-        await asyncio.gather(*self._background, return_exceptions=True)
 
     async def _invoke(self, request: web.Request) -> web.Response:
         reference = FunctionReference.parse(request.match_info["function"], request.query.get("Qualifier"))
@@ -141,18 +117,12 @@ class Front:
             trace_id=request.headers.get("X-Amzn-Trace-Id"),
             client_context=request.headers.get("X-Amz-Client-Context"),
         )
-        match request.headers.get("X-Amz-Invocation-Type", "RequestResponse"):
-            case "RequestResponse":
-                pool = await self._functions.pool(reference)
-                with_log = request.headers.get("X-Amz-Log-Type") == "Tail"
-                return succeeded(await pool.invoke(invocation), with_log=with_log)
-            case "Event":
-                return await self._accept(reference, invocation)
-            case "DryRun":
-                await self._functions.pool(reference)
-                return accepted(invocation.request_id, status=204)
-            case other:
-                return refused(400, "InvalidParameterValueException", f"Unknown invocation type {other}")
+        kind = request.headers.get("X-Amz-Invocation-Type", "RequestResponse")
+        if kind != "RequestResponse":
+            message = f"Invocation type {kind} is not served on this machine: nothing of FISO uses it"
+            return refused(400, "InvalidParameterValueException", message)
+        pool = await self._functions.pool(reference)
+        return succeeded(await pool.invoke(invocation), with_log=request.headers.get("X-Amz-Log-Type") == "Tail")
 
     async def _proxy(self, request: web.Request) -> web.Response:
         version = request.headers.get("X-Amzn-Lambda-Function-Version")
@@ -165,30 +135,6 @@ class Front:
         )
         pool = await self._functions.pool(reference)
         return proxied(await pool.invoke(invocation))
-
-    async def _accept(self, reference: FunctionReference, invocation: Invocation) -> web.Response:
-        if len(invocation.payload) > ASYNC_REQUEST_LIMIT_BYTES:
-            return too_large(ASYNC_REQUEST_LIMIT_BYTES)
-        await self._functions.pool(reference)
-        task = asyncio.create_task(self._run_in_background(reference, invocation))
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
-        return accepted(invocation.request_id)
-
-    async def _run_in_background(self, reference: FunctionReference, invocation: Invocation) -> None:
-        for delay_s in (*self._async_retry_delays_s, None):
-            try:
-                result = await (await self._functions.pool(reference)).invoke(invocation)
-                if result.error is None:
-                    return
-            except UnknownFunctionError:
-                log.warning("%s was removed before its asynchronous invocation ran", reference.name)
-                return
-            except (ThrottledError, ControlPlaneError) as error:
-                log.info("asynchronous invocation of %s has to wait: %s", reference.name, error)
-            if delay_s is not None:
-                await asyncio.sleep(delay_s)
-        log.warning("asynchronous invocation %s of %s failed for good", invocation.request_id, reference.name)
 
     async def _health(self, _request: web.Request) -> web.Response:
         return web.json_response({"status": "ok"})
@@ -204,17 +150,6 @@ class Front:
                 "functions": functions,
             }
         )
-
-    async def _recent_logs(self, request: web.Request) -> web.Response:
-        limit = request.query.get("limit", "200")
-        if not limit.isdecimal():
-            return refused(400, "InvalidParameterValueException", "limit is a number of lines")
-        events = self._logs.recent(request.query.get("function"), int(limit))
-        return web.json_response({"events": [_event(event) for event in events]})
-
-
-def _event(event: LogEvent) -> dict[str, object]:
-    return {"function": event.function, "timestamp_ms": event.timestamp_ms, "message": event.message}
 
 
 async def _payload(request: web.Request, limit_bytes: int) -> bytes:

@@ -76,7 +76,6 @@ def _items(value: object) -> list[object]:
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-RECENT_PER_FUNCTION = 2_000
 WAITING_LIMIT = 50_000
 EVERY_S = 0.25
 _EVENTS_PER_CALL = 1_000
@@ -96,20 +95,10 @@ class LogHub:
         self.dropped = 0
         self._destination = destination
         self._waiting: deque[LogEvent] = deque(maxlen=waiting_limit)
-        self._recent: dict[str, deque[LogEvent]] = defaultdict(lambda: deque(maxlen=RECENT_PER_FUNCTION))
 
     def emit(self, event: LogEvent) -> None:
         self.dropped += len(self._waiting) == self._waiting.maxlen
         self._waiting.append(event)
-        self._recent[event.function].append(event)
-
-    def recent(self, function: str | None, limit: int) -> list[LogEvent]:
-        """The latest events, oldest first, of one function or of all."""
-        if function is not None:
-            chosen = list(self._recent[function]) if function in self._recent else []
-        else:
-            chosen = sorted((e for events in self._recent.values() for e in events), key=lambda e: e.timestamp_ms)
-        return chosen[-limit:] if limit > 0 else []
 
     async def ship(self) -> None:
         """Deliver what waits, for ever."""

@@ -11,7 +11,7 @@ from random import Random
 
 from aiohttp import web
 
-from localcloud.profile import PROFILE_FILE, ProfileError, Provider, load
+from localcloud.profile import PROFILE_FILE, Provider, load
 from localcloud.provider_proxy.listener import HOST, Place, upstream_session
 from localcloud.provider_proxy.proxy import ProviderProxy, control_app, places_of
 
@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         places = places_of(load(options.profile), options.base_port, upstreams, emulates=not options.no_distance)
         rng = Random(options.seed)  # nosec B311: draws emulated delays only
         asyncio.run(serve(places, options.control_port, rng))
-    except (ProfileError, ValueError, OSError) as error:
+    except (ValueError, OSError) as error:
         sys.exit(f"provider_proxy: {error}")
 
 

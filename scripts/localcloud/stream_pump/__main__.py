@@ -21,12 +21,6 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--poll-ms", type=int, default=50, help="pause between looks at an idle shard")
     parser.add_argument("--discover-ms", type=int, default=2000, help="pause between looks at the control plane")
     parser.add_argument("--health-port", type=int, help="answer GET /healthz here")
-    parser.add_argument(
-        "--ignore-batching-window",
-        action=argparse.BooleanOptionalAction,
-        default=False,
-        help="deliver at once, whatever the mapping's batching window",
-    )
     return parser.parse_args(arguments)
 
 
@@ -42,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         dead_letters=EmulatorDeadLetters(options.emulator_url, options.region),
         checkpoints=Checkpoints(options.checkpoints),
     )
-    pace = Pace(poll_s=options.poll_ms / 1000, keeps_window=not options.ignore_batching_window)
+    pace = Pace(poll_s=options.poll_ms / 1000, keeps_window=True)
     pump = Pump(EmulatorStreams(options.emulator_url, options.region), outside, pace)
     if options.health_port is not None:
         serve_health(pump, options.health_port)

@@ -109,10 +109,6 @@ class Checkpoints:
         with self._lock:
             return self._places.get(mapping_uuid, {}).get(shard_id)
 
-    def has_begun(self, mapping_uuid: str) -> bool:
-        with self._lock:
-            return mapping_uuid in self._places
-
     def finished(self, mapping_uuid: str) -> frozenset[str]:
         with self._lock:
             places = self._places.get(mapping_uuid, {})

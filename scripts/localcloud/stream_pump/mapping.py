@@ -7,7 +7,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from enum import StrEnum
 
 from localcloud.stream_pump.rules import DeliveryPolicy
 
@@ -87,15 +86,11 @@ FUNCTION_ARN_PART = ":function:"
 S3_ARN_PREFIX = "arn:aws:s3:::"
 DEFAULT_BATCH_SIZE = 100
 MAX_BATCH_SIZE = 10_000
+HORIZON = "TRIM_HORIZON"
 
 
 class MappingError(ValueError):
     """A mapping that this pump cannot deliver as AWS would."""
-
-
-class StartingPosition(StrEnum):
-    TRIM_HORIZON = "TRIM_HORIZON"
-    LATEST = "LATEST"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +100,6 @@ class EventSourceMapping:
     uuid: str
     function_arn: str
     stream_arn: str
-    starting_position: StartingPosition = StartingPosition.TRIM_HORIZON
     batch_size: int = DEFAULT_BATCH_SIZE
     batching_window_s: float = 0
     reports_item_failures: bool = False
@@ -155,12 +149,13 @@ def from_document(document: Mapping[str, object]) -> EventSourceMapping:
     function_arn = str(document.get("FunctionArn", ""))
     if not uuid or FUNCTION_ARN_PART not in function_arn:
         raise MappingError(f"mapping {uuid or '?'}: UUID or FunctionArn is missing")
+    if (position := document.get("StartingPosition") or HORIZON) != HORIZON:
+        raise MappingError(f"mapping {uuid}: StartingPosition {position} is not served here, only {HORIZON}")
     try:
         return EventSourceMapping(
             uuid=uuid,
             function_arn=function_arn,
             stream_arn=str(document["EventSourceArn"]),
-            starting_position=StartingPosition(str(document.get("StartingPosition") or "TRIM_HORIZON")),
             batch_size=_number(document, "BatchSize", DEFAULT_BATCH_SIZE),
             batching_window_s=_number(document, "MaximumBatchingWindowInSeconds", 0),
             reports_item_failures="ReportBatchItemFailures" in _list(document.get("FunctionResponseTypes")),

@@ -16,14 +16,12 @@ from localcloud.stream_pump import mapping as mappings
 from localcloud.stream_pump.consumer import (
     Outside,
     Pace,
-    Place,
     ShardConsumer,
-    ShardReader,
     SourceError,
     Streams,
     startable,
 )
-from localcloud.stream_pump.mapping import EventSourceMapping, MappingError, StartingPosition
+from localcloud.stream_pump.mapping import EventSourceMapping, MappingError
 
 log = logging.getLogger(__name__)
 
@@ -81,33 +79,21 @@ class Pump:
     def _start(self, mapping: EventSourceMapping, problems: list[str]) -> None:
         try:
             shards = self._streams.shards(mapping.stream_arn)
-            is_new = not self._outside.checkpoints.has_begun(mapping.uuid)
             for shard in startable(shards, self._outside.checkpoints.finished(mapping.uuid)):
                 key = (mapping.uuid, shard.shard_id)
                 if key not in self.consumers:
-                    self.consumers[key] = self._consumer(mapping, shard.shard_id, is_new=is_new)
+                    self.consumers[key] = self._consumer(mapping, shard.shard_id)
         except SourceError as error:
             problems.append(f"{mapping.function_name}: {error}")
 
-    def _consumer(self, mapping: EventSourceMapping, shard_id: str, *, is_new: bool) -> ShardConsumer:
+    def _consumer(self, mapping: EventSourceMapping, shard_id: str) -> ShardConsumer:
         place = self._outside.checkpoints.place(mapping.uuid, shard_id)
         after = place.sequence_number if place else None
         reader = self._streams.reader(mapping.stream_arn, shard_id, after=after)
-        if is_new and mapping.starting_position is StartingPosition.LATEST:
-            latest = _read_to_the_end(reader)
-            self._outside.checkpoints.save(mapping.uuid, shard_id, Place(sequence_number=latest))
         consumer = ShardConsumer(mapping, shard_id, reader, self._outside, self._pace)
         log.info("delivering %s %s to %s after %s", mapping.stream_arn, shard_id, mapping.function_name, after)
         consumer.start()
         return consumer
-
-
-def _read_to_the_end(reader: ShardReader) -> str | None:
-    """LATEST, as a sequence number: an iterator type alone would skip records again after a restart."""
-    latest = None
-    while records := reader.read(limit=1000).records:
-        latest = records[-1].sequence_number
-    return latest
 
 
 def health_document(pump: Pump, now: datetime) -> Mapping[str, object]:

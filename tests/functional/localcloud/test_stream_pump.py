@@ -197,21 +197,6 @@ def test_a_removed_mapping_is_delivered_no_more_and_a_new_one_is_found(
         eventually(lambda: lambda_host.done == ["a"])
 
 
-def test_latest_delivers_only_what_comes_after(deployment: Deployment, lambda_host: LambdaHost, tmp_path: Path) -> None:
-    functions = clients.client("lambda", deployment.url, REGION)
-    arn = functions.get_event_source_mapping(UUID=deployment.uuid)["EventSourceArn"]
-    functions.delete_event_source_mapping(UUID=deployment.uuid)
-    deployment.put("before")
-    created = functions.create_event_source_mapping(
-        FunctionName=FUNCTION, EventSourceArn=arn, Enabled=False, StartingPosition="LATEST"
-    )
-    deployment.uuid = created["UUID"]
-    with pumping(deployment, lambda_host, tmp_path) as pump:
-        eventually(lambda: len(pump.health()["shards"]) == 1)
-        deployment.put("after")
-        eventually(lambda: lambda_host.done == ["after"])
-
-
 def test_sigterm_ends_the_pump_during_an_idle_wait(
     deployment: Deployment, lambda_host: LambdaHost, tmp_path: Path
 ) -> None:

@@ -106,16 +106,6 @@ def test_a_full_queue_drops_the_oldest_and_counts_them() -> None:
     assert (destination.batches, hub.dropped) == ([["c", "d"]], 2)
 
 
-def test_recent_events_are_kept_per_function() -> None:
-    hub = LogHub(Delivered())
-    hub.emit(event("one", "f"))
-    hub.emit(event("two", "g"))
-    assert [e.message for e in hub.recent("g", 10)] == ["two"]
-    assert [e.message for e in hub.recent(None, 10)] == ["one", "two"]
-    assert hub.recent("unknown", 10) == []
-    assert hub.recent("f", 0) == []
-
-
 def signed(service: str) -> dict[str, str]:
     scope = f"LOCALF/20260101/us-east-1/{service}/aws4_request"
     return {"authorization": f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0"}

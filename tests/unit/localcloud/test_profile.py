@@ -1,15 +1,13 @@
-"""The emulation profile: what may be written in it, and how a delay is drawn from it."""
+"""The emulation profile: what is in it, and how a delay is drawn from it."""
 
 import math
 import statistics
-from pathlib import Path
 from random import Random
 
 import pytest
-import yaml
 
 from localcloud import profile
-from localcloud.profile import ColdStart, Delay, Profile, ProfileError, Provider, ProviderProfile, RegionProfile
+from localcloud.profile import ColdStart, Delay, Profile, Provider, ProviderProfile, RegionProfile
 
 NEVER = ColdStart(probability_by_idle_minutes=((0, 0),), init_ms_by_quantile=((0.5, 100),))
 ALWAYS = ColdStart(probability_by_idle_minutes=((0, 1),), init_ms_by_quantile=((0, 100), (1, 300)))
@@ -85,57 +83,3 @@ def test_cold_times_follow_the_quantiles() -> None:
 def test_one_seed_draws_the_same_delays_and_distance_does_not_depend_on_cold_starts() -> None:
     assert drawn(ALWAYS, None) == drawn(ALWAYS, None)
     assert drawn(ALWAYS, None).distance_ms == drawn(NEVER, None).distance_ms
-
-
-VALID = yaml.safe_load(profile.PROFILE_FILE.read_text(encoding="utf-8"))
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("", "valid dictionary|instance of Profile"),
-        ("providers: [", "not YAML"),
-        ("router_region: x", "distance_sigma"),
-        (yaml.safe_dump({**VALID, "speed": 1}), "speed"),
-        (yaml.safe_dump({**VALID, "distance_sigma": 7}), "within 0..1"),
-        (yaml.safe_dump({**VALID, "providers": VALID["providers"] * 2}), "listed once"),
-        (yaml.safe_dump({**VALID, "providers": [{**VALID["providers"][0], "name": "ibm"}]}), "providers.0.name"),
-        (yaml.safe_dump({**VALID, "providers": [{**VALID["providers"][0], "regions": []}]}), "needs regions"),
-        (
-            yaml.safe_dump(
-                {**VALID, "providers": [{**VALID["providers"][0], "regions": [{"name": "r", "round_trip_ms": -1}]}]}
-            ),
-            "round_trip_ms of r",
-        ),
-    ],
-)
-def test_a_wrong_profile_is_refused_in_one_line(text: str, message: str, tmp_path: Path) -> None:
-    path = tmp_path / "profile.yaml"
-    path.write_text(text, encoding="utf-8")
-    with pytest.raises(ProfileError, match=message) as refused:
-        profile.load(path)
-    assert "\n" not in str(refused.value)
-
-
-def test_a_missing_profile_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ProfileError, match=r"absent.yaml: No such file"):
-        profile.load(tmp_path / "absent.yaml")
-
-
-@pytest.mark.parametrize(
-    ("probabilities", "inits"),
-    [
-        ((), ((0.5, 1),)),
-        (((0, 0),), ()),
-        (((1, 0), (0, 1)), ((0.5, 1),)),
-        (((0, 0.5), (1, 0.4)), ((0.5, 1),)),
-        (((0, 1.5),), ((0.5, 1),)),
-        (((0, 0),), ((1.5, 1),)),
-        (((0, 0),), ((0.5, -1),)),
-    ],
-)
-def test_a_curve_that_cannot_be_is_refused(
-    probabilities: tuple[tuple[float, float], ...], inits: tuple[tuple[float, float], ...]
-) -> None:
-    with pytest.raises(ValueError, match=r"points|outside"):
-        ColdStart(probability_by_idle_minutes=probabilities, init_ms_by_quantile=inits)

@@ -106,7 +106,7 @@ def test_a_mapping_with_nothing_set_retries_for_ever() -> None:
     ("change", "message"),
     [
         ({"DestinationConfig": {"OnFailure": {"Destination": "arn:aws:sqs:us-east-1:0:q"}}}, "not a bucket"),
-        ({"StartingPosition": "AT_TIMESTAMP"}, "AT_TIMESTAMP"),
+        ({"StartingPosition": "LATEST"}, "LATEST is not served here"),
         ({"BatchSize": 0}, "BatchSize 0"),
         ({"FilterCriteria": {"Filters": [{"Pattern": "{"}]}}, "not JSON"),
         ({"FunctionArn": ""}, "FunctionArn"),
