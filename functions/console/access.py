@@ -49,7 +49,7 @@ def register(app: Flask, entrance: Entrance) -> None:
 
     @app.context_processor
     def _person() -> dict[str, object]:
-        return {"session": g.get("session"), "has_login": entrance.login is not None}
+        return {"person": g.get("person"), "has_login": entrance.login is not None}
 
 
 def challenge_of(entrance: Entrance | None) -> str | None:
@@ -65,9 +65,9 @@ def forms_of(entrance: Entrance | None) -> frozenset[str]:
 def _caller(entrance: Entrance) -> Claims:
     """The session's person, unless the request shows something of its own."""
     authorization = request.headers.get("Authorization")
-    if authorization is None and entrance.login is not None and (session := entrance.login.session()):
-        g.session = session
-        return session.claims
+    if authorization is None and entrance.login is not None and (person := entrance.login.person()):
+        g.person = person
+        return person.claims
     return entrance.access.caller(CallerCredentials(authorization=authorization, iam=_signed()))
 
 

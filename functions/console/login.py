@@ -1,41 +1,65 @@
-"""Login: the console's three pages around `fiso.services.identity.login`, and the two cookies that carry it.
+"""Login: the console's pages around OpenID Connect's authorization code flow with PKCE (docs/decisions/0014).
 
 Every address is made of the setting FISO_CONSOLE_URL; nothing that a request says (host, prefix, query) makes one.
 """
 
 import hmac
 import logging
-from dataclasses import dataclass
+import re
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode, urlsplit
 
 from flask import Flask, Response, g, redirect, render_template, request
-from werkzeug.datastructures import MultiDict
+from flask import session as cookie
 from werkzeug.wrappers import Response as AnyResponse
 
-from fiso.domain.errors import ForeignForm, LoginRefused, NotAllowed
-from fiso.domain.login import Session
-from fiso.services.identity.login import ATTEMPT_S, SESSION_S, Callback, Login
+from fiso.access_ports import TokenVerifier
+from fiso.domain.access import Claims, Scope
+from fiso.domain.errors import ForeignForm, LoginRefused, NotAllowed, NotAuthenticated
+from fiso.ports import Clock
+from functions.console import session
+from functions.console.session import Person, SessionKeys
 
-LOGIN, CALLBACK, LOGOUT, LOGGED_OUT = (f"/console/{name}" for name in ("login", "callback", "logout", "logged-out"))
+if TYPE_CHECKING:
+    from functions.console.issuer import LoginIssuer
+
+HOME = "/console"
+LOGIN, CALLBACK, LOGOUT, LOGGED_OUT = (f"{HOME}/{name}" for name in ("login", "callback", "logout", "logged-out"))
 OPEN = frozenset({LOGIN, CALLBACK, LOGOUT, LOGGED_OUT})
-STATIC = "/console/static/"
+STATIC = f"{HOME}/static/"
 SAFE = ("GET", "HEAD")
 FORM_TOKEN = "form_token"  # nosec B105 # the field's name
+ATTEMPT = timedelta(minutes=10)
+"""How long a person may take at the issuer."""
+LONGEST_NAME = 100
+LONGEST_RETURN_TO = 500
+_RETURN_TO = re.compile(r"/console(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*/?(\?[A-Za-z0-9._~=&%:+-]*)?")
+_ATTEMPT, _STATES = "attempt", "_state_"
+"""What the session holds of an attempt: our part, and the prefix of Authlib's."""
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrowserLogin:
-    """A login at one address. `console_url` ends in /console and is https, but on the local stage."""
+    """A login at one address. `console_url` ends in /console and is https, but on the local stage. `issuer` and
+    `verifier` (of access tokens, as at the API) are made on use."""
 
-    login: Login
+    issuer: "Callable[[], LoginIssuer]"
+    verifier: Callable[[], TokenVerifier]
+    keys: SessionKeys
+    clock: Clock
     console_url: str
 
     def register(self, app: Flask) -> None:
-        """Install the pages."""
+        """Install the session and the pages."""
+        session.register(app, self.keys, is_https=self.console_url.startswith("https://"))
         app.before_request(self._refuse_foreign_forms)
-        app.after_request(self._end_attempt)
+        app.after_request(_end_attempt)
         app.add_url_rule(LOGIN, "login", self._begin)
         app.add_url_rule(CALLBACK, "callback", self._finish)
         app.add_url_rule(LOGOUT, "logout", self._leave, methods=["POST"])
@@ -47,39 +71,67 @@ class BrowserLogin:
 
     def address(self, path: str, **query: str) -> str:
         """The whole address of one of the console's own paths."""
-        return self.console_url.removesuffix("/console") + path + (f"?{urlencode(query)}" if query else "")
+        return self.console_url.removesuffix(HOME) + path + (f"?{urlencode(query)}" if query else "")
 
-    def session(self) -> Session | None:
-        """The session of the present request."""
-        return self.login.session(request.cookies.get(self._cookie("session")))
+    def person(self) -> Person | None:
+        """Who is logged in. `StoreUnavailable` for a browser that shows a session while no key can be read."""
+        if session.is_shown():
+            self.keys.current()
+        return Person.present(self.clock())
 
     def _begin(self) -> AnyResponse:
-        begun = self.login.begin(_only(request.args, "to"))
-        response = redirect(begun.address)
-        self._set(response, "login", begun.sealed_attempt, max_age=int(ATTEMPT_S))
-        return response
+        self.keys.current()
+        _forget_attempts()
+        answer = self.issuer().ask()
+        ends_at = (self.clock() + ATTEMPT).timestamp()
+        cookie[_ATTEMPT] = {"return_to": return_path(request.args.get("to")), "ends_at": ends_at}
+        return answer
 
     def _finish(self) -> AnyResponse:
-        callback = Callback(
-            state=_only(request.args, "state"),
-            code=_only(request.args, "code"),
-            error=_only(request.args, "error"),
-            issuer=_only(request.args, "iss"),
-            sealed_attempt=request.cookies.get(self._cookie("login")),
-        )
         try:
-            finished = self.login.finish(callback)
+            return_to, person = self._attempted(), self._logged_in()
         except (LoginRefused, NotAllowed) as error:
             logger.warning("login refused: %s", getattr(error, "reason", error))
             raise
-        response = redirect(self.address(finished.return_to))
-        self._set(response, "session", finished.sealed_session, max_age=int(SESSION_S))
-        return response
+        person.remember(until=self.clock() + session.LIFETIME)
+        return redirect(self.address(return_to))
+
+    def _attempted(self) -> str:
+        """Where the login that this browser began leads to, if the answer can be its. It reaches no issuer."""
+        attempt, fields = cookie.get(_ATTEMPT), request.args
+        if attempt is None:
+            raise LoginRefused("this browser began no login")
+        if attempt["ends_at"] <= self.clock().timestamp():
+            raise LoginRefused("the login took too long")
+        if any(len(fields.getlist(name)) > 1 for name in fields):
+            raise LoginRefused("the answer says something twice")
+        if fields.get("iss", self.issuer().name) != self.issuer().name:  # RFC 9207
+            raise LoginRefused("the answer is another issuer's")
+        if not fields.get("code") and "error" not in fields:
+            raise LoginRefused("the answer holds no code")
+        return str(attempt["return_to"])
+
+    def _logged_in(self) -> Person:
+        """Whose tokens the issuer gives. The issuer's own scopes are of no use here, and a cookie holds 4 KB."""
+        tokens = self.issuer().redeem()
+        caller = self._verified(tokens.access_token)
+        caller.require(Scope.READ)
+        name = "".join(letter for letter in str(tokens.name or "") if letter.isprintable())
+        return Person(
+            claims=replace(caller, scopes=caller.scopes & frozenset(Scope)),
+            name=name[:LONGEST_NAME] or caller.subject,
+            form_token=secrets.token_urlsafe(32),
+        )
+
+    def _verified(self, access_token: str) -> Claims:
+        try:
+            return self.verifier().verify(access_token)
+        except NotAuthenticated as error:
+            raise LoginRefused(f"access token: {error.reason}") from error
 
     def _leave(self) -> AnyResponse:
-        response = redirect(self.address(LOGGED_OUT), code=303)
-        self._set(response, "session", "", max_age=0)
-        return response
+        cookie.clear()
+        return redirect(self.address(LOGGED_OUT), code=303)
 
     def _refuse_foreign_forms(self) -> None:
         """What changes anything comes from a page of ours, sent by the person who is logged in."""
@@ -87,30 +139,17 @@ class BrowserLogin:
             return
         if request.headers.get("Origin") != origin_of(self.console_url):
             raise ForeignForm("this form was not sent from a page of the console")
-        session = self.session()
-        given = _only(request.form, FORM_TOKEN) or ""
-        if session is not None and not hmac.compare_digest(given.encode(), session.form_token.encode()):
+        person = self.person()
+        given = request.form.get(FORM_TOKEN, "")
+        if person is not None and not hmac.compare_digest(given.encode(), person.form_token.encode()):
             raise ForeignForm("this form belongs to another session; load the page again")
-        g.session = session
+        g.person = person
 
-    def _end_attempt(self, response: Response) -> Response:
-        """One attempt, one answer: whatever came of it, it cannot be used again."""
-        if request.path == CALLBACK:
-            self._set(response, "login", "", max_age=0)
-        return response
 
-    def _cookie(self, name: str) -> str:
-        """The prefix makes browsers insist on https, this host and the whole site; plain http on loopback has none."""
-        return f"__Host-fiso-{name}" if self._is_https else f"fiso-{name}"
-
-    def _set(self, response: AnyResponse, name: str, value: str, *, max_age: int) -> None:
-        response.set_cookie(
-            self._cookie(name), value, max_age=max_age, path="/", secure=self._is_https, httponly=True, samesite="Lax"
-        )
-
-    @property
-    def _is_https(self) -> bool:
-        return self.console_url.startswith("https://")
+def return_path(wanted: str | None) -> str:
+    """The console's page that was asked for; its first page instead of anything that is not plainly one of its own."""
+    is_own = wanted and len(wanted) <= LONGEST_RETURN_TO and _RETURN_TO.fullmatch(wanted)
+    return wanted if wanted and is_own else HOME
 
 
 def origin_of(url: str) -> str:
@@ -119,7 +158,13 @@ def origin_of(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
-def _only(fields: "MultiDict[str, str]", name: str) -> str | None:
-    """The field's value when it is there once; one that is there twice means different things to different readers."""
-    values = fields.getlist(name)
-    return values[0] if len(values) == 1 else None
+def _end_attempt(response: Response) -> Response:
+    """One attempt, one answer: whatever came of it, it cannot be used again."""
+    if request.path == CALLBACK:
+        _forget_attempts()
+    return response
+
+
+def _forget_attempts() -> None:
+    for name in [name for name in cookie if name == _ATTEMPT or name.startswith(_STATES)]:
+        cookie.pop(name)

@@ -1,6 +1,6 @@
 """Wiring: the console's app over DynamoDB and S3. The only module here that knows AWS."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import cache
@@ -24,6 +24,8 @@ from functions.console.access import Entrance
 from functions.console.sources import Sources
 
 if TYPE_CHECKING:
+    from fiso.adapters.identity.oidc import OidcIssuerKeys
+    from functions.console.issuer import LoginIssuer
     from functions.console.login import BrowserLogin
 
 PATIENCE = Config(connect_timeout=1, read_timeout=3, retries={"mode": "standard", "total_max_attempts": 2})
@@ -56,25 +58,29 @@ def entrance_of(settings: ConsoleSettings, clock: Clock, *, ssm: Callable[[], An
         return None
     if access.mode is AuthMode.IAM:
         return Entrance(access=Access(mode=access.mode))
-    verifier_for = _verifiers(access, clock)
-    for_api = cache(lambda: verifier_for(access.audiences, access.tenant_claim))
-    login = _login(settings.login, access, clock, ssm=ssm, verifier_for=verifier_for) if settings.login else None
-    return Entrance(access=Access(mode=access.mode, verifier=for_api), login=login)
+    verifier = cache(lambda: _verifier(access, clock))
+    login = _login(settings.login, access, clock, ssm=ssm, verifier=verifier) if settings.login else None
+    return Entrance(access=Access(mode=access.mode, verifier=verifier), login=login)
 
 
-def _verifiers(access: AccessSettings, clock: Clock) -> Callable[[Sequence[str], str], TokenVerifier]:
-    """Makes verifiers of one issuer's tokens; they share what is known of its keys."""
+def _verifier(access: AccessSettings, clock: Clock) -> TokenVerifier:
     from fiso.adapters.identity.jwt_tokens import JwtVerifier
+
+    executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="issuer")
+    return JwtVerifier(
+        IssuerKeyCache(_published(access), clock=clock, executor=executor),
+        issuer=access.issuer,
+        audiences=access.audiences,
+        clock=clock,
+        tenant_claim=access.tenant_claim,
+    )
+
+
+def _published(access: AccessSettings) -> "OidcIssuerKeys":
     from fiso.adapters.identity.oidc import OidcIssuerKeys
     from fiso_client.core.transport import HttpTransport
 
-    issuer = OidcIssuerKeys(HttpTransport(), access.issuer, allow_loopback=access.allow_loopback)
-    keys = IssuerKeyCache(issuer, clock=clock, executor=ThreadPoolExecutor(max_workers=1, thread_name_prefix="issuer"))
-
-    def verifier_for(audiences: Sequence[str], tenant_claim: str) -> TokenVerifier:
-        return JwtVerifier(keys, issuer=access.issuer, audiences=audiences, clock=clock, tenant_claim=tenant_claim)
-
-    return verifier_for
+    return OidcIssuerKeys(HttpTransport(), access.issuer, allow_loopback=access.allow_loopback)
 
 
 def _login(
@@ -83,35 +89,33 @@ def _login(
     clock: Clock,
     *,
     ssm: Callable[[], Any],
-    verifier_for: Callable[[Sequence[str], str], TokenVerifier],
+    verifier: Callable[[], TokenVerifier],
 ) -> "BrowserLogin":
     from fiso.adapters.aws.ssm_words import read_words
-    from fiso.adapters.identity.oidc_login import OidcLoginIssuer
-    from fiso.adapters.identity.sealing import FernetSeal
-    from fiso.services.identity.login import Client, Login, Verifiers
-    from fiso_client.core.transport import HttpTransport
     from functions.console.login import BrowserLogin
+    from functions.console.session import SessionKeys
 
-    secret = settings.secret_parameter
-    issuer = OidcLoginIssuer(
-        transport=HttpTransport(),
-        name=access.issuer,
-        client_id=settings.client_id,
-        redirect_uri=settings.redirect_uri,
-        read_secret=(lambda: read_words(ssm(), secret)[0]) if secret else None,
-        allow_loopback=access.allow_loopback,
-    )
-    login = Login(
-        client=Client(id=settings.client_id, redirect_uri=settings.redirect_uri, scope=settings.scope),
-        issuer=issuer,
-        verifiers=Verifiers(
-            identity=cache(lambda: verifier_for([settings.client_id], "sub")),
-            access=cache(lambda: verifier_for(access.audiences, access.tenant_claim)),
-        ),
-        seal=FernetSeal(lambda: read_words(ssm(), settings.keys_parameter), clock=clock),
+    def issuer() -> "LoginIssuer":
+        from functions.console.issuer import LoginIssuer  # loads Authlib, which no page but the login's needs
+
+        secret = settings.secret_parameter
+        return LoginIssuer(
+            published=_published(access),
+            name=access.issuer,
+            client_id=settings.client_id,
+            redirect_uri=settings.redirect_uri,
+            scope=settings.scope,
+            read_secret=(lambda: read_words(ssm(), secret)[0]) if secret else None,
+            allow_loopback=access.allow_loopback,
+        )
+
+    return BrowserLogin(
+        issuer=cache(issuer),
+        verifier=verifier,
+        keys=SessionKeys(lambda: read_words(ssm(), settings.keys_parameter), clock=clock),
         clock=clock,
+        console_url=settings.console_url,
     )
-    return BrowserLogin(login=login, console_url=settings.console_url)
 
 
 def _utc_now() -> datetime:

@@ -1,7 +1,6 @@
 """Ports of access: who calls, how that is verified, what callers have used. As `fiso.ports`, for a part of its own."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Protocol
 
 from fiso.domain.access import Claims, SigningKey
@@ -31,43 +30,6 @@ class TokenVerifier(Protocol):
     def verify(self, token: str) -> Claims:
         """The claims. `NotAuthenticated` for a token that is not to be trusted, whatever the reason;
         `StoreUnavailable` while the issuer's keys could never be read."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoginTokens:
-    """What an issuer gives for a code: who logged in, and what that person may do at FISO. Neither is verified yet."""
-
-    identity_token: str
-    access_token: str
-
-
-class LoginIssuer(Protocol):
-    """An issuer in front of which a browser's login takes place."""
-
-    @property
-    def name(self) -> str:
-        """The issuer as its tokens name it."""
-        ...
-
-    def authorization_address(self) -> str:
-        """Where the browser is sent. `StoreUnavailable` when the issuer does not say."""
-        ...
-
-    def redeem(self, code: str, *, code_verifier: str) -> LoginTokens:
-        """The tokens for a code. `LoginRefused` when the issuer gives none, `StoreUnavailable` when it is away."""
-        ...
-
-
-class Seal(Protocol):
-    """Texts that a browser keeps and can neither read nor make."""
-
-    def close(self, text: str) -> str:
-        """Seal a text, for a cookie. `StoreUnavailable` without keys."""
-        ...
-
-    def open(self, sealed: str) -> str | None:
-        """What was sealed; None for anything that was not sealed here. `StoreUnavailable` without keys."""
         ...
 
 

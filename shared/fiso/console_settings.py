@@ -12,7 +12,7 @@ from fiso.settings import LOCAL_STAGE, AccessSettings, BadSetting, required
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoginSettings:
     """The console's login. `client_id` is what the issuer calls the console; `console_url` ends in /console, and codes
-    come back to /callback under it; the parameters hold the keys that seal sessions and, for a client that the issuer
+    come back to /callback under it; the parameters hold the keys that sign sessions and, for a client that the issuer
     counts as confidential, its secret."""
 
     client_id: str

@@ -98,12 +98,12 @@ def test_the_hot_path_ships_nothing_heavy(name: str, report: BuildReport) -> Non
 
 
 def test_what_checks_tokens_is_in_the_access_layer_and_not_with_the_orchestrator(report: BuildReport) -> None:
-    checking = {"jwt", "cryptography", "cffi", "_cffi_backend"}
+    checking = {"jwt", "cryptography", "_cffi_backend"}
     tops = {entry.partition("/")[0].partition(".")[0] for entry in shipped(report, "orchestrator")}
     assert tops.isdisjoint(checking)
     folder, below = zip(*(entry.split("/")[:2] for entry in shipped(report, ACCESS_LAYER)), strict=True)
     assert set(folder) == {"python"}
-    assert {entry.partition(".")[0] for entry in below} == checking | {"pycparser"}
+    assert {entry.partition(".")[0] for entry in below} == checking
 
 
 @dataclass(frozen=True)

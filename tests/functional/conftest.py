@@ -8,9 +8,9 @@ from tests.functional.login_world import LoginWorld, login_world
 
 
 @pytest.fixture(scope="session")
-def login_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoginWorld]:
+def login_servers() -> Iterator[LoginWorld]:
     """The local issuer and the console, until the end of the run."""
-    with login_world(tmp_path_factory.mktemp("issuer")) as world:
+    with login_world() as world:
         yield world
 
 

@@ -1,4 +1,5 @@
-"""A login over genuine HTTP: the local issuer's process, the console under a WSGI server, a browser's cookies."""
+"""A login over genuine HTTP: the local issuer, the console under a WSGI server, a browser's cookies. The issuer lies
+when it is told to."""
 
 import re
 import ssl
@@ -6,31 +7,34 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from html import unescape
 from pathlib import Path
+from secrets import token_urlsafe
+from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import httpx
-from cryptography.fernet import Fernet
-from flask import Flask
+from flask import Flask, Response, request
 from werkzeug.serving import make_server
 
 from fiso.console_settings import ConsoleSettings, LoginSettings
 from fiso.domain.access import AuthMode
 from fiso.settings import AccessSettings
 from functions.console import app, wiring
-from localcloud.issuer.tokens import AUDIENCE, CLIENT_ID, TENANT_CLAIM, Person, TokenMaker, signer_in
+from localcloud.issuer import app as issuer_app
+from localcloud.issuer.app import Issuer
+from localcloud.issuer.tokens import AUDIENCE, CLIENT_ID, TENANT_CLAIM, Codes, Person, Request, Signer, TokenMaker
 from tests.emulator import free_port
 from tests.functional.console_world import World, busy_world
 from tests.lab.bound_process import bound
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 20.0
-SESSION, ATTEMPT = "fiso-session", "fiso-login"
+SESSION = "fiso-session"
 TLS = ssl.create_default_context()  # made once: it is most of what a client costs
 
 
@@ -44,6 +48,35 @@ class StoredParameters:
         """As AWS answers."""
         assert WithDecryption
         return {"Parameter": {"Value": self.values[Name]}}
+
+
+@dataclass(kw_only=True)
+class Lies:
+    """What the issuer says instead of the truth: claims (None leaves one out), whole answers by path; what it heard."""
+
+    identity: dict[str, Any] = field(default_factory=dict)
+    access: dict[str, Any] = field(default_factory=dict)
+    signer: Signer | None = None
+    answers: dict[str, Response] = field(default_factory=dict)
+    heard: list[tuple[str, str | None, dict[str, str]]] = field(default_factory=list)
+
+    def hear(self) -> Response | None:
+        """Before each request."""
+        self.heard.append((request.path, request.headers.get("Authorization"), request.form.to_dict()))
+        return self.answers.get(request.path)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LyingSigner(Signer):
+    """Signs other claims than it was given."""
+
+    lies: Lies
+
+    def sign(self, payload: Mapping[str, Any], **header: Any) -> str:
+        """An access token or an identity token."""
+        changes = self.lies.access if header.get("typ") == "at+jwt" else self.lies.identity
+        claims = {name: value for name, value in {**payload, **changes}.items() if value is not None}
+        return Signer.sign(self.lies.signer or self, claims, **header)
 
 
 @dataclass
@@ -63,14 +96,15 @@ class LoginWorld:
     world: World
     issuer_url: str
     console_url: str
+    lies: Lies
     maker: TokenMaker
+    codes: Codes
     keys: StoredParameters
     clock: ShiftedClock = field(default_factory=ShiftedClock)
     browsers: list["LoginBrowser"] = field(default_factory=list)
 
-    @property
-    def settings(self) -> ConsoleSettings:
-        """The console's, on the local stage."""
+    def app(self, *, stage: str = "local", **changes: Any) -> Flask:
+        """The console as it is wired, over stores in memory; `changes` of its login's settings."""
         access = AccessSettings(
             mode=AuthMode.JWT,
             issuer=self.issuer_url,
@@ -78,28 +112,29 @@ class LoginWorld:
             tenant_claim=TENANT_CLAIM,
             allow_loopback=True,
         )
-        login = LoginSettings(
-            client_id=CLIENT_ID, console_url=self.console_url, scope="openid profile fiso:read", keys_parameter="keys"
+        scope = "openid profile fiso:read"
+        login = replace(
+            LoginSettings(client_id=CLIENT_ID, console_url=self.console_url, scope=scope, keys_parameter="keys"),
+            **changes,
         )
-        return ConsoleSettings(
-            stage="local",
-            log_table="l",
-            state_table="s",
-            bucket="b",
-            access=access,
-            console_url=self.console_url,
-            login=login,
-        )
-
-    def app(self) -> Flask:
-        """The console as it is wired, over stores in memory."""
-        entrance = wiring.entrance_of(self.settings, self.clock, ssm=lambda: self.keys)
-        return app.create(self.world.sources, stage="local", entrance=entrance, console_url=self.console_url)
+        stores = {"log_table": "l", "state_table": "s", "bucket": "b"}
+        settings = ConsoleSettings(stage=stage, access=access, console_url=login.console_url, login=login, **stores)
+        entrance = wiring.entrance_of(settings, self.clock, ssm=lambda: self.keys)
+        return app.create(self.world.sources, stage=stage, entrance=entrance, console_url=settings.console_url)
 
     def token(self, scope: str, *, tenant: str = "local") -> str:
         """As `fiso token` makes it."""
         person = Person(name=tenant, tenant=tenant)
         return self.maker.access_token(person, scope, now=datetime.now(UTC), lifetime=timedelta(minutes=5))
+
+    def agreed(self, address: str) -> str:
+        """Where the issuer would send a browser for an address of its own, whatever the console's is."""
+        asked = fields_of(address)
+        names = ("client_id", "redirect_uri", "scope", "state", "nonce", "code_challenge")
+        wanted = Request(**{name: asked[name] for name in names})
+        return changed(
+            wanted.redirect_uri, code=self.codes.give(wanted, Person(name="ada", tenant="local")), state=wanted.state
+        )
 
     def browser(self) -> "LoginBrowser":
         """A browser without any cookie."""
@@ -107,10 +142,11 @@ class LoginWorld:
         return self.browsers[-1]
 
     def tidy(self) -> None:
-        """Close the browsers, and put the clock right."""
+        """Close the browsers, put the clock right, and let the issuer say the truth."""
         while self.browsers:
             self.browsers.pop().client.close()
         self.clock.later = timedelta()
+        self.lies.__init__()  # type: ignore[misc]
 
 
 class LoginBrowser:
@@ -168,29 +204,46 @@ def hidden_fields(page: str) -> dict[str, str]:
 
 def changed(url: str, **fields: str | None) -> str:
     """An address with other query fields; None leaves one out."""
-    parts = urlsplit(url)
-    query = {**dict(parse_qsl(parts.query)), **fields}
-    return urlunsplit(parts._replace(query=urlencode({name: v for name, v in query.items() if v is not None})))
+    query = {**fields_of(url), **fields}
+    return urlunsplit(urlsplit(url)._replace(query=urlencode({name: v for name, v in query.items() if v is not None})))
+
+
+def fields_of(url: str) -> dict[str, str]:
+    """The query of an address."""
+    return dict(parse_qsl(urlsplit(url).query))
 
 
 @contextmanager
-def login_world(folder: Path) -> Iterator[LoginWorld]:
+def login_world() -> Iterator[LoginWorld]:
     """Both servers up, until the end."""
-    issuer_port, console_port = free_port(), free_port()
+    issuer_port, console_port, lies, clock = free_port(), free_port(), Lies(), ShiftedClock()
     issuer_url = f"http://127.0.0.1:{issuer_port}"
+    maker = TokenMaker(signer=LyingSigner(id="k1", private=Signer.curve("k1").private, lies=lies), issuer=issuer_url)
+    codes = Codes(clock=ShiftedClock())
+    issuer = issuer_app.create(Issuer(maker=maker, codes=codes, console_port=console_port, clock=ShiftedClock()))
+    issuer.before_request(lies.hear)
     world = LoginWorld(
         world=busy_world(20),
         issuer_url=issuer_url,
         console_url=f"http://127.0.0.1:{console_port}/console",
-        maker=TokenMaker(signer=signer_in(folder), issuer=issuer_url),
-        keys=StoredParameters(keys=f"k1:{Fernet.generate_key().decode()}"),
+        lies=lies,
+        maker=maker,
+        codes=codes,
+        keys=StoredParameters(keys=f"k1:{token_urlsafe(32)}"),
+        clock=clock,
     )
-    server = make_server("127.0.0.1", console_port, world.app(), threaded=True)
+    with serving(issuer, issuer_port), serving(world.app(), console_port):
+        yield world
+
+
+@contextmanager
+def serving(served: Flask, port: int) -> Iterator[None]:
+    """An app on loopback, in a thread."""
+    server = make_server("127.0.0.1", port, served, threaded=True)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
-        with running_issuer(issuer_port, folder, console_port):
-            yield world
+        yield
     finally:
         server.shutdown()
         thread.join()

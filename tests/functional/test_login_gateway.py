@@ -2,69 +2,59 @@
 
 from http.cookies import SimpleCookie
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
 from fiso.adapters.identity.jwt_tokens import JwtVerifier
 from fiso.domain.access import AuthMode
 from fiso.services.identity.access import Access
-from fiso.services.identity.login import Begun
 from fiso.testing.clock import ManualClock
 from functions.console import app, handler
 from functions.console.access import Entrance
 from tests import tokens
 from tests.functional.console_browser import Answer, Browser
-from tests.functional.login_flow import CONSOLE, WORLD, Flow, the_console
+from tests.functional.console_world import busy_world
+from tests.functional.login_world import LoginWorld
 from tests.security.attacks import CURVE, GENUINE, RSA, forged_tokens
 from tests.tokens import FixedKeys
 
+WORLD = busy_world(5)
+CONSOLE = "https://fiso.example/console"
+HEADERS = {"host": "fiso.example"}
 
-def log_in(browser: Browser, flow: Flow, **fields: Any) -> Answer:
-    begun = browser.get("/console/login", headers={"host": "fiso.example"})
+
+def the_console(world: LoginWorld) -> Browser:
+    """On a stage in the cloud, with the login; its issuer is the local one all the same."""
+    return Browser(app=world.app(stage="prod", console_url=CONSOLE), gateway="aws")
+
+
+def log_in(world: LoginWorld, browser: Browser, **fields: Any) -> Answer:
+    """The callback's answer; `fields` are shown instead of the cookie."""
+    begun = browser.get("/console/login", headers=HEADERS)
     (attempt,) = begun.cookies
-    callback = flow.callback(Begun(address=begun.headers["location"], sealed_attempt=""))
+    callback = urlsplit(world.agreed(begun.headers["location"]))
     shown = fields or {"cookies": [attempt.partition(";")[0]]}
-    return browser.get(
-        "/console/callback", f"state={callback.state}&code=good", **{"headers": {"host": "fiso.example"}} | shown
-    )
+    return browser.get("/console/callback", callback.query, headers=HEADERS, **shown)
 
 
-def test_over_https_browsers_are_made_to_insist_on_this_host() -> None:
-    flow = Flow()
-    answer = log_in(the_console(flow), flow)
+def test_over_https_browsers_are_made_to_insist_on_this_host(world: LoginWorld) -> None:
+    answer = log_in(world, the_console(world))
     assert (answer.status, answer.headers["location"]) == (302, CONSOLE)
-    cookies = SimpleCookie()
-    for text in answer.cookies:
-        cookies.load(text)
-    assert set(cookies) == {"__Host-fiso-session", "__Host-fiso-login"}
-    for cookie in cookies.values():
-        assert (cookie["secure"], cookie["httponly"], cookie["samesite"], cookie["path"]) == (True, True, "Lax", "/")
-        assert cookie["domain"] == ""
-    assert cookies["__Host-fiso-login"].value == ""
-    assert len(cookies["__Host-fiso-session"].OutputString()) < 4096
+    (text,) = answer.cookies
+    ((name, cookie),) = SimpleCookie(text).items()
+    assert name == "__Host-fiso-session"
+    assert (cookie["secure"], cookie["httponly"], cookie["samesite"], cookie["path"]) == (True, True, "Lax", "/")
+    assert cookie["domain"] == ""
 
 
-def test_a_cookie_without_the_prefix_is_none() -> None:
-    flow = Flow()
-    browser = the_console(flow)
-    session = next(text for text in log_in(browser, flow).cookies if text.startswith("__Host-fiso-session="))
-    pair = session.partition(";")[0]
-    headers = {"host": "fiso.example"}
-    assert browser.get("/console", headers=headers, cookies=[pair]).status == 200
-    assert browser.get("/console", headers=headers, cookies=[pair.removeprefix("__Host-")]).status == 302
-
-
-def test_cookies_that_the_emulator_leaves_in_a_header_are_seen() -> None:
-    flow = Flow()
-    browser = the_console(flow)
-    session = next(text for text in log_in(browser, flow).cookies if text.startswith("__Host-fiso-session="))
-    answer = browser.get("/console", headers={"host": "fiso.example", "Cookie": session.partition(";")[0]})
-    assert answer.status == 200
-
-
-def test_a_callback_without_its_cookie_is_refused() -> None:
-    flow = Flow()
-    assert log_in(the_console(flow), flow, cookies=[]).status == 401
+def test_only_a_cookie_with_the_prefix_counts_also_where_the_emulator_leaves_it_in_a_header(world: LoginWorld) -> None:
+    browser = the_console(world)
+    pair = log_in(world, browser).cookies[0].partition(";")[0]
+    assert browser.get("/console", headers=HEADERS, cookies=[pair]).status == 200
+    assert browser.get("/console", headers=HEADERS, cookies=[pair.removeprefix("__Host-")]).status == 302
+    assert browser.get("/console", headers=HEADERS | {"Cookie": pair}).status == 200
+    assert log_in(world, browser, cookies=[]).status == 401
 
 
 def signed_console() -> Browser:

@@ -1,24 +1,31 @@
 """Sessions over genuine HTTP: forged and ended ones, forms, hosts, addresses, and who sees what."""
 
+from collections.abc import Iterator
 from datetime import timedelta
-from urllib.parse import parse_qs, urlsplit
+from secrets import token_urlsafe
+from urllib.parse import urlsplit
 
 import pytest
-from cryptography.fernet import Fernet
+from flask import Flask
+from flask.sessions import SecureCookieSessionInterface
 
-from tests.functional.login_world import ATTEMPT, SESSION, LoginWorld, StoredParameters, is_logged_out
+from tests.functional.login_world import SESSION, LoginBrowser, LoginWorld, fields_of, is_logged_out
 
 
 def test_a_forged_session_is_none(world: LoginWorld) -> None:
-    browser, stranger = world.browser(), Fernet(Fernet.generate_key())
+    browser, stranger = world.browser(), Flask("stranger")
     browser.log_in()
     genuine = browser.client.cookies[SESSION]
-    browser.get("/console/login")
+    stranger.secret_key = token_urlsafe(32)
+    signer = SecureCookieSessionInterface().get_signing_serializer(stranger)
+    assert signer is not None
+    attempt = world.browser()
+    attempt.get("/console/login")
     forged = [
         "",
         "x",
-        stranger.encrypt(b'{"kind": "session"}').decode(),
-        browser.client.cookies[ATTEMPT],
+        str(signer.dumps({"person": {"expires_at": 4e9}})),
+        attempt.client.cookies[SESSION],
         genuine[:-4],
         genuine + "A",
         "é" * 50,
@@ -35,7 +42,7 @@ def test_a_session_ends_by_itself(world: LoginWorld) -> None:
     browser = world.browser()
     browser.log_in()
     session = browser.client.cookies[SESSION]
-    for later_s, status in ((3_590, 200), (3_600, 302), (90_000, 302)):
+    for later_s, status in ((3_590, 200), (3_601, 302), (90_000, 302)):
         world.clock.later = timedelta(seconds=later_s)
         answer = world.browser().get("/console", cookie=f"{SESSION}={session}")
         assert answer.status_code == status
@@ -131,8 +138,7 @@ def test_loopbacks_other_name_leads_to_the_one_where_the_login_is(world: LoginWo
 def test_no_header_moves_the_address_that_codes_come_back_to(world: LoginWorld, name: str) -> None:
     browser = world.browser()
     answer = browser.get("/console/login", **{name: "attacker.example"})
-    query = parse_qs(urlsplit(answer.headers["location"]).query)
-    assert query["redirect_uri"] == [f"{world.console_url}/callback"]
+    assert fields_of(answer.headers["location"])["redirect_uri"] == f"{world.console_url}/callback"
 
 
 def test_a_program_shows_a_token_instead(world: LoginWorld) -> None:
@@ -175,20 +181,50 @@ def test_another_tenants_record_is_not_there(world: LoginWorld) -> None:
         assert browser.get(f"/console/invocations/{record.invocation_id}").status_code == status
 
 
-def test_a_rotated_key_opens_what_it_sealed_until_the_rotation_after_it(world: LoginWorld) -> None:
-    browser = world.browser()
+@pytest.fixture
+def keys(world: LoginWorld) -> Iterator[dict[str, str]]:
+    """What the console's role reads; put back afterwards."""
+    before = dict(world.keys.values)
+    yield world.keys.values
+    world.keys.values.clear()
+    world.keys.values.update(before)
+
+
+def status_of(app: Flask, browser: LoginBrowser, path: str = "/console") -> int:
+    """What another environment of the console answers this browser."""
+    client = app.test_client()
+    if SESSION in browser.client.cookies:
+        client.set_cookie(SESSION, browser.client.cookies[SESSION], domain="127.0.0.1")
+    return client.get(path, base_url=browser.console_url.removesuffix("/console")).status_code
+
+
+def test_a_rotation_reaches_an_environment_that_is_up_within_a_minute(world: LoginWorld, keys: dict[str, str]) -> None:
+    browser, app = world.browser(), world.app()
     browser.log_in()
-    old, keys = world.keys.values["keys"], world.keys
-    try:
-        for words, status in (([new_key(), old], 200), ([new_key(), new_key()], 302)):
-            world.keys = StoredParameters(keys=" ".join(words))
-            client = world.app().test_client()
-            client.set_cookie(SESSION, browser.client.cookies[SESSION], domain="127.0.0.1")
-            answer = client.get("/console", headers={"host": urlsplit(world.console_url).netloc})
-            assert answer.status_code == status
-    finally:
-        world.keys = keys
+    assert status_of(app, browser) == 200
+    steps = [(f"{new_key()} {keys['keys']}", 60, 200), (f"{new_key()} {new_key()}", 119, 200), (None, 120, 302)]
+    for words, later_s, status in steps:
+        keys["keys"] = words or keys["keys"]
+        world.clock.later = timedelta(seconds=later_s)
+        assert status_of(app, browser) == status
+
+
+@pytest.mark.parametrize("unusable", ["", "k1:short"])
+def test_who_is_logged_in_stays_so_while_keys_cannot_be_read_and_nobody_logs_in_without_any(
+    world: LoginWorld, keys: dict[str, str], unusable: str
+) -> None:
+    browser, app = world.browser(), world.app()
+    browser.log_in()
+    assert status_of(app, browser) == 200
+    keys["keys"] = unusable
+    world.clock.later = timedelta(seconds=120)
+    assert status_of(app, browser) == 200
+    without = world.app()
+    assert status_of(without, browser) == 503
+    assert status_of(without, world.browser(), "/console/login") == 503
+    assert status_of(without, browser, "/console/callback?code=x&state=x") == 401
+    assert status_of(without, browser, "/console/static/console.css") == 200
 
 
 def new_key() -> str:
-    return f"k2:{Fernet.generate_key().decode()}"
+    return f"k2:{token_urlsafe(32)}"

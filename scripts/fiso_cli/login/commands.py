@@ -1,5 +1,6 @@
-"""`fiso login-key`: the key that seals the console's sessions."""
+"""`fiso login-key`: the key that signs the console's sessions."""
 
+import secrets
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -22,7 +23,7 @@ def login_key(
     ] = False,
     stage: StageOption = "local",
 ) -> None:
-    """Make the key that seals the console's sessions, unless there is one. Shows no secret.
+    """Make the key that signs the console's sessions, unless there is one. Shows no secret.
 
     \b
     fiso login-key --stage prod
@@ -34,14 +35,12 @@ def login_key(
 
 def keys_of(stage: Stage) -> "StoredKeys":
     """A stage's keys, where serverless.yml tells the console that they are."""
-    from cryptography.fernet import Fernet
-
     from fiso_cli.stored_keys import StoredKeys
 
     return StoredKeys(
         stage=stage,
         parameter=f"/fiso/{stage.name}/login-keys",
-        new_secret=lambda: Fernet.generate_key().decode("ascii"),
-        newest="seals",
-        older="opens",
+        new_secret=lambda: secrets.token_urlsafe(32),
+        newest="signs",
+        older="verifies",
     )

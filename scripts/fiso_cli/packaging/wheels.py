@@ -20,6 +20,7 @@ from fiso_cli.packaging.target import Target
 # Never imported by a running function.
 DEAD_FOLDERS = frozenset({"tests", "test", "__pycache__", "include", "bin"})
 DEAD_SUFFIXES = frozenset({".pyi", ".pxd", ".pyx", ".h", ".hpp", ".c", ".cpp", ".a", ".pyc", ".f", ".f90"})
+UNUSED_FOLDERS = ("aws_lambda_powertools/event_handler", "cffi", "pycparser")
 # Test folders that the package imports while running.
 LIVE_FOLDERS = frozenset({"numpy/_core/tests"})
 
@@ -107,5 +108,6 @@ def _is_dead(name: Path, *, is_folder: bool, metadata_of: frozenset[str]) -> boo
     if name.suffix == ".dist-info":
         return name.stem.partition("-")[0].lower() not in metadata_of
     if is_folder:
-        return name.name in DEAD_FOLDERS and name.as_posix() not in LIVE_FOLDERS
+        is_unused = any(name.match(unused) for unused in UNUSED_FOLDERS)
+        return is_unused or (name.name in DEAD_FOLDERS and name.as_posix() not in LIVE_FOLDERS)
     return name.suffix in DEAD_SUFFIXES or name.name == ".lock"

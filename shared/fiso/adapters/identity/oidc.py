@@ -34,35 +34,39 @@ class OidcIssuerKeys:
 
     def read(self) -> Mapping[str, SigningKey]:
         """Discover and read. `StoreUnavailable` when either document is not to be had, or holds no usable key."""
+        return self.keys_of(self.configuration())
+
+    def configuration(self) -> Mapping[str, Any]:
+        """What the issuer publishes of itself."""
         configuration = self._document(self._issuer.rstrip("/") + CONFIGURATION)
         if configuration.get("issuer") != self._issuer:
             raise StoreUnavailable(f"{self._issuer} publishes the configuration of another issuer")
+        return configuration
+
+    def keys_of(self, configuration: Mapping[str, Any]) -> Mapping[str, SigningKey]:
+        """The keys that a configuration names."""
         found = signing_keys(self._document(str(configuration.get("jwks_uri"))))
         if not found:
             raise StoreUnavailable(f"{self._issuer} publishes no key for RS256 or ES256")
         return found
 
     def _document(self, url: str) -> dict[str, Any]:
-        return read_document(self._transport, url, allow_loopback=self._allow_loopback)
-
-
-def read_document(transport: HttpTransport, url: str, *, allow_loopback: bool) -> dict[str, Any]:
-    """A JSON object that an issuer publishes. `StoreUnavailable` when it is not to be had."""
-    refuse_address(url, allow_loopback=allow_loopback)
-    try:
-        headers = {"accept": "application/json"}
-        answer = transport.send("GET", url, headers=headers, body=b"", timeout_s=READ_TIMEOUT_S)
-    except TransportError as error:
-        raise StoreUnavailable(f"{url} does not answer: {error}") from error
-    if answer.status != 200 or len(answer.body) > LARGEST_BYTES:
-        raise StoreUnavailable(f"{url} answered {answer.status} with {len(answer.body)} bytes")
-    try:
-        document = json.loads(answer.body)
-    except (ValueError, RecursionError) as error:
-        raise StoreUnavailable(f"{url} did not answer JSON") from error
-    if not isinstance(document, dict):
-        raise StoreUnavailable(f"{url} did not answer a JSON object")
-    return document
+        """A JSON object that the issuer publishes. `StoreUnavailable` when it is not to be had."""
+        refuse_address(url, allow_loopback=self._allow_loopback)
+        try:
+            headers = {"accept": "application/json"}
+            answer = self._transport.send("GET", url, headers=headers, body=b"", timeout_s=READ_TIMEOUT_S)
+        except TransportError as error:
+            raise StoreUnavailable(f"{url} does not answer: {error}") from error
+        if answer.status != 200 or len(answer.body) > LARGEST_BYTES:
+            raise StoreUnavailable(f"{url} answered {answer.status} with {len(answer.body)} bytes")
+        try:
+            document = json.loads(answer.body)
+        except (ValueError, RecursionError) as error:
+            raise StoreUnavailable(f"{url} did not answer JSON") from error
+        if not isinstance(document, dict):
+            raise StoreUnavailable(f"{url} did not answer a JSON object")
+        return document
 
 
 def refuse_address(url: str, *, allow_loopback: bool) -> None:
