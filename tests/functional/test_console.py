@@ -10,7 +10,7 @@ from fiso.domain.record import InvocationRecord, OpenRecord, RecordStatus
 from functions.console import app
 from tests.builders import a_record, a_snapshot, an_open_record, changed
 from tests.functional.console_browser import Browser, parse
-from tests.functional.console_world import World, busy_world, empty_world
+from tests.functional.console_world import World, busy_world
 
 PAGES = ("/console", "/console/endpoints", "/console/invocations", "/console/models")
 PREFIX = "http://127.0.0.1:4566/_aws/execute-api/a1b2c3d4/$default"
@@ -46,7 +46,7 @@ def test_every_page_answers_behind_both_gateways(world: World, path: str, gatewa
 
 @pytest.mark.parametrize("path", PAGES)
 def test_every_page_answers_while_nothing_was_ever_written(path: str) -> None:
-    answer = browse(empty_world()).get(path)
+    answer = browse(World()).get(path)
     assert answer.status == 200
     assert "empty" in answer.body or "none published" in answer.body
 
@@ -126,7 +126,7 @@ def test_a_filter_shows_only_what_it_admits(world: World, browser: Browser) -> N
 
 
 def test_paging_shows_every_record_once_even_when_many_came_in_one_instant() -> None:
-    world = empty_world()
+    world = World()
     for number in range(230):
         world.log.close(a_record(number, timestamp=a_record(number // 60).timestamp))
     browser, query, seen = browse(world), "", list[str]()
@@ -167,7 +167,7 @@ def test_an_open_record_is_shown_as_still_running(world: World, browser: Browser
 
 
 def test_a_decision_is_readable_when_its_endpoints_have_left_the_catalog() -> None:
-    world = empty_world()
+    world = World()
     record = changed(busy_world(3).log.latest(9)[-1], function_name=a_record().request.function_name)
     world.log.close(record)
     world.snapshots.publish(a_snapshot())
@@ -179,7 +179,7 @@ def test_a_decision_is_readable_when_its_endpoints_have_left_the_catalog() -> No
 @pytest.mark.parametrize("field", ["function_name", "user_region", "region", "model_version", "tenant", "endpoint"])
 def test_what_a_record_holds_is_never_markup(field: str) -> None:
     hostile = "</pre><script>alert(1)</script>\"'><img src=x onerror=alert(1)>"
-    world = empty_world()
+    world = World()
     changes: dict[str, Any] = {field: hostile}
     record = a_record(**changes)
     world.log.close(record)
@@ -191,7 +191,7 @@ def test_what_a_record_holds_is_never_markup(field: str) -> None:
 
 
 def test_a_record_that_lost_its_candidates_is_still_shown() -> None:
-    world = empty_world()
+    world = World()
     world.log.close(a_record(candidates=()))
     answer = browse(world).get(f"/console/invocations/{a_record().invocation_id}")
     assert answer.status == 200
@@ -199,7 +199,7 @@ def test_a_record_that_lost_its_candidates_is_still_shown() -> None:
 
 
 def test_an_open_record_is_never_markup_either() -> None:
-    world = empty_world()
+    world = World()
     world.log.open(an_open_record(function_name="<b>bold</b>"))
     assert "<b>bold" not in browse(world).get(f"/console/invocations/{an_open_record().invocation_id}").body
 

@@ -10,7 +10,7 @@ import yaml
 from fiso.codecs.record import from_document, instant
 from functions.console import app
 from tests.functional.console_browser import Browser
-from tests.functional.console_world import busy_world, empty_world
+from tests.functional.console_world import World, busy_world
 
 WORLD = busy_world(60)
 BROWSER = Browser(app=app.create(WORLD.sources, stage="local"))
@@ -56,7 +56,7 @@ def test_endpoints_say_nothing_of_breakers_that_live_elsewhere() -> None:
 
 
 def test_everything_is_empty_while_nothing_was_written() -> None:
-    browser = Browser(app=app.create(empty_world().sources, stage="local"))
+    browser = Browser(app=app.create(World().sources, stage="local"))
     assert browser.get("/api/endpoints").document == {"snapshot_version": None, "endpoints": []}
     assert browser.get("/api/invocations").document == {"invocations": []}
     assert browser.get("/api/reports/retraining").document == {"runs": []}

@@ -17,7 +17,7 @@ from fiso.settings import AccessSettings
 from fiso.testing.memory import away
 from functions.console import app, hardening, wiring
 from tests.functional.console_browser import Browser
-from tests.functional.console_world import busy_world, empty_world
+from tests.functional.console_world import World, busy_world
 
 ROOT = Path(__file__).parents[2]
 WORLD = busy_world(20)
@@ -29,7 +29,7 @@ SETTINGS = ConsoleSettings(
 
 
 def without_log() -> Browser:
-    world = empty_world()
+    world = World()
     world.log.before = away("query latest records: throttled")
     return Browser(app=app.create(world.sources, stage="local"))
 
