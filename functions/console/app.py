@@ -41,7 +41,7 @@ def create(sources: Sources, *, stage: str, entrance: Entrance | None = None, co
 
 
 def _add_pages(app: Flask, sources: Sources, stage: str) -> None:
-    assets = Assets.read(HERE / "static")
+    assets = Assets(HERE / "static")
     app.add_url_rule("/console/static/<name>", "static", assets.serve)
     app.register_blueprint(pages.blueprint(sources))
     app.register_blueprint(api.blueprint(sources))

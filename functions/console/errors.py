@@ -61,11 +61,13 @@ def _for_http(error: HTTPException) -> Response:
 def _answer(problem: Problem) -> Response:
     if request.path == "/console" or request.path.startswith("/console/"):
         return Response(render_template("problem.html", problem=problem), status=problem.status, mimetype="text/html")
-    document = {
-        "type": "about:blank",
-        "title": problem.title,
-        "status": problem.status,
-        "detail": problem.detail,
-        "invocation_id": None,
-    }
-    return Response(json.dumps(document), status=problem.status, content_type="application/problem+json")
+    return Response(
+        json.dumps(document(problem.status, problem.title, problem.detail)),
+        status=problem.status,
+        content_type="application/problem+json",
+    )
+
+
+def document(status: int, title: str, detail: str) -> dict[str, object]:
+    """RFC 9457; below /api nothing was invoked."""
+    return {"type": "about:blank", "title": title, "status": status, "detail": detail, "invocation_id": None}

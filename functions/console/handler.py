@@ -13,7 +13,7 @@ from flask import Flask
 from fiso import telemetry
 from fiso.console_settings import ConsoleSettings
 from fiso.domain.errors import MalformedRequest
-from functions.console import gateway_event, wiring
+from functions.console import errors, gateway_event, wiring
 
 serverless_wsgi.TEXT_MIME_TYPES.append("application/problem+json")
 logger = logging.getLogger(__name__)
@@ -60,6 +60,6 @@ def _app() -> Flask:
 
 
 def _problem(status: int, title: str, detail: str) -> dict[str, Any]:
-    document = {"type": "about:blank", "title": title, "status": status, "detail": detail, "invocation_id": None}
     headers = {"content-type": "application/problem+json", "cache-control": "no-store"}
-    return {"statusCode": status, "headers": headers, "body": json.dumps(document), "isBase64Encoded": False}
+    body = json.dumps(errors.document(status, title, detail))
+    return {"statusCode": status, "headers": headers, "body": body, "isBase64Encoded": False}

@@ -1,13 +1,13 @@
 """The JSON API under /api, for the command line and for scripts; `openapi.yaml` describes it. Reads only."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from flask import Blueprint, Response, jsonify, request
 
-from fiso.codecs.record import instant, to_document
-from fiso.codecs.typed import Document, Json
+from fiso.codecs.record import instant, parse_instant, to_document
+from fiso.codecs.typed import Codec, Form, Json
 from fiso.domain.errors import UnknownPath
-from fiso.domain.model import RetrainingRun
 from fiso.services.freshness.decision_sources import StatesRead
 from fiso.services.request import inspect
 from functions.console.sources import Sources
@@ -18,6 +18,7 @@ SEARCHED = 500
 RUNS = 100
 ELSEWHERE = frozenset({"breaker", "breaker_opened_until", "breaker_cause", "capped_per_s"})
 """Breakers live in each orchestrator's environment; the console has none and says nothing of them."""
+_RUNS = Codec(forms={datetime: Form(instant, parse_instant)})
 
 
 def blueprint(sources: Sources) -> Blueprint:
@@ -62,27 +63,13 @@ class Api:
 
     def retraining(self) -> Response:
         """What each retraining did, newest first."""
-        return jsonify({"runs": [_run_document(run) for run in self.sources.runs.latest(RUNS)]})
+        return jsonify({"runs": [_RUNS.to_document(run) for run in self.sources.runs.latest(RUNS)]})
 
 
 def _without_breaker(document: Json) -> Json:
     if not isinstance(document, dict):
         return document
     return {name: value for name, value in document.items() if name not in ELSEWHERE}
-
-
-def _run_document(run: RetrainingRun) -> Document:
-    return {
-        "started_at": instant(run.started_at),
-        "trigger": run.trigger,
-        "rows": run.rows,
-        "promoted": run.promoted,
-        "reason": run.reason,
-        "champion_version": run.champion_version,
-        "challenger_version": run.challenger_version,
-        "champion_error": run.champion_error,
-        "challenger_error": run.challenger_error,
-    }
 
 
 def _unknown(path: str) -> Response:

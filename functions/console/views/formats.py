@@ -94,15 +94,5 @@ def words(name: str) -> str:
 
 
 FILTERS: Mapping[str, Callable[..., str]] = {
-    "ms": ms,
-    "usd_per_million": usd_per_million,
-    "percent": percent,
-    "number": number,
-    "two": two,
-    "score": score,
-    "size": size,
-    "ago": ago,
-    "clock": clock,
-    "yes_no": yes_no,
-    "words": words,
+    form.__name__: form for form in (ms, usd_per_million, percent, number, two, score, size, ago, clock, yes_no, words)
 }

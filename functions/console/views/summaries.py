@@ -114,24 +114,20 @@ class EndpointHealth:
     """One endpoint with what was folded of it. `condition` is a word for a person, told from the folded state alone."""
 
     endpoint: Endpoint
-    state: EndpointState | None
-    condition: str
-    load_factor: float | None
-    cold_share: float | None
-    cost_usd: float | None
+    condition: str = "idle"
+    state: EndpointState | None = None
+    cold_share: float | None = None
+    cost_usd: float | None = None
 
 
 def health(endpoint: Endpoint, state: EndpointState | None) -> EndpointHealth:
     """How an endpoint does."""
     if state is None or state.attempts == 0:
-        return EndpointHealth(
-            endpoint=endpoint, state=None, condition="idle", load_factor=None, cold_share=None, cost_usd=None
-        )
+        return EndpointHealth(endpoint=endpoint)
     return EndpointHealth(
         endpoint=endpoint,
-        state=state,
         condition=_condition(state),
-        load_factor=state.in_flight / endpoint.concurrency_limit,
+        state=state,
         cold_share=state.cold_starts / state.cold_known if state.cold_known else None,
         cost_usd=state.cost_usd / state.attempts,
     )
