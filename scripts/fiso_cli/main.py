@@ -1,106 +1,111 @@
-"""The `fiso` command. Sub-commands are imported when they are used, so that help is quick; add one to `COMMANDS`."""
+"""The `fiso` command: its tree of commands. Add one to `COMMANDS`."""
 
-import importlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import Annotated, ClassVar
 
 import typer
-from typer.core import TyperCommand
 
-from fiso_cli.errors import CommandError, CommandGroup
+from fiso_cli.commands import HELP, CommandGroup, Commands, Group, Lazy
 
-LOCAL_CLOUD = "localcloud"
-"""The package of `demo`, `local` and `token`, which is in the checkout only: nothing here imports it unasked."""
-HOW_TO_GET_IT = "it comes with the checkout, not with the package: clone the repository and run `make setup` there"
-
-
-@dataclass(frozen=True, slots=True)
-class LazyCommand:
-    """Where a sub-command is (`module:name` of a typer application or a function), and its line in the help."""
-
-    target: str
-    summary: str
-
-
-COMMANDS: Mapping[str, LazyCommand] = {
-    "demo": LazyCommand("localcloud.demo.command:app", "Boot the local cloud, deploy, route a batch, serve."),
-    "invoke": LazyCommand("fiso_cli.traffic.invoke:app", "Send requests to a function, one or many."),
-    "explain": LazyCommand("fiso_cli.traffic.inspect:explain_app", "Show a decision whole; nothing is invoked."),
-    "endpoints": LazyCommand("fiso_cli.traffic.inspect:endpoints_app", "Every endpoint with its state."),
-    "lease": LazyCommand("fiso_cli.traffic.leases:lease_app", "The lease a client would get; nothing is invoked."),
-    "lease-key": LazyCommand("fiso_cli.traffic.leases:lease_key_app", "Make or rotate the key that signs leases."),
-    "token": LazyCommand("localcloud.issuer.command:token_app", "A token of the local stage's issuer."),
-    "login-key": LazyCommand("fiso_cli.login.commands:login_key_app", "Make or rotate the key of console sessions."),
-    "tail": LazyCommand("fiso_cli.traffic.tail:app", "Invocations as they happen, with why."),
-    "apply": LazyCommand("fiso_cli.catalog.commands:apply_app", "Write a catalog file's changes and publish them."),
-    "check": LazyCommand("fiso_cli.catalog.commands:check_app", "Check a catalog file offline, with line numbers."),
-    "export": LazyCommand("fiso_cli.catalog.commands:export_app", "Print what is in force as a catalog file."),
-    "schema": LazyCommand("fiso_cli.catalog.commands:schema_app", "Print the JSON Schema of catalog files."),
-    "policy": LazyCommand(
-        "fiso_cli.catalog.policy_commands:policy_commands", "One function's policy: show, pin, history, rollback."
-    ),
-    "train": LazyCommand("fiso_cli.training.commands:train_app", "Train the packaged model."),
-    "retrain": LazyCommand("fiso_cli.training.commands:retrain_app", "Run a stage's retrainer now."),
-    "model-key": LazyCommand("fiso_cli.training.commands:model_key_app", "The key that signs a stage's models."),
-    "package": LazyCommand("fiso_cli.packaging.commands:packaging_app", "Build a stage's deployment packages."),
-    "replay": LazyCommand("fiso_cli.worlds.commands:replay_app", "Replay measured rounds beside the rules to beat."),
-    "what-if": LazyCommand("fiso_cli.what_if.commands:what_if_app", "What a new policy would have done, from the log."),
-    "report": LazyCommand("fiso_cli.reports.commands:report_app", "What routing saved, net of its own cost."),
-    "deadletter": LazyCommand(
-        "fiso_cli.deadletter.commands:deadletter_app", "Batches the stream gave up: why, and replay."
-    ),
-    "simulate": LazyCommand("fiso_cli.worlds.commands:simulate_app", "Simulate clouds that react to the router."),
-    "local": LazyCommand("localcloud.commands:local_app", "The local cloud: up, down, status, logs, reset, faults."),
+DEADLETTER = Group(
+    "Batches that the stream gave up: why, and replay.",
+    {
+        "list": Lazy("fiso_cli.deadletter.commands:list_letters", "Every dead letter with what is wrong with it now."),
+        "show": Lazy("fiso_cli.deadletter.commands:show", "One dead letter whole."),
+        "replay": Lazy("fiso_cli.deadletter.commands:replay_letters", "Fold the records of dead letters, each once."),
+    },
+    more="For example: fiso deadletter list --stage prod",
+)
+REPORT = Group(
+    "What routing came to, from the log.",
+    {"savings": Lazy("fiso_cli.reports.commands:savings", "What routing saved, net of its own cost.")},
+    more="For example: fiso report savings --since 7d --stage prod",
+)
+POLICY = Group(
+    "One function's policy: show, pin, history, rollback.",
+    {
+        "show": Lazy("fiso_cli.catalog.policy_commands:show", "The endpoints and the policy in force."),
+        "pin": Lazy("fiso_cli.catalog.policy_commands:pin", "The kill switch: every request to one endpoint."),
+        "unpin": Lazy("fiso_cli.catalog.policy_commands:unpin", "Lift a pin: back to the mode from before it."),
+        "mode": Lazy("fiso_cli.catalog.policy_commands:mode", "Set the mode: route, observe or pin:<endpoint>."),
+        "history": Lazy("fiso_cli.catalog.policy_commands:history", "The versions at which it changed, and by whom."),
+        "diff": Lazy("fiso_cli.catalog.policy_commands:diff", "What changed between two versions."),
+        "rollback": Lazy("fiso_cli.catalog.policy_commands:rollback", "The policy of an earlier version again."),
+    },
+    more="For example: fiso policy pin compress aws-use1 --reason 'gcp is slow' --for 1h",
+)
+LOCAL = Group(
+    "The local cloud: up, down, status, logs, reset, faults.",
+    {
+        "up": Lazy("localcloud.commands:up", "Bring the local cloud up and return."),
+        "down": Lazy("localcloud.commands:down", "Stop it; tables and policies are kept."),
+        "status": Lazy("localcloud.commands:status", "Every component; exits with 3 unless all are healthy."),
+        "logs": Lazy("localcloud.commands:show_logs", "What the components logged."),
+        "reset": Lazy("localcloud.commands:reset", "Stop it and delete all it holds."),
+        "kill": Lazy("localcloud.commands:kill", "Make a provider's functions unreachable."),
+        "heal": Lazy("localcloud.commands:heal", "End what kill or slow did to a provider."),
+        "slow": Lazy("localcloud.commands:slow", "Make a provider's functions answer slower."),
+    },
+    more="It is on this machine's loopback only, without Docker or accounts. FISO_LOCAL_DIR names its folder (.local "
+    "in the checkout otherwise), FISO_LOCAL_PORT its first port (4566 otherwise). For example: fiso local up",
+)
+COMMANDS: Commands = {
+    "demo": Lazy("localcloud.demo.command:demo", "Boot the local cloud, deploy, route a batch, serve."),
+    "invoke": Lazy("fiso_cli.traffic.commands:invoke", "Send requests to a function, one or many."),
+    "explain": Lazy("fiso_cli.traffic.commands:explain", "Show a decision whole; nothing is invoked."),
+    "endpoints": Lazy("fiso_cli.traffic.commands:endpoints", "Every endpoint with its state."),
+    "lease": Lazy("fiso_cli.traffic.commands:lease", "The lease a client would get; nothing is invoked."),
+    "tail": Lazy("fiso_cli.traffic.commands:tail", "Invocations as they happen, with why."),
+    "lease-key": Lazy("fiso_cli.stored_keys:lease_key", "Make or rotate the key that signs leases."),
+    "login-key": Lazy("fiso_cli.stored_keys:login_key", "Make or rotate the key of console sessions."),
+    "token": Lazy("localcloud.issuer.command:token", "A token of the local stage's issuer."),
+    "apply": Lazy("fiso_cli.catalog.commands:apply", "Write a catalog file's changes and publish them."),
+    "check": Lazy("fiso_cli.catalog.commands:check", "Check a catalog file offline, with line numbers."),
+    "export": Lazy("fiso_cli.catalog.commands:export", "Print what is in force as a catalog file."),
+    "schema": Lazy("fiso_cli.catalog.commands:print_schema", "Print the JSON Schema of catalog files."),
+    "policy": POLICY,
+    "train": Lazy("fiso_cli.training.commands:train", "Train the packaged model."),
+    "retrain": Lazy("fiso_cli.training.commands:retrain", "Run a stage's retrainer now."),
+    "model-key": Lazy("fiso_cli.training.commands:model_key", "The key that signs a stage's models."),
+    "package": Lazy("fiso_cli.packaging.commands:package", "Build a stage's deployment packages."),
+    "replay": Lazy("fiso_cli.worlds.commands:replay", "Replay measured rounds beside the rules to beat."),
+    "simulate": Lazy("fiso_cli.worlds.commands:simulate", "Simulate clouds that react to the router."),
+    "what-if": Lazy("fiso_cli.what_if.commands:what_if", "What a new policy would have done, from the log."),
+    "report": REPORT,
+    "deadletter": DEADLETTER,
+    "local": LOCAL,
 }
 
 
 class RootGroup(CommandGroup):
-    """Lists stand-ins and runs the genuine command."""
+    """The tree."""
 
-    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
-        """In the order of `COMMANDS`."""
-        return list(COMMANDS)
-
-    def get_command(self, ctx: typer.Context, cmd_name: str) -> TyperCommand | None:  # type: ignore[override]
-        """A stand-in with a name and a summary."""
-        found = COMMANDS.get(cmd_name)
-        return None if found is None else TyperCommand(cmd_name, help=found.summary)
-
-    def resolve_command(self, ctx, args):  # type: ignore[no-untyped-def]  # typer does not export its types
-        """The genuine command in the stand-in's place."""
-        self.commands = dict.fromkeys(COMMANDS, TyperCommand(None))  # what a misspelling is compared with
-        name, _, rest = super().resolve_command(ctx, args)
-        return name, None if name is None else _load(name, COMMANDS[name].target), rest
-
-
-def _load(name: str, target: str):  # type: ignore[no-untyped-def]
-    module, _, attribute = target.partition(":")
-    try:
-        found = getattr(importlib.import_module(module), attribute)
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != LOCAL_CLOUD:
-            raise
-        raise CommandError(f"`fiso {name}` needs the local cloud: {HOW_TO_GET_IT}") from error
-    if not isinstance(found, typer.Typer):
-        alone = typer.Typer(add_completion=False)
-        alone.command()(found)
-        found = alone
-    return typer.main.get_command(found)
+    entries: ClassVar[Commands] = COMMANDS
 
 
 app = typer.Typer(
     cls=RootGroup,
-    no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # half the time of the help would go into importing what draws boxes around it
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=HELP,
 )
 
 
+def _version(is_asked: bool) -> None:
+    if is_asked:
+        from fiso import __version__
+
+        typer.echo(f"fiso {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
-def fiso() -> None:
+def fiso(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
     """A serverless router over AWS Lambda, Azure Functions and Google Cloud Functions that learns per request.
 
-    Start with `fiso local up`, or with `make run`, which also deploys and sends a first batch.
+    Start with `fiso local up`, or with `make run`, which also deploys and sends a first batch. Every command takes
+    --json. Exit codes: 0 done, 1 failed, 2 bad usage; where a command has others, its help says which.
     """

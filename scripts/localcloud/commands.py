@@ -1,16 +1,16 @@
 """`fiso local …`: the local cloud on the command line."""
 
-import json
 import time
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
-from fiso_cli.errors import CommandError, CommandGroup
+from fiso_cli.errors import CommandError
+from fiso_cli.options import YesOption
+from fiso_cli.rendering import Document, Output, Table, figure, plain, remark, text
 from localcloud import cloud, faults, logs
-from localcloud.cloud import Health, PartStatus
 from localcloud.layout import LocalCloud
 from localcloud.parts import Options, parts
 
@@ -19,19 +19,9 @@ PARENT = "cloud"
 NOT_HEALTHY = 3
 """The exit code of a status that is not healthy all over, as service managers have it."""
 
-local_app = typer.Typer(
-    cls=CommandGroup,
-    no_args_is_help=True,
-    add_completion=False,
-    help="The local cloud on this machine: loopback only, without Docker or accounts. FISO_LOCAL_DIR names its folder "
-    "(.local in the checkout otherwise), FISO_LOCAL_PORT its first port (4566 otherwise).",
-)
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Provider = Annotated[str, typer.Argument(help="aws, azure or gcp.")]
 
 
-@local_app.command()
 def up(
     no_distance: Annotated[
         bool, typer.Option("--no-distance", help="Leave out the emulated distances and cold starts.")
@@ -39,57 +29,55 @@ def up(
     issuer: Annotated[
         bool, typer.Option("--issuer", help="Start the development issuer of tokens as well, for FISO_AUTH=jwt.")
     ] = False,
-    as_json: AsJson = False,
-) -> None:
+) -> Output:
     """Bring the local cloud up and return; it runs on until `fiso local down`.
 
-    Example: fiso local up --no-distance
+    \b
+    fiso local up --no-distance
     """
     began = time.monotonic()
     here, options = LocalCloud.from_environ(), Options(has_distance=not no_distance, has_issuer=issuer)
     was_up = cloud.is_up_with(here, options)
     if not was_up:
         cloud.start(here, options).release()
-    found = cloud.status(here)
-    _show(found, as_json=as_json)
-    if not as_json:
-        what = "everything was up already" if was_up else f"{len(found)} components started"
-        typer.echo(f"{what} in {time.monotonic() - began:.1f} s; logs in {here.log_dir}")
+    found = _documents(here)
+    what = "everything was up already" if was_up else f"{len(found)} components started"
+    line = f"{what} in {time.monotonic() - began:.1f} s; logs in {here.log_dir}"
+    return Output(document={"components": found}, shown=[_table(found), line])
 
 
-@local_app.command()
-def down() -> None:
+def down() -> Output:
     """Stop the local cloud. Tables and policies are kept for the next `fiso local up`.
 
-    Example: fiso local down
+    \b
+    fiso local down
     """
     killed = cloud.stop(LocalCloud.from_environ())
     if killed:
-        typer.echo(f"had to be killed, so what they had not written is lost: {', '.join(killed)}", err=True)
-    typer.echo("the local cloud is down")
+        remark(f"had to be killed, so what they had not written is lost: {', '.join(killed)}")
+    return Output(document={"up": False, "killed": [*killed]}, shown=["the local cloud is down"])
 
 
-@local_app.command()
-def status(as_json: AsJson = False) -> None:
+def status() -> Output:
     """Show every component. Exits with 3 unless all are healthy.
 
-    Example: fiso local status --json
+    \b
+    fiso local status --json
     """
-    found = cloud.status(LocalCloud.from_environ())
-    _show(found, as_json=as_json)
-    if any(line.health is not Health.HEALTHY for line in found):
-        raise typer.Exit(NOT_HEALTHY)
+    found = _documents(LocalCloud.from_environ())
+    is_well = all(line["health"] == "healthy" for line in found)
+    return Output(document={"components": found}, shown=[_table(found)], exit_code=0 if is_well else NOT_HEALTHY)
 
 
-@local_app.command(name="logs")
 def show_logs(
     component: Annotated[str, typer.Argument(help="One component of `fiso local status`; all otherwise.")] = "",
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on until Ctrl-C.")] = False,
     lines: Annotated[int, typer.Option("-n", "--lines", min=0, help="How many of each log's last lines.")] = 20,
-) -> None:
+) -> Iterator[Output]:
     """Show what the components logged.
 
-    Example: fiso local logs -f lambda-host
+    \b
+    fiso local logs -f lambda-host
     """
     here = LocalCloud.from_environ()
     names = [*(part.name for part in parts(here, Options(has_issuer=True))), PARENT]
@@ -97,16 +85,16 @@ def show_logs(
         raise CommandError(f"there is no component {component!r}: choose from {', '.join(names)}")
     wanted = [component] if component else names
     for line in logs.lines(here.log_dir, wanted, last=lines, follow=follow):
-        typer.echo(line)
+        yield Output(document={"line": line}, shown=[line])
 
 
-@local_app.command()
 def reset(
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-) -> None:
+    yes: YesOption = False,
+) -> Output:
     """Stop the local cloud and delete all it holds: tables, bucket, policies, logs.
 
-    Example: fiso local reset --yes
+    \b
+    fiso local reset --yes
     """
     here = LocalCloud.from_environ()
     if not yes:
@@ -114,67 +102,70 @@ def reset(
             raise CommandError("reset deletes everything in the local cloud: say `fiso local reset --yes`")
         typer.confirm(f"Delete everything that the local cloud holds in {here.state}?", abort=True)
     cloud.reset(here)
-    typer.echo("the local cloud is down and empty")
+    return Output(document={"up": False, "empty": True}, shown=["the local cloud is down and empty"])
 
 
-@local_app.command()
-def kill(provider: Provider) -> None:
+def kill(provider: Provider) -> Output:
     """Make a provider's functions unreachable; the platform goes on.
 
-    Example: fiso local kill aws
+    \b
+    fiso local kill aws
     """
     faults.kill(LocalCloud.from_environ(), provider)
-    typer.echo(f"{provider} is down; `fiso local heal {provider}` brings it back")
+    line = f"{provider} is down; `fiso local heal {provider}` brings it back"
+    return Output(document={"provider": provider, "fault": "down"}, shown=[line])
 
 
-@local_app.command()
-def heal(provider: Provider) -> None:
+def heal(provider: Provider) -> Output:
     """End what `kill` or `slow` did to a provider.
 
-    Example: fiso local heal aws
+    \b
+    fiso local heal aws
     """
     faults.heal(LocalCloud.from_environ(), provider)
-    typer.echo(f"{provider} is well")
+    return Output(document={"provider": provider, "fault": None}, shown=[f"{provider} is well"])
 
 
-@local_app.command()
-def slow(provider: Provider, factor: Annotated[float, typer.Argument(help="How many times slower, as in 3.")]) -> None:
+def slow(
+    provider: Provider, factor: Annotated[float, typer.Argument(help="How many times slower, as in 3.")]
+) -> Output:
     """Make a provider's functions answer slower.
 
-    Example: fiso local slow azure 5
+    \b
+    fiso local slow azure 5
     """
     faults.slow(LocalCloud.from_environ(), provider, factor)
-    typer.echo(f"{provider} takes {factor:g} times as long; `fiso local heal {provider}` ends it")
+    line = f"{provider} takes {factor:g} times as long; `fiso local heal {provider}` ends it"
+    return Output(document={"provider": provider, "fault": "slow", "factor": factor}, shown=[line])
 
 
-def _show(found: Iterable[PartStatus], *, as_json: bool) -> None:
-    if as_json:
-        documents = [
-            {
-                "component": line.name,
-                "pid": line.pid,
-                "port": line.port,
-                "since": line.since.isoformat(timespec="seconds") if line.since else None,
-                "health": str(line.health),
-            }
-            for line in found
-        ]
-        typer.echo(json.dumps({"components": documents}, indent=2))
-        return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("component", "pid", "port", "up since", "health", box=None, pad_edge=False)
-    for line in found:
-        colour = "green" if line.health is Health.HEALTHY else "red"
-        table.add_row(
-            line.name, str(line.pid or "-"), str(line.port), _since(line.since), f"[{colour}]{line.health}[/]"
-        )
-    Console().print(table)
+def _documents(here: LocalCloud) -> list[Document]:
+    return [
+        {
+            "component": line.name,
+            "pid": line.pid,
+            "port": line.port,
+            "since": line.since.isoformat(timespec="seconds") if line.since else None,
+            "health": str(line.health),
+        }
+        for line in cloud.status(here)
+    ]
 
 
-def _since(since: datetime | None) -> str:
-    if since is None:
+def _table(found: Sequence[Document]) -> Table:
+    columns = [
+        text("component"),
+        figure("pid", form=plain),
+        figure("port", form=plain),
+        text("up since", _since),
+        text("health"),
+    ]
+    return Table(columns=columns, rows=found, style=lambda line: "" if line["health"] == "healthy" else "red")
+
+
+def _since(line: Document) -> str:
+    if line["since"] is None:
         return "-"
+    since = datetime.fromisoformat(str(line["since"]))
     minutes, seconds = divmod(int((datetime.now(UTC) - since).total_seconds()), 60)
     return f"{since.astimezone():%H:%M:%S} ({minutes} min {seconds} s)"

@@ -10,7 +10,6 @@ from enum import StrEnum
 from pathlib import Path
 from random import Random
 
-import yaml
 from pydantic import TypeAdapter
 
 PROFILE_FILE = Path(__file__).with_name("profile.yaml")
@@ -108,4 +107,6 @@ def interpolate(points: Curve, x: float) -> float:
 
 def load(path: Path = PROFILE_FILE) -> Profile:
     """The profile in a YAML file. `ValueError` or `OSError` for one that cannot be used."""
+    import yaml  # not for the help of `fiso local`
+
     return TypeAdapter(Profile).validate_python(yaml.safe_load(path.read_text(encoding="utf-8")))

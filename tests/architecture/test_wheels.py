@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from uv import find_uv_bin
 
-from fiso_cli.main import HOW_TO_GET_IT, LOCAL_CLOUD
+from fiso_cli.commands import HOW_TO_GET_IT, LOCAL_CLOUD
 from tests.documented import programs
 from tests.functional.lease_servers import World
 
@@ -129,10 +129,12 @@ def test_with_its_extras_the_library_is_whole(dist: Path, tmp_path: Path) -> Non
 
 LOAD_ALL = f"""
 from fiso_cli.local_stage import MODELS
-from fiso_cli.main import COMMANDS, _load
-for name, command in COMMANDS.items():
-    if not command.target.startswith("{LOCAL_CLOUD}."):
-        _load(name, command.target)
+from fiso_cli.commands import Group, load
+from fiso_cli.main import COMMANDS
+for word, entry in COMMANDS.items():
+    for name, command in (entry.commands if isinstance(entry, Group) else {{word: entry}}).items():
+        if not command.target.startswith("{LOCAL_CLOUD}."):
+            load(name, command)
 assert (MODELS / "champion.json").is_file()
 """
 

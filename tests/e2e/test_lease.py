@@ -7,8 +7,7 @@ import sys
 import pytest
 
 from fiso.domain.endpoint import Provider
-from fiso_cli.stored_keys import KEPT
-from fiso_cli.traffic import leases
+from fiso_cli.stored_keys import KEPT, lease_keys
 from fiso_client import Client, Options, Request, Target
 from fiso_client.aws import LambdaFunctions, signed
 from localcloud import faults
@@ -85,8 +84,8 @@ def test_the_client_fails_over_while_a_provider_is_lost(live: LiveCloud) -> None
 def test_a_lease_outlives_one_rotation_of_the_key(live: LiveCloud, rotations: int) -> None:
     lease = live.client.post("/v1/decide/word-count").json()
     for _ in range(rotations):
-        leases.rotated(live.stage)
-    stored = live.stage.client("ssm").get_parameter(Name=leases.parameter_of(live.stage), WithDecryption=True)
+        lease_keys(live.stage).rotated()
+    stored = live.stage.client("ssm").get_parameter(Name=lease_keys(live.stage).parameter, WithDecryption=True)
     ids = [word.partition(":")[0] for word in stored["Parameter"]["Value"].split()]
     assert len(ids) == KEPT
     assert (lease["token"].split(".")[1] in ids) == (rotations == 1)

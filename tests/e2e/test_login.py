@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from fiso_cli.login.commands import keys_of
+from fiso_cli.stored_keys import login_keys
 from localcloud.issuer.tokens import AUDIENCE, CLIENT_ID, TENANT_CLAIM
 from tests.e2e.conftest import LiveCloud, eventually
 from tests.functional.login_world import SESSION, LoginBrowser, running_issuer
@@ -13,7 +13,7 @@ from tests.functional.login_world import SESSION, LoginBrowser, running_issuer
 @pytest.fixture
 def browser(live: LiveCloud) -> Iterator[LoginBrowser]:
     """A browser before a console that asks who comes; the others' console asks nobody again afterwards."""
-    keys_of(live.stage).ensured()
+    login_keys(live.stage).ensured()
     cloud, functions = live.cloud, live.stage.client("lambda")
     name = live.stage.function_name("console")
     before = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]

@@ -18,10 +18,10 @@ def test_once_a_pin_is_told_to_hold_every_call_goes_there_and_the_bytes_are_the_
 ) -> None:
     payload = plan.payloads()[0]
     try:
-        policy_commands.pin("graph-bfs", PINS[provider], reason="a test", lasts="1h", as_json=True)
+        policy_commands.pin("graph-bfs", PINS[provider], reason="a test", lasts="1h")
         answers = [live.invoke("graph-bfs", payload.body, content_type=payload.content_type) for _ in range(5)]
     finally:
-        policy_commands.unpin("graph-bfs", wait=False, as_json=True)
+        policy_commands.unpin("graph-bfs", wait=False)
     assert {answer.headers["x-fiso-endpoint"] for answer in answers} == {PINS[provider]}
     assert {answer.headers["x-fiso-reason"] for answer in answers} == {"policy"}
     assert answers[0].headers["x-fiso-provider"] == provider

@@ -86,6 +86,34 @@ ENDPOINT = {
 }
 
 
+LEASE = {
+    "function": "word-count",
+    "token": "fl1.k1." + "x" * 400,
+    "expires_at": "2030-01-01T10:01:00.000Z",
+    "reported_until": "2030-01-01T11:00:00.000Z",
+    "reason": "score",
+    "idempotent": "yes",
+    "policy_version": 3,
+    "model_version": "m-1",
+    "endpoints": [
+        {
+            "id": "azure-eastus",
+            "provider": "azure",
+            "region": "eastus",
+            "propensity": 1.0,
+            "latency_ms": 40.0,
+            "p95_ms": 90.0,
+            "patience_ms": 180.0,
+            "payload": "http",
+            "authentication": "function_key",
+            "secret_ref": "fiso/prod/function-key",
+            "address": "https://a-function-app.azurewebsites.net",
+            "path": "/api/word-count",
+        }
+    ],
+}
+
+
 @dataclass
 class ContractServer:
     """The HTTP contract with answers that a test sets. `seen` holds every request."""
@@ -106,6 +134,7 @@ class ContractServer:
         app = web.Application(client_max_size=20 * 1024 * 1024)
         app.router.add_post("/api/v1/invoke/{function}", self.invoke)
         app.router.add_post("/api/v1/explain/{function}", self.explain)
+        app.router.add_post("/api/v1/decide/{function}", self.decide)
         app.router.add_get("/api/v1/endpoints", self.endpoints)
         app.router.add_get("/api/api/invocations", self.invocations)
         return app
@@ -141,6 +170,11 @@ class ContractServer:
         if request.match_info["function"] == "nobody":
             return _problem(404, "Unknown function", "no function 'nobody' in catalog version 4")
         return web.json_response(DECISION)
+
+    async def decide(self, request: web.Request) -> web.Response:
+        """A lease."""
+        del request
+        return web.json_response(LEASE)
 
     async def endpoints(self, request: web.Request) -> web.Response:
         """One endpoint behind an open breaker."""

@@ -1,12 +1,16 @@
 """`fiso invoke | explain | endpoints | tail` against a small server that speaks the HTTP contract."""
 
+import fcntl
 import json
 import os
+import pty
 import re
 import signal
 import socket
+import struct
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,6 +38,27 @@ def environment(url: str) -> dict[str, str]:
 def fiso(url: str, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     command = [*FISO, *arguments]
     return subprocess.run(command, input=stdin, capture_output=True, env=environment(url), timeout=60, check=False)
+
+
+def on_a_terminal(url: str, *arguments: str, columns: int = 80) -> str:
+    """What a terminal of so many columns shows, colours left out."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    environ = {**environment(url), "TERM": "xterm"}
+    del environ["COLUMNS"]
+    with subprocess.Popen([*FISO, *arguments], stdin=theirs, stdout=theirs, stderr=theirs, env=environ) as running:
+        os.close(theirs)
+        shown = b"".join(iter(lambda: _read(ours), b""))
+        running.wait(timeout=60)
+    os.close(ours)
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode()).replace("\r\n", "\n")
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 65536)
+    except OSError:  # how a terminal ends
+        return b""
 
 
 def closed_port() -> int:
@@ -163,6 +188,40 @@ def test_tail_follows_until_ctrl_c_and_shows_each_record_once(server: ContractSe
         rest, complaint = running.communicate(timeout=30)
     assert [first["invocation_id"], second["invocation_id"]] == ["inv-1", "inv-2"]
     assert (running.returncode, rest, complaint) == (0, b"", b"")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("explain word-count -d x", "chance: how likely an endpoint is called first"),
+        ("endpoints", "open, until 10:00:30 UTC"),
+        ("invoke word-count -d x -n 6", "failovers"),
+        ("lease word-count", "wait ms: how long"),
+        ("tail", "score 0.910, next"),
+    ],
+)
+def test_every_table_fits_80_columns(server: ContractServer, arguments: str, said: str) -> None:
+    shown = on_a_terminal(server.url, *arguments.split())
+    assert " ".join(said.split()) in " ".join(shown.split()), shown
+    assert [line for line in shown.splitlines() if len(line.split("\r")[-1]) > 80] == []
+
+
+def test_on_a_terminal_the_answer_and_the_line_about_it_are_two_lines(server: ContractServer) -> None:
+    answer, about, *rest = on_a_terminal(server.url, "invoke", "word-count", "-d", "x", columns=200).splitlines()
+    assert (answer, rest) == ('{"total":3}', [])
+    assert about.startswith("200 from azure/somewhere")
+
+
+def test_tail_tells_an_unknown_function_from_one_that_nobody_called(server: ContractServer) -> None:
+    server.records.clear()
+    assert fiso(server.url, "tail", "--function", "word-count").returncode == 0
+    unknown = fiso(server.url, "tail", "--function", "nosuch")
+    assert (unknown.returncode, unknown.stdout) == (1, b"")
+    assert b"no function 'nosuch' in the catalog" in unknown.stderr
+
+
+def test_an_option_that_is_no_pair_is_bad_usage(server: ContractServer) -> None:
+    assert fiso(server.url, "invoke", "word-count", "--query", "top").returncode == 2
 
 
 @pytest.mark.parametrize(

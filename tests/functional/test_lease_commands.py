@@ -12,7 +12,7 @@ from fiso.codecs.lease_token import Keyring
 from fiso_cli.local_stage import LocalStage
 from fiso_cli.main import app
 from fiso_cli.stage import Stage
-from fiso_cli.traffic import leases
+from fiso_cli.stored_keys import lease_keys
 from tests.emulator import running_emulator
 from tests.functional.lease_servers import World
 
@@ -52,10 +52,11 @@ def test_keys_are_made_once_and_rotated_one_at_a_time(tmp_path: Path, monkeypatc
     with running_emulator(tmp_path) as url:
         cloud = LocalStage(root=tmp_path, state=tmp_path / "state", base_port=int(url.rpartition(":")[2]))
         stage = Stage(name="local", environ={}, local=cloud)
-        assert leases.ensured(stage) == "/fiso/local/lease-keys written, k1 signs"
-        assert leases.ensured(stage) == "/fiso/local/lease-keys is there, k1 signs"
+        keys = lease_keys(stage)
+        assert keys.ensured() == "/fiso/local/lease-keys written, k1 signs"
+        assert keys.ensured() == "/fiso/local/lease-keys is there, k1 signs"
         first = keys_of(url)
-        assert leases.rotated(stage) == "/fiso/local/lease-keys written, k2 signs, k1 verifies"
+        assert keys.rotated() == "/fiso/local/lease-keys written, k2 signs, k1 verifies"
         assert keys_of(url).keys[1] == first.newest
         monkeypatch.setenv("FISO_LOCAL_PORT", str(cloud.base_port))
         shown = runner.invoke(app, ["lease-key", "--rotate"])

@@ -51,7 +51,7 @@ def lines() -> list[str]:
 
 def test_prints_the_table_and_writes_the_figures(tmp_path: Path, lines: list[str]) -> None:
     out = tmp_path / "figures.json"
-    shown = replay("--trace", write(tmp_path, *lines), "--seeds", 2, "--json", out)
+    shown = replay("--trace", write(tmp_path, *lines), "--seeds", 2, "--out", out)
     assert shown.exit_code == 0, shown.output
     assert "worst_case" in shown.output
     figures = json.loads(out.read_text(encoding="utf-8"))
@@ -68,7 +68,7 @@ def test_the_same_file_and_seeds_give_the_same_figures(tmp_path: Path, lines: li
     path = write(tmp_path, *lines)
     written = []
     for name in ("one.json", "two.json"):
-        shown = replay("--trace", path, "--objective", objective, "--seeds", 2, "--json", tmp_path / name)
+        shown = replay("--trace", path, "--objective", objective, "--seeds", 2, "--out", tmp_path / name)
         assert shown.exit_code == 0, shown.output
         written.append((tmp_path / name).read_bytes())
     assert written[0] == written[1]
@@ -77,7 +77,7 @@ def test_the_same_file_and_seeds_give_the_same_figures(tmp_path: Path, lines: li
 def test_a_router_that_sees_its_picks_does_better_than_chance(tmp_path: Path) -> None:
     rounds = [line for number in range(1_000) for line in pair(number, 50, 2_000)]
     out = tmp_path / "figures.json"
-    assert replay("--trace", write(tmp_path, *rounds), "--seeds", 2, "--json", out).exit_code == 0
+    assert replay("--trace", write(tmp_path, *rounds), "--seeds", 2, "--out", out).exit_code == 0
     figures = json.loads(out.read_text(encoding="utf-8"))
     assert figures["fiso"]["mean"] < figures["rivals"]["random"]["mean"] / 2
 
@@ -141,14 +141,14 @@ def test_bad_files_are_refused_in_one_line_with_exit_2(tmp_path: Path) -> None:
 
 
 def test_figures_that_cannot_be_written_fail_in_words(tmp_path: Path, lines: list[str]) -> None:
-    shown = replay("--trace", write(tmp_path, *lines[:4]), "--seeds", 1, "--json", tmp_path / "absent" / "out.json")
+    shown = replay("--trace", write(tmp_path, *lines[:4]), "--seeds", 1, "--out", tmp_path / "absent" / "out.json")
     assert shown.exit_code == 1
     assert "could not be written" in shown.output
 
 
 def test_the_measured_sweeps_replay_whole(tmp_path: Path) -> None:
     out = tmp_path / "figures.json"
-    shown = replay("--trace", measured_file("faasdom-factors.csv.gz"), "--seeds", 1, "--json", out)
+    shown = replay("--trace", measured_file("faasdom-factors.csv.gz"), "--seeds", 1, "--out", out)
     assert shown.exit_code == 0, shown.output
     figures = json.loads(out.read_text(encoding="utf-8"))
     assert figures["rounds"] == 208

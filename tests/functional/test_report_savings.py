@@ -10,12 +10,12 @@ from fiso.codecs.record import to_document
 from fiso.domain.decision import Reason
 from fiso.domain.endpoint import EndpointId, Provider
 from fiso.domain.record import InvocationRecord
-from fiso_cli.reports.commands import report_app
+from fiso_cli.main import app
 from tests.builders import NOW, a_record, an_attempt
 
 
 def report(*arguments: object) -> Result:
-    return CliRunner().invoke(report_app, [*map(str, arguments)], env={"COLUMNS": "200"})
+    return CliRunner().invoke(app, ["report", *map(str, arguments)], env={"COLUMNS": "200"})
 
 
 def a_log(folder: Path, *, with_control: bool = True) -> Path:

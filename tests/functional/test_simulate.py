@@ -45,7 +45,7 @@ def measured(name: str) -> Path:
 
 
 def figures_of(out: Path, *arguments: object) -> dict[str, Any]:
-    shown = simulate(*arguments, "--json", out)
+    shown = simulate(*arguments, "--out", out)
     assert shown.exit_code == 0, shown.output
     content: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
     return content
@@ -252,7 +252,7 @@ def test_bad_input_is_refused_in_one_line_with_exit_2(arguments: tuple[object, .
 
 
 def test_figures_that_cannot_be_written_fail_in_words(tmp_path: Path) -> None:
-    shown = simulate("--requests", 5, "--seeds", 1, "--json", tmp_path / "absent" / "out.json")
+    shown = simulate("--requests", 5, "--seeds", 1, "--out", tmp_path / "absent" / "out.json")
     assert shown.exit_code == 1
     assert "could not be written" in shown.output
 

@@ -16,7 +16,7 @@ from fiso.domain.errors import NotAuthenticated
 from fiso.testing.clock import ManualClock
 from fiso_cli.errors import CommandError
 from fiso_cli.main import app
-from fiso_cli.traffic.stage_access import ShownToken, gateway_of
+from fiso_cli.traffic.gateway import ShownToken, gateway_of
 from localcloud.issuer.tokens import KEY_FILE, signer_in
 from tests.tokens import FixedKeys
 

@@ -7,14 +7,14 @@ import joblib
 import numpy
 import pytest
 import sklearn
-import typer
 from typer.testing import CliRunner
 
 from fiso.adapters.aws.pointers import LayerModelStore
 from fiso.prediction import manifest, signature
 from fiso_cli.errors import CommandError
 from fiso_cli.local_stage import CHECKOUT
-from fiso_cli.training import commands, keys, prior, remote
+from fiso_cli.main import app
+from fiso_cli.training import keys, prior, remote
 from tests.functional.lease_servers import serving
 
 PACKAGED = CHECKOUT / "ml_artifacts"
@@ -29,15 +29,8 @@ RUN = {
 }
 
 
-def app() -> typer.Typer:
-    application = typer.Typer()
-    application.command("train")(commands.train_command)
-    application.command("retrain")(commands.retrain_command)
-    return application
-
-
 def test_train_writes_a_model_that_the_orchestrator_reads_and_reports_it(tmp_path: Path) -> None:
-    result = CliRunner().invoke(app(), ["train", "--synthetic", "--rows", "600", "--out", str(tmp_path)])
+    result = CliRunner().invoke(app, ["train", "--synthetic", "--rows", "600", "--out", str(tmp_path)])
     assert result.exit_code == 0, result.output
     store = LayerModelStore(tmp_path)
     pointer = store.champion()
@@ -86,14 +79,13 @@ def test_the_packaged_model_is_whole_and_small() -> None:
     [
         (["train"], "--synthetic"),
         (["train", "--synthetic", "--family", "oracle"], "--family must be"),
-        (["train", "--synthetic", "--rows", "1"], "--rows must be"),
-        (["retrain", "--stage", "Not A Stage"], "stage"),
+        (["train", "--synthetic", "--rows", "1"], "'--rows'"),
     ],
 )
 def test_what_cannot_be_done_is_explained(arguments: list[str], why: str) -> None:
-    result = CliRunner().invoke(app(), arguments)
-    assert isinstance(result.exception, CommandError)
-    assert why in str(result.exception)
+    result = CliRunner().invoke(app, arguments)
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert why in result.stderr
 
 
 @contextmanager
@@ -115,7 +107,7 @@ def test_retrain_invokes_the_stages_retrainer_once_and_prints_its_run(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     with a_lambda_host(monkeypatch, tmp_path, json.dumps(RUN).encode()) as asked:
-        result = CliRunner().invoke(app(), ["retrain", "--json"])
+        result = CliRunner().invoke(app, ["retrain", "--json"])
     assert result.exit_code == 0, result.output
     assert json.loads(result.output) == RUN
     assert asked == ["/2015-03-31/functions/fiso-local-retrainer/invocations"]
@@ -123,7 +115,7 @@ def test_retrain_invokes_the_stages_retrainer_once_and_prints_its_run(
 
 def test_retrain_says_in_a_line_why_there_was_no_promotion(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with a_lambda_host(monkeypatch, tmp_path, json.dumps(RUN).encode()):
-        result = CliRunner().invoke(app(), ["retrain"])
+        result = CliRunner().invoke(app, ["retrain"])
     assert "refused: too few rows" in result.output
 
 

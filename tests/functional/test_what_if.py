@@ -9,7 +9,6 @@ from typing import Any
 
 import boto3
 import pytest
-import typer
 from typer.testing import CliRunner, Result
 
 from fiso.adapters.aws.s3 import S3Archive
@@ -19,10 +18,10 @@ from fiso.domain.policy import Weights
 from fiso.domain.record import InvocationRecord
 from fiso.learning.logged import Loss
 from fiso.testing.endpoints import OK
-from fiso_cli.errors import CommandGroup
-from fiso_cli.what_if.commands import THIN, what_if
+from fiso_cli.errors import USAGE
+from fiso_cli.main import app
+from fiso_cli.what_if.commands import THIN
 from fiso_cli.what_if.comparison import compare
-from fiso_cli.what_if.records import BAD_INPUT
 from fiso_client.core.failures import Failure
 from tests.builders import a_record, a_summary, an_attempt, an_entry
 from tests.emulator import running_emulator
@@ -75,9 +74,6 @@ def _logged(rng: random.Random, number: int, aws: float, function: str, at: date
 
 
 def what_if_of(*arguments: object) -> Result:
-    app = typer.Typer(cls=CommandGroup)
-    app.command("what-if")(what_if)
-    app.callback()(lambda: None)
     return CliRunner().invoke(app, ["what-if", *map(str, arguments)])
 
 
@@ -203,7 +199,7 @@ def test_bad_input_is_one_line_and_exit_2(tmp_path: Path, since: str, policy: st
     policy_file(tmp_path)
     log_file(tmp_path, logged(3))
     shown = what_if_of("--policy", tmp_path / policy, "--log", tmp_path / log, "--since", since)
-    assert shown.exit_code == BAD_INPUT
+    assert shown.exit_code == USAGE
     assert said in shown.stderr
     assert shown.stderr.count("\n") == 1
     assert shown.stdout == ""

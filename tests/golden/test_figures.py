@@ -45,7 +45,7 @@ def a_trace(folder: Path) -> Path:
 def figures(folder: Path, command: str, *arguments: object) -> Any:
     """All figures that a command writes."""
     out = folder / "figures.json"
-    shown = CliRunner().invoke(app, [command, *map(str, arguments), "--json", str(out)], env={"COLUMNS": "120"})
+    shown = CliRunner().invoke(app, [command, *map(str, arguments), "--out", str(out)], env={"COLUMNS": "120"})
     assert shown.exit_code == 0, shown.output
     return rounded(json.loads(out.read_text(encoding="utf-8")))
 

@@ -1,14 +1,39 @@
 """`python -m tests.lab bench` measures against the naive design, `python -m tests.lab chaos` breaks things."""
 
+from typing import ClassVar
+
 import typer
 
-from fiso_cli.errors import CommandGroup
-from tests.lab.bench.commands import bench_app
-from tests.lab.chaos.commands import chaos_app
+from fiso_cli.commands import HELP, CommandGroup, Commands, Group, Lazy
 
-app = typer.Typer(cls=CommandGroup, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-app.add_typer(chaos_app, name="chaos")
-app.add_typer(bench_app, name="bench")
+CHAOS = Group(
+    "Break clouds, stores and FISO's own parts, and see in figures whether it goes on.",
+    {
+        "list": Lazy("tests.lab.chaos.commands:list_experiments", "The experiments, by row of the scorecard."),
+        "run": Lazy("tests.lab.chaos.commands:run", "Run experiments; exits 1 if one misses its target."),
+    },
+    more="For example: python -m tests.lab chaos run refused --quick",
+)
+
+
+class Lab(CommandGroup):
+    """The laboratory's commands."""
+
+    entries: ClassVar[Commands] = {
+        "chaos": CHAOS,
+        "bench": Lazy("tests.lab.bench.commands:bench", "Measure FISO beside the naive design."),
+    }
+
+
+app = typer.Typer(
+    cls=Lab, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None, context_settings=HELP
+)
+
+
+@app.callback()
+def lab() -> None:
+    """FISO under load, and with its parts broken. For example: python -m tests.lab chaos list"""
+
 
 if __name__ == "__main__":
     app()

@@ -15,8 +15,7 @@ from fiso.domain.policy import Mode, Pin, Policy
 from fiso.ports import CatalogStore, CatalogVersion, Snapshots
 from fiso.services.maintenance.publish import publish
 from fiso_cli.catalog.difference import Change, changes
-from fiso_cli.catalog.problems import Problem
-from fiso_cli.catalog.rules import eligibility_problems
+from fiso_cli.catalog.rules import Problem, eligibility_problems
 from fiso_cli.errors import CommandError
 from fiso_client.core.failures import FisoError
 

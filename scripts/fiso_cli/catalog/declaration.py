@@ -13,7 +13,7 @@ from fiso.domain.catalog import CatalogEntry
 from fiso.domain.errors import BadAddress, InvalidCatalog
 from fiso.domain.fields import Impossible, Place
 from fiso_cli.catalog import address, doubts, problems, rules, spelling
-from fiso_cli.catalog.problems import Problem
+from fiso_cli.catalog.rules import Problem
 from fiso_cli.catalog.yaml_text import parse as parse_yaml
 from fiso_cli.errors import CommandError
 from fiso_cli.stage import Stage

@@ -10,7 +10,7 @@ from fiso.domain.policy import Mode, Objective, Policy, Scoring, Weights
 from fiso.domain.strategy import CandidateField, RequestField, Strategy
 from fiso.routing.eligibility import eligible
 from fiso.routing.strategies import endpoint_facts, holds
-from fiso_cli.catalog.problems import Problem
+from fiso_cli.catalog.rules import Problem
 
 LONGEST_KEEP_ALIVE_S = 1_200
 """How long the clouds keep an idle copy warm, at most: 5 to 20 minutes."""

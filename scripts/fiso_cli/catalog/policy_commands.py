@@ -14,15 +14,13 @@ from fiso.domain.policy import Mode, Pin
 from fiso.ports import CatalogVersion
 from fiso_cli.catalog import change, difference, view
 from fiso_cli.catalog.change import Alter, Written
-from fiso_cli.catalog.commands import JsonOption, StageOption, author, tell
+from fiso_cli.catalog.commands import author, told
 from fiso_cli.catalog.in_force import wait_until_in_force
-from fiso_cli.errors import CommandError
-from fiso_cli.migrations import runner
+from fiso_cli.errors import BadInput, CommandError
+from fiso_cli.options import FunctionArgument, StageOption
+from fiso_cli.rendering import Output, remark
 from fiso_cli.stage import Stage
-from fiso_cli.traffic.stage_access import gateway_of
-from fiso_cli.traffic.terminal import err, out, write_json
 
-FunctionArgument: TypeAlias = Annotated[str, typer.Argument(help="A function of the catalog.")]
 WaitOption: TypeAlias = Annotated[
     bool, typer.Option("--wait/--no-wait", help="Return when no call follows the old policy any more.")
 ]
@@ -31,26 +29,19 @@ VersionArgument: TypeAlias = Annotated[int, typer.Argument(help="A version of `f
 _SPAN = re.compile(r"([1-9][0-9]{0,4})(m|h|d)")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
-policy_commands = typer.Typer(name="policy", help="One function's policy: look at it, pin it, change it, go back.")
 
-
-@policy_commands.command("show")
-def show(function: FunctionArgument, *, stage: StageOption = "local", as_json: JsonOption = False) -> None:
+def show(function: FunctionArgument, *, stage: StageOption = "local") -> Output:
     """A function's endpoints and policy in force, with who pinned it, why and until when.
 
+    \b
     fiso policy show compress --stage prod
     """
     newest = _load(stage)
     entry = change.entry_of(newest, function).at(datetime.now(UTC))
-    if as_json:
-        write_json({"catalog_version": newest.version, **entry_to_document(entry)})
-        return
-    console = out()
-    for part in view.of_entry(entry, newest.version):
-        console.print(part)
+    document = {"catalog_version": newest.version, **entry_to_document(entry)}
+    return Output(document=document, shown=view.of_entry(entry, newest.version))
 
 
-@policy_commands.command("pin")
 def pin(
     function: FunctionArgument,
     endpoint: Annotated[str, typer.Argument(help="The endpoint that every request goes to.")],
@@ -59,59 +50,56 @@ def pin(
     lasts: Annotated[str, typer.Option("--for", metavar="SPAN", help="It lifts itself after this: 30m, 1h, 7d.")] = "",
     stage: StageOption = "local",
     wait: WaitOption = True,
-    as_json: JsonOption = False,
-) -> None:
+) -> Output:
     """The kill switch: send every request of a function to one endpoint; returns when that holds.
 
+    \b
     fiso policy pin compress aws-use1 --reason 'gcp is slow' --for 1h
     """
     now = datetime.now(UTC)
     said = Pin(by=author(), at=now, reason=reason.strip(), until=now + _span(lasts) if lasts else None)
-    _change(function, change.pinned_to(endpoint, said), stage, as_json, wait=wait)
+    return _change(function, change.pinned_to(endpoint, said), stage, wait=wait)
 
 
-@policy_commands.command("unpin")
 def unpin(
     function: FunctionArgument,
     *,
     observe: Annotated[bool, typer.Option("--observe", help="To observing, whatever was before.")] = False,
     stage: StageOption = "local",
     wait: WaitOption = True,
-    as_json: JsonOption = False,
-) -> None:
+) -> Output:
     """Lift a pin: back to the mode from before it.
 
+    \b
     fiso policy unpin compress
     """
-    _change(function, change.in_mode(Mode.OBSERVE if observe else None), stage, as_json, wait=wait)
+    return _change(function, change.in_mode(Mode.OBSERVE if observe else None), stage, wait=wait)
 
 
-@policy_commands.command("mode")
 def mode(
     function: FunctionArgument,
     wanted: Annotated[str, typer.Argument(metavar="MODE", help="route, observe or pin:<endpoint>.")],
     *,
     stage: StageOption = "local",
     wait: WaitOption = True,
-    as_json: JsonOption = False,
-) -> None:
+) -> Output:
     """Set a function's mode.
 
+    \b
     fiso policy mode compress observe
     """
     word, _, endpoint = wanted.partition(":")
     if word == Mode.PIN and endpoint:
-        pin(function, endpoint, stage=stage, wait=wait, as_json=as_json)
-    elif wanted in (Mode.ROUTE, Mode.OBSERVE):
-        _change(function, change.in_mode(Mode(wanted)), stage, as_json, wait=wait)
-    else:
-        raise CommandError(f"mode {wanted!r}: must be route, observe or pin:<endpoint>")
+        return pin(function, endpoint, stage=stage, wait=wait)
+    if wanted in (Mode.ROUTE, Mode.OBSERVE):
+        return _change(function, change.in_mode(Mode(wanted)), stage, wait=wait)
+    raise BadInput(f"mode {wanted!r}: must be route, observe or pin:<endpoint>")
 
 
-@policy_commands.command("history")
-def history(function: FunctionArgument, *, stage: StageOption = "local", as_json: JsonOption = False) -> None:
+def history(function: FunctionArgument, *, stage: StageOption = "local") -> Output:
     """The versions at which a function's policy changed, when and by whom, the newest first.
 
+    \b
     fiso policy history compress
     """
     where = Stage.named(stage)
@@ -119,53 +107,46 @@ def history(function: FunctionArgument, *, stage: StageOption = "local", as_json
         found = where.catalog_store().history(FunctionName(function))
     if not found:
         raise CommandError(f"no version of stage {stage}'s catalog has a function {function!r}")
-    if as_json:
-        rows = [{"version": at.version, "changed_at": instant(at.changed_at), "author": at.author} for at in found]
-        write_json({"function": function, "versions": rows})
-    else:
-        out().print(view.of_history(function, found))
+    rows = [{"version": at.version, "changed_at": instant(at.changed_at), "author": at.author} for at in found]
+    return Output(document={"function": function, "versions": rows}, shown=[view.of_history(function, found)])
 
 
-@policy_commands.command("diff")
 def diff(
     function: FunctionArgument,
     before: VersionArgument,
     after: Annotated[int | None, typer.Argument(help="Another one; the newest when left out.", min=1)] = None,
     *,
     stage: StageOption = "local",
-    as_json: JsonOption = False,
-) -> None:
+) -> Output:
     """What changed in a function between two versions.
 
+    \b
     fiso policy diff compress 3 7
     """
     versions = [_load(stage, before), _load(stage, after)]
     old, new = (change.entry_of(version, function) for version in versions)
     found = difference.changes({old.name: old}, [new])
-    if as_json:
-        numbers = [version.version for version in versions]
-        write_json({"function": function, "versions": numbers, "changes": [each.to_document() for each in found]})
-    elif found:
-        out().print(view.of_changes(found))
-    else:
-        typer.echo("no changes")
+    numbers, documents = [version.version for version in versions], [each.to_document() for each in found]
+    return Output(
+        document={"function": function, "versions": numbers, "changes": documents},
+        shown=[view.of_changes(found)] if found else ["no changes"],
+    )
 
 
-@policy_commands.command("rollback")
 def rollback(
     function: FunctionArgument,
     version: VersionArgument,
     *,
     stage: StageOption = "local",
     wait: WaitOption = True,
-    as_json: JsonOption = False,
-) -> None:
+) -> Output:
     """Write a new version in which a function's policy is what it was in an earlier one.
 
+    \b
     fiso policy rollback compress 3
     """
     old = change.entry_of(_load(stage, version), function).at(datetime.now(UTC))
-    _change(function, change.rolled_back(old), stage, as_json, wait=wait)
+    return _change(function, change.rolled_back(old), stage, wait=wait)
 
 
 def _load(stage: str, version: int | None = None) -> CatalogVersion:
@@ -174,22 +155,25 @@ def _load(stage: str, version: int | None = None) -> CatalogVersion:
         return where.catalog_store().load(version)
 
 
-def _change(function: str, alter: Alter, stage: str, as_json: bool, *, wait: bool) -> None:
+def _change(function: str, alter: Alter, stage: str, *, wait: bool) -> Output:
+    from fiso_cli.migrations import runner
+
     where = Stage.named(stage)
     with where.explained():
         runner.migrate(where.connect)  # a kill switch works at once after an update too, without an apply before it
         store, snapshots = where.catalog_store(), where.snapshots()
         written = change.change_policy(function, alter, store, snapshots, author=author(), now=datetime.now(UTC))
     held_s = _held_s(written, stage) if wait and written.unpublished is None else None
-    tell(written, as_json, {"in_force_after_s": held_s} if as_json else {})
-    if held_s is not None and not as_json:
-        typer.echo(f"in force everywhere after {held_s:.1f} s")
+    held = [] if held_s is None else [f"in force everywhere after {held_s:.1f} s"]
+    return told(written, {"in_force_after_s": held_s}, *held)
 
 
 def _held_s(written: Written, stage: str) -> float:
     """How long it took until every environment decides by the version."""
+    from fiso_cli.traffic.gateway import gateway_of
+
     gateway = gateway_of(stage)
-    err().print(f"version {written.version} is published; waiting until every environment has read it", style="dim")
+    remark(f"version {written.version} is published; waiting until every environment has read it")
     return wait_until_in_force(
         written.version, lambda: gateway.get("healthz").get("snapshot_version"), ticks=time.monotonic, sleep=time.sleep
     )
@@ -198,5 +182,5 @@ def _held_s(written: Written, stage: str) -> float:
 def _span(text: str) -> timedelta:
     found = _SPAN.fullmatch(text)
     if found is None:
-        raise CommandError(f"--for {text!r}: must be minutes, hours or days, as in 30m, 1h or 7d")
+        raise BadInput(f"--for {text!r}: must be minutes, hours or days, as in 30m, 1h or 7d")
     return timedelta(**{_UNITS[found[2]]: int(found[1])})

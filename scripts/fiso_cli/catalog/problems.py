@@ -1,7 +1,6 @@
 """Problems of a declared catalog, one line each: where, and what must be so."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
 
@@ -9,20 +8,9 @@ from jsonschema_rs import Draft7Validator, ValidationError
 from jsonschema_rs import ValidationErrorKind as Kind
 
 from fiso.codecs.typed import Document, Json
-from fiso.domain.fields import Place
 from fiso_cli.catalog import schema
+from fiso_cli.catalog.rules import Problem
 from fiso_cli.traffic.documents import mapping
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Problem:
-    """What is wrong at one place of the file."""
-
-    place: Place
-    message: str
-
-    def __str__(self) -> str:
-        return f"{_dotted(self.place)}: {self.message}" if self.place else self.message
 
 
 def of_shape(document: Json) -> Iterator[Problem]:
@@ -123,10 +111,3 @@ def _part(path: Iterable[str | int]) -> Document:
         else:
             part = part[int(step)] if isinstance(part, list) else mapping(part)[str(step)]
     return mapping(part)
-
-
-def _dotted(place: Iterable[str | int]) -> str:
-    text = ""
-    for part in place:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
-    return text

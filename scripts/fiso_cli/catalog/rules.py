@@ -1,6 +1,7 @@
 """Rules that need more than one key of a declared function: whose address it is, what is left to call."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 from fiso.domain.address import AddressRules, check
 from fiso.domain.catalog import CatalogEntry
@@ -10,6 +11,17 @@ from fiso.domain.fields import Place
 from fiso.domain.policy import Mode
 from fiso.routing.eligibility import eligible
 from fiso_cli.catalog.spelling import AUTHENTICATIONS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """What is wrong at one place of the file."""
+
+    place: Place
+    message: str
+
+    def __str__(self) -> str:
+        return f"{_dotted(self.place)}: {self.message}" if self.place else self.message
 
 
 def endpoint_problems(endpoint: Endpoint, where: AddressRules) -> Iterator[tuple[str, str]]:
@@ -38,3 +50,10 @@ def eligibility_problems(entry: CatalogEntry) -> Iterator[tuple[Place, str]]:
         yield ("policy",), f"leaves no endpoint to call ({reasons})"
     elif entry.policy.mode is Mode.OBSERVE and entry.policy.home in why:
         yield ("policy", "home"), f"must not be called: {why[entry.policy.home]}"
+
+
+def _dotted(place: Iterable[str | int]) -> str:
+    text = ""
+    for part in place:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+    return text

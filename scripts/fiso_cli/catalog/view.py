@@ -1,10 +1,7 @@
 """Views of the catalog: a function, its history, what a change would do, as tables in the words people read."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-
-from rich.markup import escape
-from rich.table import Table
+from collections.abc import Sequence
 
 from fiso.codecs.policy import policy_to_document
 from fiso.codecs.typed import Json
@@ -12,67 +9,63 @@ from fiso.domain.catalog import CatalogEntry
 from fiso.ports import PolicyChange
 from fiso.routing.eligibility import eligible
 from fiso_cli.catalog.difference import Change, Kind
+from fiso_cli.rendering import Part, Table, text
 
 
-def of_entry(entry: CatalogEntry, catalog_version: int) -> Iterator[Table]:
+def of_entry(entry: CatalogEntry, catalog_version: int) -> list[Part]:
     """Endpoints with what excludes them, then the policy."""
     excluded = {exclusion.endpoint: exclusion.detail for exclusion in eligible(entry).exclusions}
-    endpoints = _table(f"{entry.name} ({entry.function_type}), catalog version {catalog_version}")
-    for title in ("endpoint", "provider", "region", "memory", "address", "excluded"):
-        endpoints.add_column(title, overflow="fold")
-    for known in entry.endpoints:
-        memory = f"{known.memory_mb} MB"
-        cells = (known.id, known.provider, known.region, memory, known.address + known.path, excluded.get(known.id, ""))
-        endpoints.add_row(*map(escape, cells))
-    yield endpoints
-    policy = _table(f"policy, changed in version {entry.policy.version}")
-    policy.add_column("key")
-    policy.add_column("value", overflow="fold")
-    for key, value in policy_to_document(entry.policy).items():
-        if key != "version":
-            policy.add_row(key, escape(worded(key, value)))
-    yield policy
+    endpoints = Table(
+        title=f"{entry.name} ({entry.function_type}), catalog version {catalog_version}",
+        columns=[
+            text("endpoint", "id"),
+            text("provider", spare=2),
+            text("region"),
+            text("memory", lambda known: f"{known.memory_mb} MB", spare=1),
+            text("address", lambda known: known.address + known.path),
+            text("excluded", lambda known: excluded.get(known.id, "")),
+        ],
+        rows=entry.endpoints,
+    )
+    keys = [(key, worded(key, value)) for key, value in policy_to_document(entry.policy).items() if key != "version"]
+    title = f"policy, changed in version {entry.policy.version}"
+    columns = [text("key", lambda pair: pair[0]), text("value", lambda pair: pair[1])]
+    return [endpoints, Table(title=title, columns=columns, rows=keys)]
 
 
 def of_history(function: str, found: Sequence[PolicyChange]) -> Table:
     """Who changed a policy, and when."""
-    rows = _table(f"policy of {function}")
-    for title in ("version", "changed at (UTC)", "by"):
-        rows.add_column(title)
-    for each in found:
-        rows.add_row(str(each.version), f"{each.changed_at:%Y-%m-%d %H:%M:%S}", escape(each.author))
-    return rows
+    changed_at = text("changed at (UTC)", lambda each: f"{each.changed_at:%Y-%m-%d %H:%M:%S}")
+    return Table(title=f"policy of {function}", columns=[text("version"), changed_at, text("by", "author")], rows=found)
 
 
 def of_changes(found: Sequence[Change]) -> Table:
     """What differs between two versions."""
-    rows = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("", "function", "what", "before", "after"):
-        rows.add_column(title, overflow="fold")
-    for change in found:
-        sign, style = _SIGNS[change.kind]
-        key = change.path.rpartition(".")[2]
-        cells = (change.function, change.path or "function", worded(key, change.before), worded(key, change.after))
-        rows.add_row(sign, *map(escape, cells), style=style)
-    return rows
+    return Table(
+        columns=[
+            text("", lambda change: _SIGNS[change.kind][0]),
+            text("function"),
+            text("what", lambda change: change.path or "function"),
+            text("before", lambda change: worded(change.path.rpartition(".")[2], change.before)),
+            text("after", lambda change: worded(change.path.rpartition(".")[2], change.after)),
+        ],
+        rows=found,
+        style=lambda change: _SIGNS[change.kind][1],
+    )
 
 
-def summary(found: Sequence[Change]) -> str:
-    """How much is added, changed and removed; functions by name of what happens to them."""
+def of_difference(found: Sequence[Change]) -> list[Part]:
+    """The changes, and how much is added, changed and removed; functions by name of what happens to them."""
+    if not found:
+        return []
     functions = Counter(change.kind for change in found if not change.path)
     parts = Counter(change.kind for change in found if change.path)
     told = [f"{functions[kind]} functions {kind}" for kind in Kind if functions[kind]]
     told += [f"{parts[kind]} parts {kind}" for kind in Kind if parts[kind]]
-    return ", ".join(told)
+    return [of_changes(found), ", ".join(told)]
 
 
 _SIGNS = {Kind.ADDED: ("+", "green"), Kind.CHANGED: ("~", "yellow"), Kind.REMOVED: ("-", "red")}
-
-
-def _table(title: str) -> Table:
-    return Table(title=escape(title), title_justify="left", box=None, pad_edge=False, header_style="bold")
-
-
 _OPERATORS = {
     "is": "is",
     "is_not": "is not",

@@ -1,5 +1,7 @@
-"""`python -m fiso_cli.packaging --stage STAGE`: what the serverless plugin runs."""
+"""`python -m fiso_cli.packaging --stage STAGE`: what the serverless plugin runs; `fiso package`."""
 
-from fiso_cli.packaging.commands import packaging_app
+import sys
 
-packaging_app()
+from fiso_cli.main import app
+
+app(["package", *sys.argv[1:]])

@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from rich.table import Table
-
 from fiso_cli.packaging.manifest import ACCESS_LAYER, MB
 from fiso_cli.packaging.target import Target
+from fiso_cli.rendering import Table, figure, text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,20 +62,21 @@ class BuildReport:
 
     def as_table(self) -> Table:
         """The report for a person."""
-        table = Table(title=f"Packages for stage {self.stage} ({self.target.describe()})", title_justify="left")
-        table.add_column("package")
-        for heading in ("zip MB", "unzipped MB", "with model", "limit MB"):
-            table.add_column(heading, justify="right")
-        table.add_column("")
-        for built in self.built:
-            sizes = (_mb(built.zip_bytes), _mb(built.unzipped_bytes), _mb(built.counted_bytes))
-            note = "unchanged" if built.is_unchanged else "built"
-            table.add_row(built.name, *sizes, f"{built.unzipped_limit_mb:g}", note)
-        if self.with_tokens_bytes is not None:
-            table.caption = f"orchestrator on a stage with auth: jwt, both layers: {_mb(self.with_tokens_bytes)} MB"
-            table.caption_justify = "left"
-        return table
+        both = f"orchestrator on a stage with auth: jwt, both layers: {_mb(self.with_tokens_bytes or 0)} MB"
+        return Table(
+            title=f"Packages for stage {self.stage} ({self.target.describe()})",
+            columns=[
+                text("package", "name"),
+                figure("zip MB", "zip_bytes", _mb),
+                figure("unzipped MB", "unzipped_bytes", _mb, spare=1),
+                figure("with model", "counted_bytes", _mb),
+                figure("limit MB", "unzipped_limit_mb"),
+                text("state", lambda built: "unchanged" if built.is_unchanged else "built"),
+            ],
+            rows=self.built,
+            notes=[both] if self.with_tokens_bytes is not None else [],
+        )
 
 
-def _mb(size: int) -> str:
-    return f"{size / MB:.2f}"
+def _mb(size: object) -> str:
+    return f"{size / MB:.2f}" if isinstance(size, int) else str(size)

@@ -2,11 +2,10 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
 import yaml
-from rich.table import Table
 
 from fiso.billing import hop
 from fiso.billing.hop import CALLS_PER_LEASE, OUTCOMES_PER_REPORT, REFERENCE
@@ -16,7 +15,7 @@ from fiso.domain.record import InvocationRecord
 from fiso.learning.intervals import Estimate
 from fiso.learning.savings import Call, Hops, Saving, call_of, saving
 from fiso_cli.local_stage import project_file
-from fiso_cli.traffic.tables import table
+from fiso_cli.rendering import Part, Table, decimals, figure, text
 
 Document = dict[str, object]
 MILLION = 1e6
@@ -68,42 +67,36 @@ def of_records(records: Iterable[InvocationRecord], *, block_s: int) -> list[Sav
     return [saving(name, function.calls, function.hops()) for name, function in sorted(functions.items())]
 
 
-def table_of(found: Sequence[Saving]) -> Table:
-    """Money per million requests, time per request; positive is saved."""
-    made = table(
-        "What routing saved against calling home: USD per million requests, ms per request",
-        ["function", "advice"],
-        [
-            "routed",
-            "control (blocks)",
-            "gross",
-            "router",
-            "egress",
-            "exploration",
-            "net",
-            "net, adjusted",
-            "ms",
-            "leased",
+def parts(found: Sequence[Saving]) -> list[Part]:
+    """Money per million requests, time per request, positive is saved; and what the money is made of."""
+    if not found:
+        return ["the log has no records"]
+    result = Table(
+        title="What routing saved against calling home: USD per million requests, ms per request",
+        columns=[
+            text("function"),
+            text("advice"),
+            figure("routed", spare=1),
+            figure("control (blocks)", lambda item: f"{item.control:,} ({item.control_blocks})", spare=2),
+            figure("net", lambda item: _shown(item.money.net if item.money else None, MILLION, 2)),
+            figure("net, adjusted", lambda item: _shown(item.adjusted_usd, MILLION, 2), spare=4),
+            figure("ms", lambda item: _shown(item.time_ms, 1.0, 0)),
+            figure("leased", lambda item: _shown(item.leased_usd, MILLION, 2), spare=3),
         ],
+        rows=found,
     )
-    for item in found:
-        money = item.money
-        parts = [money.gross, money.router, money.egress, money.exploration] if money else []
-        made.add_row(
-            item.function,
-            item.advice.value,
-            f"{item.routed:,}",
-            f"{item.control:,} ({item.control_blocks})",
-            *([f"{part * MILLION:+.2f}" for part in parts] or ["-"] * 4),
-            _shown(money.net if money else None, MILLION, 2),
-            _shown(item.adjusted_usd, MILLION, 2),
-            _shown(item.time_ms, 1.0, 0),
-            _shown(item.leased_usd, MILLION, 2),
-        )
-    return made
+    shares = [figure(name, _part(name), decimals(2, "+")) for name in ("gross", "router", "egress", "exploration")]
+    made_of = Table(
+        title="net is made of", columns=[text("function"), *shares], rows=[item for item in found if item.money]
+    )
+    return [result, *([made_of] if made_of.rows else []), *_remarks(found)]
 
 
-def remarks(found: Sequence[Saving]) -> Iterator[str]:
+def _part(name: str) -> Callable[[Saving], float]:
+    return lambda item: getattr(item.money, name) * MILLION
+
+
+def _remarks(found: Sequence[Saving]) -> Iterator[str]:
     """Why each is advised as it is, and how the figures are meant."""
     for item in found:
         yield f"{item.function}: {item.advice}: {item.why}"

@@ -29,6 +29,11 @@ def items(value: Json) -> list[Json]:
     return value
 
 
+def rows_of(document: Document, key: str) -> list[Document]:
+    """The objects of the array at a key."""
+    return [mapping(row) for row in items(document.get(key))]
+
+
 def text(value: Json) -> str:
     """A string."""
     if not isinstance(value, str):

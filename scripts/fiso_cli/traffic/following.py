@@ -11,7 +11,6 @@ from fiso_cli.errors import CommandError
 from fiso_cli.traffic.documents import items, mapping
 from fiso_cli.traffic.gateway import Gateway
 
-PAGE = 200
 OVERLAP = timedelta(seconds=30)
 """A record carries the time of its arrival and is written when it ends, at most a deadline later."""
 REMEMBERED = 20_000
@@ -20,8 +19,8 @@ REMEMBERED = 20_000
 class Follower:
     """Reads what is new, oldest first, each record once. `function` narrows it to one function."""
 
-    def __init__(self, gateway: Gateway, function: str | None) -> None:
-        self._gateway, self._function = gateway, function
+    def __init__(self, gateway: Gateway, function: str | None, *, page: int) -> None:
+        self._gateway, self._function, self._page = gateway, function, page
         self._seen: dict[str, None] = {}
         self._order: deque[str] = deque()
         self._newest: datetime | None = None
@@ -29,15 +28,15 @@ class Follower:
 
     def latest(self, count: int) -> list[InvocationRecord]:
         """The last `count` records before now, oldest first. A whole page counts as seen."""
-        page = self._new(self._read(limit=PAGE, after=None))
+        page = self._new(self._read(limit=self._page, after=None))
         return page[-count:] if count else []
 
     def poll(self) -> list[InvocationRecord]:
         """The records that came since the last call."""
         after = self._newest - OVERLAP if self._newest else None
-        page = self._read(limit=PAGE, after=after)
+        page = self._read(limit=self._page, after=after)
         fresh = self._new(page)
-        self.may_have_skipped = len(fresh) == PAGE
+        self.may_have_skipped = len(fresh) == self._page
         return fresh
 
     def _read(self, *, limit: int, after: datetime | None) -> Sequence[InvocationRecord]:

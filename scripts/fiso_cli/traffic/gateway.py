@@ -4,7 +4,8 @@ Knows nothing of what the documents mean. Outside the local stage every request 
 """
 
 import ipaddress
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from urllib.parse import quote, urlencode, urlsplit
@@ -12,13 +13,15 @@ from urllib.parse import quote, urlencode, urlsplit
 import httpx
 
 from fiso.codecs.typed import Document
-from fiso_cli.errors import CommandError
+from fiso_cli.errors import BadInput, CommandError
+from fiso_cli.stage import Stage
 from fiso_cli.traffic.documents import parsed, text_or_none
 
 ANSWER_TIMEOUT_S = 35.0
 """Longer than the 30 s within which API Gateway answers by itself."""
 CONNECT_TIMEOUT_S = 5.0
 PROBLEM = "application/problem+json"
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,3 +118,41 @@ def error_line(status: int, content_type: str, body: bytes) -> str:
         return f"status {status}, with a problem document that does not parse"
     title, detail = text_or_none(problem.get("title")), text_or_none(problem.get("detail"))
     return f"status {status} {title or ''}".rstrip() + (f": {detail}" if detail else "")
+
+
+def gateway_of(stage_name: str, api_url: str = "", *, timeout_s: float = ANSWER_TIMEOUT_S) -> Gateway:
+    """The gateway, signed for outside the local stage. `CommandError` when the stage is not to be found."""
+    stage = Stage.named(stage_name)
+    url = (api_url or stage.api_url).rstrip("/")
+    if not url.startswith(("http://", "https://")):
+        raise BadInput(f"{url!r} is not an address; it must start with http:// or https://")
+    return Gateway(url=url, auth=_credentials(stage), timeout_s=timeout_s)
+
+
+def _credentials(stage: Stage) -> httpx.Auth | None:
+    """What calls show of the caller: FISO_TOKEN, as `fiso token` or an issuer gives it; else a signature on AWS."""
+    token = stage.environ.get("FISO_TOKEN", "").strip()
+    if token:
+        return ShownToken(token)
+    if stage.is_local:
+        return None
+    from fiso_cli.traffic.signing import SignedByCaller  # botocore: a third of a second that a local call does not need
+
+    credentials = stage.session.get_credentials()
+    if credentials is None:
+        raise CommandError('no AWS credentials to sign with; set AWS_PROFILE, or run "aws configure"')
+    return SignedByCaller(credentials, stage.region)
+
+
+class ShownToken(httpx.Auth):
+    """A bearer token (RFC 6750)."""
+
+    def __init__(self, token: str) -> None:
+        if not _TOKEN.fullmatch(token):
+            raise CommandError("FISO_TOKEN holds no token: set it to what `fiso token` prints, or unset it")
+        self._token = token
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        """Add the header."""
+        request.headers["authorization"] = f"Bearer {self._token}"
+        yield request

@@ -1,34 +1,20 @@
 """Lines: one finished record as one line with its why, for `fiso tail`. Pure."""
 
+from fiso.codecs.record import to_document
 from fiso.domain.decision import Reason
 from fiso.domain.record import AttemptSummary, CandidateSummary, InvocationRecord
-from fiso_cli.traffic.terminal import UNKNOWN, ms, usd
-
-WIDTHS = ("<12", "<14", "<22", "<8", ">4", ">7", ">9", ">8")
+from fiso_cli.rendering import UNKNOWN, Output, Table, figure, ms, text, usd
 
 
-def row(*cells: object) -> str:
-    """Cells in columns that hold still while lines come one by one; what follows the last width is free text."""
-    padded = [f"{cell!s:{width}}" for cell, width in zip(cells, WIDTHS, strict=False)]
-    return "  ".join([*padded, *map(str, cells[len(WIDTHS) :])])
+def header() -> Output:
+    """The first line, for people."""
+    return Output(shown=[Table(columns=COLUMNS, rows=[])])
 
 
-HEADER = row("time UTC", "function", "provider/region", "reason", "code", "ms", "predicted", "USD", "why")
-
-
-def line_of(record: InvocationRecord) -> str:
+def of_record(record: InvocationRecord) -> Output:
     """Time, function, place, reason, status, latency against its prediction, cost, and why it went there."""
-    return row(
-        f"{record.timestamp:%H:%M:%S}.{record.timestamp.microsecond // 1000:03d}",
-        record.request.function_name,
-        f"{record.result.cloud_provider}/{record.result.region}" if record.result.cloud_provider else UNKNOWN,
-        record.decision.reason or UNKNOWN,
-        record.result.response_status,
-        ms(record.result.execution_time_ms),
-        ms(predicted_ms(record)),
-        usd(record.result.cost_usd),
-        why(record),
-    )
+    line = Table(columns=COLUMNS, rows=[record], has_header=False, style=_style)
+    return Output(document=to_document(record), shown=[line])
 
 
 def why(record: InvocationRecord) -> str:
@@ -72,3 +58,28 @@ def _without_candidate(record: InvocationRecord) -> str:
     if record.decision.exclusions:
         return "nobody was eligible: " + "; ".join(f"{e.endpoint} {e.code}" for e in record.decision.exclusions)
     return "nobody was called" if record.result.endpoint is None else UNKNOWN
+
+
+def _style(record: InvocationRecord) -> str:
+    return "red" if record.result.error_occurred else ""
+
+
+def _time(record: InvocationRecord) -> str:
+    return f"{record.timestamp:%H:%M:%S}.{record.timestamp.microsecond // 1000:03d}"
+
+
+def _place(record: InvocationRecord) -> str:
+    return f"{record.result.cloud_provider}/{record.result.region}" if record.result.cloud_provider else UNKNOWN
+
+
+COLUMNS = (
+    text("time UTC", _time, width=12),
+    text("function", "request.function_name", width=14),
+    text("provider/region", _place, width=17),
+    text("reason", "decision.reason", width=8, spare=1),
+    figure("code", "result.response_status", str, width=4, spare=2),
+    figure("ms", "result.execution_time_ms", ms, width=7),
+    figure("predicted", predicted_ms, ms, width=9, spare=3),
+    figure("USD", "result.cost_usd", usd, width=8, spare=4),
+    text("why", why, width=20),
+)

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import BinaryIO
 
-from fiso_cli.errors import CommandError
+from fiso_cli.errors import BadInput
 
 JSON_TYPE = "application/json"
 BINARY_TYPE = "application/octet-stream"
@@ -20,7 +20,7 @@ def read(data: str, *, stdin: BinaryIO | None = None) -> bytes:
     try:
         return Path(data[1:]).read_bytes()
     except OSError as error:
-        raise CommandError(
+        raise BadInput(
             f"cannot read {data[1:]!r}: {error.strerror}; --data takes @FILE, - for standard input, or text"
         ) from error
 
@@ -39,7 +39,7 @@ def pairs(options: list[str]) -> tuple[tuple[str, str], ...]:
     split = [option.partition("=") for option in options]
     for (name, equals, _), option in zip(split, options, strict=True):
         if not name or not equals:
-            raise CommandError(f"--query {option!r} is not of the form NAME=VALUE")
+            raise BadInput(f"--query {option!r} is not of the form NAME=VALUE")
     return tuple((name, value) for name, _, value in split)
 
 

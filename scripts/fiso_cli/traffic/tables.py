@@ -1,152 +1,146 @@
-"""Tables: what `invoke`, `explain` and `endpoints` show. Pure: from values to rich tables."""
+"""Tables: what `invoke`, `explain`, `endpoints` and `lease` show. Pure: from values to tables."""
 
 from collections.abc import Sequence
 
-from rich.table import Table
-
 from fiso.codecs.typed import Document
-from fiso_cli.traffic.documents import items, mapping, number, number_or_none, text, text_or_none
+from fiso_cli.rendering import UNKNOWN, Part, Table, at, counts, decimals, figure, ms, share, text, usd
+from fiso_cli.traffic.documents import rows_of
 from fiso_cli.traffic.samples import ProviderTally
-from fiso_cli.traffic.terminal import UNKNOWN, counts, ms, share, usd
 
-TERMS = ("latency", "cost", "reliability", "region_affinity")
-
-
-def table(title: str, left: Sequence[str], right: Sequence[str] = (), last: Sequence[str] = ()) -> Table:
-    """An empty table: columns aligned left, then right, then left again."""
-    made = Table(title=title, title_justify="left", header_style="bold")
-    for names, justify in ((left, "left"), (right, "right"), (last, "left")):
-        for name in names:
-            made.add_column(name, justify="right" if justify == "right" else "left")
-    return made
+RANKING_NOTES = (
+    "latency, cost and success are predicted; a term's score is the best candidate's over this one's",
+    "chance: how likely an endpoint is called first",
+)
+LEASE_NOTES = (
+    "chance: how likely it came first; wait ms: how long a client waits for it before it asks the next",
+    "payload: how the body is handed over: http as a whole request, event as the JSON itself",
+)
 
 
 def of_tallies(rows: Sequence[ProviderTally], title: str) -> Table:
     """One line per provider."""
-    made = table(
-        title,
-        ["provider"],
-        ["requests", "share", "p50 ms", "p95 ms", "p99 ms", "FISO p50 ms", "FISO p99 ms", "failovers", "failures"],
-        ["reasons"],
+    return Table(
+        title=title,
+        columns=[
+            text("provider"),
+            figure("requests"),
+            figure("share", form=share, spare=5),
+            figure("p50 ms", "p50_ms", ms),
+            figure("p95 ms", "p95_ms", ms, spare=4),
+            figure("p99 ms", "p99_ms", ms),
+            figure("FISO p50 ms", "overhead_p50_ms", ms, spare=3),
+            figure("FISO p99 ms", "overhead_p99_ms", ms, spare=6),
+            figure("failovers", spare=2),
+            figure("failures"),
+            text("reasons", lambda row: counts(row.reasons), spare=1),
+        ],
+        rows=rows,
     )
-    for row in rows:
-        figures = (row.p50_ms, row.p95_ms, row.p99_ms, row.overhead_p50_ms, row.overhead_p99_ms)
-        made.add_row(
-            row.provider,
-            str(row.requests),
-            share(row.share),
-            *(ms(value) for value in figures),
-            str(row.failovers),
-            str(row.failures),
-            counts(row.reasons),
-        )
-    return made
 
 
-def of_ranking(decision: Document) -> Table:
-    """The candidates of a decision in the order in which they would be called."""
-    made = table(
-        f"{text(decision['function'])}: {text(decision['chosen'])} is called first ({text(decision['reason'])})",
-        ["rank", "endpoint", "provider/region"],
-        ["score", *TERMS, "latency ms", "cost USD", "success", "propensity"],
-        ["source"],
+def of_decision(decision: Document) -> list[Part]:
+    """The candidates in the order in which they would be called, and the endpoints that were left out."""
+    ranking = Table(
+        title=f"{at(decision, 'function')}: {at(decision, 'chosen')} is called first ({at(decision, 'reason')})",
+        columns=[
+            text("endpoint", lambda row: f"{row['endpoint']}{' (breaker open)' if row.get('is_demoted') else ''}"),
+            text("provider/region", _place, spare=3),
+            figure("score", form=decimals(4)),
+            *(figure(f"{term} score", f"terms.{key}", decimals(3), spare=spare) for term, key, spare in _TERMS),
+            figure("latency ms", "prediction.latency_ms", ms),
+            figure("cost USD", "prediction.cost_usd", usd),
+            figure("success", "prediction.success_probability", share, spare=2),
+            figure("chance", "propensity", share),
+            text("source", "prediction.source", spare=1),
+        ],
+        rows=rows_of(decision, "ranking"),
+        notes=[
+            *RANKING_NOTES,
+            _versions(decision, model="model_version", tariffs="tariff_version", policy="policy_version"),
+        ],
     )
-    for rank, row in enumerate(items(decision["ranking"]), start=1):
-        made.add_row(str(rank), *_candidate_cells(mapping(row)))
-    return made
+    excluded = rows_of(decision, "exclusions")
+    left_out = Table(title="left out", columns=[text("endpoint"), text("code"), text("why", "detail")], rows=excluded)
+    return [ranking, left_out] if excluded else [ranking]
 
 
 def of_lease(lease: Document) -> Table:
     """The endpoints of a lease in the order in which a client should call them."""
-    made = table(
-        f"{text(lease['function'])}: lease until {text(lease['expires_at'])[11:19]} UTC ({text(lease['reason'])}), "
-        f"repeatable: {text(lease['idempotent'])}",
-        ["rank", "endpoint", "provider/region"],
-        ["propensity", "latency ms", "p95 ms", "wait ms"],
-        ["payload", "authentication", "address"],
+    token, expires_at = str(at(lease, "token")), str(at(lease, "expires_at"))
+    return Table(
+        title=f"{at(lease, 'function')}: lease until {expires_at[11:19]} UTC ({at(lease, 'reason')}), "
+        f"repeatable: {at(lease, 'idempotent')}",
+        columns=[
+            text("endpoint", "id"),
+            text("provider/region", _place, spare=5),
+            figure("chance", "propensity", share, spare=3),
+            figure("latency ms", "latency_ms", ms),
+            figure("p95 ms", "p95_ms", ms, spare=4),
+            figure("wait ms", "patience_ms", ms),
+            text("payload", spare=1),
+            text("authentication", _authentication, spare=2),
+            text("address", lambda row: f"{row['address']}{row['path']}"),
+        ],
+        rows=rows_of(lease, "endpoints"),
+        notes=[
+            *LEASE_NOTES,
+            f"token of {len(token)} characters, outcomes until {at(lease, 'reported_until')}",
+            _versions(lease, model="model_version", policy="policy_version"),
+        ],
     )
-    for rank, row in enumerate(map(mapping, items(lease["endpoints"])), start=1):
-        figures = (ms(number_or_none(row.get(name))) for name in ("latency_ms", "p95_ms", "patience_ms"))
-        secret = text_or_none(row.get("secret_ref"))
-        made.add_row(
-            str(rank),
-            text(row["id"]),
-            f"{text(row['provider'])}/{text(row['region'])}",
-            share(number_or_none(row["propensity"])),
-            *figures,
-            text(row["payload"]),
-            text(row["authentication"]) + (f" ({secret})" if secret else ""),
-            text(row["address"]) + text(row["path"]),
-        )
-    return made
-
-
-def of_exclusions(decision: Document) -> Table:
-    """The endpoints that were left out, and why."""
-    made = table("left out", ["endpoint", "code", "why"])
-    for row in map(mapping, items(decision["exclusions"])):
-        made.add_row(text(row["endpoint"]), text(row["code"]), text(row["detail"]))
-    return made
 
 
 def of_endpoints(document: Document) -> Table:
     """Every endpoint with its state."""
-    made = table(
-        f"endpoints of catalog version {document.get('snapshot_version')}",
-        ["function", "endpoint", "provider/region"],
-        ["MB", "calls", "latency ms", "load", "errors", "cold", "USD"],
-        ["mode", "breaker"],
+    return Table(
+        title=f"endpoints of catalog version {at(document, 'snapshot_version')}",
+        columns=[
+            text("function"),
+            text("endpoint"),
+            text("provider/region", _place, spare=4),
+            figure("MB", "memory_mb", spare=7),
+            figure("calls", lambda row: row.get("attempts", "not read")),
+            figure("latency ms", "latency_ms", ms),
+            figure("load", "load_factor", decimals(3), spare=3),
+            figure("errors", "error_rate", share),
+            figure("cold", "cold_share", share, spare=6),
+            figure("USD", "cost_usd", usd, spare=5),
+            text("mode", spare=2),
+            text("breaker", breaker_cell),
+        ],
+        rows=rows_of(document, "endpoints"),
     )
-    for row in map(mapping, items(document["endpoints"])):
-        made.add_row(*_endpoint_cells(row))
-    return made
+
+
+_TERMS = (
+    ("latency", "latency", 6),
+    ("cost", "cost", 5),
+    ("reliability", "reliability", 7),
+    ("region", "region_affinity", 8),
+)
 
 
 def breaker_cell(endpoint: Document) -> str:
     """The breaker's state; until when it is open, and why."""
-    state = text(endpoint["breaker"])
+    state, until = str(endpoint.get("breaker", UNKNOWN)), endpoint.get("breaker_opened_until")
+    failures, why = endpoint.get("consecutive_failures"), endpoint.get("last_failure")
     if state == "closed":
         return state
-    until = text_or_none(endpoint.get("breaker_opened_until"))
-    failures = number_or_none(endpoint.get("consecutive_failures"))
-    why = text_or_none(endpoint.get("last_failure"))
-    parts = [state]
-    if until:
-        parts.append(f"until {until[11:19]} UTC")
-    if why:
-        parts.append(f"after {why}" + (f" x{failures:.0f}" if failures else ""))
-    return ", ".join(parts)
-
-
-def _candidate_cells(row: Document) -> list[str]:
-    prediction, terms = mapping(row["prediction"]), mapping(row["terms"])
-    deprioritised = " (breaker open)" if row.get("is_demoted") else ""
-    return [
-        text(row["endpoint"]) + deprioritised,
-        f"{text(row['provider'])}/{text(row['region'])}",
-        f"{number(row['score']):.4f}",
-        *(f"{number(terms[name]):.3f}" for name in TERMS),
-        ms(number_or_none(prediction["latency_ms"])),
-        usd(number_or_none(prediction["cost_usd"])),
-        share(number_or_none(prediction["success_probability"])),
-        share(number_or_none(row["propensity"])),
-        text(prediction["source"]),
+    parts = [
+        state,
+        f"until {str(until)[11:19]} UTC" if until else "",
+        f"after {why}" + (f" x{failures}" if failures else "") if why else "",
     ]
+    return ", ".join(part for part in parts if part)
 
 
-def _endpoint_cells(row: Document) -> list[str]:
-    load = number_or_none(row.get("load_factor"))
-    return [
-        text(row["function"]),
-        text(row["endpoint"]),
-        f"{text(row['provider'])}/{text(row['region'])}",
-        f"{number(row['memory_mb']):.0f}",
-        "not read" if "attempts" not in row else f"{number(row['attempts']):.0f}",
-        ms(number_or_none(row.get("latency_ms"))),
-        UNKNOWN if load is None else f"{load:.3f}",
-        share(number_or_none(row.get("error_rate"))),
-        share(number_or_none(row.get("cold_share"))),
-        usd(number_or_none(row.get("cost_usd"))),
-        text(row["mode"]),
-        breaker_cell(row),
-    ]
+def _versions(document: Document, **keys: str) -> str:
+    return ", ".join(f"{name} {at(document, key)}" for name, key in keys.items())
+
+
+def _place(row: Document) -> str:
+    return f"{row.get('provider')}/{row.get('region')}"
+
+
+def _authentication(row: Document) -> str:
+    return f"{row.get('authentication')}" + (f" ({row['secret_ref']})" if row.get("secret_ref") else "")

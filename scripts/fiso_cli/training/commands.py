@@ -1,23 +1,25 @@
-"""`fiso train` and `fiso retrain`: the packaged prior, and a retraining by the deployed retrainer."""
+"""`fiso train | retrain | model-key`: the packaged prior, a retraining by the deployed retrainer, its key."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from fiso_cli.errors import CommandError
+from fiso_cli.errors import BadInput
+from fiso_cli.options import StageOption
+from fiso_cli.rendering import Output
 
 FAMILIES = ("boosting", "forest")
 FEWEST_ROWS, MOST_ROWS = 200, 5_000_000
 
 
-def train_command(
+def train(
     synthetic: Annotated[bool, typer.Option("--synthetic", help="Train on the brief's generated set.")] = False,
     family: Annotated[str, typer.Option(help="boosting, or the random forest the brief asks for.")] = "boosting",
-    rows: Annotated[int, typer.Option(help="Rows to generate.")] = 10_000,
+    rows: Annotated[int, typer.Option(min=FEWEST_ROWS, max=MOST_ROWS, help="Rows to generate.")] = 10_000,
     out: Annotated[Path, typer.Option(help="Where the model goes.")] = Path("ml_artifacts"),
     key: Annotated[Path | None, typer.Option(help="A signing key's file; without it a new key signs once.")] = None,
-) -> None:
+) -> Output:
     """Train the packaged model, a prior for a router that has seen nothing yet, and sign it.
 
     The key's public half goes into the code package (shared/fiso/prediction/model_keys.json); whoever serves trusts no
@@ -28,48 +30,42 @@ def train_command(
     fiso train --synthetic --key ~/fiso-model-key
     """
     if not synthetic:
-        raise CommandError(
-            "only the packaged prior is trained here: add --synthetic, or run `fiso retrain` for records"
-        )
+        raise BadInput("only the packaged prior is trained here: add --synthetic, or run `fiso retrain` for records")
     if family not in FAMILIES:
-        raise CommandError(f"--family must be {' or '.join(FAMILIES)}, not {family!r}")
-    if not FEWEST_ROWS <= rows <= MOST_ROWS:
-        raise CommandError(f"--rows must be from {FEWEST_ROWS} to {MOST_ROWS}, not {rows}")
+        raise BadInput(f"--family must be {' or '.join(FAMILIES)}, not {family!r}")
     from fiso_cli.training import prior  # scikit-learn takes a second to import
 
-    prior.train(family, rows=rows, out=out, key=key)
+    return prior.train(family, rows=rows, out=out, key=key)
 
 
-def retrain_command(
-    stage: Annotated[str, typer.Option("--stage", help="The stage to retrain on.")] = "local",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
-) -> None:
-    """Retrain now, by the deployed retrainer, on the archived records; prints the recorded run."""
+def retrain(stage: StageOption = "local") -> Output:
+    """Retrain now, by the deployed retrainer, on the archived records; prints the recorded run.
+
+    \b
+    fiso retrain --stage prod
+    """
     from fiso_cli.training import remote
 
-    remote.show(remote.retrain(stage), as_json=as_json)
+    run = remote.retrain(stage)
+    before = f"rows {run['rows']}, champion before {run['champion_version']}"
+    lines = [
+        f"{'promoted' if run['promoted'] else 'refused'}: {run['reason']}",
+        f"{before}, challenger {run['challenger_version'] or '-'}",
+    ]
+    return Output(document=run, shown=lines)
 
 
-def model_key_command(
-    stage: Annotated[str, typer.Option("--stage", help="The stage whose retrainer signs.")] = "local",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
-) -> None:
+def model_key(stage: StageOption = "local") -> Output:
     """Show the public half of the key that a stage's models are signed with: the orchestrator is deployed with it.
 
     \b
     fiso model-key
-    FISO_MODEL_KEYS=$(fiso model-key --stage prod --json | jq -r .public) serverless deploy --stage prod
+    export FISO_MODEL_KEYS=$(fiso model-key --stage prod --json | jq -r .public)
     """
+    from fiso.prediction import signature
     from fiso_cli.training import remote
 
-    remote.show_key(stage, as_json=as_json)
-
-
-train_app = typer.Typer(add_completion=False)
-train_app.command("train")(train_command)
-
-retrain_app = typer.Typer(add_completion=False)
-retrain_app.command("retrain")(retrain_command)
-
-model_key_app = typer.Typer(add_completion=False)
-model_key_app.command("model-key")(model_key_command)
+    public = remote.public_key(stage)
+    word = signature.text_of(public.modulus)
+    lines = [f"models of stage {stage} are signed with key {public.id}", f"deploy with FISO_MODEL_KEYS={word}"]
+    return Output(document={"stage": stage, "id": public.id, "public": word}, shown=lines)

@@ -1,15 +1,10 @@
 """The prior: the model trained on the brief's generated set, which ships with FISO."""
 
-from collections.abc import Callable, Mapping
 from pathlib import Path
-
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from fiso.domain.errors import ModelRefused
 from fiso.learning import dataset, synthetic
-from fiso.learning.evaluate import Errors, by_target
+from fiso.learning.evaluate import by_target
 from fiso.learning.export import Origin, package
 from fiso.learning.signing import signed
 from fiso.learning.train import Family, Trained
@@ -17,36 +12,38 @@ from fiso.learning.train import train as train_estimators
 from fiso.ports import ModelFiles, ModelSigner
 from fiso.prediction.artifact import TARGETS
 from fiso_cli.errors import CommandError
+from fiso_cli.rendering import Document, Output, Table, decimals, figure, progress, text
 from fiso_cli.training import artifacts, keys
 
 
-def train(family: str, *, rows: int, out: Path, key: Path | None = None) -> None:
+def train(family: str, *, rows: int, out: Path, key: Path | None = None) -> Output:
     """Generate, train, check, sign, write and report. Without `key` a new pair signs, and its private half is gone."""
     signer = keys.new() if key is None else keys.read(key)
-    console = Console(highlight=False)
     halves = dataset.split(synthetic.generate(rows))
-    with _progress(console) as progress:
-        task = progress.add_task("training", total=len(TARGETS) + 1)
-        trained = _trained(halves.train, family, lambda target: progress.update(task, advance=1, description=target))
+    with progress("training", len(TARGETS) + 1) as bar:
+
+        def done(target: str) -> None:
+            bar.say(target)
+            bar.advance()
+
+        trained = train_estimators(halves.train, family=Family(family), done=done)
         files = _packaged(trained, halves, signer)
-        progress.update(task, advance=1, description="exported")
+        done("exported")
     try:
         folder = artifacts.write(files, out)
         keys.write_public(signer.public, keys.public_file(out))
     except OSError as error:
         raise CommandError(f"the model could not be written: {error}") from error
-    console.print(_table(trained, halves.held_out))
-    console.print(
-        f"{files.pointer.version}: {len(files.artifact) / 1000:.0f} kB in {folder}, "
-        f"equal to scikit-learn within {files.card['parity_error']:.1e}"
-    )
-    public = f"signed with key {signer.public.id}, whose public half is in {keys.public_file(out)}"
-    console.print(public, soft_wrap=True)
-    console.print(synthetic.NOTE, soft_wrap=True)
-
-
-def _trained(data: dataset.DataSet, family: str, done: Callable[[str], None]) -> Trained:
-    return train_estimators(data, family=Family(family), done=done)
+    errors = _errors(trained, halves.held_out)
+    lines = [
+        f"{files.pointer.version}: {len(files.artifact) / 1000:.0f} kB in {folder}",
+        f"equal to scikit-learn within {files.card['parity_error']:.1e}",
+        f"signed with key {signer.public.id}, whose public half is in {keys.public_file(out)}",
+        synthetic.NOTE,
+    ]
+    title = f"{trained.family.value}, {len(halves.held_out):,} held-out rows"
+    document = {"version": files.pointer.version, "folder": str(folder), "key": signer.public.id, "errors": errors}
+    return Output(document=document, shown=[_table(title, errors), *lines])
 
 
 def _packaged(trained: Trained, halves: dataset.Halves, signer: ModelSigner) -> ModelFiles:
@@ -57,23 +54,22 @@ def _packaged(trained: Trained, halves: dataset.Halves, signer: ModelSigner) -> 
         raise CommandError(f"nothing was written: {error}") from error
 
 
-def _progress(console: Console) -> Progress:
-    columns = (TextColumn("{task.description:<20}"), BarColumn(), TimeElapsedColumn())
-    return Progress(*columns, console=console, transient=True)
+def _errors(trained: Trained, held_out: dataset.DataSet) -> list[Document]:
+    predicted = {fit.target: fit.predict(held_out.features) for fit in trained.fits}
+    return [
+        {"target": target, "mean_absolute": of["all"].mean_absolute, "r2": of["all"].r2, "factor": of["all"].geometric}
+        for target, of in by_target(predicted, held_out).items()
+    ]
 
 
-def _table(trained: Trained, held_out: dataset.DataSet) -> Table:
-    table = Table(title=f"{trained.family.value}, {len(held_out):,} held-out rows")
-    table.add_column("target")
-    for name in ("mean absolute error", "R2", "off by a factor of"):
-        table.add_column(name, justify="right")
-    report = by_target({fit.target: fit.predict(held_out.features) for fit in trained.fits}, held_out)
-    for target, groups in report.items():
-        table.add_row(target, *_cells(groups))
-    return table
-
-
-def _cells(groups: Mapping[str, Errors]) -> list[str]:
-    found = groups["all"]
-    optional = [found.r2, found.geometric]
-    return [f"{found.mean_absolute:.4g}", *("-" if value is None else f"{value:.3f}" for value in optional)]
+def _table(title: str, errors: list[Document]) -> Table:
+    return Table(
+        title=title,
+        columns=[
+            text("target"),
+            figure("mean absolute error", "mean_absolute", lambda value: f"{value:.4g}"),
+            figure("R2", "r2", decimals(3)),
+            figure("off by a factor of", "factor", decimals(3)),
+        ],
+        rows=errors,
+    )

@@ -1,17 +1,12 @@
-"""A stage's retrainer: one invocation on demand and its run as text, and the key it signs with."""
+"""A stage's retrainer: one invocation on demand, and the key it signs with."""
 
 import json
-import sys
 from collections.abc import Mapping
 from typing import Any
 
-from rich.console import Console
-
 from fiso.adapters.http.signers import KmsSigner
-from fiso.prediction import signature
 from fiso.prediction.signature import PublicKey
 from fiso_cli.errors import CommandError
-from fiso_cli.local_stage import LocalStage
 from fiso_cli.stage import Stage
 from fiso_cli.training import keys
 
@@ -36,38 +31,11 @@ def retrain(stage_name: str) -> Mapping[str, Any]:
     return run
 
 
-def show(run: Mapping[str, Any], *, as_json: bool) -> None:
-    """Print a run."""
-    if as_json:
-        sys.stdout.write(json.dumps(run, indent=2) + "\n")
-        return
-    console = Console(highlight=False, soft_wrap=True)
-    outcome = "[green]promoted[/]" if run["promoted"] else "[yellow]refused[/]"
-    console.print(f"{outcome}: {run['reason']}")
-    console.print(
-        f"rows {run['rows']}, champion before {run['champion_version']}, challenger {run['challenger_version'] or '-'}"
-    )
-
-
-def show_key(stage_name: str, *, as_json: bool) -> None:
-    """Print the public half of the stage's signing key, made on first use on the local stage."""
+def public_key(stage_name: str) -> PublicKey:
+    """The public half of the stage's signing key, made on first use on the local stage."""
     stage = Stage.named(stage_name)
-    public = _local_key(stage.local) if stage.local is not None else _kms_key(stage)
-    word = signature.text_of(public.modulus)
-    if as_json:
-        sys.stdout.write(json.dumps({"stage": stage.name, "id": public.id, "public": word}) + "\n")
-        return
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(f"models of stage {stage.name} are signed with key {public.id}")
-    if stage.local is None:
-        console.print(f"deploy with FISO_MODEL_KEYS={word}")
-
-
-def _local_key(cloud: LocalStage) -> PublicKey:
-    return keys.ensured(keys.local_file(cloud)).public
-
-
-def _kms_key(stage: Stage) -> PublicKey:
+    if stage.local is not None:
+        return keys.ensured(keys.local_file(stage.local)).public
     with stage.explained():
         return KmsSigner(stage.client("kms"), f"alias/fiso-{stage.name}-models").public_key()
 

@@ -8,43 +8,33 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Annotated, BinaryIO
-
-import typer
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from typing import BinaryIO
 
 from fiso.codecs.record import from_document
 from fiso.domain.errors import InvalidRecord
 from fiso.domain.record import InvocationRecord
 from fiso.ports import Archive
-from fiso_cli.errors import CommandError
+from fiso_cli.errors import BadInput, CommandError
+from fiso_cli.rendering import one_line, progress
 from fiso_cli.stage import Stage
-from fiso_cli.traffic import terminal
 
-BAD_INPUT = 2
 LONGEST = timedelta(days=3_650)
 _SINCE = re.compile(r"([1-9][0-9]{0,4})([dh])")
 _UNITS = {"d": timedelta(days=1), "h": timedelta(hours=1)}
 _GZIP = b"\x1f\x8b"
 _SHOW_EVERY = 200
 
-StageName = Annotated[str, typer.Option("--stage", help="The stage whose archive is read.")]
-LogFile = Annotated[
-    Path | None, typer.Option("--log", help="Record documents instead, one JSON object a line, plain or gzip.")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 
-
-class InvalidLog(Exception):
+class InvalidLog(BadInput):
     """A file that cannot be read as records. The message is one line and names the line of the file."""
 
 
 def span(text: str) -> timedelta:
-    """`30d` or `12h`; `ValueError` otherwise."""
+    """`30d` or `12h`."""
     found = _SINCE.fullmatch(text)
     length = int(found[1]) * _UNITS[found[2]] if found else timedelta(0)
     if not timedelta(0) < length <= LONGEST:
-        raise ValueError(f"--since must be days or hours, as in 30d or 12h, not {text!r}")
+        raise BadInput(f"--since must be days or hours, as in 30d or 12h, not {text!r}")
     return length
 
 
@@ -57,7 +47,7 @@ def archived(stage: Stage, start: datetime, *, now: datetime) -> Iterator[Invoca
         try:
             yield from newer(archive, start)
         except (InvalidRecord, ValueError, gzip.BadGzipFile, EOFError, zlib.error) as error:
-            raise CommandError(f"stage {stage.name}: the archive is damaged: {' '.join(str(error).split())}") from error
+            raise CommandError(f"stage {stage.name}: the archive is damaged: {one_line(error)}") from error
 
 
 def newer(archive: Archive, start: datetime) -> Iterator[InvocationRecord]:
@@ -85,7 +75,7 @@ def _records(path: Path) -> Iterator[InvocationRecord]:
                 if isinstance(record, InvocationRecord):
                     yield record
     except (InvalidRecord, ValueError, RecursionError) as error:
-        raise InvalidLog(f"{path}: line {number}: {' '.join(str(error).split())}") from error
+        raise InvalidLog(f"{path}: line {number}: {one_line(error)}") from error
     except (OSError, EOFError, zlib.error) as error:
         why = getattr(error, "strerror", None) or error
         raise InvalidLog(f"{path}: line {number + 1} cannot be read: {why}") from error
@@ -97,39 +87,20 @@ def _lines(raw: BinaryIO, closing: ExitStack) -> Iterable[bytes]:
     return closing.enter_context(gzip.GzipFile(fileobj=raw)) if is_gzip else raw
 
 
-def start_of(since: str | None, log: Path | None, now: datetime, *, default: str) -> datetime | None:
-    """The moment that a span like 30d began; None for all of a file. Ends the command when it is no span."""
-    wanted = since if log or since else default
-    try:
-        return None if wanted is None else now - span(wanted)
-    except ValueError as error:
-        raise refused(str(error)) from error
-
-
 @contextmanager
 def logged(
-    stage: Stage, log: Path | None, *, start: datetime | None, now: datetime
+    stage: Stage, log: Path | None, *, since: str | None, default: str, now: datetime
 ) -> Iterator[Iterator[InvocationRecord]]:
-    """The records of a file, or of a stage's archive, counted on a terminal. Ends the command when a file is none."""
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    console = terminal.err()
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("reading records", total=None)
+    """The records of a file, all of it when no `since` is said, or of a stage's archive; counted on a terminal."""
+    wanted = since if log or since else default
+    start = None if wanted is None else now - span(wanted)
+    with progress("reading records") as bar:
 
         def counted() -> Iterator[InvocationRecord]:
             found = in_file(log, start) if log else archived(stage, start or now, now=now)
             for number, record in enumerate(found, start=1):
                 if number % _SHOW_EVERY == 0:
-                    progress.update(task, description=f"reading records: {number:,}")
+                    bar.say(f"reading records: {number:,}")
                 yield record
 
-        try:
-            yield counted()
-        except InvalidLog as error:
-            raise refused(str(error)) from error
-
-
-def refused(problem: str) -> typer.Exit:
-    """One line, exit 2."""
-    typer.secho(f"error: {problem}", err=True, fg=typer.colors.RED)
-    return typer.Exit(BAD_INPUT)
+        yield counted()

@@ -1,15 +1,13 @@
 """Reports: comparisons as tables with what they mean in words, and as JSON."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
-
-from rich.table import Table
 
 from fiso.learning.intervals import Estimate
 from fiso.learning.logged import Loss
 from fiso.learning.ope import Evaluation
 from fiso.learning.overlap import Overlap
-from fiso_cli.traffic.tables import table
+from fiso_cli.rendering import Part, Table, figure, plain, text
 from fiso_cli.what_if.comparison import Answer, Comparison
 
 Document = dict[str, object]
@@ -36,22 +34,47 @@ _Figure = Mapping[str, Estimate]
 """One evaluation's estimates by _PARTS, in the unit they are shown in."""
 
 
-def tables(comparison: Comparison) -> Table:
+def parts(answer: Answer) -> list[Part]:
+    """All that is shown: figures, what must be known beside them, who is missing, and how they are meant."""
+    if not answer.comparisons:
+        return [*_strangers(answer), "the log has no records of the file's functions"]
+    shown: list[Part] = []
+    for comparison in answer.comparisons:
+        if not comparison.refusal:
+            shown.append(_table(comparison))
+        shown += _remarks(comparison)
+    evaluated = any(not comparison.refusal for comparison in answer.comparisons)
+    return [*shown, *_refusals(answer), *_strangers(answer), *(MEANING if evaluated else ())]
+
+
+def _table(comparison: Comparison) -> Table:
     """One function's figures."""
     overlap = comparison.overlap
-    made = table(
-        f"{comparison.function}: n {overlap.records:,}, effective sample size {overlap.sample_size:,.0f}, "
+    return Table(
+        title=f"{comparison.function}: n {overlap.records:,}, effective sample size {overlap.sample_size:,.0f}, "
         f"same first choice in {comparison.agreement:.0%}",
-        ["mean per call"],
-        ["logged", "new, SNIPS", "new, DR", "difference, SNIPS", "difference, DR"],
+        columns=[
+            text("mean per call", lambda row: row[0]),
+            *(figure(title, _estimate(part), plain, spare=spare) for title, part, spare in _COLUMNS),
+        ],
+        rows=list(_figures(comparison.evaluations)),
     )
-    for name, decimals, figure in _figures(comparison.evaluations):
-        cells = (_shown(estimate, decimals, "+" if "difference" in part else "") for part, estimate in figure.items())
-        made.add_row(name, *cells)
-    return made
 
 
-def remarks(comparison: Comparison) -> Iterator[str]:
+_COLUMNS = (
+    ("logged", "logged", 0),
+    ("new, SNIPS", "snips", 3),
+    ("new, DR", "dr", 1),
+    ("difference, SNIPS", "snips_difference", 2),
+    ("difference, DR", "dr_difference", 0),
+)
+
+
+def _estimate(part: str) -> Callable[[tuple[str, int, _Figure]], str]:
+    return lambda row: _shown(row[2][part], row[1], "+" if "difference" in part else "")
+
+
+def _remarks(comparison: Comparison) -> Iterator[str]:
     """What must be known beside the figures."""
     name, overlap = comparison.function, comparison.overlap
     if comparison.unusable:
@@ -66,7 +89,7 @@ def remarks(comparison: Comparison) -> Iterator[str]:
     yield from (f"{name}: {note}" for note in comparison.notes)
 
 
-def refusals(answer: Answer) -> Iterator[str]:
+def _refusals(answer: Answer) -> Iterator[str]:
     """A line per function that the log cannot speak of."""
     for comparison in answer.comparisons:
         if comparison.refusal:
@@ -76,7 +99,7 @@ def refusals(answer: Answer) -> Iterator[str]:
             )
 
 
-def strangers(answer: Answer) -> Iterator[str]:
+def _strangers(answer: Answer) -> Iterator[str]:
     """Functions that only the file or only the log knows."""
     if answer.not_in_log:
         yield f"in the file but not in the log: {', '.join(answer.not_in_log)}"

@@ -1,4 +1,4 @@
-"""Inputs: tables in files, where measured traces lie, and the one error for what cannot be used."""
+"""Inputs: tables in files, where measured traces lie."""
 
 import csv
 import os
@@ -6,20 +6,13 @@ from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
 
+from fiso_cli.errors import BadInput
 from fiso_cli.local_stage import CHECKOUT
+from fiso_cli.rendering import one_line
 
 VARIABLE = "FISO_DATA_DIR"
 """Names the folder that holds others' measurements, which are not part of the project; else `shared/data` beside it."""
 ENDINGS = (".csv", ".csv.gz")
-
-
-class BadInput(Exception):
-    """What was asked for cannot be used. The message is one line."""
-
-
-def one_line(error: Exception) -> str:
-    """What an error says."""
-    return " ".join(str(error).split())
 
 
 def csv_rows(path: Path) -> list[list[str]]:

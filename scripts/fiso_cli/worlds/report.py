@@ -1,13 +1,11 @@
 """Reports: a contest as a table and as JSON, and how requests fared before, during and after an outage."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from enum import StrEnum
 from statistics import fmean
 
-from rich.table import Table
-
-from fiso_cli.rendering import Document, table
+from fiso_cli.rendering import Document, Table, at, decimals, figure, share, text
 from fiso_cli.worlds.clouds.outages import Outage
 from fiso_cli.worlds.figures import EARLY, Interval, Standing, Verdict, quantile
 from fiso_cli.worlds.objective import UNITS, Objective
@@ -39,13 +37,30 @@ def document(verdict: Verdict, *, name: str, objective: Objective, seeds: int) -
 def verdict_table(verdict: Verdict, *, name: str, objective: Objective, seeds: int) -> Table:
     """The verdict for people, best first under the router itself."""
     ordered = sorted(verdict.rivals.items(), key=lambda item: item[1].figures.objective_mean)
-    return table(
-        f"{name}: {verdict.rounds:,} rounds, objective {objective.value}, {seeds} seeds",
-        ["router"],
-        ["mean ms", "p50", "p95", "p99", "$/million", "success", "/ best", "regret"],
-        [("fiso", *_cells(verdict.fiso)), *((rival, *_cells(standing)) for rival, standing in ordered)],
-        bold=1,
+    return Table(
+        title=f"{name}: {verdict.rounds:,} rounds, objective {objective.value}, {seeds} seeds",
+        columns=[
+            text("router", lambda row: row[0]),
+            *(figure(title, _at(f"figures.{key}"), spare=spare) for title, key, spare in _LATENCIES),
+            figure("$/million", _at("figures.cost_per_million"), decimals(2)),
+            figure("success", _at("figures.success"), share),
+            figure("/ best", _at("worst_case"), decimals(3), spare=2),
+            figure("regret", _at("regret"), lambda value: f"{value:.3g}" if isinstance(value, float) else "-"),
+        ],
+        rows=[("fiso", verdict.fiso), *ordered],
+        style=_bold_fiso,
     )
+
+
+_LATENCIES = (("mean ms", "mean", 0), ("p50", "p50", 3), ("p95", "p95", 1), ("p99", "p99", 4))
+
+
+def _at(path: str) -> Callable[[Sequence[object]], object]:
+    return lambda row: at(row[1], path)
+
+
+def _bold_fiso(row: Sequence[object]) -> str:
+    return "bold" if row[0] == "fiso" else ""
 
 
 def summary(verdict: Verdict, *, objective: Objective) -> Iterable[str]:
@@ -65,14 +80,6 @@ def summary(verdict: Verdict, *, objective: Objective) -> Iterable[str]:
     yield f"regret in rounds 1 to {EARLY}: {shown} of the best single endpoint's total"
     yield f"regret is in {UNITS[objective]}, over all rounds, against the best single endpoint"
     yield f"charged {verdict.fiso.figures.objective_mean:.6g} {UNITS[objective]} a call {_span(verdict.fiso.ci95)}"
-
-
-def _cells(standing: Standing) -> list[str]:
-    figures = standing.figures
-    latencies = [f"{value:,.0f}" for value in (figures.mean, figures.p50, figures.p95, figures.p99)]
-    regret = "-" if standing.regret is None else f"{standing.regret:.3g}"
-    cost = f"{figures.cost_per_million:,.2f}"
-    return [*latencies, cost, f"{figures.success:.1%}", _ratio(standing.worst_case), regret]
 
 
 def _standing(standing: Standing) -> dict[str, object]:
@@ -132,22 +139,21 @@ def _fared(results: Results) -> Fared:
 def outage_table(outage: Outage, runs: Runs) -> Table:
     """How everybody fared; those that the outage hurt least on top, under the router itself."""
     where = outage.provider if outage.region is None else f"{outage.provider} {outage.region}"
-    (first, own), *others = ((name, fared(results, outage)) for name, results in runs.items())
+    first, *others = ((name, fared(results, outage)) for name, results in runs.items())
     others.sort(key=lambda item: -(item[1][Phase.DURING]["success"] or 0))
-    return table(
-        f"outage of {where} ({outage.kind}), {outage.start_s:,.0f} to {outage.end_s:,.0f} s: requests answered",
-        ["router"],
-        [name for phase in Phase for name in (phase.value, "mean ms", "p95")],
-        [(name, *_phase_cells(phases)) for name, phases in ((first, own), *others)],
-        bold=1,
-    )
+    columns = [text("router", lambda row: row[0])]
+    for phase, spare in zip(Phase, (1, 0, 2), strict=True):
+        columns += [
+            figure(phase.value, _of(phase, "success"), share, spare=spare),
+            figure("mean ms", _of(phase, "mean"), spare=spare and spare + 2),
+            figure("p95", _of(phase, "p95"), spare=spare and spare + 2),
+        ]
+    title = f"outage of {where} ({outage.kind}), {outage.start_s:,.0f} to {outage.end_s:,.0f} s: requests answered"
+    return Table(title=title, columns=columns, rows=[first, *others], style=_bold_fiso)
 
 
-def _phase_cells(phases: Mapping[Phase, Fared]) -> Iterator[str]:
-    for phase in Phase:
-        for name, form in (("success", ".1%"), ("mean", ",.0f"), ("p95", ",.0f")):
-            value = phases[phase][name]
-            yield "-" if value is None else f"{value:{form}}"
+def _of(phase: Phase, name: str) -> Callable[[tuple[str, Mapping[Phase, Fared]]], object]:
+    return lambda row: row[1][phase][name]
 
 
 def outage_document(outage: Outage, runs: Runs) -> Document:

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from fiso.domain.endpoint import EndpointId, Provider
-from fiso_cli.worlds.inputs import BadInput, one_line
+from fiso_cli.errors import BadInput
+from fiso_cli.rendering import one_line
 from fiso_cli.worlds.world import Arm
 
 LATEST_T = 1e11

@@ -1,15 +1,13 @@
 """Findings: what one demo run came to, which of its claims held, and how both are printed. Pure."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from rich.table import Table
-
 from fiso_cli.counting import Runs
-from fiso_cli.traffic.samples import NOBODY, Sample, failures, overheads, percentile, problems
-from fiso_cli.traffic.tables import table
-from fiso_cli.traffic.terminal import ms
+from fiso_cli.rendering import Part, Table, counts, figure, ms, text
+from fiso_cli.traffic.samples import NOBODY, Sample, failures, overheads, percentile, problems, tallies
+from fiso_cli.traffic.tables import of_tallies
 from localcloud.profile import Provider
 
 SCHEDULE = "schedule"
@@ -71,7 +69,7 @@ def checks(found: Findings) -> list[Check]:
     """Every claim of a run."""
     failed, by_score = failures(found.samples), chosen_by_score(found.samples)
     worst = "".join(f"; {count} x {problem}" for problem, count in list(problems(failed).items())[:3])
-    counts = f"{found.logged} logged, {found.folded} folded, {found.answered} answered"
+    seen = f"{found.logged} logged, {found.folded} folded, {found.answered} answered"
     contexts = ", ".join(f"{provider} {len(by_score.get(provider, ()))} contexts" for provider in Provider)
     return [
         Check(
@@ -84,7 +82,7 @@ def checks(found: Findings) -> list[Check]:
             held=found.failovers >= 1,
             seen=f"{found.failovers} failovers",
         ),
-        Check(claim="logged = folded = answered", held=found.logged == found.folded == found.answered, seen=counts),
+        Check(claim="logged = folded = answered", held=found.logged == found.folded == found.answered, seen=seen),
         Check(
             claim="each provider was the best for some function and user region",
             held=set(Provider) <= by_score.keys(),
@@ -139,27 +137,50 @@ def run_document(found: Findings) -> dict[str, object]:
     }
 
 
+def parts(found: Findings) -> list[Part]:
+    """The run in tables and figures."""
+    title = f"{len(found.samples)} requests; {found.killed} was down for the middle third"
+    return [
+        of_tallies(tallies(found.samples), title),
+        of_contexts(found.samples),
+        of_runs(found.runs),
+        of_figures(found),
+        LABEL,
+    ]
+
+
 def of_contexts(samples: Sequence[Sample]) -> Table:
     """Why who was called: one line per function and user region, one column per provider."""
     providers = sorted({sample.provider or NOBODY for sample in samples})
-    counts = Counter((s.function, s.user_region or "", s.provider or NOBODY, s.reason or "-") for s in samples)
-    made = table("who was called, and why", ["function", "user region", *providers])
-    for function, region in sorted({(s.function, s.user_region or "") for s in samples}):
-        cells = []
-        for provider in providers:
-            known = [(reason, counts[function, region, provider, reason]) for reason in REASONS]
-            cells.append(", ".join(f"{reason} {count}" for reason, count in known if count))
-        made.add_row(function, region, *cells)
-    return made
+    found = Counter((s.function, s.user_region or "", s.provider or NOBODY, s.reason or "-") for s in samples)
+
+    def reasons(provider: str) -> Callable[[tuple[str, str]], str]:
+        return lambda row: counts({reason: n for reason in REASONS if (n := found[(*row, provider, reason)])})
+
+    return Table(
+        title="who was called, and why",
+        columns=[
+            text("function", lambda row: row[0]),
+            text("user region", lambda row: row[1]),
+            *(text(provider, reasons(provider)) for provider in providers),
+        ],
+        rows=sorted({(s.function, s.user_region or "") for s in samples}),
+    )
 
 
 def of_runs(runs: Runs) -> Table:
     """Every retraining, oldest first: a promotion or a refusal, with its reason."""
-    made = table("retraining", ["started UTC", "by", "what came of it"], ["rows"], ["reason"])
-    for run in sorted(runs, key=lambda run: run.started_at):
-        result = f"promoted {run.challenger_version}" if run.promoted else "refused"
-        made.add_row(f"{run.started_at:%H:%M:%S}", run.trigger, result, str(run.rows), run.reason)
-    return made
+    return Table(
+        title="retraining",
+        columns=[
+            text("started UTC", lambda run: f"{run.started_at:%H:%M:%S}"),
+            text("by", "trigger"),
+            text("result", lambda run: f"promoted {run.challenger_version}" if run.promoted else "refused"),
+            figure("rows", spare=1),
+            text("reason"),
+        ],
+        rows=sorted(runs, key=lambda run: run.started_at),
+    )
 
 
 def of_figures(found: Findings) -> str:

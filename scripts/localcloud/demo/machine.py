@@ -1,9 +1,7 @@
 """The machine: a local cloud with the stage `local` on it, prepared, disturbed and counted. The tests use it, too."""
 
-import io
 import subprocess
 from collections.abc import Mapping, Sequence
-from contextlib import redirect_stdout
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +12,7 @@ from fiso_cli.counting import Counts
 from fiso_cli.errors import CommandError
 from fiso_cli.migrations import runner
 from fiso_cli.stage import Stage
-from fiso_cli.traffic import leases
+from fiso_cli.stored_keys import lease_keys
 from fiso_cli.training import keys, prior, remote
 from localcloud import cloud
 from localcloud.cloud import Lease
@@ -61,15 +59,14 @@ class Machine:
         folder = self.cloud.root / "ml_artifacts"
         if (folder / "champion.json").exists():
             return "already trained"
-        with redirect_stdout(io.StringIO()):  # its tables are for `fiso train`
-            prior.train("boosting", rows=10_000, out=folder)
+        prior.train("boosting", rows=10_000, out=folder)
         return "trained on the synthetic set"
 
     def deploy(self) -> str:
         """Plain `serverless deploy`."""
         environment = self.cloud.client_environment() | {"FISO_DATABASE_URL": self.cloud.database_url}
         log = serverless(self.cloud, ("deploy", "--stage", STAGE), environment | keys.local_variables(self.cloud))
-        leases.ensured(self.stage)
+        lease_keys(self.stage).ensured()
         return f"stage {STAGE}, log in {log}"
 
     def apply(self) -> str:

@@ -5,6 +5,7 @@ boot -> train -> deploy -> apply -> a refused retraining -> the batch with a pro
 """
 
 import asyncio
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -12,10 +13,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypeVar
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
 from fiso_cli.counting import Runs
+from fiso_cli.rendering import progress, remark
 from fiso_cli.traffic import calls
 from fiso_cli.traffic.calls import Load
 from fiso_cli.traffic.gateway import Gateway
@@ -36,36 +35,27 @@ REMIND_EVERY_S = 15.0
 """Where no terminal shows a spinner, a wait says this often that it goes on."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Narration:
-    """What the demo says while it works: steps with their time, waits with their reason."""
+def step(title: str, do: Callable[[], str]) -> None:
+    """Do something that answers with one line; say how long it took."""
+    start = time.monotonic()
+    with progress(title):
+        came_of_it = do()
+    remark(f"{title}: {came_of_it} ({time.monotonic() - start:.1f} s)")
 
-    console: Console
 
-    def remark(self, text: str) -> None:
-        """One line."""
-        self.console.print(f"  {text}", style="dim", markup=False)
-
-    def step(self, title: str, do: Callable[[], str]) -> None:
-        """Do something that answers with one line; say how long it took."""
-        start = time.monotonic()
-        with self.console.status(title):
-            came_of_it = do()
-        self.console.print(f"{title}: {came_of_it} ({time.monotonic() - start:.1f} s)", markup=False)
-
-    def wait(self, reason: str, look: Callable[[], T], is_enough: Callable[[T], bool], *, within_s: float) -> T:
-        """Look until it is enough or time is up; the last thing seen either way."""
-        start = said = time.monotonic()
-        with self.console.status(f"waiting {reason}") as status:
-            while not is_enough(seen := look()) and (left_s := start + within_s - time.monotonic()) > 0:
-                line = f"waiting {reason}: {left_s:.0f} s at most"
-                status.update(line)
-                if not self.console.is_terminal and time.monotonic() - said >= REMIND_EVERY_S:
-                    said = time.monotonic()
-                    self.remark(line)
-                time.sleep(0.5)
-        self.console.print(f"waited {reason} ({time.monotonic() - start:.1f} s)", markup=False)
-        return seen
+def wait(reason: str, look: Callable[[], T], is_enough: Callable[[T], bool], *, within_s: float) -> T:
+    """Look until it is enough or time is up; the last thing seen either way."""
+    start = said = time.monotonic()
+    with progress(f"waiting {reason}") as bar:
+        while not is_enough(seen := look()) and (left_s := start + within_s - time.monotonic()) > 0:
+            line = f"waiting {reason}: {left_s:.0f} s at most"
+            bar.say(line)
+            if not sys.stderr.isatty() and time.monotonic() - said >= REMIND_EVERY_S:
+                said = time.monotonic()
+                remark(f"  {line}")
+            time.sleep(0.5)
+    remark(f"waited {reason} ({time.monotonic() - start:.1f} s)")
+    return seen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,22 +63,21 @@ class Demo:
     """One demo run."""
 
     machine: Machine
-    narration: Narration
     requests: int
     concurrency: int
 
     def prepare(self) -> None:
         """From nothing to a deployed stage with a catalog and a model."""
-        self.narration.step("booting the local cloud", self.machine.boot)
-        self.narration.step("the packaged model", self.machine.train)
-        self.narration.step("deploying with serverless", self.machine.deploy)
-        self.narration.step("applying the catalog", self.machine.apply)
+        step("booting the local cloud", self.machine.boot)
+        step("the packaged model", self.machine.train)
+        step("deploying with serverless", self.machine.deploy)
+        step("applying the catalog", self.machine.apply)
 
     def run(self) -> Findings:
         """Route the batch and wait for what must follow from it."""
         counts, since = self.machine.counts, datetime.now(UTC)
         gateway, had_champion = Gateway(url=self.machine.stage.api_url), counts.has_champion()
-        self.narration.step("retraining on too few records", self.machine.retrain)
+        step("retraining on too few records", self.machine.retrain)
         folded_before = counts.folded()
         samples: list[Sample] = []
         killed = self._batch(gateway, samples)
@@ -113,26 +102,23 @@ class Demo:
         def kill() -> None:
             killed.append(busiest(samples))
             faults.kill(self.machine.cloud, killed[0])
-            self.narration.remark(f"{killed[0]} is down")
+            remark(f"  {killed[0]} is down")
 
         def heal() -> None:
             faults.heal(self.machine.cloud, killed[0])
-            self.narration.remark(f"{killed[0]} is healed")
+            remark(f"  {killed[0]} is healed")
 
         interludes = {self.requests // 3: kill, 2 * self.requests // 3: heal}
         load = Load(calls=plan.calls(self.requests), concurrency=self.concurrency, interludes=interludes)
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         start = time.monotonic()
-        with Progress(*columns, console=self.narration.console, transient=True) as progress:
-            bar = progress.add_task("routing", total=self.requests)
+        with progress("routing", self.requests) as bar:
 
             def on_sample(sample: Sample) -> None:
                 samples.append(sample)
-                progress.advance(bar)
+                bar.advance()
 
             asyncio.run(calls.run(gateway, load, on_sample))
-        took_s = time.monotonic() - start
-        self.narration.console.print(f"routing: {self.requests} requests ({took_s:.1f} s)", markup=False)
+        remark(f"routing: {self.requests} requests ({time.monotonic() - start:.1f} s)")
         return killed[0]
 
     def _await_folding(self, samples: Sequence[Sample], since: datetime, folded_before: int) -> tuple[int, int]:
@@ -141,7 +127,7 @@ class Demo:
             len({sample.invocation_id for sample in samples if sample.invocation_id}),
             self.machine.counts,
         )
-        return self.narration.wait(
+        return wait(
             "for the stream to fold every record",
             lambda: (counts.logged_since(since), counts.folded() - folded_before),
             lambda seen: seen == (answered, answered),
@@ -157,7 +143,7 @@ class Demo:
 
         reason = "for the schedule to fire the retrainer (a minute or two)"
         look = self.machine.counts.runs_since
-        return self.narration.wait(reason, lambda: look(since), is_enough, within_s=SCHEDULE_WITHIN_S)
+        return wait(reason, lambda: look(since), is_enough, within_s=SCHEDULE_WITHIN_S)
 
     def _further(self, gateway: Gateway, runs: Runs) -> list[Sample]:
         """More requests, until one was decided by a published model. None when none was published."""
@@ -173,7 +159,7 @@ class Demo:
             return samples[-1].model_version
 
         reason = "for the orchestrator to pick up the new model"
-        self.narration.wait(reason, ask, lambda version: version in published, within_s=NEW_MODEL_WITHIN_S)
+        wait(reason, ask, lambda version: version in published, within_s=NEW_MODEL_WITHIN_S)
         return samples
 
 

@@ -7,20 +7,17 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from fiso_cli.errors import CommandError
+from fiso_cli.errors import FAILED, CommandError
 from fiso_cli.local_stage import CHECKOUT, LocalStage
 from fiso_cli.packaging.build import build
 from fiso_cli.packaging.manifest import ACCESS_LAYER
-from fiso_cli.traffic import terminal
+from fiso_cli.rendering import Output, Table, progress
 from tests.lab.bench import measure, naive, overhead, rows
 from tests.lab.bench.rows import Row
 
 MODEL_DIR = CHECKOUT / "ml_artifacts"
-Say = Callable[[object], None]
-
-bench_app = typer.Typer(add_completion=False)
+Say = Callable[[str | Table], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +30,8 @@ class Group:
     needs_cloud: bool = False
 
 
-@bench_app.callback(invoke_without_command=True)
-def bench_command(
+def bench(
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
     without_cloud: Annotated[
         bool, typer.Option("--without-cloud", help="Leave out what needs a local cloud of its own.")
     ] = False,
@@ -49,12 +44,14 @@ def bench_command(
     commit: Annotated[
         str | None, typer.Option("--against", help="Measure only this tree against another commit, in turn in one run.")
     ] = None,
-) -> None:
+) -> Output:
     """Measure FISO beside the naive design, in one run; rows go to .local/bench.json. Exits 1 if a gate is missed.
 
     Trust the ratios, not the times: both sides of a row are measured in turn on this machine.
-    For example: python -m tests.lab bench --only request_path --only decide
-    or: python -m tests.lab bench --against a78573b
+
+    \b
+    python -m tests.lab bench --only request_path --only decide
+    python -m tests.lab bench --against a78573b
     """
     state = LocalStage.from_environ().state
     if with_litellm:
@@ -66,12 +63,8 @@ def bench_command(
     measured = measure_groups(groups, only or [""], state / "bench" / "naive")
     if not only:
         rows.write(measured, state / "bench.json")
-    if as_json:
-        typer.echo(json.dumps(rows.documents(measured)))
-    else:
-        terminal.out().print(rows.table(measured))
-    if not all(row.is_met for row in measured):
-        raise typer.Exit(1)
+    missed = not all(row.is_met for row in measured)
+    return Output(document=rows.documents(measured), shown=[rows.table(measured)], exit_code=FAILED if missed else 0)
 
 
 def measure_groups(groups: Sequence[Group], only: Sequence[str], rival_dir: Path) -> list[Row]:
@@ -81,16 +74,10 @@ def measure_groups(groups: Sequence[Group], only: Sequence[str], rival_dir: Path
         known = ", ".join(name for group in groups for name in group.rows)
         raise CommandError(f"no row begins with {' or '.join(only)}; there are {known}")
     measured: list[Row] = []
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=terminal.err(), transient=True) as progress:
-
-        def say(remark: object) -> None:
-            progress.console.print(remark, soft_wrap=True, markup=False)
-
+    with progress("") as bar:
         for group in wanted:
-            task = progress.add_task(group.title, total=1)
-            measured.extend(group.measure(rival_dir, say))
-            progress.advance(task)
+            bar.say(group.title)
+            measured.extend(group.measure(rival_dir, bar.remark))
     return [row for row in measured if any(row.name.startswith(one) for one in only)]
 
 
@@ -169,7 +156,7 @@ def _overhead(_rival_dir: Path, _say: Say) -> Sequence[Row]:
 def _install_litellm() -> None:
     from tests.lab.bench import litellm_router
 
-    with terminal.err().status("installing LiteLLM"):
+    with progress("installing LiteLLM"):
         litellm_router.Environment().install()
 
 

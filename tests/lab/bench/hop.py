@@ -13,8 +13,6 @@ from pathlib import Path
 from statistics import median
 from time import process_time
 
-from rich.table import Table
-
 from fiso.adapters.aws.client import DynamoDBClient
 from fiso.adapters.aws.dynamodb import DynamoDBInvocationLog
 from fiso.adapters.aws.dynamodb_items import Item, closed_item, open_item
@@ -24,6 +22,7 @@ from fiso.domain.record import InvocationRecord, OpenRecord
 from fiso.services.log.ingest import ingest
 from fiso.testing.memory import InMemoryArchive, InMemoryEndpointStates
 from fiso_cli.log_redirect import lines_to
+from fiso_cli.rendering import Table, decimals, figure, text
 from fiso_cli.reports.savings import deployed_memory_mb
 from fiso_client.core.answers import HttpAnswer
 from fiso_client.core.signing import AwsEndpoint, Credentials, SignedService
@@ -150,19 +149,17 @@ def chosen(found: Sequence[MemoryChoice]) -> MemoryChoice:
 def memory_table(found: Sequence[MemoryChoice]) -> Table:
     """For a terminal."""
     best = chosen(found)
-    shown = Table(title=f"The orchestrator's memory, a function of {WAITED_MS:g} ms behind it; list prices")
-    for column in ("memory MB", "USD per million", "adds ms", "cold start ms", ""):
-        shown.add_column(column, justify="right")
-    for choice in found:
-        mark = "chosen" if choice is best else "" if choice.is_within else "adds too much"
-        shown.add_row(
-            str(choice.memory_mb),
-            f"{choice.usd_per_million:.2f}",
-            f"{choice.own_ms:.1f}",
-            f"{choice.cold_ms:.0f}",
-            mark,
-        )
-    return shown
+    return Table(
+        title=f"The orchestrator's memory, a function of {WAITED_MS:g} ms behind it; list prices",
+        columns=[
+            figure("memory MB", "memory_mb"),
+            figure("USD per million", "usd_per_million", decimals(2)),
+            figure("adds ms", "own_ms", decimals(1)),
+            figure("cold start ms", "cold_ms"),
+            text("", lambda each: "chosen" if each is best else "" if each.is_within else "adds too much"),
+        ],
+        rows=found,
+    )
 
 
 def item_bytes(item: Item) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from rich.table import Table
+from fiso_cli.rendering import Table, figure, plain, text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,18 +91,22 @@ def write(rows: Sequence[Row], path: Path) -> None:
 
 def table(rows: Sequence[Row]) -> Table:
     """The rows for a terminal."""
-    shown = Table(title="Medians of one run on this machine; the ratio is rival / ours")
-    for column in ("figure", "ours", "rival's", "unit", "ratio", "gate", "n", "rival"):
-        shown.add_column(column, justify="left" if column in ("figure", "unit", "rival", "gate") else "right")
-    for row in rows:
-        shown.add_row(
-            row.name,
-            f"{row.value:,.4g}",
-            "" if row.rival_value is None else f"{row.rival_value:,.4g}",
-            row.unit,
-            "" if row.ratio is None else f"{row.ratio:,.3g}x",
-            f"{row.gate} {'met' if row.is_met else 'MISSED'}" if row.gate else "",
-            str(row.n),
-            row.rival,
-        )
-    return shown
+    return Table(
+        title="Medians of one run on this machine; the ratio is rival / ours",
+        columns=[
+            text("figure", "name"),
+            figure("ours", "value", _brief),
+            figure("rival's", "rival_value", _brief),
+            text("unit"),
+            figure("ratio", lambda row: "" if row.ratio is None else f"{row.ratio:,.3g}x", plain),
+            text("gate", lambda row: f"{row.gate} {'met' if row.is_met else 'MISSED'}" if row.gate else ""),
+            figure("n", spare=2),
+            text("rival", spare=1),
+        ],
+        rows=rows,
+        style=lambda row: "" if row.is_met else "red",
+    )
+
+
+def _brief(value: object) -> str:
+    return f"{value:,.4g}" if isinstance(value, int | float) else ""

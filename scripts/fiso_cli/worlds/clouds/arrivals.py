@@ -10,7 +10,8 @@ from itertools import islice, takewhile
 from math import isfinite
 from pathlib import Path
 
-from fiso_cli.worlds.inputs import BadInput, csv_rows
+from fiso_cli.errors import BadInput
+from fiso_cli.worlds.inputs import csv_rows
 from fiso_cli.worlds.virtual_time import Arrival
 
 MINUTE_S = 60.0

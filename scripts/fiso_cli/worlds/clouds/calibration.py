@@ -13,11 +13,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from statistics import fmean, median
 
-from rich.table import Table
-
 from fiso.billing.tariff import Tariff
 from fiso.domain.endpoint import Endpoint, EndpointId
-from fiso_cli.rendering import Document, table
+from fiso_cli.rendering import Document, Table, figure, share, text
 from fiso_cli.worlds.clouds.fit import ONE_INSTANCE, Fitted, fit
 from fiso_cli.worlds.clouds.service import Service, common_draws, crowding
 from fiso_cli.worlds.figures import quantile, ratio
@@ -171,24 +169,24 @@ def document(calibration: Calibration) -> Document:
 
 def error_table(calibration: Calibration) -> Table:
     """For people: measured and simulated means, and the errors."""
-    return table(
-        f"calibration on {calibration.trace}: fitted on half of the measurements, compared on the others",
-        ["function", "arm"],
-        ["load", "rows", "cold", "mean ms", "simulated", "error", "p95 error", "cost error"],
-        [
-            (
-                cell.function,
-                cell.arm,
-                f"{cell.load:g}",
-                f"{cell.rows}",
-                f"{cell.cold_share:.0%}",
-                f"{cell.measured.mean_ms:,.0f}",
-                f"{cell.simulated.mean_ms:,.0f}",
-                *("-" if error is None else f"{error:+.1%}" for error in cell.error.values()),
-            )
-            for cell in calibration.cells
+    return Table(
+        title=f"calibration on {calibration.trace}: fitted on half of the measurements, compared on the others",
+        columns=[
+            text("function"),
+            text("arm"),
+            figure("load", spare=2),
+            figure("rows", spare=4),
+            figure("cold", "cold_share", share, spare=3),
+            figure("mean ms", "measured.mean_ms"),
+            figure("simulated", "simulated.mean_ms", spare=1),
+            *(figure("error" if name == "mean" else f"{name} error", f"error.{name}", _signed) for name in NAMES),
         ],
+        rows=calibration.cells,
     )
+
+
+def _signed(value: object) -> str:
+    return f"{value:+.1%}" if isinstance(value, float) else "-"
 
 
 def summary(calibration: Calibration) -> Iterable[str]:

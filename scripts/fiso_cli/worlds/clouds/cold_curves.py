@@ -11,7 +11,9 @@ from pathlib import Path
 
 from fiso.domain.endpoint import Provider
 from fiso.routing.levels import COLD_AFTER_IDLE, IDLE_BINS
-from fiso_cli.worlds.inputs import BadInput, csv_records, one_line
+from fiso_cli.errors import BadInput
+from fiso_cli.rendering import one_line
+from fiso_cli.worlds.inputs import csv_records
 
 SNAPSHOT = "2021-01-07"
 """The newest of mikhail.io's measurements, the one that `fiso.routing.levels` was read off."""

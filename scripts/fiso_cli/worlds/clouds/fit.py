@@ -20,9 +20,9 @@ from statistics import fmean, pvariance
 from fiso.billing.tariff import Tariff
 from fiso.domain.endpoint import Endpoint, EndpointId, Provider
 from fiso.routing.levels import START_MS
+from fiso_cli.errors import BadInput
 from fiso_cli.worlds.clouds.published import START_SIGMA
 from fiso_cli.worlds.clouds.service import Billing, Lognormal, Service, UnderLoad, crowding
-from fiso_cli.worlds.inputs import BadInput
 from fiso_cli.worlds.trace import Measured, Round
 from fiso_cli.worlds.trace_worlds import billed_ms_of
 from fiso_cli.worlds.world import Arm

@@ -18,7 +18,8 @@ from enum import StrEnum
 from pathlib import Path
 
 from fiso.domain.endpoint import Provider
-from fiso_cli.worlds.inputs import BadInput, csv_records
+from fiso_cli.errors import BadInput
+from fiso_cli.worlds.inputs import csv_records
 from fiso_cli.worlds.world import Arm
 
 SLOWER = 20.0

@@ -6,13 +6,13 @@ from math import isfinite
 from pathlib import Path
 
 from fiso.billing import tariff
+from fiso_cli.errors import BadInput
 from fiso_cli.worlds.clouds import arrivals as arriving
 from fiso_cli.worlds.clouds import cold_curves, published
 from fiso_cli.worlds.clouds.arrivals import Extent
 from fiso_cli.worlds.clouds.calibration import Calibration, calibrated
 from fiso_cli.worlds.clouds.clouds import Clouds
 from fiso_cli.worlds.clouds.outages import Outage, outage
-from fiso_cli.worlds.inputs import BadInput
 from fiso_cli.worlds.trace import read
 from fiso_cli.worlds.virtual_time import Arrival
 

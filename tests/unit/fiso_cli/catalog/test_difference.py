@@ -1,6 +1,6 @@
 from dataclasses import replace
 
-from rich.console import Console
+import pytest
 
 from fiso.codecs.policy import strategy_from_document
 from fiso.domain.catalog import CatalogEntry
@@ -9,6 +9,7 @@ from fiso.domain.policy import Policy, Weights
 from fiso_cli.catalog import view
 from fiso_cli.catalog.difference import Change, Kind, changes
 from fiso_cli.catalog.spelling import PRESETS
+from fiso_cli.rendering import show
 
 AWS = Endpoint(id=EndpointId("aws"), provider=Provider.AWS, region="us-east-1", memory_mb=512, address="fn")
 GCP = Endpoint(
@@ -68,32 +69,25 @@ def test_a_new_order_of_endpoints_is_a_change() -> None:
     assert (change.before, change.after) == (["aws", "gcp"], ["gcp", "aws"])
 
 
-def test_the_table_shows_values_as_they_are_and_no_markup() -> None:
-    console = Console(width=200)
-    with console.capture() as shown:
-        console.print(
-            view.of_changes(changes(OLD, [replace(BFS, endpoints=(replace(AWS, address="[red]x[/red]"), GCP))]))
-        )
-    assert "[red]x[/red]" in shown.get()
+def test_the_table_shows_values_as_they_are_and_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    show(view.of_changes(changes(OLD, [replace(BFS, endpoints=(replace(AWS, address="[red]x[/red]"), GCP))])))
+    assert "[red]x[/red]" in capsys.readouterr().out
 
 
-def test_tiers_and_strategies_are_told_in_words() -> None:
+def test_tiers_and_strategies_are_told_in_words(capsys: pytest.CaptureFixture[str]) -> None:
     weekends = strategy_from_document(PRESETS["weekend_scale_down"])
     policy = Policy(version=4, tiers=(frozenset({AWS.id}), frozenset({GCP.id})), strategies=(weekends,))
     found = changes(OLD, [replace(BFS, policy=policy)])
     assert [(change.path, change.before) for change in found] == [("policy.tiers", []), ("policy.strategies", [])]
-    console = Console(width=200)
-    with console.capture() as shown:
-        console.print(view.of_changes(found))
-    assert "none    aws, then gcp" in shown.get()
-    assert "weekend_scale_down: when day_of_week is one of 6, 7, provider is azure times 0.7" in shown.get()
+    show(view.of_changes(found))
+    shown = capsys.readouterr().out
+    assert "none    aws, then gcp" in shown
+    assert "weekend_scale_down: when day_of_week is one of 6, 7, provider is azure times 0.7" in shown
 
 
-def test_the_view_of_a_policy_shows_every_key_in_words() -> None:
+def test_the_view_of_a_policy_shows_every_key_in_words(capsys: pytest.CaptureFixture[str]) -> None:
     policy = Policy(version=4, tiers=(frozenset({AWS.id}),), max_cost_usd=2e-5, residency=frozenset({"us-east-1"}))
-    console = Console(width=200)
-    with console.capture() as shown:
-        console.print(*view.of_entry(replace(BFS, policy=policy), 7))
-    lines = [" ".join(line.split()) for line in shown.get().splitlines()]
+    show(*view.of_entry(replace(BFS, policy=policy), 7))
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     assert {"tiers aws", "strategies none", "max_cost_usd 2e-05", "control_block_s 3600"} <= set(lines)
     assert {"residency us-east-1", "allowed_regions any", "objective weighted"} <= set(lines)

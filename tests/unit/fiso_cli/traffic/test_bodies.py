@@ -2,7 +2,8 @@ import base64
 
 import pytest
 
-from fiso_cli.traffic.bodies import body_document, is_printable
+from fiso_cli.rendering import is_printable
+from fiso_cli.traffic.invoke import body_document
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,11 @@ from datetime import UTC, datetime
 
 import pytest
 
+from fiso.codecs.record import to_document
 from fiso.domain.decision import Exclusion, Reason
 from fiso.domain.endpoint import EndpointId, FunctionName
-from fiso.domain.record import AttemptSummary, CandidateSummary, RecordStatus
-from fiso_cli.traffic.lines import HEADER, line_of, predicted_ms, why
+from fiso.domain.record import AttemptSummary, CandidateSummary, InvocationRecord, RecordStatus
+from fiso_cli.traffic.lines import COLUMNS, of_record, predicted_ms, why
 from fiso_client.core.failures import Failure
 from tests.builders import a_record, changed
 
@@ -35,10 +36,14 @@ RECORD = a_record(
 )
 
 
-def test_a_line_has_its_cells_under_the_header() -> None:
-    line = line_of(RECORD)
-    assert line.split()[:8] == ["03:04:05.678", "compress", "aws/us-east-1", "score", "200", "25.0", "20.0", "2.5e-06"]
-    assert line.index("score 0.900") == HEADER.index("why")
+def cells(record: InvocationRecord) -> list[str]:
+    return [column.cell(record) for column in COLUMNS]
+
+
+def test_a_line_has_its_cells_and_a_document() -> None:
+    line = ["03:04:05.678", "compress", "aws/us-east-1", "score", "200", "25.0", "20.0", "2.5e-06", why(RECORD)]
+    assert cells(RECORD) == line
+    assert of_record(RECORD).document == to_document(RECORD)
 
 
 @pytest.mark.parametrize(
@@ -80,4 +85,4 @@ def test_a_record_of_nobody_has_a_line_too() -> None:
         execution_time_ms=None, cost_usd=None, response_status=504, status=RecordStatus.UNKNOWN,
     )  # fmt: skip
     assert predicted_ms(empty) is None
-    assert line_of(empty).split()[2:] == ["-", "-", "504", "-", "-", "-", "nobody", "was", "called"]
+    assert cells(empty)[2:] == ["-", "-", "504", "-", "-", "-", "nobody was called"]

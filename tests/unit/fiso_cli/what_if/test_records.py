@@ -7,6 +7,7 @@ import pytest
 
 from fiso.codecs.record import open_to_document, to_document
 from fiso.testing.memory import InMemoryArchive
+from fiso_cli.errors import BadInput
 from fiso_cli.what_if.records import InvalidLog, in_file, newer, span
 from tests.builders import NOW, a_record, an_open_record, invocation_id
 
@@ -22,7 +23,7 @@ def test_spans_are_days_or_hours(text: str, length: timedelta) -> None:
 
 @pytest.mark.parametrize("text", ["", "0d", "30", "d", "-1d", "1.5h", "30 d", "99999d", "30m"])
 def test_other_spans_are_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="days or hours"):
+    with pytest.raises(BadInput, match="days or hours"):
         span(text)
 
 

@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
+from fiso_cli.errors import BadInput
 from fiso_cli.worlds.clouds import arrivals
 from fiso_cli.worlds.clouds.arrivals import Counts, Extent, counted, poisson
-from fiso_cli.worlds.inputs import BadInput
 
 
 def test_poisson_arrivals_come_at_the_stated_rate_and_by_rank() -> None:

@@ -7,10 +7,10 @@ import pytest
 
 from fiso.billing import tariff
 from fiso.domain.endpoint import EndpointId, Provider
+from fiso_cli.errors import BadInput
 from fiso_cli.worlds.clouds.calibration import calibrated, halves
 from fiso_cli.worlds.clouds.fit import fit
 from fiso_cli.worlds.clouds.service import Billing, Lognormal, Service, UnderLoad, common_draws, crowding
-from fiso_cli.worlds.inputs import BadInput
 from fiso_cli.worlds.trace import Measured, Round, Trace
 from fiso_cli.worlds.world import Arm
 

@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 
 from fiso.domain.endpoint import Provider
 from fiso.routing.levels import cold_after_idle
+from fiso_cli.errors import BadInput
 from fiso_cli.worlds.clouds import cold_curves
 from fiso_cli.worlds.clouds.cold_curves import ColdCurve, curve_of
-from fiso_cli.worlds.inputs import BadInput
 from tests.unit.fiso_cli.worlds.settings import HALF
 
 HEADER = "snapshot,provider,series,idle_min,p_cold"

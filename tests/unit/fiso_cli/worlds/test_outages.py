@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from fiso.domain.endpoint import Provider
+from fiso_cli.errors import BadInput
 from fiso_cli.worlds.clouds.outages import BUILT_IN, Kind, Outage, kind_at, outage, read
-from fiso_cli.worlds.inputs import BadInput
 from tests.unit.fiso_cli.worlds.settings import AWS, AZURE, GCP
 
 ARMS = (AWS, AZURE, GCP)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fiso_cli.worlds.inputs import BadInput
+from fiso_cli.errors import BadInput
 from fiso_cli.worlds.trace import read
 from tests.unit.fiso_cli.worlds.paired import AWS, AZURE, HEADER, pair, row, write
 

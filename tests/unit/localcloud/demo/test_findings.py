@@ -1,11 +1,10 @@
-import io
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from rich.console import Console
 
 from fiso.domain.model import RetrainingRun
+from fiso_cli.rendering import show
 from fiso_cli.traffic.samples import Sample
 from localcloud.demo import findings
 from localcloud.demo.findings import Findings, checks, chosen_by_score, run_document
@@ -126,16 +125,14 @@ def test_the_busiest_provider_is_the_one_to_lose() -> None:
     assert busiest([]) == "aws"
 
 
-def shown(renderable: object) -> str:
-    written = io.StringIO()
-    Console(file=written, width=200).print(renderable)
-    return written.getvalue()
-
-
-def test_the_tables_say_why_each_provider_was_called_and_each_retraining_came_out() -> None:
+def test_the_tables_say_why_each_provider_was_called_and_each_retraining_came_out(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     rows = (sample(1, "aws"), replace(sample(2, "aws", "failover"), user_region="region-1"))
-    assert "score 1, failover 1" in shown(findings.of_contexts(rows))
-    runs = shown(findings.of_runs([run("schedule", promoted=True, minutes=1), run("command", promoted=False)]))
+    show(findings.of_contexts(rows))
+    assert "score 1, failover 1" in capsys.readouterr().out
+    show(findings.of_runs([run("schedule", promoted=True, minutes=1), run("command", promoted=False)]))
+    runs = capsys.readouterr().out
     assert runs.index("refused") < runs.index("promoted m1")
     assert "too few rows: 0 of 100" in runs
 
