@@ -65,9 +65,7 @@ class StoredKeys:
 
 def lease_keys(stage: Stage) -> StoredKeys:
     """What signs leases, where serverless.yml tells the orchestrator that it is."""
-    return StoredKeys(
-        stage=stage, parameter=f"/fiso/{stage.name}/lease-keys", new_secret=lambda: secrets.token_hex(32)
-    )
+    return StoredKeys(stage=stage, parameter=f"/fiso/{stage.name}/lease-keys", new_secret=lambda: secrets.token_hex(32))
 
 
 def login_keys(stage: Stage) -> StoredKeys:
