@@ -55,15 +55,6 @@ def test_a_lambda_function_is_invoked_with_an_http_event_and_its_bill_is_read() 
     assert (answer.status, answer.body, answer.billed_ms, answer.cold) == (201, b"done", 2.0, False)
 
 
-@pytest.mark.parametrize(
-    ("status", "failure"), [(429, Failure.THROTTLED), (403, Failure.REFUSED), (500, Failure.PROVIDER_FAULT)]
-)
-def test_the_invoke_apis_own_errors_are_failures(status: int, failure: Failure) -> None:
-    with serving(lambda *_: (status, {}, b"{}")) as server, pytest.raises(ProviderError) as caught:
-        LambdaFunctions(GIVEN, address=lambda _: server.url)(TARGET, Request(), timeout_s=5)
-    assert caught.value.failure is failure
-
-
 def test_nobody_listening_is_unreachable() -> None:
     with serving(lambda *_: (200, {}, b"")) as server:
         url = server.url

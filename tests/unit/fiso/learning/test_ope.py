@@ -122,49 +122,27 @@ def test_intervals_cover_the_truth_when_calls_share_a_draw_or_not(per_lease: int
     assert min(hits.values()) >= least, hits
 
 
-def test_counting_leased_calls_one_by_one_would_be_far_too_sure() -> None:
-    policy = {AWS: 0.3, AZURE: 0.7}
-    by_lease = logged(4_000, policy, per_lease=10)
-    one_by_one = [(decision(d.called, d.loss), policy) for d, _ in by_lease]
-    together, apart = evaluated(by_lease), evaluated(one_by_one)
-    assert together.overlap.clusters == 400
-    assert together.snips.value == pytest.approx(apart.snips.value)
-    assert together.snips.high - together.snips.low > 2 * (apart.snips.high - apart.snips.low)
-    assert together.overlap.sample_size == pytest.approx(apart.overlap.sample_size / 10)
+RARELY, NEVER = {AWS: 0.999, AZURE: 0.001}, {AWS: 0.9999, AZURE: 0.0001}
+ORDINARY = [(decision(AWS, 100.0), BEHAVIOUR)] * 4_000
 
 
-def test_refuses_when_supports_are_disjoint() -> None:
-    refusal = refused(logged(1_000, {GCP: 1.0}, {AWS: 0.8, AZURE: 0.2, GCP: 0.0}))
-    assert refusal.reason is Thinness.UNCOVERED
-    assert refusal.overlap.uncovered == {GCP: 1.0}
-    assert refusal.overlap.left_out == 1_000
-
-
-def test_refuses_an_endpoint_that_was_never_a_candidate() -> None:
-    refusal = refused(logged(1_000, {AWS: 0.8, GCP: 0.2}, {AWS: 0.8, AZURE: 0.2}))
-    assert refusal.reason is Thinness.UNCOVERED
-    assert refusal.overlap.uncovered_share == pytest.approx(0.2)
-    assert "gcp" in refusal.detail
-
-
-def test_refuses_when_one_weight_dominates() -> None:
-    rare = {AWS: 0.999, AZURE: 0.001}
-    pairs = [(decision(AWS, 100.0), BEHAVIOUR) for _ in range(4_000)]
-    refusal = refused([*pairs, (decision(AZURE, 60.0, rare), {AZURE: 1.0})])
-    assert refusal.reason is Thinness.DOMINATED
-    assert refusal.overlap.largest_share == pytest.approx(1_000 / 5_000)
-
-
-def test_refuses_what_the_log_hardly_ever_called_even_while_no_such_call_was_drawn() -> None:
-    almost_never = {AWS: 0.9999, AZURE: 0.0001}
-    refusal = refused([(decision(AWS, 100.0, almost_never), {AWS: 0.2, AZURE: 0.8}) for _ in range(1_000)])
-    assert refusal.overlap.sample_size == pytest.approx(1_000)  # all weights alike: the draws alone look perfect
-    assert refusal.reason is Thinness.FEW
-
-
-def test_refuses_too_few_records_and_none() -> None:
-    assert refused(logged(40, BEHAVIOUR)).reason is Thinness.FEW
-    assert refused([]).reason is Thinness.NO_RECORDS
+@pytest.mark.parametrize(
+    ("pairs", "reason", "figures"),
+    [
+        (logged(1_000, {GCP: 1.0}, {AWS: 0.8, AZURE: 0.2, GCP: 0.0}), Thinness.UNCOVERED, {"left_out": 1_000}),
+        (logged(1_000, {AWS: 0.8, GCP: 0.2}, {AWS: 0.8, AZURE: 0.2}), Thinness.UNCOVERED, {"uncovered_share": 0.2}),
+        ([*ORDINARY, (decision(AZURE, 60.0, RARELY), {AZURE: 1.0})], Thinness.DOMINATED, {"largest_share": 0.2}),
+        # all weights alike: the draws alone look perfect
+        ([(decision(AWS, 100.0, NEVER), {AWS: 0.2, AZURE: 0.8})] * 1_000, Thinness.FEW, {"sample_size": 1_000}),
+        (logged(40, BEHAVIOUR), Thinness.FEW, {"records": 40}),
+        ([], Thinness.NO_RECORDS, {"records": 0}),
+    ],
+    ids=["a rare choice", "never a candidate", "one weight dominates", "hardly ever called", "too few", "none"],
+)
+def test_refuses_what_the_log_cannot_tell(pairs: Pairs, reason: Thinness, figures: Mapping[str, float]) -> None:
+    refusal = refused(pairs)
+    assert refusal.reason is reason
+    assert {name: getattr(refusal.overlap, name) for name in figures} == pytest.approx(figures)
 
 
 def test_does_not_refuse_a_deterministic_log_that_is_asked_about_its_own_choice() -> None:

@@ -11,29 +11,22 @@ from tests.models import generated_halves
 RULES = Rules(minimum_rows=600, minimum_new_rows=50)
 
 
-def test_rows_enough_are_trained_on() -> None:
-    assert promotion.refusal_before_training(600, new_rows=50, rules=RULES) is None
-
-
-def test_too_few_rows_are_refused() -> None:
-    assert (
-        promotion.refusal_before_training(599, new_rows=599, rules=RULES)
-        == "too few rows: 599 of the 600 that are needed"
-    )
-
-
-def test_too_few_rows_since_the_champion_are_refused() -> None:
-    refusal = promotion.refusal_before_training(600, new_rows=49, rules=RULES)
-    assert refusal == "too few new rows since the champion: 49 of the 50 that are needed"
-
-
-def test_halves_with_answers_enough_are_trained_on() -> None:
-    assert promotion.refusal_of_split(generated_halves()) is None
+@pytest.mark.parametrize(
+    ("rows", "new_rows", "refusal"),
+    [
+        (600, 50, None),
+        (599, 599, "too few rows: 599 of the 600 that are needed"),
+        (600, 49, "too few new rows since the champion: 49 of the 50 that are needed"),
+    ],
+)
+def test_too_few_rows_are_not_trained_on(rows: int, new_rows: int, refusal: str | None) -> None:
+    assert promotion.refusal_before_training(rows, new_rows=new_rows, rules=RULES) == refusal
 
 
 @pytest.mark.parametrize("half", ["train", "held_out"])
 def test_a_latency_that_never_changes_is_refused(half: str) -> None:
     halves = generated_halves()
+    assert promotion.refusal_of_split(halves) is None
     rows = getattr(halves, half)
     constant = replace(rows, latency_ms=np.full(len(rows), 100.0))
     assert "constant" in str(promotion.refusal_of_split(replace(halves, **{half: constant})))

@@ -80,12 +80,6 @@ def test_the_advice_follows_the_intervals(calls: list[Call], hops: Hops, advice:
     assert found.advice is advice, found.why
 
 
-def test_without_control_the_way_out_is_named() -> None:
-    found = saved([replace(CALL, block=n) for n in range(50)])
-    assert "control_share" in found.why
-    assert found.money is None
-
-
 def test_the_interval_holds_the_true_saving_as_often_as_it_says() -> None:
     held = 0
     for seed in range(60):

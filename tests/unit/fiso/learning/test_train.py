@@ -18,12 +18,6 @@ def test_every_family_learns_what_the_generator_put_in(family: Family) -> None:
     assert left < 0.15
 
 
-def test_the_same_rows_make_the_same_model() -> None:
-    halves = generated_halves()
-    first, second = (train(halves.train).fit_of(LATENCY).predict(halves.held_out.features) for _ in range(2))
-    assert np.array_equal(first, second)
-
-
 def test_records_are_learned_as_logarithms_and_generated_targets_as_they_are() -> None:
     rows = generated_halves().train
     assert {fit.target: fit.link for fit in train(rows).fits} == dict.fromkeys((LATENCY, COST, SUCCESS), "identity")

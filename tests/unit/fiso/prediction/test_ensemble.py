@@ -23,7 +23,6 @@ class Fork:
 Tree: TypeAlias = Fork | float
 
 STUMP = Fork(0, 1.0, 10.0, 20.0)
-DEEP = Fork(1, 5.0, Fork(0, 0.5, 1.0, 2.0), Fork(0, 2.5, 3.0, Fork(1, 9.0, 4.0, 5.0)))
 
 
 def preorder(tree: Tree) -> list[tuple[int, float]]:
@@ -45,24 +44,6 @@ def walk(tree: Tree, row: Sequence[float]) -> float:
     while isinstance(tree, Fork):
         tree = tree.left if row[tree.feature] <= tree.threshold else tree.right
     return tree
-
-
-@pytest.mark.parametrize(
-    ("row", "expected"),
-    [((0.0, 0.0), 11.0), ((1.0, 5.0), 12.0), ((2.0, 6.0), 23.0), ((3.0, 9.0), 24.0), ((3.0, 9.5), 25.0)],
-)
-def test_a_row_ends_in_one_leaf_of_each_tree(row: tuple[float, float], expected: float) -> None:
-    ensemble = Ensemble([a_forest(STUMP, DEEP)], columns=[0, 1])
-    assert ensemble.predict(row) == [expected]
-
-
-def test_a_value_equal_to_a_threshold_goes_left() -> None:
-    assert Ensemble([a_forest(STUMP)], columns=[0]).predict([1.0]) == [10.0]
-
-
-def test_forests_are_summed_apart_from_their_own_base() -> None:
-    ensemble = Ensemble([a_forest(STUMP, base=100.0), a_forest(7.0), a_forest(STUMP, STUMP)], columns=[0])
-    assert ensemble.predict([2.0]) == [120.0, 7.0, 40.0]
 
 
 def test_features_are_found_by_column() -> None:

@@ -34,19 +34,6 @@ def seen(state: EndpointState | None, *, endpoint: Endpoint | None = None, now: 
     return dict(zip(features.NAMES, row, strict=True))
 
 
-def test_the_briefs_eight_come_first_in_its_order() -> None:
-    assert features.NAMES[:8] == (
-        "cloud_provider_encoded",
-        "function_type_encoded",
-        "request_size_bytes",
-        "day_of_week",
-        "hour_of_day",
-        "region_encoded",
-        "historical_avg_latency",
-        "current_load_factor",
-    )
-
-
 def test_every_feature_is_where_its_name_says() -> None:
     assert seen(BUSY, endpoint=an_endpoint(Provider.GCP, concurrency_limit=8)) == {
         "cloud_provider_encoded": 2.0,

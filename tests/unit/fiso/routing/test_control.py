@@ -1,14 +1,8 @@
 from datetime import UTC, datetime, timedelta
 
-from fiso.routing.control import block_of, is_control
+from fiso.routing.control import is_control
 
 DAY = datetime(2026, 11, 23, tzinfo=UTC)
-
-
-def test_blocks_are_counted_from_1970() -> None:
-    at = datetime(1970, 1, 1, 2, 59, 59, tzinfo=UTC)
-    assert block_of(at, block_s=3600) == 2
-    assert block_of(at + timedelta(seconds=1), block_s=3600) == 3
 
 
 def test_the_same_blocks_are_drawn_in_every_environment() -> None:

@@ -30,8 +30,3 @@ def test_a_pin_does_not_overrule_a_denial() -> None:
     found = eligible(an_entry(mode=Mode.PIN, pinned=EndpointId("aws"), denied_providers=frozenset({Provider.AWS})))
     assert found.candidates == ()
     assert {e.endpoint: e.code for e in found.exclusions}[EndpointId("aws")] == "provider_denied"
-
-
-def test_every_exclusion_says_why_in_words() -> None:
-    (exclusion,) = eligible(an_entry(denied_regions=frozenset({"eastus"}))).exclusions
-    assert exclusion.detail == "region eastus is denied"

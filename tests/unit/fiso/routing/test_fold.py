@@ -27,14 +27,6 @@ def test_the_first_answers_count_alike_and_later_ones_by_their_weight() -> None:
     assert states[AWS].latency_ms == pytest.approx(150 + WEIGHT * 100, rel=1e-3)
 
 
-def test_a_cold_start_is_counted_and_leaves_the_level_of_warm_calls_alone() -> None:
-    cold = a_record(2, attempts=(an_attempt(latency_ms=4000.0, cold_start=True),), cold_start=True)
-    states = fold(fold({}, a_record(1)), cold)
-    assert (states[AWS].latency_ms, states[AWS].cold_starts, states[AWS].attempts) == (100.0, 1, 2)
-    assert states[AWS].cold_latency_ms == 4000.0
-    assert states[AWS].warm_answers == 1
-
-
 def test_a_failover_counts_against_the_endpoint_that_failed_and_for_the_one_that_answered() -> None:
     attempts = (an_attempt("aws", status=None, failure=Failure.UNREACHABLE), an_attempt("gcp"))
     states = fold({}, a_record(1, endpoint=GCP, attempts=attempts))
@@ -50,13 +42,6 @@ def test_a_request_that_was_the_callers_fault_says_nothing_of_the_endpoint() -> 
     assert (state.attempts, state.failures, state.consecutive_failures, state.error_rate) == (1, 0, 0, 0.0)
 
 
-def test_a_success_ends_a_row_of_failures() -> None:
-    failed = a_record(1, attempts=(an_attempt(status=None, failure=Failure.TIMED_OUT),), error_occurred=True)
-    states = fold(fold({}, failed), a_record(2))
-    assert states[AWS].consecutive_failures == 0
-    assert 0 < states[AWS].error_rate < 1
-
-
 def test_requests_in_flight_follow_littles_law() -> None:
     states: dict[EndpointId, EndpointState] = {}
     for number in range(200):
@@ -68,20 +53,6 @@ def test_requests_in_flight_follow_littles_law() -> None:
 def test_a_record_that_called_nothing_is_counted_under_a_name_of_its_own() -> None:
     states = fold({}, a_record(1, endpoint=None, attempts=(), execution_time_ms=None))
     assert states[NOT_CALLED].folded == 1
-
-
-def test_records_of_one_endpoint_leave_the_others_alone() -> None:
-    before = fold({}, a_record(1))
-    after = fold(before, a_record(2, endpoint=GCP, attempts=(an_attempt("gcp"),)))
-    assert after[AWS] is before[AWS]
-
-
-def test_a_late_record_does_not_turn_the_clock_back() -> None:
-    late = a_record(2, attempts=(an_attempt(started_at=NOW - timedelta(seconds=5)),))
-    states = fold(fold({}, a_record(1)), late)
-    assert states[AWS].last_called_at == NOW
-    assert states[AWS].arrival_interval_ms is None
-    assert states[AWS].in_flight == 0.0
 
 
 @pytest.mark.parametrize("failure", [Failure.OVERTAKEN, Failure.TIMED_OUT, Failure.THROTTLED])

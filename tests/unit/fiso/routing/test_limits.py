@@ -15,10 +15,6 @@ def kept(found: Limited) -> list[str]:
     return [prediction.endpoint for prediction in found.kept]
 
 
-def test_without_limits_everybody_is_kept() -> None:
-    assert limited(ALL, a_policy()) == Limited(kept=tuple(ALL))
-
-
 def test_who_is_predicted_beyond_a_limit_is_excluded_in_words() -> None:
     found = limited(ALL, a_policy(max_p95_ms=500.0))
     assert kept(found) == ["aws", "azure"]
@@ -47,13 +43,6 @@ def test_where_not_both_can_be_kept_time_goes_before_money() -> None:
     found = limited([QUICK_DEAR, SLOW_CHEAP], a_policy(max_p95_ms=500.0, max_cost_usd=5e-6))
     assert kept(found) == ["aws"]
     assert [note.code for note in found.notes] == ["max_cost_usd_left_out"]
-
-
-def test_a_limit_kept_only_behind_open_breakers_is_left_out() -> None:
-    deprioritised = {EndpointId("aws"), EndpointId("azure")}
-    found = limited(ALL, a_policy(max_p95_ms=500.0), deprioritised=deprioritised)
-    assert kept(found) == ["aws", "gcp", "azure"]
-    assert [note.code for note in found.notes] == ["max_p95_ms_left_out"]
 
 
 def test_an_unknown_p95_counts_as_the_expected_latency() -> None:

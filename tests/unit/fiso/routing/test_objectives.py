@@ -32,14 +32,6 @@ def test_an_endpoint_without_a_price_comes_last_of_those_who_keep_it() -> None:
     assert [*values([unpriced, DEAR, CHEAPEST_SLOW], 300.0)] == ["aws", "zzz", "gcp"]
 
 
-def test_without_any_price_the_order_is_still_by_the_objective() -> None:
-    slow, quick = (
-        a_prediction("a", spread=a_spread(500.0), cost_usd=None),
-        a_prediction("b", spread=a_spread(100.0), cost_usd=None),
-    )
-    assert [*values([slow, quick], 300.0)] == ["b", "a"]
-
-
 def test_the_models_cost_counts_where_the_policy_says_so() -> None:
     told = [a_prediction("a", cost_usd=1.0, model_cost_usd=4.0), a_prediction("b", cost_usd=9.0, model_cost_usd=2.0)]
     scores = by_cost(told, objective_ms=1000.0, cost_by_model=True)

@@ -53,14 +53,6 @@ def test_a_candidate_without_any_score_is_never_chosen() -> None:
     assert propensities(scores(1.0, 0.0, learnable=9.0), exploration=0.5, seen=5) == (1.0, 0.0)
 
 
-def test_the_draw_picks_by_the_propensities() -> None:
-    assert [picked((0.5, 0.25, 0.25), draw) for draw in (0.0, 0.499, 0.5, 0.749, 0.75, 0.999)] == [0, 0, 1, 1, 2, 2]
-
-
-def test_a_single_candidate_is_certain() -> None:
-    assert propensities(scores(0.3), exploration=0.5, seen=5) == (1.0,)
-
-
 def test_the_expected_gain_is_the_price_of_a_put() -> None:
     # Black and Scholes at the money, deviation .2: N(0) - exp(.02) * N(-.2) = .5 - 1.0202013 * .4207403
     best, other = scores(1.0, 1.0, learnable=0.2)

@@ -64,34 +64,16 @@ def test_default_strategies_and_tiers_hold_until_a_function_says_otherwise() -> 
     ("policy", "problem"),
     [
         ("{objective: best}", ".objective: must be 'weighted' or 'cheapest_within'"),
-        ("{objective: cheapest_within}", ".latency_objective_ms: is missing: objective cheapest_within needs it"),
         ("{latency_objective_ms: 0}", ".latency_objective_ms: must be positive"),
         ("{max_p95_ms: fast}", ".max_p95_ms: must be a number"),
-        ("{max_cost_usd: -1}", ".max_cost_usd: must be positive"),
         ("{tiers: [aws]}", ".tiers[0]: must be a list"),
-        ("{tiers: [[]]}", ".tiers[0]: must not be empty"),
         ("{tiers: [[aws, gcp]]}", ".tiers[0]: no endpoint 'gcp' here, only aws, azure"),
-        ("{tiers: [[aws], [azure, aws]]}", ".tiers[1]: 'aws' already stands in a tier"),
-        ("{control_share: 0.1}", ".home: is missing: control_share sends its blocks there"),
         ("{control_share: 0.6, home: aws}", ".control_share: must be at most 0.5"),
         ("{control_block_s: 59}", ".control_block_s: must be at least 60"),
-        ("{control_block_s: 1000000}", ".control_block_s: must be at most 604800"),
         ("{strategies: weekend_scale_down}", ".strategies: must be a list"),
-        (
-            "{strategies: [weekends]}",
-            ".strategies[0]: must be 'peak_hours_aws_to_gcp', 'weekend_scale_down' or 'cold_start_optimization'",
-        ),
         (f"{{strategies: [{', '.join(['weekend_scale_down'] * 21)}]}}", ".strategies: must have at most 20 entries"),
-        ("{strategies: [weekend_scale_down, weekend_scale_down]}", ".strategies[1]: 'weekend_scale_down' is already"),
-        (strategy("facter: 2"), ".strategies[0].facter: unknown key, did you mean 'factor'?"),
-        (strategy("factor: 0"), ".strategies[0].factor: must be positive"),
         (strategy("factor: 11"), ".strategies[0].factor: must be at most 10"),
-        (strategy("candidates: {}"), ".strategies[0].candidates: must not be empty"),
         (strategy("candidates: {providr: aws}"), ".strategies[0].candidates.providr: unknown key, did you mean 'prov"),
-        (
-            strategy("candidates: {provider: ibm}"),
-            ".strategies[0].candidates.provider: must be 'aws', 'azure' or 'gcp'",
-        ),
         (
             strategy("candidates: {cold_probability: 1}"),
             ".strategies[0].candidates.cold_probability: must be a mapping",
@@ -106,10 +88,6 @@ def test_default_strategies_and_tiers_hold_until_a_function_says_otherwise() -> 
         (
             strategy("when: {hour_of_day: {atleast: 9}}"),
             ".strategies[0].when.hour_of_day.atleast: unknown key, did you mean 'at_least'",
-        ),
-        (
-            strategy("when: {hour_of_day: {between: [9]}}"),
-            ".strategies[0].when.hour_of_day.between: must have 2 entries",
         ),
         (
             strategy("when: {request_size_bytes: {between: [9, 8]}}"),

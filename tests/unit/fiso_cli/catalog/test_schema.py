@@ -88,11 +88,6 @@ def test_it_takes_good_files(text: str) -> None:
     assert refusals(parse_yaml(text).value) == []
 
 
-def test_a_good_file_as_an_editors_yaml_reads_it() -> None:
-    """YAML 1.1 has booleans where the file says yes."""
-    assert refusals(parse_yaml(FILE.replace("yes", "true")).value) == []
-
-
 @pytest.mark.parametrize(("good", "bad", "line", "said"), BAD)
 def test_what_it_refuses_is_told_at_its_line(good: str, bad: str, line: int, said: str) -> None:
     text = FILE.replace(good, bad, 1)

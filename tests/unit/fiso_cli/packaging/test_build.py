@@ -77,10 +77,6 @@ def test_equal_sources_give_equal_bytes_whatever_their_place_and_age(tmp_path: P
     assert digests(build("prod", root=first)) == digests(build("prod", root=second))
 
 
-def test_stages_with_one_target_get_the_same_bytes(checkout: Path) -> None:
-    assert digests(build("prod", root=checkout)) == digests(build("dev", root=checkout))
-
-
 def test_an_unchanged_checkout_is_not_built_again(checkout: Path) -> None:
     first = build("prod", root=checkout)
     second = build("prod", root=checkout)
@@ -100,16 +96,6 @@ def test_a_damaged_archive_is_built_again(checkout: Path) -> None:
     before = digests(build("prod", root=checkout))
     (checkout / "build/prod/keeper.zip").write_bytes(b"cut off")
     assert digests(build("prod", root=checkout)) == before
-
-
-def test_learning_goes_to_the_retrainer_only(checkout: Path) -> None:
-    build("prod", root=checkout)
-    with_learning = {
-        package.name
-        for package in PACKAGES
-        if any(name.startswith("shared/fiso/learning/") for name in names(checkout, package.name))
-    }
-    assert with_learning == {"retrainer"}
 
 
 def test_the_sample_ships_the_portable_functions_and_nothing_of_fiso(checkout: Path) -> None:
@@ -209,10 +195,6 @@ def test_the_report_is_json(checkout: Path) -> None:
     assert {row["name"] for row in document["packages"]} == {*(package.name for package in PACKAGES), *LAYERS}
     counted = {row["name"]: row["counted_bytes"] for row in document["packages"]}
     assert document["orchestrator_with_tokens_bytes"] == counted["orchestrator"] + counted[ACCESS_LAYER]
-
-
-def test_what_a_stage_for_tokens_has_in_all_is_only_said_when_it_was_built(checkout: Path) -> None:
-    assert build("prod", ["keeper"], root=checkout).with_tokens_bytes is None
 
 
 def test_the_access_layer_holds_stripped_wheels_where_lambda_looks_for_them(checkout: Path) -> None:

@@ -22,11 +22,6 @@ def test_an_extent_in_minutes_ends_there() -> None:
     assert 100 < found[-1].at_s < 120
 
 
-def test_the_same_seed_gives_the_same_arrivals() -> None:
-    first, second, other = (poisson(["a", "b"], 1.0, Extent(requests=50), seed=seed) for seed in (4, 4, 5))
-    assert first == second != other
-
-
 def test_counted_arrivals_keep_the_count_of_every_minute() -> None:
     found = counted({"a": (3, 0, 5), "b": (1, 2)}, Extent(minutes=10), seed=0)
     per_minute = Counter((arrival.function, int(arrival.at_s // 60)) for arrival in found)
