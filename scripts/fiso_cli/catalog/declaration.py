@@ -147,6 +147,8 @@ def _places_of(error: BaseException | None) -> Iterator[tuple[Place, str]]:
     if not isinstance(error, Malformed):
         raise TypeError(f"not told where: {error!r}") from error
     around = tuple(int(part) if part.isdigit() else part for part in re.findall(r"[^.\[\]]+", error.place))
-    inner = error.__cause__
+    inner: BaseException | None = error
+    while isinstance(inner, Malformed):
+        inner = inner.__cause__
     for place, said in inner.problems if isinstance(inner, Impossible) else [((), error.problem)]:
         yield tuple("mode" if part == "pinned" else part for part in (*around, *place)), said

@@ -287,7 +287,7 @@ def _read_at(place: str, form: Form, value: object) -> object:
 def _placed(error: BaseException, place: str) -> Malformed:
     if not isinstance(error, Malformed):
         return Malformed(str(error), place)
-    return error.inside(place) if place else error
+    return error.inside(place) if place else Malformed(error.problem, error.place)
 
 
 def _text(value: object) -> str:

@@ -45,6 +45,13 @@ def test_where_not_both_can_be_kept_time_goes_before_money() -> None:
     assert [note.code for note in found.notes] == ["max_cost_usd_left_out"]
 
 
+def test_a_limit_kept_only_behind_open_breakers_is_left_out() -> None:
+    deprioritised = {EndpointId("aws"), EndpointId("azure")}
+    found = limited(ALL, a_policy(max_p95_ms=500.0), deprioritised=deprioritised)
+    assert kept(found) == ["aws", "gcp", "azure"]
+    assert [note.code for note in found.notes] == ["max_p95_ms_left_out"]
+
+
 def test_an_unknown_p95_counts_as_the_expected_latency() -> None:
     unknown = a_prediction("aws", latency_ms=600.0, spread=None)
     assert kept(limited([unknown, UNPRICED], a_policy(max_p95_ms=500.0))) == ["azure"]
