@@ -1,7 +1,7 @@
 """`fiso apply` and `fiso policy` as typed, against a genuine PostgreSQL; the bucket is away."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,14 +13,14 @@ from typer.testing import CliRunner, Result
 
 from fiso.adapters.postgres.catalog import PostgresCatalogStore, connect_from_url
 from fiso.domain.catalog import CatalogEntry
-from fiso.domain.endpoint import Authentication, Endpoint, EndpointId, FunctionName, Provider
+from fiso.domain.endpoint import Authentication, FunctionName
 from fiso.domain.policy import Mode, Pin, Policy
 from fiso.testing.memory import InMemorySnapshots
 from fiso_cli.catalog.change import change_policy, pinned_to, rolled_back
 from fiso_cli.local_stage import DATABASE
 from fiso_cli.main import app
 from fiso_cli.migrations.runner import migrate, migrations, pending
-from tests.contract import postgres_server
+from tests.contract import catalog_entries, postgres_server
 
 FILE = """
 version: 1
@@ -29,32 +29,19 @@ functions:
     type: graph
     endpoints: [{id: aws, provider: aws, region: us-east-1, memory_mb: 512, address: fn}]
 """
-AWS = Endpoint(
-    id=EndpointId("aws"),
-    provider=Provider.AWS,
-    region="us-east-1",
-    memory_mb=512,
-    address="fn",
-    authentication=Authentication.IAM,
-)
 NOTES = [
     "migration 0001_catalog",
     "migration 0002_policy_objectives",
     "migration 0003_hedging",
     "migration 0004_policy_document",
 ]
+AWS = replace(catalog_entries.AWS, authentication=Authentication.IAM)
 PINNED = CatalogEntry(
     name=FunctionName("bfs"),
     function_type="graph",
     endpoints=(AWS,),
     policy=Policy(version=0, mode=Mode.PIN, pinned=AWS.id),
 )
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with postgres_server.running() as url:
-        yield url
 
 
 @pytest.fixture
@@ -72,13 +59,26 @@ def environ(database: str, tmp_path: Path) -> Mapping[str, str]:
     return {"FISO_LOCAL_DIR": str(tmp_path), "FISO_LOCAL_PORT": str(port - 6)}
 
 
+@pytest.fixture
+def store(database: str) -> PostgresCatalogStore:
+    """At the newest schema, without any catalog."""
+    connect = connect_from_url(database, is_local=True)
+    migrate(connect)
+    return PostgresCatalogStore(connect)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "fiso.yaml"
+    path.write_text(FILE)
+    return path
+
+
 def run(environ: Mapping[str, str], *arguments: str) -> Result:
     return CliRunner().invoke(app, list(arguments), env=dict(environ))
 
 
-def test_the_difference_is_shown_and_pins_are_kept(environ: Mapping[str, str], database: str, tmp_path: Path) -> None:
-    file = tmp_path / "fiso.yaml"
-    file.write_text(FILE)
+def test_the_difference_is_shown_and_pins_are_kept(environ: Mapping[str, str], database: str, file: Path) -> None:
     store = PostgresCatalogStore(connect_from_url(database, is_local=True))
 
     before_anything = run(environ, "apply", "-f", str(file), "--dry-run", "--json")
@@ -100,14 +100,10 @@ def test_the_difference_is_shown_and_pins_are_kept(environ: Mapping[str, str], d
 
 
 def test_functions_are_removed_only_where_that_is_allowed(
-    environ: Mapping[str, str], database: str, tmp_path: Path
+    environ: Mapping[str, str], store: PostgresCatalogStore, file: Path
 ) -> None:
-    file = tmp_path / "fiso.yaml"
-    file.write_text(FILE)
-    connect = connect_from_url(database, is_local=True)
-    migrate(connect)
     others = [replace(PINNED, name=FunctionName(name), policy=Policy(version=0)) for name in ("bfs", "text", "sort")]
-    PostgresCatalogStore(connect).replace(others, based_on=0, author="tester")
+    store.replace(others, based_on=0, author="tester")
     shown = run(environ, "apply", "-f", str(file), "--dry-run")
     assert "2 functions removed" in shown.stdout
     refused = run(environ, "apply", "-f", str(file), "--yes")
@@ -117,16 +113,14 @@ def test_functions_are_removed_only_where_that_is_allowed(
 
 
 def test_what_is_exported_is_in_force_and_applying_it_changes_nothing(
-    environ: Mapping[str, str], database: str, tmp_path: Path
+    environ: Mapping[str, str], store: PostgresCatalogStore, tmp_path: Path
 ) -> None:
-    connect = connect_from_url(database, is_local=True)
-    migrate(connect)
     now = datetime.now(UTC)
     over = replace(PINNED.policy, pin=Pin(by="ada", at=now - timedelta(hours=2), until=now - timedelta(hours=1)))
     held = replace(PINNED.policy, pin=Pin(by="ada", at=now, reason="gcp is slow", until=now + timedelta(hours=1)))
     policies = {"over": over, "held": held, "plain": Policy(version=0, residency=frozenset({"us-east-1"}))}
     entries = [replace(PINNED, name=FunctionName(name), policy=policy) for name, policy in policies.items()]
-    PostgresCatalogStore(connect).replace(entries, based_on=0, author="tester")
+    store.replace(entries, based_on=0, author="tester")
     file = tmp_path / "exported.yaml"
     file.write_text(run(environ, "export").stdout)
     planned = json.loads(run(environ, "apply", "-f", str(file), "--dry-run", "--json").stdout)
@@ -140,10 +134,7 @@ def functions_of(environ: Mapping[str, str]) -> Mapping[str, Any]:
     return functions
 
 
-def test_a_policy_has_a_history_and_goes_back(environ: Mapping[str, str], database: str) -> None:
-    connect = connect_from_url(database, is_local=True)
-    migrate(connect)
-    store = PostgresCatalogStore(connect)
+def test_a_policy_has_a_history_and_goes_back(environ: Mapping[str, str], store: PostgresCatalogStore) -> None:
     patient = replace(PINNED, policy=Policy(version=0, timeout_ms=9_000))
     store.replace([patient], based_on=0, author="ada")
     store.replace([replace(patient, policy=replace(patient.policy, hedging=0))], based_on=1, author="bob")
@@ -160,10 +151,7 @@ def test_a_policy_has_a_history_and_goes_back(environ: Mapping[str, str], databa
     assert "no version 9" in run(environ, "policy", "rollback", "bfs", "9").stderr
 
 
-def test_a_pin_says_who_why_and_until_when(environ: Mapping[str, str], database: str) -> None:
-    connect = connect_from_url(database, is_local=True)
-    migrate(connect)
-    store = PostgresCatalogStore(connect)
+def test_a_pin_says_who_why_and_until_when(environ: Mapping[str, str], store: PostgresCatalogStore) -> None:
     store.replace([replace(PINNED, policy=Policy(version=0))], based_on=0, author="tester")
     asked = ("policy", "pin", "bfs", "aws", "--reason", "gcp is slow", "--no-wait")
     assert "as in 30m" in run(environ, *asked, "--for", "soon").stderr
@@ -175,10 +163,8 @@ def test_a_pin_says_who_why_and_until_when(environ: Mapping[str, str], database:
     assert f"by ada at {now.isoformat()}: gcp is slow, until " in shown
 
 
-def test_the_policy_in_force_is_shown(environ: Mapping[str, str], database: str) -> None:
-    connect = connect_from_url(database, is_local=True)
-    migrate(connect)
-    PostgresCatalogStore(connect).replace([PINNED], based_on=0, author="tester")
+def test_the_policy_in_force_is_shown(environ: Mapping[str, str], store: PostgresCatalogStore) -> None:
+    store.replace([PINNED], based_on=0, author="tester")
     shown = run(environ, "policy", "show", "bfs", "--json")
     assert json.loads(shown.stdout)["policy"]["pinned"] == "aws"
     assert "policy, changed in version 1" in run(environ, "policy", "show", "bfs").stdout
@@ -194,9 +180,7 @@ def test_the_kill_switch_brings_an_older_database_up_to_date(environ: Mapping[st
     assert pending(connect) == []
 
 
-def test_without_a_bucket_the_failure_is_one_line_with_the_way_out(environ: Mapping[str, str], tmp_path: Path) -> None:
-    file = tmp_path / "fiso.yaml"
-    file.write_text(FILE)
+def test_without_a_bucket_the_failure_is_one_line_with_the_way_out(environ: Mapping[str, str], file: Path) -> None:
     failed = run(environ, "apply", "-f", str(file), "--yes")
     assert failed.exit_code == 1
     assert "is the local cloud up? (fiso local up)" in failed.stderr

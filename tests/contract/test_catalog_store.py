@@ -1,6 +1,6 @@
-"""One battery over both catalog stores, then what only PostgreSQL can get wrong."""
+"""One battery over both catalog stores, then what only PostgreSQL can get wrong, and any policy a file may have."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
@@ -8,34 +8,24 @@ from datetime import timedelta
 
 import psycopg2
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
 from fiso.adapters.postgres.catalog import Connect, PostgresCatalogStore, connect_from_url
+from fiso.codecs.policy import policy_from_document, policy_to_document
 from fiso.domain.catalog import CatalogEntry
-from fiso.domain.endpoint import EndpointId, FunctionName
+from fiso.domain.endpoint import Authentication, EndpointId, FunctionName, Payload
 from fiso.domain.errors import InvalidCatalog, StoreUnavailable, WriteConflict
+from fiso.domain.fields import NAME, REGION
+from fiso.domain.policy import Mode, Policy
 from fiso.ports import CatalogStore, CatalogVersion
 from fiso.testing.memory_catalog import InMemoryCatalogStore
+from fiso_cli.catalog import rules, spelling, yaml_text
+from fiso_cli.catalog.declaration import Setting, parse
 from fiso_cli.migrations.runner import migrate, migrations
 from tests.contract import postgres_server
 from tests.contract.catalog_entries import AWS, FULL, GCP, PLAIN, WRITTEN_BEFORE, WRITTEN_IN_COLUMNS
-
-
-@pytest.fixture(scope="session")
-def server() -> Iterator[str]:
-    with postgres_server.running() as url:
-        yield url
-
-
-@pytest.fixture
-def url(server: str) -> str:
-    return postgres_server.new_database(server)
-
-
-@pytest.fixture
-def connect(url: str) -> Connect:
-    connect = connect_from_url(url, is_local=True)
-    migrate(connect)
-    return connect
+from tests.property.test_catalog_codec import policies
 
 
 @pytest.fixture(params=["memory", "postgres"])
@@ -270,6 +260,44 @@ class TestConnecting:
         with pytest.raises(StoreUnavailable, match=problem) as caught:
             connect_from_url(bad, is_local=is_local)
         assert "hush" not in str(caught.value)
+
+
+SETTING = Setting(variables={}, is_local=False)
+ENDPOINTS = (
+    replace(AWS, authentication=Authentication.IAM),
+    # its id is a number to who does not put it in quotes
+    replace(GCP, id=EndpointId("0e1"), address="https://g.run.app", path="", payload=Payload.HTTP, secret_ref=None),
+)
+REGIONS = st.frozensets(
+    st.sampled_from([each.region for each in ENDPOINTS]) | st.from_regex(REGION.pattern, fullmatch=True), max_size=3
+)
+POLICIES = policies(
+    [each.id for each in ENDPOINTS], regions=REGIONS, names=st.from_regex(NAME.pattern.rstrip("$"), fullmatch=True)
+)
+
+
+@pytest.fixture(scope="module")
+def stood(server: str) -> PostgresCatalogStore:
+    """One store for all examples."""
+    connect = connect_from_url(postgres_server.new_database(server), is_local=True)
+    migrate(connect)
+    return PostgresCatalogStore(connect)
+
+
+@settings(max_examples=60, deadline=None)
+@given(policy=POLICIES)
+def test_any_policy_comes_back_from_a_file_a_document_and_a_row(stood: PostgresCatalogStore, policy: Policy) -> None:
+    pinned = policy.pinned if policy.mode is Mode.PIN else None  # a file has no other place for it
+    policy = replace(policy, version=0, pinned=pinned)
+    entry = CatalogEntry(name=FunctionName("bfs"), function_type="graph", endpoints=ENDPOINTS, policy=policy)
+    assume(not list(rules.eligibility_problems(entry)))
+
+    assert policy_from_document(policy_to_document(policy)) == policy
+    assert parse(yaml_text.written(spelling.file_of({"bfs": entry})), SETTING).entries == (entry,)
+    newest = stood.replace([entry], based_on=stood.load().version, author="tester")
+    kept = stood.load().entries[entry.name]
+    assert kept == newest.entries[entry.name]
+    assert replace(kept, policy=replace(kept.policy, version=0)) == entry
 
 
 def rows_of(connect: Callable[[], psycopg2.extensions.connection], sql: str) -> list[tuple[object, ...]]:

@@ -1,6 +1,5 @@
 """The migrations and their runner on a genuine PostgreSQL."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
@@ -11,21 +10,15 @@ import pytest
 from fiso.adapters.postgres.catalog import Connect, connect_from_url
 from fiso_cli.errors import CommandError
 from fiso_cli.migrations.runner import Migration, migrate, migrations, pending
-from tests.contract import postgres_server
 
 FIRST = Migration(number=1, name="0001_first", sql="CREATE TABLE first (x integer)")
 SECOND = Migration(number=2, name="0002_second", sql="CREATE TABLE second (x integer)")
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with postgres_server.running() as url:
-        yield url
-
-
 @pytest.fixture
-def connect(server: str) -> Connect:
-    return connect_from_url(postgres_server.new_database(server), is_local=True)
+def connect(url: str) -> Connect:
+    """To an empty database."""
+    return connect_from_url(url, is_local=True)
 
 
 def tables(connect: Connect) -> set[str]:

@@ -1,132 +1,27 @@
-"""One battery over each port's implementations: in memory, and on DynamoDB and S3 as the emulator speaks them.
+"""One battery over each port's implementations: in memory, and on DynamoDB and S3 by boto3 and by our own calls."""
 
-The DynamoDB adapters run twice, on boto3's client and on the one that signs by itself.
-"""
-
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
-from uuid import uuid4
 
 import pytest
 
-from fiso.adapters.aws.client import DynamoDBClient, S3Client
-from fiso.adapters.aws.dynamodb import DynamoDBEndpointStates, DynamoDBInvocationLog
-from fiso.adapters.aws.s3 import S3Archive, S3RetrainingRuns, S3Snapshots
-from fiso.adapters.aws.s3_models import S3ModelStore
+from fiso.adapters.aws.snapshot_copy import CopiedSnapshots
+from fiso.adapters.aws.tenant_use import KEEP, DynamoDBTenantUse
 from fiso.domain.endpoint import EndpointId, FunctionName
 from fiso.domain.errors import ModelRefused, StoreUnavailable, WriteConflict
-from fiso.domain.model import ModelPointer, RetrainingRun
+from fiso.domain.model import ModelPointer, RetrainingRun, SignedManifest
 from fiso.domain.record import InvocationRecord, OpenRecord, RecordStatus
+from fiso.domain.request import TenantId
 from fiso.domain.state import EndpointState, LoadLevel
-from fiso.ports import (
-    Archive,
-    EndpointStates,
-    InvocationLog,
-    ModelFiles,
-    ModelStore,
-    RetrainingRuns,
-    Snapshots,
-)
+from fiso.ports import ModelFiles
+from fiso.routing.quota import Seen, Use
+from fiso.services.maintenance.keep import unknown
 from fiso.testing.clock import ManualClock
-from fiso.testing.memory import (
-    InMemoryArchive,
-    InMemoryEndpointStates,
-    InMemoryInvocationLog,
-    InMemoryModelStore,
-    InMemoryRetrainingRuns,
-    InMemorySnapshots,
-)
-from fiso_client.core.transport import HttpTransport
 from tests.builders import NOW, a_record, a_snapshot, an_entry, an_open_record, invocation_id
-from tests.emulator import aws, signed
+from tests.contract.stores import Emulated, Stores
 
 FUNCTION, AWS = FunctionName("word-count"), EndpointId("aws")
-
-
-@dataclass(frozen=True)
-class Stores:
-    """One implementation of every port."""
-
-    log: InvocationLog
-    states: EndpointStates
-    snapshots: Snapshots
-    models: ModelStore
-    archive: Archive
-    runs: RetrainingRuns
-
-
-@pytest.fixture(params=["memory", "boto3", "signed"])
-def stores(request: pytest.FixtureRequest) -> Iterator[Stores]:
-    clock = ManualClock()
-    if request.param == "memory":
-        yield Stores(
-            log=InMemoryInvocationLog(),
-            states=InMemoryEndpointStates(),
-            snapshots=InMemorySnapshots(),
-            models=InMemoryModelStore(),
-            archive=InMemoryArchive(),
-            runs=InMemoryRetrainingRuns(),
-        )
-        return
-    url = request.getfixturevalue("emulator_url")
-    name = uuid4().hex[:8]
-    dynamodb, s3 = aws("dynamodb", url), aws("s3", url)
-    create_tables(dynamodb, name)
-    s3.create_bucket(Bucket=f"bucket-{name}")
-    transport = HttpTransport()
-    used = dynamodb if request.param == "boto3" else DynamoDBClient(signed("dynamodb", url, transport))
-    read = s3 if request.param == "boto3" else ReadThrough(S3Client(signed("s3", url, transport)), s3)
-    yield Stores(
-        log=DynamoDBInvocationLog(used, f"log-{name}", clock=clock),
-        states=DynamoDBEndpointStates(used, f"state-{name}", clock=clock),
-        snapshots=S3Snapshots(read, f"bucket-{name}"),
-        models=S3ModelStore(read, f"bucket-{name}"),
-        archive=S3Archive(read, f"bucket-{name}", clock=clock),
-        runs=S3RetrainingRuns(read, f"bucket-{name}"),
-    )
-    for client in (dynamodb, s3, transport):
-        client.close()
-
-
-class ReadThrough:
-    """Reads by one client, everything else by the other: the orchestrator only reads."""
-
-    def __init__(self, reader: S3Client, other: Any) -> None:
-        self.get_object = reader.get_object
-        self.put_object = other.put_object
-        self.list_objects_v2 = other.list_objects_v2
-
-
-def create_tables(dynamodb: Any, name: str) -> None:
-    def index(name: str, hash_key: str, range_key: str, projection: str) -> dict[str, Any]:
-        keys = [{"AttributeName": hash_key, "KeyType": "HASH"}, {"AttributeName": range_key, "KeyType": "RANGE"}]
-        return {"IndexName": name, "KeySchema": keys, "Projection": {"ProjectionType": projection}}
-
-    texts = ("invocation_id", "timestamp", "open_shard", "deadline_at", "time_shard")
-    dynamodb.create_table(
-        TableName=f"log-{name}",
-        BillingMode="PAY_PER_REQUEST",
-        AttributeDefinitions=[{"AttributeName": text, "AttributeType": "S"} for text in texts],
-        KeySchema=[
-            {"AttributeName": "invocation_id", "KeyType": "HASH"},
-            {"AttributeName": "timestamp", "KeyType": "RANGE"},
-        ],
-        GlobalSecondaryIndexes=[
-            index("open-records", "open_shard", "deadline_at", "KEYS_ONLY"),
-            index("by-time", "time_shard", "timestamp", "ALL"),
-        ],
-    )
-    dynamodb.create_table(
-        TableName=f"state-{name}",
-        BillingMode="PAY_PER_REQUEST",
-        AttributeDefinitions=[{"AttributeName": text, "AttributeType": "S"} for text in ("function_name", "item")],
-        KeySchema=[
-            {"AttributeName": "function_name", "KeyType": "HASH"},
-            {"AttributeName": "item", "KeyType": "RANGE"},
-        ],
-    )
 
 
 def test_a_record_is_open_then_closed(stores: Stores) -> None:
@@ -137,19 +32,17 @@ def test_a_record_is_open_then_closed(stores: Stores) -> None:
     assert stores.log.find(invocation_id(1)) == closed
 
 
-def test_writes_that_come_again_change_nothing(stores: Stores) -> None:
+def test_a_final_record_corrects_an_unknown_one_and_never_the_other_way(stores: Stores) -> None:
+    stores.log.open(an_open_record(1))
+    assert stores.log.close(unknown(an_open_record(1))) is True
+    assert stores.log.close(unknown(an_open_record(1))) is False
     closed = a_record(1, timestamp=NOW)
-    stores.log.open(an_open_record(1))
     assert stores.log.close(closed) is True
-    stores.log.open(an_open_record(1))
     assert stores.log.close(closed) is False
-    assert stores.log.find(invocation_id(1)) == closed
-
-
-def test_a_closed_record_is_not_closed_otherwise(stores: Stores) -> None:
-    stores.log.close(a_record(1, timestamp=NOW))
     with pytest.raises(WriteConflict):
-        stores.log.close(a_record(1, timestamp=NOW, status=RecordStatus.UNKNOWN))
+        stores.log.close(unknown(an_open_record(1)))
+    stores.log.open(an_open_record(1))
+    assert stores.log.find(invocation_id(1)) == closed
 
 
 def test_a_record_without_an_intent_is_kept(stores: Stores) -> None:
@@ -178,6 +71,14 @@ def test_only_open_records_past_their_deadline_are_overdue(stores: Stores) -> No
     assert all(isinstance(record, OpenRecord) for record in overdue)
 
 
+def test_as_many_overdue_records_are_given_as_asked_for(stores: Stores) -> None:
+    for number in range(30):
+        stores.log.open(an_open_record(number))
+    late = NOW + timedelta(hours=1)
+    assert len(stores.log.overdue(late, 20)) == 20
+    assert {record.invocation_id for record in stores.log.overdue(late, 99)} == {invocation_id(n) for n in range(30)}
+
+
 def a_state(version: int, **changes: Any) -> EndpointState:
     known = EndpointState(function=FUNCTION, endpoint=AWS, version=version, folded=version, latency_ms=12.5)
     return replace(known, last_called_at=NOW, **changes)
@@ -193,11 +94,6 @@ def test_states_come_back_with_all_their_levels(stores: Stores) -> None:
     known = a_state(1, levels=levels, idle_calls=(1, 2), idle_colds=(0, 1), cold_latency_ms=900.0)
     stores.states.commit([known], [invocation_id(1)])
     assert stores.states.of_function(FUNCTION) == {AWS: known}
-
-
-def test_states_come_back_as_they_were_committed(stores: Stores) -> None:
-    stores.states.commit([a_state(1)], [invocation_id(1)])
-    assert stores.states.of_function(FUNCTION) == {AWS: a_state(1)}
     assert stores.states.of_function(FunctionName("other")) == {}
 
 
@@ -223,24 +119,64 @@ def test_markers_are_found_among_many(stores: Stores) -> None:
     assert found == {invocation_id(n) for n in range(60)}
 
 
-def test_the_newest_snapshot_is_current_and_an_older_one_never_replaces_it(stores: Stores) -> None:
-    assert stores.snapshots.current() is None
+@pytest.mark.parametrize("kept", ["snapshots", "copy"])
+def test_the_newest_snapshot_is_current_and_an_older_one_never_replaces_it(stores: Stores, kept: str) -> None:
+    snapshots = getattr(stores, kept)
+    assert snapshots.current() is None
     second = a_snapshot(an_entry(version=2), version=2)
-    stores.snapshots.publish(second)
+    snapshots.publish(second)
+    snapshots.publish(a_snapshot())
+    assert snapshots.current() == second
+    assert snapshots.current(unless_version=1) == second
+    assert snapshots.current(unless_version=2) is None
+
+
+def test_a_copy_that_was_missed_is_published_again(stores: Stores) -> None:
+    both = CopiedSnapshots(stores.snapshots, stores.copy)
     stores.snapshots.publish(a_snapshot())
-    assert stores.snapshots.current() == second
-    assert stores.snapshots.current(unless_version=1) == second
-    assert stores.snapshots.current(unless_version=2) is None
+    assert both.current() is None
+    both.publish(a_snapshot())
+    assert both.current() == stores.copy.current() == a_snapshot()
 
 
-def test_the_champion_is_the_last_published(stores: Stores) -> None:
+def a_model(number: int, *, previous: ModelPointer | None = None) -> ModelFiles:
+    pointer = ModelPointer(
+        version=f"m-{number}",
+        sha256=str(number) * 64,
+        trained_at=NOW,
+        rows=5,
+        is_synthetic=False,
+        origin="store",
+        manifest=SignedManifest(text="{}", key_id="k", signature="AA=="),
+        previous=previous,
+    )
+    return ModelFiles(pointer=pointer, artifact=b"\x80model %d" % number, card={"rows": 5})
+
+
+def test_the_champion_is_the_last_published_and_remembers_the_one_before_it(stores: Stores) -> None:
     assert stores.models.champion() is None
-    pointer = ModelPointer(version="m-1", sha256="0" * 64, trained_at=NOW, rows=5, is_synthetic=False, origin="store")
-    stores.models.publish(ModelFiles(pointer=pointer, artifact=b"\x80model", card={"rows": 5}), replaces=None)
-    assert stores.models.champion() == pointer
-    assert stores.models.artifact(pointer) == b"\x80model"
+    first = a_model(1)
+    second = a_model(2, previous=first.pointer)
+    stores.models.publish(first, replaces=None)
+    assert stores.models.champion() == first.pointer
+    stores.models.publish(second, replaces=first.pointer)
+    assert stores.models.champion() == second.pointer
+    assert stores.models.artifact(first.pointer) == first.artifact
     with pytest.raises(ModelRefused):
-        stores.models.artifact(replace(pointer, version="m-2"))
+        stores.models.artifact(a_model(3).pointer)
+
+
+def test_of_two_that_were_compared_with_one_champion_the_second_is_refused(stores: Stores) -> None:
+    first, second, third = (a_model(number) for number in (1, 2, 3))
+    with pytest.raises(WriteConflict):
+        stores.models.publish(second, replaces=first.pointer)
+    stores.models.publish(first, replaces=None)
+    with pytest.raises(WriteConflict):
+        stores.models.publish(third, replaces=None)
+    stores.models.publish(second, replaces=first.pointer)
+    with pytest.raises(WriteConflict):
+        stores.models.publish(third, replaces=first.pointer)
+    assert stores.models.champion() == second.pointer
 
 
 def test_the_archive_gives_each_record_once_from_a_day_on(stores: Stores) -> None:
@@ -252,6 +188,20 @@ def test_the_archive_gives_each_record_once_from_a_day_on(stores: Stores) -> Non
     since_yesterday = stores.archive.since(NOW.date() - timedelta(days=1))
     assert sorted(r.invocation_id for r in since_yesterday) == [invocation_id(n) for n in (1, 2, 3)]
     assert sorted(r.invocation_id for r in stores.archive.since(NOW.date())) == [invocation_id(n) for n in (2, 3)]
+
+
+def test_the_archive_prefers_a_final_record_to_the_unknown_one_it_corrects(stores: Stores) -> None:
+    stores.archive.append([a_record(1)], batch_id="b")
+    stores.archive.append([unknown(an_open_record(number)) for number in (1, 2)], batch_id="a")
+    found = {record.invocation_id: record.status for record in stores.archive.since(NOW.date())}
+    assert found == {invocation_id(1): RecordStatus.FINAL, invocation_id(2): RecordStatus.UNKNOWN}
+
+
+def test_the_watermark_is_where_it_was_moved_to(stores: Stores) -> None:
+    assert stores.watermark.read() is None
+    stores.watermark.move(NOW)
+    stores.watermark.move(NOW + timedelta(seconds=1.5))
+    assert stores.watermark.read() == NOW + timedelta(seconds=1.5)
 
 
 def test_the_latest_retraining_runs_come_newest_first(stores: Stores) -> None:
@@ -269,7 +219,25 @@ def test_the_latest_retraining_runs_come_newest_first(stores: Stores) -> None:
     assert [run.rows for run in stores.runs.latest(2)] == [2, 1]
 
 
-def test_a_store_that_is_not_there_is_unavailable() -> None:
-    nowhere = DynamoDBClient(signed("dynamodb", "http://127.0.0.1:9", HttpTransport()))
+ALICE, BOB = TenantId("alice#/ü"), TenantId("bob")
+SEEN = Seen(balance=-3.25, at=NOW, total=7.0)
+
+
+def test_what_tenants_spent_adds_up_and_what_was_seen_stays_until_it_is_seen_anew(stores: Stores) -> None:
+    assert stores.use.add(ALICE, 3, None) == Use(total=3)
+    assert stores.use.add(ALICE, 4, SEEN) == Use(total=7, seen=SEEN)
+    assert stores.use.add(ALICE, 1, None) == Use(total=8, seen=SEEN)
+    later = Seen(balance=1e-07, at=NOW + KEEP, total=8)
+    assert stores.use.add(ALICE, 0, later) == Use(total=8, seen=later)
+    assert stores.use.add(BOB, 1, None) == Use(total=1)
+
+
+def test_a_tenants_item_leaves_an_hour_after_its_last_use(at: Emulated) -> None:
+    DynamoDBTenantUse(at.dynamodb, at.name, clock=ManualClock()).add(ALICE, 1, None)
+    item = at.dynamodb.get_item(TableName=at.name, Key={"idempotency_id": {"S": f"quota#{ALICE}"}})["Item"]
+    assert int(item["expires_at"]["N"]) == int((NOW + KEEP).timestamp())
+
+
+def test_a_table_that_is_gone_is_a_store_that_is_away(at: Emulated) -> None:
     with pytest.raises(StoreUnavailable):
-        DynamoDBInvocationLog(nowhere, "log", clock=ManualClock()).find(invocation_id(1))
+        DynamoDBTenantUse(at.dynamodb, "no-such-table", clock=ManualClock()).add(ALICE, 1, None)
