@@ -10,10 +10,10 @@ from typing import Any
 
 from fiso.domain.endpoint import Endpoint, EndpointId, Provider
 from fiso.domain.record import InvocationRecord
-from fiso.testing.endpoints import OK
+from fiso.testing.rig import Rig
 from fiso_client import Client
-from tests.builders import NOW, an_endpoint, an_entry, failing
-from tests.functional.orchestrator_rig import Rig
+from tests.builders import NOW, an_endpoint, an_entry
+from tests.edge import by_time
 
 HOST = "127.0.0.1"
 Respond = Callable[[str, dict[str, str], bytes], tuple[int, dict[str, str], bytes]]
@@ -83,7 +83,7 @@ class World:
         self.fails = False
         self._endpoints = serving(self._endpoint)
         self.functions = self._endpoints.__enter__()
-        self.rig = Rig(failing(OK), an_entry(*(self._target(provider) for provider in Provider), **policy))
+        self.rig = Rig(an_entry(*(self._target(provider) for provider in Provider), **policy))
         self.started_at = monotonic()
         self._fiso: Any = None
         self._port = 0
@@ -108,8 +108,7 @@ class World:
 
     @property
     def records(self) -> list[InvocationRecord]:
-        found = [record for record in self.rig.log.records.values() if isinstance(record, InvocationRecord)]
-        return sorted(found, key=lambda record: record.timestamp)
+        return by_time(self.rig)
 
     def decided(self) -> int:
         """How often a lease was asked for."""

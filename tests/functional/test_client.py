@@ -359,7 +359,7 @@ ARN = "arn:aws:lambda:us-east-1:000000000000:function:f"
 def test_a_target_that_http_cannot_reach_needs_a_caller_and_is_not_blamed_without_one(world: World) -> None:
     web = an_endpoint(Provider.GCP, address=f"{world.functions.url}/gcp")
     entry = an_entry(an_endpoint(Provider.AWS, address=ARN), web)
-    world.rig.snapshots.versions = {2: a_snapshot(entry, version=2)}
+    world.rig.stores.snapshots.versions = {2: a_snapshot(entry, version=2)}
     called: list[str] = []
 
     def invoke(target: Target, request: Request, *, timeout_s: float) -> Answer:

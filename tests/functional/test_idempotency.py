@@ -1,29 +1,30 @@
-"""Keyed requests through the handler's edge, on in-memory ports."""
+"""Keyed requests through the handler's edge, on in-memory ports, also when orchestrators die and the store is away."""
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from fiso.domain.catalog import CatalogEntry
-from fiso.domain.idempotency import KEEP, KeptAnswer
+from fiso.domain.endpoint import Endpoint, FunctionName
+from fiso.domain.errors import StoreUnavailable
+from fiso.domain.idempotency import GRACE, KEEP, Entry, KeptAnswer
 from fiso.domain.policy import Idempotent
-from fiso.domain.request import InvocationRequest, TenantId
+from fiso.domain.request import InvocationId, InvocationRequest, TenantId
 from fiso.services.request.idempotency import RunResult
 from fiso.testing.clock import ManualClock
 from fiso.testing.endpoints import OK
+from fiso.testing.memory import answering, away
 from fiso.testing.memory_idempotency import InMemoryIdempotencyKeys
+from fiso.testing.rig import LambdaContext, Rig, Stores, http_event, word_count
 from fiso_client.core.answers import FunctionAnswer
 from fiso_client.core.failures import Failure, ProviderError
-from tests.builders import a_request, an_entry, failing
-from tests.functional.orchestrator_rig import LambdaContext, Rig, first_answer_of, http_event, problem_of
+from tests.builders import a_request, failing
+from tests.edge import first_answer_of, problem_of
 
 KEYED = http_event(idempotency_key="k1")
+DIED = timedelta(seconds=28) + GRACE
 UNREACHABLE = ProviderError(Failure.UNREACHABLE, "x")
-
-
-def declared(idempotent: Idempotent) -> CatalogEntry:
-    return an_entry(idempotent=idempotent)
 
 
 @pytest.mark.parametrize("idempotent", list(Idempotent))
@@ -41,34 +42,29 @@ def declared(idempotent: Idempotent) -> CatalogEntry:
 def test_the_first_answer_is_given_again_whatever_it_was(
     answer: FunctionAnswer | ProviderError, idempotent: Idempotent
 ) -> None:
-    rig = Rig(failing(answer, OK), declared(idempotent)) if idempotent is Idempotent.NO else Rig(failing(answer))
+    answers = (answer, OK) if idempotent is Idempotent.NO else (answer,)
+    rig = Rig(word_count(idempotent=idempotent), respond=failing(*answers))
     first = rig.send(KEYED)
-    calls, records = len(rig.caller.calls), dict(rig.log.records)
+    calls, records = len(rig.caller.calls), dict(rig.stores.log.records)
     for _ in range(3):
         again = rig.send(KEYED)
         assert again["headers"]["idempotent-replayed"] == "true"
         assert first_answer_of(again) == first_answer_of(first)
     assert "idempotent-replayed" not in first["headers"]
-    assert (len(rig.caller.calls), rig.log.records) == (calls, records)
+    assert (len(rig.caller.calls), rig.stores.log.records) == (calls, records)
     assert rig.metrics.total("IdempotentReplay") == 3
-
-
-def test_a_replay_still_says_what_it_cost_itself() -> None:
-    rig = Rig(failing(OK))
-    rig.send(KEYED)
-    assert float(rig.send(KEYED)["headers"]["x-fiso-overhead-ms"]) >= 0
 
 
 @pytest.mark.parametrize("failure", [UNREACHABLE, ProviderError(Failure.THROTTLED, "x")], ids=str)
 def test_a_key_is_free_again_when_nothing_can_have_run(failure: ProviderError) -> None:
-    rig = Rig(failing(failure, failure, failure, OK))
+    rig = Rig(respond=failing(failure, failure, failure, OK))
     assert rig.send(KEYED)["statusCode"] == 503
     answer = rig.send(KEYED)
     assert (answer["statusCode"], "idempotent-replayed" in answer["headers"]) == (200, False)
 
 
 def test_a_key_is_free_again_when_no_time_was_left() -> None:
-    rig = Rig(failing(OK))
+    rig = Rig()
     late = rig.send(KEYED, LambdaContext(remaining_ms=700))
     assert (late["statusCode"], problem_of(late)["unknown_outcome"]) == (504, False)
     assert rig.send(KEYED)["statusCode"] == 200
@@ -84,9 +80,9 @@ def test_a_key_is_free_again_when_no_time_was_left() -> None:
     ids=["unknown function", "not JSON", "content type"],
 )
 def test_what_is_refused_claims_no_key(event: dict[str, Any]) -> None:
-    keys = InMemoryIdempotencyKeys(clock=ManualClock())
-    assert Rig(failing(OK), keys=keys).send(event)["statusCode"] in {400, 404, 415}
-    assert keys.entries == {}
+    rig = Rig()
+    assert rig.send(event)["statusCode"] in {400, 404, 415}
+    assert rig.keys.entries == {}
 
 
 OTHERS = {
@@ -100,7 +96,7 @@ OTHERS = {
 
 @pytest.mark.parametrize("other", OTHERS.values(), ids=OTHERS.keys())
 def test_another_payload_under_the_key_is_refused_and_not_run(other: dict[str, Any]) -> None:
-    rig = Rig(failing(OK), an_entry(), an_entry(name="other"))
+    rig = Rig(word_count(), replace(word_count(), name=FunctionName("other")))
     rig.send(KEYED)
     refused = rig.send(other)
     assert problem_of(refused)["status"] == refused["statusCode"] == 422
@@ -109,7 +105,7 @@ def test_another_payload_under_the_key_is_refused_and_not_run(other: dict[str, A
 
 
 def test_the_same_key_of_another_tenant_is_another_key() -> None:
-    routing = Rig(failing(OK)).app.idempotent()
+    routing = Rig().app.idempotent()
     ran: list[str] = []
 
     def run(request: InvocationRequest) -> RunResult:
@@ -131,7 +127,7 @@ def test_a_request_beside_a_running_one_conflicts_and_is_told_when_to_ask_again(
         inner.append(rig.send(http_event(body='{"text": "b"}', idempotency_key="k1")))
         return OK
 
-    rig = Rig(respond)
+    rig = Rig(respond=respond)
     assert rig.send(KEYED)["statusCode"] == 200
     assert [answer["statusCode"] for answer in inner] == [409, 422]
     assert inner[0]["headers"]["retry-after"] == "5"
@@ -139,18 +135,17 @@ def test_a_request_beside_a_running_one_conflicts_and_is_told_when_to_ask_again(
 
 
 def test_a_key_is_forgotten_after_a_day() -> None:
-    clock = ManualClock()
-    rig = Rig(failing(OK), keys=InMemoryIdempotencyKeys(clock=clock), clock=clock)
+    rig = Rig()
     rig.send(KEYED)
-    clock.advance(KEEP.total_seconds() - 1)
+    rig.clock.advance(KEEP.total_seconds() - 1)
     assert "idempotent-replayed" in rig.send(KEYED)["headers"]
-    clock.advance(1)
+    rig.clock.advance(1)
     assert "idempotent-replayed" not in rig.send(KEYED)["headers"]
     assert len(rig.caller.calls) == 2
 
 
 def test_an_answer_too_large_to_return_is_the_same_problem_each_time() -> None:
-    rig = Rig(failing(FunctionAnswer(status=200, body=b"x" * (6 * 2**20))))
+    rig = Rig(respond=failing(FunctionAnswer(status=200, body=b"x" * (6 * 2**20))))
     first = rig.send(KEYED)
     assert first["statusCode"] == 502
     assert first_answer_of(rig.send(KEYED)) == first_answer_of(first)
@@ -159,7 +154,161 @@ def test_an_answer_too_large_to_return_is_the_same_problem_each_time() -> None:
 
 @pytest.mark.parametrize(("kind", "body"), [("text/plain", "ok"), ("image/png", "b2s=")])
 def test_the_body_is_encoded_as_it_was(kind: str, body: str) -> None:
-    rig = Rig(failing(replace(OK, headers={"content-type": kind})))
+    rig = Rig(respond=failing(replace(OK, headers={"content-type": kind})))
     first, again = rig.send(KEYED), rig.send(KEYED)
     assert first["body"] == again["body"] == body
     assert first.get("isBase64Encoded", False) is again.get("isBase64Encoded", False) is (kind == "image/png")
+
+
+class Crash(BaseException):
+    """The end of an execution environment."""
+
+
+def crashed(idempotent: Idempotent, *, timeout_ms: int = 28_000) -> Rig:
+    """A rig whose first request died while the function ran; the function answers from then on."""
+    died: list[bool] = []
+
+    def respond(_: Endpoint, request: InvocationRequest, __: float) -> FunctionAnswer:
+        assert request.idempotency_key == "k1"
+        if not died:
+            died.append(True)
+            raise Crash
+        return OK
+
+    rig = Rig(word_count(idempotent=idempotent, timeout_ms=timeout_ms), respond=respond)
+    with pytest.raises(Crash):
+        rig.send(KEYED)
+    return rig
+
+
+@pytest.mark.parametrize("idempotent", [Idempotent.YES, Idempotent.DEDUPLICATES_ON_KEY])
+def test_a_dead_claim_is_taken_over_where_the_function_may_be_repeated(idempotent: Idempotent) -> None:
+    rig = crashed(idempotent)
+    assert rig.send(KEYED)["statusCode"] == 409
+    rig.clock.advance(DIED.total_seconds())
+    first = rig.send(KEYED)
+    assert (first["statusCode"], "idempotent-replayed" in first["headers"]) == (200, False)
+    assert first_answer_of(rig.send(KEYED)) == first_answer_of(first)
+    assert len(rig.caller.calls) == 2
+
+
+def test_a_dead_claim_of_a_function_that_may_not_be_repeated_is_an_unknown_outcome_for_ever() -> None:
+    rig = crashed(Idempotent.NO)
+    (opened,) = rig.stores.log.records
+    rig.clock.advance(DIED.total_seconds() - 1)
+    conflict = rig.send(KEYED)
+    assert (conflict["statusCode"], conflict["headers"]["retry-after"]) == (409, "1")
+    rig.clock.advance(1)
+    first, again = rig.send(KEYED), rig.send(KEYED)
+    assert (first["statusCode"], problem_of(first)["unknown_outcome"]) == (504, True)
+    assert first["headers"]["x-fiso-invocation-id"] == problem_of(first)["invocation_id"] == opened
+    assert first_answer_of(again) == first_answer_of(first)
+    assert ["idempotent-replayed" in answer["headers"] for answer in (first, again)] == [False, True]
+    assert len(rig.caller.calls) == 1
+
+
+def test_a_claim_counts_as_dead_by_the_policys_timeout_where_that_is_shorter() -> None:
+    rig = crashed(Idempotent.NO, timeout_ms=2_000)
+    rig.clock.advance(2 + GRACE.total_seconds())
+    assert rig.send(KEYED)["statusCode"] == 504
+
+
+@pytest.mark.parametrize(("idempotent", "given"), [(Idempotent.NO, 504), (Idempotent.YES, 200)])
+def test_who_was_taken_for_dead_gives_the_answer_that_all_get(idempotent: Idempotent, given: int) -> None:
+    others: list[dict[str, Any]] = []
+
+    def respond(*_: object) -> FunctionAnswer:
+        if not others:
+            others.append({})
+            rig.clock.advance(DIED.total_seconds())
+            others[0] = rig.send(KEYED)
+            return FunctionAnswer(status=299, body=b"late")
+        return OK
+
+    rig = Rig(word_count(idempotent=idempotent), respond=respond)
+    late = rig.send(KEYED)
+    assert late["statusCode"] == others[0]["statusCode"] == given
+    assert first_answer_of(late) == first_answer_of(others[0])
+
+
+def test_who_was_taken_over_by_one_still_running_is_told_to_ask_again() -> None:
+    depth: list[int] = []
+
+    def respond(*_: object) -> FunctionAnswer:
+        depth.append(1)
+        if len(depth) == 1:
+            rig.clock.advance(DIED.total_seconds())
+            with pytest.raises(Crash):
+                rig.send(KEYED)
+            return OK
+        raise Crash
+
+    rig = Rig(word_count(idempotent=Idempotent.YES), respond=respond)
+    assert rig.send(KEYED)["statusCode"] == 409
+
+
+def test_nothing_runs_when_the_store_is_away() -> None:
+    rig = Rig()
+    rig.keys.before = away("down", "claim", "release")
+    refused = rig.send(KEYED)
+    assert (refused["statusCode"], refused["headers"]["retry-after"]) == (503, "2")
+    assert problem_of(refused)["type"] == "urn:fiso:problem:idempotency-unavailable"
+    assert (rig.calls, rig.stores.log.records) == ([], {})
+    assert rig.send(http_event())["statusCode"] == 200
+    rig.keys.before = answering
+    assert rig.send(KEYED)["statusCode"] == 200
+
+
+class Deaf(InMemoryIdempotencyKeys):
+    """A store that does what it is asked, and does not say so of one operation."""
+
+    def __init__(self, deaf_to: str) -> None:
+        super().__init__(clock=ManualClock())
+        self.deaf_to = deaf_to
+
+    def claim(self, entry: Entry, *, over: InvocationId | None = None) -> Entry | None:
+        standing = super().claim(entry, over=over)
+        self._say("claim")
+        return standing
+
+    def complete(self, entry: Entry) -> None:
+        super().complete(entry)
+        self._say("complete")
+
+    def _say(self, operation: str) -> None:
+        if operation == self.deaf_to:
+            raise StoreUnavailable("no answer")
+
+
+@pytest.mark.parametrize(("operation", "status"), [("claim", 503), ("complete", 200)])
+def test_of_what_was_written_though_the_store_did_not_say_so_an_answer_stands_and_a_claim_is_given_back(
+    operation: str, status: int
+) -> None:
+    keys = Deaf(operation)
+    rig = Rig(word_count(), stores=Stores(keys=keys))
+    assert rig.send(KEYED)["statusCode"] == status
+    keys.deaf_to = ""
+    again = rig.send(KEYED)
+    assert (again["statusCode"], "idempotent-replayed" in again["headers"]) == (200, operation == "complete")
+
+
+def test_an_answer_that_could_not_be_kept_is_given_once_and_never_run_for_again() -> None:
+    rig = Rig(word_count(idempotent=Idempotent.NO))
+    rig.keys.before = away("down", "complete")
+    assert rig.send(KEYED)["statusCode"] == 200
+    assert rig.metrics.total("IdempotentAnswerNotKept") == 1
+    rig.keys.before = answering
+    assert rig.send(KEYED)["statusCode"] == 409
+    rig.clock.advance(DIED.total_seconds())
+    assert rig.send(KEYED)["statusCode"] == 504
+    assert len(rig.calls) == 1
+
+
+@pytest.mark.parametrize("path", ["/v1/explain/word-count", "/v1/decide/word-count", None])
+def test_what_invokes_nothing_or_has_no_key_asks_no_store(path: str | None) -> None:
+    rig = Rig()
+    rig.keys.before = away("down")
+    event = http_event(path=path, idempotency_key="k1") if path else http_event()
+    for _ in range(2):
+        answer = rig.send(event)
+        assert (answer["statusCode"], "idempotent-replayed" in answer["headers"]) == (200, False)

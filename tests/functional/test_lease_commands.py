@@ -38,7 +38,7 @@ def test_a_lease_as_json_is_the_answer_whole(world: World) -> None:
     shown = runner.invoke(app, ["lease", "word-count", "--json", "--api-url", world.url])
     document = json.loads(shown.output)
     assert document["token"].startswith("fl1.k1.")
-    assert world.rig.log.records == {}
+    assert world.rig.stores.log.records == {}
 
 
 def test_an_unknown_function_is_one_line(world: World) -> None:

@@ -1,3 +1,5 @@
+"""What a request goes through, from event to answer. What each answer looks like is in `tests/golden/test_http.py`."""
+
 import base64
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -5,60 +7,102 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from fiso import telemetry
-from fiso.testing.endpoints import OK
+from fiso.codecs.record import from_document, to_document
+from fiso.domain.decision import Reason
+from fiso.domain.endpoint import EndpointId, Provider
+from fiso.domain.policy import Mode
+from fiso.domain.record import InvocationRecord, OpenRecord
+from fiso.testing.memory import away
+from fiso.testing.rig import LambdaContext, Rig, http_event, word_count
 from fiso_client.core.answers import FunctionAnswer
 from fiso_client.core.failures import Failure, ProviderError
 from functions.orchestrator import handler
 from tests.builders import failing
-from tests.functional.orchestrator_rig import LambdaContext, Rig, http_event, problem_of
+from tests.edge import problem_of
 
 
-def test_the_functions_own_answer_comes_back_byte_for_byte() -> None:
-    binary = FunctionAnswer(status=201, body=b"\x00\xff\x80", headers={"content-type": "application/x-raw"})
-    response = Rig(failing(binary)).send(http_event())
-    assert response["statusCode"] == 201
-    assert base64.b64decode(response["body"]) == b"\x00\xff\x80"
-    assert response["headers"]["content-type"] == "application/x-raw"
+def test_the_intent_is_written_before_any_call() -> None:
+    seen: list[object] = []
+
+    def respond(*_: object) -> FunctionAnswer:
+        seen.extend(rig.stores.log.records.values())
+        return FunctionAnswer(status=200, body=b"")
+
+    rig = Rig(respond=respond)
+    rig.send(http_event())
+    assert [type(record) for record in seen] == [OpenRecord]
 
 
-def test_an_answer_names_the_choice_and_its_own_cost_in_time() -> None:
-    headers = Rig(failing(OK)).send(http_event())["headers"]
-    assert headers["x-fiso-provider"] in {"aws", "azure", "gcp"}
-    assert headers["x-fiso-reason"] == "score"
-    assert headers["x-fiso-attempts"] == "1"
-    assert float(headers["x-fiso-overhead-ms"]) >= 0
-    assert len(headers["x-fiso-invocation-id"]) == 36
-
-
-def test_a_functions_own_error_passes_through_marked() -> None:
-    own = FunctionAnswer(status=500, body=b"{}", is_function_error=True)
-    response = Rig(failing(own)).send(http_event())
-    assert (response["statusCode"], response["headers"]["x-fiso-function-error"]) == (500, "1")
+def test_a_failover_is_recorded_with_every_attempt() -> None:
+    rig = Rig(respond=failing(ProviderError(Failure.UNREACHABLE, "refused"), FunctionAnswer(status=200, body=b"")))
+    rig.send(http_event(x_fiso_user_region="us-east-1"))
+    record = rig.only_record
+    assert record.decision.reason is Reason.FAILOVER
+    assert [attempt.failure for attempt in record.attempts] == [Failure.UNREACHABLE, None]
+    assert record.result.endpoint == record.attempts[-1].endpoint
+    assert rig.metrics.total("Failovers") == 1
+    assert len(json.dumps(to_document(record), separators=(",", ":"))) <= 2048
 
 
 @pytest.mark.parametrize(
     ("failure", "status"),
     [(Failure.UNREACHABLE, 503), (Failure.THROTTLED, 503), (Failure.PROVIDER_FAULT, 502), (Failure.BROKEN, 502)],
 )
-def test_failure_everywhere_is_an_honest_problem(failure: Failure, status: int) -> None:
-    response = Rig(failing(ProviderError(failure, "x"))).send(http_event())
+def test_failure_everywhere_is_an_honest_problem_with_the_id_of_its_record(failure: Failure, status: int) -> None:
+    rig = Rig(respond=failing(ProviderError(failure, "x")))
+    response = rig.send(http_event())
     document = problem_of(response)
-    assert response["statusCode"] == document["status"] == status
-    assert document["invocation_id"] == response["headers"]["x-fiso-invocation-id"]
-    assert response["headers"]["retry-after"] == "2"
+    assert response["statusCode"] == document["status"] == rig.only_record.result.response_status == status
+    assert document["invocation_id"] == response["headers"]["x-fiso-invocation-id"] == rig.only_record.invocation_id
+    assert rig.only_record.result.error_occurred
 
 
-def test_a_wrong_method_names_the_right_ones() -> None:
-    assert Rig(failing(OK)).send(http_event(method="PUT"))["headers"]["allow"] == "POST"
+def test_nothing_eligible_is_recorded_and_nothing_is_called() -> None:
+    rig = Rig(word_count(residency=frozenset({"moon-1"})))
+    rig.send(http_event())
+    assert rig.calls == []
+    assert rig.only_record.result.response_status == 503
 
 
-def test_a_body_that_is_not_json_is_nobodys_business_when_it_does_not_say_so() -> None:
-    rig = Rig(failing(OK))
-    assert rig.send(http_event(body="{", content_type="text/plain"))["statusCode"] == 200
+def test_naming_unknown_functions_leaves_no_trace_and_costs_no_read_of_any_store() -> None:
+    rig = Rig()
+    for number in range(20):
+        assert rig.invoke(f"nobody-{number}").status == 404
+    assert rig.stores.log.records == {}
+    assert rig.stores.states.operations["of_function"] == 0
+    rig.invoke("word-count")
+    assert rig.stores.states.operations["of_function"] == 1
+
+
+def test_explaining_calls_and_records_nothing() -> None:
+    rig = Rig()
+    ranking = rig.request("POST", "/v1/explain/word-count", body="{}").document["ranking"]
+    assert sum(row["propensity"] for row in ranking) == pytest.approx(1)
+    assert rig.calls == []
+    assert rig.stores.log.records == {}
+
+
+def test_a_log_that_is_away_fails_no_request_and_loses_no_record(caplog: pytest.LogCaptureFixture) -> None:
+    rig = Rig()
+    rig.stores.log.before = away("throttled")
+    answer = rig.invoke("word-count")
+    assert answer.status == 200
+    spilled = [from_document(line.log_spill) for line in caplog.records if line.message == "log_spill"]  # type: ignore[attr-defined]
+    assert [type(record) for record in spilled] == [OpenRecord, InvocationRecord]
+    assert {record.invocation_id for record in spilled} == {answer.headers["x-fiso-invocation-id"]}
+    assert rig.metrics.total("LogSpill") == 2
+
+
+def test_observe_calls_home_whatever_scores_best() -> None:
+    rig = Rig(word_count(mode=Mode.OBSERVE, home=EndpointId("azure-eastus")))
+    rig.invoke("word-count")
+    record = rig.only_record
+    assert (record.result.cloud_provider, record.decision.reason) == (Provider.AZURE, Reason.POLICY)
+    assert len(record.decision.candidates) == 3
 
 
 def test_what_a_function_sees_is_what_was_sent() -> None:
-    rig = Rig(failing(OK))
+    rig = Rig()
     event = http_event(
         path="/v1/invoke/word-count/a/b", idempotency_key="k1", traceparent=f"00-{'a' * 32}-{'b' * 16}-01"
     )
@@ -70,41 +114,10 @@ def test_what_a_function_sees_is_what_was_sent() -> None:
 
 
 def test_the_deadline_is_the_least_of_header_policy_and_what_lambda_gives() -> None:
-    rig = Rig(failing(OK))
+    rig = Rig()
     rig.send(http_event(x_fiso_timeout_ms="5000"), LambdaContext(remaining_ms=3000))
     ((_, request),) = rig.caller.calls
     assert (request.deadline_at - request.received_at).total_seconds() == pytest.approx(2.25)
-
-
-def test_explains_the_whole_decision_without_invoking() -> None:
-    rig = Rig(failing(OK))
-    document = json.loads(rig.send(http_event(path="/v1/explain/word-count"))["body"])
-    assert {row["endpoint"] for row in document["ranking"]} == {"aws", "azure", "gcp"}
-    assert set(document["ranking"][0]["terms"]) == {"latency", "cost", "reliability", "region_affinity"}
-    assert sum(row["propensity"] for row in document["ranking"]) == pytest.approx(1)
-    assert rig.caller.calls == []
-
-
-def test_lists_every_endpoint_with_its_state() -> None:
-    rig = Rig(failing(OK))
-    document = json.loads(rig.send(http_event(method="GET", path="/v1/endpoints"))["body"])
-    assert [(row["endpoint"], row["breaker"]) for row in document["endpoints"]] == [
-        ("aws", "closed"),
-        ("azure", "closed"),
-        ("gcp", "closed"),
-    ]
-
-
-def test_an_invocation_can_be_read_by_its_id() -> None:
-    rig = Rig(failing(OK))
-    invocation_id = rig.send(http_event())["headers"]["x-fiso-invocation-id"]
-    document = json.loads(rig.send(http_event(method="GET", path=f"/v1/invocations/{invocation_id}"))["body"])
-    assert (document["status"], document["function_name"]) == ("final", "word-count")
-
-
-def test_health_says_what_is_degraded() -> None:
-    document = json.loads(Rig(failing(OK)).send(http_event(method="GET", path="/healthz"))["body"])
-    assert (document["status"], document["snapshot_version"], document["model_version"]) == ("degraded", 1, None)
 
 
 TEXT = {"content-type": "text/plain; charset=utf-8"}
@@ -116,13 +129,14 @@ TEXT = {"content-type": "text/plain; charset=utf-8"}
         (FunctionAnswer(status=200, body="é, 漢\x00".encode(), headers=TEXT), False),
         (FunctionAnswer(status=200, body=b'{"a": 1}', headers={"content-type": "application/problem+json"}), False),
         (FunctionAnswer(status=200, body=b"\xff", headers=TEXT), True),
+        (FunctionAnswer(status=201, body=b"\x00\xff\x80", headers={"content-type": "application/x-raw"}), True),
         (FunctionAnswer(status=200, body=b"packed", headers=TEXT | {"content-encoding": "gzip"}), True),
         (FunctionAnswer(status=200, body=b"text, but nobody says so"), True),
     ],
 )
 def test_text_goes_back_as_text_and_everything_else_in_base64(answer: FunctionAnswer, is_base64: bool) -> None:
-    response = Rig(failing(answer)).send(http_event())
-    assert response["isBase64Encoded"] is is_base64
+    response = Rig(respond=failing(answer)).send(http_event())
+    assert (response["statusCode"], response["isBase64Encoded"]) == (answer.status, is_base64)
     body = response["body"]
     assert (base64.b64decode(body) if is_base64 else body.encode()) == answer.body
 
@@ -133,7 +147,9 @@ def test_text_goes_back_as_text_and_everything_else_in_base64(answer: FunctionAn
     ids=["text", "binary", "text that is shorter in base64"],
 )
 def test_what_lambda_can_return_goes_back(body: bytes, kind: str) -> None:
-    response = Rig(failing(FunctionAnswer(status=200, body=body, headers={"content-type": kind}))).send(http_event())
+    response = Rig(respond=failing(FunctionAnswer(status=200, body=body, headers={"content-type": kind}))).send(
+        http_event()
+    )
     assert response["statusCode"] == 200
     assert len(json.dumps(response)) <= 6_291_556
 
@@ -144,7 +160,7 @@ def test_what_lambda_can_return_goes_back(body: bytes, kind: str) -> None:
     ids=["text", "binary", "text beyond ASCII"],
 )
 def test_an_answer_that_cannot_go_back_is_the_same_error_in_answer_and_record(body: bytes, kind: str) -> None:
-    rig = Rig(failing(FunctionAnswer(status=200, body=body, headers={"content-type": kind})))
+    rig = Rig(respond=failing(FunctionAnswer(status=200, body=body, headers={"content-type": kind})))
     response = rig.send(http_event())
     assert (response["statusCode"], problem_of(response)["title"]) == (502, "Answer too large")
     record = rig.only_record
@@ -155,12 +171,11 @@ def test_a_defect_is_answered_with_the_id_of_the_record_it_left_open(monkeypatch
     def broken(*_: object) -> FunctionAnswer:
         raise ZeroDivisionError
 
-    rig = Rig(broken)
+    rig = Rig(respond=broken)
     monkeypatch.setattr(handler, "application", lambda: rig.app)
     document = problem_of(handler.lambda_handler(http_event(), LambdaContext()))
     assert document["status"] == 500
-    path = f"/v1/invocations/{document['invocation_id']}"
-    assert json.loads(rig.send(http_event(method="GET", path=path))["body"])["status"] == "open"
+    assert rig.request("GET", f"/v1/invocations/{document['invocation_id']}").document["status"] == "open"
 
 
 def test_metrics_that_threads_add_during_a_flush_are_neither_lost_nor_an_error(
@@ -188,6 +203,5 @@ def test_a_flush_that_fails_takes_nobodys_answer_away(monkeypatch: pytest.Monkey
         raise RuntimeError("dictionary changed size during iteration")
 
     monkeypatch.setattr(telemetry.metrics(), "flush", refuse)
-    rig = Rig(failing(OK))
-    monkeypatch.setattr(handler, "application", lambda: rig.app)
+    monkeypatch.setattr(handler, "application", lambda: Rig().app)
     assert handler.lambda_handler(http_event(), LambdaContext())["statusCode"] == 200

@@ -1,5 +1,6 @@
 """Quotas through the handler and over a fleet of environments; a small part of the scorecard's row 24."""
 
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -10,10 +11,9 @@ from fiso.routing.quota import Quota
 from fiso.services.identity.quotas import EXCHANGE_S, MOST_TENANTS, QuotaRules, Quotas
 from fiso.settings import BadSetting
 from fiso.testing.clock import ManualClock
-from fiso.testing.endpoints import OK
 from fiso.testing.memory import InMemoryTenantUse
-from tests.builders import failing
-from tests.functional.orchestrator_rig import BY_IAM, Rig, http_event, problem_of, signed
+from fiso.testing.rig import Rig, http_event
+from tests.edge import BY_IAM, problem_of, signed
 from tests.held_executor import HeldExecutor
 from tests.lab.chaos.experiments import noisy_tenant
 from tests.lab.chaos.experiments.noisy_tenant import HONEST, OFFENDER, PER_S, Load, tally_of
@@ -38,6 +38,10 @@ def passed(quotas: Quotas, tries: int, tenant: TenantId = ALICE) -> int:
     return count
 
 
+def limited(quotas: str, use: InMemoryTenantUse) -> Rig:
+    return Rig(settings=replace(BY_IAM, quotas=quotas), ports=lambda ports: replace(ports, tenant_use=use))
+
+
 def test_a_burst_passes_then_what_flows_in() -> None:
     clock = ManualClock()
     one = quotas(InMemoryTenantUse(), clock)
@@ -47,19 +51,19 @@ def test_a_burst_passes_then_what_flows_in() -> None:
 
 
 def test_the_refusal_says_when_to_come_again() -> None:
-    rig = Rig(failing(OK), access=BY_IAM, quotas="1/2", tenant_use=InMemoryTenantUse())
+    rig = limited("1/2", InMemoryTenantUse())
     statuses = [rig.send(signed(http_event()))["statusCode"] for _ in range(3)]
     assert statuses == [200, 200, 429]
     response = rig.send(signed(http_event()))
     assert (problem_of(response)["title"], response["headers"]["retry-after"]) == ("Quota exceeded", "1")
-    assert len(rig.caller.calls) == 2
+    assert len(rig.calls) == 2
     assert rig.send(signed(http_event(), "999988887777"))["statusCode"] == 200  # another tenant's bucket
     assert rig.send(http_event(method="GET", path="/healthz"))["statusCode"] == 200
 
 
 def test_without_a_quota_nothing_is_counted() -> None:
     use = InMemoryTenantUse()
-    rig = Rig(failing(OK), access=BY_IAM, tenant_use=use)
+    rig = limited("", use)
     assert {rig.send(signed(http_event()))["statusCode"] for _ in range(50)} == {200}
     assert use.writes == 0
 
@@ -110,7 +114,7 @@ def test_one_tenants_quota_may_differ_and_be_the_only_one() -> None:
 @pytest.mark.parametrize("text", ["5", "5/", "/5", "a/b", "0/1", "alice=", "nan/5", "5/5/5"])
 def test_a_quota_that_does_not_read_is_refused_at_the_start(text: str) -> None:
     with pytest.raises(BadSetting, match="FISO_QUOTAS"):
-        Rig(failing(OK), quotas=text)
+        limited(text, InMemoryTenantUse())
 
 
 def test_only_so_many_tenants_are_remembered() -> None:

@@ -17,7 +17,7 @@ from fiso.domain.endpoint import EndpointId, FunctionName
 from fiso.domain.policy import Weights
 from fiso.domain.record import InvocationRecord
 from fiso.learning.logged import Loss
-from fiso.testing.endpoints import OK
+from fiso.testing.rig import Rig
 from fiso_cli.errors import USAGE
 from fiso_cli.main import app
 from fiso_cli.what_if.commands import THIN
@@ -25,7 +25,6 @@ from fiso_cli.what_if.comparison import compare
 from fiso_client.core.failures import Failure
 from tests.builders import a_record, a_summary, an_attempt, an_entry
 from tests.emulator import running_emulator
-from tests.functional.orchestrator_rig import Rig, http_event
 
 PREDICTED = {"aws": (100.0, 4e-6), "azure": (200.0, 1e-6)}
 TRUE_MS = {"aws": 120.0, "azure": 180.0}
@@ -208,13 +207,12 @@ def test_bad_input_is_one_line_and_exit_2(tmp_path: Path, since: str, policy: st
 def test_what_the_orchestrator_logged_rescored_under_its_own_policy_is_what_it_did() -> None:
     weights = Weights(latency=0.05, cost=0.05, reliability=0.05, region_affinity=0.85)
     entry = an_entry(weights=weights, exploration=0.0)
-    rig = Rig(lambda *_: OK, entry)
+    rig = Rig(entry)
     for number in range(120):
         region = ("us-east-1", "us-west-2", "eu-west-1")[number % 3]
-        assert rig.send(http_event(x_fiso_user_region=region))["statusCode"] == 200
-    records = [record for record in rig.log.records.values() if isinstance(record, InvocationRecord)]
-    assert len({record.result.endpoint for record in records}) > 1
-    (found,) = compare(records, [entry]).comparisons
+        assert rig.invoke("word-count", x_fiso_user_region=region).status == 200
+    assert len({record.result.endpoint for record in rig.records}) > 1
+    (found,) = compare(rig.records, [entry]).comparisons
     assert (found.refusal, found.agreement, found.unusable) == (None, 1.0, 0)
     for loss in Loss:
         evaluation = found.evaluations[loss]

@@ -4,17 +4,18 @@ import base64
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from fiso.domain.endpoint import EndpointId
 from fiso.domain.policy import Idempotent, Mode
 from fiso.testing.endpoints import OK
-from fiso.testing.memory import InMemoryTenantUse
+from fiso.testing.memory import InMemoryTenantUse, Respond
+from fiso.testing.rig import LambdaContext, Rig, http_event
 from fiso_client.core.answers import FunctionAnswer
 from fiso_client.core.failures import Failure, ProviderError
 from tests.builders import an_entry, failing
-from tests.functional.lease_reports import an_outcome, answered, decide
-from tests.functional.orchestrator_rig import BY_IAM, LambdaContext, Rig, http_event, signed
+from tests.edge import BY_IAM, an_outcome, answered, decide, signed
 from tests.golden.golden_files import golden_json, parts_of, rounded
 
 Response = dict[str, Any]
@@ -34,31 +35,37 @@ def test_answers_of_functions() -> None:
     once = an_entry(idempotent=Idempotent.NO)
     away = ProviderError(Failure.THROTTLED, "status 429", retry_after_s=7)
     keyed, other = http_event(idempotency_key="k"), http_event(body='{"text": "b"}', idempotency_key="k")
-    rig = Rig(failing(OK))
+    rig = answering(failing(OK))
     golden_json(
         "http-invoke.json",
         {
-            "answered": sent(Rig(failing(OK)), http_event()),
-            "function's own error": sent(Rig(failing(OWN_ERROR)), http_event()),
-            "failed over": sent(Rig(failing(UNREACHABLE, OK)), http_event()),
-            "pinned": sent(Rig(failing(OK), an_entry(mode=Mode.PIN, pinned=EndpointId("gcp"))), http_event()),
+            "answered": sent(answering(failing(OK)), http_event()),
+            "function's own error": sent(answering(failing(OWN_ERROR)), http_event()),
+            "failed over": sent(answering(failing(UNREACHABLE, OK)), http_event()),
+            "pinned": sent(Rig(an_entry(mode=Mode.PIN, pinned=EndpointId("gcp")), respond=failing(OK)), http_event()),
             "first under a key": sent(rig, keyed),
             "replayed": sent(rig, keyed),
             "key reused": sent(rig, other),
             "key in use": beside(keyed),
-            "every attempt failed": sent(Rig(failing(TIMED_OUT)), http_event()),
-            "one that must not be repeated failed": sent(Rig(failing(TIMED_OUT), once), http_event()),
-            "unreachable": sent(Rig(failing(UNREACHABLE)), http_event()),
-            "throttled": sent(Rig(failing(away)), http_event()),
-            "nothing eligible": sent(Rig(failing(OK), an_entry(residency=frozenset({"eu"}))), http_event()),
-            "rejected": sent(Rig(failing(ProviderError(Failure.REJECTED, "status 400"))), http_event()),
-            "no time left": sent(Rig(failing(OK)), http_event(), LambdaContext(remaining_ms=700)),
+            "every attempt failed": sent(answering(failing(TIMED_OUT)), http_event()),
+            "one that must not be repeated failed": sent(Rig(once, respond=failing(TIMED_OUT)), http_event()),
+            "unreachable": sent(answering(failing(UNREACHABLE)), http_event()),
+            "throttled": sent(answering(failing(away)), http_event()),
+            "nothing eligible": sent(Rig(an_entry(residency=frozenset({"eu"})), respond=failing(OK)), http_event()),
+            "rejected": sent(answering(failing(ProviderError(Failure.REJECTED, "status 400"))), http_event()),
+            "no time left": sent(answering(failing(OK)), http_event(), LambdaContext(remaining_ms=700)),
         },
     )
 
 
 def test_refusals() -> None:
-    limited = Rig(failing(OK), access=BY_IAM, quotas="1/1", tenant_use=InMemoryTenantUse())
+    by_iam = Rig(an_entry(), respond=failing(OK), settings=BY_IAM)
+    limited = Rig(
+        an_entry(),
+        respond=failing(OK),
+        settings=replace(BY_IAM, quotas="1/1"),
+        ports=lambda ports: replace(ports, tenant_use=InMemoryTenantUse()),
+    )
     limited.send(signed(http_event()))
     refused = {
         "not JSON": http_event(body='{"a": '),
@@ -71,14 +78,14 @@ def test_refusals() -> None:
         "unknown invocation": http_event(method="GET", path=f"/v1/invocations/{'0' * 36}"),
         "report without leases": http_event(path="/v1/outcomes", body="{}"),
     }
-    answers = {name: sent(Rig(failing(OK)), event) for name, event in refused.items()}
-    answers["not authenticated"] = sent(Rig(failing(OK), access=BY_IAM), http_event())
+    answers = {name: sent(answering(failing(OK)), event) for name, event in refused.items()}
+    answers["not authenticated"] = sent(by_iam, http_event())
     answers["over quota"] = sent(limited, signed(http_event()))
     golden_json("http-refusals.json", answers)
 
 
 def test_documents() -> None:
-    rig = Rig(failing(OK))
+    rig = answering(failing(OK))
     id = rig.send(http_event())["headers"]["x-fiso-invocation-id"]
     token = decide(rig)["token"]
     leases = [{"token": token, "outcomes": [an_outcome(0, answered("azure"))]}, {"token": "fl1.x", "outcomes": [{}]}]
@@ -93,6 +100,10 @@ def test_documents() -> None:
     golden_json("http-documents.json", {name: sent(rig, event) for name, event in asked.items()})
 
 
+def answering(respond: Respond) -> Rig:
+    return Rig(an_entry(), respond=respond)
+
+
 def beside(event: Mapping[str, Any]) -> Response:
     """What a request gets while another one under its key is running."""
     answers: list[Response] = []
@@ -101,7 +112,7 @@ def beside(event: Mapping[str, Any]) -> Response:
         answers.append(sent(rig, event))
         return OK
 
-    rig = Rig(respond)
+    rig = answering(respond)
     rig.send(event)
     return answers[0]
 

@@ -16,7 +16,7 @@ from fiso.domain.errors import LeaseRefused
 from fiso.domain.lease import LeasedAttempt, LeasedOutcome
 from fiso.services.leases import lease
 from fiso.services.leases.outcomes import Fate, Reported, Verdict
-from fiso.testing.endpoints import OK
+from fiso.testing.rig import Rig
 from fiso_client.api import FisoApi
 from fiso_client.core.answers import HttpAnswer
 from fiso_client.core.failures import Failure
@@ -24,8 +24,7 @@ from fiso_client.core.transport import HttpTransport
 from fiso_client.reporting import Pace, Reporter
 from fiso_client.target import Target, held_from
 from functions.orchestrator import http_lease
-from tests.builders import a_lease, a_leased_endpoint, a_request, failing
-from tests.functional.orchestrator_rig import Rig
+from tests.builders import a_lease, a_leased_endpoint, a_request, an_entry
 from tests.golden.golden_files import golden, golden_json, golden_line, rounded
 
 KEYRING = Keyring.parsed(f"k2:{'b' * 32} k1:{'a' * 32}")
@@ -80,11 +79,11 @@ def test_a_token_of_an_older_key_is_still_read() -> None:
 
 
 def test_the_decision_that_a_client_is_given() -> None:
-    rig = Rig(failing(OK))
+    rig = Rig(an_entry())
     id = UUID(PLAIN.id)
-    granted = lease.grant(a_request(), rig.orchestrator, rig.app.outcomes().keys, new_id=lambda: id)
+    granted = lease.grant(a_request(), rig.app.orchestrator, rig.app.outcomes().keys, new_id=lambda: id)
     document = lease.lease_document(granted)
-    assert document.pop("token") == seal(granted.lease, rig.lease_keys.read())
+    assert document.pop("token") == seal(granted.lease, rig.stores.lease_keys.read())
     kept = golden_json("decide.json", rounded(document))
     held = held_from(kept | {"token": "t"}, received_at=0.0)
     assert (held.function, held.lifetime_s, held.timeout_s, held.idempotent) == ("word-count", 60.0, 28.0, "yes")

@@ -10,12 +10,11 @@ from hypothesis import strategies as st
 from fiso.codecs.record import from_document, to_document
 from fiso.domain.record import InvocationRecord
 from fiso.routing.fold import fold
-from fiso.testing.endpoints import OK
+from fiso.testing.rig import Rig, http_event
 from fiso_client.core.failures import Failure
-from tests.builders import NOW, failing
-from tests.functional.orchestrator_rig import Rig, http_event
+from tests.builders import NOW
 
-RIG = Rig(failing(OK))
+RIG = Rig()
 LEASE = json.loads(RIG.send(http_event(path="/v1/decide/word-count"))["body"])
 RIG.clock.now = NOW + timedelta(minutes=10)
 
@@ -71,10 +70,10 @@ def test_what_can_be_true_is_accepted(outcome: dict[str, Any]) -> None:
     report = {"leases": [{"token": LEASE["token"], "outcomes": [outcome]}]}
     answer = RIG.send(http_event(path="/v1/outcomes", body=json.dumps(report)))
     assert json.loads(answer["body"])["accepted"] == 1
-    (record,) = RIG.log.records.values()
+    (record,) = RIG.stores.log.records.values()
     assert isinstance(record, InvocationRecord)
     assert_possible(record)
-    RIG.log.records.clear()
+    RIG.stores.log.records.clear()
 
 
 @given(damaged())
@@ -82,10 +81,10 @@ def test_one_damaged_field_leaves_nothing_impossible(outcome: dict[str, Any]) ->
     report = {"leases": [{"token": LEASE["token"], "outcomes": [outcome]}]}
     answer = RIG.send(http_event(path="/v1/outcomes", body=json.dumps(report)))
     assert answer["statusCode"] == 200
-    for record in RIG.log.records.values():
+    for record in RIG.stores.log.records.values():
         assert isinstance(record, InvocationRecord)
         assert_possible(record)
-    RIG.log.records.clear()
+    RIG.stores.log.records.clear()
 
 
 @given(reports)
@@ -95,10 +94,10 @@ def test_no_report_is_fisos_failure_and_nothing_impossible_is_kept(report: Any) 
     if answer["statusCode"] == 200:
         verdict = json.loads(answer["body"])
         assert verdict["rejected"] == len(verdict["problems"])
-    for record in RIG.log.records.values():
+    for record in RIG.stores.log.records.values():
         assert isinstance(record, InvocationRecord)
         assert_possible(record)
-    RIG.log.records.clear()
+    RIG.stores.log.records.clear()
 
 
 def assert_possible(record: InvocationRecord) -> None:

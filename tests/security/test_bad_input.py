@@ -23,7 +23,7 @@ from fiso.testing.rig import Rig
 from fiso_client.core.failures import Failure, ProviderError
 from functions.orchestrator.handler import _ROUTES
 from tests.builders import an_entry, failing
-from tests.functional.orchestrator_rig import problem_of
+from tests.edge import problem_of
 from tests.security import openapi_fuzz
 from tests.security.generated_events import each_generated
 from tests.security.genuine_clouds import at, rig_over, taking_all

@@ -26,7 +26,7 @@ from fiso.testing.memory import InMemoryModelStore
 from fiso.testing.rig import Answer, Rig, Stores, word_count
 from fiso_cli.training import keys
 from tests.builders import failing
-from tests.models import a_signer, an_artifact, files_of, packaged, trusted
+from tests.models import a_signer, an_artifact, files_of, packaged, trusting
 
 GOOD = files_of(an_artifact())
 PACKAGED = files_of(an_artifact(version="packaged"), version="packaged")
@@ -102,7 +102,7 @@ def a_rig(*, layer: InMemoryModelStore, models: InMemoryModelStore | None = None
         word_count(),
         respond=failing(OK),
         stores=Stores(layer=layer, models=models or InMemoryModelStore()),
-        ports=lambda ports: replace(ports, stage_keys=trusted(), packaged_keys=trusted()),
+        ports=trusting,
     )
 
 

@@ -15,7 +15,7 @@ from fiso.domain.endpoint import Endpoint, Provider
 from fiso.domain.policy import Idempotent
 from fiso.testing.rig import Rig, http_event
 from tests.builders import an_endpoint, an_entry
-from tests.functional.orchestrator_rig import problem_of
+from tests.edge import problem_of
 from tests.functional.test_http_transport import Serve, read_request, server
 from tests.security.genuine_clouds import at, rig_over
 

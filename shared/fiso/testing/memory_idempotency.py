@@ -6,17 +6,20 @@ from fiso.domain.errors import WriteConflict
 from fiso.domain.idempotency import Entry, EntryId
 from fiso.domain.request import InvocationId
 from fiso.ports import Clock
+from fiso.testing.memory import InMemoryStore
 
 
-class InMemoryIdempotencyKeys:
+class InMemoryIdempotencyKeys(InMemoryStore):
     """Entries by id."""
 
     def __init__(self, *, clock: Clock) -> None:
+        super().__init__()
         self._clock, self._lock = clock, Lock()
         self.entries: dict[EntryId, Entry] = {}
 
     def claim(self, entry: Entry, *, over: InvocationId | None = None) -> Entry | None:
         """Put the claim, or give what stands there."""
+        self.used("claim")
         with self._lock:
             standing = self._unexpired(entry.id)
             is_free = standing is None or (
@@ -29,6 +32,7 @@ class InMemoryIdempotencyKeys:
 
     def complete(self, entry: Entry) -> None:
         """Put the answer over the claim."""
+        self.used("complete")
         with self._lock:
             standing = self._unexpired(entry.id)
             if standing is None or standing.invocation_id != entry.invocation_id:
@@ -39,11 +43,13 @@ class InMemoryIdempotencyKeys:
 
     def find(self, id: EntryId) -> Entry | None:
         """The entry."""
+        self.used("find")
         with self._lock:
             return self._unexpired(id)
 
     def release(self, entry: Entry) -> None:
         """Forget the claim."""
+        self.used("release")
         with self._lock:
             standing = self.entries.get(entry.id)
             if standing is not None and standing.answer is None and standing.invocation_id == entry.invocation_id:

@@ -75,6 +75,8 @@ class Stores:
     archive: InMemoryArchive = field(default_factory=InMemoryArchive)
     shared_breakers: InMemorySharedBreakers = field(default_factory=InMemorySharedBreakers)
     lease_keys: InMemoryLeaseKeys = field(default_factory=lambda: InMemoryLeaseKeys(Keyring.parsed(f"k1:{'a' * 32}")))
+    keys: InMemoryIdempotencyKeys | None = None
+    """Idempotency keys, by the first rig's clock where none are given."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +130,7 @@ class Rig:
         self._batches = 0
         if functions or stores is None:
             self.publish(*(functions or (word_count(),)))
-        keys = InMemoryIdempotencyKeys(clock=self.clock)
+        self.keys = self.stores.keys = keys = self.stores.keys or InMemoryIdempotencyKeys(clock=self.clock)
         outside = Ports(
             snapshots=self.stores.snapshots,
             copy=self.stores.copy,

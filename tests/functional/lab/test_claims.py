@@ -11,10 +11,11 @@ from fiso.domain.policy import Idempotent
 from fiso.domain.record import InvocationRecord
 from fiso.domain.request import InvocationRequest
 from fiso.testing.endpoints import OK
+from fiso.testing.rig import Rig, http_event
 from fiso_client.core.answers import FunctionAnswer
 from fiso_client.core.failures import NEVER_RAN, Failure, ProviderError
 from tests.builders import an_entry
-from tests.functional.orchestrator_rig import Rig, http_event, problem_of
+from tests.edge import problem_of
 from tests.lab.chaos.rig.measures import FAILED_BEFORE_OPEN, probes_within
 
 REQUESTS, EVERY_S = 500, 0.02
@@ -26,7 +27,7 @@ def refusing(*down: str) -> Rig:
     def respond(endpoint: Endpoint, request: InvocationRequest, timeout_ms: float) -> FunctionAnswer | ProviderError:
         return ProviderError(Failure.UNREACHABLE, "refused") if endpoint.id in down else OK
 
-    return Rig(respond)
+    return Rig(an_entry(), respond=respond)
 
 
 @pytest.mark.parametrize("down", ["aws", "azure", "gcp"])
@@ -53,7 +54,7 @@ def test_when_all_refuse_each_answer_says_so_and_is_logged() -> None:
         response = rig.send(http_event())
         assert response["statusCode"] == 503
         assert int(response["headers"]["retry-after"]) > 0
-        record = rig.log.records[problem_of(response)["invocation_id"]]
+        record = rig.stores.log.records[problem_of(response)["invocation_id"]]
         assert isinstance(record, InvocationRecord)
         rig.clock.advance(EVERY_S)
 
@@ -70,6 +71,6 @@ def test_what_must_not_be_repeated_may_have_run_once_at_most(failures: Sequence[
         happened.append(failure)
         return OK if failure is None else ProviderError(failure, "scripted")
 
-    rig = Rig(respond, an_entry(idempotent=Idempotent.NO))
+    rig = Rig(an_entry(idempotent=Idempotent.NO), respond=respond)
     rig.send(http_event(idempotency_key="k1") if is_keyed else http_event())
     assert sum(failure is None or failure not in NEVER_RAN for failure in happened) <= 1
