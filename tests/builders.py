@@ -1,6 +1,6 @@
 """Valid domain values with sensible defaults, for tests that care about one or two of their fields."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -21,7 +21,9 @@ from fiso.domain.record import (
     ResultSummary,
 )
 from fiso.domain.request import InvocationId, InvocationRequest, TenantId
+from fiso.domain.state import EndpointState
 from fiso.prediction import features
+from fiso.routing.fold import fold
 from fiso.testing.clock import START
 from fiso_client.core.answers import FunctionAnswer
 from fiso_client.core.failures import ProviderError
@@ -212,6 +214,26 @@ def a_lease(**changes: Any) -> Lease:
         "tariff_version": "t1",
     }
     return Lease(**(fields | changes))
+
+
+def states_after(
+    calls: int, latency_ms: Mapping[str, float], *, every_s: float = 1.0, **changes: Any
+) -> Mapping[EndpointId, EndpointState]:
+    """What is folded after so many answers of each provider's endpoint, the last of them just now."""
+    folded: dict[EndpointId, EndpointState] = {}
+    for number in range(calls):
+        at = NOW - timedelta(seconds=every_s * (calls - number))
+        for place, (name, usual_ms) in enumerate(latency_ms.items()):
+            attempt = an_attempt(name, latency_ms=usual_ms + number % 7, started_at=at)
+            record = a_record(
+                len(latency_ms) * number + place,
+                endpoint=EndpointId(name),
+                cloud_provider=Provider(name),
+                attempts=(attempt,),
+                **changes,
+            )
+            folded = fold(folded, record)
+    return folded
 
 
 def invocation_id(number: int) -> InvocationId:

@@ -1,6 +1,5 @@
 """DecisionCache: what a context seen before decides is what would be decided anew, and health is never cached."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -8,39 +7,16 @@ from fiso.billing import tariff
 from fiso.domain.decision import Decision
 from fiso.domain.endpoint import EndpointId
 from fiso.domain.request import InvocationRequest
-from fiso.domain.state import EndpointState, LoadLevel
-from fiso.prediction import features
-from fiso.routing.fold import fold
+from fiso.domain.state import EndpointState
 from fiso.services.request.decide import DecisionInputs, RankingCache, decide
 from fiso.services.request.decision_cache import KEPT, DecisionCache, TtlCache
 from fiso_client.core.breaker import Breaker
-from tests.builders import NOW, a_record, a_request, an_attempt, an_entry
+from tests.builders import NOW, a_request, an_entry, states_after
 from tests.models import an_artifact, opened
 
 MODEL = opened(an_artifact())
 ENTRY = an_entry(exploration=0.05)
-
-
-def states(calls: int = 40) -> Mapping[EndpointId, EndpointState]:
-    folded: dict[EndpointId, EndpointState] = {}
-    for number in range(calls):
-        for place, endpoint in enumerate(ENTRY.endpoints):
-            at = NOW + timedelta(milliseconds=100 * number + place)
-            attempt = an_attempt(endpoint.id, latency_ms=80.0 + 30 * place, started_at=at)
-            row = dict.fromkeys(features.NAMES, 1.0)
-            record = a_record(
-                3 * number + place,
-                endpoint=endpoint.id,
-                cloud_provider=endpoint.provider,
-                features=row,
-                attempts=(attempt,),
-                model_version=MODEL.version,
-            )
-            folded = fold(folded, record)
-    return folded
-
-
-STATES = states()
+STATES = states_after(40, {"aws": 80.0, "azure": 110.0, "gcp": 140.0}, every_s=0.1, model_version=MODEL.version)
 LATER = NOW + timedelta(seconds=6)
 
 
@@ -62,6 +38,11 @@ class Rig:
         return self.cache.hits, self.cache.misses
 
 
+def slower(state: EndpointState) -> EndpointState:
+    levels = {bucket: replace(level, latency_ms=2 * level.latency_ms) for bucket, level in state.levels.items()}
+    return replace(state, levels=levels)
+
+
 def test_a_second_request_is_decided_from_the_first_ones_context() -> None:
     rig = Rig()
     first, second = rig.decide(), rig.decide(now=LATER + timedelta(seconds=1))
@@ -81,12 +62,11 @@ def test_every_draw_picks_as_it_would_without_a_context() -> None:
 def test_what_a_decision_depends_on_makes_another_context() -> None:
     rig = Rig()
     rig.decide()
-    slower = {name: replace(state, levels=_slower(state)) for name, state in STATES.items()}
     rig.decide(a_request(user_region="europe"))
     rig.decide(now=LATER + timedelta(hours=1))
     rig.decide(now=LATER + timedelta(seconds=200))
     rig.decide(in_flight=40.0)
-    rig.decide(states=slower)
+    rig.decide(states={name: slower(state) for name, state in STATES.items()})
     rig.decide(model=None)
     rig.decide(entry=an_entry(exploration=0.1), snapshot_version=2)
     assert rig.counts == (0, 8)
@@ -121,22 +101,13 @@ def test_an_open_breaker_demotes_at_once_in_a_context_seen_before() -> None:
     assert rig.decide(breakers={}).chosen.endpoint.id == best
 
 
-def _slower(state: EndpointState) -> dict[int, LoadLevel]:
-    return {bucket: replace(level, latency_ms=2 * level.latency_ms) for bucket, level in state.levels.items()}
-
-
 def test_marks_that_were_forgotten_name_no_other_state() -> None:
     """With room for two fingerprints only, every decision is still the one that would be made anew."""
     rig = Rig()
     rig.cache = DecisionCache(most_fingerprints=2)
     for number in range(12):
         changed = list(STATES)[number % len(STATES)]
-        levels = {
-            bucket: replace(level, latency_ms=level.latency_ms * 1.5)
-            for bucket, level in rig.inputs.states[changed].levels.items()
-        }
-        states = {**rig.inputs.states, changed: replace(rig.inputs.states[changed], levels=levels)}
-        found = rig.decide(states=states)
+        found = rig.decide(states={**rig.inputs.states, changed: slower(rig.inputs.states[changed])})
         assert found == decide(a_request(), rig.inputs, now=LATER, draw=0.0)
 
 
