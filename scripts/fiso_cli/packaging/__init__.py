@@ -3,8 +3,7 @@
     target      the pinned runtime that wheels are resolved for
     manifest    what each function ships, and how large it may be
     wheels      locked wheels, resolved for the target, stripped, zipped once and cached by the lock
-    own_code    the function's folder and its part of `shared/`
-    layer       the packaged model; the access layer is nothing but wheels
+    contents    the function's folder and its part of `shared/`, the packaged model
     template    the CloudFormation template, without an account
 
 `build` in `build.py` joins them. Imports no cloud SDK and nothing of what it packages.

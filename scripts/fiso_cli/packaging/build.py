@@ -14,8 +14,8 @@ from pathlib import Path
 
 from fiso_cli.errors import CommandError
 from fiso_cli.local_stage import CHECKOUT
-from fiso_cli.packaging import archive, layer, own_code, wheels
-from fiso_cli.packaging.bytecode import LAYER_ROOT, compile_folder
+from fiso_cli.packaging import archive, contents, wheels
+from fiso_cli.packaging.archive import LAYER_ROOT, compile_folder
 from fiso_cli.packaging.manifest import ACCESS_LAYER, ACCESS_LAYER_MB, MODEL_LAYER_MB, PACKAGES, FunctionPackage
 from fiso_cli.packaging.report import BuildReport, Built
 from fiso_cli.packaging.target import Target, for_stage
@@ -63,11 +63,19 @@ def build(stage: str, only: Sequence[str] | None = None, *, root: Path = ROOT) -
     model, access = _build_model_layer(place), _build_access_layer(place)
     with ThreadPoolExecutor(max_workers=2) as pool:
         archives = list(pool.map(lambda package: _build_function(package, place), chosen))
-    rows = [_row(package, made, model, root) for package, made in zip(chosen, archives, strict=True)]
-    rows += [
-        _layer_row(MODEL_LAYER, model, MODEL_LAYER_MB, root),
-        _layer_row(ACCESS_LAYER, access, ACCESS_LAYER_MB, root),
+    rows = [
+        _row(
+            package.name,
+            made,
+            root,
+            unzipped_mb=package.unzipped_mb,
+            zip_mb=package.zip_mb,
+            beside=model.unzipped_bytes if package.has_model else 0,
+        )
+        for package, made in zip(chosen, archives, strict=True)
     ]
+    for name, made, limit_mb in ((MODEL_LAYER, model, MODEL_LAYER_MB), (ACCESS_LAYER, access, ACCESS_LAYER_MB)):
+        rows.append(_row(name, made, root, unzipped_mb=limit_mb, zip_mb=limit_mb))
     report = BuildReport(stage=stage, target=place.target, built=rows)
     if complaints := report.complaints():
         raise CommandError("; ".join(complaints))
@@ -90,7 +98,7 @@ def _chosen(only: Sequence[str] | None) -> list[FunctionPackage]:
 
 def _build_function(package: FunctionPackage, place: Workplace) -> Archived:
     base = wheels.prepare(_wheels_of(package, place), place.target, cache=place.cache)
-    sources = own_code.files(package, place.root)
+    sources = contents.of_function(package, place.root)
     has_bytecode = package.has_bytecode and place.target.is_host_python
     key = archive.digest([base.key.encode(), str(has_bytecode).encode(), archive.digest_of_entries(sources).encode()])
     finished = place.output / f"{package.name}.zip"
@@ -99,7 +107,7 @@ def _build_function(package: FunctionPackage, place: Workplace) -> Archived:
     with tempfile.TemporaryDirectory(dir=place.output) as scratch:
         tree, unfinished = Path(scratch, "tree"), Path(scratch, "package.zip")
         tree.mkdir()
-        own_code.copy(sources, tree)
+        contents.copy(sources, tree)
         if has_bytecode:
             compile_folder(tree)
         if base.archive:
@@ -138,7 +146,7 @@ def _build_access_layer(place: Workplace) -> Archived:
 def _build_model_layer(place: Workplace) -> Archived:
     finished = place.output / f"{MODEL_LAYER}.zip"
     with tempfile.TemporaryDirectory(dir=place.output) as scratch:
-        files = layer.files(place.root / "ml_artifacts", Path(scratch))
+        files = contents.of_model_layer(place.root / "ml_artifacts", Path(scratch))
         key = archive.digest_of_entries(files)
         if known := _known(finished, key):
             return known
@@ -178,29 +186,16 @@ def _finish(unfinished: Path, finished: Path, key: str) -> Archived:
     return made
 
 
-def _row(package: FunctionPackage, made: Archived, model: Archived, root: Path) -> Built:
-    return Built(
-        name=package.name,
-        path=made.path.relative_to(root).as_posix(),
-        sha256=made.sha256,
-        zip_bytes=made.path.stat().st_size,
-        unzipped_bytes=made.unzipped_bytes,
-        counted_bytes=made.unzipped_bytes + (model.unzipped_bytes if package.has_model else 0),
-        unzipped_limit_mb=package.unzipped_mb,
-        zip_limit_mb=package.zip_mb,
-        is_unchanged=made.is_unchanged,
-    )
-
-
-def _layer_row(name: str, made: Archived, limit_mb: float, root: Path) -> Built:
+def _row(name: str, made: Archived, root: Path, *, unzipped_mb: float, zip_mb: float, beside: int = 0) -> Built:
+    """`beside`: unzipped bytes that count with it."""
     return Built(
         name=name,
         path=made.path.relative_to(root).as_posix(),
         sha256=made.sha256,
         zip_bytes=made.path.stat().st_size,
         unzipped_bytes=made.unzipped_bytes,
-        counted_bytes=made.unzipped_bytes,
-        unzipped_limit_mb=limit_mb,
-        zip_limit_mb=limit_mb,
+        counted_bytes=made.unzipped_bytes + beside,
+        unzipped_limit_mb=unzipped_mb,
+        zip_limit_mb=zip_mb,
         is_unchanged=made.is_unchanged,
     )

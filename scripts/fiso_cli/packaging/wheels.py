@@ -14,7 +14,7 @@ from uv import find_uv_bin
 
 from fiso_cli.errors import CommandError
 from fiso_cli.packaging import archive
-from fiso_cli.packaging.bytecode import TASK_ROOT, compile_folder
+from fiso_cli.packaging.archive import TASK_ROOT, compile_folder
 from fiso_cli.packaging.target import Target
 
 # Never imported by a running function.
@@ -60,7 +60,7 @@ def prepare(wanted: Wanted, target: Target, *, cache: Path) -> Wheels:
 
 
 def _key(wanted: Wanted, target: Target) -> str:
-    own_rules = [Path(__file__).with_name(name) for name in ("archive.py", "bytecode.py", "wheels.py")]
+    own_rules = [Path(__file__).with_name(name) for name in ("archive.py", "wheels.py")]
     place = (wanted.root, wanted.folder)
     facts = (repr(target), str(_compiles(wanted, target)), repr(sorted(wanted.metadata_of)), repr(place))
     return archive.digest(

@@ -34,28 +34,9 @@ def rows_of(document: Document, key: str) -> list[Document]:
     return [mapping(row) for row in items(document.get(key))]
 
 
-def text(value: Json) -> str:
-    """A string."""
-    if not isinstance(value, str):
-        raise unexpected("text", value)
-    return value
-
-
 def text_or_none(value: Json) -> str | None:
     """A string, or None for anything else."""
     return value if isinstance(value, str) else None
-
-
-def number(value: Json) -> float:
-    """A number."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise unexpected("a number", value)
-    return float(value)
-
-
-def number_or_none(value: Json) -> float | None:
-    """A number, or None for anything else."""
-    return None if isinstance(value, bool) or not isinstance(value, int | float) else float(value)
 
 
 def unexpected(wanted: str, value: Json) -> CommandError:

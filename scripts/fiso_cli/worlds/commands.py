@@ -2,7 +2,6 @@
 rules that it must beat."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,11 +9,10 @@ import typer
 
 from fiso_cli.errors import BadInput
 from fiso_cli.local_stage import MODELS
-from fiso_cli.rendering import Document, Output, Part, progress, write_json
+from fiso_cli.rendering import Output, Part, progress, write_json
 from fiso_cli.worlds.objective import Objective
 
 if TYPE_CHECKING:
-    from fiso_cli.worlds import report
     from fiso_cli.worlds.clouds.preparation import Prepared
     from fiso_cli.worlds.contest import Contest
     from fiso_cli.worlds.figures import Figures
@@ -29,14 +27,12 @@ PictureFile = Annotated[
     Path | None, typer.Option("--plot", help="Draw regret and the latency-cost frontier: .png, .svg or .pdf.")
 ]
 Functions = Annotated[
-    int | None, typer.Option("--functions", min=1, max=MOST_FUNCTIONS, help="How many; 12, or all that are measured.")
+    int | None,
+    typer.Option("--functions", min=1, max=MOST_FUNCTIONS, help="How many; 12, or all that are measured."),
 ]
 Requests = Annotated[
-    int | None, typer.Option("--requests", min=1, max=MOST_REQUESTS, help="How many; 3,000 where no minutes are set.")
-]
-Minutes = Annotated[float | None, typer.Option("--minutes", min=0.01, help="Simulated time instead.")]
-Rate = Annotated[
-    float | None, typer.Option("--rate", min=0.0001, help="Requests a second over all functions; 1, or as counted.")
+    int | None,
+    typer.Option("--requests", min=1, max=MOST_REQUESTS, help="How many; 3,000 where no minutes are set."),
 ]
 Outages = Annotated[
     list[str] | None,
@@ -46,13 +42,6 @@ Outages = Annotated[
         "provider:start_s:end_s or provider/region:start_s:end_s. To it may be added :refuse, :time_out or :slow. "
         "May be given several times.",
     ),
-]
-Arrivals = Annotated[Path | None, typer.Option("--arrivals", help="Calls per minute: CSV, a row a function.")]
-Coldstarts = Annotated[
-    Path | None, typer.Option("--coldstarts", help="P(cold | idle) curves: CSV, as mikhail.io's idle_pcold.csv.")
-]
-Calibrate = Annotated[
-    Path | None, typer.Option("--calibrate", help="A paired trace to fit the clouds to; its error is printed.")
 ]
 Repeatable = Annotated[bool, typer.Option("--idempotent", help="Calls that may have run may be repeated elsewhere.")]
 
@@ -79,20 +68,28 @@ def replay(
         worlds = TraceWorlds(read(trace, on_bytes=bar.at), tariff.current())
     others = [other for other in Objective if other is not objective] if picture_file else []
     held, frontier = _held(worlds, objective, seeds, others=others)
-    return _output(held, _document(held), [], out, picture_file, frontier)
+    return _output(held, out, picture_file, frontier=frontier)
 
 
 def simulate(  # noqa: PLR0913 - a command's options
     functions: Functions = None,
     requests: Requests = None,
-    minutes: Minutes = None,
-    rate: Rate = None,
+    minutes: Annotated[float | None, typer.Option("--minutes", min=0.01, help="Simulated time instead.")] = None,
+    rate: Annotated[
+        float | None, typer.Option("--rate", min=0.0001, help="Requests a second over all functions; 1, or as counted.")
+    ] = None,
     objective: Wish = Objective.LATENCY,
     seeds: Seeds = 3,
     outage: Outages = None,
-    arrivals: Arrivals = None,
-    coldstarts: Coldstarts = None,
-    calibrate: Calibrate = None,
+    arrivals: Annotated[
+        Path | None, typer.Option("--arrivals", help="Calls per minute: CSV, a row a function.")
+    ] = None,
+    coldstarts: Annotated[
+        Path | None, typer.Option("--coldstarts", help="P(cold | idle) curves: CSV, as mikhail.io's idle_pcold.csv.")
+    ] = None,
+    calibrate: Annotated[
+        Path | None, typer.Option("--calibrate", help="A paired trace to fit the clouds to; its error is printed.")
+    ] = None,
     idempotent: Repeatable = False,
     out: Out = None,
     picture_file: PictureFile = None,
@@ -104,8 +101,6 @@ def simulate(  # noqa: PLR0913 - a command's options
     fiso simulate --minutes 60 --rate 0.5 --objective cost
     fiso simulate --outage aws:600:900:time_out --idempotent --out figures.json
     """
-    from fiso_cli.worlds import report
-    from fiso_cli.worlds.clouds import calibration
     from fiso_cli.worlds.clouds.preparation import Wanted, prepare
 
     _check(picture_file)
@@ -123,14 +118,7 @@ def simulate(  # noqa: PLR0913 - a command's options
         )
     )
     held, _ = _held(prepared.clouds, objective, seeds, is_idempotent=idempotent)
-    fitted = prepared.calibration
-    before: list[Part] = [] if fitted is None else [calibration.error_table(fitted), *calibration.summary(fitted)]
-    after: list[Part] = []
-    for hit in prepared.clouds.outages:
-        after += [report.outage_table(hit, _results(held)), f"outage: {hit.source}"]
-    document = {**_document(held), **_more(held, prepared)}
-    found = _output(held, document, after, out, picture_file, {})
-    return replace(found, shown=[*before, *(found.shown or ())])
+    return _output(held, out, picture_file, prepared=prepared)
 
 
 def _check(picture_file: Path | None) -> None:
@@ -154,48 +142,35 @@ def _held(
 
 def _output(
     held: "Contest",
-    document: Document,
-    more: list[Part],
     out: Path | None,
     picture_file: Path | None,
-    frontier: "Mapping[Objective, Figures]",
+    *,
+    frontier: "Mapping[Objective, Figures] | None" = None,
+    prepared: "Prepared | None" = None,
 ) -> Output:
-    """The verdict, in the files that were asked for, too."""
+    """The verdict, in the files that were asked for, too; of a simulation its calibration and outages."""
     from fiso_cli.worlds import contest, plot, report
+    from fiso_cli.worlds.clouds import calibration
 
+    plan, verdict, notes = held.plan, held.verdict, list(contest.notes(held))
+    table = report.verdict_table(verdict, name=plan.worlds.name, objective=plan.objective, seeds=plan.seeds)
+    shown: list[Part] = [table, *report.summary(verdict, objective=plan.objective), *notes]
+    document = report.document(verdict, name=plan.worlds.name, objective=plan.objective, seeds=plan.seeds)
+    if prepared is not None:
+        fitted, hits = prepared.calibration, prepared.clouds.outages
+        if fitted is not None:
+            shown = [calibration.error_table(fitted), *calibration.summary(fitted), *shown]
+        results = {name: [run.results for run in runs] for name, runs in {"fiso": held.fiso, **held.rivals}.items()}
+        for hit in hits:
+            shown += [report.outage_table(hit, results), f"outage: {hit.source}"]
+        document = {
+            **document,
+            "notes": notes,
+            "calibration": None if fitted is None else calibration.document(fitted),
+            "outages": [report.outage_document(hit, results) for hit in hits],
+        }
     if out is not None:
         write_json(out, document)
     if picture_file is not None:
-        plot.draw(plot.picture(held, frontier), picture_file)
-    plan, verdict = held.plan, held.verdict
-    shown = [
-        report.verdict_table(verdict, name=plan.worlds.name, objective=plan.objective, seeds=plan.seeds),
-        *report.summary(verdict, objective=plan.objective),
-        *contest.notes(held),
-        *more,
-    ]
+        plot.draw(plot.picture(held, frontier or {}), picture_file)
     return Output(document=document, shown=shown)
-
-
-def _document(held: "Contest") -> Document:
-    from fiso_cli.worlds import report
-
-    plan = held.plan
-    return report.document(held.verdict, name=plan.worlds.name, objective=plan.objective, seeds=plan.seeds)
-
-
-def _results(held: "Contest") -> "report.Runs":
-    return {name: [run.results for run in runs] for name, runs in {"fiso": held.fiso, **held.rivals}.items()}
-
-
-def _more(held: "Contest", prepared: "Prepared") -> Document:
-    """What a simulation has beside a replay's figures."""
-    from fiso_cli.worlds import contest, report
-    from fiso_cli.worlds.clouds import calibration
-
-    fitted = prepared.calibration
-    return {
-        "notes": list(contest.notes(held)),
-        "calibration": None if fitted is None else calibration.document(fitted),
-        "outages": [report.outage_document(hit, _results(held)) for hit in prepared.clouds.outages],
-    }
