@@ -1,6 +1,6 @@
 """The orchestrator's handler: an HTTP API event in, one service called, its result out.
 
-Importing needs no environment; `bootstrap` is what is deployed, and composes the application before the first event.
+Importing needs no environment; Lambda's own import composes the application before the first event.
 """
 
 import logging
@@ -271,3 +271,12 @@ def _note_refusal(app: App, error: RequestError, id: InvocationId) -> None:
 
 def _version(snapshot: Snapshot | None) -> int | None:
     return snapshot.version if snapshot else None
+
+
+if "AWS_LAMBDA_RUNTIME_API" in os.environ:
+    # while an environment starts, the processor is not yet throttled to the memory's share (docs/decisions/0008)
+    try:
+        application()
+    except Exception:
+        # an environment that fails to start answers nothing at all; this way each request gets a 500 with an id
+        logger.exception("the application could not be composed")

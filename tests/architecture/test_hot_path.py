@@ -95,3 +95,20 @@ def test_a_stage_without_tokens_does_not_pay_for_them() -> None:
     names = "AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_REGION"
     environ = f"import os; os.environ.update(dict.fromkeys({names!r}.split(), 'x')); "
     assert loaded_by(environ + signed).isdisjoint(TOKENS)
+
+
+@pytest.mark.parametrize(("is_lambda", "composed"), [(True, 1), (False, 0)])
+def test_the_application_is_composed_by_lambdas_own_import(is_lambda: bool, composed: int) -> None:
+    environ = {"FISO_STAGE": "prod", "FISO_LOG_TABLE": "l", "FISO_STATE_TABLE": "s", "FISO_BUCKET": "b"}
+    environ |= dict.fromkeys(("AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "PATH"), "x")
+    environ |= {"AWS_LAMBDA_RUNTIME_API": "x"} if is_lambda else {}
+    program = "from functions.orchestrator.handler import application; print(application.cache_info().currsize)"
+    finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environ)
+    assert (finished.stdout.strip(), finished.stderr) == (str(composed), "")
+
+
+def test_an_application_that_cannot_be_composed_leaves_the_import_whole() -> None:
+    environ = {"AWS_LAMBDA_RUNTIME_API": "x", "PATH": ""}
+    program = "import functions.orchestrator.handler as handler; print(handler.lambda_handler.__name__)"
+    finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environ)
+    assert finished.stdout.splitlines()[-1] == "lambda_handler"

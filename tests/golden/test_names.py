@@ -140,3 +140,12 @@ def test_problems() -> None:
 
 def test_routes() -> None:
     golden_json("routes.json", [[r.method, r.path.pattern, r.name, r.scope and r.scope.value] for r in _ROUTES])
+
+
+def test_the_handlers_that_deployed_functions_name() -> None:
+    """CloudFormation changes a function's configuration and its code in two calls, configuration first: between them
+    the code of before answers under the new handler, so none may be renamed."""
+    template = (ROOT / "serverless.yml").read_text(encoding="utf-8")
+    handlers = dict(re.findall(r"^  (\w+):\n    name: .*\n    handler: (\S+)$", template, re.MULTILINE))
+    golden_json("handlers.json", handlers)
+    assert all((ROOT / handler.rpartition(".")[0]).with_suffix(".py").is_file() for handler in handlers.values())
