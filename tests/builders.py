@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from fiso.domain.catalog import CatalogEntry, Snapshot
@@ -95,6 +95,23 @@ def a_prediction(endpoint: str = "aws", **changes: Any) -> Prediction:
         "raw_latency_ms": 100.0,
     }
     return Prediction(**(fields | changes))
+
+
+def a_state(endpoint: str = "aws", **changes: Any) -> EndpointState:
+    return EndpointState(function=FunctionName("word-count"), endpoint=EndpointId(endpoint), **changes)
+
+
+def a_feature_row(
+    state: EndpointState | None, *, now: datetime = NOW, in_flight: float = 0.0, size: int = 17, **endpoint: Any
+) -> tuple[float, ...]:
+    return features.snapshot(
+        function_type="text",
+        endpoint=an_endpoint(**endpoint),
+        request_size_bytes=size,
+        now=now,
+        state=state,
+        in_flight=in_flight,
+    )
 
 
 def an_attempt(endpoint: str = "aws", **changes: Any) -> AttemptSummary:

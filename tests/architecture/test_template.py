@@ -229,23 +229,6 @@ def test_the_retrainer_runs_daily_and_the_keeper_every_minute(resources: dict[st
     assert rules == {"fiso-prod-retrainer": "rate(1 day)", "fiso-prod-keeper": "rate(1 minute)"}
 
 
-def test_functions_write_to_the_three_log_groups(resources: dict[str, Any]) -> None:
-    groups = {name: function(resources, name)["LoggingConfig"]["LogGroup"] for name in FUNCTIONS}
-    assert groups == {
-        "orchestrator": "/fiso/api",
-        "console": "/fiso/api",
-        "retrainer": "/fiso/ml-predictions",
-        "stream-consumer": "/fiso/invocation-logs",
-        "keeper": "/fiso/invocation-logs",
-        "sample-aws": "/aws/lambda/fiso-prod-sample-aws",
-    }
-
-
-def test_one_runtime_and_architecture(resources: dict[str, Any]) -> None:
-    every = of_type(resources, "Lambda::Function").values()
-    assert {(properties["Runtime"], *properties["Architectures"]) for properties in every} == {("python3.11", "x86_64")}
-
-
 def test_no_function_is_in_a_network_unless_it_is_named(resources: dict[str, Any]) -> None:
     assert not [name for name in FUNCTIONS if "VpcConfig" in function(resources, name)]
 

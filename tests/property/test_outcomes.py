@@ -76,17 +76,6 @@ def test_what_can_be_true_is_accepted(outcome: dict[str, Any]) -> None:
     RIG.stores.log.records.clear()
 
 
-@given(damaged())
-def test_one_damaged_field_leaves_nothing_impossible(outcome: dict[str, Any]) -> None:
-    report = {"leases": [{"token": LEASE["token"], "outcomes": [outcome]}]}
-    answer = RIG.send(http_event(path="/v1/outcomes", body=json.dumps(report)))
-    assert answer["statusCode"] == 200
-    for record in RIG.stores.log.records.values():
-        assert isinstance(record, InvocationRecord)
-        assert_possible(record)
-    RIG.stores.log.records.clear()
-
-
 @given(reports)
 def test_no_report_is_fisos_failure_and_nothing_impossible_is_kept(report: Any) -> None:
     answer = RIG.send(http_event(path="/v1/outcomes", body=json.dumps(report)))

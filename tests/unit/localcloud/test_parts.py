@@ -20,11 +20,6 @@ def named(cloud: LocalCloud, name: str, options: Options | None = None) -> Part:
     return next(found for found in parts(cloud, options) if found.name == name)
 
 
-def test_looking_at_the_parts_writes_nothing(cloud: LocalCloud) -> None:
-    parts(cloud)
-    assert not cloud.state.exists()
-
-
 def test_no_two_listen_on_one_port(cloud: LocalCloud) -> None:
     ports = [port for part in parts(cloud, Options(has_issuer=True)) for port in part.ports]
     assert len(set(ports)) == len(ports)
@@ -49,17 +44,6 @@ def test_the_issuer_is_there_only_if_it_was_asked_for(cloud: LocalCloud) -> None
     issuer = named(cloud, "issuer", Options(has_issuer=True))
     assert issuer.ports == (4574,)
     assert issuer.writes == (cloud.issuer_dir,)
-
-
-def test_distance_is_left_out_on_request_only(cloud: LocalCloud) -> None:
-    assert "--no-distance" not in named(cloud, "provider-proxy").command
-    assert "--no-distance" in named(cloud, "provider-proxy", Options(has_distance=False)).command
-
-
-def test_the_pump_starts_after_the_functions_and_these_after_the_tables(cloud: LocalCloud) -> None:
-    assert named(cloud, "stream-pump").after == {"lambda-host"}
-    assert named(cloud, "lambda-host").after == {"emulator"}
-    assert named(cloud, "provider-proxy").after == {"lambda-host", "azure-host", "google-host"}
 
 
 def test_every_part_keeps_its_files_in_the_state_directory(cloud: LocalCloud) -> None:

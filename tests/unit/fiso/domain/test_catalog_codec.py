@@ -9,14 +9,12 @@ import pytest
 
 from fiso.codecs.catalog import entry_to_document, snapshot_from_json, snapshot_to_json
 from fiso.domain.catalog import CatalogEntry, Snapshot
-from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName, Provider
+from fiso.domain.endpoint import FunctionName, Provider
 from fiso.domain.errors import InvalidCatalog
 from fiso.domain.policy import Policy
+from tests.builders import an_endpoint
 
-AWS = Endpoint(id=EndpointId("aws"), provider=Provider.AWS, region="us-east-1", memory_mb=512, address="fn")
-GCP = Endpoint(
-    id=EndpointId("gcp"), provider=Provider.GCP, region="us-east4", memory_mb=256, address="https://g.example"
-)
+AWS, GCP = an_endpoint(address="fn"), an_endpoint(Provider.GCP, memory_mb=256)
 POLICY = Policy(version=3, residency=frozenset({"us-east4", "us-east-1"}), home=AWS.id)
 ENTRY = CatalogEntry(name=FunctionName("bfs"), function_type="graph", endpoints=(AWS, GCP), policy=POLICY)
 OTHER = replace(ENTRY, name=FunctionName("another"))

@@ -5,10 +5,10 @@ from datetime import datetime, timedelta
 import pytest
 
 from fiso.billing import tariff
-from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName, Provider
+from fiso.domain.endpoint import Endpoint, EndpointId, Provider
 from fiso.domain.state import EndpointState, LoadLevel
 from fiso.prediction.beliefs import Belief, beliefs
-from tests.builders import NOW, an_endpoint, three_endpoints
+from tests.builders import NOW, a_state, an_endpoint, three_endpoints
 
 SMALL = an_endpoint(Provider.AWS, id=EndpointId("small"), memory_mb=256)
 LARGE = an_endpoint(Provider.AWS, id=EndpointId("large"), memory_mb=1769)
@@ -28,10 +28,7 @@ def level(latency_ms: float, warm: int = 100, **changes: object) -> LoadLevel:
 
 
 def state(endpoint: Endpoint, levels: Mapping[int, LoadLevel], **changes: object) -> EndpointState:
-    return replace(
-        EndpointState(function=FunctionName("f"), endpoint=endpoint.id, levels=levels, last_called_at=NOW),
-        **changes,  # type: ignore[arg-type]
-    )
+    return a_state(endpoint.id, levels=levels, last_called_at=NOW, **changes)
 
 
 def believed(

@@ -1,41 +1,28 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from math import isfinite
+from typing import Any
 from zlib import crc32
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName, Provider
+from fiso.domain.endpoint import EndpointId, FunctionName, Provider
 from fiso.domain.state import EndpointState
 from fiso.prediction import features
-from tests.builders import NOW, an_endpoint
+from tests.builders import NOW, a_feature_row, a_state, an_endpoint
 
-BUSY = EndpointState(
-    function=FunctionName("word-count"),
-    endpoint=EndpointId("aws"),
-    attempts=20,
-    latency_ms=80.0,
-    arrival_interval_ms=20.0,
-    last_called_at=NOW - timedelta(seconds=3),
-)
+BUSY = a_state(attempts=20, latency_ms=80.0, arrival_interval_ms=20.0, last_called_at=NOW - timedelta(seconds=3))
 
 
-def seen(state: EndpointState | None, *, endpoint: Endpoint | None = None, now: datetime = NOW) -> dict[str, float]:
-    row = features.snapshot(
-        function_type="text",
-        endpoint=endpoint or an_endpoint(),
-        request_size_bytes=17,
-        now=now,
-        state=state,
-        in_flight=features.in_flight(now, state),
-    )
+def seen(state: EndpointState | None, *, now: datetime = NOW, **endpoint: Any) -> dict[str, float]:
+    row = a_feature_row(state, now=now, in_flight=features.in_flight(now, state), **endpoint)
     return dict(zip(features.NAMES, row, strict=True))
 
 
 def test_every_feature_is_where_its_name_says() -> None:
-    assert seen(BUSY, endpoint=an_endpoint(Provider.GCP, concurrency_limit=8)) == {
+    assert seen(BUSY, provider=Provider.GCP, concurrency_limit=8) == {
         "cloud_provider_encoded": 2.0,
         "function_type_encoded": float(crc32(b"text") % 1024),
         "request_size_bytes": 17.0,

@@ -6,20 +6,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fiso.domain.decision import Prediction, PredictionSource
-from fiso.domain.endpoint import EndpointId, FunctionName
 from fiso.domain.state import EndpointState
-from fiso.prediction import artifact, features, predictor
+from fiso.prediction import artifact, predictor
 from fiso.prediction.artifact import Model
 from fiso.prediction.beliefs import Belief
 from fiso.prediction.ensemble import LEAF
 from fiso.prediction.predictor import Candidate
-from tests.builders import NOW, an_endpoint
+from tests.builders import NOW, a_feature_row, a_state, an_endpoint
 from tests.models import a_target, an_artifact, opened
 
 MODEL = opened(an_artifact())  # says 100 ms
-STATE = EndpointState(
-    function=FunctionName("word-count"),
-    endpoint=EndpointId("aws"),
+STATE = a_state(
     attempts=50,
     latency_ms=180.0,
     last_called_at=NOW,
@@ -46,14 +43,7 @@ BELIEF = Belief(
 def predicted(
     model: Model | None = MODEL, state: EndpointState | None = STATE, belief: Belief = BELIEF, stay: float = 1.0
 ) -> Prediction:
-    row = features.snapshot(
-        function_type="text",
-        endpoint=an_endpoint(),
-        request_size_bytes=500,
-        now=NOW,
-        state=state,
-        in_flight=0.0,
-    )
+    row = a_feature_row(state, size=500)
     candidate = Candidate(endpoint=an_endpoint(), state=state, belief=belief, features=row)
     (prediction,) = predictor.predict([candidate], model=model, stay=stay)
     return prediction
@@ -103,10 +93,6 @@ def test_a_prediction_says_how_sure_it_is() -> None:
     prediction = predicted()
     assert prediction.deviation == pytest.approx(0.1)
     assert (prediction.observations, prediction.variation) == (45.0, 0.2)
-
-
-def test_an_endpoint_without_a_price_is_unpriced() -> None:
-    assert predicted(belief=replace(BELIEF, warm_usd=None, start_usd=None)).cost_usd is None
 
 
 def test_recent_errors_lower_the_models_success_probability() -> None:

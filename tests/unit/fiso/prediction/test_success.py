@@ -3,25 +3,15 @@ from datetime import timedelta
 
 import pytest
 
-from fiso.domain.endpoint import EndpointId, FunctionName
 from fiso.domain.state import EndpointState
-from fiso.prediction import features, success
-from tests.builders import NOW, an_endpoint
+from fiso.prediction import success
+from tests.builders import NOW, a_feature_row, a_state
 
-CALLED = EndpointState(
-    function=FunctionName("word-count"), endpoint=EndpointId("aws"), attempts=100, latency_ms=42.0, last_called_at=NOW
-)
+CALLED = a_state(attempts=100, latency_ms=42.0, last_called_at=NOW)
 
 
 def chance(state: EndpointState | None, *, after: timedelta = timedelta()) -> float:
-    row = features.snapshot(
-        function_type="text",
-        endpoint=an_endpoint(),
-        request_size_bytes=1,
-        now=NOW + after,
-        state=state,
-        in_flight=0.0,
-    )
+    row = a_feature_row(state, now=NOW + after)
     return success.chance(state, row, prior=success.USUAL_SUCCESS, prior_calls=success.USUAL_CALLS)
 
 

@@ -3,13 +3,13 @@ from math import log
 
 import pytest
 
-from fiso.domain.endpoint import EndpointId, FunctionName, Provider
+from fiso.domain.endpoint import EndpointId, Provider
 from fiso.domain.record import InvocationRecord
 from fiso.domain.state import EndpointState, LoadLevel
 from fiso.prediction import features
 from fiso.routing import levels
 from fiso.routing.fold import fold
-from tests.builders import NOW, a_record, an_attempt
+from tests.builders import NOW, a_record, a_state, an_attempt
 
 
 def answered(level: LoadLevel, *latencies_ms: float, cost_usd: float | None = 1e-6) -> LoadLevel:
@@ -77,12 +77,7 @@ def test_the_published_chance_never_falls_with_idle_time(provider: Provider) -> 
 
 
 def test_an_endpoints_own_calls_outweigh_the_curve() -> None:
-    kept_warm = EndpointState(
-        function=FunctionName("f"),
-        endpoint=EndpointId("aws"),
-        idle_calls=(0, 0, 0, 27, 0, 0, 0),
-        idle_colds=(0, 0, 0, 0, 0, 0, 0),
-    )
+    kept_warm = a_state(idle_calls=(0, 0, 0, 27, 0, 0, 0), idle_colds=(0,) * 7)
     # 3 published cold starts among 30 calls
     assert levels.cold_after_idle(Provider.AWS, 900, kept_warm) == pytest.approx(0.1)
     assert levels.cold_after_idle(Provider.AWS, 5_000, kept_warm) == 1

@@ -4,17 +4,15 @@ import pytest
 
 from fiso.codecs.policy import strategy_from_document
 from fiso.domain.catalog import CatalogEntry
-from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName, Provider
+from fiso.domain.endpoint import EndpointId, FunctionName, Provider
 from fiso.domain.policy import Policy, Weights
 from fiso_cli.catalog import view
 from fiso_cli.catalog.difference import Change, Kind, changes
 from fiso_cli.catalog.spelling import PRESETS
 from fiso_cli.rendering import show
+from tests.builders import an_endpoint
 
-AWS = Endpoint(id=EndpointId("aws"), provider=Provider.AWS, region="us-east-1", memory_mb=512, address="fn")
-GCP = Endpoint(
-    id=EndpointId("gcp"), provider=Provider.GCP, region="us-east4", memory_mb=256, address="https://g.example"
-)
+AWS, GCP = an_endpoint(address="fn"), an_endpoint(Provider.GCP, memory_mb=256)
 BFS = CatalogEntry(name=FunctionName("bfs"), function_type="graph", endpoints=(AWS, GCP), policy=Policy(version=4))
 OLD = {BFS.name: BFS}
 

@@ -13,13 +13,6 @@ def test_events_happen_in_order_of_their_time_and_then_of_their_planning() -> No
     assert seen == [(1.0, 1.0, "a"), (1.5, 1.5, "b"), (2.0, 2.0, "c"), (2.0, 2.0, "d")]
 
 
-def test_what_is_planned_for_the_past_happens_now() -> None:
-    timeline, seen = Timeline(), []
-    timeline.plan(5.0, lambda: timeline.plan(1.0, lambda: seen.append(timeline.now_s)))
-    timeline.run()
-    assert seen == [5.0]
-
-
 def test_strands_overlap_and_each_goes_on_when_its_wait_is_over() -> None:
     timeline, seen = Timeline(), []
 

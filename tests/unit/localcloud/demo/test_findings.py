@@ -4,10 +4,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from fiso.domain.model import RetrainingRun
-from fiso_cli.rendering import show
 from fiso_cli.traffic.samples import Sample
-from localcloud.demo import findings
-from localcloud.demo.findings import Findings, checks, chosen_by_score, run_document
+from localcloud.demo.findings import Findings, checks, run_document
 from localcloud.demo.run import busiest
 
 AT = datetime(2030, 1, 1, tzinfo=UTC)
@@ -95,10 +93,6 @@ def test_a_refusal_is_sound_only_over_an_earlier_champion() -> None:
     assert failed(replace(refused, had_champion=True)) == []
 
 
-def test_no_request_at_all_is_no_success() -> None:
-    assert "every request got its function's bytes" in failed(replace(GOOD, samples=(), logged=0, folded=0))
-
-
 def test_a_failed_claim_says_what_was_seen() -> None:
     lost = replace(GOOD, samples=(*SAMPLES[:4], sample(5, None, problem="no answer (ReadTimeout)")))
     said = "FAILED  every request got its function's bytes (1 of 5 failed; 1 x no answer (ReadTimeout))"
@@ -116,27 +110,6 @@ def test_the_run_document_has_exactly_the_keys_that_are_promised() -> None:
     assert (document["schedules_fired"], document["model_version"], document["failovers"]) == (1, "m1", 1)
 
 
-def test_contexts_count_only_what_was_chosen_on_score() -> None:
-    assert chosen_by_score(SAMPLES)["aws"] == {("compress", "region-1")}
-
-
 def test_the_busiest_provider_is_the_one_to_lose() -> None:
     assert busiest([sample(1, "gcp"), sample(2, "aws"), sample(3, "gcp")]) == "gcp"
     assert busiest([]) == "aws"
-
-
-def test_the_tables_say_why_each_provider_was_called_and_each_retraining_came_out(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    rows = (sample(1, "aws"), replace(sample(2, "aws", "failover"), user_region="region-1"))
-    show(findings.of_contexts(rows))
-    assert "score 1, failover 1" in capsys.readouterr().out
-    show(findings.of_runs([run("schedule", promoted=True, minutes=1), run("command", promoted=False)]))
-    runs = capsys.readouterr().out
-    assert runs.index("refused") < runs.index("promoted m1")
-    assert "too few rows: 0 of 100" in runs
-
-
-def test_the_figures_are_on_one_line_and_the_line_to_paste_is_quoted_for_a_shell() -> None:
-    assert "records: 5 logged, 5 folded of 5 answered; model: m0, then m1" in findings.of_figures(GOOD)
-    assert "'http://h/$default/v1/invoke/word-count'" in findings.curl_line("http://h/$default")
