@@ -13,7 +13,6 @@ from fiso.adapters.aws.dynamodb import DynamoDBEndpointStates, DynamoDBInvocatio
 from fiso.adapters.aws.dynamodb_breakers import DynamoDBSharedBreakers
 from fiso.adapters.aws.dynamodb_idempotency import LARGEST_INLINE, DynamoDBIdempotencyKeys
 from fiso.adapters.aws.tenant_use import DynamoDBTenantUse
-from fiso.codecs.record import instant
 from fiso.domain.endpoint import EndpointId, FunctionName, Provider
 from fiso.domain.errors import StoreUnavailable
 from fiso.domain.idempotency import Entry, KeptAnswer, claim_of
@@ -179,14 +178,6 @@ def test_breakers_and_late_calls_as_they_were_written_before() -> None:
     items = [put["Item"] for put in OF_BEFORE.values()]
     read = breakers(RecordingClient(query={"Items": items})).read()
     assert sorted(map(repr, read)) == sorted(map(repr, NOTICES.values()))
-
-
-def test_code_from_before_reads_a_slow_call_of_each_second() -> None:
-    client = RecordingClient()
-    breakers(client).write(NOTICES["late"])
-    item = slow_item(client.only_request["update_item"])
-    assert (item["teller"], item["changed_at"]) == ({"S": "t1"}, {"S": instant(NOW)})
-    assert {"function", "endpoint", "expires_at"} <= set(item)
 
 
 def test_every_page_of_the_breakers_is_read_and_what_does_not_read_is_left_out() -> None:

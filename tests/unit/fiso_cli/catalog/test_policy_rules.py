@@ -72,31 +72,6 @@ def test_default_strategies_and_tiers_hold_until_a_function_says_otherwise() -> 
         ("{control_block_s: 59}", ".control_block_s: must be at least 60"),
         ("{strategies: weekend_scale_down}", ".strategies: must be a list"),
         (f"{{strategies: [{', '.join(['weekend_scale_down'] * 21)}]}}", ".strategies: must have at most 20 entries"),
-        (strategy("factor: 11"), ".strategies[0].factor: must be at most 10"),
-        (strategy("candidates: {providr: aws}"), ".strategies[0].candidates.providr: unknown key, did you mean 'prov"),
-        (
-            strategy("candidates: {cold_probability: 1}"),
-            ".strategies[0].candidates.cold_probability: must be a mapping",
-        ),
-        (strategy("candidates: {region: {in: us}}"), ".strategies[0].candidates.region.in: must be a list"),
-        (strategy("candidates: {region: {}}"), ".strategies[0].candidates.region: must not be empty"),
-        (strategy("when: {hour: 9}"), ".strategies[0].when.hour: unknown key, there are hour_of_day, day_of_week, fun"),
-        (
-            strategy("when: {hour_of_day: 24}"),
-            ".strategies[0].when.hour_of_day: must be at most 23",
-        ),
-        (
-            strategy("when: {hour_of_day: {atleast: 9}}"),
-            ".strategies[0].when.hour_of_day.atleast: unknown key, did you mean 'at_least'",
-        ),
-        (
-            strategy("when: {request_size_bytes: {between: [9, 8]}}"),
-            ".strategies[0].when.request_size_bytes: request_size_bytes between 9 and 8 holds for nothing",
-        ),
-        (
-            strategy("when: {function_type: {at_least: a}}"),
-            ".strategies[0].when.function_type.at_least: unknown key, there are is, is_not",
-        ),
     ],
 )
 def test_what_is_wrong_is_one_line_with_its_place(policy: str, problem: str) -> None:
@@ -104,25 +79,41 @@ def test_what_is_wrong_is_one_line_with_its_place(policy: str, problem: str) -> 
     assert line.startswith(f"fiso.yaml: functions.bfs.policy{problem}")
 
 
+@pytest.mark.parametrize(
+    ("changed", "problem"),
+    [
+        ("factor: 11", "factor: must be at most 10"),
+        ("candidates: {providr: aws}", "candidates.providr: unknown key, did you mean 'provider'"),
+        ("candidates: {cold_probability: 1}", "candidates.cold_probability: must be a mapping"),
+        ("candidates: {region: {in: us}}", "candidates.region.in: must be a list"),
+        ("candidates: {region: {}}", "candidates.region: must not be empty"),
+        ("when: {hour: 9}", "when.hour: unknown key, there are hour_of_day, day_of_week, fun"),
+        ("when: {hour_of_day: 24}", "when.hour_of_day: must be at most 23"),
+        ("when: {hour_of_day: {atleast: 9}}", "when.hour_of_day.atleast: unknown key, did you mean 'at_least'"),
+        (
+            "when: {request_size_bytes: {between: [9, 8]}}",
+            "when.request_size_bytes: request_size_bytes between 9 and",
+        ),
+        ("when: {function_type: {at_least: a}}", "when.function_type.at_least: unknown key, there are is, is_not"),
+    ],
+)
+def test_what_is_wrong_with_a_strategy_is_one_line_with_its_place(changed: str, problem: str) -> None:
+    (line,) = problems_in(policy=strategy(changed))
+    assert line.startswith(f"fiso.yaml: functions.bfs.policy.strategies[0].{problem}")
+
+
 EQUAL = "{latency: 1, cost: 1, reliability: 1, region_affinity: 1}"
+WITHIN = "objective: cheapest_within, latency_objective_ms: 300"
+AT_HOME = "control_share: 0.1, home: aws"
 
 
 @pytest.mark.parametrize(
     ("policy", "doubt"),
     [
         ("{latency_objective_ms: 300}", ".latency_objective_ms: is not used: objective is weighted"),
-        (
-            f"{{objective: cheapest_within, latency_objective_ms: 300, weights: {EQUAL}}}",
-            ".weights: are not used: objective is cheapest_within",
-        ),
-        (
-            "{objective: cheapest_within, latency_objective_ms: 300, scoring: reciprocal}",
-            ".scoring: is not used: objective is cheapest_within",
-        ),
-        (
-            "{objective: cheapest_within, latency_objective_ms: 300, max_p95_ms: 200}",
-            ".latency_objective_ms: is not below max_p95_ms",
-        ),
+        (f"{{{WITHIN}, weights: {EQUAL}}}", ".weights: are not used: objective is cheapest_within"),
+        (f"{{{WITHIN}, scoring: reciprocal}}", ".scoring: is not used: objective is cheapest_within"),
+        (f"{{{WITHIN}, max_p95_ms: 200}}", ".latency_objective_ms: is not below max_p95_ms"),
         ("{max_p95_ms: 5000, timeout_ms: 4000}", ".max_p95_ms: is not below timeout_ms 4000"),
         ("{max_p95_ms: 5000, mode: 'pin:aws'}", ".max_p95_ms: is not applied in mode pin"),
         ("{tiers: [[aws, azure]]}", ".tiers: have no effect: the first one holds every endpoint"),
@@ -130,13 +121,10 @@ EQUAL = "{latency: 1, cost: 1, reliability: 1, region_affinity: 1}"
         ("{control_share: 0.1, home: aws, control_block_s: 600}", ".control_block_s: is shorter than the 1200 s"),
         ("{control_share: 0.1, home: aws, mode: observe}", ".control_share: is not used in mode observe"),
         (
-            "{control_share: 0.1, home: aws, deny: {providers: [aws]}}",
-            ".control_share: never takes effect: home must not be called (provider aws is denied)",
+            f"{{{AT_HOME}, deny: {{providers: [aws]}}}}",
+            ".control_share: never takes effect: home must not be called (p",
         ),
-        (
-            "{strategies: [peak_hours_aws_to_gcp]}",
-            ".strategies[0]: peak_hours_aws_to_gcp never applies: the function",
-        ),
+        ("{strategies: [peak_hours_aws_to_gcp]}", ".strategies[0]: peak_hours_aws_to_gcp never applies: the fu"),
         (strategy("candidates: {provider: gcp}"), ".strategies[0]: x never applies: it matches no endpoint here"),
         (strategy("candidates: {memory_mb: 512}"), ".strategies[0]: x has no effect: it matches every endpoint here"),
     ],
