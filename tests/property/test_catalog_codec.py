@@ -46,26 +46,13 @@ endpoints = st.builds(
 )
 
 amounts = st.floats(min_value=0, max_value=1e300, exclude_min=True)
-hours = st.builds(
-    Condition,
-    field=st.just(RequestField.HOUR_OF_DAY),
-    operator=st.just(Operator.BETWEEN),
-    values=st.tuples(st.integers(0, 23), st.integers(0, 23)),
-)
 regions_asked = st.builds(
     Condition,
     field=st.just(RequestField.USER_REGION),
     operator=st.sampled_from([Operator.IN, Operator.NOT_IN]),
     values=st.lists(st.text(min_size=1, max_size=8), min_size=1, max_size=3).map(tuple),
 )
-chances = st.builds(
-    Condition,
-    field=st.just(CandidateField.COLD_PROBABILITY),
-    operator=st.sampled_from([Operator.AT_LEAST, Operator.AT_MOST]),
-    values=st.tuples(st.integers(0, 1) | st.floats(0, 1)),
-)
-
-
+COLD = Condition(field=CandidateField.COLD_PROBABILITY, operator=Operator.AT_LEAST, values=(0.5,))
 moments = st.datetimes(timezones=st.just(UTC))
 pins = st.builds(
     Pin,
@@ -75,11 +62,6 @@ pins = st.builds(
     until=st.none() | moments,
     then=st.sampled_from([Mode.ROUTE, Mode.OBSERVE]),
 )
-
-
-def asked(conditions: st.SearchStrategy[Condition], *, least: int) -> st.SearchStrategy[frozenset[Condition]]:
-    unique = st.lists(conditions, min_size=least, max_size=3, unique_by=lambda c: (c.field, c.operator))
-    return unique.map(frozenset)
 
 
 def tiers_of(ids: Sequence[EndpointId]) -> st.SearchStrategy[tuple[frozenset[EndpointId], ...]]:
@@ -94,8 +76,8 @@ def policies(
     rules = st.builds(
         Strategy,
         name=names,
-        when=asked(hours | regions_asked, least=0),
-        candidates=asked(chances, least=1),
+        when=st.frozensets(regions_asked, max_size=1),
+        candidates=st.just(frozenset({COLD})),
         factor=st.floats(min_value=0, max_value=10, exclude_min=True),
     )
     own = st.sampled_from(ids)
