@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from fiso_cli.counting import Runs
 from fiso_cli.rendering import Part, Table, counts, figure, ms, text
 from fiso_cli.traffic.samples import NOBODY, Sample, failures, overheads, percentile, problems, tallies
 from fiso_cli.traffic.tables import of_tallies
-from localcloud.demo.counting import Runs
 from localcloud.profile import Provider
 
 SCHEDULE = "schedule"

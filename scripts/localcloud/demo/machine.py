@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Self
 
 from fiso_cli.catalog import change, declaration
+from fiso_cli.counting import Counts
 from fiso_cli.errors import CommandError
 from fiso_cli.migrations import runner
 from fiso_cli.stage import Stage
@@ -16,7 +17,6 @@ from fiso_cli.training import keys, prior, remote
 from localcloud import cloud
 from localcloud.cloud import Lease
 from localcloud.demo import plan
-from localcloud.demo.counting import Counts
 from localcloud.layout import LocalCloud
 from localcloud.parts import Options
 

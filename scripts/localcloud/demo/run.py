@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypeVar
 
+from fiso_cli.counting import Runs
 from fiso_cli.rendering import progress, remark
 from fiso_cli.traffic import calls
 from fiso_cli.traffic.calls import Load
@@ -20,7 +21,6 @@ from fiso_cli.traffic.gateway import Gateway
 from fiso_cli.traffic.samples import Sample
 from localcloud import faults
 from localcloud.demo import plan
-from localcloud.demo.counting import Runs
 from localcloud.demo.findings import SCHEDULE, Findings
 from localcloud.demo.machine import Machine
 
