@@ -32,7 +32,7 @@ class Callers:
 
     def __init__(self, place: Place) -> None:
         self._transports = [HttpTransport() for _ in range(CALLERS)]
-        self._edges = [orchestrator(place, transport) for transport in self._transports]
+        self._rigs = [orchestrator(place, transport) for transport in self._transports]
         self._pool = ThreadPoolExecutor(max_workers=CALLERS)
 
     def start(self, requests: Sequence[Sent], allowed: Iterable[int]) -> list[Future[Answered]]:
@@ -40,7 +40,7 @@ class Callers:
         right = frozenset(allowed)
 
         def one(position: int) -> Answered:
-            return answered(requests[position], ask(self._edges[position], requests[position]), right)
+            return answered(requests[position], ask(self._rigs[position], requests[position]), right)
 
         if len(requests) > CALLERS:
             raise ValueError(f"at most {CALLERS} at once")

@@ -3,30 +3,21 @@
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from time import monotonic
 from typing import Any
 
 from fiso.adapters.aws.client import DynamoDBClient, S3Client
 from fiso.adapters.aws.dynamodb_idempotency import DynamoDBIdempotencyKeys
 from fiso.adapters.http.callers import ByProvider, HttpCaller
-from fiso.domain.catalog import CatalogEntry, Snapshot
+from fiso.domain.catalog import CatalogEntry
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName, Provider
-from fiso.domain.policy import Idempotent, Policy
-from fiso.settings import OrchestratorSettings
-from fiso.testing.memory import (
-    InMemoryEndpointStates,
-    InMemoryInvocationLog,
-    InMemoryMetrics,
-    InMemoryModelStore,
-    InMemorySharedBreakers,
-    InMemorySnapshots,
-)
+from fiso.domain.policy import Idempotent
+from fiso.testing.endpoints import OK
+from fiso.testing.rig import Rig, http_event, word_count
 from fiso_client.core.signing import AwsEndpoint, Credentials, SignedService
 from fiso_client.core.transport import HttpTransport
-from functions.orchestrator import wiring
-from functions.orchestrator.handler import answer_event
-from functions.orchestrator.wiring import App, utc_now
+from functions.orchestrator.wiring import utc_now
 
 NAME = "chaos-keys"
 """Table and bucket."""
@@ -51,11 +42,6 @@ class Sent:
     key: str | None
     payload: str
     function: str = ONCE
-
-
-class _Context:
-    def get_remaining_time_in_millis(self) -> int:
-        return 29_000
 
 
 @contextmanager
@@ -86,57 +72,35 @@ def create_store(url: str) -> None:
         client.close()
 
 
-def orchestrator(place: Place, transport: HttpTransport) -> App:
+def orchestrator(place: Place, transport: HttpTransport) -> Rig:
     """One execution environment: connections, memory and log of its own; store and function are shared."""
     http = HttpCaller(transport, clock=utc_now, allow_loopback=True)
-    metrics = InMemoryMetrics()
-    ports = wiring.Ports(
-        snapshots=InMemorySnapshots(_snapshot(place.function_url)),
-        states=InMemoryEndpointStates(),
-        layer=InMemoryModelStore(),
-        models=InMemoryModelStore(),
-        log=InMemoryInvocationLog(),
-        caller=ByProvider({Provider.AZURE: http}),
-        shared_breakers=InMemorySharedBreakers(),
-        metrics=metrics,
-        idempotency_keys=lambda: _keys(place.store_url, transport),
+    return Rig(
+        *_functions(place.function_url),
+        respond=lambda *_: OK,  # genuine time; the caller is replaced below
+        ports=lambda ports: replace(
+            ports,
+            caller=ByProvider({Provider.AZURE: http}),
+            idempotency_keys=lambda: _keys(place.store_url, transport),
+            clock=utc_now,
+            ticks=monotonic,
+        ),
     )
-    stage = {"FISO_STAGE": "local", "FISO_LOG_TABLE": NAME, "FISO_STATE_TABLE": NAME, "FISO_BUCKET": NAME}
-    settings = OrchestratorSettings.from_environ(stage)
-    return wiring.build(settings, metrics=metrics, ports=ports)
 
 
-def ask(edge: App, sent: Sent) -> dict[str, Any]:
-    """The response to one request, through the handler's edge."""
-    keyed = {"idempotency-key": sent.key} if sent.key else {}
-    path = f"/v1/invoke/{sent.function}"
-    event = {
-        "version": "2.0",
-        "rawPath": path,
-        "rawQueryString": "",
-        "headers": {"content-type": "text/plain", **keyed},
-        "requestContext": {"http": {"method": "POST", "path": path}, "stage": "$default"},
-        "body": sent.payload,
-        "isBase64Encoded": False,
-    }
-    return answer_event(edge, event, _Context())
+def ask(rig: Rig, sent: Sent) -> dict[str, Any]:
+    """The response to one request, through the handler."""
+    keyed = {"idempotency_key": sent.key} if sent.key else {}
+    return rig.send(http_event("POST", f"/v1/invoke/{sent.function}", sent.payload, content_type="text/plain", **keyed))
 
 
-def _snapshot(function_url: str) -> Snapshot:
+def _functions(function_url: str) -> list[CatalogEntry]:
     endpoint = Endpoint(
         id=EndpointId("azure"), provider=Provider.AZURE, region="eastus", memory_mb=512, address=function_url
     )
     declared = {ONCE: Idempotent.NO, AGAIN: Idempotent.YES}
-    entries = {
-        FunctionName(name): CatalogEntry(
-            name=FunctionName(name),
-            function_type="text",
-            endpoints=(endpoint,),
-            policy=Policy(version=1, idempotent=idempotent, timeout_ms=TIMEOUT_MS, exploration=0.0),
-        )
-        for name, idempotent in declared.items()
-    }
-    return Snapshot(version=1, published_at=datetime.now(UTC), functions=entries)
+    entries = {name: word_count(idempotent=idempotent, timeout_ms=TIMEOUT_MS) for name, idempotent in declared.items()}
+    return [replace(entry, name=FunctionName(name), endpoints=(endpoint,)) for name, entry in entries.items()]
 
 
 def _keys(url: str, transport: HttpTransport) -> DynamoDBIdempotencyKeys:
