@@ -21,9 +21,8 @@ from fiso.testing.memory import InMemoryMetrics, InMemorySpilledRecords, InMemor
 from fiso_client.core.signing import AwsEndpoint, Credentials, SignedService
 from fiso_client.core.transport import HttpTransport
 from tests.builders import a_record, an_open_record
-from tests.lab.chaos.log import emulator
 from tests.lab.chaos.log.faulty_store import FaultyStore, StoreFault, faulty_store
-from tests.lab.chaos.rig.stores import LOG_TABLE
+from tests.lab.chaos.rig.stores import LOG_TABLE, running_emulator
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 
@@ -31,7 +30,7 @@ NOW = datetime.now(UTC).replace(microsecond=0)
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultyStore]:
     home: Path = tmp_path_factory.mktemp("emulator")
-    with emulator.running_emulator(home) as cloud, faulty_store(cloud.port) as faulty:
+    with running_emulator(home) as cloud, faulty_store(cloud.port) as faulty:
         yield faulty
 
 

@@ -5,26 +5,66 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from urllib.error import URLError
 from urllib.request import urlopen
 
+from fiso.adapters.aws.client import DynamoDBClient
+from fiso_client.core.signing import AwsEndpoint, Credentials, SignedService
+from fiso_client.core.transport import HttpTransport
 from localcloud.layout import LocalCloud
 from tests.lab.bound_process import bound
 from tests.lab.chaos.rig.children import READY_WITHIN_S, ChildFailed
 from tests.lab.chaos.rig.wire import HOST, free_port
 
-LOG = "emulator.log"
+LOG, REGION = "emulator.log", "us-east-1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmulatorProcess:
-    """A running emulator. Its tables are in its memory: they are gone with it."""
+    """A running emulator. Its tables are in memory: they are gone with it. `ending` closes what was opened for it."""
 
     url: str
     process: "subprocess.Popen[bytes]"
+    ending: ExitStack = field(default_factory=ExitStack)
+
+    @property
+    def port(self) -> int:
+        """Where it listens on loopback."""
+        return int(self.url.rpartition(":")[2])
+
+    def client(self, service: str) -> Any:
+        """A boto3 client: few tries, no long waits."""
+        import boto3  # a third of a second that only those pay who need it
+        from botocore.config import Config
+
+        config = Config(
+            connect_timeout=1,
+            read_timeout=5,
+            retries={"total_max_attempts": 2},
+            max_pool_connections=16,
+            s3={"addressing_style": "path"},
+        )
+        login = {"aws_access_key_id": "rig", "aws_secret_access_key": "rig"}  # nosec B105 # the emulator takes any
+        made = boto3.client(service, endpoint_url=self.url, region_name=REGION, config=config, **login)
+        self.ending.callback(made.close)
+        return made
+
+    def dynamodb(self, *, url: str = "", timeout_s: float = 5.0) -> DynamoDBClient:
+        """FISO's own client. At another address, for one that stands before the emulator."""
+        transport = HttpTransport()
+        self.ending.callback(transport.close)
+        service = SignedService(
+            endpoint=AwsEndpoint(service="dynamodb", region=REGION, url=url or self.url),
+            credentials=Credentials(access_key="rig", secret_key="rig"),  # nosec B106 # the emulator takes any
+            transport=transport,
+            clock=lambda: datetime.now(UTC),
+        )
+        return DynamoDBClient(service, timeout_s=timeout_s)
 
     def stop(self) -> None:
         """Freeze it: whoever speaks to it waits, as before a black hole."""
@@ -47,6 +87,7 @@ class EmulatorProcess:
 
     def kill(self) -> None:
         """End it at once; its port is closed."""
+        self.ending.close()
         self.process.kill()
         self.process.wait(timeout=10)
 

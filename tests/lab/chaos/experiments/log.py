@@ -30,12 +30,12 @@ QUICK_AHEAD = timedelta(seconds=25)
 
 def table_away(setting: Setting) -> Sequence[Figure]:
     """Row 13: users, added latency, and every answered request in the log exactly once."""
-    from tests.lab.chaos.log.world import Scene, running
+    from tests.lab.chaos.log.world import running
     from tests.lab.chaos.rig import rows as raw
 
-    with running(Scene(seed=setting.seed)) as world:
+    with running(seed=setting.seed) as world:
         setting.say("DynamoDB throttled, failing, silent, in turn")
-        rows = world.run(_phases(world, setting), rate=RATE, ask=_ask)
+        rows = world.rig.run_without_log(_phases(world, setting), rate=RATE, ask=_ask)
         raw.write(rows, setting.folder / "history.jsonl")
         took_s, spilled = _reconciled(world, setting)
         closings, closed = world.closings(), _closed(world)
@@ -62,11 +62,11 @@ def table_away(setting: Setting) -> Sequence[Figure]:
 def writers_killed(setting: Setting) -> Sequence[Figure]:
     """Row 14: what was executed or answered is closed, whoever was killed in the middle of it."""
     from fiso.domain.record import InvocationRecord, RecordStatus
-    from tests.lab.chaos.log.world import Scene, running
+    from tests.lab.chaos.log.world import running
     from tests.lab.chaos.rig import rows as raw
 
     kills = setting.sized(1_000, 60)
-    with running(Scene(seed=setting.seed, environments=4)) as world:
+    with running(seed=setting.seed, environments=4) as world:
         sweeping = _Sweeping(world, ahead=QUICK_AHEAD if setting.is_quick else timedelta(0))
         rows = _killed(world, setting, kills, sweeping)
         raw.write(rows, setting.folder / "history.jsonl")
@@ -74,7 +74,7 @@ def writers_killed(setting: Setting) -> Sequence[Figure]:
         sweeping.until_nothing_is_open()
         records, closings = world.records(), world.closings()
         answered = {row.invocation_id for row in rows if row.invocation_id}
-        known = answered | world.executed()
+        known = answered | world.rig.executions().keys()
     closed = [record for record in records if isinstance(record, InvocationRecord)]
     cut = {record.invocation_id for record in closed if record.status is RecordStatus.UNKNOWN}
     (setting.folder / "unknown.json").write_text(json.dumps(sweeping.late_s), encoding="utf-8")
@@ -205,7 +205,7 @@ def _killed(world: "LogWorld", setting: Setting, kills: int, sweeping: _Sweeping
         try:
             for number in range(kills):
                 time.sleep(rng.uniform(0.02, 0.3))
-                world.workers[number % len(world.workers)].restart()
+                world.rig.workers[number % len(world.rig.workers)].restart()
                 if number % 10 == 9:
                     setting.say(f"{number + 1} of {kills} kills")
         finally:
@@ -215,7 +215,7 @@ def _killed(world: "LogWorld", setting: Setting, kills: int, sweeping: _Sweeping
     for thread in beside:
         thread.start()
     while not ended.is_set():
-        rows += world.run([Phase(name="killing", seconds=2)], rate=40, ask=_ask)
+        rows += world.rig.run_without_log([Phase(name="killing", seconds=2)], rate=40, ask=_ask)
     for thread in beside:
         thread.join()
     return rows

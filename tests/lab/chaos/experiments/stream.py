@@ -15,7 +15,7 @@ from tests.lab.chaos.figures import Figure, Op, count_of_none, quantile
 if TYPE_CHECKING:
     from fiso.domain.record import InvocationRecord
     from localcloud.stream_pump.rules import Record
-    from tests.lab.chaos.log.emulator import Emulator
+    from tests.lab.chaos.emulator import EmulatorProcess
     from tests.lab.chaos.log.scripted_stream import Notes, ScriptedShard
 
 BATCH = 100
@@ -131,8 +131,8 @@ EXPERIMENTS = (
 )
 
 
-def _emulator(setting: Setting, ending: ExitStack) -> "Emulator":
-    from tests.lab.chaos.log.emulator import running_emulator
+def _emulator(setting: Setting, ending: ExitStack) -> "EmulatorProcess":
+    from tests.lab.chaos.rig.stores import running_emulator
 
     home = setting.folder / "emulator"
     home.mkdir()
@@ -195,7 +195,7 @@ def _is_poison(record: "Record") -> bool:
     return False
 
 
-def _dead_letters(cloud: "Emulator") -> dict[str, Any]:
+def _dead_letters(cloud: "EmulatorProcess") -> dict[str, Any]:
     """The records in the dead-letter bucket, by sequence number."""
     from tests.lab.chaos.rig.stores import BUCKET
 

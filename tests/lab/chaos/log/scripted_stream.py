@@ -27,8 +27,8 @@ from localcloud.stream_pump.consumer import Checkpoints, Outside, Pace, Page, Sh
 from localcloud.stream_pump.mapping import EventSourceMapping
 from localcloud.stream_pump.pump import Pump
 from localcloud.stream_pump.rules import Answer, Record
-from tests.lab.chaos.log.emulator import Emulator
-from tests.lab.chaos.rig.stores import BUCKET, REGION, STATE_TABLE
+from tests.lab.chaos.emulator import REGION, EmulatorProcess
+from tests.lab.chaos.rig.stores import BUCKET, STATE_TABLE
 
 STREAM = "arn:aws:dynamodb:us-east-1:000000000000:table/log-rig/stream/2026-01-01T00:00:00.000"
 MAPPING_UUID = "00000000-0000-4000-8000-00000000c0de"
@@ -195,7 +195,7 @@ class Consumer:
 class NotedDeadLetters:
     """Dead letters in the emulator's bucket."""
 
-    def __init__(self, cloud: Emulator, notes: Notes) -> None:
+    def __init__(self, cloud: EmulatorProcess, notes: Notes) -> None:
         self._s3, self._notes = cloud.client("s3"), notes
 
     def write(self, bucket: str, key: str, document: Mapping[str, object]) -> None:
@@ -205,7 +205,7 @@ class NotedDeadLetters:
             self._notes.resolved(record)
 
 
-def genuine_stores(cloud: Emulator) -> Stores:
+def genuine_stores(cloud: EmulatorProcess) -> Stores:
     """What the deployed consumer writes to, at the emulator."""
     states: EndpointStates = DynamoDBEndpointStates(cloud.dynamodb(), STATE_TABLE, clock=_utc_now)
     return Stores(states=states, archive=S3Archive(cloud.client("s3"), BUCKET, clock=_utc_now))

@@ -16,12 +16,13 @@ from fiso.domain.catalog import CatalogEntry, Snapshot
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName, Provider
 from fiso.domain.policy import Idempotent, Policy, Weights
 from fiso_cli.local_stage import CHECKOUT
+from tests.lab.chaos.emulator import REGION
 from tests.lab.chaos.rig import load, wire
 from tests.lab.chaos.rig.children import Child
 from tests.lab.chaos.rig.load import Ask, Phase, Pool
 from tests.lab.chaos.rig.modes import Mode, to_document
 from tests.lab.chaos.rig.rows import Row
-from tests.lab.chaos.rig.stores import BUCKET, LOG_TABLE, REGION, STATE_TABLE, EmulatedStores, OwnStores, Stores
+from tests.lab.chaos.rig.stores import BUCKET, LOG_TABLE, STATE_TABLE, EmulatedStores, OwnStores, Stores, started
 
 FUNCTION = "word-count"
 RATE = 50.0
@@ -34,7 +35,8 @@ ALIKE = Weights(latency=0.6, cost=0.0, reliability=0.4, region_affinity=0.0)
 class Setup:
     """What a rig is made of. `policy` are fields of `Policy` that differ from the rig's own.
 
-    `is_emulated` keeps catalog, states and log in the emulator of AWS.
+    `is_emulated` keeps catalog, states and log in the emulator of AWS. Where it `has_lines`, workers write the lines
+    that Lambda would see, spilled records among them, to their logs.
     """
 
     providers: tuple[str, ...] = ("aws", "azure", "gcp")
@@ -46,15 +48,16 @@ class Setup:
     sigma: float = 0.25
     seed: int = 1
     is_emulated: bool = False
+    has_lines: bool = False
 
 
 class Rig:
     """Running providers, store and workers. Made by `running`."""
 
-    def __init__(self, setup: Setup, folder: Path) -> None:
+    def __init__(self, setup: Setup, folder: Path, stores: Stores | None = None) -> None:
         self.setup, self.folder = setup, folder
         self.providers: dict[str, Child] = {}
-        self._stores: Stores | None = None
+        self._stores = stores
         self.workers: list[Child] = []
         self._runner = asyncio.Runner()
         self._rng, self._begun = Random(setup.seed), time.monotonic()  # nosec B311 # draws arrivals
@@ -64,7 +67,9 @@ class Rig:
         """Start providers and stores, publish the catalog, start the workers and connect environments."""
         for place, name in enumerate(self.setup.providers):
             self.providers[name] = self._provider(name, place)
-        self._stores = EmulatedStores(self.folder) if self.setup.is_emulated else OwnStores(self.folder)
+        if self._stores is None:
+            emulated = self.setup.is_emulated
+            self._stores = EmulatedStores(started(self.folder)) if emulated else OwnStores(self.folder)
         for child in self.providers.values():
             child.await_ready()
         self.publish(**self.setup.policy)
@@ -123,11 +128,16 @@ class Rig:
 
     def run(self, phases: Sequence[Phase], *, rate: float = RATE, ask: Callable[[int], Ask] | None = None) -> list[Row]:
         """Several phases without a pause between them. Rows have what was tried, from the log."""
+        return with_attempts(self.run_without_log(phases, rate=rate, ask=ask), self.stores.outlines())
+
+    def run_without_log(
+        self, phases: Sequence[Phase], *, rate: float = RATE, ask: Callable[[int], Ask] | None = None
+    ) -> list[Row]:
+        """The same, and the log is not read."""
         if self._pool is None:
             raise RuntimeError("the rig is not started")
         asked = ask or (lambda _: Ask(function=FUNCTION))
-        work = load.run(self._pool, phases, rate=rate, ask=asked, rng=self._rng, begun=self._begun)
-        return with_attempts(self._runner.run(work), self.stores.outlines())
+        return self._runner.run(load.run(self._pool, phases, rate=rate, ask=asked, rng=self._rng, begun=self._begun))
 
     def kill_provider(self, name: str) -> None:
         """SIGKILL: from now on its port refuses."""
@@ -185,7 +195,8 @@ class Rig:
         config = {
             "socket": str(self.folder / f"worker{number}.sock"),
             "store": told.get("store"),
-            "environ": environ_of(self.ports, told.get("url")),
+            "environ": environ_of(self.ports, told.get("url"), told.get("dynamodb_url")),
+            "has_lines": self.setup.has_lines,
         }
         return Child("tests.lab.chaos.rig.worker", config, name=f"worker{number}", folder=self.folder)
 
@@ -223,7 +234,7 @@ def a_snapshot(ports: Mapping[str, int], *, version: int = 1, **policy: Any) -> 
     return Snapshot(version=version, published_at=datetime.now(UTC), functions={entry.name: entry})
 
 
-def environ_of(ports: Mapping[str, int], url: str | None) -> dict[str, str]:
+def environ_of(ports: Mapping[str, int], url: str | None, dynamodb_url: str | None) -> dict[str, str]:
     """The orchestrator's environment on the local stage: stores at `url`, AWS's Invoke API at the scripted provider."""
     return {
         "FISO_STAGE": "local",
@@ -236,6 +247,7 @@ def environ_of(ports: Mapping[str, int], url: str | None) -> dict[str, str]:
         "AWS_ACCESS_KEY_ID": "rig",
         "AWS_SECRET_ACCESS_KEY": "rig",  # nosec B105 # signs for nobody
         "AWS_ENDPOINT_URL": url or f"http://{wire.HOST}:9",
+        "AWS_ENDPOINT_URL_DYNAMODB": dynamodb_url or f"http://{wire.HOST}:9",
         "AWS_ENDPOINT_URL_LAMBDA": f"http://{wire.HOST}:{ports.get('aws', 9)}",
     }
 

@@ -5,8 +5,8 @@ the workers. Emulated: the genuine DynamoDB and S3 code end to end, up to 25 a s
 is what is measured (18 ms, p99 0.5 s). Tables as the template declares them.
 """
 
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Event, Thread
@@ -17,11 +17,11 @@ from fiso.adapters.aws.s3 import S3Snapshots
 from fiso.domain.catalog import Snapshot
 from fiso.domain.errors import StoreError
 from fiso.services.log.ingest import ingest
-from tests.lab.chaos.emulator import start
+from tests.lab.chaos.emulator import EmulatorProcess, start
 from tests.lab.chaos.rig.children import Child
 from tests.lab.chaos.rig.store import FOLD_EVERY_S, NoArchive, StoreLink, outlines_of
 
-LOG_TABLE, STATE_TABLE, BUCKET, REGION = "log-rig", "state-rig", "bucket-rig", "us-east-1"
+LOG_TABLE, STATE_TABLE, BUCKET, LOG_GROUP = "log-rig", "state-rig", "bucket-rig", "/fiso/rig/api"
 LOOKS_BACK = timedelta(seconds=10)
 """How far before the newest folded record the emulated stream looks again: records close in another order."""
 MOST_RECORDS = 1_000_000
@@ -45,7 +45,7 @@ class Stores(Protocol):
         ...
 
     def worker_config(self) -> Mapping[str, str]:
-        """What a worker is told of them: `store`, the socket of an own one, or `url`, AWS's address."""
+        """What a worker is told of them: `store`, the socket of an own one, or the addresses of AWS's."""
         ...
 
     def close(self) -> None:
@@ -86,20 +86,19 @@ class OwnStores:
 
 
 class EmulatedStores:
-    """The emulator on a free port; a thread of this process folds closed records, as the stream consumer would."""
+    """The emulator's. Where it `folds`, a thread of this process folds closed records, as the stream consumer would.
+    `dynamodb_url` is where workers reach the tables, when something stands before them."""
 
-    def __init__(self, folder: Path) -> None:
-        self._process = start(folder)
-        self.url = self._process.url
-        dynamodb, s3 = _client("dynamodb", self.url), _client("s3", self.url)
-        create_tables(dynamodb)
-        s3.create_bucket(Bucket=BUCKET)
+    def __init__(self, cloud: EmulatorProcess, *, dynamodb_url: str = "", folds: bool = True) -> None:
+        self._cloud, self._dynamodb_url = cloud, dynamodb_url or cloud.url
+        dynamodb = cloud.client("dynamodb")
         self.log = DynamoDBInvocationLog(dynamodb, LOG_TABLE, clock=_utc_now)
-        self._snapshots = S3Snapshots(s3, BUCKET)
+        self._snapshots = S3Snapshots(cloud.client("s3"), BUCKET)
         self._states = DynamoDBEndpointStates(dynamodb, STATE_TABLE, clock=_utc_now)
         self._ended = Event()
         self._folding = Thread(target=self._fold, daemon=True)
-        self._folding.start()
+        if folds:
+            self._folding.start()
 
     def current(self) -> Snapshot | None:
         """The catalog as it was last published."""
@@ -114,14 +113,15 @@ class EmulatedStores:
         return outlines_of(self.log.latest(MOST_RECORDS))
 
     def worker_config(self) -> Mapping[str, str]:
-        """AWS's address."""
-        return {"url": self.url}
+        """AWS's address, and DynamoDB's."""
+        return {"url": self._cloud.url, "dynamodb_url": self._dynamodb_url}
 
     def close(self) -> None:
         """End folding and the emulator."""
         self._ended.set()
-        self._folding.join()
-        self._process.kill()
+        if self._folding.is_alive():
+            self._folding.join()
+        self._cloud.kill()
 
     def _fold(self) -> None:
         newest = _utc_now()
@@ -130,6 +130,28 @@ class EmulatedStores:
                 closed = self.log.latest(MOST_RECORDS, after=newest - LOOKS_BACK)
                 ingest(closed, states=self._states, archive=NoArchive(), batch_id="rig")
                 newest = max((record.timestamp for record in closed), default=newest)
+
+
+def started(folder: Path) -> EmulatorProcess:
+    """An emulator with FISO's tables, the log's stream, the bucket and the log group."""
+    cloud = start(folder)
+    dynamodb = cloud.client("dynamodb")
+    create_tables(dynamodb)
+    stream = {"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"}
+    dynamodb.update_table(TableName=LOG_TABLE, StreamSpecification=stream)
+    cloud.client("s3").create_bucket(Bucket=BUCKET)
+    cloud.client("logs").create_log_group(logGroupName=LOG_GROUP)
+    return cloud
+
+
+@contextmanager
+def running_emulator(folder: Path) -> Iterator[EmulatorProcess]:
+    """One that is `started`, gone with the context."""
+    cloud = started(folder)
+    try:
+        yield cloud
+    finally:
+        cloud.kill()
 
 
 def create_tables(dynamodb: Any, log: str = LOG_TABLE, state: str = STATE_TABLE) -> None:
@@ -163,18 +185,6 @@ def create_tables(dynamodb: Any, log: str = LOG_TABLE, state: str = STATE_TABLE)
 
 def _keys(hash_key: str, range_key: str) -> list[dict[str, str]]:
     return [{"AttributeName": hash_key, "KeyType": "HASH"}, {"AttributeName": range_key, "KeyType": "RANGE"}]
-
-
-def _client(service: str, url: str) -> Any:
-    import boto3  # a third of a second that only emulated stores pay for
-
-    return boto3.client(
-        service,
-        endpoint_url=url,
-        region_name=REGION,
-        aws_access_key_id="rig",
-        aws_secret_access_key="rig",  # nosec B106 # the emulator asks nobody for a secret
-    )
 
 
 def _utc_now() -> datetime:

@@ -20,6 +20,7 @@ from threading import Lock, Thread
 from time import perf_counter
 from typing import Any
 
+from fiso import telemetry
 from fiso.settings import OrchestratorSettings
 from fiso_client.core.breaker import BreakerState
 from functions.orchestrator import wiring
@@ -110,8 +111,11 @@ def _serve(connected: socket, environ: Mapping[str, str], store: str | None, met
 def main() -> None:
     """Serve until killed."""
     config = json.loads(sys.argv[1])
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     os.environ.update(config["environ"])  # the stage's name, which telemetry reads
+    if config.get("has_lines"):
+        telemetry.logger()
+    else:
+        logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     path, metrics = Path(config["socket"]), CountedMetrics()
     path.unlink(missing_ok=True)
     with socket(AF_UNIX, SOCK_STREAM) as listener:
