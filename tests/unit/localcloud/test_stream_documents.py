@@ -116,23 +116,6 @@ def test_a_mapping_that_cannot_be_followed_is_refused(change: Mapping[str, objec
         mapping.from_document({**DOCUMENT, **change})
 
 
-@pytest.mark.parametrize(
-    ("arn", "expected"),
-    [
-        (STREAM, True),
-        ("arn:aws:sqs:us-east-1:000000000000:q", False),
-        ("arn:aws:kinesis:us-east-1:000000000000:stream/s", False),
-    ],
-)
-def test_only_streams_of_tables_are_delivered(arn: str, expected: bool) -> None:
-    assert mapping.reads_a_table_stream({**DOCUMENT, "EventSourceArn": arn}) is expected
-
-
-@pytest.mark.parametrize(("state", "expected"), [("Disabled", True), ("Disabling", True), ("Enabled", False)])
-def test_an_enabled_mapping_is_still_the_emulators(state: str, expected: bool) -> None:
-    assert mapping.is_left_to_the_pump({**DOCUMENT, "State": state}) is expected
-
-
 def test_binaries_travel_as_base64_however_deep_and_times_as_seconds() -> None:
     image = {"bs": {"BS": [b"\x01"]}, "l": {"L": [{"M": {"b": {"B": b"\x02"}}}]}, "z": {"NULL": True}}
     change = {"ApproximateCreationDateTime": NOON, "SequenceNumber": "100", "NewImage": image}

@@ -5,37 +5,6 @@ import pytest
 from fiso_cli.worlds.virtual_time import Timeline
 
 
-def test_events_happen_in_order_of_their_time_and_then_of_their_planning() -> None:
-    timeline, seen = Timeline(), []
-    for at_s, name in ((2.0, "c"), (1.0, "a"), (2.0, "d"), (1.5, "b")):
-        timeline.plan(at_s, lambda at_s=at_s, name=name: seen.append((timeline.now_s, at_s, name)))  # type: ignore[misc]
-    timeline.run()
-    assert seen == [(1.0, 1.0, "a"), (1.5, 1.5, "b"), (2.0, 2.0, "c"), (2.0, 2.0, "d")]
-
-
-def test_strands_overlap_and_each_goes_on_when_its_wait_is_over() -> None:
-    timeline, seen = Timeline(), []
-
-    def call(name: str, seconds: float) -> None:
-        seen.append((timeline.now_s, f"{name} begins"))
-        timeline.wait(seconds)
-        seen.append((timeline.now_s, f"{name} goes on"))
-        timeline.wait(1.0)
-        seen.append((timeline.now_s, f"{name} ends"))
-
-    timeline.plan(0.0, lambda: timeline.strand(lambda: call("long", 10.0)))
-    timeline.plan(1.0, lambda: timeline.strand(lambda: call("short", 2.0)))
-    timeline.run()
-    assert seen == [
-        (0.0, "long begins"),
-        (1.0, "short begins"),
-        (3.0, "short goes on"),
-        (4.0, "short ends"),
-        (10.0, "long goes on"),
-        (11.0, "long ends"),
-    ]
-
-
 def test_an_error_in_a_strand_ends_the_run() -> None:
     timeline = Timeline()
 

@@ -104,11 +104,6 @@ def test_the_wait_is_spread_by_the_draw(draw: float, factor: float) -> None:
     assert tripped.opened_until == NOW + timedelta(seconds=FIRST_S * factor)
 
 
-def test_a_success_while_open_goes_through_half_open() -> None:
-    opened = after_failures(CONSECUTIVE)
-    assert opened.after_success(NOW).state(NOW) is BreakerState.HALF_OPEN
-
-
 def test_an_endpoint_that_flaps_is_out_longer_each_time() -> None:
     probe_at = NOW + timedelta(seconds=FIRST_S)
     closed = after_failures(CONSECUTIVE).after_success(probe_at)
