@@ -36,17 +36,6 @@ def test_answering_a_request_loads_nothing_heavy_either() -> None:
     assert loaded_by_an_answer().isdisjoint(HEAVY + SDK)
 
 
-def test_a_cold_start_does_not_pay_for_leases() -> None:
-    loaded = loaded_by("import functions.orchestrator.handler")
-    leasing = {
-        "fiso.services.leases.lease",
-        "fiso.services.leases.outcomes",
-        "fiso.codecs.lease_token",
-        "fiso.adapters.aws.ssm",
-    }
-    assert loaded.isdisjoint(leasing)
-
-
 def test_a_request_without_a_key_does_not_pay_for_keys() -> None:
     keyed = {"fiso.domain.idempotency", "fiso.services.request.idempotency", "fiso.adapters.aws.dynamodb_idempotency"}
     assert loaded_by_an_answer().isdisjoint(keyed | {"functions.orchestrator.http_idempotency"})
@@ -59,42 +48,11 @@ def test_the_client_loads_nothing_of_fiso() -> None:
     assert loaded.isdisjoint({*HEAVY, "boto3", "botocore", "httpx", "urllib3"})
 
 
-def test_a_cold_start_does_not_pay_for_the_client() -> None:
-    parts = {m for m in loaded_by("import functions.orchestrator.handler") if m.startswith("fiso_client.")}
-    assert {part for part in parts if not part.startswith("fiso_client.core")} == set()
-
-
 @pytest.mark.parametrize("name", ["orchestrator", "stream_consumer", "retrainer", "keeper", "console"])
 def test_importing_a_handler_needs_no_environment(name: str) -> None:
     program = f"import functions.{name}.handler"
     finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env={"PATH": ""})
     assert finished.returncode == 0, finished.stderr
-
-
-TOKENS = {
-    *("jwt", "cryptography", "cffi"),
-    *(
-        "fiso.adapters.identity.jwt_tokens",
-        "fiso.adapters.identity.oidc",
-        "fiso.adapters.identity.google_identity",
-        "fiso.domain.identity",
-    ),
-}
-
-
-def test_a_stage_without_tokens_does_not_pay_for_them() -> None:
-    assert loaded_by("import functions.orchestrator.handler").isdisjoint(TOKENS)
-    route = "from pathlib import Path; from tests.lab.bench import ours; ours.handler(Path('ml_artifacts'))()"
-    signed = (
-        "from fiso.settings import OrchestratorSettings; from fiso.testing.memory import InMemoryMetrics; "
-        "from functions.orchestrator import wiring; wiring.build(OrchestratorSettings.from_environ({'FISO_STAGE': 'x', "
-        "'FISO_LOG_TABLE': 'l', 'FISO_STATE_TABLE': 's', 'FISO_BUCKET': 'b'}), metrics=InMemoryMetrics())"
-    )
-    program = f"import contextlib, io\nwith contextlib.redirect_stdout(io.StringIO()): exec({route!r})"
-    assert loaded_by(f"exec({program!r})").isdisjoint(TOKENS)
-    names = "AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_REGION"
-    environ = f"import os; os.environ.update(dict.fromkeys({names!r}.split(), 'x')); "
-    assert loaded_by(environ + signed).isdisjoint(TOKENS)
 
 
 @pytest.mark.parametrize(("is_lambda", "composed"), [(True, 1), (False, 0)])
@@ -112,3 +70,34 @@ def test_an_application_that_cannot_be_composed_leaves_the_import_whole() -> Non
     program = "import functions.orchestrator.handler as handler; print(handler.lambda_handler.__name__)"
     finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environ)
     assert finished.stdout.splitlines()[-1] == "lambda_handler"
+
+
+LEASING = {
+    "fiso.services.leases.lease",
+    "fiso.services.leases.outcomes",
+    "fiso.codecs.lease_token",
+    "fiso.adapters.aws.ssm",
+}
+TOKENS = {
+    *("jwt", "cryptography", "cffi", "fiso.domain.identity"),
+    *("fiso.adapters.identity.jwt_tokens", "fiso.adapters.identity.oidc", "fiso.adapters.identity.google_identity"),
+}
+
+
+def test_a_cold_start_pays_for_no_leases_no_tokens_and_nothing_of_the_client_but_its_core() -> None:
+    loaded = loaded_by("import functions.orchestrator.handler")
+    assert loaded.isdisjoint(LEASING | TOKENS)
+    parts = {module for module in loaded if module.startswith("fiso_client.")}
+    assert {part for part in parts if not part.startswith("fiso_client.core")} == set()
+
+
+def test_a_stage_without_tokens_does_not_pay_for_them() -> None:
+    assert loaded_by_an_answer().isdisjoint(TOKENS)
+    signed = (
+        "from fiso.settings import OrchestratorSettings; from fiso.testing.memory import InMemoryMetrics; "
+        "from functions.orchestrator import wiring; wiring.build(OrchestratorSettings.from_environ({'FISO_STAGE': 'x', "
+        "'FISO_LOG_TABLE': 'l', 'FISO_STATE_TABLE': 's', 'FISO_BUCKET': 'b'}), metrics=InMemoryMetrics())"
+    )
+    names = "AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_REGION"
+    environ = f"import os; os.environ.update(dict.fromkeys({names!r}.split(), 'x')); "
+    assert loaded_by(environ + signed).isdisjoint(TOKENS)

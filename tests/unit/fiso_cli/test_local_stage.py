@@ -63,7 +63,3 @@ def test_clients_reach_this_cloud_and_no_account_of_the_users() -> None:
     assert environment["AWS_ENDPOINT_URL"] == "http://127.0.0.1:5566"
     assert environment["AWS_CONFIG_FILE"] == environment["AWS_SHARED_CREDENTIALS_FILE"] == os.devnull
     assert "mine" not in environment.values()
-
-
-def test_a_deployed_api_is_reached_through_the_emulator() -> None:
-    assert a_cloud().api_url("abc") == "http://127.0.0.1:4566/_aws/execute-api/abc/$default"

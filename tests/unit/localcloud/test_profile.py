@@ -70,6 +70,10 @@ def test_the_median_distance_is_the_published_round_trip() -> None:
     assert statistics.stdev(math.log(d) for d in distances) == pytest.approx(0.1, rel=0.1)
 
 
+def test_without_spread_every_call_takes_the_median() -> None:
+    assert drawn(NEVER, 0, sigma=0) == Delay(distance_ms=80, cold_ms=0)
+
+
 def test_cold_times_follow_the_quantiles() -> None:
     colds = [drawn(ALWAYS, 0, seed=seed).cold_ms for seed in range(2000)]
     assert (min(colds) >= 100, max(colds) <= 300) == (True, True)

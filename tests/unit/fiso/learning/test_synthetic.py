@@ -16,11 +16,6 @@ def test_the_set_is_the_briefs_own() -> None:
     assert data.cost_usd[[0, -1]].tolist() == pytest.approx([0.026157696674709376, 0.024126671003397368])
 
 
-def test_weekdays_are_iso() -> None:
-    weekdays = synthetic.generate().features[:, synthetic.FEATURE_NAMES.index("day_of_week")]
-    assert set(weekdays.tolist()) == {1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0}
-
-
 def test_it_has_the_briefs_eight_features_and_says_that_it_is_synthetic() -> None:
     data = synthetic.generate(50)
     assert data.feature_names == NAMES[:8]
