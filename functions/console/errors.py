@@ -25,7 +25,7 @@ class Problem:
     detail: str
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "detail", redaction.shown(self.detail, limit=2000))
+        object.__setattr__(self, "detail", redaction.redact(self.detail, limit=2000))
 
 
 def register(app: Flask, *, challenge: str | None = None) -> None:
@@ -45,7 +45,7 @@ def _for_request(error: RequestError, *, challenge: str | None) -> Response:
 
 
 def _for_source(error: FisoError) -> Response:
-    """A store is away, or what it holds does not read: the page says which, and is worth another try."""
+    """A store is unavailable, or what it holds does not read: the page says which, and is worth another try."""
     logger.error("console cannot read: %s", error, exc_info=error)
     title = "A store does not answer" if isinstance(error, StoreError) else "Stored data does not read"
     response = _answer(Problem(status=503, title=title, detail=str(error)))

@@ -57,7 +57,7 @@ class LoginIssuer:
 
     def redeem(self) -> Tokens:
         """The tokens for the request's code, once. `LoginRefused` when the issuer gives none or they are not this
-        attempt's, `StoreUnavailable` when it is away."""
+        attempt's, `StoreUnavailable` when it is unavailable."""
         configuration = self.published.configuration()
         keys = [json.loads(key.document) for key in self.published.keys_of(configuration).values()]
         secret = self.read_secret() if self.read_secret else None

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from functions.console.login import BrowserLogin
 
 PATIENCE = Config(connect_timeout=1, read_timeout=3, retries={"mode": "standard", "total_max_attempts": 2})
-"""A person waits: a store that is away is said to be away within seconds."""
+"""A person waits: an unavailable store is reported within seconds."""
 
 
 def build(

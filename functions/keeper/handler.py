@@ -20,19 +20,19 @@ def _keeper() -> Keeper:
 
 def lambda_handler(event: object, context: object) -> dict[str, bool | int | str | None]:
     """One round, fired by the schedule."""
-    kept = _keeper().keep()
+    report = _keeper().keep()
     done: dict[str, bool | int | str | None] = {
-        "closed_as_unknown": kept.swept.closed_as_unknown,
-        "has_more_open": kept.swept.has_more,
-        "replayed": kept.reconciled.written,
-        "unreadable": kept.reconciled.unreadable,
-        "contradicted": kept.reconciled.contradicted,
-        "all_lines_read": kept.reconciled.is_complete,
-        "published_version": kept.published_version,
-        "problems": "; ".join(kept.problems) or None,
+        "closed_as_unknown": report.swept.closed_as_unknown,
+        "has_more_open": report.swept.has_more,
+        "replayed": report.reconciled.written,
+        "unreadable": report.reconciled.unreadable,
+        "contradicted": report.reconciled.contradicted,
+        "all_lines_read": report.reconciled.is_complete,
+        "published_version": report.published_version,
+        "problems": "; ".join(report.problems) or None,
     }
-    logger.info("kept", extra=done)
-    lost = kept.reconciled.unreadable + kept.reconciled.contradicted
-    telemetry.metrics().add("SpillUnreplayed", lost + (not kept.reconciled.is_complete), "Count")
+    logger.info("keeper round done", extra=done)
+    lost = report.reconciled.unreadable + report.reconciled.contradicted
+    telemetry.metrics().add("SpillUnreplayed", lost + (not report.reconciled.is_complete), "Count")
     telemetry.flush()
     return done

@@ -115,8 +115,8 @@ def answer_event(app: App, event: object, context: Context, *, id: InvocationId 
     except RoutingError as error:
         response = routing_problem(error, id)
     except StoreError as error:
-        logger.warning("a store is away: %s", error)
-        response = problem(503, "Store unavailable", "a store is away", id, headers={"retry-after": "2"})
+        logger.warning("a store is unavailable: %s", error)
+        response = problem(503, "Store unavailable", "a store is unavailable", id, headers={"retry-after": "2"})
     response["headers"].setdefault("x-fiso-invocation-id", id)  # a replay carries the first invocation's
     own_ms = (app.stopwatch() - start) * 1000 - handler.waited_ms
     response["headers"]["x-fiso-overhead-ms"] = f"{own_ms:.3f}"
@@ -145,7 +145,7 @@ class RequestHandler:
         if chosen.scope is not None:
             self._admit(chosen.scope)
         response: Response = getattr(self, f"_{chosen.name}")(**found[chosen])
-        self._settle()
+        self._await_pending()
         return response
 
     def _target(self) -> tuple[str, str]:
@@ -164,7 +164,7 @@ class RequestHandler:
             self._app.quotas.admit(self._caller.tenant)
         self._app.access.refresh_in_background()
 
-    def _settle(self) -> None:
+    def _await_pending(self) -> None:
         self._app.access.await_pending()
         if self._app.quotas is not None:
             self._app.quotas.await_pending()
@@ -212,7 +212,7 @@ class RequestHandler:
         app = self._app
         app.orchestrator.prefetch()
         snapshot = app.sources.snapshot()
-        app.orchestrator.hear_of_breakers()
+        app.orchestrator.refresh_breakers()
         documents = inspect.endpoint_documents(
             snapshot.at(app.clock()).values(),
             app.sources.latest_states(snapshot.functions),

@@ -17,7 +17,7 @@ from fiso.domain.errors import (
 from fiso.services.request.orchestrate import RoutingResult
 from fiso_client.core.answers import FunctionAnswer
 from fiso_client.core.content import is_textual
-from fiso_client.core.redaction import shown
+from fiso_client.core.redaction import redact
 
 Response = dict[str, Any]
 LARGEST_RESPONSE = 6_291_556
@@ -129,7 +129,7 @@ def problem(
         "type": f"urn:fiso:problem:{title.lower().replace(' ', '-')}",
         "title": title,
         "status": status,
-        "detail": shown(detail, limit=2000),
+        "detail": redact(detail, limit=2000),
         "invocation_id": invocation_id,
         **extra,
     }

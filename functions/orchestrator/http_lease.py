@@ -9,7 +9,7 @@ from fiso.codecs.typed import Codec, Document, Form, Json, Malformed, Shape
 from fiso.domain.errors import LeaseRefused, MalformedRequest, PayloadTooLarge
 from fiso.domain.lease import LeasedAttempt, LeasedOutcome
 from fiso.services.leases.outcomes import Fate, Reported, Verdict
-from fiso_client.core.redaction import shown
+from fiso_client.core.redaction import redact
 
 MOST_OUTCOMES = 100
 MOST_ATTEMPTS = 5
@@ -53,7 +53,12 @@ def verdicts_document(items: Sequence[Reported], verdicts: Sequence[Verdict]) ->
     """How many items met which fate, and each rejected one's problem by its position in the report, from 0."""
     fates = Counter(verdict.fate for verdict in verdicts)
     problems: list[Json] = [
-        {"item": position, "number": item.number, "code": verdict.problem.code, "detail": shown(verdict.problem.detail)}
+        {
+            "item": position,
+            "number": item.number,
+            "code": verdict.problem.code,
+            "detail": redact(verdict.problem.detail),
+        }
         for position, (item, verdict) in enumerate(zip(items, verdicts, strict=True))
         if verdict.problem is not None
     ]
@@ -78,11 +83,11 @@ def _of_lease(group: object) -> Iterator[Reported]:
         raise MalformedRequest("each of `leases` is an object with text `token` and a list `outcomes`")
     for outcome in outcomes:
         number = outcome.get("number") if isinstance(outcome, dict) else None
-        shown = number if type(number) is int and 0 <= number <= _LARGEST_WHOLE else None
+        known = number if type(number) is int and 0 <= number <= _LARGEST_WHOLE else None
         try:
-            yield Reported(token=token, number=shown, outcome=_outcome(outcome))
+            yield Reported(token=token, number=known, outcome=_outcome(outcome))
         except Malformed as error:
-            yield Reported(token=token, number=shown, outcome=LeaseRefused("malformed", str(error)[:200]))
+            yield Reported(token=token, number=known, outcome=LeaseRefused("malformed", str(error)[:200]))
 
 
 def _outcome(row: object) -> LeasedOutcome:

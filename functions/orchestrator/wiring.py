@@ -127,7 +127,7 @@ def _orchestrator(outside: Ports, settings: OrchestratorSettings) -> Orchestrato
         clock=outside.clock,
         breakers=Breakers(draw=outside.draw, publish=breaker_sync.publish),
         stopwatch=outside.stopwatch,
-        beside=outside.calls(),
+        concurrent=outside.calls(),
         watched=monitor.watched,
         on_trouble=in_trouble,
         staleness=stopwatch,

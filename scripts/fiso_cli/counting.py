@@ -29,26 +29,26 @@ class Counts:
 
     def logged_since(self, moment: datetime) -> int:
         """Finished records in the log table, by its index of time."""
-        with self.stage.explained():
+        with self.stage.wrapped_errors():
             log = DynamoDBInvocationLog(self.stage.client("dynamodb"), self.stage.log_table, clock=_utc_now)
             return len(log.latest(MOST_RECORDS, after=moment - INSTANT))
 
     def folded(self) -> int:
         """The sum of `folded` over every state, that of "no endpoint was called" included."""
-        with self.stage.explained():
+        with self.stage.wrapped_errors():
             states = DynamoDBEndpointStates(self.stage.client("dynamodb"), self.stage.state_table, clock=_utc_now)
             found = [states.of_function(FunctionName(function)) for function in self.functions]
         return sum(state.folded for of_function in found for state in of_function.values())
 
     def runs_since(self, moment: datetime) -> Runs:
         """Retraining runs, newest first."""
-        with self.stage.explained():
+        with self.stage.wrapped_errors():
             latest = S3RetrainingRuns(self.stage.client("s3"), self.stage.bucket).latest(MOST_RUNS)
         return [run for run in latest if run.started_at >= moment - INSTANT]
 
     def has_champion(self) -> bool:
         """Whether a model was ever published into this stage."""
-        with self.stage.explained():
+        with self.stage.wrapped_errors():
             return S3ModelStore(self.stage.client("s3"), self.stage.bucket).champion() is not None
 
 

@@ -7,7 +7,7 @@
 `local` is this machine (`fiso local up`): everything comes from its layout. Any other stage is AWS with the user's own
 credentials: names follow the stage, the API's address is the stack's output `ApiUrl`, the database is
 `FISO_DATABASE_URL`. Nothing is looked up before it is asked for, and each thing once. Whatever AWS or a store refuses
-leaves as `CommandError`: the properties here see to it themselves, other calls stand inside `with stage.explained():`.
+leaves as `CommandError`: the properties here see to it, other calls stand inside `with stage.wrapped_errors():`.
 """
 
 import os
@@ -104,7 +104,7 @@ class Stage:
         import boto3
         from botocore.session import Session
 
-        with self.explained():
+        with self.wrapped_errors():
             if self.local is None:
                 return boto3.Session()
             given = self.local.aws_environment()
@@ -124,19 +124,19 @@ class Stage:
 
         patience = Config(connect_timeout=3, read_timeout=15, retries={"total_max_attempts": 2})
         address = None if self.local is None else self.local.emulator_url
-        with self.explained():
+        with self.wrapped_errors():
             return self.session.client(service, region_name=self.region, endpoint_url=address, config=patience)
 
     @cached_property
     def account_id(self) -> str:
         """The AWS account."""
-        with self.explained():
+        with self.wrapped_errors():
             return str(self.client("sts").get_caller_identity()["Account"])
 
     @cached_property
     def api_url(self) -> str:
         """The HTTP API's address without a trailing slash; `CommandError` when the stage is not deployed."""
-        with self.explained():
+        with self.wrapped_errors():
             return self._deployed_api_url() if self.local is None else self.local.api_url(self._local_api_id())
 
     @property
@@ -154,7 +154,7 @@ class Stage:
         """How to connect to the catalog's database."""
         from fiso.adapters.postgres.catalog import connect_from_url
 
-        with self.explained():
+        with self.wrapped_errors():
             return connect_from_url(self.database_url, is_local=self.is_local, application_name="fiso-cli")
 
     def catalog_store(self) -> "CatalogStore":
@@ -177,7 +177,7 @@ class Stage:
         return {**(_local_addresses(self.local) if self.local else {}), **self.environ}
 
     @contextmanager
-    def explained(self) -> Iterator[None]:
+    def wrapped_errors(self) -> Iterator[None]:
         """Turn what AWS and the stores refuse into one line."""
         from botocore.exceptions import BotoCoreError, ClientError
 

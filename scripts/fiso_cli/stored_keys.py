@@ -41,7 +41,7 @@ class StoredKeys:
         return self._store([new, *keys][:KEPT], replace=True)
 
     def _stored(self) -> list[str]:
-        with self.stage.explained():
+        with self.stage.wrapped_errors():
             client = self.stage.client("ssm")
             try:
                 found = client.get_parameter(Name=self.parameter, WithDecryption=True)
@@ -50,7 +50,7 @@ class StoredKeys:
         return str(found["Parameter"]["Value"]).split()
 
     def _store(self, keys: list[str], *, replace: bool) -> str:
-        with self.stage.explained():
+        with self.stage.wrapped_errors():
             client = self.stage.client("ssm")
             try:
                 client.put_parameter(Name=self.parameter, Value=" ".join(keys), Type="SecureString", Overwrite=replace)

@@ -91,16 +91,16 @@ class RedactingFormatter(LambdaPowertoolsFormatter):
     def serialize(self, log: Any) -> str:
         """One line, of a mapping of its fields."""
         line: dict[str, Any] = {name: value for name, value in log.items() if name in _OWN}
-        line |= {name: redaction.cleaned(value) for name, value in log.items() if name in LOGGED}
+        line |= {name: redaction.redact_document(value) for name, value in log.items() if name in LOGGED}
         line |= {name: _trace(value) for name, value in log.items() if name in _TRACES}
         left_out = log.keys() - line.keys() - {"stack_trace"}  # the exception's own text has it already
         if left_out:
-            line["fields_left_out"] = sorted(redaction.shown(name) for name in left_out)
+            line["fields_left_out"] = sorted(redaction.redact(name) for name in left_out)
         return super().serialize(line)
 
 
 def _trace(value: object) -> str:
-    return redaction.shown(str(value), limit=redaction.LONGEST_TEXT, keep_lines=True)
+    return redaction.redact(str(value), limit=redaction.LONGEST_TEXT, keep_lines=True)
 
 
 @cache

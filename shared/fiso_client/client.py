@@ -37,10 +37,10 @@ class NoAnswer(FisoError):
 class Options:
     """How a client behaves. All times in seconds.
 
-    `grace_s` is how long a lease that is over still serves while FISO is away; `retry_s` how long FISO is left alone
-    after it gave no lease; `fallback` the targets per function when nothing else is left; `callers` how to reach a
-    provider's targets where HTTP does not (`aws`: Lambda's Invoke API by your own SDK). `background` False sends
-    outcomes only by `flush` and `close`, as a client on Lambda should, whose threads are frozen between requests.
+    `grace_s` is how long a lease that is over still serves while FISO is unavailable; `retry_s` how long FISO is
+    left alone after it gave no lease; `fallback` the targets per function when nothing else is left; `callers` how to
+    reach a provider's targets where HTTP does not (`aws`: Lambda's Invoke API by your own SDK). `background` False
+    sends outcomes only by `flush` and `close`, as a client on Lambda should, whose threads are frozen between requests.
     """
 
     fiso_timeout_s: float = 3.0

@@ -1,4 +1,4 @@
-"""Leases as a client holds them: one per function, renewed early by one thread at a time, kept when FISO is away.
+"""Leases as a client holds them: one per function, renewed early by one thread at a time, kept in an outage.
 
 fresh      used as it is.
 due        the last quarter of its life: used, while one thread in the background asks for the next.
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 class NoLease(FisoError):
-    """FISO is away, no lease is left that could still be used, and no fallback is configured."""
+    """FISO is unavailable, no lease is left that could still be used, and no fallback is configured."""
 
 
 @dataclass(slots=True)

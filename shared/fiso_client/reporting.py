@@ -1,7 +1,7 @@
 """Reporting: outcomes wait in a bounded queue and go to FISO in batches, from a thread of their own or by `flush`.
 
 A batch that got no answer is sent again: FISO keeps each outcome once. When the queue is full the oldest go first, and
-are counted: a client must not run out of memory because FISO is away.
+are counted: a client must not run out of memory because FISO is unavailable.
 """
 
 import logging
@@ -123,7 +123,7 @@ class Reporter:
             return False
 
     def _send_batch(self) -> bool:
-        """Send the oldest batch; False if FISO is away, the batch then waits at its old place."""
+        """Send the oldest batch; False if FISO is unavailable, the batch then waits at its old place."""
         with self._sending:
             with self._changed:
                 batch = [self._waiting.popleft() for _ in range(min(MOST_AT_ONCE, len(self._waiting)))]
@@ -136,7 +136,7 @@ class Reporter:
                 self.tally.dropped += len(batch)
                 return True
             except FisoAway as error:
-                logger.warning("%d outcomes wait, FISO is away: %s", len(batch), error)
+                logger.warning("%d outcomes wait, FISO is unavailable: %s", len(batch), error)
                 with self._changed:
                     self._waiting.extendleft(reversed(batch))
                     self._drop_oldest()

@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
-from fiso.adapters.aws.dynamodb_breakers import MOST_TELLERS, PARTITION, DynamoDBSharedBreakers
+from fiso.adapters.aws.dynamodb_breakers import MOST_REPORTERS, PARTITION, DynamoDBSharedBreakers
 from fiso.domain.endpoint import EndpointId, FunctionName, Provider
 from fiso.routing.breaker_notices import Domain, Notice, SlowCall, Transition
 from fiso.testing.clock import ManualClock
@@ -80,10 +80,10 @@ def test_dynamodb_keeps_so_many_tellers_of_one_second_and_reads_no_item_that_exp
     clock = ManualClock()
     shared = DynamoDBSharedBreakers(at.dynamodb, at.state, clock=clock)
     for second in range(3):
-        for number in range(MOST_TELLERS + 20):
+        for number in range(MOST_REPORTERS + 20):
             shared.write(late(f"{number:012x}", at_s=second + number / 1000))
     tellers = {notice.teller for notice in shared.read() if isinstance(notice, SlowCall)}
-    assert len(tellers) == MOST_TELLERS
+    assert len(tellers) == MOST_REPORTERS
     assert read_bytes(at, clock) < 4_096
     clock.advance(120 * 60)
     shared.write(opened(120 * 60))

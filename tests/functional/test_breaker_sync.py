@@ -7,11 +7,11 @@ from datetime import timedelta
 import pytest
 
 from fiso.domain.endpoint import Endpoint
-from fiso.routing.breaker_notices import TOLD_FOR, SlowCall, Transition
+from fiso.routing.breaker_notices import NOTICE_VALID_FOR, SlowCall, Transition
 from fiso.services.freshness.cached import StoreWaitBudget, staleness_clock
 from fiso.services.resilience.breakers import (
-    HEARD_FRESH_S,
     PROBE_FRESH_S,
+    REMOTE_FRESH_S,
     SLOW_CALL_BYTES,
     UNIT_BYTES,
     Breakers,
@@ -161,7 +161,7 @@ def answered_since(here: Environment) -> None:
 
 
 def long_ago(here: Environment) -> None:
-    here.clock.advance(TOLD_FOR.total_seconds() + 1)
+    here.clock.advance(NOTICE_VALID_FOR.total_seconds() + 1)
 
 
 @pytest.mark.parametrize(
@@ -204,7 +204,7 @@ def test_where_there_is_much_to_hear_it_is_read_less_often_but_before_a_probe() 
     for slow in late_calls(5 * UNIT_BYTES // SLOW_CALL_BYTES):
         store.write(slow)
     here.request()
-    clock.advance(HEARD_FRESH_S + 0.1)
+    clock.advance(REMOTE_FRESH_S + 0.1)
     here.request()
     assert store.operations["read"] == 1
     clock.advance(3.0)

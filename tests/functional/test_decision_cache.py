@@ -9,7 +9,7 @@ from fiso.domain.endpoint import EndpointId
 from fiso.domain.request import InvocationRequest
 from fiso.domain.state import EndpointState
 from fiso.services.request.decide import DecisionInputs, RankingCache, decide
-from fiso.services.request.decision_cache import KEPT, DecisionCache, TtlCache
+from fiso.services.request.decision_cache import TTL, DecisionCache, TtlCache
 from fiso_client.core.breaker import Breaker
 from tests.builders import NOW, a_request, an_entry, states_after
 from tests.models import an_artifact, opened
@@ -76,8 +76,8 @@ def test_a_context_is_kept_for_five_minutes() -> None:
     rig = Rig()
     kept = {name: replace(state, last_called_at=NOW + timedelta(hours=2)) for name, state in STATES.items()}
     rig.decide(states=kept)
-    rig.decide(now=LATER + KEPT - timedelta(seconds=1))
-    rig.decide(now=LATER + KEPT)
+    rig.decide(now=LATER + TTL - timedelta(seconds=1))
+    rig.decide(now=LATER + TTL)
     assert rig.counts == (1, 2)
 
 

@@ -56,7 +56,7 @@ class Rig:
             caller=self.endpoints,
             clock=self.clock,
             stopwatch=self.clock.ticks,
-            beside=self.endpoints,
+            concurrent=self.endpoints,
             hedges=budget,
         )
         self.entry = an_entry(*three_endpoints(), **policy)
@@ -145,7 +145,7 @@ def test_no_attempt_starts_when_the_deadline_is_near() -> None:
 
 def test_attempts_one_after_the_other_share_the_time_there_is_and_the_last_one_gets_the_rest() -> None:
     rig = Rig(NEVER)
-    rig.dispatcher.beside = None
+    rig.dispatcher.concurrent = None
     outcome = rig.dispatch(rig.request(seconds=3))
     assert [attempt.latency_ms for attempt in outcome.attempts] == pytest.approx([993.3] * 3, abs=0.1)
     assert outcome.deadline_passed

@@ -1,4 +1,4 @@
-"""Does anybody get in without a token or signature that vouches for them, or learn why not? (Docs: decision 10.)"""
+"""Does anybody get in without a token or signature that authenticates them, or learn why not? (Docs: decision 10.)"""
 
 import json
 import logging

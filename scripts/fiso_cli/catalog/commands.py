@@ -43,7 +43,7 @@ def apply(
 
     where, now = Stage.named(stage), datetime.now(UTC)
     declared = declaration.read(file, declaration.Setting.of(where))
-    with where.explained():
+    with where.wrapped_errors():
         migrations = runner.pending(where.connect) if dry_run else runner.migrate(where.connect)
         store = where.catalog_store()
         planned = change.plan(store, declared.entries, now)
@@ -99,7 +99,7 @@ def export(*, stage: StageOption = "local") -> Output:
     from fiso_cli.catalog import spelling, yaml_text
 
     where = Stage.named(stage)
-    with where.explained():
+    with where.wrapped_errors():
         newest = where.catalog_store().load()
     if not newest.entries:
         raise CommandError(f"stage {stage} has no functions to export: `fiso apply` writes the first")

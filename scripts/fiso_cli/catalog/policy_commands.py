@@ -103,7 +103,7 @@ def history(function: FunctionArgument, *, stage: StageOption = "local") -> Outp
     fiso policy history compress
     """
     where = Stage.named(stage)
-    with where.explained():
+    with where.wrapped_errors():
         found = where.catalog_store().history(FunctionName(function))
     if not found:
         raise CommandError(f"no version of stage {stage}'s catalog has a function {function!r}")
@@ -151,7 +151,7 @@ def rollback(
 
 def _load(stage: str, version: int | None = None) -> CatalogVersion:
     where = Stage.named(stage)
-    with where.explained():
+    with where.wrapped_errors():
         return where.catalog_store().load(version)
 
 
@@ -159,7 +159,7 @@ def _change(function: str, alter: Alter, stage: str, *, wait: bool) -> Output:
     from fiso_cli.migrations import runner
 
     where = Stage.named(stage)
-    with where.explained():
+    with where.wrapped_errors():
         runner.migrate(where.connect)  # a kill switch works at once after an update too, without an apply before it
         store, snapshots = where.catalog_store(), where.snapshots()
         written = change.change_policy(function, alter, store, snapshots, author=author(), now=datetime.now(UTC))

@@ -27,7 +27,9 @@ def of_entry(entry: CatalogEntry, catalog_version: int) -> list[Part]:
         ],
         rows=entry.endpoints,
     )
-    keys = [(key, worded(key, value)) for key, value in policy_to_document(entry.policy).items() if key != "version"]
+    keys = [
+        (key, format_value(key, value)) for key, value in policy_to_document(entry.policy).items() if key != "version"
+    ]
     title = f"policy, changed in version {entry.policy.version}"
     columns = [text("key", lambda pair: pair[0]), text("value", lambda pair: pair[1])]
     return [endpoints, Table(title=title, columns=columns, rows=keys)]
@@ -46,8 +48,8 @@ def of_changes(found: Sequence[Change]) -> Table:
             text("", lambda change: _SIGNS[change.kind][0]),
             text("function"),
             text("what", lambda change: change.path or "function"),
-            text("before", lambda change: worded(change.path.rpartition(".")[2], change.before)),
-            text("after", lambda change: worded(change.path.rpartition(".")[2], change.after)),
+            text("before", lambda change: format_value(change.path.rpartition(".")[2], change.before)),
+            text("after", lambda change: format_value(change.path.rpartition(".")[2], change.after)),
         ],
         rows=found,
         style=lambda change: _SIGNS[change.kind][1],
@@ -77,7 +79,7 @@ _OPERATORS = {
 }
 
 
-def worded(key: str, value: Json) -> str:
+def format_value(key: str, value: Json) -> str:
     """One value of the policy's document; `key` is its name there."""
     if value is None:
         return ""
@@ -88,7 +90,7 @@ def worded(key: str, value: Json) -> str:
     if not isinstance(value, list):
         return str(value)
     if key == "tiers":
-        return ", then ".join(worded("tier", tier) for tier in value) or "none"
+        return ", then ".join(format_value("tier", tier) for tier in value) or "none"
     if key == "strategies":
         return "; ".join(_strategy(item) for item in value if isinstance(item, dict)) or "none"
     return ", ".join(map(str, value)) or ("any" if key.startswith("allowed") or key == "residency" else "none")

@@ -31,7 +31,7 @@ def list_letters(
     from fiso_cli.deadletter import letters
 
     chosen = Stage.named(stage)
-    with chosen.explained():
+    with chosen.wrapped_errors():
         box = _box(chosen)
         found = list(box.replayed() if replayed else box.waiting())
     document = {"letters": [letters.document_of(letter) for letter in found]}
@@ -51,7 +51,7 @@ def show(
     from fiso_cli.deadletter import letters
 
     chosen = Stage.named(stage)
-    with chosen.explained():
+    with chosen.wrapped_errors():
         box = _box(chosen)
         (letter,) = _named([*box.waiting(), *box.replayed()], [id])
     return Output(document=letters.document_of(letter, whole=True))
@@ -80,7 +80,7 @@ def replay_letters(
         raise BadInput("name letters, or say --all: fiso deadletter replay --all")
     chosen, now = Stage.named(stage), datetime.now(UTC)
     done: list[Replayed] = []
-    with chosen.explained():
+    with chosen.wrapped_errors():
         box = _box(chosen)
         waiting = list(box.waiting())
         states = DynamoDBEndpointStates(chosen.client("dynamodb"), chosen.state_table, clock=_utc_now)

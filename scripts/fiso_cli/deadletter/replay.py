@@ -78,7 +78,7 @@ def replay(
     try:
         done = ingest(letter.readable, states=states, archive=archive, batch_id=f"dead-letter-{letter.id}")
     except StoreError as error:
-        return Replayed(id=letter.id, refused=f"a store is away, try again: {error}")
+        return Replayed(id=letter.id, refused=f"a store is unavailable, try again: {error}")
     if not letter.unreadable:
         box.set_aside(letter)
     return Replayed(id=letter.id, folded=done.folded, already_folded=done.already_folded, left=len(letter.unreadable))

@@ -19,7 +19,7 @@ def retrain(stage_name: str) -> Mapping[str, Any]:
     stage = Stage.named(stage_name)
     function = stage.function_name("retrainer")
     client = _lambda_client(stage)
-    with stage.explained():
+    with stage.wrapped_errors():
         answer = client.invoke(FunctionName=function, Payload=b'{"trigger": "command"}')
         payload = answer["Payload"].read()
     try:
@@ -36,7 +36,7 @@ def public_key(stage_name: str) -> PublicKey:
     stage = Stage.named(stage_name)
     if stage.local is not None:
         return keys.ensured(keys.local_file(stage.local)).public
-    with stage.explained():
+    with stage.wrapped_errors():
         return KmsSigner(stage.client("kms"), f"alias/fiso-{stage.name}-models").public_key()
 
 
@@ -46,7 +46,7 @@ def _lambda_client(stage: Stage) -> Any:
 
     patience = Config(connect_timeout=3, read_timeout=LONGEST_S, retries={"total_max_attempts": 1})
     address = None if stage.local is None else stage.local.lambda_host_url
-    with stage.explained():
+    with stage.wrapped_errors():
         return stage.session.client("lambda", region_name=stage.region, endpoint_url=address, config=patience)
 
 

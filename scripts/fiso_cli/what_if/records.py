@@ -42,7 +42,7 @@ def archived(stage: Stage, start: datetime, *, now: datetime) -> Iterator[Invoca
     """A stage's archived records from `start` on. `CommandError` when the archive cannot be read."""
     from fiso.adapters.aws.s3 import S3Archive
 
-    with stage.explained():
+    with stage.wrapped_errors():
         archive = S3Archive(stage.client("s3"), stage.bucket, clock=lambda: now)
         try:
             yield from newer(archive, start)

@@ -134,7 +134,7 @@ class Environments:
             clock=self._clock,
             stopwatch=timeline.stopwatch,
             breakers=Breakers(draw=self._draw, publish=breaker_sync.publish),
-            beside=ConcurrentCalls(timeline),
+            concurrent=ConcurrentCalls(timeline),
             watched=monitor.watched,
             on_trouble=lambda function: made.force_refresh(function, self._clock()),
         )

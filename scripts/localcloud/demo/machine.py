@@ -72,7 +72,7 @@ class Machine:
     def apply(self) -> str:
         """The demo catalog, as `fiso apply` does it."""
         declared = declaration.read(CATALOG, declaration.Setting.of(self.stage))
-        with self.stage.explained():
+        with self.stage.wrapped_errors():
             runner.migrate(self.stage.connect)
             store = self.stage.catalog_store()
             planned = change.plan(store, declared.entries, datetime.now(UTC))

@@ -1,4 +1,4 @@
-"""Access: who calls, and what a caller may do. Made of what a gateway or a signature vouches for, of nothing else."""
+"""Access: who calls, and what a caller may do. Made of what a gateway or a signature authenticates, of nothing else."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, NewType, TypeAlias
 
-from fiso.domain.fields import REGION, AtMost, Impossible, Means, Spelled, Within, outside
+from fiso.domain.fields import REGION, AtMost, Impossible, Means, Spelled, Within, violations
 
 EndpointId = NewType("EndpointId", str)
 FunctionName = NewType("FunctionName", str)
@@ -60,7 +60,7 @@ class Endpoint:
     concurrency_limit: Annotated[int, Within(1, 1_000_000)] = 100
 
     def __post_init__(self) -> None:
-        problems = list(outside(self))
+        problems = list(violations(self))
         if not self.address:
             problems.append((("address",), "must not be empty"))
         if problems:

@@ -56,7 +56,7 @@ class MalformedRequest(RequestError):
 
 
 class NotAuthenticated(RequestError):
-    """Nobody vouches for the caller. What is answered never says why; `reason` does, for the log only."""
+    """The caller is not authenticated. What is answered never says why; `reason` does, for the log only."""
 
     status = 401
     title = "Not authenticated"
@@ -236,7 +236,7 @@ class TokensNotSetUp(RoutingError):
 
 
 class IdempotencyUnavailable(RoutingError):
-    """A key was given, and the store that knows the keys is away. Nothing was run."""
+    """A key was given, and the store that knows the keys is unavailable. Nothing was run."""
 
     status = 503
     title = "Idempotency unavailable"

@@ -76,14 +76,14 @@ def hints_of(kind: type) -> Mapping[str, Any]:
     return get_type_hints(kind, include_extras=True)
 
 
-def said_of(hint: Any) -> tuple[Any, ...]:
+def metadata_of(hint: Any) -> tuple[Any, ...]:
     """What is said of a field beside its type; of what it may hold instead of None, too."""
     if get_origin(hint) is Annotated:
-        return (*hint.__metadata__, *said_of(hint.__origin__))
-    return tuple(part for inner in get_args(hint) if type(None) in get_args(hint) for part in said_of(inner))
+        return (*hint.__metadata__, *metadata_of(hint.__origin__))
+    return tuple(part for inner in get_args(hint) if type(None) in get_args(hint) for part in metadata_of(inner))
 
 
-def outside(value: object) -> Iterator[tuple[Place, str]]:
+def violations(value: object) -> Iterator[tuple[Place, str]]:
     """Every number of a value that is not within what its field allows."""
     for name, within in _limits(type(value)).items():  # type: ignore[arg-type]  # every class can be hashed
         number = getattr(value, name)
@@ -94,6 +94,6 @@ def outside(value: object) -> Iterator[tuple[Place, str]]:
 @cache
 def _limits(kind: type) -> Mapping[str, Within]:
     found = {
-        name: [part for part in said_of(hint) if isinstance(part, Within)] for name, hint in hints_of(kind).items()
+        name: [part for part in metadata_of(hint) if isinstance(part, Within)] for name, hint in hints_of(kind).items()
     }
     return {name: parts[0] for name, parts in found.items() if parts}

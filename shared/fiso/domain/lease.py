@@ -22,7 +22,7 @@ LIFETIME = timedelta(seconds=60)
 """How long a client should call by a lease before it asks again."""
 REPORTING_TIME = timedelta(hours=1)
 """How long after a lease's expiry its outcomes are still accepted: for a client that was cut off from FISO, or went on
-with a stale lease while FISO was away."""
+with a stale lease while FISO was unavailable."""
 LARGEST_NUMBER = 1_000_000
 """Calls under one lease are numbered from 0 to here."""
 

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Annotated, Self
 
 from fiso.domain.endpoint import EndpointId, Provider, Region
-from fiso.domain.fields import AtMost, Impossible, Means, Place, Within, outside
+from fiso.domain.fields import AtMost, Impossible, Means, Place, Within, violations
 from fiso.domain.strategy import Strategy
 
 LARGEST_CONTROL_BLOCK_S = 604_800
@@ -69,7 +69,7 @@ class Weights:
     region_affinity: Annotated[float, Within(0)] = 0.1
 
     def __post_init__(self) -> None:
-        problems = list(outside(self))
+        problems = list(violations(self))
         if not problems and not (self.latency or self.cost or self.reliability or self.region_affinity):
             problems = [((), "at least one weight must be positive")]
         if problems:
@@ -175,7 +175,7 @@ class Policy:
     cost_source: Annotated[CostSource, Means("what prices a decision: `tariff` or `model`")] = CostSource.TARIFF
 
     def __post_init__(self) -> None:
-        problems = [*outside(self), *self._contradictions()]
+        problems = [*violations(self), *self._contradictions()]
         if problems:
             raise Impossible(problems)
 

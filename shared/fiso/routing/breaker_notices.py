@@ -12,7 +12,7 @@ from typing import NamedTuple
 from fiso.domain.endpoint import EndpointId, FunctionName, Provider
 from fiso_client.core.breaker import CONSECUTIVE, Breaker
 
-TOLD_FOR = timedelta(seconds=30)
+NOTICE_VALID_FOR = timedelta(seconds=30)
 """What began longer ago says nothing of now: a call is over by then."""
 
 
@@ -62,5 +62,5 @@ Notice = Transition | SlowCall
 
 def are_too_many_slow(late: Iterable[SlowCall], *, since: datetime | None, now: datetime) -> bool:
     """Whether so many calls of one endpoint are late that began after its last answer was seen, at `since`."""
-    after = max(since, now - TOLD_FOR) if since else now - TOLD_FOR
+    after = max(since, now - NOTICE_VALID_FOR) if since else now - NOTICE_VALID_FOR
     return sum(after < call.began_at <= now for call in late) >= CONSECUTIVE

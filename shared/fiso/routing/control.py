@@ -3,7 +3,7 @@
 Blocks, not single requests (a switchback design): a thin trickle of control requests would find the home endpoint
 colder than full traffic does, and flatter the router. A block should be longer than the clouds keep an idle copy warm
 (5 to 20 minutes). Compare whole blocks by their number (`block_of`), not requests by their reason: a control block in
-which home was out of reach is still control, and its first minutes carry the warmth of the block before.
+which home was unavailable is still control, and its first minutes carry the warmth of the block before.
 """
 
 from datetime import datetime

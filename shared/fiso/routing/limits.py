@@ -44,7 +44,7 @@ def limited(
         kept = tuple(prediction for prediction in left if limit.is_met(prediction))
         if len(kept) == len(left):
             continue
-        if _is_out_of_reach(kept, left, deprioritised):
+        if _leaves_nobody(kept, left, deprioritised):
             detail = f"nobody available is predicted to keep {limit.asked}: the limit was left out"
             notes.append(Note(code=f"{limit.code}_left_out", detail=detail))
             continue
@@ -88,7 +88,7 @@ def _limits(policy: Policy) -> list[_Limit]:
     return found
 
 
-def _is_out_of_reach(
+def _leaves_nobody(
     kept: Sequence[Prediction], left: Sequence[Prediction], deprioritised: Collection[EndpointId]
 ) -> bool:
     if not kept:

@@ -5,7 +5,7 @@ Two questions decide what may follow a failure: can the function have run, and w
 
 from enum import StrEnum
 
-from fiso_client.core.redaction import shown
+from fiso_client.core.redaction import redact
 
 
 class FisoError(Exception):
@@ -42,7 +42,7 @@ class ProviderError(FisoError):
     `retry_after_s` is the provider's own wish, where it stated one."""
 
     def __init__(self, failure: Failure, detail: str, *, retry_after_s: float | None = None) -> None:
-        self.detail = shown(detail)
+        self.detail = redact(detail)
         super().__init__(self.detail)
         self.failure = failure
         self.retry_after_s = retry_after_s

@@ -36,7 +36,7 @@ _NAMED = rf"(token|(?<!:)secret|passw(?:or)?d|pwd|credentials?|signature|\bsig|\
 _KEYS = rf"(keys?)((?:[_-][\w-]{{0,40}})?{_IS}){_VALUE}"
 
 
-def shown(text: str, *, limit: int = LONGEST_DETAIL, keep_lines: bool = False) -> str:
+def redact(text: str, *, limit: int = LONGEST_DETAIL, keep_lines: bool = False) -> str:
     """At most `limit` characters of a text, without secrets, on one line unless `keep_lines` (a traceback's)."""
     text = text[:limit]
     if _is_suspect(text.lower()):
@@ -49,20 +49,20 @@ def shown(text: str, *, limit: int = LONGEST_DETAIL, keep_lines: bool = False) -
     )
 
 
-def cleaned(value: object, *, limit: int = LONGEST_TEXT) -> object:
+def redact_document(value: object, *, limit: int = LONGEST_TEXT) -> object:
     """A document with the same done to every text in it; values under a secret's name are gone whole."""
     if isinstance(value, str):
-        return shown(value, limit=limit)
+        return redact(value, limit=limit)
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, Mapping):
         return {
-            shown(str(name)): GONE if is_secret_name(str(name)) else cleaned(item, limit=limit)
+            redact(str(name)): GONE if is_secret_name(str(name)) else redact_document(item, limit=limit)
             for name, item in value.items()
         }
     if isinstance(value, Sequence | set | frozenset) and not isinstance(value, bytes | bytearray):
-        return [cleaned(item, limit=limit) for item in value]
-    return GONE if isinstance(value, bytes | bytearray) else shown(str(value), limit=limit)
+        return [redact_document(item, limit=limit) for item in value]
+    return GONE if isinstance(value, bytes | bytearray) else redact(str(value), limit=limit)
 
 
 def is_secret_name(name: str) -> bool:

@@ -4,7 +4,7 @@ Every environment reads it every one to two seconds, so what a read costs is wha
 that one query over a range finds all that still says something and nothing that only waits for its time to live, which
 DynamoDB takes days for:
 
-    !1795426200#word-count#aws          slow calls of one endpoint that began in one second, MOST_TELLERS at most
+    !1795426200#word-count#aws          slow calls of one endpoint that began in one second, MOST_REPORTERS at most
     word-count#aws#aws#us-east-1        a transition, late#...: a slow call, as written before; they expire within a day
     ~97007622#word-count#aws#...        a breaker's last transition within ten minutes, the newest ten first
 
@@ -25,14 +25,14 @@ from fiso.codecs.record import instant
 from fiso.domain.endpoint import EndpointId, FunctionName, Provider
 from fiso.domain.errors import WriteConflict
 from fiso.ports import Clock
-from fiso.routing.breaker_notices import TOLD_FOR, Domain, Notice, SlowCall, Transition
+from fiso.routing.breaker_notices import NOTICE_VALID_FOR, Domain, Notice, SlowCall, Transition
 from fiso_client.core.breaker import CONSECUTIVE, Breaker
 
 PARTITION = "breakers#"
 """No function is called so: names have no #. Its items are never read as states."""
 KEEP = timedelta(minutes=10)
 """Longer than any breaker stays open; what is older says nothing any more."""
-MOST_TELLERS = 2 * CONSECUTIVE
+MOST_REPORTERS = 2 * CONSECUTIVE
 """Of one endpoint's slow calls in one second: CONSECUTIVE open a breaker, some are taken back."""
 _ALL = "*"
 _LAST_PERIOD = 99_999_999
@@ -58,7 +58,7 @@ class DynamoDBSharedBreakers:
     def write(self, notice: Notice) -> None:
         """Over what is older; a newer one stays, and repeating it changes nothing."""
         if isinstance(notice, SlowCall):
-            self._tell(notice)
+            self._add_slow_call(notice)
             return
         item = _item(notice)
         with _unless_refused(), store_errors("share a transition"):
@@ -77,10 +77,10 @@ class DynamoDBSharedBreakers:
                 Key=_slow_key(slow),
                 UpdateExpression="DELETE tellers :tellers",
                 ConditionExpression="attribute_exists(function_name)",  # or the update would make an item
-                ExpressionAttributeValues={":tellers": {"SS": [_told(slow)]}},
+                ExpressionAttributeValues={":tellers": {"SS": [_reporter_text(slow)]}},
             )
 
-    def _tell(self, slow: SlowCall) -> None:
+    def _add_slow_call(self, slow: SlowCall) -> None:
         """One of its second's tellers. `teller` and `changed_at` are what code reads that knows one call an item."""
         with _unless_refused(), store_errors("share a slow call"):
             self._client.update_item(
@@ -94,11 +94,11 @@ class DynamoDBSharedBreakers:
                 ExpressionAttributeValues={
                     ":function": {"S": slow.function},
                     ":endpoint": {"S": slow.endpoint},
-                    ":expires": {"N": str(int((slow.began_at + TOLD_FOR).timestamp()))},
+                    ":expires": {"N": str(int((slow.began_at + NOTICE_VALID_FOR).timestamp()))},
                     ":teller": {"S": slow.teller},
                     ":changed_at": {"S": instant(slow.began_at)},
-                    ":tellers": {"SS": [_told(slow)]},
-                    ":most": {"N": str(MOST_TELLERS)},
+                    ":tellers": {"SS": [_reporter_text(slow)]},
+                    ":most": {"N": str(MOST_REPORTERS)},
                 },
             )
 
@@ -109,7 +109,7 @@ class DynamoDBSharedBreakers:
             "ExpressionAttributeNames": {"#item": "item"},
             "ExpressionAttributeValues": {
                 ":partition": {"S": PARTITION},
-                ":oldest_slow": {"S": f"!{int((now - TOLD_FOR).timestamp()):010d}"},
+                ":oldest_slow": {"S": f"!{int((now - NOTICE_VALID_FOR).timestamp()):010d}"},
                 ":oldest_change": {"S": f"~{_period(now - KEEP):08d}$"},  # $ comes after #
             },
         }
@@ -145,8 +145,8 @@ def _slow_calls(item: Mapping[str, Any]) -> Iterator[SlowCall]:
         yield SlowCall(function=function, endpoint=endpoint, teller=item["teller"]["S"], began_at=began_at)
         return
     second = datetime.fromtimestamp(int(key[1:].partition("#")[0]), UTC)
-    for told in item.get("tellers", {}).get("SS", ()):  # an empty set is no attribute
-        teller, _, microseconds = str(told).rpartition("@")
+    for text in item.get("tellers", {}).get("SS", ()):  # an empty set is no attribute
+        teller, _, microseconds = str(text).rpartition("@")
         began_at = second + timedelta(microseconds=int(microseconds))
         yield SlowCall(function=function, endpoint=endpoint, teller=teller, began_at=began_at)
 
@@ -156,7 +156,7 @@ def _slow_key(slow: SlowCall) -> dict[str, Any]:
     return {"function_name": {"S": PARTITION}, "item": {"S": f"!{second:010d}#{slow.function}#{slow.endpoint}"}}
 
 
-def _told(slow: SlowCall) -> str:
+def _reporter_text(slow: SlowCall) -> str:
     return f"{slow.teller}@{slow.began_at.microsecond}"
 
 

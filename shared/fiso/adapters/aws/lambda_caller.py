@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from fiso.adapters.http.header_policy import passed_back, passed_headers
+from fiso.adapters.http.header_policy import request_headers, returned_answer
 from fiso.domain.endpoint import Endpoint, Payload
 from fiso.domain.request import InvocationRequest
 from fiso.ports import Clock
@@ -22,13 +22,13 @@ class LambdaCaller:
         is_event = endpoint.payload is Payload.EVENT
         payload = request.body if is_event else self._http_event(endpoint, request)
         answer = invoke(self._service(endpoint.region), endpoint.address, payload, timeout_s=timeout_ms / 1000)
-        return passed_back(read_invocation(answer, is_event=is_event, accept=request.accept))
+        return returned_answer(read_invocation(answer, is_event=is_event, accept=request.accept))
 
     def _http_event(self, endpoint: Endpoint, request: InvocationRequest) -> bytes:
         return http_event(
             path_below(endpoint.path, request.path_suffix),
             request.query,
-            passed_headers(request, self._clock()),
+            request_headers(request, self._clock()),
             request.body,
             request_id=request.invocation_id,
             received_at=request.received_at,

@@ -1,4 +1,4 @@
-"""The snapshot's copy: one item of the state table, for environments that start while S3 is away.
+"""The snapshot's copy: one item of the state table, for environments that start while S3 is unavailable.
 
 `client` speaks DynamoDB with boto3's names (`aws_client.DynamoDBClient` or boto3's own). The item holds the snapshot's
 own JSON, packed; its checksum is verified as that of the published one.

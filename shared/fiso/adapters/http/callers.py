@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from time import monotonic
 from typing import Protocol
 
-from fiso.adapters.http.header_policy import passed_back, passed_headers
+from fiso.adapters.http.header_policy import request_headers, returned_answer
 from fiso.domain.address import AddressRules, check_endpoint
 from fiso.domain.endpoint import Authentication, Endpoint, Provider
 from fiso.domain.errors import BadAddress
@@ -71,12 +71,12 @@ class HttpCaller:
         url = endpoint.address.rstrip("/") + path_below(endpoint.path, request.path_suffix)
         url += f"?{request.query}" if request.query else ""
         start, timeout_s = monotonic(), timeout_ms / 1000
-        headers = {**passed_headers(request, self._clock()), **self._identifying(endpoint, timeout_s)}
+        headers = {**request_headers(request, self._clock()), **self._identifying(endpoint, timeout_s)}
         timeout_s = max(0.0, timeout_s - (monotonic() - start))
         answer = self._transport.send("POST", url, headers=headers, body=request.body, timeout_s=timeout_s)
         if answer.status == 401 and self._identity is not None:
             self._identity.invalidate(endpoint)
-        return passed_back(read_http(answer, accept=request.accept))
+        return returned_answer(read_http(answer, accept=request.accept))
 
     def _identifying(self, endpoint: Endpoint, timeout_s: float) -> Mapping[str, str]:
         if endpoint.authentication is Authentication.NONE:

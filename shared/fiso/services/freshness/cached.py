@@ -1,4 +1,4 @@
-"""Cached values: read from stores, refreshed ahead while a provider is awaited, served stale when a store is away.
+"""Cached values: read from stores, refreshed ahead while a provider is awaited, served stale when a store fails.
 
 Lambda freezes the environment after the answer, so nothing refreshes between requests: a value older than FRESH_S is
 read again during the wait for the provider, one older than STALE_S before deciding, while the request's budget lasts.

@@ -1,6 +1,6 @@
 """Decision sources: what this environment knows of catalog, endpoint states and model, each with its own freshness.
 
-    catalog   memory <- S3, or its copy in the state table where an environment starts while S3 is away
+    catalog   memory <- S3, or its copy in the state table where an environment starts while S3 is unavailable
     states    memory <- the state table; none leaves the prior
     model     memory <- S3: the newest verified, else the one before it <- packaged <- none, the labelled baseline
 
@@ -128,7 +128,7 @@ class StatesRead(NamedTuple):
 
 
 class DecisionSources:
-    """Reads through `CachedValue`s; a store that is away leaves the last value serving."""
+    """Reads through `CachedValue`s; an unavailable store leaves the last value serving."""
 
     def __init__(
         self,

@@ -20,7 +20,7 @@ from fiso.services.freshness.health import PartHealth, tokens_health
 KEYS_FRESH_S = 300.0
 KEYS_STALE_S = 3_600.0
 """A key that an issuer withdrew still counts for at most this long while the issuer can be read, and for as long as it
-cannot: an issuer that is away must not lock everybody out."""
+cannot: an issuer that does not answer must not lock everybody out."""
 UNKNOWN_KEY_S = 60.0
 """An unknown key id makes the issuer's keys be read again, at most this often, whoever asks."""
 _BEARER = re.compile(r"[Bb][Ee][Aa][Rr][Ee][Rr] +(?P<token>[A-Za-z0-9._~+/=-]+)")
@@ -100,7 +100,7 @@ class Access:
     can_check: Callable[[], bool] = lambda: True
 
     def caller(self, credentials: CallerCredentials) -> Claims:
-        """The caller. `NotAuthenticated` when nobody vouches for one; the verifier's own errors pass."""
+        """The caller. `NotAuthenticated` when there is none; the verifier's own errors pass."""
         if self.mode is AuthMode.NONE:
             return ANYONE
         if self.mode is AuthMode.IAM:
@@ -140,7 +140,7 @@ def signed_caller(iam: object) -> Claims:
     """
     account, arn = (iam.get("accountId"), iam.get("userArn")) if isinstance(iam, Mapping) else (None, None)
     if not _matches(_ACCOUNT, account) or not _matches(_ARN, arn):
-        raise NotAuthenticated("the gateway vouches for nobody")
+        raise NotAuthenticated("the gateway authenticated nobody")
     return Claims(subject=str(arn), tenant=TenantId(str(account)), scopes=EVERYTHING)
 
 

@@ -68,7 +68,7 @@ class Outcomes:
     executor: Executor
 
     def accept(self, items: Sequence[Reported], tenant: TenantId) -> list[Verdict]:
-        """Each item's verdict. `StoreUnavailable` when the log is away: the whole report may then be sent again."""
+        """Each item's verdict. `StoreUnavailable` when the log is; the whole report may then be sent again."""
         now = self.clock()
         leases = {token: self._lease(token, tenant, now) for token in dict.fromkeys(item.token for item in items)}
         records = [_record(item, leases[item.token], self.tariff, now) for item in items]

@@ -71,7 +71,7 @@ class Reconciliation:
     done: dict[str, datetime] = field(default_factory=dict)
 
     def reconcile(self, *, until: datetime) -> Reconciled:
-        """One round, which begins no slice after `until`. `StoreUnavailable` when the log or the lines are away."""
+        """One round, which begins no slice after `until`. `StoreUnavailable` when log or lines cannot be read."""
         now = self.clock()
         marked = self.watermark.read()
         start = now - FIRST_LOOK_BACK if marked is None else min(marked, now) - OVERLAP

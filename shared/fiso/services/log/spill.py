@@ -101,7 +101,7 @@ class SpillingLog:
         start = self._stopwatch()
         with self._lock:
             if not self._breaker.admits(start):
-                return "the log was away a moment ago"
+                return "the log was unavailable a moment ago"
         error = _attempt(write)
         if isinstance(error, StoreUnavailable) and self._stopwatch() - start < QUICK_S:
             error = _attempt(write)

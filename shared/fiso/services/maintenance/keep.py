@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Swept:
+class SweepReport:
     """What one sweep did. `has_more`: it ran out of time, the next round goes on."""
 
     closed_as_unknown: int = 0
@@ -38,11 +38,11 @@ class Swept:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
+class KeeperReport:
     """What one round did. `published_version` is None when the catalog had not changed or could not be read."""
 
     reconciled: Reconciled
-    swept: Swept
+    swept: SweepReport
     published_version: int | None
     problems: tuple[str, ...] = ()
 
@@ -59,10 +59,10 @@ class Keeper:
     sleep: Callable[[float], None]
     executor: Executor
 
-    def keep(self) -> Kept:
-        """One round. What is away is named in `problems`, and keeps none of the rest from being done."""
+    def keep(self) -> KeeperReport:
+        """One round. What is unavailable is named in `problems`, and keeps none of the rest from being done."""
         start, problems = self.clock(), list[str]()
-        reconciled, swept, version = Reconciled(), Swept(has_more=True), None
+        reconciled, swept, version = Reconciled(), SweepReport(has_more=True), None
         with _noted("spilled lines not all read", problems):
             reconciled = self.reconciliation.reconcile(until=start + RECONCILING)
         with _noted("open records not all closed", problems):
@@ -70,20 +70,20 @@ class Keeper:
         with _noted("catalog not published", problems):
             published = publish_in_time(self.catalog, self.snapshots, clock=self.clock, sleep=self.sleep)
             version = published.version if published else None
-        return Kept(reconciled=reconciled, swept=swept, published_version=version, problems=tuple(problems))
+        return KeeperReport(reconciled=reconciled, swept=swept, published_version=version, problems=tuple(problems))
 
-    def sweep(self, *, until: datetime, grace: timedelta = GRACE) -> Swept:
+    def sweep(self, *, until: datetime, grace: timedelta = GRACE) -> SweepReport:
         """Close open records past their deadline and grace as unknown, page by page: nobody can tell whether they ran.
 
-        `StoreUnavailable` when the log is away.
+        `StoreUnavailable` when the log is unavailable.
         """
         before, closed = self.clock() - grace, 0
         while self.clock() <= until:
             overdue = self.log.overdue(before, AT_ONCE)
             closed += sum(self.executor.map(self._close, overdue))
             if len(overdue) < AT_ONCE:
-                return Swept(closed_as_unknown=closed)
-        return Swept(closed_as_unknown=closed, has_more=True)
+                return SweepReport(closed_as_unknown=closed)
+        return SweepReport(closed_as_unknown=closed, has_more=True)
 
     def _close(self, record: OpenRecord) -> bool:
         try:

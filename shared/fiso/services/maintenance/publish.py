@@ -44,8 +44,8 @@ def publish_in_time(
     within_s: float = LONGEST_S,
     every_s: float = EVERY_S,
 ) -> Snapshot | None:
-    """Publish, and while the database is away try again: what was changed is then in force soon after it is back, and
-    not only at the next schedule. `StoreUnavailable` when it stayed away."""
+    """Publish, and while the database is unavailable try again: what was changed is then in force soon after it is
+    back, and not only at the next schedule. `StoreUnavailable` when it stayed so."""
     stopwatch = staleness_clock(clock)
     begun_s = stopwatch()
     while True:

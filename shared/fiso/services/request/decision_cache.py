@@ -21,7 +21,7 @@ from fiso.prediction import features
 from fiso.prediction.artifact import Model
 from fiso.routing import levels
 
-KEPT = timedelta(minutes=5)
+TTL = timedelta(minutes=5)
 MOST = 1_024
 MOST_FINGERPRINTS = 16_384
 LEAST_ERROR_RATE = 0.02
@@ -88,18 +88,18 @@ class _Fingerprinted:
     state: EndpointState
     number: int
     load: int
-    is_well: bool
+    is_healthy: bool
 
 
 @dataclass(slots=True)
-class _Kept(Generic[T]):
+class _CacheEntry(Generic[T]):
     value: T
     until: datetime
     entry: CatalogEntry  # kept alive, so that no other one gets its id
 
     def holds(self, now: datetime) -> bool:
         """Neither too old nor, after the clock was set back, from the future."""
-        return self.until - KEPT <= now < self.until
+        return self.until - TTL <= now < self.until
 
 
 class DecisionCache(Generic[T, B]):
@@ -110,10 +110,10 @@ class DecisionCache(Generic[T, B]):
 
     def __init__(self, *, most_fingerprints: int = MOST_FINGERPRINTS) -> None:
         self._next_number = count()
-        self._kept: TtlCache[Key, _Kept[T]] = TtlCache(span=KEPT, most=MOST)
-        self._believed: TtlCache[Key, _Kept[B]] = TtlCache(span=KEPT, most=MOST)
+        self._values: TtlCache[Key, _CacheEntry[T]] = TtlCache(span=TTL, most=MOST)
+        self._believed: TtlCache[Key, _CacheEntry[B]] = TtlCache(span=TTL, most=MOST)
         self._seen: dict[tuple[FunctionName, EndpointId], _Fingerprinted] = {}
-        self._numbers: TtlCache[StateFingerprint, int] = TtlCache(span=KEPT, most=most_fingerprints)
+        self._numbers: TtlCache[StateFingerprint, int] = TtlCache(span=TTL, most=most_fingerprints)
         self.hits = 0
         self.misses = 0
 
@@ -122,13 +122,13 @@ class DecisionCache(Generic[T, B]):
         key = self._key(request, key_inputs, now)
         if key is None:
             return make()
-        kept = self._kept.get(key, now)
+        kept = self._values.get(key, now)
         if kept is not None and kept.holds(now):
             self.hits += 1
             return kept.value
         self.misses += 1
         value = make()
-        self._kept.put(key, _Kept(value, now + KEPT, key_inputs.entry), now)
+        self._values.put(key, _CacheEntry(value, now + TTL, key_inputs.entry), now)
         return value
 
     def beliefs(
@@ -149,7 +149,7 @@ class DecisionCache(Generic[T, B]):
         if kept is not None and kept.holds(now):
             return kept.value
         value = make()
-        self._believed.put(key, _Kept(value, now + KEPT, entry), now)
+        self._believed.put(key, _CacheEntry(value, now + TTL, entry), now)
         return value
 
     def _key(self, request: InvocationRequest, key_inputs: CacheKeyInputs, now: datetime) -> Key | None:
@@ -161,7 +161,7 @@ class DecisionCache(Generic[T, B]):
                 tokens.append(-1)
                 continue
             fingerprinted = self._fingerprinted(name, state, now)
-            if not fingerprinted.is_well:
+            if not fingerprinted.is_healthy:
                 return None  # a failure must change the very next decision
             idle_s = features.idle_seconds(now, state)
             # a silence shorter than the stream's lag is none: the load is then that of the last call
@@ -195,12 +195,12 @@ class DecisionCache(Generic[T, B]):
         if number is None:  # never one that was given before, so what is kept under forgotten ones stays true
             number = next(self._next_number)
             self._numbers.put(fingerprint, number, now)
-        fingerprinted = _Fingerprinted(state, number, levels.load_bucket(_steady_load(state)), _is_well(state))
+        fingerprinted = _Fingerprinted(state, number, levels.load_bucket(_steady_load(state)), _is_healthy(state))
         self._seen[function, state.endpoint] = fingerprinted
         return fingerprinted
 
 
-def _is_well(state: EndpointState) -> bool:
+def _is_healthy(state: EndpointState) -> bool:
     return not state.consecutive_failures and state.error_rate < LEAST_ERROR_RATE
 
 

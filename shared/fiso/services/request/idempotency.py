@@ -83,7 +83,7 @@ class IdempotentRouting:
         except StoreError as error:
             self._release(claim)  # it may have been written after all
             raise IdempotencyUnavailable(
-                "the store of idempotency keys is away and nothing was run; repeat with the same key"
+                "the store of idempotency keys is unavailable and nothing was run; repeat with the same key"
             ) from error
 
     def _run(self, claim: Entry, request: InvocationRequest, run: Run) -> KeyedAnswer:

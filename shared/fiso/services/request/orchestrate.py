@@ -77,7 +77,7 @@ class Orchestrator:
             return self._finish(request, inputs, None, Outcome(attempts=()), error, start)
         self._open(request)
         self.sources.refresh_in_background(request.function)
-        self.hear_of_breakers()
+        self.refresh_breakers()
         outcome = self.dispatcher.dispatch(decision, request, inputs.entry.policy, inputs.breakers)
         self.sources.await_pending()
         return self._finish(request, inputs, decision, outcome, self._failure(outcome), start)
@@ -109,7 +109,7 @@ class Orchestrator:
         if self.breaker_sync is not None:
             self.breaker_sync.prefetch()
 
-    def hear_of_breakers(self) -> None:
+    def refresh_breakers(self) -> None:
         """Start reading what others tell of breakers; it is awaited with the other reads."""
         if self.breaker_sync is not None:
             self.breaker_sync.refresh_in_background()

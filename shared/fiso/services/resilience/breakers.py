@@ -22,7 +22,7 @@ from fiso.domain.catalog import CatalogEntry
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName
 from fiso.domain.state import EndpointState
 from fiso.ports import Clock, SharedBreakers
-from fiso.routing.breaker_notices import TOLD_FOR, Domain, Notice, SlowCall, Transition, are_too_many_slow
+from fiso.routing.breaker_notices import NOTICE_VALID_FOR, Domain, Notice, SlowCall, Transition, are_too_many_slow
 from fiso.services.freshness.cached import CachedValue, StoreWaitBudget
 from fiso_client.core.breaker import CLOSED, CONSECUTIVE, Breaker, BreakerState
 from fiso_client.core.failures import CALLERS_FAULT, UNCLEAR, Failure
@@ -31,12 +31,12 @@ _OF_DOMAIN = frozenset(
     {Failure.UNREACHABLE, Failure.TIMED_OUT, Failure.BROKEN, Failure.PROVIDER_FAULT, Failure.OVERTAKEN}
 )
 """Failures that a provider's region can have as a whole."""
-_SAY_NOTHING = CALLERS_FAULT | {Failure.NOT_NEEDED}
+_NOT_COUNTED = CALLERS_FAULT | {Failure.NOT_NEEDED}
 SEEN_BY_ALL, LATE = "seen_by_all", "late"
 """The causes of breakers that opened for what all environments saw together, and for calls that others wait for."""
 
 
-HEARD_FRESH_S = 2.0
+REMOTE_FRESH_S = 2.0
 """So long others' bad news may take to be heard where all is well; each request until then may be lost."""
 PROBE_FRESH_S = 0.1
 """A probe is made by what was heard so lately."""
@@ -101,7 +101,7 @@ class Breakers:
     def failed(self, function: FunctionName, failures: Iterable[Failed], now: datetime) -> None:
         """What failed in one request, all of it: `function` got no answer from these endpoints."""
         ended = list(failures)
-        counting = [failed for failed in ended if failed.failure not in _SAY_NOTHING]
+        counting = [failed for failed in ended if failed.failure not in _NOT_COUNTED]
         if counting and _is_everywhere(counting):
             self._everywhere[function] = self._everywhere.get(function, 0) + 1
             if self._everywhere[function] < CONSECUTIVE:
@@ -217,7 +217,7 @@ class BreakerSync:
 
     def __init__(self, store: SharedBreakers, *, clock: Clock, budget: StoreWaitBudget) -> None:
         self._store, self._clock, self._budget = store, clock, budget
-        self._heard: CachedValue[Sequence[Notice]] = CachedValue(
+        self._remote: CachedValue[Sequence[Notice]] = CachedValue(
             "shared breakers", lambda _: store.read(), budget=budget, is_needed=False
         )
         self._applied: Sequence[Notice] | None = None
@@ -225,7 +225,7 @@ class BreakerSync:
 
     def prefetch(self) -> None:
         """Start the first read, beside those of whatever else a new environment needs."""
-        self._heard.prefetch()
+        self._remote.prefetch()
 
     def publish(self, notice: Notice) -> None:
         """Write one, without waiting for it. Called from other threads too."""
@@ -235,22 +235,26 @@ class BreakerSync:
         """Take a slow call back that was answered, without waiting for it."""
         self._budget.start("notice to take back", lambda: self._store.retract(slow))
 
-    def refresh_in_background(self, *, oldest_s: float = HEARD_FRESH_S) -> None:
+    def refresh_in_background(self, *, oldest_s: float = REMOTE_FRESH_S) -> None:
         """Read what is due; call right before waiting for a provider. Where there is much to read, less often."""
-        self._heard.refresh_in_background(oldest_s=max(oldest_s, self._last_read_units))
+        self._remote.refresh_in_background(oldest_s=max(oldest_s, self._last_read_units))
 
     def refresh_before_probe(self, breakers: Breakers) -> None:
         """Hear what others know by now, unless that was just heard: one of them may be probing already."""
-        self._heard.get_or_wait(oldest_s=PROBE_FRESH_S)
+        self._remote.get_or_wait(oldest_s=PROBE_FRESH_S)
         self.apply_remote(breakers)
 
     def apply_remote(self, breakers: Breakers) -> None:
         """Let what was heard since the last time hold here too."""
-        heard = self._heard.value
-        if heard is not None and heard is not self._applied:
-            self._applied, now = heard, self._clock()
-            transitions = [notice for notice in heard if isinstance(notice, Transition)]
-            slow = [notice for notice in heard if isinstance(notice, SlowCall) and now - notice.began_at <= TOLD_FOR]
+        remote = self._remote.value
+        if remote is not None and remote is not self._applied:
+            self._applied, now = remote, self._clock()
+            transitions = [notice for notice in remote if isinstance(notice, Transition)]
+            slow = [
+                notice
+                for notice in remote
+                if isinstance(notice, SlowCall) and now - notice.began_at <= NOTICE_VALID_FOR
+            ]
             self._last_read_units = (TRANSITION_BYTES * len(transitions) + SLOW_CALL_BYTES * len(slow)) / UNIT_BYTES
             breakers.apply_remote(transitions, now)
             breakers.on_remote_slow_calls(slow, now)

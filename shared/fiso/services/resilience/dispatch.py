@@ -129,16 +129,16 @@ INLINE = InlineExecutor()
 
 @dataclass(kw_only=True)
 class Dispatcher:
-    """Carries out decisions. Breakers and budgets belong to this execution environment. `beside` runs calls beside each
-    other; without it nothing is hedged, and a late call is cut off instead. `watched` (`slow_calls`) has others
-    told of late calls. `on_trouble` is told at once of a request whose first call is slow or failed.
+    """Carries out decisions. Breakers and budgets belong to this execution environment. `concurrent` runs calls beside
+    each other; without it nothing is hedged, and a slow call is cut off instead. `watched` (`slow_calls`) publishes
+    slow calls. `on_trouble` is called at once for a request whose first call is slow or failed.
     """
 
     caller: FunctionCaller
     clock: Clock
     stopwatch: Callable[[], float] = perf_counter
     breakers: Breakers = field(default_factory=Breakers)
-    beside: AttemptExecutor | None = None
+    concurrent: AttemptExecutor | None = None
     watched: Callable[[Call, FunctionName, Endpoint, float], Call] = lambda call, *_: call
     on_trouble: Callable[[FunctionName], None] = lambda _: None
     staleness: Callable[[], float] | None = None
@@ -185,7 +185,7 @@ class _RequestExecution:
         self._deadline_s = self._begins_s - OVERDUE_S + (request.deadline_at - dispatcher.clock()).total_seconds()
         self._ends_s = self._deadline_s
         """When all is given up; a call that begins late is still given its time, within the deadline."""
-        self._calls = dispatcher.beside if self._may_repeat and dispatcher.beside else INLINE
+        self._calls = dispatcher.concurrent if self._may_repeat and dispatcher.concurrent else INLINE
         if self._calls is not INLINE:
             self._ends_s = min(
                 self._ends_s, self._begins_s + give_up_ms(decision.ranking[: policy.max_attempts]) / 1000
@@ -250,9 +250,9 @@ class _RequestExecution:
         self._started += 1
         run = partial(dispatcher.caller.call, endpoint, request, timeout_ms=(end_s - start_s) * 1000)
         # the probe of an open breaker is slow as a rule: told to all, it would keep the breaker open everywhere
-        is_well = self._breakers.get(endpoint.id, CLOSED).opened_until is None
+        is_healthy = self._breakers.get(endpoint.id, CLOSED).opened_until is None
         fair_s = attempt_timeout_ms(candidate) / 1000
-        watched = dispatcher.watched(run, request.function, endpoint, fair_s) if is_well else run
+        watched = dispatcher.watched(run, request.function, endpoint, fair_s) if is_healthy else run
         hedged_ms = hedge_ms(candidate) if self._can_hedge else None
         call = InFlightAttempt(
             candidate=candidate,

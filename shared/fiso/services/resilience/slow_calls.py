@@ -42,7 +42,7 @@ class _Awaited:
     call: SlowCall
     begun_s: float
     slow_at_s: float
-    is_told: bool = False
+    is_published: bool = False
 
 
 class SlowCallMonitor:
@@ -79,7 +79,7 @@ class SlowCallMonitor:
             finally:
                 with self._lock:
                     self._awaited.discard(awaited)
-            if awaited.is_told:
+            if awaited.is_published:
                 self._retract(slow)
             return answer
 
@@ -92,8 +92,8 @@ class SlowCallMonitor:
         with self._lock:
             frozen = {one for one in self._awaited if self._was_frozen(one, now, now_s, slept_s)}
             self._awaited -= frozen
-            for one in [one for one in self._awaited if not one.is_told and now_s >= one.slow_at_s]:
-                one.is_told = True
+            for one in [one for one in self._awaited if not one.is_published and now_s >= one.slow_at_s]:
+                one.is_published = True
                 self._publish(one.call)
             is_busy, self._were_made = bool(self._awaited) or self._were_made, False
         return is_busy

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from fiso.domain.policy import Idempotent, Weights
-from fiso.services.resilience.breakers import HEARD_FRESH_S
+from fiso.services.resilience.breakers import REMOTE_FRESH_S
 from tests.lab.chaos.experiment import Experiment, Setting
 from tests.lab.chaos.figures import Figure, count_of_none
 from tests.lab.chaos.rig import measures
@@ -66,7 +66,7 @@ def black_holed_once(setting: Setting) -> Sequence[Figure]:
     every = measures.faulted(load.rows)
     during, undisturbed = measures.undisturbed(every)
     lost_s = [row.intended_s for row in during if not row.is_success]
-    known_s = min(lost_s, default=0.0) + ONCE_MS / 1000 + HEARD_FRESH_S
+    known_s = min(lost_s, default=0.0) + ONCE_MS / 1000 + REMOTE_FRESH_S
     other = [row for row in every if not row.is_success and not (row.status == 504 and row.is_unknown)]
     repeated = sum(times > 1 for times in executions.values())
     return [

@@ -1,13 +1,13 @@
 import pytest
 
-from fiso.adapters.http.header_policy import passed_back
+from fiso.adapters.http.header_policy import returned_answer
 from fiso_client.core.answers import FunctionAnswer
 from fiso_client.core.failures import Failure, ProviderError
 
 
 def passed(**headers: str) -> dict[str, str]:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return dict(passed_back(FunctionAnswer(status=200, headers=named, body=b"")).headers)
+    return dict(returned_answer(FunctionAnswer(status=200, headers=named, body=b"")).headers)
 
 
 def test_only_listed_headers_reach_the_caller() -> None:

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from fiso.codecs.policy import policy_to_document
-from fiso.domain.fields import Means, Within, hints_of, said_of
+from fiso.domain.fields import Means, Within, hints_of, metadata_of
 from fiso.domain.policy import Policy
 from fiso.domain.strategy import CandidateField, Operator, RequestField, operators_of
 from fiso_cli.catalog.declaration import Setting, parse
 from fiso_cli.catalog.schema import policy_keys
 from fiso_cli.catalog.spelling import PRESETS
-from fiso_cli.catalog.view import worded
+from fiso_cli.catalog.view import format_value
 from fiso_cli.catalog.yaml_text import parse as parse_yaml
 from fiso_cli.traffic.documents import mapping
 
@@ -25,10 +25,12 @@ FOLDERS = {"allow": "allowed_providers", "deny": "denied_providers"}
 def row_of(key: str) -> str:
     """A key's row in the table, made from what its field says."""
     name = FOLDERS.get(key, key)
-    said = said_of(hints_of(Policy)[name])
+    said = metadata_of(hints_of(Policy)[name])
     (means,) = [part for part in said if isinstance(part, Means)]
     bounds = [f", {part.least:g} to {part.most:.10g}" for part in said if isinstance(part, Within) and part.most < inf]
-    default = means.unset or worded(name, policy_to_document(Policy(version=0))[name]).removesuffix(".0") or "none"
+    default = (
+        means.unset or format_value(name, policy_to_document(Policy(version=0))[name]).removesuffix(".0") or "none"
+    )
     return f"| `{key}` | {means.text}{''.join(bounds)} | {default} |"
 
 
