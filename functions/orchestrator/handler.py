@@ -91,7 +91,6 @@ def application() -> App:
 
 
 def lambda_handler(event: object, context: Context) -> Response:
-    """One request."""
     id = InvocationId(str(uuid4()))  # of the record, too: whoever gets a 500 can ask what became of the invocation
     try:
         return answer_event(application(), event, context, id=id)

@@ -81,7 +81,6 @@ def _base64_size(body: bytes) -> int:
 
 
 def json_answer(document: Mapping[str, Any], *, status: int = 200) -> Response:
-    """A JSON document."""
     return {
         "statusCode": status,
         "headers": {"content-type": "application/json", "cache-control": "no-store"},

@@ -112,7 +112,6 @@ def path_of(event: Mapping[str, Any]) -> str:
 
 
 def method_of(event: Mapping[str, Any]) -> str:
-    """The HTTP method."""
     return _text(_part(_part(event, "requestContext"), "http"), "method").upper()
 
 

@@ -16,8 +16,6 @@ from fiso_client.core.transport import HttpTransport
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stores:
-    """What the consumer writes to."""
-
     states: EndpointStates
     archive: Archive
 

@@ -68,7 +68,6 @@ class ConsoleSettings:
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Self:
-        """Read and check."""
         access, stage = AccessSettings.from_environ(environ), required(environ, "FISO_STAGE")
         return cls(
             stage=stage,

@@ -51,9 +51,7 @@ class InvocationLog(Protocol):
         """
         ...
 
-    def find(self, invocation_id: InvocationId) -> InvocationRecord | OpenRecord | None:
-        """One record by its id."""
-        ...
+    def find(self, invocation_id: InvocationId) -> InvocationRecord | OpenRecord | None: ...
 
     def latest(self, limit: int, *, after: datetime | None = None) -> Sequence[InvocationRecord]:
         """The newest closed records, newest first; only those after `after` when given."""
@@ -228,9 +226,7 @@ class Archive(Protocol):
 class RetrainingRuns(Protocol):
     """What each retraining did."""
 
-    def append(self, run: RetrainingRun) -> None:
-        """Store one run."""
-        ...
+    def append(self, run: RetrainingRun) -> None: ...
 
     def latest(self, limit: int) -> Sequence[RetrainingRun]:
         """The newest runs, newest first."""

@@ -118,7 +118,6 @@ class OrchestratorSettings:
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Self:
-        """Read and check."""
         stage = required(environ, "FISO_STAGE")
         rules = address_rules(stage, environ)
         return cls(
@@ -154,15 +153,12 @@ def _google(environ: Mapping[str, str]) -> "GoogleIdentity | None":
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamConsumerSettings:
-    """What the stream consumer needs."""
-
     stage: str
     state_table: str
     bucket: str
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Self:
-        """Read and check."""
         return cls(
             stage=required(environ, "FISO_STAGE"),
             state_table=required(environ, "FISO_STATE_TABLE"),
@@ -189,7 +185,6 @@ class RetrainerSettings:
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Self:
-        """Read and check."""
         stage = required(environ, "FISO_STAGE")
         in_the_open = environ.get("FISO_MODEL_SIGNING_KEY", "").strip() or None
         return cls(
@@ -220,7 +215,6 @@ class KeeperSettings:
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Self:
-        """Read and check."""
         return cls(
             stage=required(environ, "FISO_STAGE"),
             log_table=required(environ, "FISO_LOG_TABLE"),

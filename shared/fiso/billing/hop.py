@@ -97,7 +97,6 @@ def own_time_ms(work: Work, memory_mb: int) -> float:
 
 
 def total_usd(parts: Parts) -> float:
-    """The sum."""
     return sum(parts.values())
 
 

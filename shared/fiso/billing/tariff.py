@@ -74,7 +74,6 @@ def gcp_usage(memory_mb: int, duration_ms: float) -> Usage:
 
 
 def gcp_vcpu(memory_mb: int) -> float:
-    """The vCPU that comes with the memory by default."""
     return next((vcpu for limit, vcpu in GCP_VCPU_BY_MEMORY_MB if memory_mb <= limit), 8.0)
 
 

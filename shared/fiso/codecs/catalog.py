@@ -48,7 +48,6 @@ def snapshot_from_json(data: bytes) -> Snapshot:
 
 
 def entry_to_document(entry: CatalogEntry) -> Document:
-    """One function as a document."""
     return _ENTRIES.to_document(entry)
 
 
@@ -61,7 +60,6 @@ def entry_from_document(document: Mapping[str, Json]) -> CatalogEntry:
 
 
 def endpoint_to_document(endpoint: Endpoint) -> Document:
-    """One endpoint as a document, part of its function's."""
     return _ENTRIES.to_document(endpoint)
 
 

@@ -44,7 +44,6 @@ _CODEC = Codec(
 
 
 def to_document(lease: Lease) -> Document:
-    """A lease, compact."""
     document = _CODEC.to_document(lease)
     return document | {"versions": [document.pop(name) for name in _VERSIONS]}
 

@@ -56,11 +56,9 @@ class Keyring:
 
     @property
     def newest(self) -> LeaseKey:
-        """The key that signs."""
         return self.keys[0]
 
     def find(self, key_id: str) -> LeaseKey | None:
-        """A key by its id."""
         return next((key for key in self.keys if key.id == key_id), None)
 
 

@@ -39,7 +39,6 @@ def strategy_to_document(strategy: Strategy) -> Document:
 
 
 def strategy_from_document(document: Mapping[str, Json]) -> Strategy:
-    """What `strategy_to_document` made."""
     return POLICY_CODEC.from_document(Strategy, document)
 
 

@@ -41,13 +41,11 @@ _CLOSED_KEYS = (
 
 
 def open_to_document(record: OpenRecord) -> Document:
-    """An intent as a document, `status` open."""
     document = _CODEC.to_document(record) | {"status": RecordStatus.OPEN.value}
     return {key: document[key] for key in _OPEN_KEYS}
 
 
 def to_document(record: InvocationRecord) -> Document:
-    """A closed record as a document."""
     document = _CODEC.to_document(record)
     document |= {"day_of_week": record.day_of_week, "hour_of_day": record.hour_of_day}
     return {key: document[key] for key in _CLOSED_KEYS}
@@ -70,7 +68,6 @@ def instant(moment: datetime) -> str:
 
 
 def parse_instant(text: str) -> datetime:
-    """What `instant` wrote."""
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         raise ValueError(f"{text!r} names no time zone")

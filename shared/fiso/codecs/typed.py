@@ -79,7 +79,6 @@ class Codec:
         self._is_strict, self._lock = is_strict, RLock()
 
     def to_document(self, value: object) -> Document:
-        """A dataclass as a document."""
         return cast(Document, self.form(type(value)).write(value))
 
     def from_document(self, kind: type[T], document: object, *, where: str = "") -> T:

@@ -45,7 +45,6 @@ class Claims:
             raise ValueError("a caller has a subject and a tenant")
 
     def may(self, scope: Scope) -> bool:
-        """Whether the caller holds the scope."""
         return scope in self.scopes or Scope.ADMIN in self.scopes
 
     def require(self, scope: Scope) -> None:

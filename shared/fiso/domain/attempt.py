@@ -30,7 +30,6 @@ class Attempt:
 
     @property
     def may_have_run(self) -> bool:
-        """Whether the function can have had an effect."""
         return self.failure not in NEVER_RAN
 
 
@@ -49,12 +48,10 @@ class Outcome:
 
     @property
     def answer(self) -> FunctionAnswer | None:
-        """What the caller gets, if anything: the last attempt's."""
         return self.attempts[-1].answer if self.attempts else None
 
     @property
     def may_have_run(self) -> bool:
-        """Whether any attempt can have had an effect."""
         return any(attempt.may_have_run for attempt in self.attempts)
 
     @property

@@ -144,12 +144,10 @@ class Prediction:
 
     @property
     def cold_probability(self) -> float:
-        """The chance that this call starts cold."""
         return self.spread.cold if self.spread else 0.0
 
     @property
     def variation(self) -> float:
-        """The coefficient of variation of one warm call."""
         return self.spread.variation if self.spread else 0.0
 
 
@@ -204,5 +202,4 @@ class Decision:
 
     @property
     def chosen(self) -> RankedCandidate:
-        """The candidate that is called first."""
         return self.ranking[0]

@@ -14,8 +14,6 @@ LARGEST_MEMORY_MB = 32_768
 
 
 class Provider(StrEnum):
-    """The clouds FISO routes to."""
-
     AWS = "aws"
     AZURE = "azure"
     GCP = "gcp"

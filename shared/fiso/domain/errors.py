@@ -4,19 +4,19 @@ FisoError
 ├── RequestError            the caller's fault: answered as its `status` (4xx)
 │   ├── MalformedRequest        400
 │   ├── NotAuthenticated        401   one text for every reason; `reason` is for the log
-│   ├── NotAllowed              403   a verified caller without the scope
-│   ├── LoginRefused            401   what a browser brought back does not make a login
-│   ├── ForeignForm             403   a form that no page of ours sent
+│   ├── NotAllowed              403   a verified caller without `scope`
+│   ├── LoginRefused            401   what a browser brought back does not make a login; `reason` is for the log
+│   ├── ForeignForm             403   a form that no page of the console sent
 │   ├── UnknownFunction         404
-│   ├── UnknownPath             404
-│   ├── MethodNotAllowed        405
-│   ├── KeyInUse                409
+│   ├── UnknownPath             404   or nothing under this id
+│   ├── MethodNotAllowed        405   `allow` lists those that are
+│   ├── KeyInUse                409   a request with the same idempotency key is still running
 │   ├── PayloadTooLarge         413
-│   ├── LeaseTooLarge           413
+│   ├── LeaseTooLarge           413   more endpoints than a lease's token can carry; invoke it instead
 │   ├── UriTooLong              414
 │   ├── UnsupportedContent      415
-│   ├── KeyReused               422
-│   ├── QuotaExceeded           429
+│   ├── KeyReused               422   with another payload
+│   ├── QuotaExceeded           429   `retry_after_s`, in whole seconds, is when the next has a chance
 │   └── HeadersTooLarge         431
 ├── RoutingError            FISO could not get an answer
 │   ├── EveryAttemptFailed      502   at least one ran
@@ -67,8 +67,6 @@ class NotAuthenticated(RequestError):
 
 
 class NotAllowed(RequestError):
-    """The caller is known and may not do this: `scope` is what is missing."""
-
     status = 403
     title = "Not allowed"
 
@@ -78,8 +76,6 @@ class NotAllowed(RequestError):
 
 
 class LoginRefused(RequestError):
-    """What a browser brought back from the issuer does not make a login. `reason` is for the log only."""
-
     status = 401
     title = "Not logged in"
 
@@ -89,29 +85,21 @@ class LoginRefused(RequestError):
 
 
 class ForeignForm(RequestError):
-    """A form that was not sent from a page of the console by the person who is logged in."""
-
     status = 403
     title = "Not sent from here"
 
 
 class UnknownFunction(RequestError):
-    """No function of this name is in the catalog."""
-
     status = 404
     title = "Unknown function"
 
 
 class UnknownPath(RequestError):
-    """No such path, or nothing under this id."""
-
     status = 404
     title = "Not found"
 
 
 class MethodNotAllowed(RequestError):
-    """The path exists, the method does not. `allow` lists those that do."""
-
     status = 405
     title = "Method not allowed"
 
@@ -121,22 +109,16 @@ class MethodNotAllowed(RequestError):
 
 
 class PayloadTooLarge(RequestError):
-    """The request is larger than FISO can pass on."""
-
     status = 413
     title = "Payload too large"
 
 
 class LeaseTooLarge(RequestError):
-    """The function has more endpoints than a lease's token can carry; it can still be invoked through FISO."""
-
     status = 413
     title = "Lease too large"
 
 
 class UnsupportedContent(RequestError):
-    """A content type or transfer that FISO does not pass on."""
-
     status = 415
     title = "Unsupported content"
 
@@ -153,8 +135,6 @@ class QuotaExceeded(RequestError):
 
 
 class KeyInUse(RequestError):
-    """A request with the same idempotency key is still running. `retry_after_s` is when to ask again."""
-
     status = 409
     title = "Idempotency key in use"
 
@@ -164,29 +144,21 @@ class KeyInUse(RequestError):
 
 
 class KeyReused(RequestError):
-    """The idempotency key was used with another payload."""
-
     status = 422
     title = "Idempotency key reused"
 
 
 class UriTooLong(RequestError):
-    """Path and query are longer than every cloud takes."""
-
     status = 414
     title = "URI too long"
 
 
 class HeadersTooLarge(RequestError):
-    """More or longer headers than FISO reads."""
-
     status = 431
     title = "Headers too large"
 
 
 class RoutingError(FisoError):
-    """FISO could not get an answer for this request."""
-
     status: ClassVar[int] = 502
     title: ClassVar[str] = "Bad gateway"
     retry_after_s: int | None = None
@@ -194,58 +166,42 @@ class RoutingError(FisoError):
 
 
 class EveryAttemptFailed(RoutingError):
-    """Every attempt failed and at least one may have run."""
-
     title = "Every attempt failed"
     retry_after_s = 2
 
 
 class AnswerTooLarge(RoutingError):
-    """The function ran and answered more than can go back."""
-
     title = "Answer too large"
 
 
 class RejectedByProvider(RoutingError):
-    """The cloud refused the request itself, before any function ran: another one would as well."""
-
     status = 400
     title = "Rejected by the provider"
 
 
 class NothingAvailable(RoutingError):
-    """No endpoint is eligible, or none can have run."""
-
     status = 503
     title = "No endpoint available"
     retry_after_s = 2
 
 
 class LeasingNotSetUp(RoutingError):
-    """There is no key to sign leases with. The message names what to set."""
-
     status = 503
     title = "Leasing not set up"
 
 
 class TokensNotSetUp(RoutingError):
-    """A token was shown, and what checks tokens is not installed. What to do about it is in the log."""
-
     status = 503
     title = "Tokens not set up"
 
 
 class IdempotencyUnavailable(RoutingError):
-    """A key was given, and the store that knows the keys is unavailable. Nothing was run."""
-
     status = 503
     title = "Idempotency unavailable"
     retry_after_s = 2
 
 
 class DeadlinePassed(RoutingError):
-    """The deadline passed. `unknown_outcome` says that the function may have run."""
-
     status = 504
     title = "Deadline passed"
 
@@ -255,8 +211,6 @@ class DeadlinePassed(RoutingError):
 
 
 class UnknownOutcome(RoutingError):
-    """The function may have run, nobody knows how it ended, and the policy does not allow to run it again."""
-
     status = 504
     title = "Outcome unknown"
     unknown_outcome = True

@@ -44,7 +44,6 @@ class LeasedEndpoint:
 
     @property
     def id(self) -> EndpointId:
-        """The endpoint's id in the catalog."""
         return self.summary.endpoint
 
 
@@ -90,7 +89,6 @@ class Lease:
         return self.expires_at + REPORTING_TIME
 
     def find(self, endpoint: EndpointId) -> LeasedEndpoint | None:
-        """An endpoint that may be called under this lease."""
         return next((leased for leased in self.endpoints if leased.id == endpoint), None)
 
     def invocation_id(self, number: int) -> InvocationId:
@@ -122,7 +120,6 @@ class LeasedAttempt:
 
     @property
     def may_have_run(self) -> bool:
-        """Whether the function can have had an effect."""
         return self.failure not in NEVER_RAN
 
 

@@ -192,7 +192,6 @@ class Policy:
         return self.unpinned(self.pin.then)
 
     def unpinned(self, mode: Mode) -> Self:
-        """The policy in another mode than pinned."""
         return replace(self, mode=mode, pinned=None, pin=None)
 
     def _contradictions(self) -> Iterator[tuple[Place, str]]:

@@ -176,7 +176,6 @@ class Log:
         return np.asarray(self._rows).reshape(len(self._clusters), _COLUMNS)
 
     def _by_cluster(self, values: Floats) -> Floats:
-        """The sum within each cluster."""
         return np.bincount(np.asarray(self._clusters), weights=values).astype(np.float64)
 
     def _cluster(self, name: str | None) -> int:

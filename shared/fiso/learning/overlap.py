@@ -64,7 +64,6 @@ class Refusal:
 
 
 def refusal_of(overlap: Overlap) -> Refusal | None:
-    """Why nothing can be estimated, or None."""
     found = _thinness(overlap)
     return None if found is None else Refusal(reason=found, detail=_DETAILS[found](overlap), overlap=overlap)
 

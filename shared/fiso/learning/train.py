@@ -50,7 +50,6 @@ class Fit:
     estimator: Estimator
 
     def predict(self, features: Floats) -> Floats:
-        """The target's values."""
         learned: Floats = np.asarray(self.estimator.predict(features), dtype=np.float64)
         return np.exp(learned) if self.link == "exp" else learned
 
@@ -65,7 +64,6 @@ class Trained:
     fits: tuple[Fit, ...]
 
     def fit_of(self, target: str) -> Fit:
-        """The fit of a target that was learned."""
         return next(fit for fit in self.fits if fit.target == target)
 
 

@@ -144,7 +144,6 @@ class _Known:
         self._start_bills = START.expected([self._seen_start_bill(index) for index in range(len(asked))])
 
     def belief(self, index: int) -> Belief:
-        """What all this says of one spot."""
         spot = self._asked[index]
         state = self._states.get(spot.endpoint.id)
         level = state.levels.get(spot.bucket) if state else None

@@ -51,8 +51,6 @@ class Split:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tree:
-    """One tree taken apart."""
-
     splits: tuple[Split, ...]
     leaves: tuple[float, ...]
 

@@ -153,7 +153,6 @@ class _Rows:
         self._rows: dict[tuple[EndpointId, int], list[float]] = {}
 
     def of(self, spot: Spot) -> list[float]:
-        """The row of one spot."""
         key = spot.endpoint.id, spot.bucket
         row = self._rows.get(key)
         if row is None:

@@ -49,7 +49,6 @@ class Solver:
 
 
 def dot(left: Sequence[float], right: Sequence[float]) -> float:
-    """The product of two vectors of one length."""
     total = 0.0
     for a, b in zip(left, right, strict=True):
         total += a * b

@@ -35,7 +35,6 @@ class Transition:
 
     @property
     def changed_at(self) -> datetime:
-        """When that was."""
         if self.breaker.changed_at is None:
             raise ValueError("a breaker that never changed makes no transition")
         return self.breaker.changed_at

@@ -24,7 +24,6 @@ States = Mapping[EndpointId, EndpointState]
 
 
 def touched(record: InvocationRecord) -> frozenset[EndpointId]:
-    """The endpoints whose states a record changes."""
     return frozenset([*(attempt.endpoint for attempt in record.attempts), record.result.endpoint or NOT_CALLED])
 
 

@@ -13,7 +13,6 @@ class ManualClock:
         self._ticks_s = 0.0
 
     def __call__(self) -> datetime:
-        """The time of day."""
         return self.now
 
     def ticks(self) -> float:

@@ -77,12 +77,10 @@ class InMemoryInvocationLog(InMemoryStore):
         self.records: dict[InvocationId, InvocationRecord | OpenRecord] = {}
 
     def open(self, record: OpenRecord) -> None:
-        """Write the intent unless the invocation is known already."""
         self.used("open")
         self.records.setdefault(record.invocation_id, record)
 
     def close(self, record: InvocationRecord) -> bool:
-        """Put the record over its intent."""
         self.used("close")
         stored = self.records.get(record.invocation_id)
         if stored == record:
@@ -94,19 +92,16 @@ class InMemoryInvocationLog(InMemoryStore):
         return True
 
     def find(self, invocation_id: InvocationId) -> InvocationRecord | OpenRecord | None:
-        """One record."""
         self.used("find")
         return self.records.get(invocation_id)
 
     def latest(self, limit: int, *, after: datetime | None = None) -> Sequence[InvocationRecord]:
-        """Closed records, newest first."""
         self.used("latest")
         closed = [r for r in self.records.values() if isinstance(r, InvocationRecord)]
         wanted = [r for r in closed if after is None or r.timestamp > after]
         return sorted(wanted, key=lambda r: (r.timestamp, r.invocation_id), reverse=True)[:limit]
 
     def overdue(self, before: datetime, limit: int) -> Sequence[OpenRecord]:
-        """Open records whose deadline has passed."""
         self.used("overdue")
         still_open = [r for r in self.records.values() if isinstance(r, OpenRecord)]
         return [r for r in still_open if r.deadline_at < before][:limit]
@@ -120,7 +115,6 @@ class InMemorySpilledRecords(InMemoryStore):
         self.lines = list(lines)
 
     def between(self, start: datetime, end: datetime) -> Iterable[SpilledLine]:
-        """Those of a time."""
         self.used("between")
         return [line for line in self.lines if start <= line.written_at < end]
 
@@ -133,12 +127,10 @@ class InMemoryWatermark(InMemoryStore):
         self.moment: datetime | None = None
 
     def read(self) -> datetime | None:
-        """The moment."""
         self.used("read")
         return self.moment
 
     def move(self, to: datetime) -> None:
-        """Set it."""
         self.used("move")
         self.moment = to
 
@@ -152,17 +144,14 @@ class InMemoryEndpointStates(InMemoryStore):
         self.folded: set[InvocationId] = set()
 
     def of_function(self, function: FunctionName) -> Mapping[EndpointId, EndpointState]:
-        """All states of a function."""
         self.used("of_function")
         return {endpoint: state for (owner, endpoint), state in self.states.items() if owner == function}
 
     def folded_among(self, ids: Iterable[InvocationId]) -> frozenset[InvocationId]:
-        """Which of these are folded."""
         self.used("folded_among")
         return frozenset(ids) & self.folded
 
     def commit(self, states: Sequence[EndpointState], folded: Sequence[InvocationId]) -> None:
-        """All or nothing."""
         self.used("commit")
         for state in states:
             stored = self.states.get((state.function, state.endpoint))
@@ -182,12 +171,10 @@ class InMemorySharedBreakers(InMemoryStore):
         self.latest: dict[tuple[object, ...], Notice] = {}
 
     def read(self) -> Sequence[Notice]:
-        """All of them."""
         self.used("read")
         return list(self.latest.values())
 
     def write(self, notice: Notice) -> None:
-        """Keep the newer one."""
         self.used("write")
         known = self.latest.get(_key(notice))
         if known is None or known.changed_at < notice.changed_at:
@@ -213,13 +200,11 @@ class InMemorySnapshots(InMemoryStore):
         self.versions = {snapshot.version: snapshot for snapshot in snapshots}
 
     def current(self, *, unless_version: int | None = None) -> Snapshot | None:
-        """The newest."""
         self.used("current")
         newest = max(self.versions, default=None)
         return None if newest is None or newest == unless_version else self.versions[newest]
 
     def publish(self, snapshot: Snapshot) -> None:
-        """Keep the first of each version."""
         self.used("publish")
         self.versions.setdefault(snapshot.version, snapshot)
 
@@ -235,12 +220,10 @@ class InMemoryModelStore(InMemoryStore):
             self.publish(files, replaces=self.pointer)
 
     def champion(self) -> ModelPointer | None:
-        """The last published."""
         self.used("champion")
         return self.pointer
 
     def artifact(self, pointer: ModelPointer) -> bytes:
-        """Its bytes."""
         self.used("artifact")
         files = self.models.get(pointer.version)
         if files is None:
@@ -248,7 +231,6 @@ class InMemoryModelStore(InMemoryStore):
         return files.artifact
 
     def publish(self, files: ModelFiles, *, replaces: ModelPointer | None) -> None:
-        """Store, then point, unless another one was pointed to meanwhile."""
         self.used("publish")
         self.models[files.pointer.version] = files
         if not names_same(self.pointer, replaces):
@@ -264,12 +246,10 @@ class InMemoryArchive(InMemoryStore):
         self.batches: dict[str, tuple[InvocationRecord, ...]] = {}
 
     def append(self, records: Sequence[InvocationRecord], *, batch_id: str) -> None:
-        """Keep a batch once."""
         self.used("append")
         self.batches[batch_id] = tuple(records)
 
     def since(self, first_day: date) -> Iterable[InvocationRecord]:
-        """Every record from that day on, once each."""
         self.used("since")
         every = [record for batch in self.batches.values() for record in batch]
         every.sort(key=lambda record: record.status is RecordStatus.FINAL)
@@ -285,12 +265,10 @@ class InMemoryRetrainingRuns(InMemoryStore):
         self.runs: list[RetrainingRun] = []
 
     def append(self, run: RetrainingRun) -> None:
-        """Keep one."""
         self.used("append")
         self.runs.append(run)
 
     def latest(self, limit: int) -> Sequence[RetrainingRun]:
-        """The newest first."""
         self.used("latest")
         return sorted(self.runs, key=lambda run: run.started_at, reverse=True)[:limit]
 
@@ -302,7 +280,6 @@ class InMemoryMetrics:
         self.values: list[tuple[str, float, dict[str, str]]] = []
 
     def add(self, name: str, value: float, unit: str, **dimensions: str) -> None:
-        """Keep one value."""
         self.values.append((name, value, dimensions))
 
     def total(self, name: str) -> float:
@@ -318,7 +295,6 @@ class InMemoryLeaseKeys(InMemoryStore):
         self.keys = keys
 
     def read(self) -> "Keyring":
-        """The keys."""
         self.used("read")
         if self.keys is None:
             raise LeasingNotSetUp("no keys")
@@ -334,7 +310,6 @@ class InMemoryTenantUse(InMemoryStore):
         self.writes = 0
 
     def add(self, tenant: TenantId, spent: float, seen: Seen | None) -> Use:
-        """Add and tell."""
         self.used("add")
         before = self.uses.get(tenant, Use(total=0.0))
         self.writes += 1

@@ -29,7 +29,6 @@ class InMemoryCatalogStore(InMemoryStore):
         self.authors: list[str] = []
 
     def load(self, version: int | None = None) -> CatalogVersion:
-        """The newest version, or another one."""
         self.used("load")
         if version is None:
             return self._versions[-1]
@@ -38,7 +37,6 @@ class InMemoryCatalogStore(InMemoryStore):
         return self._versions[version]
 
     def history(self, function: FunctionName) -> Sequence[PolicyChange]:
-        """The versions at which a function's policy changed, the newest first."""
         self.used("history")
         return [
             PolicyChange(version=made.version, changed_at=made.changed_at, author=self.authors[made.version - 1])
@@ -47,7 +45,6 @@ class InMemoryCatalogStore(InMemoryStore):
         ]
 
     def replace(self, entries: Sequence[CatalogEntry], *, based_on: int, author: str) -> CatalogVersion:
-        """Add a version; `WriteConflict` if `based_on` is not the newest."""
         self.used("replace")
         with self._lock:
             newest = self._versions[-1]

@@ -18,7 +18,6 @@ class InMemoryIdempotencyKeys(InMemoryStore):
         self.entries: dict[EntryId, Entry] = {}
 
     def claim(self, entry: Entry, *, over: InvocationId | None = None) -> Entry | None:
-        """Put the claim, or give what stands there."""
         self.used("claim")
         with self._lock:
             standing = self._unexpired(entry.id)
@@ -31,7 +30,6 @@ class InMemoryIdempotencyKeys(InMemoryStore):
             return None
 
     def complete(self, entry: Entry) -> None:
-        """Put the answer over the claim."""
         self.used("complete")
         with self._lock:
             standing = self._unexpired(entry.id)
@@ -42,13 +40,11 @@ class InMemoryIdempotencyKeys(InMemoryStore):
             self.entries[entry.id] = entry
 
     def find(self, id: EntryId) -> Entry | None:
-        """The entry."""
         self.used("find")
         with self._lock:
             return self._unexpired(id)
 
     def release(self, entry: Entry) -> None:
-        """Forget the claim."""
         self.used("release")
         with self._lock:
             standing = self.entries.get(entry.id)

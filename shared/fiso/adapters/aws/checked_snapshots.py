@@ -27,5 +27,4 @@ class CheckedSnapshots:
         return checked
 
     def publish(self, snapshot: Snapshot) -> None:
-        """As the store beneath does it."""
         self._snapshots.publish(snapshot)

@@ -76,7 +76,6 @@ class S3Client:
         return {"Body": BytesIO(answer.body), "ETag": _etag(answer)}
 
     def put_object(self, *, Bucket: str, Key: str, Body: bytes) -> dict[str, Any]:  # noqa: N803 - boto3's own names
-        """Write an object whole."""
         path = f"/{Bucket}/{quote(Key, safe='/-_.~')}"
         answer = self._service.send("PUT", path, headers={}, body=Body, timeout_s=self._timeout_s)
         if answer.status >= 300:

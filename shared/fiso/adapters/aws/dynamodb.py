@@ -46,7 +46,6 @@ class DynamoDBInvocationLog:
         self._client, self._table, self._clock = client, table, clock
 
     def open(self, record: OpenRecord) -> None:
-        """Write the intent unless the invocation is known already."""
         try:
             with store_errors(f"open record {record.invocation_id}"):
                 self._client.put_item(
@@ -83,7 +82,6 @@ class DynamoDBInvocationLog:
         return next(self._stored(invocation_id, record_from_item), None)
 
     def latest(self, limit: int, *, after: datetime | None = None) -> Sequence[InvocationRecord]:
-        """The newest closed records of the last days, newest first."""
         found: list[InvocationRecord] = []
         today = self._clock()
         for day in (today - timedelta(days=back) for back in range(LATEST_DAYS)):

@@ -52,7 +52,6 @@ class FunctionKeys:
         return {HEADER: key.value}
 
     def invalidate(self, endpoint: Endpoint) -> None:
-        """Read the key again next time: the endpoint did not take it."""
         self._keys.invalidate(endpoint.secret_ref or "")
 
     def _read(self, reference: str, timeout_s: float) -> Expiring[_Key]:

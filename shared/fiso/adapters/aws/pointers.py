@@ -92,7 +92,6 @@ class LayerModelStore:
         return model_pointer_from(document, origin="layer")
 
     def artifact(self, pointer: ModelPointer) -> bytes:
-        """The packaged artifact."""
         try:
             return (self._folder / pointer.version / "model.joblib").read_bytes()
         except OSError as error:

@@ -75,11 +75,9 @@ class Bucket:
             self._client.put_object(Bucket=self._bucket, Key=key, Body=body, ContentType=content_type, **conditions)
 
     def write_json(self, key: str, document: Mapping[str, Any], **conditions: str) -> None:
-        """Put a JSON object."""
         self.write(key, json.dumps(document, sort_keys=True).encode(), "application/json", **conditions)
 
     def keys(self, prefix: str) -> Iterator[str]:
-        """Every key under a prefix, in order."""
         token: dict[str, str] = {}
         while True:
             with store_errors(f"list {prefix}"):
@@ -186,13 +184,11 @@ class S3Watermark:
         self._objects = Bucket(client, bucket)
 
     def read(self) -> datetime | None:
-        """The moment, if one was ever kept."""
         document = self._objects.read_json("reconciliation/watermark.json")
         with store_errors("read reconciliation/watermark.json"):
             return parse_instant(str(document["replayed_until"])) if document is not None else None
 
     def move(self, to: datetime) -> None:
-        """Keep a moment."""
         self._objects.write_json("reconciliation/watermark.json", {"replayed_until": instant(to)})
 
 
@@ -203,11 +199,9 @@ class S3RetrainingRuns:
         self._objects = Bucket(client, bucket)
 
     def append(self, run: RetrainingRun) -> None:
-        """Store one run under its start."""
         self._objects.write_json(f"retraining/runs/{instant(run.started_at)}.json", _RUNS.to_document(run))
 
     def latest(self, limit: int) -> Sequence[RetrainingRun]:
-        """The newest runs, newest first."""
         keys = sorted(self._objects.keys("retraining/runs/"), reverse=True)[:limit]
         documents = [self._objects.read_json(key) for key in keys]
         with store_errors("read retraining/runs/"):

@@ -16,8 +16,6 @@ POINTER = "models/champion.json"
 
 
 class S3ModelStore:
-    """One bucket's models."""
-
     def __init__(self, client: Any, bucket: str) -> None:
         self._objects = Bucket(client, bucket)
 
@@ -27,7 +25,6 @@ class S3ModelStore:
         return model_pointer_from(document, origin="store") if document is not None else None
 
     def artifact(self, pointer: ModelPointer) -> bytes:
-        """The artifact's bytes."""
         body = self._objects.read(f"models/{pointer.version}/model.joblib")
         if body is None:
             raise ModelRefused(f"model {pointer.version} has no artifact")

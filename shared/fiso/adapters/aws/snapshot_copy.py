@@ -82,7 +82,6 @@ class CopiedSnapshots:
         return None if older.version == unless_version else older
 
     def publish(self, snapshot: Snapshot) -> None:
-        """Publish, then copy."""
         self._published.publish(snapshot)
         try:
             self._copy.publish(snapshot)

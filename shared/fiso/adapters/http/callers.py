@@ -26,7 +26,6 @@ class ByProvider:
         self._callers = callers
 
     def call(self, endpoint: Endpoint, request: InvocationRequest, *, timeout_ms: float) -> FunctionAnswer:
-        """The function's answer; `ProviderError` when there is none."""
         return self._callers[endpoint.provider].call(endpoint, request, timeout_ms=timeout_ms)
 
 

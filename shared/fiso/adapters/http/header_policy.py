@@ -18,7 +18,6 @@ _PRINTABLE = re.compile(r"[\t -~]*")
 
 
 def request_headers(request: InvocationRequest, now: datetime) -> dict[str, str]:
-    """The headers a function sees."""
     left_ms = max(0, int((request.deadline_at - now).total_seconds() * 1000))
     headers = {
         "content-type": request.content_type or "application/octet-stream",

@@ -48,7 +48,6 @@ def system_lookup(
 
 
 def connect_to(number: tuple[str, int], timeout_s: float) -> socket.socket:
-    """A TCP connection to a number."""
     return socket.create_connection(number, timeout_s)
 
 

@@ -79,7 +79,6 @@ class NoSigner:
     """Where no key is set: nothing is signed, so nothing is published."""
 
     def sign(self, message: bytes) -> tuple[str, bytes]:
-        """Refused, with the way out."""
         raise StoreUnavailable("no key to sign models with: run `fiso model-key` and deploy again")
 
 

@@ -45,5 +45,4 @@ class CredentialCache(Generic[Value]):
         return found.value
 
     def invalidate(self, name: str) -> None:
-        """Read it again next time: it was not taken."""
         self._held.pop(name, None)

@@ -37,8 +37,6 @@ _ACCESS = "access token"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GoogleUrls:
-    """Where Google's services are."""
-
     tokens: str = "https://sts.googleapis.com"
     accounts: str = "https://iamcredentials.googleapis.com"
 
@@ -71,7 +69,6 @@ class GoogleIdTokens:
         return {"authorization": f"Bearer {token}"}
 
     def invalidate(self, endpoint: Endpoint) -> None:
-        """Have another one made next time: the endpoint did not take it."""
         self._tokens.invalidate(audience_of(endpoint.address))
 
     def _identity_token(self, audience: str, until_s: float) -> Expiring[str]:

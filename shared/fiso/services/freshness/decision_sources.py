@@ -190,7 +190,6 @@ class DecisionSources:
         self._states_of(function).refresh_in_background(oldest_s=TROUBLE_FRESH_S)
 
     def await_pending(self) -> None:
-        """Let what was started end, also by others that share the budget."""
         self._budget.await_pending()
 
     def latest_states(self, functions: Iterable[FunctionName]) -> Mapping[FunctionName, StatesRead]:

@@ -44,12 +44,10 @@ class PartHealth:
 
     @property
     def stops_everything(self) -> bool:
-        """Whether no request can be answered."""
         return self.is_vital and self.level is Level.MISSING
 
 
 def snapshot_health(age_s: float | None, *, has_copy: bool) -> PartHealth:
-    """The catalog's."""
     if age_s is None:
         level = Level.STALE if has_copy else Level.MISSING
         reason = "its store does not answer, the copy serves" if has_copy else "none could be read, or published"
@@ -73,7 +71,6 @@ def states_health(readings: Iterable[tuple[float | None, str | None]]) -> PartHe
 
 
 def model_health(*, has_model: bool, problem: str | None) -> PartHealth:
-    """The model's."""
     if not has_model:
         return PartHealth(part="model", level=Level.BASELINE, reason=problem or "no model was packaged or published")
     level = Level.OK if problem is None else Level.FALLBACK
@@ -81,7 +78,6 @@ def model_health(*, has_model: bool, problem: str | None) -> PartHealth:
 
 
 def log_health(*, is_spilling: bool) -> PartHealth:
-    """The log's."""
     reason = "the table takes no records, they go to the function's own log" if is_spilling else None
     return PartHealth(part="log", level=Level.SPILLING if is_spilling else Level.OK, reason=reason)
 

@@ -56,11 +56,9 @@ class IssuerKeyCache:
         return keys.get(id) or self._once_more(id)
 
     def refresh_in_background(self) -> None:
-        """Start a refresh when it is due."""
         self._cached.refresh_in_background(oldest_s=KEYS_FRESH_S)
 
     def await_pending(self) -> None:
-        """Let a refresh that was started finish."""
         self._budget.await_pending()
 
     @property
@@ -70,7 +68,6 @@ class IssuerKeyCache:
 
     @property
     def are_known(self) -> bool:
-        """Whether there are keys to verify with."""
         return self._cached.value is not None
 
     def _once_more(self, id: str) -> SigningKey | None:
@@ -85,7 +82,6 @@ class NoVerifier:
     """The port `TokenVerifier` where nothing can check a token: it lets nobody in."""
 
     def verify(self, token: str) -> Claims:
-        """`TokensNotSetUp`, whatever the token."""
         raise TokensNotSetUp("tokens cannot be checked here at present")
 
 
@@ -111,12 +107,10 @@ class Access:
         return self.verifier().verify(found["token"])
 
     def refresh_in_background(self) -> None:
-        """Start what is due; call right before waiting for a provider."""
         if self.keys is not None:
             self.keys.refresh_in_background()
 
     def await_pending(self) -> None:
-        """Let a refresh that was started finish."""
         if self.keys is not None:
             self.keys.await_pending()
 

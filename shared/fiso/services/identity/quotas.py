@@ -37,7 +37,6 @@ class QuotaRules:
     of_tenant: Mapping[TenantId, Quota] = field(default_factory=dict)
 
     def of(self, tenant: TenantId) -> Quota | None:
-        """A tenant's quota."""
         return self.of_tenant.get(tenant, self.default)
 
     @classmethod

@@ -41,8 +41,6 @@ class Reported:
 
 
 class Fate(StrEnum):
-    """What became of one item."""
-
     ACCEPTED = "accepted"
     REPEATED = "repeated"
     REJECTED = "rejected"

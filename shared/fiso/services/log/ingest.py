@@ -29,8 +29,6 @@ LONGEST_PAUSE_S = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ingested:
-    """What one batch came to."""
-
     folded: int
     already_folded: int
 

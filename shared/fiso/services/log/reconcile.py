@@ -31,8 +31,6 @@ logger = logging.getLogger(__name__)
 
 
 class Fate(StrEnum):
-    """What became of one line."""
-
     WRITTEN = "written"
     KNOWN = "known"
     CONTRADICTED = "contradicted"

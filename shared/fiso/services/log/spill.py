@@ -54,11 +54,9 @@ class LogBreaker:
         return True
 
     def succeeded(self) -> None:
-        """The store answered."""
         self.failures_in_row, self.trips_in_row, self.retry_at = 0, 0, None
 
     def failed(self, now: float, *, took_s: float) -> None:
-        """The store did not answer, or refused."""
         self.failures_in_row += 1
         if self.failures_in_row >= FAILURES or took_s > LONGEST_WAIT_S / 2 or self.retry_at is not None:
             self.retry_at = now + min(LONGEST_OPEN_S, FIRST_OPEN_S * 2**self.trips_in_row)

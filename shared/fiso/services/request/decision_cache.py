@@ -46,7 +46,6 @@ class TtlCache(Generic[K, V]):
         self._begun: datetime | None = None
 
     def __len__(self) -> int:
-        """How many are held."""
         return len(self._young.keys() | self._old.keys())
 
     def get(self, key: K, now: datetime) -> V | None:
@@ -60,7 +59,6 @@ class TtlCache(Generic[K, V]):
         return value
 
     def put(self, key: K, value: V, now: datetime) -> None:
-        """Hold a value."""
         if len(self._young) >= self._most:
             self._turn(now)
         self._young[key] = value

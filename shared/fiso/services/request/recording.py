@@ -78,7 +78,6 @@ def record_of(
 
 
 def request_summary(request: InvocationRequest) -> RequestSummary:
-    """Who asked for what."""
     return RequestSummary(function_name=request.function, tenant=request.tenant, request_size_bytes=len(request.body))
 
 
@@ -235,7 +234,6 @@ def _accuracy(predicted_ms: float | None, latency_ms: float) -> float | None:
 
 
 def candidate_summary(candidate: RankedCandidate) -> CandidateSummary:
-    """A candidate as it is logged."""
     prediction = candidate.prediction
     return CandidateSummary(
         endpoint=candidate.endpoint.id,

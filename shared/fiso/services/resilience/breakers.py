@@ -90,7 +90,6 @@ class Breakers:
         self._change_both(function, endpoint, lambda breaker: breaker.after_start(now, timeout_s))
 
     def answered(self, function: FunctionName, endpoint: Endpoint, now: datetime) -> None:
-        """A call was answered."""
         self._everywhere.pop(function, None)
         key, domain = (function, endpoint.id), domain_of(endpoint)
         self._answered_at[key] = now
@@ -279,7 +278,6 @@ def effective_breakers(
 
 
 def domain_of(endpoint: Endpoint) -> Domain:
-    """The fault domain an endpoint is in."""
     return Domain(endpoint.provider, endpoint.region)
 
 

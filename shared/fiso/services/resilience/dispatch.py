@@ -96,7 +96,6 @@ class InlineExecutor:
     """Runs each call to its end before the next thing happens."""
 
     def begin(self, call: Call) -> Running:
-        """The call, ended."""
         ended: Running = Future()
         try:
             ended.set_result(call())
@@ -115,11 +114,9 @@ class ThreadedExecutor:
         self._executor = ThreadPoolExecutor(max_workers=MOST_THREADS, thread_name_prefix="call")
 
     def begin(self, call: Call) -> Running:
-        """The call, on its way."""
         return self._executor.submit(call)
 
     def wait(self, running: Collection[Running], timeout_s: float) -> None:
-        """Until the first has ended."""
         wait(running, timeout=timeout_s, return_when=FIRST_COMPLETED)
 
 
@@ -198,7 +195,6 @@ class _RequestExecution:
         self._started = self._at_open = 0
 
     def outcome(self) -> Outcome:
-        """Run it to its end."""
         answered: InFlightAttempt | None = None
         while answered is None:
             if all(call.is_late for call in self._in_flight) and not self._start_next() and not self._in_flight:

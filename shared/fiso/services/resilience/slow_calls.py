@@ -111,7 +111,6 @@ class Looker:
         self._lock, self._is_looking = Lock(), False
 
     def remind(self, after_s: float, look: Look) -> None:
-        """See to it that somebody looks."""
         with self._lock:
             is_new, self._is_looking = not self._is_looking, True
         if is_new:
