@@ -12,7 +12,7 @@ from fiso.domain.endpoint import EndpointId, Provider
 from fiso.domain.policy import Objective
 from fiso.domain.state import EndpointState, LoadLevel
 from fiso.domain.strategy import CandidateField, Condition, Operator, RequestField, Strategy
-from fiso.routing.control import is_control
+from fiso.routing.constraints import is_control
 from fiso.services.request.decide import DecisionInputs, decide
 from fiso.services.request.decision_cache import DecisionCache
 from fiso_client.core.breaker import Breaker

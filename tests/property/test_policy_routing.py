@@ -12,13 +12,10 @@ from fiso.domain.decision import Prediction, Score
 from fiso.domain.endpoint import EndpointId
 from fiso.domain.policy import Weights
 from fiso.domain.strategy import CandidateField, Condition, Operator, Strategy
-from fiso.routing.control import is_control
-from fiso.routing.limits import limited, tail_ms
-from fiso.routing.objectives import by_cost, within
-from fiso.routing.scoring import score
+from fiso.routing.constraints import is_control, limited, tail_ms, tiered
+from fiso.routing.scoring import by_cost, score, within
 from fiso.routing.selection import propensities
 from fiso.routing.strategies import Candidate, adjusted, request_facts
-from fiso.routing.tiers import tiered
 from tests.builders import NOW, a_policy, a_request, a_spread, an_endpoint
 from tests.strategies import candidates, ids, names, unit
 

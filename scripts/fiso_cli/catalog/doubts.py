@@ -8,7 +8,7 @@ from fiso.domain.endpoint import EndpointId
 from fiso.domain.fields import Place
 from fiso.domain.policy import Mode, Objective, Policy, Scoring, Weights
 from fiso.domain.strategy import CandidateField, RequestField, Strategy
-from fiso.routing.eligibility import eligible
+from fiso.routing.constraints import eligible
 from fiso.routing.strategies import endpoint_facts, holds
 from fiso_cli.catalog.rules import Problem
 

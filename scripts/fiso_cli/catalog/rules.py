@@ -9,7 +9,7 @@ from fiso.domain.endpoint import Authentication, Endpoint, Payload, Provider
 from fiso.domain.errors import BadAddress
 from fiso.domain.fields import Place
 from fiso.domain.policy import Mode
-from fiso.routing.eligibility import eligible
+from fiso.routing.constraints import eligible
 from fiso_cli.catalog.spelling import AUTHENTICATIONS
 
 

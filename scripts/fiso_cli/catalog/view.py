@@ -7,7 +7,7 @@ from fiso.codecs.policy import policy_to_document
 from fiso.codecs.typed import Json
 from fiso.domain.catalog import CatalogEntry
 from fiso.ports import PolicyChange
-from fiso.routing.eligibility import eligible
+from fiso.routing.constraints import eligible
 from fiso_cli.catalog.difference import Change, Kind
 from fiso_cli.rendering import Part, Table, text
 

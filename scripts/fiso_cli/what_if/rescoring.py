@@ -7,7 +7,7 @@ from fiso.domain.policy import Mode
 from fiso.domain.record import CandidateSummary, InvocationRecord
 from fiso.domain.request import InvocationRequest
 from fiso.learning.ope import Probabilities
-from fiso.routing import eligibility, selection
+from fiso.routing import constraints, selection
 from fiso.services.request.decide import ranking_of
 
 
@@ -19,7 +19,7 @@ def probabilities(entry: CatalogEntry, record: InvocationRecord) -> Probabilitie
     would have made of it is unknown, and all of the probability is put there, where no log can answer for it. An open
     breaker stays open under any policy, as in `services.decide`: only if all are open does it not matter.
     """
-    policy, eligible = entry.policy, eligibility.eligible(entry).candidates
+    policy, eligible = entry.policy, constraints.eligible(entry).candidates
     if policy.mode is Mode.OBSERVE and policy.home in {endpoint.id for endpoint in eligible}:
         eligible = tuple(endpoint for endpoint in eligible if endpoint.id == policy.home)
     logged = {candidate.endpoint: candidate for candidate in record.decision.candidates}

@@ -1,14 +1,20 @@
 """Scores: how good each candidate looks for one request, as numbers that can be compared and explained.
 
+By the policy's weights (`score`), or by an objective: the cheapest of the candidates whose p95 keeps it, else the one
+with the lowest p95. That takes two steps, so that strategies can come between: `by_cost` scores everybody, `within`
+puts those who miss behind.
+
 Pure: data in, data out. Knows nothing of clouds, clocks, stores or models.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import sqrt
 
 from fiso.domain.decision import Prediction, Score
-from fiso.domain.endpoint import EndpointId
+from fiso.domain.endpoint import EndpointId, Provider
 from fiso.domain.policy import Scoring, Weights
+from fiso.routing.constraints import tail_ms
 
 
 def score(
@@ -93,3 +99,71 @@ def _share(best: float | None, own: float | None) -> float:
     if best is None or own is None:
         return 0.0
     return 1.0 if own <= best else best / own
+
+
+DEFAULT_USER_REGION = "us-east-1"
+UNLISTED = 0.5
+
+AFFINITY: Mapping[str, Mapping[Provider, float]] = {
+    "us-east-1": {Provider.AWS: 1.0, Provider.AZURE: 0.8, Provider.GCP: 0.7},
+    "us-west-2": {Provider.GCP: 1.0, Provider.AWS: 0.9, Provider.AZURE: 0.7},
+    "eu-west-1": {Provider.AZURE: 1.0, Provider.AWS: 0.8, Provider.GCP: 0.8},
+}
+
+
+def affinity(provider: Provider, user_region: str | None) -> float:
+    """In [0, 1]. A request that names no region counts as from us-east-1; an unlisted region gives 0.5 to all."""
+    return AFFINITY.get(user_region or DEFAULT_USER_REGION, {}).get(provider, UNLISTED)
+
+
+def by_cost(predictions: Sequence[Prediction], *, objective_ms: float, cost_by_model: bool = False) -> list[Score]:
+    """Scores as the cheapest's cost over one's own, in [0, 1], best first; ties keep the order of endpoint ids.
+
+    The cheapest is looked for among those who keep the objective (all, when none does), so that gaps between them are
+    shares of the best, as in `score`; who is cheaper and misses gets 1. Without a price: 0.
+    """
+    costs = {p.endpoint: p.model_cost_usd if cost_by_model else p.cost_usd for p in predictions}
+    keeping = [p for p in predictions if tail_ms(p) <= objective_ms] or predictions
+    known = (costs[p.endpoint] for p in keeping)
+    cheapest = min((cost for cost in known if cost is not None), default=None)
+    scores = [_score(p, _share(cheapest, costs[p.endpoint])) for p in predictions]
+    return sorted(scores, key=lambda s: (-s.value, s.endpoint))
+
+
+def within(
+    scores: Sequence[Score], predictions: Mapping[EndpointId, Prediction], *, objective_ms: float
+) -> list[Score]:
+    """The scores of those who keep the objective as they are; behind them those who miss it, by p95, best first.
+
+    Who misses gets objective / p95 times the lowest score that keeps it (times 1 when none does): below all of them,
+    and the lower the wider it misses. What a strategy did to a score that misses does not count. The terms say whether
+    the objective is kept (`within_objective`).
+    """
+    tails = {score.endpoint: tail_ms(predictions[score.endpoint]) for score in scores}
+    floor = min((score.value for score in scores if tails[score.endpoint] <= objective_ms), default=1.0)
+    placed = [_placed(score, tails[score.endpoint], objective_ms, floor) for score in scores]
+    return sorted(placed, key=lambda s: (-s.terms["within_objective"], -s.value, tails[s.endpoint], s.endpoint))
+
+
+def keeping(scores: Sequence[Score]) -> tuple[Score, ...]:
+    """Of scores that `within` placed, those who keep the objective; everybody when none does.
+
+    Only these may be tried: nothing explores beyond what the operator asks for.
+    """
+    return tuple(score for score in scores if score.terms.get("within_objective", 1.0)) or tuple(scores)
+
+
+def _placed(score: Score, own_ms: float, objective_ms: float, floor: float) -> Score:
+    if own_ms <= objective_ms:
+        return replace(score, terms={**score.terms, "within_objective": 1.0})
+    return replace(score, value=floor * objective_ms / own_ms, terms={**score.terms, "within_objective": 0.0})
+
+
+def _score(prediction: Prediction, share: float) -> Score:
+    return Score(
+        endpoint=prediction.endpoint,
+        value=share,
+        terms={"cost": share},
+        learnable=step(prediction.cost_deviation, prediction.variation),
+        observations=prediction.observations,
+    )

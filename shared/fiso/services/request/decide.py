@@ -23,7 +23,7 @@ from fiso.prediction import features
 from fiso.prediction.artifact import Model
 from fiso.prediction.beliefs import Belief, beliefs
 from fiso.prediction.predictor import Candidate, predict
-from fiso.routing import affinity, control, eligibility, limits, objectives, scoring, selection, strategies, tiers
+from fiso.routing import constraints, scoring, selection, strategies
 from fiso.services.request.decision_cache import CacheKeyInputs, DecisionCache
 from fiso_client.core.breaker import Breaker
 
@@ -149,7 +149,7 @@ def rank_candidates(
     Hard constraints, then tiers, then what scores best. Those deprioritised stand last.
     """
     entry, policy = inputs.entry, inputs.entry.policy
-    chosen_from = eligibility.eligible(entry)
+    chosen_from = constraints.eligible(entry)
     if not chosen_from.candidates:
         reasons = "; ".join(f"{e.endpoint}: {e.detail}" for e in chosen_from.exclusions)
         raise NothingAvailable(f"no endpoint of {entry.name} is eligible: {reasons}")
@@ -223,7 +223,7 @@ def _deprioritised(inputs: DecisionInputs, now: datetime) -> frozenset[EndpointI
     )
     if not out:
         return NOBODY
-    eligible = {endpoint.id for endpoint in eligibility.eligible(inputs.entry).candidates}
+    eligible = {endpoint.id for endpoint in constraints.eligible(inputs.entry).candidates}
     return out if not eligible <= out else NOBODY
 
 
@@ -238,7 +238,9 @@ def _home(
         return Reason.POLICY
     if policy.mode is Mode.PIN or policy.home in deprioritised or not policy.control_share:
         return None
-    in_block = control.is_control(inputs.entry.name, now, share=policy.control_share, block_s=policy.control_block_s)
+    in_block = constraints.is_control(
+        inputs.entry.name, now, share=policy.control_share, block_s=policy.control_block_s
+    )
     return Reason.CONTROL if in_block else None
 
 
@@ -282,10 +284,10 @@ def ranking_of(
     deprioritised: frozenset[EndpointId] = frozenset(),
 ) -> Ranking:
     """Hard constraints on what is predicted, then tiers, then what scores best."""
-    limited = limits.limited(predictions, entry.policy, deprioritised=deprioritised)
+    limited = constraints.limited(predictions, entry.policy, deprioritised=deprioritised)
     scores = _scores(request, entry, limited.kept, now)
-    split = tiers.tiered(scores, entry.policy.tiers, deprioritised=deprioritised)
-    primary = objectives.keeping(split.first)
+    split = constraints.tiered(scores, entry.policy.tiers, deprioritised=deprioritised)
+    primary = scoring.keeping(split.first)
     return Ranking(
         primary=primary,
         fallback=(*split.first[len(primary) :], *split.behind),
@@ -303,9 +305,9 @@ def _scores(
     by_model = policy.cost_source is CostSource.MODEL
     objective_ms = policy.latency_objective_ms if policy.objective is Objective.CHEAPEST_WITHIN else None
     if objective_ms is not None:
-        scores = objectives.by_cost(predictions, objective_ms=objective_ms, cost_by_model=by_model)
+        scores = scoring.by_cost(predictions, objective_ms=objective_ms, cost_by_model=by_model)
     else:
-        near = {id: affinity.affinity(endpoints[id].provider, request.user_region) for id in predicted}
+        near = {id: scoring.affinity(endpoints[id].provider, request.user_region) for id in predicted}
         scores = scoring.score(
             predictions, near, weights=policy.weights, scoring=policy.scoring, cost_by_model=by_model
         )
@@ -313,4 +315,4 @@ def _scores(
         asked = strategies.request_facts(request, function_type=entry.function_type, now=now)
         known = {id: strategies.Candidate(endpoint=endpoints[id], prediction=predicted[id]) for id in predicted}
         scores = strategies.adjusted(scores, policy.strategies, asked, known)
-    return scores if objective_ms is None else objectives.within(scores, predicted, objective_ms=objective_ms)
+    return scores if objective_ms is None else scoring.within(scores, predicted, objective_ms=objective_ms)

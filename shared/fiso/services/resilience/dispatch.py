@@ -30,7 +30,7 @@ from fiso.domain.policy import Policy
 from fiso.domain.request import InvocationRequest
 from fiso.ports import Clock, FunctionCaller
 from fiso.prediction import features
-from fiso.routing import tiers
+from fiso.routing import constraints
 from fiso.routing.budget import HedgeBudget, TryBudget
 from fiso.services.resilience.breakers import Breakers, Failed
 from fiso_client.core.answers import FunctionAnswer
@@ -352,12 +352,12 @@ class _RequestExecution:
     def _hedge(self) -> None:
         """Begin a second copy with the next candidate that is well, if there is one and the budget allows it."""
         (slow,), now = self._in_flight, self._dispatcher.clock()
-        first = tiers.place(slow.candidate.endpoint.id, self._policy.tiers)
+        first = constraints.tier_of(slow.candidate.endpoint.id, self._policy.tiers)
         well = [
             candidate
             for candidate in self._left
             if not self._breakers.get(candidate.endpoint.id, CLOSED).is_unavailable(now)
-            and tiers.place(candidate.endpoint.id, self._policy.tiers) <= first
+            and constraints.tier_of(candidate.endpoint.id, self._policy.tiers) <= first
         ]
         may_start = bool(well) and self._started < self._policy.max_attempts
         if may_start and self._dispatcher.may_hedge(is_urgent=slow.is_urgent):

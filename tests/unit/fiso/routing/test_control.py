@@ -1,6 +1,6 @@
 from datetime import UTC, datetime, timedelta
 
-from fiso.routing.control import is_control
+from fiso.routing.constraints import is_control
 
 DAY = datetime(2026, 11, 23, tzinfo=UTC)
 

@@ -4,7 +4,7 @@ import pytest
 
 from fiso.domain.endpoint import EndpointId, Provider
 from fiso.domain.policy import Mode
-from fiso.routing.eligibility import eligible
+from fiso.routing.constraints import eligible
 from tests.builders import an_entry
 
 

@@ -2,7 +2,7 @@ import pytest
 
 from fiso.domain.endpoint import EndpointId
 from fiso.domain.policy import Mode
-from fiso.routing.limits import Limited, limited
+from fiso.routing.constraints import Limited, limited
 from tests.builders import a_policy, a_prediction, a_spread
 
 QUICK_DEAR = a_prediction("aws", spread=a_spread(200.0), cost_usd=9e-6)

@@ -1,7 +1,7 @@
 import pytest
 
 from fiso.domain.decision import Prediction
-from fiso.routing.objectives import by_cost, within
+from fiso.routing.scoring import by_cost, within
 from tests.builders import a_prediction, a_spread
 
 DEAR = a_prediction("aws", spread=a_spread(200.0), cost_usd=8e-6)

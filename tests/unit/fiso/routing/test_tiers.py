@@ -2,7 +2,7 @@ import pytest
 
 from fiso.domain.decision import Score
 from fiso.domain.endpoint import EndpointId
-from fiso.routing.tiers import Tiered, tiered
+from fiso.routing.constraints import Tiered, tiered
 
 A, B, C = (EndpointId(name) for name in "abc")
 SCORES = [Score(endpoint=endpoint, value=value, terms={}) for endpoint, value in ((C, 0.9), (B, 0.8), (A, 0.5))]
