@@ -13,8 +13,7 @@ import joblib
 from fiso.adapters.http.signers import OpenKeySigner
 from fiso.domain.model import ModelPointer
 from fiso.learning import dataset, synthetic
-from fiso.learning.export import Origin, package
-from fiso.learning.signing import signed
+from fiso.learning.export import Origin, package, signed
 from fiso.learning.train import Family, Trained, train
 from fiso.ports import ModelFiles
 from fiso.prediction import artifact, manifest

@@ -17,10 +17,9 @@ from flask import Flask, Response, g, redirect, render_template, request
 from flask import session as cookie
 from werkzeug.wrappers import Response as AnyResponse
 
-from fiso.access_ports import TokenVerifier
 from fiso.domain.access import Claims, Scope
 from fiso.domain.errors import ForeignForm, LoginRefused, NotAllowed, NotAuthenticated
-from fiso.ports import Clock
+from fiso.ports import Clock, TokenVerifier
 from functions.console import session
 from functions.console.session import Person, SessionKeys
 

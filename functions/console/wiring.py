@@ -10,13 +10,12 @@ import boto3
 from botocore.config import Config
 from flask import Flask
 
-from fiso.access_ports import TokenVerifier
 from fiso.adapters.aws.dynamodb import DynamoDBEndpointStates, DynamoDBInvocationLog
+from fiso.adapters.aws.models import S3ModelStore
 from fiso.adapters.aws.s3 import S3RetrainingRuns, S3Snapshots
-from fiso.adapters.aws.s3_models import S3ModelStore
 from fiso.console_settings import ConsoleSettings, LoginSettings
 from fiso.domain.access import AuthMode
-from fiso.ports import Clock
+from fiso.ports import Clock, TokenVerifier
 from fiso.services.identity.access import Access, IssuerKeyCache
 from fiso.settings import AccessSettings
 from functions.console import app

@@ -13,7 +13,7 @@ from fiso.adapters.aws.client import DynamoDBClient
 from fiso.adapters.aws.cloudwatch_logs import CloudWatchSpilledRecords
 from fiso.adapters.aws.dynamodb import DynamoDBInvocationLog
 from fiso.adapters.aws.s3 import S3Snapshots, S3Watermark
-from fiso.adapters.aws.snapshot_copy import CopiedSnapshots, DynamoDBSnapshotCopy
+from fiso.adapters.aws.snapshots import CopiedSnapshots, DynamoDBSnapshotCopy
 from fiso.adapters.postgres.catalog import PostgresCatalogStore, connect_from_url
 from fiso.ports import Snapshots
 from fiso.services.log.reconcile import Reconciliation

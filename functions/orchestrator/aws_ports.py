@@ -7,17 +7,14 @@ from datetime import UTC, datetime
 from functools import cache
 from time import monotonic, perf_counter
 
-from fiso.access_ports import IssuerKeys, TenantUse
-from fiso.adapters.aws.checked_snapshots import CheckedSnapshots
 from fiso.adapters.aws.client import DynamoDBClient, S3Client
 from fiso.adapters.aws.dynamodb import DynamoDBEndpointStates, DynamoDBInvocationLog
 from fiso.adapters.aws.dynamodb_breakers import DynamoDBSharedBreakers
 from fiso.adapters.aws.function_keys import FunctionKeys
 from fiso.adapters.aws.lambda_caller import LambdaCaller
-from fiso.adapters.aws.pointers import LayerModelStore
+from fiso.adapters.aws.models import LayerModelStore, S3ModelStore
 from fiso.adapters.aws.s3 import S3Snapshots
-from fiso.adapters.aws.s3_models import S3ModelStore
-from fiso.adapters.aws.snapshot_copy import DynamoDBSnapshotCopy
+from fiso.adapters.aws.snapshots import CheckedSnapshots, DynamoDBSnapshotCopy
 from fiso.adapters.http.callers import ByProvider, HttpCaller, Identity
 from fiso.adapters.http.public_dial import PublicDial
 from fiso.domain.access import AuthMode
@@ -29,11 +26,13 @@ from fiso.ports import (
     FunctionCaller,
     IdempotencyKeys,
     InvocationLog,
+    IssuerKeys,
     LeaseKeys,
     Metrics,
     ModelStore,
     SharedBreakers,
     Snapshots,
+    TenantUse,
 )
 from fiso.prediction.signature import PublicKeys
 from fiso.services.log.spill import LONGEST_WAIT_S

@@ -9,11 +9,10 @@ from functools import cache
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from fiso.access_ports import IssuerKeys, TenantUse, TokenVerifier
 from fiso.billing import tariff
 from fiso.domain.access import AuthMode
 from fiso.domain.endpoint import FunctionName
-from fiso.ports import Clock, InvocationLog, Metrics
+from fiso.ports import Clock, InvocationLog, IssuerKeys, Metrics, TenantUse, TokenVerifier
 from fiso.prediction import signature
 from fiso.services.freshness.cached import CachedValue, StoreWaitBudget, staleness_clock
 from fiso.services.freshness.decision_sources import TROUBLE_FRESH_S, DecisionSources, ModelSource

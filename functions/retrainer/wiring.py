@@ -6,8 +6,8 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
+from fiso.adapters.aws.models import S3ModelStore
 from fiso.adapters.aws.s3 import S3Archive, S3RetrainingRuns
-from fiso.adapters.aws.s3_models import S3ModelStore
 from fiso.adapters.http.signers import KmsSigner, NoSigner, OpenKeySigner
 from fiso.ports import ModelSigner
 from fiso.prediction import signature

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from fiso.adapters.aws.client import DynamoDBClient
-from fiso.adapters.aws.dynamodb import DynamoDBEndpointStates
-from fiso.adapters.aws.dynamodb_items import record_from_item
+from fiso.adapters.aws.dynamodb import DynamoDBEndpointStates, record_from_item
 from fiso.adapters.aws.s3 import S3Archive
 from fiso.ports import Archive, EndpointStates
 from fiso.settings import StreamConsumerSettings

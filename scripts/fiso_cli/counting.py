@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
 
 from fiso.adapters.aws.dynamodb import DynamoDBEndpointStates, DynamoDBInvocationLog
+from fiso.adapters.aws.models import S3ModelStore
 from fiso.adapters.aws.s3 import S3RetrainingRuns
-from fiso.adapters.aws.s3_models import S3ModelStore
 from fiso.domain.endpoint import FunctionName
 from fiso.domain.model import RetrainingRun
 from fiso_cli.stage import Stage

@@ -166,7 +166,7 @@ class Stage:
     def snapshots(self) -> "Snapshots":
         """Published snapshots, with the copy in the state table."""
         from fiso.adapters.aws.s3 import S3Snapshots
-        from fiso.adapters.aws.snapshot_copy import CopiedSnapshots, DynamoDBSnapshotCopy
+        from fiso.adapters.aws.snapshots import CopiedSnapshots, DynamoDBSnapshotCopy
 
         copy = DynamoDBSnapshotCopy(self.client("dynamodb"), self.state_table)
         return CopiedSnapshots(S3Snapshots(self.client("s3"), self.bucket), copy)

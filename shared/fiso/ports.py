@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Protocol
 
+from fiso.domain.access import Claims, SigningKey
 from fiso.domain.catalog import CatalogEntry, Snapshot
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName
 from fiso.domain.model import ModelPointer, RetrainingRun
 from fiso.domain.record import InvocationRecord, OpenRecord
-from fiso.domain.request import InvocationId, InvocationRequest
+from fiso.domain.request import InvocationId, InvocationRequest, TenantId
 from fiso.domain.state import EndpointState
 from fiso.routing.breaker_notices import Notice, SlowCall
+from fiso.routing.quota import Seen, Use
 from fiso_client.core.answers import FunctionAnswer
 
 if TYPE_CHECKING:  # leases and keys are imported where one is asked for, not at each cold start
@@ -273,4 +275,40 @@ class Metrics(Protocol):
 
     def add(self, name: str, value: float, unit: str, **dimensions: str) -> None:
         """Count one value of a metric (units as CloudWatch names them)."""
+        ...
+
+
+class IssuerKeys(Protocol):
+    """Where an issuer of tokens publishes its public keys."""
+
+    def read(self) -> Mapping[str, SigningKey]:
+        """The usable keys by id, as they are now. `StoreUnavailable` when nobody can tell."""
+        ...
+
+
+class SigningKeys(Protocol):
+    """The public keys of an issuer, as known here."""
+
+    def find(self, id: str) -> SigningKey | None:
+        """The key of an id, or None. `StoreUnavailable` while none could ever be read."""
+        ...
+
+
+class TokenVerifier(Protocol):
+    """Turns a token into its verified claims."""
+
+    def verify(self, token: str) -> Claims:
+        """The claims. `NotAuthenticated` for a token that is not to be trusted, whatever the reason;
+        `StoreUnavailable` while the issuer's keys could never be read."""
+        ...
+
+
+class TenantUse(Protocol):
+    """What tenants have spent of their quotas, counted in one place. Losing it harms nobody."""
+
+    def add(self, tenant: TenantId, spent: float, seen: Seen | None) -> Use:
+        """Add to a tenant's count, and leave what was seen of its bucket here (None leaves what is there).
+
+        Returns the count after, with what was seen last. `StoreError` when it cannot be done.
+        """
         ...

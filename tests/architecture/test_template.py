@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from fiso.adapters.aws.dynamodb_items import closed_item, open_item
-from fiso.adapters.aws.snapshot_copy import KEY
+from fiso.adapters.aws.dynamodb import closed_item, open_item
+from fiso.adapters.aws.snapshots import KEY
 from fiso.console_settings import ConsoleSettings
 from fiso.settings import (
     BadSetting,

@@ -6,14 +6,13 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
-from fiso.access_ports import TenantUse
 from fiso.adapters.aws.client import DynamoDBClient, S3Client
 from fiso.adapters.aws.dynamodb import DynamoDBEndpointStates, DynamoDBInvocationLog
 from fiso.adapters.aws.dynamodb_breakers import DynamoDBSharedBreakers
 from fiso.adapters.aws.dynamodb_idempotency import DynamoDBIdempotencyKeys
+from fiso.adapters.aws.models import S3ModelStore
 from fiso.adapters.aws.s3 import S3Archive, S3RetrainingRuns, S3Snapshots, S3Watermark
-from fiso.adapters.aws.s3_models import S3ModelStore
-from fiso.adapters.aws.snapshot_copy import DynamoDBSnapshotCopy
+from fiso.adapters.aws.snapshots import DynamoDBSnapshotCopy
 from fiso.adapters.aws.tenant_use import DynamoDBTenantUse
 from fiso.ports import (
     Archive,
@@ -24,6 +23,7 @@ from fiso.ports import (
     RetrainingRuns,
     SharedBreakers,
     Snapshots,
+    TenantUse,
     Watermark,
 )
 from fiso.testing import memory

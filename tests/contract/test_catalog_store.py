@@ -19,7 +19,7 @@ from fiso.domain.errors import InvalidCatalog, StoreUnavailable, WriteConflict
 from fiso.domain.fields import NAME, REGION
 from fiso.domain.policy import Mode, Policy
 from fiso.ports import CatalogStore, CatalogVersion
-from fiso.testing.memory_catalog import InMemoryCatalogStore
+from fiso.testing.memory import InMemoryCatalogStore
 from fiso_cli.catalog import rules, spelling, yaml_text
 from fiso_cli.catalog.declaration import Setting, parse
 from fiso_cli.migrations.runner import migrate, migrations

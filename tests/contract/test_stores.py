@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fiso.adapters.aws.snapshot_copy import CopiedSnapshots
+from fiso.adapters.aws.snapshots import CopiedSnapshots
 from fiso.adapters.aws.tenant_use import KEEP, DynamoDBTenantUse
 from fiso.domain.endpoint import EndpointId, FunctionName
 from fiso.domain.errors import ModelRefused, StoreUnavailable, WriteConflict

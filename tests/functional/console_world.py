@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from fiso.adapters.aws.pointers import LayerModelStore
+from fiso.adapters.aws.models import LayerModelStore
 from fiso.codecs.policy import strategy_from_document
 from fiso.domain.catalog import CatalogEntry, Snapshot
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName, Provider

@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import pytest
 
-from fiso.access_ports import IssuerKeys
 from fiso.domain.access import AuthMode, SigningKey
 from fiso.domain.errors import StoreUnavailable
+from fiso.ports import IssuerKeys
 from fiso.services.identity.access import KEYS_FRESH_S, KEYS_STALE_S, UNKNOWN_KEY_S, IssuerKeyCache
 from fiso.settings import AccessSettings, OrchestratorSettings
 from fiso.testing.clock import ManualClock

@@ -9,8 +9,7 @@ from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName, Provider
 from fiso.domain.errors import StoreUnavailable, WriteConflict
 from fiso.domain.policy import Mode, Pin, Policy
 from fiso.ports import CatalogVersion
-from fiso.testing.memory import InMemorySnapshots
-from fiso.testing.memory_catalog import InMemoryCatalogStore
+from fiso.testing.memory import InMemoryCatalogStore, InMemorySnapshots
 from fiso_cli.catalog.change import Written, change_policy, execute, in_mode, pinned_to, plan, rolled_back
 from fiso_cli.catalog.in_force import wait_until_in_force
 from fiso_cli.errors import CommandError

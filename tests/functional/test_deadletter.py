@@ -12,8 +12,7 @@ import boto3
 import pytest
 from typer.testing import CliRunner, Result
 
-from fiso.adapters.aws.dynamodb import DynamoDBEndpointStates
-from fiso.adapters.aws.dynamodb_items import closed_item
+from fiso.adapters.aws.dynamodb import DynamoDBEndpointStates, closed_item
 from fiso_cli.deadletter.letters import REPLAYED, document_of, id_of, letter_of
 from fiso_cli.local_stage import ACCOUNT
 from fiso_cli.main import app
@@ -191,7 +190,7 @@ def test_a_replay_of_nothing_named_is_one_line(words: tuple[str, ...]) -> None:
 
 
 def test_an_intent_in_a_letter_carries_nothing_to_fold() -> None:
-    from fiso.adapters.aws.dynamodb_items import open_item
+    from fiso.adapters.aws.dynamodb import open_item
 
     letter = letter_of(KEY, json.dumps(awss_letter(open_item(an_open_record()))).encode())
     assert (letter.readable, letter.unreadable) == ([], [])

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fiso.adapters.aws.dynamodb_items import closed_item, open_item
+from fiso.adapters.aws.dynamodb import closed_item, open_item
 from fiso.domain.endpoint import EndpointId, FunctionName
 from fiso.domain.errors import WriteConflict
 from fiso.domain.record import AttemptSummary

@@ -11,13 +11,13 @@ from fiso.services.log.reconcile import Reconciliation
 from fiso.services.maintenance.keep import AT_ONCE, GRACE, GRACE_WHILE_UNREAD, Keeper, unknown
 from fiso.testing.clock import ManualClock
 from fiso.testing.memory import (
+    InMemoryCatalogStore,
     InMemoryInvocationLog,
     InMemorySnapshots,
     InMemorySpilledRecords,
     InMemoryWatermark,
     away,
 )
-from fiso.testing.memory_catalog import InMemoryCatalogStore
 from tests.builders import NOW, a_record, an_entry, an_open_record, invocation_id
 from tests.functional.spilled_lines import line
 

@@ -7,8 +7,7 @@ from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName, Provider
 from fiso.domain.errors import InvalidCatalog, StoreUnavailable
 from fiso.domain.policy import Policy
 from fiso.services.maintenance.publish import publish
-from fiso.testing.memory import InMemorySnapshots
-from fiso.testing.memory_catalog import InMemoryCatalogStore
+from fiso.testing.memory import InMemoryCatalogStore, InMemorySnapshots
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 AWS = Endpoint(id=EndpointId("aws"), provider=Provider.AWS, region="us-east-1", memory_mb=512, address="fn")

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from fiso.adapters.aws.client import AwsError
+from fiso.adapters.aws.models import S3ModelStore
 from fiso.adapters.aws.s3 import S3Archive, S3RetrainingRuns
-from fiso.adapters.aws.s3_models import S3ModelStore
 from fiso.domain.endpoint import Provider
 from fiso.domain.record import InvocationRecord
 from fiso.prediction import features, manifest, signature

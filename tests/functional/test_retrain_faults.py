@@ -11,8 +11,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import pytest
 
+from fiso.adapters.aws.models import S3ModelStore
 from fiso.adapters.aws.s3 import S3Archive, S3RetrainingRuns
-from fiso.adapters.aws.s3_models import S3ModelStore
 from fiso.domain.errors import StoreUnavailable
 from fiso.domain.model import ModelPointer
 from fiso.domain.record import InvocationRecord

@@ -9,7 +9,7 @@ import pytest
 import sklearn
 from typer.testing import CliRunner
 
-from fiso.adapters.aws.pointers import LayerModelStore
+from fiso.adapters.aws.models import LayerModelStore
 from fiso.prediction import manifest, signature
 from fiso_cli.errors import CommandError
 from fiso_cli.local_stage import CHECKOUT

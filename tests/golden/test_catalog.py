@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 from psycopg2.extras import Json as Jsonb
 
-from fiso.adapters.aws.checked_snapshots import CheckedSnapshots
 from fiso.adapters.aws.s3 import S3Snapshots
-from fiso.adapters.aws.snapshot_copy import DynamoDBSnapshotCopy
+from fiso.adapters.aws.snapshots import CheckedSnapshots, DynamoDBSnapshotCopy
 from fiso.adapters.postgres import catalog
 from fiso.codecs.catalog import entry_from_document, entry_to_document, snapshot_from_json, snapshot_to_json
 from fiso.codecs.policy import (

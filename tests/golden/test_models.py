@@ -4,11 +4,10 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from fiso.adapters.aws.pointers import LayerModelStore, model_pointer_to
-from fiso.adapters.aws.s3_models import S3ModelStore
+from fiso.adapters.aws.models import LayerModelStore, S3ModelStore, model_pointer_to
 from fiso.adapters.http.signers import OpenKeySigner
 from fiso.domain.model import ModelPointer
-from fiso.learning.signing import signed
+from fiso.learning.export import signed
 from fiso.ports import ModelFiles
 from fiso.prediction import artifact, ensemble, manifest, signature
 from fiso.prediction.manifest import Golden, Manifest

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fiso.adapters.aws.dynamodb_items import closed_item, record_from_item, state_from_item, state_item
+from fiso.adapters.aws.dynamodb import closed_item, record_from_item, state_from_item, state_item
 from fiso.codecs.record import to_document
 from fiso.domain.errors import InvalidRecord
 from fiso.domain.record import InvocationRecord

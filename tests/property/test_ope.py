@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from fiso.domain.endpoint import EndpointId
 from fiso.learning import ope
-from fiso.learning.ope import Evaluation, LoggedCandidate, LoggedDecision, Probabilities
-from fiso.learning.overlap import Refusal
+from fiso.learning.ope import Evaluation, LoggedCandidate, LoggedDecision, Probabilities, Refusal
 
 ENDPOINTS = tuple(map(EndpointId, ("aws", "azure", "gcp")))
 Pair = tuple[LoggedDecision, Probabilities]

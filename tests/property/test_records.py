@@ -4,7 +4,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fiso.adapters.aws.dynamodb_items import closed_item, record_from_item, state_from_item, state_item
+from fiso.adapters.aws.dynamodb import closed_item, record_from_item, state_from_item, state_item
 from fiso.codecs.record import from_document, to_document
 from fiso.codecs.typed import Json
 from fiso.domain.endpoint import EndpointId

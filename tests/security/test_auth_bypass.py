@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from fiso.access_ports import IssuerKeys
 from fiso.domain.access import AuthMode
+from fiso.ports import IssuerKeys
 from fiso.settings import AccessSettings
 from fiso.testing.endpoints import OK
 from fiso.testing.rig import SETTINGS, Rig

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from fiso.domain.model import SignedManifest
-from fiso.learning.signing import signed
+from fiso.learning.export import signed
 from fiso.ports import ModelFiles
 from fiso.prediction import features
 from fiso.prediction.manifest import Golden

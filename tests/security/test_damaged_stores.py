@@ -15,14 +15,13 @@ import pytest
 
 from fiso.adapters.aws.client import DynamoDBClient, S3Client
 from fiso.adapters.aws.cloudwatch_logs import CloudWatchSpilledRecords
-from fiso.adapters.aws.dynamodb import DynamoDBEndpointStates, DynamoDBInvocationLog
+from fiso.adapters.aws.dynamodb import DynamoDBEndpointStates, DynamoDBInvocationLog, closed_item
 from fiso.adapters.aws.dynamodb_breakers import DynamoDBSharedBreakers
 from fiso.adapters.aws.dynamodb_idempotency import LARGEST_INLINE, DynamoDBIdempotencyKeys
-from fiso.adapters.aws.dynamodb_items import closed_item
 from fiso.adapters.aws.function_keys import FunctionKeys
+from fiso.adapters.aws.models import S3ModelStore
 from fiso.adapters.aws.s3 import S3Archive, S3RetrainingRuns, S3Snapshots, S3Watermark
-from fiso.adapters.aws.s3_models import S3ModelStore
-from fiso.adapters.aws.snapshot_copy import DynamoDBSnapshotCopy
+from fiso.adapters.aws.snapshots import DynamoDBSnapshotCopy
 from fiso.adapters.aws.ssm import SsmLeaseKeys
 from fiso.adapters.aws.ssm_words import read_words
 from fiso.adapters.aws.tenant_use import DynamoDBTenantUse

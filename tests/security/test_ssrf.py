@@ -16,7 +16,7 @@ from time import perf_counter
 
 import pytest
 
-from fiso.adapters.aws.checked_snapshots import CheckedSnapshots
+from fiso.adapters.aws.snapshots import CheckedSnapshots
 from fiso.adapters.http.callers import HttpCaller
 from fiso.adapters.http.public_dial import ForbiddenNumber, PublicDial, system_lookup
 from fiso.domain.address import AddressRules, check, check_endpoint, is_loopback, is_public

@@ -11,7 +11,7 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Any
 
-from fiso.adapters.aws.dynamodb_items import record_from_item
+from fiso.adapters.aws.dynamodb import record_from_item
 from fiso.codecs.record import parse_instant
 from fiso.domain.errors import InvalidRecord
 from fiso.domain.record import InvocationRecord

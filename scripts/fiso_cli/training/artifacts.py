@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from fiso.adapters.aws.pointers import model_pointer_to
+from fiso.adapters.aws.models import model_pointer_to
 from fiso.ports import ModelFiles
 
 

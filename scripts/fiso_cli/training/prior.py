@@ -5,8 +5,7 @@ from pathlib import Path
 from fiso.domain.errors import ModelRefused
 from fiso.learning import dataset, synthetic
 from fiso.learning.evaluate import by_target
-from fiso.learning.export import Origin, package
-from fiso.learning.signing import signed
+from fiso.learning.export import Origin, package, signed
 from fiso.learning.train import Family, Trained
 from fiso.learning.train import train as train_estimators
 from fiso.ports import ModelFiles, ModelSigner

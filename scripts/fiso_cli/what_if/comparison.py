@@ -10,8 +10,7 @@ from fiso.domain.policy import CostSource
 from fiso.domain.record import InvocationRecord
 from fiso.learning import logged, ope
 from fiso.learning.logged import Loss
-from fiso.learning.ope import Evaluation
-from fiso.learning.overlap import Overlap, Refusal
+from fiso.learning.ope import Evaluation, Overlap, Refusal
 from fiso_cli.what_if.rescoring import probabilities
 
 

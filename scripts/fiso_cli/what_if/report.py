@@ -5,8 +5,7 @@ from dataclasses import asdict
 
 from fiso.learning.intervals import Estimate
 from fiso.learning.logged import Loss
-from fiso.learning.ope import Evaluation
-from fiso.learning.overlap import Overlap
+from fiso.learning.ope import Evaluation, Overlap
 from fiso_cli.rendering import Part, Table, figure, plain, text
 from fiso_cli.what_if.comparison import Answer, Comparison
 

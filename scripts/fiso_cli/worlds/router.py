@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 
-from fiso.adapters.aws.pointers import LayerModelStore
+from fiso.adapters.aws.models import LayerModelStore
 from fiso.domain.catalog import CatalogEntry
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName
 from fiso.domain.model import RetrainingRun

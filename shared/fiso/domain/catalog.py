@@ -1,12 +1,12 @@
 """The catalog: functions with their endpoints and policies, and the immutable snapshot the request path reads."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Self
 
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName
-from fiso.domain.errors import UnknownFunction
+from fiso.domain.errors import InvalidCatalog, UnknownFunction
 from fiso.domain.fields import Impossible, Place
 from fiso.domain.policy import Policy
 
@@ -85,3 +85,21 @@ class Snapshot:
         if found is None:
             raise UnknownFunction(f"no function {name!r} in catalog version {self.version}")
         return found
+
+
+Entries = Mapping[FunctionName, CatalogEntry]
+
+
+# A policy carries the version at which it last changed, so a decision's `policy_version` moves only with its
+# own policy.
+def stamped(entries: Iterable[CatalogEntry], *, replaced: Entries, version: int) -> dict[FunctionName, CatalogEntry]:
+    """The entries as `version` holds them, by name. `InvalidCatalog` when a function stands in them twice."""
+    result: dict[FunctionName, CatalogEntry] = {}
+    for entry in entries:
+        if entry.name in result:
+            raise InvalidCatalog(f"function {entry.name!r} stands in the catalog twice")
+        old = replaced.get(entry.name)
+        unchanged = old is not None and replace(entry.policy, version=old.policy.version) == old.policy
+        kept = old.policy.version if old is not None and unchanged else version
+        result[entry.name] = replace(entry, policy=replace(entry.policy, version=kept))
+    return result

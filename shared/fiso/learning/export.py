@@ -1,5 +1,6 @@
 """Export: from estimators to the portable artifact and its card, checked against them before anything is written."""
 
+import base64
 import io
 import platform
 from collections.abc import Mapping, Sequence
@@ -19,7 +20,7 @@ from fiso.domain.model import ModelPointer
 from fiso.learning import evaluate
 from fiso.learning.dataset import DataSet, Floats, Halves
 from fiso.learning.train import Estimator, Fit, Trained
-from fiso.ports import ModelFiles
+from fiso.ports import ModelFiles, ModelSigner
 from fiso.prediction import artifact, manifest
 from fiso.prediction.ensemble import LEAF
 from fiso.prediction.features import NAMES
@@ -234,3 +235,13 @@ def _card(trained: Trained, halves: Halves, origin: Origin) -> dict[str, object]
 def _parameters(estimator: Estimator) -> dict[str, object]:
     chosen = ("max_iter", "n_estimators", "max_leaf_nodes", "min_samples_leaf", "learning_rate", "early_stopping")
     return {name: value for name, value in estimator.get_params().items() if name in chosen or name == "random_state"}
+
+
+def signed(files: ModelFiles, signer: ModelSigner) -> ModelFiles:
+    """The files with a signature. Raises what the signer raises, and `ModelRefused` for files without a manifest."""
+    manifest = files.pointer.manifest
+    if manifest is None:
+        raise ModelRefused(f"model {files.pointer.version} has no manifest to sign")
+    key_id, signature = signer.sign(manifest.text.encode("ascii"))
+    sealed = replace(manifest, key_id=key_id, signature=base64.b64encode(signature).decode("ascii"))
+    return replace(files, pointer=replace(files.pointer, manifest=sealed))

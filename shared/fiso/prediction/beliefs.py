@@ -17,7 +17,7 @@ from fiso.billing.tariff import Tariff
 from fiso.domain.endpoint import Endpoint, EndpointId, Provider
 from fiso.domain.state import EndpointState, LoadLevel
 from fiso.prediction import facts
-from fiso.prediction.distance import round_trip_ms
+from fiso.prediction.facts import round_trip_ms
 from fiso.prediction.kinship import Kinship, Pool, Seen, Spot
 from fiso.routing import levels
 from fiso.routing.levels import decay

@@ -15,7 +15,6 @@ from fiso.domain.decision import Prediction, PredictionSource, Spread
 from fiso.domain.endpoint import Endpoint
 from fiso.domain.state import EndpointState
 from fiso.prediction import features as feature_set
-from fiso.prediction import success
 from fiso.prediction.artifact import Model, ModelOutput
 from fiso.prediction.beliefs import Belief
 from fiso.routing import levels
@@ -104,8 +103,8 @@ def _cost(belief: Belief, factor: float, share_of_start: float) -> float | None:
 
 def _success(state: EndpointState | None, features: tuple[float, ...], output: ModelOutput | None) -> float:
     if output is None:
-        return success.chance(state, features, prior=success.USUAL_SUCCESS, prior_calls=success.USUAL_CALLS)
-    return success.chance(state, features, prior=output.success_probability, prior_calls=MODEL_CALLS)
+        return chance(state, features, prior=USUAL_SUCCESS, prior_calls=USUAL_CALLS)
+    return chance(state, features, prior=output.success_probability, prior_calls=MODEL_CALLS)
 
 
 def _deviation(belief: Belief, warm: float | None, start: float, warm_variance: float) -> float:
@@ -120,3 +119,32 @@ def _bounded(latency_ms: float) -> float:
     if SHORTEST_MS <= latency_ms <= LONGEST_MS:
         return latency_ms
     return min(LONGEST_MS, max(SHORTEST_MS, latency_ms))
+
+
+USUAL_SUCCESS = 0.9995
+"""Of an endpoint nothing is known of: the monthly uptime that all three clouds' agreements name (99.95 %)."""
+USUAL_CALLS = 2.0
+"""How many calls that counts for, against those that were seen (additive smoothing)."""
+REMEMBERED_CALLS = 1 / levels.WEIGHT
+"""How many calls the folded error rate remembers."""
+FORGIVEN_S = 300.0
+"""An error rate fades with this time constant while an endpoint is not called, so that it is tried again."""
+RUN_FORGIVEN_S = 60.0
+"""The same for a run of failures."""
+
+
+def chance(state: EndpointState | None, row: Sequence[float], *, prior: float, prior_calls: float) -> float:
+    """The chance of success: `prior`, counted as `prior_calls` calls, blended with the recent error rate.
+
+    k failures in a row divide it by 1 + k / 2 (so one costs a third), less so the longer ago the last one was.
+    """
+    if state is None or not state.attempts:
+        return prior
+    seen = min(float(state.attempts), REMEMBERED_CALLS)
+    if state.error_rate <= 0 and not state.consecutive_failures:
+        return (prior * prior_calls + seen) / (prior_calls + seen)
+    idle_s = row[IDLE_AT]
+    rate = min(1.0, max(0.0, state.error_rate)) * levels.decay(idle_s, FORGIVEN_S)
+    likely = (prior * prior_calls + (1 - rate) * seen) / (prior_calls + seen)
+    run = state.consecutive_failures * levels.decay(idle_s, RUN_FORGIVEN_S)
+    return likely / (1 + run / 2)

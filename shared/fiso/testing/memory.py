@@ -2,18 +2,19 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import date, datetime
+from datetime import UTC, date, datetime
+from threading import Lock
 from typing import TYPE_CHECKING
 
-from fiso.adapters.aws.pointers import names_same
-from fiso.domain.catalog import Snapshot
+from fiso.adapters.aws.models import names_same
+from fiso.domain.catalog import CatalogEntry, Snapshot, stamped
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName
-from fiso.domain.errors import LeasingNotSetUp, ModelRefused, StoreUnavailable, WriteConflict
+from fiso.domain.errors import InvalidCatalog, LeasingNotSetUp, ModelRefused, StoreUnavailable, WriteConflict
 from fiso.domain.model import ModelPointer, RetrainingRun
 from fiso.domain.record import InvocationRecord, OpenRecord, RecordStatus
 from fiso.domain.request import InvocationId, InvocationRequest, TenantId
 from fiso.domain.state import EndpointState
-from fiso.ports import ModelFiles, SpilledLine
+from fiso.ports import CatalogVersion, Clock, ModelFiles, PolicyChange, SpilledLine
 from fiso.routing.breaker_notices import Notice, SlowCall
 from fiso.routing.quota import Seen, Use
 from fiso_client.core.answers import FunctionAnswer
@@ -315,3 +316,50 @@ class InMemoryTenantUse(InMemoryStore):
         self.writes += 1
         self.uses[tenant] = Use(total=before.total + spent, seen=seen or before.seen)
         return self.uses[tenant]
+
+
+NOTHING_APPLIED = CatalogVersion(version=0, changed_at=datetime(1970, 1, 1, tzinfo=UTC), entries={})
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class InMemoryCatalogStore(InMemoryStore):
+    """`CatalogStore` with the same promises as PostgreSQL's."""
+
+    def __init__(self, clock: Clock = _utc_now) -> None:
+        super().__init__()
+        self._clock = clock
+        self._lock = Lock()
+        self._versions = [NOTHING_APPLIED]
+        self.authors: list[str] = []
+
+    def load(self, version: int | None = None) -> CatalogVersion:
+        self.used("load")
+        if version is None:
+            return self._versions[-1]
+        if not 0 <= version < len(self._versions):
+            raise InvalidCatalog(f"the catalog has no version {version}")
+        return self._versions[version]
+
+    def history(self, function: FunctionName) -> Sequence[PolicyChange]:
+        self.used("history")
+        return [
+            PolicyChange(version=made.version, changed_at=made.changed_at, author=self.authors[made.version - 1])
+            for made in reversed(self._versions)
+            if function in made.entries and made.entries[function].policy.version == made.version
+        ]
+
+    def replace(self, entries: Sequence[CatalogEntry], *, based_on: int, author: str) -> CatalogVersion:
+        self.used("replace")
+        with self._lock:
+            newest = self._versions[-1]
+            if based_on != newest.version:
+                raise WriteConflict(f"the catalog is at version {newest.version}, not {based_on}")
+            version = newest.version + 1
+            stamped_entries = stamped(entries, replaced=newest.entries, version=version)
+            made = CatalogVersion(version=version, changed_at=self._clock(), entries=stamped_entries)
+            self._versions.append(made)
+            self.authors.append(author)
+            return made

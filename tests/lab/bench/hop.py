@@ -14,8 +14,7 @@ from statistics import median
 from time import process_time
 
 from fiso.adapters.aws.client import DynamoDBClient
-from fiso.adapters.aws.dynamodb import DynamoDBInvocationLog
-from fiso.adapters.aws.dynamodb_items import Item, closed_item, open_item
+from fiso.adapters.aws.dynamodb import DynamoDBInvocationLog, Item, closed_item, open_item
 from fiso.billing import hop
 from fiso.billing.hop import BATCH, CALLS_PER_LEASE, OUTCOMES_PER_REPORT, STORE_WAIT_MS, HopPrices, Work
 from fiso.domain.record import InvocationRecord, OpenRecord

@@ -15,8 +15,7 @@ from fiso.domain.decision import Prediction, PredictionSource, Score
 from fiso.domain.endpoint import EndpointId
 from fiso.domain.policy import Scoring, Weights
 from fiso.learning.intervals import Estimate
-from fiso.learning.ope import LoggedCandidate, LoggedDecision, Probabilities, evaluate
-from fiso.learning.overlap import Refusal
+from fiso.learning.ope import LoggedCandidate, LoggedDecision, Probabilities, Refusal, evaluate
 from fiso.routing import scoring, selection
 from fiso_cli.worlds.figures import interval
 from fiso_cli.worlds.inputs import paired_folder

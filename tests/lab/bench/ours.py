@@ -55,7 +55,7 @@ def handler(
     that `is_repeatable` is called in a thread, so that a hedge can begin beside it.
     """
     from fiso import telemetry
-    from fiso.adapters.aws.pointers import LayerModelStore
+    from fiso.adapters.aws.models import LayerModelStore
     from fiso.testing.memory import (
         InMemoryEndpointStates,
         InMemoryFunctionCaller,

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from fiso.adapters.aws.dynamodb_items import Item
+from fiso.adapters.aws.dynamodb import Item
 from fiso.adapters.aws.errors import store_errors
 from fiso.codecs.record import instant, parse_instant
 from fiso.domain.errors import StoreUnavailable, WriteConflict

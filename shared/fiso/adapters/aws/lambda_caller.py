@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from fiso.adapters.http.header_policy import request_headers, returned_answer
+from fiso.adapters.http.callers import request_headers, returned_answer
 from fiso.domain.endpoint import Endpoint, Payload
 from fiso.domain.request import InvocationRequest
 from fiso.ports import Clock

@@ -1,7 +1,7 @@
 """S3: published snapshots, the record archive and retraining runs, all in one bucket under keys of their own; the
-models are in `s3_models`.
+models are in `models`.
 
-`client` is boto3's S3 client; for reading, `aws_client.S3Client` does as well. Pointers move last, so what they name is
+`client` is boto3's S3 client; for reading, `client.S3Client` does as well. Pointers move last, so what they name is
 always complete.
 """
 

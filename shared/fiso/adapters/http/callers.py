@@ -1,14 +1,16 @@
-"""Callers: one request to one endpoint on its own cloud.
+"""Callers: one request to one endpoint on its own cloud, and which headers pass through FISO both ways.
 
 AWS goes through the Lambda Invoke API (`lambda_caller`), Azure and Google through HTTP. Exactly one call each; the only
 retry loop is `services.dispatch`.
 """
 
+import re
 from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
 from time import monotonic
 from typing import Protocol
 
-from fiso.adapters.http.header_policy import request_headers, returned_answer
 from fiso.domain.address import AddressRules, check_endpoint
 from fiso.domain.endpoint import Authentication, Endpoint, Provider
 from fiso.domain.errors import BadAddress
@@ -85,3 +87,43 @@ class HttpCaller:
                 Failure.REFUSED, f"this stage has no identity for authentication {endpoint.authentication}"
             )
         return self._identity.headers(endpoint, timeout_s=timeout_s)
+
+
+RETURNED_HEADERS = frozenset(
+    "content-type content-encoding content-language cache-control etag last-modified location vary".split()
+)
+"""Headers of a function's answer that reach the caller. Everything else stays behind."""
+LARGEST_RETURNED_HEADERS = 8 * 1024
+"""Of all names and values that reach the caller: API Gateway's own limit is 10 KB, and FISO adds some."""
+_PRINTABLE = re.compile(r"[\t -~]*")
+
+
+def request_headers(request: InvocationRequest, now: datetime) -> dict[str, str]:
+    left_ms = max(0, int((request.deadline_at - now).total_seconds() * 1000))
+    headers = {
+        "content-type": request.content_type or "application/octet-stream",
+        "x-fiso-invocation-id": request.invocation_id,
+        "x-fiso-deadline-ms": str(left_ms),
+    }
+    if request.accept:
+        headers["accept"] = request.accept
+    if request.traceparent:
+        headers["traceparent"] = request.traceparent
+    if request.idempotency_key:
+        headers["idempotency-key"] = request.idempotency_key
+    return headers
+
+
+def returned_answer(answer: FunctionAnswer) -> FunctionAnswer:
+    """The answer as the caller sees it; a header's value that could break out of its line stays behind.
+
+    `ProviderError` when the headers are larger than any gateway returns.
+    """
+    passed = {
+        name: value
+        for name, value in answer.headers.items()
+        if name in RETURNED_HEADERS and _PRINTABLE.fullmatch(value)
+    }
+    if sum(len(name) + len(value) for name, value in passed.items()) > LARGEST_RETURNED_HEADERS:
+        raise ProviderError(Failure.BROKEN, f"the answer's headers are larger than {LARGEST_RETURNED_HEADERS} bytes")
+    return replace(answer, headers=passed)

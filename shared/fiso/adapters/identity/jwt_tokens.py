@@ -12,11 +12,10 @@ from typing import Any
 
 import jwt
 
-from fiso.access_ports import SigningKeys
 from fiso.domain.access import Claims, SigningKey
 from fiso.domain.errors import NotAuthenticated
 from fiso.domain.request import TenantId
-from fiso.ports import Clock
+from fiso.ports import Clock, SigningKeys
 
 ALGORITHMS = ("RS256", "ES256")
 TOLERANCE_S = 60.0

@@ -22,8 +22,7 @@ from fiso.adapters.postgres.deadline import ends_within
 from fiso.codecs.catalog import endpoint_to_document, entry_from_document
 from fiso.codecs.policy import policy_to_document
 from fiso.codecs.typed import Document, Json
-from fiso.domain.catalog import CatalogEntry
-from fiso.domain.catalog_version import Entries, stamped
+from fiso.domain.catalog import CatalogEntry, Entries, stamped
 from fiso.domain.endpoint import Endpoint, FunctionName
 from fiso.domain.errors import InvalidCatalog, StoreUnavailable, WriteConflict
 from fiso.ports import CatalogVersion, PolicyChange

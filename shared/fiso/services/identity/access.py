@@ -9,11 +9,10 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any
 
-from fiso.access_ports import IssuerKeys, TokenVerifier
 from fiso.domain.access import ANYONE, EVERYTHING, AuthMode, Claims, SigningKey
 from fiso.domain.errors import NotAuthenticated, StoreUnavailable, TokensNotSetUp
 from fiso.domain.request import TenantId
-from fiso.ports import Clock
+from fiso.ports import Clock, IssuerKeys, TokenVerifier
 from fiso.services.freshness.cached import CachedValue, StoreWaitBudget, staleness_clock
 from fiso.services.freshness.health import PartHealth, tokens_health
 

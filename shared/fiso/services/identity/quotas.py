@@ -12,10 +12,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 
-from fiso.access_ports import TenantUse
 from fiso.domain.errors import QuotaExceeded
 from fiso.domain.request import TenantId
-from fiso.ports import Clock
+from fiso.ports import Clock, TenantUse
 from fiso.routing import quota
 from fiso.routing.quota import Quota, Share, Use
 from fiso.services.freshness.cached import StoreWaitBudget, staleness_clock

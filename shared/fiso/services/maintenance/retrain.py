@@ -14,7 +14,7 @@ import numpy as np
 
 from fiso.domain.errors import ModelRefused, StoreError
 from fiso.domain.model import ModelPointer, RetrainingRun
-from fiso.learning import dataset, evaluate, export, promotion, signing, train
+from fiso.learning import dataset, evaluate, export, promotion, train
 from fiso.learning.dataset import DataSet, Floats, Halves
 from fiso.learning.promotion import Rules
 from fiso.learning.train import Family, Fit
@@ -114,7 +114,7 @@ class Retrainer:
 
     def _publish(self, files: ModelFiles, champion: _Champion) -> None:
         """Sign, read it as the orchestrator will, then move the pointer from the champion it was compared with."""
-        sealed = signing.signed(files, self.signer)
+        sealed = export.signed(files, self.signer)
         manifest.read(sealed.pointer, sealed.artifact, self.keys)
         pointer = replace(sealed.pointer, previous=champion.to_fall_back_on)
         self.models.publish(replace(sealed, pointer=pointer), replaces=champion.pointer)

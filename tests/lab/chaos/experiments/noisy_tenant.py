@@ -20,7 +20,7 @@ from tests.lab.chaos.experiment import Experiment, Setting
 from tests.lab.chaos.figures import Figure, Op, count_of_none
 
 if TYPE_CHECKING:
-    from fiso.access_ports import TenantUse
+    from fiso.ports import TenantUse
     from fiso.services.identity.quotas import Quotas
 
 START = datetime(2026, 11, 23, tzinfo=UTC)

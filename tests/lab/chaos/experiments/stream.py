@@ -142,7 +142,7 @@ def _emulator(setting: Setting, ending: ExitStack) -> "EmulatorProcess":
 def _shards(records: "Sequence[InvocationRecord]", rng: Random) -> "list[ScriptedShard]":
     """A parent that is closed half way and its two children, beside another shard: 20 % of all records come twice, the
     second time in whichever shard."""
-    from fiso.adapters.aws.dynamodb_items import closed_item
+    from fiso.adapters.aws.dynamodb import closed_item
     from tests.lab.chaos.log.scripted_stream import ScriptedShard, record_of
 
     twice = [*records, *(record for record in records if rng.random() < DUPLICATES)]
@@ -161,7 +161,7 @@ def _with_poison(
     good: "Sequence[InvocationRecord]", rng: Random, bad: Sequence[Mapping[str, Any]]
 ) -> list[Mapping[str, Any]]:
     """Images in their order: poison strewn in, but for its last batch, which stands together."""
-    from fiso.adapters.aws.dynamodb_items import closed_item
+    from fiso.adapters.aws.dynamodb import closed_item
 
     images: list[Mapping[str, Any]] = [closed_item(record) for record in good]
     for image in bad[:-BATCH]:
@@ -185,7 +185,7 @@ def _released(images: Sequence[Mapping[str, Any]]) -> "list[ScriptedShard]":
 
 
 def _is_poison(record: "Record") -> bool:
-    from fiso.adapters.aws.dynamodb_items import record_from_item
+    from fiso.adapters.aws.dynamodb import record_from_item
     from fiso.domain.errors import InvalidRecord
 
     try:

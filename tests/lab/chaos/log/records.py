@@ -6,7 +6,7 @@ from random import Random
 from typing import Any
 from uuid import UUID
 
-from fiso.adapters.aws.dynamodb_items import closed_item, record_from_item
+from fiso.adapters.aws.dynamodb import closed_item, record_from_item
 from fiso.domain.endpoint import EndpointId, FunctionName, Provider
 from fiso.domain.record import AttemptSummary, InvocationRecord
 from fiso.domain.request import InvocationId, TenantId

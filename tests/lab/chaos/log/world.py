@@ -17,15 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from fiso.adapters.aws.cloudwatch_logs import CloudWatchSpilledRecords
-from fiso.adapters.aws.dynamodb import DynamoDBInvocationLog
-from fiso.adapters.aws.dynamodb_items import record_from_item
+from fiso.adapters.aws.dynamodb import DynamoDBInvocationLog, record_from_item
 from fiso.adapters.aws.s3 import S3Watermark
 from fiso.domain.record import InvocationRecord, OpenRecord
 from fiso.services.log.reconcile import Reconciliation
 from fiso.services.log.spill import MARK
 from fiso.services.maintenance.keep import Keeper
-from fiso.testing.memory import InMemorySnapshots
-from fiso.testing.memory_catalog import InMemoryCatalogStore
+from fiso.testing.memory import InMemoryCatalogStore, InMemorySnapshots
 from localcloud.stream_pump.clients import EmulatorStreams
 from tests.lab.chaos.emulator import REGION, EmulatorProcess
 from tests.lab.chaos.log.faulty_store import FaultyStore, faulty_store

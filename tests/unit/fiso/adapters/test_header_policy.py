@@ -1,6 +1,6 @@
 import pytest
 
-from fiso.adapters.http.header_policy import returned_answer
+from fiso.adapters.http.callers import returned_answer
 from fiso_client.core.answers import FunctionAnswer
 from fiso_client.core.failures import Failure, ProviderError
 

@@ -2,8 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from fiso.domain.catalog import CatalogEntry
-from fiso.domain.catalog_version import stamped
+from fiso.domain.catalog import CatalogEntry, stamped
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName, Provider
 from fiso.domain.errors import InvalidCatalog
 from fiso.domain.policy import Policy

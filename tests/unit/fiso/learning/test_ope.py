@@ -8,8 +8,7 @@ from scipy.stats import binom
 
 from fiso.domain.endpoint import EndpointId
 from fiso.learning import ope
-from fiso.learning.ope import Evaluation, Log, LoggedCandidate, LoggedDecision, Probabilities
-from fiso.learning.overlap import Refusal, Thinness
+from fiso.learning.ope import Evaluation, Log, LoggedCandidate, LoggedDecision, Probabilities, Refusal, Thinness
 
 AWS, AZURE, GCP = EndpointId("aws"), EndpointId("azure"), EndpointId("gcp")
 MEANS: Mapping[EndpointId, float] = {AWS: 100.0, AZURE: 60.0, GCP: 140.0}

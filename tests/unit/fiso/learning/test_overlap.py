@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from fiso.domain.endpoint import EndpointId
-from fiso.learning.overlap import LARGEST_SHARE, LEAST_SAMPLE, MOST_UNCOVERED, Overlap, refusal_of
+from fiso.learning.ope import LARGEST_SHARE, LEAST_SAMPLE, MOST_UNCOVERED, Overlap, refusal_of
 
 AZURE = EndpointId("azure")
 AMPLE = Overlap(

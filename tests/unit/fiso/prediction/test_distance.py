@@ -1,6 +1,6 @@
 import pytest
 
-from fiso.prediction.distance import SAME_PLACE_MS, round_trip_ms
+from fiso.prediction.facts import SAME_PLACE_MS, round_trip_ms
 from fiso.prediction.features import PLACES
 
 

@@ -4,7 +4,7 @@ from datetime import timedelta
 import pytest
 
 from fiso.domain.state import EndpointState
-from fiso.prediction import success
+from fiso.prediction import predictor
 from tests.builders import NOW, a_feature_row, a_state
 
 CALLED = a_state(attempts=100, latency_ms=42.0, last_called_at=NOW)
@@ -12,11 +12,11 @@ CALLED = a_state(attempts=100, latency_ms=42.0, last_called_at=NOW)
 
 def chance(state: EndpointState | None, *, after: timedelta = timedelta()) -> float:
     row = a_feature_row(state, now=NOW + after)
-    return success.chance(state, row, prior=success.USUAL_SUCCESS, prior_calls=success.USUAL_CALLS)
+    return predictor.chance(state, row, prior=predictor.USUAL_SUCCESS, prior_calls=predictor.USUAL_CALLS)
 
 
 def test_an_endpoint_never_called_has_the_promised_chance() -> None:
-    assert chance(None) == success.USUAL_SUCCESS
+    assert chance(None) == predictor.USUAL_SUCCESS
 
 
 def test_the_error_rate_lowers_success_by_what_was_seen() -> None:

@@ -1,4 +1,5 @@
-"""The snapshot's copy: one item of the state table, for environments that start while S3 is unavailable.
+"""Snapshots beside S3's: with bad addresses marked, so that whatever was published no endpoint at one is a candidate;
+and the copy, one item of the state table, for environments that start while S3 is unavailable.
 
 `client` speaks DynamoDB with boto3's names (`aws_client.DynamoDBClient` or boto3's own). The item holds the snapshot's
 own JSON, packed; its checksum is verified as that of the published one.
@@ -12,6 +13,7 @@ from typing import Any
 
 from fiso.adapters.aws.errors import store_errors
 from fiso.codecs.catalog import snapshot_from_json, snapshot_to_json
+from fiso.domain.address import AddressRules, with_refusals
 from fiso.domain.catalog import Snapshot
 from fiso.domain.errors import InvalidCatalog, StoreUnavailable, WriteConflict
 from fiso.ports import Snapshots
@@ -92,3 +94,27 @@ class CopiedSnapshots:
 def _bytes(value: bytes | str) -> bytes:
     """boto3 gives bytes, the wire gives base64."""
     return base64.b64decode(value) if isinstance(value, str) else bytes(value)
+
+
+logger = logging.getLogger(__name__)
+
+
+class CheckedSnapshots:
+    """The port `Snapshots` over another one; `rules` are the stage's own."""
+
+    def __init__(self, snapshots: Snapshots, rules: AddressRules) -> None:
+        self._snapshots, self._rules = snapshots, rules
+
+    def current(self, *, unless_version: int | None = None) -> Snapshot | None:
+        """The current snapshot, with the endpoints marked that must not be called."""
+        snapshot = self._snapshots.current(unless_version=unless_version)
+        if snapshot is None:
+            return None
+        checked = with_refusals(snapshot, self._rules)
+        for entry in checked.functions.values():
+            for endpoint, why in entry.refused.items():
+                logger.error("endpoint %s of %s is never called: %s", endpoint, entry.name, why)
+        return checked
+
+    def publish(self, snapshot: Snapshot) -> None:
+        self._snapshots.publish(snapshot)
