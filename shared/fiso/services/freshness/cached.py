@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from threading import Lock
 from time import monotonic
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from fiso.ports import Clock, Metrics
 from fiso_client.core.failures import FisoError
@@ -94,6 +94,12 @@ class StoreWaitBudget:
         start_s = monotonic()
         wait(pending, timeout=self._left_s if within_s is None else within_s)
         self._left_s = max(0.0, self._left_s - (monotonic() - start_s))
+
+    def refresh_in_background(self, *cached: "CachedValue[Any]") -> None:
+        """Start refreshes of what is older than FRESH_S, all judged by one look at the clock."""
+        now_s = self.stopwatch()
+        for value in cached:
+            value.refresh_in_background(now_s=now_s)
 
     def _note_problem(self, name: str, ended: Future[T]) -> None:
         error = ended.exception()
@@ -175,9 +181,9 @@ class CachedValue(Generic[T]):
         if self._read_at_s is None:
             self._start()
 
-    def refresh_in_background(self, *, oldest_s: float = FRESH_S) -> None:
+    def refresh_in_background(self, *, oldest_s: float = FRESH_S, now_s: float | None = None) -> None:
         """Start a refresh when the value is older than `oldest_s`, without waiting for it."""
-        if self._is_older_than(oldest_s):
+        if self._is_older_than(oldest_s, now_s):
             self._start()
 
     def force_refresh(self) -> T | None:
@@ -186,9 +192,11 @@ class CachedValue(Generic[T]):
         self._wait(is_first=True)
         return self.value
 
-    def _is_older_than(self, oldest_s: float) -> bool:
-        age_s = self.age_s
-        return age_s is None or age_s > oldest_s
+    def _is_older_than(self, oldest_s: float, now_s: float | None = None) -> bool:
+        self._collect()
+        if self._read_at_s is None:
+            return True
+        return (self._budget.stopwatch() if now_s is None else now_s) - self._read_at_s > oldest_s
 
     def _start(self, *, again_s: float = RETRY_S) -> None:
         """Read, unless a read is under way or was just tried. One that was frozen is no hang: another one begins beside

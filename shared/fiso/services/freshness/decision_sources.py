@@ -149,7 +149,10 @@ class DecisionSources:
     def snapshot(self) -> Snapshot:
         """The catalog to decide with. `NothingAvailable` while none was ever read: no catalog is ever guessed, since
         what it denies would be lost."""
-        cold = self._snapshot.value is None and self._copy is not None
+        age_s, known = self._snapshot.age_s, self._snapshot.value
+        if known is not None and age_s is not None and age_s <= SNAPSHOT_STALE_S:
+            return known
+        cold = known is None and self._copy is not None
         snapshot = self._snapshot.get_or_wait(at_most_s=COPY_AFTER_S if cold else None)
         if snapshot is None and self._copy is not None:
             snapshot = self._copy.get_or_wait() or self._snapshot.get_or_wait()
@@ -182,8 +185,7 @@ class DecisionSources:
 
     def refresh_in_background(self, function: FunctionName) -> None:
         """Start what is due; call right before waiting for a provider."""
-        for cached in (self._snapshot, self._states_of(function), self._model_source.cached):
-            cached.refresh_in_background()
+        self._budget.refresh_in_background(self._snapshot, self._states_of(function), self._model_source.cached)
 
     def force_refresh(self, function: FunctionName) -> None:
         """Read a function's states again that are older than TROUBLE_FRESH_S: others may know what is wrong."""

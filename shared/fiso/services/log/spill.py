@@ -103,9 +103,9 @@ class SpillingLog:
         error = _attempt(write)
         if isinstance(error, StoreUnavailable) and self._stopwatch() - start < QUICK_S:
             error = _attempt(write)
-        now = self._stopwatch()
         with self._lock:
             if isinstance(error, StoreUnavailable):
+                now = self._stopwatch()
                 self._breaker.failed(now, took_s=now - start)
             else:
                 self._breaker.succeeded()
