@@ -139,15 +139,12 @@ def test_who_misses_ranks_below_all_who_keep_it_by_p95(predictions: list[Predict
     assert [s.value for s in scores] == sorted((s.value for s in scores), reverse=True)
 
 
-@given(predicted)
-def test_a_factor_of_one_changes_no_value_and_no_order(predictions: list[Prediction]) -> None:
-    before, after = weighted(predictions), with_factor(predictions, 1.0)
-    assert [(s.endpoint, s.value) for s in after] == [(s.endpoint, s.value) for s in before]
-
-
-@given(predicted, st.sampled_from([0.25, 0.5, 2.0, 4.0]))
-def test_a_factor_for_everybody_moves_nobody(predictions: list[Prediction], factor: float) -> None:
-    assert [s.endpoint for s in with_factor(predictions, factor)] == [s.endpoint for s in weighted(predictions)]
+@given(predicted, st.sampled_from([0.25, 0.5, 1.0, 2.0, 4.0]))
+def test_a_factor_for_everybody_multiplies_every_value_and_moves_nobody(
+    predictions: list[Prediction], factor: float
+) -> None:
+    before = [(s.endpoint, s.value * factor) for s in weighted(predictions)]
+    assert [(s.endpoint, s.value) for s in with_factor(predictions, factor)] == before
 
 
 @given(predicted, st.floats(min_value=0.1, max_value=10), st.integers())

@@ -1,13 +1,12 @@
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from botocore import loaders
 from botocore.auth import S3SigV4Auth, SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as BotoCredentials
-from hypothesis import given
-from hypothesis import strategies as st
 
 from fiso_client.core.signing import AwsEndpoint, Credentials, sign
 
@@ -15,53 +14,38 @@ NOW = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
 EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
 
-class AtNow(SigV4Auth):  # type: ignore[misc]
+def at_now(kind: type[SigV4Auth]) -> type[SigV4Auth]:
     """botocore's signer at a fixed time."""
 
-    def add_auth(self, request: AWSRequest) -> None:
+    def add_auth(self: Any, request: AWSRequest) -> None:
         request.context["timestamp"] = NOW.strftime("%Y%m%dT%H%M%SZ")
-        self._inject_signature_to_request(
-            request, self.signature(self.string_to_sign(request, self.canonical_request(request)), request)
-        )
+        signature = self.signature(self.string_to_sign(request, self.canonical_request(request)), request)
+        self._inject_signature_to_request(request, signature)
+
+    return type("AtNow", (kind,), {"add_auth": add_auth})
 
 
-names = st.sampled_from(["fiso-local-sample-aws", "arn:aws:lambda:us-east-1:1:function:f", "a b", "x_y~z.1"])
+FUNCTIONS = ["fiso-local-sample-aws", "arn:aws:lambda:us-east-1:1:function:f", "a b", "x_y~z.1"]
+KEYS = ["models/champion.json", "a b/c+d.json", "log/2026-11-23/x~y.json"]
+CALLS = [
+    *(("lambda", "POST", f"/2015-03-31/functions/{quote(name, safe='')}/invocations", SigV4Auth) for name in FUNCTIONS),
+    *(("s3", "GET", f"/bucket/{quote(key, safe='/-_.~')}", S3SigV4Auth) for key in KEYS),
+]
 
 
-@given(name=names, token=st.none() | st.just("session"))
-def test_signs_exactly_as_botocore_does(name: str, token: str | None) -> None:
-    from urllib.parse import quote
-
-    path = f"/2015-03-31/functions/{quote(name, safe='')}/invocations"
-    url = f"https://lambda.us-east-1.amazonaws.com{path}"
-    endpoint = AwsEndpoint(service="lambda", region="us-east-1", url="https://lambda.us-east-1.amazonaws.com")
+@pytest.mark.parametrize(("service", "method", "path", "kind"), CALLS)
+@pytest.mark.parametrize("token", [None, "session"])
+def test_signs_exactly_as_botocore_does(
+    service: str, method: str, path: str, kind: type[SigV4Auth], token: str | None
+) -> None:
+    host = f"https://{service}.us-east-1.amazonaws.com"
+    endpoint = AwsEndpoint(service=service, region="us-east-1", url=host)
     credentials = Credentials(access_key="AK", secret_key="SK", token=token)
-    ours = sign("POST", url, {"content-type": "application/json"}, EMPTY, endpoint, credentials, NOW)
-
+    ours = sign(method, host + path, {"content-type": "application/json"}, EMPTY, endpoint, credentials, NOW)
+    assert ours.get("x-amz-content-sha256") == (EMPTY if service == "s3" else None)
     headers = {name: value for name, value in ours.items() if name != "authorization"}
-    request = AWSRequest(method="POST", url=url, data=b"", headers=headers)
-    AtNow(BotoCredentials("AK", "SK", token), "lambda", "us-east-1").add_auth(request)
-    assert request.headers["Authorization"].split("Signature=")[1] == ours["authorization"].split("Signature=")[1]
-
-
-class S3AtNow(S3SigV4Auth):  # type: ignore[misc]
-    """botocore's signer of S3 requests, which hold their body's hash, at a fixed time."""
-
-    add_auth = AtNow.add_auth
-
-
-@given(key=st.sampled_from(["models/champion.json", "a b/c+d.json", "log/2026-11-23/x~y.json"]))
-def test_signs_for_s3_as_botocore_does(key: str) -> None:
-    from urllib.parse import quote
-
-    url = f"https://s3.us-east-1.amazonaws.com/bucket/{quote(key, safe='/-_.~')}"
-    endpoint = AwsEndpoint(service="s3", region="us-east-1", url="https://s3.us-east-1.amazonaws.com")
-    ours = sign("GET", url, {}, EMPTY, endpoint, Credentials(access_key="AK", secret_key="SK"), NOW)
-    assert ours["x-amz-content-sha256"] == EMPTY
-
-    headers = {name: value for name, value in ours.items() if name != "authorization"}
-    request = AWSRequest(method="GET", url=url, data=b"", headers=headers)
-    S3AtNow(BotoCredentials("AK", "SK"), "s3", "us-east-1").add_auth(request)
+    request = AWSRequest(method=method, url=host + path, data=b"", headers=headers)
+    at_now(kind)(BotoCredentials("AK", "SK", token), service, "us-east-1").add_auth(request)
     assert request.headers["Authorization"].split("Signature=")[1] == ours["authorization"].split("Signature=")[1]
 
 

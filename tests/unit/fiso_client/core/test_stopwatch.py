@@ -22,11 +22,15 @@ class Machine:
         self.wall_s += seconds
 
 
-@pytest.mark.parametrize("frozen_s", [1, 60, 6 * 3600])
-def test_the_time_of_a_freeze_is_counted(frozen_s: float) -> None:
+def started() -> tuple[Machine, Stopwatch, float]:
     machine = Machine()
     clock = machine.clock()
-    began = clock()
+    return machine, clock, clock()
+
+
+@pytest.mark.parametrize("frozen_s", [1, 60, 6 * 3600])
+def test_the_time_of_a_freeze_is_counted(frozen_s: float) -> None:
+    machine, clock, began = started()
     machine.run(2)
     machine.wall_s += frozen_s
     machine.run(3)
@@ -34,9 +38,7 @@ def test_the_time_of_a_freeze_is_counted(frozen_s: float) -> None:
 
 
 def test_many_short_freezes_add_up() -> None:
-    machine = Machine()
-    clock = machine.clock()
-    began = clock()
+    machine, clock, began = started()
     for _ in range(100):
         machine.run(0.1)
         machine.wall_s += 0.3
@@ -45,18 +47,14 @@ def test_many_short_freezes_add_up() -> None:
 
 
 def test_a_time_of_day_that_is_set_back_changes_nothing() -> None:
-    machine = Machine()
-    clock = machine.clock()
-    began = clock()
+    machine, clock, began = started()
     machine.wall_s -= 3600
     machine.run(5)
     assert clock() - began == pytest.approx(5)
 
 
 def test_two_clocks_that_drift_apart_slowly_do_not_race() -> None:
-    machine = Machine()
-    clock = machine.clock()
-    began = clock()
+    machine, clock, began = started()
     for step in range(10_000):
         machine.run(0.01)
         machine.wall_s += 0.001 if step % 2 else -0.001
