@@ -5,6 +5,14 @@ import pytest
 from fiso_cli.worlds.virtual_time import Timeline
 
 
+def test_events_happen_in_order_of_their_time_and_then_of_their_planning() -> None:
+    timeline, seen = Timeline(), []
+    for at_s, name in ((2.0, "c"), (1.0, "a"), (2.0, "d"), (1.5, "b")):
+        timeline.plan(at_s, lambda at_s=at_s, name=name: seen.append((timeline.now_s, at_s, name)))  # type: ignore[misc]
+    timeline.run()
+    assert seen == [(1.0, 1.0, "a"), (1.5, 1.5, "b"), (2.0, 2.0, "c"), (2.0, 2.0, "d")]
+
+
 def test_an_error_in_a_strand_ends_the_run() -> None:
     timeline = Timeline()
 
