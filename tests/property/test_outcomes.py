@@ -60,6 +60,10 @@ def damaged(draw: st.DrawFn) -> dict[str, Any]:
     return outcome
 
 
+def reporting(outcome: dict[str, Any]) -> dict[str, Any]:
+    return {"leases": [{"token": LEASE["token"], "outcomes": [outcome]}]}
+
+
 tokens = st.just(LEASE["token"]) | st.text(max_size=20) | anything
 groups = st.fixed_dictionaries({"token": tokens, "outcomes": st.lists(outcomes | damaged() | anything, max_size=4)})
 reports = st.fixed_dictionaries({"leases": st.lists(groups | anything, max_size=3)}) | anything
@@ -67,8 +71,7 @@ reports = st.fixed_dictionaries({"leases": st.lists(groups | anything, max_size=
 
 @given(outcomes)
 def test_what_can_be_true_is_accepted(outcome: dict[str, Any]) -> None:
-    report = {"leases": [{"token": LEASE["token"], "outcomes": [outcome]}]}
-    answer = RIG.send(http_event(path="/v1/outcomes", body=json.dumps(report)))
+    answer = RIG.send(http_event(path="/v1/outcomes", body=json.dumps(reporting(outcome))))
     assert json.loads(answer["body"])["accepted"] == 1
     (record,) = RIG.stores.log.records.values()
     assert isinstance(record, InvocationRecord)
@@ -76,7 +79,7 @@ def test_what_can_be_true_is_accepted(outcome: dict[str, Any]) -> None:
     RIG.stores.log.records.clear()
 
 
-@given(reports)
+@given(damaged().map(reporting) | reports)
 def test_no_report_is_fisos_failure_and_nothing_impossible_is_kept(report: Any) -> None:
     answer = RIG.send(http_event(path="/v1/outcomes", body=json.dumps(report)))
     assert answer["statusCode"] < 500

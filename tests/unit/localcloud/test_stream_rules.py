@@ -97,6 +97,11 @@ def test_giving_up_one_batch_leaves_the_next_and_moves_the_checkpoint_between_th
     ]
 
 
+def test_without_a_maximum_age_nothing_expires() -> None:
+    queue = Queue(pending=(Batch(records=(record(1, age_s=86_399),)),), read_through="1")
+    assert rules.expire(queue, DeliveryPolicy(), NOON) == rules.Step(queue=queue)
+
+
 def test_a_batch_stays_within_the_payload_limit() -> None:
     half = rules.MAX_PAYLOAD_BYTES // 2
     big = (record(1, size_bytes=half), record(2, size_bytes=half), record(3, size_bytes=half), record(4))
@@ -128,6 +133,7 @@ def named(*identifiers: object) -> bytes:
         (b'{"batchItemFailures": [{"id": "13"}]}', 0),
         (b'{"batchItemFailures": ["13"]}', 0),
         (b'{"batchItemFailures": "13"}', 0),
+        (b'"done"', 0),
         (b"not json", 0),
     ],
 )

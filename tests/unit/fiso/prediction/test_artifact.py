@@ -60,6 +60,11 @@ def test_joblib_opens_the_file_and_finds_builtin_containers_only(tmp_path: Path)
     assert types_in(found) <= {dict, list, tuple, str, bytes, float, int, bool}
 
 
+def test_the_digest_is_checked_before_anything_is_opened() -> None:
+    with pytest.raises(ModelRefused, match="sha256"):
+        artifact.read(_hostile("echo"), sha256="0" * 64)
+
+
 @pytest.mark.parametrize(
     ("data", "why"),
     [(b"", "missing"), (b"x" * (artifact.LARGEST_FILE_BYTES + 1), "more than"), (b"\x00", "containers")],

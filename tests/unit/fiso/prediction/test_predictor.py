@@ -95,6 +95,10 @@ def test_a_prediction_says_how_sure_it_is() -> None:
     assert (prediction.observations, prediction.variation) == (45.0, 0.2)
 
 
+def test_an_endpoint_without_a_price_is_unpriced() -> None:
+    assert predicted(belief=replace(BELIEF, warm_usd=None, start_usd=None)).cost_usd is None
+
+
 def test_recent_errors_lower_the_models_success_probability() -> None:
     assert predicted(state=None).success_probability == 0.99
     assert predicted(state=replace(STATE, error_rate=0.4)).success_probability < 0.8

@@ -194,6 +194,7 @@ def test_every_problem_of_every_function_is_told_at_once() -> None:
         ("version: 1", "fiso.yaml: functions: is missing"),
         ("version: 1\nfunctions:", "fiso.yaml: functions: must be a mapping"),
         ("version: 1\nfunctions: {}", "fiso.yaml: functions: must not be empty"),
+        ("version: 1\nfunctions: {7: {}}", "fiso.yaml: line 2, column 13: keys must be text: put 7 in quotes"),
         ("version: 1\nfunctions: {bfs: }", "fiso.yaml: functions.bfs: must be a mapping"),
     ],
 )
