@@ -90,7 +90,7 @@ def _login(
     ssm: Callable[[], Any],
     verifier: Callable[[], TokenVerifier],
 ) -> "BrowserLogin":
-    from fiso.adapters.aws.ssm_words import read_words
+    from fiso.adapters.aws.ssm import read_words
     from functions.console.login import BrowserLogin
     from functions.console.session import SessionKeys
 

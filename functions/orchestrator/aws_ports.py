@@ -90,6 +90,7 @@ def aws_ports(settings: OrchestratorSettings, environ: Mapping[str, str], metric
         return SignedService(endpoint=endpoint, credentials=credentials, transport=transport, clock=utc_now)
 
     dynamodb, s3 = DynamoDBClient(service("dynamodb")), S3Client(service("s3"))
+    # A time limit for each call, which boto3 does not have (docs/decisions/0001-own-signed-aws-calls.md).
     quick = DynamoDBClient(service("dynamodb"), timeout_s=LONGEST_WAIT_S)
     rules = AddressRules(own_hosts=settings.own_hosts, allow_loopback=settings.allow_loopback)
     to_public = HttpTransport(dial=PublicDial(allow_loopback=rules.allow_loopback))

@@ -137,6 +137,7 @@ class RequestHandler:
         path, method = self._target()
         found = {route: match.groupdict() for route in _ROUTES if (match := route.path.fullmatch(path))}
         chosen = next((route for route in found if route.method == method), None)
+        # Before the 404: a stranger must not learn which paths there are (docs/decisions/0010-who-may-call.md).
         if chosen is None or chosen.scope is not None:
             self._caller = self._app.access.caller(credentials_of(self._event))
         if chosen is None:

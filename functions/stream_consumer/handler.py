@@ -62,6 +62,8 @@ def parse(stream_records: Sequence[Mapping[str, Any]]) -> Batch:
             record = wiring.read_image(image)
         except InvalidRecord as error:
             logger.error("poison record %s: %s", _sequence(stream_record), error)
+            # Everything before it is folded; the event source repeats from here and, after its retries, sends it to the
+            # dead letters, so that one record does not hold a shard for a day.
             return Batch(records=tuple(records), poison=_sequence(stream_record))
         if isinstance(record, InvocationRecord):
             records.append(record)

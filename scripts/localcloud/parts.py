@@ -1,4 +1,7 @@
-"""The local cloud's parts as values: what to run, where it listens, how to see that it is ready. Starts nothing."""
+"""The local cloud's parts as values: what to run, where it listens, how to see that it is ready. Starts nothing.
+
+What stands in for three clouds, and why: docs/decisions/0003-the-local-cloud.md
+"""
 
 import http.client
 import os

@@ -22,8 +22,7 @@ from fiso.adapters.aws.function_keys import FunctionKeys
 from fiso.adapters.aws.models import S3ModelStore
 from fiso.adapters.aws.s3 import S3Archive, S3RetrainingRuns, S3Snapshots, S3Watermark
 from fiso.adapters.aws.snapshots import DynamoDBSnapshotCopy
-from fiso.adapters.aws.ssm import SsmLeaseKeys
-from fiso.adapters.aws.ssm_words import read_words
+from fiso.adapters.aws.ssm import SsmLeaseKeys, read_words
 from fiso.adapters.aws.tenant_use import DynamoDBTenantUse
 from fiso.domain.endpoint import Authentication, EndpointId, FunctionName
 from fiso.domain.errors import InvalidCatalog, ModelRefused, StoreUnavailable

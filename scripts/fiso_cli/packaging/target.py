@@ -1,4 +1,7 @@
-"""Targets: the runtime and architecture that a package is built for. Knows nothing of packages."""
+"""Targets: the runtime and architecture that a package is built for. Knows nothing of packages.
+
+docs/decisions/0004-python-3.11-on-lambda.md
+"""
 
 import platform
 import sys

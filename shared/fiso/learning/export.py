@@ -58,6 +58,7 @@ def package(trained: Trained, halves: Halves, origin: Origin) -> ModelFiles:
     data = _dump(trained, parts, version)
     digest = sha256(data).hexdigest()
     model = artifact.read(data, sha256=digest)
+    # Checked on what will be served, read back from its bytes: a mistake in the export must not reach a signature.
     parity = check(model, trained, halves.held_out)
     pointer = ModelPointer(
         version=version,

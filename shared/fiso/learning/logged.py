@@ -70,6 +70,8 @@ def _is_sound(candidate: CandidateSummary) -> bool:
 def _latency(record: InvocationRecord) -> float | None:
     if not first_failed(record):
         return record.attempts[0].latency_ms
+    # Failing fast must not pay: a failure costs the whole way to the answer, and no less than the slowest candidate
+    # (docs/decisions/0007-off-policy-evaluation.md).
     worst = max(candidate.latency_ms for candidate in record.decision.candidates)
     return max(worst, sum(attempt.latency_ms for attempt in record.attempts))
 

@@ -223,6 +223,8 @@ class Log:
         uncovered = {endpoint: mass / total for endpoint, mass in self._uncovered.items()}
         table = self._table()
         weights = self._by_cluster(table[:, _WEIGHT])
+        # By the propensities, not by what was drawn: an endpoint that the log would call once in 10,000 times leaves
+        # perfect looking weights behind as long as it is not (docs/decisions/0007-off-policy-evaluation.md).
         expected_square = float(np.sum(self._by_cluster(np.ones(records)) * self._by_cluster(table[:, _SQUARE])))
         weight, square = float(weights.sum()), float(np.sum(weights**2))
         return Overlap(

@@ -126,6 +126,8 @@ def call_of(record: InvocationRecord, *, block_s: int, prices: HopPrices) -> Cal
 def saving(function: FunctionName, calls: Iterable[Call], hops: Hops) -> Saving:
     """All figures of one function, and what they say."""
     known = list(calls)
+    # By blocks, not by reason: a request that failed over in a control block belongs to control, or control would look
+    # better than it was.
     of_control = {call.block for call in known if call.is_control}
     control = [call for call in known if call.block in of_control]
     routed = [call for call in known if call.block not in of_control]
@@ -211,6 +213,7 @@ def _adjustment(control: Sequence[Call], routed: Sequence[Call]) -> Callable[[Va
     if not cold or not warm:
         return lambda _: 0.0
     own = len(cold) / len(control)
+    # Control's endpoint is colder only because it is called less; the correction is never in the router's favour.
     share = min(own, sum(call.is_cold for call in there) / len(there))
     return lambda value: (share - own) * (_mean(cold, value) - _mean(warm, value))
 

@@ -85,6 +85,7 @@ def read(data: bytes, *, sha256: str) -> Model:
         raise ModelRefused("the artifact is missing or empty")
     if len(data) > LARGEST_FILE_BYTES:
         raise ModelRefused(f"the artifact has {len(data)} bytes, more than {LARGEST_FILE_BYTES}")
+    # Before the unpickler sees a byte: an attacker who can write the bucket must not reach even a parser.
     found = digest_of(data).hexdigest()
     if found != sha256:
         raise ModelRefused(f"the artifact's sha256 is {found[:12]}…, the pointer says {sha256[:12]}…")

@@ -133,6 +133,9 @@ class _Known:
         self._spent_ms = [
             exp(_prior_log_ms(spot) + warm.residual) for spot, warm in zip(asked, self._warm, strict=True)
         ]
+        # The way is taken off before copies are compared and put on again here: a far copy is no slower processor, and
+        # its distance must not pass for a property that its siblings share
+        # (docs/decisions/0005-prediction-in-layers.md).
         self._warm_ms = [spent_ms + way_ms for spent_ms, way_ms in zip(self._spent_ms, ways_ms, strict=True)]
         self._pooled_cold = _pooled_cold(asked, states)
         self._starts = START.expected([self._seen_start(index) for index in range(len(asked))])
@@ -244,6 +247,8 @@ def _noise(level: LoadLevel, now: datetime) -> float:
     """The variance of the logarithm of a level's mean; it grows as the level ages."""
     trust_s = LONGEST_TRUST_S
     if level.changed_at is not None and level.last_at is not None:
+        # After a change the new mean is trusted for about as long as it has held: what just broke down is asked again
+        # soon, what has been down for long more rarely.
         trust_s = min(trust_s, max(SHORTEST_TRUST_S, (level.last_at - level.changed_at).total_seconds()))
     age_s = (now - level.last_at).total_seconds() if level.last_at else 0.0
     answers = min(float(level.warm), MOST_ANSWERS) * max(1e-6, decay(age_s, trust_s))

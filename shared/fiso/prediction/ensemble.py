@@ -66,6 +66,7 @@ def trees_of(forest: Forest, *, feature_count: int) -> Iterator[Tree]:
         if not (LEAF <= feature < feature_count and isfinite(number)):
             raise ValueError(f"a node names feature {feature} of {feature_count} with the number {number}")
         if feature != LEAF:
+            # Preorder: what follows is its left subtree. When that is complete, `len(leaves)` has grown by its leaves.
             waiting.append((feature, number, len(leaves)))
             continue
         leaves.append(number)
@@ -161,6 +162,9 @@ class _ByteLanes:
         """For each row, by what is alive: per forest the sum of each tree's lowest leaf. All rows are read at once."""
         size = self._bytes
         alive = b"".join([row.to_bytes(size, "little") for row in rows])
+        # Each byte becomes the number of its lowest set bit, the leaf that its tree ended in, in one call for all rows.
+        # Shifting by 5 moves the upper lane's three bits beside the lower lane's: of every second byte, six bits then
+        # name the leaves of two trees (docs/decisions/0005-prediction-in-layers.md).
         lowest = int.from_bytes(alive.translate(_LOWEST_BIT), "little")
         pairs = (lowest | lowest >> 5).to_bytes(len(alive), "little").translate(_SIX_BITS)
         parts = list(zip(self._tables, self._slices, strict=True))
@@ -201,6 +205,8 @@ class _WordLanes:
         return [self._sums(row) for row in rows]
 
     def _sums(self, alive: int) -> list[float]:
+        # x & (x - 1) clears the lowest set bit, in every 64-bit lane at once: no lane is 0, since a row always ends in
+        # some leaf, so subtracting 1 from each never borrows from the next. What xor leaves is that lowest bit.
         lowest = alive ^ (alive & (alive - self._ones))
         leaves = list(map(getitem, self._leaves, self._words.unpack(lowest.to_bytes(self._words.size, "little"))))
         return [sum(leaves[part]) for part in self._parts]
@@ -217,6 +223,8 @@ def _questions(placed: Sequence[tuple[int, Tree]], *, width: int, full: int, col
     for lane, tree in placed:
         for split in tree.splits:
             of_feature = cleared[split.feature]
+            # Going right at a split rules the leaves of its left subtree out. They are numbered from left to right, so
+            # they are one run of bits.
             bits = _ones(split.first, split.end) << lane * width
             of_feature[split.threshold] = of_feature.get(split.threshold, 0) | bits
     questions: list[_Question] = []

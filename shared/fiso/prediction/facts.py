@@ -43,6 +43,7 @@ def slowdown(provider: Provider, in_flight: float) -> float:
     """
     if provider is not Provider.AZURE:
         return 1.0
+    # From t + t^2 / 2 = n, where a call takes 1: instances are added while the queue waits, not at once.
     return max(1.0, sqrt(1 + 2 * max(0.0, in_flight)) - 1)
 
 

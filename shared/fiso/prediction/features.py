@@ -138,6 +138,7 @@ def _arrivals_per_ms(now: datetime, state: EndpointState) -> float:
     interval_ms, last_at = state.arrival_interval_ms, state.last_called_at
     if interval_ms is None or last_at is None:
         return 0.0
+    # The stream folds a record seconds after its call, so a short silence is no sign that a burst is over.
     silence_ms = ((now - last_at).total_seconds() - STATE_LAG_S) * 1000
     return 1 / max(interval_ms, silence_ms, _SHORTEST_INTERVAL_MS)
 

@@ -105,6 +105,8 @@ class Kinship:
             shared.add(row, item.residual, weight)
             common = [a + weight * b for a, b in zip(common, row, strict=True)]
             total, residual = total + weight, residual + weight * item.residual
+        # Levels of one copy are not independent. Subtracting the rank-one term that they share makes the precision the
+        # one of their full covariance, without inverting it (docs/decisions/0005-prediction-in-layers.md).
         shrink = self._endpoint / (1 + self._endpoint * total)
         shared.add(common, residual, -shrink)
 
@@ -113,6 +115,8 @@ class Kinship:
         row = rows.of(spot)
         if not items:
             return _Given(0.0, self._endpoint + self._level, row)
+        # The copy's own effect is integrated out, so that its levels need no unknowns of their own in the solver: what
+        # all of them say of it, shrunk towards no effect, then what is left over for the level that is asked about.
         weights = [1 / (self._level + item.noise) for item in items]
         shrink = self._endpoint / (1 + self._endpoint * sum(weights))
         parts = [shrink * weight for weight in weights]
@@ -197,5 +201,6 @@ class Pool:
 
 
 def _against(bests: float, own: float, together: float, *, is_best: bool) -> float:
+    # Never more unsure than the copy alone: that the best known one is unsure too is no reason to try another.
     against = min(bests, LARGEST_OWN_VARIANCE) if is_best else min(own, own + bests - 2 * together)
     return max(1e-9, against)

@@ -101,6 +101,8 @@ def read(pointer: ModelPointer, data: bytes, keys: PublicKeys) -> Model:
     model = artifact.read(data, sha256=manifest.sha256)
     if model.version != manifest.version or model.feature_names != manifest.feature_names:
         raise ModelRefused(f"the file is of {model.version}, the manifest of {manifest.version}, or of other features")
+    # Last, since it runs the model: the same file served by other code, or on another machine, must say the same
+    # (docs/decisions/0011-signed-models.md).
     _check_golden(model, manifest)
     return model
 

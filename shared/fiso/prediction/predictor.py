@@ -60,6 +60,8 @@ def _predicted(candidate: Candidate, output: ModelOutput | None, version: str, s
     warm_ms = _bounded(belief.warm_ms * factor)
     idle_cold = levels.cold_after_idle(endpoint.provider, features[IDLE_AT], state)
     cold = 1 - (1 - belief.busy_cold) * (1 - idle_cold)
+    # A start for idleness is paid once and used by all calls that follow. Charged whole, it would keep a router at a
+    # slower warm copy for ever (docs/decisions/0005-prediction-in-layers.md). A start under load comes with each call.
     share_of_start = belief.busy_cold + (1 - belief.busy_cold) * idle_cold / stay
     latency_ms = _bounded(warm_ms + cold * belief.start_ms)
     compared_ms = _bounded(warm_ms + share_of_start * belief.start_ms)
@@ -90,6 +92,8 @@ def _shape(state: EndpointState | None, belief: Belief, version: str, output: Mo
     """
     if state is None or belief.raw_log is None or state.shape_model_version != version:
         return 0.0
+    # SHAPE_PRIOR pulls towards 0, "the model tells no requests apart", until answers have shown that it does. Above 1
+    # it would be trusted more than it trusts itself, below 0 to say the opposite of what it says.
     slope = min(1.0, max(0.0, state.shape_xy / (state.shape_xx + SHAPE_PRIOR)))
     told = log(_bounded(output.latency_ms)) - belief.raw_log
     return min(LARGEST_SHAPE, max(-LARGEST_SHAPE, slope * told))

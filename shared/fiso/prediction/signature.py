@@ -51,6 +51,8 @@ def is_signed(message: bytes, signature: bytes, key: PublicKey) -> bool:
     number = int.from_bytes(signature, "big")
     if number >= key.modulus:
         return False
+    # Nothing of the signature is parsed: the one block that may stand in it is built and compared whole, in constant
+    # time. Parsers of padding are what forged signatures got past (docs/decisions/0011-signed-models.md).
     found = pow(number, EXPONENT, key.modulus).to_bytes(key.size, "big")
     return hmac.compare_digest(found, encoded(message, key.size))
 

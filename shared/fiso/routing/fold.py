@@ -35,6 +35,8 @@ def fold(states: States, record: InvocationRecord) -> dict[EndpointId, EndpointS
     for position, attempt in enumerate(record.attempts):
         is_last = position == len(record.attempts) - 1
         called = _with_attempt(after[attempt.endpoint], attempt, failed_over=not is_last)
+        # Only the attempt that ended the request has the features that it was predicted from; earlier ones count as
+        # calls and failures, and teach nothing of latency.
         is_answer = is_last and attempt.failure is None
         after[attempt.endpoint] = levels.with_answer(called, record, attempt) if is_answer else called
     if _failed_alike(record):

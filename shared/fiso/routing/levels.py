@@ -82,6 +82,7 @@ def variation(level: LoadLevel) -> float:
 
 def answered(level: LoadLevel, *, is_cold: bool, unexplained: float) -> LoadLevel:
     """One more answer of either kind. `unexplained`: the chance that idleness would not have made it cold."""
+    # A start that idleness explains says nothing of starts under load: it counts by the chance that it does not.
     weight = max(SLOWEST_WEIGHT, 1 / (level.answers + 1)) * unexplained
     return replace(level, answers=level.answers + 1, cold_share=blend(level.cold_share, float(is_cold), weight))
 
@@ -108,6 +109,7 @@ def warmed(
 def _has_changed(level: LoadLevel) -> bool:
     if level.warm <= SETTLED:
         return False
+    # The standard error of an exponentially weighted mean of independent answers, as a share of the mean.
     error = variation(level) * sqrt(RECENT_WEIGHT / (2 - RECENT_WEIGHT))
     return abs(log(level.recent_ms / level.latency_ms)) > LIMIT * max(error, LEAST_ERROR)
 

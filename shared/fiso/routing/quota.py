@@ -84,6 +84,8 @@ def wait_s(share: Share, quota: Quota, now: datetime) -> float:
 
 def _enough(share: Share, quota: Quota) -> float:
     """The balance with which a request may pass: the positive root of the sum above."""
+    # Solved for the balance b: b * (part + (1 - part) * b / burst) = spent + 1 is a quadratic in b. Written with the
+    # root in the denominator, it stays exact where `part` is 1 and the quadratic term is gone.
     needed, grows = share.spent + 1.0, (1.0 - share.part) / quota.burst
     return 2 * needed / (share.part + sqrt(share.part**2 + 4 * grows * needed))
 
@@ -103,8 +105,11 @@ def exchanged(share: Share, quota: Quota, use: Use, *, reported: float, now: dat
     if share.total is not None and use.total < share.total:
         return replace(share, balance=_balance(share, quota, now) - reported, at=now, spent=spent, total=use.total)
     by_all = use.total - (share.total or 0.0)
+    # Its part of what all spent since: an environment that serves more of a tenant may spend more of what flows in. The
+    # parts of all sum to about 1 without anybody counting environments (docs/decisions/0010-who-may-call.md).
     part = share.part if share.total is None or by_all <= 0 else max(LEAST_PART, min(1.0, reported / by_all))
     seen = max((one for one in (share.seen, use.seen) if one), key=lambda one: one.at, default=None)
+    # The newest view wins, whoever had it: each environment would otherwise replay its own, older history.
     balance = quota.burst - use.total if seen is None else _since(seen, quota, use.total, now)
     return Share(balance=min(quota.burst, balance), at=now, spent=spent, total=use.total, part=part)
 

@@ -91,6 +91,7 @@ def _reciprocal(predictions: Sequence[Prediction], costs: Costs) -> list[tuple[f
 
     With true prices near 1e-6 USD the cost term is about 1,000 and leaves the others without a say; kept by name.
     """
+    # A cost of 0 gets no term: 0.001 / 0 would win against everything, for an endpoint that cannot be free.
     return [(100 / compared_ms(p), 0.001 / cost if cost else 0.0) for p, cost in zip(predictions, costs, strict=True)]
 
 

@@ -40,6 +40,8 @@ def propensities(scores: Sequence[Score], *, exploration: float, seen: float) ->
         return (1.0, *(0.0 for _ in scores[1:]))
     requests = min(MOST_REQUESTS, seen + FIRST_REQUESTS)
     gaps = [_gap(scores[0], score) for score in scores[1:]]
+    # What is learnt is used by all requests to come, about as many as there were so far; a try is paid by one. Without
+    # that factor nothing would ever be worth a try, or everything (docs/decisions/0005-prediction-in-layers.md).
     worth = [requests * expected_gain(scores[0], score) > gap for score, gap in zip(scores[1:], gaps, strict=True)]
     tried, count = sum(worth), len(scores)
     undirected = UNDIRECTED / (count - 1)
@@ -49,6 +51,7 @@ def propensities(scores: Sequence[Score], *, exploration: float, seen: float) ->
         else min(undirected, undirected * exploration / gap)
         for score, gap, is_worth in zip(scores[1:], gaps, worth, strict=True)
     ]
+    # The best one keeps at least 1 / count, or a crowd of unknown candidates would take all requests.
     scale = 1 / max(1.0, sum(others) * count / (count - 1))
     chances = tuple(chance * scale for chance in others)
     return (1.0 - sum(chances), *chances)
@@ -57,6 +60,8 @@ def propensities(scores: Sequence[Score], *, exploration: float, seen: float) ->
 def _allowance(exploration: float, score: Score, seen: float) -> float:
     """What a try may cost now, so that all tries so far cost at most `exploration` per request: what a candidate was
     not tried for is still to spend."""
+    # The allowance is an average over all requests so far: what was not spent on a candidate may be spent now, so that
+    # a new copy of a busy function is tried at once and not in a thousand requests.
     return exploration * max(1.0, seen / (score.observations + 1))
 
 

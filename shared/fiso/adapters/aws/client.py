@@ -26,11 +26,14 @@ class AwsError(Exception):
         self.response = {**response, "Error": {"Code": code, "Message": message}}
 
 
-class DynamoDBClient:
-    """boto3's DynamoDB client, for any operation: `put_item(**parameters)` and its like, in the same shapes."""
+class JsonClient:
+    """boto3's client of a service that speaks JSON, for any operation, in the same shapes: `get_parameter(…)` is the
+    operation GetParameter of `target`."""
 
-    def __init__(self, service: SignedService, *, timeout_s: float = STORE_TIMEOUT_S) -> None:
-        self._service, self._timeout_s = service, timeout_s
+    def __init__(
+        self, service: SignedService, target: str, *, version: str = "1.1", timeout_s: float = STORE_TIMEOUT_S
+    ) -> None:
+        self._service, self._target, self._version, self._timeout_s = service, target, version, timeout_s
 
     def __getattr__(self, name: str) -> Callable[..., dict[str, Any]]:
         operation = "".join(part.capitalize() for part in name.split("_"))
@@ -38,6 +41,7 @@ class DynamoDBClient:
         def call(**parameters: Any) -> dict[str, Any]:
             return self._call(operation, parameters)
 
+        # Kept, so that the operation is looked up once: this is on the request path.
         self.__dict__[name] = call
         return call
 
@@ -45,7 +49,10 @@ class DynamoDBClient:
         answer = self._service.send(
             "POST",
             "/",
-            headers={"content-type": "application/x-amz-json-1.0", "x-amz-target": f"DynamoDB_20120810.{operation}"},
+            headers={
+                "content-type": f"application/x-amz-json-{self._version}",
+                "x-amz-target": f"{self._target}.{operation}",
+            },
             body=json.dumps(parameters, default=_base64).encode(),
             timeout_s=self._timeout_s,
         )
@@ -54,9 +61,16 @@ class DynamoDBClient:
             document = document or {}
             code = str(document.get("__type", f"HTTP{answer.status}")).rpartition("#")[2]
             raise AwsError(code, str(document.get("message") or document.get("Message") or ""), document)
-        if document is None:  # nor is a write done that nothing of DynamoDB's confirms; writes are safe to repeat
+        if document is None:  # nor is a write done that nothing of the service's confirms; writes are safe to repeat
             raise AwsError("NotJson", f"{operation} was answered with no JSON object", {})
         return document
+
+
+class DynamoDBClient(JsonClient):
+    """boto3's DynamoDB client."""
+
+    def __init__(self, service: SignedService, *, timeout_s: float = STORE_TIMEOUT_S) -> None:
+        super().__init__(service, "DynamoDB_20120810", version="1.0", timeout_s=timeout_s)
 
 
 class S3Client:
@@ -71,16 +85,16 @@ class S3Client:
         answer = self._service.send("GET", path, headers={}, body=b"", timeout_s=self._timeout_s)
         if answer.status == 404:
             raise AwsError("NoSuchKey", f"no object {Key}", {})
-        if answer.status >= 300:
-            raise AwsError(f"HTTP{answer.status}", answer.body[:200].decode(errors="replace"), {})
         return {"Body": BytesIO(answer.body), "ETag": _etag(answer)}
 
     def put_object(self, *, Bucket: str, Key: str, Body: bytes) -> dict[str, Any]:  # noqa: N803 - boto3's own names
         path = f"/{Bucket}/{quote(Key, safe='/-_.~')}"
-        answer = self._service.send("PUT", path, headers={}, body=Body, timeout_s=self._timeout_s)
-        if answer.status >= 300:
-            raise AwsError(f"HTTP{answer.status}", answer.body[:200].decode(errors="replace"), {})
-        return {"ETag": _etag(answer)}
+        return {"ETag": _etag(self._service.send("PUT", path, headers={}, body=Body, timeout_s=self._timeout_s))}
+
+
+def binary(value: bytes | str) -> bytes:
+    """A binary attribute that was read: bytes from boto3, base64 as it is on the wire from `DynamoDBClient`."""
+    return base64.b64decode(value) if isinstance(value, str) else bytes(value)
 
 
 def _base64(value: object) -> str:
@@ -100,6 +114,8 @@ def _json_object(body: bytes) -> dict[str, Any] | None:
 
 def _etag(answer: HttpAnswer) -> str:
     """What S3 says of every object that it gave or took, and a proxy's page says not."""
+    if answer.status >= 300:
+        raise AwsError(f"HTTP{answer.status}", answer.body[:200].decode(errors="replace"), {})
     if "etag" not in answer.headers:
         raise AwsError("NoETag", "not S3's answer", {})
     return answer.headers["etag"]

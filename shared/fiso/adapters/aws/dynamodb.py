@@ -323,6 +323,8 @@ class DynamoDBEndpointStates:
             }
             for id in folded
         )
+        # All or nothing: a state that moved meanwhile, or a record that was folded meanwhile, refuses the whole, and
+        # the caller folds again on what is there now (docs/decisions/0002-folding-exactly-once.md).
         with store_errors("commit folded states"):
             self._client.transact_write_items(TransactItems=writes)
 

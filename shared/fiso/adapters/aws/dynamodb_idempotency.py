@@ -4,13 +4,13 @@ Answers that do not fit an item lie in S3; the item that points to them is writt
 docs/decisions/0009-idempotency-keys.md
 """
 
-import base64
 import hashlib
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from fiso.adapters.aws.client import binary
 from fiso.adapters.aws.dynamodb import Item
 from fiso.adapters.aws.errors import store_errors
 from fiso.codecs.record import instant, parse_instant
@@ -54,6 +54,8 @@ class DynamoDBIdempotencyKeys:
         """One conditional update; before it, a large body to S3 under a name that only this invocation writes."""
         if entry.answer is None:
             raise ValueError("an entry is completed with an answer")
+        # A large body is written under a name of this invocation's own before the item points to it: who reads the item
+        # finds the whole body, and a loser's body is never read.
         body, place = self._placed(entry, entry.answer)
         values = {
             ":mine": {"S": entry.invocation_id},
@@ -136,7 +138,7 @@ class DynamoDBIdempotencyKeys:
 
     def _answer(self, item: Item) -> KeptAnswer:
         head = json.loads(item["answer"]["S"])
-        body = _bytes(item["body"]["B"]) if "body" in item else self._large(item["body_at"]["S"])
+        body = binary(item["body"]["B"]) if "body" in item else self._large(item["body_at"]["S"])
         if hashlib.sha256(body).hexdigest() != head["sha256"]:
             raise StoreUnavailable("a kept answer is not what was kept")
         return KeptAnswer(status=head["status"], headers=head["headers"], body=body, is_text=head["is_text"])
@@ -172,8 +174,3 @@ def _head(answer: KeptAnswer) -> str:
         "sha256": hashlib.sha256(answer.body).hexdigest(),
     }
     return json.dumps(document, separators=(",", ":"), sort_keys=True)
-
-
-def _bytes(value: bytes | str) -> bytes:
-    """A binary attribute: bytes from boto3, base64 as it is on the wire from the client that signs by itself."""
-    return base64.b64decode(value) if isinstance(value, str) else value

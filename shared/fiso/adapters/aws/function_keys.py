@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from fiso.adapters.aws.client import STORE_TIMEOUT_S
-from fiso.adapters.aws.errors import DAMAGE
+from fiso.adapters.aws.client import STORE_TIMEOUT_S, AwsError, JsonClient
+from fiso.adapters.aws.errors import DAMAGE, code_of
 from fiso.adapters.identity.credential_cache import CredentialCache, Expiring
 from fiso.domain.endpoint import Authentication, Endpoint
 from fiso_client.core.failures import Failure, ProviderError
@@ -47,6 +47,8 @@ class FunctionKeys:
             return {}
         reference = endpoint.secret_ref or ""
         key = self._keys.get(reference, lambda: self._read(reference, min(timeout_s, STORE_TIMEOUT_S)))
+        # Whoever registers an endpoint chooses its host and its secret's name: a key goes to the host that it names and
+        # to no other (docs/decisions/0012-where-endpoints-may-be.md).
         if key.host != (urlsplit(endpoint.address).hostname or ""):
             raise ProviderError(Failure.REFUSED, f"secret {reference} holds the key of another host")
         return {HEADER: key.value}
@@ -55,21 +57,14 @@ class FunctionKeys:
         self._keys.invalidate(endpoint.secret_ref or "")
 
     def _read(self, reference: str, timeout_s: float) -> Expiring[_Key]:
+        client = JsonClient(self._service, "secretsmanager", timeout_s=timeout_s)
         try:
-            answer = self._service.send(
-                "POST",
-                "/",
-                headers={"content-type": "application/x-amz-json-1.1", "x-amz-target": "secretsmanager.GetSecretValue"},
-                body=json.dumps({"SecretId": reference}).encode(),
-                timeout_s=timeout_s,
-            )
+            document = json.loads(client.get_secret_value(SecretId=reference)["SecretString"])
+            host, value = str(document["host"]).lower(), str(document["key"])
         except TransportError as error:
             raise ProviderError(Failure.UNREACHABLE, f"secret {reference} cannot be read: {error.failure}") from error
-        if answer.status != 200:
-            raise ProviderError(Failure.UNREACHABLE, f"secret {reference} cannot be read: status {answer.status}")
-        try:
-            document = json.loads(json.loads(answer.body)["SecretString"])
-            host, value = str(document["host"]).lower(), str(document["key"])
+        except AwsError as error:
+            raise ProviderError(Failure.UNREACHABLE, f"secret {reference} cannot be read: {code_of(error)}") from error
         except DAMAGE as error:
             raise ProviderError(Failure.UNREACHABLE, f"secret {reference} is no host with its key") from error
         is_key = value.isascii() and value.isprintable() and " " not in value

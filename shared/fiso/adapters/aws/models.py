@@ -132,6 +132,7 @@ class S3ModelStore:
         folder = f"models/{files.pointer.version}"
         self._objects.write(f"{folder}/model.joblib", files.artifact, "application/octet-stream")
         self._objects.write_json(f"{folder}/model_card.json", files.card)
+        # Read before the comparison: whoever moves the pointer after this makes the conditional write fail.
         etag = self._objects.etag(POINTER)
         if not names_same(self._readable_champion(), replaces):
             raise WriteConflict("another model was published meanwhile")

@@ -132,6 +132,7 @@ class S3Archive:
         name = hashlib.sha256(batch_id.encode()).hexdigest()[:24]
         for day, of_day in by_date.items():
             lines = "\n".join(json.dumps(to_document(record), separators=(",", ":")) for record in of_day)
+            # No time in the header: the same batch is the same bytes, whenever it comes again.
             body = gzip.compress(lines.encode(), mtime=0)
             self._objects.write(f"archive/date={day.isoformat()}/{name}.jsonl.gz", body, "application/gzip")
 

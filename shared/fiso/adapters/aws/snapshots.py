@@ -5,12 +5,12 @@ and the copy, one item of the state table, for environments that start while S3 
 own JSON, packed; its checksum is verified as that of the published one.
 """
 
-import base64
 import gzip
 import logging
 import zlib
 from typing import Any
 
+from fiso.adapters.aws.client import binary
 from fiso.adapters.aws.errors import store_errors
 from fiso.codecs.catalog import snapshot_from_json, snapshot_to_json
 from fiso.domain.address import AddressRules, with_refusals
@@ -40,7 +40,7 @@ class DynamoDBSnapshotCopy:
                 return None
         try:
             packed = item["body"]["B"]
-            return snapshot_from_json(gzip.decompress(_bytes(packed)))
+            return snapshot_from_json(gzip.decompress(binary(packed)))
         except (KeyError, TypeError, ValueError, OSError, EOFError, zlib.error) as error:
             raise InvalidCatalog(f"the catalog's copy is damaged: {type(error).__name__}: {error}") from error
 
@@ -89,11 +89,6 @@ class CopiedSnapshots:
             self._copy.publish(snapshot)
         except StoreUnavailable as error:
             logger.warning("the catalog has no copy of version %d: %s", snapshot.version, error)
-
-
-def _bytes(value: bytes | str) -> bytes:
-    """boto3 gives bytes, the wire gives base64."""
-    return base64.b64decode(value) if isinstance(value, str) else bytes(value)
 
 
 logger = logging.getLogger(__name__)

@@ -66,6 +66,8 @@ class HttpCaller:
     def call(self, endpoint: Endpoint, request: InvocationRequest, *, timeout_ms: float) -> FunctionAnswer:
         """One POST. `ProviderError` when the provider answered in the function's place, or nobody did."""
         try:
+            # Checked at each call as well: what was published before a rule was tightened must not outlive it
+            # (docs/decisions/0012-where-endpoints-may-be.md).
             check_endpoint(endpoint, self._rules)
         except BadAddress as error:
             raise ProviderError(Failure.REFUSED, f"the address {error}") from error

@@ -63,6 +63,8 @@ class PublicDial:
         """A connection within `timeout_s`. `ForbiddenNumber` if any number of the name is not public."""
         limit = monotonic() + timeout_s
         numbers = self._lookup(host, port, timeout_s)
+        # All of them, not the one that is dialled: a name that mixes public numbers with private ones is an attempt
+        # (docs/decisions/0012-where-endpoints-may-be.md).
         for number in numbers:
             if not (is_public(number) or (self._allow_loopback and is_loopback(number))):
                 raise ForbiddenNumber(f"{host[:253]!r} stands for {number}, which is not public")

@@ -32,6 +32,7 @@ class CredentialCache(Generic[Value]):
     def get(self, name: str, read: Callable[[], Expiring[Value]]) -> Value:
         """What is kept under a name; read when it is not fresh. `ProviderError` when it cannot be had."""
         held, now = self._held.get(name), self._stopwatch()
+        # After a failed renewal "fresh until" may lie beyond "usable until".
         if held is not None and now < min(held[1:]):
             return held[0]
         try:

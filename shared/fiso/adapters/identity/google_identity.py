@@ -96,6 +96,8 @@ class GoogleIdTokens:
         """A request that says who signed it, for Google to send; good for this one provider of identities."""
         sts = AwsEndpoint(service="sts", region=self._region, url=public_url("sts", self._region))
         url = f"{sts.url}?Action=GetCallerIdentity&Version=2011-06-15"
+        # Among the signed headers, so that nobody who sees the request can use it at another provider of identities
+        # (docs/decisions/0016-who-fiso-is-to-google.md).
         for_whom = {"x-goog-cloud-target-resource": self._identity.resource}
         signed = sign("POST", url, for_whom, sha256(b"").hexdigest(), sts, self._credentials, self._clock())
         headers = [{"key": name, "value": value} for name, value in sorted(signed.items())]

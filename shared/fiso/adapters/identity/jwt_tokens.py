@@ -77,6 +77,8 @@ class JwtVerifier:
             header = jwt.get_unverified_header(token)
         except jwt.PyJWTError as error:
             raise NotAuthenticated(f"{type(error).__name__}: {error}") from error
+        # The key's own type decides the algorithm; a header that asks for another is refused, not obeyed (RFC 8725,
+        # 3.1).
         algorithm, id = header.get("alg"), header.get("kid")
         if algorithm not in ALGORITHMS or "crit" in header or not isinstance(id, str):
             raise NotAuthenticated("the token's header has another algorithm, critical extensions, or no kid")

@@ -200,7 +200,9 @@ class CachedValue(Generic[T]):
 
     def _start(self, *, again_s: float = RETRY_S) -> None:
         """Read, unless a read is under way or was just tried. One that was frozen is no hang: another one begins beside
-        it, so that nobody waits for an answer from before, nor decides without (docs/decisions/0016)."""
+        it, so that nobody waits for an answer from before, nor decides without."""
+        # A value is as old as the beginning of its read, so an answer from before a freeze is no news
+        # (docs/decisions/0017-what-is-cached.md).
         now_s = self._budget.stopwatch()
         since_s = now_s - self._asked_at_s
         if since_s > LONGEST_READ_S:

@@ -131,6 +131,8 @@ def signed_caller(iam: object) -> Claims:
 
     IAM's own policies say which routes a principal may call, so every scope is held.
     """
+    # Of the whole event only this was verified by the gateway, so only this is read
+    # (docs/decisions/0010-who-may-call.md).
     account, arn = (iam.get("accountId"), iam.get("userArn")) if isinstance(iam, Mapping) else (None, None)
     if not _matches(_ACCOUNT, account) or not _matches(_ARN, arn):
         raise NotAuthenticated("the gateway authenticated nobody")

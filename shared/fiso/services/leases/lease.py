@@ -83,6 +83,7 @@ def grant(request: InvocationRequest, orchestrator: Orchestrator, keys: Keys, *,
 def lease_of(request: InvocationRequest, decision: Decision, policy: Policy, id: LeaseId) -> Lease:
     """A decision with a term. As many endpoints may be called as FISO itself would try. The predictions' features must
     be this very request's own: they are what its record will say the model saw."""
+    # Tokens carry whole milliseconds: the lease must equal itself when it comes back in a report.
     issued_at = decision.decided_at - timedelta(microseconds=decision.decided_at.microsecond % 1000)
     tries = decision.ranking[: policy.max_attempts]
     return Lease(

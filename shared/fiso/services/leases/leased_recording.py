@@ -111,6 +111,8 @@ def _brought_up_to_date(endpoint: LeasedEndpoint, outcome: LeasedOutcome, at: da
 def _candidates(lease: Lease, outcome: LeasedOutcome) -> tuple[CandidateSummary, ...]:
     """The ranking with its propensities. A client that passed over the lease's first endpoint did not follow the draw:
     what it called first was then certain."""
+    # Off-policy estimates divide by the propensity of what was called: claiming the draw's own for a call that did not
+    # follow it would bend them (docs/decisions/0006-the-lease.md).
     first = outcome.attempts[0].endpoint
     if first == lease.endpoints[0].id:
         return lease.candidates

@@ -45,6 +45,8 @@ def ingest(
     """Archive a batch, then fold it. Both survive repetition; `WriteConflict` if others keep writing these states."""
     if not records:
         return Ingested(folded=0, already_folded=0)
+    # The archive first: a batch that fails later comes again and overwrites its own object, while one that was folded
+    # first would never be archived (docs/decisions/0002-folding-exactly-once.md).
     archive.append(records, batch_id=batch_id)
     folded = 0
     for function, of_function in _by_function(records).items():

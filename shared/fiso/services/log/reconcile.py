@@ -88,6 +88,7 @@ class Reconciliation:
     def _replay(self, start: datetime, end: datetime) -> Sequence[Fate]:
         lines = [line for line in self.spilled.between(start, end) if line.id not in self.done]
         records = [record for record in map(_readable, lines) if record is not None]
+        # A request that spilled both leaves two lines: writing the intent after its record would only be refused.
         closed = {record.invocation_id for record in records if isinstance(record, InvocationRecord)}
         wanted = [each for each in records if isinstance(each, InvocationRecord) or each.invocation_id not in closed]
         fates = list(self.executor.map(self._write, wanted))

@@ -87,6 +87,7 @@ class SpillingLog:
         """Write or spill the record. A request that waited for its intent in vain does not wait again."""
         waited = record.invocation_id in self._spilled
         self._spilled.discard(record.invocation_id)
+        # One wait a request, for intent and record together (docs/decisions/0015-a-record-only-moves-up.md).
         if waited and self._breaker.retry_at is not None:
             return self._spill(to_document(record), "its intent was spilled")
         cause = self._try(lambda: self._log.close(record))
@@ -101,6 +102,7 @@ class SpillingLog:
             if not self._breaker.admits(start):
                 return "the log was unavailable a moment ago"
         error = _attempt(write)
+        # It may be a connection that died while the environment was frozen; two tries still end within the limit.
         if isinstance(error, StoreUnavailable) and self._stopwatch() - start < QUICK_S:
             error = _attempt(write)
         with self._lock:

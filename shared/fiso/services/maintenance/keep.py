@@ -66,6 +66,8 @@ class Keeper:
         with _noted("spilled lines not all read", problems):
             reconciled = self.reconciliation.reconcile(until=start + RECONCILING)
         with _noted("open records not all closed", problems):
+            # Replay first, sweep second: a final record that still waits in a spilled line would be called unknown
+            # before it.
             swept = self.sweep(until=start + SWEEPING, grace=GRACE if reconciled.is_complete else GRACE_WHILE_UNREAD)
         with _noted("catalog not published", problems):
             published = publish_in_time(self.catalog, self.snapshots, clock=self.clock, sleep=self.sleep)

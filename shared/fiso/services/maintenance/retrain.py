@@ -115,6 +115,8 @@ class Retrainer:
     def _publish(self, files: ModelFiles, champion: _Champion) -> None:
         """Sign, read it as the orchestrator will, then move the pointer from the champion it was compared with."""
         sealed = export.signed(files, self.signer)
+        # As whoever serves it will: a signature by a key that is not trusted would leave every environment on the old
+        # model.
         manifest.read(sealed.pointer, sealed.artifact, self.keys)
         pointer = replace(sealed.pointer, previous=champion.to_fall_back_on)
         self.models.publish(replace(sealed, pointer=pointer), replaces=champion.pointer)

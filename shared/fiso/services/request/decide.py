@@ -96,6 +96,8 @@ def decide(
 ) -> Decision:
     """The Decision for one request. `draw` is uniform in [0, 1). `NothingAvailable` when no endpoint is eligible."""
     deprioritised = _deprioritised(inputs, now)
+    # Health is never cached: a breaker that opens must change the very next decision, so what it changes is worked out
+    # anew, and not kept.
     if cache is None or deprioritised:
         ranked_candidates = rank_candidates(request, inputs, now, cache=cache, deprioritised=deprioritised)
     else:
@@ -160,6 +162,8 @@ def rank_candidates(
         predictions={prediction.endpoint: prediction for prediction in predictions},
         deprioritised=deprioritised,
     )
+    # Only among the earliest available tier, and of those who keep the objective: nothing explores beyond what the
+    # operator asks for. The fallbacks' chance is 0, and is logged as such.
     chances = selection.propensities(ranking.primary, exploration=policy.exploration, seen=_seen(ranking.primary))
     scores = (*ranking.primary, *ranking.fallback)
     return RankedCandidates(
@@ -236,6 +240,7 @@ def _home(
         return None
     if policy.mode is Mode.OBSERVE:
         return Reason.POLICY
+    # A control block sends nobody into an open breaker; it stays control all the same, since blocks are compared whole.
     if policy.mode is Mode.PIN or policy.home in deprioritised or not policy.control_share:
         return None
     in_block = constraints.is_control(

@@ -168,6 +168,7 @@ class DecisionCache(Generic[T, B]):
                 if idle_s <= features.STATE_LAG_S
                 else levels.load_bucket(features.in_flight(now, state))
             )
+            # One number for state, octave of load (13) and class of idle time (7): a tuple of three is slower to hash.
             tokens.append((fingerprinted.number * 16 + load) * 8 + levels.idle_bin(idle_s))
         model = key_inputs.model
         return (
@@ -186,6 +187,7 @@ class DecisionCache(Generic[T, B]):
     def _fingerprinted(self, function: FunctionName, state: EndpointState, now: datetime) -> _Fingerprinted:
         # a state read anew without a change gets the number that it had: 60 s of freshness must not empty the cache
         known = self._seen.get((function, state.endpoint))
+        # States are read as new objects and kept as they are: the same object is the same state, without comparing it.
         if known is not None and known.state is state:
             return known
         fingerprint = _fingerprint_of(state)

@@ -73,12 +73,16 @@ class IdempotentRouting:
             if standing is None:
                 return self._run(claim, request, run)
             verdict = judge(standing, claim, now=self.clock(), may_repeat=may_repeat)
+            # The claim is taken over by a second conditional put that names whom it replaces, so of many that find the
+            # dead one exactly one wins, and the others see the winner's claim.
             if verdict is not Verdict.TAKE_OVER or standing.invocation_id == over:
                 return self._settled(standing, verdict, unknown)
             over = standing.invocation_id
 
     def _claim(self, claim: Entry, over: InvocationId | None) -> Entry | None:
         try:
+            # Without a claim nothing is run: going on would break the promise exactly when the caller relies on it
+            # (docs/decisions/0009-idempotency-keys.md).
             return _insist(lambda: self.keys.claim(claim, over=over))
         except StoreError as error:
             self._release(claim)  # it may have been written after all

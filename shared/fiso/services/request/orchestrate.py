@@ -75,10 +75,14 @@ class Orchestrator:
             decision = decide(request, inputs, now=request.received_at, draw=self.draw(), cache=self.cache)
         except NothingAvailable as error:
             return self._finish(request, inputs, None, Outcome(attempts=()), error, start)
+        # The intent is written before anything is called: an environment that dies in between leaves an open record,
+        # which the keeper closes as unknown (docs/decisions/0015-a-record-only-moves-up.md).
         self._open(request)
         self.sources.refresh_in_background(request.function)
         self.refresh_breakers()
         outcome = self.dispatcher.dispatch(decision, request, inputs.entry.policy, inputs.breakers)
+        # Lambda freezes the environment once it has answered, so nothing may be left to run
+        # (docs/decisions/0017-what-is-cached.md).
         self.sources.await_pending()
         return self._finish(request, inputs, decision, outcome, self._failure(outcome), start)
 

@@ -103,6 +103,8 @@ class Breakers:
         counting = [failed for failed in ended if failed.failure not in _NOT_COUNTED]
         if counting and _is_everywhere(counting):
             self._everywhere[function] = self._everywhere.get(function, 0) + 1
+            # Five such requests in a row, with no answer in between, are no poisonous request any more but an outage of
+            # everything (docs/decisions/0013-when-a-call-fails.md).
             if self._everywhere[function] < CONSECUTIVE:
                 counting = []
         for failed in ended:
@@ -143,6 +145,8 @@ class Breakers:
         answer, so nobody is told: who was answered since knows better."""
         for key in {(call.function, call.endpoint) for call in slow}:
             known = self._get(key)
+            # Each judges by its own last answer: who is being served is not talked out of an endpoint by those who
+            # hardly call it.
             moments = [at for at in (known.changed_at, self._answered_at.get(key)) if at is not None]
             own = [call for call in slow if (call.function, call.endpoint) == key]
             if known.opened_until is None and are_too_many_slow(own, since=max(moments, default=None), now=now):

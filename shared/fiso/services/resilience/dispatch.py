@@ -240,6 +240,7 @@ class _RequestExecution:
         dispatcher, request, endpoint = self._dispatcher, self._request, candidate.endpoint
         now, start_s = dispatcher.clock(), dispatcher.stopwatch()
         late_s = start_s + self._timeout_s(candidate, start_s)
+        # A call that begins late is given its own time: giving up is for silence, not for who was tried last.
         self._ends_s = max(self._ends_s, late_s)
         end_s = late_s if self._calls is INLINE else self._ends_s
         dispatcher.breakers.started(request.function, endpoint, now, late_s - start_s)
@@ -265,6 +266,8 @@ class _RequestExecution:
     def _timeout_s(self, candidate: RankedCandidate, start_s: float) -> float:
         """All the time there is where nothing can follow; else what is fair to wait, without starving the others."""
         left_s = self._deadline_s - start_s
+        # Where a request must not run twice, nothing can follow a call that was sent: cutting it off would turn a slow
+        # answer into an unknown outcome (docs/decisions/0013-when-a-call-fails.md).
         others = min(len(self._left), self._policy.max_attempts - self._started - 1) if self._may_repeat else 0
         if not others and not self._is_open(candidate) and self._calls is INLINE:
             return left_s
@@ -309,6 +312,8 @@ class _RequestExecution:
         self._keep(call, failure=failure, detail=detail)
         if failure in CALLERS_FAULT or not (self._may_repeat or not self._attempts[-1].may_have_run):
             self._left.clear()
+        # Nothing was sent, and there is no other copy: the same endpoint once more, out of the budget for tries that
+        # can multiply load.
         elif failure is Failure.UNREACHABLE and self._started == 1 and not self._left and self._dispatcher.may_try():
             self._left.append(call.candidate)
 
@@ -382,6 +387,7 @@ class _RequestExecution:
         """End what is still under way, and tell the breakers how it all went."""
         for call in self._in_flight:
             self._note(call, self._why_given_up(call, answered), "given up")
+        # Stable: those that failed stay in the order in which they ended.
         self._attempts.sort(key=lambda attempt: attempt.answer is not None)  # the answered one last
         function, now = self._request.function, self._dispatcher.clock()
         self._dispatcher.breakers.failed(function, self._failed, now)

@@ -79,6 +79,7 @@ class SlowCallMonitor:
             finally:
                 with self._lock:
                     self._awaited.discard(awaited)
+            # Only an answer takes it back: after a failure the others were right to be told.
             if awaited.is_published:
                 self._retract(slow)
             return answer
