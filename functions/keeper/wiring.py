@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from time import sleep
 
 import boto3
@@ -14,6 +13,7 @@ from fiso.adapters.aws.cloudwatch_logs import CloudWatchSpilledRecords
 from fiso.adapters.aws.dynamodb import DynamoDBInvocationLog
 from fiso.adapters.aws.s3 import S3Snapshots, S3Watermark
 from fiso.adapters.aws.snapshots import CopiedSnapshots, DynamoDBSnapshotCopy
+from fiso.adapters.clock import utc_now
 from fiso.adapters.postgres.catalog import PostgresCatalogStore, connect_from_url
 from fiso.ports import Snapshots
 from fiso.services.log.reconcile import Reconciliation
@@ -26,11 +26,6 @@ from fiso_client.core.transport import HttpTransport
 WRITERS = 8
 """Records that are replayed or closed at once."""
 STORE_TIMEOUT_S = 2.0
-
-
-def utc_now() -> datetime:
-    """The system's clock."""
-    return datetime.now(UTC)
 
 
 def build(settings: KeeperSettings) -> Keeper:

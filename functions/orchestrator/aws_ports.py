@@ -3,7 +3,6 @@
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cache
 from time import monotonic, perf_counter
 
@@ -15,6 +14,7 @@ from fiso.adapters.aws.lambda_caller import LambdaCaller
 from fiso.adapters.aws.models import LayerModelStore, S3ModelStore
 from fiso.adapters.aws.s3 import S3Snapshots
 from fiso.adapters.aws.snapshots import CheckedSnapshots, DynamoDBSnapshotCopy
+from fiso.adapters.clock import utc_now
 from fiso.adapters.http.callers import ByProvider, HttpCaller, Identity
 from fiso.adapters.http.public_dial import PublicDial
 from fiso.domain.access import AuthMode
@@ -44,11 +44,6 @@ from fiso_client.core.transport import HttpTransport
 KEYS_TIMEOUT_S = 0.5
 """A write of a key is asked for twice at most. Where both hang, and the function took all the time that Lambda gives,
 the caller loses the answer to Lambda's own limit; its key then says `unknown_outcome`."""
-
-
-def utc_now() -> datetime:
-    """The system's clock."""
-    return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

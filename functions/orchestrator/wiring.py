@@ -9,6 +9,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from fiso.adapters.clock import utc_now
 from fiso.billing import tariff
 from fiso.domain.access import AuthMode
 from fiso.domain.endpoint import FunctionName
@@ -24,7 +25,7 @@ from fiso.services.resilience.breakers import Breakers, BreakerSync
 from fiso.services.resilience.dispatch import Dispatcher
 from fiso.services.resilience.slow_calls import SlowCallMonitor
 from fiso.settings import AccessSettings, BadSetting, OrchestratorSettings
-from functions.orchestrator.aws_ports import Ports, aws_ports, utc_now
+from functions.orchestrator.aws_ports import Ports, aws_ports
 from functions.orchestrator.http_answer import can_return
 
 if TYPE_CHECKING:

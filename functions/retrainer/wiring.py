@@ -1,6 +1,5 @@
 """Composition root of the retrainer: settings in, a ready `Retrainer` out."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 import boto3
@@ -8,19 +7,17 @@ from botocore.config import Config
 
 from fiso.adapters.aws.models import S3ModelStore
 from fiso.adapters.aws.s3 import S3Archive, S3RetrainingRuns
+from fiso.adapters.clock import utc_now
 from fiso.adapters.http.signers import KmsSigner, NoSigner, OpenKeySigner
 from fiso.ports import ModelSigner
 from fiso.prediction import signature
 from fiso.services.maintenance.retrain import Retrainer
 from fiso.settings import RetrainerSettings
 
+__all__ = ["build", "utc_now"]
+
 PATIENCE = Config(connect_timeout=2, read_timeout=30, retries={"mode": "standard", "total_max_attempts": 3})
 """Nobody waits for a retraining, and every write survives being repeated."""
-
-
-def utc_now() -> datetime:
-    """The system's clock."""
-    return datetime.now(UTC)
 
 
 def build(settings: RetrainerSettings, *, s3: Any = None) -> Retrainer:

@@ -2,11 +2,11 @@
 
 import os
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from fiso.adapters.aws.client import DynamoDBClient
 from fiso.adapters.aws.dynamodb import DynamoDBEndpointStates, record_from_item
 from fiso.adapters.aws.s3 import S3Archive
+from fiso.adapters.clock import utc_now
 from fiso.ports import Archive, EndpointStates
 from fiso.settings import StreamConsumerSettings
 from fiso_client.core.signing import AwsEndpoint, Credentials, SignedService
@@ -21,11 +21,6 @@ class Stores:
 
 read_image = record_from_item
 """A stream record's image as the record that the log's adapter wrote."""
-
-
-def utc_now() -> datetime:
-    """The system's clock."""
-    return datetime.now(UTC)
 
 
 def build(settings: StreamConsumerSettings) -> Stores:

@@ -12,7 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from fiso.adapters.postgres.catalog import Connect, PostgresCatalogStore, connect_from_url
-from fiso.codecs.policy import policy_from_document, policy_to_document
+from fiso.codecs.policy import POLICY_CODEC, policy_to_document
 from fiso.domain.catalog import CatalogEntry
 from fiso.domain.endpoint import Authentication, EndpointId, FunctionName, Payload
 from fiso.domain.errors import InvalidCatalog, StoreUnavailable, WriteConflict
@@ -292,7 +292,7 @@ def test_any_policy_comes_back_from_a_file_a_document_and_a_row(stood: PostgresC
     entry = CatalogEntry(name=FunctionName("bfs"), function_type="graph", endpoints=ENDPOINTS, policy=policy)
     assume(not list(rules.eligibility_problems(entry)))
 
-    assert policy_from_document(policy_to_document(policy)) == policy
+    assert POLICY_CODEC.from_document(Policy, policy_to_document(policy)) == policy
     assert parse(yaml_text.written(spelling.file_of({"bfs": entry})), SETTING).entries == (entry,)
     newest = stood.replace([entry], based_on=stood.load().version, author="tester")
     kept = stood.load().entries[entry.name]

@@ -7,11 +7,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from fiso.adapters.aws.models import LayerModelStore
-from fiso.codecs.policy import strategy_from_document
+from fiso.codecs.policy import POLICY_CODEC
 from fiso.domain.catalog import CatalogEntry, Snapshot
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName, Provider
 from fiso.domain.model import ModelPointer, RetrainingRun
 from fiso.domain.policy import Idempotent, Mode, Objective, Pin, Policy
+from fiso.domain.strategy import Strategy
 from fiso.ports import ModelFiles
 from fiso.services.maintenance.keep import unknown
 from fiso.testing.clock import ManualClock
@@ -90,7 +91,7 @@ _PINNED_AND_PARTICULAR = Policy(
     max_p95_ms=900.0,
     max_cost_usd=2e-5,
     tiers=(frozenset({EndpointId("gcp-usc1")}), frozenset({EndpointId("azure-eus")})),
-    strategies=(strategy_from_document(PRESETS["weekend_scale_down"]),),
+    strategies=(POLICY_CODEC.from_document(Strategy, PRESETS["weekend_scale_down"]),),
     control_share=0.1,
 )
 

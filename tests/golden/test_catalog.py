@@ -14,10 +14,8 @@ from fiso.adapters.postgres import catalog
 from fiso.codecs.catalog import entry_from_document, entry_to_document, snapshot_from_json, snapshot_to_json
 from fiso.codecs.policy import (
     LATER_KEYS,
-    policy_from_document,
+    POLICY_CODEC,
     policy_to_document,
-    strategy_from_document,
-    strategy_to_document,
 )
 from fiso.codecs.typed import Json
 from fiso.domain.address import AddressRules
@@ -67,7 +65,7 @@ def test_policies() -> None:
     unset = [f.name for f in fields(Policy) if getattr(FULL.policy, f.name) == getattr(Policy(version=-1), f.name)]
     assert unset == ["pin"], "the full policy sets every key that there was before pins said who"
     kept = golden_json("policies.json", {name: policy_to_document(policy) for name, policy in POLICIES.items()})
-    assert {name: policy_from_document(document) for name, document in kept.items()} == POLICIES
+    assert {name: POLICY_CODEC.from_document(Policy, document) for name, document in kept.items()} == POLICIES
 
 
 def test_a_pin_that_says_who_and_until_when() -> None:
@@ -75,21 +73,21 @@ def test_a_pin_that_says_who_and_until_when() -> None:
     pin = Pin(by="ada", at=at, reason="gcp is slow", until=at + timedelta(hours=1), then=Mode.OBSERVE)
     policy = replace(FULL.policy, pin=pin)
     kept = golden_json("pin.json", policy_to_document(policy))
-    assert policy_from_document(kept) == policy
+    assert POLICY_CODEC.from_document(Policy, kept) == policy
 
 
 @pytest.mark.parametrize("key", LATER_KEYS)
 def test_a_policy_from_before_there_was_a_key_has_its_default(key: str) -> None:
     document = policy_to_document(POLICIES["default"])
     del document[key]
-    assert policy_from_document(document) == POLICIES["default"]
+    assert POLICY_CODEC.from_document(Policy, document) == POLICIES["default"]
 
 
 def test_every_field_and_operator_of_strategies() -> None:
     every = [a_strategy(field, operator) for field in TWO_VALUES for operator in operators_of(field)]
     assert len(TWO_VALUES) == len([*RequestField, *CandidateField])
-    kept = golden_json("strategies.json", [strategy_to_document(strategy) for strategy in every])
-    assert [strategy_from_document(document) for document in kept] == every
+    kept = golden_json("strategies.json", [POLICY_CODEC.to_document(strategy) for strategy in every])
+    assert [POLICY_CODEC.from_document(Strategy, document) for document in kept] == every
 
 
 def test_entries() -> None:

@@ -28,20 +28,6 @@ def policy_to_document(policy: Policy) -> Document:
     return document
 
 
-def policy_from_document(document: Mapping[str, Json]) -> Policy:
-    """What `policy_to_document` made, now or before the later keys were known."""
-    return POLICY_CODEC.from_document(Policy, document)
-
-
-def strategy_to_document(strategy: Strategy) -> Document:
-    """A strategy in the shape of `fiso.yaml`."""
-    return POLICY_CODEC.to_document(strategy)
-
-
-def strategy_from_document(document: Mapping[str, Json]) -> Strategy:
-    return POLICY_CODEC.from_document(Strategy, document)
-
-
 def _conditions_of(kind: Callable[[str], Field]) -> Form:
     def read(document: object) -> frozenset[Condition]:
         return frozenset(

@@ -11,14 +11,6 @@ from fiso.learning.train import FEWEST_ROWS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
-    """When there is enough to learn from. The brief asks for 1,000 rows."""
-
-    minimum_rows: int
-    minimum_new_rows: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
     """Promoted or not, and why, in words that stand on their own."""
 
@@ -26,12 +18,12 @@ class Verdict:
     reason: str
 
 
-def refusal_before_training(rows: int, *, new_rows: int, rules: Rules) -> str | None:
+def refusal_before_training(rows: int, *, new_rows: int, minimum_rows: int, minimum_new_rows: int) -> str | None:
     """Why these rows are not worth a training, or None."""
-    if rows < rules.minimum_rows:
-        return f"too few rows: {rows} of the {rules.minimum_rows} that are needed"
-    if new_rows < rules.minimum_new_rows:
-        return f"too few new rows since the champion: {new_rows} of the {rules.minimum_new_rows} that are needed"
+    if rows < minimum_rows:
+        return f"too few rows: {rows} of the {minimum_rows} that are needed"
+    if new_rows < minimum_new_rows:
+        return f"too few new rows since the champion: {new_rows} of the {minimum_new_rows} that are needed"
     return None
 
 

@@ -16,7 +16,6 @@ from fiso.domain.errors import ModelRefused, StoreError
 from fiso.domain.model import ModelPointer, RetrainingRun
 from fiso.learning import dataset, evaluate, export, promotion, train
 from fiso.learning.dataset import DataSet, Floats, Halves
-from fiso.learning.promotion import Rules
 from fiso.learning.train import Family, Fit
 from fiso.ports import Archive, ModelFiles, ModelSigner, ModelStore, RetrainingRuns
 from fiso.prediction import manifest
@@ -86,10 +85,14 @@ class Retrainer:
         except StoreError as error:
             return replace(run, reason=f"champion or archive could not be read: {error}")
         run = replace(run, rows=len(data), champion_version=_version_of(champion.pointer, data))
-        rules = Rules(minimum_rows=self.minimum_rows, minimum_new_rows=self.minimum_new_rows)
         new_rows = len(data) if champion.learned_until is None else data.after(champion.learned_until.timestamp())
         halves = dataset.split(data, newest=new_rows)
-        refusal = promotion.refusal_before_training(len(data), new_rows=new_rows, rules=rules)
+        refusal = promotion.refusal_before_training(
+            len(data),
+            new_rows=new_rows,
+            minimum_rows=self.minimum_rows,
+            minimum_new_rows=self.minimum_new_rows,
+        )
         refusal = refusal or promotion.refusal_of_split(halves)
         return replace(run, reason=refusal) if refusal else self._challenge(run, champion, halves)
 

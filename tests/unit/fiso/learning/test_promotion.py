@@ -5,10 +5,9 @@ import pytest
 
 from fiso.learning import promotion
 from fiso.learning.dataset import Halves
-from fiso.learning.promotion import Rules
 from tests.models import generated_halves
 
-RULES = Rules(minimum_rows=600, minimum_new_rows=50)
+RULES = {"minimum_rows": 600, "minimum_new_rows": 50}
 
 
 @pytest.mark.parametrize(
@@ -20,7 +19,7 @@ RULES = Rules(minimum_rows=600, minimum_new_rows=50)
     ],
 )
 def test_too_few_rows_are_not_trained_on(rows: int, new_rows: int, refusal: str | None) -> None:
-    assert promotion.refusal_before_training(rows, new_rows=new_rows, rules=RULES) == refusal
+    assert promotion.refusal_before_training(rows, new_rows=new_rows, **RULES) == refusal
 
 
 @pytest.mark.parametrize("half", ["train", "held_out"])

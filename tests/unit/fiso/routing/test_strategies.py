@@ -2,7 +2,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from fiso.codecs.policy import strategy_from_document
+from fiso.codecs.policy import POLICY_CODEC
 from fiso.domain.decision import Score
 from fiso.domain.endpoint import EndpointId, Provider
 from fiso.domain.strategy import Condition, Field, Operator, RequestField, Strategy, Value
@@ -15,7 +15,7 @@ ENDPOINTS = [an_endpoint(provider) for provider in Provider]
 
 
 def preset(name: str) -> Strategy:
-    return strategy_from_document(PRESETS[name])
+    return POLICY_CODEC.from_document(Strategy, PRESETS[name])
 
 
 def scored(strategy: Strategy, *, at: datetime, function_type: str = "batch", cold: str = "") -> dict[str, float]:

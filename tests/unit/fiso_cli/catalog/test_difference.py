@@ -2,10 +2,11 @@ from dataclasses import replace
 
 import pytest
 
-from fiso.codecs.policy import strategy_from_document
+from fiso.codecs.policy import POLICY_CODEC
 from fiso.domain.catalog import CatalogEntry
 from fiso.domain.endpoint import EndpointId, FunctionName, Provider
 from fiso.domain.policy import Policy, Weights
+from fiso.domain.strategy import Strategy
 from fiso_cli.catalog import view
 from fiso_cli.catalog.difference import Change, Kind, changes
 from fiso_cli.catalog.spelling import PRESETS
@@ -73,7 +74,7 @@ def test_the_table_shows_values_as_they_are_and_no_markup(capsys: pytest.Capture
 
 
 def test_tiers_and_strategies_are_told_in_words(capsys: pytest.CaptureFixture[str]) -> None:
-    weekends = strategy_from_document(PRESETS["weekend_scale_down"])
+    weekends = POLICY_CODEC.from_document(Strategy, PRESETS["weekend_scale_down"])
     policy = Policy(version=4, tiers=(frozenset({AWS.id}), frozenset({GCP.id})), strategies=(weekends,))
     found = changes(OLD, [replace(BFS, policy=policy)])
     assert [(change.path, change.before) for change in found] == [("policy.tiers", []), ("policy.strategies", [])]

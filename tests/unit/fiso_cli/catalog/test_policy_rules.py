@@ -2,7 +2,7 @@
 
 import pytest
 
-from fiso.codecs.policy import strategy_from_document
+from fiso.codecs.policy import POLICY_CODEC
 from fiso.domain.endpoint import EndpointId
 from fiso.domain.policy import Objective
 from fiso.domain.strategy import CandidateField, Condition, Operator, RequestField, Strategy
@@ -34,7 +34,7 @@ def test_every_key_reaches_the_domain() -> None:
 
 def test_strategies_go_by_name_or_are_written_out() -> None:
     preset, mine = policy_of(f"{{strategies: [weekend_scale_down, {MINE % ON_AZURE}]}}").strategies
-    assert preset == strategy_from_document(PRESETS["weekend_scale_down"])
+    assert preset == POLICY_CODEC.from_document(Strategy, PRESETS["weekend_scale_down"])
     assert mine == Strategy(
         name="mine",
         when=frozenset(
