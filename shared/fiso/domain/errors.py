@@ -1,7 +1,7 @@
 """What can go wrong, as a tree. Adapters raise `ProviderError` and `StoreError`; only handlers turn errors into HTTP.
 
 FisoError
-├── RequestError            the caller's fault: answered as its `status` (4xx)
+├── RequestError            the caller's fault: answered as its `status` (4xx), as `HttpError` has it
 │   ├── MalformedRequest        400
 │   ├── NotAuthenticated        401   one text for every reason; `reason` is for the log
 │   ├── NotAllowed              403   a verified caller without `scope`
@@ -44,176 +44,138 @@ from typing import ClassVar
 from fiso_client.core.failures import FisoError
 
 
-class RequestError(FisoError):
-    """The caller's fault. `status` is the HTTP status that says so, `title` its short name."""
+class HttpError(FisoError):
+    """An error with an HTTP answer of its own: the status that says so, and its short name."""
 
-    status: ClassVar[int] = 400
-    title: ClassVar[str] = "Bad request"
+    status: ClassVar[int]
+    title: ClassVar[str]
+
+    def __init_subclass__(cls, *, status: int | None = None, title: str | None = None) -> None:
+        cls.status, cls.title = status or cls.status, title or cls.title
+
+
+class RequestError(HttpError, status=400, title="Bad request"):
+    """The caller's fault."""
 
 
 class MalformedRequest(RequestError):
     """The request cannot be understood."""
 
 
-class NotAuthenticated(RequestError):
+class NotAuthenticated(RequestError, status=401, title="Not authenticated"):
     """The caller is not authenticated. What is answered never says why; `reason` does, for the log only."""
-
-    status = 401
-    title = "Not authenticated"
 
     def __init__(self, reason: str) -> None:
         super().__init__("this needs an authenticated caller")
         self.reason = reason
 
 
-class NotAllowed(RequestError):
-    status = 403
-    title = "Not allowed"
-
+class NotAllowed(RequestError, status=403, title="Not allowed"):
     def __init__(self, scope: str) -> None:
         super().__init__(f"this needs the scope {scope}")
         self.scope = scope
 
 
-class LoginRefused(RequestError):
-    status = 401
-    title = "Not logged in"
-
+class LoginRefused(RequestError, status=401, title="Not logged in"):
     def __init__(self, reason: str) -> None:
         super().__init__("the login did not succeed; begin again")
         self.reason = reason
 
 
-class ForeignForm(RequestError):
-    status = 403
-    title = "Not sent from here"
+class ForeignForm(RequestError, status=403, title="Not sent from here"): ...
 
 
-class UnknownFunction(RequestError):
-    status = 404
-    title = "Unknown function"
+class UnknownFunction(RequestError, status=404, title="Unknown function"): ...
 
 
-class UnknownPath(RequestError):
-    status = 404
-    title = "Not found"
+class UnknownPath(RequestError, status=404, title="Not found"): ...
 
 
-class MethodNotAllowed(RequestError):
-    status = 405
-    title = "Method not allowed"
-
+class MethodNotAllowed(RequestError, status=405, title="Method not allowed"):
     def __init__(self, detail: str, *, allow: str) -> None:
         super().__init__(detail)
         self.allow = allow
 
 
-class PayloadTooLarge(RequestError):
-    status = 413
-    title = "Payload too large"
+class PayloadTooLarge(RequestError, status=413, title="Payload too large"): ...
 
 
-class LeaseTooLarge(RequestError):
-    status = 413
-    title = "Lease too large"
+class LeaseTooLarge(RequestError, status=413, title="Lease too large"): ...
 
 
-class UnsupportedContent(RequestError):
-    status = 415
-    title = "Unsupported content"
+class UnsupportedContent(RequestError, status=415, title="Unsupported content"): ...
 
 
-class QuotaExceeded(RequestError):
+class QuotaExceeded(RequestError, status=429, title="Quota exceeded"):
     """The tenant sends more than its quota; `retry_after_s` is when the next request has a chance, in whole seconds."""
 
-    status = 429
-    title = "Quota exceeded"
-
     def __init__(self, detail: str, *, retry_after_s: int) -> None:
         super().__init__(detail)
         self.retry_after_s = retry_after_s
 
 
-class KeyInUse(RequestError):
-    status = 409
-    title = "Idempotency key in use"
-
+class KeyInUse(RequestError, status=409, title="Idempotency key in use"):
     def __init__(self, detail: str, *, retry_after_s: int) -> None:
         super().__init__(detail)
         self.retry_after_s = retry_after_s
 
 
-class KeyReused(RequestError):
-    status = 422
-    title = "Idempotency key reused"
+class KeyReused(RequestError, status=422, title="Idempotency key reused"): ...
 
 
-class UriTooLong(RequestError):
-    status = 414
-    title = "URI too long"
+class UriTooLong(RequestError, status=414, title="URI too long"): ...
 
 
-class HeadersTooLarge(RequestError):
-    status = 431
-    title = "Headers too large"
+class HeadersTooLarge(RequestError, status=431, title="Headers too large"): ...
 
 
-class RoutingError(FisoError):
-    status: ClassVar[int] = 502
-    title: ClassVar[str] = "Bad gateway"
+class RoutingError(HttpError, status=502, title="Bad gateway"):
+    """FISO could not get an answer."""
+
     retry_after_s: int | None = None
     unknown_outcome: bool | None = None
 
-
-class EveryAttemptFailed(RoutingError):
-    title = "Every attempt failed"
-    retry_after_s = 2
-
-
-class AnswerTooLarge(RoutingError):
-    title = "Answer too large"
-
-
-class RejectedByProvider(RoutingError):
-    status = 400
-    title = "Rejected by the provider"
+    def __init_subclass__(
+        cls,
+        *,
+        status: int | None = None,
+        title: str | None = None,
+        retry_after_s: int | None = None,
+        unknown_outcome: bool | None = None,
+    ) -> None:
+        super().__init_subclass__(status=status, title=title)
+        cls.retry_after_s = cls.retry_after_s if retry_after_s is None else retry_after_s
+        cls.unknown_outcome = cls.unknown_outcome if unknown_outcome is None else unknown_outcome
 
 
-class NothingAvailable(RoutingError):
-    status = 503
-    title = "No endpoint available"
-    retry_after_s = 2
+class EveryAttemptFailed(RoutingError, title="Every attempt failed", retry_after_s=2): ...
 
 
-class LeasingNotSetUp(RoutingError):
-    status = 503
-    title = "Leasing not set up"
+class AnswerTooLarge(RoutingError, title="Answer too large"): ...
 
 
-class TokensNotSetUp(RoutingError):
-    status = 503
-    title = "Tokens not set up"
+class RejectedByProvider(RoutingError, status=400, title="Rejected by the provider"): ...
 
 
-class IdempotencyUnavailable(RoutingError):
-    status = 503
-    title = "Idempotency unavailable"
-    retry_after_s = 2
+class NothingAvailable(RoutingError, status=503, title="No endpoint available", retry_after_s=2): ...
 
 
-class DeadlinePassed(RoutingError):
-    status = 504
-    title = "Deadline passed"
+class LeasingNotSetUp(RoutingError, status=503, title="Leasing not set up"): ...
 
+
+class TokensNotSetUp(RoutingError, status=503, title="Tokens not set up"): ...
+
+
+class IdempotencyUnavailable(RoutingError, status=503, title="Idempotency unavailable", retry_after_s=2): ...
+
+
+class DeadlinePassed(RoutingError, status=504, title="Deadline passed"):
     def __init__(self, detail: str, *, unknown_outcome: bool) -> None:
         super().__init__(detail)
         self.unknown_outcome = unknown_outcome
 
 
-class UnknownOutcome(RoutingError):
-    status = 504
-    title = "Outcome unknown"
-    unknown_outcome = True
+class UnknownOutcome(RoutingError, status=504, title="Outcome unknown", unknown_outcome=True): ...
 
 
 class StoreError(FisoError):
