@@ -85,7 +85,6 @@ class Context(Protocol):
 
 @cache
 def application() -> App:
-    """The composed application of this execution environment."""
     telemetry.logger()
     return wiring.build(OrchestratorSettings.from_environ(os.environ), metrics=telemetry.metrics())
 

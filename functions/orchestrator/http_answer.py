@@ -108,7 +108,6 @@ def _headers_of(error: RequestError, challenge: str) -> dict[str, str]:
 
 
 def routing_problem(error: RoutingError, invocation_id: str) -> Response:
-    """FISO could not get an answer."""
     headers = {"retry-after": str(error.retry_after_s)} if error.retry_after_s is not None else {}
     extra = {} if error.unknown_outcome is None else {"unknown_outcome": error.unknown_outcome}
     return problem(error.status, error.title, str(error), invocation_id, headers=headers, **extra)

@@ -83,7 +83,6 @@ def invocation_request(
 
 
 def event_of(given: object) -> Mapping[str, Any]:
-    """The event, when it is one at all."""
     if not isinstance(given, Mapping):
         raise MalformedRequest("the event is not an object")
     return given
@@ -153,7 +152,6 @@ def _decoded(body: str) -> bytes:
 
 
 def _part(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """An object within the event; empty when it is absent."""
     part = document.get(name)
     if part is None:
         return {}
@@ -163,7 +161,6 @@ def _part(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def _text(document: Mapping[str, Any], name: str) -> str:
-    """Text within the event; empty when it is absent."""
     text = document.get(name)
     if text is None:
         return ""

@@ -52,7 +52,6 @@ def consume(stream_records: Sequence[Mapping[str, Any]], stores: Stores) -> dict
 
 
 def parse(stream_records: Sequence[Mapping[str, Any]]) -> Batch:
-    """Read the images in order. Open records and removals carry nothing to fold."""
     records: list[InvocationRecord] = []
     for stream_record in stream_records:
         image = stream_record["dynamodb"].get("NewImage")

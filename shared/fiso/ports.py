@@ -88,21 +88,15 @@ class Watermark(Protocol):
         """None when none ever was."""
         ...
 
-    def move(self, to: datetime) -> None:
-        """Everything before this moment is replayed."""
-        ...
+    def move(self, to: datetime) -> None: ...
 
 
 class EndpointStates(Protocol):
     """The folded state per function and endpoint."""
 
-    def of_function(self, function: FunctionName) -> Mapping[EndpointId, EndpointState]:
-        """All states of a function; endpoints never called are absent."""
-        ...
+    def of_function(self, function: FunctionName) -> Mapping[EndpointId, EndpointState]: ...
 
-    def folded_among(self, ids: Iterable[InvocationId]) -> frozenset[InvocationId]:
-        """Which of these records are already folded."""
-        ...
+    def folded_among(self, ids: Iterable[InvocationId]) -> frozenset[InvocationId]: ...
 
     def commit(self, states: Sequence[EndpointState], folded: Sequence[InvocationId]) -> None:
         """Write new states and mark records as folded, all or nothing.
@@ -226,8 +220,6 @@ class Archive(Protocol):
 
 
 class RetrainingRuns(Protocol):
-    """What each retraining did."""
-
     def append(self, run: RetrainingRun) -> None: ...
 
     def latest(self, limit: int) -> Sequence[RetrainingRun]:
@@ -236,8 +228,6 @@ class RetrainingRuns(Protocol):
 
 
 class LeaseKeys(Protocol):
-    """Where the keys are kept that sign leases."""
-
     def read(self) -> "Keyring":
         """The keys as they are now. `LeasingNotSetUp` when there are none, `StoreUnavailable` when nobody can tell."""
         ...
@@ -279,16 +269,12 @@ class Metrics(Protocol):
 
 
 class IssuerKeys(Protocol):
-    """Where an issuer of tokens publishes its public keys."""
-
     def read(self) -> Mapping[str, SigningKey]:
         """The usable keys by id, as they are now. `StoreUnavailable` when nobody can tell."""
         ...
 
 
 class SigningKeys(Protocol):
-    """The public keys of an issuer, as known here."""
-
     def find(self, id: str) -> SigningKey | None:
         """The key of an id, or None. `StoreUnavailable` while none could ever be read."""
         ...

@@ -47,7 +47,6 @@ class PowertoolsMetrics:
         self._pending.put((tuple(sorted(dimensions.items())), name, unit, value))
 
     def flush(self) -> None:
-        """Write everything collected so far."""
         by_dimensions: dict[_Dimensions, list[tuple[str, str, float]]] = defaultdict(list)
         for _ in range(self._pending.qsize()):
             dimensions, name, unit, value = self._pending.get_nowait()
@@ -89,7 +88,6 @@ class RedactingFormatter(LambdaPowertoolsFormatter):
     """Lines of allowed fields only, without secrets and without control characters."""
 
     def serialize(self, log: Any) -> str:
-        """One line, of a mapping of its fields."""
         line: dict[str, Any] = {name: value for name, value in log.items() if name in _OWN}
         line |= {name: redaction.redact_document(value) for name, value in log.items() if name in LOGGED}
         line |= {name: _trace(value) for name, value in log.items() if name in _TRACES}
@@ -122,7 +120,6 @@ def logger() -> Logger:
 
 
 def log_invocation(record: InvocationRecord) -> None:
-    """One line per invocation."""
     logger().info(
         "invocation",
         extra={

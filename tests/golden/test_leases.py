@@ -8,8 +8,7 @@ from itertools import count
 from typing import Any, cast
 from uuid import UUID
 
-from fiso.codecs.lease import from_document
-from fiso.codecs.lease_token import Keyring, seal, unseal
+from fiso.codecs.lease_token import Keyring, from_document, seal, unseal
 from fiso.domain.decision import Exclusion
 from fiso.domain.endpoint import EndpointId, Provider
 from fiso.domain.errors import LeaseRefused

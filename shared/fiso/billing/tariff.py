@@ -50,8 +50,6 @@ class Tariff:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """What a provider meters for one call."""
-
     gb_seconds: float
     vcpu_seconds: float = 0.0
 

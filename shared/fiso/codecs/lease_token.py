@@ -3,6 +3,9 @@
 The payload is canonical JSON in base64url without padding; the signature is HMAC-SHA256 (RFC 2104) over everything
 before it, compared as text in constant time, so that no other spelling of it passes. The token is readable by whoever
 holds it: it holds no secret and no address. Nothing of a token is parsed before its signature was verified.
+
+Tokens must stay short, so a lease is written compactly: rows instead of objects, short keys, instants as milliseconds
+since the epoch. docs/decisions/0006-the-lease.md
 """
 
 import base64
@@ -10,12 +13,15 @@ import hashlib
 import hmac
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 
-from fiso.codecs.lease import from_document, to_document
+from fiso.codecs.typed import Codec, Document, Form, Json, Malformed, Shape
+from fiso.domain.decision import Exclusion
 from fiso.domain.errors import LeaseRefused, LeaseTooLarge
-from fiso.domain.lease import Lease
+from fiso.domain.lease import Lease, LeasedEndpoint
+from fiso.domain.record import CandidateSummary
 
 VERSION = "fl1"
 LARGEST_TOKEN = 8192
@@ -110,3 +116,48 @@ def _signature(signed: str, key: LeaseKey) -> str:
 
 def _encoded(raw: bytes) -> str:
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode("ascii")
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+_VERSIONS = "policy_version snapshot_version model_version tariff_version".split()
+_KEYS = {
+    "function": "fn",
+    "issued_at": "from",
+    "expires_at": "to",
+    "endpoints": "ends",
+    "exclusions": "out",
+    "reason": "why",
+    "request_size_bytes": "size",
+    "user_region": "user",
+}
+
+
+def _moment(value: object) -> datetime:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise Malformed(f"must be whole milliseconds, not {value!r:.80}")
+    return _EPOCH + value * _MILLISECOND
+
+
+_CODEC = Codec(
+    forms={datetime: Form(lambda moment: (moment - _EPOCH) // _MILLISECOND, _moment)},
+    shapes={
+        Lease: Shape(keys=_KEYS),
+        LeasedEndpoint: Shape(is_row=True),
+        CandidateSummary: Shape(is_row=True),
+        Exclusion: Shape(is_row=True),
+    },
+)
+
+
+def to_document(lease: Lease) -> Document:
+    document = _CODEC.to_document(lease)
+    return document | {"versions": [document.pop(name) for name in _VERSIONS]}
+
+
+def from_document(document: Mapping[str, Json]) -> Lease:
+    """What `to_document` made; `Malformed` for anything else."""
+    versions = document.get("versions") if isinstance(document, dict) else None
+    if not isinstance(versions, list) or len(versions) != len(_VERSIONS):
+        raise Malformed(f"must be a list of {len(_VERSIONS)} values", "versions")
+    return _CODEC.from_document(Lease, {**document, **dict(zip(_VERSIONS, versions, strict=True))})

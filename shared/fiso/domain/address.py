@@ -114,7 +114,6 @@ def is_public(number: str) -> bool:
 
 
 def is_loopback(number: str) -> bool:
-    """Whether an IP address is this machine's own."""
     try:
         return ip_address(number).is_loopback
     except ValueError:

@@ -56,5 +56,4 @@ class Outcome:
 
     @property
     def is_unknown(self) -> bool:
-        """Whether nobody knows what became of an attempt that was not answered."""
         return any(attempt.failure in UNKNOWN_OUTCOME for attempt in self.attempts)

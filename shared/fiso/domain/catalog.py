@@ -46,12 +46,10 @@ class CatalogEntry:
             yield from ((("tiers", number), named) for named in sorted(tier))
 
     def at(self, now: datetime) -> Self:
-        """The entry as it is in force then: a pin whose time is over is lifted."""
         policy = self.policy.at(now)
         return self if policy is self.policy else replace(self, policy=policy)
 
     def endpoint(self, id: EndpointId) -> Endpoint:
-        """The endpoint of an id, which must be one of these."""
         return next(endpoint for endpoint in self.endpoints if endpoint.id == id)
 
 
@@ -71,7 +69,6 @@ class Snapshot:
         object.__setattr__(self, "_unpinned", after)
 
     def at(self, now: datetime) -> Mapping[FunctionName, CatalogEntry]:
-        """Every function as it is in force then: a pin whose time is over is lifted."""
         return {name: self.entry_at(name, now) for name in self.functions}
 
     def entry_at(self, name: str, now: datetime) -> CatalogEntry:

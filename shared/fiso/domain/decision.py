@@ -134,12 +134,10 @@ class Prediction:
 
     @property
     def p50_ms(self) -> float | None:
-        """The latency that half the calls stay within."""
         return self.spread.quantile(0.50) if self.spread else None
 
     @property
     def p95_ms(self) -> float | None:
-        """The latency that 95 % of calls stay within."""
         return self.spread.quantile(0.95) if self.spread else None
 
     @property

@@ -80,7 +80,6 @@ class Lease:
 
     @property
     def candidates(self) -> tuple[CandidateSummary, ...]:
-        """Every candidate of the decision, in the order of the ranking."""
         return (*(endpoint.summary for endpoint in self.endpoints), *self.others)
 
     @property

@@ -62,7 +62,6 @@ class DataSet:
         )
 
     def after(self, moment: float) -> int:
-        """How many rows are newer than a moment (seconds since the epoch)."""
         return int(np.count_nonzero(self.at > moment))
 
 

@@ -1,4 +1,9 @@
-"""Evaluation: how far predictions lie from what happened, overall and per provider."""
+"""Evaluation: how far predictions lie from what happened, overall and per provider, and whether a challenger may take
+the champion's place.
+
+Both are judged on the same newest rows, which neither has seen, by the geometric error of their raw latencies; the
+residual correction would help both alike.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from fiso.domain.endpoint import Provider
-from fiso.learning.dataset import DataSet, Floats
+from fiso.learning.dataset import DataSet, Floats, Halves
+from fiso.learning.train import FEWEST_ROWS
 from fiso.prediction.artifact import COST, LATENCY, SUCCESS
 from fiso.prediction.predictor import SHORTEST_MS
 
@@ -64,3 +70,49 @@ def by_target(predicted: Mapping[str, Floats], data: DataSet) -> dict[str, dict[
 def _geometric(said: Floats, truth: Floats) -> float:
     smallest = float(truth.min()) * 1e-3
     return float(np.exp(np.mean(np.abs(np.log(np.maximum(said, smallest) / truth)))))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """Promoted or not, and why, in words that stand on their own."""
+
+    promoted: bool
+    reason: str
+
+
+def refusal_before_training(rows: int, *, new_rows: int, minimum_rows: int, minimum_new_rows: int) -> str | None:
+    if rows < minimum_rows:
+        return f"too few rows: {rows} of the {minimum_rows} that are needed"
+    if new_rows < minimum_new_rows:
+        return f"too few new rows since the champion: {new_rows} of the {minimum_new_rows} that are needed"
+    return None
+
+
+def refusal_of_split(halves: Halves) -> str | None:
+    for name, half in (("trained on", halves.train), ("held out", halves.held_out)):
+        answered = half.latency_ms[np.isfinite(half.latency_ms)]
+        if len(answered) < FEWEST_ROWS:
+            return f"too few answered rows {name}: {len(answered)} of the {FEWEST_ROWS} that are needed"
+        if np.ptp(answered) == 0:
+            return f"latency is constant over the rows {name}: there is nothing to learn or to judge by"
+    return None
+
+
+def judge(
+    *, champion_error: float | None, challenger_error: float | None, constant_error: float | None = None
+) -> Verdict:
+    """Promote when the challenger's error is the smaller one. Where there is no champion to compare with, it must at
+    least not be worse than saying the usual latency of all requests each time (`constant_error`)."""
+    if challenger_error is None or not np.isfinite(challenger_error):
+        return Verdict(promoted=False, reason="the challenger's error could not be measured")
+    if champion_error is None or not np.isfinite(champion_error):
+        if constant_error is not None and challenger_error > constant_error:
+            reason = f"no champion, and worse than a constant: {challenger_error:.3f} against {constant_error:.3f}"
+            return Verdict(promoted=False, reason=reason)
+        return Verdict(
+            promoted=True, reason=f"no champion to compare with; the challenger's error is {challenger_error:.3f}"
+        )
+    comparison = f"latency error {challenger_error:.3f} against the champion's {champion_error:.3f}"
+    if challenger_error >= champion_error:
+        return Verdict(promoted=False, reason=f"the challenger is not better: {comparison}")
+    return Verdict(promoted=True, reason=f"the challenger is better: {comparison}")

@@ -124,7 +124,6 @@ def call_of(record: InvocationRecord, *, block_s: int, prices: HopPrices) -> Cal
 
 
 def saving(function: FunctionName, calls: Iterable[Call], hops: Hops) -> Saving:
-    """All figures of one function, and what they say."""
     known = list(calls)
     # By blocks, not by reason: a request that failed over in a control block belongs to control, or control would look
     # better than it was.

@@ -56,8 +56,6 @@ class Fit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trained:
-    """One estimator per target, all of one family over the same features."""
-
     family: Family
     feature_names: tuple[str, ...]
     is_synthetic: bool

@@ -118,8 +118,6 @@ _DAMAGE = (
 
 
 class _Document:
-    """A mapping whose entries are read with the type they must have."""
-
     def __init__(self, content: object) -> None:
         if not isinstance(content, dict):
             raise ModelRefused(f"the artifact holds {type(content).__name__}, not the fields of a model")

@@ -201,7 +201,6 @@ class _WordLanes:
         return list(range(sum(len(forest) for forest in forests)))
 
     def sums_of(self, rows: Sequence[int]) -> list[list[float]]:
-        """For each row, by what is alive: per forest the sum of each tree's lowest leaf."""
         return [self._sums(row) for row in rows]
 
     def _sums(self, alive: int) -> list[float]:

@@ -69,7 +69,6 @@ def load_bucket(in_flight: float) -> int:
 
 
 def idle_bin(idle_s: float) -> int:
-    """The class of an idle time."""
     return bisect_right(IDLE_BINS, idle_s)
 
 
@@ -135,7 +134,6 @@ def cold_after_idle(provider: Provider, idle_s: float, state: EndpointState | No
 
 
 def with_answer(state: EndpointState, record: InvocationRecord, attempt: AttemptSummary) -> EndpointState:
-    """The state after the answer that ended a request."""
     is_cold = attempt.cold_start is True
     seen, provider = record.decision.features, record.result.cloud_provider
     bucket, idle_s = load_bucket(seen.get("in_flight", 0.0)), seen.get("idle_seconds", 0.0)

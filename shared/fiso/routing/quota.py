@@ -91,7 +91,6 @@ def _enough(share: Share, quota: Quota) -> float:
 
 
 def spend(share: Share) -> Share:
-    """The share after one request passed."""
     return replace(share, spent=share.spent + 1.0)
 
 

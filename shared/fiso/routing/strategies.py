@@ -45,7 +45,6 @@ def request_facts(request: InvocationRequest, *, function_type: str, now: dateti
 
 
 def endpoint_facts(endpoint: Endpoint) -> dict[Field, Value | None]:
-    """The candidate's side, but for what is predicted."""
     return {
         CandidateField.PROVIDER: endpoint.provider.value,
         CandidateField.REGION: endpoint.region,
@@ -66,7 +65,6 @@ def adjusted(
 
 
 def holds_for_request(strategy: Strategy, facts: Facts) -> bool:
-    """Whether all of its `when` hold."""
     return all(holds(condition, facts[condition.field]) for condition in strategy.when)
 
 

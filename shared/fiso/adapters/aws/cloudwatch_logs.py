@@ -12,8 +12,6 @@ PAGE = 10_000
 
 
 class CloudWatchSpilledRecords:
-    """Reads one log group with `FilterLogEvents`."""
-
     def __init__(self, client: Any, group: str, *, mark: str, page: int = PAGE) -> None:
         self._client, self._group, self._pattern, self._page = client, group, f'"{mark}"', page
 

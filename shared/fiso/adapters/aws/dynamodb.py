@@ -51,7 +51,6 @@ def closed_item(record: InvocationRecord) -> Item:
 
 
 def time_shard(moment: datetime, shard: int) -> str:
-    """The partition of the index by time."""
     return f"{moment:%Y-%m-%d}#{shard}"
 
 
@@ -182,7 +181,6 @@ class DynamoDBInvocationLog:
         return True
 
     def find(self, invocation_id: InvocationId) -> InvocationRecord | OpenRecord | None:
-        """One record, read consistently."""
         return next(self._stored(invocation_id, record_from_item), None)
 
     def latest(self, limit: int, *, after: datetime | None = None) -> Sequence[InvocationRecord]:
@@ -290,7 +288,6 @@ class DynamoDBEndpointStates:
         return {state.endpoint: state for state in states}
 
     def folded_among(self, ids: Iterable[InvocationId]) -> frozenset[InvocationId]:
-        """The ids whose markers exist, read consistently."""
         wanted = sorted(set(ids))
         found: set[InvocationId] = set()
         for start in range(0, len(wanted), BATCH_GET_LIMIT):

@@ -70,7 +70,6 @@ class DynamoDBSharedBreakers:
             )
 
     def retract(self, slow: SlowCall) -> None:
-        """Leave its second's others as they are."""
         with _unless_refused(), store_errors("take a slow call back"):
             self._client.update_item(
                 TableName=self._table,

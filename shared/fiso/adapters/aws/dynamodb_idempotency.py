@@ -78,7 +78,6 @@ class DynamoDBIdempotencyKeys:
         return self._entry(item) if item else None
 
     def release(self, entry: Entry) -> None:
-        """One conditional delete."""
         try:
             with store_errors(f"release the key of {entry.invocation_id}"):
                 self._dynamodb.delete_item(

@@ -64,7 +64,6 @@ def code_of(error: BaseException) -> str:
 
 
 def is_missing(error: BaseException) -> bool:
-    """Whether an error says that there is no such thing."""
     return code_of(error) in MISSING
 
 

@@ -28,8 +28,6 @@ SHORTEST_KEY, LONGEST_KEY = 8, 512
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Key:
-    """A key, and the only host it is for."""
-
     host: str
     value: str
 

@@ -18,7 +18,6 @@ class LambdaCaller:
         self._service, self._clock = service, clock
 
     def call(self, endpoint: Endpoint, request: InvocationRequest, *, timeout_ms: float) -> FunctionAnswer:
-        """One Invoke. The payload is an HTTP API v2 event, or the JSON body itself."""
         is_event = endpoint.payload is Payload.EVENT
         payload = request.body if is_event else self._http_event(endpoint, request)
         answer = invoke(self._service(endpoint.region), endpoint.address, payload, timeout_s=timeout_ms / 1000)

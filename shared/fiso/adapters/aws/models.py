@@ -74,7 +74,6 @@ def _previous_from(document: Mapping[str, object], origin: str) -> ModelPointer 
 
 
 def names_same(pointer: ModelPointer | None, other: ModelPointer | None) -> bool:
-    """Whether two pointers name the same file."""
     if pointer is None or other is None:
         return pointer is other
     return (pointer.version, pointer.sha256) == (other.version, other.sha256)
@@ -87,7 +86,6 @@ class LayerModelStore:
         self._folder = folder
 
     def champion(self) -> ModelPointer | None:
-        """The packaged pointer; None when no model was packaged."""
         try:
             document = json.loads((self._folder / "champion.json").read_bytes())
         except FileNotFoundError:

@@ -96,7 +96,6 @@ class S3Snapshots:
         self._objects = Bucket(client, bucket)
 
     def current(self, *, unless_version: int | None = None) -> Snapshot | None:
-        """The current snapshot; `InvalidCatalog` when it does not verify."""
         pointer = self._objects.read_json("policies/current.json")
         if pointer is None or pointer.get("version") == unless_version:
             return None
@@ -179,8 +178,6 @@ class S3Archive:
 
 
 class S3Watermark:
-    """`reconciliation/watermark.json`."""
-
     def __init__(self, client: Any, bucket: str) -> None:
         self._objects = Bucket(client, bucket)
 
@@ -194,8 +191,6 @@ class S3Watermark:
 
 
 class S3RetrainingRuns:
-    """`retraining/runs/<start>.json`, one object per run."""
-
     def __init__(self, client: Any, bucket: str) -> None:
         self._objects = Bucket(client, bucket)
 

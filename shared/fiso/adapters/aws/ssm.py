@@ -14,8 +14,6 @@ _ID = re.compile(r"^k[0-9]{1,9}:")
 
 
 class SsmLeaseKeys:
-    """The keys that sign leases, in one SecureString."""
-
     def __init__(self, service: SignedService, parameter: str) -> None:
         self._client, self._parameter = JsonClient(service, "AmazonSSM"), parameter
 

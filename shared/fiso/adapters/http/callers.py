@@ -22,8 +22,6 @@ from fiso_client.core.transport import HttpTransport
 
 
 class ByProvider:
-    """Sends each request the way of its endpoint's cloud."""
-
     def __init__(self, callers: Mapping[Provider, FunctionCaller]) -> None:
         self._callers = callers
 
@@ -32,8 +30,6 @@ class ByProvider:
 
 
 class Identity(Protocol):
-    """What identifies FISO to an endpoint."""
-
     def headers(self, endpoint: Endpoint, *, timeout_s: float) -> Mapping[str, str]:
         """Headers to send along; `ProviderError` that never ran when they cannot be had."""
         ...

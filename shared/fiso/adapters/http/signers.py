@@ -29,7 +29,6 @@ class KmsSigner:
         return self.public_key().id, bytes(answer["Signature"])
 
     def public_key(self) -> PublicKey:
-        """The public half, as the orchestrator must know it."""
         with store_errors(f"read the public half of key {self._key}"):
             der = bytes(self._client.get_public_key(KeyId=self._key)["PublicKey"])
         try:
@@ -65,7 +64,6 @@ class OpenKeySigner:
 
     @property
     def text(self) -> str:
-        """What `parsed` reads."""
         return f"{text_of(self.public.modulus)}:{text_of(self.exponent)}"
 
     def sign(self, message: bytes) -> tuple[str, bytes]:

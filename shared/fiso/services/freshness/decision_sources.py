@@ -69,7 +69,6 @@ class ModelSource:
         """The store's champion with its age; the packaged model stands in for it."""
 
     def model(self) -> Model | None:
-        """The store's champion, else the packaged one."""
         return self.cached.get_or_wait() or self._packaged
 
     def health(self) -> PartHealth:
@@ -213,7 +212,6 @@ class DecisionSources:
         return self._snapshot.value or copied, self._snapshot.age_s
 
     def health(self) -> tuple[PartHealth, ...]:
-        """How snapshot, states and model are, without asking any store."""
         has_copy = self._copy is not None and self._copy.value is not None
         return (
             snapshot_health(self._snapshot.age_s, has_copy=has_copy),

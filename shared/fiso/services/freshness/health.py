@@ -39,7 +39,6 @@ class PartHealth:
 
     @property
     def is_healthy(self) -> bool:
-        """Whether nothing has to be done about it."""
         return self.level in HEALTHY
 
     @property

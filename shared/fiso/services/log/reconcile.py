@@ -48,7 +48,6 @@ class Reconciled:
     is_complete: bool = False
 
     def plus(self, fates: Sequence["Fate"]) -> "Reconciled":
-        """With what became of some more lines."""
         return Reconciled(
             written=self.written + fates.count(Fate.WRITTEN),
             known=self.known + fates.count(Fate.KNOWN),

@@ -73,11 +73,9 @@ class SpillingLog:
 
     @property
     def is_spilling(self) -> bool:
-        """Whether the table did not take the last write."""
         return self._breaker.failures_in_row > 0 or self._breaker.retry_at is not None
 
     def open(self, intent: OpenRecord) -> None:
-        """Write or spill the intent; the request goes on either way."""
         cause = self._try(lambda: self._log.open(intent))
         if cause is not None:
             self._spilled.add(intent.invocation_id)
@@ -96,7 +94,6 @@ class SpillingLog:
         return None
 
     def _try(self, write: Callable[[], object]) -> str | None:
-        """Why a write did not succeed; None when it did."""
         start = self._stopwatch()
         with self._lock:
             if not self._breaker.admits(start):

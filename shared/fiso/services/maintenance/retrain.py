@@ -14,7 +14,7 @@ import numpy as np
 
 from fiso.domain.errors import ModelRefused, StoreError
 from fiso.domain.model import ModelPointer, RetrainingRun
-from fiso.learning import dataset, evaluate, export, promotion, train
+from fiso.learning import dataset, evaluate, export, train
 from fiso.learning.dataset import DataSet, Floats, Halves
 from fiso.learning.train import Family, Fit
 from fiso.ports import Archive, ModelFiles, ModelSigner, ModelStore, RetrainingRuns
@@ -87,20 +87,20 @@ class Retrainer:
         run = replace(run, rows=len(data), champion_version=_version_of(champion.pointer, data))
         new_rows = len(data) if champion.learned_until is None else data.after(champion.learned_until.timestamp())
         halves = dataset.split(data, newest=new_rows)
-        refusal = promotion.refusal_before_training(
+        refusal = evaluate.refusal_before_training(
             len(data),
             new_rows=new_rows,
             minimum_rows=self.minimum_rows,
             minimum_new_rows=self.minimum_new_rows,
         )
-        refusal = refusal or promotion.refusal_of_split(halves)
+        refusal = refusal or evaluate.refusal_of_split(halves)
         return replace(run, reason=refusal) if refusal else self._challenge(run, champion, halves)
 
     def _challenge(self, run: RetrainingRun, champion: _Champion, halves: Halves) -> RetrainingRun:
         trained = train.train(halves.train, family=self.family)
         duel = _duel(champion.latencies(halves.held_out), trained.fit_of(LATENCY), halves)
         run = replace(run, champion_error=duel.champion_error, challenger_error=duel.challenger_error)
-        verdict = promotion.judge(
+        verdict = evaluate.judge(
             champion_error=duel.champion_error,
             challenger_error=duel.challenger_error,
             constant_error=duel.constant_error,

@@ -53,14 +53,11 @@ NOBODY: frozenset[EndpointId] = frozenset()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidates:
-    """Who is eligible, and what is predicted of each."""
-
     endpoints: Mapping[EndpointId, Endpoint]
     predictions: Mapping[EndpointId, Prediction]
     deprioritised: frozenset[EndpointId]
 
     def ranked(self, scores: Sequence[Score], chances: Sequence[float]) -> list[RankedCandidate]:
-        """Scores with everything that belongs to them."""
         return [
             RankedCandidate(
                 endpoint=self.endpoints[score.endpoint],
@@ -265,7 +262,6 @@ def _chosen_first(ranked: tuple[RankedCandidate, ...], chosen: int) -> tuple[Ran
 
 
 def _seen(scores: Sequence[Score]) -> float:
-    """The requests seen so far that were like this one."""
     return sum(score.observations for score in scores)
 
 

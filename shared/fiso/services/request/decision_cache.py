@@ -49,7 +49,6 @@ class TtlCache(Generic[K, V]):
         return len(self._young.keys() | self._old.keys())
 
     def get(self, key: K, now: datetime) -> V | None:
-        """The value of a key; None when it is not, or no more, known."""
         begun = self._begun
         if begun is None or not begun <= now < begun + self._span:
             self._turn(now)
@@ -116,7 +115,6 @@ class DecisionCache(Generic[T, B]):
         self.misses = 0
 
     def get(self, request: InvocationRequest, key_inputs: CacheKeyInputs, now: datetime, make: Callable[[], T]) -> T:
-        """The context's value, made when it is new, too old, or an endpoint is not well."""
         key = self._key(request, key_inputs, now)
         if key is None:
             return make()

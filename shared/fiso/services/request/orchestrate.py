@@ -92,7 +92,6 @@ class Orchestrator:
         return decide(within(inputs, request), inputs, now=request.received_at, draw=self.draw())
 
     def inputs(self, request: InvocationRequest) -> DecisionInputs:
-        """What is known for this request's function."""
         self.prefetch()
         snapshot = self.sources.snapshot()
         entry = snapshot.entry_at(request.function, request.received_at)  # a pin may be over

@@ -105,7 +105,6 @@ def result_of(
 
 
 def summaries(calls: Sequence[Call], tariff: Tariff) -> tuple[AttemptSummary, ...]:
-    """The calls as they are logged, each with its estimated cost."""
     return tuple(
         AttemptSummary(
             endpoint=call.endpoint.id,
@@ -184,7 +183,6 @@ def _call(attempt: Attempt, endpoint: Endpoint) -> Call:
 
 
 def total_usd(attempts: tuple[AttemptSummary, ...]) -> float | None:
-    """The sum of the attempts' costs; None when one of them has no price."""
     costs = [attempt.cost_usd for attempt in attempts]
     return sum(cost for cost in costs if cost is not None) if None not in costs else None
 

@@ -49,8 +49,6 @@ _Key: TypeAlias = tuple[FunctionName, EndpointId]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failed:
-    """One failed attempt, as far as breakers go."""
-
     endpoint: Endpoint
     failure: Failure
     retry_after_s: float | None = None

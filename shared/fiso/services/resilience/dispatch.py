@@ -152,21 +152,17 @@ class Dispatcher:
         return _RequestExecution(self, decision, request, policy, breakers).outcome()
 
     def may_try(self) -> bool:
-        """Take a token for a try at an open breaker, if there is one."""
         left = self.tries.taken((self.staleness or self.stopwatch)())
         self.tries = left or self.tries
         return left is not None
 
     def may_hedge(self, *, is_urgent: bool) -> bool:
-        """Take a token for a hedge, if there is one."""
         left = self.hedges.taken(is_urgent=is_urgent)
         self.hedges = left or self.hedges
         return left is not None
 
 
 class _RequestExecution:
-    """One request's attempts."""
-
     def __init__(
         self,
         dispatcher: Dispatcher,
@@ -297,7 +293,6 @@ class _RequestExecution:
         return None
 
     def _end(self, call: InFlightAttempt) -> bool:
-        """Note how a call ended; whether it was answered."""
         try:
             answer = call.running.result()
         except ProviderError as error:

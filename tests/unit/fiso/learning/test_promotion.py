@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fiso.learning import promotion
+from fiso.learning import evaluate
 from fiso.learning.dataset import Halves
 from tests.models import generated_halves
 
@@ -19,22 +19,22 @@ RULES = {"minimum_rows": 600, "minimum_new_rows": 50}
     ],
 )
 def test_too_few_rows_are_not_trained_on(rows: int, new_rows: int, refusal: str | None) -> None:
-    assert promotion.refusal_before_training(rows, new_rows=new_rows, **RULES) == refusal
+    assert evaluate.refusal_before_training(rows, new_rows=new_rows, **RULES) == refusal
 
 
 @pytest.mark.parametrize("half", ["train", "held_out"])
 def test_a_latency_that_never_changes_is_refused(half: str) -> None:
     halves = generated_halves()
-    assert promotion.refusal_of_split(halves) is None
+    assert evaluate.refusal_of_split(halves) is None
     rows = getattr(halves, half)
     constant = replace(rows, latency_ms=np.full(len(rows), 100.0))
-    assert "constant" in str(promotion.refusal_of_split(replace(halves, **{half: constant})))
+    assert "constant" in str(evaluate.refusal_of_split(replace(halves, **{half: constant})))
 
 
 def test_halves_of_failures_alone_are_refused() -> None:
     halves = generated_halves()
     failed = replace(halves.held_out, latency_ms=np.full(len(halves.held_out), np.nan))
-    refusal = promotion.refusal_of_split(Halves(train=halves.train, held_out=failed))
+    refusal = evaluate.refusal_of_split(Halves(train=halves.train, held_out=failed))
     assert refusal == "too few answered rows held out: 0 of the 20 that are needed"
 
 
@@ -50,12 +50,12 @@ def test_halves_of_failures_alone_are_refused() -> None:
     ],
 )
 def test_only_a_smaller_error_is_promoted(champion: float | None, challenger: float | None, promoted: bool) -> None:
-    verdict = promotion.judge(champion_error=champion, challenger_error=challenger)
+    verdict = evaluate.judge(champion_error=champion, challenger_error=challenger)
     assert verdict.promoted is promoted
     assert verdict.reason
 
 
 def test_without_a_champion_a_challenger_must_not_be_worse_than_a_constant() -> None:
-    worse = promotion.judge(champion_error=None, challenger_error=1.5, constant_error=1.4)
+    worse = evaluate.judge(champion_error=None, challenger_error=1.5, constant_error=1.4)
     assert (worse.promoted, "worse than a constant" in worse.reason) == (False, True)
-    assert promotion.judge(champion_error=None, challenger_error=1.4, constant_error=1.4).promoted
+    assert evaluate.judge(champion_error=None, challenger_error=1.4, constant_error=1.4).promoted
