@@ -1,0 +1,1 @@
+"""A stage of an earlier commit, updated in place under traffic."""
