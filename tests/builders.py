@@ -1,10 +1,13 @@
 """Valid domain values with sensible defaults, for tests that care about one or two of their fields."""
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import count
 from typing import Any
 
+from fiso.codecs.record import open_to_document, to_document
 from fiso.domain.catalog import CatalogEntry, Snapshot
 from fiso.domain.decision import Prediction, PredictionSource, Reason, Spread
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName, Provider
@@ -22,13 +25,16 @@ from fiso.domain.record import (
 )
 from fiso.domain.request import InvocationId, InvocationRequest, TenantId
 from fiso.domain.state import EndpointState
+from fiso.ports import SpilledLine
 from fiso.prediction import features
 from fiso.routing.fold import fold
+from fiso.services.log.spill import MARK
 from fiso.testing.clock import START
 from fiso_client.core.answers import FunctionAnswer
 from fiso_client.core.failures import ProviderError
 
 NOW = START
+_line_numbers = count()
 REGIONS = {Provider.AWS: "us-east-1", Provider.AZURE: "eastus", Provider.GCP: "us-east4"}
 
 
@@ -231,6 +237,13 @@ def a_lease(**changes: Any) -> Lease:
         "tariff_version": "t1",
     }
     return Lease(**(fields | changes))
+
+
+def a_spilled_line(record: InvocationRecord | OpenRecord, written_at: datetime) -> SpilledLine:
+    """As the orchestrator writes it, with what its logger adds."""
+    document = to_document(record) if isinstance(record, InvocationRecord) else open_to_document(record)
+    text = json.dumps({"level": "ERROR", "message": MARK, MARK: document, "cause": "throttled"})
+    return SpilledLine(id=str(next(_line_numbers)), written_at=written_at, text=text)
 
 
 def states_after(

@@ -11,9 +11,8 @@ from fiso.ports import SpilledLine, SpilledRecords
 from fiso.services.log.reconcile import parse
 from fiso.services.log.spill import MARK
 from fiso.testing.memory import InMemorySpilledRecords
-from tests.builders import a_record
+from tests.builders import a_record, a_spilled_line
 from tests.emulator import aws
-from tests.functional.spilled_lines import line
 
 PAGE = 300
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -44,18 +43,18 @@ def write(request: pytest.FixtureRequest) -> Iterator[Write]:
 
 
 def test_lines_come_back_with_their_records_and_times(write: Write) -> None:
-    (found,) = write([line(a_record(1), NOW)]).between(NOW, NOW + timedelta(seconds=1))
+    (found,) = write([a_spilled_line(a_record(1), NOW)]).between(NOW, NOW + timedelta(seconds=1))
     assert (parse(found.text), found.written_at) == (a_record(1), NOW)
 
 
 def test_a_time_includes_its_start_and_not_its_end(write: Write) -> None:
-    spilled = write([line(a_record(second), NOW + timedelta(seconds=second)) for second in range(4)])
+    spilled = write([a_spilled_line(a_record(second), NOW + timedelta(seconds=second)) for second in range(4)])
     found = list(spilled.between(NOW + timedelta(seconds=1), NOW + timedelta(seconds=3)))
     assert sorted(parse(each.text).invocation_id for each in found) == [a_record(n).invocation_id for n in (1, 2)]
 
 
 def test_more_lines_than_a_page_holds_come_all_and_once(write: Write) -> None:
-    lines = [line(a_record(n), NOW + timedelta(milliseconds=n)) for n in range(2 * PAGE + 7)]
+    lines = [a_spilled_line(a_record(n), NOW + timedelta(milliseconds=n)) for n in range(2 * PAGE + 7)]
     found = list(write(lines).between(NOW, NOW + timedelta(minutes=1)))
     assert len({each.id for each in found}) == len(found) == len(lines)
 

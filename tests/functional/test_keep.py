@@ -1,13 +1,14 @@
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+"""The keeper: spilled lines written, abandoned records closed, the catalog published, whatever is away."""
+
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
 from fiso.domain.errors import StoreUnavailable
-from fiso.domain.record import InvocationRecord, RecordStatus
-from fiso.services.log.reconcile import Reconciliation
+from fiso.domain.record import InvocationRecord, OpenRecord, RecordStatus
+from fiso.ports import SpilledLine
+from fiso.services.log.reconcile import FIRST_LOOK_BACK, OVERLAP, Reconciled, Reconciliation
 from fiso.services.maintenance.keep import AT_ONCE, GRACE, GRACE_WHILE_UNREAD, Keeper, unknown
 from fiso.testing.clock import ManualClock
 from fiso.testing.memory import (
@@ -16,41 +17,70 @@ from fiso.testing.memory import (
     InMemorySnapshots,
     InMemorySpilledRecords,
     InMemoryWatermark,
+    answering,
     away,
 )
-from tests.builders import NOW, a_record, an_entry, an_open_record, invocation_id
-from tests.functional.spilled_lines import line
+from tests.builders import NOW, a_record, a_spilled_line, an_entry, an_open_record, invocation_id
+from tests.held_executor import HeldExecutor
+
+LATER, LONG_AGO = NOW + timedelta(hours=1), NOW - timedelta(hours=1)
+
+
+class Lines(InMemorySpilledRecords):
+    """Keeps what was asked, and takes its time."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        super().__init__()
+        self.clock, self.takes_s = clock, 0.0
+        self.asked: list[tuple[datetime, datetime]] = []
+
+    def between(self, start: datetime, end: datetime) -> list[SpilledLine]:
+        self.asked.append((start, end))
+        self.clock.advance(self.takes_s)
+        return list(super().between(start, end))
 
 
 @dataclass
 class World:
     """A keeper on ports in memory."""
 
-    executor: ThreadPoolExecutor
     log: InMemoryInvocationLog = field(default_factory=InMemoryInvocationLog)
     clock: ManualClock = field(default_factory=ManualClock)
-    spilled: InMemorySpilledRecords = field(default_factory=InMemorySpilledRecords)
+    watermark: InMemoryWatermark = field(default_factory=InMemoryWatermark)
     snapshots: InMemorySnapshots = field(default_factory=InMemorySnapshots)
-    catalog: InMemoryCatalogStore | None = None
+
+    def __post_init__(self) -> None:
+        self.spilled = Lines(self.clock)
+        self.catalog = InMemoryCatalogStore(clock=self.clock)
+
+    @property
+    def reconciliation(self) -> Reconciliation:
+        return Reconciliation(
+            spilled=self.spilled, watermark=self.watermark, log=self.log, clock=self.clock, executor=HeldExecutor()
+        )
 
     @property
     def keeper(self) -> Keeper:
-        reconciliation = Reconciliation(
-            spilled=self.spilled,
-            watermark=InMemoryWatermark(),
-            log=self.log,
-            clock=self.clock,
-            executor=self.executor,
-        )
         return Keeper(
             log=self.log,
-            reconciliation=reconciliation,
-            catalog=self.catalog or InMemoryCatalogStore(clock=self.clock),
+            reconciliation=self.reconciliation,
+            catalog=self.catalog,
             snapshots=self.snapshots,
             clock=self.clock,
             sleep=self.clock.advance,
-            executor=self.executor,
+            executor=HeldExecutor(),
         )
+
+    def reconcile(self, until: datetime = LATER) -> Reconciled:
+        """By an environment of its own."""
+        return self.reconciliation.reconcile(until=until)
+
+    def spill(self, *records: InvocationRecord | OpenRecord, ago: timedelta = timedelta(minutes=3)) -> None:
+        self.spilled.lines.extend(a_spilled_line(record, self.clock() - ago) for record in records)
+
+    def abandon(self, *numbers: int) -> None:
+        for number in numbers:
+            self.log.open(an_open_record(number, deadline_at=LONG_AGO))
 
     def status_of(self, number: int) -> RecordStatus:
         record = self.log.find(invocation_id(number))
@@ -59,9 +89,8 @@ class World:
 
 
 @pytest.fixture
-def world() -> Iterator[World]:
-    with ThreadPoolExecutor(max_workers=2) as executor:
-        yield World(executor)
+def world() -> World:
+    return World()
 
 
 def test_only_records_abandoned_past_their_deadline_and_grace_are_closed_as_unknown(world: World) -> None:
@@ -75,36 +104,32 @@ def test_only_records_abandoned_past_their_deadline_and_grace_are_closed_as_unkn
 
 
 def test_a_record_that_was_closed_meanwhile_stays_as_it_is(world: World) -> None:
-    class Racing(InMemoryInvocationLog):
-        def overdue(self, before, limit):  # type: ignore[no-untyped-def]
-            found = super().overdue(before, limit)
-            self.close(a_record(1, timestamp=NOW))
-            return found
+    def racing(operation: str) -> None:
+        if operation == "close":
+            world.log.records[invocation_id(1)] = a_record(1, timestamp=NOW)
 
-    world.log = Racing()
-    world.log.open(an_open_record(1, deadline_at=NOW - timedelta(hours=1)))
+    world.abandon(1)
+    world.log.before = racing
     assert world.keeper.keep().swept.closed_as_unknown == 0
     assert world.log.find(invocation_id(1)) == a_record(1, timestamp=NOW)
 
 
 def test_a_sweep_goes_on_until_nothing_is_overdue(world: World) -> None:
-    for number in range(2 * AT_ONCE + 1):
-        world.log.open(an_open_record(number, deadline_at=NOW - timedelta(hours=1)))
+    world.abandon(*range(2 * AT_ONCE + 1))
     swept = world.keeper.keep().swept
     assert (swept.closed_as_unknown, swept.has_more) == (2 * AT_ONCE + 1, False)
 
 
 def test_a_sweep_that_runs_out_of_time_says_that_there_is_more(world: World) -> None:
     world.log.before = lambda operation: world.clock.advance(30 if operation == "overdue" else 0)
-    for number in range(3 * AT_ONCE):
-        world.log.open(an_open_record(number, deadline_at=NOW - timedelta(hours=1)))
+    world.abandon(*range(3 * AT_ONCE))
     swept = world.keeper.keep().swept
     assert (swept.closed_as_unknown, swept.has_more) == (2 * AT_ONCE, True)
 
 
 def test_a_spilled_final_record_is_written_before_the_sweep_would_call_it_unknown(world: World) -> None:
     world.log.open(an_open_record(1, deadline_at=NOW - timedelta(minutes=5)))
-    world.spilled.lines.append(line(a_record(1, timestamp=NOW), NOW - timedelta(minutes=5)))
+    world.spill(a_record(1, timestamp=NOW), ago=timedelta(minutes=5))
     kept = world.keeper.keep()
     assert (kept.reconciled.written, kept.swept.closed_as_unknown) == (1, 0)
     assert world.status_of(1) is RecordStatus.FINAL
@@ -122,29 +147,27 @@ def test_nothing_is_called_unknown_while_lines_cannot_be_read_until_it_takes_too
 def test_a_final_record_that_comes_too_late_corrects_the_unknown_one(world: World) -> None:
     world.log.open(an_open_record(1))
     world.log.close(unknown(an_open_record(1)))
-    world.spilled.lines.append(line(a_record(1, timestamp=NOW), NOW - timedelta(seconds=1)))
+    world.spill(a_record(1, timestamp=NOW), ago=timedelta(seconds=1))
     assert world.keeper.keep().reconciled.written == 1
     assert world.status_of(1) is RecordStatus.FINAL
 
 
 def test_the_catalog_is_published_once_per_version(world: World) -> None:
-    world.catalog = InMemoryCatalogStore(clock=world.clock)
     world.catalog.replace([an_entry()], based_on=0, author="me")
     first, second = world.keeper.keep(), world.keeper.keep()
     assert (first.published_version, second.published_version) == (1, None)
 
 
 def test_a_database_that_is_away_keeps_no_record_from_being_closed(world: World) -> None:
-    world.catalog = InMemoryCatalogStore(clock=world.clock)
     world.catalog.before = away("connection refused")
-    world.log.open(an_open_record(1, deadline_at=NOW - timedelta(hours=1)))
+    world.abandon(1)
     kept = world.keeper.keep()
     assert kept.swept.closed_as_unknown == 1
     assert kept.problems == ("catalog not published: connection refused",)
 
 
 def test_a_log_that_is_away_keeps_no_catalog_from_being_published(world: World) -> None:
-    world.log.before, world.catalog = away("throttled", "overdue"), InMemoryCatalogStore(clock=world.clock)
+    world.log.before = away("throttled", "overdue")
     world.catalog.replace([an_entry()], based_on=0, author="me")
     kept = world.keeper.keep()
     assert (kept.published_version, kept.swept.has_more) == (1, True)
@@ -153,12 +176,96 @@ def test_a_log_that_is_away_keeps_no_catalog_from_being_published(world: World) 
 
 def test_a_database_that_comes_back_within_the_round_is_published_in_it(world: World) -> None:
     def returning(operation: str) -> None:
-        if catalog.operations["load"] < 3:
+        if world.catalog.operations["load"] < 3:
             raise StoreUnavailable("timeout expired")
 
-    world.catalog = catalog = InMemoryCatalogStore(clock=world.clock)
-    catalog.replace([an_entry()], based_on=0, author="me")
-    catalog.before = returning
+    world.catalog.replace([an_entry()], based_on=0, author="me")
+    world.catalog.before = returning
     kept = world.keeper.keep()
     assert (kept.published_version, kept.problems) == (1, ())
     assert world.clock() - NOW == timedelta(seconds=10)
+
+
+def test_spilled_intents_and_records_are_written(world: World) -> None:
+    world.spill(a_record(1), an_open_record(2))
+    done = world.reconcile()
+    assert (done.written, done.is_complete) == (2, True)
+    assert world.log.find(invocation_id(1)) == a_record(1)
+    assert world.log.find(invocation_id(2)) == an_open_record(2)
+
+
+def test_an_intent_never_stands_over_its_record(world: World) -> None:
+    world.spill(a_record(1, timestamp=NOW), an_open_record(1))
+    done = world.reconcile()
+    assert world.log.find(invocation_id(1)) == a_record(1, timestamp=NOW)
+    assert done.written + done.known == 2
+
+
+def test_a_second_round_reads_the_overlap_again_and_changes_nothing(world: World) -> None:
+    world.spill(a_record(1))
+    world.reconcile()
+    again = world.reconcile()
+    assert (again.written, again.known) == (0, 1)
+    assert world.spilled.asked[-1] == (NOW - OVERLAP, NOW)
+
+
+def test_a_line_that_appears_late_is_still_found(world: World) -> None:
+    world.reconcile()
+    world.spill(a_record(1), ago=OVERLAP - timedelta(seconds=1))
+    assert world.reconcile().written == 1
+
+
+def test_the_same_environment_writes_no_line_of_the_overlap_twice(world: World) -> None:
+    reconciliation = world.reconciliation
+    world.spill(a_record(1))
+    reconciliation.reconcile(until=LATER)
+    world.log.records.clear()
+    assert reconciliation.reconcile(until=LATER).written == 0
+    for _ in range(2):
+        world.clock.advance(OVERLAP.total_seconds())
+        reconciliation.reconcile(until=LATER)
+    assert reconciliation.done == {}
+
+
+def test_the_first_round_looks_back_an_hour(world: World) -> None:
+    world.spill(a_record(1), ago=FIRST_LOOK_BACK - timedelta(seconds=1))
+    assert world.reconcile().written == 1
+
+
+def test_a_line_that_does_not_parse_is_counted_and_stops_nothing(world: World) -> None:
+    for text in ("START log_spill", '{"log_spill": 1}', '{"log_spill": {"status": "final"}}', "[" * 100_000):
+        world.spilled.lines.append(SpilledLine(id=text[:30], written_at=NOW - timedelta(minutes=2), text=text))
+    world.spill(a_record(1))
+    done = world.reconcile()
+    assert (done.unreadable, done.written, done.is_complete) == (4, 1, True)
+
+
+def test_a_record_that_contradicts_another_final_one_is_counted_and_the_log_stands(world: World) -> None:
+    world.log.close(a_record(1))
+    world.spill(a_record(1, response_status=500))
+    assert world.reconcile().contradicted == 1
+    assert world.log.find(invocation_id(1)) == a_record(1)
+
+
+def test_a_log_that_is_away_leaves_the_watermark_where_it_is(world: World) -> None:
+    world.watermark.move(NOW - timedelta(minutes=2))
+    world.spill(a_record(1), ago=timedelta(seconds=90))
+    world.log.before = away("throttled", "close")
+    with pytest.raises(StoreUnavailable):
+        world.reconcile()
+    assert world.watermark.moment == NOW - timedelta(minutes=2)
+    world.log.before = answering
+    assert world.reconcile().written == 1
+
+
+def test_a_round_that_runs_out_of_time_goes_on_where_it_stopped(world: World) -> None:
+    world.spilled.takes_s = 7
+    world.watermark.move(NOW - timedelta(minutes=30))
+    for minute in range(30):
+        world.spill(a_record(minute), ago=timedelta(minutes=minute, seconds=30))
+    first = world.reconcile(world.clock() + timedelta(seconds=20))
+    assert not first.is_complete
+    assert 0 < first.written < 30
+    while not world.reconcile(world.clock() + timedelta(seconds=20)).is_complete:
+        continue
+    assert len(world.log.records) == 30

@@ -7,49 +7,30 @@ from fiso.codecs.record import from_document
 from fiso.domain.errors import StoreUnavailable
 from fiso.domain.record import InvocationRecord, OpenRecord
 from fiso.services.log.spill import FAILURES, FIRST_OPEN_S, LONGEST_OPEN_S, LONGEST_WAIT_S, SpillingLog
-from fiso.testing.memory import InMemoryInvocationLog, InMemoryMetrics
+from fiso.testing.clock import ManualClock
+from fiso.testing.memory import InMemoryInvocationLog, InMemoryMetrics, answering
 from tests.builders import NOW, a_record, an_open_record, invocation_id
 
 
-class Stopwatch:
-    """Seconds that pass only when told to."""
+class Rig:
+    """A log over a table that is away; each write that fails takes `takes_s`."""
 
-    def __init__(self) -> None:
-        self.now = 0.0
+    def __init__(self, takes_s: float = 0.0) -> None:
+        self.clock, self.table, self.takes_s = ManualClock(), InMemoryInvocationLog(), takes_s
+        self.table.before = self._away
+        self.log = SpillingLog(self.table, metrics=InMemoryMetrics(), stopwatch=self.clock.ticks)
 
-    def __call__(self) -> float:
-        return self.now
+    def request(self, number: int) -> None:
+        self.log.open(an_open_record(number))
+        self.log.close(a_record(number, timestamp=NOW))
 
+    @property
+    def tries(self) -> int:
+        return self.table.operations.total()
 
-class FailingLog(InMemoryInvocationLog):
-    """A table that fails as long as `fails`; every failing write takes `takes_s`. Counts the tries."""
-
-    def __init__(self, stopwatch: Stopwatch, *, takes_s: float = 0.0) -> None:
-        super().__init__()
-        self.stopwatch, self.takes_s, self.fails, self.tries = stopwatch, takes_s, True, 0
-
-    def open(self, record: OpenRecord) -> None:
-        self._fail()
-        super().open(record)
-
-    def close(self, record: InvocationRecord) -> bool:
-        self._fail()
-        return super().close(record)
-
-    def _fail(self) -> None:
-        self.tries += 1
-        if self.fails:
-            self.stopwatch.now += self.takes_s
-            raise StoreUnavailable("throttled")
-
-
-def spilling(log: FailingLog) -> SpillingLog:
-    return SpillingLog(log, metrics=InMemoryMetrics(), stopwatch=log.stopwatch)
-
-
-def request(spill: SpillingLog, number: int) -> None:
-    spill.open(an_open_record(number))
-    spill.close(a_record(number, timestamp=NOW))
+    def _away(self, operation: str) -> None:
+        self.clock.advance(self.takes_s)
+        raise StoreUnavailable("throttled")
 
 
 def spilled(caplog: pytest.LogCaptureFixture) -> list[InvocationRecord | OpenRecord]:
@@ -57,102 +38,94 @@ def spilled(caplog: pytest.LogCaptureFixture) -> list[InvocationRecord | OpenRec
 
 
 def test_what_is_written_is_not_spilled(caplog: pytest.LogCaptureFixture) -> None:
-    log = FailingLog(Stopwatch())
-    log.fails = False
-    request(spilling(log), 1)
-    assert isinstance(log.find(invocation_id(1)), InvocationRecord)
+    rig = Rig()
+    rig.table.before = answering
+    rig.request(1)
+    assert isinstance(rig.table.find(invocation_id(1)), InvocationRecord)
     assert spilled(caplog) == []
 
 
 def test_a_quick_failure_is_tried_once_more_and_then_spilled_whole(caplog: pytest.LogCaptureFixture) -> None:
-    log = FailingLog(Stopwatch())
-    spilling(log).close(a_record(1))
-    assert log.tries == 2
+    rig = Rig()
+    rig.log.close(a_record(1))
+    assert rig.tries == 2
     assert spilled(caplog) == [a_record(1)]
 
 
 def test_a_write_that_took_the_whole_wait_is_not_repeated_and_its_request_waits_no_more() -> None:
-    log = FailingLog(Stopwatch(), takes_s=LONGEST_WAIT_S)
-    request(spilling(log), 1)
-    assert log.tries == 1
-    assert log.stopwatch.now == LONGEST_WAIT_S
+    rig = Rig(LONGEST_WAIT_S)
+    rig.request(1)
+    assert rig.tries == 1
+    assert rig.clock.ticks() == LONGEST_WAIT_S
 
 
 def test_a_store_that_was_away_a_moment_ago_is_not_waited_for_by_each_request(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    log = FailingLog(Stopwatch(), takes_s=LONGEST_WAIT_S)
-    spill = spilling(log)
+    rig = Rig(LONGEST_WAIT_S)
     for number in range(50):
-        request(spill, number)
-    assert log.stopwatch.now == LONGEST_WAIT_S
+        rig.request(number)
+    assert rig.clock.ticks() == LONGEST_WAIT_S
     assert len(spilled(caplog)) == 100
 
 
 def test_quick_failures_open_the_breaker_too() -> None:
-    log = FailingLog(Stopwatch())
-    spill = spilling(log)
+    rig = Rig()
     for number in range(50):
-        spill.close(a_record(number))
-    assert log.tries == 2 * FAILURES
+        rig.log.close(a_record(number))
+    assert rig.tries == 2 * FAILURES
 
 
 def test_one_probe_closes_the_breaker() -> None:
-    log = FailingLog(Stopwatch(), takes_s=LONGEST_WAIT_S)
-    spill = spilling(log)
-    spill.close(a_record(1))
-    log.fails = False
-    log.stopwatch.now += FIRST_OPEN_S
-    request(spill, 2)
-    request(spill, 3)
-    assert {invocation_id(2), invocation_id(3)} == set(log.records)
+    rig = Rig(LONGEST_WAIT_S)
+    rig.log.close(a_record(1))
+    rig.table.before = answering
+    rig.clock.advance(FIRST_OPEN_S)
+    rig.request(2)
+    rig.request(3)
+    assert {invocation_id(2), invocation_id(3)} == set(rig.table.records)
 
 
 def test_failed_probes_come_ever_more_rarely_up_to_a_limit() -> None:
-    log = FailingLog(Stopwatch(), takes_s=LONGEST_WAIT_S)
-    spill = spilling(log)
+    rig = Rig(LONGEST_WAIT_S)
     times: list[float] = []
-    for number in range(2_000):
-        before = log.tries
-        spill.close(a_record(number))
-        times.extend([log.stopwatch.now] * (log.tries - before))
-        log.stopwatch.now += 0.05
+    for number in range(400):
+        before = rig.tries
+        rig.log.close(a_record(number))
+        times.extend([rig.clock.ticks()] * (rig.tries - before))
+        rig.clock.advance(0.25)
     waits = [round(later - earlier) for earlier, later in pairwise(times)]
     assert waits[:4] == [1, 2, 4, 8]
     assert set(waits[4:]) == {LONGEST_OPEN_S}
 
 
 def test_a_probe_that_is_never_heard_of_does_not_keep_the_breaker_open() -> None:
-    class Broken(FailingLog):
-        def close(self, record: InvocationRecord) -> bool:
-            raise RuntimeError("a defect")
+    def broken(operation: str) -> None:
+        raise RuntimeError("a defect")
 
-    log = FailingLog(Stopwatch(), takes_s=LONGEST_WAIT_S)
-    spill = spilling(log)
-    spill.close(a_record(1))
-    log.stopwatch.now += FIRST_OPEN_S
-    log.fails = False
-    broken, spill._log = spill._log, Broken(log.stopwatch)
+    rig = Rig(LONGEST_WAIT_S)
+    rig.log.close(a_record(1))
+    rig.clock.advance(FIRST_OPEN_S)
+    rig.table.before = broken
     with pytest.raises(RuntimeError):
-        spill.close(a_record(2))
-    spill._log = broken
-    log.stopwatch.now += FIRST_OPEN_S
-    spill.close(a_record(3))
-    assert invocation_id(3) in log.records
+        rig.log.close(a_record(2))
+    rig.table.before = answering
+    rig.clock.advance(FIRST_OPEN_S)
+    rig.log.close(a_record(3))
+    assert invocation_id(3) in rig.table.records
 
 
 def test_a_record_that_contradicts_the_log_is_spilled_and_the_store_counts_as_there(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    log = FailingLog(Stopwatch())
-    log.fails = False
-    spill = spilling(log)
-    spill.close(a_record(1))
+    rig = Rig()
+    rig.table.before = answering
+    rig.log.close(a_record(1))
     for _ in range(2 * FAILURES):
-        spill.close(a_record(1, response_status=500))
-    spill.close(a_record(2))
+        rig.log.close(a_record(1, response_status=500))
+    rig.log.close(a_record(2))
     assert len(spilled(caplog)) == 2 * FAILURES
-    assert invocation_id(2) in log.records
+    assert invocation_id(2) in rig.table.records
 
 
 def test_the_spilled_line_is_one_line_within_cloudwatchs_limit(
@@ -164,7 +137,7 @@ def test_the_spilled_line_is_one_line_within_cloudwatchs_limit(
     plain = logging.getLogger("fiso.services.log.spill")
     plain.addHandler(structured.handlers[0])
     try:
-        spilling(FailingLog(Stopwatch())).close(a_record(1, function_name="naïve\nname"))
+        Rig().log.close(a_record(1, function_name="naïve\nname"))
     finally:
         plain.removeHandler(structured.handlers[0])
     written = [text for text in capsys.readouterr().out.splitlines() if "log_spill" in text]

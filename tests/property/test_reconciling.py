@@ -11,8 +11,7 @@ from fiso.domain.record import InvocationRecord, OpenRecord
 from fiso.services.log.reconcile import Reconciliation
 from fiso.services.maintenance.keep import unknown
 from fiso.testing.memory import InMemoryInvocationLog, InMemorySpilledRecords, InMemoryWatermark
-from tests.builders import NOW, a_record, an_open_record, invocation_id
-from tests.functional.spilled_lines import line
+from tests.builders import NOW, a_record, a_spilled_line, an_open_record, invocation_id
 
 Written = InvocationRecord | OpenRecord
 
@@ -33,7 +32,7 @@ def test_the_log_does_not_depend_on_order_repetition_or_way(written: list[tuple[
     for number, height in rng.sample(written, len(written)) + rng.choices(written, k=3):
         record = versions(number)[height]
         if rng.random() < 0.5:
-            lines.lines.append(line(record, NOW - timedelta(seconds=rng.randrange(1, 600))))
+            lines.lines.append(a_spilled_line(record, NOW - timedelta(seconds=rng.randrange(1, 600))))
         else:
             _write(log, record)
     with ThreadPoolExecutor(max_workers=1) as executor:
