@@ -1,27 +1,25 @@
+"""How a catalog changes and is published: plans, pins, races, and stores that are away."""
+
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
 from fiso.domain.catalog import CatalogEntry, Snapshot
-from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName, Provider
-from fiso.domain.errors import StoreUnavailable, WriteConflict
+from fiso.domain.endpoint import EndpointId, FunctionName, Provider
+from fiso.domain.errors import InvalidCatalog, StoreUnavailable, WriteConflict
 from fiso.domain.policy import Mode, Pin, Policy
 from fiso.ports import CatalogVersion
-from fiso.testing.memory import InMemoryCatalogStore, InMemorySnapshots
+from fiso.services.maintenance.publish import publish
+from fiso.testing.memory import InMemoryCatalogStore, InMemorySnapshots, away
 from fiso_cli.catalog.change import Written, change_policy, execute, in_mode, pinned_to, plan, rolled_back
 from fiso_cli.catalog.in_force import wait_until_in_force
 from fiso_cli.errors import CommandError
+from tests.builders import NOW, a_snapshot, an_endpoint, an_entry
 
-NOW, HOUR = datetime(2026, 1, 2, tzinfo=UTC), timedelta(hours=1)
-AWS = Endpoint(id=EndpointId("aws"), provider=Provider.AWS, region="us-east-1", memory_mb=512, address="fn")
-GCP = Endpoint(
-    id=EndpointId("gcp"), provider=Provider.GCP, region="us-east4", memory_mb=512, address="https://g.run.app"
-)
-BFS = CatalogEntry(
-    name=FunctionName("bfs"), function_type="graph", endpoints=(AWS, GCP), policy=Policy(version=0, home=AWS.id)
-)
+HOUR = timedelta(hours=1)
+BFS = an_entry(an_endpoint(Provider.AWS), an_endpoint(Provider.GCP), name="bfs", version=0, home=EndpointId("aws"))
 TEXT = replace(BFS, name=FunctionName("text"), policy=Policy(version=0))
 
 
@@ -40,13 +38,6 @@ class RacingStore(InMemoryCatalogStore):
         return super().replace(entries, based_on=based_on, author=author)
 
 
-class FullBucket(InMemorySnapshots):
-    """Snapshots that cannot be written."""
-
-    def publish(self, snapshot: Snapshot) -> None:
-        raise StoreUnavailable(f"no room for version {snapshot.version}")
-
-
 class Ticks:
     """Seconds that pass when somebody sleeps; answers in their order, the last one again and again."""
 
@@ -63,8 +54,14 @@ class Ticks:
         return lambda: answers[min(round(self._now_s * 2), len(answers) - 1)]
 
 
-def applied() -> InMemoryCatalogStore:
+@pytest.fixture
+def store() -> InMemoryCatalogStore:
     return RacingStore(races=0)
+
+
+@pytest.fixture
+def snapshots() -> InMemorySnapshots:
+    return InMemorySnapshots()
 
 
 def apply(store: InMemoryCatalogStore, snapshots: InMemorySnapshots, *entries: CatalogEntry) -> Written:
@@ -80,42 +77,43 @@ def published_version(snapshots: InMemorySnapshots) -> int | None:
     return current.version if current else None
 
 
-def test_a_changed_catalog_is_written_and_published() -> None:
-    store, snapshots = applied(), InMemorySnapshots()
+def test_a_changed_catalog_is_written_and_published(store: InMemoryCatalogStore, snapshots: InMemorySnapshots) -> None:
     assert apply(store, snapshots, TEXT) == Written(version=2, is_new=True)
     assert (set(store.load().entries), published_version(snapshots)) == ({TEXT.name}, 2)
 
 
-def test_an_unchanged_catalog_writes_nothing_but_publishes_what_was_not() -> None:
-    store, snapshots = applied(), InMemorySnapshots()
+def test_an_unchanged_catalog_writes_nothing_but_publishes_what_was_not(
+    store: InMemoryCatalogStore, snapshots: InMemorySnapshots
+) -> None:
     assert apply(store, snapshots, BFS, TEXT) == Written(version=1, is_new=False)
     assert (store.load().version, published_version(snapshots)) == (1, 1)
 
 
-def test_a_plan_that_was_overtaken_is_refused() -> None:
-    store, snapshots = applied(), InMemorySnapshots()
+def test_a_plan_that_was_overtaken_is_refused(store: InMemoryCatalogStore, snapshots: InMemorySnapshots) -> None:
     late = plan(store, [TEXT], NOW)
     apply(store, snapshots, BFS)
     with pytest.raises(CommandError, match="changed meanwhile"):
         execute(late, store, snapshots, author="tester", now=NOW)
 
 
-def test_a_failed_publication_is_told_and_the_version_is_kept() -> None:
-    store = applied()
-    written = apply(store, FullBucket(), TEXT)
-    assert (written.version, written.unpublished, store.load().version) == (2, "no room for version 2", 2)
+def test_a_failed_publication_is_told_and_the_version_is_kept(
+    store: InMemoryCatalogStore, snapshots: InMemorySnapshots
+) -> None:
+    snapshots.before = away("no room", "publish")
+    written = apply(store, snapshots, TEXT)
+    assert (written.version, written.unpublished, store.load().version) == (2, "no room", 2)
 
 
-def test_a_pin_is_written_and_published_and_lifted() -> None:
-    store, snapshots = applied(), InMemorySnapshots()
+def test_a_pin_is_written_and_published_and_lifted(store: InMemoryCatalogStore, snapshots: InMemorySnapshots) -> None:
     change_policy("bfs", pinned_to("gcp"), store, snapshots, author="tester", now=NOW)
     assert (policy(store).mode, policy(store).pinned, published_version(snapshots)) == (Mode.PIN, "gcp", 2)
     change_policy("bfs", in_mode(Mode.ROUTE), store, snapshots, author="tester", now=NOW)
     assert (policy(store).mode, policy(store).pinned, published_version(snapshots)) == (Mode.ROUTE, None, 3)
 
 
-def test_a_pin_remembers_who_and_lifts_itself_into_the_mode_from_before() -> None:
-    store, snapshots = applied(), InMemorySnapshots()
+def test_a_pin_remembers_who_and_lifts_itself_into_the_mode_from_before(
+    store: InMemoryCatalogStore, snapshots: InMemorySnapshots
+) -> None:
     change_policy("bfs", in_mode(Mode.OBSERVE), store, snapshots, author="tester", now=NOW)
     pin = Pin(by="ada", at=NOW, reason="gcp is slow", until=NOW + HOUR)
     for again in (pin, replace(pin, at=NOW + HOUR / 2)):
@@ -128,15 +126,15 @@ def test_a_pin_remembers_who_and_lifts_itself_into_the_mode_from_before() -> Non
     assert published.entry_at("bfs", NOW + HOUR) is published.entry_at("bfs", NOW + 2 * HOUR)
 
 
-def test_unpinning_goes_back_to_the_mode_from_before() -> None:
-    store = applied()
+def test_unpinning_goes_back_to_the_mode_from_before(store: InMemoryCatalogStore, snapshots: InMemorySnapshots) -> None:
     for alter in (in_mode(Mode.OBSERVE), pinned_to("gcp", Pin(by="ada", at=NOW)), in_mode()):
-        change_policy("bfs", alter, store, InMemorySnapshots(), author="tester", now=NOW)
+        change_policy("bfs", alter, store, snapshots, author="tester", now=NOW)
     assert policy(store).mode is Mode.OBSERVE
 
 
-def test_going_back_to_an_earlier_policy_lifts_no_pin() -> None:
-    store, snapshots = applied(), InMemorySnapshots()
+def test_going_back_to_an_earlier_policy_lifts_no_pin(
+    store: InMemoryCatalogStore, snapshots: InMemorySnapshots
+) -> None:
     change_policy("bfs", pinned_to("gcp"), store, snapshots, author="tester", now=NOW)
     with pytest.raises(CommandError, match="pinned to gcp now: `fiso policy unpin` first"):
         change_policy("bfs", rolled_back(BFS), store, snapshots, author="tester", now=NOW)
@@ -156,28 +154,26 @@ def test_a_change_that_is_never_seen_to_hold_is_told() -> None:
         wait_until_in_force(7, ticks.each([6]), ticks=ticks, sleep=ticks.pass_s)
 
 
-def test_pinning_twice_writes_once() -> None:
-    store, snapshots = applied(), InMemorySnapshots()
+def test_pinning_twice_writes_once(store: InMemoryCatalogStore, snapshots: InMemorySnapshots) -> None:
     for expected in (Written(version=2, is_new=True), Written(version=2, is_new=False)):
         assert change_policy("bfs", pinned_to("gcp"), store, snapshots, author="tester", now=NOW) == expected
 
 
-def test_a_pin_leaves_other_functions_alone() -> None:
-    store = applied()
+def test_a_pin_leaves_other_functions_alone(store: InMemoryCatalogStore, snapshots: InMemorySnapshots) -> None:
     before = store.load().entries[TEXT.name]
-    change_policy("bfs", pinned_to("gcp"), store, InMemorySnapshots(), author="tester", now=NOW)
+    change_policy("bfs", pinned_to("gcp"), store, snapshots, author="tester", now=NOW)
     assert store.load().entries[TEXT.name] == before
 
 
-def test_a_pin_that_lost_a_race_is_written_over_the_winner() -> None:
+def test_a_pin_that_lost_a_race_is_written_over_the_winner(snapshots: InMemorySnapshots) -> None:
     store = RacingStore(races=2)
-    assert change_policy("bfs", pinned_to("gcp"), store, InMemorySnapshots(), author="tester", now=NOW).version == 4
+    assert change_policy("bfs", pinned_to("gcp"), store, snapshots, author="tester", now=NOW).version == 4
     assert policy(store).pinned == "gcp"
 
 
-def test_a_pin_that_keeps_losing_gives_up() -> None:
+def test_a_pin_that_keeps_losing_gives_up(snapshots: InMemorySnapshots) -> None:
     with pytest.raises(WriteConflict):
-        change_policy("bfs", pinned_to("gcp"), RacingStore(races=3), InMemorySnapshots(), author="tester", now=NOW)
+        change_policy("bfs", pinned_to("gcp"), RacingStore(races=3), snapshots, author="tester", now=NOW)
 
 
 @pytest.mark.parametrize(
@@ -187,26 +183,67 @@ def test_a_pin_that_keeps_losing_gives_up() -> None:
         ("bfs", "nope", "no endpoint 'nope' here, only aws, gcp"),
     ],
 )
-def test_a_pin_to_something_unknown_is_refused(function: str, endpoint: str, problem: str) -> None:
+def test_a_pin_to_something_unknown_is_refused(
+    store: InMemoryCatalogStore, snapshots: InMemorySnapshots, function: str, endpoint: str, problem: str
+) -> None:
     with pytest.raises(CommandError, match=problem):
-        change_policy(function, pinned_to(endpoint), applied(), InMemorySnapshots(), author="tester", now=NOW)
+        change_policy(function, pinned_to(endpoint), store, snapshots, author="tester", now=NOW)
 
 
-def test_a_pin_to_an_endpoint_that_the_policy_excludes_is_refused() -> None:
-    store, denied = applied(), replace(BFS, policy=replace(BFS.policy, denied_providers=frozenset({Provider.GCP})))
-    apply(store, InMemorySnapshots(), denied)
+def test_a_pin_to_an_endpoint_that_the_policy_excludes_is_refused(
+    store: InMemoryCatalogStore, snapshots: InMemorySnapshots
+) -> None:
+    denied = replace(BFS, policy=replace(BFS.policy, denied_providers=frozenset({Provider.GCP})))
+    apply(store, snapshots, denied)
     with pytest.raises(CommandError, match="provider gcp is denied"):
-        change_policy("bfs", pinned_to("gcp"), store, InMemorySnapshots(), author="tester", now=NOW)
+        change_policy("bfs", pinned_to("gcp"), store, snapshots, author="tester", now=NOW)
 
 
-def test_observing_needs_a_home() -> None:
+def test_observing_needs_a_home(store: InMemoryCatalogStore, snapshots: InMemorySnapshots) -> None:
     with pytest.raises(CommandError, match="home: is missing"):
-        change_policy("text", in_mode(Mode.OBSERVE), applied(), InMemorySnapshots(), author="tester", now=NOW)
+        change_policy("text", in_mode(Mode.OBSERVE), store, snapshots, author="tester", now=NOW)
 
 
-def test_a_plan_names_the_pins_that_it_would_lift() -> None:
-    store = applied()
-    change_policy("bfs", pinned_to("gcp"), store, InMemorySnapshots(), author="tester", now=NOW)
-    keeping = replace(BFS, policy=replace(BFS.policy, mode=Mode.PIN, pinned=GCP.id))
+def test_a_plan_names_the_pins_that_it_would_lift(store: InMemoryCatalogStore, snapshots: InMemorySnapshots) -> None:
+    change_policy("bfs", pinned_to("gcp"), store, snapshots, author="tester", now=NOW)
+    keeping = replace(BFS, policy=replace(BFS.policy, mode=Mode.PIN, pinned=EndpointId("gcp")))
     assert plan(store, [BFS, TEXT], NOW).lifted_pins == ("bfs",)
     assert plan(store, [keeping, TEXT], NOW).lifted_pins == ()
+
+
+def test_the_newest_version_is_published_once(store: InMemoryCatalogStore, snapshots: InMemorySnapshots) -> None:
+    for version in (1, 2):
+        published = publish(store, snapshots, NOW)
+        assert published == snapshots.current()
+        assert published == Snapshot(version=version, published_at=NOW, functions=store.load().entries)
+        assert publish(store, snapshots, NOW + HOUR) is None
+        store.replace([BFS], based_on=version, author="tester")
+
+
+def test_nothing_is_published_before_anything_was_applied(snapshots: InMemorySnapshots) -> None:
+    assert publish(InMemoryCatalogStore(), snapshots, NOW) is None
+    assert snapshots.current() is None
+
+
+def test_a_database_that_lags_behind_what_is_published_is_an_error(store: InMemoryCatalogStore) -> None:
+    with pytest.raises(InvalidCatalog, match="version 9 is published but the catalog's database ends at 1"):
+        publish(store, InMemorySnapshots(a_snapshot(version=9)), NOW)
+
+
+def test_a_damaged_snapshot_is_replaced(store: InMemoryCatalogStore, snapshots: InMemorySnapshots) -> None:
+    def damaged(operation: str) -> None:
+        if operation == "current":
+            raise InvalidCatalog("snapshot is damaged")
+
+    snapshots.before = damaged
+    publish(store, snapshots, NOW)
+    assert list(snapshots.versions) == [1]
+
+
+def test_nothing_is_published_while_it_is_unknown_what_is(
+    store: InMemoryCatalogStore, snapshots: InMemorySnapshots
+) -> None:
+    snapshots.before = away("the bucket is away", "current")
+    with pytest.raises(StoreUnavailable):
+        publish(store, snapshots, NOW)
+    assert snapshots.versions == {}
