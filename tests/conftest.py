@@ -5,6 +5,9 @@ import os
 import pytest
 from hypothesis import HealthCheck, settings
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+"""Beside other work, threads of scikit-learn's own wait for each other longer than they save."""
+
 settings.register_profile(
     "fiso",
     deadline=None,
