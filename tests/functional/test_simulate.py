@@ -84,15 +84,6 @@ def test_writes_what_a_replay_writes_and_calibration_and_outages(tmp_path: Path)
         assert sum(phase["requests"] for phase in phases.values()) == 300
 
 
-@pytest.mark.parametrize("objective", list(Objective))
-def test_the_same_seeds_give_the_same_figures(tmp_path: Path, objective: Objective) -> None:
-    written = []
-    for name in ("one.json", "two.json"):
-        figures_of(tmp_path / name, *SMALL, "--objective", objective, "--outage", "gcp-2025-06-12")
-        written.append((tmp_path / name).read_bytes())
-    assert written[0] == written[1]
-
-
 def test_prints_the_table_the_outage_and_its_source() -> None:
     shown = simulate(*SMALL, "--outage", "aws-2023-06-13")
     assert shown.exit_code == 0, shown.output
