@@ -1,14 +1,16 @@
 """A small server that speaks FISO's HTTP contract, with answers that a test sets."""
 
-import asyncio
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from threading import Lock
+from time import sleep
+from urllib.parse import parse_qsl, urlsplit
 
-from aiohttp import web
+from tests.functional import lease_servers
 
+Answer = tuple[int, dict[str, str], bytes]
 RECORD = {
     "invocation_id": "inv-1",
     "timestamp": "2030-01-01T10:00:00.000Z",
@@ -128,30 +130,33 @@ class ContractServer:
     model_version: str = "m-1"
     most_at_once: int = 0
     running: int = 0
+    lock: Lock = field(default_factory=Lock)
 
-    def app(self) -> web.Application:
+    def respond(self, path: str, headers: dict[str, str], body: bytes) -> Answer:
         """The routes."""
-        app = web.Application(client_max_size=20 * 1024 * 1024)
-        app.router.add_post("/api/v1/invoke/{function}", self.invoke)
-        app.router.add_post("/api/v1/explain/{function}", self.explain)
-        app.router.add_post("/api/v1/decide/{function}", self.decide)
-        app.router.add_get("/api/v1/endpoints", self.endpoints)
-        app.router.add_get("/api/api/invocations", self.invocations)
-        return app
+        parts = urlsplit(path)
+        route, _, function = parts.path.removeprefix("/api").rpartition("/")
+        if route == "/v1/invoke":
+            return self._invoke(function, path, headers, body)
+        if function == "nobody":
+            return _problem(404, "Unknown function", "no function 'nobody' in catalog version 4")
+        fixed = {"/v1/explain": DECISION, "/v1/decide": LEASE, "/v1": {"snapshot_version": 4, "endpoints": [ENDPOINT]}}
+        return _json(fixed[route] if route in fixed else self._invocations(dict(parse_qsl(parts.query))))
 
-    async def invoke(self, request: web.Request) -> web.Response:
+    def _invoke(self, function: str, path: str, headers: dict[str, str], body: bytes) -> Answer:
         """An answer as the orchestrator gives it: every third by failover."""
-        self.running += 1
-        self.most_at_once = max(self.most_at_once, self.running)
-        body = await request.read()
-        self.seen.append((request.path_qs, {k.lower(): v for k, v in request.headers.items()}, body))
-        number = len(self.seen)
-        await asyncio.sleep(self.delay_s)
-        self.running -= 1
-        if request.match_info["function"] == "nobody" or (self.fail_every and number % self.fail_every == 0):
+        with self.lock:
+            self.running += 1
+            self.most_at_once = max(self.most_at_once, self.running)
+            self.seen.append((path, headers, body))
+            number = len(self.seen)
+        sleep(self.delay_s)
+        with self.lock:
+            self.running -= 1
+        if function == "nobody" or (self.fail_every and number % self.fail_every == 0):
             return _problem(404, "Unknown function", "no function 'nobody' in catalog version 4")
         provider = ("aws", "azure", "gcp")[number % 3]
-        headers = {
+        told = {
             "x-fiso-invocation-id": f"inv-{number}",
             "x-fiso-overhead-ms": "1.5",
             "x-fiso-provider": provider,
@@ -162,63 +167,32 @@ class ContractServer:
             "x-fiso-model-version": self.model_version,
         }
         if self.function_status >= 400:
-            headers["x-fiso-function-error"] = "1"
-        return web.Response(status=self.function_status, body=self.body, headers=headers)
+            told["x-fiso-function-error"] = "1"
+        return self.function_status, told, self.body
 
-    async def explain(self, request: web.Request) -> web.Response:
-        """A decision, or the refusal of an unknown function."""
-        if request.match_info["function"] == "nobody":
-            return _problem(404, "Unknown function", "no function 'nobody' in catalog version 4")
-        return web.json_response(DECISION)
-
-    async def decide(self, request: web.Request) -> web.Response:
-        """A lease."""
-        del request
-        return web.json_response(LEASE)
-
-    async def endpoints(self, request: web.Request) -> web.Response:
-        """One endpoint behind an open breaker."""
-        del request
-        return web.json_response({"snapshot_version": 4, "endpoints": [ENDPOINT]})
-
-    async def invocations(self, request: web.Request) -> web.Response:
+    def _invocations(self, query: dict[str, str]) -> dict[str, object]:
         """The log, newest first, with its filters."""
-        wanted, after = request.query.get("function"), request.query.get("after", "")
+        wanted, after = query.get("function"), query.get("after", "")
         rows = [r for r in self.records if r["function_name"] == (wanted or r["function_name"])]
         rows = [r for r in rows if str(r["timestamp"]) > after]
         newest_first = sorted(rows, key=lambda r: str(r["timestamp"]), reverse=True)
-        return web.json_response({"invocations": newest_first[: int(request.query["limit"])]})
+        return {"invocations": newest_first[: int(query["limit"])]}
 
 
-def _problem(status: int, title: str, detail: str) -> web.Response:
+def _json(document: object, status: int = 200, **headers: str) -> Answer:
+    return status, {"content-type": "application/json"} | headers, json.dumps(document).encode()
+
+
+def _problem(status: int, title: str, detail: str) -> Answer:
     document = {"type": "about:blank", "title": title, "status": status, "detail": detail, "invocation_id": "inv-0"}
-    headers = {"x-fiso-invocation-id": "inv-0", "x-fiso-overhead-ms": "0.4"}
-    return web.Response(
-        status=status, body=json.dumps(document).encode(), content_type="application/problem+json", headers=headers
-    )
+    own = {"x-fiso-invocation-id": "inv-0", "x-fiso-overhead-ms": "0.4", "content-type": "application/problem+json"}
+    return _json(document, status, **own)
 
 
 @contextmanager
 def serving() -> Iterator[ContractServer]:
-    """The server on a free port, in a thread of its own."""
+    """The server on a free port."""
     contract = ContractServer()
-    loop = asyncio.new_event_loop()
-    runner = web.AppRunner(contract.app(), access_log=None)
-
-    async def start() -> int:
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        port: int = runner.addresses[0][1]
-        return port
-
-    contract.url = f"http://127.0.0.1:{loop.run_until_complete(start())}/api"
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
-    try:
+    with lease_servers.serving(contract.respond) as server:
+        contract.url = f"{server.url}/api"
         yield contract
-    finally:
-        asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result()
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()

@@ -2,13 +2,13 @@
 
 from datetime import timedelta
 
-from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName, Provider
+from fiso.domain.endpoint import Endpoint, EndpointId
 from fiso.domain.state import EndpointState
 from fiso.routing.breaker_notices import Transition
 from fiso.services.resilience.breakers import Breakers
 from fiso_client.core.breaker import CONSECUTIVE, BreakerState
 from fiso_client.core.failures import Failure
-from tests.builders import NOW, an_entry
+from tests.builders import NOW, an_endpoint, an_entry
 from tests.functional.breaker_facts import AWS, AZURE, FIRST, GCP, SECOND, fails, middle, state
 
 
@@ -22,11 +22,12 @@ def test_one_functions_failures_say_nothing_of_another() -> None:
 def test_a_fault_of_a_provider_across_functions_trips_its_domain_once() -> None:
     told: list[Transition] = []
     breakers = Breakers(draw=middle, publish=told.append)
-    third = an_entry(name="third")
+    elsewhere = an_endpoint(id=EndpointId("aws-eu"), region="eu-west-1")
+    third = an_entry(AWS, AZURE, elsewhere, name="third")
     fails(breakers, FIRST, AWS, times=CONSECUTIVE)
     fails(breakers, SECOND, AWS, times=CONSECUTIVE)
     assert state(breakers, third, AWS) is BreakerState.OPEN
-    assert state(breakers, third, AZURE) is BreakerState.CLOSED
+    assert state(breakers, third, AZURE) is state(breakers, third, elsewhere) is BreakerState.CLOSED
     assert sum(transition.function is None for transition in told) == 1
 
 
@@ -85,16 +86,3 @@ def test_old_news_do_not_open_what_was_seen_to_answer_since() -> None:
     breakers.answered(FIRST.name, AWS, later)
     breakers.learn(FIRST, down(AWS, -1), later)
     assert state(breakers, FIRST, AWS, 3) is BreakerState.CLOSED
-
-
-def test_names_of_functions_are_no_part_of_a_domain() -> None:
-    breakers = Breakers(draw=middle)
-    elsewhere = Endpoint(
-        id=EndpointId("aws-eu"), provider=Provider.AWS, region="eu-west-1", memory_mb=512, address="elsewhere"
-    )
-    both = an_entry(AWS, elsewhere, name="both")
-    for entry in (FIRST, SECOND):
-        fails(breakers, entry, AWS, times=CONSECUTIVE)
-    assert state(breakers, both, AWS) is BreakerState.OPEN
-    assert state(breakers, both, elsewhere) is BreakerState.CLOSED
-    assert FunctionName("both") == both.name

@@ -202,6 +202,8 @@ def _reports() -> list[Specimen]:
         "no leases": "{}",
         "leases of a number": '{"leases": 1}',
         "a lease of text": '{"leases": ["x"]}',
+        "a token of a number": '{"leases": [{"token": 1, "outcomes": []}]}',
+        "no outcomes": '{"leases": [{"token": "x"}]}',
         "a report too deep": DEEP,
         "a report's surrogate": "\ud800",
         "a report of 4301 digits": '{"leases": ' + "9" * 4301 + "}",
