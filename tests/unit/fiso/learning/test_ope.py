@@ -2,13 +2,27 @@
 
 import random
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import pytest
 from scipy.stats import binom
 
 from fiso.domain.endpoint import EndpointId
 from fiso.learning import ope
-from fiso.learning.ope import Evaluation, Log, LoggedCandidate, LoggedDecision, Probabilities, Refusal, Thinness
+from fiso.learning.ope import (
+    LARGEST_SHARE,
+    LEAST_SAMPLE,
+    MOST_UNCOVERED,
+    Evaluation,
+    Log,
+    LoggedCandidate,
+    LoggedDecision,
+    Overlap,
+    Probabilities,
+    Refusal,
+    Thinness,
+    refusal_of,
+)
 
 AWS, AZURE, GCP = EndpointId("aws"), EndpointId("azure"), EndpointId("gcp")
 MEANS: Mapping[EndpointId, float] = {AWS: 100.0, AZURE: 60.0, GCP: 140.0}
@@ -179,3 +193,31 @@ def test_impossible_values_cannot_be_built(impossible: object) -> None:
     assert callable(impossible)
     with pytest.raises(ValueError, match=r"losses|propensit|probabilities"):
         impossible()
+
+
+AMPLE = Overlap(
+    records=1_000,
+    clusters=1_000,
+    left_out=0,
+    sample_size=400.0,
+    expected_size=380.0,
+    largest_share=0.01,
+    mean_weight=1.0,
+    uncovered={},
+)
+
+
+def test_ample_overlap_is_not_refused() -> None:
+    assert refusal_of(AMPLE) is None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"sample_size": LEAST_SAMPLE, "expected_size": LEAST_SAMPLE},
+        {"largest_share": LARGEST_SHARE},
+        {"uncovered": {AZURE: MOST_UNCOVERED}},
+    ],
+)
+def test_what_just_meets_a_limit_is_not_refused(changes: dict[str, object]) -> None:
+    assert refusal_of(replace(AMPLE, **changes)) is None  # type: ignore[arg-type]

@@ -1,7 +1,8 @@
 import pytest
 
 from fiso.domain.endpoint import Provider
-from fiso.prediction.facts import cpu_share, slowdown, smallness
+from fiso.prediction.facts import SAME_PLACE_MS, cpu_share, round_trip_ms, slowdown, smallness
+from fiso.prediction.features import PLACES
 from tests.builders import an_endpoint
 
 
@@ -29,3 +30,22 @@ def test_load_slows_only_the_cloud_that_shares_instances() -> None:
     assert slowdown(Provider.AZURE, 40) == pytest.approx(8.0)
     assert slowdown(Provider.AZURE, 1) == slowdown(Provider.AZURE, 0) == 1.0
     assert slowdown(Provider.AWS, 1_000) == slowdown(Provider.GCP, 1_000) == 1.0
+
+
+def test_known_ways() -> None:
+    assert round_trip_ms("us-east-1", "westeurope") == 92
+    assert round_trip_ms("westeurope", "us-east-1") == 92
+    assert round_trip_ms("us-east-1", "us-east4") == SAME_PLACE_MS
+
+
+@pytest.mark.parametrize(("router", "region"), [(None, "us-east-1"), ("us-east-1", "mars-1"), ("mars-1", "us-east-1")])
+def test_an_unknown_way_takes_nothing_off(router: str | None, region: str) -> None:
+    assert round_trip_ms(router, region) == 0.0
+
+
+def test_every_pair_of_places_has_a_way() -> None:
+    regions = [regions[0] for regions in PLACES]
+    for one in regions:
+        for other in regions:
+            assert round_trip_ms(one, other) == round_trip_ms(other, one)
+            assert (round_trip_ms(one, other) > 10) == (one != other)
