@@ -88,6 +88,12 @@ class PartStatus:
     health: Health
 
 
+def _answer_of(process: "subprocess.Popen[bytes]") -> IO[bytes]:
+    if process.stdout is None:
+        raise ValueError("the parent is started with a pipe to answer on")
+    return process.stdout
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
     """A cloud that was started here. It stops when this process is gone, unless it was released."""
@@ -96,9 +102,9 @@ class Lease:
 
     def release(self) -> None:
         """Let it run on by itself."""
-        assert self.process.stdin is not None
-        self.process.stdin.write(b".")
-        self.process.stdin.close()
+        if self.process.stdin is not None:
+            self.process.stdin.write(b".")
+            self.process.stdin.close()
 
     def end(self) -> None:
         """Stop it, and wait until nothing of it is left."""
@@ -122,8 +128,7 @@ def launch(cloud: LocalCloud, command: Sequence[str]) -> Lease:
         raise CommandError(f"the state directory cannot be written: {error}: set FISO_LOCAL_DIR to another") from error
     lease = Lease(process=_parent(cloud, command, log))
     try:
-        assert lease.process.stdout is not None
-        with lease.process.stdout as answer:
+        with _answer_of(lease.process) as answer:
             told = answer.readline().decode().strip()
     except BaseException:
         lease.end()

@@ -18,6 +18,7 @@ from typing import Annotated, Any
 import typer
 
 from fiso.testing.rig import http_event
+from fiso_cli.counting import Counts
 from fiso_cli.errors import FAILED, CommandError
 from fiso_cli.local_stage import CHECKOUT
 from fiso_cli.rendering import Output, remark
@@ -26,7 +27,6 @@ from fiso_cli.traffic.gateway import Gateway
 from fiso_cli.training import keys
 from localcloud import faults, ports
 from localcloud.demo import plan
-from localcloud.demo.counting import Counts
 from localcloud.demo.findings import Check
 from localcloud.layout import LocalCloud
 from tests.lab.upgrade.traffic import WORDS, Traffic
