@@ -25,10 +25,10 @@ run: setup ## boot the local cloud, deploy, route a first batch, serve until Ctr
 	@exec $(BIN)/fiso demo $(if $(filter 1,$(ONCE)),--once)
 
 unit: setup ## unit, property and golden tests, under a minute
-	@$(BIN)/python -m pytest -q -n 2 tests/unit tests/property tests/golden
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile tests/unit tests/property tests/golden
 
 test: setup ## the whole test suite, with coverage of shared/ and functions/
-	@$(BIN)/python -m pytest -q -n 2 -m "not e2e" --cov=shared --cov=functions --cov-report=term:skip-covered
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not e2e and not slow" --cov=shared --cov=functions --cov-report=term:skip-covered
 	@$(BIN)/python -m pytest -q -m e2e
 
 samples: setup ## the tests of hostile input with samples in full: events, tokens, secrets, models, clocks (minutes)
