@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import psycopg2
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import Phase, assume, given, settings
 from hypothesis import strategies as st
 
 from fiso.adapters.postgres.catalog import Connect, PostgresCatalogStore, connect_from_url
@@ -284,7 +284,7 @@ def stood(server: str) -> PostgresCatalogStore:
     return PostgresCatalogStore(connect)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(policy=POLICIES)
 def test_any_policy_comes_back_from_a_file_a_document_and_a_row(stood: PostgresCatalogStore, policy: Policy) -> None:
     pinned = policy.pinned if policy.mode is Mode.PIN else None  # a file has no other place for it

@@ -47,6 +47,14 @@ class _StrictDumper(yaml.SafeDumper):
         return True
 
 
+def _text_node(dumper: _StrictDumper, text: str) -> ScalarNode:
+    # YAML 1.1 breaks lines at these too: unless they are escaped, a reader makes spaces of them
+    style = '"' if not _LINE_BREAKS.isdisjoint(text) else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_LINE_BREAKS = frozenset("\x85\u2028\u2029\ufeff")
+_StrictDumper.add_representer(str, _text_node)
 _RESOLVERS = (
     ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
     ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),

@@ -153,7 +153,14 @@ class Policy:
     ] = Idempotent.NO
     timeout_ms: Annotated[int, Within(100, 28_000), Means("the time for all attempts")] = 28_000
     max_attempts: Annotated[int, Within(1, 5), Means("how many calls one request may come to")] = 3
-    exploration: Annotated[float, Within(0, 0.5), Means("the largest share of requests to others than the best")] = 0.05
+    exploration: Annotated[
+        float,
+        Within(0, 0.5),
+        Means(
+            "what trying others than the best may cost: a share of the best one's expected loss per request. No share "
+            "of requests: near ties are tried often, since that costs next to nothing"
+        ),
+    ] = 0.05
     hedging: Annotated[
         float,
         Within(0, 0.2),

@@ -1,6 +1,6 @@
 import pytest
 
-from fiso_cli.catalog.yaml_text import parse
+from fiso_cli.catalog.yaml_text import parse, written
 
 
 @pytest.mark.parametrize(
@@ -51,3 +51,10 @@ def test_merged_mappings_may_be_overridden() -> None:
 def test_what_is_wrong_is_said_with_its_place(text: str, problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
         parse(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["a\x85b", "\x85", "a\u2028b", "\u2029", "\ufeff", "a\nb", " a ", "0e1", "null", "<<", "é", ""]
+)
+def test_any_text_comes_back(text: str) -> None:
+    assert parse(written({"key": text})).value == {"key": text}
