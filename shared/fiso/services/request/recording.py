@@ -194,25 +194,28 @@ def _decision_summary(
     outcome: Outcome,
     prediction: Prediction | None,
 ) -> DecisionSummary:
-    made = DecisionSummary(
-        reason=reason_of(decision, outcome),
-        user_region=request.user_region,
-        policy_version=inputs.entry.policy.version,
-        snapshot_version=inputs.snapshot_version,
-        tariff_version=inputs.tariff.version,
-    )
     if decision is None or prediction is None:
-        return made
+        return DecisionSummary(
+            reason=reason_of(decision, outcome),
+            user_region=request.user_region,
+            policy_version=inputs.entry.policy.version,
+            snapshot_version=inputs.snapshot_version,
+            tariff_version=inputs.tariff.version,
+        )
     # this request's own snapshot: a prediction may be shared by all requests of a context
     seen = features_of(inputs.entry.endpoint(prediction.endpoint), request, inputs, decision.decided_at)
-    return replace(
-        made,
+    return DecisionSummary(
+        reason=reason_of(decision, outcome),
+        user_region=request.user_region,
         features=dict(zip(features.NAMES, seen, strict=True)),
         raw_latency_ms=prediction.raw_latency_ms,
         prediction_source=prediction.source.value,
         candidates=tuple(candidate_summary(candidate) for candidate in decision.ranking),
         exclusions=loggable(decision.exclusions),
+        policy_version=inputs.entry.policy.version,
+        snapshot_version=inputs.snapshot_version,
         model_version=decision.model_version,
+        tariff_version=inputs.tariff.version,
     )
 
 
