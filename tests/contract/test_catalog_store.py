@@ -217,6 +217,16 @@ class TestPostgres:
             rows.execute("LOCK TABLE catalog_versions IN SHARE ROW EXCLUSIVE MODE")
             assert store.load().version == 1
 
+    def test_a_table_of_later_code_is_refused_by_its_name(self, url: str) -> None:
+        connect = connect_from_url(url, is_local=True)
+        migrate(connect)
+        store = PostgresCatalogStore(connect)
+        write(store, PLAIN)
+        with closing(connect()) as writer, writer, writer.cursor() as rows:
+            rows.execute("ALTER TABLE policies RENAME COLUMN policy TO later")
+        with pytest.raises(InvalidCatalog, match="weight_latency"):
+            store.load()
+
     def test_every_use_closes_its_connection(self, url: str) -> None:
         plain = connect_from_url(url, is_local=True)
         migrate(plain)

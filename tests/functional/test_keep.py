@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from fiso.domain.errors import StoreUnavailable
+from fiso.domain.errors import InvalidCatalog, StoreUnavailable
 from fiso.domain.record import InvocationRecord, OpenRecord, RecordStatus
 from fiso.ports import SpilledLine
 from fiso.services.log.reconcile import FIRST_LOOK_BACK, OVERLAP, Reconciled, Reconciliation
@@ -164,6 +164,17 @@ def test_a_database_that_is_away_keeps_no_record_from_being_closed(world: World)
     kept = world.keeper.keep()
     assert kept.swept.closed_as_unknown == 1
     assert kept.problems == ("catalog not published: connection refused",)
+
+
+def test_a_catalog_in_a_form_of_later_code_keeps_no_record_from_being_closed_and_told(world: World) -> None:
+    def unread(_: str) -> None:
+        raise InvalidCatalog("its table has no column weight_latency")
+
+    world.catalog.before = unread
+    world.abandon(1)
+    kept = world.keeper.keep()
+    assert kept.swept.closed_as_unknown == 1
+    assert kept.problems == ("catalog not published: its table has no column weight_latency",)
 
 
 def test_a_log_that_is_away_keeps_no_catalog_from_being_published(world: World) -> None:

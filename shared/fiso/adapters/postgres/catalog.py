@@ -44,6 +44,7 @@ _MEANINGS: tuple[tuple[type[Exception], type[FisoError]], ...] = (
     (psycopg2.IntegrityError, InvalidCatalog),
     (psycopg2.DataError, InvalidCatalog),
     (ValueError, InvalidCatalog),  # text that PostgreSQL cannot hold: NUL, lone surrogates
+    (KeyError, InvalidCatalog),  # the tables of later code, after the functions went back to this
     (psycopg2.Error, StoreUnavailable),
 )
 """What each foreign error means here; the first that fits."""
@@ -106,7 +107,7 @@ class PostgresCatalogStore:
                 opened.cursor(cursor_factory=RealDictCursor) as rows,
             ):
                 yield rows
-        except (psycopg2.Error, ValueError) as error:
+        except (psycopg2.Error, ValueError, KeyError) as error:
             meaning = next(ours for foreign, ours in _MEANINGS if isinstance(error, foreign))
             raise meaning(f"catalog store: {_first_line(error)}") from error
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from fiso.domain.errors import StoreError, WriteConflict
+from fiso.domain.errors import InvalidCatalog, StoreError, WriteConflict
 from fiso.domain.record import DecisionSummary, InvocationRecord, OpenRecord, RecordStatus, ResultSummary
 from fiso.ports import CatalogStore, Clock, InvocationLog, Snapshots
 from fiso.services.log.reconcile import Reconciled, Reconciliation
@@ -99,7 +99,7 @@ class Keeper:
 def _noted(what: str, problems: list[str]) -> Iterator[None]:
     try:
         yield
-    except StoreError as error:
+    except (StoreError, InvalidCatalog) as error:
         logger.warning("%s: %s", what, error)
         problems.append(f"{what}: {error}")
 
