@@ -28,8 +28,8 @@ SPILLED_S = 150.0
 
 @dataclass(kw_only=True)
 class Traffic:
-    """Requests at a fixed rate, whatever became of those before. `beside` invokes an orchestrator of the earlier
-    commit, which stays up beside the one that is updated."""
+    """Requests at a fixed rate, whatever became of those before. `beside` invokes the earlier commit's orchestrator,
+    which stays up beside the one that is updated."""
 
     gateway: Gateway
     beside: Callable[[dict[str, Any]], dict[str, Any]]
