@@ -80,7 +80,7 @@ def a_request(**changes: Any) -> InvocationRequest:
         "received_at": NOW,
         "deadline_at": NOW + timedelta(seconds=10),
         "body": b'{"text": "a b a"}',
-        "content_type": "application/json",
+        "headers": {"content-type": "application/json"},
     }
     return InvocationRequest(**(fields | changes))
 

@@ -72,14 +72,22 @@ def invocation_request(
         received_at=now,
         deadline_at=now + timedelta(milliseconds=timeout_ms),
         body=body,
-        content_type=content_type,
+        method=method_of(event),
+        headers=_passed_on(headers),
         query=_query(event),
         path_suffix=_suffix(target.suffix),
-        accept=_matching(headers, "accept", _ACCEPT, optional=True),
-        traceparent=_matching(headers, "traceparent", _TRACEPARENT, optional=True),
         idempotency_key=_matching(headers, "idempotency-key", _KEY),
         user_region=_matching(headers, "x-fiso-user-region", _REGION),
     )
+
+
+def _passed_on(headers: Mapping[str, str]) -> dict[str, str]:
+    passed = {
+        "content-type": _content_type(headers),
+        "accept": _matching(headers, "accept", _ACCEPT, optional=True),
+        "traceparent": _matching(headers, "traceparent", _TRACEPARENT, optional=True),
+    }
+    return {name: value for name, value in passed.items() if value is not None}
 
 
 def event_of(given: object) -> Mapping[str, Any]:

@@ -14,6 +14,7 @@ FAILED: Mapping[Failure, str] = {
     Failure.UNREACHABLE: "could not be reached",
     Failure.THROTTLED: "throttled the call",
     Failure.REFUSED: "refused the call",
+    Failure.NOT_STARTED: "could not start the function",
     Failure.TIMED_OUT: "gave no answer in time",
     Failure.BROKEN: "broke off in the middle of its answer",
     Failure.PROVIDER_FAULT: "failed on the provider's side",

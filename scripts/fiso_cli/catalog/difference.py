@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from fiso.codecs.catalog import endpoint_to_document
-from fiso.codecs.policy import policy_to_document
+from fiso.codecs.policy import whole_document
 from fiso.codecs.typed import Document, Json
 from fiso.domain.catalog import CatalogEntry
 from fiso.domain.endpoint import Endpoint, FunctionName
@@ -91,7 +91,7 @@ def _of_fields(name: FunctionName, prefix: str, before: Flat, after: Flat) -> It
 
 
 def _flat_policy(policy: Policy) -> Flat:
-    document = policy_to_document(policy)
+    document = whole_document(policy)
     weights = document.pop("weights")
     document.pop("version")
     document.setdefault("pin", None)

@@ -5,7 +5,7 @@ is then read is in `spelling`.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, is_dataclass
 from enum import StrEnum
 from math import inf
 from typing import Annotated, get_args, get_origin
@@ -18,7 +18,12 @@ from fiso.domain.strategy import RANGES, SEVERAL, CandidateField, Field, Operato
 from fiso_cli.catalog.spelling import PRESETS
 
 _MODE = Spelled(f"^(route|observe|pin:{NAME.pattern[1:-1]})$", "must be route, observe or pin:<endpoint>")
-_PLAIN: Mapping[object, Document] = {int: {"type": "integer"}, float: {"type": "number"}, str: {"type": "string"}}
+_PLAIN: Mapping[object, Document] = {
+    int: {"type": "integer"},
+    float: {"type": "number"},
+    str: {"type": "string"},
+    bool: {"type": "boolean"},
+}
 
 
 def of_file() -> Document:
@@ -78,7 +83,9 @@ def _of(hint: object) -> Document:
         return _of(Annotated[str, NAME])
     if isinstance(hint, type) and issubclass(hint, StrEnum):
         return {"enum": [word.value for word in hint]}
-    return _weights() if hint is Weights else {**_PLAIN[hint]}
+    if hint is Weights:
+        return _weights()
+    return _object(hint) if isinstance(hint, type) and is_dataclass(hint) else {**_PLAIN[hint]}
 
 
 def _with(plain: Document, said: Sequence[object]) -> Document:

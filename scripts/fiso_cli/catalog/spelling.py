@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, fields
 
 from fiso.codecs.catalog import endpoint_to_document
-from fiso.codecs.policy import policy_to_document
+from fiso.codecs.policy import whole_document
 from fiso.codecs.typed import Document, Json
 from fiso.domain.catalog import CatalogEntry
 from fiso.domain.endpoint import Authentication, Endpoint, Provider
@@ -42,7 +42,7 @@ AUTHENTICATIONS: Mapping[Provider, tuple[Authentication, ...]] = {
 }
 """How each provider's endpoints can identify FISO; the first is what a file means that does not say."""
 
-_DEFAULTS = policy_to_document(Policy(version=0))
+_DEFAULTS = whole_document(Policy(version=0))
 _ENDPOINT_DEFAULTS: Document = {each.name: each.default for each in fields(Endpoint) if each.default is not MISSING}
 _ASKED = ("when", "candidates")
 _PLACES = {"allow": "allowed", "deny": "denied"}
@@ -101,7 +101,7 @@ def _function(entry: CatalogEntry) -> Document:
 
 
 def _file_policy(policy: Policy) -> Document:
-    document = policy_to_document(policy)
+    document = whole_document(policy)
     found: Document = {key: value for key, value in document.items() if value != _DEFAULTS.get(key)}
     for key in ("version", "pinned", "pin"):
         found.pop(key, None)

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from fiso.codecs.policy import policy_to_document
+from fiso.codecs.policy import whole_document
 from fiso.codecs.typed import Json
 from fiso.domain.catalog import CatalogEntry
 from fiso.ports import PolicyChange
@@ -27,9 +27,7 @@ def of_entry(entry: CatalogEntry, catalog_version: int) -> list[Part]:
         ],
         rows=entry.endpoints,
     )
-    keys = [
-        (key, format_value(key, value)) for key, value in policy_to_document(entry.policy).items() if key != "version"
-    ]
+    keys = [(key, format_value(key, value)) for key, value in whole_document(entry.policy).items() if key != "version"]
     title = f"policy, changed in version {entry.policy.version}"
     columns = [text("key", lambda pair: pair[0]), text("value", lambda pair: pair[1])]
     return [endpoints, Table(title=title, columns=columns, rows=keys)]

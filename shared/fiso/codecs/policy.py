@@ -14,8 +14,15 @@ from fiso.domain.strategy import SEVERAL, CandidateField, Condition, Field, Oper
 LATER_KEYS = (
     "objective latency_objective_ms max_p95_ms max_cost_usd tiers strategies control_share control_block_s hedging"
 ).split()
-"""Keys that documents of earlier writers do not have; they mean the defaults then. So does `pin`, which is only written
-where there is one. Any other key that is missing might have been a denial."""
+"""Keys that documents of earlier writers do not have; they mean the defaults then. Any other key that is missing might
+have been a denial."""
+_FIRST_KEYS = frozenset(
+    "version weights scoring allowed_providers denied_providers allowed_regions denied_regions residency mode home "
+    "pinned idempotent timeout_ms max_attempts exploration cost_source".split()
+)
+"""What every document has ever had. All others came later, and those not among LATER_KEYS are only written where they
+are not the default: snapshots keep their bytes."""
+_UNSET = Policy(version=1)
 
 _Word = TypeVar("_Word")
 
@@ -23,8 +30,17 @@ _Word = TypeVar("_Word")
 def policy_to_document(policy: Policy) -> Document:
     """A policy as a document, part of its function's; sets as sorted lists."""
     document = POLICY_CODEC.to_document(policy)
+    for key in document.keys() - _FIRST_KEYS - {*LATER_KEYS}:
+        if getattr(policy, key) == getattr(_UNSET, key):
+            del document[key]
+    return document
+
+
+def whole_document(policy: Policy) -> Document:
+    """The same with every key, those at their defaults too, for people; `pin` only where there is one."""
+    document = POLICY_CODEC.to_document(policy)
     if policy.pin is None:
-        del document["pin"]  # as before there was anything to say of a pin: snapshots keep their bytes
+        del document["pin"]
     return document
 
 
@@ -90,7 +106,7 @@ def _object(value: object) -> Mapping[str, object]:
 
 POLICY_CODEC = Codec(
     shapes={
-        Policy: Shape(required=frozenset(each.name for each in fields(Policy)) - {*LATER_KEYS, "pin"}),
+        Policy: Shape(required=_FIRST_KEYS),
         Weights: Shape(required=frozenset(each.name for each in fields(Weights))),
         Strategy: Shape(
             required=frozenset({"when"}),

@@ -5,14 +5,16 @@ from datetime import datetime
 
 from fiso.domain.endpoint import EndpointId
 from fiso_client.core.answers import FunctionAnswer
-from fiso_client.core.failures import NEVER_RAN, UNKNOWN_OUTCOME, Failure
+from fiso_client.core.failures import NEVER_RAN, UNKNOWN_OUTCOME, Failure, Fault
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
     """One call, finished or given up. Exactly one of `answer` and `failure` is set.
 
-    `expected_ms` is what was predicted of a call that was given up, by which its cost is estimated.
+    `verdict` is whose fault it is that this was no good answer, None where it was one: an answer has one as well when
+    it is an error, and then `detail` is the evidence. `status` of a failure is what was answered in the function's
+    place. `expected_ms` is what was predicted of a call that was given up, by which its cost is estimated.
     """
 
     endpoint: EndpointId
@@ -20,7 +22,9 @@ class Attempt:
     latency_ms: float
     answer: FunctionAnswer | None = None
     failure: Failure | None = None
+    verdict: Fault | None = None
     detail: str = ""
+    status: int | None = None
     expected_ms: float | None = None
     is_hedge: bool = False
 

@@ -30,9 +30,15 @@ def entry_id(tenant: TenantId, key: str) -> EntryId:
     return EntryId(f"{quote(tenant, safe='')}#{key}")
 
 
-def fingerprint_of(request: InvocationRequest, *, method: str = "POST") -> str:
+def fingerprint_of(request: InvocationRequest) -> str:
     """What makes two requests the same: sha256 over method, function, path suffix, query, content type and body."""
-    parts = (method, request.function, request.path_suffix, request.query, request.content_type or "")
+    parts = (
+        request.method,
+        request.function,
+        request.path_suffix,
+        request.query,
+        request.headers.get("content-type", ""),
+    )
     digest = hashlib.sha256()
     for part in (*(part.encode() for part in parts), request.body):
         digest.update(len(part).to_bytes(8, "big"))

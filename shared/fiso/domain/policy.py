@@ -48,6 +48,15 @@ class Idempotent(StrEnum):
     DEDUPLICATES_ON_KEY = "deduplicates_on_key"
 
 
+class FailOverOn(StrEnum):
+    """After what another copy is tried; all but the first only for what may be repeated."""
+
+    NOT_RUN = "not_run"  # what cannot have run
+    LOST = "lost"  # it may have run, and no whole answer came
+    COPY = "copy"  # an answer that this copy alone gives
+    SERVER_ERROR = "server_error"  # any 5xx of the function itself
+
+
 class CostSource(StrEnum):
     """What prices a decision: the tariffs applied to the predicted duration, or the trained cost target."""
 
@@ -180,15 +189,33 @@ class Policy:
         Means("how long a block is; longer than clouds keep an idle copy warm (20 minutes)"),
     ] = 3_600
     cost_source: Annotated[CostSource, Means("what prices a decision: `tariff` or `model`")] = CostSource.TARIFF
+    fail_over_on: Annotated[
+        frozenset[FailOverOn],
+        Means(
+            "after what another copy is tried: `not_run` (it cannot have run) and, only for what may be repeated, "
+            "`lost` (it may have run, and no whole answer came), `copy` (an error that this copy alone shows) and "
+            "`server_error` (any 5xx of the function itself)",
+            unset="not_run, lost, copy",
+        ),
+    ] = frozenset({FailOverOn.NOT_RUN, FailOverOn.LOST, FailOverOn.COPY})
+    give_up_after_ms: Annotated[
+        int | None,
+        Within(100, 28_000),
+        Means("when a request is given up that no copy has answered, if sooner than `timeout_ms`"),
+    ] = None
+    repeats_safe_methods: Annotated[
+        bool, Means("GET, HEAD and OPTIONS may be run again whatever `idempotent` says (RFC 9110, 9.2.1)")
+    ] = True
 
     def __post_init__(self) -> None:
         problems = [*violations(self), *self._contradictions()]
         if problems:
             raise Impossible(problems)
 
-    def lets_repeat(self, idempotency_key: str | None) -> bool:
-        """Whether a request that may have run can be run again: declared so, or deduplicated on a key that is there."""
-        if self.idempotent is Idempotent.YES:
+    def lets_repeat(self, idempotency_key: str | None, *, is_safe: bool = False) -> bool:
+        """Whether a request that may have run can be run again: declared so, of a method that changes nothing, or
+        deduplicated on a key that is there."""
+        if self.idempotent is Idempotent.YES or (is_safe and self.repeats_safe_methods):
             return True
         return self.idempotent is Idempotent.DEDUPLICATES_ON_KEY and idempotency_key is not None
 

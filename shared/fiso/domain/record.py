@@ -12,7 +12,7 @@ from enum import StrEnum
 from fiso.domain.decision import Exclusion, Reason
 from fiso.domain.endpoint import EndpointId, FunctionName, Provider
 from fiso.domain.request import InvocationId, TenantId
-from fiso_client.core.failures import Failure
+from fiso_client.core.failures import Failure, Fault
 
 MOST_ATTEMPTS = 32
 """More than any policy allows: what a record touches must fit into one transaction."""
@@ -20,6 +20,7 @@ SHORTEST_MS = 1e-9
 """No time above 0 is shorter; its square is still a number to divide by."""
 MOST_EXCLUSIONS = 8
 LONGEST_DETAIL = 120
+LONGEST_EVIDENCE = 160
 
 
 class RecordStatus(StrEnum):
@@ -32,13 +33,20 @@ class RecordStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptSummary:
-    """One attempt as it is logged: no payload, no address."""
+    """One attempt as it is logged: no payload, no address.
+
+    `verdict` is whose fault it is that this was no good answer, `evidence` what shows it, in at most LONGEST_EVIDENCE
+    characters; `shape` is the kind of body that came (`fiso_client.core.content.shape_of`).
+    """
 
     endpoint: EndpointId
     started_at: datetime
     latency_ms: float
     status: int | None = None
     failure: Failure | None = None
+    verdict: Fault | None = None
+    evidence: str | None = None
+    shape: str | None = None
     cold_start: bool | None = None
     billed_ms: float | None = None
     cost_usd: float | None = None

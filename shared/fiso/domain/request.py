@@ -1,6 +1,7 @@
 """Requests: what a caller asked for, already parsed and bounded."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NewType
 
@@ -8,11 +9,36 @@ from fiso.domain.endpoint import FunctionName
 
 InvocationId = NewType("InvocationId", str)
 TenantId = NewType("TenantId", str)
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+METHODS = SAFE_METHODS | {"POST", "PUT", "PATCH", "DELETE"}
+"""What passes on to a function."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Steering:
+    """What one request wishes for, within what its policy allows: nothing by default.
+
+    `prefer` is `latency` or `cost`; `affinity` the value of the header or cookie that keeps a session on one copy.
+    """
+
+    max_cost_usd: float | None = None
+    prefer: str | None = None
+    exclude: frozenset[str] = frozenset()
+    affinity: str | None = None
+
+
+UNSTEERED = Steering()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InvocationRequest:
-    """One request to route. `body` is the bytes as sent; `deadline_at` is absolute, FISO's reserve taken off."""
+    """One request to route. `body` is the bytes as sent; `deadline_at` is absolute, FISO's reserve taken off.
+
+    `method`, `path_suffix` (percent-encoded) and `query` are as sent. `headers` are what passes on to a function: names
+    in lower case, repeated ones joined, `cookie` among them, without what is between two hops only and without what
+    identifies the caller to FISO (`services.request` reads nothing else). `source_ip`, `host` and `protocol` are the
+    caller's own, for the function to see.
+    """
 
     invocation_id: InvocationId
     function: FunctionName
@@ -20,10 +46,18 @@ class InvocationRequest:
     received_at: datetime
     deadline_at: datetime
     body: bytes
-    content_type: str | None = None
+    method: str = "POST"
     query: str = ""
     path_suffix: str = ""
-    accept: str | None = None
-    traceparent: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    source_ip: str = ""
+    host: str = ""
+    protocol: str = "HTTP/1.1"
     idempotency_key: str | None = None
     user_region: str | None = None
+    steering: Steering = UNSTEERED
+
+    @property
+    def is_safe(self) -> bool:
+        """Whether its method changes nothing by definition (RFC 9110, 9.2.1), so that it may be run again."""
+        return self.method in SAFE_METHODS

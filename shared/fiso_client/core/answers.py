@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
-from fiso_client.core.content import flaw_of
+from fiso_client.core.content import flaw_of, shape_of
 from fiso_client.core.failures import Failure, ProviderError
 
 LONGEST_RUN_MS = 900_000.0
@@ -35,27 +35,35 @@ INVOKE_FAILURES: Mapping[int, Failure] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpAnswer:
-    """A complete answer. Header names are lower case; of repeated ones the last stands."""
+    """A complete answer. Header names are lower case, repeated ones joined by a comma (RFC 9110, 5.3); `cookies` are
+    the values of `set-cookie`, which cannot be joined."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    cookies: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FunctionAnswer:
-    """What a function answered: its own status, headers (names in lower case) and body.
+    """What a function answered: its own status, headers (names in lower case), `set-cookie` values and body.
 
-    `cold`, `billed_ms` and `memory_used_mb` are None where nobody says.
+    `shape` is what kind of body that is (`content.shape_of`), by which an answer is held against the siblings'. `cold`,
+    `billed_ms` and `memory_used_mb` are None where nobody says.
     """
 
     status: int
     body: bytes
     headers: Mapping[str, str] = field(default_factory=dict)
+    cookies: tuple[str, ...] = ()
     cold: bool | None = None
     billed_ms: float | None = None
     memory_used_mb: int | None = None
     is_function_error: bool = False
+
+    @property
+    def shape(self) -> str:
+        return shape_of(self.headers.get("content-type"), self.body)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +99,7 @@ def function_answer(answer: HttpAnswer, report: Report = SILENT, *, accept: str 
         status=answer.status,
         body=answer.body,
         headers=answer.headers,
+        cookies=answer.cookies,
         cold=said_cold if report.is_cold is None else report.is_cold,
         billed_ms=said_ms if report.billed_ms is None else report.billed_ms,
         memory_used_mb=report.memory_mb,

@@ -24,6 +24,13 @@ def is_json(content_type: str | None) -> bool:
     return kind == "application/json" or kind.endswith("+json")
 
 
+def shape_of(content_type: str | None, body: bytes) -> str:
+    """What kind of body an answer has, in a word: `empty`, `json`, or its media type, at most 40 characters."""
+    if not body:
+        return "empty"
+    return "json" if is_json(content_type) else kind_of(content_type)[:40]
+
+
 def is_textual(content_type: str | None) -> bool:
     """Whether a content type says text: `text/…`, XML or JSON."""
     kind = kind_of(content_type)

@@ -21,7 +21,7 @@ class LambdaCaller:
         is_event = endpoint.payload is Payload.EVENT
         payload = request.body if is_event else self._http_event(endpoint, request)
         answer = invoke(self._service(endpoint.region), endpoint.address, payload, timeout_s=timeout_ms / 1000)
-        return returned_answer(read_invocation(answer, is_event=is_event, accept=request.accept))
+        return returned_answer(read_invocation(answer, is_event=is_event, accept=request.headers.get("accept")))
 
     def _http_event(self, endpoint: Endpoint, request: InvocationRequest) -> bytes:
         return http_event(

@@ -75,7 +75,7 @@ class HttpCaller:
         answer = self._transport.send("POST", url, headers=headers, body=request.body, timeout_s=timeout_s)
         if answer.status == 401 and self._identity is not None:
             self._identity.invalidate(endpoint)
-        return returned_answer(read_http(answer, accept=request.accept))
+        return returned_answer(read_http(answer, accept=request.headers.get("accept")))
 
     def _identifying(self, endpoint: Endpoint, timeout_s: float) -> Mapping[str, str]:
         if endpoint.authentication is Authentication.NONE:
@@ -99,14 +99,11 @@ _PRINTABLE = re.compile(r"[\t -~]*")
 def request_headers(request: InvocationRequest, now: datetime) -> dict[str, str]:
     left_ms = max(0, int((request.deadline_at - now).total_seconds() * 1000))
     headers = {
-        "content-type": request.content_type or "application/octet-stream",
+        "content-type": "application/octet-stream",
+        **request.headers,
         "x-fiso-invocation-id": request.invocation_id,
         "x-fiso-deadline-ms": str(left_ms),
     }
-    if request.accept:
-        headers["accept"] = request.accept
-    if request.traceparent:
-        headers["traceparent"] = request.traceparent
     if request.idempotency_key:
         headers["idempotency-key"] = request.idempotency_key
     return headers

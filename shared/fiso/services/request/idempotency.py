@@ -65,7 +65,7 @@ class IdempotentRouting:
         """Run it, or give the answer that stands. `KeyInUse`, `KeyReused`, or `IdempotencyUnavailable`; in all three
         cases nothing was run."""
         policy = self.policy_of(request.function)
-        may_repeat = policy.lets_repeat(request.idempotency_key)
+        may_repeat = policy.lets_repeat(request.idempotency_key, is_safe=request.is_safe)
         claim = claim_of(request, now=self.clock(), timeout_ms=policy.timeout_ms)
         over: InvocationId | None = None
         while True:

@@ -172,7 +172,7 @@ class _RequestExecution:
         breakers: Mapping[EndpointId, Breaker],
     ) -> None:
         self._dispatcher, self._request, self._policy, self._breakers = dispatcher, request, policy, breakers
-        self._may_repeat = policy.lets_repeat(request.idempotency_key)
+        self._may_repeat = policy.lets_repeat(request.idempotency_key, is_safe=request.is_safe)
         self._left = list(decision.ranking)
         self._begins_s = dispatcher.stopwatch()
         self._deadline_s = self._begins_s - OVERDUE_S + (request.deadline_at - dispatcher.clock()).total_seconds()

@@ -52,7 +52,7 @@ def test_no_tenant_can_spell_anothers_entry() -> None:
         {"function": "other"},
         {"path_suffix": "/a"},
         {"query": "a=1"},
-        {"content_type": None},
+        {"headers": {}},
         {"body": b"other"},
         {"path_suffix": "/a", "query": ""},
     ],
@@ -70,7 +70,11 @@ def test_parts_do_not_run_into_each_other() -> None:
 
 def test_what_is_a_requests_own_is_not_in_its_fingerprint() -> None:
     other = a_request(
-        invocation_id=invocation_id(9), deadline_at=NOW, traceparent="00-x", user_region="eu", idempotency_key="k2"
+        invocation_id=invocation_id(9),
+        deadline_at=NOW,
+        headers={"content-type": "application/json", "traceparent": "00-x"},
+        user_region="eu",
+        idempotency_key="k2",
     )
     assert fingerprint_of(other) == fingerprint_of(a_request())
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fiso.codecs.policy import policy_to_document
+from fiso.codecs.policy import whole_document
 from fiso.domain.fields import Means, Within, hints_of, metadata_of
 from fiso.domain.policy import Policy
 from fiso.domain.strategy import CandidateField, Operator, RequestField, operators_of
@@ -28,9 +28,7 @@ def row_of(key: str) -> str:
     said = metadata_of(hints_of(Policy)[name])
     (means,) = [part for part in said if isinstance(part, Means)]
     bounds = [f", {part.least:g} to {part.most:.10g}" for part in said if isinstance(part, Within) and part.most < inf]
-    default = (
-        means.unset or format_value(name, policy_to_document(Policy(version=0))[name]).removesuffix(".0") or "none"
-    )
+    default = means.unset or format_value(name, whole_document(Policy(version=0))[name]).removesuffix(".0") or "none"
     return f"| `{key}` | {means.text}{''.join(bounds)} | {default} |"
 
 
