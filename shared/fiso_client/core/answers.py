@@ -12,6 +12,8 @@ from fiso_client.core.failures import Failure, ProviderError
 
 LONGEST_RUN_MS = 900_000.0
 """No function runs longer; a header that says so is not believed."""
+MOST_EVIDENCE = 120
+"""Bytes of a provider's own answer that are kept."""
 HTTP_FAILURES: Mapping[int, Failure] = {
     401: Failure.REFUSED,
     403: Failure.REFUSED,
@@ -21,16 +23,6 @@ HTTP_FAILURES: Mapping[int, Failure] = {
     504: Failure.PROVIDER_FAULT,
 }
 """Statuses of a function's own address that are the provider's failure; every other one is the function's answer."""
-INVOKE_FAILURES: Mapping[int, Failure] = {
-    400: Failure.REJECTED,
-    413: Failure.REJECTED,
-    415: Failure.REJECTED,
-    401: Failure.REFUSED,
-    403: Failure.REFUSED,
-    404: Failure.REFUSED,
-    429: Failure.THROTTLED,
-}
-"""Statuses of Lambda's Invoke API, which are never the function's; any other from 300 on is the provider's fault."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +97,12 @@ def function_answer(answer: HttpAnswer, report: Report = SILENT, *, accept: str 
         memory_used_mb=report.memory_mb,
         is_function_error=answer.status >= 500,
     )
+
+
+def evidence_of(status: int, name: str, body: bytes) -> str:
+    """What an answer in the function's place looked like: its status, the name by which it was told, how it begins."""
+    begin = " ".join(body[:MOST_EVIDENCE].decode(errors="replace").split())
+    return f"status {status}" + (f" {name}" if name else "") + (f": {begin}" if begin else "")
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:

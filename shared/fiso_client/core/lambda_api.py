@@ -9,19 +9,17 @@ from typing import Any
 from urllib.parse import parse_qsl, quote
 
 from fiso_client.core.answers import (
-    INVOKE_FAILURES,
     SILENT,
     FunctionAnswer,
     HttpAnswer,
     Report,
     function_answer,
-    retry_after_s,
 )
 from fiso_client.core.content import is_textual
 from fiso_client.core.failures import Failure, ProviderError
+from fiso_client.core.invoke_errors import invoke_error
 from fiso_client.core.signing import SignedService
 
-_ERROR_KIND = re.compile(r"[A-Z][A-Za-z0-9]{2,60}Exception")
 _REPORT = re.compile(
     rb"^REPORT RequestId: (\S+)\s+Duration: [\d.]+ ms\s+Billed Duration: (\d+) ms\s+Memory Size: \d+ MB"
     rb"\s+Max Memory Used: (\d+) MB([^\n]*)",
@@ -74,8 +72,8 @@ def read_invocation(answer: HttpAnswer, *, is_event: bool, accept: str | None = 
 
     Its own error is an answer with status 500. One that Lambda stopped has no answer.
     """
-    if answer.status >= 300:
-        raise _invoke_error(answer)
+    if answer.status != 200:
+        raise invoke_error(answer)
     report = read_report(_log_tail(answer), answer.headers.get("x-amzn-requestid", ""))
     if "x-amz-function-error" in answer.headers:
         return _function_error(answer.body, report)
@@ -100,13 +98,6 @@ def _log_tail(answer: HttpAnswer) -> bytes:
         return base64.b64decode(answer.headers.get("x-amz-log-result", ""))
     except ValueError:
         return b""
-
-
-def _invoke_error(answer: HttpAnswer) -> ProviderError:
-    failure = INVOKE_FAILURES.get(answer.status, Failure.PROVIDER_FAULT)
-    kind = answer.headers.get("x-amzn-errortype", "").partition(":")[0]
-    detail = f"status {answer.status}" + (f" {kind}" if _ERROR_KIND.fullmatch(kind) else "")
-    return ProviderError(failure, detail, retry_after_s=retry_after_s(answer.headers))
 
 
 def _event_answer(body: bytes, report: Report, accept: str | None) -> FunctionAnswer:
