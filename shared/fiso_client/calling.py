@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from fiso_client.core.answers import FunctionAnswer, path_below, read_http
+from fiso_client.core.answers import Asked, FunctionAnswer, path_below, read_http
 from fiso_client.core.transport import HttpTransport
 from fiso_client.target import Target
 
@@ -65,7 +65,14 @@ class HttpCaller:
         url += f"?{request.query}" if request.query else ""
         headers = {**request.sent_headers(timeout_s), **self.headers(target)}
         answer = self.transport.send("POST", url, headers=headers, body=request.body, timeout_s=timeout_s)
-        return read_http(answer, accept=request.headers.get("accept"))
+        asked = Asked(
+            provider=target.provider,
+            authentication=target.authentication,
+            headers=request.headers,
+            query=request.query,
+            body=request.body,
+        )
+        return read_http(answer, asked)
 
 
 def speaks_http(target: Target) -> bool:

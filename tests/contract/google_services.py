@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from fiso.adapters.identity.google_identity import GoogleUrls
 from fiso.domain.identity import GoogleIdentity
 from fiso_client.core.signing import Credentials
+from tests.front_doors import BY_MARK
 from tests.functional.lease_servers import serving
 
 Answer = tuple[int, dict[str, str], bytes]
@@ -80,7 +81,8 @@ class Google:
         try:
             claims = jwt.decode(token, self.key.public_key(), algorithms=["RS256"], audience=audience)
         except jwt.InvalidTokenError:
-            return 401, {}, b"<html>Unauthorized</html>"
+            refusal = BY_MARK["google_unauthorized"]
+            return refusal.status, refusal.headers, refusal.body
         self.called_by.append(claims["email"])
         return 200, {"content-type": "text/plain"}, b"ok"
 

@@ -14,6 +14,7 @@ from fiso.testing.rig import Rig
 from fiso_client import Client
 from tests.builders import NOW, an_endpoint, an_entry
 from tests.edge import by_time
+from tests.front_doors import at_a_door
 
 HOST = "127.0.0.1"
 Respond = Callable[[str, dict[str, str], bytes], tuple[int, dict[str, str], bytes]]
@@ -120,6 +121,8 @@ class World:
     def _endpoint(self, path: str, headers: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
         name = path.strip("/").partition("/")[0]
         self.calls.append((name, headers, body))
+        if self.statuses.get(name) in (429, 503):
+            return self.statuses[name], *at_a_door(name, self.statuses[name])
         return self.statuses.get(name, 200), {"x-fiso-cold": "0", "x-fiso-exec-ms": "1.5"}, body.upper()
 
     def _answer(self, path: str, headers: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:

@@ -1,4 +1,4 @@
-"""Answers: whether what came over HTTP is the function's own answer, or one of the ways in which a call fails.
+"""Answers: what came over HTTP as the function's own answer, or as one of the ways in which a call fails.
 
 The router and the client read by this one table: the same answer counts as the same failure, proxied or leased.
 """
@@ -14,15 +14,6 @@ LONGEST_RUN_MS = 900_000.0
 """No function runs longer; a header that says so is not believed."""
 MOST_EVIDENCE = 120
 """Bytes of a provider's own answer that are kept."""
-HTTP_FAILURES: Mapping[int, Failure] = {
-    401: Failure.REFUSED,
-    403: Failure.REFUSED,
-    429: Failure.THROTTLED,
-    502: Failure.PROVIDER_FAULT,
-    503: Failure.PROVIDER_FAULT,
-    504: Failure.PROVIDER_FAULT,
-}
-"""Statuses of a function's own address that are the provider's failure; every other one is the function's answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +25,18 @@ class HttpAnswer:
     headers: Mapping[str, str]
     body: bytes
     cookies: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What was asked of whom, as far as it bears on whose answer came back: the caller's own headers (names in lower
+    case), query and body, and how FISO identified itself (`none`, `function_key`, `id_token`)."""
+
+    provider: str
+    authentication: str = "none"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    query: str = ""
+    body: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,11 +73,20 @@ class Report:
 SILENT = Report()
 
 
-def read_http(answer: HttpAnswer, *, accept: str | None = None) -> FunctionAnswer:
-    """What a function at an address of its own answered; `ProviderError` when the provider answered for it."""
-    if failure := HTTP_FAILURES.get(answer.status):
-        raise ProviderError(failure, f"status {answer.status}", retry_after_s=retry_after_s(answer.headers))
-    return function_answer(answer, accept=accept)
+def read_http(answer: HttpAnswer, asked: Asked) -> FunctionAnswer:
+    """What a function at an address of its own answered; `ProviderError` where a front door answered in its place."""
+    if answer.status >= 300:
+        from fiso_client.core.front_doors import mark_of  # not at a cold start: few answers need it
+
+        if mark := mark_of(answer, asked):
+            raise ProviderError(
+                mark.verdict.failure,
+                evidence_of(answer.status, mark.name, answer.body),
+                retry_after_s=retry_after_s(answer.headers),
+                status=answer.status,
+                verdict=mark.verdict.fault,
+            )
+    return function_answer(answer, accept=asked.headers.get("accept"))
 
 
 def function_answer(answer: HttpAnswer, report: Report = SILENT, *, accept: str | None = None) -> FunctionAnswer:

@@ -4,6 +4,7 @@ Two questions decide what may follow a failure: can the function have run, and w
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 
 from fiso_client.core.redaction import redact
@@ -64,6 +65,14 @@ USUAL_FAULT: Mapping[Failure, Fault] = {
     Failure.NOT_NEEDED: Fault.FISO,
 }
 """Whose fault a failure is where nothing says more: no vendor's error name, no sibling that fares otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How an attempt failed, and whose fault that is."""
+
+    failure: Failure
+    fault: Fault
 
 
 class ProviderError(FisoError):

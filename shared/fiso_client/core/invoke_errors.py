@@ -9,10 +9,9 @@ is read by its status (`_BY_STATUS`).
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from fiso_client.core.answers import HttpAnswer, evidence_of, retry_after_s
-from fiso_client.core.failures import Failure, Fault, ProviderError
+from fiso_client.core.failures import Failure, Fault, ProviderError, Verdict
 
 _BY_STATUS: Mapping[int, Failure] = {
     400: Failure.REJECTED,
@@ -25,14 +24,6 @@ _BY_STATUS: Mapping[int, Failure] = {
 }
 """Statuses of Lambda's Invoke API, which are never the function's; any other from 300 on is the provider's fault."""
 _NAME = re.compile(r"[A-Z][A-Za-z0-9]{2,63}")
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """How an attempt failed, and whose fault that is."""
-
-    failure: Failure
-    fault: Fault
 
 
 _NOT_SET_UP = Verdict(Failure.NOT_STARTED, Fault.COPY)

@@ -16,7 +16,7 @@ from fiso.domain.endpoint import Authentication, Endpoint, Provider
 from fiso.domain.errors import BadAddress
 from fiso.domain.request import InvocationRequest
 from fiso.ports import Clock, FunctionCaller
-from fiso_client.core.answers import FunctionAnswer, path_below, read_http
+from fiso_client.core.answers import Asked, FunctionAnswer, path_below, read_http
 from fiso_client.core.failures import Failure, ProviderError
 from fiso_client.core.transport import HttpTransport
 
@@ -73,9 +73,20 @@ class HttpCaller:
         headers = {**request_headers(request, self._clock()), **self._identifying(endpoint, timeout_s)}
         timeout_s = max(0.0, timeout_s - (monotonic() - start))
         answer = self._transport.send("POST", url, headers=headers, body=request.body, timeout_s=timeout_s)
-        if answer.status == 401 and self._identity is not None:
-            self._identity.invalidate(endpoint)
-        return returned_answer(read_http(answer, accept=request.headers.get("accept")))
+        asked = Asked(
+            provider=endpoint.provider,
+            authentication=endpoint.authentication,
+            headers=request.headers,
+            query=request.query,
+            body=request.body,
+        )
+        try:
+            read = read_http(answer, asked)
+        except ProviderError as error:
+            if error.status == 401 and self._identity is not None:
+                self._identity.invalidate(endpoint)
+            raise
+        return returned_answer(read)
 
     def _identifying(self, endpoint: Endpoint, timeout_s: float) -> Mapping[str, str]:
         if endpoint.authentication is Authentication.NONE:

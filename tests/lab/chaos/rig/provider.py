@@ -18,8 +18,8 @@ from typing import Any
 
 from tests.lab.chaos.rig.children import announce
 from tests.lab.chaos.rig.modes import NEVER_ANSWERED, OK, Kind, Mode, from_document
-from tests.lab.chaos.rig.scripted_answers import document_of, write_answer
-from tests.lab.chaos.rig.wire import HOST, WireRequest, answer_bytes, port_of, read_request, reset, serve_control
+from tests.lab.chaos.rig.scripted_answers import document_of, throttled, write_answer
+from tests.lab.chaos.rig.wire import HOST, WireRequest, port_of, read_request, reset, serve_control
 
 P50_MS, SIGMA = 110.0, 0.25
 LEAST_LEFT_MS = 100
@@ -105,8 +105,7 @@ class ScriptedProvider:
         self.counts["requests"] += 1
         if mode.throttle_above is not None and self._is_above(mode.throttle_above, now):
             self.counts["throttled"] += 1
-            headers = {"retry-after": str(mode.retry_after_s), "x-amzn-errortype": "TooManyRequestsException"}
-            writer.write(answer_bytes(429, headers, b"{}"))
+            writer.write(throttled(self.name, mode.retry_after_s))
             return True
         kind = mode.kind if self._rng.random() < mode.share else Kind.OK
         self._execute(request)

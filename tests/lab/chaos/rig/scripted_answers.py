@@ -13,6 +13,8 @@ HUGE_CHUNK = 256 * 1024
 HUGE_HEADER_BYTES = 64 * 1024
 DRIP_S = 0.5
 _PAGE = b"<!doctype html><title>Service notice</title><h1>We will be back soon</h1>"
+_BALANCER = b"<html><body><center><h1>503 Service Temporarily Unavailable</h1></center></body></html>"
+"""As a load balancer answers whose target went: the function ran."""
 _JSON = {"content-type": "application/json"}
 _HTML = {"content-type": "text/html; charset=utf-8"}
 
@@ -23,6 +25,17 @@ def document_of(provider: str, body: bytes) -> bytes:
     if provider != "aws":
         return text.encode()
     return json.dumps({"statusCode": 200, "headers": _JSON, "body": text, "isBase64Encoded": False}).encode()
+
+
+def throttled(provider: str, retry_after_s: int) -> bytes:
+    """The 429 of a front door, by which nothing ran."""
+    marks = {
+        "aws": ({"x-amzn-errortype": "TooManyRequestsException"}, b"{}"),
+        "azure": ({"x-function-scaleout": "1"}, b""),
+        "gcp": ({"content-type": "text/html"}, b"Rate exceeded."),
+    }
+    headers, body = marks.get(provider, marks["aws"])
+    return answer_bytes(429, {**headers, "retry-after": str(retry_after_s)}, body)
 
 
 async def write_answer(writer: asyncio.StreamWriter, kind: Kind, body: bytes, *, error_status: int) -> bool:
@@ -42,7 +55,7 @@ def _whole(kind: Kind, body: bytes, error_status: int) -> bytes | None:
         case Kind.OK:
             return answer_bytes(200, _JSON, body)
         case Kind.ERROR:
-            return answer_bytes(error_status, {"content-type": "text/plain"}, b"scripted failure")
+            return answer_bytes(error_status, {**_HTML, "server": "awselb/2.0"}, _BALANCER)
         case Kind.HTML:
             return answer_bytes(200, _HTML, _PAGE)
         case Kind.MALFORMED_JSON:
