@@ -14,6 +14,7 @@ from fiso.domain.errors import HeadersTooLarge, MalformedRequest, PayloadTooLarg
 from fiso.domain.request import InvocationId, InvocationRequest, TenantId
 from fiso.services.identity.access import CallerCredentials
 from fiso_client.core.content import is_json
+from functions.orchestrator.http_steering import steering_of
 
 LARGEST_TEXT = 5 * 1024 * 1024
 LARGEST_BINARY = 4 * 1024 * 1024
@@ -78,6 +79,7 @@ def invocation_request(
         path_suffix=_suffix(target.suffix),
         idempotency_key=_matching(headers, "idempotency-key", _KEY),
         user_region=_matching(headers, "x-fiso-user-region", _REGION),
+        steering=steering_of(headers),
     )
 
 

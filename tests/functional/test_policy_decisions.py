@@ -10,6 +10,7 @@ from fiso.domain.catalog import CatalogEntry
 from fiso.domain.decision import Decision, Reason
 from fiso.domain.endpoint import EndpointId, Provider
 from fiso.domain.policy import Objective
+from fiso.domain.request import InvocationRequest
 from fiso.domain.state import EndpointState, LoadLevel
 from fiso.domain.strategy import CandidateField, Condition, Operator, RequestField, Strategy
 from fiso.routing.constraints import is_control
@@ -47,14 +48,16 @@ def decided(
     now: datetime = NOW,
     draw: float = 0.0,
     opened: tuple[str, ...] = (),
+    request: InvocationRequest | None = None,
 ) -> Decision:
     until = now + timedelta(seconds=20)
     breakers = {EndpointId(id): Breaker(failures_in_row=5, trips_in_row=1, opened_until=until) for id in opened}
     inputs = DecisionInputs(
         entry=entry, snapshot_version=1, tariff=tariff.current(), states=states(), breakers=breakers
     )
-    fresh = decide(a_request(), inputs, now=now, draw=draw)
-    assert decide(a_request(), inputs, now=now, draw=draw, cache=DecisionCache()) == fresh
+    asked = request or a_request()
+    fresh = decide(asked, inputs, now=now, draw=draw)
+    assert decide(asked, inputs, now=now, draw=draw, cache=DecisionCache()) == fresh
     return fresh
 
 

@@ -38,6 +38,8 @@ _CLOSED_KEYS = (
     "attempts"
 ).split()
 """The order of an archived line: equal records have equal bytes, whichever version wrote them."""
+_STEERED_KEYS = ("wish",)
+"""Of a request that was steered; else they are not written."""
 
 
 def open_to_document(record: OpenRecord) -> Document:
@@ -48,7 +50,8 @@ def open_to_document(record: OpenRecord) -> Document:
 def to_document(record: InvocationRecord) -> Document:
     document = _CODEC.to_document(record)
     document |= {"day_of_week": record.day_of_week, "hour_of_day": record.hour_of_day}
-    return {key: document[key] for key in _CLOSED_KEYS}
+    steered = {key: value for key in _STEERED_KEYS if (value := document[key]) is not None}
+    return {key: document[key] for key in _CLOSED_KEYS} | steered
 
 
 def from_document(document: Mapping[str, Json]) -> InvocationRecord | OpenRecord:

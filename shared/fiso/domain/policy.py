@@ -12,6 +12,7 @@ from typing import Annotated, Self
 
 from fiso.domain.endpoint import EndpointId, Provider, Region
 from fiso.domain.fields import AtMost, Impossible, Means, Place, Within, violations
+from fiso.domain.steering import Wish
 from fiso.domain.strategy import Strategy
 
 LARGEST_CONTROL_BLOCK_S = 604_800
@@ -206,6 +207,14 @@ class Policy:
     repeats_safe_methods: Annotated[
         bool, Means("GET, HEAD and OPTIONS may be run again whatever `idempotent` says (RFC 9110, 9.2.1)")
     ] = True
+    wishes: Annotated[
+        frozenset[Wish],
+        Means(
+            "what a caller may wish for one request: `max_cost`, `prefer`, `exclude` (docs/steering.md); any other "
+            "wish is refused",
+            unset="max_cost, prefer, exclude",
+        ),
+    ] = frozenset(Wish)
 
     def __post_init__(self) -> None:
         problems = [*violations(self), *self._contradictions()]

@@ -85,10 +85,12 @@ class DecisionSummary:
     `features` is what the model saw of the endpoint that ended the request, `raw_latency_ms` what it said of it.
     `lease_id` is set where a client called the endpoints itself under a lease: latencies are then the client's, and
     one draw chose the first endpoint of every call under that lease, so estimates must count such records by lease.
+    `wish` is what the caller wished for (`Steering`), in a short form that is equal for equal wishes.
     """
 
     reason: Reason | None = None
     user_region: str | None = None
+    wish: str | None = None
     lease_id: str | None = None
     features: Mapping[str, float] = field(default_factory=dict)
     raw_latency_ms: float | None = None

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from typing import NewType
 
 from fiso.domain.endpoint import FunctionName
@@ -14,17 +15,32 @@ METHODS = SAFE_METHODS | {"POST", "PUT", "PATCH", "DELETE"}
 """What passes on to a function."""
 
 
+class Prefer(StrEnum):
+    """What counts for a request: the preferred of both has the weight of both."""
+
+    LATENCY = "latency"
+    COST = "cost"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Steering:
     """What one request wishes for, within what its policy allows: nothing by default.
 
-    `prefer` is `latency` or `cost`; `affinity` the value of the header or cookie that keeps a session on one copy.
+    `max_cost_usd` is what it may cost at most, by what is predicted; `exclude` names endpoints, providers and regions.
     """
 
     max_cost_usd: float | None = None
-    prefer: str | None = None
+    prefer: Prefer | None = None
     exclude: frozenset[str] = frozenset()
-    affinity: str | None = None
+
+    def __str__(self) -> str:
+        """Short, for the log: equal wishes have equal texts."""
+        told = [
+            f"max_cost={self.max_cost_usd:.6g}" if self.max_cost_usd is not None else "",
+            f"prefer={self.prefer}" if self.prefer else "",
+            f"exclude={','.join(sorted(self.exclude))}" if self.exclude else "",
+        ]
+        return ";".join(filter(None, told))
 
 
 UNSTEERED = Steering()

@@ -19,6 +19,7 @@ from fiso.domain.catalog import CatalogEntry
 from fiso.domain.decision import Exclusion, Note, Prediction, Score
 from fiso.domain.endpoint import Endpoint, EndpointId
 from fiso.domain.policy import Mode, Policy
+from fiso.domain.request import UNSTEERED, Steering
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,12 +30,15 @@ class Eligibility:
     exclusions: tuple[Exclusion, ...]
 
 
-def eligible(entry: CatalogEntry) -> Eligibility:
-    """Split a function's endpoints into candidates and exclusions. Each exclusion names the first rule that applies."""
+def eligible(entry: CatalogEntry, wish: Steering = UNSTEERED) -> Eligibility:
+    """Split a function's endpoints into candidates and exclusions. Each exclusion names the first rule that applies; a
+    caller's wish only ever excludes more."""
     candidates: list[Endpoint] = []
     exclusions: list[Exclusion] = []
     for endpoint in entry.endpoints:
         broken = _refusal(endpoint, entry) or next(_broken_rules(endpoint, entry.policy), None)
+        if broken is None and wish.exclude:
+            broken = _unwished(endpoint, wish.exclude)
         if broken is None:
             candidates.append(endpoint)
         else:
@@ -45,6 +49,13 @@ def eligible(entry: CatalogEntry) -> Eligibility:
 def _refusal(endpoint: Endpoint, entry: CatalogEntry) -> Exclusion | None:
     why = entry.refused.get(endpoint.id)
     return None if why is None else Exclusion(endpoint=endpoint.id, code="address_refused", detail=why)
+
+
+def _unwished(endpoint: Endpoint, excluded: frozenset[str]) -> Exclusion | None:
+    named = next((name for name in (endpoint.id, endpoint.provider, endpoint.region) if name in excluded), None)
+    if named is None:
+        return None
+    return Exclusion(endpoint=endpoint.id, code="wish_excluded", detail=f"the request excludes {named}")
 
 
 def _broken_rules(endpoint: Endpoint, policy: Policy) -> Iterator[Exclusion]:
@@ -115,6 +126,25 @@ def limited(
     return Limited(kept=left, exclusions=tuple(exclusions), notes=tuple(notes))
 
 
+def affordable(predictions: Sequence[Prediction], max_cost_usd: float | None) -> Limited:
+    """Apply a request's own `x-fiso-max-cost`. It may leave nobody: who names a price for one request wants no dearer
+    one. A candidate without a price keeps no price."""
+    if max_cost_usd is None:
+        return Limited(kept=tuple(predictions))
+    kept, exclusions = list[Prediction](), list[Exclusion]()
+    for p in predictions:
+        if p.cost_usd is not None and p.cost_usd <= max_cost_usd:
+            kept.append(p)
+            continue
+        detail = f"predicted {_price(p)}, and the request may cost {max_cost_usd:g} USD at most"
+        exclusions.append(Exclusion(endpoint=p.endpoint, code="wish_max_cost", detail=detail))
+    return Limited(kept=tuple(kept), exclusions=tuple(exclusions))
+
+
+def _price(prediction: Prediction) -> str:
+    return "without a price" if prediction.cost_usd is None else f"{prediction.cost_usd:.3g} USD"
+
+
 def tail_ms(prediction: Prediction) -> float:
     """The predicted p95; where none is known yet, the expected latency, which is the least that it can be taken for."""
     return prediction.latency_ms if prediction.p95_ms is None else prediction.p95_ms
@@ -139,7 +169,7 @@ def _limits(policy: Policy) -> list[_Limit]:
             _Limit(
                 code="max_cost_usd",
                 is_met=lambda p: p.cost_usd is not None and p.cost_usd <= dearest_usd,
-                excess=lambda p: "without a price" if p.cost_usd is None else f"{p.cost_usd:.3g} USD",
+                excess=_price,
                 asked=f"max_cost_usd {dearest_usd:g}",
             )
         )

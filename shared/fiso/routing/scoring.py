@@ -14,6 +14,7 @@ from math import sqrt
 from fiso.domain.decision import Prediction, Score
 from fiso.domain.endpoint import EndpointId, Provider
 from fiso.domain.policy import Scoring, Weights
+from fiso.domain.request import Prefer
 from fiso.routing.constraints import tail_ms
 
 
@@ -53,6 +54,13 @@ def score(
         )
     scores.sort(key=lambda s: (-s.value, s.endpoint))
     return scores
+
+
+def preferring(weights: Weights, prefer: Prefer) -> Weights:
+    """Latency or cost with the weight of both, or with all weight where neither had any."""
+    both = weights.latency + weights.cost or 1.0
+    is_latency = prefer is Prefer.LATENCY
+    return replace(weights, latency=both if is_latency else 0.0, cost=0.0 if is_latency else both)
 
 
 def compared_ms(prediction: Prediction) -> float:

@@ -15,10 +15,11 @@ from fiso.billing.tariff import Tariff
 from fiso.domain.catalog import CatalogEntry
 from fiso.domain.decision import Decision, Exclusion, Note, Prediction, RankedCandidate, Reason, Score
 from fiso.domain.endpoint import Endpoint, EndpointId
-from fiso.domain.errors import NothingAvailable
+from fiso.domain.errors import MalformedRequest, NothingAvailable
 from fiso.domain.policy import CostSource, Mode, Objective, Policy
-from fiso.domain.request import InvocationRequest
+from fiso.domain.request import UNSTEERED, InvocationRequest, Prefer, Steering
 from fiso.domain.state import EndpointState
+from fiso.domain.steering import Wish
 from fiso.prediction import features
 from fiso.prediction.artifact import Model
 from fiso.prediction.beliefs import Belief, beliefs
@@ -91,8 +92,11 @@ RankingCache: TypeAlias = DecisionCache[RankedCandidates, list[Belief]]
 def decide(
     request: InvocationRequest, inputs: DecisionInputs, *, now: datetime, draw: float, cache: RankingCache | None = None
 ) -> Decision:
-    """The Decision for one request. `draw` is uniform in [0, 1). `NothingAvailable` when no endpoint is eligible."""
-    deprioritised = _deprioritised(inputs, now)
+    """The Decision for one request. `draw` is uniform in [0, 1). `NothingAvailable` when no endpoint is eligible,
+    `MalformedRequest` for a wish that the policy lets nobody have."""
+    if request.steering is not UNSTEERED:
+        _refuse_unpermitted(request.steering, inputs.entry)
+    deprioritised = _deprioritised(request, inputs, now)
     # Health is never cached: a breaker that opens must change the very next decision, so what it changes is worked out
     # anew, and not kept.
     if cache is None or deprioritised:
@@ -130,6 +134,19 @@ def cache_key_inputs(request: InvocationRequest, inputs: DecisionInputs, now: da
     )
 
 
+def _refuse_unpermitted(wish: Steering, entry: CatalogEntry) -> None:
+    """A wish that were left out might send a request where its caller wanted it not to go."""
+    made = {
+        Wish.MAX_COST: wish.max_cost_usd is not None,
+        Wish.PREFER: wish.prefer is not None,
+        Wish.EXCLUDE: bool(wish.exclude),
+    }
+    for kind, is_made in made.items():
+        if is_made and kind not in entry.policy.wishes:
+            header = f"x-fiso-{kind.value.replace('_', '-')}"
+            raise MalformedRequest(f"the policy of {entry.name} lets no caller send {header}")
+
+
 def _holding(request: InvocationRequest, entry: CatalogEntry, now: datetime) -> tuple[bool, ...]:
     asked = strategies.request_facts(request, function_type=entry.function_type, now=now)
     return tuple(strategies.holds_for_request(strategy, asked) for strategy in entry.policy.strategies)
@@ -148,12 +165,14 @@ def rank_candidates(
     Hard constraints, then tiers, then what scores best. Those deprioritised stand last.
     """
     entry, policy = inputs.entry, inputs.entry.policy
-    chosen_from = constraints.eligible(entry)
-    if not chosen_from.candidates:
-        reasons = "; ".join(f"{e.endpoint}: {e.detail}" for e in chosen_from.exclusions)
-        raise NothingAvailable(f"no endpoint of {entry.name} is eligible: {reasons}")
+    chosen_from = constraints.eligible(entry, request.steering)
+    if not chosen_from.candidates or _has_lost_home(request, entry, chosen_from):
+        raise _nobody(entry, chosen_from.exclusions)
     predictions = _predictions(request, chosen_from.candidates, inputs, now, cache)
-    ranking = ranking_of(request, entry, predictions, now=now, deprioritised=deprioritised)
+    within = constraints.affordable(predictions, request.steering.max_cost_usd)
+    if not within.kept:
+        raise _nobody(entry, (*chosen_from.exclusions, *within.exclusions))
+    ranking = ranking_of(request, entry, within.kept, now=now, deprioritised=deprioritised)
     candidates = Candidates(
         endpoints={endpoint.id: endpoint for endpoint in chosen_from.candidates},
         predictions={prediction.endpoint: prediction for prediction in predictions},
@@ -165,12 +184,24 @@ def rank_candidates(
     scores = (*ranking.primary, *ranking.fallback)
     return RankedCandidates(
         candidates=candidates,
-        exclusions=(*chosen_from.exclusions, *ranking.exclusions),
+        exclusions=(*chosen_from.exclusions, *within.exclusions, *ranking.exclusions),
         notes=ranking.notes,
         scores=scores,
         chances=chances,
         ranked=tuple(candidates.ranked(scores, (*chances, *(0.0 for _ in ranking.fallback)))),
     )
+
+
+def _has_lost_home(request: InvocationRequest, entry: CatalogEntry, found: constraints.Eligibility) -> bool:
+    """Whether a wish excludes the one endpoint that mode observe lets be called."""
+    if entry.policy.mode is not Mode.OBSERVE or not request.steering.exclude:
+        return False
+    return all(endpoint.id != entry.policy.home for endpoint in found.candidates)
+
+
+def _nobody(entry: CatalogEntry, exclusions: Sequence[Exclusion]) -> NothingAvailable:
+    reasons = "; ".join(f"{e.endpoint}: {e.detail}" for e in exclusions)
+    return NothingAvailable(f"no endpoint of {entry.name} is eligible: {reasons}")
 
 
 def features_of(
@@ -211,7 +242,7 @@ def _predictions(
     return predict(candidates, model=inputs.model, stay=features.stay(now, inputs.states.values()))
 
 
-def _deprioritised(inputs: DecisionInputs, now: datetime) -> frozenset[EndpointId]:
+def _deprioritised(request: InvocationRequest, inputs: DecisionInputs, now: datetime) -> frozenset[EndpointId]:
     """Who stands last for now: behind an open breaker, or over a capped share.
 
     Nobody is when all that are eligible would be, since one must always be tried.
@@ -224,7 +255,7 @@ def _deprioritised(inputs: DecisionInputs, now: datetime) -> frozenset[EndpointI
     )
     if not out:
         return NOBODY
-    eligible = {endpoint.id for endpoint in constraints.eligible(inputs.entry).candidates}
+    eligible = {endpoint.id for endpoint in constraints.eligible(inputs.entry, request.steering).candidates}
     return out if not eligible <= out else NOBODY
 
 
@@ -284,7 +315,7 @@ def ranking_of(
     now: datetime,
     deprioritised: frozenset[EndpointId] = frozenset(),
 ) -> Ranking:
-    """Hard constraints on what is predicted, then tiers, then what scores best."""
+    """Hard constraints on what is predicted, then tiers, then what scores best, or what the request prefers."""
     limited = constraints.limited(predictions, entry.policy, deprioritised=deprioritised)
     scores = _scores(request, entry, limited.kept, now)
     split = constraints.tiered(scores, entry.policy.tiers, deprioritised=deprioritised)
@@ -293,8 +324,14 @@ def ranking_of(
         primary=primary,
         fallback=(*split.first[len(primary) :], *split.behind),
         exclusions=limited.exclusions,
-        notes=limited.notes,
+        notes=(*limited.notes, *_preference_notes(request.steering.prefer)),
     )
+
+
+def _preference_notes(prefer: Prefer | None) -> tuple[Note, ...]:
+    if prefer is None:
+        return ()
+    return (Note(code=f"wish_prefers_{prefer}", detail=f"the request prefers {prefer}: it has the weight of both"),)
 
 
 def _scores(
@@ -305,12 +342,17 @@ def _scores(
     predicted = {prediction.endpoint: prediction for prediction in predictions}
     by_model = policy.cost_source is CostSource.MODEL
     objective_ms = policy.latency_objective_ms if policy.objective is Objective.CHEAPEST_WITHIN else None
-    if objective_ms is not None:
+    prefer = request.steering.prefer
+    if objective_ms is not None and prefer is not Prefer.LATENCY:
         scores = scoring.by_cost(predictions, objective_ms=objective_ms, cost_by_model=by_model)
     else:
         near = {id: scoring.affinity(endpoints[id].provider, request.user_region) for id in predicted}
         scores = scoring.score(
-            predictions, near, weights=policy.weights, scoring=policy.scoring, cost_by_model=by_model
+            predictions,
+            near,
+            weights=policy.weights if prefer is None else scoring.preferring(policy.weights, prefer),
+            scoring=policy.scoring,
+            cost_by_model=by_model,
         )
     if policy.strategies:
         asked = strategies.request_facts(request, function_type=entry.function_type, now=now)

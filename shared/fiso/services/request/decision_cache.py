@@ -1,9 +1,9 @@
 """DecisionCache: requests that are decided alike: what was worked out for one serves the next for five minutes. Pure.
 
-Two requests share a context when function, catalog, model, hour, user region and the model's step of their size are the
-same, and for every endpoint the octave of its load, the class of its idle time and what is known of it (levels within
-5 %, counts within their octave). Health is never cached: while an endpoint of the function has failed lately there is
-no context, and breakers are read at every decision.
+Two requests share a context when function, catalog, model, hour, user region, wishes and the model's step of their size
+are the same, and for every endpoint the octave of its load, the class of its idle time and what is known of it (levels
+within 5 %, counts within their octave). Health is never cached: while an endpoint of the function has failed lately
+there is no context, and breakers are read at every decision.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +15,7 @@ from typing import Generic, TypeAlias, TypeVar
 
 from fiso.domain.catalog import CatalogEntry
 from fiso.domain.endpoint import EndpointId, FunctionName
-from fiso.domain.request import InvocationRequest
+from fiso.domain.request import UNSTEERED, InvocationRequest
 from fiso.domain.state import EndpointState, LoadLevel
 from fiso.prediction import features
 from fiso.prediction.artifact import Model
@@ -178,6 +178,7 @@ class DecisionCache(Generic[T, B]):
             now.weekday(),
             request.user_region,
             key_inputs.strategies,
+            None if request.steering is UNSTEERED else request.steering,
             None if key_inputs.in_flight is None else levels.load_bucket(key_inputs.in_flight),
             *tokens,
         )

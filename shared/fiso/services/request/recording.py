@@ -10,6 +10,7 @@ from fiso.domain.decision import Decision, Prediction, RankedCandidate, Reason
 from fiso.domain.endpoint import Endpoint
 from fiso.domain.errors import RoutingError
 from fiso.domain.record import (
+    LONGEST_DETAIL,
     AttemptSummary,
     CandidateSummary,
     DecisionSummary,
@@ -19,7 +20,7 @@ from fiso.domain.record import (
     ResultSummary,
     loggable,
 )
-from fiso.domain.request import InvocationRequest
+from fiso.domain.request import UNSTEERED, InvocationRequest
 from fiso.ports import Metrics
 from fiso.prediction import features
 from fiso.services.request.decide import DecisionInputs, features_of
@@ -198,6 +199,7 @@ def _decision_summary(
         return DecisionSummary(
             reason=reason_of(decision, outcome),
             user_region=request.user_region,
+            wish=_wish_of(request),
             policy_version=inputs.entry.policy.version,
             snapshot_version=inputs.snapshot_version,
             tariff_version=inputs.tariff.version,
@@ -207,6 +209,7 @@ def _decision_summary(
     return DecisionSummary(
         reason=reason_of(decision, outcome),
         user_region=request.user_region,
+        wish=_wish_of(request),
         features=dict(zip(features.NAMES, seen, strict=True)),
         raw_latency_ms=prediction.raw_latency_ms,
         prediction_source=prediction.source.value,
@@ -217,6 +220,10 @@ def _decision_summary(
         model_version=decision.model_version,
         tariff_version=inputs.tariff.version,
     )
+
+
+def _wish_of(request: InvocationRequest) -> str | None:
+    return None if request.steering is UNSTEERED else str(request.steering)[:LONGEST_DETAIL]
 
 
 def _prediction_for(call: Call | None, decision: Decision | None) -> Prediction | None:
