@@ -14,6 +14,8 @@ from fiso.domain.record import (
     RecordStatus,
     RequestSummary,
     ResultSummary,
+    ShadowOutcome,
+    ShadowSummary,
 )
 from fiso.domain.request import InvocationId, TenantId
 from fiso.prediction import features
@@ -80,6 +82,17 @@ decisions = st.builds(
 )
 
 
+shadows = st.builds(
+    ShadowSummary,
+    endpoint=ids,
+    outcome=st.sampled_from(ShadowOutcome),
+    place=st.none() | names,
+    third=st.none() | ids,
+    odd=st.none() | ids,
+    cost_usd=st.none() | positive,
+)
+
+
 @st.composite
 def records(draw: st.DrawFn, function: str | None = None) -> InvocationRecord:
     """Any closed record; its attempts end at its endpoint, or it has none."""
@@ -111,4 +124,5 @@ def records(draw: st.DrawFn, function: str | None = None) -> InvocationRecord:
             prediction_accuracy=draw(st.none() | unit),
         ),
         attempts=tuple(tried),
+        shadow=draw(st.none() | shadows),
     )

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from fiso.services.identity.quotas import Quotas
     from fiso.services.leases.outcomes import Outcomes
     from fiso.services.request.idempotency import IdempotentRouting
+    from fiso.services.resilience.shadowing import Shadowing
 
 __all__ = ["App", "Ports", "access_of", "aws_ports", "build", "quotas_of", "utc_now"]
 
@@ -132,6 +133,13 @@ def _orchestrator(outside: Ports, settings: OrchestratorSettings) -> Orchestrato
         on_trouble=in_trouble,
         staleness=stopwatch,
     )
+
+    def shadowing() -> "Shadowing":
+        """What the first policy that asks for it needs."""
+        from fiso.services.resilience.shadowing import Shadowing
+
+        return Shadowing(dispatcher=dispatcher, tariff=tariff.current(), metrics=outside.metrics, draw=outside.draw)
+
     return Orchestrator(
         sources=sources,
         dispatcher=dispatcher,
@@ -144,6 +152,7 @@ def _orchestrator(outside: Ports, settings: OrchestratorSettings) -> Orchestrato
         region=settings.region,
         breaker_sync=breaker_sync,
         can_return=can_return,
+        shadowing=cache(shadowing),
     )
 
 

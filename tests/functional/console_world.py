@@ -11,7 +11,7 @@ from fiso.codecs.policy import POLICY_CODEC
 from fiso.domain.catalog import CatalogEntry, Snapshot
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName, Provider
 from fiso.domain.model import ModelPointer, RetrainingRun
-from fiso.domain.policy import Idempotent, Mode, Objective, Pin, Policy
+from fiso.domain.policy import Idempotent, Mode, Objective, Pin, Policy, Shadow
 from fiso.domain.strategy import Strategy
 from fiso.ports import ModelFiles
 from fiso.services.maintenance.keep import unknown
@@ -99,7 +99,7 @@ _PINNED_AND_PARTICULAR = Policy(
 def _catalog() -> Snapshot:
     policies = {
         "graph-bfs": Policy(version=1, idempotent=Idempotent.YES, denied_regions=frozenset({"eu-west-1"})),
-        "compress": Policy(version=3, idempotent=Idempotent.YES, exploration=0.2),
+        "compress": Policy(version=3, idempotent=Idempotent.YES, exploration=0.2, shadow=Shadow(share=0.5)),
         "pixels": Policy(version=2, idempotent=Idempotent.NO, mode=Mode.OBSERVE, home=EndpointId("gcp-usc1")),
         "word-count": _PINNED_AND_PARTICULAR,
     }

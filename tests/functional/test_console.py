@@ -6,7 +6,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 import pytest
 
 from fiso.domain.decision import Reason
-from fiso.domain.record import InvocationRecord, OpenRecord, RecordStatus
+from fiso.domain.record import InvocationRecord, OpenRecord, RecordStatus, ShadowOutcome
 from functions.console import app
 from tests.builders import a_record, a_snapshot, an_open_record, changed
 from tests.functional.console_browser import Browser, parse
@@ -116,6 +116,19 @@ def test_endpoints_are_shown_with_their_folded_state_and_never_with_a_breaker_of
     assert "aws-use1" in body
     assert "not called yet" in body
     assert "half_open" not in body
+
+
+def test_copies_whose_answers_differ_are_shown_with_the_first_invocation_that_showed_it(
+    world: World, browser: Browser
+) -> None:
+    found = [each for each in world.log.latest(200) if each.shadow and each.shadow.outcome is ShadowOutcome.DIFFERS]
+    first = min(found, key=lambda record: record.timestamp)
+    assert first.shadow is not None
+    page = browser.get("/console/endpoints").body
+    assert "differs from another in" in page
+    assert f'console/invocations/{first.invocation_id}">{first.shadow.place}' in page
+    told = browser.get(f"/console/invocations/{first.invocation_id}").body
+    assert f"Also answered by {first.shadow.endpoint}, to compare: it differs, first in {first.shadow.place}" in told
 
 
 def test_a_filter_shows_only_what_it_admits(world: World, browser: Browser) -> None:

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from fiso.domain.decision import Exclusion, Reason
 from fiso.domain.endpoint import EndpointId, Provider
-from fiso.domain.record import InvocationRecord, RecordStatus
+from fiso.domain.record import InvocationRecord, RecordStatus, ShadowOutcome, ShadowSummary
 from fiso.domain.request import TenantId
 from fiso.prediction import features
 from fiso_client.core.failures import Failure
@@ -101,6 +101,20 @@ CLOSED: dict[str, InvocationRecord] = {
         ),
     ),
     "leased": a_record(8, overhead_ms=None, reason=Reason.CONTROL, lease_id="00000000-0000-4000-8000-00000000000a"),
+    "shadowed": a_record(
+        10,
+        shadow=ShadowSummary(
+            endpoint=EndpointId("gcp"),
+            outcome=ShadowOutcome.DIFFERS,
+            place="body /items/0/price",
+            third=EndpointId("azure"),
+            odd=EndpointId("gcp"),
+            cost_usd=2e-06,
+        ),
+    ),
+    "shadowed alike": a_record(
+        11, shadow=ShadowSummary(endpoint=EndpointId("gcp"), outcome=ShadowOutcome.EQUAL, cost_usd=1e-06)
+    ),
     "closed as unknown": a_record(
         9,
         **NOTHING_CALLED,

@@ -18,7 +18,7 @@ from fiso.domain.errors import StoreUnavailable
 from fiso.domain.idempotency import Entry, KeptAnswer, claim_of
 from fiso.domain.record import InvocationRecord, OpenRecord
 from fiso.domain.request import InvocationId, TenantId
-from fiso.domain.state import EndpointState, LoadLevel
+from fiso.domain.state import Compared, EndpointState, LoadLevel
 from fiso.routing.breaker_notices import Domain, Notice, SlowCall, Transition
 from fiso.routing.quota import Seen, Use
 from fiso.testing.clock import ManualClock
@@ -104,6 +104,20 @@ STATES = (
         shape_model_version="m1",
         shape_xx=0.5,
         shape_xy=0.25,
+    ),
+    EndpointState(
+        function=WORD_COUNT,
+        endpoint=EndpointId("azure"),
+        version=2,
+        equivalence=Compared(
+            policy_version=3,
+            compared=40,
+            differed=2,
+            disputed=1,
+            first_id=invocation_id(1),
+            first_place="header etag",
+            first_at=NOW,
+        ),
     ),
 )
 

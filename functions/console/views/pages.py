@@ -13,6 +13,7 @@ from fiso.domain.decision import Reason
 from fiso.domain.endpoint import FunctionName
 from fiso.domain.errors import UnknownPath
 from fiso.domain.record import InvocationRecord, OpenRecord
+from fiso.routing.equivalence import quarantined
 from functions.console.sources import Sources
 from functions.console.views import charts, explanations, queries, summaries
 from functions.console.views.queries import CalledProvider, Ending, InvocationFilter
@@ -135,7 +136,8 @@ class Pages:
 
     def _health_of(self, entry: CatalogEntry) -> Sequence[summaries.EndpointHealth]:
         states = self.sources.states.of_function(entry.name)
-        return [summaries.health(endpoint, states.get(endpoint.id)) for endpoint in entry.endpoints]
+        out = quarantined(entry, states)
+        return [summaries.health(endpoint, states.get(endpoint.id), out) for endpoint in entry.endpoints]
 
 
 def first_page(found: Sequence[InvocationRecord]) -> Sequence[InvocationRecord]:

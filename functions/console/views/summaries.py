@@ -1,15 +1,15 @@
 """Summaries: what a number of records come to. Pure; a figure that nothing stands behind is None."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from math import ceil
 
 from fiso.domain.decision import PredictionSource, Reason
-from fiso.domain.endpoint import Endpoint
+from fiso.domain.endpoint import Endpoint, EndpointId
 from fiso.domain.record import InvocationRecord
-from fiso.domain.state import EndpointState
+from fiso.domain.state import Compared, EndpointState
 from fiso_client.core.breaker import CONSECUTIVE
 from functions.console.views.queries import CalledProvider
 
@@ -118,14 +118,19 @@ class EndpointHealth:
     state: EndpointState | None = None
     cold_share: float | None = None
     cost_usd: float | None = None
+    compared: Compared | None = None
+    is_quarantined: bool = False
 
 
-def health(endpoint: Endpoint, state: EndpointState | None) -> EndpointHealth:
+def health(endpoint: Endpoint, state: EndpointState | None, quarantined: Collection[EndpointId] = ()) -> EndpointHealth:
     """How an endpoint does."""
+    compared, is_quarantined = state.equivalence if state else None, endpoint.id in quarantined
     if state is None or state.attempts == 0:
-        return EndpointHealth(endpoint=endpoint)
+        return EndpointHealth(endpoint=endpoint, compared=compared, is_quarantined=is_quarantined)
     return EndpointHealth(
         endpoint=endpoint,
+        compared=compared,
+        is_quarantined=is_quarantined,
         condition=_condition(state),
         state=state,
         cold_share=state.cold_starts / state.cold_known if state.cold_known else None,

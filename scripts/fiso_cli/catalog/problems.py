@@ -83,6 +83,7 @@ _TYPES = {
     "string": "text",
     "integer": "a whole number",
     "number": "a number",
+    "boolean": "true or false",
     "array": "a list",
     "object": "a mapping",
 }

@@ -84,7 +84,10 @@ def format_value(key: str, value: Json) -> str:
     if key == "pin" and isinstance(value, dict):
         return _pin(value)
     if isinstance(value, dict):
-        return ", ".join(f"{name} {share:g}" for name, share in value.items() if isinstance(share, float))
+        return ", ".join(
+            f"{name} {part:g}" if isinstance(part, float) else f"{name} {format_value(name, part)}"
+            for name, part in value.items()
+        )
     if not isinstance(value, list):
         return str(value)
     if key == "tiers":

@@ -91,7 +91,8 @@ def of_lease(lease: Document) -> Table:
 
 
 def of_endpoints(document: Document) -> Table:
-    """Every endpoint with its state."""
+    """Every endpoint with its state; how answers compare where some were compared."""
+    rows = rows_of(document, "endpoints")
     return Table(
         title=f"endpoints of catalog version {at(document, 'snapshot_version')}",
         columns=[
@@ -107,8 +108,9 @@ def of_endpoints(document: Document) -> Table:
             figure("USD", "cost_usd", usd, spare=5),
             text("mode", spare=2),
             text("breaker", breaker_cell),
+            *([text("answers", equivalence_cell, spare=1)] if any(map(_was_compared, rows)) else []),
         ],
-        rows=rows_of(document, "endpoints"),
+        rows=rows,
     )
 
 
@@ -132,6 +134,22 @@ def breaker_cell(endpoint: Document) -> str:
         f"after {why}" + (f" x{failures}" if failures else "") if why else "",
     ]
     return ", ".join(part for part in parts if part)
+
+
+def equivalence_cell(endpoint: Document) -> str:
+    """How its answers compare with its siblings', and which invocation was the first to differ."""
+    if not _was_compared(endpoint):
+        return ""
+    compared, differed, disputed = (at(endpoint, f"equivalence.{key}") for key in ("compared", "differed", "disputed"))
+    if not differed and not disputed:
+        return f"{compared} alike"
+    out = "quarantined: " if endpoint.get("is_quarantined") else ""
+    whom = f"{differed} of {compared} odd" if differed else f"{disputed} of {compared} disputed"
+    return f"{out}{whom}, first {at(endpoint, 'equivalence.first_id')}"
+
+
+def _was_compared(endpoint: Document) -> bool:
+    return bool(at(endpoint, "equivalence.compared"))
 
 
 def _versions(document: Document, **keys: str) -> str:

@@ -91,7 +91,7 @@ def _functions_from_document(document: object) -> Mapping[FunctionName, CatalogE
 _ENTRIES = Codec(
     forms={Policy: POLICY_FORM},
     shapes={
-        CatalogEntry: Shape(left_out=frozenset({"refused"})),
+        CatalogEntry: Shape(left_out=frozenset({"refused", "quarantined"})),
         Endpoint: Shape(required=frozenset(each.name for each in fields(Endpoint))),
     },
 )

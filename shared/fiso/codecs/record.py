@@ -22,6 +22,7 @@ from fiso.domain.record import (
     RecordStatus,
     RequestSummary,
     ResultSummary,
+    ShadowSummary,
 )
 from fiso.domain.request import InvocationId
 
@@ -38,8 +39,8 @@ _CLOSED_KEYS = (
     "attempts"
 ).split()
 """The order of an archived line: equal records have equal bytes, whichever version wrote them."""
-_STEERED_KEYS = ("wish",)
-"""Of a request that was steered; else they are not written."""
+_LATER_KEYS = ("wish", "shadow")
+"""Of a request that was steered, or shadowed; else they are not written."""
 
 
 def open_to_document(record: OpenRecord) -> Document:
@@ -50,8 +51,8 @@ def open_to_document(record: OpenRecord) -> Document:
 def to_document(record: InvocationRecord) -> Document:
     document = _CODEC.to_document(record)
     document |= {"day_of_week": record.day_of_week, "hour_of_day": record.hour_of_day}
-    steered = {key: value for key in _STEERED_KEYS if (value := document[key]) is not None}
-    return {key: document[key] for key in _CLOSED_KEYS} | steered
+    later = {key: value for key in _LATER_KEYS if (value := document[key]) is not None}
+    return {key: document[key] for key in _CLOSED_KEYS} | later
 
 
 def from_document(document: Mapping[str, Json]) -> InvocationRecord | OpenRecord:
@@ -145,6 +146,7 @@ _CODEC = Codec(
         AttemptSummary: Shape(
             forms={"latency_ms": Form(_short, _time), "billed_ms": _AMOUNT, "cost_usd": _AMOUNT}, omits_none=True
         ),
+        ShadowSummary: Shape(forms={"cost_usd": _AMOUNT}, omits_none=True),
         CandidateSummary: Shape(is_row=True, forms={"propensity": USUAL[float]}),
         Exclusion: Shape(is_row=True),
     },

@@ -17,6 +17,7 @@ class CatalogEntry:
 
     `function_type` groups functions of like behaviour for the model (any short label). `refused` are endpoints that
     must not be called, whatever the policy says, and why (`domain.address`): found in reading, never stored.
+    `quarantined` are those whose answers differ from the majority's (`routing.equivalence`), likewise.
     """
 
     name: FunctionName
@@ -24,6 +25,7 @@ class CatalogEntry:
     endpoints: tuple[Endpoint, ...]
     policy: Policy
     refused: Mapping[EndpointId, str] = field(default_factory=dict)
+    quarantined: Mapping[EndpointId, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         ids = [endpoint.id for endpoint in self.endpoints]

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Annotated, Self
 
 from fiso.domain.endpoint import EndpointId, Provider, Region
-from fiso.domain.fields import AtMost, Impossible, Means, Place, Within, violations
+from fiso.domain.fields import AtMost, Impossible, Means, Place, Spelled, Within, violations
 from fiso.domain.steering import Wish
 from fiso.domain.strategy import Strategy
 
@@ -65,6 +65,7 @@ class CostSource(StrEnum):
     MODEL = "model"
 
 
+POINTER = Spelled("^/", "must be a JSON pointer (RFC 6901), as in /items/*/created_at")
 ALLOW = Means("`providers` and `regions`; an empty allow allows all", unset="all")
 DENY = Means("`providers` and `regions`; deny wins", unset="nobody")
 
@@ -82,6 +83,31 @@ class Weights:
         problems = list(violations(self))
         if not problems and not (self.latency or self.cost or self.reliability or self.region_affinity):
             problems = [((), "at least one weight must be positive")]
+        if problems:
+            raise Impossible(problems)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shadow:
+    """How many of the requests that may be repeated are also sent to a sibling, to compare the answers: a `share`, at
+    most `per_minute` calls per execution environment and function. An answer is held back for at most `wait_ms` until
+    the sibling's is there. `ignore` and `ignore_headers` are what may differ (`domain.equivalence.Ignored`);
+    `quarantine` excludes a copy that differs from the majority beyond chance, until the policy's next version."""
+
+    share: Annotated[float, Within(0, 1)] = 0.0
+    per_minute: Annotated[int, Within(1, 6_000)] = 60
+    wait_ms: Annotated[int, Within(0, 2_000)] = 200
+    ignore: Annotated[tuple[Annotated[str, POINTER], ...], AtMost(50)] = ()
+    ignore_headers: Annotated[frozenset[Annotated[str, AtMost(200)]], AtMost(50)] = frozenset()
+    quarantine: bool = False
+
+    def __post_init__(self) -> None:
+        problems = list(violations(self))
+        problems += [
+            (("ignore", place), f"{pointer!r:.80} {POINTER.says}")
+            for place, pointer in enumerate(self.ignore)
+            if not pointer.startswith("/")
+        ]
         if problems:
             raise Impossible(problems)
 
@@ -215,6 +241,16 @@ class Policy:
             unset="max_cost, prefer, exclude",
         ),
     ] = frozenset(Wish)
+    shadow: Annotated[
+        Shadow,
+        Means(
+            "the `share` of repeatable requests that a sibling answers as well, to be compared: at most `per_minute` "
+            "calls per execution environment, waited for at most `wait_ms`; `ignore` (JSON pointers) and "
+            "`ignore_headers` may differ; `quarantine: true` excludes a copy that differs from the majority beyond "
+            "chance; see equivalence.md",
+            unset="nothing is shadowed",
+        ),
+    ] = Shadow()
 
     def __post_init__(self) -> None:
         problems = [*violations(self), *self._contradictions()]

@@ -108,9 +108,9 @@ class ResultSummary:
     """How it went. `endpoint`, `cloud_provider` and `region` are of the endpoint that ended the request, None when
     nothing was called.
 
-    `execution_time_ms` is the latency that the orchestrator saw from that endpoint; `cost_usd` is all attempts'
-    estimated bill; `prediction_accuracy` is 1 - |error| / actual, floored at 0. The utilizations stay None unless a
-    provider reports them.
+    `execution_time_ms` is the latency that the orchestrator saw from that endpoint; `cost_usd` is the estimated bill of
+    all attempts and of a shadow call; `prediction_accuracy` is 1 - |error| / actual, floored at 0. The utilizations
+    stay None unless a provider reports them.
     """
 
     response_status: int
@@ -127,6 +127,30 @@ class ResultSummary:
     cpu_utilization: float | None = None
     memory_utilization: float | None = None
     prediction_accuracy: float | None = None
+
+
+class ShadowOutcome(StrEnum):
+    """How two copies' answers to one request compared; UNFINISHED when there were not two to compare."""
+
+    EQUAL = "equal"
+    DIFFERS = "differs"
+    UNFINISHED = "unfinished"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShadowSummary:
+    """A call beside the real one, whose answer nobody got. `endpoint` was called, and `third` where the two differed.
+
+    `place` is where they differ first, or why there was nothing to compare, in at most LONGEST_DETAIL characters and
+    without a value; `odd` who differs from the majority of three. `cost_usd` is part of the result's.
+    """
+
+    endpoint: EndpointId
+    outcome: ShadowOutcome
+    place: str | None = None
+    third: EndpointId | None = None
+    odd: EndpointId | None = None
+    cost_usd: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,6 +178,7 @@ class InvocationRecord:
     decision: DecisionSummary
     result: ResultSummary
     attempts: tuple[AttemptSummary, ...] = ()
+    shadow: ShadowSummary | None = None
 
     def __post_init__(self) -> None:
         if len(self.attempts) > MOST_ATTEMPTS:

@@ -33,6 +33,23 @@ class LoadLevel:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """How an endpoint's answers compared with its siblings' to the same requests, since a version of the policy.
+
+    `compared` counts comparisons, `differed` those in which it differed from the majority, `disputed` those of two that
+    differ where nobody could say which is right. `first_*` is of the first difference that may be its own.
+    """
+
+    policy_version: int = 0
+    compared: int = 0
+    differed: int = 0
+    disputed: int = 0
+    first_id: str = ""
+    first_place: str = ""
+    first_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointState:
     """Everything folded so far from the records of one endpoint of one function.
 
@@ -43,8 +60,8 @@ class EndpointState:
     `idle_colds` count the calls, and the cold ones among them, by how long the endpoint had been idle
     (`routing.levels.IDLE_BINS`). `shape_xx` and `shape_xy` are weighted sums over warm answers of how far the raw
     prediction of model `shape_model_version` lay from its level's mean, squared, and times how far the answer did
-    (logarithms): their ratio says how much of what the model tells requests apart by is true. `folded` counts records,
-    `version` the writes.
+    (logarithms): their ratio says how much of what the model tells requests apart by is true. `equivalence` is there
+    once an answer was compared. `folded` counts records, `version` the writes.
     """
 
     function: FunctionName
@@ -74,6 +91,7 @@ class EndpointState:
     shape_model_version: str = ""
     shape_xx: float = 0.0
     shape_xy: float = 0.0
+    equivalence: Compared | None = None
 
     @property
     def in_flight(self) -> float:

@@ -47,8 +47,10 @@ def eligible(entry: CatalogEntry, wish: Steering = UNSTEERED) -> Eligibility:
 
 
 def _refusal(endpoint: Endpoint, entry: CatalogEntry) -> Exclusion | None:
-    why = entry.refused.get(endpoint.id)
-    return None if why is None else Exclusion(endpoint=endpoint.id, code="address_refused", detail=why)
+    for code, found in (("address_refused", entry.refused), ("quarantined", entry.quarantined)):
+        if endpoint.id in found:
+            return Exclusion(endpoint=endpoint.id, code=code, detail=found[endpoint.id])
+    return None
 
 
 def _unwished(endpoint: Endpoint, excluded: frozenset[str]) -> Exclusion | None:

@@ -11,7 +11,7 @@ from datetime import datetime
 from fiso.domain.endpoint import EndpointId
 from fiso.domain.record import AttemptSummary, InvocationRecord
 from fiso.domain.state import EndpointState
-from fiso.routing import levels
+from fiso.routing import equivalence, levels
 from fiso.routing.levels import blend
 from fiso_client.core.failures import CALLERS_FAULT, UNCLEAR, Failure
 
@@ -24,7 +24,8 @@ States = Mapping[EndpointId, EndpointState]
 
 
 def touched(record: InvocationRecord) -> frozenset[EndpointId]:
-    return frozenset([*(attempt.endpoint for attempt in record.attempts), record.result.endpoint or NOT_CALLED])
+    called = (attempt.endpoint for attempt in record.attempts)
+    return frozenset([*called, *equivalence.compared(record), record.result.endpoint or NOT_CALLED])
 
 
 def fold(states: States, record: InvocationRecord) -> dict[EndpointId, EndpointState]:
@@ -41,6 +42,7 @@ def fold(states: States, record: InvocationRecord) -> dict[EndpointId, EndpointS
         after[attempt.endpoint] = levels.with_answer(called, record, attempt) if is_answer else called
     if _failed_alike(record):
         after = _counted_together(states, after, touched(record))
+    after = equivalence.with_comparison(after, record)
     owner = record.result.endpoint or NOT_CALLED
     after[owner] = replace(after[owner], folded=after[owner].folded + 1)
     return after

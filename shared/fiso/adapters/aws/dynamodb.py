@@ -23,7 +23,7 @@ Item = dict[str, dict[str, Any]]
 SHARDS = 4
 """Index partitions per day (or of open records), so that no single one takes every write."""
 KEEP_S = 35 * 86_400
-NESTED = ("features", "candidates", "exclusions", "attempts")
+NESTED = ("features", "candidates", "exclusions", "attempts", "shadow")
 
 
 def shard_of(invocation_id: str) -> int:
@@ -42,7 +42,7 @@ def open_item(record: OpenRecord) -> Item:
 def closed_item(record: InvocationRecord) -> Item:
     """A finished record; `time_shard` puts it into the index by time."""
     document = to_document(record)
-    nested = {name: document.pop(name) for name in NESTED}
+    nested = {name: document.pop(name) for name in NESTED if name in document}
     item = _attributes({name: value for name, value in document.items() if value is not None})
     item["detail"] = {"S": json.dumps(nested, separators=(",", ":"))}
     item["time_shard"] = {"S": time_shard(record.timestamp, shard_of(record.invocation_id))}

@@ -8,8 +8,9 @@ from fiso.codecs.typed import Document, Json
 from fiso.domain.catalog import CatalogEntry
 from fiso.domain.decision import Decision, RankedCandidate
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName
-from fiso.domain.state import EndpointState, LoadLevel
+from fiso.domain.state import Compared, EndpointState, LoadLevel
 from fiso.prediction import features
+from fiso.routing.equivalence import quarantined
 from fiso.services.freshness.decision_sources import States, StatesRead
 from fiso_client.core.breaker import CLOSED, Breaker
 
@@ -45,10 +46,10 @@ def endpoint_documents(
     documents: list[Json] = []
     for entry in entries:
         read = reads[entry.name]
-        breakers = breakers_of(entry, read.states)
+        breakers, out = breakers_of(entry, read.states), quarantined(entry, read.states)
         for endpoint in entry.endpoints:
             document = _endpoint_document(entry, endpoint, breakers.get(endpoint.id, CLOSED), now)
-            documents.append(document | _read_document(read, endpoint))
+            documents.append(document | _read_document(read, endpoint) | {"is_quarantined": endpoint.id in out})
     return documents
 
 
@@ -98,6 +99,7 @@ def _endpoint_document(entry: CatalogEntry, endpoint: Endpoint, breaker: Breaker
         "region": endpoint.region,
         "memory_mb": endpoint.memory_mb,
         "mode": policy.mode.value,
+        "idempotent": policy.idempotent.value,
         "is_pinned": policy.pinned == endpoint.id,
         "pin": {"by": pin.by, "at": instant(pin.at), "reason": pin.reason, "until": _maybe_instant(pin.until)}
         if pin and policy.pinned == endpoint.id
@@ -129,6 +131,20 @@ def _state_document(state: EndpointState, endpoint: Endpoint) -> Document:
         "last_called_at": _maybe_instant(state.last_called_at),
         "last_failed_at": _maybe_instant(state.last_failed_at),
         "last_failure": state.last_failure or None,
+        "equivalence": _compared_document(state.equivalence) if state.equivalence else None,
+    }
+
+
+def _compared_document(found: Compared) -> Document:
+    """How its answers compared with its siblings', since a version of the policy."""
+    return {
+        "policy_version": found.policy_version,
+        "compared": found.compared,
+        "differed": found.differed,
+        "disputed": found.disputed,
+        "first_id": found.first_id or None,
+        "first_place": found.first_place or None,
+        "first_at": _maybe_instant(found.first_at),
     }
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 from fiso.billing.tariff import Tariff
 from fiso.domain.attempt import Outcome
@@ -22,10 +23,11 @@ from fiso.domain.errors import (
     RoutingError,
     UnknownOutcome,
 )
-from fiso.domain.record import InvocationRecord, OpenRecord
+from fiso.domain.record import InvocationRecord, OpenRecord, ShadowSummary
 from fiso.domain.request import InvocationRequest
 from fiso.domain.state import EndpointState
 from fiso.ports import Clock, Metrics
+from fiso.routing.equivalence import Quarantine
 from fiso.services.freshness.decision_sources import DecisionSources
 from fiso.services.log.spill import SpillingLog
 from fiso.services.request import recording
@@ -36,6 +38,9 @@ from fiso.services.resilience.dispatch import Dispatcher
 from fiso_client.core.answers import FunctionAnswer
 from fiso_client.core.breaker import Breaker
 from fiso_client.core.failures import CALLERS_FAULT
+
+if TYPE_CHECKING:
+    from fiso.services.resilience.shadowing import Shadowing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +70,8 @@ class Orchestrator:
     region: str | None = None
     breaker_sync: BreakerSync | None = None
     can_return: Callable[[FunctionAnswer], bool] = lambda _: True
+    quarantine: Quarantine = field(default_factory=Quarantine)
+    shadowing: "Callable[[], Shadowing] | None" = None
 
     def route(self, request: InvocationRequest) -> RoutingResult:
         """Decide, call, record. Raises `UnknownFunction` before anything is logged; later failures are in `error`."""
@@ -80,11 +87,14 @@ class Orchestrator:
         self._open(request)
         self.sources.refresh_in_background(request.function)
         self.refresh_breakers()
-        outcome = self.dispatcher.dispatch(decision, request, inputs.entry.policy, inputs.breakers)
+        policy = inputs.entry.policy
+        shadow = self.shadowing().begin(request, decision, policy) if policy.shadow.share and self.shadowing else None
+        outcome = self.dispatcher.dispatch(decision, request, policy, inputs.breakers)
+        shadowed = shadow.end(outcome) if shadow else None
         # Lambda freezes the environment once it has answered, so nothing may be left to run
         # (docs/decisions/0017-what-is-cached.md).
         self.sources.await_pending()
-        return self._finish(request, inputs, decision, outcome, self._failure(outcome), start)
+        return self._finish(request, inputs, decision, outcome, self._failure(outcome), start, shadowed)
 
     def explain(self, request: InvocationRequest) -> Decision:
         """The decision that `route` would act on now. Nothing is invoked, nothing logged."""
@@ -96,6 +106,7 @@ class Orchestrator:
         snapshot = self.sources.snapshot()
         entry = snapshot.entry_at(request.function, request.received_at)  # a pin may be over
         states = self.sources.states(request.function)
+        entry = self.quarantine.entry(entry, states)
         return DecisionInputs(
             entry=entry,
             snapshot_version=snapshot.version,
@@ -149,9 +160,12 @@ class Orchestrator:
         outcome: Outcome,
         error: RoutingError | None,
         start: float,
+        shadowed: ShadowSummary | None = None,
     ) -> RoutingResult:
         elapsed_ms = (self.stopwatch() - start) * 1000
         record = recording.record_of(request, inputs, decision, outcome, error=error, elapsed_ms=elapsed_ms)
+        if shadowed is not None and self.shadowing is not None:
+            record = self.shadowing().noted(record, shadowed, inputs.entry)
         self.log.close(record)
         recording.count(self.metrics, record)
         return RoutingResult(request=request, decision=decision, outcome=outcome, record=record, error=error)
