@@ -14,8 +14,9 @@ from uuid import uuid4
 
 from fiso import __version__, telemetry
 from fiso.codecs.record import open_to_document, to_document
-from fiso.domain.access import NOBODY, Scope
+from fiso.domain.access import NOBODY, AuthMode, Scope
 from fiso.domain.catalog import Snapshot
+from fiso.domain.cors import Cors
 from fiso.domain.endpoint import FunctionName
 from fiso.domain.errors import (
     MethodNotAllowed,
@@ -25,10 +26,12 @@ from fiso.domain.errors import (
     RequestError,
     RoutingError,
     StoreError,
+    UnknownFunction,
     UnknownPath,
 )
+from fiso.domain.policy import Policy
 from fiso.domain.record import InvocationRecord
-from fiso.domain.request import InvocationId, InvocationRequest
+from fiso.domain.request import METHODS, InvocationId, InvocationRequest
 from fiso.services.freshness.health import health_document, status_of
 from fiso.services.request import inspect
 from fiso.services.request.orchestrate import RoutingResult
@@ -42,7 +45,9 @@ from functions.orchestrator.http_answer import (
     routed_answer,
     routing_problem,
 )
+from functions.orchestrator.http_cors import is_preflight, preflight_answer, share
 from functions.orchestrator.http_request import (
+    Admitted,
     Target,
     body_of,
     credentials_of,
@@ -51,6 +56,7 @@ from functions.orchestrator.http_request import (
     invocation_request,
     method_of,
     path_of,
+    refuse_bad_json_of,
 )
 from functions.orchestrator.wiring import App
 
@@ -58,21 +64,25 @@ from functions.orchestrator.wiring import App
 class Route(NamedTuple):
     """One route; `scope` is what its caller must hold, None where nobody is asked."""
 
-    method: str
+    methods: frozenset[str]
     path: re.Pattern[str]
     name: str
     scope: Scope | None
 
 
+_GET, _POST = frozenset({"GET"}), frozenset({"POST"})
 _ROUTES = (
-    Route("POST", re.compile(r"/v1/invoke/(?P<function>[^/]+)(?P<suffix>/.*)?", re.DOTALL), "invoke", Scope.INVOKE),
-    Route("POST", re.compile(r"/v1/explain/(?P<function>[^/]+)"), "explain", Scope.READ),
-    Route("POST", re.compile(r"/v1/decide/(?P<function>[^/]+)"), "decide", Scope.INVOKE),
-    Route("POST", re.compile(r"/v1/outcomes"), "outcomes", Scope.INVOKE),
-    Route("GET", re.compile(r"/v1/endpoints"), "endpoints", Scope.READ),
-    Route("GET", re.compile(r"/v1/invocations/(?P<id>[0-9a-f-]{36})"), "invocation", Scope.READ),
-    Route("GET", re.compile(r"/healthz"), "healthz", None),
+    Route(METHODS, re.compile(r"/v1/invoke/(?P<function>[^/]+)(?P<suffix>/.*)?", re.DOTALL), "invoke", Scope.INVOKE),
+    Route(_POST, re.compile(r"/v1/explain/(?P<function>[^/]+)"), "explain", Scope.READ),
+    Route(_POST, re.compile(r"/v1/decide/(?P<function>[^/]+)"), "decide", Scope.INVOKE),
+    Route(_POST, re.compile(r"/v1/outcomes"), "outcomes", Scope.INVOKE),
+    Route(_GET, re.compile(r"/v1/endpoints"), "endpoints", Scope.READ),
+    Route(_GET, re.compile(r"/v1/invocations/(?P<id>[0-9a-f-]{36})"), "invocation", Scope.READ),
+    Route(_GET, re.compile(r"/healthz"), "healthz", None),
 )
+_OWN_PATHS = re.compile(r"/(?=v1/|healthz\Z)")
+_BASE = re.compile(r"(?:/(?!\.\.?(?:/|\Z))[\w$.+!*'()-]{1,128}){1,8}", re.ASCII)
+"""What a stage's name or the mapping of a custom domain puts before FISO's own paths."""
 
 logger = logging.getLogger("fiso.orchestrator")
 
@@ -115,6 +125,7 @@ def answer_event(app: App, event: object, context: Context, *, id: InvocationId 
     except StoreError as error:
         logger.warning("a store is unavailable: %s", error)
         response = problem(503, "Store unavailable", "a store is unavailable", id, headers={"retry-after": "2"})
+    handler.share(response)
     response["headers"].setdefault("x-fiso-invocation-id", id)  # a replay carries the first invocation's
     own_ms = (app.stopwatch() - start) * 1000 - handler.waited_ms
     response["headers"]["x-fiso-overhead-ms"] = f"{own_ms:.3f}"
@@ -128,24 +139,74 @@ class RequestHandler:
         self._app, self._context, self._id = app, context, id
         self._given, self._event = event, event if isinstance(event, Mapping) else {}
         self._caller = NOBODY
+        self._function: FunctionName | None = None
+        self._policy: Policy | None = None
         self.waited_ms = 0.0
         """What the functions took, which is not FISO's own time."""
 
     def answer(self) -> Response:
         """Find the route, admit the caller, take the route. A stranger learns of no path that there is or is not."""
         path, method = self._target()
-        found = {route: match.groupdict() for route in _ROUTES if (match := route.path.fullmatch(path))}
-        chosen = next((route for route in found if route.method == method), None)
+        found = _found(path)
+        chosen = next((route for route in found if method in route.methods), None)
+        function = next(
+            (FunctionName(parts["function"]) for route, parts in found.items() if route.name == "invoke"), None
+        )
+        if function is not None and method == "OPTIONS" and (own := self._preflight(function)) is not None:
+            return own
+        self._function = function
         # Before the 404: a stranger must not learn which paths there are (docs/decisions/0010-who-may-call.md).
         if chosen is None or chosen.scope is not None:
             self._caller = self._app.access.caller(credentials_of(self._event))
         if chosen is None:
-            raise _no_route(method, path, allowed=[route.method for route in found])
+            raise _no_route(method, path, allowed=sorted({each for route in found for each in route.methods}))
         if chosen.scope is not None:
             self._admit(chosen.scope)
         response: Response = getattr(self, f"_{chosen.name}")(**found[chosen])
         self._await_pending()
         return response
+
+    def share(self, response: Response) -> None:
+        """Let pages of other origins read the answer, where the function's policy or the stage lets them."""
+        if self._function is None:
+            return
+        origin = self._origin()
+        if origin is None and self._policy is None:
+            return  # an error, and nobody's page waits for it
+        if (cors := self._cors(self._function)) is not None:
+            share(response, cors, origin)
+
+    def _preflight(self, function: FunctionName) -> Response | None:
+        """FISO's own answer to a browser's question, None where it is the function's to answer.
+
+        It carries no credentials, so everybody gets one: the same for a function without a rule and for none at all.
+        """
+        try:
+            headers = headers_of(self._event)
+        except RequestError:
+            return None  # a stranger is told that it is one first
+        if not is_preflight(headers):
+            return None
+        cors = self._cors(function)
+        if cors is None and self._app.access.mode is AuthMode.NONE:
+            return None
+        return preflight_answer(cors, headers["origin"])
+
+    def _cors(self, function: FunctionName) -> Cors | None:
+        """The rule for pages of other origins: the function's own, else the stage's."""
+        policy = self._policy
+        if policy is None:
+            try:
+                policy = self._app.sources.policy(function)
+            except (UnknownFunction, RoutingError, StoreError):
+                return self._app.cors
+        return policy.cors or self._app.cors
+
+    def _origin(self) -> str | None:
+        try:
+            return headers_of(self._event).get("origin")
+        except RequestError:
+            return None
 
     def _target(self) -> tuple[str, str]:
         """Path and method. A stranger is told that it is one before anything is said of its event."""
@@ -169,12 +230,13 @@ class RequestHandler:
             self._app.quotas.await_pending()
 
     def _invoke(self, function: str, suffix: str | None) -> Response:
-        request = self._request(function, suffix or "")
+        policy = self._policy = self._app.sources.policy(FunctionName(function))
+        request = self._request(function, suffix or "", only=policy.request_headers)
         if request.idempotency_key is None:
-            return routed_answer(self._route(request))
+            return routed_answer(self._route(request), policy)
         from functions.orchestrator import http_idempotency
 
-        return http_idempotency.answer_once(self._app.idempotent(), request, self._route)
+        return http_idempotency.answer_once(self._app.idempotent(), request, policy, self._route)
 
     def _route(self, request: InvocationRequest) -> RoutingResult:
         routed = self._app.orchestrator.route(request)
@@ -183,6 +245,7 @@ class RequestHandler:
         return routed
 
     def _explain(self, function: str) -> Response:
+        refuse_bad_json_of(self._event)
         request = self._request(function, "")
         decision = self._app.orchestrator.explain(request)
         return json_answer({"invocation_id": request.invocation_id, **inspect.decision_document(decision)})
@@ -191,6 +254,7 @@ class RequestHandler:
         from fiso.services.leases import lease
         from functions.orchestrator import http_lease
 
+        refuse_bad_json_of(self._event)
         request = self._request(function, "")
         size = http_lease.request_size(headers_of(self._event))
         if size is not None:
@@ -242,15 +306,32 @@ class RequestHandler:
         is_out = any(part.stops_everything for part in parts)
         return json_answer(document, status=503 if is_out else 200)
 
-    def _request(self, function: str, suffix: str) -> InvocationRequest:
+    def _request(self, function: str, suffix: str, *, only: frozenset[str] = frozenset()) -> InvocationRequest:
         return invocation_request(
             self._event,
             Target(function=FunctionName(function), suffix=suffix),
+            Admitted(caller=self._caller, mode=self._app.access.mode, only=only),
             invocation_id=self._id,
-            tenant=self._caller.tenant,
             now=self._app.clock(),
             remaining_ms=self._context.get_remaining_time_in_millis(),
         )
+
+
+def _found(path: str) -> dict[Route, dict[str, str]]:
+    """The routes of a path, whatever their methods. Where there are none, what stands before FISO's own paths is left
+    out: API Gateway puts a stage's name there, and the base path of a custom domain's mapping (both have been
+    reported of one and the same setting). It guards nothing: every route asks for its caller by itself."""
+    found = {route: match.groupdict() for route in _ROUTES if (match := route.path.fullmatch(path))}
+    if found:
+        return found
+    for own in _OWN_PATHS.finditer(path, 1):
+        if not _BASE.fullmatch(path, 0, own.start()):
+            break
+        below = path[own.start() :]
+        found = {route: match.groupdict() for route in _ROUTES if (match := route.path.fullmatch(below))}
+        if found:
+            break
+    return found
 
 
 def _no_route(method: str, path: str, *, allowed: list[str]) -> RequestError:

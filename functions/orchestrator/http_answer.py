@@ -14,9 +14,12 @@ from fiso.domain.errors import (
     RequestError,
     RoutingError,
 )
+from fiso.domain.headers import narrowed
+from fiso.domain.policy import Policy
 from fiso.services.request.orchestrate import RoutingResult
 from fiso_client.core.answers import FunctionAnswer
 from fiso_client.core.content import is_textual
+from fiso_client.core.failures import Fault
 from fiso_client.core.redaction import redact
 
 Response = dict[str, Any]
@@ -24,11 +27,13 @@ LARGEST_RESPONSE = 6_291_556
 """Bytes of JSON that Lambda returns at most, headers included (AWS Lambda quotas, invocation payload)."""
 SURELY_SMALL = 1_000_000
 """A body of fewer bytes fits in any form: JSON makes at most six of one."""
+BODILESS = frozenset({204, 205, 304})
+"""Statuses that end with their head (RFC 9110, 15)."""
 ENVELOPE = 64 * 1024
 """Kept for status, headers and FISO's own headers."""
 
 
-def routed_answer(routed: RoutingResult) -> Response:
+def routed_answer(routed: RoutingResult, policy: Policy) -> Response:
     """The function's own answer with FISO's headers, or the problem that stands for it."""
     if routed.error is not None:
         response = routing_problem(routed.error, routed.request.invocation_id)
@@ -37,11 +42,33 @@ def routed_answer(routed: RoutingResult) -> Response:
     answer = routed.outcome.answer
     if answer is None:
         raise ValueError("a routed request has an answer or an error")
-    headers = {**answer.headers, **_headers(routed)}
+    hides = answer.is_unhandled and not policy.expose_errors
+    response = _unhandled(routed) if hides else _passed_on(answer, policy)
+    timing = response["headers"].get("server-timing")
+    response["headers"] |= _headers(routed)
+    if timing and "server-timing" in response["headers"]:
+        response["headers"]["server-timing"] = f"{timing}, {response['headers']['server-timing']}"
     if answer.is_function_error:
-        headers["x-fiso-function-error"] = "1"
+        response["headers"]["x-fiso-function-error"] = "1"
+    if routed.request.method == "HEAD" or answer.status in BODILESS:
+        response |= {"body": "", "isBase64Encoded": False}
+    return response
+
+
+def _passed_on(answer: FunctionAnswer, policy: Policy) -> Response:
+    headers = narrowed(dict(answer.headers), policy.answer_headers)
     body, is_base64 = _encoded(answer)
-    return {"statusCode": answer.status, "headers": headers, "body": body, "isBase64Encoded": is_base64}
+    response: Response = {"statusCode": answer.status, "headers": headers, "body": body, "isBase64Encoded": is_base64}
+    if answer.cookies and (not policy.answer_headers or "set-cookie" in policy.answer_headers):
+        response["cookies"] = list(answer.cookies)
+    return response
+
+
+def _unhandled(routed: RoutingResult) -> Response:
+    """What stands for an error that a function raised: its text may hold what no caller should see."""
+    verdict = routed.outcome.attempts[-1].verdict or Fault.FUNCTION
+    detail = "the function raised an error; its own log has it, and the record of this invocation says where it ran"
+    return problem(500, "Function failed", detail, routed.request.invocation_id, verdict=verdict)
 
 
 def can_return(answer: FunctionAnswer) -> bool:
@@ -109,7 +136,8 @@ def _headers_of(error: RequestError, challenge: str) -> dict[str, str]:
 
 def routing_problem(error: RoutingError, invocation_id: str) -> Response:
     headers = {"retry-after": str(error.retry_after_s)} if error.retry_after_s is not None else {}
-    extra = {} if error.unknown_outcome is None else {"unknown_outcome": error.unknown_outcome}
+    told = {"verdict": error.verdict, "unknown_outcome": error.unknown_outcome}
+    extra = {name: value for name, value in told.items() if value is not None}
     return problem(error.status, error.title, str(error), invocation_id, headers=headers, **extra)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from fiso.domain.errors import DeadlinePassed
 from fiso.domain.idempotency import KeptAnswer
+from fiso.domain.policy import Policy
 from fiso.domain.request import InvocationId, InvocationRequest
 from fiso.services.request.idempotency import IdempotentRouting, KeyedAnswer, RunResult
 from fiso.services.request.orchestrate import RoutingResult
@@ -14,13 +15,16 @@ REPLAYED = "idempotent-replayed"
 
 
 def answer_once(
-    keyed: IdempotentRouting, request: InvocationRequest, route: Callable[[InvocationRequest], RoutingResult]
+    keyed: IdempotentRouting,
+    request: InvocationRequest,
+    policy: Policy,
+    route: Callable[[InvocationRequest], RoutingResult],
 ) -> Response:
     """The response to a request with a key, run now or before."""
 
     def run(request: InvocationRequest) -> RunResult:
         routed = route(request)
-        return RunResult(answer=kept(routed_answer(routed)), may_have_run=routed.outcome.may_have_run)
+        return RunResult(answer=kept(routed_answer(routed, policy)), may_have_run=routed.outcome.may_have_run)
 
     return response_of(keyed.answer(request, run=run, unknown=_unknown_outcome))
 
@@ -34,6 +38,7 @@ def kept(response: Response) -> KeptAnswer:
         headers=dict(response["headers"]),
         body=body.encode() if is_text else base64.b64decode(body),
         is_text=is_text,
+        cookies=tuple(response.get("cookies", ())),
     )
 
 
@@ -41,10 +46,12 @@ def response_of(given: KeyedAnswer) -> Response:
     """What `kept` was made from, with the mark of a replay."""
     answer = given.answer
     headers = {**answer.headers, REPLAYED: "true"} if given.is_replay else dict(answer.headers)
+    response: Response = {"statusCode": answer.status, "headers": headers}
+    if answer.cookies:
+        response["cookies"] = list(answer.cookies)
     if answer.is_text:
-        return {"statusCode": answer.status, "headers": headers, "body": answer.body.decode()}
-    body = base64.b64encode(answer.body).decode("ascii")
-    return {"statusCode": answer.status, "headers": headers, "body": body, "isBase64Encoded": True}
+        return response | {"body": answer.body.decode()}
+    return response | {"body": base64.b64encode(answer.body).decode("ascii"), "isBase64Encoded": True}
 
 
 def _unknown_outcome(invocation_id: InvocationId) -> KeptAnswer:

@@ -9,9 +9,11 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote, unquote
 
+from fiso.domain import headers as passing
+from fiso.domain.access import AuthMode, Claims
 from fiso.domain.endpoint import FunctionName
-from fiso.domain.errors import HeadersTooLarge, MalformedRequest, PayloadTooLarge, UnsupportedContent, UriTooLong
-from fiso.domain.request import InvocationId, InvocationRequest, TenantId
+from fiso.domain.errors import HeadersTooLarge, MalformedRequest, PayloadTooLarge, UriTooLong
+from fiso.domain.request import InvocationId, InvocationRequest
 from fiso.services.identity.access import CallerCredentials
 from fiso_client.core.content import is_json
 from functions.orchestrator.http_steering import steering_of
@@ -31,65 +33,110 @@ LONGEST_MS = 28_000
 SHORTEST_MS = 100
 RESERVE_MS = 750
 """Kept of the execution environment's own time for the record (250 ms) and the answer (500 ms)."""
+CONSUMED: Mapping[AuthMode, frozenset[str]] = {
+    AuthMode.NONE: frozenset(),
+    AuthMode.JWT: passing.TOKEN,
+    AuthMode.IAM: passing.SIGNATURE,
+}
+"""The headers by which FISO knows its callers: whoever reads one could call as that caller."""
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _REGION = re.compile(r"[a-z0-9-]{1,40}")
-_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
-_CONTENT_TYPE = re.compile(r"(?=.{1,255}\Z)[\w!#$&^.+-]+/[\w!#$&^.+-]+ *(;[ -~]*)?", re.ASCII)
-_ACCEPT = re.compile(r"[ -~]{1,255}")
 _UNENCODED = "!$&'()*+,;=:@/?-._~%[]"
 _QUERY = re.compile(rf"[A-Za-z0-9{re.escape(_UNENCODED)}]*")
+_IN_PATH = "!$&'()*+,;=:@/-._~"
+_PATH = re.compile(rf"[A-Za-z0-9{re.escape(_IN_PATH)}]*")
+_LITERAL_PERCENT = re.compile(r"%(?!25)")
+_BETWEEN = re.compile(r"[/\\]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _WHOLE = re.compile(r"[0-9]{1,6}")
+_VISIBLE = re.compile(r"[!-~]*")
+_SIGNED_QUERY = re.compile(
+    r"(?i)(?:^|&)x-amz-(?:algorithm|credential|date|expires|security-token|signature|signedheaders)=[^&]*"
+)
+_MOST_ENCODINGS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """What the path names: a function, and what follows it."""
+    """What the path names: a function, and what follows it, as API Gateway has decoded it."""
 
     function: FunctionName
     suffix: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admitted:
+    """For whom a request is made, how the stage knows that, and to which headers a policy narrows it."""
+
+    caller: Claims
+    mode: AuthMode = AuthMode.NONE
+    only: frozenset[str] = frozenset()
+
+
 def invocation_request(
     event: Mapping[str, Any],
     target: Target,
+    admitted: Admitted,
     *,
     invocation_id: InvocationId,
-    tenant: TenantId,
     now: datetime,
     remaining_ms: float,
 ) -> InvocationRequest:
     """The request in an event. `remaining_ms` is what Lambda still gives this environment."""
     headers = headers_of(event)
-    content_type = _content_type(headers)
-    body = body_of(event)
-    if content_type is not None and is_json(content_type):
-        refuse_bad_json(body)
+    if flaw := passing.flaw_of(headers):
+        raise MalformedRequest(flaw)
+    context = _part(event, "requestContext")
+    http = _part(context, "http")
+    host, source_ip = headers.get("host") or _word(context, "domainName"), _word(http, "sourceIp")
     timeout_ms = min(_timeout_ms(headers), max(0.0, remaining_ms - RESERVE_MS))
     return InvocationRequest(
         invocation_id=invocation_id,
         function=target.function,
-        tenant=tenant,
+        tenant=admitted.caller.tenant,
         received_at=now,
         deadline_at=now + timedelta(milliseconds=timeout_ms),
-        body=body,
+        body=body_of(event),
         method=method_of(event),
-        headers=_passed_on(headers),
-        query=_query(event),
+        headers=_passed_on(headers, admitted) | _forwarded(headers, host, source_ip) | _identity(admitted.caller),
+        query=_query(event, admitted.mode),
         path_suffix=_suffix(target.suffix),
+        source_ip=source_ip,
+        host=host,
+        protocol=_word(http, "protocol") or "HTTP/1.1",
         idempotency_key=_matching(headers, "idempotency-key", _KEY),
         user_region=_matching(headers, "x-fiso-user-region", _REGION),
         steering=steering_of(headers),
     )
 
 
-def _passed_on(headers: Mapping[str, str]) -> dict[str, str]:
-    passed = {
-        "content-type": _content_type(headers),
-        "accept": _matching(headers, "accept", _ACCEPT, optional=True),
-        "traceparent": _matching(headers, "traceparent", _TRACEPARENT, optional=True),
-    }
-    return {name: value for name, value in passed.items() if value is not None}
+def _passed_on(headers: Mapping[str, str], admitted: Admitted) -> dict[str, str]:
+    return passing.of_request(headers, consumed=CONSUMED[admitted.mode], only=admitted.only)
+
+
+def _forwarded(headers: Mapping[str, str], host: str, source_ip: str) -> dict[str, str]:
+    """Where a request came from. API Gateway has appended the caller's address already; who calls directly has not."""
+    way = headers.get("x-forwarded-for", "")
+    if source_ip and way.rpartition(",")[2].strip() != source_ip:
+        way = f"{way}, {source_ip}" if way else source_ip
+    scheme = headers.get("x-forwarded-proto", "")
+    found = {"x-forwarded-proto": scheme if scheme in ("http", "https") else "https"}
+    if way:
+        found["x-forwarded-for"] = way
+    if host:
+        found["x-forwarded-host"] = host
+    return found
+
+
+def _identity(caller: Claims) -> dict[str, str]:
+    """Who calls, as FISO has verified it. A token may name anybody, so what no header can hold is percent-encoded."""
+    return {"x-fiso-tenant": _visible(caller.tenant), "x-fiso-caller": _visible(caller.subject)}
+
+
+def _visible(text: str) -> str:
+    if _VISIBLE.fullmatch(text):
+        return text
+    return quote(text, safe="!#$&'()*+,/:;=?@[]~|", errors="replace")
 
 
 def event_of(given: object) -> Mapping[str, Any]:
@@ -99,25 +146,28 @@ def event_of(given: object) -> Mapping[str, Any]:
 
 
 def headers_of(event: Mapping[str, Any]) -> dict[str, str]:
-    """Header names in lower case. `HeadersTooLarge` above MOST_HEADERS or LARGEST_HEADERS."""
+    """Header names in lower case, `cookie` from where API Gateway puts cookies. `HeadersTooLarge` above MOST_HEADERS or
+    LARGEST_HEADERS."""
     given = _part(event, "headers")
     if len(given) > MOST_HEADERS:
         raise HeadersTooLarge(f"a request may have at most {MOST_HEADERS} headers")
     headers = {str(name).lower(): str(value) for name, value in given.items()}
+    if cookies := event.get("cookies"):
+        if not isinstance(cookies, list) or not all(isinstance(each, str) for each in cookies):
+            raise MalformedRequest("the event's cookies are no list of texts")
+        headers["cookie"] = "; ".join(cookies)
     if sum(map(len, headers)) + sum(map(len, headers.values())) > LARGEST_HEADERS:
         raise HeadersTooLarge(f"the headers may have at most {LARGEST_HEADERS} characters")
     return headers
 
 
 def path_of(event: Mapping[str, Any]) -> str:
-    """The decoded path. `UriTooLong` when path and query together are longer than every cloud takes."""
+    """The path as API Gateway has decoded it, once; nothing is decoded again. `UriTooLong` when path and query together
+    are longer than every cloud takes."""
     path = _text(event, "rawPath") or "/"
     if len(path) + len(_text(event, "rawQueryString")) > LONGEST_URI:
         raise UriTooLong(f"path and query may have at most {LONGEST_URI} characters")
-    try:
-        return unquote(path, errors="strict") if "%" in path else path
-    except UnicodeDecodeError as error:
-        raise MalformedRequest("the path's percent-encoding is not UTF-8") from error
+    return path
 
 
 def method_of(event: Mapping[str, Any]) -> str:
@@ -170,6 +220,12 @@ def _part(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return part
 
 
+def _word(document: Mapping[str, Any], name: str) -> str:
+    """A word that goes into a header; empty for what only a direct invocation can have put there."""
+    text = _text(document, name)
+    return text if _VISIBLE.fullmatch(text) else ""
+
+
 def _text(document: Mapping[str, Any], name: str) -> str:
     text = document.get(name)
     if text is None:
@@ -177,6 +233,12 @@ def _text(document: Mapping[str, Any], name: str) -> str:
     if not isinstance(text, str):
         raise MalformedRequest(f"the event's {name} is not text")
     return text
+
+
+def refuse_bad_json_of(event: Mapping[str, Any]) -> None:
+    """Refuse a request that says JSON and is not. For what FISO itself reads; to a function it goes as it is."""
+    if is_json(headers_of(event).get("content-type")):
+        refuse_bad_json(body_of(event))
 
 
 def refuse_bad_json(body: bytes) -> None:
@@ -202,9 +264,12 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
-def _query(event: Mapping[str, Any]) -> str:
-    """The query string with everything percent-encoded that a request line cannot hold."""
+def _query(event: Mapping[str, Any], mode: AuthMode) -> str:
+    """The query string with everything percent-encoded that a request line cannot hold, and without a signature that
+    was for FISO."""
     query = _text(event, "rawQueryString")
+    if mode is AuthMode.IAM and "x-amz-" in query.lower():
+        query = _SIGNED_QUERY.sub("", query).lstrip("&")
     if _QUERY.fullmatch(query):
         return query
     try:
@@ -214,27 +279,33 @@ def _query(event: Mapping[str, Any]) -> str:
 
 
 def _suffix(suffix: str) -> str:
-    """What follows the function in the path: text that stays below the endpoint's own path."""
+    """What follows the function in the path, percent-encoded: what stays below the endpoint's own path.
+
+    API Gateway decodes a path once, and reports say of `%25` both that it becomes `%` and that it stays. So `%25` is
+    taken for what was sent, and any other `%` for one that was encoded: right under either.
+    """
+    if _PATH.fullmatch(suffix) and "/." not in suffix:
+        return suffix
     if _CONTROL.search(suffix):
         raise MalformedRequest("the path holds control characters")
-    if not {".", ".."}.isdisjoint(suffix.split("/")):
-        raise MalformedRequest("the path holds '.' or '..' segments")
+    _refuse_dots(suffix)
     try:
-        suffix.encode()
+        return quote(_LITERAL_PERCENT.sub("%25", suffix), safe=f"{_IN_PATH}%")
     except UnicodeEncodeError as error:
         raise MalformedRequest("the path holds a lone surrogate, which is not text") from error
-    return suffix
 
 
-def _content_type(headers: Mapping[str, str]) -> str | None:
-    content_type = headers.get("content-type")
-    if content_type is None:
-        return None
-    if not _CONTENT_TYPE.fullmatch(content_type):
-        raise UnsupportedContent(f"content type {content_type[:80]!r} is not a media type")
-    if content_type.lower().startswith(("multipart/x-mixed-replace", "text/event-stream")):
-        raise UnsupportedContent("streaming bodies are not routed")
-    return content_type
+def _refuse_dots(path: str) -> None:
+    """Refuse what leaves a path upwards, however often it is encoded, and by whatever some server takes for a slash."""
+    for _ in range(_MOST_ENCODINGS):
+        segments = {segment.partition(";")[0] for segment in _BETWEEN.split(path)}
+        if not {".", ".."}.isdisjoint(segments):
+            raise MalformedRequest("the path holds '.' or '..' segments")
+        decoded = unquote(path)
+        if decoded == path:
+            return
+        path = decoded
+    raise MalformedRequest("the path is percent-encoded too often")
 
 
 def _timeout_ms(headers: Mapping[str, str]) -> float:
@@ -246,11 +317,9 @@ def _timeout_ms(headers: Mapping[str, str]) -> float:
     return float(text)
 
 
-def _matching(headers: Mapping[str, str], name: str, pattern: re.Pattern[str], *, optional: bool = False) -> str | None:
-    """The header when it has the form; an optional one of another form counts as absent."""
+def _matching(headers: Mapping[str, str], name: str, pattern: re.Pattern[str]) -> str | None:
+    """The header, which must have the form where it is given."""
     value = headers.get(name)
     if value is None or pattern.fullmatch(value):
         return value
-    if optional:
-        return None
     raise MalformedRequest(f"header {name} does not have the form {pattern.pattern}")

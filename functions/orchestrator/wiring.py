@@ -1,5 +1,6 @@
 """Composition root of the orchestrator: settings in, an `App` out. The one place that joins services and adapters."""
 
+import json
 import logging
 import os
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from uuid import uuid4
 from fiso.adapters.clock import utc_now
 from fiso.billing import tariff
 from fiso.domain.access import AuthMode
+from fiso.domain.cors import Cors
 from fiso.domain.endpoint import FunctionName
 from fiso.ports import Clock, InvocationLog, IssuerKeys, Metrics, TenantUse, TokenVerifier
 from fiso.prediction import signature
@@ -65,6 +67,8 @@ class App:
     """What leases need, made when the first one is asked for: most environments never see one."""
     idempotent: Callable[[], "IdempotentRouting"]
     """What idempotency keys need, made when the first one is seen."""
+    cors: Cors | None = None
+    """The stage's rule for pages of other origins, where a function's policy has none."""
 
 
 def build(settings: OrchestratorSettings, *, metrics: Metrics, ports: Ports | None = None) -> App:
@@ -94,6 +98,7 @@ def build(settings: OrchestratorSettings, *, metrics: Metrics, ports: Ports | No
         parts=parts,
         outcomes=outcomes,
         idempotent=cache(lambda: _idempotent(outside, orchestrator.sources)),
+        cors=cors_of(settings.cors),
     )
 
 
@@ -239,6 +244,18 @@ def _has_access_layer() -> bool:
     from importlib.util import find_spec
 
     return find_spec("jwt") is not None
+
+
+def cors_of(text: str) -> Cors | None:
+    """The stage's rule for pages of other origins, of FISO_CORS: the policy key `cors` as JSON."""
+    if not text:
+        return None
+    from fiso.codecs.policy import POLICY_CODEC
+
+    try:
+        return POLICY_CODEC.from_document(Cors, json.loads(text))
+    except ValueError as error:
+        raise BadSetting(f"environment variable FISO_CORS: {error}") from error
 
 
 def quotas_of(rules: str, use: TenantUse | None, clock: Clock) -> "Quotas | None":

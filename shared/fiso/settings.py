@@ -99,7 +99,8 @@ class OrchestratorSettings:
     is where it runs, as Lambda says. `idempotency_table` holds idempotency keys; without it requests with one are
     refused. `quotas` are words as `QuotaRules.parsed` takes them; they meet in that table too, and without it each
     environment holds its own part. `model_keys` are the public keys that published models may be signed with. `google`
-    is who FISO is to endpoints with `authentication: id_token`; without it they are not called."""
+    is who FISO is to endpoints with `authentication: id_token`; without it they are not called. `cors` is, as JSON,
+    the rule for pages of other origins where a function's policy has none."""
 
     stage: str
     log_table: str
@@ -115,6 +116,7 @@ class OrchestratorSettings:
     quotas: str = ""
     model_keys: str = ""
     google: "GoogleIdentity | None" = None
+    cors: str = ""
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Self:
@@ -135,6 +137,7 @@ class OrchestratorSettings:
             quotas=environ.get("FISO_QUOTAS", "").strip(),
             model_keys=environ.get("FISO_MODEL_KEYS", "").strip(),
             google=_google(environ),
+            cors=environ.get("FISO_CORS", "").strip(),
         )
 
 

@@ -21,7 +21,7 @@ Respond = Callable[[str, dict[str, str], bytes], tuple[int, dict[str, str], byte
 
 
 class Server(ThreadingHTTPServer):
-    """Answers every GET and POST by a function of path, headers and body."""
+    """Answers every request by a function of path, headers and body."""
 
     daemon_threads = True
     allow_reuse_address = True
@@ -47,9 +47,10 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in {**headers, "content-length": str(len(answer)), "connection": "close"}.items():
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(answer)
+        if self.command != "HEAD":
+            self.wfile.write(answer)
 
-    do_GET = do_POST  # noqa: N815 - the name that the base class calls
+    do_GET = do_PUT = do_PATCH = do_DELETE = do_HEAD = do_OPTIONS = do_POST  # noqa: N815 - the base class calls these
 
     def log_message(self, *_: Any) -> None:
         """Says nothing."""

@@ -229,6 +229,7 @@ CLAIM = claim_of(
 ANSWERS = {
     "text": KeptAnswer(status=200, headers={"content-type": "text/plain", "b": "ü"}, body=b"ok", is_text=True),
     "binary": KeptAnswer(status=201, headers={}, body=b"\x00\xff", is_text=False),
+    "cookies": KeptAnswer(status=200, headers={}, body=b"ok", is_text=True, cookies=("a=1; Path=/", "b=2")),
     "error": KeptAnswer(
         status=502, headers={"content-type": "application/problem+json"}, body=b'{"status": 502}', is_text=True
     ),

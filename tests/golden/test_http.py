@@ -49,6 +49,7 @@ def test_answers_of_functions() -> None:
             "key in use": beside(keyed),
             "every attempt failed": sent(answering(failing(TIMED_OUT)), http_event()),
             "one that must not be repeated failed": sent(Rig(once, respond=failing(TIMED_OUT)), http_event()),
+            "a raised error": sent(answering(failing(replace(OWN_ERROR, is_unhandled=True))), http_event()),
             "unreachable": sent(answering(failing(UNREACHABLE)), http_event()),
             "throttled": sent(answering(failing(away)), http_event()),
             "nothing eligible": sent(Rig(an_entry(residency=frozenset({"eu"})), respond=failing(OK)), http_event()),
@@ -68,13 +69,13 @@ def test_refusals() -> None:
     )
     limited.send(signed(http_event()))
     refused = {
-        "not JSON": http_event(body='{"a": '),
+        "not JSON": http_event(path="/v1/explain/word-count", body='{"a": '),
         "timeout": http_event(x_fiso_timeout_ms="1e9"),
         "unknown function": http_event(path="/v1/invoke/nobody"),
         "unknown path": http_event(path="/v2/anything"),
-        "method": http_event(method="PUT"),
+        "method": http_event(method="TRACE"),
         "too large": http_event(body="x" * (5 * 2**20 + 1), content_type="text/plain"),
-        "content type": http_event(content_type="text/event-stream"),
+        "header": http_event(user_agent="a\r\nb"),
         "unknown invocation": http_event(method="GET", path=f"/v1/invocations/{'0' * 36}"),
         "report without leases": http_event(path="/v1/outcomes", body="{}"),
     }

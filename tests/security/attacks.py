@@ -36,19 +36,21 @@ def _doors(method: str, *paths: str, is_scoped: bool = True) -> tuple[Door, ...]
 
 
 DOORS = (
-    *_doors("POST", _INVOKE, f"{_INVOKE}/a", f"{_INVOKE}/a/b/c", f"{_INVOKE}/", f"{_INVOKE}/%0A", "/v1/invoke/unknown"),
-    *_doors("POST", "/v1/invoke/word%2Dcount", f"/%76%31/invoke/{FUNCTION}", f"/v1/explain/{FUNCTION}"),
+    *_doors("POST", _INVOKE, f"{_INVOKE}/a", f"{_INVOKE}/a/b/c", f"{_INVOKE}/", f"{_INVOKE}/\n", "/v1/invoke/unknown"),
+    *_doors("POST", "/v1/invoke/word%2Dcount", f"/prod/v1/invoke/{FUNCTION}", f"/v1/explain/{FUNCTION}"),
+    *(Door(method=method, path=_INVOKE) for method in ("GET", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")),
     *_doors("POST", f"/v1/decide/{FUNCTION}", "/v1/explain/unknown", "/v1/decide/unknown"),
     Door(method="POST", path="/v1/outcomes", body='{"leases": []}'),
     Door(method="POST", path=_INVOKE, body="not JSON"),
     *_doors("GET", "/v1/endpoints", f"/v1/invocations/{invocation_id(1)}", f"/v1/invocations/{invocation_id(2)}"),
-    *_doors("GET", _INVOKE, "/v1/outcomes", "/", "/v1", "/v1/", "/metrics", "/healthz/", "//healthz", is_scoped=False),
+    *_doors("GET", "/v1/outcomes", "/", "/v1", "/v1/", "/metrics", "/healthz/", "//healthz", is_scoped=False),
     *_doors("GET", "/v1/../healthz", "/healthz/../v1/endpoints", "/console", "/api/policies", is_scoped=False),
     *_doors("GET", "/v1/invocations/1", "/v1/endpoints/x", is_scoped=False),
     *_doors("POST", "/healthz", "/v1/endpoints", "/v2/invoke/x", "/v1/invoke/", is_scoped=False),
-    *_doors("PUT", _INVOKE, "/v1/outcomes", is_scoped=False),
-    *_doors("DELETE", _INVOKE, f"/v1/invocations/{invocation_id(1)}", is_scoped=False),
-    *_doors("OPTIONS", _INVOKE, is_scoped=False),
+    *_doors("PUT", "/v1/outcomes", is_scoped=False),
+    *_doors("TRACE", _INVOKE, is_scoped=False),
+    *_doors("DELETE", f"/v1/invocations/{invocation_id(1)}", is_scoped=False),
+    *_doors("OPTIONS", "/v1/endpoints", is_scoped=False),
     *_doors("HEAD", "/v1/endpoints", is_scoped=False),
 )
 

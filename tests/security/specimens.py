@@ -11,7 +11,36 @@ FUNCTION, EVENT_FUNCTION = "word-count", "event-only"
 INVOKE = f"/v1/invoke/{FUNCTION}"
 MIB = 1024 * 1024
 DEEP = "[" * 100_000 + "]" * 100_000
-LARGE_CALLS = (INVOKE, f"/v1/explain/{FUNCTION}", f"/v1/decide/{FUNCTION}")
+READ_CALLS = (f"/v1/explain/{FUNCTION}", f"/v1/decide/{FUNCTION}")
+"""What FISO itself reads; a body that is sent to a function is the function's matter."""
+LARGE_CALLS = (INVOKE, *READ_CALLS)
+
+
+NO_JSON = {
+    "syntax": '{"a": ',
+    "NaN": '{"a": NaN}',
+    "-Infinity": "[-Infinity]",
+    "lone surrogate": '{"a": "\ud800"}',
+    "escaped lone surrogate": '{"a": "\\ud800"}',
+    "escaped lone surrogate as a key": '{"\\udc00": 1}',
+    "100,000 deep": DEEP,
+    "100,000 deep objects": '{"a":' * 100_000,
+    "4301 digits": "[" + "9" * 4301 + "]",
+    "byte order mark": "\ufeff{}",
+    "a raw NUL": '{"a": "\x00"}',
+    "only a NUL": "\x00",
+    "two documents": "{} {}",
+    "a comment": "{} // x",
+    "single quotes": "{'a': 1}",
+}
+"""What says JSON and is not."""
+NO_JSON_BYTES = {
+    "UTF-16": '{"a": 1}'.encode("utf-16"),
+    "UTF-32": '{"a": 1}'.encode("utf-32"),
+    "bad UTF-8": b'{"a": "\xff"}',
+    "an overlong NUL": b'"\xc0\x80"',
+    "a surrogate in UTF-8": b'"\xed\xa0\x80"',
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,41 +66,19 @@ def specimens() -> list[Specimen]:
 
 
 def _bodies() -> list[Specimen]:
-    refused = {
-        "syntax": '{"a": ',
-        "NaN": '{"a": NaN}',
-        "-Infinity": "[-Infinity]",
-        "lone surrogate": '{"a": "\ud800"}',
-        "escaped lone surrogate": '{"a": "\\ud800"}',
-        "escaped lone surrogate as a key": '{"\\udc00": 1}',
-        "100,000 deep": DEEP,
-        "100,000 deep objects": '{"a":' * 100_000,
-        "4301 digits": "[" + "9" * 4301 + "]",
-        "byte order mark": "\ufeff{}",
-        "a raw NUL": '{"a": "\x00"}',
-        "only a NUL": "\x00",
-        "two documents": "{} {}",
-        "a comment": "{} // x",
-        "single quotes": "{'a': 1}",
-    }
-    encoded = {
-        "UTF-16": '{"a": 1}'.encode("utf-16"),
-        "UTF-32": '{"a": 1}'.encode("utf-32"),
-        "bad UTF-8": b'{"a": "\xff"}',
-        "an overlong NUL": b'"\xc0\x80"',
-        "a surrogate in UTF-8": b'"\xed\xa0\x80"',
-    }
+    lone = "lone surrogate"
     return [
         *(
             Specimen(name=f"{name} to {path}", event=http_event(path, body), status=400)
-            for name, body in refused.items()
-            for path in LARGE_CALLS
+            for name, body in NO_JSON.items()
+            for path in READ_CALLS
         ),
         *(
             Specimen(name=f"{name} to {path}", event=binary(body, path), status=400)
-            for name, body in encoded.items()
-            for path in (*LARGE_CALLS, "/v1/outcomes")
+            for name, body in NO_JSON_BYTES.items()
+            for path in (*READ_CALLS, "/v1/outcomes")
         ),
+        Specimen(name=f"{lone} to {INVOKE}", event=http_event(body=NO_JSON[lone]), status=400),
         *(
             Specimen(name=f"base64 {text[:12]!r}", event=http_event(body=text, isBase64Encoded=True), status=400)
             for text in ("*", "A", "QQ=", "QQ==QQ==", "=", "QQ\n==", "\u00e9\u00e9", "\ud800")
@@ -103,11 +110,15 @@ def _large() -> list[Specimen]:
 
 def _headers() -> list[Specimen]:
     wrong: dict[str, tuple[object, int]] = {
-        "a content type that is none": ({"content-type": "json"}, 415),
-        "a content type with a line feed": ({"content-type": "a/b\r\nx-injected: 1"}, 415),
-        "a content type beyond ASCII": ({"content-type": "\u0436/b"}, 415),
-        "a long content type": ({"content-type": "a/b;" + "c" * 300}, 415),
-        "a streaming content type": ({"content-type": "text/event-stream"}, 415),
+        "a content type with a line feed": ({"content-type": "a/b\r\nx-injected: 1"}, 400),
+        "a header with a NUL": ({"x-a": "a\x00"}, 400),
+        "a header with DEL": ({"x-a": "a\x7f"}, 400),
+        "a header of a surrogate": ({"x-a": "\ud800"}, 400),
+        "a trace with a line feed": ({"traceparent": "\r\nx: y"}, 400),
+        "a name with a line feed": ({"x-a\r\nx-b": "c"}, 400),
+        "a name with a blank": ({"x a": "b"}, 400),
+        "a name with a colon": ({"x:a": "b"}, 400),
+        "an empty name": ({"": "b"}, 400),
         "a key with a line feed": ({"idempotency-key": "a\r\nx: y"}, 400),
         "a key with a blank": ({"idempotency-key": "a b"}, 400),
         "an empty key": ({"idempotency-key": ""}, 400),
@@ -143,9 +154,14 @@ def _paths() -> list[Specimen]:
         "/v1/invoke/%2e%2e%2fetc%2fpasswd": 404,
         f"{INVOKE}/%2e%2e/%2e%2e/admin": 400,
         f"{INVOKE}/a/../../b": 400,
-        f"{INVOKE}/%0d%0aset-cookie:%20x": 400,
-        f"{INVOKE}/%00": 400,
-        f"{INVOKE}/%ff%fe": 400,
+        f"{INVOKE}/%252e%252e/admin": 400,
+        f"{INVOKE}/..%2f..%2fadmin": 400,
+        f"{INVOKE}/..%5c..%5cadmin": 400,
+        f"{INVOKE}/..\\..\\admin": 400,
+        f"{INVOKE}/..;a=b/admin": 400,
+        f"{INVOKE}/%{'25' * 9}2e%{'25' * 9}2e/admin": 400,
+        f"{INVOKE}/\r\nset-cookie: x": 400,
+        f"{INVOKE}/\x00": 400,
         f"{INVOKE}/\ud800": 400,
         "/v1/invoke/\ud800": 404,
         "/v1/invoke/" + "a" * 5000: 414,
@@ -174,7 +190,11 @@ def _events() -> list[Specimen]:
         "no context": (http_event(requestContext=None), 405),
         "a context of text": (http_event(requestContext="x"), 400),
         "a context without http": (http_event(requestContext={"http": []}), 400),
-        "a PUT": (http_event(method="PUT"), 405),
+        "a TRACE": (http_event(method="TRACE"), 405),
+        "a CONNECT": (http_event(method="CONNECT"), 405),
+        "a PUT of a decision": (http_event("/v1/decide/word-count", method="PUT"), 405),
+        "cookies of text": (http_event(cookies="a=b"), 400),
+        "cookies of numbers": (http_event(cookies=[1]), 400),
         "a DELETE of what is read": (http_event("/v1/endpoints", method="DELETE"), 405),
         "an id that is a path": (http_event("/v1/invocations/../../etc", method="GET"), 404),
         "an id that nobody has": (http_event(f"/v1/invocations/{'0' * 36}", method="GET"), 404),
@@ -225,14 +245,23 @@ def _good() -> list[Specimen]:
         "a query with a line feed": http_event(rawQueryString="a=1 HTTP/1.1\r\nx-injected: 1"),
         "a query with a fragment": http_event(rawQueryString="a=\u00e9#b"),
         "a path in Cyrillic": http_event(f"{INVOKE}/\u0436/%D0%B6"),
-        "a traceparent that is none": http_event(headers={"traceparent": "\r\nx: y", "accept": "\u0436"}),
+        "a traceparent that is none": http_event(headers={"traceparent": "00-0", "accept": "\u0436"}),
+        "a content type that is none": http_event(headers={"content-type": "json"}),
+        "a content type beyond ASCII": http_event(headers={"content-type": "\u0436/b"}),
+        "a long content type": http_event(headers={"content-type": "a/b;" + "c" * 300}),
+        "a content type of streams": http_event(headers={"content-type": "text/event-stream"}),
+        "a path of bytes that are no text": http_event(f"{INVOKE}/%ff%fe"),
+        "a path with an escaped line feed": http_event(f"{INVOKE}/%0d%0aset-cookie:%20x"),
+        "a PUT": http_event(method="PUT"),
         "JSON too large to be parsed": http_event(body='{"a": ' + "x" * MIB),
         "5 MiB of text": http_event(body="x" * (5 * MIB), headers={"content-type": "text/plain"}),
         "5 MiB of objects": http_event(body="[" + "{}," * (5 * MIB // 3 - 2) + "{}]"),
         "JSON for an event function": http_event(f"/v1/invoke/{EVENT_FUNCTION}"),
         "a report of nothing": http_event("/v1/outcomes", '{"leases": []}'),
     }
-    return [Specimen(name=f"right: {name}", event=event, status=200) for name, event in odd.items()]
+    functions = {f"{name} for a function": http_event(body=body) for name, body in NO_JSON.items() if body.isascii()}
+    functions |= {f"{name} for a function": binary(body) for name, body in NO_JSON_BYTES.items()}
+    return [Specimen(name=f"right: {name}", event=event, status=200) for name, event in {**odd, **functions}.items()]
 
 
 def binary(body: bytes, path: str = INVOKE, **changes: Any) -> dict[str, Any]:

@@ -55,7 +55,7 @@ class Spilling:
             said = response["body"]
             self.functions_said.append(base64.b64decode(said) if response.get("isBase64Encoded") else said.encode())
             own = {name: text for name, text in headers.items() if name.startswith(("x-fiso", "server"))}
-            response = response | {"body": "", "headers": own}
+            response = response | {"body": "", "headers": own, "cookies": []}
         self._answers.append(json.dumps(response, ensure_ascii=False))
         for record in self.log.records.values():
             document = to_document(record) if isinstance(record, InvocationRecord) else open_to_document(record)

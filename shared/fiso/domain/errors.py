@@ -14,7 +14,6 @@ FisoError
 │   ├── PayloadTooLarge         413
 │   ├── LeaseTooLarge           413   more endpoints than a lease's token can carry; invoke it instead
 │   ├── UriTooLong              414
-│   ├── UnsupportedContent      415
 │   ├── KeyReused               422   with another payload
 │   ├── QuotaExceeded           429   `retry_after_s`, in whole seconds, is when the next has a chance
 │   └── HeadersTooLarge         431
@@ -41,7 +40,7 @@ FisoError
 
 from typing import ClassVar
 
-from fiso_client.core.failures import FisoError
+from fiso_client.core.failures import Fault, FisoError
 
 
 class HttpError(FisoError):
@@ -103,9 +102,6 @@ class PayloadTooLarge(RequestError, status=413, title="Payload too large"): ...
 class LeaseTooLarge(RequestError, status=413, title="Lease too large"): ...
 
 
-class UnsupportedContent(RequestError, status=415, title="Unsupported content"): ...
-
-
 class QuotaExceeded(RequestError, status=429, title="Quota exceeded"):
     """The tenant sends more than its quota; `retry_after_s` is when the next request has a chance, in whole seconds."""
 
@@ -130,10 +126,11 @@ class HeadersTooLarge(RequestError, status=431, title="Headers too large"): ...
 
 
 class RoutingError(HttpError, status=502, title="Bad gateway"):
-    """FISO could not get an answer."""
+    """FISO could not get an answer. `verdict` is whose fault that is, where an attempt showed it."""
 
     retry_after_s: int | None = None
     unknown_outcome: bool | None = None
+    verdict: Fault | None = None
 
     def __init_subclass__(
         cls,

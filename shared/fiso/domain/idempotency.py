@@ -48,12 +48,14 @@ def fingerprint_of(request: InvocationRequest) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeptAnswer:
-    """An answer as the gateway got it. `is_text` says that `body` went as text, not as base64."""
+    """An answer as the gateway got it. `is_text`: `body` went as text, not as base64; `cookies` are the values of
+    `set-cookie`."""
 
     status: int
     body: bytes
     is_text: bool
     headers: Mapping[str, str] = field(default_factory=dict)
+    cookies: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

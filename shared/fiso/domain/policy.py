@@ -10,6 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Self
 
+from fiso.domain.cors import HEADER, Cors
 from fiso.domain.endpoint import EndpointId, Provider, Region
 from fiso.domain.fields import AtMost, Impossible, Means, Place, Spelled, Within, violations
 from fiso.domain.steering import Wish
@@ -251,6 +252,25 @@ class Policy:
             unset="nothing is shadowed",
         ),
     ] = Shadow()
+    request_headers: Annotated[
+        frozenset[Annotated[str, HEADER]],
+        AtMost(100),
+        Means(
+            "of a request's headers, only these reach the function, beside those that describe its body", unset="all"
+        ),
+    ] = frozenset()
+    answer_headers: Annotated[
+        frozenset[Annotated[str, HEADER]],
+        AtMost(100),
+        Means("of an answer's headers, only these reach the caller, beside those that describe its body", unset="all"),
+    ] = frozenset()
+    cors: Annotated[
+        Cors | None,
+        Means("which pages of other origins may call the function from a browser; see [HTTP](http.md)", unset="none"),
+    ] = None
+    expose_errors: Annotated[
+        bool, Means("what a Lambda raises reaches the caller with its type and message; else a plain 500 does")
+    ] = False
 
     def __post_init__(self) -> None:
         problems = [*violations(self), *self._contradictions()]

@@ -44,7 +44,8 @@ class FunctionAnswer:
     """What a function answered: its own status, headers (names in lower case), `set-cookie` values and body.
 
     `shape` is what kind of body that is (`content.shape_of`), by which an answer is held against the siblings'. `cold`,
-    `billed_ms` and `memory_used_mb` are None where nobody says.
+    `billed_ms` and `memory_used_mb` are None where nobody says. `is_unhandled`: the function itself answered nothing,
+    this is what it raised.
     """
 
     status: int
@@ -55,6 +56,7 @@ class FunctionAnswer:
     billed_ms: float | None = None
     memory_used_mb: int | None = None
     is_function_error: bool = False
+    is_unhandled: bool = False
 
     @property
     def shape(self) -> str:

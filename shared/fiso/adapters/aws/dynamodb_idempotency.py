@@ -140,7 +140,13 @@ class DynamoDBIdempotencyKeys:
         body = binary(item["body"]["B"]) if "body" in item else self._large(item["body_at"]["S"])
         if hashlib.sha256(body).hexdigest() != head["sha256"]:
             raise StoreUnavailable("a kept answer is not what was kept")
-        return KeptAnswer(status=head["status"], headers=head["headers"], body=body, is_text=head["is_text"])
+        return KeptAnswer(
+            status=head["status"],
+            headers=head["headers"],
+            body=body,
+            is_text=head["is_text"],
+            cookies=tuple(head.get("cookies", ())),  # answers that were kept before there were any have none
+        )
 
     def _large(self, name: str) -> bytes:
         body: bytes = self._s3.get_object(Bucket=self._bucket, Key=name)["Body"].read()
@@ -171,5 +177,5 @@ def _head(answer: KeptAnswer) -> str:
         "headers": dict(answer.headers),
         "is_text": answer.is_text,
         "sha256": hashlib.sha256(answer.body).hexdigest(),
-    }
+    } | ({"cookies": list(answer.cookies)} if answer.cookies else {})
     return json.dumps(document, separators=(",", ":"), sort_keys=True)

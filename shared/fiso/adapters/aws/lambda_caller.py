@@ -6,7 +6,7 @@ from fiso.adapters.http.callers import request_headers, returned_answer
 from fiso.domain.endpoint import Endpoint, Payload
 from fiso.domain.request import InvocationRequest
 from fiso.ports import Clock
-from fiso_client.core.answers import FunctionAnswer, path_below
+from fiso_client.core.answers import FunctionAnswer
 from fiso_client.core.lambda_api import http_event, invoke, read_invocation
 from fiso_client.core.signing import SignedService
 
@@ -21,11 +21,12 @@ class LambdaCaller:
         is_event = endpoint.payload is Payload.EVENT
         payload = request.body if is_event else self._http_event(endpoint, request)
         answer = invoke(self._service(endpoint.region), endpoint.address, payload, timeout_s=timeout_ms / 1000)
-        return returned_answer(read_invocation(answer, is_event=is_event, accept=request.headers.get("accept")))
+        read = read_invocation(answer, is_event=is_event, accept=request.headers.get("accept"))
+        return returned_answer(read, is_head=request.method == "HEAD")
 
     def _http_event(self, endpoint: Endpoint, request: InvocationRequest) -> bytes:
         return http_event(
-            path_below(endpoint.path, request.path_suffix),
+            endpoint.path + request.path_suffix,
             request.query,
             request_headers(request, self._clock()),
             request.body,

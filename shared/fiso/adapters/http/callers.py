@@ -4,7 +4,6 @@ AWS goes through the Lambda Invoke API (`lambda_caller`), Azure and Google throu
 retry loop is `services.dispatch`.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -14,9 +13,10 @@ from typing import Protocol
 from fiso.domain.address import AddressRules, check_endpoint
 from fiso.domain.endpoint import Authentication, Endpoint, Provider
 from fiso.domain.errors import BadAddress
+from fiso.domain.headers import cookies_of, of_answer
 from fiso.domain.request import InvocationRequest
 from fiso.ports import Clock, FunctionCaller
-from fiso_client.core.answers import Asked, FunctionAnswer, path_below, read_http
+from fiso_client.core.answers import Asked, FunctionAnswer, read_http
 from fiso_client.core.failures import Failure, ProviderError
 from fiso_client.core.transport import HttpTransport
 
@@ -40,7 +40,7 @@ class Identity(Protocol):
 
 
 class HttpCaller:
-    """Azure and Google functions: the body as sent, by POST to the endpoint's address.
+    """Azure and Google functions: method, path and body as sent, to the endpoint's address.
 
     `own_hosts` are the stage's beside the providers'. The transport should dial public addresses only
     (`dialling.PublicDial`): the address is checked here, the number behind its name there. Without `identity`, only
@@ -60,19 +60,19 @@ class HttpCaller:
         self._rules = AddressRules(own_hosts=own_hosts, allow_loopback=allow_loopback)
 
     def call(self, endpoint: Endpoint, request: InvocationRequest, *, timeout_ms: float) -> FunctionAnswer:
-        """One POST. `ProviderError` when the provider answered in the function's place, or nobody did."""
+        """One request. `ProviderError` when the provider answered in the function's place, or nobody did."""
         try:
             # Checked at each call as well: what was published before a rule was tightened must not outlive it
             # (docs/decisions/0012-where-endpoints-may-be.md).
             check_endpoint(endpoint, self._rules)
         except BadAddress as error:
             raise ProviderError(Failure.REFUSED, f"the address {error}") from error
-        url = endpoint.address.rstrip("/") + path_below(endpoint.path, request.path_suffix)
+        url = endpoint.address.rstrip("/") + endpoint.path + request.path_suffix
         url += f"?{request.query}" if request.query else ""
         start, timeout_s = monotonic(), timeout_ms / 1000
-        headers = {**request_headers(request, self._clock()), **self._identifying(endpoint, timeout_s)}
+        headers = on_the_wire(request_headers(request, self._clock()), self._identifying(endpoint, timeout_s))
         timeout_s = max(0.0, timeout_s - (monotonic() - start))
-        answer = self._transport.send("POST", url, headers=headers, body=request.body, timeout_s=timeout_s)
+        answer = self._transport.send(request.method, url, headers=headers, body=request.body, timeout_s=timeout_s)
         asked = Asked(
             provider=endpoint.provider,
             authentication=endpoint.authentication,
@@ -86,7 +86,7 @@ class HttpCaller:
             if error.status == 401 and self._identity is not None:
                 self._identity.invalidate(endpoint)
             raise
-        return returned_answer(read)
+        return returned_answer(read, is_head=request.method == "HEAD")
 
     def _identifying(self, endpoint: Endpoint, timeout_s: float) -> Mapping[str, str]:
         if endpoint.authentication is Authentication.NONE:
@@ -98,19 +98,14 @@ class HttpCaller:
         return self._identity.headers(endpoint, timeout_s=timeout_s)
 
 
-RETURNED_HEADERS = frozenset(
-    "content-type content-encoding content-language cache-control etag last-modified location vary".split()
-)
-"""Headers of a function's answer that reach the caller. Everything else stays behind."""
+GOOGLES_OWN = "x-serverless-authorization"
 LARGEST_RETURNED_HEADERS = 8 * 1024
 """Of all names and values that reach the caller: API Gateway's own limit is 10 KB, and FISO adds some."""
-_PRINTABLE = re.compile(r"[\t -~]*")
 
 
 def request_headers(request: InvocationRequest, now: datetime) -> dict[str, str]:
     left_ms = max(0, int((request.deadline_at - now).total_seconds() * 1000))
     headers = {
-        "content-type": "application/octet-stream",
         **request.headers,
         "x-fiso-invocation-id": request.invocation_id,
         "x-fiso-deadline-ms": str(left_ms),
@@ -120,16 +115,36 @@ def request_headers(request: InvocationRequest, now: datetime) -> dict[str, str]
     return headers
 
 
-def returned_answer(answer: FunctionAnswer) -> FunctionAnswer:
-    """The answer as the caller sees it; a header's value that could break out of its line stays behind.
+def on_the_wire(headers: Mapping[str, str], identity: Mapping[str, str]) -> dict[str, str]:
+    """Headers as HTTP can carry them, with what identifies FISO to the endpoint. Bytes beyond ASCII go as they came.
 
-    `ProviderError` when the headers are larger than any gateway returns.
+    Google takes FISO's token from `x-serverless-authorization` where the function is to have one of its own in
+    `authorization`, and looks at nothing else then; so the caller's must not stand there.
     """
-    passed = {
-        name: value
-        for name, value in answer.headers.items()
-        if name in RETURNED_HEADERS and _PRINTABLE.fullmatch(value)
-    }
-    if sum(len(name) + len(value) for name, value in passed.items()) > LARGEST_RETURNED_HEADERS:
+    sent = {name: value if value.isascii() else _in_bytes(value) for name, value in headers.items()}
+    if not identity:
+        return sent
+    sent.pop(GOOGLES_OWN, None)
+    if "authorization" in identity and "authorization" in sent:
+        return {**sent, **identity, "authorization": sent["authorization"], GOOGLES_OWN: identity["authorization"]}
+    return {**sent, **identity}
+
+
+def _in_bytes(value: str) -> str:
+    """A value that `http.client`, which writes Latin-1, writes as it was sent."""
+    try:
+        value.encode("latin-1")
+        return value
+    except UnicodeEncodeError:
+        return value.encode("utf-8", "replace").decode("latin-1")
+
+
+def returned_answer(answer: FunctionAnswer, *, is_head: bool = False) -> FunctionAnswer:
+    """The answer as it goes on to the caller. `ProviderError` when its headers are larger than any gateway returns."""
+    passed = of_answer(answer.headers, is_head=is_head)
+    given = (answer.headers["set-cookie"], *answer.cookies) if "set-cookie" in answer.headers else answer.cookies
+    cookies = cookies_of(given)
+    size = sum(map(len, passed)) + sum(map(len, passed.values())) + sum(map(len, cookies))
+    if size > LARGEST_RETURNED_HEADERS:
         raise ProviderError(Failure.BROKEN, f"the answer's headers are larger than {LARGEST_RETURNED_HEADERS} bytes")
-    return replace(answer, headers=passed)
+    return replace(answer, headers=passed, cookies=cookies)
