@@ -46,7 +46,9 @@ class LambdaFunctions:
         """One Invoke within `timeout_s` seconds; `ProviderError` when the function gave no answer."""
         is_event = target.payload == "event"
         payload = request.body if is_event else _http_event(target, request, timeout_s)
-        answer = invoke(self._service(target.region), target.address, payload, timeout_s=timeout_s)
+        answer = invoke(
+            self._service(target.region), target.address, payload, timeout_s=timeout_s, may_repeat=request.may_repeat
+        )
         return read_invocation(answer, is_event=is_event, accept=request.headers.get("accept"))
 
     def close(self) -> None:

@@ -14,20 +14,28 @@ from fiso_client.target import Target
 class Request:
     """What a function is asked. `headers` (names in lower case) are sent as they are, beside the content type.
 
-    `query` is percent-encoded already, `path_suffix` is not. An `idempotency_key` is what lets a request that may have
-    run go to another target, where the function deduplicates on it.
+    `query` and `path_suffix` are percent-encoded already. An `idempotency_key` is what lets a request that may have
+    run go to another target, where the function deduplicates on it. `may_repeat` the client sets itself, by the lease.
     """
 
+    method: str = "POST"
     body: bytes = b""
     content_type: str = "application/json"
     query: str = ""
     path_suffix: str = ""
     idempotency_key: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    may_repeat: bool = False
+
+    @property
+    def is_safe(self) -> bool:
+        """Whether its method changes nothing by definition (RFC 9110, 9.2.1)."""
+        return self.method in ("GET", "HEAD", "OPTIONS")
 
     def sent_headers(self, timeout_s: float) -> dict[str, str]:
         """All that the function sees, the milliseconds that it has left among them."""
-        headers = {"content-type": self.content_type, "x-fiso-deadline-ms": str(int(timeout_s * 1000))}
+        headers = {"content-type": self.content_type} if self.body or not self.is_safe else {}
+        headers["x-fiso-deadline-ms"] = str(int(timeout_s * 1000))
         if self.idempotency_key is not None:
             headers["idempotency-key"] = self.idempotency_key
         return headers | dict(self.headers)
@@ -54,7 +62,7 @@ class Caller(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class HttpCaller:
-    """A POST to the target's address. `headers` gives what identifies the caller to it: a function key, a token."""
+    """HTTP to the target's address. `headers` gives what identifies the caller to it: a function key, a token."""
 
     transport: HttpTransport
     headers: Callable[[Target], Mapping[str, str]]
@@ -64,7 +72,9 @@ class HttpCaller:
         url = target.address.rstrip("/") + path_below(target.path, request.path_suffix)
         url += f"?{request.query}" if request.query else ""
         headers = {**request.sent_headers(timeout_s), **self.headers(target)}
-        answer = self.transport.send("POST", url, headers=headers, body=request.body, timeout_s=timeout_s)
+        answer = self.transport.send(
+            request.method, url, headers=headers, body=request.body, timeout_s=timeout_s, may_repeat=request.may_repeat
+        )
         asked = Asked(
             provider=target.provider,
             authentication=target.authentication,

@@ -1,7 +1,7 @@
 """The client itself: a lease, a call, a failover where that is safe, and a report."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from random import random
 from threading import Lock
@@ -22,6 +22,8 @@ from fiso_client.target import Held, Target
 
 LEAST_ATTEMPT_S = 0.1
 """No attempt starts with less time left than this."""
+LARGEST_ANSWER = 64 * 1024 * 1024
+"""Bytes of a function's answer; the router itself returns 6 MB at most."""
 
 
 class NoAnswer(FisoError):
@@ -87,7 +89,7 @@ class Client:
         self._options = options or Options()
         # Leases and outcomes age while the process is frozen or its machine sleeps, too.
         self._stopwatch = stopwatch = stopwatch or Stopwatch()
-        self._transport = HttpTransport(stopwatch=stopwatch)
+        self._transport = HttpTransport(stopwatch=stopwatch, largest=LARGEST_ANSWER)
         self._http = HttpCaller(self._transport, target_headers)
         api = FisoApi(
             url=fiso_url.rstrip("/"),
@@ -157,7 +159,8 @@ class Client:
 
     def _attempts(self, held: Held, request: Request, limit: float) -> tuple[list[_Attempt], bool]:
         attempts: list[_Attempt] = []
-        may_repeat = held.may_repeat(request.idempotency_key)
+        may_repeat = held.may_repeat(request.idempotency_key, is_safe=request.is_safe)
+        request = replace(request, may_repeat=may_repeat)
         order = self._order(held)
         for position, target in enumerate(order):
             left_s = limit - self._stopwatch()

@@ -40,6 +40,7 @@ class Held:
     received_at: float
     expires_at: float
     idempotent: str = "no"
+    repeats_safe_methods: bool = False
     timeout_s: float = DEFAULT_TIMEOUT_S
     numbers: "itertools.count[int]" = field(default_factory=itertools.count)
     """Gives each call under the lease its own number; `next` on it is atomic."""
@@ -49,8 +50,10 @@ class Held:
         """How long it is good for."""
         return self.expires_at - self.received_at
 
-    def may_repeat(self, idempotency_key: str | None) -> bool:
+    def may_repeat(self, idempotency_key: str | None, *, is_safe: bool = False) -> bool:
         """Whether a request that may have run can be run again, by the same rule as FISO's own dispatch."""
+        if is_safe and self.repeats_safe_methods:
+            return True
         return self.idempotent == "yes" or (self.idempotent == "deduplicates_on_key" and idempotency_key is not None)
 
 
@@ -63,6 +66,7 @@ def held_from(document: Mapping[str, Any], received_at: float) -> Held:
         received_at=received_at,
         expires_at=received_at + float(document["expires_in_ms"]) / 1000,
         idempotent=str(document["idempotent"]),
+        repeats_safe_methods=document.get("repeats_safe_methods") is True,
         timeout_s=float(document["timeout_ms"]) / 1000,
     )
 

@@ -2,15 +2,24 @@ import gzip
 import os
 import resource
 import socket
+import ssl
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
-from fiso_client.core.failures import Failure
+from fiso_client.core.answers import HttpAnswer
+from fiso_client.core.failures import Failure, Fault
 from fiso_client.core.stopwatch import Stopwatch
 from fiso_client.core.transport import MAX_IDLE_S, HttpTransport, TransportError
+from fiso_client.core.wire import MAX_BODY_BYTES
 
 Serve = Callable[[socket.socket], object]
 MANY = 1_500
@@ -249,3 +258,197 @@ def test_header_names_are_lower_case(transport: HttpTransport) -> None:
     with server(answering(ANSWER)) as url:
         answer = transport.send("POST", url, headers={}, body=b"x", timeout_s=2)
         assert answer.headers["x-kept"] == "yes"
+
+
+def exchanged(transport: HttpTransport, url: str, method: str = "POST", **how: bool) -> HttpAnswer:
+    return transport.send(method, url, headers={}, body=b"x", timeout_s=2, **how)
+
+
+def test_repeated_headers_are_joined_and_cookies_are_not(transport: HttpTransport) -> None:
+    lines = b"Cache-Control: no-store\r\nSet-Cookie: a=1; Path=/, x\r\nCache-Control: private\r\nSet-Cookie: b=2\r\n"
+    with server(answering(b"HTTP/1.1 200 OK\r\n" + lines + b"Content-Length: 0\r\nContent-Length: 0\r\n\r\n")) as url:
+        answer = exchanged(transport, url)
+    assert answer.headers == {"cache-control": "no-store, private", "content-length": "0"}
+    assert answer.cookies == ("a=1; Path=/, x", "b=2")
+
+
+def test_a_folded_header_is_one_line(transport: HttpTransport) -> None:
+    with server(answering(b"HTTP/1.1 200 OK\r\nX-Long: a,\r\n\tb\r\nContent-Length: 0\r\n\r\n")) as url:
+        assert exchanged(transport, url).headers["x-long"] == "a, b"
+
+
+@pytest.mark.parametrize(
+    ("method", "head"),
+    [
+        ("POST", b"HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n"),
+        ("GET", b"HTTP/1.1 304 Not Modified\r\nContent-Length: 700\r\nTransfer-Encoding: chunked\r\n\r\n"),
+        ("HEAD", b"HTTP/1.1 200 OK\r\nContent-Length: 700\r\n\r\n"),
+        ("HEAD", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"),
+        ("HEAD", b"HTTP/1.1 200 OK\r\n\r\n"),
+        ("POST", b"HTTP/1.1 204 No Content\r\n\r\n"),
+    ],
+)
+def test_an_answer_that_cannot_have_a_body_ends_with_its_head(
+    transport: HttpTransport, method: str, head: bytes
+) -> None:
+    with server(answering(head, ANSWER), answering(ANSWER)) as url:
+        assert exchanged(transport, url, method).body == b""
+        assert exchanged(transport, url).body == b"ok"
+
+
+@pytest.mark.parametrize("interim", [b"100 Continue", b"102 Processing", b"103 Early Hints\r\nLink: </a>; rel=preload"])
+def test_interim_answers_are_passed_over(transport: HttpTransport, interim: bytes) -> None:
+    with server(answering(b"HTTP/1.1 " + interim + b"\r\n\r\n" + ANSWER, ANSWER)) as url:
+        answers = [exchanged(transport, url), exchanged(transport, url)]
+    assert [(answer.status, answer.body, "link" in answer.headers) for answer in answers] == [(200, b"ok", False)] * 2
+
+
+@pytest.mark.parametrize("coding", [b"gzip, chunked", b"gzip", b"xchunked"])
+def test_a_transfer_coding_that_is_not_understood_is_broken(transport: HttpTransport, coding: bytes) -> None:
+    with server(answering(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: " + coding + b"\r\n\r\n0\r\n\r\n")) as url:
+        assert fault_of(transport, url) is Failure.BROKEN
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE", "OPTIONS"])
+def test_a_request_without_a_body_announces_none(transport: HttpTransport, method: str) -> None:
+    seen: list[bytes] = []
+
+    def serve(connection: socket.socket) -> None:
+        seen.append(connection.recv(65_536))
+        connection.sendall(ANSWER)
+
+    with server(serve) as url:
+        transport.send(method, f"{url}/a", headers={}, body=b"", timeout_s=2)
+    assert seen[0].startswith(method.encode() + b" /a HTTP/1.1\r\n")
+    assert b"content-length" not in seen[0].lower()
+
+
+@pytest.mark.parametrize(
+    "head",
+    [b"Content-Length: %d\r\n\r\n" % (MAX_BODY_BYTES + 1), b"\r\n", b"Transfer-Encoding: chunked\r\n\r\n700000\r\n"],
+    ids=["announced", "without length", "chunked"],
+)
+def test_an_answer_larger_than_can_be_returned_is_told_as_such(transport: HttpTransport, head: bytes) -> None:
+    def flood(connection: socket.socket) -> None:
+        read_request(connection)
+        connection.sendall(b"HTTP/1.1 200 OK\r\n" + head)
+        connection.sendall(bytes(MAX_BODY_BYTES + 1))
+        connection.recv(1)
+
+    with server(flood) as url, pytest.raises(TransportError) as raised:
+        exchanged(transport, url)
+    assert (raised.value.failure, raised.value.verdict, raised.value.status) == (Failure.BROKEN, Fault.FUNCTION, 200)
+    assert "call it by a lease, or answer with a pre-signed URL" in raised.value.detail
+
+
+def test_a_transport_may_read_larger_answers() -> None:
+    body = bytes(MAX_BODY_BYTES + 1)
+    with (
+        closing(HttpTransport(largest=2 * MAX_BODY_BYTES)) as transport,
+        server(answering(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)) as url,
+    ):
+        assert exchanged(transport, url).body == body
+
+
+def dropping(after: bytes = b"") -> Serve:
+    """Answers once; the second request on the connection gets `after`, then a reset."""
+
+    def serve(connection: socket.socket) -> None:
+        answering(ANSWER)(connection)
+        read_request(connection)
+        connection.sendall(after)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    return serve
+
+
+def test_a_kept_connection_that_is_reset_is_replaced_where_the_request_may_be_repeated(
+    transport: HttpTransport,
+) -> None:
+    with server(dropping(), answering(ANSWER)) as url:
+        assert exchanged(transport, url, may_repeat=True).body == b"ok"
+        assert exchanged(transport, url, may_repeat=True).body == b"ok"
+
+
+@pytest.mark.parametrize(("after", "may_repeat"), [(b"", False), (b"HTTP/1.1 2", True)])
+def test_what_may_have_run_or_was_answered_in_part_is_not_sent_again(
+    transport: HttpTransport, after: bytes, may_repeat: bool
+) -> None:
+    with server(dropping(after), answering(ANSWER)) as url:
+        exchanged(transport, url)
+        with pytest.raises(TransportError) as raised:
+            exchanged(transport, url, may_repeat=may_repeat)
+    assert raised.value.failure is Failure.BROKEN
+
+
+def test_a_second_reset_ends_it(transport: HttpTransport) -> None:
+    def reset(connection: socket.socket) -> None:
+        read_request(connection)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    with server(dropping(), reset, answering(ANSWER)) as url:
+        exchanged(transport, url)
+        with pytest.raises(TransportError) as raised:
+            exchanged(transport, url, may_repeat=True)
+    assert raised.value.failure is Failure.BROKEN
+
+
+def test_of_what_was_sent_once_nobody_says_that_it_never_ran(transport: HttpTransport) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+        def run() -> None:
+            connection, _ = listener.accept()
+            listener.close()
+            with connection:
+                dropping()(connection)
+
+        threading.Thread(target=run, daemon=True).start()
+        exchanged(transport, url)
+        with pytest.raises(TransportError) as raised:
+            exchanged(transport, url, may_repeat=True)
+    assert raised.value.failure is Failure.BROKEN
+
+
+def test_answers_out_of_step_in_one_tls_record_are_never_given_to_the_next_request(tmp_path: Path) -> None:
+    forged = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged"
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 8151\r\n\r\n"
+    padded = head + bytes(8192 - len(head))  # as much as is read ahead at once: the rest stays deciphered in OpenSSL
+    assert len(padded) - len(head) == 8151
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(self_signed(tmp_path))
+
+    def over_tls(serve: Serve) -> Serve:
+        def run(connection: socket.socket) -> None:
+            with context.wrap_socket(connection, server_side=True) as secured:
+                serve(secured)
+
+        return run
+
+    for first in (ANSWER + forged, padded + forged):
+        with (
+            closing(HttpTransport(tls=ssl.create_default_context(cafile=tmp_path / "cert.pem"))) as transport,
+            server(over_tls(answering(first, ANSWER)), over_tls(answering(ANSWER))) as url,
+        ):
+            secure = url.replace("http://127.0.0.1", "https://localhost")
+            exchanged(transport, secure)
+            assert exchanged(transport, secure).body == b"ok"
+
+
+def self_signed(folder: Path) -> Path:
+    """A certificate for localhost with its key, in one file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    secret = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    (folder / "cert.pem").write_bytes(certificate.public_bytes(pem) + secret)
+    return folder / "cert.pem"

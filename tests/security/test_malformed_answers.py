@@ -105,6 +105,23 @@ def test_a_repeatable_request_goes_to_the_next_cloud(serve: Serve) -> None:
     assert [attempt.failure for attempt in rig.only_record.attempts] == ["broken", None]
 
 
+@pytest.mark.parametrize(("idempotent", "status"), [(Idempotent.YES, 200), (Idempotent.NO, 504)])
+def test_a_kept_connection_that_is_reset_costs_a_repeatable_request_nothing(
+    idempotent: Idempotent, status: int
+) -> None:
+    def reset_at_the_second(connection: socket.socket) -> None:
+        answering(JSON, b"{}")(connection)
+        read_request(connection)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    with (
+        server(reset_at_the_second, answering(JSON, b"{}")) as url,
+        rig_over(url, an_entry(at(url, Provider.AZURE), idempotent=idempotent)) as rig,
+    ):
+        assert rig.send(EVENT)["statusCode"] == 200
+        assert rig.send(EVENT)["statusCode"] == status
+
+
 def test_a_request_that_may_have_run_is_not_run_again() -> None:
     with at_a_cloud(MODES["truncated JSON"], idempotent=Idempotent.NO) as rig:
         assert rig.send(EVENT)["statusCode"] == 504

@@ -53,7 +53,8 @@ class InvocationRequest:
     `method`, `path_suffix` (percent-encoded) and `query` are as sent. `headers` are what passes on to a function: names
     in lower case, repeated ones joined, `cookie` among them, without what is between two hops only and without what
     identifies the caller to FISO (`services.request` reads nothing else). `source_ip`, `host` and `protocol` are the
-    caller's own, for the function to see.
+    caller's own, for the function to see. `may_repeat` is what the policy says of it once it is dispatched: that it
+    may run again where it may have run.
     """
 
     invocation_id: InvocationId
@@ -72,6 +73,7 @@ class InvocationRequest:
     idempotency_key: str | None = None
     user_region: str | None = None
     steering: Steering = UNSTEERED
+    may_repeat: bool = False
 
     @property
     def is_safe(self) -> bool:

@@ -3,8 +3,10 @@
 The router and the client read by this one table: the same answer counts as the same failure, proxied or leased.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from urllib.parse import quote
 
 from fiso_client.core.content import flaw_of, shape_of
@@ -12,6 +14,11 @@ from fiso_client.core.failures import Failure, ProviderError
 
 LONGEST_RUN_MS = 900_000.0
 """No function runs longer; a header that says so is not believed."""
+_PATH_SAFE = "/%-._~!$&'()*+,;=:@"
+_PATH = re.compile(r"(?:[A-Za-z0-9/\-._~!$&'()*+,;=:@]|%[0-9A-Fa-f]{2})*")
+_LONE_PERCENT = re.compile("%(?![0-9A-Fa-f]{2})")
+LONGEST_RETRY_AFTER_S = 3_600.0
+"""Nobody is spared for longer by its own word."""
 MOST_EVIDENCE = 120
 """Bytes of a provider's own answer that are kept."""
 
@@ -120,14 +127,41 @@ def evidence_of(status: int, name: str, body: bytes) -> str:
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """The provider's own wish, in whole seconds; a date or nonsense counts as none."""
-    text = headers.get("retry-after", "")
-    return float(text) if text.isascii() and text.isdecimal() and len(text) < 6 else None
+    """The provider's own wish in seconds, at most LONGEST_RETRY_AFTER_S: a number of them or a date (RFC 9110, 10.2.3).
+    Nonsense counts as none. A date is counted from the answer's own, where it has one."""
+    text = headers.get("retry-after", "").strip()
+    if not text:
+        return None
+    if text.isascii() and text.isdecimal():
+        return min(float(text), LONGEST_RETRY_AFTER_S)
+    until, now = _timestamp(text), _timestamp(headers.get("date", ""))
+    if until is None:
+        return None
+    return min(max(0.0, until - (datetime.now(UTC).timestamp() if now is None else now)), LONGEST_RETRY_AFTER_S)
+
+
+def _timestamp(date: str) -> float | None:
+    """An HTTP date in any of its three forms (RFC 9110, 5.6.7) as seconds since 1970."""
+    from email.utils import mktime_tz, parsedate_tz  # rarely needed
+
+    try:
+        parsed = parsedate_tz(date)
+        return None if parsed is None else float(mktime_tz(parsed))
+    except (ValueError, OverflowError, TypeError, IndexError):
+        return None
 
 
 def path_below(path: str, suffix: str) -> str:
-    """A function's path with what the caller's request has after it, percent-encoded; empty when there is neither."""
-    return path + ("/" + quote(suffix.lstrip("/"), safe="/-_.~") if suffix else "")
+    """A function's path with what the caller's request has after it; empty when there is neither.
+
+    `suffix` goes on as it was sent: only what a path cannot hold is percent-encoded (RFC 3986, 3.3), and a percent sign
+    that encodes nothing.
+    """
+    if not suffix:
+        return path
+    if not _PATH.fullmatch(suffix):
+        suffix = _LONE_PERCENT.sub("%25", quote(suffix, safe=_PATH_SAFE))
+    return f"{path}/{suffix.lstrip('/')}"
 
 
 def _milliseconds(text: str) -> float | None:

@@ -27,14 +27,18 @@ _REPORT = re.compile(
 )
 
 
-def invoke(service: SignedService, function: str, payload: bytes, *, timeout_s: float) -> HttpAnswer:
-    """One synchronous Invoke of a function's ARN or name, the end of its log included. `read_invocation` reads it."""
+def invoke(service: SignedService, function: str, payload: bytes, *, timeout_s: float, may_repeat: bool) -> HttpAnswer:
+    """One synchronous Invoke of a function's ARN or name, the end of its log included. `read_invocation` reads it.
+
+    Sent again where `may_repeat` and a kept connection was dropped before any answer.
+    """
     return service.send(
         "POST",
         f"/2015-03-31/functions/{quote(function, safe='')}/invocations",
         headers={"content-type": "application/json", "x-amz-log-type": "Tail"},
         body=payload,
         timeout_s=timeout_s,
+        may_repeat=may_repeat,
     )
 
 

@@ -90,13 +90,21 @@ class SignedService:
     clock: Clock
 
     def send(
-        self, method: str, path: str, *, headers: Mapping[str, str], body: bytes, timeout_s: float, query: str = ""
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: Mapping[str, str],
+        body: bytes,
+        timeout_s: float,
+        query: str = "",
+        may_repeat: bool = False,
     ) -> HttpAnswer:
         """One signed exchange. `path` is already percent-encoded; `query` canonical (sorted, encoded)."""
         url = self.endpoint.url + path + (f"?{query}" if query else "")
         digest = hashlib.sha256(body).hexdigest()
         signed = sign(method, url, headers, digest, self.endpoint, self.credentials, self.clock())
-        return self.transport.send(method, url, headers=signed, body=body, timeout_s=timeout_s)
+        return self.transport.send(method, url, headers=signed, body=body, timeout_s=timeout_s, may_repeat=may_repeat)
 
 
 def sign(

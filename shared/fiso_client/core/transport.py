@@ -1,4 +1,7 @@
-"""HTTP, one request at a time over kept-alive connections, inside an absolute time limit. Never retries.
+"""HTTP, one request at a time over kept-alive connections, inside an absolute time limit.
+
+Sends a request a second time in one case only: a kept connection was dropped before any byte of an answer (RFC 9112,
+9.3.1), and nothing had been sent yet or the request may be repeated.
 
 Built on `http.client`: the orchestrator pays for every import at each cold start, and needs a limit per call, which the
 vendors' SDKs do not have.
@@ -17,17 +20,23 @@ from typing import Any, TypeAlias
 from urllib.parse import SplitResult, urlsplit
 
 from fiso_client.core.answers import HttpAnswer
-from fiso_client.core.failures import Failure, ProviderError
+from fiso_client.core.failures import Failure, Fault, ProviderError
 from fiso_client.core.stopwatch import Stopwatch
-from fiso_client.core.wire import BoundedResponse, left_s, read
+from fiso_client.core.wire import MAX_BODY_BYTES, BoundedResponse, Progress, TooLarge, left_s, read
 
 CONNECT_TIMEOUT_S = 0.5
 MAX_IDLE_S = 20.0
 MAX_IDLE_PER_HOST = 16
 
 
+_DROPPED = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
+
+
 class TransportError(ProviderError):
-    """No complete answer: `UNREACHABLE` before the request was sent, `TIMED_OUT` while waiting, `BROKEN` within it."""
+    """No complete answer: `UNREACHABLE` before any of the request was sent, `TIMED_OUT` while waiting, `BROKEN` within
+    it. `is_stale`: the connection was dropped before any byte of an answer."""
+
+    is_stale = False
 
 
 Dial: TypeAlias = Callable[[str, int, float], socket.socket]
@@ -59,12 +68,17 @@ class _WritesOnce:
         else:
             self._held.append(data)
 
-    def send_request(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> None:
-        """One whole request."""
+    def send_request(
+        self, method: str, target: str, headers: Mapping[str, str], body: bytes, limit: float, progress: Progress
+    ) -> None:
+        """One whole request. How much of it went out is in `progress`, also when it raises."""
         self._held = []
-        self.request(method, target, body=body, headers=dict(headers))  # type: ignore[attr-defined]
-        whole, self._held = b"".join(self._held), None
-        self.send(whole)
+        self.request(method, target, body=body or None, headers=dict(headers))  # type: ignore[attr-defined]
+        whole, self._held = memoryview(b"".join(self._held)), None
+        sock: socket.socket = self.sock  # type: ignore[attr-defined]
+        while progress.sent < len(whole):
+            sock.settimeout(left_s(limit))
+            progress.sent += sock.send(whole[progress.sent :])
 
 
 class _PlainConnection(_WritesOnce, HTTPConnection):
@@ -76,6 +90,8 @@ class _TlsConnection(_WritesOnce, HTTPSConnection):
 
 
 _Connection: TypeAlias = _PlainConnection | _TlsConnection
+_Request: TypeAlias = tuple[str, str, Mapping[str, str], bytes]
+"""Method, target, headers and body."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +103,8 @@ class _Idle:
 class HttpTransport:
     """Keeps one pool of idle connections per origin. Safe to use from several threads.
 
-    Follows no redirect, and knows no proxy. What users registered is reached by `dialling.PublicDial` only.
+    Follows no redirect, and knows no proxy. Of an answer's body at most `largest` bytes are read.
+    What users registered is reached by `dialling.PublicDial` only.
     """
 
     def __init__(
@@ -96,30 +113,72 @@ class HttpTransport:
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
         dial: Dial = dial_any,
         stopwatch: Callable[[], float] | None = None,
+        largest: int = MAX_BODY_BYTES,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
-        self._connect_timeout_s, self._dial = connect_timeout_s, dial
+        self._connect_timeout_s, self._dial, self._largest, self._tls = connect_timeout_s, dial, largest, tls
         self._stopwatch = stopwatch or Stopwatch()
         self._idle: dict[tuple[str, str], list[_Idle]] = {}
         self._lock = Lock()
 
-    def send(self, method: str, url: str, *, headers: Mapping[str, str], body: bytes, timeout_s: float) -> HttpAnswer:
-        """One exchange within `timeout_s`. `TransportError` when there is no complete answer."""
+    def send(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        body: bytes,
+        timeout_s: float,
+        may_repeat: bool = False,
+    ) -> HttpAnswer:
+        """One exchange within `timeout_s`. `TransportError` when there is no complete answer.
+
+        `may_repeat`: the request may have run and be sent again, as where its method is safe.
+        """
         limit = monotonic() + timeout_s
         parts = urlsplit(url)
         origin = (parts.scheme, parts.netloc)
-        connection = self._take(origin) or self._connect(parts, timeout_s)
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        keep = False
+
+        def exchanged(connection: _Connection) -> HttpAnswer:
+            return self._exchanged(origin, connection, (method, target, headers, body), limit)
+
+        def on_a_fresh_one() -> HttpAnswer:
+            return exchanged(self._connect(parts, max(0.0, limit - monotonic())))
+
+        kept = self._take(origin)
+        if kept is None:
+            return on_a_fresh_one()
         try:
-            response = _exchange(connection, method, target, headers, body, limit)
+            return exchanged(kept)
+        except TransportError as dropped:
+            if not dropped.is_stale or not (may_repeat or dropped.failure is Failure.UNREACHABLE):
+                raise
+            try:
+                return on_a_fresh_one()
+            except TransportError as error:
+                # That the second try was never sent does not say that the first one never ran.
+                raise (dropped if error.failure is Failure.UNREACHABLE else error) from error
+
+    def _exchanged(
+        self, origin: tuple[str, str], connection: _Connection, request: _Request, limit: float
+    ) -> HttpAnswer:
+        progress, keep = Progress(), False
+        try:
+            response = _exchange(connection, request, limit, self._largest, progress)
             answer = read(response)
             keep = response.leaves_connection_usable
         except TimeoutError as error:
-            raise TransportError(Failure.TIMED_OUT, f"no answer within {timeout_s:.3f} s") from error
-        except UnicodeEncodeError as error:
-            raise TransportError(Failure.UNREACHABLE, f"the request is not HTTP: {error.reason}") from error
+            raise TransportError(Failure.TIMED_OUT, "no answer in time") from error
+        except TooLarge as error:
+            raise _too_large(error, self._largest) from error
         except (OSError, HTTPException) as error:
-            raise TransportError(Failure.BROKEN, _kind(error)) from error
+            failure = Failure.BROKEN if progress.sent else Failure.UNREACHABLE
+            broken = TransportError(failure, _kind(error))
+            broken.is_stale = isinstance(error, _DROPPED) and not progress.received
+            raise broken from error
+        except ValueError as error:  # what `http.client` refuses to write, and text beyond Latin-1
+            raise TransportError(Failure.UNREACHABLE, "the request is not HTTP", verdict=Fault.CALLER) from error
         finally:
             if keep:
                 self._give_back(origin, connection)
@@ -139,7 +198,7 @@ class HttpTransport:
         connection: _Connection | None = None
         try:
             connection = (
-                _TlsConnection(parts.netloc, timeout=wait_s, context=_tls())
+                _TlsConnection(parts.netloc, timeout=wait_s, context=self._tls or _tls())
                 if parts.scheme == "https"
                 else _PlainConnection(parts.netloc, timeout=wait_s)
             )
@@ -174,14 +233,23 @@ class HttpTransport:
 
 
 def _exchange(
-    connection: _Connection, method: str, target: str, headers: Mapping[str, str], body: bytes, limit: float
+    connection: _Connection, request: _Request, limit: float, largest: int, progress: Progress
 ) -> BoundedResponse:
-    if connection.sock is not None:
-        connection.sock.settimeout(left_s(limit))  # of the whole sending
-    connection.send_request(method, target, headers, body)
-    connection.response_class = partial(BoundedResponse, limit=limit)  # type: ignore[assignment]  # any maker of one
+    connection.send_request(*request, limit, progress)
+    made = partial(BoundedResponse, limit=limit, largest=largest, progress=progress)
+    connection.response_class = made  # type: ignore[assignment]  # any maker of one
     response: BoundedResponse = connection.getresponse()  # type: ignore[assignment]  # made by the line above
     return response
+
+
+def _too_large(error: TooLarge, largest: int) -> TransportError:
+    return TransportError(
+        Failure.BROKEN,
+        f"the function's answer has {error.size}, and {largest} can be returned: call it by a lease, or answer with a "
+        "pre-signed URL",
+        status=error.status,
+        verdict=Fault.FUNCTION,
+    )
 
 
 def _kind(error: Exception) -> str:
@@ -193,6 +261,8 @@ def _is_closed_by_peer(connection: _Connection) -> bool:
     """A kept connection with something to read before any request was sent has been closed, or is out of step."""
     if connection.sock is None:
         return True
+    if isinstance(connection.sock, ssl.SSLSocket) and connection.sock.pending():
+        return True  # deciphered already: the socket itself has nothing more
     ready = select.poll()  # `select.select` takes no descriptor above 1023
     ready.register(connection.sock, select.POLLIN)
     return bool(ready.poll(0))

@@ -4,6 +4,7 @@ Nothing is decompressed: a body stays as it came.
 """
 
 from contextlib import closing
+from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
 from io import BufferedReader, RawIOBase
 from socket import socket
@@ -12,24 +13,41 @@ from typing import Any
 
 from fiso_client.core.answers import HttpAnswer
 
-MAX_BODY_BYTES = 6 * 1024 * 1024
+MAX_BODY_BYTES = 6_291_556
+"""What Lambda returns at most, and so what FISO can pass on (AWS Lambda quotas, invocation payload)."""
 MAX_HEAD_BYTES = 32 * 1024
 """Of all header names and values. Lambda's log tail, the longest that is known, takes 6 KB."""
-MAX_WIRE_BYTES = 2 * MAX_BODY_BYTES
-"""Of everything that is read: head, interim answers, body, and the frames of a chunked one."""
+WIRE_FACTOR = 2
+"""Of everything that is read (head, interim answers, body, and the frames of a chunked one), in largest bodies."""
 _CHUNK = 65_536
+_MOST_LINE = 65_536
+
+
+class TooLarge(HTTPException):
+    """The answer is larger than what is read of one; the rest was not read. `status` is its own."""
+
+    def __init__(self, status: int, size: str) -> None:
+        super().__init__(size)
+        self.status, self.size = status, size
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far an exchange has come, in bytes."""
+
+    sent: int = 0
+    received: int = 0
 
 
 class _Wire(RawIOBase):
-    """What the other side sends, up to an absolute limit of time and MAX_WIRE_BYTES, in however small pieces it comes.
+    """What the other side sends, up to an absolute limit of time and of bytes, in however small pieces it comes.
 
     A socket's own timeout starts anew with each piece, so a head that drips would outlive every deadline.
     """
 
-    def __init__(self, sock: socket, limit: float) -> None:
-        self._sock, self._limit = sock, limit
+    def __init__(self, sock: socket, limit: float, most: int, progress: Progress) -> None:
+        self._sock, self._limit, self._most, self._progress = sock, limit, most, progress
         self._raw = sock.makefile("rb", buffering=0)
-        self._left = MAX_WIRE_BYTES
         self._is_over = False
 
     def readable(self) -> bool:
@@ -46,9 +64,9 @@ class _Wire(RawIOBase):
             return None
         self._sock.settimeout(left_s(self._limit))
         count = self._raw.readinto(buffer) or 0
-        self._left -= count
-        if self._left < 0:
-            raise HTTPException(f"more than {MAX_WIRE_BYTES} bytes on the wire")
+        self._progress.received += count
+        if self._progress.received > self._most:
+            raise HTTPException(f"more than {self._most} bytes on the wire")
         return count
 
     def close(self) -> None:
@@ -75,12 +93,43 @@ class _Buffer(BufferedReader):
 
 
 class BoundedResponse(HTTPResponse):
-    """An answer that is read through a `_Wire`."""
+    """An answer that is read through a `_Wire`: at most `largest` bytes of body."""
 
-    def __init__(self, sock: socket, debuglevel: int = 0, method: str | None = None, *, limit: float) -> None:
+    def __init__(
+        self,
+        sock: socket,
+        debuglevel: int = 0,
+        method: str | None = None,
+        *,
+        limit: float,
+        largest: int,
+        progress: Progress,
+    ) -> None:
         super().__init__(sock, debuglevel, method)
+        self.largest, self._asked_by = largest, method
         self.fp.close()
-        self.fp = self._buffer = _Buffer(_Wire(sock, limit))
+        self.fp = self._buffer = _Buffer(_Wire(sock, limit, WIRE_FACTOR * largest, progress))
+
+    def begin(self) -> None:
+        """The head. An answer that cannot have a body ends here, whatever its head says of one (RFC 9112, 6.3)."""
+        super().begin()
+        coding = self.headers.get("transfer-encoding")
+        if self._asked_by == "HEAD" or self.status in (204, 304):
+            if coding is not None and self.status in (204, 304):
+                self.will_close = True  # who sends this may send a body as well
+            self.chunked, self.length = False, 0
+        elif coding is not None and coding.strip().lower() != "chunked":
+            raise HTTPException("the answer's transfer coding is not chunked")
+
+    def _read_status(self) -> tuple[str, int, str]:
+        """The final answer's status line: interim ones (1xx) are passed over, not only 100 as `http.client` does."""
+        version, status, reason = super()._read_status()  # type: ignore[misc]  # not in its stub
+        while 100 <= status < 200 and status != 101:  # nobody asked to switch protocols
+            while (line := self.fp.readline(_MOST_LINE + 1)).strip():
+                if len(line) > _MOST_LINE:
+                    raise HTTPException("a line of an interim answer is too long")
+            version, status, reason = super()._read_status()  # type: ignore[misc]
+        return version, status, reason
 
     @property
     def leaves_connection_usable(self) -> bool:
@@ -91,30 +140,45 @@ class BoundedResponse(HTTPResponse):
 def read(response: BoundedResponse) -> HttpAnswer:
     """The whole answer, its connection free again. `HTTPException` when it is too large, or not what it announced."""
     with closing(response):
-        return HttpAnswer(status=response.status, headers=_headers(response), body=_body(response))
+        headers, cookies = _headers(response)
+        return HttpAnswer(status=response.status, headers=headers, cookies=cookies, body=_body(response))
 
 
 def _body(response: BoundedResponse) -> bytes:
-    if response.length is not None and response.length > MAX_BODY_BYTES:
-        raise HTTPException(f"the answer announces {response.length} bytes, more than {MAX_BODY_BYTES}")
+    if response.length is not None and response.length > response.largest:
+        raise TooLarge(response.status, f"{response.length} bytes")
     body = bytearray()
     while chunk := response.read1(_CHUNK):
         body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            raise HTTPException(f"the answer is larger than {MAX_BODY_BYTES} bytes")
+        if len(body) > response.largest:
+            raise TooLarge(response.status, f"more than {response.largest} bytes")
     if response.length:
         raise HTTPException(f"the answer ended {response.length} bytes early")
     return bytes(body)
 
 
-def _headers(response: HTTPResponse) -> dict[str, str]:
+def _headers(response: HTTPResponse) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Names in lower case, repeated ones joined (RFC 9110, 5.3), and the cookies, which cannot be."""
     pairs = response.getheaders()
     if sum(len(name) + len(value) for name, value in pairs) > MAX_HEAD_BYTES:
         raise HTTPException(f"the answer's headers are larger than {MAX_HEAD_BYTES} bytes")
-    lengths = {value.strip() for name, value in pairs if name.lower() == "content-length"}
+    headers: dict[str, str] = {}
+    cookies: list[str] = []
+    lengths = set()
+    for given, value in pairs:
+        name = given.lower()
+        if "\n" in value:  # folded over several lines (RFC 9112, 5.2)
+            value = " ".join(line.strip() for line in value.splitlines())
+        if name == "set-cookie":
+            cookies.append(value)
+        elif name == "content-length":
+            lengths.add(value.strip())
+            headers[name] = value
+        else:
+            headers[name] = f"{headers[name]}, {value}" if name in headers else value
     if len(lengths) > 1 or not all(length.isascii() and length.isdecimal() for length in lengths):
         raise HTTPException("the answer's content-length is no number, or is several")
-    return {name.lower(): value for name, value in pairs}
+    return headers, tuple(cookies)
 
 
 def left_s(limit: float) -> float:

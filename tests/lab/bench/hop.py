@@ -40,7 +40,16 @@ MOST_OWN_MS, MOST_COLD_MS = 20.0, 1_500.0
 class _AnsweringTransport(HttpTransport):
     """Says yes at once to whatever is sent."""
 
-    def send(self, method: str, url: str, *, headers: Mapping[str, str], body: bytes, timeout_s: float) -> HttpAnswer:
+    def send(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        body: bytes,
+        timeout_s: float,
+        may_repeat: bool = False,
+    ) -> HttpAnswer:
         """An empty JSON object."""
         return HttpAnswer(status=200, headers={}, body=b"{}")
 

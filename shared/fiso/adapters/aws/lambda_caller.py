@@ -20,7 +20,13 @@ class LambdaCaller:
     def call(self, endpoint: Endpoint, request: InvocationRequest, *, timeout_ms: float) -> FunctionAnswer:
         is_event = endpoint.payload is Payload.EVENT
         payload = request.body if is_event else self._http_event(endpoint, request)
-        answer = invoke(self._service(endpoint.region), endpoint.address, payload, timeout_s=timeout_ms / 1000)
+        answer = invoke(
+            self._service(endpoint.region),
+            endpoint.address,
+            payload,
+            timeout_s=timeout_ms / 1000,
+            may_repeat=request.may_repeat,
+        )
         read = read_invocation(answer, is_event=is_event, accept=request.headers.get("accept"))
         return returned_answer(read, is_head=request.method == "HEAD")
 

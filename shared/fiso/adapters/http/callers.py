@@ -72,7 +72,9 @@ class HttpCaller:
         start, timeout_s = monotonic(), timeout_ms / 1000
         headers = on_the_wire(request_headers(request, self._clock()), self._identifying(endpoint, timeout_s))
         timeout_s = max(0.0, timeout_s - (monotonic() - start))
-        answer = self._transport.send(request.method, url, headers=headers, body=request.body, timeout_s=timeout_s)
+        answer = self._transport.send(
+            request.method, url, headers=headers, body=request.body, timeout_s=timeout_s, may_repeat=request.may_repeat
+        )
         asked = Asked(
             provider=endpoint.provider,
             authentication=endpoint.authentication,

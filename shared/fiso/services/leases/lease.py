@@ -117,6 +117,7 @@ def lease_document(granted: Granted) -> Document:
         "reported_until": instant(lease.reported_until),
         "reason": lease.reason.value,
         "idempotent": granted.policy.idempotent.value,
+        "repeats_safe_methods": granted.policy.repeats_safe_methods,
         "timeout_ms": granted.policy.timeout_ms,
         "endpoints": [_endpoint_document(candidate) for candidate in decision.ranking[: len(lease.endpoints)]],
         "policy_version": lease.policy_version,

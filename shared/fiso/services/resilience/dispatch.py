@@ -17,7 +17,7 @@ docs/decisions/0013-when-a-call-fails.md
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from time import perf_counter
@@ -173,6 +173,7 @@ class _RequestExecution:
     ) -> None:
         self._dispatcher, self._request, self._policy, self._breakers = dispatcher, request, policy, breakers
         self._may_repeat = policy.lets_repeat(request.idempotency_key, is_safe=request.is_safe)
+        self._request = replace(request, may_repeat=True) if self._may_repeat else request
         self._left = list(decision.ranking)
         self._begins_s = dispatcher.stopwatch()
         self._deadline_s = self._begins_s - OVERDUE_S + (request.deadline_at - dispatcher.clock()).total_seconds()

@@ -1,6 +1,9 @@
+from email.utils import formatdate
+from time import time
+
 import pytest
 
-from fiso_client.core.answers import HttpAnswer, Report, function_answer, retry_after_s
+from fiso_client.core.answers import HttpAnswer, Report, function_answer, path_below, retry_after_s
 
 
 def answer(**headers: str) -> HttpAnswer:
@@ -21,7 +24,46 @@ def test_an_execution_time_that_cannot_be_is_no_execution_time(text: str) -> Non
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("3", 3.0), ("", None), ("Mon, 23 Nov 2026", None), ("999999", None), ("٣", None)]
+    ("text", "seconds"),
+    [
+        ("3", 3.0),
+        (" 120 ", 120.0),
+        ("0", 0.0),
+        ("604800", 3600.0),
+        ("9" * 5000, 3600.0),
+        ("Sun, 06 Nov 1994 08:49:47 GMT", 10.0),  # the three forms of RFC 9110, 5.6.7
+        ("Sunday, 06-Nov-94 08:49:47 GMT", 10.0),
+        ("Sun Nov  6 08:49:47 1994", 10.0),
+        ("Fri, 31 Dec 1999 23:59:59 GMT", 3600.0),
+        ("Sun, 06 Nov 1994 08:49:30 GMT", 0.0),
+        ("", None),
+        ("-1", None),
+        ("1.5", None),
+        ("soon", None),
+        ("٣", None),
+        ("Sun, 99 Nov 99999999999999999999 08:49:37 GMT", None),
+    ],
 )
-def test_a_retry_after_is_whole_seconds_or_nothing(text: str, seconds: float | None) -> None:
-    assert retry_after_s({"retry-after": text}) == seconds
+def test_a_retry_after_is_seconds_or_a_date(text: str, seconds: float | None) -> None:
+    assert retry_after_s({"retry-after": text, "date": "Sun, 06 Nov 1994 08:49:37 GMT"}) == seconds
+
+
+def test_a_date_is_counted_from_now_where_the_answer_has_none() -> None:
+    assert retry_after_s({"retry-after": formatdate(time() + 30, usegmt=True)}) == pytest.approx(30, abs=5)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "path"),
+    [
+        ("", "/f"),
+        ("/a/b", "/f/a/b"),
+        ("a", "/f/a"),
+        ("/100%2541", "/f/100%2541"),
+        ("/a%2Fb;v=1:2@x", "/f/a%2Fb;v=1:2@x"),
+        ("/b c/ü", "/f/b%20c/%C3%BC"),
+        ("/100%", "/f/100%25"),
+        ("/a?b#c", "/f/a%3Fb%23c"),
+    ],
+)
+def test_what_follows_in_the_path_goes_on_as_it_was_sent(suffix: str, path: str) -> None:
+    assert path_below("/f", suffix) == path
