@@ -54,6 +54,7 @@ COMMANDS: Commands = {
     "explain": Lazy("fiso_cli.traffic.commands:explain", "Show a decision whole; nothing is invoked."),
     "endpoints": Lazy("fiso_cli.traffic.commands:endpoints", "Every endpoint with its state."),
     "lease": Lazy("fiso_cli.traffic.commands:lease", "The lease a client would get; nothing is invoked."),
+    "compare": Lazy("fiso_cli.traffic.compare_command:compare", "The same requests to all copies: who differs, where."),
     "tail": Lazy("fiso_cli.traffic.commands:tail", "Invocations as they happen, with why."),
     "lease-key": Lazy("fiso_cli.stored_keys:lease_key", "Make or rotate the key that signs leases."),
     "login-key": Lazy("fiso_cli.stored_keys:login_key", "Make or rotate the key of console sessions."),
