@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+from fiso import telemetry
 from fiso.domain.endpoint import Endpoint, EndpointId
 from fiso.domain.policy import Idempotent, Mode
 from fiso.domain.request import InvocationRequest
@@ -56,6 +57,7 @@ def copies(request: pytest.FixtureRequest) -> Iterator[Copies]:
     made = Copies(policy=getattr(request, "param", {}))
     with serving(made.handle) as server:
         made.url = server.url
+        telemetry.logger()  # before the command stands in for standard output
         yield made
 
 

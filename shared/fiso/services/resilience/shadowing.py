@@ -104,7 +104,7 @@ class ShadowedRequest:
         others: list[RankedCandidate],
     ) -> None:
         self._shadowing, self._calls, self._shadow = shadowing, calls, shadow
-        self._request = replace(request, headers={**request.headers, MARK: "1"})
+        self._request = replace(request, headers={**request.headers, MARK: "1"}, may_repeat=True)
         self._first, self._others = first, others
         self._third: RankedCandidate | None = None
         self._ignored = Ignored(pointers=shadow.ignore, headers=shadow.ignore_headers)
