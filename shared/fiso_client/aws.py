@@ -19,7 +19,8 @@ from uuid import uuid4
 from fiso_client.api import Headers
 from fiso_client.calling import Request
 from fiso_client.core.answers import FunctionAnswer, path_below
-from fiso_client.core.lambda_api import http_event, invoke, read_invocation
+from fiso_client.core.lambda_api import invoke, read_invocation
+from fiso_client.core.lambda_event import EventRequest, checked, http_event
 from fiso_client.core.signing import AwsEndpoint, SignedService, SigningKeys, public_url, sign
 from fiso_client.core.transport import HttpTransport
 from fiso_client.target import Target
@@ -45,11 +46,12 @@ class LambdaFunctions:
     def __call__(self, target: Target, request: Request, *, timeout_s: float) -> FunctionAnswer:
         """One Invoke within `timeout_s` seconds; `ProviderError` when the function gave no answer."""
         is_event = target.payload == "event"
-        payload = request.body if is_event else _http_event(target, request, timeout_s)
+        payload = checked(request.body) if is_event else _http_event(target, request, timeout_s)
         answer = invoke(
             self._service(target.region), target.address, payload, timeout_s=timeout_s, may_repeat=request.may_repeat
         )
-        return read_invocation(answer, is_event=is_event, accept=request.headers.get("accept"))
+        accept = request.headers.get("accept")
+        return read_invocation(answer, is_event=is_event, accept=accept, method=request.method)
 
     def close(self) -> None:
         """Close connections; the client that calls by it does not own it."""
@@ -76,11 +78,18 @@ def signed(credentials: Callable[[], SigningKeys], region: str) -> Headers:
 
 
 def _http_event(target: Target, request: Request, timeout_s: float) -> bytes:
+    headers = request.sent_headers(timeout_s)
     return http_event(
-        path_below(target.path, request.path_suffix),
-        request.query,
-        request.sent_headers(timeout_s),
-        request.body,
-        request_id=str(uuid4()),
-        received_at=_utc_now(),
+        EventRequest(
+            method=request.method,
+            path=path_below(target.path, request.path_suffix),
+            query=request.query,
+            headers=headers,
+            body=request.body,
+            request_id=str(uuid4()),
+            received_at=_utc_now(),
+            function=target.address,
+            source_ip="127.0.0.1",
+            host=headers.get("host", "localhost"),
+        )
     )

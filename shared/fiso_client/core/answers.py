@@ -52,7 +52,7 @@ class FunctionAnswer:
 
     `shape` is what kind of body that is (`content.shape_of`), by which an answer is held against the siblings'. `cold`,
     `billed_ms` and `memory_used_mb` are None where nobody says. `is_unhandled`: the function itself answered nothing,
-    this is what it raised.
+    this is what it raised, of `error_type` (`Runtime.ImportModuleError`, `ValueError`).
     """
 
     status: int
@@ -64,6 +64,7 @@ class FunctionAnswer:
     memory_used_mb: int | None = None
     is_function_error: bool = False
     is_unhandled: bool = False
+    error_type: str = ""
 
     @property
     def shape(self) -> str:

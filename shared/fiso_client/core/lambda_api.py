@@ -1,12 +1,12 @@
-"""Lambda's Invoke API without an SDK: the event that a function gets, and the ways in which it answers."""
+"""Lambda's Invoke API without an SDK: the call, and the ways in which a function answers it. Its event is in
+`lambda_event`."""
 
 import base64
 import json
 import re
-from collections.abc import Mapping
-from datetime import datetime
+from dataclasses import replace
 from typing import Any
-from urllib.parse import parse_qsl, quote
+from urllib.parse import quote
 
 from fiso_client.core.answers import (
     SILENT,
@@ -15,11 +15,12 @@ from fiso_client.core.answers import (
     Report,
     function_answer,
 )
-from fiso_client.core.content import is_textual
-from fiso_client.core.failures import Failure, ProviderError
+from fiso_client.core.failures import Failure, Fault, ProviderError
 from fiso_client.core.invoke_errors import invoke_error
 from fiso_client.core.signing import SignedService
 
+_STATUS = re.compile(r"[1-9][0-9]{2}")
+_ERROR_TYPE = re.compile(r"[A-Za-z_][\w.]{0,79}", re.ASCII)
 _REPORT = re.compile(
     rb"^REPORT RequestId: (\S+)\s+Duration: [\d.]+ ms\s+Billed Duration: (\d+) ms\s+Memory Size: \d+ MB"
     rb"\s+Max Memory Used: (\d+) MB([^\n]*)",
@@ -42,36 +43,9 @@ def invoke(service: SignedService, function: str, payload: bytes, *, timeout_s: 
     )
 
 
-def http_event(
-    path: str, query: str, headers: Mapping[str, str], body: bytes, *, request_id: str, received_at: datetime
-) -> bytes:
-    """A request as an HTTP API event, payload format 2.0, in JSON. Header names are lower case.
-
-    A body that is not ASCII text by its content type travels as base64.
-    """
-    is_text = body.isascii() and is_textual(headers.get("content-type"))
-    event: dict[str, Any] = {
-        "version": "2.0",
-        "routeKey": "$default",
-        "rawPath": path or "/",
-        "rawQueryString": query,
-        "headers": dict(headers),
-        "requestContext": {
-            "http": {"method": "POST", "path": path or "/", "protocol": "HTTP/1.1"},
-            "requestId": request_id,
-            "routeKey": "$default",
-            "stage": "$default",
-            "timeEpoch": int(received_at.timestamp() * 1000),
-        },
-        "body": body.decode("ascii") if is_text else base64.b64encode(body).decode("ascii"),
-        "isBase64Encoded": not is_text,
-    }
-    if query:
-        event["queryStringParameters"] = dict(parse_qsl(query, keep_blank_values=True))
-    return json.dumps(event, separators=(",", ":")).encode()
-
-
-def read_invocation(answer: HttpAnswer, *, is_event: bool, accept: str | None = None) -> FunctionAnswer:
+def read_invocation(
+    answer: HttpAnswer, *, is_event: bool, accept: str | None = None, method: str = "POST"
+) -> FunctionAnswer:
     """What the function answered to an HTTP event, or to its JSON body (`is_event`); `ProviderError` when it did not.
 
     Its own error is an answer with status 500. One that Lambda stopped has no answer.
@@ -82,7 +56,8 @@ def read_invocation(answer: HttpAnswer, *, is_event: bool, accept: str | None = 
     if "x-amz-function-error" in answer.headers:
         return _function_error(answer.body, report)
     read = _event_answer if is_event else _http_answer
-    return read(answer.body, report, accept)
+    given = read(answer.body, report, accept)
+    return replace(given, body=b"") if given.body and (method == "HEAD" or given.status in (204, 304)) else given
 
 
 def read_report(tail: bytes, request_id: str) -> Report:
@@ -115,23 +90,82 @@ def _http_answer(body: bytes, report: Report, accept: str | None) -> FunctionAns
         return _event_answer(body, report, accept)
     try:
         answer = _v2_answer(json.loads(body))
-    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-        raise ProviderError(Failure.BROKEN, f"the answer is not a v2 response: {type(error).__name__}") from error
+    except (ValueError, RecursionError) as error:
+        why = str(error) if isinstance(error, _Malformed) else f"not JSON ({type(error).__name__})"
+        raise _malformed(why) from error
     return _event_answer(body, report, accept) if answer is None else function_answer(answer, report, accept=accept)
 
 
+class _Malformed(ValueError):
+    """What is wrong with a response, in words that repeat nothing of it."""
+
+
+def _malformed(why: str) -> ProviderError:
+    """As API Gateway, which answers 502 to it: the function ran, and its answer cannot be read."""
+    return ProviderError(Failure.BROKEN, f"the answer is not a v2 response: {why}", status=200, verdict=Fault.FUNCTION)
+
+
 def _v2_answer(document: Any) -> HttpAnswer | None:
-    """None when it is no v2 response. Raises what conversions raise when it is a damaged one."""
+    """None when it is no v2 response; `_Malformed` when it is a damaged one. `multiValueHeaders` belong to format 1.0
+    and are not looked at, as API Gateway does not."""
     if not isinstance(document, dict) or "statusCode" not in document:
         return None
-    headers = {str(name).lower(): str(value) for name, value in (document.get("headers") or {}).items()}
-    text = str(document.get("body") or "")
-    content = base64.b64decode(text, validate=True) if document.get("isBase64Encoded") else text.encode()
-    return HttpAnswer(status=int(document["statusCode"]), headers=headers, body=content)
+    headers, cookies = _v2_headers(document.get("headers"), document.get("cookies"))
+    return HttpAnswer(
+        status=_v2_status(document["statusCode"]),
+        headers=headers,
+        cookies=cookies,
+        body=_v2_body(document.get("body"), document.get("isBase64Encoded")),
+    )
+
+
+def _v2_status(given: object) -> int:
+    if isinstance(given, int) and not isinstance(given, bool):
+        return given
+    if isinstance(given, str) and _STATUS.fullmatch(given):
+        return int(given)
+    raise _Malformed("its statusCode is no whole number")
+
+
+def _v2_headers(given: object, cookies: object) -> tuple[dict[str, str], tuple[str, ...]]:
+    if given is not None and not isinstance(given, dict):
+        raise _Malformed("its headers are no object")
+    if cookies is not None and not (isinstance(cookies, list) and all(isinstance(each, str) for each in cookies)):
+        raise _Malformed("its cookies are no list of texts")
+    headers = {name.lower(): _v2_value(value) for name, value in (given or {}).items()}
+    own = (headers.pop("set-cookie"),) if "set-cookie" in headers else ()
+    return headers, (*own, *(cookies or ()))
+
+
+def _v2_value(value: object) -> str:
+    """A header's value: text, or a number or truth as JSON spells it."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool | int | float):
+        return json.dumps(value)
+    raise _Malformed(f"a header is {'null' if value is None else 'a list or an object'}")
+
+
+def _v2_body(given: object, is_base64: object) -> bytes:
+    if given is None:
+        return b""
+    if not isinstance(given, str):
+        raise _Malformed("its body is no text")
+    if is_base64 is not None and not isinstance(is_base64, bool):
+        raise _Malformed("its isBase64Encoded is neither true nor false")
+    try:
+        return base64.b64decode(given, validate=True) if is_base64 else given.encode()
+    except UnicodeEncodeError as error:
+        raise _Malformed("its body holds a lone surrogate") from error
+    except ValueError as error:
+        raise _Malformed("its body is not base64, and it says so") from error
 
 
 def _function_error(body: bytes, report: Report) -> FunctionAnswer:
-    """The function's own error as API Gateway would answer it, with its type and message but without its stack."""
+    """The function's own error as API Gateway would answer it, with its type and message but without its stack.
+
+    `ProviderError` where Lambda ended it, or could not take its answer: it ran.
+    """
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):
@@ -140,5 +174,15 @@ def _function_error(body: bytes, report: Report) -> FunctionAnswer:
     kind, message = (str(named.get("errorType", "Unhandled")), str(named.get("errorMessage", "")))
     if kind == "Sandbox.Timedout" or "Task timed out after" in message:
         raise ProviderError(Failure.FUNCTION_TIMED_OUT, "Lambda stopped the function at its own time limit")
+    if kind == "Function.ResponseSizeTooLarge":
+        raise ProviderError(
+            Failure.BROKEN,
+            "Function.ResponseSizeTooLarge: the function's answer is larger than Lambda returns (6 MB): let it answer "
+            "with a pre-signed URL",
+            status=200,
+            verdict=Fault.FUNCTION,
+        )
     content = json.dumps({"errorType": kind, "errorMessage": message}).encode()
-    return function_answer(HttpAnswer(status=500, headers={"content-type": "application/json"}, body=content), report)
+    answer = HttpAnswer(status=500, headers={"content-type": "application/json"}, body=content)
+    error_type = kind if _ERROR_TYPE.fullmatch(kind) else "Unhandled"
+    return replace(function_answer(answer, report), is_unhandled=True, error_type=error_type)

@@ -7,7 +7,8 @@ from fiso.domain.endpoint import Endpoint, Payload
 from fiso.domain.request import InvocationRequest
 from fiso.ports import Clock
 from fiso_client.core.answers import FunctionAnswer
-from fiso_client.core.lambda_api import http_event, invoke, read_invocation
+from fiso_client.core.lambda_api import invoke, read_invocation
+from fiso_client.core.lambda_event import EventRequest, checked, http_event
 from fiso_client.core.signing import SignedService
 
 
@@ -19,7 +20,7 @@ class LambdaCaller:
 
     def call(self, endpoint: Endpoint, request: InvocationRequest, *, timeout_ms: float) -> FunctionAnswer:
         is_event = endpoint.payload is Payload.EVENT
-        payload = request.body if is_event else self._http_event(endpoint, request)
+        payload = checked(request.body) if is_event else self._http_event(endpoint, request)
         answer = invoke(
             self._service(endpoint.region),
             endpoint.address,
@@ -27,15 +28,23 @@ class LambdaCaller:
             timeout_s=timeout_ms / 1000,
             may_repeat=request.may_repeat,
         )
-        read = read_invocation(answer, is_event=is_event, accept=request.headers.get("accept"))
-        return returned_answer(read, is_head=request.method == "HEAD")
+        accept, method = request.headers.get("accept"), request.method
+        read = read_invocation(answer, is_event=is_event, accept=accept, method=method)
+        return returned_answer(read, is_head=method == "HEAD")
 
     def _http_event(self, endpoint: Endpoint, request: InvocationRequest) -> bytes:
         return http_event(
-            endpoint.path + request.path_suffix,
-            request.query,
-            request_headers(request, self._clock()),
-            request.body,
-            request_id=request.invocation_id,
-            received_at=request.received_at,
+            EventRequest(
+                method=request.method,
+                path=endpoint.path + request.path_suffix,
+                query=request.query,
+                headers=request_headers(request, self._clock()),
+                body=request.body,
+                request_id=request.invocation_id,
+                received_at=request.received_at,
+                function=endpoint.address,
+                source_ip=request.source_ip,
+                host=request.host,
+                protocol=request.protocol,
+            )
         )

@@ -9,7 +9,7 @@ from fiso.adapters.aws.lambda_caller import LambdaCaller
 from fiso.domain.endpoint import Payload
 from fiso.testing.clock import ManualClock
 from fiso_client.core.answers import FunctionAnswer, HttpAnswer
-from fiso_client.core.failures import Failure, ProviderError
+from fiso_client.core.failures import Failure, Fault, ProviderError
 from fiso_client.core.signing import SignedService
 from tests.builders import a_request, an_endpoint
 
@@ -71,6 +71,105 @@ def test_each_status_of_the_invoke_api_has_its_meaning(status: int, failure: Fai
         call(AnsweringService(status, {}, {"x-amzn-errortype": "SomeException:http://x", "retry-after": "3"}))
     assert (raised.value.failure, raised.value.retry_after_s) == (failure, 3.0)
     assert raised.value.detail == f"status {status} SomeException"
+
+
+@pytest.mark.parametrize(
+    ("response", "status", "headers", "cookies", "body"),
+    [
+        ({"statusCode": "201"}, 201, {}, (), b""),
+        (
+            {"statusCode": 200, "headers": None, "body": None, "cookies": None, "isBase64Encoded": None},
+            200,
+            {},
+            (),
+            b"",
+        ),
+        (
+            {"statusCode": 200, "headers": {"X-Count": 7, "X-Yes": True, "X-Half": 0.5}},
+            200,
+            {"x-count": "7", "x-yes": "true", "x-half": "0.5"},
+            (),
+            b"",
+        ),
+        (
+            {"statusCode": 302, "headers": {"Set-Cookie": "a=1"}, "cookies": ["b=2; Path=/", "c=3"], "body": "é"},
+            302,
+            {},
+            ("a=1", "b=2; Path=/", "c=3"),
+            "é".encode(),
+        ),
+        ({"statusCode": 200, "multiValueHeaders": {"X": ["1"]}, "body": ""}, 200, {}, (), b""),
+        ({"statusCode": 204, "body": "dropped"}, 204, {}, (), b""),
+    ],
+)
+def test_a_response_is_read_as_api_gateway_reads_it(
+    response: object, status: int, headers: dict[str, str], cookies: tuple[str, ...], body: bytes
+) -> None:
+    answer = call(AnsweringService(200, response))
+    assert (answer.status, answer.headers, answer.cookies, answer.body) == (status, headers, cookies, body)
+
+
+@pytest.mark.parametrize(
+    ("response", "why"),
+    [
+        ({"statusCode": 200, "body": {"a": True}}, "body"),
+        ({"statusCode": 200, "body": 7}, "body"),
+        ({"statusCode": 200, "headers": {"x": None}}, "null"),
+        ({"statusCode": 200, "headers": {"x": ["a", "b"]}}, "list"),
+        ({"statusCode": 200, "headers": {"x": {}}}, "object"),
+        ({"statusCode": 200, "headers": []}, "headers"),
+        ({"statusCode": 200, "cookies": "a=1"}, "cookies"),
+        ({"statusCode": 200, "cookies": [1]}, "cookies"),
+        ({"statusCode": 200, "body": "@@", "isBase64Encoded": True}, "base64"),
+        ({"statusCode": 200, "body": "YQ==", "isBase64Encoded": "true"}, "isBase64Encoded"),
+        ({"statusCode": 200, "body": "\ud800"}, "surrogate"),
+        ({"statusCode": None}, "statusCode"),
+        ({"statusCode": True}, "statusCode"),
+        ({"statusCode": 200.5}, "statusCode"),
+        ({"statusCode": "OK"}, "statusCode"),
+        ({"statusCode": []}, "statusCode"),
+    ],
+)
+def test_a_response_that_api_gateway_would_refuse_is_the_functions_fault(response: object, why: str) -> None:
+    with pytest.raises(ProviderError) as raised:
+        call(AnsweringService(200, response))
+    assert (raised.value.failure, raised.value.verdict, raised.value.status) == (Failure.BROKEN, Fault.FUNCTION, 200)
+    assert why in raised.value.detail
+
+
+def test_the_answer_to_head_has_no_body() -> None:
+    caller = LambdaCaller(
+        lambda _: cast(SignedService, AnsweringService(200, {"statusCode": 200, "body": "x"})), clock=ManualClock()
+    )
+    answer = caller.call(an_endpoint(address="f"), a_request(method="HEAD", body=b""), timeout_ms=1000)
+    assert (answer.status, answer.body) == (200, b"")
+
+
+def test_an_answer_that_lambda_could_not_take_says_how_to_mend_it() -> None:
+    error = {"errorType": "Function.ResponseSizeTooLarge", "errorMessage": "Response payload size exceeded …"}
+    with pytest.raises(ProviderError) as raised:
+        call(AnsweringService(200, error, {"x-amz-function-error": "Unhandled"}))
+    assert (raised.value.failure, raised.value.verdict) == (Failure.BROKEN, Fault.FUNCTION)
+    assert "pre-signed URL" in raised.value.detail
+
+
+@pytest.mark.parametrize(
+    ("error", "error_type"),
+    [
+        (
+            {"errorType": "Runtime.ImportModuleError", "errorMessage": "No module named 'x'"},
+            "Runtime.ImportModuleError",
+        ),
+        ({"errorType": "Runtime.ExitError", "errorMessage": "Error: Runtime exited"}, "Runtime.ExitError"),
+        ({"errorType": "Runtime.HandlerNotFound"}, "Runtime.HandlerNotFound"),
+        ({"errorType": "token=abc def"}, "Unhandled"),
+        ({"errorType": "x" * 200}, "Unhandled"),
+        ({}, "Unhandled"),
+    ],
+)
+def test_what_a_function_raised_is_told_by_its_type(error: dict[str, str], error_type: str) -> None:
+    answer = call(AnsweringService(200, error, {"x-amz-function-error": "Unhandled"}))
+    assert (answer.status, answer.is_unhandled, answer.error_type) == (500, True, error_type)
 
 
 def test_a_functions_own_error_comes_back_without_its_stack() -> None:

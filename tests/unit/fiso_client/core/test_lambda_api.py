@@ -1,11 +1,7 @@
-import base64
-import json
-
 import pytest
 
 from fiso_client.core.answers import SILENT, Report
-from fiso_client.core.lambda_api import http_event, read_report
-from tests.builders import NOW
+from fiso_client.core.lambda_api import read_report
 
 
 def report_line(request_id: str = "1", *, billed_ms: int = 13, init: str = "") -> bytes:
@@ -40,11 +36,3 @@ def test_what_a_function_prints_of_its_bill_is_not_believed(printed: bytes) -> N
 @pytest.mark.parametrize("tail", [b"", report_line("2"), b"x " + report_line(), b"Billed Duration: 1 ms"])
 def test_without_the_platforms_line_for_this_request_nothing_is_said(tail: bytes) -> None:
     assert read_report(tail, "1") is SILENT
-
-
-@pytest.mark.parametrize("body", [b"\xff\x00", "é".encode()])
-def test_a_body_that_is_not_ascii_text_travels_as_base64(body: bytes) -> None:
-    headers = {"content-type": "text/plain"}
-    event = json.loads(http_event("/f", "", headers, body, request_id="1", received_at=NOW))
-    assert event["isBase64Encoded"]
-    assert base64.b64decode(event["body"]) == body
