@@ -72,6 +72,7 @@ def _verifier(access: AccessSettings, clock: Clock) -> TokenVerifier:
         audiences=access.audiences,
         clock=clock,
         tenant_claim=access.tenant_claim,
+        scopes=access.scopes,
     )
 
 

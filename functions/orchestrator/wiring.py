@@ -235,6 +235,7 @@ def access_of(settings: AccessSettings, issuer: IssuerKeys | None, clock: Clock)
             audiences=settings.audiences,
             clock=clock,
             tenant_claim=settings.tenant_claim,
+            scopes=settings.scopes,
         )
 
     return Access(mode=settings.mode, verifier=cache(verifier), keys=keys, can_check=_has_access_layer)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
-from fiso.domain.access import AuthMode
+from fiso.domain.access import SCOPE_CLAIMS, AuthMode, Scope, ScopeRules
 from fiso.domain.address import AddressRules, hosts_in
 
 if TYPE_CHECKING:
@@ -56,12 +56,14 @@ def address_rules(stage: str, environ: Mapping[str, str]) -> AddressRules:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccessSettings:
-    """Who may call. `issuer` and `audiences` are set for JWT only; `tenant_claim` names the claim with the tenant."""
+    """Who may call. `issuer` and `audiences` are set for JWT only; `tenant_claim` names the claim with the tenant,
+    `scopes` says where the issuer says what a caller may do."""
 
     mode: AuthMode
     issuer: str = ""
     audiences: tuple[str, ...] = ()
     tenant_claim: str = "sub"
+    scopes: ScopeRules = ScopeRules()  # noqa: RUF009 - a frozen value
     allow_loopback: bool = False
 
     @classmethod
@@ -79,8 +81,27 @@ class AccessSettings:
             issuer=_issuer(environ, is_local=is_local),
             audiences=audiences,
             tenant_claim=environ.get("FISO_JWT_TENANT_CLAIM", "").strip() or "sub",
+            scopes=_scope_rules(environ),
             allow_loopback=is_local,
         )
+
+
+def _scope_rules(environ: Mapping[str, str]) -> ScopeRules:
+    """FISO_JWT_SCOPE_CLAIMS names claims; FISO_JWT_SCOPES the issuer's words for ours: `invoke=orders/call
+    read=orders/see`. `BadSetting` for what is neither, and for one word that would mean two."""
+    claims = tuple(environ.get("FISO_JWT_SCOPE_CLAIMS", "").replace(",", " ").split())
+    names: dict[Scope, str] = {}
+    for pair in environ.get("FISO_JWT_SCOPES", "").replace(",", " ").split():
+        scope, _, name = pair.partition("=")
+        try:
+            names[Scope(f"fiso:{scope}")] = name
+        except ValueError as error:
+            raise BadSetting(
+                f"environment variable FISO_JWT_SCOPES knows invoke, read and admin, not {scope!r}"
+            ) from error
+        if not name or list(names.values()).count(name) > 1:
+            raise BadSetting(f"environment variable FISO_JWT_SCOPES gives {scope} no word of its own: {pair!r}")
+    return ScopeRules(claims=claims or SCOPE_CLAIMS, names=names)
 
 
 def _issuer(environ: Mapping[str, str], *, is_local: bool) -> str:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 from tests.e2e.conftest import CHECKOUT, LiveCloud, eventually
 
@@ -39,3 +40,22 @@ def test_explain_and_endpoints_print_tables(live: LiveCloud) -> None:
     explained = fiso(live, "explain", "compress", "--data", "x")
     assert "residency" in explained.stdout, explained.stderr
     assert "graph-bfs" in fiso(live, "endpoints").stdout
+
+
+def test_copies_of_a_sample_function_answer_alike_but_where_a_host_answers_for_one(
+    live: LiveCloud, tmp_path: Path
+) -> None:
+    (tmp_path / "1.txt").write_text("one two two")
+    (tmp_path / "2.txt").write_text("")
+    done = fiso(live, "compare", "word-count", "--data", f"@{tmp_path}", "--yes", "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    document = json.loads(done.stdout)
+    assert (document["cases"], document["differing"], len(document["copies"])) == (2, 0, 3)
+    record = live.record(next(iter(document["by_case"][0]["invocations"].values())))
+    assert str(record["wish"]).startswith("exclude=")
+
+    # a path that the function does not have: on Azure the host itself says so, with nothing in the body
+    (tmp_path / "3.http").write_text("POST /below?a=b HTTP/1.1\ncontent-type: text/plain\n\nto be\n")
+    done = fiso(live, "compare", "word-count", "--data", f"@{tmp_path / '3.http'}", "--yes", "--json")
+    (case,) = json.loads(done.stdout)["by_case"]
+    assert (done.returncode, case["odd"]) == (1, ["azure-eastus"])

@@ -31,6 +31,7 @@ SET = {
     "FISO_STAGE": "prod",
     "FISO_AUTH": "jwt",
     "FISO_JWT_ISSUER": "https://issuer.example",
+    "FISO_JWT_SCOPES": "",
     "FISO_CONSOLE_URL": "https://fiso.example/console",
     "FISO_GOOGLE_PROVIDER": "",
     "FISO_GOOGLE_SERVICE_ACCOUNT": "",

@@ -26,6 +26,27 @@ class Scope(StrEnum):
     ADMIN = "fiso:admin"
 
 
+SCOPE_CLAIMS = ("scope", "scp")
+"""Claims that hold a token's scopes: RFC 8693's, and what Microsoft and Okta call it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScopeRules:
+    """Where an issuer says what a caller may do, and how it calls it. `claims` hold scopes, in words of one text or in
+    a list: Entra's `roles`, Auth0's `permissions`. `names` are the issuer's own words for ours (Cognito has
+    `server/name`); a scope that has such a name counts under no other."""
+
+    claims: tuple[str, ...] = SCOPE_CLAIMS
+    names: Mapping[Scope, str] = field(default_factory=dict)
+
+    def ours(self, said: frozenset[str]) -> frozenset[str]:
+        """What a token says, in our words; the issuer's other scopes stay as they are."""
+        if not self.names:
+            return said
+        others = said - set(self.names.values()) - {scope.value for scope in self.names}
+        return others | {scope.value for scope, name in self.names.items() if name in said}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claims:
     """A verified caller. `subject` is who, `tenant` for whom; `scopes` holds the issuer's own ones too.

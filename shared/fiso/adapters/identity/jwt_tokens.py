@@ -5,14 +5,14 @@ token says of its own key (`jku`, `x5u`, `jwk`, `x5c`) is never looked at: `kid`
 key's type says which algorithm counts.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
 import jwt
 
-from fiso.domain.access import Claims, SigningKey
+from fiso.domain.access import SCOPE_CLAIMS, Claims, ScopeRules, SigningKey
 from fiso.domain.errors import NotAuthenticated
 from fiso.domain.request import TenantId
 from fiso.ports import Clock, SigningKeys
@@ -23,12 +23,13 @@ TOLERANCE_S = 60.0
 LARGEST_TOKEN = 10_240
 """Characters: what API Gateway takes of headers in all."""
 LONGEST_NAME = 256
+SCOPES = ScopeRules()
 _OWN = frozenset({"iss", "aud", "exp", "nbf", "iat", "sub", "scope", "scp"})
 _OPTIONS: Any = {
-    "require": ["iss", "aud", "exp", "sub"],
+    "require": ["iss", "exp", "sub"],
     "verify_signature": True,
     "verify_iss": True,
-    "verify_aud": True,
+    "verify_aud": False,  # `_is_for` does, for tokens that name their audience in another claim as well
     "verify_sub": True,
     # PyJWT asks the system's clock; the clock is an argument here, so the three times are compared below.
     "verify_exp": False,
@@ -38,13 +39,21 @@ _OPTIONS: Any = {
 
 
 class JwtVerifier:
-    """The port `TokenVerifier` for one issuer. `tenant_claim` names the claim that holds the tenant."""
+    """The port `TokenVerifier` for one issuer. `tenant_claim` names the claim that holds the tenant, `scopes` says
+    where its scopes stand."""
 
     def __init__(
-        self, keys: SigningKeys, *, issuer: str, audiences: Sequence[str], clock: Clock, tenant_claim: str = "sub"
+        self,
+        keys: SigningKeys,
+        *,
+        issuer: str,
+        audiences: Sequence[str],
+        clock: Clock,
+        tenant_claim: str = "sub",
+        scopes: ScopeRules = SCOPES,
     ) -> None:
-        self._keys, self._issuer, self._audiences = keys, issuer, tuple(audiences)
-        self._clock, self._tenant_claim = clock, tenant_claim
+        self._keys, self._issuer, self._audiences = keys, issuer, frozenset(audiences)
+        self._clock, self._tenant_claim, self._scopes = clock, tenant_claim, scopes
 
     def verify(self, token: str) -> Claims:
         """The claims of a token. `NotAuthenticated`, with a reason for the log, when anything about it is wrong."""
@@ -54,17 +63,18 @@ class JwtVerifier:
                 token,
                 _public_key(key),
                 algorithms=[key.algorithm],
-                audience=self._audiences,
                 issuer=self._issuer,
                 options=_OPTIONS,
             )
         except jwt.PyJWTError as error:
             raise NotAuthenticated(f"{type(error).__name__}: {error}") from error
+        if not is_for(payload, self._audiences):
+            raise NotAuthenticated("the token is for another audience")
         expires_at = _valid_until(payload, self._clock())
         return Claims(
             subject=_name(payload, "sub"),
             tenant=TenantId(_name(payload, self._tenant_claim)),
-            scopes=scopes_of(payload),
+            scopes=self._scopes.ours(scopes_of(payload, self._scopes.claims)),
             expires_at=expires_at,
             others={name: value for name, value in payload.items() if name not in _OWN},
         )
@@ -88,10 +98,23 @@ class JwtVerifier:
         return key
 
 
-def scopes_of(payload: Mapping[str, Any]) -> frozenset[str]:
-    """The scopes in `scope` (RFC 8693, words in one text) or `scp` (the same, or a list)."""
+def is_for(payload: Mapping[str, Any], audiences: Collection[str]) -> bool:
+    """Whether a token was made for one of these audiences, as API Gateway's own authorizer has it: by `aud`, and only
+    where a token has none, as Cognito's access tokens, by the client that it was given to (`client_id`)."""
+    if "aud" not in payload:
+        client = payload.get("client_id")
+        return isinstance(client, str) and client in audiences
+    named = payload["aud"]
+    named = [named] if isinstance(named, str) else named
+    if not isinstance(named, list) or not all(isinstance(one, str) for one in named):
+        return False
+    return any(one in audiences for one in named)
+
+
+def scopes_of(payload: Mapping[str, Any], claims: Sequence[str] = SCOPE_CLAIMS) -> frozenset[str]:
+    """The scopes in these claims: words in one text (RFC 8693), or a list of them."""
     found: set[str] = set()
-    for name in ("scope", "scp"):
+    for name in claims:
         value = payload.get(name)
         if isinstance(value, str):
             found.update(value.split(" "))
