@@ -36,7 +36,7 @@ from fiso.ports import (
 )
 from fiso.prediction.signature import PublicKeys
 from fiso.services.log.spill import LONGEST_WAIT_S
-from fiso.services.resilience.dispatch import AttemptExecutor, ThreadedExecutor
+from fiso.services.resilience.executors import AttemptExecutor, ThreadedExecutor
 from fiso.settings import AccessSettings, OrchestratorSettings
 from fiso_client.core.signing import AwsEndpoint, Credentials, SignedService
 from fiso_client.core.transport import HttpTransport

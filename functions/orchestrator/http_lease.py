@@ -8,6 +8,7 @@ from typing import Any
 from fiso.codecs.typed import Codec, Document, Form, Json, Malformed, Shape
 from fiso.domain.errors import LeaseRefused, MalformedRequest, PayloadTooLarge
 from fiso.domain.lease import LeasedAttempt, LeasedOutcome
+from fiso.domain.record import LONGEST_EVIDENCE
 from fiso.services.leases.outcomes import Fate, Reported, Verdict
 from fiso_client.core.redaction import redact
 
@@ -17,6 +18,7 @@ LARGEST_REPORT = 1024 * 1024
 """Bytes: a hundred of the largest tokens with an outcome each take 0.9 MB. Parsed, hostile JSON takes 25 times that."""
 LARGEST_REQUEST = 5 * 1024 * 1024
 """Bytes of the request that is decided for, as `/v1/invoke` takes."""
+LONGEST_SHAPE = 40
 _LARGEST_WHOLE = 2**53
 
 
@@ -118,11 +120,25 @@ def _flag(value: object) -> bool:
     return value is True
 
 
+def _shape(value: object) -> str | None:
+    if value is not None and not (isinstance(value, str) and len(value) <= LONGEST_SHAPE and value.isprintable()):
+        raise Malformed("must be a media type")
+    return value
+
+
+def _evidence(value: object) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise Malformed("must be text")
+    return redact(value, limit=LONGEST_EVIDENCE) if value else None
+
+
 _FLAG = Form(bool, _flag)
 _REPORTS = Codec(
     forms={int: Form(int, _whole), float: Form(float, _number)},
     shapes={
-        LeasedAttempt: Shape(forms={"is_function_error": _FLAG}),
+        LeasedAttempt: Shape(
+            forms={"is_function_error": _FLAG, "shape": Form(str, _shape), "evidence": Form(str, _evidence)}
+        ),
         LeasedOutcome: Shape(forms={"deadline_passed": _FLAG}),
     },
 )

@@ -12,7 +12,9 @@ from typing import Any, Self
 from fiso_client.api import FisoApi, Headers
 from fiso_client.calling import Answer, Caller, HttpCaller, Request, speaks_http
 from fiso_client.core.answers import FunctionAnswer
+from fiso_client.core.attribution import Attribution, Copy
 from fiso_client.core.breaker import CLOSED, Breaker
+from fiso_client.core.conduct import COUNTED
 from fiso_client.core.failures import CALLERS_FAULT, NEVER_RAN, Failure, FisoError, ProviderError
 from fiso_client.core.stopwatch import Stopwatch
 from fiso_client.core.transport import HttpTransport
@@ -20,6 +22,8 @@ from fiso_client.leases import Leases
 from fiso_client.reporting import Pace, Reporter, Tally
 from fiso_client.target import Held, Target
 
+LONGEST_EVIDENCE = 160
+"""Characters of what is reported of a failure."""
 LEAST_ATTEMPT_S = 0.1
 """No attempt starts with less time left than this."""
 LARGEST_ANSWER = 64 * 1024 * 1024
@@ -109,6 +113,7 @@ class Client:
         )
         self._lock = Lock()
         self._breakers: dict[tuple[str, str], Breaker] = {}
+        self._attribution = Attribution()
         self._called_at: dict[tuple[str, str], float] = {}
 
     def __enter__(self) -> Self:
@@ -162,6 +167,8 @@ class Client:
         may_repeat = held.may_repeat(request.idempotency_key, is_safe=request.is_safe)
         request = replace(request, may_repeat=may_repeat)
         order = self._order(held)
+        copies = {target.id: Copy(held.function, target.id, target.provider, target.region) for target in order}
+        odd: list[tuple[_Attempt, str]] = []
         for position, target in enumerate(order):
             left_s = limit - self._stopwatch()
             if left_s < LEAST_ATTEMPT_S:
@@ -170,20 +177,62 @@ class Client:
             timeout_s = min(target.patience_s, left_s / (others_left + 1)) if may_repeat and others_left else left_s
             attempt = self._attempt(held, target, request, timeout_s)
             attempts.append(attempt)
-            if not _may_go_on(attempt, may_repeat=may_repeat):
+            oddity, asks_another = self._judged(held, copies, attempt, may_repeat=may_repeat)
+            if attempt.answer is not None and oddity is None:
+                odd = []
                 break
+            if oddity is not None and attempt.answer is not None:
+                odd.append((attempt, oddity))
+            if not (asks_another if attempt.answer else _may_go_on(attempt, held, may_repeat=may_repeat)):
+                break
+        return self._ended(held, attempts, odd, limit)
+
+    def _ended(
+        self, held: Held, attempts: list[_Attempt], odd: list[tuple[_Attempt, str]], limit: float
+    ) -> tuple[list[_Attempt], bool]:
+        """Of answers that all stand out, the first goes back."""
+        if odd:
+            first, oddity = odd[0]
+            attempts = [*(attempt for attempt in attempts if attempt is not first), first]
+            if len({said for _, said in odd}) < len(odd):
+                ids = [attempt.target.id for attempt, _ in odd]
+                with self._lock:
+                    self._attribution.answered_alike(held.function, ids, oddity, datetime.now(UTC))
         is_answered = bool(attempts) and attempts[-1].answer is not None
         return attempts, not is_answered and self._stopwatch() >= limit
+
+    def _judged(
+        self, held: Held, copies: Mapping[str, Copy], attempt: _Attempt, *, may_repeat: bool
+    ) -> tuple[str | None, bool]:
+        """What about an attempt stands out, and whether another target is asked for that; by the router's own rules."""
+        copy, now, answer = copies[attempt.target.id], datetime.now(UTC), attempt.answer
+        with self._lock:
+            if answer is None:
+                oddity = attempt.failure.value if attempt.failure in COUNTED else None
+            else:
+                oddity = self._attribution.oddity(copy, copies, answer)
+            asks_another = (
+                answer is not None
+                and oddity is not None
+                and may_repeat
+                and (
+                    ("server_error" in held.fail_over_on and answer.status >= 500)
+                    or ("copy" in held.fail_over_on and self._attribution.is_worth_another(copy, copies, oddity, now))
+                )
+            )
+            if answer is not None or oddity is not None:
+                shape = answer.shape if answer else ""
+                self._attribution.ended(copy, copies, oddity=oddity, shape=shape, now=now)
+        return oddity, asks_another
 
     def _order(self, held: Held) -> list[Target]:
         """The targets that can be called from here, those behind an open breaker last."""
         now = datetime.now(UTC)
         callable_ = [target for target in held.targets if self._caller(target) is not None]
         with self._lock:
-            is_out = {
-                target.id: self._breakers.get((held.function, target.id), CLOSED).is_unavailable(now)
-                for target in callable_
-            }
+            own = {target.id: self._breakers.get((held.function, target.id), CLOSED) for target in callable_}
+            breakers = self._attribution.held_back(held.function, list(own), own, now)
+            is_out = {id: breaker.is_unavailable(now) for id, breaker in breakers.items()}
         return sorted(callable_, key=lambda target: is_out[target.id])
 
     def _caller(self, target: Target) -> Caller | None:
@@ -195,7 +244,9 @@ class Client:
         if caller is None:
             raise ValueError(f"nothing can call {target.id}")
         start = self._stopwatch()
+        copy = Copy(held.function, target.id, target.provider, target.region)
         with self._lock:
+            self._attribution.started(copy, datetime.now(UTC), timeout_s)
             before, self._called_at[key] = self._called_at.get(key), start
         answer, error = None, None
         began = monotonic()  # the time that a laptop slept is no latency
@@ -232,11 +283,14 @@ class Client:
                 )
 
 
-def _may_go_on(attempt: _Attempt, *, may_repeat: bool) -> bool:
-    """Whether the next target may be tried: what may have run is not repeated unless that is declared safe."""
+def _may_go_on(attempt: _Attempt, held: Held, *, may_repeat: bool) -> bool:
+    """Whether the next target may be tried after a failure: what may have run is not repeated unless that is declared
+    safe."""
     if attempt.failure is None or attempt.failure in CALLERS_FAULT:
         return False
-    return may_repeat or attempt.failure in NEVER_RAN
+    if attempt.failure in NEVER_RAN:
+        return "not_run" in held.fail_over_on
+    return may_repeat and "lost" in held.fail_over_on
 
 
 def _answer(answer: FunctionAnswer, endpoint: str, attempts: int, *, is_stale: bool) -> Answer:
@@ -275,5 +329,7 @@ def _attempt_row(held: Held, attempt: _Attempt) -> dict[str, Any]:
         "cold_start": answer.cold if answer else None,
         "billed_ms": answer.billed_ms if answer else None,
         "idle_ms": attempt.idle_ms,
+        "shape": answer.shape if answer else None,
+        "evidence": attempt.error.detail[:LONGEST_EVIDENCE] if attempt.error else None,
     }
     return {name: value for name, value in row.items() if value is not None}

@@ -27,6 +27,10 @@ class Target:
     patience_s: float = DEFAULT_PATIENCE_S
 
 
+USUAL_FAIL_OVER = frozenset({"not_run", "lost", "copy"})
+"""After what another target is tried, where FISO does not say."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
     """A lease as the client holds it, or a fallback, which has no token and is not reported.
@@ -42,6 +46,7 @@ class Held:
     idempotent: str = "no"
     repeats_safe_methods: bool = False
     timeout_s: float = DEFAULT_TIMEOUT_S
+    fail_over_on: frozenset[str] = USUAL_FAIL_OVER
     numbers: "itertools.count[int]" = field(default_factory=itertools.count)
     """Gives each call under the lease its own number; `next` on it is atomic."""
 
@@ -68,6 +73,7 @@ def held_from(document: Mapping[str, Any], received_at: float) -> Held:
         idempotent=str(document["idempotent"]),
         repeats_safe_methods=document.get("repeats_safe_methods") is True,
         timeout_s=float(document["timeout_ms"]) / 1000,
+        fail_over_on=frozenset(document.get("fail_over_on", USUAL_FAIL_OVER)),
     )
 
 

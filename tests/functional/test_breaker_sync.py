@@ -21,6 +21,7 @@ from fiso.services.resilience.breakers import (
 )
 from fiso.testing.clock import ManualClock
 from fiso.testing.memory import InMemorySharedBreakers, away
+from fiso_client.core.attribution import Attribution
 from fiso_client.core.breaker import CLOSED, CONSECUTIVE, LONGEST_S, BreakerState
 from fiso_client.core.failures import Failure
 from tests.builders import NOW
@@ -49,7 +50,7 @@ class Environment:
 
     def holds(self) -> BreakerState:
         """Of AWS, when a request is about to be decided."""
-        held = effective_breakers(self.breakers, self.breaker_sync, FIRST, {}, self.clock())
+        held = effective_breakers(self.breakers, Attribution(), self.breaker_sync, FIRST, {}, self.clock())
         return held.get(AWS.id, CLOSED).state(self.clock())
 
 

@@ -25,6 +25,7 @@ from fiso_client import (
     Request,
     Target,
 )
+from fiso_client.core.failures import Fault
 from fiso_client.core.stopwatch import Stopwatch
 from fiso_client.reporting import Pace, Tally
 from tests.builders import a_snapshot, an_endpoint, an_entry
@@ -196,7 +197,14 @@ def test_a_functions_own_error_is_an_answer(world: World) -> None:
     with a_client(world) as client:
         assert client.call("word-count", REQUEST).status == 500
     assert world.records[0].result.error_occurred
-    assert len(world.records[0].attempts) == 1
+    assert {attempt.verdict for attempt in world.records[0].attempts} == {Fault.FUNCTION}
+
+
+def test_an_error_that_one_target_alone_shows_is_asked_of_another_by_the_routers_rule(world: World) -> None:
+    world.statuses = {Provider.AZURE: 500, Provider.GCP: 200, Provider.AWS: 200}
+    with a_client(world) as client:
+        answers = [client.call("word-count", REQUEST) for _ in range(5)]
+    assert {answer.status for answer in answers} == {200}
 
 
 def test_goes_on_by_a_stale_lease_while_fiso_is_away_and_reports_when_it_is_back(world: World) -> None:

@@ -11,7 +11,7 @@ from fiso.billing import tariff
 from fiso.domain.attempt import Outcome
 from fiso.domain.decision import Decision, Reason
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName, Provider
-from fiso.domain.policy import Idempotent, Mode
+from fiso.domain.policy import FailOverOn, Idempotent, Mode
 from fiso.domain.request import InvocationRequest
 from fiso.routing.budget import MOST_HEDGES, HedgeBudget
 from fiso.services.request import recording
@@ -20,15 +20,15 @@ from fiso.services.resilience.breakers import Failed
 from fiso.services.resilience.dispatch import (
     LEAST_SLOW_MS,
     URGENT,
-    Call,
     Dispatcher,
     attempt_timeout_ms,
     hedge_ms,
 )
+from fiso.services.resilience.executors import Call
 from fiso.testing.clock import ManualClock
 from fiso.testing.endpoints import OK, Script, ScriptedEndpoints
 from fiso_client.core.breaker import CONSECUTIVE, BreakerState
-from fiso_client.core.failures import Failure
+from fiso_client.core.failures import Failure, Fault
 from tests.builders import a_request, an_entry, states_after, three_endpoints
 
 STATES = states_after(40, {"aws": 100.0, "azure": 105.0, "gcp": 110.0})
@@ -131,10 +131,48 @@ def test_tries_no_more_than_the_policy_allows() -> None:
     assert len(Rig(REFUSED, max_attempts=2).dispatch().attempts) == 2
 
 
-def test_a_functions_own_error_is_an_answer_and_is_not_tried_elsewhere() -> None:
-    rig = Rig(Script(answer=replace(OK, status=500, is_function_error=True)))
+OWN_ERROR = Script(answer=replace(OK, status=500, is_function_error=True))
+
+
+def test_a_functions_own_error_is_an_answer_and_is_run_once() -> None:
+    rig = Rig(OWN_ERROR, idempotent=Idempotent.NO)
     assert rig.dispatch().answer is not None
     assert len(rig.called) == 1
+
+
+def test_an_error_that_one_copy_alone_shows_is_tried_elsewhere_where_it_may_be_repeated() -> None:
+    rig = Rig({FIRST: OWN_ERROR})
+    outcome = rig.dispatch()
+    assert (outcome.answer, [attempt.verdict for attempt in outcome.attempts]) == (OK, [Fault.COPY, None])
+    assert "answered the same request well" in outcome.attempts[0].detail
+
+
+def test_what_all_copies_answer_alike_is_the_functions_own_and_is_not_asked_again_for_a_minute() -> None:
+    rig = Rig(OWN_ERROR)
+    outcome = rig.dispatch()
+    assert (outcome.answer, outcome.attempts[-1].endpoint) == (OWN_ERROR.answer, FIRST)
+    assert {attempt.verdict for attempt in outcome.attempts} == {Fault.FUNCTION}
+    assert rig.called == [FIRST, SECOND, THIRD]
+    assert recording.reason_of(rig.decisions[0], outcome) is rig.decisions[0].reason
+    rig.dispatch()
+    assert rig.called[3:] == [FIRST]
+
+
+@pytest.mark.parametrize(
+    ("on", "script", "calls"),
+    [
+        ({FailOverOn.NOT_RUN}, OWN_ERROR, 1),
+        ({FailOverOn.NOT_RUN}, Script(failure=Failure.BROKEN), 1),
+        ({FailOverOn.LOST}, REFUSED, 1),
+        ({FailOverOn.LOST}, Script(failure=Failure.BROKEN), 2),
+        ({FailOverOn.SERVER_ERROR}, OWN_ERROR, 2),
+        (set(), OWN_ERROR, 1),
+    ],
+)
+def test_the_policy_says_after_what_another_copy_is_tried(on: set[FailOverOn], script: Script, calls: int) -> None:
+    rig = Rig({FIRST: script}, fail_over_on=frozenset(on))
+    rig.dispatch()
+    assert len(rig.called) == calls
 
 
 def test_no_attempt_starts_when_the_deadline_is_near() -> None:
@@ -273,12 +311,22 @@ def test_a_late_call_is_not_cut_off_and_its_answer_still_counts() -> None:
     assert outcome.waited_ms == pytest.approx(2200, abs=1)
 
 
-def test_three_silent_clouds_are_given_up_while_the_caller_still_waits() -> None:
-    outcome = Rig(NEVER).dispatch()
+def test_three_silent_clouds_are_given_up_when_the_policy_says() -> None:
+    outcome = Rig(NEVER, give_up_after_ms=2_300).dispatch()
     assert not outcome.deadline_passed
     assert outcome.may_have_run
     assert outcome.waited_ms < 2_500
     assert len(outcome.attempts) == 3
+
+
+def test_lateness_alone_ends_no_request() -> None:
+    late = takes(20)
+    assert Rig(late).dispatch().answer == OK
+
+
+def test_when_one_copy_failed_the_silent_ones_are_not_waited_for_to_the_deadline() -> None:
+    outcome = Rig({FIRST: Script(failure=Failure.BROKEN), SECOND: NEVER, THIRD: NEVER}).dispatch()
+    assert outcome.waited_ms < 8_000
 
 
 def test_behind_open_breakers_only_one_more_is_tried() -> None:

@@ -53,7 +53,9 @@ class Environment:
         """The breakers that hold, with what others told and all saw together."""
         if self.breaker_sync is None:
             return self.dispatcher.breakers.of(entry)
-        return effective_breakers(self.dispatcher.breakers, self.breaker_sync, entry, states, now)
+        return effective_breakers(
+            self.dispatcher.breakers, self.dispatcher.attribution, self.breaker_sync, entry, states, now
+        )
 
     def refresh_in_background(self, function: FunctionName, now: datetime) -> None:
         """Read again, for the next request, what is older than 5 s."""

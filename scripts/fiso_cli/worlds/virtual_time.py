@@ -15,7 +15,7 @@ from functools import partial
 from itertools import count
 from typing import Any
 
-from fiso.services.resilience.dispatch import Call, Running
+from fiso.services.resilience.executors import Call, Running
 from fiso_client.core.failures import ProviderError
 
 Act = Callable[[], object]

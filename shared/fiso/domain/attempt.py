@@ -13,8 +13,8 @@ class Attempt:
     """One call, finished or given up. Exactly one of `answer` and `failure` is set.
 
     `verdict` is whose fault it is that this was no good answer, None where it was one: an answer has one as well when
-    it is an error, and then `detail` is the evidence. `status` of a failure is what was answered in the function's
-    place. `expected_ms` is what was predicted of a call that was given up, by which its cost is estimated.
+    it is an error, and then `detail` is the evidence. `expected_ms` is what was predicted of a call that was given up,
+    by which its cost is estimated.
     """
 
     endpoint: EndpointId
@@ -24,7 +24,6 @@ class Attempt:
     failure: Failure | None = None
     verdict: Fault | None = None
     detail: str = ""
-    status: int | None = None
     expected_ms: float | None = None
     is_hedge: bool = False
 

@@ -101,6 +101,8 @@ class LeasedAttempt:
 
     `after_ms` is when it began, counted from the lease's issue by a clock that only goes forward, so that no client's
     time of day matters. `idle_ms` is how long this client had not called that endpoint; None for the first time.
+    `shape` is the kind of body that came (`fiso_client.core.content.shape_of`), `evidence` what the client says of a
+    failure.
     """
 
     endpoint: EndpointId
@@ -112,6 +114,8 @@ class LeasedAttempt:
     cold_start: bool | None = None
     billed_ms: float | None = None
     idle_ms: float | None = None
+    shape: str | None = None
+    evidence: str | None = None
 
     def __post_init__(self) -> None:
         if (self.status is None) == (self.failure is None):

@@ -13,7 +13,9 @@ from fiso.domain.record import AttemptSummary, InvocationRecord
 from fiso.domain.state import EndpointState
 from fiso.routing import equivalence, levels
 from fiso.routing.levels import blend
-from fiso_client.core.failures import CALLERS_FAULT, UNCLEAR, Failure
+from fiso_client.core import conduct
+from fiso_client.core.conduct import UNSEEN
+from fiso_client.core.failures import CALLERS_FAULT, UNCLEAR, Failure, Fault
 
 WEIGHT = levels.WEIGHT
 LONGEST_INTERVAL_MS = 600_000.0
@@ -24,26 +26,31 @@ States = Mapping[EndpointId, EndpointState]
 
 
 def touched(record: InvocationRecord) -> frozenset[EndpointId]:
+    """Whose states a record may change: those it called, and siblings that are suspected meanwhile."""
     called = (attempt.endpoint for attempt in record.attempts)
-    return frozenset([*called, *equivalence.compared(record), record.result.endpoint or NOT_CALLED])
+    candidates = (candidate.endpoint for candidate in record.decision.candidates)
+    shadowed = equivalence.compared(record)
+    return frozenset([*called, *candidates, *shadowed, record.result.endpoint or NOT_CALLED])
 
 
 def fold(states: States, record: InvocationRecord) -> dict[EndpointId, EndpointState]:
     """The states after one more record; those it does not touch stay as they are. `version` is left to the store."""
     after = dict(states)
-    for endpoint in touched(record):
+    called = frozenset(attempt.endpoint for attempt in record.attempts)
+    owner = record.result.endpoint or NOT_CALLED
+    for endpoint in (*called, *equivalence.compared(record), owner):
         after.setdefault(endpoint, EndpointState(function=record.request.function_name, endpoint=endpoint))
     for position, attempt in enumerate(record.attempts):
         is_last = position == len(record.attempts) - 1
-        called = _with_attempt(after[attempt.endpoint], attempt, failed_over=not is_last)
+        counted = _with_attempt(after[attempt.endpoint], attempt, failed_over=not is_last)
         # Only the attempt that ended the request has the features that it was predicted from; earlier ones count as
         # calls and failures, and teach nothing of latency.
-        is_answer = is_last and attempt.failure is None
-        after[attempt.endpoint] = levels.with_answer(called, record, attempt) if is_answer else called
+        is_answer = is_last and attempt.failure is None and not _is_error(attempt)
+        after[attempt.endpoint] = levels.with_answer(counted, record, attempt) if is_answer else counted
     if _failed_alike(record):
-        after = _counted_together(states, after, touched(record))
+        after = _counted_together(states, after, called)
     after = equivalence.with_comparison(after, record)
-    owner = record.result.endpoint or NOT_CALLED
+    after |= _conducts(after, record)
     after[owner] = replace(after[owner], folded=after[owner].folded + 1)
     return after
 
@@ -81,9 +88,46 @@ def _with_attempt(state: EndpointState, attempt: AttemptSummary, *, failed_over:
             last_failed_at=_later(state.last_failed_at, attempt.started_at),
             last_failure=attempt.failure.value,
         )
+    is_bad = (attempt.status or 200) >= 500 or attempt.verdict is Fault.COPY
     return replace(
-        called, consecutive_failures=0, error_rate=blend(state.error_rate if state.attempts else None, 0.0, WEIGHT)
+        called,
+        failures=state.failures + is_bad,
+        # It answered, so it is there: how it does against its siblings is its conduct's matter.
+        consecutive_failures=0,
+        error_rate=blend(state.error_rate if state.attempts else None, float(is_bad), WEIGHT),
     )
+
+
+def _is_error(attempt: AttemptSummary) -> bool:
+    """Whether an answer tells nothing of how long a good one takes."""
+    return (attempt.status or 200) >= 400 or attempt.verdict is not None
+
+
+def _conducts(states: States, record: InvocationRecord) -> dict[EndpointId, EndpointState]:
+    """The states with what the attempts say of their copies, held against the siblings'."""
+    before = {id: state.conduct for id, state in states.items() if state.conduct is not None}
+    known = dict(before)
+    copies = frozenset(candidate.endpoint for candidate in record.decision.candidates)
+    odd: list[tuple[EndpointId, str]] = []
+    for attempt in record.attempts:
+        own, others = known.get(attempt.endpoint, UNSEEN), [known[c] for c in copies - {attempt.endpoint} if c in known]
+        if attempt.failure is None and attempt.status is not None:
+            oddity = conduct.oddity_of(attempt.status, attempt.shape or "", own, others)
+        elif attempt.failure in conduct.COUNTED and attempt.verdict is not Fault.CALLER:
+            oddity = attempt.failure.value
+        else:
+            continue
+        if oddity is not None:
+            odd.append((attempt.endpoint, oddity))
+        at = attempt.started_at
+        known |= conduct.after_answer(known, attempt.endpoint, copies, oddity=oddity, shape=attempt.shape or "", now=at)
+    if len(odd) > len({oddity for _, oddity in odd}) and record.attempts[-1].endpoint in dict(odd):
+        known |= conduct.cleared(known, [endpoint for endpoint, _ in odd])
+    return {
+        id: replace(states[id], conduct=found)
+        for id, found in known.items()
+        if id in states and found is not before.get(id)
+    }
 
 
 def _called(state: EndpointState, at: datetime, cost_usd: float | None) -> EndpointState:

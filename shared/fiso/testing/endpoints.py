@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from fiso.domain.endpoint import Endpoint, EndpointId
 from fiso.domain.request import InvocationRequest
-from fiso.services.resilience.dispatch import Call, Running
+from fiso.services.resilience.executors import Call, Running
 from fiso.testing.clock import ManualClock
 from fiso_client.core.answers import FunctionAnswer
 from fiso_client.core.failures import Failure, ProviderError

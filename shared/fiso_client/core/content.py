@@ -25,10 +25,10 @@ def is_json(content_type: str | None) -> bool:
 
 
 def shape_of(content_type: str | None, body: bytes) -> str:
-    """What kind of body an answer has, in a word: `empty`, `json`, or its media type, at most 40 characters."""
+    """What kind of body an answer has: `empty`, `json`, `untyped`, or its media type, at most 40 characters."""
     if not body:
         return "empty"
-    return "json" if is_json(content_type) else kind_of(content_type)[:40]
+    return "json" if is_json(content_type) else kind_of(content_type)[:40] or "untyped"
 
 
 def is_textual(content_type: str | None) -> bool:

@@ -14,7 +14,7 @@ from fiso.codecs.typed import Document
 from fiso.domain.decision import Decision, RankedCandidate
 from fiso.domain.errors import LeaseRefused, LeasingNotSetUp
 from fiso.domain.lease import LIFETIME, Lease, LeasedEndpoint, LeaseId
-from fiso.domain.policy import Policy
+from fiso.domain.policy import FailOverOn, Policy
 from fiso.domain.record import loggable
 from fiso.domain.request import InvocationRequest
 from fiso.services.freshness.cached import CachedValue, StoreWaitBudget
@@ -119,6 +119,7 @@ def lease_document(granted: Granted) -> Document:
         "idempotent": granted.policy.idempotent.value,
         "repeats_safe_methods": granted.policy.repeats_safe_methods,
         "timeout_ms": granted.policy.timeout_ms,
+        "fail_over_on": [on.value for on in FailOverOn if on in granted.policy.fail_over_on],
         "endpoints": [_endpoint_document(candidate) for candidate in decision.ranking[: len(lease.endpoints)]],
         "policy_version": lease.policy_version,
         "snapshot_version": lease.snapshot_version,

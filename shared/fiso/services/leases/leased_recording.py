@@ -15,6 +15,8 @@ from fiso.domain.lease import Lease, LeasedAttempt, LeasedEndpoint, LeasedOutcom
 from fiso.domain.record import CandidateSummary, DecisionSummary, InvocationRecord, RecordStatus, RequestSummary
 from fiso.prediction import features
 from fiso.services.request import recording
+from fiso_client.core.attribution import usual_fault
+from fiso_client.core.failures import USUAL_FAULT
 
 _INDEX = {name: position for position, name in enumerate(features.NAMES)}
 
@@ -72,6 +74,8 @@ def _leased(lease: Lease, attempt: LeasedAttempt) -> LeasedEndpoint:
 
 def _call(attempt: LeasedAttempt, leased: LeasedEndpoint, issued_at: datetime) -> recording.Call:
     is_answered = attempt.status is not None
+    # One report tells nothing of the siblings: what they show together is for the fold to say.
+    verdict = USUAL_FAULT[attempt.failure] if attempt.failure else usual_fault(attempt.status or 200)
     return recording.Call(
         endpoint=_priced(leased),
         started_at=_whole_ms(issued_at + timedelta(milliseconds=attempt.after_ms)),
@@ -80,6 +84,9 @@ def _call(attempt: LeasedAttempt, leased: LeasedEndpoint, issued_at: datetime) -
         may_have_run=attempt.may_have_run,
         status=attempt.status,
         failure=attempt.failure,
+        verdict=verdict,
+        evidence=(attempt.evidence or attempt.failure.value) if attempt.failure else f"status {attempt.status}",
+        shape=attempt.shape if is_answered else None,
         is_function_error=attempt.is_function_error,
         cold_start=attempt.cold_start if is_answered else None,
         billed_ms=attempt.billed_ms if is_answered else None,

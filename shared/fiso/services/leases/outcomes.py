@@ -125,8 +125,6 @@ def _problems(lease: Lease, outcome: LeasedOutcome, now: datetime) -> Iterator[s
         yield "there must be attempts, at most one an endpoint"
     if not all(lease.find(endpoint) for endpoint in called):
         yield "an endpoint was called that the lease does not name"
-    if any(attempt.failure is None for attempt in outcome.attempts[:-1]):
-        yield "only the last attempt can have been answered"
     if outcome.deadline_passed and outcome.attempts and outcome.attempts[-1].status is not None:
         yield "an outcome that was answered did not miss its deadline"
     known_ms = (now - lease.issued_at) / timedelta(milliseconds=1) + TOLERANCE_MS

@@ -75,10 +75,11 @@ def _fold(function: FunctionName, records: Sequence[InvocationRecord], states: E
     fresh = [record for record in records if record.invocation_id not in done]
     if not fresh:
         return 0
-    after = dict(states.of_function(function))
+    before = states.of_function(function)
+    after = dict(before)
     for record in fresh:
         after = fold(after, record)
-    changed = {endpoint for record in fresh for endpoint in touched(record)}
+    changed = {endpoint for endpoint, state in after.items() if state is not before.get(endpoint)}
     states.commit(_next_versions(after, changed), [record.invocation_id for record in fresh])
     return len(fresh)
 

@@ -13,6 +13,7 @@ from fiso.prediction import features
 from fiso.routing.equivalence import quarantined
 from fiso.services.freshness.decision_sources import States, StatesRead
 from fiso_client.core.breaker import CLOSED, Breaker
+from fiso_client.core.conduct import Conduct
 
 
 def decision_document(decision: Decision) -> Document:
@@ -132,6 +133,7 @@ def _state_document(state: EndpointState, endpoint: Endpoint) -> Document:
         "last_failed_at": _maybe_instant(state.last_failed_at),
         "last_failure": state.last_failure or None,
         "equivalence": _compared_document(state.equivalence) if state.equivalence else None,
+        **_conduct_document(state.conduct),
     }
 
 
@@ -145,6 +147,20 @@ def _compared_document(found: Compared) -> Document:
         "first_id": found.first_id or None,
         "first_place": found.first_place or None,
         "first_at": _maybe_instant(found.first_at),
+    }
+
+
+def _conduct_document(conduct: Conduct | None) -> Document:
+    """How its answers compare with its siblings'."""
+    if conduct is None:
+        return {"standing": "well"}
+    standing = "demoted" if conduct.is_convicted else "suspected" if conduct.is_suspected else "well"
+    return {
+        "standing": standing,
+        "standing_since": _maybe_instant(conduct.last_odd_at) if conduct.is_suspected else None,
+        "oddity": conduct.oddity or None,
+        "odd_share": round(conduct.odd / conduct.calls, 4) if conduct.calls else None,
+        "usual_body": conduct.shape or None,
     }
 
 

@@ -132,7 +132,9 @@ class Orchestrator:
         self, entry: CatalogEntry, states: Mapping[EndpointId, EndpointState]
     ) -> Mapping[EndpointId, Breaker]:
         """The breakers that hold for a function, with what others told and all environments saw together."""
-        return effective_breakers(self.dispatcher.breakers, self.breaker_sync, entry, states, self.clock())
+        return effective_breakers(
+            self.dispatcher.breakers, self.dispatcher.attribution, self.breaker_sync, entry, states, self.clock()
+        )
 
     def _failure(self, outcome: Outcome) -> RoutingError | None:
         """Told before the record is closed: what the caller gets and what is logged are one thing."""

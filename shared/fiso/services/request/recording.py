@@ -11,6 +11,7 @@ from fiso.domain.endpoint import Endpoint
 from fiso.domain.errors import RoutingError
 from fiso.domain.record import (
     LONGEST_DETAIL,
+    LONGEST_EVIDENCE,
     AttemptSummary,
     CandidateSummary,
     DecisionSummary,
@@ -24,7 +25,7 @@ from fiso.domain.request import UNSTEERED, InvocationRequest
 from fiso.ports import Metrics
 from fiso.prediction import features
 from fiso.services.request.decide import DecisionInputs, features_of
-from fiso_client.core.failures import GIVEN_UP, Failure
+from fiso_client.core.failures import GIVEN_UP, Failure, Fault
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +40,9 @@ class Call:
     may_have_run: bool
     status: int | None = None
     failure: Failure | None = None
+    verdict: Fault | None = None
+    evidence: str = ""
+    shape: str | None = None
     is_function_error: bool = False
     size_bytes: int = 0
     cold_start: bool | None = None
@@ -91,7 +95,7 @@ def result_of(
     is_answered = last.status is not None
     return ResultSummary(
         response_status=last.status if last.status is not None else unanswered_status,
-        error_occurred=last.status is None or last.is_function_error or last.status >= 500,
+        error_occurred=_is_error(last),
         response_size_bytes=last.size_bytes,
         endpoint=last.endpoint.id,
         cloud_provider=last.endpoint.provider,
@@ -105,6 +109,10 @@ def result_of(
     )
 
 
+def _is_error(call: Call) -> bool:
+    return call.status is None or call.status >= 500 or call.is_function_error or call.verdict is Fault.COPY
+
+
 def summaries(calls: Sequence[Call], tariff: Tariff) -> tuple[AttemptSummary, ...]:
     return tuple(
         AttemptSummary(
@@ -113,6 +121,9 @@ def summaries(calls: Sequence[Call], tariff: Tariff) -> tuple[AttemptSummary, ..
             latency_ms=call.latency_ms,
             status=call.status,
             failure=call.failure,
+            verdict=call.verdict,
+            evidence=call.evidence[:LONGEST_EVIDENCE] or None if call.verdict else None,
+            shape=call.shape,
             cold_start=call.cold_start,
             billed_ms=call.billed_ms,
             cost_usd=tariff.cost_usd(call.endpoint, call.priced_ms, billed_ms=call.billed_ms)
@@ -130,7 +141,9 @@ def reason_of(decision: Decision | None, outcome: Outcome) -> Reason | None:
     *before, last = outcome.attempts or (None,)
     if last is not None and last.answer is not None and last.is_hedge:
         return Reason.HEDGE
-    has_failed_over = any(attempt is not None and attempt.failure not in GIVEN_UP for attempt in before)
+    # what was called first answers for the decision, although siblings were asked after it
+    others = [attempt for attempt in before if last is not None and attempt.started_at <= last.started_at]
+    has_failed_over = any(attempt.failure not in GIVEN_UP for attempt in others)
     return Reason.FAILOVER if has_failed_over else decision.reason
 
 
@@ -169,12 +182,15 @@ def _call(attempt: Attempt, endpoint: Endpoint) -> Call:
         priced_ms=priced_ms,
         may_have_run=attempt.may_have_run,
         failure=attempt.failure,
+        verdict=attempt.verdict,
+        evidence=attempt.detail,
     )
     if answer is None:
         return call
     return replace(
         call,
         status=answer.status,
+        shape=answer.shape,
         is_function_error=answer.is_function_error,
         size_bytes=len(answer.body),
         cold_start=answer.cold,

@@ -24,6 +24,7 @@ from fiso.domain.state import EndpointState
 from fiso.ports import Clock, SharedBreakers
 from fiso.routing.breaker_notices import NOTICE_VALID_FOR, Domain, Notice, SlowCall, Transition, are_too_many_slow
 from fiso.services.freshness.cached import CachedValue, StoreWaitBudget
+from fiso_client.core.attribution import Attribution
 from fiso_client.core.breaker import CLOSED, CONSECUTIVE, Breaker, BreakerState
 from fiso_client.core.failures import CALLERS_FAULT, UNCLEAR, Failure
 
@@ -110,6 +111,11 @@ class Breakers:
                 self._failed(function, failed, now)
             else:
                 self._change_both(function, failed.endpoint, lambda breaker: breaker.after_nothing(now))
+
+    def undecided(self, function: FunctionName, endpoints: Iterable[Endpoint], now: datetime) -> None:
+        """They answered, and nobody can say from it whether they are well."""
+        for endpoint in endpoints:
+            self._change_both(function, endpoint, lambda breaker: breaker.after_nothing(now))
 
     def learn(self, entry: CatalogEntry, states: Mapping[EndpointId, EndpointState], now: datetime) -> None:
         """What all environments saw together: an endpoint whose last calls failed, CONSECUTIVE of them, is down."""
@@ -263,20 +269,24 @@ class BreakerSync:
 
 def effective_breakers(
     breakers: Breakers,
+    attribution: Attribution,
     sync: BreakerSync | None,
     entry: CatalogEntry,
     states: Mapping[EndpointId, EndpointState],
     now: datetime,
 ) -> Mapping[EndpointId, Breaker]:
-    """The breakers that hold for a function, with what others told and all environments saw together."""
+    """The breakers that hold for a function, with what others told and all environments saw together, and those of
+    copies that are suspected of what their siblings do not do."""
     if sync is not None:
         sync.apply_remote(breakers)
     breakers.learn(entry, states, now)
+    folded = {id: state.conduct for id, state in states.items() if state.conduct is not None}
+    attribution.learn(entry.name, folded, source=states)
     found = breakers.of(entry)
     if sync is not None and any(breaker.state(now) is BreakerState.HALF_OPEN for breaker in found.values()):
         sync.refresh_before_probe(breakers)
         found = breakers.of(entry)
-    return found
+    return attribution.held_back(entry.name, [endpoint.id for endpoint in entry.endpoints], found, now)
 
 
 def domain_of(endpoint: Endpoint) -> Domain:

@@ -9,37 +9,38 @@ repetition  a request that may have run is tried again only if the policy declar
             Once one is late, the next is late when a hedge would begin: the caller has waited enough.
 hedge       of a repeatable request, once, after the predicted 95th percentile, out of a budget (`routing.budget`), or
             half as long again later, out of its reserve.
-time        no attempt starts with less than LEAST_ATTEMPT_MS left, none is waited for beyond the deadline.
+another     of a repeatable request, where a copy's answer stands out and its siblings' do not: their answer is the
+            function's. Where theirs is the same, the first one goes back.
+time        no attempt starts with less than LEAST_ATTEMPT_MS left, none is waited for beyond the deadline. A request is
+            given up sooner only where something failed, or by the policy.
 
-Which breakers hold and what they make of the outcome is in `breakers`. Why it is so, and what it was measured to give:
-docs/decisions/0013-when-a-call-fails.md
+Which breakers hold and what they make of the outcome is in `breakers`, whose fault it was in `attribution`. Why it is
+so, and what it was measured to give: docs/decisions/0013-when-a-call-fails.md
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from time import perf_counter
-from typing import Protocol
 
 from fiso.domain.attempt import Attempt, Outcome
 from fiso.domain.decision import Decision, Prediction, RankedCandidate, Reason
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName
-from fiso.domain.policy import Policy
+from fiso.domain.policy import FailOverOn, Policy
 from fiso.domain.request import InvocationRequest
 from fiso.ports import Clock, FunctionCaller
 from fiso.prediction import features
 from fiso.routing import constraints
 from fiso.routing.budget import HedgeBudget, TryBudget
 from fiso.services.resilience.breakers import Breakers, Failed
+from fiso.services.resilience.executors import INLINE, AttemptExecutor, Call, Running
 from fiso_client.core.answers import FunctionAnswer
+from fiso_client.core.attribution import Attribution, Copy
 from fiso_client.core.breaker import CLOSED, Breaker, BreakerState
-from fiso_client.core.failures import CALLERS_FAULT, Failure, ProviderError
+from fiso_client.core.conduct import COUNTED, Conduct
+from fiso_client.core.failures import CALLERS_FAULT, NEVER_RAN, Failure, Fault, ProviderError
 
-Call = Callable[[], FunctionAnswer]
-Running = Future[FunctionAnswer]
-MOST_THREADS = 32
 LEAST_ATTEMPT_MS = 100.0
 """No attempt starts with less time left than this."""
 _HEDGED = frozenset({Reason.SCORE, Reason.EXPLORE})
@@ -54,8 +55,8 @@ TIMES_P99 = 3.0
 LEAST_HEDGE_MS = 100.0
 LEAST_GIVE_UP_MS = 2_300.0
 GIVE_UP_TIMES_P99 = 4.0
-"""A request whose every copy is late is given up after this many times the 99th percentile, and no sooner than
-LEAST_GIVE_UP_MS: three clouds that stay silent are down, and the caller is told while it still waits."""
+"""A request of which a copy failed, and every other one is late, is given up after this many times the 99th percentile,
+and no sooner than LEAST_GIVE_UP_MS: the caller is told while it still waits. Lateness alone ends nothing."""
 IDLE_S = 300.0
 COLD_ALLOWANCE_MS = 5_000.0
 """What an endpoint that was not called for IDLE_S gets on top: it may have to start, and a start is no failure. The
@@ -78,50 +79,8 @@ class InFlightAttempt:
     is_hedge: bool
     is_late: bool = False
     is_urgent: bool = False
-
-
-class AttemptExecutor(Protocol):
-    """Begins calls and waits for the first that ends."""
-
-    def begin(self, call: Call) -> Running:
-        """Run a call; what it returns or raises (`ProviderError`) is in the future."""
-        ...
-
-    def wait(self, running: Collection[Running], timeout_s: float) -> None:
-        """Until one of them has ended, or for that long."""
-        ...
-
-
-class InlineExecutor:
-    """Runs each call to its end before the next thing happens."""
-
-    def begin(self, call: Call) -> Running:
-        ended: Running = Future()
-        try:
-            ended.set_result(call())
-        except ProviderError as error:
-            ended.set_exception(error)
-        return ended
-
-    def wait(self, running: Collection[Running], timeout_s: float) -> None:
-        """Everything has ended already."""
-
-
-class ThreadedExecutor:
-    """Runs each call in a thread of its own. One that nobody waits for any more ends by its own timeout."""
-
-    def __init__(self) -> None:
-        self._executor = ThreadPoolExecutor(max_workers=MOST_THREADS, thread_name_prefix="call")
-
-    def begin(self, call: Call) -> Running:
-        return self._executor.submit(call)
-
-    def wait(self, running: Collection[Running], timeout_s: float) -> None:
-        wait(running, timeout=timeout_s, return_when=FIRST_COMPLETED)
-
-
-INLINE = InlineExecutor()
-"""Costs nothing, and is all that a request needs whose second copy must not run."""
+    met: Conduct
+    """What its copy's conduct was when it began."""
 
 
 @dataclass(kw_only=True)
@@ -135,6 +94,7 @@ class Dispatcher:
     clock: Clock
     stopwatch: Callable[[], float] = perf_counter
     breakers: Breakers = field(default_factory=Breakers)
+    attribution: Attribution = field(default_factory=Attribution)
     concurrent: AttemptExecutor | None = None
     watched: Callable[[Call, FunctionName, Endpoint, float], Call] = lambda call, *_: call
     on_trouble: Callable[[FunctionName], None] = lambda _: None
@@ -175,20 +135,25 @@ class _RequestExecution:
         self._may_repeat = policy.lets_repeat(request.idempotency_key, is_safe=request.is_safe)
         self._request = replace(request, may_repeat=True) if self._may_repeat else request
         self._left = list(decision.ranking)
+        self._ids = [candidate.endpoint.id for candidate in decision.ranking]
         self._begins_s = dispatcher.stopwatch()
         self._deadline_s = self._begins_s - OVERDUE_S + (request.deadline_at - dispatcher.clock()).total_seconds()
         self._ends_s = self._deadline_s
         """When all is given up; a call that begins late is still given its time, within the deadline."""
         self._calls = dispatcher.concurrent if self._may_repeat and dispatcher.concurrent else INLINE
+        if policy.give_up_after_ms is not None:
+            self._ends_s = min(self._ends_s, self._begins_s + policy.give_up_after_ms / 1000)
+        self._patience_ms = give_up_ms(decision.ranking[: policy.max_attempts])
         if self._calls is not INLINE:
-            self._ends_s = min(
-                self._ends_s, self._begins_s + give_up_ms(decision.ranking[: policy.max_attempts]) / 1000
-            )
             dispatcher.hedges = dispatcher.hedges.earned(policy.hedging)
         self._can_hedge = self._calls is not INLINE and policy.hedging > 0 and decision.reason in _HEDGED
         self._in_flight: list[InFlightAttempt] = []
         self._attempts: list[Attempt] = []
         self._failed: list[Failed] = []
+        self._odd: list[tuple[Attempt, str]] = []
+        """Answers that stand out, and how, kept while a sibling is asked."""
+        self._good: Attempt | None = None
+        self._called: list[RankedCandidate] = []
         self._started = self._at_open = 0
 
     def outcome(self) -> Outcome:
@@ -199,9 +164,10 @@ class _RequestExecution:
             answered = self._wait()
         self._give_up(answered)
         now_s = self._dispatcher.stopwatch()
+        has_answer = answered is not None or bool(self._odd)
         return Outcome(
             attempts=tuple(self._attempts),
-            deadline_passed=answered is None and self._has_passed(now_s),
+            deadline_passed=not has_answer and self._has_passed(now_s),
             waited_ms=(now_s - self._begins_s) * 1000,
             may_repeat=self._may_repeat,
         )
@@ -241,6 +207,7 @@ class _RequestExecution:
         self._ends_s = max(self._ends_s, late_s)
         end_s = late_s if self._calls is INLINE else self._ends_s
         dispatcher.breakers.started(request.function, endpoint, now, late_s - start_s)
+        dispatcher.attribution.started(self._copy(endpoint), now, late_s - start_s)
         self._started += 1
         run = partial(dispatcher.caller.call, endpoint, request, timeout_ms=(end_s - start_s) * 1000)
         # the probe of an open breaker is slow as a rule: told to all, it would keep the breaker open everywhere
@@ -257,8 +224,10 @@ class _RequestExecution:
             end_s=end_s,
             running=self._calls.begin(watched),
             is_hedge=is_hedge,
+            met=dispatcher.attribution.conduct_of(request.function, endpoint.id),
         )
         self._in_flight.append(call)
+        self._called.append(candidate)
 
     def _timeout_s(self, candidate: RankedCandidate, start_s: float) -> float:
         """All the time there is where nothing can follow; else what is fair to wait, without starving the others."""
@@ -297,21 +266,82 @@ class _RequestExecution:
         try:
             answer = call.running.result()
         except ProviderError as error:
-            self._note(call, error.failure, error.detail, error.retry_after_s)
+            self._note(call, error)
             return False
-        self._keep(call, answer=answer)
-        return True
+        return self._is_settled_by(call, answer)
 
-    def _note(self, call: InFlightAttempt, failure: Failure, detail: str, retry_after_s: float | None = None) -> None:
-        self._dispatcher.on_trouble(self._request.function)
-        self._failed.append(Failed(endpoint=call.candidate.endpoint, failure=failure, retry_after_s=retry_after_s))
-        self._keep(call, failure=failure, detail=detail)
-        if failure in CALLERS_FAULT or not (self._may_repeat or not self._attempts[-1].may_have_run):
+    def _is_settled_by(self, call: InFlightAttempt, answer: FunctionAnswer) -> bool:
+        """Keep an answer; whether it is the one to return. One that stands out is held against a sibling's first, where
+        the request may be repeated."""
+        attribution, copy = self._dispatcher.attribution, self._copy(call.candidate.endpoint)
+        now = self._dispatcher.clock()
+        oddity = attribution.oddity(copy, self._ids, answer)
+        asks_another = oddity is not None and self._asks_another(copy, oddity, answer)
+        finding = attribution.finding(copy, call.met, status=answer.status, oddity=oddity)
+        attribution.ended(copy, self._ids, oddity=oddity, shape=answer.shape, now=now)
+        verdict, evidence = (finding.verdict, finding.evidence) if finding else (None, "")
+        attempt = self._keep(call, answer=answer, verdict=verdict, detail=evidence)
+        if oddity is None:
+            self._good = attempt
+            for odd, _ in self._odd:
+                self._blame(odd, attempt)
+            return True
+        self._odd.append((attempt, oddity))
+        if asks_another:
+            self._dispatcher.on_trouble(self._request.function)
+        return not asks_another
+
+    def _asks_another(self, copy: Copy, oddity: str, answer: FunctionAnswer) -> bool:
+        on = self._policy.fail_over_on
+        if not self._may_repeat or all(self._is_open(candidate) for candidate in self._left):
+            return False
+        if FailOverOn.SERVER_ERROR in on and answer.status >= 500:
+            return True
+        now = self._dispatcher.clock()
+        return FailOverOn.COPY in on and self._dispatcher.attribution.is_worth_another(copy, self._ids, oddity, now)
+
+    def _copy(self, endpoint: Endpoint) -> Copy:
+        return Copy(self._request.function, endpoint.id, endpoint.provider, endpoint.region)
+
+    def _blame(self, odd: Attempt, good: Attempt) -> None:
+        """An answer stood out, and a sibling gave a good one to the same request."""
+        said = odd.detail or f"status {odd.answer.status if odd.answer else None}"
+        proved = replace(odd, verdict=Fault.COPY, detail=f"{said}; {good.endpoint} answered the same request well")
+        self._attempts = [proved if attempt is odd else attempt for attempt in self._attempts]
+
+    def _note(self, call: InFlightAttempt, error: ProviderError) -> None:
+        failure, endpoint, function = error.failure, call.candidate.endpoint, self._request.function
+        attribution = self._dispatcher.attribution
+        self._dispatcher.on_trouble(function)
+        self._failed.append(Failed(endpoint=endpoint, failure=failure, retry_after_s=error.retry_after_s))
+        copy = self._copy(endpoint)
+        verdict = attribution.fault_of(copy, failure, error.verdict)
+        attempt = self._keep(call, failure=failure, verdict=verdict, detail=error.detail)
+        # A caller that leaves too little time says nothing of a copy that would have taken what it always takes.
+        if failure in COUNTED and (
+            failure is not Failure.TIMED_OUT or attempt.latency_ms >= slow_call_ms(call.candidate)
+        ):
+            now = self._dispatcher.clock()
+            attribution.ended(copy, self._ids, oddity=failure.value, shape="", now=now)
+            self._end_sooner()
+        if failure in CALLERS_FAULT or not self._may_follow(failure):
             self._left.clear()
         # Nothing was sent, and there is no other copy: the same endpoint once more, out of the budget for tries that
         # can multiply load.
         elif failure is Failure.UNREACHABLE and self._started == 1 and not self._left and self._dispatcher.may_try():
             self._left.append(call.candidate)
+
+    def _end_sooner(self) -> None:
+        """A copy failed: those that are silent are not waited for as long as there is time."""
+        self._ends_s = min(self._ends_s, self._dispatcher.stopwatch() + self._patience_ms / 1000)
+        for call in self._in_flight:
+            call.end_s = min(call.end_s, max(call.late_s, self._ends_s))
+
+    def _may_follow(self, failure: Failure) -> bool:
+        """Whether another copy may be tried after a failure."""
+        if failure in NEVER_RAN:
+            return FailOverOn.NOT_RUN in self._policy.fail_over_on
+        return self._may_repeat and FailOverOn.LOST in self._policy.fail_over_on
 
     def _keep(
         self,
@@ -319,8 +349,9 @@ class _RequestExecution:
         *,
         answer: FunctionAnswer | None = None,
         failure: Failure | None = None,
+        verdict: Fault | None = None,
         detail: str = "",
-    ) -> None:
+    ) -> Attempt:
         candidate = call.candidate
         attempt = Attempt(
             endpoint=candidate.endpoint.id,
@@ -328,11 +359,13 @@ class _RequestExecution:
             latency_ms=(self._dispatcher.stopwatch() - call.start_s) * 1000,
             answer=answer,
             failure=failure,
+            verdict=verdict,
             detail=detail,
             expected_ms=candidate.prediction.latency_ms,
             is_hedge=call.is_hedge,
         )
         self._attempts.append(attempt)
+        return attempt
 
     def _see_to_time(self, now_s: float) -> None:
         """Calls become late, and those that outlive their own time-out are not waited for."""
@@ -342,7 +375,7 @@ class _RequestExecution:
                 self._dispatcher.on_trouble(self._request.function)
             if now_s >= call.end_s + OVERDUE_S:
                 self._in_flight.remove(call)
-                self._note(call, Failure.TIMED_OUT, "no answer in time")
+                self._note(call, ProviderError(Failure.TIMED_OUT, "no answer in time"))
 
     def _hedge_s(self) -> float | None:
         """When the one call under way is to be hedged; None when it is not."""
@@ -382,13 +415,23 @@ class _RequestExecution:
     def _give_up(self, answered: InFlightAttempt | None) -> None:
         """End what is still under way, and tell the breakers how it all went."""
         for call in self._in_flight:
-            self._note(call, self._why_given_up(call, answered), "given up")
-        # Stable: those that failed stay in the order in which they ended.
-        self._attempts.sort(key=lambda attempt: attempt.answer is not None)  # the answered one last
+            self._note(call, ProviderError(self._why_given_up(call, answered), "given up"))
+        # What goes back stands last: the good answer, or the first of those that stand out. Stable: the others stay in
+        # the order in which they ended.
+        last = self._good or (self._odd[0][0] if self._odd else None)
+        self._attempts.sort(key=lambda attempt: attempt is last)
         function, now = self._request.function, self._dispatcher.clock()
         self._dispatcher.breakers.failed(function, self._failed, now)
-        if answered is not None:
+        if self._good is not None and answered is not None:
             self._dispatcher.breakers.answered(function, answered.candidate.endpoint, now)
+        elif self._odd:
+            odd = [attempt.endpoint for attempt, _ in self._odd]
+            # Somebody answered, which is no proof that it is well: a probe is left undecided.
+            self._dispatcher.breakers.undecided(
+                function, [c.endpoint for c in self._called if c.endpoint.id in odd], now
+            )
+            if len({oddity for _, oddity in self._odd}) < len(odd):
+                self._dispatcher.attribution.answered_alike(function, odd, self._odd[0][1], now)
 
 
 def slow_call_ms(candidate: RankedCandidate) -> float:

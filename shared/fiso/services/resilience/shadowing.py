@@ -23,7 +23,8 @@ from fiso.domain.policy import Idempotent, Policy, Shadow
 from fiso.domain.record import InvocationRecord, ShadowOutcome, ShadowSummary
 from fiso.domain.request import InvocationRequest
 from fiso.ports import Metrics
-from fiso.services.resilience.dispatch import AttemptExecutor, Dispatcher, Running
+from fiso.services.resilience.dispatch import Dispatcher
+from fiso.services.resilience.executors import AttemptExecutor, Running
 from fiso_client.core.answers import FunctionAnswer
 from fiso_client.core.failures import NEVER_RAN, ProviderError
 

@@ -14,7 +14,7 @@ from typing import Protocol, TypeAlias
 from fiso.domain.endpoint import Endpoint, FunctionName
 from fiso.ports import Clock
 from fiso.routing.breaker_notices import SlowCall
-from fiso.services.resilience.dispatch import Call
+from fiso.services.resilience.executors import Call
 from fiso_client.core.answers import FunctionAnswer
 
 LOOK_EVERY_S = 0.25

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 
 from fiso.domain.policy import Idempotent
-from fiso.services.resilience.dispatch import MOST_THREADS
+from fiso.services.resilience.executors import MOST_THREADS
 from functions.orchestrator.wiring import READERS
 from tests.lab.chaos import soaking
 from tests.lab.chaos.experiment import Experiment, Setting

@@ -1,0 +1,161 @@
+"""Attribution: whose fault the end of each attempt is.
+
+The caller's, the function's, this copy's alone, the provider's, the network's: by what the vendor's contract says
+(`front_doors`, `lambda_api`), whether the request was sent, how the siblings fare (`conduct`), and how the provider's
+other functions fare. Router and client judge by this one. docs/decisions/0019-whose-fault-it-is.md
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import NamedTuple, TypeVar
+
+from fiso_client.core import conduct
+from fiso_client.core.answers import FunctionAnswer
+from fiso_client.core.breaker import Breaker
+from fiso_client.core.conduct import UNSEEN, Conduct
+from fiso_client.core.failures import NEVER_RAN, USUAL_FAULT, Failure, Fault
+
+ALIKE_S = 60.0
+"""So long an answer that several copies gave to one request is known to be the function's own."""
+
+Id = TypeVar("Id", bound=str)
+
+
+class Copy(NamedTuple):
+    """One copy of a function, and where it is."""
+
+    function: str
+    id: str
+    provider: str
+    region: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Whose fault it is, and what shows it."""
+
+    verdict: Fault
+    evidence: str
+
+
+def usual_fault(status: int) -> Fault | None:
+    """Whose fault an answer of the function's own is, where nothing is known of the siblings; None for a good one."""
+    if status < 400:
+        return None
+    return Fault.FUNCTION if status >= 500 else Fault.THROTTLE if status == 429 else Fault.CALLER
+
+
+class Attribution:
+    """What one process knows of its copies' conduct, by function. One request at a time, as in an environment of
+    Lambda's; a client with threads guards it."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, dict[str, Conduct]] = {}
+        self._copies: dict[tuple[str, str], Copy] = {}
+        self._learnt: dict[str, object] = {}
+        self._asked_until: dict[tuple[str, str], datetime] = {}
+        self._alike: dict[tuple[str, str], datetime] = {}
+
+    def learn(self, function: str, folded: Mapping[Id, Conduct], source: object) -> None:
+        """What all environments saw together, where it is newer than what was seen here. The same `source` is learnt
+        once."""
+        if self._learnt.get(function) is source:
+            return
+        self._learnt[function] = source
+        own = self._known.setdefault(function, {})
+        for id, theirs in folded.items():
+            here = own.get(id, UNSEEN)
+            if theirs.last_at is not None and (here.last_at is None or theirs.last_at > here.last_at):
+                own[id] = theirs
+
+    def conduct_of(self, function: str, id: str) -> Conduct:
+        return self._known.get(function, {}).get(id, UNSEEN)
+
+    def started(self, copy: Copy, now: datetime, timeout_s: float) -> None:
+        """A call begins: of a suspect, it is the one that finds out."""
+        if self.conduct_of(copy.function, copy.id).is_suspected:
+            self._asked_until[copy.function, copy.id] = now + timedelta(seconds=timeout_s)
+
+    def oddity(self, copy: Copy, candidates: Collection[str], answer: FunctionAnswer) -> str | None:
+        """What about an answer stands out, in words; None for nothing."""
+        known = self._known.get(copy.function, {})
+        siblings = [known[other] for other in candidates if other != copy.id and other in known]
+        return conduct.oddity_of(answer.status, answer.shape, known.get(copy.id, UNSEEN), siblings)
+
+    def is_worth_another(self, copy: Copy, candidates: Collection[str], oddity: str, now: datetime) -> bool:
+        """Whether a sibling may well do better by the same request."""
+        alike_until = self._alike.get((copy.function, oddity))
+        if alike_until is not None and now < alike_until and not self.conduct_of(copy.function, copy.id).is_suspected:
+            return False
+        return conduct.is_surprising(self._known.get(copy.function, {}), copy.id, candidates)
+
+    def ended(self, copy: Copy, candidates: Collection[str], *, oddity: str | None, shape: str, now: datetime) -> None:
+        """One more answer, or failure that counts (`conduct.COUNTED`)."""
+        known = self._known.setdefault(copy.function, {})
+        self._copies[copy.function, copy.id] = copy
+        self._asked_until.pop((copy.function, copy.id), None)
+        known |= conduct.after_answer(known, copy.id, candidates, oddity=oddity, shape=shape, now=now)
+
+    def answered_alike(self, function: str, ids: Iterable[str], oddity: str, now: datetime) -> None:
+        """Several copies gave one request the same answer that stands out: it is the function's, or the caller's."""
+        self._alike[function, oddity] = now + timedelta(seconds=ALIKE_S)
+        known = self._known.setdefault(function, {})
+        known |= conduct.cleared(known, ids)
+
+    def finding(self, copy: Copy, met: Conduct, *, status: int, oddity: str | None) -> Finding | None:
+        """Whose fault an answer of the function's own is; None for a good one. `met` is its conduct when asked."""
+        usual = usual_fault(status)
+        if oddity is None:
+            return Finding(usual, f"status {status}") if usual else None
+        if met.is_convicted or (met.is_suspected and met.is_confirmed):
+            since = f"its siblings gave {met.answers_since} good answers since it last stood out"
+            return self._of_place(copy) or Finding(Fault.COPY, f"{oddity}; {since}")
+        return Finding(usual, oddity) if usual else None
+
+    def fault_of(self, copy: Copy, failure: Failure, verdict: Fault) -> Fault:
+        """Whose fault a failure is: the provider's, where its other functions fare no better."""
+        if failure in NEVER_RAN or verdict is not USUAL_FAULT[failure] or failure is Failure.FUNCTION_TIMED_OUT:
+            return verdict
+        return Fault.PROVIDER if self._of_place(copy) else verdict
+
+    def held_back(
+        self, function: str, ids: Iterable[Id], breakers: Mapping[Id, Breaker], now: datetime
+    ) -> Mapping[Id, Breaker]:
+        """The breakers with those of suspects: open until it is time to ask them again."""
+        known = self._known.get(function)
+        if not known:
+            return breakers
+        suspects = {
+            id: self._breaker(function, id, found, now)
+            for id in ids
+            if (found := known.get(id)) is not None and found.strikes
+        }
+        if not suspects:
+            return breakers
+        return {**suspects, **{id: known for id, known in breakers.items() if id not in suspects or known.opened_until}}
+
+    def _breaker(self, function: str, id: str, found: Conduct, now: datetime) -> Breaker:
+        at = found.asked_again_at() or now
+        return Breaker(
+            trips_in_row=found.strikes,
+            opened_until=max(at, now + timedelta(seconds=1)) if found.answers_missing else at,
+            probing_until=self._asked_until.get((function, id)),
+            changed_at=found.last_odd_at,
+            cause=f"{'demoted' if found.is_convicted else 'suspected'}: {found.oddity}",
+        )
+
+    def _of_place(self, copy: Copy) -> Finding | None:
+        """Another function's copy is suspected in the same provider's region."""
+        others = {
+            other.function
+            for other in self._copies.values()
+            if other.function != copy.function
+            and other[2:] == copy[2:]
+            and self.conduct_of(other.function, other.id).is_suspected
+        }
+        if not others:
+            return None
+        return Finding(
+            Fault.PROVIDER, f"{', '.join(sorted(others)[:3])} fails in {copy.provider} {copy.region} as well"
+        )
