@@ -148,13 +148,15 @@ class RoutingError(HttpError, status=502, title="Bad gateway"):
 class EveryAttemptFailed(RoutingError, title="Every attempt failed", retry_after_s=2): ...
 
 
-class AnswerTooLarge(RoutingError, title="Answer too large"): ...
+class AnswerTooLarge(RoutingError, title="Answer too large"):
+    verdict = Fault.FUNCTION
 
 
 class RejectedByProvider(RoutingError, status=400, title="Rejected by the provider"): ...
 
 
-class NothingAvailable(RoutingError, status=503, title="No endpoint available", retry_after_s=2): ...
+class NothingAvailable(RoutingError, status=503, title="No endpoint available", retry_after_s=2):
+    verdict = Fault.CONFIGURATION
 
 
 class LeasingNotSetUp(RoutingError, status=503, title="Leasing not set up"): ...

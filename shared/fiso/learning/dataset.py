@@ -114,9 +114,10 @@ def _row(record: InvocationRecord) -> tuple[float, ...] | None:
         return None
     seen = tuple(record.decision.features.get(name, nan) for name in NAMES)
     latency_ms = record.result.execution_time_ms
-    # A cold start is predicted apart from warm calls: as a label it would teach the model the traffic's idleness.
-    is_warm = not record.result.error_occurred and not record.result.cold_start
     answered = not record.result.error_occurred
+    # A cold start is predicted apart from warm calls: as a label it would teach the model the traffic's idleness. What
+    # a function refuses at once for its caller's fault says nothing of how long its work takes.
+    is_warm = answered and not record.result.cold_start and record.result.response_status < 400
     if not all(isfinite(value) for value in seen) or (answered and not 0 < latency_ms < inf):
         return None
     return (

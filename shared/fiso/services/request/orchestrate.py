@@ -37,7 +37,7 @@ from fiso.services.resilience.breakers import BreakerSync, effective_breakers
 from fiso.services.resilience.dispatch import Dispatcher
 from fiso_client.core.answers import FunctionAnswer
 from fiso_client.core.breaker import Breaker
-from fiso_client.core.failures import CALLERS_FAULT
+from fiso_client.core.failures import CALLERS_FAULT, Fault
 
 if TYPE_CHECKING:
     from fiso.services.resilience.shadowing import Shadowing
@@ -180,7 +180,15 @@ def within(inputs: DecisionInputs, request: InvocationRequest) -> InvocationRequ
 
 
 def failure_of(outcome: Outcome) -> RoutingError:
-    """What to tell the caller when no attempt was answered."""
+    """What to tell the caller when no attempt was answered, and whose fault it was: the first attempt's, of those that
+    may have run where any did."""
+    error = _failure_of(outcome)
+    ran = [attempt for attempt in outcome.attempts if attempt.may_have_run] or list(outcome.attempts)
+    error.verdict = ran[0].verdict if ran else Fault.FISO
+    return error
+
+
+def _failure_of(outcome: Outcome) -> RoutingError:
     trail = "; ".join(f"{a.endpoint}: {a.failure} ({a.detail})" for a in outcome.attempts) or "no attempt was made"
     if outcome.deadline_passed:
         return DeadlinePassed(f"the deadline passed: {trail}", unknown_outcome=outcome.may_have_run)

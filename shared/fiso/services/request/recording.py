@@ -141,9 +141,11 @@ def reason_of(decision: Decision | None, outcome: Outcome) -> Reason | None:
     *before, last = outcome.attempts or (None,)
     if last is not None and last.answer is not None and last.is_hedge:
         return Reason.HEDGE
-    # what was called first answers for the decision, although siblings were asked after it
-    others = [attempt for attempt in before if last is not None and attempt.started_at <= last.started_at]
-    has_failed_over = any(attempt.failure not in GIVEN_UP for attempt in others)
+    # What the decision chose answers for it, although siblings were asked beside or after it.
+    chosen = decision.chosen.endpoint.id
+    if last is not None and last.endpoint == chosen and all(a is None or a.endpoint != chosen for a in before):
+        return decision.reason
+    has_failed_over = any(attempt is not None and attempt.failure not in GIVEN_UP for attempt in before)
     return Reason.FAILOVER if has_failed_over else decision.reason
 
 
@@ -163,12 +165,19 @@ def count(metrics: Metrics, record: InvocationRecord) -> None:
         metrics.add("Errors", 1, "Count", provider=provider)
     if record.decision.reason is Reason.FAILOVER:
         metrics.add("Failovers", 1, "Count", provider=provider)
+    _count_faults(metrics, record, provider)
     if any(attempt.failure in GIVEN_UP for attempt in record.attempts):
         metrics.add("Hedges", 1, "Count", provider=provider)
     if record.decision.prediction_source == "baseline":
         metrics.add("BaselinePredictions", 1, "Count", provider=provider)
     if any(candidate.cost_usd is None for candidate in record.decision.candidates):
         metrics.add("UnpricedEndpoints", 1, "Count", provider=provider)
+
+
+def _count_faults(metrics: Metrics, record: InvocationRecord, provider: str) -> None:
+    for attempt in record.attempts:
+        if attempt.verdict is not None and attempt.failure not in GIVEN_UP:
+            metrics.add("Faults", 1, "Count", provider=provider, verdict=attempt.verdict.value)
 
 
 def _call(attempt: Attempt, endpoint: Endpoint) -> Call:
