@@ -112,13 +112,20 @@ def function_answer(answer: HttpAnswer, report: Report = SILENT, *, accept: str 
     return FunctionAnswer(
         status=answer.status,
         body=answer.body,
-        headers=answer.headers,
+        headers=_of_content(answer),
         cookies=answer.cookies,
         cold=said_cold if report.is_cold is None else report.is_cold,
         billed_ms=said_ms if report.billed_ms is None else report.billed_ms,
         memory_used_mb=report.memory_mb,
         is_function_error=answer.status >= 500,
     )
+
+
+def _of_content(answer: HttpAnswer) -> Mapping[str, str]:
+    """A 204 has no content, and so no type of it; some shells write one all the same, and others do not."""
+    if answer.status != 204 or "content-type" not in answer.headers:
+        return answer.headers
+    return {name: value for name, value in answer.headers.items() if name != "content-type"}
 
 
 def evidence_of(status: int, name: str, body: bytes) -> str:

@@ -132,8 +132,15 @@ def _v2_headers(given: object, cookies: object) -> tuple[dict[str, str], tuple[s
         raise _Malformed("its headers are no object")
     if cookies is not None and not (isinstance(cookies, list) and all(isinstance(each, str) for each in cookies)):
         raise _Malformed("its cookies are no list of texts")
-    headers = {name.lower(): _v2_value(value) for name, value in (given or {}).items()}
-    own = (headers.pop("set-cookie"),) if "set-cookie" in headers else ()
+    headers: dict[str, str] = {}
+    own: list[str] = []
+    for written, value in (given or {}).items():
+        # serverless-wsgi, like others before format 2.0, writes a name in several spellings to have it several times
+        name, text = written.lower(), _v2_value(value)
+        if name == "set-cookie":
+            own.append(text)
+        else:
+            headers[name] = f"{headers[name]}, {text}" if name in headers else text
     return headers, (*own, *(cookies or ()))
 
 

@@ -99,7 +99,14 @@ def test_each_status_of_the_invoke_api_has_its_meaning(status: int, failure: Fai
             "é".encode(),
         ),
         ({"statusCode": 200, "multiValueHeaders": {"X": ["1"]}, "body": ""}, 200, {}, (), b""),
-        ({"statusCode": 204, "body": "dropped"}, 204, {}, (), b""),
+        ({"statusCode": 204, "headers": {"Content-Type": "a/b"}, "body": "dropped"}, 204, {}, (), b""),
+        (
+            {"statusCode": 200, "headers": {"Set-Cookie": "a=1", "set-cookie": "b=2", "X-A": "1", "x-a": "2"}},
+            200,
+            {"x-a": "1, 2"},
+            ("a=1", "b=2"),
+            b"",
+        ),
     ],
 )
 def test_a_response_is_read_as_api_gateway_reads_it(

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
@@ -107,9 +108,19 @@ def test_parameters_are_decoded_and_joined(query: str, parameters: dict[str, str
     assert (event["queryStringParameters"], event["rawQueryString"]) == (parameters, query)
 
 
-def test_a_path_stays_as_it_was_sent() -> None:
-    event = event_of(path="/f/100%2541/a%2Fb")
-    assert event["rawPath"] == event["requestContext"]["http"]["path"] == "/f/100%2541/a%2Fb"
+@pytest.mark.parametrize(
+    ("path", "raw_path"),
+    [
+        ("/f/a-b;c=d:e@f", "/f/a-b;c=d:e@f"),
+        ("/f/a%20b%2Bc", "/f/a b+c"),
+        ("/f/100%2541/a%2Fb%3Fc%23", "/f/100%2541/a%2Fb%3Fc%23"),
+        ("/f/%C3%BC/%0a/%00/%ff", "/f/%C3%BC/%0a/%00/%ff"),
+    ],
+)
+def test_a_path_is_decoded_as_far_as_nothing_is_lost(path: str, raw_path: str) -> None:
+    event = event_of(path=path)
+    assert event["rawPath"] == event["requestContext"]["http"]["path"] == raw_path
+    assert unquote(raw_path) == unquote(path)
 
 
 @pytest.mark.parametrize(
