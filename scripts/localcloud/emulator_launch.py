@@ -13,6 +13,7 @@ import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 # The names replaced in ministack.services.lambda_svc, with the parameters they must have (ministack 1.5.33).
@@ -21,6 +22,12 @@ _REPLACED = {
     "_execute_function_proxy": ["func", "event", "url", "request_id"],
     "_emit_lambda_logs": ["func", "request_id", "log_text", "error", "duration_ms", "log_source"],
 }
+_WRAPPED = {
+    "_handle_execute_in_scope": ["api_id", "stage", "path", "method"],
+    "_match_route": ["api_id", "method", "path"],
+    "_invoke_lambda_proxy": ["integration", "api_id", "stage", "path", "method"],
+}
+"""The same of ministack.services.apigateway, with the parameters that they must begin with."""
 _COLD_START_ALLOWANCE_S = 30
 
 
@@ -86,6 +93,34 @@ def forward_to_host(service: object, host_url: str) -> None:
         setattr(service, name, replacement)
 
 
+def route_options(gateway: Any) -> None:
+    """Let OPTIONS reach the routes of an API without CORS settings, as API Gateway does; the emulator answers 403.
+
+    It compares the method with OPTIONS before it looks for a route, so the method goes past that in lower case.
+    """
+    for name, expected in _WRAPPED.items():
+        found = list(inspect.signature(getattr(gateway, name, lambda: None)).parameters)
+        if found[: len(expected)] != expected:
+            sys.exit(f"this ministack is not the expected one: apigateway.{name}{tuple(found)}, not {tuple(expected)}")
+    handle, match, invoke = (getattr(gateway, name) for name in _WRAPPED)
+    apis = getattr(gateway, "_apis")  # noqa: B009 - the emulator's own
+
+    async def handled(api_id: str, stage: str, path: str, method: str, *rest: Any, **named: Any) -> Any:
+        has_settings = (apis.get(api_id) or {}).get("corsConfiguration")
+        return await handle(api_id, stage, path, method if has_settings else method.lower(), *rest, **named)
+
+    async def invoked(
+        integration: Any, api_id: str, stage: str, path: str, method: str, *rest: Any, **named: Any
+    ) -> Any:
+        return await invoke(integration, api_id, stage, path, method.upper(), *rest, **named)
+
+    def matched(api_id: str, method: str, path: str) -> Any:
+        return match(api_id, method.upper(), path)
+
+    for name, replacement in zip(_WRAPPED, (handled, matched, invoked), strict=True):
+        setattr(gateway, name, replacement)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="ministack, with its functions run by the local Lambda host.")
     parser.add_argument("--lambda-host-url", required=True)
@@ -101,9 +136,10 @@ def main() -> None:
     # Modules beside this file must not be taken for the standard library's or the emulator's own.
     sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() != Path(__file__).resolve().parent]
     from ministack.app import main as serve
-    from ministack.services import lambda_svc
+    from ministack.services import apigateway, lambda_svc
 
     forward_to_host(lambda_svc, given.lambda_host_url)
+    route_options(apigateway)
     serve()
 
 

@@ -154,11 +154,14 @@ def test_the_console_only_reads(resources: dict[str, Any]) -> None:
     assert not [action for action in actions if not reads.match(action)]
 
 
-def test_every_route_but_healthz_has_an_authorizer(resources: dict[str, Any]) -> None:
+def test_every_route_has_an_authorizer_but_healthz_and_what_browsers_ask_before_a_call(
+    resources: dict[str, Any],
+) -> None:
     routes = {route["RouteKey"]: route for route in of_type(resources, "ApiGatewayV2::Route").values()}
     open_routes = {key for key, route in routes.items() if route.get("AuthorizationType") != "AWS_IAM"}
-    assert open_routes == {"GET /healthz"}
-    assert {"$default", "POST /v1/invoke/{function}", "POST /v1/invoke/{function}/{proxy+}"} <= set(routes)
+    invoke = ("/v1/invoke/{function}", "/v1/invoke/{function}/{proxy+}")
+    assert open_routes == {"GET /healthz", *(f"OPTIONS {path}" for path in invoke)}
+    assert {"$default", *(f"ANY {path}" for path in invoke)} <= set(routes)
     assert {"POST /v1/decide/{function}", "POST /v1/outcomes"} <= set(routes)
 
 

@@ -136,7 +136,7 @@ class ContractServer:
         """The routes."""
         parts = urlsplit(path)
         route, _, function = parts.path.removeprefix("/api").rpartition("/")
-        if route == "/v1/invoke":
+        if route.startswith("/v1/invoke"):
             return self._invoke(function, path, headers, body)
         if function == "nobody":
             return _problem(404, "Unknown function", "no function 'nobody' in catalog version 4")

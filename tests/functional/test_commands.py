@@ -94,6 +94,15 @@ def test_invoke_sends_what_was_asked_for(server: ContractServer, tmp_path: Path)
     assert headers["x-fiso-timeout-ms"] == "900"
 
 
+@pytest.mark.parametrize("method", ["GET", "put", "PATCH", "DELETE", "HEAD", "OPTIONS"])
+def test_invoke_speaks_every_method_with_a_path_and_headers(server: ContractServer, method: str) -> None:
+    options = ["-X", method, "--path", "users/7 %41", "-H", "If-Match: 3", "-H", "if-match:4", "-H", "x-a: b: c"]
+    assert fiso(server.url, "invoke", "graph-bfs", *options).exit_code == 0
+    path, headers, body = server.seen[0]
+    assert (headers[":method"], path, body) == (method.upper(), "/api/v1/invoke/graph-bfs/users/7%20%41", b"")
+    assert (headers["if-match"], headers["x-a"], "content-type" in headers) == ("3, 4", "b: c", False)
+
+
 def test_invoke_sends_what_is_no_json_as_bytes_and_reads_standard_input(server: ContractServer) -> None:
     assert fiso(server.url, "invoke", "compress", "--data", "-", stdin=b"\x00\xffNaN").exit_code == 0
     assert server.seen[0][1]["content-type"] == "application/octet-stream"
@@ -232,6 +241,9 @@ def test_tail_tells_an_unknown_function_from_one_that_nobody_called(server: Cont
             "cannot read '/no/such/file': No such file or directory",
         ),
         (["invoke", "word-count", "--query", "top"], "--query 'top' is not of the form NAME=VALUE"),
+        (["invoke", "word-count", "--header", "a b: c"], "--header 'a b: c' is not of the form 'Name: value'"),
+        (["invoke", "word-count", "-H", "nothing"], "--header 'nothing' is not of the form 'Name: value'"),
+        (["invoke", "word-count", "-X", "TRACE"], "--method 'TRACE' is none of"),
         (["invoke", "word-count", "-n", "2", "--output", "x"], "--output takes the answer of one request"),
         (["tail", "--api-url", "ftp://x"], "'ftp://x' is not an address"),
     ],

@@ -13,21 +13,25 @@ from fiso_cli.traffic.samples import Sample
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One request to a function. `expected` is what the answer's body must be, where it is known."""
+    """One request to a function. `expected` is what the answer's body must be, where it is known.
+
+    `path` follows the function's name, percent-encoded; an empty `content_type` is none.
+    """
 
     function: str
     body: bytes
     content_type: str
+    method: str = "POST"
+    path: str = ""
     query: tuple[tuple[str, str], ...] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
     expected: bytes | None = None
 
     def request(self, gateway: Gateway, client: httpx.Client | httpx.AsyncClient) -> httpx.Request:
         """The call as the client would send it."""
-        url = gateway.address("v1", "invoke", self.function, query=self.query)
-        return client.build_request(
-            "POST", url, content=self.body, headers={"content-type": self.content_type, **self.headers}
-        )
+        url = gateway.address("v1", "invoke", self.function, below=self.path, query=self.query)
+        described = {"content-type": self.content_type} if self.content_type else {}
+        return client.build_request(self.method, url, content=self.body or None, headers={**described, **self.headers})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,6 +33,11 @@ def invoke(  # noqa: PLR0913 - a command's options
     data: DataOption = "",
     requests: Annotated[int, typer.Option("-n", "--requests", min=1, help="How many requests to send.")] = 1,
     concurrency: Annotated[int, typer.Option("-c", "--concurrency", min=1, max=256, help="How many at once.")] = 1,
+    method: Annotated[str, typer.Option("-X", "--method", help="GET, PUT, HEAD …; POST where none is named.")] = "POST",
+    path: Annotated[str, typer.Option(help="What follows the function's name, as in /users/7.")] = "",
+    header: Annotated[
+        list[str] | None, typer.Option("-H", "--header", help="'Name: value' of a header; repeatable.")
+    ] = None,
     content_type: ContentTypeOption = "",
     query: Annotated[list[str] | None, typer.Option(help="NAME=VALUE for the query string; repeatable.")] = None,
     user_region: RegionOption = "",
@@ -50,6 +55,7 @@ def invoke(  # noqa: PLR0913 - a command's options
     \b
     fiso invoke word-count --data 'one two two'
     fiso invoke compress --data @photo.raw --output photo.z
+    fiso invoke users -X PATCH --path /7 -H 'if-match: "3"' --data '{"name": "Ada"}'
     fiso invoke graph-bfs --data @graph.json -n 200 -c 4 --user-region eu-west-1
     """
     from fiso_cli.traffic import payload
@@ -61,6 +67,7 @@ def invoke(  # noqa: PLR0913 - a command's options
         raise BadInput("--output takes the answer of one request: leave out -n, or --output")
     body = payload.read(data)
     headers = {
+        **payload.headers(header or []),
         "x-fiso-user-region": user_region,
         "idempotency-key": idempotency_key,
         "x-fiso-timeout-ms": str(timeout_ms) if timeout_ms else "",
@@ -68,7 +75,9 @@ def invoke(  # noqa: PLR0913 - a command's options
     call = Call(
         function=function,
         body=body,
-        content_type=content_type or payload.content_type_of(body),
+        content_type=content_type or (payload.content_type_of(body) if body or method == "POST" else ""),
+        method=payload.method(method),
+        path=payload.path(path),
         query=payload.pairs(query or []),
         headers={name: value for name, value in headers.items() if value},
     )

@@ -45,11 +45,11 @@ class Gateway:
             limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
         )
 
-    def address(self, *path: str, query: Mapping[str, str] | tuple[tuple[str, str], ...] = ()) -> str:
-        """The URL of a path, every part of it quoted, spaces as %20 (a signature counts on it)."""
+    def address(self, *path: str, below: str = "", query: Mapping[str, str] | tuple[tuple[str, str], ...] = ()) -> str:
+        """The URL of a path, every part of it quoted, spaces as %20 (a signature counts on it); `below` is quoted."""
         quoted = "/".join(quote(part, safe="-_.~") for part in path)
         pairs = urlencode(query, quote_via=quote, safe="-_.~")
-        return f"{self.url}/{quoted}" + (f"?{pairs}" if pairs else "")
+        return f"{self.url}/{quoted}{below}" + (f"?{pairs}" if pairs else "")
 
     def get(self, *path: str, query: Mapping[str, str] | tuple[tuple[str, str], ...] = ()) -> Document:
         """A JSON document; `CommandError` when there is none."""

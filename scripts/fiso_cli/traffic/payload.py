@@ -4,7 +4,10 @@ import json
 import sys
 from pathlib import Path
 from typing import BinaryIO
+from urllib.parse import quote
 
+from fiso.domain.headers import flaw_of
+from fiso.domain.request import METHODS
 from fiso_cli.errors import BadInput
 
 JSON_TYPE = "application/json"
@@ -41,6 +44,30 @@ def pairs(options: list[str]) -> tuple[tuple[str, str], ...]:
         if not name or not equals:
             raise BadInput(f"--query {option!r} is not of the form NAME=VALUE")
     return tuple((name, value) for name, _, value in split)
+
+
+def headers(options: list[str]) -> dict[str, str]:
+    """`Name: value` options as curl has them; one that comes twice is joined by a comma, which says the same."""
+    found: dict[str, str] = {}
+    for option in options:
+        name, colon, value = option.partition(":")
+        if not colon or flaw_of({name.lower(): value.strip()}):
+            raise BadInput(f"--header {option!r} is not of the form 'Name: value'")
+        before = found.get(name.lower())
+        found[name.lower()] = value.strip() if before is None else f"{before}, {value.strip()}"
+    return found
+
+
+def path(option: str) -> str:
+    """What follows a function's name, percent-encoded where it is not yet."""
+    return quote(f"/{option.lstrip('/')}", safe="!$%&'()*+,/:;=@-._~") if option else ""
+
+
+def method(option: str) -> str:
+    """A method's name."""
+    if option.upper() not in METHODS:
+        raise BadInput(f"--method {option!r} is none of {', '.join(sorted(METHODS))}")
+    return option.upper()
 
 
 def _refuse(constant: str) -> float:
