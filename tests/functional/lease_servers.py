@@ -21,7 +21,7 @@ Respond = Callable[[str, dict[str, str], bytes], tuple[int, dict[str, str], byte
 
 
 class Server(ThreadingHTTPServer):
-    """Answers every request by a function of path, headers (`:method` among them) and body."""
+    """Answers every request by a function of path, headers (`x-method` among them) and body."""
 
     daemon_threads = True
     allow_reuse_address = True
@@ -41,7 +41,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("content-length", "0")))
-        named = {name.lower(): value for name, value in self.headers.items()} | {":method": self.command}
+        named = {name.lower(): value for name, value in self.headers.items()} | {"x-method": self.command}
         status, headers, answer = self.server.respond(self.path, named, body)
         self.send_response(status)
         for name, value in {**headers, "content-length": str(len(answer)), "connection": "close"}.items():

@@ -72,7 +72,7 @@ def echo() -> Any:
 
 def own(seen: Mapping[str, str]) -> dict[str, str]:
     """What came of the caller: without what FISO and HTTP itself have added."""
-    added = {"host", ":method", "content-length", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host"}
+    added = {"host", "x-method", "content-length", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host"}
     return {name: value for name, value in seen.items() if name not in added and not name.startswith("x-fiso-")}
 
 
