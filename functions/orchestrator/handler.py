@@ -231,7 +231,7 @@ class RequestHandler:
 
     def _invoke(self, function: str, suffix: str | None) -> Response:
         policy = self._policy = self._app.sources.policy(FunctionName(function))
-        request = self._request(function, suffix or "", only=policy.request_headers)
+        request = self._request(function, suffix or "", policy)
         if request.idempotency_key is None:
             return routed_answer(self._route(request), policy)
         from functions.orchestrator import http_idempotency
@@ -246,7 +246,7 @@ class RequestHandler:
 
     def _explain(self, function: str) -> Response:
         refuse_bad_json_of(self._event)
-        request = self._request(function, "")
+        request = self._request(function, "", self._app.sources.policy(FunctionName(function)))
         decision = self._app.orchestrator.explain(request)
         return json_answer({"invocation_id": request.invocation_id, **inspect.decision_document(decision)})
 
@@ -306,11 +306,15 @@ class RequestHandler:
         is_out = any(part.stops_everything for part in parts)
         return json_answer(document, status=503 if is_out else 200)
 
-    def _request(self, function: str, suffix: str, *, only: frozenset[str] = frozenset()) -> InvocationRequest:
+    def _request(self, function: str, suffix: str, policy: Policy | None = None) -> InvocationRequest:
+        mode = self._app.access.mode
+        admitted = Admitted(caller=self._caller, mode=mode)
+        if policy is not None:
+            admitted = replace(admitted, only=policy.request_headers, affinity=policy.affinity)
         return invocation_request(
             self._event,
             Target(function=FunctionName(function), suffix=suffix),
-            Admitted(caller=self._caller, mode=self._app.access.mode, only=only),
+            admitted,
             invocation_id=self._id,
             now=self._app.clock(),
             remaining_ms=self._context.get_remaining_time_in_millis(),

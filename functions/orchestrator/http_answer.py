@@ -50,6 +50,8 @@ def routed_answer(routed: RoutingResult, policy: Policy) -> Response:
         response["headers"]["server-timing"] = f"{timing}, {response['headers']['server-timing']}"
     if answer.is_function_error:
         response["headers"]["x-fiso-function-error"] = "1"
+    if routed.affinity_cookie is not None:
+        response["cookies"] = [*response.get("cookies", []), routed.affinity_cookie]
     if routed.request.method == "HEAD" or answer.status in BODILESS:
         response |= {"body": "", "isBase64Encoded": False}
     return response

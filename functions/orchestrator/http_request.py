@@ -13,7 +13,9 @@ from fiso.domain import headers as passing
 from fiso.domain.access import AuthMode, Claims
 from fiso.domain.endpoint import FunctionName
 from fiso.domain.errors import HeadersTooLarge, MalformedRequest, PayloadTooLarge, UriTooLong
-from fiso.domain.request import InvocationId, InvocationRequest
+from fiso.domain.request import InvocationId, InvocationRequest, Session
+from fiso.domain.steering import Affinity
+from fiso.routing import affinity
 from fiso.services.identity.access import CallerCredentials
 from fiso_client.core.content import is_json
 from functions.orchestrator.http_steering import steering_of
@@ -66,11 +68,13 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Admitted:
-    """For whom a request is made, how the stage knows that, and to which headers a policy narrows it."""
+    """For whom a request is made, how the stage knows that, to which headers a policy narrows it, and by what the
+    policy knows a session."""
 
     caller: Claims
     mode: AuthMode = AuthMode.NONE
     only: frozenset[str] = frozenset()
+    affinity: Affinity | None = None
 
 
 def invocation_request(
@@ -107,7 +111,15 @@ def invocation_request(
         idempotency_key=_matching(headers, "idempotency-key", _KEY),
         user_region=_matching(headers, "x-fiso-user-region", _REGION),
         steering=steering_of(headers),
+        session=_session(event, headers, target, admitted.affinity) if admitted.affinity else None,
     )
+
+
+def _session(event: Mapping[str, Any], headers: Mapping[str, str], target: Target, rules: Affinity) -> Session:
+    """By the headers as they came: FISO's own cookie is not passed on."""
+    path = path_of(event)
+    own = path.removesuffix(target.suffix) if target.suffix else path
+    return Session(value=affinity.session_of(rules, headers), path=quote(own, safe="/-._~", errors="replace"))
 
 
 def _passed_on(headers: Mapping[str, str], admitted: Admitted) -> dict[str, str]:

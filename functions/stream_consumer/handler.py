@@ -10,6 +10,7 @@ from typing import Any
 from fiso import telemetry
 from fiso.domain.errors import InvalidRecord, StoreError
 from fiso.domain.record import InvocationRecord
+from fiso.domain.state import EndpointState
 from fiso.services.log.ingest import ingest
 from fiso.settings import StreamConsumerSettings
 from functions.stream_consumer import wiring
@@ -44,11 +45,22 @@ def consume(stream_records: Sequence[Mapping[str, Any]], stores: Stores) -> dict
     batch = parse(stream_records)
     first, last = _sequence(stream_records[0]), _sequence(stream_records[-1])
     try:
-        ingest(batch.records, states=stores.states, archive=stores.archive, batch_id=f"{first}-{last}")
+        done = ingest(batch.records, states=stores.states, archive=stores.archive, batch_id=f"{first}-{last}")
     except StoreError as error:
         logger.warning("batch not folded, it comes again: %s", error)
         return {"batchItemFailures": [{"itemIdentifier": first}]}
+    if done.stopped:
+        _tell(done.stopped)
     return {"batchItemFailures": [{"itemIdentifier": batch.poison}] if batch.poison else []}
+
+
+def _tell(stopped: Sequence[EndpointState]) -> None:
+    for state in stopped:
+        why = state.canary.why if state.canary else ""
+        fields = {"function": state.function, "endpoint": state.endpoint, "cause": why}
+        logger.warning("canary stopped", extra=fields)
+        telemetry.metrics().add("CanaryStopped", 1, "Count", endpoint=state.endpoint)
+    telemetry.flush()
 
 
 def parse(stream_records: Sequence[Mapping[str, Any]]) -> Batch:

@@ -9,7 +9,7 @@ from fiso.billing import tariff
 from fiso.domain.catalog import CatalogEntry
 from fiso.domain.decision import Decision, Reason
 from fiso.domain.endpoint import EndpointId, Provider
-from fiso.domain.policy import Objective
+from fiso.domain.policy import Objective, Weights
 from fiso.domain.request import InvocationRequest
 from fiso.domain.state import EndpointState, LoadLevel
 from fiso.domain.strategy import CandidateField, Condition, Operator, RequestField, Strategy
@@ -141,3 +141,38 @@ def test_when_every_breaker_is_open_nobody_is_demoted() -> None:
     everybody = decided(an_entry(), opened=("aws", "azure", "gcp"))
     assert order(everybody)[0] == order(decided(an_entry()))[0]
     assert not any(c.is_deprioritised for c in everybody.ranking)
+
+
+def test_a_copy_that_is_back_gets_its_share_and_the_others_the_rest() -> None:
+    back = {EndpointId("aws"): Breaker(returned_at=NOW, out_for_s=10.0, changed_at=NOW)}
+    inputs = DecisionInputs(
+        entry=an_entry(weights=Weights(cost=0, reliability=0, region_affinity=0)),
+        snapshot_version=1,
+        tariff=tariff.current(),
+        states=states(),
+        breakers=back,
+    )
+
+    def at(past_s: float, draw: float) -> Decision:
+        return decide(a_request(), inputs, now=NOW + timedelta(seconds=past_s), draw=draw)
+
+    assert [c.propensity for c in at(0, 0.05).ranking] == pytest.approx([0.1, 0.9, 0.0])
+    assert (order(at(0, 0.05))[0], at(0, 0.05).reason) == ("aws", Reason.SCORE)
+    assert (order(at(0, 0.5))[0], at(0, 0.5).reason) == ("azure", Reason.SCORE)
+    assert order(at(5, 0.3))[0] == "aws"
+    assert [c.propensity for c in at(10, 0.5).ranking] == [1.0, 0.0, 0.0]
+
+
+def test_a_copy_that_is_back_gets_everything_where_it_is_the_only_one_available() -> None:
+    until = NOW + timedelta(seconds=20)
+    breakers = {
+        EndpointId("aws"): Breaker(returned_at=NOW, out_for_s=10.0, changed_at=NOW),
+        EndpointId("azure"): Breaker(opened_until=until),
+        EndpointId("gcp"): Breaker(opened_until=until),
+    }
+    inputs = DecisionInputs(
+        entry=an_entry(), snapshot_version=1, tariff=tariff.current(), states=states(), breakers=breakers
+    )
+    decision = decide(a_request(), inputs, now=NOW, draw=0.99)
+    assert order(decision)[0] == "aws"
+    assert decision.chosen.propensity == 1.0

@@ -16,7 +16,7 @@ from functions.console.views import queries
 SEARCHED = 500
 """How many of the newest invocations are looked through for one function's."""
 RUNS = 100
-ELSEWHERE = frozenset({"breaker", "breaker_opened_until", "breaker_cause", "capped_per_s"})
+ELSEWHERE = frozenset({"breaker", "breaker_opened_until", "breaker_cause", "returning_share", "capped_per_s"})
 """Breakers live in each orchestrator's environment; the console has none and says nothing of them."""
 _RUNS = Codec(forms={datetime: Form(instant, parse_instant)})
 

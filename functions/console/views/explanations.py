@@ -115,6 +115,17 @@ def _as_hedge(record: InvocationRecord, names: Names) -> str:
     return f"{names[record.attempts[-1].endpoint]} was called as a hedge and ended the request."
 
 
+def _by_affinity(record: InvocationRecord, names: Names) -> str:
+    return f"{names[record.attempts[0].endpoint]} was called because the request's session stays there."
+
+
+def _as_canary(record: InvocationRecord, names: Names) -> str:
+    chosen = record.decision.candidates[0]
+    return (
+        f"{names[chosen.endpoint]} was called as a canary, which {percent(chosen.propensity)} of such requests go to."
+    )
+
+
 def _unexplained(record: InvocationRecord, names: Names) -> str:
     return f"{names[record.attempts[-1].endpoint]} was called; the record does not say why."
 
@@ -126,6 +137,8 @@ _WHY = {
     Reason.POLICY: _by_policy,
     Reason.CONTROL: _as_control,
     Reason.HEDGE: _as_hedge,
+    Reason.AFFINITY: _by_affinity,
+    Reason.CANARY: _as_canary,
 }
 
 

@@ -102,7 +102,11 @@ def _function(entry: CatalogEntry) -> Document:
 
 def _file_policy(policy: Policy) -> Document:
     document = whole_document(policy)
-    found: Document = {key: value for key, value in document.items() if value != _DEFAULTS.get(key)}
+    found: Document = {
+        key: {part: said for part, said in value.items() if said is not None} if isinstance(value, dict) else value
+        for key, value in document.items()
+        if value != _DEFAULTS.get(key)
+    }
     for key in ("version", "pinned", "pin"):
         found.pop(key, None)
     for key, prefix in _PLACES.items():

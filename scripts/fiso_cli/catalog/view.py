@@ -87,6 +87,7 @@ def format_value(key: str, value: Json) -> str:
         return ", ".join(
             f"{name} {part:g}" if isinstance(part, float) else f"{name} {format_value(name, part)}"
             for name, part in value.items()
+            if part is not None
         )
     if not isinstance(value, list):
         return str(value)

@@ -109,6 +109,7 @@ def of_endpoints(document: Document) -> Table:
             text("mode", spare=2),
             text("breaker", breaker_cell),
             *([text("answers", equivalence_cell, spare=1)] if any(map(_was_compared, rows)) else []),
+            *([text("canary", canary_cell)] if any("canary" in row for row in rows) else []),
         ],
         rows=rows,
     )
@@ -150,6 +151,16 @@ def equivalence_cell(endpoint: Document) -> str:
 
 def _was_compared(endpoint: Document) -> bool:
     return bool(at(endpoint, "equivalence.compared"))
+
+
+def canary_cell(endpoint: Document) -> str:
+    """A canary's share, or why it was stopped."""
+    canary = endpoint.get("canary")
+    if not isinstance(canary, dict):
+        return ""
+    if canary.get("stopped_at"):
+        return f"stopped {str(canary['stopped_at'])[11:19]} UTC, {canary['why']}"
+    return "passed" if canary.get("has_passed") else f"step {canary['step']}, {share(canary['share'])} of requests"
 
 
 def _versions(document: Document, **keys: str) -> str:

@@ -25,6 +25,7 @@ from fiso.domain.record import (
     ShadowSummary,
 )
 from fiso.domain.request import InvocationId
+from fiso.domain.steering import CanaryDraw
 
 LARGEST = 1e15
 """No measurement, size or count here is larger, and sums of their squares stay within a float."""
@@ -39,7 +40,7 @@ _CLOSED_KEYS = (
     "attempts"
 ).split()
 """The order of an archived line: equal records have equal bytes, whichever version wrote them."""
-_LATER_KEYS = ("wish", "shadow")
+_LATER_KEYS = ("wish", "is_sticky", "canary", "shadow")
 """Of a request that was steered, or shadowed; else they are not written."""
 
 
@@ -149,5 +150,6 @@ _CODEC = Codec(
         ShadowSummary: Shape(forms={"cost_usd": _AMOUNT}, omits_none=True),
         CandidateSummary: Shape(is_row=True, forms={"propensity": USUAL[float]}),
         Exclusion: Shape(is_row=True),
+        CanaryDraw: Shape(is_row=True),
     },
 )

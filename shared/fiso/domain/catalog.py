@@ -44,6 +44,8 @@ class CatalogEntry:
         for key, named in (("home", self.policy.home), ("pinned", self.policy.pinned)):
             if named is not None:
                 yield (key,), named
+        if self.policy.canary is not None:
+            yield ("canary", "endpoint"), self.policy.canary.endpoint
         for number, tier in enumerate(self.policy.tiers):
             yield from ((("tiers", number), named) for named in sorted(tier))
 

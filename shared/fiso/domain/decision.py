@@ -9,6 +9,7 @@ from math import exp, log, sqrt
 from typing import NamedTuple
 
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName
+from fiso.domain.steering import CanaryDraw
 
 LONGEST_MS = 900_000.0
 """The clouds' longest timeout, 15 minutes."""
@@ -72,6 +73,8 @@ class Reason(StrEnum):
     HEDGE = "hedge"
     POLICY = "policy"
     CONTROL = "control"
+    AFFINITY = "affinity"
+    CANARY = "canary"
 
 
 class PredictionSource(StrEnum):
@@ -179,7 +182,8 @@ class RankedCandidate:
 class Decision:
     """The ranking (the order of attempts: the choice first, then best score) and how it came about.
 
-    Propensities sum to 1 over the ranking.
+    Propensities sum to 1 over the ranking. `is_sticky`: a session chose, not this request. `canary` is set where a draw
+    chose between a canary and the others.
     """
 
     function: FunctionName
@@ -192,6 +196,8 @@ class Decision:
     model_version: str
     tariff_version: str
     notes: tuple[Note, ...] = ()
+    is_sticky: bool = False
+    canary: CanaryDraw | None = None
 
     def __post_init__(self) -> None:
         total = sum(candidate.propensity for candidate in self.ranking)

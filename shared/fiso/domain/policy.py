@@ -13,7 +13,7 @@ from typing import Annotated, Self
 from fiso.domain.cors import HEADER, Cors
 from fiso.domain.endpoint import EndpointId, Provider, Region
 from fiso.domain.fields import AtMost, Impossible, Means, Place, Spelled, Within, violations
-from fiso.domain.steering import Wish
+from fiso.domain.steering import Affinity, Canary, Wish
 from fiso.domain.strategy import Strategy
 
 LARGEST_CONTROL_BLOCK_S = 604_800
@@ -271,6 +271,20 @@ class Policy:
     expose_errors: Annotated[
         bool, Means("what a Lambda raises reaches the caller with its type and message; else a plain 500 does")
     ] = False
+    affinity: Annotated[
+        Affinity | None,
+        Means(
+            "keep a session on one copy while that is well: by the value of a `header`, or by a `cookie` that FISO "
+            "sets for `life_s` seconds (3600)"
+        ),
+    ] = None
+    canary: Annotated[
+        Canary | None,
+        Means(
+            "try a new copy, `endpoint`, on a growing share of requests (`shares`, each for `step_minutes` and "
+            "`step_requests`), and stop when it does worse beyond chance; `release` names what is tried"
+        ),
+    ] = None
 
     def __post_init__(self) -> None:
         problems = [*violations(self), *self._contradictions()]

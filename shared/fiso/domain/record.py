@@ -12,6 +12,7 @@ from enum import StrEnum
 from fiso.domain.decision import Exclusion, Reason
 from fiso.domain.endpoint import EndpointId, FunctionName, Provider
 from fiso.domain.request import InvocationId, TenantId
+from fiso.domain.steering import CanaryDraw
 from fiso_client.core.failures import Failure, Fault
 
 MOST_ATTEMPTS = 32
@@ -86,11 +87,15 @@ class DecisionSummary:
     `lease_id` is set where a client called the endpoints itself under a lease: latencies are then the client's, and
     one draw chose the first endpoint of every call under that lease, so estimates must count such records by lease.
     `wish` is what the caller wished for (`Steering`), in a short form that is equal for equal wishes.
+    `is_sticky`: the session, not a draw for this request, chose the first endpoint, so estimates leave the record out.
+    `canary` is set where a draw chose between a canary and the others.
     """
 
     reason: Reason | None = None
     user_region: str | None = None
     wish: str | None = None
+    is_sticky: bool | None = None
+    canary: CanaryDraw | None = None
     lease_id: str | None = None
     features: Mapping[str, float] = field(default_factory=dict)
     raw_latency_ms: float | None = None

@@ -47,6 +47,15 @@ UNSTEERED = Steering()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """The session that a request belongs to, where its function keeps sessions: what names it, None for one that has
+    not begun, and the function's own path as the caller wrote it (percent-encoded), for which a cookie is."""
+
+    value: str | None
+    path: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class InvocationRequest:
     """One request to route. `body` is the bytes as sent; `deadline_at` is absolute, FISO's reserve taken off.
 
@@ -73,6 +82,7 @@ class InvocationRequest:
     idempotency_key: str | None = None
     user_region: str | None = None
     steering: Steering = UNSTEERED
+    session: Session | None = None
     may_repeat: bool = False
 
     @property

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from fiso.domain.endpoint import EndpointId, FunctionName
+from fiso.domain.steering import CanaryState
 from fiso_client.core.conduct import Conduct
 
 MOST_IN_FLIGHT = 10_000.0
@@ -62,8 +63,9 @@ class EndpointState:
     (`routing.levels.IDLE_BINS`). `shape_xx` and `shape_xy` are weighted sums over warm answers of how far the raw
     prediction of model `shape_model_version` lay from its level's mean, squared, and times how far the answer did
     (logarithms): their ratio says how much of what the model tells requests apart by is true. `equivalence` is there
-    once an answer was compared, `conduct` (what its answers came to against its siblings') once one was folded with it.
-    `folded` counts records, `version` the writes.
+    once an answer was compared, `conduct` (what its answers came to against its siblings') once one was folded with it,
+    `canary` once it was tried as a new copy, and stays when that is over. `folded` counts records, `version` the
+    writes.
     """
 
     function: FunctionName
@@ -95,6 +97,7 @@ class EndpointState:
     shape_xy: float = 0.0
     equivalence: Compared | None = None
     conduct: Conduct | None = None
+    canary: CanaryState | None = None
 
     @property
     def in_flight(self) -> float:

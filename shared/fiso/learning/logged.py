@@ -25,6 +25,8 @@ def is_usable(record: InvocationRecord) -> bool:
     """Whether a record says what was called first, out of what, and with which propensity."""
     if record.status is not RecordStatus.FINAL or not record.attempts:
         return False
+    if record.decision.is_sticky:  # one draw for a whole session, of which the record does not say which
+        return False
     if not all(_is_sound(candidate) for candidate in record.decision.candidates):
         return False
     first = record.attempts[0].endpoint

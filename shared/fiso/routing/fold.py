@@ -11,7 +11,7 @@ from datetime import datetime
 from fiso.domain.endpoint import EndpointId
 from fiso.domain.record import AttemptSummary, InvocationRecord
 from fiso.domain.state import EndpointState
-from fiso.routing import equivalence, levels
+from fiso.routing import canaries, equivalence, levels
 from fiso.routing.levels import blend
 from fiso_client.core import conduct
 from fiso_client.core.conduct import UNSEEN
@@ -52,7 +52,7 @@ def fold(states: States, record: InvocationRecord) -> dict[EndpointId, EndpointS
     after = equivalence.with_comparison(after, record)
     after |= _conducts(after, record)
     after[owner] = replace(after[owner], folded=after[owner].folded + 1)
-    return after
+    return after if record.decision.canary is None else canaries.folded(after, record)
 
 
 def _failed_alike(record: InvocationRecord) -> bool:

@@ -65,6 +65,20 @@ def _allowance(exploration: float, score: Score, seen: float) -> float:
     return exploration * max(1.0, seen / (score.observations + 1))
 
 
+def capped(chances: Sequence[float], caps: Sequence[float]) -> tuple[float, ...]:
+    """The chances with none above its cap; what is over goes to those without one (a cap of 1), in proportion to their
+    chances, or to the first of them where none has any. Unchanged where all have a cap: somebody must be called."""
+    whole = [index for index, cap in enumerate(caps) if cap >= 1]
+    if not whole or len(whole) == len(caps):
+        return tuple(chances)
+    over = sum(max(0.0, chance - cap) for chance, cap in zip(chances, caps, strict=True))
+    theirs = sum(chances[index] for index in whole)
+    found = [min(chance, cap) for chance, cap in zip(chances, caps, strict=True)]
+    for index in whole:
+        found[index] += over * (chances[index] / theirs if theirs > LEAST_GAP else index == whole[0])
+    return tuple(found)
+
+
 def picked(chances: Sequence[float], draw: float) -> int:
     """The index whose part of [0, 1) a draw falls into."""
     reached = 0.0

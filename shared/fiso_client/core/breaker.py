@@ -8,6 +8,9 @@ open       after CONSECUTIVE failures in a row, or RATE of at least LEAST_CALLS 
 half_open  the time is over: one request tries it first, for the others, in all environments, it stays open meanwhile.
            An answer closes, a failure opens again.
 
+A copy that comes back cold would not bear all requests at once: after it closed it gets a share of them that grows from
+FIRST_SHARE to all, for as long as it was out, within LEAST_RETURN_S and LONGEST_RETURN_S (Envoy's slow start).
+
 The shape is Linkerd's (`breaker/unified.rs`), the numbers are for 2 to 4 endpoints: Envoy's detectors by success rate
 need 5 hosts. A breaker never goes from open to closed without half_open. Trips are forgotten FORGET_S after it closed,
 so that an endpoint which flaps is out longer each time. Throttling opens nothing; it caps a share (`throttle`).
@@ -29,6 +32,7 @@ REFUSED_FIRST_S, REFUSED_LONGEST_S = 30.0, 300.0
 """A wrong configuration lasts until somebody mends it."""
 JITTER = 0.2
 FORGET_S = 60.0
+FIRST_SHARE, LEAST_RETURN_S, LONGEST_RETURN_S = 0.1, 2.0, 20.0
 MOST_TRIPS = 10
 
 
@@ -52,7 +56,8 @@ class Second(NamedTuple):
 class Breaker:
     """What a breaker remembers. `opened_until` is None while closed; `probing_until` is set while one request finds out
     whether the endpoint is back. `changed_at` is when it last opened or closed or a probe began, `cause` the failure
-    that opened it."""
+    that opened it. `out_since` is when it first opened since it was last closed, `returned_at` when it last closed and
+    `out_for_s` how long it had been out then."""
 
     failures_in_row: int = 0
     trips_in_row: int = 0
@@ -62,6 +67,9 @@ class Breaker:
     cause: str = ""
     recent: tuple[Second, ...] = ()
     cap: RateCap | None = None
+    out_since: datetime | None = None
+    returned_at: datetime | None = None
+    out_for_s: float = 0.0
 
     def state(self, now: datetime) -> BreakerState:
         """The state at a time."""
@@ -74,6 +82,15 @@ class Breaker:
     def is_unavailable(self, now: datetime) -> bool:
         """Whether it should be tried after the others: open, or over its share."""
         return self.state(now) is BreakerState.OPEN or (self.cap is not None and not self.cap.admits(now))
+
+    def share(self, now: datetime) -> float:
+        """The largest share of requests that it gets now, in (0, 1]: less than 1 for a while after it closed."""
+        if self.returned_at is None:
+            return 1.0
+        lasts_s = min(LONGEST_RETURN_S, max(LEAST_RETURN_S, self.out_for_s))
+        past_s = (now - self.returned_at).total_seconds()
+        # a clock that stepped back holds nothing down
+        return float(FIRST_SHARE ** (1 - past_s / lasts_s)) if 0 <= past_s < lasts_s else 1.0
 
     def after_start(self, now: datetime, timeout_s: float) -> "Breaker":
         """A call begins. In half_open it is the probe, and the others wait for what it finds."""
@@ -89,7 +106,10 @@ class Breaker:
             return replace(self, failures_in_row=0, recent=recent)
         if self.probing_until is None and self.state(now) is BreakerState.OPEN:
             return replace(self, opened_until=now, recent=recent)
-        return Breaker(trips_in_row=self.trips_in_row, changed_at=now, cap=self.cap)
+        out_for_s = (now - (self.out_since or self.changed_at or now)).total_seconds()
+        return Breaker(
+            trips_in_row=self.trips_in_row, changed_at=now, cap=self.cap, returned_at=now, out_for_s=out_for_s
+        )
 
     def after_failure(self, now: datetime, *, cause: str, draw: float, is_refusal: bool = False) -> "Breaker":
         """One more failure. A failing probe and a refusal open at once. `draw` in [0, 1) is for the jitter."""
@@ -115,6 +135,7 @@ class Breaker:
             changed_at=now,
             cause=cause,
             cap=self.cap,
+            out_since=now if self.opened_until is None else self.out_since or self.changed_at,
         )
 
     def half_opened(self, now: datetime) -> "Breaker":

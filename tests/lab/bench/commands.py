@@ -149,6 +149,12 @@ def _ope(_rival_dir: Path, _say: Say) -> Sequence[Row]:
     return ope.rows()
 
 
+def _canary(_rival_dir: Path, _say: Say) -> Sequence[Row]:
+    from tests.lab.bench import canary
+
+    return canary.rows()
+
+
 def _overhead(_rival_dir: Path, _say: Say) -> Sequence[Row]:
     return [overhead.overhead_over_put()]
 
@@ -170,5 +176,6 @@ GROUPS = (
     Group("sizes", ("artifact_mb", "package_"), _sizes),
     Group("what the hop costs", ("hop_usd_per_million",), _hop),
     Group("off-policy intervals over a known world", ("ope_",), _ope),
+    Group("canaries by simulation", ("canary_",), _canary),
     Group("FISO's own time on a local cloud", ("overhead_over_put",), _overhead, needs_cloud=True),
 )

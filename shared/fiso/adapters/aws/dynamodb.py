@@ -10,20 +10,21 @@ from zlib import crc32
 
 from fiso.adapters.aws.errors import store_errors
 from fiso.codecs.record import from_document, instant, open_to_document, to_document
-from fiso.codecs.typed import Codec, Document, Json, Shape
+from fiso.codecs.typed import Codec, Document, Form, Json, Shape
 from fiso.domain.endpoint import EndpointId, FunctionName
 from fiso.domain.errors import InvalidRecord, WriteConflict
 from fiso.domain.record import InvocationRecord, OpenRecord, RecordStatus
 from fiso.domain.request import InvocationId
 from fiso.domain.state import EndpointState, LoadLevel
 from fiso.ports import Clock
+from fiso_client.core.sequential import Proportions, Ranks
 
 Item = dict[str, dict[str, Any]]
 
 SHARDS = 4
 """Index partitions per day (or of open records), so that no single one takes every write."""
 KEEP_S = 35 * 86_400
-NESTED = ("features", "candidates", "exclusions", "attempts", "shadow")
+NESTED = ("features", "candidates", "exclusions", "attempts", "canary", "shadow")
 
 
 def shard_of(invocation_id: str) -> int:
@@ -91,7 +92,10 @@ def state_from_item(item: Mapping[str, Mapping[str, Any]]) -> EndpointState:
 
 
 _OWN_ATTRIBUTES = ("function", "endpoint", "version", "folded")
-_STATES = Codec(shapes={EndpointState: Shape(omits_none=True), LoadLevel: Shape(omits_none=True)})
+_STATES = Codec(
+    forms={Proportions: Form(list, lambda row: Proportions(*row)), Ranks: Form(list, lambda row: Ranks(*row))},
+    shapes={EndpointState: Shape(omits_none=True), LoadLevel: Shape(omits_none=True)},
+)
 
 
 def _attributes(document: Document) -> Item:

@@ -11,12 +11,14 @@ import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from fiso.domain.endpoint import EndpointId, FunctionName
 from fiso.domain.errors import WriteConflict
 from fiso.domain.record import InvocationRecord
 from fiso.domain.state import EndpointState
 from fiso.ports import Archive, EndpointStates
+from fiso.routing import canaries
 from fiso.routing.fold import fold, touched
 
 MOST_ITEMS = 100
@@ -29,8 +31,16 @@ LONGEST_PAUSE_S = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ingested:
+    """How many records were folded now and before; `stopped` are the states of canaries that these records stopped."""
+
     folded: int
     already_folded: int
+    stopped: tuple[EndpointState, ...] = ()
+
+
+class _Folded(NamedTuple):
+    records: int
+    stopped: tuple[EndpointState, ...] = ()
 
 
 def ingest(
@@ -48,11 +58,14 @@ def ingest(
     # The archive first: a batch that fails later comes again and overwrites its own object, while one that was folded
     # first would never be archived (docs/decisions/0002-folding-exactly-once.md).
     archive.append(records, batch_id=batch_id)
-    folded = 0
-    for function, of_function in _by_function(records).items():
-        for chunk in _chunks(of_function):
-            folded += _fold_until_written(function, chunk, states, pause, draw)
-    return Ingested(folded=folded, already_folded=len(records) - folded)
+    done = [
+        _fold_until_written(function, chunk, states, pause, draw)
+        for function, of_function in _by_function(records).items()
+        for chunk in _chunks(of_function)
+    ]
+    folded = sum(each.records for each in done)
+    stopped = tuple(state for each in done for state in each.stopped)
+    return Ingested(folded=folded, already_folded=len(records) - folded, stopped=stopped)
 
 
 def _fold_until_written(
@@ -61,7 +74,7 @@ def _fold_until_written(
     states: EndpointStates,
     pause: Callable[[float], object],
     draw: Callable[[], float],
-) -> int:
+) -> _Folded:
     for tried in range(TRIES - 1):
         try:
             return _fold(function, records, states)
@@ -70,18 +83,18 @@ def _fold_until_written(
     return _fold(function, records, states)
 
 
-def _fold(function: FunctionName, records: Sequence[InvocationRecord], states: EndpointStates) -> int:
+def _fold(function: FunctionName, records: Sequence[InvocationRecord], states: EndpointStates) -> _Folded:
     done = states.folded_among(record.invocation_id for record in records)
     fresh = [record for record in records if record.invocation_id not in done]
     if not fresh:
-        return 0
+        return _Folded(0)
     before = states.of_function(function)
     after = dict(before)
     for record in fresh:
         after = fold(after, record)
     changed = {endpoint for endpoint, state in after.items() if state is not before.get(endpoint)}
     states.commit(_next_versions(after, changed), [record.invocation_id for record in fresh])
-    return len(fresh)
+    return _Folded(len(fresh), canaries.stopped_between(before, after))
 
 
 def _chunks(records: Sequence[InvocationRecord]) -> Iterator[Sequence[InvocationRecord]]:

@@ -6,9 +6,10 @@ What does not depend on the draw and on health is worked out once per context an
 (`decision_cache`); a decision in a context seen before is a look-up and a draw.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from typing import TypeAlias
 
 from fiso.billing.tariff import Tariff
@@ -24,8 +25,10 @@ from fiso.prediction import features
 from fiso.prediction.artifact import Model
 from fiso.prediction.beliefs import Belief, beliefs
 from fiso.prediction.predictor import Candidate, predict
-from fiso.routing import constraints, scoring, selection, strategies
+from fiso.routing import canaries, constraints, scoring, selection, strategies
+from fiso.routing.canaries import Standing
 from fiso.services.request.decision_cache import CacheKeyInputs, DecisionCache
+from fiso.services.request.steered import Choice, Situation, choose
 from fiso_client.core.breaker import Breaker
 
 NO_MODEL = "baseline"
@@ -76,6 +79,7 @@ class RankedCandidates:
     """What a context makes of the candidates: `scores` in the order of the ranking, best first.
 
     `chances` are the propensities of the first ones, `ranked` all of them with everything that belongs to them.
+    `is_held_apart`: a canary stands behind the others, and has no chance of its own among them.
     """
 
     candidates: Candidates
@@ -84,6 +88,7 @@ class RankedCandidates:
     scores: tuple[Score, ...]
     chances: tuple[float, ...]
     ranked: tuple[RankedCandidate, ...]
+    is_held_apart: bool = False
 
 
 RankingCache: TypeAlias = DecisionCache[RankedCandidates, list[Belief]]
@@ -97,17 +102,35 @@ def decide(
     if request.steering is not UNSTEERED:
         _refuse_unpermitted(request.steering, inputs.entry)
     deprioritised = _deprioritised(request, inputs, now)
+    canary = _canary(inputs, now)
+    held = canary.draw.endpoint if canary else None
     # Health is never cached: a breaker that opens must change the very next decision, so what it changes is worked out
     # anew, and not kept.
     if cache is None or deprioritised:
-        ranked_candidates = rank_candidates(request, inputs, now, cache=cache, deprioritised=deprioritised)
+        ranked_candidates = rank_candidates(request, inputs, now, cache=cache, deprioritised=deprioritised, held=held)
     else:
-        key_inputs = cache_key_inputs(request, inputs, now)
+        key_inputs = cache_key_inputs(request, inputs, now, held=held)
         ranked_candidates = cache.get(
-            request, key_inputs, now, lambda: rank_candidates(request, inputs, now, cache=cache)
+            request, key_inputs, now, lambda: rank_candidates(request, inputs, now, cache=cache, held=held)
         )
     policy = inputs.entry.policy
-    ranking, reason = _choose(ranked_candidates, policy, _home(ranked_candidates, inputs, now, deprioritised), draw)
+    home = _home(ranked_candidates, inputs, now, deprioritised)
+    returning = _returning(inputs.breakers, now)
+    steered = None
+    if home is None and policy.mode is not Mode.PIN and (returning or policy.affinity or canary):
+        situation = Situation(
+            request=request,
+            policy=policy,
+            scores=ranked_candidates.scores,
+            chances=ranked_candidates.chances,
+            deprioritised=deprioritised,
+            returning=returning,
+            canary=canary if ranked_candidates.is_held_apart else None,
+        )
+        steered = choose(situation, draw)
+        ranking, reason = _steered_ranking(ranked_candidates, steered), steered.reason
+    else:
+        ranking, reason = _choose(ranked_candidates, policy, home, draw)
     return Decision(
         function=inputs.entry.name,
         decided_at=now,
@@ -119,10 +142,32 @@ def decide(
         snapshot_version=inputs.snapshot_version,
         model_version=inputs.model.version if inputs.model else NO_MODEL,
         tariff_version=inputs.tariff.version,
+        is_sticky=steered is not None and steered.is_sticky,
+        canary=steered.canary if steered else None,
     )
 
 
-def cache_key_inputs(request: InvocationRequest, inputs: DecisionInputs, now: datetime) -> CacheKeyInputs:
+def _canary(inputs: DecisionInputs, now: datetime) -> Standing | None:
+    """Where the policy's canary stands; None where there is none, or none any more."""
+    policy = inputs.entry.policy
+    if policy.canary is None or policy.mode is not Mode.ROUTE:
+        return None
+    state = inputs.states.get(policy.canary.endpoint)
+    return canaries.standing(policy.canary, state.canary if state else None, now)
+
+
+def _returning(breakers: Mapping[EndpointId, Breaker], now: datetime) -> dict[EndpointId, float]:
+    """The shares of those whose breaker has just closed."""
+    return {
+        id: share
+        for id, breaker in breakers.items()
+        if breaker.returned_at is not None and (share := breaker.share(now)) < 1
+    }
+
+
+def cache_key_inputs(
+    request: InvocationRequest, inputs: DecisionInputs, now: datetime, *, held: EndpointId | None = None
+) -> CacheKeyInputs:
     """What of the inputs makes a cache key, and which of the policy's strategies hold for the request."""
     return CacheKeyInputs(
         entry=inputs.entry,
@@ -131,6 +176,7 @@ def cache_key_inputs(request: InvocationRequest, inputs: DecisionInputs, now: da
         model=inputs.model,
         in_flight=inputs.in_flight,
         strategies=_holding(request, inputs.entry, now) if inputs.entry.policy.strategies else (),
+        held=held,
     )
 
 
@@ -159,10 +205,12 @@ def rank_candidates(
     *,
     cache: RankingCache | None = None,
     deprioritised: frozenset[EndpointId] = NOBODY,
+    held: EndpointId | None = None,
 ) -> RankedCandidates:
     """Predict and score every candidate; `NothingAvailable` when there is none.
 
-    Hard constraints, then tiers, then what scores best. Those deprioritised stand last.
+    Hard constraints, then tiers, then what scores best. Those deprioritised stand last; `held`, a canary, behind all
+    that are available.
     """
     entry, policy = inputs.entry, inputs.entry.policy
     chosen_from = constraints.eligible(entry, request.steering)
@@ -172,7 +220,9 @@ def rank_candidates(
     within = constraints.affordable(predictions, request.steering.max_cost_usd)
     if not within.kept:
         raise _nobody(entry, (*chosen_from.exclusions, *within.exclusions))
-    ranking = ranking_of(request, entry, within.kept, now=now, deprioritised=deprioritised)
+    rank = partial(ranking_of, request, entry, now=now, deprioritised=deprioritised)
+    apart = _apart(held, within.kept, rank, deprioritised) if held else None
+    ranking = apart or rank(within.kept)
     candidates = Candidates(
         endpoints={endpoint.id: endpoint for endpoint in chosen_from.candidates},
         predictions={prediction.endpoint: prediction for prediction in predictions},
@@ -189,6 +239,7 @@ def rank_candidates(
         scores=scores,
         chances=chances,
         ranked=tuple(candidates.ranked(scores, (*chances, *(0.0 for _ in ranking.fallback)))),
+        is_held_apart=apart is not None,
     )
 
 
@@ -288,6 +339,14 @@ def _choose(
     return _chosen_first(ranked_candidates.ranked, chosen), reason
 
 
+def _steered_ranking(ranked_candidates: RankedCandidates, choice: Choice) -> tuple[RankedCandidate, ...]:
+    ranked = [
+        replace(candidate, propensity=chance)
+        for candidate, chance in zip(ranked_candidates.ranked, choice.chances, strict=True)
+    ]
+    return _chosen_first(tuple(ranked), choice.index)
+
+
 def _chosen_first(ranked: tuple[RankedCandidate, ...], chosen: int) -> tuple[RankedCandidate, ...]:
     return ranked if not chosen else (ranked[chosen], *ranked[:chosen], *ranked[chosen + 1 :])
 
@@ -332,6 +391,28 @@ def _preference_notes(prefer: Prefer | None) -> tuple[Note, ...]:
     if prefer is None:
         return ()
     return (Note(code=f"wish_prefers_{prefer}", detail=f"the request prefers {prefer}: it has the weight of both"),)
+
+
+def _apart(
+    held: EndpointId,
+    predictions: Sequence[Prediction],
+    rank: Callable[[Sequence[Prediction]], Ranking],
+    deprioritised: frozenset[EndpointId],
+) -> Ranking | None:
+    """The ranking of the others, with a canary behind those that are available, for failover. None where the canary is
+    all there is: it is then called like any other copy."""
+    others = [prediction for prediction in predictions if prediction.endpoint != held]
+    if len(others) == len(predictions) or all(p.endpoint in deprioritised for p in others):
+        return None
+    rest, whole = rank(others), rank(predictions)
+    own = [score for score in (*whole.primary, *whole.fallback) if score.endpoint == held]
+    ready = [score for score in rest.fallback if score.endpoint not in deprioritised]
+    return Ranking(
+        primary=rest.primary,
+        fallback=(*ready, *own, *rest.fallback[len(ready) :]),
+        exclusions=(*rest.exclusions, *(each for each in whole.exclusions if each.endpoint == held)),
+        notes=rest.notes,
+    )
 
 
 def _scores(

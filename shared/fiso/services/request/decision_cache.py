@@ -76,6 +76,7 @@ class CacheKeyInputs:
     model: Model | None
     in_flight: float | None
     strategies: tuple[bool, ...] = ()
+    held: EndpointId | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +180,7 @@ class DecisionCache(Generic[T, B]):
             request.user_region,
             key_inputs.strategies,
             None if request.steering is UNSTEERED else request.steering,
+            key_inputs.held,
             None if key_inputs.in_flight is None else levels.load_bucket(key_inputs.in_flight),
             *tokens,
         )

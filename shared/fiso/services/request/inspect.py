@@ -10,6 +10,7 @@ from fiso.domain.decision import Decision, RankedCandidate
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName
 from fiso.domain.state import Compared, EndpointState, LoadLevel
 from fiso.prediction import features
+from fiso.routing import canaries
 from fiso.routing.equivalence import quarantined
 from fiso.services.freshness.decision_sources import States, StatesRead
 from fiso_client.core.breaker import CLOSED, Breaker
@@ -50,7 +51,8 @@ def endpoint_documents(
         breakers, out = breakers_of(entry, read.states), quarantined(entry, read.states)
         for endpoint in entry.endpoints:
             document = _endpoint_document(entry, endpoint, breakers.get(endpoint.id, CLOSED), now)
-            documents.append(document | _read_document(read, endpoint) | {"is_quarantined": endpoint.id in out})
+            document |= _read_document(read, endpoint) | {"is_quarantined": endpoint.id in out}
+            documents.append(document | _canary_document(entry, endpoint, read, now))
     return documents
 
 
@@ -108,10 +110,34 @@ def _endpoint_document(entry: CatalogEntry, endpoint: Endpoint, breaker: Breaker
         "breaker": breaker.state(now).value,
         "breaker_opened_until": _maybe_instant(breaker.opened_until),
         "breaker_cause": breaker.cause or None,
+        "returning_share": round(breaker.share(now), 3) if breaker.share(now) < 1 else None,
         "capped_per_s": round(breaker.cap.current_per_s(now), 2)
         if breaker.cap and not breaker.cap.is_over(now)
         else None,
     }
+
+
+def _canary_document(entry: CatalogEntry, endpoint: Endpoint, read: StatesRead, now: datetime) -> Document:
+    """Of a canary: its step and share of requests, what was counted, and why it was stopped if it was."""
+    canary = entry.policy.canary
+    if canary is None or canary.endpoint != endpoint.id:
+        return {}
+    state = read.states.get(endpoint.id)
+    known = state.canary if state and state.canary and state.canary.run == canary.run else None
+    stands = canaries.standing(canary, known, now)
+    told: Document = {
+        "release": canary.release,
+        "step": stands.draw.step + 1 if stands else None,
+        "share": stands.share if stands else None,
+        "has_passed": stands is None,
+        "requests": known.errors.n_a if known else 0,
+        "errors": known.errors.odd_a if known else 0,
+        "others_requests": known.errors.n_b if known else 0,
+        "others_errors": known.errors.odd_b if known else 0,
+        "stopped_at": _maybe_instant(known.stopped_at) if known else None,
+        "why": known.why or None if known else None,
+    }
+    return {"canary": told}
 
 
 def _state_document(state: EndpointState, endpoint: Endpoint) -> Document:

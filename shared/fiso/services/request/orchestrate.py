@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from fiso.billing.tariff import Tariff
 from fiso.domain.attempt import Outcome
 from fiso.domain.catalog import CatalogEntry
-from fiso.domain.decision import Decision
+from fiso.domain.decision import Decision, Reason
 from fiso.domain.endpoint import EndpointId
 from fiso.domain.errors import (
     AnswerTooLarge,
@@ -27,6 +27,7 @@ from fiso.domain.record import InvocationRecord, OpenRecord, ShadowSummary
 from fiso.domain.request import InvocationRequest
 from fiso.domain.state import EndpointState
 from fiso.ports import Clock, Metrics
+from fiso.routing import affinity
 from fiso.routing.equivalence import Quarantine
 from fiso.services.freshness.decision_sources import DecisionSources
 from fiso.services.log.spill import SpillingLog
@@ -45,13 +46,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoutingResult:
-    """What became of a request. `error` is set when there is no function's answer to pass on."""
+    """What became of a request. `error` is set when there is no function's answer to pass on; `affinity_cookie` is a
+    `set-cookie` for the answer, where a session begins or moves."""
 
     request: InvocationRequest
     decision: Decision | None
     outcome: Outcome
     record: InvocationRecord
     error: RoutingError | None
+    affinity_cookie: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,7 +173,28 @@ class Orchestrator:
             record = self.shadowing().noted(record, shadowed, inputs.entry)
         self.log.close(record)
         recording.count(self.metrics, record)
-        return RoutingResult(request=request, decision=decision, outcome=outcome, record=record, error=error)
+        cookie = _affinity_cookie(request, inputs, decision, outcome)
+        return RoutingResult(
+            request=request, decision=decision, outcome=outcome, record=record, error=error, affinity_cookie=cookie
+        )
+
+
+def _affinity_cookie(
+    request: InvocationRequest, inputs: DecisionInputs, decision: Decision | None, outcome: Outcome
+) -> str | None:
+    """The cookie that keeps a session where it was answered, unless it has one that says so already."""
+    rules = inputs.entry.policy.affinity
+    if rules is None or rules.cookie is None or decision is None or outcome.answer is None:
+        return None
+    if decision.reason in _NO_SESSION:  # where everybody is sent is no session's own place
+        return None
+    answered = outcome.attempts[-1].endpoint
+    if decision.is_sticky and decision.chosen.endpoint.id == answered:
+        return None
+    return affinity.cookie_for(rules, answered, request)
+
+
+_NO_SESSION = frozenset({Reason.POLICY, Reason.CONTROL})
 
 
 def within(inputs: DecisionInputs, request: InvocationRequest) -> InvocationRequest:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import TypedDict
 
 from fiso.billing.tariff import Tariff
 from fiso.domain.attempt import Attempt, Outcome
@@ -22,6 +23,7 @@ from fiso.domain.record import (
     loggable,
 )
 from fiso.domain.request import UNSTEERED, InvocationRequest
+from fiso.domain.steering import CanaryDraw
 from fiso.ports import Metrics
 from fiso.prediction import features
 from fiso.services.request.decide import DecisionInputs, features_of
@@ -224,7 +226,7 @@ def _decision_summary(
         return DecisionSummary(
             reason=reason_of(decision, outcome),
             user_region=request.user_region,
-            wish=_wish_of(request),
+            **_steered(request, decision),
             policy_version=inputs.entry.policy.version,
             snapshot_version=inputs.snapshot_version,
             tariff_version=inputs.tariff.version,
@@ -234,7 +236,7 @@ def _decision_summary(
     return DecisionSummary(
         reason=reason_of(decision, outcome),
         user_region=request.user_region,
-        wish=_wish_of(request),
+        **_steered(request, decision),
         features=dict(zip(features.NAMES, seen, strict=True)),
         raw_latency_ms=prediction.raw_latency_ms,
         prediction_source=prediction.source.value,
@@ -247,8 +249,17 @@ def _decision_summary(
     )
 
 
-def _wish_of(request: InvocationRequest) -> str | None:
-    return None if request.steering is UNSTEERED else str(request.steering)[:LONGEST_DETAIL]
+class _Steered(TypedDict):
+    wish: str | None
+    is_sticky: bool | None
+    canary: CanaryDraw | None
+
+
+def _steered(request: InvocationRequest, decision: Decision | None) -> _Steered:
+    wish = None if request.steering is UNSTEERED else str(request.steering)[:LONGEST_DETAIL]
+    if decision is None:
+        return {"wish": wish, "is_sticky": None, "canary": None}
+    return {"wish": wish, "is_sticky": decision.is_sticky or None, "canary": decision.canary}
 
 
 def _prediction_for(call: Call | None, decision: Decision | None) -> Prediction | None:

@@ -6,9 +6,11 @@ from fiso_client.core.breaker import (
     CLOSED,
     CONSECUTIVE,
     FIRST_S,
+    FIRST_SHARE,
     FORGET_S,
     JITTER,
     LEAST_CALLS,
+    LONGEST_RETURN_S,
     LONGEST_S,
     REFUSED_FIRST_S,
     Breaker,
@@ -132,3 +134,36 @@ def test_throttling_caps_the_share_and_opens_nothing() -> None:
     assert throttled.state(NOW) is BreakerState.CLOSED
     assert throttled.is_unavailable(NOW + timedelta(seconds=4))
     assert not throttled.is_unavailable(NOW + timedelta(seconds=6))
+
+
+def test_a_copy_that_is_back_gets_a_share_that_grows_for_as_long_as_it_was_out() -> None:
+    closed = after_failures(CONSECUTIVE).after_success(NOW + timedelta(seconds=8))
+    assert closed.state(NOW + timedelta(seconds=8)) is BreakerState.CLOSED
+    shares = [closed.share(NOW + timedelta(seconds=8 + past_s)) for past_s in (0, 2, 4, 6, 7.9)]
+    assert shares[0] == pytest.approx(FIRST_SHARE)
+    assert shares == sorted(shares)
+    assert shares[2] == pytest.approx(FIRST_SHARE**0.5)
+    assert closed.share(NOW + timedelta(seconds=16)) == 1.0
+
+
+@pytest.mark.parametrize(("out_s", "back_s"), [(2.5, 2.5), (1_000, LONGEST_RETURN_S)])
+def test_the_return_has_bounds(out_s: float, back_s: float) -> None:
+    back = after_failures(CONSECUTIVE).after_success(NOW + timedelta(seconds=out_s))
+    assert back.share(NOW + timedelta(seconds=out_s + back_s - 0.1)) < 1
+    assert back.share(NOW + timedelta(seconds=out_s + back_s)) == 1.0
+
+
+def test_how_long_it_was_out_is_counted_from_the_first_failure_that_opened_it() -> None:
+    breaker = after_failures(CONSECUTIVE)
+    for at_s in (3, 9, 20):
+        breaker = failed(breaker, at_s)
+    assert breaker.after_success(NOW + timedelta(seconds=45)).out_for_s == 45
+
+
+def test_a_clock_that_steps_back_holds_no_share_down() -> None:
+    back = after_failures(CONSECUTIVE).after_success(NOW + timedelta(seconds=8))
+    assert back.share(NOW) == 1.0
+
+
+def test_what_was_never_out_gets_all() -> None:
+    assert CLOSED.after_success(NOW).share(NOW) == 1.0
