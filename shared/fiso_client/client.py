@@ -15,7 +15,7 @@ from fiso_client.core.answers import FunctionAnswer
 from fiso_client.core.attribution import Attribution, Copy
 from fiso_client.core.breaker import CLOSED, Breaker
 from fiso_client.core.conduct import COUNTED
-from fiso_client.core.failures import CALLERS_FAULT, NEVER_RAN, Failure, FisoError, ProviderError
+from fiso_client.core.failures import CALLERS_FAULT, NEVER_RAN, Failure, FisoError, ProviderError, is_no_copys
 from fiso_client.core.stopwatch import Stopwatch
 from fiso_client.core.transport import HttpTransport
 from fiso_client.leases import Leases
@@ -273,7 +273,7 @@ class Client:
                 self._breakers[key] = known.after_success(now)
             elif error.failure is Failure.THROTTLED:
                 self._breakers[key] = known.after_throttled(now, retry_after_s=error.retry_after_s)
-            elif error.failure not in CALLERS_FAULT:
+            elif not is_no_copys(error.failure, error.verdict):
                 is_refusal = error.failure is Failure.REFUSED
                 self._breakers[key] = known.after_failure(
                     now,

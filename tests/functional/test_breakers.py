@@ -2,14 +2,36 @@
 
 from datetime import timedelta
 
+import pytest
+
 from fiso.domain.endpoint import Endpoint, EndpointId
 from fiso.domain.state import EndpointState
 from fiso.routing.breaker_notices import Transition
-from fiso.services.resilience.breakers import Breakers
+from fiso.services.resilience.breakers import Breakers, Failed
 from fiso_client.core.breaker import CONSECUTIVE, BreakerState
-from fiso_client.core.failures import Failure
+from fiso_client.core.failures import Failure, Fault
 from tests.builders import NOW, an_endpoint, an_entry
 from tests.functional.breaker_facts import AWS, AZURE, FIRST, GCP, SECOND, fails, middle, state
+
+
+@pytest.mark.parametrize(
+    ("failure", "verdict", "is_open"),
+    [
+        (Failure.NOT_STARTED, Fault.CALLER, False),  # too large for this cloud
+        (Failure.BROKEN, Fault.FUNCTION, False),  # an answer too large, or out of form
+        (Failure.REJECTED, Fault.CALLER, False),
+        (Failure.NOT_STARTED, Fault.COPY, True),
+        (Failure.BROKEN, Fault.COPY, True),
+        (Failure.FUNCTION_TIMED_OUT, Fault.FUNCTION, True),
+    ],
+)
+def test_what_the_request_or_the_function_brings_about_trips_nothing(
+    failure: Failure, verdict: Fault, is_open: bool
+) -> None:
+    breakers = Breakers(draw=middle)
+    for _ in range(CONSECUTIVE):
+        breakers.failed(FIRST.name, [Failed(endpoint=AWS, failure=failure, verdict=verdict)], NOW)
+    assert (state(breakers, FIRST, AWS) is BreakerState.OPEN) == is_open
 
 
 def test_one_functions_failures_say_nothing_of_another() -> None:

@@ -67,6 +67,14 @@ USUAL_FAULT: Mapping[Failure, Fault] = {
 """Whose fault a failure is where nothing says more: no vendor's error name, no sibling that fares otherwise."""
 
 
+def is_no_copys(failure: Failure, verdict: Fault) -> bool:
+    """Whether a failure says nothing of the copy that was asked: the request or the function itself brought it about,
+    as it would elsewhere. A function that was stopped may have been slow on this copy alone."""
+    if failure is Failure.FUNCTION_TIMED_OUT:
+        return False
+    return failure in CALLERS_FAULT or verdict in (Fault.CALLER, Fault.FUNCTION)
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """How an attempt failed, and whose fault that is."""

@@ -220,6 +220,8 @@ def _failure_of(outcome: Outcome) -> RoutingError:
         return UnknownOutcome(f"it may have run and must not be run again: {trail}")
     if outcome.may_have_run:
         return EveryAttemptFailed(f"every attempt failed: {trail}")
-    if outcome.attempts and outcome.attempts[-1].failure in CALLERS_FAULT:
+    if outcome.attempts and (
+        outcome.attempts[-1].failure in CALLERS_FAULT or all(each.verdict is Fault.CALLER for each in outcome.attempts)
+    ):
         return RejectedByProvider(f"a cloud refused the request: {trail}")
     return NothingAvailable(f"no attempt can have run: {trail}")

@@ -26,13 +26,12 @@ from fiso.routing.breaker_notices import NOTICE_VALID_FOR, Domain, Notice, SlowC
 from fiso.services.freshness.cached import CachedValue, StoreWaitBudget
 from fiso_client.core.attribution import Attribution
 from fiso_client.core.breaker import CLOSED, CONSECUTIVE, Breaker, BreakerState
-from fiso_client.core.failures import CALLERS_FAULT, UNCLEAR, Failure
+from fiso_client.core.failures import UNCLEAR, Failure, Fault, is_no_copys
 
 _OF_DOMAIN = frozenset(
     {Failure.UNREACHABLE, Failure.TIMED_OUT, Failure.BROKEN, Failure.PROVIDER_FAULT, Failure.OVERTAKEN}
 )
 """Failures that a provider's region can have as a whole."""
-_NOT_COUNTED = CALLERS_FAULT | {Failure.NOT_NEEDED}
 SEEN_BY_ALL, LATE = "seen_by_all", "late"
 """The causes of breakers that opened for what all environments saw together, and for calls that others wait for."""
 
@@ -53,6 +52,12 @@ class Failed:
     endpoint: Endpoint
     failure: Failure
     retry_after_s: float | None = None
+    verdict: Fault = Fault.COPY
+
+    @property
+    def counts(self) -> bool:
+        """Whether it says something of the endpoint."""
+        return self.failure is not Failure.NOT_NEEDED and not is_no_copys(self.failure, self.verdict)
 
 
 class Breakers:
@@ -99,7 +104,7 @@ class Breakers:
     def failed(self, function: FunctionName, failures: Iterable[Failed], now: datetime) -> None:
         """What failed in one request, all of it: `function` got no answer from these endpoints."""
         ended = list(failures)
-        counting = [failed for failed in ended if failed.failure not in _NOT_COUNTED]
+        counting = [failed for failed in ended if failed.counts]
         if counting and _is_everywhere(counting):
             self._everywhere[function] = self._everywhere.get(function, 0) + 1
             # Five such requests in a row, with no answer in between, are no poisonous request any more but an outage of

@@ -313,7 +313,9 @@ class _RequestExecution:
         failure, endpoint, function = error.failure, call.candidate.endpoint, self._request.function
         attribution = self._dispatcher.attribution
         self._dispatcher.on_trouble(function)
-        self._failed.append(Failed(endpoint=endpoint, failure=failure, retry_after_s=error.retry_after_s))
+        self._failed.append(
+            Failed(endpoint=endpoint, failure=failure, retry_after_s=error.retry_after_s, verdict=error.verdict)
+        )
         copy = self._copy(endpoint)
         verdict = attribution.fault_of(copy, failure, error.verdict)
         attempt = self._keep(call, failure=failure, verdict=verdict, detail=error.detail)
