@@ -82,6 +82,22 @@ def test_what_must_not_run_twice_is_never_shadowed(idempotent: Idempotent) -> No
     assert shadowed(rig) == []
 
 
+@pytest.mark.parametrize(("method", "repeats", "runs"), [("GET", True, 2), ("GET", False, 1), ("PUT", True, 1)])
+def test_a_method_that_changes_nothing_may_be_shadowed_where_nothing_else_may(
+    method: str, repeats: bool, runs: int
+) -> None:
+    rig = a_rig(idempotent=Idempotent.NO, repeats_safe_methods=repeats)
+    assert rig.request(method, "/v1/invoke/word-count").status == 200
+    assert len(rig.calls) == runs
+
+
+def test_a_caller_cannot_say_that_a_request_is_a_shadow() -> None:
+    rig = a_rig(shadow=Shadow())
+    ask(rig, x_fiso_shadow="1")
+    ((_, request),) = rig.caller.calls
+    assert "x-fiso-shadow" not in request.headers
+
+
 def test_a_large_body_is_never_shadowed() -> None:
     rig = a_rig()
     rig.invoke("word-count", body=b'"%s"' % (b"x" * 70_000))
