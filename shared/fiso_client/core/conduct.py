@@ -112,10 +112,13 @@ def oddity_of(status: int, shape: str, own: Conduct, siblings: Collection[Conduc
 def usual_shape(own: Conduct, siblings: Collection[Conduct]) -> str:
     """The kind of body that a good answer has: the one that the siblings agree on, else the copy's own; empty when
     neither is settled. By copies, not by calls: a broken copy that is called most must not set the standard."""
-    settled = {sibling.shape for sibling in siblings if sibling.shape_calls >= SETTLED_SHAPE}
-    if len(settled) == 1:
-        return settled.pop()
-    return own.shape if not settled and own.shape_calls >= 3 * SETTLED_SHAPE else ""
+    usual = ""
+    for sibling in siblings:
+        if sibling.shape_calls >= SETTLED_SHAPE:
+            if usual and sibling.shape != usual:
+                return ""
+            usual = sibling.shape
+    return usual or (own.shape if own.shape_calls >= 3 * SETTLED_SHAPE else "")
 
 
 def is_surprising(known: Mapping[K, Conduct], copy: K, candidates: Collection[K]) -> bool:
@@ -188,13 +191,20 @@ def _after_good(
 ) -> dict[K, Conduct]:
     own = known.get(copy, UNSEEN)
     shape, shape_calls = _shaped(own, shape)
-    changed = {
-        other: replace(conduct, answers_since=conduct.answers_since + 1)
-        for other, conduct in _suspects(known, copy, candidates).items()
-    }
+    changed = _suspects(known, copy, candidates)
+    for other, conduct in changed.items():
+        changed[other] = replace(conduct, answers_since=conduct.answers_since + 1)
     calls, odd = own.calls * MEMORY + 1, own.odd * MEMORY
     if not own.suspicion and not own.evidence:  # nearly always
-        changed[copy] = replace(own, calls=calls, odd=odd, last_at=now, shape=shape, shape_calls=shape_calls)
+        changed[copy] = Conduct(
+            calls=calls,
+            odd=odd,
+            last_odd_at=own.last_odd_at,
+            last_at=now,
+            oddity=own.oddity,
+            shape=shape,
+            shape_calls=shape_calls,
+        )
         return changed
     rate = siblings_rate(known, copy, candidates) or PRIOR_ODD / PRIOR_CALLS
     weight = log((1 - GUILTY) / (1 - rate)) if rate < GUILTY else 0.0

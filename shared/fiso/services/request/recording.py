@@ -186,20 +186,25 @@ def _call(attempt: Attempt, endpoint: Endpoint) -> Call:
     answer, priced_ms = attempt.answer, attempt.latency_ms
     if attempt.failure in GIVEN_UP:  # it runs on: the cost of what was expected of it
         priced_ms = max(priced_ms, attempt.expected_ms or 0.0)
-    call = Call(
+    if answer is None:
+        return Call(
+            endpoint=endpoint,
+            started_at=attempt.started_at,
+            latency_ms=attempt.latency_ms,
+            priced_ms=priced_ms,
+            may_have_run=attempt.may_have_run,
+            failure=attempt.failure,
+            verdict=attempt.verdict,
+            evidence=attempt.detail,
+        )
+    return Call(
         endpoint=endpoint,
         started_at=attempt.started_at,
         latency_ms=attempt.latency_ms,
         priced_ms=priced_ms,
-        may_have_run=attempt.may_have_run,
-        failure=attempt.failure,
+        may_have_run=True,
         verdict=attempt.verdict,
         evidence=attempt.detail,
-    )
-    if answer is None:
-        return call
-    return replace(
-        call,
         status=answer.status,
         shape=answer.shape,
         is_function_error=answer.is_function_error,
