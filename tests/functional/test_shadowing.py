@@ -113,6 +113,18 @@ def test_the_budget_holds_for_every_minute() -> None:
     assert len(shadowed(rig)) == 10
 
 
+def test_a_silent_sibling_does_not_use_up_the_threads_that_requests_need() -> None:
+    rig = a_rig(AWS, GCP, shadow=replace(ALL, wait_ms=0))
+    ask(rig)
+    rig.slow(AWS if rig.only_record.result.endpoint == GCP else GCP, 4_000.0)
+    del rig.caller.calls[:]
+    ask(rig, 20)  # 3 s
+    assert len(rig.calls) == 20 + 4
+    rig.advance(5.0)
+    ask(rig)
+    assert len(rig.calls) == 20 + 4 + 2
+
+
 def test_the_share_is_the_share() -> None:
     rig = a_rig(shadow=Shadow(share=0.1, per_minute=6_000))
     ask(rig, 1_000)

@@ -35,6 +35,8 @@ LONGEST_S = 5.0
 THIRD_S = 1.0
 """How long a caller may wait for the third copy, which is asked only when two differ."""
 MINUTE_S = 60.0
+MOST_RUNNING = 4
+"""Shadow calls under way at once. They share threads with the real ones, which a silent sibling must not use up."""
 MARK = "x-fiso-shadow"
 """Tells a function that nobody gets this answer."""
 
@@ -52,6 +54,7 @@ class Shadowing:
     draw: Callable[[], float]
     begun: dict[FunctionName, deque[float]] = field(default_factory=dict)
     """When the calls of the last minute began."""
+    running: list[Running] = field(default_factory=list)
 
     def begin(self, request: InvocationRequest, decision: Decision, policy: Policy) -> "ShadowedRequest | None":
         """Call a sibling of the chosen endpoint, if this request is drawn; None where it is not."""
@@ -65,7 +68,9 @@ class Shadowing:
         return ShadowedRequest(self, calls, request, shadow, first=first, others=[*siblings, decision.chosen])
 
     def may_call(self, function: FunctionName, shadow: Shadow) -> bool:
-        """Whether the budget has a call left, which is then spent."""
+        """Whether the budget has a call left, which is then spent, and not too many are still under way."""
+        if self._under_way() >= MOST_RUNNING:
+            return False
         recent = self.begun.setdefault(function, deque())
         now_s = self.dispatcher.stopwatch()
         while recent and now_s - recent[0] >= MINUTE_S:
@@ -74,6 +79,18 @@ class Shadowing:
             return False
         recent.append(now_s)
         return True
+
+    def started(self, running: Running) -> Running:
+        """Note a call that is under way."""
+        self.running.append(running)
+        return running
+
+    def _under_way(self) -> int:
+        left = [running for running in self.running if not running.done()]
+        if left and self.dispatcher.concurrent is not None:
+            self.dispatcher.concurrent.wait(left, 0.0)
+        self.running = [running for running in left if not running.done()]
+        return len(self.running)
 
     def noted(self, record: InvocationRecord, summary: ShadowSummary, entry: CatalogEntry) -> InvocationRecord:
         """The record with what the shadow call came to, its cost included. Counted by the sibling's provider; a
@@ -154,7 +171,8 @@ class ShadowedRequest:
     def _begin(self, candidate: RankedCandidate) -> Running:
         timeout_s = max(0.0, min(LONGEST_S, self._left_s()))
         caller = self._shadowing.dispatcher.caller
-        return self._calls.begin(partial(caller.call, candidate.endpoint, self._request, timeout_ms=timeout_s * 1000))
+        call = partial(caller.call, candidate.endpoint, self._request, timeout_ms=timeout_s * 1000)
+        return self._shadowing.started(self._calls.begin(call))
 
     def _answer(self, candidate: RankedCandidate, running: Running, wait_s: float) -> tuple[FunctionAnswer | None, str]:
         """The answer of a copy, or why there is none that can be compared; what it costs is noted either way."""
