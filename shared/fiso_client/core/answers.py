@@ -17,6 +17,11 @@ LONGEST_RUN_MS = 900_000.0
 _PATH_SAFE = "/%-._~!$&'()*+,;=:@"
 _PATH = re.compile(r"(?:[A-Za-z0-9/\-._~!$&'()*+,;=:@]|%[0-9A-Fa-f]{2})*")
 _LONE_PERCENT = re.compile("%(?![0-9A-Fa-f]{2})")
+_SINGLE = frozenset(
+    "age content-length content-location content-range content-type date etag expires last-modified location "
+    "retry-after server".split()
+)
+"""Headers that are no lists: the last one counts."""
 LONGEST_RETRY_AFTER_S = 3_600.0
 """Nobody is spared for longer by its own word."""
 MOST_EVIDENCE = 120
@@ -126,6 +131,12 @@ def _of_content(answer: HttpAnswer) -> Mapping[str, str]:
     if answer.status != 204 or "content-type" not in answer.headers:
         return answer.headers
     return {name: value for name, value in answer.headers.items() if name != "content-type"}
+
+
+def add_header(headers: dict[str, str], name: str, value: str) -> None:
+    """One more line of a header, `name` in lower case: joined to those before it (RFC 9110, 5.3), or instead of them
+    where there can be only one."""
+    headers[name] = f"{headers[name]}, {value}" if name in headers and name not in _SINGLE else value
 
 
 def evidence_of(status: int, name: str, body: bytes) -> str:

@@ -13,13 +13,17 @@ from fiso_client.core.answers import (
     FunctionAnswer,
     HttpAnswer,
     Report,
+    add_header,
     function_answer,
 )
 from fiso_client.core.failures import Failure, Fault, ProviderError
 from fiso_client.core.invoke_errors import invoke_error
 from fiso_client.core.signing import SignedService
 
+_PRELUDE_END = bytes(8)
+"""Between head and body of a function that streams its response, when it is called without streaming."""
 _STATUS = re.compile(r"[1-9][0-9]{2}")
+_BREAKS_LINE = re.compile(r"[\r\n\0]")
 _ERROR_TYPE = re.compile(r"[A-Za-z_][\w.]{0,79}", re.ASCII)
 _REPORT = re.compile(
     rb"^REPORT RequestId: (\S+)\s+Duration: [\d.]+ ms\s+Billed Duration: (\d+) ms\s+Memory Size: \d+ MB"
@@ -57,7 +61,10 @@ def read_invocation(
         return _function_error(answer.body, report)
     read = _event_answer if is_event else _http_answer
     given = read(answer.body, report, accept)
-    return replace(given, body=b"") if given.body and (method == "HEAD" or given.status in (204, 304)) else given
+    if not given.body or (method != "HEAD" and given.status not in (204, 304)):
+        return given
+    headers = {"content-length": str(len(given.body)), **given.headers} if method == "HEAD" else given.headers
+    return replace(given, headers=headers, body=b"")
 
 
 def read_report(tail: bytes, request_id: str) -> Report:
@@ -85,15 +92,23 @@ def _event_answer(body: bytes, report: Report, accept: str | None) -> FunctionAn
 
 
 def _http_answer(body: bytes, report: Report, accept: str | None) -> FunctionAnswer:
-    """A v2 response; any other JSON value stands for a 200 with itself as the body, as API Gateway does."""
-    if b"statusCode" not in body:
+    """A v2 response; any other JSON value stands for a 200 with itself as the body, as API Gateway does. A text is then
+    the text itself."""
+    head, is_streamed, streamed = body.partition(_PRELUDE_END)
+    if b"statusCode" not in head and not head.startswith(b'"'):
         return _event_answer(body, report, accept)
     try:
-        answer = _v2_answer(json.loads(body))
+        document = json.loads(head)
+        if isinstance(document, str):
+            plain = function_answer(HttpAnswer(status=200, headers={}, body=document.encode()), report)
+            return replace(plain, headers={"content-type": "application/json"})  # as API Gateway says of it
+        answer = _v2_answer(document)
     except (ValueError, RecursionError) as error:
         why = str(error) if isinstance(error, _Malformed) else f"not JSON ({type(error).__name__})"
         raise _malformed(why) from error
-    return _event_answer(body, report, accept) if answer is None else function_answer(answer, report, accept=accept)
+    if answer is None:
+        return _event_answer(body, report, accept)
+    return function_answer(replace(answer, body=streamed) if is_streamed else answer, report, accept=accept)
 
 
 class _Malformed(ValueError):
@@ -106,47 +121,69 @@ def _malformed(why: str) -> ProviderError:
 
 
 def _v2_answer(document: Any) -> HttpAnswer | None:
-    """None when it is no v2 response; `_Malformed` when it is a damaged one. `multiValueHeaders` belong to format 1.0
-    and are not looked at, as API Gateway does not."""
+    """None when it is no v2 response; `_Malformed` when it is a damaged one. `multiValueHeaders` belong to format 1.0,
+    whose functions write them all the same: they are read beside `headers`."""
     if not isinstance(document, dict) or "statusCode" not in document:
         return None
-    headers, cookies = _v2_headers(document.get("headers"), document.get("cookies"))
+    headers, own = _v2_headers(document.get("headers"), document.get("multiValueHeaders"))
+    cookies = _v2_cookies(document.get("cookies"))
     return HttpAnswer(
         status=_v2_status(document["statusCode"]),
         headers=headers,
-        cookies=cookies,
+        cookies=(*(each for each in own if each not in cookies), *cookies),
         body=_v2_body(document.get("body"), document.get("isBase64Encoded")),
     )
 
 
 def _v2_status(given: object) -> int:
-    if isinstance(given, int) and not isinstance(given, bool):
-        return given
     if isinstance(given, str) and _STATUS.fullmatch(given):
-        return int(given)
-    raise _Malformed("its statusCode is no whole number")
+        given = int(given)
+    if isinstance(given, bool) or not isinstance(given, int) or not 200 <= given <= 599:
+        raise _Malformed("its statusCode is no status")
+    return given
 
 
-def _v2_headers(given: object, cookies: object) -> tuple[dict[str, str], tuple[str, ...]]:
-    if given is not None and not isinstance(given, dict):
-        raise _Malformed("its headers are no object")
-    if cookies is not None and not (isinstance(cookies, list) and all(isinstance(each, str) for each in cookies)):
+def _v2_cookies(given: object) -> list[str]:
+    if given is None:
+        return []
+    if not isinstance(given, list) or not all(isinstance(each, str) for each in given):
         raise _Malformed("its cookies are no list of texts")
+    return [_v2_value(each) for each in given]
+
+
+def _v2_headers(given: object, several: object) -> tuple[dict[str, str], list[str]]:
+    """The headers, and the values of `set-cookie` among them."""
     headers: dict[str, str] = {}
-    own: list[str] = []
-    for written, value in (given or {}).items():
+    cookies: list[str] = []
+    for written, value in _v2_lines(given, several):
         # serverless-wsgi, like others before format 2.0, writes a name in several spellings to have it several times
         name, text = written.lower(), _v2_value(value)
-        if name == "set-cookie":
-            own.append(text)
-        else:
-            headers[name] = f"{headers[name]}, {text}" if name in headers else text
-    return headers, (*own, *(cookies or ()))
+        if name != "set-cookie":
+            add_header(headers, name, text)
+        elif text not in cookies:
+            cookies.append(text)
+    return headers, cookies
+
+
+def _v2_lines(given: object, several: object) -> list[tuple[str, object]]:
+    for each in (given, several):
+        if each is not None and not isinstance(each, dict):
+            raise _Malformed("its headers are no object")
+    single: dict[str, object] = given if isinstance(given, dict) else {}
+    lists: dict[str, object] = several if isinstance(several, dict) else {}
+    lines = list(single.items())
+    for name, values in lists.items():
+        if not isinstance(values, list):
+            raise _Malformed("a header of several values is no list")
+        lines += [(name, value) for value in values if single.get(name) != value]
+    return lines
 
 
 def _v2_value(value: object) -> str:
     """A header's value: text, or a number or truth as JSON spells it."""
     if isinstance(value, str):
+        if _BREAKS_LINE.search(value):
+            raise _Malformed("a header holds a line break")
         return value
     if isinstance(value, bool | int | float):
         return json.dumps(value)

@@ -22,7 +22,7 @@ from urllib.parse import SplitResult, urlsplit
 from fiso_client.core.answers import HttpAnswer
 from fiso_client.core.failures import Failure, Fault, ProviderError
 from fiso_client.core.stopwatch import Stopwatch
-from fiso_client.core.wire import MAX_BODY_BYTES, BoundedResponse, Progress, TooLarge, left_s, read
+from fiso_client.core.wire import MAX_BODY_BYTES, BoundedResponse, Flawed, Progress, TooLarge, left_s, read
 
 CONNECT_TIMEOUT_S = 0.5
 MAX_IDLE_S = 20.0
@@ -178,6 +178,8 @@ class HttpTransport:
             broken.is_stale = isinstance(error, _DROPPED) and not progress.received
             raise broken from error
         except ValueError as error:  # what `http.client` refuses to write, and text beyond Latin-1
+            if progress.sent:
+                raise TransportError(Failure.BROKEN, _kind(error)) from error
             raise TransportError(Failure.UNREACHABLE, "the request is not HTTP", verdict=Fault.CALLER) from error
         finally:
             if keep:
@@ -254,6 +256,8 @@ def _too_large(error: TooLarge, largest: int) -> TransportError:
 
 def _kind(error: Exception) -> str:
     """The system's errors as they are. What `http.client` says repeats what the other side sent: its name only."""
+    if isinstance(error, Flawed):
+        return f"the answer is not HTTP: {error}"
     return f"{type(error).__name__}: {error}" if isinstance(error, OSError) else type(error).__name__
 
 

@@ -3,6 +3,7 @@
 Nothing is decompressed: a body stays as it came.
 """
 
+import re
 from contextlib import closing
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
@@ -11,7 +12,7 @@ from socket import socket
 from time import monotonic
 from typing import Any
 
-from fiso_client.core.answers import HttpAnswer
+from fiso_client.core.answers import HttpAnswer, add_header
 
 MAX_BODY_BYTES = 6_291_556
 """What Lambda returns at most, and so what FISO can pass on (AWS Lambda quotas, invocation payload)."""
@@ -21,6 +22,11 @@ WIRE_FACTOR = 2
 """Of everything that is read (head, interim answers, body, and the frames of a chunked one), in largest bodies."""
 _CHUNK = 65_536
 _MOST_LINE = 65_536
+_CHUNK_SIZE = re.compile(rb"[0-9A-Fa-f]{1,15}")
+
+
+class Flawed(HTTPException):
+    """Not what the protocol promises, in words of our own: nothing of the answer is repeated."""
 
 
 class TooLarge(HTTPException):
@@ -66,7 +72,7 @@ class _Wire(RawIOBase):
         count = self._raw.readinto(buffer) or 0
         self._progress.received += count
         if self._progress.received > self._most:
-            raise HTTPException(f"more than {self._most} bytes on the wire")
+            raise Flawed(f"more than {self._most} bytes on the wire")
         return count
 
     def close(self) -> None:
@@ -78,11 +84,19 @@ class _Wire(RawIOBase):
 class _Buffer(BufferedReader):
     """Reads ahead; says when it is closed whether more had come than was asked for."""
 
-    has_surplus = False
+    has_surplus = has_stray = False
+    """`has_stray`: a line held a carriage return of its own or a NUL, by which one header could pose as two."""
 
     def __init__(self, wire: _Wire) -> None:
         super().__init__(wire)
         self._wire = wire
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        """The next line."""
+        line = super().readline(size)
+        if b"\r" in line[:-2] or b"\0" in line:
+            self.has_stray = True
+        return line
 
     def close(self) -> None:
         """Look at what was read ahead, without waiting for more."""
@@ -112,14 +126,28 @@ class BoundedResponse(HTTPResponse):
 
     def begin(self) -> None:
         """The head. An answer that cannot have a body ends here, whatever its head says of one (RFC 9112, 6.3)."""
-        super().begin()
+        try:
+            super().begin()
+        except HTTPException as error:
+            raise Flawed("it has more than 100 headers") if "100 headers" in str(error) else error from error
+        if self._buffer.has_stray or self.headers.defects:
+            raise Flawed("a line of its head is no header")
         coding = self.headers.get("transfer-encoding")
+        says_two_things = coding is not None and (self.status in (204, 304) or "content-length" in self.headers)
+        if self.status == 101 or says_two_things:
+            self.will_close = True  # nobody asked to switch; what follows here is not to be read as the next answer
         if self._asked_by == "HEAD" or self.status in (204, 304):
-            if coding is not None and self.status in (204, 304):
-                self.will_close = True  # who sends this may send a body as well
             self.chunked, self.length = False, 0
         elif coding is not None and coding.strip().lower() != "chunked":
-            raise HTTPException("the answer's transfer coding is not chunked")
+            raise Flawed("its transfer coding is not chunked")
+
+    def _read_next_chunk_size(self) -> int:
+        """Hexadecimal digits and nothing else (RFC 9112, 7.1); `int` takes signs and underscores as well."""
+        line = self.fp.readline(_MOST_LINE + 1)
+        size = line.partition(b";")[0].strip()
+        if len(line) > _MOST_LINE or not _CHUNK_SIZE.fullmatch(size):
+            raise Flawed("the size of a chunk is no number")
+        return int(size, 16)
 
     def _read_status(self) -> tuple[str, int, str]:
         """The final answer's status line: interim ones (1xx) are passed over, not only 100 as `http.client` does."""
@@ -127,7 +155,7 @@ class BoundedResponse(HTTPResponse):
         while 100 <= status < 200 and status != 101:  # nobody asked to switch protocols
             while (line := self.fp.readline(_MOST_LINE + 1)).strip():
                 if len(line) > _MOST_LINE:
-                    raise HTTPException("a line of an interim answer is too long")
+                    raise Flawed("a line of an interim answer is too long")
             version, status, reason = super()._read_status()  # type: ignore[misc]
         return version, status, reason
 
@@ -153,7 +181,7 @@ def _body(response: BoundedResponse) -> bytes:
         if len(body) > response.largest:
             raise TooLarge(response.status, f"more than {response.largest} bytes")
     if response.length:
-        raise HTTPException(f"the answer ended {response.length} bytes early")
+        raise Flawed(f"it ended {response.length} bytes early")
     return bytes(body)
 
 
@@ -161,7 +189,7 @@ def _headers(response: HTTPResponse) -> tuple[dict[str, str], tuple[str, ...]]:
     """Names in lower case, repeated ones joined (RFC 9110, 5.3), and the cookies, which cannot be."""
     pairs = response.getheaders()
     if sum(len(name) + len(value) for name, value in pairs) > MAX_HEAD_BYTES:
-        raise HTTPException(f"the answer's headers are larger than {MAX_HEAD_BYTES} bytes")
+        raise Flawed(f"its headers are larger than {MAX_HEAD_BYTES} bytes")
     headers: dict[str, str] = {}
     cookies: list[str] = []
     lengths = set()
@@ -171,13 +199,14 @@ def _headers(response: HTTPResponse) -> tuple[dict[str, str], tuple[str, ...]]:
             value = " ".join(line.strip() for line in value.splitlines())
         if name == "set-cookie":
             cookies.append(value)
-        elif name == "content-length":
+            continue
+        if name == "content-length":
             lengths.add(value.strip())
-            headers[name] = value
-        else:
-            headers[name] = f"{headers[name]}, {value}" if name in headers else value
+        add_header(headers, name, value)
     if len(lengths) > 1 or not all(length.isascii() and length.isdecimal() for length in lengths):
-        raise HTTPException("the answer's content-length is no number, or is several")
+        raise Flawed("its content-length is no number, or is several")
+    if "transfer-encoding" in headers:
+        headers.pop("content-length", None)  # the coding counts (RFC 9112, 6.3)
     return headers, tuple(cookies)
 
 

@@ -98,7 +98,28 @@ def test_each_status_of_the_invoke_api_has_its_meaning(status: int, failure: Fai
             ("a=1", "b=2; Path=/", "c=3"),
             "é".encode(),
         ),
-        ({"statusCode": 200, "multiValueHeaders": {"X": ["1"]}, "body": ""}, 200, {}, (), b""),
+        (
+            {
+                "statusCode": 200,
+                "headers": {"X": "2", "Set-Cookie": "b=2"},
+                "multiValueHeaders": {"X": ["1", "2"], "Set-Cookie": ["a=1", "b=2"]},
+                "cookies": ["c=3", "b=2"],
+            },
+            200,
+            {"x": "2, 1"},
+            ("a=1", "c=3", "b=2"),
+            b"",
+        ),
+        ({"statusCode": 200, "headers": {"etag": "a", "ETag": "b"}}, 200, {"etag": "b"}, (), b""),
+        ("hello", 200, {"content-type": "application/json"}, (), b"hello"),
+        ({"statusCode": 200, "wrongValue": 1}, 200, {}, (), b""),
+        (
+            b'{"statusCode":201,"headers":{"x":"1"},"cookies":["a=1"]}' + bytes(8) + b"\x00str",
+            201,
+            {"x": "1"},
+            ("a=1",),
+            b"\x00str",
+        ),
         ({"statusCode": 204, "headers": {"Content-Type": "a/b"}, "body": "dropped"}, 204, {}, (), b""),
         (
             {"statusCode": 200, "headers": {"Set-Cookie": "a=1", "set-cookie": "b=2", "X-A": "1", "x-a": "2"}},
@@ -134,6 +155,13 @@ def test_a_response_is_read_as_api_gateway_reads_it(
         ({"statusCode": True}, "statusCode"),
         ({"statusCode": 200.5}, "statusCode"),
         ({"statusCode": "OK"}, "statusCode"),
+        ({"statusCode": 99}, "statusCode"),
+        ({"statusCode": 101}, "statusCode"),
+        ({"statusCode": 600}, "statusCode"),
+        ({"statusCode": 200, "headers": {"x": "a\r\nb: c"}}, "line break"),
+        ({"statusCode": 200, "cookies": ["a=1\nb"]}, "line break"),
+        ({"statusCode": 200, "multiValueHeaders": {"x": "1"}}, "list"),
+        (b'{"statusCode": 2' + bytes(8) + b"x", "JSON"),
         ({"statusCode": []}, "statusCode"),
     ],
 )
@@ -149,7 +177,7 @@ def test_the_answer_to_head_has_no_body() -> None:
         lambda _: cast(SignedService, AnsweringService(200, {"statusCode": 200, "body": "x"})), clock=ManualClock()
     )
     answer = caller.call(an_endpoint(address="f"), a_request(method="HEAD", body=b""), timeout_ms=1000)
-    assert (answer.status, answer.body) == (200, b"")
+    assert (answer.status, answer.body, answer.headers) == (200, b"", {"content-length": "1"})
 
 
 def test_an_answer_that_lambda_could_not_take_says_how_to_mend_it() -> None:
