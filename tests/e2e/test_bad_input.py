@@ -24,13 +24,12 @@ class Wrong:
 
 
 CASES = {
-    "not JSON": Wrong(status=400, body=b'{"size": '),
+    "a wish of another form": Wrong(status=400, headers={"x-fiso-max-cost": "cheap"}),
     "10 MB of JSON": Wrong(status=413, body=b'"' + b"x" * (10 * MIB - 2) + b'"'),
     "10 MB of bytes": Wrong(status=413, body=b"\x00" * 10 * MIB, headers={"content-type": "application/octet-stream"}),
     "a function's name of another form": Wrong(status=404, path="/v1/invoke/%2e%2e%2fetc"),
     "an unknown path": Wrong(status=404, path="/v2/invoke/graph-bfs"),
-    "a wrong method without a body": Wrong(status=405, method="GET", body=b""),
-    "a streaming content type": Wrong(status=415, headers={"content-type": "text/event-stream"}),
+    "a wrong method without a body": Wrong(status=405, method="DELETE", path="/v1/endpoints", body=b""),
     "an unknown record": Wrong(status=404, method="GET", path="/v1/invocations/00000000-0000-4000-8000-000000000000"),
     "a record's id of another form": Wrong(status=404, method="GET", path="/v1/invocations/x'; DROP TABLE"),
 }
