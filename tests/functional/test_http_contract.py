@@ -228,6 +228,14 @@ def test_what_a_function_raises_is_not_told_to_the_public() -> None:
     assert (told["verdict"], told["invocation_id"]) == (Fault.FUNCTION, response["headers"]["x-fiso-invocation-id"])
 
 
+def test_the_record_names_what_was_raised_and_not_with_which_words() -> None:
+    raised = replace(RAISED, error_type="Runtime.ImportModuleError")
+    rig = Rig(word_count(fail_over_on=frozenset()), respond=failing(raised))
+    rig.send(http_event())
+    attempt = rig.only_record.attempts[0]
+    assert (attempt.verdict, attempt.evidence) == (Fault.FUNCTION, "status 500 Runtime.ImportModuleError")
+
+
 def test_it_is_told_where_the_policy_says_so() -> None:
     rig = Rig(word_count(expose_errors=True), respond=failing(RAISED))
     assert "hunter2" in rig.send(http_event())["body"]

@@ -280,6 +280,7 @@ class _RequestExecution:
         finding = attribution.finding(copy, call.met, status=answer.status, oddity=oddity)
         attribution.ended(copy, self._ids, oddity=oddity, shape=answer.shape, now=now)
         verdict, evidence = (finding.verdict, finding.evidence) if finding else (None, "")
+        evidence = f"{evidence} {answer.error_type}" if answer.error_type else evidence
         attempt = self._keep(call, answer=answer, verdict=verdict, detail=evidence)
         if oddity is None:
             self._good = attempt
