@@ -12,6 +12,7 @@ import os
 import sys
 import urllib.error
 import urllib.request
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -25,7 +26,8 @@ _REPLACED = {
 _WRAPPED = {
     "_handle_execute_in_scope": ["api_id", "stage", "path", "method"],
     "_match_route": ["api_id", "method", "path"],
-    "_invoke_lambda_proxy": ["integration", "api_id", "stage", "path", "method"],
+    "_invoke_lambda_proxy": ["integration", "api_id", "stage", "path", "method", "headers", "body"],
+    "_v2_request_body_is_text": ["content_type"],
 }
 """The same of ministack.services.apigateway, with the parameters that they must begin with."""
 _COLD_START_ALLOWANCE_S = 30
@@ -93,16 +95,18 @@ def forward_to_host(service: object, host_url: str) -> None:
         setattr(service, name, replacement)
 
 
-def route_options(gateway: Any) -> None:
+def hand_on_as_api_gateway(gateway: Any) -> None:
     """Let OPTIONS reach the routes of an API without CORS settings, as API Gateway does; the emulator answers 403.
 
-    It compares the method with OPTIONS before it looks for a route, so the method goes past that in lower case.
+    It compares the method with OPTIONS before it looks for a route, so the method goes past that in lower case. And a
+    body that is no text goes as base64 whatever it says it is: the emulator would replace what it cannot decode.
     """
     for name, expected in _WRAPPED.items():
         found = list(inspect.signature(getattr(gateway, name, lambda: None)).parameters)
         if found[: len(expected)] != expected:
             sys.exit(f"this ministack is not the expected one: apigateway.{name}{tuple(found)}, not {tuple(expected)}")
-    handle, match, invoke = (getattr(gateway, name) for name in _WRAPPED)
+    handle, match, invoke, says_text = (getattr(gateway, name) for name in _WRAPPED)
+    is_readable: ContextVar[bool] = ContextVar("is_readable", default=True)
     apis = getattr(gateway, "_apis")  # noqa: B009 - the emulator's own
 
     async def handled(api_id: str, stage: str, path: str, method: str, *rest: Any, **named: Any) -> Any:
@@ -110,15 +114,34 @@ def route_options(gateway: Any) -> None:
         return await handle(api_id, stage, path, method if has_settings else method.lower(), *rest, **named)
 
     async def invoked(
-        integration: Any, api_id: str, stage: str, path: str, method: str, *rest: Any, **named: Any
+        integration: Any,
+        api_id: str,
+        stage: str,
+        path: str,
+        method: str,
+        headers: Any,
+        body: Any,
+        *rest: Any,
+        **named: Any,
     ) -> Any:
-        return await invoke(integration, api_id, stage, path, method.upper(), *rest, **named)
+        is_readable.set(_is_readable(body))
+        return await invoke(integration, api_id, stage, path, method.upper(), headers, body, *rest, **named)
+
+    def is_sent_as_text(content_type: str | None) -> bool:
+        return is_readable.get() and bool(says_text(content_type))
 
     def matched(api_id: str, method: str, path: str) -> Any:
         return match(api_id, method.upper(), path)
 
-    for name, replacement in zip(_WRAPPED, (handled, matched, invoked), strict=True):
+    for name, replacement in zip(_WRAPPED, (handled, matched, invoked, is_sent_as_text), strict=True):
         setattr(gateway, name, replacement)
+
+
+def _is_readable(body: object) -> bool:
+    try:
+        return not isinstance(body, bytes) or body.decode() is not None
+    except UnicodeDecodeError:
+        return False
 
 
 def main() -> None:
@@ -139,7 +162,7 @@ def main() -> None:
     from ministack.services import apigateway, lambda_svc
 
     forward_to_host(lambda_svc, given.lambda_host_url)
-    route_options(apigateway)
+    hand_on_as_api_gateway(apigateway)
     serve()
 
 
