@@ -1,4 +1,6 @@
-"""HTTP as curl speaks it, over the wire: through API Gateway, FISO and a genuine server, and back."""
+"""HTTP as curl speaks it, over the wire: through API Gateway, FISO and a genuine server, and back.
+
+Last of all: its functions' records are in the log, and not in the demo catalog that other tests count by."""
 
 import json
 import subprocess
