@@ -31,7 +31,6 @@ CASES = {
     "a function's name of another form": Wrong(status=404, path="/v1/invoke/%2e%2e%2fetc"),
     "an unknown path": Wrong(status=404, path="/v2/invoke/graph-bfs"),
     "a wrong method without a body": Wrong(status=405, method="DELETE", path="/v1/endpoints", body=b""),
-    "a wrong method without a body": Wrong(status=405, path="/v1/decide/graph-bfs", method="PUT", body=b""),
     "a path upwards": Wrong(status=400, path=f"{INVOKE}/%2e%2e/%2e%2e/admin"),
     "an unknown record": Wrong(status=404, method="GET", path="/v1/invocations/00000000-0000-4000-8000-000000000000"),
     "a record's id of another form": Wrong(status=404, method="GET", path="/v1/invocations/x'; DROP TABLE"),
