@@ -7,17 +7,25 @@ from uuid import UUID
 
 import pytest
 
+from fiso.adapters.aws.dynamodb import closed_item, state_from_item, state_item
+from fiso.codecs.typed import Document
 from fiso.domain.decision import Reason
-from fiso.domain.endpoint import EndpointId
+from fiso.domain.endpoint import EndpointId, FunctionName
 from fiso.domain.policy import Mode
 from fiso.domain.record import InvocationRecord
 from fiso.domain.request import InvocationId, Session
-from fiso.domain.steering import Affinity, Canary
+from fiso.domain.state import EndpointState
+from fiso.domain.steering import Affinity, Canary, CanaryDraw, CanaryState
 from fiso.learning.logged import is_usable
+from fiso.routing.fold import fold
+from fiso.testing.memory import InMemoryArchive, InMemoryEndpointStates
 from fiso.testing.rig import Rig, word_count
+from fiso_cli.traffic.tables import canary_cell
 from fiso_client.core.answers import FunctionAnswer
 from fiso_client.core.failures import Failure
-from tests.builders import a_request
+from functions.stream_consumer.handler import consume
+from functions.stream_consumer.wiring import Stores
+from tests.builders import a_record, a_request, a_summary, an_attempt, changed
 
 AWS, AZURE, GCP = EndpointId("aws-us-east-1"), EndpointId("azure-eastus"), EndpointId("gcp-us-east4")
 EVERY_THIRD = Canary(endpoint=GCP, shares=(1 / 3, 0.5), step_minutes=1, step_requests=10)
@@ -162,3 +170,82 @@ def test_a_session_is_drawn_once_for_all_its_requests() -> None:
     assert all(len(copies) == 1 for copies in seen)
     assert 3 <= sum(copies == {GCP} for copies in seen) <= 17
     assert not any(is_usable(record) for record in world.records)
+
+
+def drawn(number: int, endpoint: EndpointId, **attempt: object) -> InvocationRecord:
+    """A record of a draw between the canary and another copy, which this endpoint won."""
+    return a_record(
+        number,
+        canary=CanaryDraw(endpoint=GCP, run=EVERY_THIRD.run, step=0),
+        candidates=(a_summary(endpoint),),
+        endpoint=endpoint,
+        attempts=(an_attempt(endpoint, **attempt),),
+    )
+
+
+def test_the_stream_tells_of_a_stop_once_in_log_and_metrics(
+    caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stores = Stores(states=InMemoryEndpointStates(), archive=InMemoryArchive())
+    records = [
+        record
+        for number in range(1, 40, 2)
+        for record in (drawn(number, GCP, latency_ms=300.0), drawn(number + 1, AWS, latency_ms=100.0))
+    ]
+    for first in range(0, len(records), 4):
+        images = [{"NewImage": closed_item(record)} for record in records[first : first + 4]]
+        consume([{"dynamodb": {"SequenceNumber": str(n), **image}} for n, image in enumerate(images)], stores)
+    lines = [line for line in caplog.records if line.message == "canary stopped"]
+    assert [(line.endpoint, line.cause) for line in lines] == [(GCP, stopped_in(stores).why)]  # type: ignore[attr-defined]
+    assert capsys.readouterr().out.count('"CanaryStopped":[1.0]') == 1
+
+
+def stopped_in(stores: Stores) -> CanaryState:
+    state = stores.states.of_function(FunctionName("word-count"))[GCP]
+    assert state.canary is not None
+    assert state.canary.stopped_at is not None
+    return state.canary
+
+
+def test_a_canarys_state_survives_its_store() -> None:
+    rows = [drawn(number, GCP if number % 3 else AWS, latency_ms=100.0 + number) for number in range(1, 30)]
+    states: dict[EndpointId, EndpointState] = {}
+    for record in rows:
+        states = fold(states, record)
+    assert states[GCP].canary is not None
+    assert state_from_item(state_item(states[GCP])) == states[GCP]
+
+
+def test_what_came_cold_or_from_the_caller_says_nothing_of_the_copy() -> None:
+    states: dict[EndpointId, EndpointState] = {}
+    for number in range(1, 60, 2):
+        states = fold(states, drawn(number, GCP, latency_ms=5_000.0, cold_start=True))
+        states = fold(states, drawn(number + 1, AWS, latency_ms=100.0))
+    for number in range(100, 160, 2):
+        states = fold(states, drawn(number, GCP, latency_ms=1.0, status=None, failure=Failure.REJECTED))
+        states = fold(states, drawn(number + 1, AWS, latency_ms=100.0))
+    canary = states[GCP].canary
+    assert canary is not None
+    assert canary.stopped_at is None
+
+
+def test_late_records_of_an_earlier_release_do_not_begin_it_anew() -> None:
+    old = replace(EVERY_THIRD, release="0")
+    late = changed(
+        drawn(9, GCP, latency_ms=100.0),
+        canary=CanaryDraw(endpoint=GCP, run=old.run, step=1),
+        policy_version=1,
+    )
+    states = fold({}, changed(drawn(1, GCP, latency_ms=100.0), policy_version=2))
+    assert fold(states, late)[GCP].canary == states[GCP].canary
+
+
+def test_the_command_shows_where_a_canary_stands() -> None:
+    assert canary_cell({}) == ""
+    assert canary_cell({"canary": {"step": 2, "share": 0.25, "has_passed": False}}) == "step 2, 25.0 % of requests"
+    assert canary_cell({"canary": {"has_passed": True}}) == "passed"
+    stopped: Document = {
+        "stopped_at": "2026-11-23T09:31:05.400Z",
+        "why": "more errors: 5 of 9 (55.6%) against 0 of 20 (0.0%)",
+    }
+    assert canary_cell({"canary": stopped}).startswith("stopped 09:31:05 UTC, more errors: 5 of 9")

@@ -26,7 +26,7 @@ def of_entry(entry: CatalogEntry) -> Iterator[Problem]:
             place: Place = ("functions", entry.name, "endpoints", index, "region")
             message = f"no price for {endpoint.provider} {endpoint.region}: it counts as unpriced"
             yield Problem(place=place, message=message)
-    for find in (_empty_regions, _unused, _never_reached, _control_doubts, _strategy_doubts):
+    for find in (_empty_regions, _unused, _never_reached, _control_doubts, _canary_doubts, _strategy_doubts):
         for place, message in find(entry):
             yield Problem(place=("functions", entry.name, "policy", *place), message=message)
 
@@ -82,6 +82,21 @@ def _control_doubts(entry: CatalogEntry) -> Found:
         yield ("control_share",), f"never takes effect: home must not be called ({why[policy.home]})"
     if policy.control_block_s < LONGEST_KEEP_ALIVE_S:
         yield ("control_block_s",), f"is shorter than the {LONGEST_KEEP_ALIVE_S} s that clouds keep a copy warm"
+
+
+def _canary_doubts(entry: CatalogEntry) -> Found:
+    canary = entry.policy.canary
+    if canary is None:
+        return
+    if entry.policy.mode is not Mode.ROUTE:
+        yield ("canary",), f"is not used in mode {entry.policy.mode}"
+        return
+    found = eligible(entry)
+    why = {exclusion.endpoint: exclusion.detail for exclusion in found.exclusions}
+    if canary.endpoint in why:
+        yield ("canary",), f"gets no request: {canary.endpoint} must not be called ({why[canary.endpoint]})"
+    elif len(found.candidates) == 1:
+        yield ("canary",), f"has nothing to be compared with: {canary.endpoint} is the only endpoint that may be called"
 
 
 def _strategy_doubts(entry: CatalogEntry) -> Found:

@@ -53,6 +53,7 @@ class DecisionInputs:
 
 
 NOBODY: frozenset[EndpointId] = frozenset()
+ALL_BACK: Mapping[EndpointId, float] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +103,8 @@ def decide(
     if request.steering is not UNSTEERED:
         _refuse_unpermitted(request.steering, inputs.entry)
     deprioritised = _deprioritised(request, inputs, now)
-    canary = _canary(inputs, now)
+    policy = inputs.entry.policy
+    canary = _canary(inputs, now) if policy.canary else None
     held = canary.draw.endpoint if canary else None
     # Health is never cached: a breaker that opens must change the very next decision, so what it changes is worked out
     # anew, and not kept.
@@ -113,11 +115,10 @@ def decide(
         ranked_candidates = cache.get(
             request, key_inputs, now, lambda: rank_candidates(request, inputs, now, cache=cache, held=held)
         )
-    policy = inputs.entry.policy
     home = _home(ranked_candidates, inputs, now, deprioritised)
-    returning = _returning(inputs.breakers, now)
+    returning = _returning(inputs.breakers, now) if inputs.breakers else ALL_BACK
     steered = None
-    if home is None and policy.mode is not Mode.PIN and (returning or policy.affinity or canary):
+    if (canary or returning or policy.affinity) and home is None and policy.mode is not Mode.PIN:
         situation = Situation(
             request=request,
             policy=policy,
@@ -131,7 +132,7 @@ def decide(
         ranking, reason = _steered_ranking(ranked_candidates, steered), steered.reason
     else:
         ranking, reason = _choose(ranked_candidates, policy, home, draw)
-    return Decision(
+    decision = Decision(
         function=inputs.entry.name,
         decided_at=now,
         ranking=ranking,
@@ -142,13 +143,12 @@ def decide(
         snapshot_version=inputs.snapshot_version,
         model_version=inputs.model.version if inputs.model else NO_MODEL,
         tariff_version=inputs.tariff.version,
-        is_sticky=steered is not None and steered.is_sticky,
-        canary=steered.canary if steered else None,
     )
+    return decision if steered is None else replace(decision, is_sticky=steered.is_sticky, canary=steered.canary)
 
 
 def _canary(inputs: DecisionInputs, now: datetime) -> Standing | None:
-    """Where the policy's canary stands; None where there is none, or none any more."""
+    """Where the policy's canary stands; None where there is none any more."""
     policy = inputs.entry.policy
     if policy.canary is None or policy.mode is not Mode.ROUTE:
         return None
@@ -156,7 +156,7 @@ def _canary(inputs: DecisionInputs, now: datetime) -> Standing | None:
     return canaries.standing(policy.canary, state.canary if state else None, now)
 
 
-def _returning(breakers: Mapping[EndpointId, Breaker], now: datetime) -> dict[EndpointId, float]:
+def _returning(breakers: Mapping[EndpointId, Breaker], now: datetime) -> Mapping[EndpointId, float]:
     """The shares of those whose breaker has just closed."""
     return {
         id: share
@@ -299,6 +299,8 @@ def _deprioritised(request: InvocationRequest, inputs: DecisionInputs, now: date
     Nobody is when all that are eligible would be, since one must always be tried.
     """
     breakers = inputs.breakers
+    if not breakers:
+        return NOBODY
     out = frozenset(
         endpoint.id
         for endpoint in inputs.entry.endpoints

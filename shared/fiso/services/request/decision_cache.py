@@ -179,8 +179,7 @@ class DecisionCache(Generic[T, B]):
             now.weekday(),
             request.user_region,
             key_inputs.strategies,
-            None if request.steering is UNSTEERED else request.steering,
-            key_inputs.held,
+            key_inputs.held if request.steering is UNSTEERED else (request.steering, key_inputs.held),
             None if key_inputs.in_flight is None else levels.load_bucket(key_inputs.in_flight),
             *tokens,
         )
