@@ -1,6 +1,7 @@
 """Front doors' answers against functions' own."""
 
 import gzip
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote_plus
 
@@ -116,3 +117,15 @@ def test_a_compressed_page_is_read_and_a_damaged_one_is_the_functions() -> None:
 def test_what_a_door_wants_to_wait_is_kept() -> None:
     busy = HttpAnswer(status=429, headers={"x-function-scaleout": "1", "retry-after": "7"}, body=b"")
     assert failure_of(busy, Asked(provider="azure")).retry_after_s == 7
+
+
+def test_the_documentation_lists_each_mark_and_what_it_means() -> None:
+    page = (Path(__file__).parents[4] / "docs" / "front-doors.md").read_text()
+    rows = [
+        [cell.strip(" `") for cell in line.split("|")[1:-1]] for line in page.splitlines() if line.startswith("| `")
+    ]
+    told = {(name, fault, ran) for name, _, _, fault, ran in rows}
+    assert told == {
+        (mark.name, str(mark.verdict.fault), "no" if mark.verdict.failure in NEVER_RAN else "perhaps")
+        for mark in (*_AZURE, *_GOOGLE, *_AWS, *_ANY)
+    }
