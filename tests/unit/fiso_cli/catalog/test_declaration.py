@@ -164,6 +164,13 @@ def test_a_bad_endpoint_is_named_by_its_place(endpoint: str, problem: str) -> No
         ("{max_attempts: true}", ".max_attempts: must be a whole number"),
         ("{exploration: 0.6}", ".exploration: must be at most 0.5"),
         ("{deny: {providers: [aws]}, mode: 'pin:aws'}", ": leaves no endpoint to call"),
+        ("{request_headers: [X-Upper]}", ".request_headers[0]: must be the name of a header"),
+        ("{cors: {}}", ".cors.allow_origins: is missing"),
+        ("{cors: {allow_origins: [app.example.com]}}", ".cors.allow_origins[0]: must be an origin"),
+        (
+            "{cors: {allow_origins: ['*'], allow_credentials: true}}",
+            ".cors.allow_origins: must not be * where allow_credentials is true",
+        ),
     ],
 )
 def test_a_bad_policy_is_named_by_its_place(policy: str, problem: str) -> None:
