@@ -55,6 +55,7 @@ COMMANDS: Commands = {
     "endpoints": Lazy("fiso_cli.traffic.commands:endpoints", "Every endpoint with its state."),
     "lease": Lazy("fiso_cli.traffic.commands:lease", "The lease a client would get; nothing is invoked."),
     "compare": Lazy("fiso_cli.traffic.compare_command:compare", "The same requests to all copies: who differs, where."),
+    "diagnose": Lazy("fiso_cli.traffic.diagnose:diagnose", "Whose fault trouble is, since when, and what to do."),
     "tail": Lazy("fiso_cli.traffic.commands:tail", "Invocations as they happen, with why."),
     "lease-key": Lazy("fiso_cli.stored_keys:lease_key", "Make or rotate the key that signs leases."),
     "login-key": Lazy("fiso_cli.stored_keys:login_key", "Make or rotate the key of console sessions."),

@@ -12,7 +12,7 @@ from tests.builders import a_record, a_snapshot, an_open_record, changed
 from tests.functional.console_browser import Browser, parse
 from tests.functional.console_world import World, busy_world
 
-PAGES = ("/console", "/console/endpoints", "/console/invocations", "/console/models")
+PAGES = ("/console", "/console/endpoints", "/console/diagnosis", "/console/invocations", "/console/models")
 PREFIX = "http://127.0.0.1:4566/_aws/execute-api/a1b2c3d4/$default"
 BANNER = "Local stage: distances and cold starts are emulated; local latencies are not cloud latencies."
 
@@ -165,7 +165,8 @@ def test_a_decision_on_score_is_explained_with_its_runner_up(world: World, brows
 def test_a_failover_is_explained_by_what_failed_before_it(world: World, browser: Browser) -> None:
     record = first(world, Reason.FAILOVER)
     body = browser.get(f"/console/invocations/{record.invocation_id}").body
-    assert "was called by failover, after the first choice had failed: azure eastus could not be reached." in body
+    assert "was called by failover, after the first choice had failed: azure eastus could not be reached" in body
+    assert "network&#39;s fault: " in body
 
 
 def test_an_abandoned_record_says_that_nobody_can_tell(world: World, browser: Browser) -> None:

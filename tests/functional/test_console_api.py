@@ -73,6 +73,7 @@ def test_retraining_runs_come_newest_first() -> None:
         ("/api/invocations", "invocations", "Record"),
         ("/api/endpoints", "endpoints", "Endpoint"),
         ("/api/reports/retraining", "runs", "RetrainingRun"),
+        ("/api/diagnosis", "functions", "DiagnosedFunction"),
     ],
 )
 def test_answers_have_the_fields_that_are_described_and_no_others(path: str, rows: str, schema: str) -> None:

@@ -11,7 +11,7 @@ from fiso.domain.errors import UnknownPath
 from fiso.services.freshness.decision_sources import StatesRead
 from fiso.services.request import inspect
 from functions.console.sources import Sources
-from functions.console.views import queries
+from functions.console.views import diagnoses, queries
 
 SEARCHED = 500
 """How many of the newest invocations are looked through for one function's."""
@@ -27,6 +27,7 @@ def blueprint(sources: Sources) -> Blueprint:
     routes = Blueprint("api", "functions.console.views.api", url_prefix="/api")
     routes.add_url_rule("/invocations", "invocations", api.invocations)
     routes.add_url_rule("/endpoints", "endpoints", api.endpoints)
+    routes.add_url_rule("/diagnosis", "diagnosis", api.diagnosis)
     routes.add_url_rule("/reports/retraining", "retraining", api.retraining)
     routes.add_url_rule("/", "unknown", _unknown, defaults={"path": ""})
     routes.add_url_rule("/<path:path>", "unknown", _unknown)
@@ -60,6 +61,10 @@ class Api:
                 "endpoints": [_without_breaker(document) for document in documents],
             }
         )
+
+    def diagnosis(self) -> Response:
+        """Whose fault trouble is, by function, the worst first."""
+        return jsonify(diagnoses.read(self.sources, request.args).document())
 
     def retraining(self) -> Response:
         """What each retraining did, newest first."""

@@ -173,4 +173,6 @@ def _promise(candidate: CandidateSummary) -> str:
 
 
 def _failure(attempt: AttemptSummary) -> str:
-    return FAILED[attempt.failure] if attempt.failure is not None else f"answered {attempt.status}"
+    said = FAILED[attempt.failure] if attempt.failure is not None else f"answered {attempt.status}"
+    blamed = f"{attempt.verdict}'s fault: {attempt.evidence}" if attempt.verdict and attempt.evidence else ""
+    return f"{said} ({blamed})" if blamed else said

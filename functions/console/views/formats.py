@@ -88,11 +88,18 @@ def yes_no(value: bool | None) -> str:
     return ABSENT if value is None else "yes" if value else "no"
 
 
+def once_in(chance: float) -> str:
+    """A small probability: once in 12,000."""
+    times = 1 / max(chance, 1e-12)
+    return f"once in {float(f'{times:.2g}'):,.0f}"
+
+
 def words(name: str) -> str:
     """An identifier as words: deduplicates_on_key becomes "deduplicates on key"."""
     return name.replace("_", " ")
 
 
 FILTERS: Mapping[str, Callable[..., str]] = {
-    form.__name__: form for form in (ms, usd_per_million, percent, number, two, score, size, ago, clock, yes_no, words)
+    form.__name__: form
+    for form in (ms, usd_per_million, percent, number, two, score, size, ago, clock, yes_no, once_in, words)
 }

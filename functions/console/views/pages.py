@@ -15,7 +15,7 @@ from fiso.domain.errors import UnknownPath
 from fiso.domain.record import InvocationRecord, OpenRecord
 from fiso.routing.equivalence import quarantined
 from functions.console.sources import Sources
-from functions.console.views import charts, explanations, queries, summaries
+from functions.console.views import charts, diagnoses, explanations, queries, summaries
 from functions.console.views.queries import CalledProvider, Ending, InvocationFilter
 
 NEWEST = 200
@@ -24,6 +24,8 @@ SEARCHED = 500
 """How many of the newest invocations the list filters and pages through."""
 PAGE = 50
 RUNS = 50
+SPANS = ("15m", "1h", "6h", "1d", "7d")
+"""What the diagnosis can be asked for by a click."""
 
 
 def blueprint(sources: Sources) -> Blueprint:
@@ -32,6 +34,7 @@ def blueprint(sources: Sources) -> Blueprint:
     routes = Blueprint("pages", "functions.console.views.pages")
     routes.add_url_rule("/console", "overview", pages.overview)
     routes.add_url_rule("/console/endpoints", "endpoints", pages.endpoints)
+    routes.add_url_rule("/console/diagnosis", "diagnosis", pages.diagnosis)
     routes.add_url_rule("/console/invocations", "invocations", pages.invocations)
     routes.add_url_rule("/console/invocations/<invocation_id>", "invocation", pages.invocation)
     routes.add_url_rule("/console/models", "models", pages.models)
@@ -67,6 +70,17 @@ class Pages:
         snapshot = self.sources.snapshots.current()
         return render_template(
             "endpoints.html", snapshot=snapshot, functions=self._health(snapshot), length=charts.length
+        )
+
+    def diagnosis(self) -> str:
+        """Whose fault trouble is, since when, how sure that is, and what to do."""
+        return render_template(
+            "diagnosis.html",
+            snapshot=self.sources.snapshots.current(),
+            reading=diagnoses.read(self.sources, request.args),
+            wanted=queries.function(request.args),
+            span=request.args.get("since") or queries.DEFAULT_SPAN,
+            spans=SPANS,
         )
 
     def invocations(self) -> str:

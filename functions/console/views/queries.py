@@ -6,7 +6,7 @@ An empty value counts as absent, since that is how a form sends a field that was
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TypeVar
 
@@ -23,6 +23,10 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}", re.ASCII)
 DEFAULT_LIMIT = 50
 LARGEST_LIMIT = 200
 EARLIEST_YEAR = 2000
+DEFAULT_SPAN = "1h"
+LONGEST_SPAN = timedelta(days=7)
+_SPAN = re.compile(r"([1-9][0-9]{0,4})([mhd])", re.ASCII)
+_UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
 
 Arguments = MultiDict[str, str]
 Choice = TypeVar("Choice", bound=StrEnum)
@@ -131,6 +135,15 @@ def moment(arguments: Arguments, name: str) -> datetime | None:
     if parsed.year < EARLIEST_YEAR:
         raise MalformedRequest(f"{name} must not lie before the year {EARLIEST_YEAR}")
     return parsed
+
+
+def span(arguments: Arguments) -> timedelta:
+    """How far back, as in 30m, 1h or 7d, at most a week; an hour when not said."""
+    found = _SPAN.fullmatch(_one(arguments, "since") or DEFAULT_SPAN)
+    length = int(found[1]) * _UNITS[found[2]] if found else timedelta(0)
+    if not timedelta(0) < length <= LONGEST_SPAN:
+        raise MalformedRequest("since must be minutes, hours or days, at most 7d, as in 30m or 1h")
+    return length
 
 
 def _choice(arguments: Arguments, name: str, choices: type[Choice]) -> Choice | None:

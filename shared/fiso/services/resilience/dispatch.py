@@ -284,8 +284,8 @@ class _RequestExecution:
         attempt = self._keep(call, answer=answer, verdict=verdict, detail=evidence)
         if oddity is None:
             self._good = attempt
-            for odd, _ in self._odd:
-                self._blame(odd, attempt)
+            for odd, what in self._odd:
+                self._blame(odd, what, attempt)
             return True
         self._odd.append((attempt, oddity))
         if asks_another:
@@ -304,10 +304,11 @@ class _RequestExecution:
     def _copy(self, endpoint: Endpoint) -> Copy:
         return Copy(self._request.function, endpoint.id, endpoint.provider, endpoint.region)
 
-    def _blame(self, odd: Attempt, good: Attempt) -> None:
+    def _blame(self, odd: Attempt, what: str, good: Attempt) -> None:
         """An answer stood out, and a sibling gave a good one to the same request."""
-        said = odd.detail or f"status {odd.answer.status if odd.answer else None}"
-        proved = replace(odd, verdict=Fault.COPY, detail=f"{said}; {good.endpoint} answered the same request well")
+        proved = replace(
+            odd, verdict=Fault.COPY, detail=f"{odd.detail or what}; {good.endpoint} answered the same request well"
+        )
         self._attempts = [proved if attempt is odd else attempt for attempt in self._attempts]
 
     def _note(self, call: InFlightAttempt, error: ProviderError) -> None:
