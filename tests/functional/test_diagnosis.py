@@ -148,6 +148,12 @@ def test_one_invocation_has_verdict_and_evidence_of_each_attempt() -> None:
     assert "status 500" in bad["evidence"]
 
 
+def test_a_fault_is_counted_for_the_cloud_that_had_it_not_for_the_one_that_answered_after_it() -> None:
+    rig, _, best = turned_bad(WAYS["its own 500"], count=3, every_s=1.0, idempotent=Idempotent.YES)
+    counted = {d["provider"] for name, _, d in rig.metrics.values if name == "Faults"}
+    assert counted == {best.partition("-")[0]}
+
+
 @dataclass
 class Stage:
     """A rig and its console behind one address."""

@@ -90,6 +90,10 @@ class Lease:
     def find(self, endpoint: EndpointId) -> LeasedEndpoint | None:
         return next((leased for leased in self.endpoints if leased.id == endpoint), None)
 
+    def provider_of(self, endpoint: EndpointId) -> Provider:
+        """Of one of its endpoints."""
+        return next(leased.provider for leased in self.endpoints if leased.id == endpoint)
+
     def invocation_id(self, number: int) -> InvocationId:
         """The id of the call of this number: the same whenever it is asked for, so that reporting twice is harmless."""
         return InvocationId(str(uuid5(UUID(self.id), str(number))))

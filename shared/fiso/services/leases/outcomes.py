@@ -70,7 +70,7 @@ class Outcomes:
         now = self.clock()
         leases = {token: self._lease(token, tenant, now) for token in dict.fromkeys(item.token for item in items)}
         records = [_record(item, leases[item.token], self.tariff, now) for item in items]
-        return list(self.executor.map(self._write, records))
+        return list(self.executor.map(self._write, records, [leases[item.token] for item in items]))
 
     def _lease(self, token: str, tenant: TenantId, now: datetime) -> Lease | LeaseRefused:
         try:
@@ -80,7 +80,9 @@ class Outcomes:
             return refused
         return lease
 
-    def _write(self, record: InvocationRecord | LeaseRefused) -> Verdict:
+    def _write(self, record: InvocationRecord | LeaseRefused, lease: Lease | LeaseRefused) -> Verdict:
+        if isinstance(lease, LeaseRefused):
+            return Verdict(fate=Fate.REJECTED, problem=lease)
         if isinstance(record, LeaseRefused):
             return Verdict(fate=Fate.REJECTED, problem=record)
         try:
@@ -90,7 +92,7 @@ class Outcomes:
             return Verdict(fate=Fate.REJECTED, problem=LeaseRefused("conflict", detail))
         if not is_new:
             return Verdict(fate=Fate.REPEATED)
-        recording.count(self.metrics, record)
+        recording.count(self.metrics, record, lease.provider_of)
         return Verdict(fate=Fate.ACCEPTED)
 
 

@@ -172,7 +172,7 @@ class Orchestrator:
         if shadowed is not None and self.shadowing is not None:
             record = self.shadowing().noted(record, shadowed, inputs.entry)
         self.log.close(record)
-        recording.count(self.metrics, record)
+        recording.count(self.metrics, record, lambda id: inputs.entry.endpoint(id).provider)
         cookie = _affinity_cookie(request, inputs, decision, outcome)
         return RoutingResult(
             request=request, decision=decision, outcome=outcome, record=record, error=error, affinity_cookie=cookie

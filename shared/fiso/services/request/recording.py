@@ -1,6 +1,6 @@
 """Recording: what is logged of a request, from its decision and outcome. Pure; nothing is invented to fill a field."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypedDict
@@ -8,7 +8,7 @@ from typing import TypedDict
 from fiso.billing.tariff import Tariff
 from fiso.domain.attempt import Attempt, Outcome
 from fiso.domain.decision import Decision, Prediction, RankedCandidate, Reason
-from fiso.domain.endpoint import Endpoint
+from fiso.domain.endpoint import Endpoint, EndpointId, Provider
 from fiso.domain.errors import RoutingError
 from fiso.domain.record import (
     LONGEST_DETAIL,
@@ -151,8 +151,9 @@ def reason_of(decision: Decision | None, outcome: Outcome) -> Reason | None:
     return Reason.FAILOVER if has_failed_over else decision.reason
 
 
-def count(metrics: Metrics, record: InvocationRecord) -> None:
-    """The metrics that dashboards and alarms read, per provider."""
+def count(metrics: Metrics, record: InvocationRecord, provider_of: Callable[[EndpointId], Provider]) -> None:
+    """The metrics that dashboards and alarms read, per provider: the one that ended the request, and of faults the one
+    that had them."""
     provider = record.result.cloud_provider.value if record.result.cloud_provider else "none"
     metrics.add("Invocations", 1, "Count", provider=provider)
     if record.result.execution_time_ms is not None:
@@ -167,7 +168,7 @@ def count(metrics: Metrics, record: InvocationRecord) -> None:
         metrics.add("Errors", 1, "Count", provider=provider)
     if record.decision.reason is Reason.FAILOVER:
         metrics.add("Failovers", 1, "Count", provider=provider)
-    _count_faults(metrics, record, provider)
+    _count_faults(metrics, record, provider_of)
     if any(attempt.failure in GIVEN_UP for attempt in record.attempts):
         metrics.add("Hedges", 1, "Count", provider=provider)
     if record.decision.prediction_source == "baseline":
@@ -176,10 +177,11 @@ def count(metrics: Metrics, record: InvocationRecord) -> None:
         metrics.add("UnpricedEndpoints", 1, "Count", provider=provider)
 
 
-def _count_faults(metrics: Metrics, record: InvocationRecord, provider: str) -> None:
+def _count_faults(metrics: Metrics, record: InvocationRecord, provider_of: Callable[[EndpointId], Provider]) -> None:
     for attempt in record.attempts:
         if attempt.verdict is not None and attempt.failure not in GIVEN_UP:
-            metrics.add("Faults", 1, "Count", provider=provider, verdict=attempt.verdict.value)
+            provider = provider_of(attempt.endpoint)
+            metrics.add("Faults", 1, "Count", provider=provider.value, verdict=attempt.verdict.value)
 
 
 def _call(attempt: Attempt, endpoint: Endpoint) -> Call:
