@@ -55,7 +55,7 @@ def invoke(  # noqa: PLR0913 - a command's options
     \b
     fiso invoke word-count --data 'one two two'
     fiso invoke compress --data @photo.raw --output photo.z
-    fiso invoke users -X PATCH --path /7 -H 'if-match: "3"' --data '{"name": "Ada"}'
+    fiso invoke users -X PATCH --path /7 -H 'if-match: "3"' -d '{"name": "Ada"}'
     fiso invoke graph-bfs --data @graph.json -n 200 -c 4 --user-region eu-west-1
     """
     from fiso_cli.traffic import payload
