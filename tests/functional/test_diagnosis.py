@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from tests.functional.console_browser import Browser, parse
 from tests.functional.lease_servers import serving
 from tests.functional.test_attribution import COPIES, WAYS, a_rig, invoke, quick, turned_bad
 from tests.functional.test_commands import on_a_terminal
+from tests.functional.test_cross_origin import seen_by_a_browser
 
 JSON = {"content-type": "application/json"}
 FAULTS = {"TLS errors": "network", "throttled": "throttle"}
@@ -89,7 +91,7 @@ def test_trouble_that_is_over_is_told_as_such_and_is_nothing_wrong() -> None:
 
 def test_two_functions_bad_in_one_place_are_their_providers_fault() -> None:
     names = ("word-count", "thumbnails")
-    rig = Rig(*(replace(word_count(idempotent=Idempotent.YES), name=FunctionName(name)) for name in names))
+    rig = Rig(*(replace(word_count(idempotent=Idempotent.NO), name=FunctionName(name)) for name in names))
     for copy in COPIES:
         rig.answer(copy, FunctionAnswer(status=200, body=b"{}", headers=JSON))
     for _ in range(30):
@@ -103,6 +105,7 @@ def test_two_functions_bad_in_one_place_are_their_providers_fault() -> None:
         rig.advance(1)
     found = findings(rig)
     assert {finding["verdict"] for finding in found} == {"provider"}
+    assert all(finding["evidence"].startswith("status 500; ") for finding in found)
     assert len(found) == 2
 
 
@@ -154,6 +157,15 @@ def test_a_fault_is_counted_for_the_cloud_that_had_it_not_for_the_one_that_answe
     assert counted == {best.partition("-")[0]}
 
 
+def test_a_browser_shows_the_page_with_its_style(tmp_path: Path) -> None:
+    rig, _, best = turned_bad(WAYS["its own 500"], count=60, every_s=1.0, idempotent=Idempotent.NO)
+    with serving(Stage(rig).handle) as server:
+        dom = seen_by_a_browser(f"{server.url}/console/diagnosis", tmp_path)
+    assert f"<b>{best}</b>" in dom
+    assert "Something is wrong" in dom
+    assert 'aria-current="page">Diagnosis' in dom
+
+
 @dataclass
 class Stage:
     """A rig and its console behind one address."""
@@ -163,7 +175,7 @@ class Stage:
 
     def handle(self, path: str, headers: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
         path, _, query = path.partition("?")
-        if path.startswith("/api/"):
+        if path.startswith(("/api/", "/console")):
             answer = browser(self.rig).get(path, query)
             return answer.status, answer.headers, answer.body.encode()
         sent = self.rig.send(http_event("GET", path, body.decode()) | {"headers": headers})

@@ -174,5 +174,5 @@ def _promise(candidate: CandidateSummary) -> str:
 
 def _failure(attempt: AttemptSummary) -> str:
     said = FAILED[attempt.failure] if attempt.failure is not None else f"answered {attempt.status}"
-    blamed = f"{attempt.verdict}'s fault: {attempt.evidence}" if attempt.verdict and attempt.evidence else ""
+    blamed = f"{attempt.verdict}: {attempt.evidence}" if attempt.verdict and attempt.evidence else ""
     return f"{said} ({blamed})" if blamed else said

@@ -88,7 +88,11 @@ def _finding(function: Document, finding: Document) -> Table:
     whose = finding.get("copy") or "every copy that was called"
     where = f" ({finding['provider']} {finding['region']})" if finding.get("copy") else ""
     chance = finding.get("chance")
-    odds = f"; by chance once in {1 / max(chance, 1e-12):,.0f}" if isinstance(chance, float | int) and chance else ""
+    odds = (
+        f"; by chance at most once in {1 / max(chance, 1e-12):,.0f}"
+        if isinstance(chance, float | int) and chance
+        else ""
+    )
     lines = [
         ("fault", f"{finding.get('verdict')}, {finding.get('sure')}: {finding.get('why')}{odds}"),
         ("what", f"{finding.get('what')}, {finding.get('bad')} of {finding.get('calls')} calls"),

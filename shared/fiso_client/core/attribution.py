@@ -110,7 +110,9 @@ class Attribution:
             return Finding(usual, f"status {status}") if usual else None
         if met.is_convicted or (met.is_suspected and met.is_confirmed):
             since = f"its siblings gave {met.answers_since} good answers since it last stood out"
-            return self._of_place(copy) or Finding(Fault.COPY, f"{oddity}; {since}")
+            place = self._of_place(copy)
+            shown = f"{oddity}; {place.evidence if place else since}"
+            return Finding(place.verdict if place else Fault.COPY, shown)
         return Finding(usual, oddity) if usual else None
 
     def fault_of(self, copy: Copy, failure: Failure, verdict: Fault) -> Fault:

@@ -68,7 +68,7 @@ def _of_place(finding: Finding, neighbours: Sequence[Finding]) -> Finding:
         sure=Sureness.CERTAIN if len(names) > 1 else Sureness.LIKELY,  # two may have been deployed together
         why=f"{', '.join(names[:3])} fail{'s' if len(names) == 1 else ''} in {finding.copy.provider} "
         f"{finding.copy.region} as well; {finding.why}",
-        what_to_do=advice.for_place(finding.copy),
+        what_to_do=f"{advice.for_place(finding.copy)} If nothing is said there: {finding.what_to_do}",
     )
 
 
