@@ -28,8 +28,8 @@ def diagnose(
 ) -> Output:
     """Say whose fault trouble is: which copy, since when, how sure, its siblings' figures, and what to do.
 
-    Reads the newest 1,000 invocations of that time and the folded states; invokes nothing. What callers do wrong
-    themselves is told, and counts as well.
+    Reads the newest 1,000 invocations of that time and the folded states; invokes nothing. Callers' own mistakes
+    are told, and are no reason to exit 1.
 
     \b
     exit 0  all is well
