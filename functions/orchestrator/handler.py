@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import cache
+from functools import cache, cached_property
 from typing import NamedTuple, Protocol
 from uuid import uuid4
 
@@ -157,7 +157,7 @@ class RequestHandler:
         self._function = function
         # Before the 404: a stranger must not learn which paths there are (docs/decisions/0010-who-may-call.md).
         if chosen is None or chosen.scope is not None:
-            self._caller = self._app.access.caller(credentials_of(self._event))
+            self._caller = self._app.access.caller(credentials_of(self._event, lambda: self._headers))
         if chosen is None:
             raise _no_route(method, path, allowed=sorted({each for route in found for each in route.methods}))
         if chosen.scope is not None:
@@ -182,7 +182,7 @@ class RequestHandler:
         It carries no credentials, so everybody gets one: the same for a function without a rule and for none at all.
         """
         try:
-            headers = headers_of(self._event)
+            headers = self._headers
         except RequestError:
             return None  # a stranger is told that it is one first
         if not is_preflight(headers):
@@ -204,9 +204,13 @@ class RequestHandler:
 
     def _origin(self) -> str | None:
         try:
-            return headers_of(self._event).get("origin")
+            return self._headers.get("origin")
         except RequestError:
             return None
+
+    @cached_property
+    def _headers(self) -> dict[str, str]:
+        return headers_of(self._event)
 
     def _target(self) -> tuple[str, str]:
         """Path and method. A stranger is told that it is one before anything is said of its event."""
@@ -214,7 +218,7 @@ class RequestHandler:
             event = event_of(self._given)
             return path_of(event), method_of(event)
         except RequestError:
-            self._app.access.caller(credentials_of(self._event))
+            self._app.access.caller(credentials_of(self._event, lambda: self._headers))
             raise
 
     def _admit(self, scope: Scope) -> None:
@@ -256,7 +260,7 @@ class RequestHandler:
 
         refuse_bad_json_of(self._event)
         request = self._request(function, "")
-        size = http_lease.request_size(headers_of(self._event))
+        size = http_lease.request_size(self._headers)
         if size is not None:
             request = replace(request, body=bytes(size))  # a stand-in: of a body, a decision sees the size alone
         outcomes = self._app.outcomes()
@@ -307,12 +311,15 @@ class RequestHandler:
         return json_answer(document, status=503 if is_out else 200)
 
     def _request(self, function: str, suffix: str, policy: Policy | None = None) -> InvocationRequest:
-        mode = self._app.access.mode
-        admitted = Admitted(caller=self._caller, mode=mode)
-        if policy is not None:
-            admitted = replace(admitted, only=policy.request_headers, affinity=policy.affinity)
+        admitted = Admitted(
+            caller=self._caller,
+            mode=self._app.access.mode,
+            only=policy.request_headers if policy else frozenset(),
+            affinity=policy.affinity if policy else None,
+        )
         return invocation_request(
             self._event,
+            self._headers,
             Target(function=FunctionName(function), suffix=suffix),
             admitted,
             invocation_id=self._id,

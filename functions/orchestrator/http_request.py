@@ -3,7 +3,7 @@
 import base64
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -79,6 +79,7 @@ class Admitted:
 
 def invocation_request(
     event: Mapping[str, Any],
+    headers: Mapping[str, str],
     target: Target,
     admitted: Admitted,
     *,
@@ -86,8 +87,7 @@ def invocation_request(
     now: datetime,
     remaining_ms: float,
 ) -> InvocationRequest:
-    """The request in an event. `remaining_ms` is what Lambda still gives this environment."""
-    headers = headers_of(event)
+    """The request in an event with these `headers_of`. `remaining_ms` is what Lambda still gives this environment."""
     if flaw := passing.flaw_of(headers):
         raise MalformedRequest(flaw)
     context = _part(event, "requestContext")
@@ -186,12 +186,12 @@ def method_of(event: Mapping[str, Any]) -> str:
     return _text(_part(_part(event, "requestContext"), "http"), "method").upper()
 
 
-def credentials_of(event: Mapping[str, Any]) -> CallerCredentials:
-    """What the event shows of its caller, which is nobody where it is ill-formed. Other headers, the body and the path
-    name nobody."""
+def credentials_of(event: Mapping[str, Any], headers: Callable[[], Mapping[str, str]]) -> CallerCredentials:
+    """What the event and its `headers_of` show of its caller, which is nobody where it is ill-formed. Other headers,
+    the body and the path name nobody."""
     try:
         authorizer = _part(_part(event, "requestContext"), "authorizer")
-        return CallerCredentials(authorization=headers_of(event).get("authorization"), iam=authorizer.get("iam"))
+        return CallerCredentials(authorization=headers().get("authorization"), iam=authorizer.get("iam"))
     except (MalformedRequest, HeadersTooLarge):
         return CallerCredentials(authorization=None, iam=None)
 

@@ -210,7 +210,7 @@ class Client:
             if answer is None:
                 oddity = attempt.failure.value if attempt.failure in COUNTED else None
             else:
-                oddity = self._attribution.oddity(copy, copies, answer)
+                oddity = self._attribution.oddity(copy, copies, answer.status, answer.shape)
             asks_another = (
                 answer is not None
                 and oddity is not None

@@ -8,10 +8,9 @@ other functions fare. Router and client judge by this one. docs/decisions/0019-w
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 from fiso_client.core import conduct
-from fiso_client.core.answers import FunctionAnswer
 from fiso_client.core.breaker import Breaker
 from fiso_client.core.conduct import UNSEEN, Conduct
 from fiso_client.core.failures import NEVER_RAN, USUAL_FAULT, Failure, Fault
@@ -29,6 +28,13 @@ class Copy(NamedTuple):
     id: str
     provider: str
     region: str
+
+
+class Folded(Protocol):
+    """What was folded of a copy."""
+
+    @property
+    def conduct(self) -> Conduct | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,31 +63,33 @@ class Attribution:
         self._asked_until: dict[tuple[str, str], datetime] = {}
         self._alike: dict[tuple[str, str], datetime] = {}
 
-    def learn(self, function: str, folded: Mapping[Id, Conduct], source: object) -> None:
-        """What all environments saw together, where it is newer than what was seen here. The same `source` is learnt
+    def learn(self, function: str, folded: Mapping[Id, Folded]) -> None:
+        """What all environments saw together, where it is newer than what was seen here. The same mapping is learnt
         once."""
-        if self._learnt.get(function) is source:
+        if self._learnt.get(function) is folded:
             return
-        self._learnt[function] = source
+        self._learnt[function] = folded
         own = self._known.setdefault(function, {})
-        for id, theirs in folded.items():
-            here = own.get(id, UNSEEN)
+        for id, state in folded.items():
+            theirs, here = state.conduct or UNSEEN, own.get(id, UNSEEN)
             if theirs.last_at is not None and (here.last_at is None or theirs.last_at > here.last_at):
                 own[id] = theirs
 
     def conduct_of(self, function: str, id: str) -> Conduct:
         return self._known.get(function, {}).get(id, UNSEEN)
 
-    def started(self, copy: Copy, now: datetime, timeout_s: float) -> None:
-        """A call begins: of a suspect, it is the one that finds out."""
-        if self.conduct_of(copy.function, copy.id).is_suspected:
+    def started(self, copy: Copy, now: datetime, timeout_s: float) -> Conduct:
+        """A call begins: of a suspect, it is the one that finds out. Gives the conduct that it meets."""
+        met = self.conduct_of(copy.function, copy.id)
+        if met.strikes:
             self._asked_until[copy.function, copy.id] = now + timedelta(seconds=timeout_s)
+        return met
 
-    def oddity(self, copy: Copy, candidates: Collection[str], answer: FunctionAnswer) -> str | None:
-        """What about an answer stands out, in words; None for nothing."""
+    def oddity(self, copy: Copy, candidates: Collection[str], status: int, shape: str) -> str | None:
+        """What about an answer stands out, in words; None for nothing. `shape` as `FunctionAnswer` has it."""
         known = self._known.get(copy.function, {})
         siblings = [known[other] for other in candidates if other != copy.id and other in known]
-        return conduct.oddity_of(answer.status, answer.shape, known.get(copy.id, UNSEEN), siblings)
+        return conduct.oddity_of(status, shape, known.get(copy.id, UNSEEN), siblings)
 
     def is_worth_another(self, copy: Copy, candidates: Collection[str], oddity: str, now: datetime) -> bool:
         """Whether a sibling may well do better by the same request."""

@@ -59,7 +59,7 @@ def record_of(lease: Lease, outcome: LeasedOutcome, tariff: Tariff) -> Invocatio
             last,
             attempts,
             predicted_ms=leased.summary.latency_ms if is_foreseen else None,
-            unanswered_status=_unanswered_status(outcome),
+            told=None if last.status is not None else _unanswered_status(outcome),
         ),
         attempts=attempts,
     )

@@ -1,7 +1,7 @@
 """Recording: what is logged of a request, from its decision and outcome. Pure; nothing is invented to fill a field."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TypedDict
 
@@ -66,7 +66,6 @@ def record_of(
     last = calls[-1] if calls else None
     prediction = _prediction_for(last, decision)
     attempts = summaries(calls, inputs.tariff)
-    result = result_of(last, attempts, predicted_ms=prediction.latency_ms if prediction else None)
     return InvocationRecord(
         invocation_id=request.invocation_id,
         timestamp=request.received_at,
@@ -74,10 +73,11 @@ def record_of(
         request=request_summary(request),
         decision=_decision_summary(request, inputs, decision, outcome, prediction),
         # what the caller was told stands in the log as well, also where a function's answer could not be given back
-        result=replace(
-            result,
-            response_status=error.status if error is not None else result.response_status,
-            error_occurred=error is not None or result.error_occurred,
+        result=result_of(
+            last,
+            attempts,
+            predicted_ms=prediction.latency_ms if prediction else None,
+            told=error.status if error is not None else None,
             overhead_ms=max(0.0, elapsed_ms - outcome.waited_ms),
         ),
         attempts=attempts,
@@ -89,15 +89,22 @@ def request_summary(request: InvocationRequest) -> RequestSummary:
 
 
 def result_of(
-    last: Call | None, attempts: tuple[AttemptSummary, ...], *, predicted_ms: float | None, unanswered_status: int = 500
+    last: Call | None,
+    attempts: tuple[AttemptSummary, ...],
+    *,
+    predicted_ms: float | None,
+    told: int | None = None,
+    overhead_ms: float | None = None,
 ) -> ResultSummary:
-    """How a request went that ended with this call. `predicted_ms` is what was foretold of it, if anything was."""
+    """How a request went that ended with this call. `predicted_ms` is what was foretold of it, if anything was; `told`
+    the status of the error that the caller got, None where it got the function's own answer."""
     if last is None:
-        return ResultSummary(response_status=unanswered_status, error_occurred=True, cost_usd=0.0)
+        return ResultSummary(response_status=told or 500, error_occurred=True, cost_usd=0.0, overhead_ms=overhead_ms)
     is_answered = last.status is not None
     return ResultSummary(
-        response_status=last.status if last.status is not None else unanswered_status,
-        error_occurred=_is_error(last),
+        response_status=told or last.status or 500,
+        error_occurred=told is not None or _is_error(last),
+        overhead_ms=overhead_ms,
         response_size_bytes=last.size_bytes,
         endpoint=last.endpoint.id,
         cloud_provider=last.endpoint.provider,

@@ -285,8 +285,7 @@ def effective_breakers(
     if sync is not None:
         sync.apply_remote(breakers)
     breakers.learn(entry, states, now)
-    folded = {id: state.conduct for id, state in states.items() if state.conduct is not None}
-    attribution.learn(entry.name, folded, source=states)
+    attribution.learn(entry.name, states)
     found = breakers.of(entry)
     if sync is not None and any(breaker.state(now) is BreakerState.HALF_OPEN for breaker in found.values()):
         sync.refresh_before_probe(breakers)

@@ -79,6 +79,7 @@ class InFlightAttempt:
     is_hedge: bool
     is_late: bool = False
     is_urgent: bool = False
+    copy: Copy
     met: Conduct
     """What its copy's conduct was when it began."""
 
@@ -143,7 +144,7 @@ class _RequestExecution:
         self._calls = dispatcher.concurrent if self._may_repeat and dispatcher.concurrent else INLINE
         if policy.give_up_after_ms is not None:
             self._ends_s = min(self._ends_s, self._begins_s + policy.give_up_after_ms / 1000)
-        self._patience_ms = give_up_ms(decision.ranking[: policy.max_attempts])
+        self._candidates = decision.ranking
         if self._calls is not INLINE:
             dispatcher.hedges = dispatcher.hedges.earned(policy.hedging)
         self._can_hedge = self._calls is not INLINE and policy.hedging > 0 and decision.reason in _HEDGED
@@ -207,7 +208,8 @@ class _RequestExecution:
         self._ends_s = max(self._ends_s, late_s)
         end_s = late_s if self._calls is INLINE else self._ends_s
         dispatcher.breakers.started(request.function, endpoint, now, late_s - start_s)
-        dispatcher.attribution.started(self._copy(endpoint), now, late_s - start_s)
+        copy = Copy(request.function, endpoint.id, endpoint.provider, endpoint.region)
+        met = dispatcher.attribution.started(copy, now, late_s - start_s)
         self._started += 1
         run = partial(dispatcher.caller.call, endpoint, request, timeout_ms=(end_s - start_s) * 1000)
         # the probe of an open breaker is slow as a rule: told to all, it would keep the breaker open everywhere
@@ -224,7 +226,8 @@ class _RequestExecution:
             end_s=end_s,
             running=self._calls.begin(watched),
             is_hedge=is_hedge,
-            met=dispatcher.attribution.conduct_of(request.function, endpoint.id),
+            copy=copy,
+            met=met,
         )
         self._in_flight.append(call)
         self._called.append(candidate)
@@ -273,12 +276,12 @@ class _RequestExecution:
     def _is_settled_by(self, call: InFlightAttempt, answer: FunctionAnswer) -> bool:
         """Keep an answer; whether it is the one to return. One that stands out is held against a sibling's first, where
         the request may be repeated."""
-        attribution, copy = self._dispatcher.attribution, self._copy(call.candidate.endpoint)
-        now = self._dispatcher.clock()
-        oddity = attribution.oddity(copy, self._ids, answer)
+        attribution, copy = self._dispatcher.attribution, call.copy
+        now, shape = self._dispatcher.clock(), answer.shape
+        oddity = attribution.oddity(copy, self._ids, answer.status, shape)
         asks_another = oddity is not None and self._asks_another(copy, oddity, answer)
         finding = attribution.finding(copy, call.met, status=answer.status, oddity=oddity)
-        attribution.ended(copy, self._ids, oddity=oddity, shape=answer.shape, now=now)
+        attribution.ended(copy, self._ids, oddity=oddity, shape=shape, now=now)
         verdict, evidence = (finding.verdict, finding.evidence) if finding else (None, "")
         evidence = f"{evidence} {answer.error_type}" if answer.error_type else evidence
         attempt = self._keep(call, answer=answer, verdict=verdict, detail=evidence)
@@ -301,9 +304,6 @@ class _RequestExecution:
         now = self._dispatcher.clock()
         return FailOverOn.COPY in on and self._dispatcher.attribution.is_worth_another(copy, self._ids, oddity, now)
 
-    def _copy(self, endpoint: Endpoint) -> Copy:
-        return Copy(self._request.function, endpoint.id, endpoint.provider, endpoint.region)
-
     def _blame(self, odd: Attempt, what: str, good: Attempt) -> None:
         """An answer stood out, and a sibling gave a good one to the same request."""
         proved = replace(
@@ -318,15 +318,14 @@ class _RequestExecution:
         self._failed.append(
             Failed(endpoint=endpoint, failure=failure, retry_after_s=error.retry_after_s, verdict=error.verdict)
         )
-        copy = self._copy(endpoint)
-        verdict = attribution.fault_of(copy, failure, error.verdict)
+        verdict = attribution.fault_of(call.copy, failure, error.verdict)
         attempt = self._keep(call, failure=failure, verdict=verdict, detail=error.detail)
         # A caller that leaves too little time says nothing of a copy that would have taken what it always takes.
         if failure in COUNTED and (
             failure is not Failure.TIMED_OUT or attempt.latency_ms >= slow_call_ms(call.candidate)
         ):
             now = self._dispatcher.clock()
-            attribution.ended(copy, self._ids, oddity=failure.value, shape="", now=now)
+            attribution.ended(call.copy, self._ids, oddity=failure.value, shape="", now=now)
             self._end_sooner()
         if failure in CALLERS_FAULT or not self._may_follow(failure):
             self._left.clear()
@@ -337,7 +336,8 @@ class _RequestExecution:
 
     def _end_sooner(self) -> None:
         """A copy failed: those that are silent are not waited for as long as there is time."""
-        self._ends_s = min(self._ends_s, self._dispatcher.stopwatch() + self._patience_ms / 1000)
+        patience_s = give_up_ms(self._candidates[: self._policy.max_attempts]) / 1000
+        self._ends_s = min(self._ends_s, self._dispatcher.stopwatch() + patience_s)
         for call in self._in_flight:
             call.end_s = min(call.end_s, max(call.late_s, self._ends_s))
 
