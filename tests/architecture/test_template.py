@@ -14,7 +14,6 @@ import pytest
 from fiso.adapters.aws.dynamodb import closed_item, open_item
 from fiso.adapters.aws.snapshots import KEY
 from fiso.console_settings import ConsoleSettings
-from fiso.domain.endpoint import Provider
 from fiso.settings import (
     BadSetting,
     KeeperSettings,
@@ -23,7 +22,6 @@ from fiso.settings import (
     StreamConsumerSettings,
 )
 from fiso_cli.packaging.template import make_template
-from fiso_client.core.failures import Fault
 from localcloud.stream_pump.mapping import from_document
 from tests.builders import a_record, an_open_record
 
@@ -285,16 +283,3 @@ def test_the_briefs_dashboards_and_alarms_are_there(resources: dict[str, Any]) -
     }
     alarms = {alarm["AlarmName"] for alarm in of_type(resources, "CloudWatch::Alarm").values()}
     assert {"fiso-prod-high-latency", "fiso-prod-cost-threshold", "fiso-prod-prediction-accuracy-drop"} <= alarms
-
-
-def test_the_alarm_on_faults_adds_up_copies_and_providers_of_every_cloud(resources: dict[str, Any]) -> None:
-    every = of_type(resources, "CloudWatch::Alarm").values()
-    (alarm,) = [alarm for alarm in every if alarm["AlarmName"] == "fiso-prod-faults"]
-    dimensions = [
-        {each["Name"]: each["Value"] for each in metric["MetricStat"]["Metric"]["Dimensions"]}
-        for metric in alarm["Metrics"]
-        if "MetricStat" in metric
-    ]
-    wanted = [(provider.value, verdict) for provider in Provider for verdict in (Fault.COPY, Fault.PROVIDER)]
-    assert sorted((each["provider"], each["verdict"]) for each in dimensions) == sorted(wanted)
-    assert {each["service"] for each in dimensions} == {"fiso-prod"}

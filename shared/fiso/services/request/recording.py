@@ -189,6 +189,8 @@ def _count_faults(metrics: Metrics, record: InvocationRecord, provider_of: Calla
         if attempt.verdict is not None and attempt.failure not in GIVEN_UP:
             provider = provider_of(attempt.endpoint)
             metrics.add("Faults", 1, "Count", provider=provider.value, verdict=attempt.verdict.value)
+            if attempt.verdict in (Fault.COPY, Fault.PROVIDER):  # what somebody has to see to: an alarm reads it
+                metrics.add("CopyFaults", 1, "Count", provider=provider.value)
 
 
 def _call(attempt: Attempt, endpoint: Endpoint) -> Call:
