@@ -158,3 +158,26 @@ def test_an_environment_that_was_just_started_knows_what_the_others_saw() -> Non
         failures += rig.invoke("word-count", body="{}").status != 200
         rig.advance(4_320.0)
     assert failures <= 6
+
+
+def test_callers_that_leave_too_little_time_move_nobodys_traffic() -> None:
+    rig = a_rig(idempotent=Idempotent.NO)
+    for copy in COPIES:
+        rig.slow(copy, 140.0)
+    invoke(rig, 60, every_s=1.0)
+    before = {id: (state.failures, state.error_rate) for id, state in rig.states.items()}
+    for _ in range(20):
+        assert rig.invoke("word-count", body="{}", x_fiso_timeout_ms="140").status == 504
+        rig.advance(1.0)
+    rows = rig.request("GET", "/v1/endpoints").document["endpoints"]
+    assert {(row["breaker"], row["standing"]) for row in rows if row["attempts"]} == {("closed", "well")}
+    assert {id: (state.failures, state.error_rate) for id, state in rig.states.items()} == before
+    assert {a.verdict for record in rig.records[-20:] for a in record.attempts} == {Fault.CALLER}
+
+
+def test_a_copy_that_falls_silent_is_left_even_where_callers_wait_briefly() -> None:
+    rig, statuses, _ = turned_bad(
+        Script(failure=Failure.TIMED_OUT), count=60, every_s=1.0, idempotent=Idempotent.NO, timeout_ms=800
+    )
+    assert len([status for status in statuses if status != 200]) <= 6
+    assert Fault.COPY in {attempt.verdict for record in rig.records for attempt in record.attempts}

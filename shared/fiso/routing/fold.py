@@ -72,7 +72,8 @@ def _counted_together(before: States, after: States, called: frozenset[EndpointI
 
 def _with_attempt(state: EndpointState, attempt: AttemptSummary, *, failed_over: bool) -> EndpointState:
     called = _called(state, attempt.started_at, attempt.cost_usd)
-    if attempt.failure in CALLERS_FAULT or attempt.failure is Failure.NOT_NEEDED:
+    is_callers = attempt.failure in CALLERS_FAULT or attempt.verdict is Fault.CALLER
+    if attempt.failure is Failure.NOT_NEEDED or (attempt.failure is not None and is_callers):
         return called  # says nothing of the endpoint, or nobody waited to see
     if attempt.failure is Failure.OVERTAKEN:  # no error; but in a row it is what a breaker opens for
         failed_at = _later(state.last_failed_at, attempt.started_at)

@@ -312,18 +312,21 @@ class _RequestExecution:
         self._attempts = [proved if attempt is odd else attempt for attempt in self._attempts]
 
     def _note(self, call: InFlightAttempt, error: ProviderError) -> None:
-        failure, endpoint, function = error.failure, call.candidate.endpoint, self._request.function
-        attribution = self._dispatcher.attribution
-        self._dispatcher.on_trouble(function)
+        failure, function = error.failure, self._request.function
+        attribution, waited_ms = self._dispatcher.attribution, (self._dispatcher.stopwatch() - call.start_s) * 1000
+        verdict, detail = attribution.fault_of(call.copy, failure, error.verdict), error.detail
+        if failure is Failure.TIMED_OUT and waited_ms < fair_ms(call.candidate):
+            # A caller that leaves too little time says nothing of a copy that would have taken what it always takes.
+            verdict, detail = Fault.CALLER, f"{detail}; {fair_ms(call.candidate):.0f} ms would have been fair"
+        else:
+            self._dispatcher.on_trouble(function)
         self._failed.append(
-            Failed(endpoint=endpoint, failure=failure, retry_after_s=error.retry_after_s, verdict=error.verdict)
+            Failed(
+                endpoint=call.candidate.endpoint, failure=failure, retry_after_s=error.retry_after_s, verdict=verdict
+            )
         )
-        verdict = attribution.fault_of(call.copy, failure, error.verdict)
-        attempt = self._keep(call, failure=failure, verdict=verdict, detail=error.detail)
-        # A caller that leaves too little time says nothing of a copy that would have taken what it always takes.
-        if failure in COUNTED and (
-            failure is not Failure.TIMED_OUT or attempt.latency_ms >= slow_call_ms(call.candidate)
-        ):
+        self._keep(call, failure=failure, verdict=verdict, detail=detail)
+        if failure in COUNTED and verdict is not Fault.CALLER:
             now = self._dispatcher.clock()
             attribution.ended(call.copy, self._ids, oddity=failure.value, shape="", now=now)
             self._end_sooner()
@@ -436,6 +439,11 @@ class _RequestExecution:
             )
             if len({oddity for _, oddity in self._odd}) < len(odd):
                 self._dispatcher.attribution.answered_alike(function, odd, self._odd[0][1], now)
+
+
+def fair_ms(candidate: RankedCandidate) -> float:
+    """What a call must be given, or its end without an answer says nothing of its copy."""
+    return TIMES_P99 * p99_ms(candidate.prediction) + _cold_allowance_ms(candidate.prediction)
 
 
 def slow_call_ms(candidate: RankedCandidate) -> float:
