@@ -57,6 +57,8 @@ LEAST_GIVE_UP_MS = 2_300.0
 GIVE_UP_TIMES_P99 = 4.0
 """A request of which a copy failed, and every other one is late, is given up after this many times the 99th percentile,
 and no sooner than LEAST_GIVE_UP_MS: the caller is told while it still waits. Lateness alone ends nothing."""
+HURRIED = 0.9
+"""A caller that leaves less than this share of the policy's time is in a hurry of its own."""
 IDLE_S = 300.0
 COLD_ALLOWANCE_MS = 5_000.0
 """What an endpoint that was not called for IDLE_S gets on top: it may have to start, and a start is no failure. The
@@ -315,7 +317,7 @@ class _RequestExecution:
         failure, function = error.failure, self._request.function
         attribution, waited_ms = self._dispatcher.attribution, (self._dispatcher.stopwatch() - call.start_s) * 1000
         verdict, detail = attribution.fault_of(call.copy, failure, error.verdict), error.detail
-        if failure is Failure.TIMED_OUT and waited_ms < fair_ms(call.candidate):
+        if failure is Failure.TIMED_OUT and self._is_hurried() and waited_ms < fair_ms(call.candidate):
             # A caller that leaves too little time says nothing of a copy that would have taken what it always takes.
             verdict, detail = Fault.CALLER, f"{detail}; {fair_ms(call.candidate):.0f} ms would have been fair"
         else:
@@ -336,6 +338,11 @@ class _RequestExecution:
         # can multiply load.
         elif failure is Failure.UNREACHABLE and self._started == 1 and not self._left and self._dispatcher.may_try():
             self._left.append(call.candidate)
+
+    def _is_hurried(self) -> bool:
+        """Whether the caller leaves less time than the policy gives: what the operator set is for the copy to keep."""
+        given_ms = (self._request.deadline_at - self._request.received_at).total_seconds() * 1000
+        return given_ms < HURRIED * self._policy.timeout_ms
 
     def _end_sooner(self) -> None:
         """A copy failed: those that are silent are not waited for as long as there is time."""
