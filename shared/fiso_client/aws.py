@@ -12,7 +12,7 @@ only one source of credentials; anything that gives the three strings serves.
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from uuid import uuid4
 
@@ -51,7 +51,8 @@ class LambdaFunctions:
             self._service(target.region), target.address, payload, timeout_s=timeout_s, may_repeat=request.may_repeat
         )
         accept = request.headers.get("accept")
-        return read_invocation(answer, is_event=is_event, accept=accept, method=request.method)
+        read = read_invocation(answer, is_event=is_event, accept=accept, method=request.method)
+        return replace(read, is_head=request.method == "HEAD")
 
     def close(self) -> None:
         """Close connections; the client that calls by it does not own it."""

@@ -1,11 +1,11 @@
 """Calling: one request to one target, once. HTTP is built in, Lambda's Invoke API stands in `aws`."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from fiso_client.core.answers import Asked, FunctionAnswer, path_below, read_http
+from fiso_client.core.answers import METHOD_OVERRIDES, Asked, FunctionAnswer, path_below, read_http
 from fiso_client.core.transport import HttpTransport
 from fiso_client.target import Target
 
@@ -29,8 +29,8 @@ class Request:
 
     @property
     def is_safe(self) -> bool:
-        """Whether its method changes nothing by definition (RFC 9110, 9.2.1)."""
-        return self.method in ("GET", "HEAD", "OPTIONS")
+        """Whether its method changes nothing by definition (RFC 9110, 9.2.1), and no header asks for another."""
+        return self.method in ("GET", "HEAD", "OPTIONS") and METHOD_OVERRIDES.isdisjoint(self.headers)
 
     def sent_headers(self, timeout_s: float) -> dict[str, str]:
         """All that the function sees, the milliseconds that it has left among them."""
@@ -82,7 +82,7 @@ class HttpCaller:
             query=request.query,
             body=request.body,
         )
-        return read_http(answer, asked)
+        return replace(read_http(answer, asked), is_head=request.method == "HEAD")
 
 
 def speaks_http(target: Target) -> bool:

@@ -222,7 +222,8 @@ class Client:
             )
             if answer is not None or oddity is not None:
                 shape = answer.shape if answer else ""
-                self._attribution.ended(copy, copies, oddity=oddity, shape=shape, now=now)
+                status = answer.status if answer else None
+                self._attribution.ended(copy, copies, oddity=oddity, shape=shape, now=now, status=status)
         return oddity, asks_another
 
     def _order(self, held: Held) -> list[Target]:
@@ -255,7 +256,8 @@ class Client:
         except ProviderError as raised:
             error = raised
         latency_ms = (monotonic() - began) * 1000
-        self._note(key, error)
+        if answer is None or answer.status < 400:  # what a function refuses or fails at proves nothing of its copy
+            self._note(key, error)
         return _Attempt(
             target=target,
             started_at=start,

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import NewType
 
 from fiso.domain.endpoint import FunctionName
+from fiso_client.core.answers import METHOD_OVERRIDES
 
 InvocationId = NewType("InvocationId", str)
 TenantId = NewType("TenantId", str)
@@ -87,5 +88,6 @@ class InvocationRequest:
 
     @property
     def is_safe(self) -> bool:
-        """Whether its method changes nothing by definition (RFC 9110, 9.2.1), so that it may be run again."""
-        return self.method in SAFE_METHODS
+        """Whether its method changes nothing by definition (RFC 9110, 9.2.1), so that it may be run again. One that
+        asks the function by a header to take it for another method says nothing of the kind."""
+        return self.method in SAFE_METHODS and METHOD_OVERRIDES.isdisjoint(self.headers)

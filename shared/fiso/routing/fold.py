@@ -93,8 +93,9 @@ def _with_attempt(state: EndpointState, attempt: AttemptSummary, *, failed_over:
     return replace(
         called,
         failures=state.failures + is_bad,
-        # It answered, so it is there: how it does against its siblings is its conduct's matter.
-        consecutive_failures=0,
+        # It answered, so it is there: how it does against its siblings is its conduct's matter. Of what it refuses
+        # nobody can say that much.
+        consecutive_failures=state.consecutive_failures if conduct.is_refusal(attempt.status or 200) else 0,
         error_rate=blend(state.error_rate if state.attempts else None, float(is_bad), WEIGHT),
     )
 
@@ -114,6 +115,8 @@ def _conducts(states: States, record: InvocationRecord) -> dict[EndpointId, Endp
         own, others = known.get(attempt.endpoint, UNSEEN), [known[c] for c in copies - {attempt.endpoint} if c in known]
         if attempt.failure is None and attempt.status is not None:
             oddity = conduct.oddity_of(attempt.status, attempt.shape or "", own, others)
+            if conduct.is_refusal(attempt.status):
+                continue
         elif attempt.failure in conduct.COUNTED and attempt.verdict is not Fault.CALLER:
             oddity = attempt.failure.value
         else:

@@ -24,6 +24,8 @@ _SINGLE = frozenset(
 """Headers that are no lists: the last one counts."""
 LONGEST_RETRY_AFTER_S = 3_600.0
 """Nobody is spared for longer by its own word."""
+METHOD_OVERRIDES = frozenset({"x-http-method-override", "x-http-method", "x-method-override"})
+"""Headers by which frameworks take a request for one of the method that they name."""
 MOST_EVIDENCE = 120
 """Bytes of a provider's own answer that are kept."""
 
@@ -57,7 +59,8 @@ class FunctionAnswer:
 
     `shape` is what kind of body that is (`content.shape_of`), by which an answer is held against the siblings'. `cold`,
     `billed_ms` and `memory_used_mb` are None where nobody says. `is_unhandled`: the function itself answered nothing,
-    this is what it raised, of `error_type` (`Runtime.ImportModuleError`, `ValueError`).
+    this is what it raised, of `error_type` (`Runtime.ImportModuleError`, `ValueError`). `is_head`: HEAD was asked, so
+    that no body says nothing (RFC 9110, 9.3.2).
     """
 
     status: int
@@ -70,10 +73,11 @@ class FunctionAnswer:
     is_function_error: bool = False
     is_unhandled: bool = False
     error_type: str = ""
+    is_head: bool = False
 
     @property
     def shape(self) -> str:
-        return shape_of(self.headers.get("content-type"), self.body)
+        return "" if self.is_head else shape_of(self.headers.get("content-type"), self.body)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,7 +184,7 @@ def path_below(path: str, suffix: str) -> str:
         return path
     if not _PATH.fullmatch(suffix):
         suffix = _LONE_PERCENT.sub("%25", quote(suffix, safe=_PATH_SAFE))
-    return f"{path}/{suffix.lstrip('/')}"
+    return path + (suffix if suffix.startswith("/") else f"/{suffix}")
 
 
 def _milliseconds(text: str) -> float | None:

@@ -6,7 +6,7 @@ other functions fare. Router and client judge by this one. docs/decisions/0019-w
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import NamedTuple, Protocol, TypeVar
 
@@ -17,6 +17,9 @@ from fiso_client.core.failures import NEVER_RAN, USUAL_FAULT, Failure, Fault
 
 ALIKE_S = 60.0
 """So long an answer that several copies gave to one request is known to be the function's own."""
+_MILD = "mild"
+FORGOTTEN = 0.1
+"""Mild oddities of a copy, by weight, below which nothing is remembered of them: some 50 answers after the last."""
 
 Id = TypeVar("Id", bound=str)
 
@@ -62,6 +65,8 @@ class Attribution:
         self._learnt: dict[str, object] = {}
         self._asked_until: dict[tuple[str, str], datetime] = {}
         self._alike: dict[tuple[str, str], datetime] = {}
+        self._mild: dict[str, dict[str, Conduct]] = {}
+        """The same of mild oddities alone, of functions that had some lately. `shape` says whether the last one was."""
 
     def learn(self, function: str, folded: Mapping[Id, Folded]) -> None:
         """What all environments saw together, where it is newer than what was seen here. The same mapping is learnt
@@ -81,7 +86,8 @@ class Attribution:
     def started(self, copy: Copy, now: datetime, timeout_s: float) -> Conduct:
         """A call begins: of a suspect, it is the one that finds out. Gives the conduct that it meets."""
         met = self.conduct_of(copy.function, copy.id)
-        if met.strikes:
+        mild = self._mild.get(copy.function, {}).get(copy.id, UNSEEN) if self._mild else UNSEEN
+        if met.strikes or mild.strikes:
             self._asked_until[copy.function, copy.id] = now + timedelta(seconds=timeout_s)
         return met
 
@@ -98,12 +104,45 @@ class Attribution:
             return False
         return conduct.is_surprising(self._known.get(copy.function, {}), copy.id, candidates)
 
-    def ended(self, copy: Copy, candidates: Collection[str], *, oddity: str | None, shape: str, now: datetime) -> None:
-        """One more answer, or failure that counts (`conduct.COUNTED`)."""
-        known = self._known.setdefault(copy.function, {})
+    def ended(
+        self,
+        copy: Copy,
+        candidates: Collection[str],
+        *,
+        oddity: str | None,
+        shape: str,
+        now: datetime,
+        status: int | None = None,
+    ) -> None:
+        """One more answer, or failure that counts (`conduct.COUNTED`), which has no `status`."""
         self._copies[copy.function, copy.id] = copy
         self._asked_until.pop((copy.function, copy.id), None)
+        known = self._known.setdefault(copy.function, {})
+        mild = None
+        if oddity is None and status is not None and (status == 204 or status >= 400):
+            siblings = [known[other] for other in candidates if other != copy.id and other in known]
+            mild = conduct.mild_oddity_of(status, known.get(copy.id, UNSEEN), siblings)
+        if mild or (oddity is None and copy.function in self._mild):
+            self._mildly_ended(copy, candidates, mild, now)
+        if mild:
+            return
         known |= conduct.after_answer(known, copy.id, candidates, oddity=oddity, shape=shape, now=now)
+
+    def _mildly_ended(self, copy: Copy, candidates: Collection[str], mild: str | None, now: datetime) -> None:
+        """What callers bring about as a rule is held against the siblings' apart from all else. A caller's mistake is
+        usual, and a copy that refuses what its siblings accept does so again: while nobody is suspected, one counts for
+        the rates alone, and the second in a row for suspicion."""
+        known = self._mild.get(copy.function, {})
+        own = known.get(copy.id, UNSEEN)
+        if mild and own.shape != _MILD and not any(found.is_suspected for found in known.values()):
+            changed = {copy.id: conduct.counted(own, is_odd=True, now=now)}
+        else:
+            changed = conduct.after_answer(known, copy.id, candidates, oddity=mild, shape="", now=now)
+        known = {**known, **changed, copy.id: replace(changed[copy.id], shape=_MILD if mild else "")}
+        if any(found.odd > FORGOTTEN or found.is_suspected for found in known.values()):
+            self._mild[copy.function] = known
+        else:
+            del self._mild[copy.function]
 
     def answered_alike(self, function: str, ids: Iterable[str], oddity: str, now: datetime) -> None:
         """Several copies gave one request the same answer that stands out: it is the function's, or the caller's."""
@@ -114,8 +153,11 @@ class Attribution:
     def finding(self, copy: Copy, met: Conduct, *, status: int, oddity: str | None) -> Finding | None:
         """Whose fault an answer of the function's own is; None for a good one. `met` is its conduct when asked."""
         usual = usual_fault(status)
-        if oddity is None:
+        if oddity is None and (conduct.is_refusal(status) or status == 204):
+            met = self._mild.get(copy.function, {}).get(copy.id, UNSEEN)
+        elif oddity is None:
             return Finding(usual, f"status {status}") if usual else None
+        oddity = oddity or f"status {status}"
         if met.is_convicted or (met.is_suspected and met.is_confirmed):
             since = f"its siblings gave {met.answers_since} good answers since it last stood out"
             place = self._of_place(copy)
@@ -133,14 +175,11 @@ class Attribution:
         self, function: str, ids: Iterable[Id], breakers: Mapping[Id, Breaker], now: datetime
     ) -> Mapping[Id, Breaker]:
         """The breakers with those of suspects: open until it is time to ask them again."""
-        known = self._known.get(function)
-        if not known:
-            return breakers
-        suspects = {
-            id: self._breaker(function, id, found, now)
-            for id in ids
-            if (found := known.get(id)) is not None and found.strikes
-        }
+        suspects: dict[Id, Breaker] = {}
+        for known in (self._mild.get(function), self._known.get(function)):
+            for id in ids if known else ():
+                if known and (found := known.get(id)) is not None and found.strikes:
+                    suspects[id] = self._breaker(function, id, found, now)
         if not suspects:
             return breakers
         return {**suspects, **{id: known for id, known in breakers.items() if id not in suspects or known.opened_until}}

@@ -45,6 +45,13 @@ STANDING_OUT = frozenset({401, 402, 403, 404, 407, 408, 410, 421, 429, 451})
 """Statuses below 500 that a copy which is gone, closed or misconfigured gives. They are as often the function's own
 answer to its caller, which the siblings then give as well."""
 
+
+def is_refusal(status: int) -> bool:
+    """Whether an answer is one that callers bring about as a rule (400, 405, 422 ...). It is no sign of a copy that
+    does well, nor by itself of one that does not."""
+    return 400 <= status < 500 and status not in STANDING_OUT
+
+
 COUNTED = frozenset({Failure.BROKEN, Failure.PROVIDER_FAULT, Failure.FUNCTION_TIMED_OUT, Failure.TIMED_OUT})
 """Failures that count as an answer that stands out: it may have run, and the caller may be the one to feel it. What
 cannot have run is tried elsewhere, and is the breakers' matter."""
@@ -109,6 +116,16 @@ def oddity_of(status: int, shape: str, own: Conduct, siblings: Collection[Conduc
     return f"{shape} where {usual} is usual" if usual and shape and shape != usual else None
 
 
+def mild_oddity_of(status: int, own: Conduct, siblings: Collection[Conduct]) -> str | None:
+    """What about an answer may be the request's doing as well as the copy's, in words: a refusal, or no content where
+    there usually is some."""
+    if is_refusal(status):
+        return f"status {status}"
+    if status != 204 or usual_shape(own, siblings) in ("", "empty"):
+        return None
+    return "status 204"
+
+
 def usual_shape(own: Conduct, siblings: Collection[Conduct]) -> str:
     """The kind of body that a good answer has: the one that the siblings agree on, else the copy's own; empty when
     neither is settled. By copies, not by calls: a broken copy that is called most must not set the standard."""
@@ -146,7 +163,7 @@ def after_answer(
     if oddity is None:
         return _after_good(known, copy, candidates, shape, now)
     own = known.get(copy, UNSEEN)
-    own = replace(own, calls=own.calls * MEMORY + 1, odd=own.odd * MEMORY + 1, last_at=now)
+    own = counted(own, is_odd=True, now=now)
     rate = siblings_rate(known, copy, candidates)
     suspects = {
         other: replace(conduct, odd_since=conduct.odd_since + 1)
@@ -156,6 +173,11 @@ def after_answer(
         # Nobody is left to hold it against: all are alike, so it is the function or its callers.
         return {**{other: _cleared(suspect) for other, suspect in suspects.items()}, copy: _cleared(own)}
     return {**suspects, copy: own if rate is None else _struck(own, log(GUILTY / rate), oddity, now)}
+
+
+def counted(own: Conduct, *, is_odd: bool, now: datetime) -> Conduct:
+    """One more answer, for the rates alone."""
+    return replace(own, calls=own.calls * MEMORY + 1, odd=own.odd * MEMORY + is_odd, last_at=now)
 
 
 def _struck(own: Conduct, weight: float, oddity: str, now: datetime) -> Conduct:

@@ -149,4 +149,4 @@ def returned_answer(answer: FunctionAnswer, *, is_head: bool = False) -> Functio
     size = sum(map(len, passed)) + sum(map(len, passed.values())) + sum(map(len, cookies))
     if size > LARGEST_RETURNED_HEADERS:
         raise ProviderError(Failure.BROKEN, f"the answer's headers are larger than {LARGEST_RETURNED_HEADERS} bytes")
-    return replace(answer, headers=passed, cookies=cookies)
+    return replace(answer, headers=passed, cookies=cookies, is_head=is_head)

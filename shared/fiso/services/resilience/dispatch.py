@@ -38,7 +38,7 @@ from fiso.services.resilience.executors import INLINE, AttemptExecutor, Call, Ru
 from fiso_client.core.answers import FunctionAnswer
 from fiso_client.core.attribution import Attribution, Copy
 from fiso_client.core.breaker import CLOSED, Breaker, BreakerState
-from fiso_client.core.conduct import COUNTED, Conduct
+from fiso_client.core.conduct import COUNTED, Conduct, is_refusal
 from fiso_client.core.failures import CALLERS_FAULT, NEVER_RAN, Failure, Fault, ProviderError
 
 LEAST_ATTEMPT_MS = 100.0
@@ -283,7 +283,7 @@ class _RequestExecution:
         oddity = attribution.oddity(copy, self._ids, answer.status, shape)
         asks_another = oddity is not None and self._asks_another(copy, oddity, answer)
         finding = attribution.finding(copy, call.met, status=answer.status, oddity=oddity)
-        attribution.ended(copy, self._ids, oddity=oddity, shape=shape, now=now)
+        attribution.ended(copy, self._ids, oddity=oddity, shape=shape, now=now, status=answer.status)
         verdict, evidence = (finding.verdict, finding.evidence) if finding else (None, "")
         evidence = f"{evidence} {answer.error_type}" if answer.error_type else evidence
         attempt = self._keep(call, answer=answer, verdict=verdict, detail=evidence)
@@ -437,7 +437,11 @@ class _RequestExecution:
         function, now = self._request.function, self._dispatcher.clock()
         self._dispatcher.breakers.failed(function, self._failed, now)
         if self._good is not None and answered is not None:
-            self._dispatcher.breakers.answered(function, answered.candidate.endpoint, now)
+            endpoint, said = answered.candidate.endpoint, self._good.answer
+            if said is not None and is_refusal(said.status):  # a caller's mistake proves nothing of who tells of it
+                self._dispatcher.breakers.undecided(function, [endpoint], now)
+            else:
+                self._dispatcher.breakers.answered(function, endpoint, now)
         elif self._odd:
             odd = [attempt.endpoint for attempt, _ in self._odd]
             # Somebody answered, which is no proof that it is well: a probe is left undecided.
