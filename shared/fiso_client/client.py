@@ -15,7 +15,7 @@ from fiso_client.core.answers import FunctionAnswer
 from fiso_client.core.attribution import Attribution, Copy
 from fiso_client.core.breaker import CLOSED, Breaker
 from fiso_client.core.conduct import COUNTED
-from fiso_client.core.failures import CALLERS_FAULT, NEVER_RAN, Failure, FisoError, ProviderError, is_no_copys
+from fiso_client.core.failures import CALLERS_FAULT, NEVER_RAN, Failure, Fault, FisoError, ProviderError, is_no_copys
 from fiso_client.core.stopwatch import Stopwatch
 from fiso_client.core.transport import HttpTransport
 from fiso_client.leases import Leases
@@ -208,7 +208,8 @@ class Client:
         copy, now, answer = copies[attempt.target.id], datetime.now(UTC), attempt.answer
         with self._lock:
             if answer is None:
-                oddity = attempt.failure.value if attempt.failure in COUNTED else None
+                is_callers = attempt.error is not None and attempt.error.verdict is Fault.CALLER
+                oddity = attempt.failure.value if attempt.failure in COUNTED and not is_callers else None
             else:
                 oddity = self._attribution.oddity(copy, copies, answer.status, answer.shape)
             asks_another = (
@@ -255,6 +256,9 @@ class Client:
             answer = caller(target, request, timeout_s=timeout_s)
         except ProviderError as raised:
             error = raised
+            if raised.failure is Failure.TIMED_OUT and timeout_s < target.patience_s:
+                # less than a call of this target must be given: its end says nothing of it
+                error = ProviderError(raised.failure, raised.detail, verdict=Fault.CALLER)
         latency_ms = (monotonic() - began) * 1000
         if answer is None or answer.status < 400:  # what a function refuses or fails at proves nothing of its copy
             self._note(key, error)
