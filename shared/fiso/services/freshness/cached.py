@@ -91,6 +91,8 @@ class StoreWaitBudget:
         happens beside a request must not take its answer away."""
         with self._lock:
             pending, self._pending = self._pending, []
+        if not pending:
+            return
         start_s = monotonic()
         wait(pending, timeout=self._left_s if within_s is None else within_s)
         self._left_s = max(0.0, self._left_s - (monotonic() - start_s))

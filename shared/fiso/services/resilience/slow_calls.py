@@ -39,10 +39,12 @@ Remind: TypeAlias = Callable[[float, Look], None]
 
 @dataclass(slots=True, eq=False)
 class _Awaited:
-    call: SlowCall
+    function: FunctionName
+    endpoint: Endpoint
+    began_at: datetime
     begun_s: float
     slow_at_s: float
-    is_published: bool = False
+    published: SlowCall | None = None
 
 
 class SlowCallMonitor:
@@ -67,9 +69,8 @@ class SlowCallMonitor:
         """The call, told as late after so many seconds. An answer takes that back, a failure does not."""
 
         def run() -> FunctionAnswer:
-            slow = SlowCall(function=function, endpoint=endpoint.id, teller=self._teller, began_at=self._clock())
             begun_s = self._stopwatch()
-            awaited = _Awaited(slow, begun_s, begun_s + after_s)
+            awaited = _Awaited(function, endpoint, self._clock(), begun_s, begun_s + after_s)
             with self._lock:
                 self._awaited.add(awaited)
                 self._were_made = True
@@ -80,8 +81,8 @@ class SlowCallMonitor:
                 with self._lock:
                     self._awaited.discard(awaited)
             # Only an answer takes it back: after a failure the others were right to be told.
-            if awaited.is_published:
-                self._retract(slow)
+            if awaited.published is not None:
+                self._retract(awaited.published)
             return answer
 
         return run
@@ -93,16 +94,18 @@ class SlowCallMonitor:
         with self._lock:
             frozen = {one for one in self._awaited if self._was_frozen(one, now, now_s, slept_s)}
             self._awaited -= frozen
-            for one in [one for one in self._awaited if not one.is_published and now_s >= one.slow_at_s]:
-                one.is_published = True
-                self._publish(one.call)
+            for one in [one for one in self._awaited if one.published is None and now_s >= one.slow_at_s]:
+                one.published = SlowCall(
+                    function=one.function, endpoint=one.endpoint.id, teller=self._teller, began_at=one.began_at
+                )
+                self._publish(one.published)
             is_busy, self._were_made = bool(self._awaited) or self._were_made, False
         return is_busy
 
     @staticmethod
     def _was_frozen(one: _Awaited, now: datetime, now_s: float, slept_s: float) -> bool:
         ran_s = now_s - one.begun_s
-        return (now - one.call.began_at).total_seconds() - ran_s > FROZEN_S or slept_s > FROZEN_LOOK_S
+        return (now - one.began_at).total_seconds() - ran_s > FROZEN_S or slept_s > FROZEN_LOOK_S
 
 
 class Looker:
