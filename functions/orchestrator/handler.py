@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from typing import NamedTuple, Protocol
 from uuid import uuid4
 
@@ -141,12 +141,14 @@ class RequestHandler:
         self._caller = NOBODY
         self._function: FunctionName | None = None
         self._policy: Policy | None = None
+        self._method = ""
         self.waited_ms = 0.0
         """What the functions took, which is not FISO's own time."""
 
     def answer(self) -> Response:
         """Find the route, admit the caller, take the route. A stranger learns of no path that there is or is not."""
         path, method = self._target()
+        self._method = method
         found = _found(path)
         chosen = next((route for route in found if method in route.methods), None)
         function = next(
@@ -319,6 +321,7 @@ class RequestHandler:
         )
         return invocation_request(
             self._event,
+            self._method,
             self._headers,
             Target(function=FunctionName(function), suffix=suffix),
             admitted,
@@ -328,7 +331,8 @@ class RequestHandler:
         )
 
 
-def _found(path: str) -> dict[Route, dict[str, str]]:
+@lru_cache(maxsize=256)
+def _found(path: str) -> Mapping[Route, dict[str, str]]:
     """The routes of a path, whatever their methods. Where there are none, what stands before FISO's own paths is left
     out: API Gateway puts a stage's name there, and the base path of a custom domain's mapping (both have been
     reported of one and the same setting). It guards nothing: every route asks for its caller by itself."""

@@ -79,6 +79,7 @@ class Admitted:
 
 def invocation_request(
     event: Mapping[str, Any],
+    method: str,
     headers: Mapping[str, str],
     target: Target,
     admitted: Admitted,
@@ -87,7 +88,8 @@ def invocation_request(
     now: datetime,
     remaining_ms: float,
 ) -> InvocationRequest:
-    """The request in an event with these `headers_of`. `remaining_ms` is what Lambda still gives this environment."""
+    """The request in an event with this `method_of` and these `headers_of`. `remaining_ms` is what Lambda still gives
+    this environment."""
     if flaw := passing.flaw_of(headers):
         raise MalformedRequest(flaw)
     context = _part(event, "requestContext")
@@ -101,7 +103,7 @@ def invocation_request(
         received_at=now,
         deadline_at=now + timedelta(milliseconds=timeout_ms),
         body=body_of(event),
-        method=method_of(event),
+        method=method,
         headers=_passed_on(headers, admitted) | _forwarded(headers, host, source_ip) | _identity(admitted.caller),
         query=_query(event, admitted.mode),
         path_suffix=_suffix(target.suffix),
