@@ -89,6 +89,11 @@ _COPY, _CONF, _FUNC = Fault.COPY, Fault.CONFIGURATION, Fault.FUNCTION
 EXAMPLES = (
     # azure-functions-host issues 1209, 4637, 4670; static-web-apps issue 155
     _example("azure_host_not_running", "azure", 503, _N, _COPY, body=b"Function host is not running."),
+    # of version 1 of the host, or of a function that passes it on
+    _example(
+        "azure_host_said_not_running", "azure", 503, _P, _COPY, headers={"content-type": "text/plain; charset=utf-8"},
+        body=b"Function host is not running.",
+    ),
     # azure-docs issue 17384
     _example(
         "azure_host_offline", "azure", 503, _N, _COPY, headers=HTML, body=b"<html><title>Host Offline</title></html>"

@@ -79,6 +79,7 @@ class HttpCaller:
             provider=target.provider,
             authentication=target.authentication,
             headers=request.headers,
+            path=request.path_suffix,
             query=request.query,
             body=request.body,
         )

@@ -1,5 +1,6 @@
 """Copies on raw sockets: what they answer is given in bytes, and what they were sent is kept in bytes."""
 
+import base64
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -127,6 +128,11 @@ def event(method: str = "GET", suffix: str = "", body: str | bytes = "", **parts
     if "cookies" in parts:
         made["cookies"] = parts["cookies"]
     return made
+
+
+def body_of(response: dict[str, Any]) -> bytes:
+    text: str = response["body"]
+    return base64.b64decode(text) if response.get("isBase64Encoded") else text.encode()
 
 
 def problem(response: dict[str, Any]) -> bool:

@@ -1,6 +1,5 @@
 """Answers as functions and servers send them, in bytes: what the caller gets, and that the next answer is its own."""
 
-import base64
 import gzip
 from collections.abc import Mapping
 from typing import Any
@@ -11,15 +10,10 @@ from fiso.domain.endpoint import Provider
 from fiso.domain.policy import Idempotent
 from fiso.testing.rig import Rig
 from fiso_client.core.failures import Fault
-from tests.compatibility.copies import JSON, RESET, answer, behind_fiso, copy_of, event, ids, problem
+from tests.compatibility.copies import JSON, RESET, answer, behind_fiso, body_of, copy_of, event, ids, problem
 
 NEXT = answer(200, b'{"next": 1}', "content-type: application/json")
 OK = b"HTTP/1.1 200 OK\r\n"
-
-
-def body_of(response: dict[str, Any]) -> bytes:
-    text: str = response["body"]
-    return base64.b64decode(text) if response.get("isBase64Encoded") else text.encode()
 
 
 def asked_twice(reply: bytes, method: str = "GET", **headers: str) -> tuple[dict[str, Any], dict[str, Any], Rig]:

@@ -44,11 +44,13 @@ class HttpAnswer:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
     """What was asked of whom, as far as it bears on whose answer came back: the caller's own headers (names in lower
-    case), query and body, and how FISO identified itself (`none`, `function_key`, `id_token`)."""
+    case), path below the function's, query and body, and how FISO identified itself (`none`, `function_key`,
+    `id_token`)."""
 
     provider: str
     authentication: str = "none"
     headers: Mapping[str, str] = field(default_factory=dict)
+    path: str = ""
     query: str = ""
     body: bytes = b""
 
@@ -60,7 +62,7 @@ class FunctionAnswer:
     `shape` is what kind of body that is (`content.shape_of`), by which an answer is held against the siblings'. `cold`,
     `billed_ms` and `memory_used_mb` are None where nobody says. `is_unhandled`: the function itself answered nothing,
     this is what it raised, of `error_type` (`Runtime.ImportModuleError`, `ValueError`). `is_head`: HEAD was asked, so
-    that no body says nothing (RFC 9110, 9.3.2).
+    that having no body means nothing (RFC 9110, 9.3.2).
     """
 
     status: int

@@ -11,6 +11,7 @@ twice for it nor be put out of service by it.
 Imported when a first answer from 300 on is read; a success costs nothing.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import unquote_to_bytes
@@ -20,6 +21,10 @@ from fiso_client.core.failures import Failure, Fault, Verdict
 
 _LOOKED_AT = 4096
 """Bytes of a body that are looked at; the longest page has its wording in the first 2 KB."""
+
+_MOST_DECODED = 1024 * 1024
+_ESCAPE = re.compile(rb'\\(?:u([0-9A-Fa-f]{4})|(["/\\]))')
+"""In JSON's texts."""
 
 _TELLING = 10
 """Characters from which on a part of a header's value is not in a request by chance."""
@@ -59,7 +64,7 @@ class Mark:
 
     def could_be_repeated_from(self, asked: Asked) -> bool:
         """Whether the caller itself sent what this is told by, so that the function may have sent it back."""
-        sent = asked.body + b"\n" + unquote_to_bytes(asked.query.replace("+", " "))
+        sent = _sent(asked)
         texts = [*self.holds, *([self.whole] if self.whole else [])]
         if texts:
             return all(text in sent for text in texts)
@@ -68,6 +73,17 @@ class Mark:
             name in asked.headers or (part if len(part) > _TELLING else name).encode() in shown
             for name, part in self.headers.items()
         )
+
+
+def _sent(asked: Asked) -> bytes:
+    """Everything that the caller sent, in whatever form a function may read it: of forms, paths and queries what they
+    encode, of JSON what it escapes, and of gzip what it holds."""
+    body = _unpacked(asked.headers, asked.body)
+    values = "\n".join(asked.headers.values()).encode("utf-8", "replace")
+    encoded = b"\n".join([asked.path.encode(), asked.query.encode(), values, body[:_MOST_DECODED]])
+    plain = unquote_to_bytes(encoded.replace(b"+", b" "))
+    unescaped = _ESCAPE.sub(lambda found: chr(int(found[1] or b"%x" % found[2][0], 16)).encode(errors="replace"), body)
+    return b"\n".join([body, values, plain, unescaped])
 
 
 def mark_of(answer: HttpAnswer, asked: Asked) -> Mark | None:
@@ -81,12 +97,16 @@ def mark_of(answer: HttpAnswer, asked: Asked) -> Mark | None:
 
 
 def _beginning(answer: HttpAnswer) -> bytes:
-    if "gzip" not in answer.headers.get("content-encoding", ""):
-        return answer.body[:_LOOKED_AT]
+    return _unpacked(answer.headers, answer.body, _LOOKED_AT)[:_LOOKED_AT]
+
+
+def _unpacked(headers: Mapping[str, str], body: bytes, most: int = _MOST_DECODED) -> bytes:
+    if "gzip" not in headers.get("content-encoding", ""):
+        return body
     import zlib
 
     try:
-        return zlib.decompressobj(wbits=31).decompress(answer.body, _LOOKED_AT)
+        return zlib.decompressobj(wbits=31).decompress(body, most)
     except zlib.error:
         return b""
 
@@ -104,14 +124,34 @@ _FUNCTION_FAILED = Verdict(Failure.PROVIDER_FAULT, Fault.FUNCTION)
 _AZURE = (
     # The host's middleware asks whether the host runs before it asks for the function (azure-functions-host:
     # HostAvailabilityCheckMiddleware; its issues 1209 and 4637).
-    Mark("azure_host_not_running", (503,), _NOT_STARTED, whole=b"Function host is not running."),
+    # It writes no content type; a function that passes on what another app answered it does as a rule, and has run.
+    Mark(
+        "azure_host_not_running",
+        (503,),
+        _NOT_STARTED,
+        whole=b"Function host is not running.",
+        lacks=("content-type",),
+    ),
+    Mark("azure_host_said_not_running", (503,), _COPY_FAILED, whole=b"Function host is not running."),
     # app_offline.htm, while the app is being deployed (the same place: SetOfflineResponseAsync).
-    Mark("azure_host_offline", (503,), _NOT_STARTED, holds=(b"<title>Host Offline</title>",), headers=_HTML),
-    Mark("azure_maintenance", (503,), _NOT_STARTED, holds=(b"This Azure Functions app is down for maintenance",)),
+    Mark("azure_host_offline", (503,), _NOT_STARTED, holds=(b"<title>Host Offline</title>",), content_type="text/html"),
+    Mark(
+        "azure_maintenance",
+        (503,),
+        _NOT_STARTED,
+        holds=(b"This Azure Functions app is down for maintenance",),
+        content_type="text/html",
+    ),
     # HttpThrottleMiddleware, before the function; by this header it asks the scale controller for more.
     Mark("azure_host_busy", (429,), _THROTTLED, whole=b"", headers={"x-function-scaleout": "1"}),
     # The front end's page: stopped, over its quota, or being deployed (vscode-azureappservice issue 785).
-    Mark("azure_app_stopped", (403,), _NOT_STARTED, holds=(b"Error 403 - This web app is stopped.",), headers=_HTML),
+    Mark(
+        "azure_app_stopped",
+        (403,),
+        _NOT_STARTED,
+        holds=(b"Error 403 - This web app is stopped.",),
+        content_type="text/html",
+    ),
     # The name is there, the app is not (vscode-azurefunctions issue 545).
     Mark("azure_app_not_found", (404,), _GONE, holds=(b"404 Web Site not found.",), headers=_HTML),
     # An access restriction: the front end adds whom it turned away (static-web-apps issue 1666).

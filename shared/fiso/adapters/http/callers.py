@@ -79,6 +79,7 @@ class HttpCaller:
             provider=endpoint.provider,
             authentication=endpoint.authentication,
             headers=request.headers,
+            path=request.path_suffix,
             query=request.query,
             body=request.body,
         )
