@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple, Protocol, TypeVar
 
 from fiso_client.core import conduct
-from fiso_client.core.breaker import Breaker
+from fiso_client.core.breaker import Breaker, BreakerState
 from fiso_client.core.conduct import UNSEEN, Conduct
 from fiso_client.core.failures import NEVER_RAN, USUAL_FAULT, Failure, Fault
 
@@ -46,6 +46,11 @@ class Finding:
 
     verdict: Fault
     evidence: str
+
+
+def _holds(suspect: Breaker | None, own: Breaker, now: datetime) -> bool:
+    """Whether a suspect's hold goes before its own breaker: while it lasts, and where that is closed."""
+    return suspect is not None and (suspect.state(now) is BreakerState.OPEN or own.opened_until is None)
 
 
 def usual_fault(status: int) -> Fault | None:
@@ -182,7 +187,8 @@ class Attribution:
                     suspects[id] = self._breaker(function, id, found, now)
         if not suspects:
             return breakers
-        return {**suspects, **{id: known for id, known in breakers.items() if id not in suspects or known.opened_until}}
+        # A breaker's own probe must not come before the suspect's: with many environments each would be a request lost.
+        return {**suspects, **{id: own for id, own in breakers.items() if not _holds(suspects.get(id), own, now)}}
 
     def _breaker(self, function: str, id: str, found: Conduct, now: datetime) -> Breaker:
         at = found.asked_again_at() or now
