@@ -11,6 +11,9 @@ LARGEST_PARSED = 64 * 1024
 to nothing at any size."""
 _CLOSINGS = {"{": "}", "[": "]", '"': '"'}
 _WHITESPACE = " \t\r\n"
+_GUARDS = (")]}',", ")]}'", "while(1);", "for(;;);")
+"""Before JSON that no page of another origin is to run as a script (AngularJS, `$http`, "JSON vulnerability")."""
+_DECODER = json.JSONDecoder(parse_int=str, parse_float=str)
 
 
 def kind_of(content_type: str | None) -> str:
@@ -58,20 +61,36 @@ def flaw_of(status: int, headers: Mapping[str, str], body: bytes, *, accept: str
         return (
             f"the answer is {kind_of(content_type)[:80]!r} where JSON is asked for" if takes_json_only(accept) else None
         )
-    return None if "content-encoding" in headers else _json_flaw(body)
+    if "content-encoding" in headers or not _is_utf8(str(content_type)):
+        return None
+    return _json_flaw(body)
+
+
+def _is_utf8(content_type: str) -> bool:
+    """Whether nothing else is said: what is written in another charset is not judged."""
+    charset = content_type.lower().partition("charset=")[2].strip(' "').partition(";")[0].strip(' "')
+    return charset in ("", "utf-8", "utf8", "us-ascii", "ascii")
 
 
 def _json_flaw(body: bytes) -> str | None:
     try:
-        text = body.decode("utf-8-sig")
+        text = body.decode("utf-8-sig").strip(_WHITESPACE)
+        text = text.removeprefix(next((guard for guard in _GUARDS if text.startswith(guard)), "")).lstrip(_WHITESPACE)
         if len(body) <= LARGEST_PARSED:
-            json.loads(text, parse_int=str, parse_float=str)
+            _parse(text)
             return None
     except RecursionError:
         return None  # deeper than can be judged here
     except ValueError as error:
         return f"the answer says JSON and is not: {error}"[:200]
     return None if _ends_fit(text) else "the answer says JSON and is not: it ends early, or is something else"
+
+
+def _parse(text: str) -> None:
+    """One document, several in a row (as Docker's API streams them), or none (as Rails answers `head :ok`)."""
+    while text:
+        _, end = _DECODER.raw_decode(text)
+        text = text[end:].lstrip(_WHITESPACE)
 
 
 def _ends_fit(text: str) -> bool:

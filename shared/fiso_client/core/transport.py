@@ -22,7 +22,16 @@ from urllib.parse import SplitResult, urlsplit
 from fiso_client.core.answers import HttpAnswer
 from fiso_client.core.failures import Failure, Fault, ProviderError
 from fiso_client.core.stopwatch import Stopwatch
-from fiso_client.core.wire import MAX_BODY_BYTES, BoundedResponse, Flawed, Progress, TooLarge, left_s, read
+from fiso_client.core.wire import (
+    MAX_BODY_BYTES,
+    BoundedResponse,
+    Flawed,
+    HeadTooLarge,
+    Progress,
+    TooLarge,
+    left_s,
+    read,
+)
 
 CONNECT_TIMEOUT_S = 0.5
 MAX_IDLE_S = 20.0
@@ -179,7 +188,9 @@ class HttpTransport:
             raise _too_large(error, self._largest) from error
         except (OSError, HTTPException) as error:
             failure = Failure.BROKEN if progress.sent else Failure.UNREACHABLE
-            broken = TransportError(failure, _kind(error))
+            broken = TransportError(
+                failure, _kind(error), verdict=Fault.FUNCTION if isinstance(error, HeadTooLarge) else None
+            )
             broken.is_stale = isinstance(error, _DROPPED) and not progress.received
             raise broken from error
         except ValueError as error:  # what `http.client` refuses to write, and text beyond Latin-1

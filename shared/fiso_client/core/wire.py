@@ -6,7 +6,7 @@ Nothing is decompressed: a body stays as it came.
 import re
 from contextlib import closing
 from dataclasses import dataclass
-from http.client import HTTPException, HTTPResponse
+from http.client import HTTPException, HTTPResponse, LineTooLong
 from io import BufferedReader, RawIOBase
 from socket import socket
 from time import monotonic
@@ -27,6 +27,10 @@ _CHUNK_SIZE = re.compile(rb"[0-9A-Fa-f]{1,15}")
 
 class Flawed(HTTPException):
     """Not what the protocol promises, in words of our own: nothing of the answer is repeated."""
+
+
+class HeadTooLarge(Flawed):
+    """More, or longer, headers than are read: no matter of this copy alone."""
 
 
 class TooLarge(HTTPException):
@@ -128,8 +132,10 @@ class BoundedResponse(HTTPResponse):
         """The head. An answer that cannot have a body ends here, whatever its head says of one (RFC 9112, 6.3)."""
         try:
             super().begin()
+        except LineTooLong as error:
+            raise HeadTooLarge(f"a line of its head is longer than {_MOST_LINE} bytes") from error
         except HTTPException as error:
-            raise Flawed("it has more than 100 headers") if "100 headers" in str(error) else error from error
+            raise HeadTooLarge("it has more than 100 headers") if "100 headers" in str(error) else error from error
         if self._buffer.has_stray or self.headers.defects:
             raise Flawed("a line of its head is no header")
         coding = self.headers.get("transfer-encoding")
@@ -140,6 +146,16 @@ class BoundedResponse(HTTPResponse):
             self.chunked, self.length = False, 0
         elif coding is not None and coding.strip().lower() != "chunked":
             raise Flawed("its transfer coding is not chunked")
+
+    def _get_chunk_left(self) -> int | None:
+        """A chunk's data ends with a line break and nothing else (RFC 9112, 7.1); `http.client` leaves out two bytes,
+        whatever they are."""
+        if self.chunk_left == 0:
+            if self.fp.read(2) != b"\r\n":
+                raise Flawed("a chunk is longer than it says")
+            self.chunk_left = None
+        left: int | None = super()._get_chunk_left()  # type: ignore[misc]  # not in its stub
+        return left
 
     def _read_next_chunk_size(self) -> int:
         """Hexadecimal digits and nothing else (RFC 9112, 7.1); `int` takes signs and underscores as well."""
@@ -189,7 +205,7 @@ def _headers(response: HTTPResponse) -> tuple[dict[str, str], tuple[str, ...]]:
     """Names in lower case, repeated ones joined (RFC 9110, 5.3), and the cookies, which cannot be."""
     pairs = response.getheaders()
     if sum(len(name) + len(value) for name, value in pairs) > MAX_HEAD_BYTES:
-        raise Flawed(f"its headers are larger than {MAX_HEAD_BYTES} bytes")
+        raise HeadTooLarge(f"its headers are larger than {MAX_HEAD_BYTES} bytes")
     headers: dict[str, str] = {}
     cookies: list[str] = []
     lengths = set()

@@ -17,7 +17,7 @@ from fiso.domain.headers import cookies_of, of_answer
 from fiso.domain.request import InvocationRequest
 from fiso.ports import Clock, FunctionCaller
 from fiso_client.core.answers import Asked, FunctionAnswer, read_http
-from fiso_client.core.failures import Failure, ProviderError
+from fiso_client.core.failures import Failure, Fault, ProviderError
 from fiso_client.core.transport import HttpTransport
 
 
@@ -149,5 +149,6 @@ def returned_answer(answer: FunctionAnswer, *, is_head: bool = False) -> Functio
     cookies = cookies_of(given)
     size = sum(map(len, passed)) + sum(map(len, passed.values())) + sum(map(len, cookies))
     if size > LARGEST_RETURNED_HEADERS:
-        raise ProviderError(Failure.BROKEN, f"the answer's headers are larger than {LARGEST_RETURNED_HEADERS} bytes")
+        detail = f"the answer's headers are larger than {LARGEST_RETURNED_HEADERS} bytes"
+        raise ProviderError(Failure.BROKEN, detail, status=answer.status, verdict=Fault.FUNCTION)
     return replace(answer, headers=passed, cookies=cookies, is_head=is_head)

@@ -20,6 +20,10 @@ LARGE = b'{"a": "' + b"x" * LARGEST_PARSED
         b"[" * 100_000 + b"]" * 100_000,
         LARGE + b'"}',
         b" \n" + LARGE + b'"} \n',
+        b"{}\n{}\n",
+        b")]}',\n{}",
+        b"for(;;);" + LARGE + b'"}',
+        b" ",
         b"",
     ],
 )
@@ -46,6 +50,16 @@ def test_what_calls_itself_json_and_is_not(body: bytes) -> None:
     assert flaw_of(200, JSON, body) is not None
     assert flaw_of(200, {"content-type": "application/problem+json"}, body) is not None
     assert flaw_of(200, {"content-type": "text/plain"}, body) is None
+
+
+@pytest.mark.parametrize("charset", ["iso-8859-1", '"UTF-16"', "utf-16; profile=x", "shift_jis"])
+def test_json_of_another_charset_is_not_judged(charset: str) -> None:
+    assert flaw_of(200, {"content-type": f"application/json; charset={charset}"}, b'"caf\xe9"') is None
+
+
+@pytest.mark.parametrize("charset", ["utf-8", '"UTF-8"', "us-ascii"])
+def test_json_of_the_usual_charset_is(charset: str) -> None:
+    assert flaw_of(200, {"content-type": f"application/json; charset={charset}"}, b'"caf\xe9"') is not None
 
 
 @pytest.mark.parametrize("status", [-1, 0, 100, 101, 199, 600, 999])
