@@ -6,7 +6,7 @@ ran; these are listed here from botocore's model, apart from the table that the 
 
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from struct import pack
 from threading import Thread
 from typing import TypeAlias
@@ -18,6 +18,7 @@ from fiso.domain.endpoint import Payload, Provider
 from fiso.domain.policy import Idempotent
 from fiso.testing.rig import Rig
 from fiso_client.core.failures import NEVER_RAN
+from fiso_client.core.transport import HttpTransport
 from tests.builders import an_entry
 from tests.security.genuine_clouds import at, rig_over
 
@@ -151,3 +152,12 @@ def test_a_function_that_raised_ran() -> None:
     raised = reply_of(200, "x-amz-function-error: Unhandled\r\n", b'{"errorType": "KeyError", "errorMessage": "a"}')
     count, _ = runs(raised, *(Provider.AWS,) * 3)
     assert count == 1
+
+
+def test_a_request_has_one_host_and_says_nothing_of_codings_by_itself() -> None:
+    with counting(GOOD) as (url, taken), closing(HttpTransport()) as transport:
+        headers = {"host": "dynamodb.us-east-1.amazonaws.com", "a": "b"}
+        transport.send("POST", url, headers=headers, body=b"{}", timeout_s=2)
+    (request,) = taken
+    assert request.lower().count(b"\r\nhost: ") == 1
+    assert b"accept-encoding" not in request.lower()

@@ -70,10 +70,10 @@ class _WritesOnce:
 
         self._create_connection = opened
 
-    def putrequest(self, method: str, url: str, *_: object, **__: object) -> None:
+    def putrequest(self, method: str, url: str, skip_host: bool = False, skip_accept_encoding: bool = True) -> None:
         """Without the `accept-encoding: identity` that `http.client` adds of its own accord: a caller that says nothing
         of codings takes any (RFC 9110, 12.5.3)."""
-        super().putrequest(method, url, skip_accept_encoding=True)  # type: ignore[misc]  # HTTPConnection's own
+        super().putrequest(method, url, skip_host=skip_host, skip_accept_encoding=True)  # type: ignore[misc]
 
     def send(self, data: Any) -> None:
         """Hold what `http.client` writes, until `send_request` lets it go."""
