@@ -274,6 +274,8 @@ class RequestHandler:
 
         outcomes = self._app.outcomes()
         items = http_lease.reported(body_of(self._event))
+        if self._app.quotas is not None:  # a report is no way around the quota: each call in it counts like a request
+            self._app.quotas.charge(self._caller.tenant, max(0, len(items) - 1))
         verdicts = outcomes.accept(items, self._caller.tenant)
         return json_answer(http_lease.verdicts_document(items, verdicts))
 

@@ -326,3 +326,12 @@ def test_a_token_that_nobody_signed_costs_its_outcomes_and_no_others(token: str)
     groups = [{"token": token, "outcomes": [outcome]}, {"token": lease["token"], "outcomes": [outcome]}]
     answer = rig.send(http_event(path="/v1/outcomes", body=json.dumps({"leases": groups})))
     assert counts(json.loads(answer["body"])) == (1, 0, 1)
+
+
+def test_no_more_calls_are_believed_than_a_client_can_have_made() -> None:
+    rig = Rig()
+    lease = decide(rig)
+    call = answered(ids(lease)[0])
+    assert counts(report(rig, lease["token"], an_outcome(1_001, call))) == (0, 0, 1)
+    rig.clock.advance(2)
+    assert counts(report(rig, lease["token"], an_outcome(3_000, call), an_outcome(3_001, call))) == (1, 0, 1)

@@ -1,5 +1,6 @@
 """Quotas through the handler and over a fleet of environments; a small part of the scorecard's row 24."""
 
+import json
 from dataclasses import replace
 from random import Random
 
@@ -13,7 +14,7 @@ from fiso.settings import BadSetting
 from fiso.testing.clock import ManualClock
 from fiso.testing.memory import InMemoryTenantUse
 from fiso.testing.rig import Rig, http_event
-from tests.edge import BY_IAM, problem_of, signed
+from tests.edge import BY_IAM, an_outcome, answered, problem_of, report_of, signed
 from tests.held_executor import HeldExecutor
 from tests.lab.chaos.experiments import noisy_tenant
 from tests.lab.chaos.experiments.noisy_tenant import HONEST, OFFENDER, PER_S, Load, tally_of
@@ -138,3 +139,21 @@ def test_the_experiment_notices_a_quota_that_is_not_shared() -> None:
     assert "offender's distance from its quota" in {
         figure.name for figure in noisy_tenant.figures([tally]) if not figure.is_met
     }
+
+
+def test_each_call_in_a_report_counts_like_a_request() -> None:
+    rig = limited("10/20", InMemoryTenantUse())
+    rig.send(signed(http_event()))  # the tenant's bucket is known from here on
+    rig.clock.advance(10)
+    token = json.loads(rig.send(signed(http_event(path="/v1/decide/word-count")))["body"])["token"]
+    outcomes = [an_outcome(number, answered("aws-us-east-1")) for number in range(50)]
+    report = signed(http_event(path="/v1/outcomes", body=report_of(token, *outcomes)))
+    report_of_one = signed(http_event(path="/v1/outcomes", body=report_of(token, outcomes[0])))
+    assert json.loads(rig.send(report)["body"])["accepted"] == 50
+    passed_at = []
+    for second in range(20):
+        if rig.send(report_of_one)["statusCode"] == 200:
+            passed_at.append(second)
+        rig.clock.advance(1)
+    assert 3 <= passed_at[0] <= 6  # some 32 tokens are owed at 10 a second
+    assert passed_at == list(range(passed_at[0], 20))

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from fiso.adapters.aws.dynamodb import DynamoDBEndpointStates, DynamoDBInvocationLog
+from fiso.adapters.aws.dynamodb import DynamoDBEndpointStates, DynamoDBInvocationLog, state_from_item, state_item
 from fiso.adapters.aws.dynamodb_breakers import DynamoDBSharedBreakers
 from fiso.adapters.aws.dynamodb_idempotency import LARGEST_INLINE, DynamoDBIdempotencyKeys
 from fiso.adapters.aws.tenant_use import DynamoDBTenantUse
@@ -18,7 +18,7 @@ from fiso.domain.errors import StoreUnavailable
 from fiso.domain.idempotency import Entry, KeptAnswer, claim_of
 from fiso.domain.record import InvocationRecord, OpenRecord
 from fiso.domain.request import InvocationId, TenantId
-from fiso.domain.state import Compared, EndpointState, LoadLevel
+from fiso.domain.state import Compared, EndpointState, LoadLevel, TenantReports
 from fiso.routing.breaker_notices import Domain, Notice, SlowCall, Transition
 from fiso.routing.quota import Seen, Use
 from fiso.testing.clock import ManualClock
@@ -118,6 +118,16 @@ STATES = (
             first_place="header etag",
             first_at=NOW,
         ),
+        only_of="a5047ec9",
+        holds_reports=True,
+    ),
+    EndpointState(
+        function=WORD_COUNT,
+        endpoint=EndpointId("reported"),
+        version=3,
+        reported=(
+            TenantReports(tenant="a5047ec9", levels={0: LEVEL}, failed_in_row=2, last_at=NOW, last_failed_at=NOW),
+        ),
     ),
 )
 
@@ -136,6 +146,14 @@ def test_endpoint_states_and_fold_markers() -> None:
     markers = RecordingClient(batch_get_item={"Responses": {"state": puts[len(STATES) :]}})
     ids = [invocation_id(1), invocation_id(2), invocation_id(3)]
     assert states(markers).folded_among(ids) == {invocation_id(1), invocation_id(2)}
+
+
+def test_a_state_of_older_code_holds_no_reports_and_is_of_nobody_alone() -> None:
+    item = state_item(STATES[1])
+    document = json.loads(item["state"]["S"])
+    for name in ("only_of", "holds_reports", "reported"):
+        del document[name]
+    assert state_from_item({**item, "state": {"S": json.dumps(document)}}) == STATES[1]
 
 
 def test_queries_of_states() -> None:

@@ -52,6 +52,20 @@ class Compared:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TenantReports:
+    """What one tenant reported of an endpoint that it called by itself, kept apart from what FISO saw.
+
+    `tenant` is a short hash. `failed_in_row` counts its failures since an answer, the last at `last_failed_at`.
+    """
+
+    tenant: str
+    levels: Mapping[int, LoadLevel] = field(default_factory=dict)
+    failed_in_row: int = 0
+    last_at: datetime | None = None
+    last_failed_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointState:
     """Everything folded so far from the records of one endpoint of one function.
 
@@ -66,6 +80,10 @@ class EndpointState:
     once an answer was compared, `conduct` (what its answers came to against its siblings') once one was folded with it,
     `canary` once it was tried as a new copy, and stays when that is over. `folded` counts records, `version` the
     writes.
+
+    `only_of` is the one tenant (a short hash) whose requests made all of this, empty where there were several, and in
+    states of older code; `holds_reports` whether calls that it reported itself are among them. With several tenants
+    everything here is what FISO saw, and `reported` keeps apart what each of them said (`routing.reported`).
     """
 
     function: FunctionName
@@ -98,6 +116,9 @@ class EndpointState:
     equivalence: Compared | None = None
     conduct: Conduct | None = None
     canary: CanaryState | None = None
+    only_of: str = ""
+    holds_reports: bool = False
+    reported: tuple[TenantReports, ...] = ()
 
     @property
     def in_flight(self) -> float:

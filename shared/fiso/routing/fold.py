@@ -1,7 +1,8 @@
 """Folding: what one finished record changes in the states of the endpoints it called. Pure, so `replay(log) == state`.
 
 Error rates and intervals remember about the last 10 calls (WEIGHT), which follows a cloud's mood within seconds under
-load and does not jump at one failure. What an answer teaches is in `routing.levels`.
+load and does not jump at one failure. What an answer teaches is in `routing.levels`; what is reported by one of several
+tenants is kept apart (`routing.reported`).
 """
 
 from collections.abc import Mapping
@@ -11,7 +12,7 @@ from datetime import datetime
 from fiso.domain.endpoint import EndpointId
 from fiso.domain.record import AttemptSummary, InvocationRecord
 from fiso.domain.state import EndpointState
-from fiso.routing import canaries, equivalence, levels
+from fiso.routing import canaries, equivalence, levels, reported
 from fiso.routing.levels import blend
 from fiso_client.core import conduct
 from fiso_client.core.conduct import UNSEEN
@@ -35,6 +36,14 @@ def touched(record: InvocationRecord) -> frozenset[EndpointId]:
 
 def fold(states: States, record: InvocationRecord) -> dict[EndpointId, EndpointState]:
     """The states after one more record; those it does not touch stay as they are. `version` is left to the store."""
+    source, is_reported = reported.tenant_hash(record.request.tenant), record.decision.lease_id is not None
+    if is_reported and not reported.is_alone(states, source):
+        return reported.folded(states, record, record.result.endpoint or NOT_CALLED)
+    states = reported.handed_over(states, touched(record), to=source)
+    return reported.attributed(states, _folded(states, record), source, is_reported=is_reported)
+
+
+def _folded(states: States, record: InvocationRecord) -> dict[EndpointId, EndpointState]:
     after = dict(states)
     called = frozenset(attempt.endpoint for attempt in record.attempts)
     owner = record.result.endpoint or NOT_CALLED

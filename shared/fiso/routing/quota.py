@@ -90,8 +90,8 @@ def _enough(share: Share, quota: Quota) -> float:
     return 2 * needed / (share.part + sqrt(share.part**2 + 4 * grows * needed))
 
 
-def spend(share: Share) -> Share:
-    return replace(share, spent=share.spent + 1.0)
+def spend(share: Share, requests: float = 1.0) -> Share:
+    return replace(share, spent=share.spent + requests)
 
 
 def exchanged(share: Share, quota: Quota, use: Use, *, reported: float, now: datetime) -> Share:

@@ -16,11 +16,13 @@ from fiso.domain.endpoint import EndpointId, FunctionName
 from fiso.domain.errors import ModelRefused, NothingAvailable, StoreError, StoreUnavailable
 from fiso.domain.model import ModelPointer
 from fiso.domain.policy import Policy
+from fiso.domain.request import TenantId
 from fiso.domain.state import EndpointState
 from fiso.ports import EndpointStates, Metrics, ModelStore, Snapshots
 from fiso.prediction import manifest
 from fiso.prediction.artifact import Model
 from fiso.prediction.signature import PublicKeys
+from fiso.routing import reported
 from fiso.services.freshness.cached import FIRST_STORE_WAIT_S, STALE_S, CachedValue, StoreWaitBudget
 from fiso.services.freshness.health import PartHealth, model_health, snapshot_health, states_health
 
@@ -36,6 +38,8 @@ TROUBLE_FRESH_S = 1.0
 REFUSED = "a published model was refused"
 LOOKS_BETWEEN = 12
 """How often a refused champion is passed over before it is fetched again: about a minute under load."""
+MOST_VIEWS = 100
+"""Tenants for whom one reading of states is kept as it counts for them."""
 States = Mapping[EndpointId, EndpointState]
 
 logger = logging.getLogger(__name__)
@@ -126,6 +130,13 @@ class StatesRead(NamedTuple):
     age_s: float | None
 
 
+class _Views(NamedTuple):
+    """A function's states, and how they count for each tenant that asked since they were read."""
+
+    states: States
+    by_tenant: dict[TenantId, States]
+
+
 class DecisionSources:
     """Reads through `CachedValue`s; an unavailable store leaves the last value serving."""
 
@@ -143,6 +154,7 @@ class DecisionSources:
         self._snapshot = self._cached_snapshot("snapshot", snapshots)
         self._copy = None if copy is None else self._cached_snapshot("copy of the snapshot", copy)
         self._by_function: dict[FunctionName, CachedValue[States]] = {}
+        self._views: dict[FunctionName, _Views] = {}
         self._model_source = model_source
 
     def snapshot(self) -> Snapshot:
@@ -170,6 +182,18 @@ class DecisionSources:
     def states(self, function: FunctionName) -> States:
         """The folded states of a function's endpoints; empty while none could be read."""
         return self._states_of(function).get_or_wait() or {}
+
+    def states_for(self, function: FunctionName, states: States, tenant: TenantId) -> States:
+        """The function's states as they count for a tenant, whose own reports are among them."""
+        if not reported.has_reports(states):
+            return states
+        known = self._views.get(function)
+        if known is None or known.states is not states or len(known.by_tenant) >= MOST_VIEWS:
+            known = self._views[function] = _Views(states, {})
+        view = known.by_tenant.get(tenant)
+        if view is None:
+            view = known.by_tenant[tenant] = reported.seen_by(states, reported.tenant_hash(tenant))
+        return view
 
     def model(self) -> Model | None:
         """The newest verified model; None leaves the baseline."""

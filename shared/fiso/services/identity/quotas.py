@@ -82,11 +82,19 @@ class Quotas:
         share = self._shares.get(tenant) or quota.fresh(now)
         wait_s = quota.wait_s(share, limit, now)
         if wait_s > 0:
+            if share.spent > limit.burst:  # more than was there to begin with: only an exchange makes it a debt
+                self._start(tenant, limit, now)
             raise QuotaExceeded(
                 f"the quota is {limit.per_s:g} requests a second", retry_after_s=max(1, math.ceil(wait_s))
             )
         self._remember(tenant, quota.spend(share))
         self._start(tenant, limit, now)
+
+    def charge(self, tenant: TenantId, requests: int) -> None:
+        """Count so many more requests of a tenant that was admitted, whatever is left: a debt holds the next ones."""
+        share = self._shares.get(tenant)
+        if share is not None and self._rules.of(tenant) is not None:
+            self._remember(tenant, quota.spend(share, requests))
 
     def await_pending(self) -> None:
         """Let an exchange that was started end, while a request's budget lasts."""

@@ -26,6 +26,9 @@ LONGEST_MS = 900_000.0
 """No function runs longer than 15 minutes."""
 LARGEST_BYTES = 100 * 1024 * 1024
 """More than any of the three clouds takes or returns."""
+CALLS_AT_ONCE, CALLS_PER_S = 1_000, 1_000
+"""How many calls one client can have made under a lease: what Lambda runs at once for an account, and as many again
+with each second of the lease's age. Calls are numbered as they begin."""
 TOLERANCE_MS = 60_000.0
 """How far two clocks of FISO's own environments may be apart: an attempt may seem to end this much in the future, a
 report to come this much too late."""
@@ -120,6 +123,8 @@ def _problems(lease: Lease, outcome: LeasedOutcome, now: datetime) -> Iterator[s
     """What cannot be true of an outcome, in words."""
     if not 0 <= outcome.number <= LARGEST_NUMBER:
         yield f"number must be from 0 to {LARGEST_NUMBER}"
+    elif outcome.number > CALLS_AT_ONCE + CALLS_PER_S * max(0.0, (now - lease.issued_at).total_seconds()):
+        yield f"more calls than {CALLS_PER_S} a second since the lease was issued"
     if not (0 <= outcome.request_size_bytes <= LARGEST_BYTES and 0 <= outcome.response_size_bytes <= LARGEST_BYTES):
         yield f"sizes must be from 0 to {LARGEST_BYTES} bytes"
     called = [attempt.endpoint for attempt in outcome.attempts]

@@ -114,7 +114,7 @@ class Orchestrator:
             entry=entry,
             snapshot_version=snapshot.version,
             tariff=self.tariff,
-            states=states,
+            states=self.sources.states_for(request.function, states, request.tenant),
             breakers=self.breakers_of(entry, states),
             model=self.sources.model(),
             router_region=self.region,

@@ -22,6 +22,7 @@ from fiso.domain.catalog import CatalogEntry
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName
 from fiso.domain.state import EndpointState
 from fiso.ports import Clock, SharedBreakers
+from fiso.routing import reported
 from fiso.routing.breaker_notices import NOTICE_VALID_FOR, Domain, Notice, SlowCall, Transition, are_too_many_slow
 from fiso.services.freshness.cached import CachedValue, StoreWaitBudget
 from fiso_client.core.attribution import Attribution
@@ -284,8 +285,10 @@ def effective_breakers(
     copies that are suspected of what their siblings do not do."""
     if sync is not None:
         sync.apply_remote(breakers)
-    breakers.learn(entry, states, now)
-    attribution.learn(entry.name, states)
+    # What opens here holds for all tenants of this environment (docs/decisions/0020-whose-word-counts.md).
+    seen = reported.seen_by_fiso(states)
+    breakers.learn(entry, seen, now)
+    attribution.learn(entry.name, seen)
     found = breakers.of(entry)
     if sync is not None and any(breaker.state(now) is BreakerState.HALF_OPEN for breaker in found.values()):
         sync.refresh_before_probe(breakers)
