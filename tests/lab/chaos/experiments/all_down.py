@@ -13,6 +13,8 @@ TYPED = frozenset({502, 503, 504})
 WAITING = 128
 """Environments that are up before the fault: so many requests wait at once. To start them during it would take the two
 processors of this machine from those that are up, as Lambda does not."""
+GIVE_UP_MS = 2_300
+"""The operator's word for clouds that may all fall silent: without it a request has all of its time."""
 
 
 def all_refused(setting: Setting) -> Sequence[Figure]:
@@ -66,7 +68,7 @@ def _all_down(
         return lambda rig, _: [do(rig, name) for name in rig.providers]
 
     how = Broken(fault=each(take_down), mend=each(lambda rig, name: rig.revive_provider(name)))
-    with running(seed=setting.seed, environments=waiting) as rig:
+    with running(seed=setting.seed, environments=waiting, policy={"give_up_after_ms": GIVE_UP_MS}) as rig:
         load = broken(setting, rig, how, fault_s=fault_s, learn_s=learn_s)
         logged = rig.stores.outlines()
     return load, sum(row.invocation_id is not None and row.invocation_id not in logged for row in load.rows)
