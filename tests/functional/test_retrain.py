@@ -21,6 +21,7 @@ from fiso.domain.endpoint import Provider
 from fiso.domain.errors import StoreUnavailable
 from fiso.domain.model import ModelPointer
 from fiso.domain.record import InvocationRecord
+from fiso.domain.request import TenantId
 from fiso.learning import dataset, evaluate, export
 from fiso.ports import ModelFiles
 from fiso.prediction import features, manifest, signature
@@ -123,6 +124,29 @@ def test_too_few_rows_are_refused(rows: int, now: datetime, counted: int) -> Non
     assert (run.rows, run.promoted) == (counted, False)
     assert retrainer.models.champion() is None
     assert counted or run.champion_version == NO_MODEL
+
+
+def test_one_tenants_lies_make_no_champion_of_themselves() -> None:
+    """Of rows that are mostly one tenant's invention a model is learnt that fits them; FISO's own rows refuse it."""
+    honest = a_log(400)
+    first = a_retrainer(*honest)
+    assert first.retrain(now=AFTER, trigger="test").promoted
+    lies = [
+        changed(lie, tenant=TenantId("liar"), lease_id="lease")
+        for lie in a_log(2_000, first=400, start=NOW + timedelta(minutes=10), slower=50.0)
+    ]
+    later = a_log(100, first=3_000, start=NOW + timedelta(minutes=10))
+    run = a_retrainer(*honest, *lies, *later, models=_models_of(first)).retrain(
+        now=AFTER + timedelta(hours=2), trigger="test"
+    )
+    assert not run.promoted, run.reason
+    only_lies = a_retrainer(*honest[:72], *lies[:100]).retrain(now=AFTER, trigger="test")
+    assert (only_lies.promoted, only_lies.rows) == (False, 108)
+
+
+def _models_of(retrainer: Retrainer) -> InMemoryModelStore:
+    assert isinstance(retrainer.models, InMemoryModelStore)
+    return retrainer.models
 
 
 def test_a_challenger_that_is_not_better_is_refused_and_the_champion_stays() -> None:

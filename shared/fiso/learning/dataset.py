@@ -4,6 +4,9 @@ Features are the ones logged when the decision was made, so nothing that was kno
 when an attempt ended it. A failure is a row of success 0 without latency and cost: how long a failure took says nothing
 about how long an answer takes. A cold start has neither, too: what it adds is predicted apart from warm calls. Attempts
 that were failed over are not rows, since the record has no features of them; the endpoint's state counts those.
+
+What a tenant reports of calls that it made itself is its word. Of several tenants none has more than a third of the
+rows by it, and what a model is judged by is what FISO saw (docs/decisions/0020-whose-word-counts.md).
 """
 
 import sys
@@ -17,12 +20,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fiso.domain.record import InvocationRecord, RecordStatus
+from fiso.domain.request import TenantId
 from fiso.prediction.features import NAMES
 
 Floats: TypeAlias = NDArray[np.float64]
 
 LARGEST_HELD_OUT = 20_000
 HELD_OUT_SHARE = 0.2
+MOST_REPORTED = 3
+"""The reported rows of one of several tenants are at most one in so many of all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +36,7 @@ class DataSet:
     """Rows, oldest first. `latency_ms` and `cost_usd` are NaN where there is none; `at` is seconds since the epoch.
 
     `served_latency_ms` and `served_by` are the raw prediction that was made for the row and the version that made it.
+    `tenant` numbers the tenants, `reported` is 1 for what one of them said, 0 for what FISO saw.
     `skipped` counts records that no row could be made of.
     """
 
@@ -41,6 +48,8 @@ class DataSet:
     at: Floats
     served_latency_ms: Floats
     served_by: tuple[str, ...]
+    tenant: Floats
+    reported: Floats
     is_synthetic: bool = False
     skipped: int = 0
 
@@ -49,17 +58,22 @@ class DataSet:
 
     def part(self, first: int, end: int) -> "DataSet":
         """The rows from `first` up to (excluding) `end`."""
-        return DataSet(
-            feature_names=self.feature_names,
-            features=self.features[first:end],
-            latency_ms=self.latency_ms[first:end],
-            cost_usd=self.cost_usd[first:end],
-            success=self.success[first:end],
-            at=self.at[first:end],
-            served_latency_ms=self.served_latency_ms[first:end],
-            served_by=self.served_by[first:end],
-            is_synthetic=self.is_synthetic,
+        return self.rows(np.arange(first, min(end, len(self))))
+
+    def rows(self, positions: NDArray[np.intp]) -> "DataSet":
+        """These rows, in this order; none of those counts as skipped."""
+        columns = {name: getattr(self, name)[positions] for name in _TARGETS}
+        return replace(
+            self,
+            features=self.features[positions],
+            served_by=tuple(self.served_by[position] for position in positions),
+            skipped=0,
+            **columns,
         )
+
+    @property
+    def has_one_tenant(self) -> bool:
+        return len(np.unique(self.tenant)) <= 1
 
     def after(self, moment: float) -> int:
         return int(np.count_nonzero(self.at > moment))
@@ -77,9 +91,11 @@ def build(records: Iterable[InvocationRecord]) -> DataSet:
     """The data set of a log, in time order whatever order the records come in. About 150 bytes a row."""
     numbers = array("d")
     versions: list[str] = []
+    tenants: dict[TenantId, int] = {}
     skipped = 0
     for record in records:
-        row = _row(record)
+        tenant = tenants.setdefault(record.request.tenant, len(tenants))
+        row = _row(record, tenant)
         if row is None:
             skipped += 1
         else:
@@ -98,17 +114,37 @@ def build(records: Iterable[InvocationRecord]) -> DataSet:
 
 
 def split(data: DataSet, *, newest: int | None = None) -> Halves:
-    """Hold out the newest fifth, or fewer: never more than `newest` rows, so that a champion has seen none of them."""
+    """Hold out the newest fifth, or fewer: never more than `newest` rows, so that a champion has seen none of them. Of
+    several tenants' rows only those that FISO saw are held out, and those reported meanwhile are left out."""
     held_out = min(int(len(data) * HELD_OUT_SHARE), LARGEST_HELD_OUT, len(data) if newest is None else newest)
     cut = len(data) - held_out
     train = replace(data.part(0, cut), skipped=data.skipped)
-    return Halves(train=train, held_out=data.part(cut, len(data)))
+    newest_rows = data.part(cut, len(data))
+    if not data.has_one_tenant:
+        newest_rows = newest_rows.rows(np.flatnonzero(newest_rows.reported == 0))
+    return Halves(train=train, held_out=newest_rows)
 
 
-_TARGETS = ("at", "latency_ms", "cost_usd", "success", "served_latency_ms")
+def capped(data: DataSet) -> DataSet:
+    """Without the oldest of the rows that one tenant reported beyond its share; all, where there is one tenant."""
+    if data.has_one_tenant:
+        return data
+    reported = data.reported > 0
+    counts = np.unique(data.tenant[reported], return_counts=True)[1]
+    cap, seen = int(counts.max(initial=0)), int(np.count_nonzero(~reported))
+    while cap > (most := int(seen + np.minimum(counts, cap).sum()) // MOST_REPORTED):
+        cap = most
+    kept = ~reported
+    for tenant in np.unique(data.tenant[reported]):
+        own = np.flatnonzero(reported & (data.tenant == tenant))
+        kept[own[max(0, len(own) - cap) :]] = True
+    return replace(data.rows(np.flatnonzero(kept)), skipped=data.skipped)
 
 
-def _row(record: InvocationRecord) -> tuple[float, ...] | None:
+_TARGETS = ("at", "latency_ms", "cost_usd", "success", "served_latency_ms", "tenant", "reported")
+
+
+def _row(record: InvocationRecord, tenant: int) -> tuple[float, ...] | None:
     """The numbers of _TARGETS, then the features; None for a record that teaches nothing."""
     if record.status is not RecordStatus.FINAL or record.result.execution_time_ms is None:
         return None
@@ -126,6 +162,8 @@ def _row(record: InvocationRecord) -> tuple[float, ...] | None:
         _last_attempts_cost(record) if is_warm else nan,
         float(answered),
         nan if record.decision.raw_latency_ms is None else record.decision.raw_latency_ms,
+        float(tenant),
+        float(record.decision.lease_id is not None),
         *seen,
     )
 

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from fiso.domain.endpoint import Provider
+from fiso.learning import intervals
 from fiso.learning.dataset import DataSet, Floats, Halves
+from fiso.learning.intervals import FEWEST_CLUSTERS, Estimate
 from fiso.learning.train import FEWEST_ROWS
 from fiso.prediction.artifact import COST, LATENCY, SUCCESS
 from fiso.prediction.predictor import SHORTEST_MS
@@ -54,6 +56,17 @@ def latency_error(predicted_ms: Floats, actual_ms: Floats) -> float | None:
     return found.geometric if found else None
 
 
+def gain(challenger_ms: Floats, champion_ms: Floats, actual_ms: Floats) -> Estimate | None:
+    """By how much a challenger's predictions of the same answers are better, as a mean difference of |ln(predicted /
+    actual)|; None with fewer than two answers."""
+    known = np.isfinite(actual_ms) & np.isfinite(challenger_ms) & np.isfinite(champion_ms)
+    if np.count_nonzero(known) < FEWEST_CLUSTERS:
+        return None
+    truth = np.log(actual_ms[known])
+    off = [np.abs(np.log(np.maximum(said[known], SHORTEST_MS)) - truth) for said in (champion_ms, challenger_ms)]
+    return intervals.mean(off[0] - off[1])
+
+
 def by_target(predicted: Mapping[str, Floats], data: DataSet) -> dict[str, dict[str, Errors]]:
     """Errors per target, under `all` and under each provider that has rows."""
     truths = {LATENCY: data.latency_ms, COST: data.cost_usd, SUCCESS: data.success}
@@ -92,17 +105,23 @@ def refusal_of_split(halves: Halves) -> str | None:
     for name, half in (("trained on", halves.train), ("held out", halves.held_out)):
         answered = half.latency_ms[np.isfinite(half.latency_ms)]
         if len(answered) < FEWEST_ROWS:
-            return f"too few answered rows {name}: {len(answered)} of the {FEWEST_ROWS} that are needed"
+            reported = "" if halves.train.has_one_tenant else "; what tenants report of their own calls judges no model"
+            return f"too few answered rows {name}: {len(answered)} of the {FEWEST_ROWS} that are needed{reported}"
         if np.ptp(answered) == 0:
             return f"latency is constant over the rows {name}: there is nothing to learn or to judge by"
     return None
 
 
 def judge(
-    *, champion_error: float | None, challenger_error: float | None, constant_error: float | None = None
+    *,
+    champion_error: float | None,
+    challenger_error: float | None,
+    constant_error: float | None = None,
+    gain: Estimate | None = None,
 ) -> Verdict:
-    """Promote when the challenger's error is the smaller one. Where there is no champion to compare with, it must at
-    least not be worse than saying the usual latency of all requests each time (`constant_error`)."""
+    """Promote when the challenger's error is the smaller one beyond chance: the interval of `gain` lies above 0. Where
+    there is no champion to compare with, it must at least not be worse than saying the usual latency of all requests
+    each time (`constant_error`)."""
     if challenger_error is None or not np.isfinite(challenger_error):
         return Verdict(promoted=False, reason="the challenger's error could not be measured")
     if champion_error is None or not np.isfinite(champion_error):
@@ -115,4 +134,6 @@ def judge(
     comparison = f"latency error {challenger_error:.3f} against the champion's {champion_error:.3f}"
     if challenger_error >= champion_error:
         return Verdict(promoted=False, reason=f"the challenger is not better: {comparison}")
+    if gain is None or not gain.low > 0:
+        return Verdict(promoted=False, reason=f"the challenger is not better beyond chance: {comparison}")
     return Verdict(promoted=True, reason=f"the challenger is better: {comparison}")

@@ -52,6 +52,11 @@ class Sketch:
         )
 
 
+def mean(values: Floats) -> Estimate:
+    """The mean of independent values, at least two."""
+    return _around(float(values.mean()), (values - values.mean()) / len(values), len(values))
+
+
 def difference(new: Sketch, old: Sketch) -> Estimate:
     """new - old, both from the same clusters, so that what they share cancels."""
     smaller = min(new.sample_size, old.sample_size)

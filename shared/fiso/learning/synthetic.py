@@ -53,5 +53,7 @@ def generate(rows: int = ROWS, *, seed: int = SEED) -> DataSet:
         at=np.arange(rows, dtype=np.float64),
         served_latency_ms=np.full(rows, np.nan),
         served_by=("",) * rows,
+        tenant=np.zeros(rows),
+        reported=np.zeros(rows),
         is_synthetic=True,
     )

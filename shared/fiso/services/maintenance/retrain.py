@@ -16,6 +16,7 @@ from fiso.domain.errors import ModelRefused, StoreError
 from fiso.domain.model import ModelPointer, RetrainingRun
 from fiso.learning import dataset, evaluate, export, train
 from fiso.learning.dataset import DataSet, Floats, Halves
+from fiso.learning.intervals import Estimate
 from fiso.learning.train import Family, Fit
 from fiso.ports import Archive, ModelFiles, ModelSigner, ModelStore, RetrainingRuns
 from fiso.prediction import manifest
@@ -81,7 +82,8 @@ class Retrainer:
         )
         try:
             champion = self._champion()
-            data = dataset.build(self.archive.since((now - timedelta(days=self.lookback_days)).date()))
+            log = self.archive.since((now - timedelta(days=self.lookback_days)).date())
+            data = dataset.capped(dataset.build(log))
         except StoreError as error:
             return replace(run, reason=f"champion or archive could not be read: {error}")
         run = replace(run, rows=len(data), champion_version=_version_of(champion.pointer, data))
@@ -104,6 +106,7 @@ class Retrainer:
             champion_error=duel.champion_error,
             challenger_error=duel.challenger_error,
             constant_error=duel.constant_error,
+            gain=duel.gain,
         )
         try:
             origin = export.Origin(version_prefix=f"{run.started_at:%Y%m%dT%H%M%SZ}", trained_at=run.started_at)
@@ -145,6 +148,7 @@ class _Duel:
     champion_error: float | None
     challenger_error: float | None
     constant_error: float | None
+    gain: Estimate | None
 
 
 def _duel(champions_ms: Floats, challenger: Fit, halves: Halves) -> _Duel:
@@ -160,6 +164,7 @@ def _duel(champions_ms: Floats, challenger: Fit, halves: Halves) -> _Duel:
         champion_error=evaluate.latency_error(champions_ms[both], actual_ms[both]),
         challenger_error=evaluate.latency_error(said_ms, actual_ms[both]) if np.all(np.isfinite(said_ms)) else None,
         constant_error=evaluate.latency_error(usual_ms, actual_ms[both]),
+        gain=evaluate.gain(said_ms, champions_ms[both], actual_ms[both]),
     )
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from fiso.domain.record import InvocationRecord, RecordStatus
+from fiso.domain.request import TenantId
 from fiso.learning import dataset
 from fiso.prediction.features import NAMES
 from fiso_client.core.failures import Failure
@@ -85,3 +86,49 @@ def test_no_more_is_held_out_than_the_champion_has_not_seen() -> None:
 
 def test_rows_newer_than_a_moment_are_counted() -> None:
     assert a_log(100).after((NOW + timedelta(seconds=89)).timestamp()) == 10
+
+
+def a_mix(**rows: tuple[int, bool]) -> dataset.DataSet:
+    """So many rows of each tenant, reported or seen by FISO, in turns."""
+    records = []
+    for tenant, (count, is_reported) in rows.items():
+        for number in range(count):
+            lease_id = "lease" if is_reported else None
+            records.append(a_record(number, tenant=TenantId(tenant), lease_id=lease_id))
+    return dataset.capped(dataset.build(records))
+
+
+@pytest.mark.parametrize(
+    ("rows", "reported"),
+    [
+        ({"liar": (100, True)}, 100),
+        ({"liar": (100, True), "a": (72, False)}, 36),
+        ({"liar": (10, True), "a": (72, False)}, 10),
+        ({"liar": (1_000, True), "a": (72, False), "b": (28, True)}, 78),
+        ({"a": (50, True), "b": (50, True), "c": (50, True)}, 150),
+        ({"a": (50, True), "b": (50, True)}, 0),
+        ({"a": (50, False), "b": (50, False)}, 0),
+    ],
+)
+def test_the_reported_rows_of_one_of_several_tenants_are_at_most_a_third(
+    rows: dict[str, tuple[int, bool]], reported: int
+) -> None:
+    data = a_mix(**rows)
+    assert np.count_nonzero(data.reported) == reported
+    assert len(data) - reported == sum(count for count, is_reported in rows.values() if not is_reported)
+    if len(rows) > 1:
+        counts = np.unique(data.tenant[data.reported > 0], return_counts=True)[1]
+        assert all(3 * count <= len(data) for count in counts)
+
+
+def test_the_newest_of_what_is_capped_stay() -> None:
+    data = a_mix(liar=(100, True), a=(20, False))
+    assert data.at[data.reported > 0].min() > data.at[data.reported == 0].max()
+
+
+def test_what_was_reported_judges_no_model_where_there_are_several_tenants() -> None:
+    both = dataset.split(a_mix(a=(90, False), b=(60, True)))
+    assert not both.held_out.reported.any()
+    assert both.train.reported.any()
+    alone = dataset.split(a_mix(b=(100, True)))
+    assert len(alone.held_out) == np.count_nonzero(alone.held_out.reported) == 20

@@ -5,6 +5,7 @@ import pytest
 
 from fiso.learning import evaluate
 from fiso.learning.dataset import Halves
+from fiso.learning.intervals import Estimate
 from tests.models import generated_halves
 
 RULES = {"minimum_rows": 600, "minimum_new_rows": 50}
@@ -50,9 +51,28 @@ def test_halves_of_failures_alone_are_refused() -> None:
     ],
 )
 def test_only_a_smaller_error_is_promoted(champion: float | None, challenger: float | None, promoted: bool) -> None:
-    verdict = evaluate.judge(champion_error=champion, challenger_error=challenger)
+    gain = Estimate(value=0.07, low=0.01, high=0.13)
+    verdict = evaluate.judge(champion_error=champion, challenger_error=challenger, gain=gain)
     assert verdict.promoted is promoted
     assert verdict.reason
+
+
+@pytest.mark.parametrize("gain", [None, Estimate(value=0.07, low=0.0, high=0.14), Estimate(value=0.1, low=-1, high=2)])
+def test_a_smaller_error_that_may_be_chance_is_not_promoted(gain: Estimate | None) -> None:
+    verdict = evaluate.judge(champion_error=1.5, challenger_error=1.4, gain=gain)
+    assert (verdict.promoted, "beyond chance" in verdict.reason) == (False, True)
+
+
+def test_a_gain_is_the_mean_difference_of_errors_with_its_interval() -> None:
+    actual = np.full(200, 100.0)
+    noise = np.exp(np.random.default_rng(1).normal(0, 0.2, 200))
+    found = evaluate.gain(actual * 1.1, actual * 1.5 * noise, actual)
+    assert found is not None
+    assert 0.2 < found.low < found.value < found.high < 0.4
+    same = evaluate.gain(actual * noise, actual / noise, actual)
+    assert same is not None
+    assert same.low <= 0
+    assert evaluate.gain(actual[:1], actual[:1], actual[:1]) is None
 
 
 def test_without_a_champion_a_challenger_must_not_be_worse_than_a_constant() -> None:
