@@ -31,6 +31,9 @@ CONVICTED = log(1e7)
 """Likelihood ratios (Page's CUSUM, 1954). A conviction's is reached by chance about once in 10 million answers that
 stand out at the siblings' own rate, by Ville's inequality."""
 MOST_EVIDENCE = CONVICTED + 2.0
+CHANCE_S = 1.0
+"""How long a copy is held back that stood out once. What all environments saw is folded within about as long, so that
+each of them loses one request to a broken copy, and not two."""
 FIRST_S, LONGEST_S = 3.0, 30.0
 CONVICTED_FIRST_S, CONVICTED_LONGEST_S = 30.0, 300.0
 ALIKE = 5
@@ -88,8 +91,8 @@ class Conduct:
         if not self.strikes or self.last_odd_at is None:
             return None
         first_s, longest_s = (CONVICTED_FIRST_S, CONVICTED_LONGEST_S) if self.is_convicted else (FIRST_S, LONGEST_S)
-        if self.strikes == 1:
-            return self.last_odd_at  # one sibling's good answer is enough to ask it again: it may have been chance
+        if self.strikes == 1:  # it may have been chance; others may know by then that it was none
+            return self.last_odd_at + timedelta(seconds=CHANCE_S)
         return self.last_odd_at + timedelta(seconds=min(longest_s, first_s * 2 ** min(self.strikes - 2, 10)))
 
     @property

@@ -293,8 +293,7 @@ class _RequestExecution:
                 self._blame(odd, what, attempt)
             return True
         self._odd.append((attempt, oddity))
-        if asks_another:
-            self._dispatcher.on_trouble(self._request.function)
+        self._dispatcher.on_trouble(self._request.function)
         return not asks_another
 
     def _asks_another(self, copy: Copy, oddity: str, answer: FunctionAnswer) -> bool:
