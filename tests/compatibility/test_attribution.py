@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from fiso.domain.endpoint import Endpoint
+from fiso.domain.endpoint import Endpoint, FunctionName
 from fiso.domain.policy import Idempotent
 from fiso.domain.request import InvocationRequest
 from fiso.domain.steering import Affinity
@@ -374,3 +374,23 @@ def test_when_all_are_throttled_the_caller_is_told_when_to_come_again() -> None:
     response = rig.invoke("word-count", body="{}")
     assert (response.status, response.document["verdict"]) == (503, "throttle")
     assert int(response.headers["retry-after"]) >= 1
+
+
+def test_one_clouds_outage_is_told_by_its_other_functions() -> None:
+    """Azure's managed identities on 2026-02-02: every function there answered its own 500, their siblings were well."""
+    entries = [replace(word_count(idempotent=Idempotent.NO), name=FunctionName(name)) for name in ("a", "b")]
+    rig = Rig(*entries)
+    for copy in COPIES:
+        rig.answer(copy, GOOD)
+    for number in range(80):
+        rig.invoke("ab"[number % 2], body="{}")
+        rig.clock.advance(1.0)
+    (best, _), *_ = Counter(rig.calls).most_common()
+    rig.answer(best, own(500))
+    statuses = []
+    for number in range(80):
+        statuses.append(rig.invoke("ab"[number % 2], body="{}").status)
+        rig.clock.advance(1.0)
+    assert statuses.count(500) <= 12
+    verdicts = [attempt.verdict for record in rig.records for attempt in record.attempts if attempt.status == 500]
+    assert Fault.PROVIDER in verdicts
