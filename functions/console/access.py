@@ -4,7 +4,7 @@ A program shows a token or the gateway's signature, as at the API; a person has 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -12,9 +12,11 @@ from flask import Flask, g, redirect, request
 from werkzeug.wrappers import Response as AnyResponse
 
 from fiso.domain.access import Claims, Scope
+from fiso.domain.catalog import Snapshot
 from fiso.domain.errors import NotAuthenticated
 from fiso.domain.record import InvocationRecord, OpenRecord
-from fiso.domain.request import InvocationId
+from fiso.domain.request import InvocationId, TenantId
+from fiso.ports import Snapshots
 from fiso.services.identity.access import Access, CallerCredentials
 from functions.console.login import LOGIN, LOGOUT, BrowserLogin
 from functions.console.sources import Records
@@ -101,9 +103,32 @@ class OwnRecords:
         record = self._log.find(invocation_id)
         return record if record is not None and _may_see(record) else None
 
-    def latest(self, limit: int, *, after: datetime | None = None) -> Sequence[InvocationRecord]:
-        """What is the caller's own among the newest `limit`."""
-        return [record for record in self._log.latest(limit, after=after) if _may_see(record)]
+    def latest(
+        self, limit: int, *, after: datetime | None = None, tenant: TenantId | None = None
+    ) -> Sequence[InvocationRecord]:
+        """The newest of the caller's own. Asked for as such: among the newest of all, those of a tenant that calls much
+        more would leave others none."""
+        caller: Claims = g.caller
+        own = tenant if caller.may(Scope.ADMIN) else caller.tenant
+        return [record for record in self._log.latest(limit, after=after, tenant=own) if _may_see(record)]
+
+
+class OwnFunctions:
+    """The catalog as the present caller may see it: without functions of other tenants, unless with `fiso:admin`."""
+
+    def __init__(self, snapshots: Snapshots) -> None:
+        self._snapshots = snapshots
+
+    def current(self, *, unless_version: int | None = None) -> Snapshot | None:
+        snapshot, caller = self._snapshots.current(unless_version=unless_version), g.caller
+        if snapshot is None or caller.may(Scope.ADMIN):
+            return snapshot
+        own = {name: entry for name, entry in snapshot.functions.items() if entry.policy.admits(caller.tenant)}
+        return replace(snapshot, functions=own)
+
+    def publish(self, snapshot: Snapshot) -> None:
+        """The console writes nothing."""
+        raise NotImplementedError
 
 
 def _may_see(record: InvocationRecord | OpenRecord) -> bool:

@@ -8,7 +8,7 @@ from flask import Flask, request
 
 from fiso.settings import LOCAL_STAGE
 from functions.console import access, errors, hardening
-from functions.console.access import Entrance, OwnRecords
+from functions.console.access import Entrance, OwnFunctions, OwnRecords
 from functions.console.assets import Assets
 from functions.console.sources import Sources
 from functions.console.views import api, formats, pages
@@ -35,7 +35,7 @@ def create(sources: Sources, *, stage: str, entrance: Entrance | None = None, co
     errors.register(app, challenge=access.challenge_of(entrance))
     if entrance is not None:
         access.register(app, entrance)
-        sources = replace(sources, log=OwnRecords(sources.log))
+        sources = replace(sources, log=OwnRecords(sources.log), snapshots=OwnFunctions(sources.snapshots))
     _add_pages(app, sources, stage)
     return app
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Protocol
 
 from fiso.domain.record import InvocationRecord, OpenRecord
-from fiso.domain.request import InvocationId
+from fiso.domain.request import InvocationId, TenantId
 from fiso.ports import Clock, EndpointStates, ModelStore, RetrainingRuns, Snapshots
 
 
@@ -17,8 +17,10 @@ class Records(Protocol):
         """One record by its id."""
         ...
 
-    def latest(self, limit: int, *, after: datetime | None = None) -> Sequence[InvocationRecord]:
-        """The newest closed records, newest first; only those after `after` when given."""
+    def latest(
+        self, limit: int, *, after: datetime | None = None, tenant: TenantId | None = None
+    ) -> Sequence[InvocationRecord]:
+        """The newest closed records, newest first; only those after `after`, and of one tenant, when given."""
         ...
 
 

@@ -199,7 +199,7 @@ class RequestHandler:
         policy = self._policy
         if policy is None:
             try:
-                policy = self._app.sources.policy(function)
+                policy = self._policy_of(function)
             except (UnknownFunction, RoutingError, StoreError):
                 return self._app.cors
         return policy.cors or self._app.cors
@@ -236,7 +236,7 @@ class RequestHandler:
             self._app.quotas.await_pending()
 
     def _invoke(self, function: str, suffix: str | None) -> Response:
-        policy = self._policy = self._app.sources.policy(FunctionName(function))
+        policy = self._policy = self._policy_of(function)
         request = self._request(function, suffix or "", policy)
         if request.idempotency_key is None:
             return routed_answer(self._route(request), policy)
@@ -251,8 +251,9 @@ class RequestHandler:
         return routed
 
     def _explain(self, function: str) -> Response:
+        policy = self._policy_of(function)
         refuse_bad_json_of(self._event)
-        request = self._request(function, "", self._app.sources.policy(FunctionName(function)))
+        request = self._request(function, "", policy)
         decision = self._app.orchestrator.explain(request)
         return json_answer({"invocation_id": request.invocation_id, **inspect.decision_document(decision)})
 
@@ -260,6 +261,7 @@ class RequestHandler:
         from fiso.services.leases import lease
         from functions.orchestrator import http_lease
 
+        self._policy_of(function)
         refuse_bad_json_of(self._event)
         request = self._request(function, "")
         size = http_lease.request_size(self._headers)
@@ -284,9 +286,10 @@ class RequestHandler:
         app.orchestrator.prefetch()
         snapshot = app.sources.snapshot()
         app.orchestrator.refresh_breakers()
+        own = [entry for entry in snapshot.at(app.clock()).values() if entry.policy.admits(self._caller.tenant)]
         documents = inspect.endpoint_documents(
-            snapshot.at(app.clock()).values(),
-            app.sources.latest_states(snapshot.functions),
+            own,
+            app.sources.latest_states([entry.name for entry in own]),
             app.orchestrator.breakers_of,
             app.clock(),
         )
@@ -313,6 +316,11 @@ class RequestHandler:
         }
         is_out = any(part.stops_everything for part in parts)
         return json_answer(document, status=503 if is_out else 200)
+
+    def _policy_of(self, function: str) -> Policy:
+        """`UnknownFunction` also for one that the caller's tenant may not call. A preflight's caller is not known."""
+        tenant = None if self._caller is NOBODY else self._caller.tenant
+        return self._app.sources.policy(FunctionName(function), tenant=tenant)
 
     def _request(self, function: str, suffix: str, policy: Policy | None = None) -> InvocationRequest:
         admitted = Admitted(

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,7 +19,7 @@ from fiso.domain.headers import narrowed
 from fiso.domain.policy import Policy
 from fiso.services.request.orchestrate import RoutingResult
 from fiso_client.core.answers import FunctionAnswer
-from fiso_client.core.content import is_textual
+from fiso_client.core.content import is_textual, kind_of
 from fiso_client.core.failures import Fault
 from fiso_client.core.redaction import redact
 
@@ -29,6 +30,14 @@ SURELY_SMALL = 1_000_000
 """A body of fewer bytes fits in any form: JSON makes at most six of one."""
 BODILESS = frozenset({204, 205, 304})
 """Statuses that end with their head (RFC 9110, 15)."""
+ACTIVE = frozenset({"text/html", "text/xsl", "multipart/x-mixed-replace", "application/unknown", "unknown/unknown"})
+"""Types under which a browser shows a page that may run something, beside XML's; or takes for one that it guesses."""
+_ONE_TYPE = re.compile(r"[a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+-]+")
+SANDBOX = "sandbox allow-downloads allow-forms allow-modals allow-popups allow-popups-to-escape-sandbox allow-scripts"
+OF_THE_ORIGIN = frozenset(
+    {"clear-site-data", "service-worker-allowed", "strict-transport-security", "origin-agent-cluster"}
+)
+"""They would say something of the console as well: who is logged out, whose requests a script answers."""
 ENVELOPE = 64 * 1024
 """Kept for status, headers and FISO's own headers."""
 
@@ -58,12 +67,32 @@ def routed_answer(routed: RoutingResult, policy: Policy) -> Response:
 
 
 def _passed_on(answer: FunctionAnswer, policy: Policy) -> Response:
-    headers = narrowed(dict(answer.headers), policy.answer_headers)
+    headers = contained(narrowed(dict(answer.headers), policy.answer_headers), is_apart=policy.sandbox)
     body, is_base64 = _encoded(answer)
     response: Response = {"statusCode": answer.status, "headers": headers, "body": body, "isBase64Encoded": is_base64}
     if answer.cookies and (not policy.answer_headers or "set-cookie" in policy.answer_headers):
         response["cookies"] = list(answer.cookies)
     return response
+
+
+def contained(headers: dict[str, str], *, is_apart: bool) -> dict[str, str]:
+    """An answer's headers with what keeps a function's page to itself, since its host is that of FISO's console: nobody
+    guesses a type that the function did not say, and (`is_apart`) a page runs in an origin of its own, so that its
+    scripts read nothing with the session of whoever is logged in (Content Security Policy 3, 6.3.2). docs/http.md"""
+    headers["x-content-type-options"] = "nosniff"
+    if is_apart and _is_active(headers.get("content-type")):
+        own = headers.get("content-security-policy")
+        headers["content-security-policy"] = f"{own}, {SANDBOX}" if own else SANDBOX
+    for name in OF_THE_ORIGIN & headers.keys():
+        del headers[name]
+    return headers
+
+
+def _is_active(content_type: str | None) -> bool:
+    """Whether a browser may run what it shows under a type. Of several types it takes the last, of what is none it
+    guesses."""
+    kind = kind_of(content_type)
+    return not _ONE_TYPE.fullmatch(kind) or "," in str(content_type) or kind in ACTIVE or kind.endswith("xml")
 
 
 def _unhandled(routed: RoutingResult) -> Response:

@@ -4,12 +4,12 @@ import base64
 from collections.abc import Callable
 
 from fiso.domain.errors import DeadlinePassed
-from fiso.domain.idempotency import KeptAnswer
+from fiso.domain.idempotency import FREE_BYTES, KeptAnswer
 from fiso.domain.policy import Policy
 from fiso.domain.request import InvocationId, InvocationRequest
 from fiso.services.request.idempotency import IdempotentRouting, KeyedAnswer, RunResult
 from fiso.services.request.orchestrate import RoutingResult
-from functions.orchestrator.http_answer import Response, routed_answer, routing_problem
+from functions.orchestrator.http_answer import Response, problem, routed_answer, routing_problem
 
 REPLAYED = "idempotent-replayed"
 
@@ -24,7 +24,9 @@ def answer_once(
 
     def run(request: InvocationRequest) -> RunResult:
         routed = route(request)
-        return RunResult(answer=kept(routed_answer(routed, policy)), may_have_run=routed.outcome.may_have_run)
+        answer = kept(routed_answer(routed, policy))
+        unkept = _not_kept(answer, request.invocation_id) if len(answer.body) > FREE_BYTES else None
+        return RunResult(answer=answer, may_have_run=routed.outcome.may_have_run, unkept=unkept)
 
     return response_of(keyed.answer(request, run=run, unknown=_unknown_outcome))
 
@@ -52,6 +54,15 @@ def response_of(given: KeyedAnswer) -> Response:
     if answer.is_text:
         return response | {"body": answer.body.decode()}
     return response | {"body": base64.b64encode(answer.body).decode("ascii"), "isBase64Encoded": True}
+
+
+def _not_kept(answer: KeptAnswer, invocation_id: InvocationId) -> KeptAnswer:
+    """What a repetition gets of an answer that its tenant had no room for: that it ran, and how that went."""
+    detail = (
+        f"the first request with this idempotency key was answered with status {answer.status} and {len(answer.body)} "
+        "bytes, which were not kept: too much is kept for this tenant today. It is not run again"
+    )
+    return kept(problem(410, "Answer not kept", detail, invocation_id, first_status=answer.status))
 
 
 def _unknown_outcome(invocation_id: InvocationId) -> KeptAnswer:

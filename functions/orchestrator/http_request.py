@@ -18,6 +18,7 @@ from fiso.domain.steering import Affinity
 from fiso.routing import affinity
 from fiso.services.identity.access import CallerCredentials
 from fiso_client.core.content import is_json
+from fiso_client.core.grammar import KEY
 from functions.orchestrator.http_steering import steering_of
 
 LARGEST_TEXT = 5 * 1024 * 1024
@@ -41,7 +42,6 @@ CONSUMED: Mapping[AuthMode, frozenset[str]] = {
     AuthMode.IAM: passing.SIGNATURE,
 }
 """The headers by which FISO knows its callers: whoever reads one could call as that caller."""
-_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _REGION = re.compile(r"[a-z0-9-]{1,40}")
 _UNENCODED = "!$&'()*+,;=:@/?-._~%[]"
 _QUERY = re.compile(rf"[A-Za-z0-9{re.escape(_UNENCODED)}]*")
@@ -110,7 +110,7 @@ def invocation_request(
         source_ip=source_ip,
         host=host,
         protocol=_word(http, "protocol") or "HTTP/1.1",
-        idempotency_key=_matching(headers, "idempotency-key", _KEY),
+        idempotency_key=_matching(headers, "idempotency-key", KEY),
         user_region=_matching(headers, "x-fiso-user-region", _REGION),
         steering=steering_of(headers),
         session=_session(event, headers, target, admitted.affinity) if admitted.affinity else None,

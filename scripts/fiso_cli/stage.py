@@ -11,7 +11,6 @@ leaves as `CommandError`: the properties here see to it, other calls stand insid
 """
 
 import os
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from fiso.domain.errors import InvalidCatalog, StoreError
 from fiso.settings import LOCAL_STAGE
 from fiso_cli.errors import CommandError
 from fiso_cli.local_stage import ACCOUNT, LocalStage
+from fiso_client.core.grammar import is_stage
 
 if TYPE_CHECKING:
     import boto3
@@ -35,7 +35,6 @@ LOCAL_LISTENERS = ("aws", "azure-eastus", "azure-westeurope", "gcp-us-east4", "g
 """What the provider proxies stand before, in the order of their ports."""
 LOCAL_AWS_REGIONS = ("us-east-1", "eu-west-1")
 
-_NAME = re.compile(r"[a-z][a-z0-9-]{0,19}")
 _API_OUTPUTS = ("ApiUrl", "HttpApiUrl")
 _ISOLATED = {"config_file": "AWS_CONFIG_FILE", "credentials_file": "AWS_SHARED_CREDENTIALS_FILE"}
 
@@ -51,7 +50,7 @@ class Stage:
     @classmethod
     def named(cls, name: str, environ: Mapping[str, str] | None = None) -> Self:
         """The stage of a name; `CommandError` for a name that no stage can have. Touches no network."""
-        if not _NAME.fullmatch(name):
+        if not is_stage(name):
             raise CommandError(
                 f"stage {name!r}: must be lower-case letters, digits and -, at most 20, as in local or prod"
             )

@@ -55,8 +55,10 @@ class InvocationLog(Protocol):
 
     def find(self, invocation_id: InvocationId) -> InvocationRecord | OpenRecord | None: ...
 
-    def latest(self, limit: int, *, after: datetime | None = None) -> Sequence[InvocationRecord]:
-        """The newest closed records, newest first; only those after `after` when given."""
+    def latest(
+        self, limit: int, *, after: datetime | None = None, tenant: TenantId | None = None
+    ) -> Sequence[InvocationRecord]:
+        """The newest closed records, newest first; only those after `after`, and of one tenant, when given."""
         ...
 
     def overdue(self, before: datetime, limit: int) -> Sequence[OpenRecord]:
@@ -247,7 +249,8 @@ class IdempotencyKeys(Protocol):
     def complete(self, entry: "Entry") -> None:
         """Add the answer to the claim of the same invocation; repeating it changes nothing.
 
-        `WriteConflict` when that claim does not stand there any more.
+        `WriteConflict` when that claim does not stand there any more, `AllowanceSpent` when the tenant's larger answers
+        come to more than `domain.idempotency.MOST_KEPT_BYTES` in a day.
         """
         ...
 

@@ -4,9 +4,9 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
-from urllib.parse import quote
 
 from fiso_client.core.failures import FisoError
+from fiso_client.core.grammar import is_name
 from fiso_client.core.transport import HttpTransport, TransportError
 
 Headers: TypeAlias = Callable[[str, str, bytes], Mapping[str, str]]
@@ -32,8 +32,9 @@ class FisoApi:
 
     def decide(self, function: str, request_size_bytes: int) -> dict[str, Any]:
         """The lease document for a request of a size."""
-        path = f"/v1/decide/{quote(function, safe='-_.~')}"
-        return self._post(path, b"", {"x-fiso-request-size": str(request_size_bytes)})
+        if not is_name(function):
+            raise FisoRefused(f"{function[:80]!a} is no function's name")
+        return self._post(f"/v1/decide/{function}", b"", {"x-fiso-request-size": str(request_size_bytes)})
 
     def report(self, leases: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """What became of each outcome."""

@@ -19,6 +19,8 @@ from uuid import uuid4
 from fiso_client.api import Headers
 from fiso_client.calling import Request
 from fiso_client.core.answers import FunctionAnswer, path_below
+from fiso_client.core.failures import Failure, ProviderError
+from fiso_client.core.grammar import is_lambda_function, is_region
 from fiso_client.core.lambda_api import invoke, read_invocation
 from fiso_client.core.lambda_event import EventRequest, checked, http_event
 from fiso_client.core.signing import AwsEndpoint, SignedService, SigningKeys, public_url, sign
@@ -45,13 +47,14 @@ class LambdaFunctions:
 
     def __call__(self, target: Target, request: Request, *, timeout_s: float) -> FunctionAnswer:
         """One Invoke within `timeout_s` seconds; `ProviderError` when the function gave no answer."""
+        if not is_region(target.region) or not is_lambda_function(target.address, target.region):
+            raise ProviderError(Failure.REFUSED, f"{target.id} is no Lambda function in a region of AWS")
         is_event = target.payload == "event"
         payload = checked(request.body) if is_event else _http_event(target, request, timeout_s)
         answer = invoke(
             self._service(target.region), target.address, payload, timeout_s=timeout_s, may_repeat=request.may_repeat
         )
-        accept = request.headers.get("accept")
-        read = read_invocation(answer, is_event=is_event, accept=accept, method=request.method)
+        read = read_invocation(answer, is_event=is_event, method=request.method)
         return replace(read, is_head=request.method == "HEAD")
 
     def close(self) -> None:

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
-from urllib.parse import urlsplit
 
 from fiso_client.core.answers import METHOD_OVERRIDES, Asked, FunctionAnswer, path_below, read_http
+from fiso_client.core.grammar import url_of
 from fiso_client.core.transport import HttpTransport
 from fiso_client.target import Target
 
@@ -15,7 +15,8 @@ class Request:
     """What a function is asked. `headers` (names in lower case) are sent as they are, beside the content type.
 
     `query` and `path_suffix` are percent-encoded already. An `idempotency_key` is what lets a request that may have
-    run go to another target, where the function deduplicates on it. `may_repeat` the client sets itself, by the lease.
+    run go to another target, where the function deduplicates on it; the client sends it scoped (`core.scoping`).
+    `may_repeat` the client sets itself, by the lease.
     """
 
     method: str = "POST"
@@ -36,9 +37,15 @@ class Request:
         """All that the function sees, the milliseconds that it has left among them."""
         headers = {"content-type": self.content_type} if self.body or not self.is_safe else {}
         headers["x-fiso-deadline-ms"] = str(int(timeout_s * 1000))
+        headers |= self.headers
         if self.idempotency_key is not None:
             headers["idempotency-key"] = self.idempotency_key
-        return headers | dict(self.headers)
+        return headers
+
+    @property
+    def key(self) -> str | None:
+        """Its idempotency key, where a header names it as well."""
+        return self.idempotency_key or self.headers.get("idempotency-key")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,5 +95,5 @@ class HttpCaller:
 
 def speaks_http(target: Target) -> bool:
     """Whether a target can be called by HTTP from here: https, or http on this machine."""
-    parts = urlsplit(target.address)
-    return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in ("127.0.0.1", "::1", "localhost"))
+    url = url_of(target.address)
+    return url is not None and (url.scheme == "https" or url.host in ("127.0.0.1", "[::1]", "localhost"))

@@ -8,6 +8,7 @@ from threading import Lock
 from time import monotonic
 from types import TracebackType
 from typing import Any, Self
+from uuid import uuid4
 
 from fiso_client.api import FisoApi, Headers
 from fiso_client.calling import Answer, Caller, HttpCaller, Request, speaks_http
@@ -16,6 +17,7 @@ from fiso_client.core.attribution import Attribution, Copy
 from fiso_client.core.breaker import CLOSED, Breaker
 from fiso_client.core.conduct import COUNTED
 from fiso_client.core.failures import CALLERS_FAULT, NEVER_RAN, Failure, Fault, FisoError, ProviderError, is_no_copys
+from fiso_client.core.scoping import scoped_key
 from fiso_client.core.stopwatch import Stopwatch
 from fiso_client.core.transport import HttpTransport
 from fiso_client.leases import Leases
@@ -115,6 +117,8 @@ class Client:
         self._breakers: dict[tuple[str, str], Breaker] = {}
         self._attribution = Attribution()
         self._called_at: dict[tuple[str, str], float] = {}
+        self._tenant = str(uuid4())
+        """Until FISO has said what it is: nobody else's at any rate."""
 
     def __enter__(self) -> Self:
         return self
@@ -164,8 +168,8 @@ class Client:
 
     def _attempts(self, held: Held, request: Request, limit: float) -> tuple[list[_Attempt], bool]:
         attempts: list[_Attempt] = []
-        may_repeat = held.may_repeat(request.idempotency_key, is_safe=request.is_safe)
-        request = replace(request, may_repeat=may_repeat)
+        may_repeat = held.may_repeat(request.key, is_safe=request.is_safe)
+        request = replace(request, may_repeat=may_repeat, idempotency_key=self._scoped(held, request.key))
         order = self._order(held)
         copies = {target.id: Copy(held.function, target.id, target.provider, target.region) for target in order}
         odd: list[tuple[_Attempt, str]] = []
@@ -186,6 +190,11 @@ class Client:
             if not (asks_another if attempt.answer else _may_go_on(attempt, held, may_repeat=may_repeat)):
                 break
         return self._ended(held, attempts, odd, limit)
+
+    def _scoped(self, held: Held, key: str | None) -> str | None:
+        """The key as the router would send it: of this caller's tenant, as FISO has named it."""
+        self._tenant = held.tenant or self._tenant
+        return None if key is None else scoped_key(self._tenant, held.function, key)
 
     def _ended(
         self, held: Held, attempts: list[_Attempt], odd: list[tuple[_Attempt, str]], limit: float

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from fiso_client.core.grammar import is_path, is_region
+
 DEFAULT_PATIENCE_S = 5.0
 DEFAULT_TIMEOUT_S = 28.0
 
@@ -13,7 +15,8 @@ DEFAULT_TIMEOUT_S = 28.0
 class Target:
     """One endpoint as a client sees it. `secret_ref` names a secret for `authentication`; the client must have it.
 
-    `patience_s` is how long to wait for it while another one could still be tried.
+    `patience_s` is how long to wait for it while another one could still be tried. `ValueError` for a region or path
+    that is none: they become part of what is called.
     """
 
     id: str
@@ -26,6 +29,12 @@ class Target:
     secret_ref: str | None = None
     patience_s: float = DEFAULT_PATIENCE_S
 
+    def __post_init__(self) -> None:
+        if self.region and not is_region(self.region):
+            raise ValueError(f"target {self.id[:80]!a}: {self.region[:80]!a} is no region's name")
+        if not is_path(self.path):
+            raise ValueError(f"target {self.id[:80]!a}: its path must be empty or plain segments, each after a /")
+
 
 USUAL_FAIL_OVER = frozenset({"not_run", "lost", "copy"})
 """After what another target is tried, where FISO does not say."""
@@ -33,7 +42,7 @@ USUAL_FAIL_OVER = frozenset({"not_run", "lost", "copy"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
-    """A lease as the client holds it, or a fallback, which has no token and is not reported.
+    """A lease as the client holds it, or a fallback, which has no token and is not reported. `tenant` is whose it is.
 
     `received_at` and `expires_at` are seconds of the client's `Stopwatch`, which goes forward only.
     """
@@ -46,6 +55,7 @@ class Held:
     idempotent: str = "no"
     repeats_safe_methods: bool = False
     timeout_s: float = DEFAULT_TIMEOUT_S
+    tenant: str = ""
     fail_over_on: frozenset[str] = USUAL_FAIL_OVER
     numbers: "itertools.count[int]" = field(default_factory=itertools.count)
     """Gives each call under the lease its own number; `next` on it is atomic."""
@@ -63,18 +73,26 @@ class Held:
 
 
 def held_from(document: Mapping[str, Any], received_at: float) -> Held:
-    """What `POST /v1/decide/{function}` answered; `KeyError`, `TypeError` or `ValueError` for anything else."""
+    """What `POST /v1/decide/{function}` answered; `KeyError`, `TypeError` or `ValueError` for anything else.
+
+    An endpoint whose region or path is none is left out.
+    """
     return Held(
         function=str(document["function"]),
-        targets=tuple(_target(row) for row in document["endpoints"]),
+        targets=tuple(_target(row) for row in document["endpoints"] if _is_spelled(row)),
         token=str(document["token"]),
         received_at=received_at,
         expires_at=received_at + float(document["expires_in_ms"]) / 1000,
         idempotent=str(document["idempotent"]),
         repeats_safe_methods=document.get("repeats_safe_methods") is True,
         timeout_s=float(document["timeout_ms"]) / 1000,
+        tenant=str(document.get("tenant", "")),
         fail_over_on=frozenset(document.get("fail_over_on", USUAL_FAIL_OVER)),
     )
+
+
+def _is_spelled(row: Mapping[str, Any]) -> bool:
+    return is_region(str(row["region"])) and is_path(str(row["path"]))
 
 
 def _target(row: Mapping[str, Any]) -> Target:

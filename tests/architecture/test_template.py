@@ -214,7 +214,11 @@ def test_failed_stream_records_are_bounded_and_end_in_the_bucket(resources: dict
 def test_open_intents_do_not_wake_the_stream_consumer(resources: dict[str, Any]) -> None:
     """The packaged filter, read as the local pump reads it, over images as the log writes them."""
     (mapped,) = of_type(resources, "Lambda::EventSourceMapping").values()
-    uuid = {"UUID": "u", "FunctionArn": "arn:aws:lambda:us-east-1:0:function:f", "EventSourceArn": "arn:aws:dynamodb:x"}
+    uuid = {
+        "UUID": "u",
+        "FunctionArn": "arn:aws:lambda:us-east-1:000000000000:function:f",
+        "EventSourceArn": "arn:aws:dynamodb:x",
+    }
     chosen = from_document({**mapped, **uuid, "DestinationConfig": {}})
     images = {"open": open_item(an_open_record()), "final": closed_item(a_record()), "damaged": {"status": {"S": "?"}}}
     wanted = [

@@ -26,6 +26,7 @@ from fiso_client import (
     Target,
 )
 from fiso_client.core.failures import Fault
+from fiso_client.core.scoping import scoped_key
 from fiso_client.core.stopwatch import Stopwatch
 from fiso_client.reporting import Pace, Tally
 from tests.builders import a_snapshot, an_endpoint, an_entry
@@ -137,7 +138,11 @@ def test_a_function_sees_the_request_and_its_deadline(world: World) -> None:
     with a_client(world) as client:
         client.call("word-count", request, timeout_s=2)
     ((_, headers, body),) = world.calls
-    assert (body, headers["idempotency-key"], headers["traceparent"]) == (b"x", "k", "t")
+    assert (body, headers["idempotency-key"], headers["traceparent"]) == (
+        b"x",
+        scoped_key("local", "word-count", "k"),
+        "t",
+    )
     assert 0 < int(headers["x-fiso-deadline-ms"]) <= 2000
 
 

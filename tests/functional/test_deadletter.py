@@ -61,7 +61,7 @@ def awss_letter(*images: Mapping[str, Any] | None, given_up_at: datetime = NOW) 
 
 
 def the_pumps_letter(image: Mapping[str, Any]) -> dict[str, Any]:
-    mapping = EventSourceMapping(uuid="u", function_arn="arn:aws:lambda:r:1:function:f", stream_arn="s")
+    mapping = EventSourceMapping(uuid="u", function_arn="arn:aws:lambda:r:000000000000:function:f", stream_arn="s")
     record = Record(sequence_number="7", created_at=NOW, event=event_of(7, image))
     letter = DeadLetter(batch=Batch(records=(record,)), condition=Condition.MAXIMUM_RECORD_AGE_EXCEEDED)
     return invocation_record(letter, mapping, "shard", answer=None, now=NOW)

@@ -15,7 +15,7 @@ from fiso.adapters.aws.dynamodb_idempotency import LARGEST_INLINE, DynamoDBIdemp
 from fiso.adapters.aws.tenant_use import DynamoDBTenantUse
 from fiso.domain.endpoint import EndpointId, FunctionName, Provider
 from fiso.domain.errors import StoreUnavailable
-from fiso.domain.idempotency import Entry, KeptAnswer, claim_of
+from fiso.domain.idempotency import Entry, KeptAnswer, claim_of, former_id
 from fiso.domain.record import InvocationRecord, OpenRecord
 from fiso.domain.request import InvocationId, TenantId
 from fiso.domain.state import Compared, EndpointState, LoadLevel, TenantReports
@@ -266,7 +266,9 @@ def test_idempotency_claims() -> None:
     keys(client).find(CLAIM.id)
     keys(client).release(CLAIM)
     kept = golden_json("dynamodb-idempotency-claims.json", client.requests)
-    assert found(kept[0]["put_item"]["Item"]) == CLAIM
+    looked_up, claimed, *_ = kept
+    assert looked_up["get_item"]["Key"]["idempotency_id"]["S"] == former_id(CLAIM.id)
+    assert found(claimed["put_item"]["Item"]) == CLAIM
 
 
 def test_idempotency_answers() -> None:
@@ -274,7 +276,8 @@ def test_idempotency_answers() -> None:
     for name, answer in ANSWERS.items():
         client = RecordingClient()
         keys(client, bodies).complete(replace(CLAIM, answer=answer))
-        written[name] = client.only_request["update_item"]
+        *counted, last = [request["update_item"] for request in client.requests]
+        written[name] = last | ({"counted": counted} if counted else {})
     kept = golden_json("dynamodb-idempotency-answers.json", written | {"objects": sorted(bodies.bodies)})
     for name, answer in ANSWERS.items():
         set_to = {k.removeprefix(":"): v for k, v in kept[name]["ExpressionAttributeValues"].items()}
@@ -287,7 +290,7 @@ def test_idempotency_answers() -> None:
 def claim_item() -> dict[str, Any]:
     client = RecordingClient()
     keys(client).claim(CLAIM)
-    item: dict[str, Any] = client.only_request["put_item"]["Item"]
+    item: dict[str, Any] = client.requests[-1]["put_item"]["Item"]
     return item
 
 

@@ -119,7 +119,7 @@ def test_what_a_client_reports() -> None:
         reporter.add("a-token", outcome)
     assert reporter.flush()
     assert reporter.tally.accepted == 2
-    api.decide("word count", 17)
+    api.decide("word-count", 17)
     kept = golden_json("client-requests.json", transport.sent)
     assert http_lease.reported(kept[0]["body"].encode()) == [
         Reported(token="a-token", number=0, outcome=ANSWERED),

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from fiso.domain.errors import IdempotencyUnavailable, KeyInUse, KeyReused, StoreUnavailable
-from fiso.domain.idempotency import GRACE, Entry, EntryId, KeptAnswer
+from fiso.domain.idempotency import GRACE, Entry, EntryId, KeptAnswer, entry_id
 from fiso.domain.policy import Idempotent
-from fiso.domain.request import InvocationId, InvocationRequest
+from fiso.domain.request import InvocationId, InvocationRequest, TenantId
 from fiso.services.request.idempotency import IdempotentRouting, KeyedAnswer, RunResult
 from fiso.testing.clock import ManualClock
 from fiso.testing.memory import InMemoryMetrics
@@ -203,7 +203,7 @@ class Keyed(RuleBasedStateMachine):
 
     def _served(self, key: str, payload: bytes) -> None:
         """A request that goes through undisturbed is answered; or it is told that the payload is another one."""
-        standing = self.keys.find(EntryId(f"local#{key}"))
+        standing = self.keys.find(entry_id(TenantId("local"), key))
         request = self._started(key, payload)
         while not request.is_over:
             self._step(request)

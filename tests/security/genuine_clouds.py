@@ -22,7 +22,7 @@ from fiso_client.core.transport import HttpTransport
 from tests.builders import an_endpoint
 from tests.functional.lease_servers import serving
 
-ARN = "arn:aws:lambda:us-east-1:0:function:f"
+ARN = "arn:aws:lambda:us-east-1:000000000000:function:f"
 
 
 def at(url: str, provider: Provider, **changes: Any) -> Endpoint:

@@ -62,7 +62,6 @@ def resetting(connection: socket.socket) -> None:
 MODES: dict[str, Serve] = {
     "truncated JSON": answering(JSON, b'{"words": {"a": 1'),
     "HTML that calls itself JSON": answering(JSON, b"<html>Your app is up and running</html>"),
-    "HTML where JSON is asked for": answering("content-type: text/html\r\n", b"<html></html>"),
     "less than announced": answering(JSON, b"{}", announced=100),
     "more than announced": answering(JSON, b'{"words": {}}', announced=5),
     "100 MB announced": answering(JSON, b"{}", announced=100 * MIB),

@@ -11,6 +11,7 @@ from hashlib import sha256
 
 from fiso.codecs.policy import POLICY_FORM
 from fiso.codecs.typed import Codec, Document, Form, Json, Malformed, Shape
+from fiso.domain.address import without_misspelled
 from fiso.domain.catalog import CatalogEntry, Snapshot
 from fiso.domain.endpoint import Endpoint, FunctionName
 from fiso.domain.errors import InvalidCatalog
@@ -19,17 +20,24 @@ from fiso.domain.policy import Policy
 SCHEMA = 1
 """Readers ignore keys they do not know: raise this with any new field that must not be ignored (a new denial, say).
 A policy's later keys did not raise it: a reader that ignores them routes as it did before they were written."""
+WITH_TENANTS = 2
+"""Of a catalog with functions for some tenants only: code that would serve them to all must not read it."""
 
 
 def snapshot_to_json(snapshot: Snapshot) -> bytes:
     """The canonical bytes of a snapshot, checksum included."""
-    document: Document = {"schema": SCHEMA, **_SNAPSHOTS.to_document(snapshot)}
+    is_for_some = any(entry.policy.tenants for entry in snapshot.functions.values())
+    document: Document = {"schema": WITH_TENANTS if is_for_some else SCHEMA, **_SNAPSHOTS.to_document(snapshot)}
     document["sha256"] = _checksum(document)
     return _canonical(document)
 
 
 def snapshot_from_json(data: bytes) -> Snapshot:
-    """What `snapshot_to_json` wrote; `InvalidCatalog` with the reason for anything else."""
+    """What `snapshot_to_json` wrote; `InvalidCatalog` with the reason for anything else.
+
+    An endpoint with a name, region, path or secret that is none by the grammar is read as `refused`: one of them must
+    not stop the whole catalog.
+    """
     try:
         document = json.loads(data)
         if not isinstance(document, dict):
@@ -39,10 +47,12 @@ def snapshot_from_json(data: bytes) -> Snapshot:
         raise InvalidCatalog(f"snapshot does not parse: {error}") from error
     if claimed != found:
         raise InvalidCatalog(f"snapshot is damaged: its sha256 says {claimed!r}, its content gives {found!r}")
-    if document.get("schema") != SCHEMA:
-        raise InvalidCatalog(f"snapshot has schema {document.get('schema')!r}, this code reads {SCHEMA}")
+    if document.get("schema") not in (SCHEMA, WITH_TENANTS):
+        raise InvalidCatalog(
+            f"snapshot has schema {document.get('schema')!r}, this code reads {SCHEMA} and {WITH_TENANTS}"
+        )
     try:
-        return _SNAPSHOTS.from_document(Snapshot, document)
+        return without_misspelled(_SNAPSHOTS.from_document(Snapshot, document))
     except Malformed as error:
         raise InvalidCatalog(f"snapshot does not parse: {error}") from error
 

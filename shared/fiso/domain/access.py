@@ -8,6 +8,7 @@ from typing import Any
 
 from fiso.domain.errors import NotAllowed
 from fiso.domain.request import TenantId
+from fiso_client.core.grammar import is_tenant
 
 
 class AuthMode(StrEnum):
@@ -62,8 +63,8 @@ class Claims:
     others: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not self.subject or not self.tenant:
-            raise ValueError("a caller has a subject and a tenant")
+        if not self.subject or not is_tenant(self.tenant):
+            raise ValueError("a caller has a subject and a tenant, each text of one line")
 
     def may(self, scope: Scope) -> bool:
         return scope in self.scopes or Scope.ADMIN in self.scopes

@@ -14,8 +14,9 @@ from ipaddress import IPv6Address, ip_address, ip_network
 from fiso.domain.catalog import CatalogEntry, Snapshot
 from fiso.domain.endpoint import Endpoint, EndpointId, Provider
 from fiso.domain.errors import BadAddress
+from fiso_client.core import grammar
+from fiso_client.core.grammar import LONGEST_ADDRESS
 
-LONGEST_ADDRESS = 2_000
 HOSTS: Mapping[Provider, tuple[str, ...]] = {
     Provider.AWS: (),
     Provider.AZURE: (".azurewebsites.net", ".azurewebsites.us", ".chinacloudsites.cn", ".azurecontainerapps.io"),
@@ -23,14 +24,8 @@ HOSTS: Mapping[Provider, tuple[str, ...]] = {
 }
 """What a host must end in. AWS endpoints are functions, reached through the Invoke API, and have no host."""
 
-_ARN = re.compile(
-    r"arn:aws[a-z-]*:lambda:(?P<region>[a-z0-9-]+):[0-9]{12}:function:[A-Za-z0-9_-]{1,64}(:[A-Za-z0-9_$-]+)?"
-)
-_FUNCTION_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}(:[A-Za-z0-9_$-]+)?")
-_URL = re.compile(r"(?P<scheme>https?)://(?P<host>[^/:\[\]]+|\[[0-9a-f:.]*\])(:(?P<port>[0-9]*))?(?P<path>/.*)?")
-_LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
-_HOST = re.compile(rf"({_LABEL}\.)+[a-z]([a-z0-9-]{{0,61}}[a-z0-9])")
-_PATH = re.compile(r"(/[A-Za-z0-9._~-]*)*")
+_PUBLIC = re.compile(r"([a-z0-9-]+\.)+[a-z][a-z0-9-]*")
+"""Of a host's name by the grammar: it has a dot, and does not end in a number."""
 _INTERNAL = (".localhost", ".local", ".internal", ".arpa", ".home", ".lan", ".corp", ".test", ".invalid", ".onion")
 _LOOPBACK = frozenset({"127.0.0.1", "[::1]", "localhost"})
 
@@ -75,6 +70,8 @@ def hosts_in(text: str) -> frozenset[str]:
 
 def check(address: str, provider: Provider, region: str, rules: AddressRules) -> None:
     """`BadAddress` unless an endpoint of this provider may be at it."""
+    if not grammar.is_region(region):
+        raise BadAddress(f"cannot be in {region[:80]!a}, which is no region's name")
     if not address.isascii() or not address.isprintable() or " " in address:
         raise BadAddress("must be plain ASCII without spaces")
     if len(address) > LONGEST_ADDRESS:
@@ -87,9 +84,39 @@ def check(address: str, provider: Provider, region: str, rules: AddressRules) ->
 
 def check_endpoint(endpoint: Endpoint, rules: AddressRules) -> None:
     """The same for an endpoint, whose `path` is put behind its address and must not turn it into another."""
+    if flaw := flaw_of(endpoint):
+        raise BadAddress(flaw)
     check(endpoint.address, endpoint.provider, endpoint.region, rules)
-    if not _is_plain(endpoint.path):
-        raise BadAddress("its path must be empty or plain segments, each after a /")
+
+
+def flaw_of(endpoint: Endpoint) -> str | None:
+    """Which field of an endpoint, of those that become part of a host, URL, header or key, is none by the grammar."""
+    if not grammar.is_name(endpoint.id):
+        return f"belongs to {endpoint.id[:80]!a}, which is no endpoint's name"
+    if not grammar.is_region(endpoint.region):
+        return f"cannot be in {endpoint.region[:80]!a}, which is no region's name"
+    if not grammar.is_path(endpoint.path):
+        return "has a path that is not empty or plain segments, each after a /"
+    if endpoint.secret_ref is not None and not grammar.is_secret_ref(endpoint.secret_ref):
+        return "has a secret_ref that is no secret's name"
+    return None
+
+
+def without_misspelled(snapshot: Snapshot) -> Snapshot:
+    """The snapshot with every endpoint marked whose fields, or whose function's name, are none by the grammar: of a
+    catalog that was written past the command line, the rest still serves."""
+    refused = {name: _misspelled(entry) for name, entry in snapshot.functions.items()}
+    if not any(refused.values()):
+        return snapshot
+    marked = {name: replace(entry, refused=refused[name]) for name, entry in snapshot.functions.items()}
+    return replace(snapshot, functions=marked)
+
+
+def _misspelled(entry: CatalogEntry) -> dict[EndpointId, str]:
+    if not grammar.is_name(entry.name):
+        return {endpoint.id: "its function's name is none" for endpoint in entry.endpoints}
+    flaws = ((endpoint.id, flaw_of(endpoint)) for endpoint in entry.endpoints)
+    return {id: f"its address {flaw}" for id, flaw in flaws if flaw}
 
 
 def with_refusals(snapshot: Snapshot, rules: AddressRules) -> Snapshot:
@@ -121,8 +148,10 @@ def is_loopback(number: str) -> bool:
 
 
 def _refused(entry: CatalogEntry, rules: AddressRules) -> dict[EndpointId, str]:
-    found: dict[EndpointId, str] = {}
+    found = _misspelled(entry)
     for endpoint in entry.endpoints:
+        if endpoint.id in found:
+            continue
         try:
             check_endpoint(endpoint, rules)
         except BadAddress as error:
@@ -131,11 +160,12 @@ def _refused(entry: CatalogEntry, rules: AddressRules) -> dict[EndpointId, str]:
 
 
 def _check_function(address: str, region: str) -> None:
-    arn = _ARN.fullmatch(address)
-    if arn is None and not _FUNCTION_NAME.fullmatch(address):
-        raise BadAddress("must be the ARN or name of a Lambda function")
-    if arn is not None and arn["region"] != region:
-        raise BadAddress(f"names region {arn['region']}, the endpoint's region is {region}")
+    if grammar.is_lambda_function(address, region):
+        return
+    named = grammar.region_in(address)
+    if named is not None:
+        raise BadAddress(f"names region {named}, the endpoint's region is {region}")
+    raise BadAddress("must be the ARN or name of a Lambda function")
 
 
 def _check_url(address: str, provider: Provider, rules: AddressRules) -> None:
@@ -143,19 +173,23 @@ def _check_url(address: str, provider: Provider, rules: AddressRules) -> None:
         raise BadAddress("must not hold a user or password: name the secret in secret_ref")
     if "?" in address or "#" in address:
         raise BadAddress("must not hold a query or fragment: name a key in secret_ref")
-    url = _URL.fullmatch(address)
+    if not grammar.is_path(_path_in(address)):
+        raise BadAddress("must have a path of plain segments: letters, digits, . _ ~ and -")
+    url = grammar.url_of(address)
     if url is None:
         raise BadAddress("must be an https URL, as in https://name.azurewebsites.net/api")
-    host, port = url["host"].lower(), url["port"]
-    is_here = rules.allow_loopback and host in _LOOPBACK
-    if url["scheme"] != "https" and not is_here:
+    is_here = rules.allow_loopback and url.host in _LOOPBACK
+    if url.scheme != "https" and not is_here:
         raise BadAddress("must be https" + (" (http is for this machine only)" if rules.allow_loopback else ""))
-    if port not in (None, "443") and not (is_here and 0 < int(port or 0) < 65_536):
+    if url.port not in (None, "443") and not (is_here and 0 < int(url.port or 0) < 65_536):
         raise BadAddress("must be on port 443")
     if not is_here:
-        _check_host(host, provider, rules)
-    if not _is_plain(url["path"] or ""):
-        raise BadAddress("must have a path of plain segments: letters, digits, . _ ~ and -")
+        _check_host(url.host, provider, rules)
+
+
+def _path_in(address: str) -> str:
+    _, slash, path = address.partition("://")[2].partition("/")
+    return slash + path
 
 
 def _check_host(host: str, provider: Provider, rules: AddressRules) -> None:
@@ -171,8 +205,4 @@ def _check_host(host: str, provider: Provider, rules: AddressRules) -> None:
 
 
 def _is_public_name(host: str) -> bool:
-    return len(host) <= 253 and bool(_HOST.fullmatch(host)) and not host.endswith(_INTERNAL)
-
-
-def _is_plain(path: str) -> bool:
-    return bool(_PATH.fullmatch(path)) and not any(segment in (".", "..") for segment in path.split("/"))
+    return grammar.is_host(host) and bool(_PUBLIC.fullmatch(host)) and not host.endswith(_INTERNAL)

@@ -84,8 +84,18 @@ class Snapshot:
         """One function as it was written; `UnknownFunction` when the catalog has none."""
         found = self.functions.get(FunctionName(name))
         if found is None:
-            raise UnknownFunction(f"no function {name!r} in catalog version {self.version}")
+            raise self.unknown(name)
         return found
+
+    def entry_for(self, tenant: str, name: str) -> CatalogEntry:
+        """The same for a tenant: one that it may not call is none."""
+        found = self.entry(name)
+        if not found.policy.admits(tenant):
+            raise self.unknown(name)
+        return found
+
+    def unknown(self, name: str) -> UnknownFunction:
+        return UnknownFunction(f"no function {name!r} in catalog version {self.version}")
 
 
 Entries = Mapping[FunctionName, CatalogEntry]

@@ -30,6 +30,7 @@ FisoError
 ├── ProviderError           one attempt failed (`fiso_client.core.failures`)
 ├── StoreError              a store did not do what it was asked
 │   ├── StoreUnavailable        down, throttled or too slow
+│   ├── AllowanceSpent          a tenant has as much in it as it may have
 │   └── WriteConflict           the condition of a write did not hold
 ├── LeaseRefused            a lease's token, or an outcome under it, that is not accepted (`code` says why)
 ├── ModelRefused            a model artifact that is missing, damaged, or of a foreign schema
@@ -183,6 +184,10 @@ class StoreError(FisoError):
 
 class StoreUnavailable(StoreError):
     """The store is down, throttled or too slow. The write may be repeated."""
+
+
+class AllowanceSpent(StoreError):
+    """A tenant keeps as much in the store as it may. Nothing was written."""
 
 
 class WriteConflict(StoreError):

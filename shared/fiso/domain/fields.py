@@ -11,6 +11,8 @@ from functools import cache
 from math import inf
 from typing import Annotated, Any, TypeAlias, get_args, get_origin, get_type_hints
 
+from fiso_client.core.grammar import NAME_PATTERN, REGION_PATTERN
+
 Place: TypeAlias = tuple[str | int, ...]
 
 
@@ -56,10 +58,10 @@ class AtMost:
 
 
 NAME = Spelled(
-    r"^[a-z0-9][a-z0-9_-]{0,62}$",
+    f"^{NAME_PATTERN}$",
     "must be lower-case letters, digits, - and _, beginning with a letter or digit, at most 63",
 )
-REGION = Spelled(r"^[a-z][a-z0-9-]{1,62}$", "must be a region as the provider writes it, as in us-east-1 or westeurope")
+REGION = Spelled(f"^{REGION_PATTERN}$", "must be a region as the provider writes it, as in us-east-1 or westeurope")
 
 
 class Impossible(ValueError):

@@ -32,8 +32,9 @@ OF_THE_BODY = frozenset({"content-type", "content-encoding", "content-language",
 """What a body cannot be read without: it passes however much a policy narrows."""
 _OURS = "x-fiso-"
 _OUR_COOKIE = re.compile(r"\s*(__host-|__secure-)?fiso-", re.IGNORECASE)
+_SCOPED = frozenset({"idempotency-key"})
 _FORWARDED = frozenset({"x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"})
-_STAYS = HOP_BY_HOP | WRITTEN_ANEW | _FORWARDED
+_STAYS = HOP_BY_HOP | WRITTEN_ANEW | _FORWARDED | _SCOPED
 _STAYS_BEHIND = HOP_BY_HOP | FRONT_DOORS | {"content-length", "set-cookie"}
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _UNFIT = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")

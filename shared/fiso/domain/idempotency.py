@@ -22,12 +22,30 @@ GRACE = timedelta(seconds=5)
 one that died. Safety does not rest on it: who comes too late finds its claim gone."""
 LONGEST_RETRY_S = 5
 
+_KEYS = "key:"
+FREE_BYTES = 16 * 1024
+"""What a kept answer's body may have without counting: requests themselves are bounded by the tenant's quota."""
+MOST_KEPT_BYTES = 256 * 1024 * 1024
+"""What larger answers of one tenant may come to in one DAY; what is past it is not kept."""
+DAY = timedelta(hours=24)
+
 EntryId = NewType("EntryId", str)
 
 
 def entry_id(tenant: TenantId, key: str) -> EntryId:
-    """`tenant#key`. A tenant's own # is escaped, so no tenant can spell another one's entry."""
-    return EntryId(f"{quote(tenant, safe='')}#{key}")
+    """`key:tenant#key`. A tenant's own # and : are escaped, so no tenant can spell another one's entry, nor what else
+    the table holds: counters begin with `use:` and `kept:`."""
+    return EntryId(f"{_KEYS}{quote(tenant, safe='')}#{key}")
+
+
+def former_id(id: EntryId) -> EntryId:
+    """Under what an entry was written that began before there were spaces of keys. It holds no : before its #."""
+    return EntryId(id.removeprefix(_KEYS))
+
+
+def tenant_in(id: EntryId) -> str:
+    """Whose entry it is, percent-encoded."""
+    return former_id(id).partition("#")[0]
 
 
 def fingerprint_of(request: InvocationRequest) -> str:

@@ -15,6 +15,7 @@ from fiso.domain.endpoint import EndpointId, Provider, Region
 from fiso.domain.fields import AtMost, Impossible, Means, Place, Spelled, Within, violations
 from fiso.domain.steering import Affinity, Canary, Wish
 from fiso.domain.strategy import Strategy
+from fiso_client.core.grammar import LONGEST_TENANT
 
 LARGEST_CONTROL_BLOCK_S = 604_800
 """A week: a longer block would be one day's luck."""
@@ -286,10 +287,27 @@ class Policy:
         ),
     ] = None
 
+    sandbox: Annotated[
+        bool,
+        Means(
+            "a browser shows the function's pages in an origin of their own, apart from the console's; see "
+            "[HTTP](http.md)"
+        ),
+    ] = True
+    tenants: Annotated[
+        frozenset[Annotated[str, AtMost(LONGEST_TENANT)]],
+        AtMost(1_000),
+        Means("the only tenants that may call the function; to others it is one that there is not", unset="all"),
+    ] = frozenset()
+
     def __post_init__(self) -> None:
         problems = [*violations(self), *self._contradictions()]
         if problems:
             raise Impossible(problems)
+
+    def admits(self, tenant: str) -> bool:
+        """Whether a tenant may call the function, and know that there is one."""
+        return not self.tenants or tenant in self.tenants
 
     def lets_repeat(self, idempotency_key: str | None, *, is_safe: bool = False) -> bool:
         """Whether a request that may have run can be run again: declared so, of a method that changes nothing, or

@@ -96,10 +96,12 @@ class InMemoryInvocationLog(InMemoryStore):
         self.used("find")
         return self.records.get(invocation_id)
 
-    def latest(self, limit: int, *, after: datetime | None = None) -> Sequence[InvocationRecord]:
+    def latest(
+        self, limit: int, *, after: datetime | None = None, tenant: TenantId | None = None
+    ) -> Sequence[InvocationRecord]:
         self.used("latest")
         closed = [r for r in self.records.values() if isinstance(r, InvocationRecord)]
-        wanted = [r for r in closed if after is None or r.timestamp > after]
+        wanted = [r for r in closed if (after is None or r.timestamp > after) and tenant in (None, r.request.tenant)]
         return sorted(wanted, key=lambda r: (r.timestamp, r.invocation_id), reverse=True)[:limit]
 
     def overdue(self, before: datetime, limit: int) -> Sequence[OpenRecord]:

@@ -107,16 +107,16 @@ def read_http(answer: HttpAnswer, asked: Asked) -> FunctionAnswer:
                 status=answer.status,
                 verdict=mark.verdict.fault,
             )
-    return function_answer(answer, accept=asked.headers.get("accept"))
+    return function_answer(answer)
 
 
-def function_answer(answer: HttpAnswer, report: Report = SILENT, *, accept: str | None = None) -> FunctionAnswer:
-    """A function's answer; `ProviderError` when it cannot be one. `accept` is what the caller takes.
+def function_answer(answer: HttpAnswer, report: Report = SILENT) -> FunctionAnswer:
+    """A function's answer; `ProviderError` when it cannot be one.
 
     Cold or warm, and the billed time, are what the provider reports, else what the function says itself
     (`x-fiso-cold`, and its execution time in `x-fiso-exec-ms`, which the tariff then rounds).
     """
-    if flaw := flaw_of(answer.status, answer.headers, answer.body, accept=accept):
+    if flaw := flaw_of(answer.status, answer.headers, answer.body):
         raise ProviderError(Failure.BROKEN, flaw)
     said_cold = {"1": True, "0": False}.get(answer.headers.get("x-fiso-cold", ""))
     said_ms = _milliseconds(answer.headers.get("x-fiso-exec-ms", ""))

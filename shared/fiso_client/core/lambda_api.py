@@ -26,8 +26,8 @@ _STATUS = re.compile(r"[1-9][0-9]{2}")
 _BREAKS_LINE = re.compile(r"[\r\n\0]")
 _ERROR_TYPE = re.compile(r"[A-Za-z_][\w.]{0,79}", re.ASCII)
 _REPORT = re.compile(
-    rb"^REPORT RequestId: (\S+)\s+Duration: [\d.]+ ms\s+Billed Duration: (\d+) ms\s+Memory Size: \d+ MB"
-    rb"\s+Max Memory Used: (\d+) MB([^\n]*)",
+    rb"^REPORT RequestId: (\S+)[ \t]+Duration: [\d.]+ ms[ \t]+Billed Duration: (\d+) ms[ \t]+Memory Size: \d+ MB"
+    rb"[ \t]+Max Memory Used: (\d+) MB([^\n]*)\n?(?:XRAY TraceId: [^\n]*\n?)?\s*\Z",
     re.MULTILINE,
 )
 
@@ -47,9 +47,7 @@ def invoke(service: SignedService, function: str, payload: bytes, *, timeout_s: 
     )
 
 
-def read_invocation(
-    answer: HttpAnswer, *, is_event: bool, accept: str | None = None, method: str = "POST"
-) -> FunctionAnswer:
+def read_invocation(answer: HttpAnswer, *, is_event: bool, method: str = "POST") -> FunctionAnswer:
     """What the function answered to an HTTP event, or to its JSON body (`is_event`); `ProviderError` when it did not.
 
     Its own error is an answer with status 500. One that Lambda stopped has no answer.
@@ -60,7 +58,7 @@ def read_invocation(
     if "x-amz-function-error" in answer.headers:
         return _function_error(answer.body, report)
     read = _event_answer if is_event else _http_answer
-    given = read(answer.body, report, accept)
+    given = read(answer.body, report)
     if not given.body or (method != "HEAD" and given.status not in (204, 304)):
         return given
     headers = {"content-length": str(len(given.body)), **given.headers} if method == "HEAD" else given.headers
@@ -68,14 +66,16 @@ def read_invocation(
 
 
 def read_report(tail: bytes, request_id: str) -> Report:
-    """The platform's REPORT line of an invocation in a log tail: the last one under its id.
+    """The platform's REPORT line of an invocation in a log tail: what the log ends with, under this id.
 
     A function may print what looks like one, even with its own id; the platform writes after the function has ended.
+    So nothing but the line's own second half (a trace's, XRAY) may follow: where the platform logs as JSON, or its line
+    is missing, what a function printed would be the last one of its kind.
     """
-    found = [line for line in _REPORT.finditer(tail) if line[1] == request_id.encode()]
-    if not found:
+    found = _REPORT.search(tail)
+    if found is None or found[1] != request_id.encode():
         return SILENT
-    return Report(billed_ms=float(found[-1][2]), memory_mb=int(found[-1][3]), is_cold=b"Init Duration" in found[-1][4])
+    return Report(billed_ms=float(found[2]), memory_mb=int(found[3]), is_cold=b"Init Duration" in found[4])
 
 
 def _log_tail(answer: HttpAnswer) -> bytes:
@@ -86,17 +86,17 @@ def _log_tail(answer: HttpAnswer) -> bytes:
         return b""
 
 
-def _event_answer(body: bytes, report: Report, accept: str | None) -> FunctionAnswer:
+def _event_answer(body: bytes, report: Report) -> FunctionAnswer:
     answer = HttpAnswer(status=200, headers={"content-type": "application/json"}, body=body)
-    return function_answer(answer, report, accept=accept)
+    return function_answer(answer, report)
 
 
-def _http_answer(body: bytes, report: Report, accept: str | None) -> FunctionAnswer:
+def _http_answer(body: bytes, report: Report) -> FunctionAnswer:
     """A v2 response; any other JSON value stands for a 200 with itself as the body, as API Gateway does. A text is then
     the text itself."""
     head, is_streamed, streamed = body.partition(_PRELUDE_END)
     if b"statusCode" not in head and not head.startswith(b'"'):
-        return _event_answer(body, report, accept)
+        return _event_answer(body, report)
     try:
         document = json.loads(head)
         if isinstance(document, str):
@@ -107,8 +107,8 @@ def _http_answer(body: bytes, report: Report, accept: str | None) -> FunctionAns
         why = str(error) if isinstance(error, _Malformed) else f"not JSON ({type(error).__name__})"
         raise _malformed(why) from error
     if answer is None:
-        return _event_answer(body, report, accept)
-    return function_answer(replace(answer, body=streamed) if is_streamed else answer, report, accept=accept)
+        return _event_answer(body, report)
+    return function_answer(replace(answer, body=streamed) if is_streamed else answer, report)
 
 
 class _Malformed(ValueError):

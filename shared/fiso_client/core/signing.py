@@ -10,6 +10,7 @@ from typing import Protocol, TypeAlias
 from urllib.parse import quote, urlsplit
 
 from fiso_client.core.answers import HttpAnswer
+from fiso_client.core.grammar import is_region, is_service
 from fiso_client.core.transport import HttpTransport
 
 Clock: TypeAlias = Callable[[], datetime]
@@ -59,18 +60,28 @@ _DNS_SUFFIXES = {
 
 
 def public_url(service: str, region: str) -> str:
-    """Where a service's API is in a region."""
+    """Where a service's API is in a region: the one place where a host of AWS's is put together. `ValueError` for what
+    is no service's or region's name: a signed request must not go where that would lead it."""
+    _require_names(service, region)
     suffixes = (suffix for begin, suffix in _DNS_SUFFIXES.items() if region.startswith(begin))
     return f"https://{service}.{region}.{next(suffixes, 'amazonaws.com')}"
 
 
+def _require_names(service: str, region: str) -> None:
+    if not is_service(service) or not is_region(region):
+        raise ValueError(f"no service of AWS and its region: {service[:80]!a} in {region[:80]!a}")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AwsEndpoint:
-    """One service in one region, and where it is reached."""
+    """One service in one region, and where it is reached. `ValueError` for what is no service's or region's name."""
 
     service: str
     region: str
     url: str
+
+    def __post_init__(self) -> None:
+        _require_names(self.service, self.region)
 
     @classmethod
     def from_environ(cls, service: str, environ: Mapping[str, str], *, region: str | None = None) -> "AwsEndpoint":

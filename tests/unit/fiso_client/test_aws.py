@@ -14,7 +14,11 @@ from tests.functional.lease_servers import serving
 
 GIVEN = BotocoreCredentials("AKID", "secret", "token").get_frozen_credentials
 TARGET = Target(
-    id="aws", provider="aws", address="arn:aws:lambda:us-east-1:1:function:f", region="us-east-1", path="/word-count"
+    id="aws",
+    provider="aws",
+    address="arn:aws:lambda:us-east-1:000000000000:function:f",
+    region="us-east-1",
+    path="/word-count",
 )
 LOG_TAIL = base64.b64encode(
     b"REPORT RequestId: x\tDuration: 1.2 ms\tBilled Duration: 2 ms\tMemory Size: 128 MB\tMax Memory Used: 40 MB"
@@ -49,7 +53,7 @@ def test_a_lambda_function_is_invoked_with_an_http_event_and_its_bill_is_read() 
         caller = LambdaFunctions(GIVEN, address=lambda _: server.url)
         answer = caller(TARGET, Request(body=b"one", content_type="text/plain", query="a=1"), timeout_s=5)
     ((path, authorization, event),) = events
-    assert path == "/2015-03-31/functions/arn%3Aaws%3Alambda%3Aus-east-1%3A1%3Afunction%3Af/invocations"
+    assert path == "/2015-03-31/functions/arn%3Aaws%3Alambda%3Aus-east-1%3A000000000000%3Afunction%3Af/invocations"
     assert "/us-east-1/lambda/aws4_request" in authorization
     assert (event["rawPath"], event["body"], event["rawQueryString"]) == ("/word-count", "one", "a=1")
     assert (answer.status, answer.body, answer.billed_ms, answer.cold) == (201, b"done", 2.0, False)

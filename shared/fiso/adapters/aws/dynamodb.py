@@ -4,7 +4,7 @@ import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from itertools import islice
+from itertools import islice, repeat
 from typing import Any, TypeVar
 from zlib import crc32
 
@@ -14,7 +14,7 @@ from fiso.codecs.typed import Codec, Document, Form, Json, Shape
 from fiso.domain.endpoint import EndpointId, FunctionName
 from fiso.domain.errors import InvalidRecord, WriteConflict
 from fiso.domain.record import InvocationRecord, OpenRecord, RecordStatus
-from fiso.domain.request import InvocationId
+from fiso.domain.request import InvocationId, TenantId
 from fiso.domain.state import EndpointState, LoadLevel
 from fiso.ports import Clock
 from fiso_client.core.sequential import Proportions, Ranks
@@ -23,6 +23,11 @@ Item = dict[str, dict[str, Any]]
 
 SHARDS = 4
 """Index partitions per day (or of open records), so that no single one takes every write."""
+MOST_PAGES = 5
+"""Of 1 MB (some 500 records) that are looked through in one partition for one tenant's records."""
+CLOCKS_APART = timedelta(seconds=1)
+"""How far clocks of FISO's own environments usually are: a record that begins later was a client's to time."""
+_NEXT = timedelta(milliseconds=1)
 KEEP_S = 35 * 86_400
 NESTED = ("features", "candidates", "exclusions", "attempts", "canary", "shadow")
 
@@ -187,14 +192,16 @@ class DynamoDBInvocationLog:
     def find(self, invocation_id: InvocationId) -> InvocationRecord | OpenRecord | None:
         return next(self._stored(invocation_id, record_from_item), None)
 
-    def latest(self, limit: int, *, after: datetime | None = None) -> Sequence[InvocationRecord]:
+    def latest(
+        self, limit: int, *, after: datetime | None = None, tenant: TenantId | None = None
+    ) -> Sequence[InvocationRecord]:
         found: list[InvocationRecord] = []
         today = self._clock()
         for day in (today - timedelta(days=back) for back in range(LATEST_DAYS)):
             if after is not None and day.date() < after.date():
                 break
             for shard in range(SHARDS):
-                found.extend(self._of_shard(time_shard(day, shard), limit, after))
+                found.extend(self._of_shard(time_shard(day, shard), limit, after, tenant))
             if len(found) >= limit:
                 break
         found.sort(key=lambda record: (record.timestamp, record.invocation_id), reverse=True)
@@ -229,15 +236,24 @@ class DynamoDBInvocationLog:
             Limit=1,
         )
 
-    def _of_shard(self, shard: str, limit: int, after: datetime | None) -> list[InvocationRecord]:
+    def _of_shard(
+        self, shard: str, limit: int, after: datetime | None, tenant: TenantId | None
+    ) -> list[InvocationRecord]:
         asked: dict[str, Any] = {
-            "KeyConditionExpression": "time_shard = :shard",
-            "ExpressionAttributeValues": {":shard": {"S": shard}},
+            "KeyConditionExpression": "time_shard = :shard AND #timestamp BETWEEN :from AND :to",
+            "ExpressionAttributeNames": {"#timestamp": "timestamp"},
+            "ExpressionAttributeValues": {
+                ":shard": {"S": shard},
+                ":from": {"S": instant(after + _NEXT) if after else "0"},
+                ":to": {"S": instant(self._clock() + CLOCKS_APART)},
+            },
+            "Limit": limit,
         }
-        if after is not None:
-            asked["KeyConditionExpression"] += " AND #timestamp > :after"
-            asked["ExpressionAttributeValues"][":after"] = {"S": instant(after)}
-            asked["ExpressionAttributeNames"] = {"#timestamp": "timestamp"}
+        if tenant is not None:
+            # What of a page is others' is read all the same, so a page is as large as DynamoDB makes it.
+            del asked["Limit"]
+            asked |= {"FilterExpression": "tenant = :tenant", "most_pages": MOST_PAGES}
+            asked["ExpressionAttributeValues"][":tenant"] = {"S": tenant}
         records = query(
             self._client,
             "query latest records",
@@ -245,15 +261,17 @@ class DynamoDBInvocationLog:
             TableName=self._table,
             IndexName="by-time",
             ScanIndexForward=False,
-            Limit=limit,
             **asked,
         )
         return [record for record in islice(records, limit) if isinstance(record, InvocationRecord)]
 
 
-def query(client: Any, what: str, read: Callable[[Item], T], **asked: Any) -> Iterator[T]:
-    """Every item of a query, page by page as they are wanted: a page ends at 1 MB, whatever else there is."""
-    while True:
+def query(
+    client: Any, what: str, read: Callable[[Item], T], *, most_pages: int | None = None, **asked: Any
+) -> Iterator[T]:
+    """Every item of a query, page by page as they are wanted: a page ends at 1 MB, whatever else there is. At most
+    `most_pages` of them."""
+    for _ in repeat(None) if most_pages is None else repeat(None, most_pages):
         with store_errors(what):
             page = client.query(**asked)
             items, last = [read(item) for item in page["Items"]], page.get("LastEvaluatedKey")

@@ -14,8 +14,17 @@ from fiso.adapters.aws.client import binary
 from fiso.adapters.aws.dynamodb import Item
 from fiso.adapters.aws.errors import store_errors
 from fiso.codecs.record import instant, parse_instant
-from fiso.domain.errors import StoreUnavailable, WriteConflict
-from fiso.domain.idempotency import Entry, EntryId, KeptAnswer
+from fiso.domain.errors import AllowanceSpent, StoreUnavailable, WriteConflict
+from fiso.domain.idempotency import (
+    DAY,
+    FREE_BYTES,
+    MOST_KEPT_BYTES,
+    Entry,
+    EntryId,
+    KeptAnswer,
+    former_id,
+    tenant_in,
+)
 from fiso.domain.request import InvocationId
 from fiso.ports import Clock
 
@@ -39,6 +48,9 @@ class DynamoDBIdempotencyKeys:
 
     def claim(self, entry: Entry, *, over: InvocationId | None = None) -> Entry | None:
         """One conditional put. An entry that goes while it is looked at (released, expired) is claimed again."""
+        former = self._former(entry.id)
+        if former is not None and former.invocation_id != over:
+            return former
         for _ in range(_TRIES):
             try:
                 self._put_claim(entry, over)
@@ -54,6 +66,7 @@ class DynamoDBIdempotencyKeys:
         """One conditional update; before it, a large body to S3 under a name that only this invocation writes."""
         if entry.answer is None:
             raise ValueError("an entry is completed with an answer")
+        self._count(entry, len(entry.answer.body))
         # A large body is written under a name of this invocation's own before the item points to it: who reads the item
         # finds the whole body, and a loser's body is never read.
         body, place = self._placed(entry, entry.answer)
@@ -71,6 +84,28 @@ class DynamoDBIdempotencyKeys:
                 ConditionExpression=_IS_MINE,
                 ExpressionAttributeValues=values,
             )
+
+    def _count(self, entry: Entry, size: int) -> None:
+        """Count a large answer against its tenant's day, before it is kept. A repetition counts again."""
+        if size <= FREE_BYTES:
+            return
+        now_s = self._now_s()
+        day = int(now_s // DAY.total_seconds())
+        try:
+            with store_errors(f"count what tenant {tenant_in(entry.id)} keeps"):
+                self._dynamodb.update_item(
+                    TableName=self._table,
+                    Key={"idempotency_id": {"S": f"kept:{tenant_in(entry.id)}#{day}"}},
+                    UpdateExpression="ADD kept :size SET expires_at = :expires",
+                    ConditionExpression="attribute_not_exists(kept) OR kept <= :room",
+                    ExpressionAttributeValues={
+                        ":size": {"N": str(size)},
+                        ":room": {"N": str(MOST_KEPT_BYTES - size)},
+                        ":expires": {"N": str(now_s + int(2 * DAY.total_seconds()))},
+                    },
+                )
+        except WriteConflict as error:
+            raise AllowanceSpent(f"tenant {tenant_in(entry.id)} keeps as much as it may") from error
 
     def find(self, id: EntryId) -> Entry | None:
         """One consistent read, and one of S3 for a large answer."""
@@ -108,6 +143,13 @@ class DynamoDBIdempotencyKeys:
         response: Mapping[str, Any] = getattr(conflict.__cause__, "response", {})
         item: Item | None = response.get("Item")
         return item
+
+    def _former(self, id: EntryId) -> Entry | None:
+        """What stands there in the form before this one. Entries live for a day: after that this can go. A counter of
+        that time may stand under such a name as well; it is no entry."""
+        former = former_id(id)
+        item = self._item(former) if former != id else None
+        return self._entry(item) if item and "fingerprint" in item else None
 
     def _item(self, id: EntryId) -> Item | None:
         with store_errors("find a key"):

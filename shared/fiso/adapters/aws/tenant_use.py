@@ -1,7 +1,12 @@
-"""What tenants have spent of their quotas, one item a tenant in the idempotency table: `quota#<tenant>`."""
+"""What tenants have spent of their quotas, one item a tenant in the idempotency table: `use:<tenant>`.
+
+The tenant is percent-encoded: no name can spell an item of another's, nor an idempotency key's (`key:…`). Counters that
+were written before, as `quota#<tenant>`, are not read: a tenant begins with a full bucket once.
+"""
 
 from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import quote
 
 from fiso.adapters.aws.errors import store_errors
 from fiso.codecs.record import instant
@@ -29,7 +34,7 @@ class DynamoDBTenantUse:
         with store_errors(f"count use of tenant {tenant}"):
             answer = self._client.update_item(
                 TableName=self._table,
-                Key={"idempotency_id": {"S": f"quota#{tenant}"}},
+                Key={"idempotency_id": {"S": f"use:{quote(tenant, safe='')}"}},
                 UpdateExpression=f"ADD used :spent SET {', '.join(settings)}",
                 ExpressionAttributeValues=values,
                 ReturnValues="ALL_NEW",

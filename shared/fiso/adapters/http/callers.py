@@ -18,6 +18,7 @@ from fiso.domain.request import InvocationRequest
 from fiso.ports import Clock, FunctionCaller
 from fiso_client.core.answers import Asked, FunctionAnswer, read_http
 from fiso_client.core.failures import Failure, Fault, ProviderError
+from fiso_client.core.scoping import scoped_key
 from fiso_client.core.transport import HttpTransport
 
 
@@ -114,7 +115,7 @@ def request_headers(request: InvocationRequest, now: datetime) -> dict[str, str]
         "x-fiso-deadline-ms": str(left_ms),
     }
     if request.idempotency_key:
-        headers["idempotency-key"] = request.idempotency_key
+        headers["idempotency-key"] = scoped_key(request.tenant, request.function, request.idempotency_key)
     return headers
 
 

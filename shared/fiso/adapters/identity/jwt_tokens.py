@@ -16,13 +16,13 @@ from fiso.domain.access import SCOPE_CLAIMS, Claims, ScopeRules, SigningKey
 from fiso.domain.errors import NotAuthenticated
 from fiso.domain.request import TenantId
 from fiso.ports import Clock, SigningKeys
+from fiso_client.core.grammar import is_tenant
 
 ALGORITHMS = ("RS256", "ES256")
 TOLERANCE_S = 60.0
 """How far the issuer's clock may be from this one."""
 LARGEST_TOKEN = 10_240
 """Characters: what API Gateway takes of headers in all."""
-LONGEST_NAME = 256
 SCOPES = ScopeRules()
 _OWN = frozenset({"iss", "aud", "exp", "nbf", "iat", "sub", "scope", "scp"})
 _OPTIONS: Any = {
@@ -144,7 +144,7 @@ def _seconds(payload: Mapping[str, Any], name: str, absent: float) -> float:
 
 def _name(payload: Mapping[str, Any], claim: str) -> str:
     value = payload.get(claim)
-    if not isinstance(value, str) or not 0 < len(value) <= LONGEST_NAME or not value.isprintable():
+    if not isinstance(value, str) or not is_tenant(value):
         raise NotAuthenticated(f"claim {claim} is not a name")
     return value
 

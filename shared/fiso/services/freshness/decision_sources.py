@@ -174,10 +174,12 @@ class DecisionSources:
             self._metrics.add("SnapshotAgeS", age_s, "Seconds")
         return snapshot
 
-    def policy(self, function: FunctionName) -> Policy:
-        """The policy to decide with. `UnknownFunction` when the catalog has no such function."""
+    def policy(self, function: FunctionName, *, tenant: TenantId | None = None) -> Policy:
+        """The policy to decide with. `UnknownFunction` when the catalog has no such function, or none for this tenant
+        where one asks."""
         self.prefetch()
-        return self.snapshot().entry(function).policy
+        snapshot = self.snapshot()
+        return (snapshot.entry(function) if tenant is None else snapshot.entry_for(tenant, function)).policy
 
     def states(self, function: FunctionName) -> States:
         """The folded states of a function's endpoints; empty while none could be read."""

@@ -111,6 +111,7 @@ def lease_document(granted: Granted) -> Document:
     return {
         "lease_id": lease.id,
         "function": lease.function,
+        "tenant": lease.tenant,
         "issued_at": instant(lease.issued_at),
         "expires_at": instant(lease.expires_at),
         "expires_in_ms": (lease.expires_at - lease.issued_at) // _MILLISECOND,

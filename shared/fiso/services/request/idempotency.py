@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from fiso.domain.endpoint import FunctionName
 from fiso.domain.errors import (
+    AllowanceSpent,
     IdempotencyUnavailable,
     KeyInUse,
     KeyReused,
@@ -31,10 +32,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunResult:
-    """What came of running a request. Where nothing can have run, the answer is not kept and the key is free again."""
+    """What came of running a request. Where nothing can have run, the answer is not kept and the key is free again.
+    `unkept` is kept in place of an answer for which its tenant has no room left."""
 
     answer: KeptAnswer
     may_have_run: bool
+    unkept: KeptAnswer | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,17 +102,21 @@ class IdempotentRouting:
         if not ran.may_have_run:
             self._release(claim)
         else:
-            overtaken = self._complete(replace(claim, answer=ran.answer))
+            overtaken = self._complete(replace(claim, answer=ran.answer), ran.unkept)
             if overtaken is not None:
                 return overtaken
         return KeyedAnswer(answer=ran.answer, invocation_id=claim.invocation_id, is_replay=False)
 
-    def _complete(self, entry: Entry) -> KeyedAnswer | None:
+    def _complete(self, entry: Entry, unkept: KeptAnswer | None = None) -> KeyedAnswer | None:
         """Keep the answer. Another one's answer when this claim was taken for dead meanwhile: all get the same."""
         try:
             _insist(lambda: self.keys.complete(entry))
         except WriteConflict:
             return self._of_another(entry)
+        except AllowanceSpent as error:
+            logger.warning("the answer of %s is not kept: %s", entry.invocation_id, error)
+            self.metrics.add("IdempotentAnswerNotKept", 1, "Count")
+            return self._complete(replace(entry, answer=unkept)) if unkept is not None else None
         except StoreError as error:
             logger.error("the answer of %s is not kept, its key stays claimed: %s", entry.invocation_id, error)
             self.metrics.add("IdempotentAnswerNotKept", 1, "Count")

@@ -108,6 +108,8 @@ class Orchestrator:
         self.prefetch()
         snapshot = self.sources.snapshot()
         entry = snapshot.entry_at(request.function, request.received_at)  # a pin may be over
+        if not entry.policy.admits(request.tenant):
+            raise snapshot.unknown(request.function)
         states = self.sources.states(request.function)
         entry = self.quarantine.entry(entry, states)
         return DecisionInputs(

@@ -29,7 +29,9 @@ class AnsweringService:
 
 def call(service: AnsweringService, payload: Payload = Payload.HTTP) -> FunctionAnswer:
     caller = LambdaCaller(lambda _: cast(SignedService, service), clock=ManualClock())
-    endpoint = an_endpoint(address="arn:aws:lambda:us-east-1:0:function:f", path="/word-count", payload=payload)
+    endpoint = an_endpoint(
+        address="arn:aws:lambda:us-east-1:000000000000:function:f", path="/word-count", payload=payload
+    )
     return caller.call(endpoint, a_request(path_suffix="/x"), timeout_ms=1000)
 
 

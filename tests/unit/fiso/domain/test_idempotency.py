@@ -27,7 +27,7 @@ def a_claim(**changes: object) -> Entry:
 
 def test_a_claim_lasts_a_day_and_is_due_at_the_deadline() -> None:
     claim = a_claim()
-    assert (claim.id, claim.invocation_id) == ("local#k1", a_request().invocation_id)
+    assert (claim.id, claim.invocation_id) == ("key:local#k1", a_request().invocation_id)
     assert (claim.deadline_at, claim.expires_at) == (a_request().deadline_at, NOW + KEEP)
     assert claim.answer is None
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fiso_client.core.content import LARGEST_PARSED, flaw_of, takes_json_only
+from fiso_client.core.content import LARGEST_PARSED, flaw_of
 
 JSON = {"content-type": "application/json; charset=utf-8"}
 LARGE = b'{"a": "' + b"x" * LARGEST_PARSED
@@ -69,25 +69,8 @@ def test_a_status_that_no_answer_has(status: int) -> None:
 
 def test_only_a_successs_body_is_judged() -> None:
     assert flaw_of(404, JSON, b"<html>") is None
-    assert flaw_of(500, JSON, b"<html>", accept="application/json") is None
+    assert flaw_of(500, JSON, b"<html>") is None
 
 
 def test_a_compressed_body_is_not_looked_into() -> None:
     assert flaw_of(200, JSON | {"content-encoding": "gzip"}, b"\x1f\x8b") is None
-
-
-@pytest.mark.parametrize(
-    ("accept", "is_only_json"),
-    [
-        ("application/json", True),
-        ("application/json;q=0.9, application/problem+json", True),
-        ("application/json, */*", False),
-        ("text/html", False),
-        ("", False),
-        (None, False),
-    ],
-)
-def test_a_page_is_a_flaw_where_only_json_is_asked_for(accept: str | None, is_only_json: bool) -> None:
-    assert takes_json_only(accept) is is_only_json
-    flaw = flaw_of(200, {"content-type": "text/html"}, b"<html>", accept=accept)
-    assert (flaw is not None) is is_only_json

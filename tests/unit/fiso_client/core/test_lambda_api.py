@@ -33,6 +33,30 @@ def test_what_a_function_prints_of_its_bill_is_not_believed(printed: bytes) -> N
     assert read_report(tail, "1") == Report(billed_ms=13.0, memory_mb=64, is_cold=False)
 
 
+PRINTED = report_line(billed_ms=1, init=COLD)
+
+
+@pytest.mark.parametrize(
+    "tail",
+    [
+        PRINTED + b'{"type":"platform.report","record":{"requestId":"1","metrics":{"billedDurationMs":13}}}\n',
+        PRINTED + b"END RequestId: 1\n",
+        b"START RequestId: 1\n" + PRINTED + b"more of the function's own\n",
+        PRINTED + report_line("2"),
+        PRINTED + b"XRAY TraceId: 1-2\tSegmentId: 3\tSampled: true\t\nand more\n",
+        PRINTED + b"EXTENSION\tName: x\tState: Ready\n",
+        PRINTED.replace(b"\n", b"") + b"END RequestId: 1\nx",
+    ],
+)
+def test_a_line_that_the_log_does_not_end_with_is_a_functions_own(tail: bytes) -> None:
+    assert read_report(tail, "1") is SILENT
+
+
+def test_a_traced_report_has_a_second_half() -> None:
+    tail = report_line() + b"XRAY TraceId: 1-2\tSegmentId: 3\tSampled: true\t\n\n"
+    assert read_report(tail, "1") == Report(billed_ms=13.0, memory_mb=64, is_cold=False)
+
+
 @pytest.mark.parametrize("tail", [b"", report_line("2"), b"x " + report_line(), b"Billed Duration: 1 ms"])
 def test_without_the_platforms_line_for_this_request_nothing_is_said(tail: bytes) -> None:
     assert read_report(tail, "1") is SILENT

@@ -25,7 +25,7 @@ def at_now(kind: type[SigV4Auth]) -> type[SigV4Auth]:
     return type("AtNow", (kind,), {"add_auth": add_auth})
 
 
-FUNCTIONS = ["fiso-local-sample-aws", "arn:aws:lambda:us-east-1:1:function:f", "a b", "x_y~z.1"]
+FUNCTIONS = ["fiso-local-sample-aws", "arn:aws:lambda:us-east-1:000000000000:function:f", "a b", "x_y~z.1"]
 KEYS = ["models/champion.json", "a b/c+d.json", "log/2026-11-23/x~y.json"]
 CALLS = [
     *(("lambda", "POST", f"/2015-03-31/functions/{quote(name, safe='')}/invocations", SigV4Auth) for name in FUNCTIONS),

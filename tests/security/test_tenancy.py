@@ -1,0 +1,147 @@
+"""Does a tenant learn of, call, or blank anything that is another's? Functions that are for some tenants only, the
+console's lists, and pages that share its host."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from fiso.codecs.catalog import snapshot_from_json, snapshot_to_json
+from fiso.domain.access import AuthMode
+from fiso.domain.endpoint import FunctionName
+from fiso.settings import AccessSettings
+from fiso.testing.rig import SETTINGS, Answer, Rig, http_event, word_count
+from fiso_client.core.answers import FunctionAnswer
+from functions.orchestrator.http_answer import SANDBOX
+from tests.builders import a_snapshot, an_entry
+
+ALICE, BOB = "111111111111", "222222222222"
+IAM = replace(SETTINGS, access=AccessSettings(mode=AuthMode.IAM))
+HIDDEN = replace(word_count(tenants=frozenset({ALICE})), name=FunctionName("hidden"))
+
+
+def as_tenant(rig: Rig, account: str, method: str, path: str, **headers: str) -> dict[str, Any]:
+    event = http_event(method, path, "{}", **headers)
+    iam = {"accountId": account, "userArn": f"arn:aws:iam::{account}:user/u"}
+    event["requestContext"]["authorizer"] = {"iam": iam}
+    return rig.send(event)
+
+
+@pytest.fixture
+def rig() -> Rig:
+    return Rig(HIDDEN, word_count(), settings=IAM)
+
+
+DOORS = [
+    ("POST", "/v1/invoke/{}", {}),
+    ("GET", "/v1/invoke/{}/below", {}),
+    ("POST", "/v1/invoke/{}", {"idempotency_key": "k1"}),
+    ("POST", "/v1/invoke/{}", {"x_fiso_timeout_ms": "nonsense"}),
+    ("POST", "/v1/decide/{}", {}),
+    ("POST", "/v1/explain/{}", {}),
+    ("POST", "/v1/explain/{}", {"origin": "https://page.example"}),
+    ("OPTIONS", "/v1/invoke/{}", {"origin": "https://page.example"}),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "headers"), DOORS)
+def test_to_another_tenant_a_function_is_one_that_there_is_not(
+    rig: Rig, method: str, path: str, headers: dict[str, str]
+) -> None:
+    mine = as_tenant(rig, ALICE, method, path.format("hidden"), **headers)
+    theirs, none = (as_tenant(rig, BOB, method, path.format(name), **headers) for name in ("hidden", "nobodys"))
+    assert mine["statusCode"] != 404
+    assert theirs["statusCode"] == none["statusCode"] == 404
+    changing = ("x-fiso-invocation-id", "x-fiso-overhead-ms")
+    told = [
+        {name: each["headers"][name] for name in each["headers"] if name not in changing} for each in (theirs, none)
+    ]
+    assert told[0] == told[1]
+    texts = [each["body"].replace(each["headers"]["x-fiso-invocation-id"], "") for each in (theirs, none)]
+    assert texts[0].replace("hidden", "nobodys") == texts[1]
+    assert not any(request.tenant == BOB for _, request in rig.caller.calls)
+
+
+def test_it_does_not_stand_among_the_endpoints(rig: Rig) -> None:
+    mine, theirs = (as_tenant(rig, account, "GET", "/v1/endpoints")["body"] for account in (ALICE, BOB))
+    assert "hidden" in mine
+    assert "hidden" not in theirs
+    assert "word-count" in theirs
+
+
+def test_a_function_without_the_key_is_everybodys(rig: Rig) -> None:
+    assert {as_tenant(rig, each, "POST", "/v1/invoke/word-count")["statusCode"] for each in (ALICE, BOB)} == {200}
+
+
+def test_code_that_would_serve_it_to_all_does_not_read_such_a_catalog() -> None:
+    data = snapshot_to_json(a_snapshot(an_entry(tenants=frozenset({ALICE}))))
+    assert b'"schema":2' in data
+    assert snapshot_from_json(data) == a_snapshot(an_entry(tenants=frozenset({ALICE})))
+    assert b'"schema":1' in snapshot_to_json(a_snapshot(an_entry()))
+
+
+ACTIVE = (
+    "text/html",
+    "TEXT/HTML; charset=utf-8",
+    " text/html ",
+    "application/xhtml+xml",
+    "image/svg+xml",
+    "text/xml",
+    "application/xml",
+    "application/atom+xml",
+    "text/xsl",
+    "",
+    "html",
+    "text/html/x",
+    "*/*",
+    "text/plain, text/html",
+    "application/json, text/html",
+    "multipart/x-mixed-replace; boundary=x",
+    "unknown/unknown",
+)
+INERT = ("application/json", "text/plain", "text/csv", "image/png", "application/octet-stream", "application/pdf")
+
+
+def page(content_type: str, *, sandbox: bool = True, **headers: str) -> Answer:
+    given = {"content-type": content_type} if content_type else {}
+    given |= {name.replace("_", "-"): value for name, value in headers.items()}
+    body = FunctionAnswer(status=200, body=b"<script>fetch('/console')</script>", headers=given)
+    return Rig(word_count(sandbox=sandbox), respond=lambda *_: body).request("GET", "/v1/invoke/word-count/x.html")
+
+
+@pytest.mark.parametrize("content_type", ACTIVE)
+def test_what_a_browser_may_run_runs_in_an_origin_of_its_own(content_type: str) -> None:
+    answer = page(content_type)
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["content-security-policy"] == SANDBOX
+    assert "allow-same-origin" not in SANDBOX
+    assert "allow-top-navigation" not in SANDBOX
+
+
+@pytest.mark.parametrize("content_type", INERT)
+def test_what_it_does_not_run_is_not_guessed_to_be_anything_else(content_type: str) -> None:
+    answer = page(content_type)
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert "content-security-policy" not in answer.headers
+
+
+@pytest.mark.parametrize("own", ["default-src *", "sandbox allow-same-origin allow-scripts", "", "a, b"])
+def test_a_functions_own_policy_holds_beside_it_and_loosens_nothing(own: str) -> None:
+    given = page("text/html", content_security_policy=own, x_content_type_options="sniff").headers
+    policies = [each.strip() for each in given["content-security-policy"].split(",")]
+    assert policies[-1] == SANDBOX  # of several policies all are enforced
+    assert given["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize(
+    "name", ["clear-site-data", "service-worker-allowed", "strict-transport-security", "origin-agent-cluster"]
+)
+def test_it_says_nothing_of_the_whole_host(name: str) -> None:
+    for sandbox in (True, False):
+        assert name not in page("text/html", sandbox=sandbox, **{name: "*"}).headers
+
+
+def test_an_operator_may_trust_a_function_with_the_host() -> None:
+    answer = page("text/html", sandbox=False)
+    assert "content-security-policy" not in answer.headers
+    assert answer.headers["x-content-type-options"] == "nosniff"
