@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -234,7 +235,9 @@ def test_what_tenants_spent_adds_up_and_what_was_seen_stays_until_it_is_seen_ane
 
 def test_a_tenants_item_leaves_an_hour_after_its_last_use(at: Emulated) -> None:
     DynamoDBTenantUse(at.dynamodb, at.name, clock=ManualClock()).add(ALICE, 1, None)
-    item = at.dynamodb.get_item(TableName=at.name, Key={"idempotency_id": {"S": f"use:{ALICE}"}})["Item"]
+    item = at.dynamodb.get_item(TableName=at.name, Key={"idempotency_id": {"S": f"use:{quote(ALICE, safe='')}"}})[
+        "Item"
+    ]
     assert int(item["expires_at"]["N"]) == int((NOW + KEEP).timestamp())
 
 

@@ -152,7 +152,7 @@ def test_one_flipped_bit_never_changes_what_is_read(snapshot: Snapshot, data: st
         read = snapshot_from_json(bytes(damaged))
     except InvalidCatalog:
         return
-    assert read == snapshot  # the case of a hexadecimal digit in an escape carries no meaning
+    assert read == without_misspelled(snapshot)  # the case of a hexadecimal digit in an escape carries no meaning
 
 
 @given(st.binary(max_size=200))
