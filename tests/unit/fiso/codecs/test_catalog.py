@@ -49,7 +49,7 @@ def test_keys_of_a_later_writer_are_ignored() -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda d: d.update(schema=2), "schema 2, this code reads 1"),
+        (lambda d: d.update(schema=3), "schema 3, this code reads 1"),
         (lambda d: d.pop("schema"), "schema None"),
         (lambda d: d["functions"].append(d["functions"][0]), "twice"),
         (lambda d: d["functions"][0].pop("policy"), r"snapshot does not parse: functions\[0\].policy: is missing"),
