@@ -8,12 +8,16 @@ from typing import Any
 import boto3
 
 from fiso.testing.clock import ManualClock
+from fiso_cli.access_key import AccessKey
 from fiso_client.core.signing import AwsEndpoint, Credentials, SignedService
 from fiso_client.core.transport import HttpTransport
 from tests.lab.chaos import emulator
 from tests.lab.chaos.rig.wire import free_port
 
-__all__ = ["aws", "free_port", "running_emulator", "signed"]
+__all__ = ["KEY", "aws", "free_port", "running_emulator", "signed"]
+
+KEY = AccessKey(id="test", secret="test")
+"""What tests sign with."""
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import quote
 
+from fiso_cli.access_key import NONE_YET, AccessKey
 from fiso_cli.errors import CommandError
 
 _HERE = Path(__file__).resolve()
@@ -100,12 +101,28 @@ class LocalStage:
             raise CommandError("the local database does not exist yet: run `fiso local up` first") from None
         return f"postgresql://{DATABASE_USER}:{quote(password, safe='')}@{HOST}:{self.postgres_port}/{DATABASE}"
 
+    @property
+    def access_key_file(self) -> Path:
+        """The access key that every call must be signed with, readable by the cloud's owner only."""
+        return self.state / "access-key"
+
+    @property
+    def access_key(self) -> AccessKey:
+        """The key of the cloud that runs here; before the first `fiso local up` one that opens nothing."""
+        try:
+            return AccessKey.read(self.access_key_file)
+        except FileNotFoundError:
+            return NONE_YET
+        except (OSError, ValueError) as error:
+            raise CommandError(f"{self.access_key_file} cannot be read: it is of the user who started it") from error
+
     def aws_environment(self) -> dict[str, str]:
         """What AWS clients and the `serverless` command need to speak to this cloud, and to no other."""
+        key = self.access_key
         return {
             "AWS_ENDPOINT_URL": self.emulator_url,
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",  # nosec B105 # the emulator takes any
+            "AWS_ACCESS_KEY_ID": key.id,
+            "AWS_SECRET_ACCESS_KEY": key.secret,
             "AWS_REGION": REGION,
             "AWS_DEFAULT_REGION": REGION,
             "AWS_CONFIG_FILE": os.devnull,

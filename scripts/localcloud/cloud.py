@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, Self
 
 from fiso_cli.errors import CommandError
-from localcloud import ports
+from localcloud import ports, private
 from localcloud.layout import LocalCloud
 from localcloud.parts import Options, Part, parts
 
@@ -121,9 +121,10 @@ def start(cloud: LocalCloud, options: Options) -> Lease:
 def launch(cloud: LocalCloud, command: Sequence[str]) -> Lease:
     """Start a parent process by its command line."""
     refuse_beside_another(cloud)
+    private.folder(cloud)
     try:
-        cloud.log_dir.mkdir(parents=True, exist_ok=True)
-        log = (cloud.log_dir / "cloud.log").open("ab")
+        cloud.log_dir.mkdir(mode=0o700, exist_ok=True)
+        log = private.opened(cloud.log_dir / "cloud.log", "ab")
     except OSError as error:
         raise CommandError(f"the state directory cannot be written: {error}: set FISO_LOCAL_DIR to another") from error
     lease = Lease(process=_parent(cloud, command, log))
@@ -233,15 +234,15 @@ def reset(cloud: LocalCloud) -> None:
         return
     with held(cloud):
         written = [folder for part in parts(cloud, Options(has_issuer=True)) for folder in part.writes]
-        for path in (*written, cloud.log_dir, cloud.state / "cloud.json"):
+        for path in (*written, cloud.log_dir, cloud.state / "cloud.json", cloud.access_key_file):
             _delete(path)
 
 
 @contextmanager
 def held(cloud: LocalCloud) -> Iterator[None]:
     """Hold the state's lock. The kernel takes it back when this process ends, in whatever way."""
-    cloud.state.mkdir(parents=True, exist_ok=True)
-    with (cloud.state / "lock").open("ab") as lock:
+    private.folder(cloud)
+    with private.opened(cloud.state / "lock", "ab") as lock:
         try:
             fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

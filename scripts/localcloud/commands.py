@@ -10,7 +10,7 @@ import typer
 from fiso_cli.errors import CommandError
 from fiso_cli.options import YesOption
 from fiso_cli.rendering import Document, Output, Table, figure, plain, remark, text
-from localcloud import cloud, faults, logs
+from localcloud import banner, cloud, faults, logs
 from localcloud.layout import LocalCloud
 from localcloud.parts import Options, parts
 
@@ -43,7 +43,7 @@ def up(
     found = _documents(here)
     what = "everything was up already" if was_up else f"{len(found)} components started"
     line = f"{what} in {time.monotonic() - began:.1f} s; logs in {here.log_dir}"
-    return Output(document={"components": found}, shown=[_table(found), line])
+    return Output(document={"components": found}, shown=[_table(found), line, *banner.lines(here)])
 
 
 def down() -> Output:

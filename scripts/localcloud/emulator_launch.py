@@ -1,8 +1,9 @@
-"""Starts the emulator (ministack) with every Lambda invocation sent to the local Lambda host, whatever it is called.
+"""Starts the emulator (ministack) behind its door, with every Lambda invocation sent to the local Lambda host.
 
-Run in the emulator's own environment, by file name: may import the standard library and ministack only. The emulator's
-own setting, `MINISTACK_LAMBDA_PROXY_<function>`, needs the names in advance, flattens errors, and counts a cold start
-against the function's timeout; so its forwarding is replaced. The host logs each invocation itself.
+Run in the emulator's own environment, by file name: may import the standard library, ministack, and what of the local
+cloud needs no more than that. The emulator's own setting, `MINISTACK_LAMBDA_PROXY_<function>`, needs the names in
+advance, flattens errors, and counts a cold start against the function's timeout; so its forwarding is replaced. The
+host logs each invocation itself.
 """
 
 import argparse
@@ -13,9 +14,21 @@ import sys
 import urllib.error
 import urllib.request
 from contextvars import ContextVar
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
+
+if __name__ == "__main__":
+    # Modules beside this file must not be taken for the standard library's or the emulator's own.
+    _HERE = Path(__file__).resolve().parent
+    sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() != _HERE]
+    sys.path.append(str(_HERE.parent))
+
+from fiso_cli.access_key import AccessKey
+from localcloud import signatures
+from localcloud.emulator_door import behind_door
+from localcloud.signatures import Request
 
 # The names replaced in ministack.services.lambda_svc, with the parameters they must have (ministack 1.5.33).
 _REPLACED = {
@@ -36,8 +49,9 @@ _COLD_START_ALLOWANCE_S = 30
 class HostForwarding:
     """The replacements. They answer what the emulator's own executors would."""
 
-    def __init__(self, host_url: str) -> None:
+    def __init__(self, host_url: str, key: AccessKey) -> None:
         self._host_url = host_url.rstrip("/")
+        self._key = key
 
     def url_for(self, config: dict[str, object]) -> str:
         return f"{self._host_url}/invoke/{quote(str(config['FunctionName']), safe='')}"
@@ -45,18 +59,19 @@ class HostForwarding:
     def execute(self, func: dict[str, object], event: object, url: str, request_id: str) -> dict[str, object]:
         config = func.get("config")
         config = config if isinstance(config, dict) else func
-        request = urllib.request.Request(
-            url,
-            data=json.dumps(event, ensure_ascii=False).encode(),
-            headers={
-                "Content-Type": "application/json",
-                "X-Amzn-Lambda-Function-Arn": str(config.get("FunctionArn", "")),
-                "X-Amzn-Lambda-Function-Version": str(config.get("Version", "$LATEST")),
-                "X-Amzn-Lambda-Request-Id": request_id,
-            },
-        )
+        parts = urlsplit(url)
+        headers = {
+            "host": parts.netloc,
+            "content-type": "application/json",
+            "x-amzn-lambda-function-arn": str(config.get("FunctionArn", "")),
+            "x-amzn-lambda-function-version": str(config.get("Version", "$LATEST")),
+            "x-amzn-lambda-request-id": request_id,
+        }
+        body = json.dumps(event, ensure_ascii=False).encode()
+        request = Request(method="POST", path=parts.path, query="", headers=headers, body=body)
+        headers = signatures.signed(request, self._key, "lambda", "us-east-1", datetime.now(UTC))
         timeout_s = int(str(config.get("Timeout") or 3)) + _COLD_START_ALLOWANCE_S
-        return _exchange(request, timeout_s)
+        return _exchange(urllib.request.Request(url, data=body, headers=headers), timeout_s)
 
 
 def _exchange(request: urllib.request.Request, timeout_s: float) -> dict[str, object]:
@@ -79,13 +94,13 @@ def _document(body: bytes) -> object:
         return {"errorType": "ServiceException", "errorMessage": body.decode(errors="replace")}
 
 
-def forward_to_host(service: object, host_url: str) -> None:
+def forward_to_host(service: object, host_url: str, key: AccessKey) -> None:
     """Replace the emulator's forwarding. Exits with one line when this is not the emulator that it was written for."""
     for name, expected in _REPLACED.items():
         found = list(inspect.signature(getattr(service, name, lambda: None)).parameters)
         if found != expected:
             sys.exit(f"this ministack is not the expected one: lambda_svc.{name}{tuple(found)}, not {tuple(expected)}")
-    forwarding = HostForwarding(host_url)
+    forwarding = HostForwarding(host_url, key)
     replacements = {
         "_proxy_url_for": forwarding.url_for,
         "_execute_function_proxy": forwarding.execute,
@@ -148,6 +163,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="ministack, with its functions run by the local Lambda host.")
     parser.add_argument("--lambda-host-url", required=True)
     parser.add_argument("--port", type=int, required=True)
+    parser.add_argument(
+        "--access-key", type=Path, required=True, metavar="FILE", help="whoever calls must sign with it"
+    )
     given = parser.parse_args()
     os.environ |= {
         "BIND_HOST": "127.0.0.1",
@@ -156,14 +174,15 @@ def main() -> None:
         "SFTP_ENABLED": "0",
     }
     sys.argv[1:] = []
-    # Modules beside this file must not be taken for the standard library's or the emulator's own.
-    sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() != Path(__file__).resolve().parent]
-    from ministack.app import main as serve
+    from ministack import app as emulator
     from ministack.services import apigateway, lambda_svc
 
-    forward_to_host(lambda_svc, given.lambda_host_url)
+    key = AccessKey.read(given.access_key)
+    forward_to_host(lambda_svc, given.lambda_host_url, key)
     hand_on_as_api_gateway(apigateway)
-    serve()
+    api_of = getattr(emulator, "_parse_execute_api_url")  # noqa: B009 - the emulator's own
+    emulator.app = behind_door(emulator.app, api_of, key)
+    emulator.main()
 
 
 if __name__ == "__main__":

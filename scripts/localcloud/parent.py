@@ -18,12 +18,13 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from fiso_cli.access_key import AccessKey
 from fiso_cli.errors import CommandError
 from localcloud import ports
 from localcloud.cloud import READY, Record, RunningPart, held
@@ -262,14 +263,21 @@ def options_of(words: Sequence[str]) -> Options:
 
 
 def run(
-    cloud: LocalCloud, wanted: Sequence[Part], words: Sequence[str], *, start_timeout_s: float = _START_TIMEOUT_S
+    cloud: LocalCloud,
+    find: Callable[[], Sequence[Part]],
+    words: Sequence[str],
+    *,
+    start_timeout_s: float = _START_TIMEOUT_S,
 ) -> int:
-    """Be the parent of these parts; the exit code."""
+    """Be the parent of the parts that are found once there is a new access key; the exit code."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    os.umask(0o077)  # of all parts as well: what they write is for the owner alone
     record = Record(options=list(words), base_port=cloud.base_port)
     try:
         with held(cloud):
+            AccessKey.new().write(cloud.access_key_file)
+            wanted = find()
             ports.require_free([port for part in wanted for port in part.ports], base_port=cloud.base_port)
             asyncio.run(serve(Parent(parts=wanted, state=cloud.state, record=record, start_timeout_s=start_timeout_s)))
             record.running = {}
@@ -282,7 +290,7 @@ def run(
 
 def main(words: Sequence[str]) -> int:
     cloud = LocalCloud.from_environ()
-    return run(cloud, parts(cloud, options_of(words)), words)
+    return run(cloud, lambda: parts(cloud, options_of(words)), words)
 
 
 if __name__ == "__main__":

@@ -103,6 +103,7 @@ def _emulator(cloud: LocalCloud) -> Part:
     state = cloud.state / "emulator"
     launcher = Path(__file__).with_name("emulator_launch.py")
     options: _Words = ("--lambda-host-url", cloud.lambda_host_url, "--port", cloud.port("emulator"))
+    options += ("--access-key", cloud.access_key_file)
     return Part(
         name="emulator",
         command=(str(cloud.emulator_environment / "bin" / "python"), str(launcher), *map(str, options)),
@@ -128,6 +129,7 @@ def _lambda_host(cloud: LocalCloud, chosen: Options) -> Part:
     variables = {"AWS_ENDPOINT_URL": chosen.aws_url or cloud.emulator_url}
     variables["AWS_ENDPOINT_URL_LAMBDA"] = cloud.provider_url(0)
     options: _Words = ("--port", cloud.port("lambda-host"), "--emulator-url", cloud.emulator_url, "--cache", cache)
+    options += ("--access-key", cloud.access_key_file)
     options += tuple(word for pair in variables.items() for word in ("--function-env", "=".join(pair)))
     return _module(cloud, "lambda-host", options, writes=(cache,), after=frozenset({"emulator"}))
 
@@ -136,6 +138,7 @@ def _stream_pump(cloud: LocalCloud) -> Part:
     checkpoints = cloud.state / "pump" / "checkpoints.json"
     options: _Words = ("--health-port", cloud.port("stream-pump"), "--emulator-url", cloud.emulator_url)
     options += ("--lambda-url", cloud.lambda_host_url, "--checkpoints", checkpoints)
+    options += ("--access-key", cloud.access_key_file)
     # or it would count a function that is not there yet as failing
     return _module(cloud, "stream-pump", options, writes=(checkpoints.parent,), after=frozenset({"lambda-host"}))
 
@@ -147,16 +150,26 @@ def _provider_proxy(cloud: LocalCloud, chosen: Options) -> Part:
     options += ("--profile", PROFILE_FILE)
     options += tuple(word for pair in upstreams.items() for word in ("--upstream", "=".join(pair)))
     options += () if chosen.has_distance else ("--no-distance",)
-    listeners = tuple(cloud.provider_base_port + index for index in range(len(LOCAL_LISTENERS)))
+    listeners = tuple(_listeners(cloud))
     hosts = frozenset({"lambda-host", "azure-host", "google-host"})
     return _module(cloud, "provider-proxy", options, more_ports=listeners, after=hosts)
+
+
+def _listeners(cloud: LocalCloud) -> range:
+    """The provider proxy's ports. It passes requests on as they are, `Host` included."""
+    return range(cloud.provider_base_port, cloud.provider_base_port + len(LOCAL_LISTENERS))
+
+
+def _behind_proxy(cloud: LocalCloud) -> _Words:
+    return tuple(word for port in _listeners(cloud) for word in ("--behind", port))
 
 
 def _azure_host(cloud: LocalCloud) -> Part:
     app, port = cloud.root / "functions" / "sample_azure", cloud.port("azure-host")
     func = shutil.which("func")
     if func is None or not _can_stay_on_loopback(func):
-        return _module(cloud, "azure-host", ("--port", port, "--app", app, "--path", cloud.root / "shared"))
+        options: _Words = ("--port", port, "--app", app, "--path", cloud.root / "shared")
+        return _module(cloud, "azure-host", options + _behind_proxy(cloud))
     return Part(
         name="azure-host",
         command=(func, "start", "--port", str(port), "--address", HOST),
@@ -175,14 +188,14 @@ def _azure_host(cloud: LocalCloud) -> Part:
 def _google_host(cloud: LocalCloud) -> Part:
     folder, port = cloud.state / "google", cloud.port("google-host")
     source = cloud.root / "functions" / "sample_gcp" / "main.py"
-    options: _Words = ("--target", "sample", "--source", source, "--host", HOST, "--port", port)
+    options: _Words = ("--target", "sample", "--source", source, "--port", port, *_behind_proxy(cloud))
     return Part(
         name="google-host",
-        command=(sys.executable, *_MODULE, "functions_framework", *map(str, options)),
+        command=(sys.executable, *_MODULE, "localcloud.google_host", *map(str, options)),
         ports=(port,),
         # the framework's own answer to a path that it keeps from the function, whose first call must stay a client's
         check=HttpCheck(port=port, path="/robots.txt", status=404),
-        environment={"PYTHONPATH": str(cloud.root / "shared"), "HOME": str(folder), "THREADS": "16"},
+        environment={**_python_path(cloud), "HOME": str(folder), "THREADS": "16"},
         folder=folder,
         writes=(folder,),
         stop_signal=signal.SIGINT,  # at once; SIGTERM would wait for connections that clients keep open
@@ -224,11 +237,16 @@ def _module(
         command=(sys.executable, *_MODULE, f"localcloud.{name.replace('-', '_')}", *map(str, options)),
         ports=(cloud.port(name), *more_ports),
         check=HttpCheck(port=cloud.port(name)),
-        environment={**cloud.aws_environment(), **_python_path(cloud)},
+        environment={**_without_key(cloud.aws_environment()), **_python_path(cloud)},
         folder=cloud.state,
         writes=writes,
         after=after,
     )
+
+
+def _without_key(variables: Mapping[str, str]) -> dict[str, str]:
+    """Whoever needs the access key reads its file; a cloud's function does not."""
+    return {name: value for name, value in variables.items() if "ACCESS_KEY" not in name}
 
 
 def _python_path(cloud: LocalCloud) -> dict[str, str]:

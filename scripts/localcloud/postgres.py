@@ -3,8 +3,8 @@
 Run as `python -m localcloud.postgres --folder DIR --port P` it prepares the folder and becomes the server. The
 cluster is made once, whole or not at all. The wheel's own launcher is not used: it listens on a socket file only, and
 run as root it makes a user and opens every folder above its data. PostgreSQL refuses to be root: there are two ways out
-of it, another user, who must be able to reach the files, or a user namespace in which root has another number, which
-the machine must allow. Both keep the pid, so it stays the program itself."""
+of it, a user namespace in which root has another number, which the machine must allow, or another user, who must be
+able to reach the files. Both keep the pid, so it stays the program itself."""
 
 import argparse
 import logging
@@ -13,6 +13,7 @@ import pwd
 import secrets
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -39,11 +40,10 @@ class Way:
 
 
 def find(program: Path, folder: Path) -> Way:
-    """A way in which the program runs and reaches `folder`: that of its owner; an empty one is handed over."""
-    is_empty = not any(folder.iterdir())
+    """A way in which the program runs and reaches `folder`, which is then of the user it needs."""
     for way in _ways(os.getuid()):
-        if is_empty and os.getuid() == ROOT:
-            os.chown(folder, way.owner, -1)
+        if os.getuid() == ROOT:
+            _hand_over(folder, way.owner)
         if way.owner == folder.stat().st_uid and _works(way, program, folder):
             return way
     raise CommandError(
@@ -61,7 +61,19 @@ def _ways(user: int) -> list[Way]:
         return [Way(prefix=(), owner=user) if _has_name(user) else numbered_otherwise]
     # a change of user makes the kernel forget what to send when the parent dies: said anew
     dropped = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--pdeathsig", "INT", "--")
-    return [Way(prefix=dropped, owner=NOBODY), numbered_otherwise]
+    return [numbered_otherwise, Way(prefix=dropped, owner=NOBODY)]
+
+
+def _hand_over(folder: Path, owner: int) -> None:
+    """Give root's cluster to the user it runs as; another user than root must be let through to it, and no more."""
+    if folder.stat().st_uid != owner:
+        for below, folders, files in os.walk(folder, topdown=False):
+            for name in (*folders, *files):
+                os.chown(os.path.join(below, name), owner, -1, follow_symlinks=False)
+        os.chown(folder, owner, -1)
+    for above in folder.parents[:2] if owner != ROOT else ():  # its own and the state's
+        if above.stat().st_uid == ROOT and not above.stat().st_mode & stat.S_IXOTH:
+            above.chmod(0o711)
 
 
 def _has_name(user: int) -> bool:

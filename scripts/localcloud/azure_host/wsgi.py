@@ -12,6 +12,7 @@ import azure.functions as func
 
 from localcloud.azure_host import application
 from localcloud.azure_host.application import FunctionApp, Invoker, load
+from localcloud.doors import Door, GuardedWsgi
 
 log = logging.getLogger(__name__)
 
@@ -55,10 +56,11 @@ class HostApplication:
         return _send(start_response, response.status_code, headers, response.get_body())
 
 
-def build(directory: str, paths: Sequence[str] = ()) -> HostApplication:
+def build(directory: str, paths: Sequence[str], port: int, behind: Sequence[int] = ()) -> GuardedWsgi:
     """What gunicorn's worker calls once."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    return HostApplication(load(Path(directory), [Path(path) for path in paths]))
+    application = HostApplication(load(Path(directory), [Path(path) for path in paths]))
+    return GuardedWsgi(application=application, port=port, door=Door.FUNCTION, behind=frozenset(behind))
 
 
 def _raw_path(environ: Environ) -> str:

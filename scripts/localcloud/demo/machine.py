@@ -14,7 +14,7 @@ from fiso_cli.migrations import runner
 from fiso_cli.stage import Stage
 from fiso_cli.stored_keys import lease_keys
 from fiso_cli.training import keys, prior, remote
-from localcloud import cloud
+from localcloud import cloud, private
 from localcloud.cloud import Lease
 from localcloud.demo import plan
 from localcloud.layout import LocalCloud
@@ -90,13 +90,18 @@ class Machine:
 def serverless(cloud: LocalCloud, words: Sequence[str], environment: Mapping[str, str]) -> Path:
     """Run the `serverless` command; its log. `CommandError` with the log's end when it fails or is not installed."""
     command = [str(cloud.root / "node_modules" / ".bin" / "serverless"), *words]
-    cloud.log_dir.mkdir(parents=True, exist_ok=True)
     file = cloud.log_dir / f"{words[0]}.log"
-    with file.open("wb") as log:
+    with private.opened(file, "wb") as log:
         try:
             done = subprocess.run(
-                command, cwd=cloud.root, env=dict(environment), stdout=log, stderr=log, stdin=subprocess.DEVNULL
-            )  # fmt: skip
+                command,
+                cwd=cloud.root,
+                env=dict(environment),
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                umask=0o077,  # its packages and templates hold the stage's keys
+            )
         except FileNotFoundError as error:
             raise CommandError(f"{command[0]} is not installed: run `make setup`") from error
     if done.returncode != 0:

@@ -19,7 +19,7 @@ from fiso_cli.traffic import calls
 from fiso_cli.traffic.calls import Load
 from fiso_cli.traffic.gateway import Gateway
 from fiso_cli.traffic.samples import Sample
-from localcloud import faults
+from localcloud import banner, faults
 from localcloud.demo import plan
 from localcloud.demo.findings import SCHEDULE, Findings
 from localcloud.demo.machine import Machine
@@ -69,6 +69,8 @@ class Demo:
     def prepare(self) -> None:
         """From nothing to a deployed stage with a catalog and a model."""
         step("booting the local cloud", self.machine.boot)
+        for line in banner.lines(self.machine.cloud):
+            remark(f"  {line}")
         step("the packaged model", self.machine.train)
         step("deploying with serverless", self.machine.deploy)
         step("applying the catalog", self.machine.apply)

@@ -11,6 +11,7 @@ from pathlib import Path
 from werkzeug.serving import make_server
 
 from fiso_cli.local_stage import HOST, url
+from localcloud.doors import Door, GuardedWsgi
 from localcloud.issuer.app import Issuer, create
 from localcloud.issuer.tokens import Codes, TokenMaker, signer_in
 
@@ -30,7 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
     maker = TokenMaker(signer=signer_in(options.keys), issuer=url(options.port))
     issuer = Issuer(maker=maker, codes=Codes(clock=_utc_now), console_port=options.console_port, clock=_utc_now)
-    server = make_server(HOST, options.port, create(issuer), threaded=True)
+    guarded = GuardedWsgi(application=create(issuer), port=options.port, door=Door.PAGE)
+    server = make_server(HOST, options.port, guarded, threaded=True)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: threading.Thread(target=server.shutdown).start())
     server.serve_forever()

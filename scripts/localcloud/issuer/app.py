@@ -21,7 +21,8 @@ _CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
+    # with no-referrer a page's own form says that it comes from nowhere (Fetch, "append a request Origin header")
+    "Referrer-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
 # The page's form leads to the console, another origin, so there is no form-action: browsers hold redirects to it too.

@@ -12,12 +12,14 @@ from pathlib import Path
 
 from aiohttp import web
 
+from fiso_cli.access_key import AccessKey
+from localcloud.aiohttp_doors import guarded_by_key
 from localcloud.lambda_host.control_plane import Emulator, EmulatorControlPlane
 from localcloud.lambda_host.environment import INIT_LIMIT_S, HostVariables, Surroundings
 from localcloud.lambda_host.interpreter import UnusableInterpreterError, prepare_interpreter
 from localcloud.lambda_host.pool import FunctionDirectory, Refresh
 from localcloud.lambda_host.sandbox import Mode, choose_sandbox
-from localcloud.lambda_host.server import Front
+from localcloud.lambda_host.server import TELLING, Front
 from localcloud.lambda_host.shipping import CloudWatch, LogHub
 
 log = logging.getLogger("localcloud.lambda_host")
@@ -30,6 +32,7 @@ class HostSettings:
 
     port: int
     emulator_url: str
+    access_key: Path
     cache: Path
     python: Path
     function_variables: dict[str, str] = field(default_factory=dict)
@@ -43,6 +46,9 @@ def read_settings(arguments: Sequence[str]) -> HostSettings:
     parser = argparse.ArgumentParser(prog="python -m localcloud.lambda_host", description="The local Lambda host.")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--emulator-url", required=True, help="where the control plane is")
+    parser.add_argument(
+        "--access-key", type=Path, required=True, metavar="FILE", help="whoever calls must sign with it"
+    )
     parser.add_argument("--cache", type=Path, required=True, help="directory for unpacked code and the runtime")
     parser.add_argument("--python", type=Path, default=Path(sys.executable), help="interpreter that has awslambdaric")
     parser.add_argument("--function-env", action="append", default=[], type=_assignment, metavar="KEY=VALUE")
@@ -54,6 +60,7 @@ def read_settings(arguments: Sequence[str]) -> HostSettings:
     return HostSettings(
         port=given.port,
         emulator_url=given.emulator_url,
+        access_key=given.access_key,
         cache=given.cache.resolve(),
         python=given.python,
         function_variables=dict(given.function_env),
@@ -79,13 +86,14 @@ async def serve(settings: HostSettings) -> None:
     settings.cache.mkdir(parents=True, exist_ok=True)
     interpreter = await prepare_interpreter(settings.python, settings.cache)
     sandbox = await choose_sandbox(interpreter, settings.cache, only=settings.sandbox)
-    emulator = Emulator(url=settings.emulator_url)
+    key = AccessKey.read(settings.access_key)
+    emulator = Emulator(url=settings.emulator_url, key=key)
     control_plane = EmulatorControlPlane(emulator, settings.cache)
     control_plane.prune()
     logs = LogHub(CloudWatch(emulator))
     surroundings = Surroundings(
         sandbox=sandbox,
-        variables=HostVariables(aws_endpoint_url=settings.emulator_url, extra=settings.function_variables),
+        variables=HostVariables(aws_endpoint_url=settings.emulator_url, key=key, extra=settings.function_variables),
         emit=logs.emit,
         init_limit_s=settings.init_limit_s,
     )
@@ -93,7 +101,9 @@ async def serve(settings: HostSettings) -> None:
         control_plane, surroundings, max_environments=settings.max_environments, refresh=Refresh()
     )
     front = Front(functions, logs, sandbox)
-    runner = web.AppRunner(front.application(), access_log=None, shutdown_timeout=0.2)
+    runner = web.AppRunner(
+        front.application(guarded_by_key(key, unsigned=TELLING)), access_log=None, shutdown_timeout=0.2
+    )
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", settings.port).start()
     log.info("listening on 127.0.0.1:%d, python %s, %s", settings.port, interpreter.version, sandbox.mode)
@@ -129,7 +139,7 @@ def main() -> int:
     settings = read_settings(sys.argv[1:])
     try:
         asyncio.Runner().run(serve(settings))
-    except (UnusableInterpreterError, OSError) as error:
+    except (UnusableInterpreterError, OSError, ValueError) as error:
         log.error("%s", error)
         return 1
     return 0

@@ -6,6 +6,7 @@ import urllib.request
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit, urlunsplit
@@ -14,8 +15,11 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from fiso_cli.access_key import AccessKey
+from localcloud import signatures
 from localcloud.lambda_host.function import LATEST, Deployment, FunctionReference, Package, deployment_of
 from localcloud.lambda_host.interpreter import Archive, PackageCache
+from localcloud.signatures import Request
 
 log = logging.getLogger(__name__)
 _TIMEOUT_S = 10
@@ -38,9 +42,10 @@ class ControlPlane(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Emulator:
-    """Where the emulator is. Its account does not depend on these keys."""
+    """Where the emulator is, and the key it asks for."""
 
     url: str
+    key: AccessKey
     region: str = "us-east-1"
 
     def client(self, service: str) -> object:
@@ -49,8 +54,8 @@ class Emulator:
             service,
             endpoint_url=self.url,
             region_name=self.region,
-            aws_access_key_id="test",
-            aws_secret_access_key="test",  # nosec B106: the emulator's well-known key
+            aws_access_key_id=self.key.id,
+            aws_secret_access_key=self.key.secret,
             config=Config(connect_timeout=2, read_timeout=_TIMEOUT_S, retries={"total_max_attempts": 2}),
         )
 
@@ -102,9 +107,13 @@ class EmulatorControlPlane:
         return answer
 
     def _fetch(self, location: str) -> bytes:
-        """Whatever host name the emulator gives itself in a link, it is asked where we know it to be."""
+        """Whatever host name the emulator gives itself in a link, it is asked where we know it to be, and as ourselves:
+        the link's own signature is a dummy."""
         host = urlsplit(self._emulator.url)
-        url = urlunsplit(urlsplit(location)._replace(scheme=host.scheme, netloc=host.netloc))
-        with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as answer:  # nosec B310: scheme is ours
+        parts = urlsplit(location)._replace(scheme=host.scheme, netloc=host.netloc, query="")
+        asked = Request(method="GET", path=parts.path, query="", headers={"host": parts.netloc})
+        headers = signatures.signed(asked, self._emulator.key, "lambda", self._emulator.region, datetime.now(UTC))
+        request = urllib.request.Request(urlunsplit(parts), headers=headers)
+        with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:  # nosec B310: scheme is ours
             content: bytes = answer.read()
         return content

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from fiso_cli.access_key import AccessKey
 from localcloud.lambda_host import log_lines
 from localcloud.lambda_host.function import Deployment, Invocation, InvocationResult, RunnableFunction, new_request_id
 from localcloud.lambda_host.log_lines import Fault, LogTail, Usage
@@ -20,9 +21,10 @@ UNHANDLED = "Unhandled"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostVariables:
-    """What the host gives every function: where AWS is, and what `--function-env` names."""
+    """What the host gives every function: where AWS is, what it asks for, and what `--function-env` names."""
 
     aws_endpoint_url: str
+    key: AccessKey
     extra: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -42,7 +44,7 @@ def function_variables(
     return (
         _defaults()
         | dict(deployment.variables)
-        | _reserved(deployment, runtime_api, log_stream)
+        | _reserved(deployment, host.key, runtime_api, log_stream)
         | _endpoint(deployment, host)
     )
 
@@ -58,7 +60,7 @@ def _defaults() -> dict[str, str]:
     }
 
 
-def _reserved(deployment: Deployment, runtime_api: str, log_stream: str) -> dict[str, str]:
+def _reserved(deployment: Deployment, key: AccessKey, runtime_api: str, log_stream: str) -> dict[str, str]:
     level = {"AWS_LAMBDA_LOG_LEVEL": deployment.log_level} if deployment.log_level else {}
     return level | {
         "_HANDLER": deployment.handler,
@@ -74,7 +76,7 @@ def _reserved(deployment: Deployment, runtime_api: str, log_stream: str) -> dict
         "AWS_LAMBDA_LOG_STREAM_NAME": log_stream,
         "AWS_LAMBDA_RUNTIME_API": runtime_api,
         "AWS_REGION": deployment.region,
-        "AWS_SECRET_ACCESS_KEY": "test",  # nosec B105: the emulator takes any
+        "AWS_SECRET_ACCESS_KEY": key.secret_of(access_key_of(deployment.name)),
         "LAMBDA_RUNTIME_DIR": RUNTIME_ROOT,
         "LAMBDA_TASK_ROOT": TASK_ROOT,
     }

@@ -14,6 +14,8 @@ from typing import Protocol, TypeVar
 
 from aiohttp import web
 
+from localcloud.aiohttp_doors import refused, visit_of
+from localcloud.doors import Door, refusal
 from localcloud.lambda_host.function import Invocation
 from localcloud.lambda_host.log_lines import LogWriter, answer_too_large
 from localcloud.lambda_host.sandbox import Launch
@@ -212,6 +214,9 @@ class RuntimeApi:
         await self._http.shutdown(timeout=0.1)
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        why = refusal(visit_of(request), Door.CONTROL)
+        if why is not None:
+            return refused(why)
         if not request.path.startswith(PREFIX):
             return _json(404, {"errorType": "NotFound", "errorMessage": request.path})
         step = request.path.removeprefix(PREFIX)

@@ -6,7 +6,7 @@ import logging
 from dataclasses import asdict
 
 from aiohttp import web
-from aiohttp.typedefs import Handler
+from aiohttp.typedefs import Handler, Middleware
 
 from localcloud.lambda_host.control_plane import ControlPlaneError, UnknownFunctionError
 from localcloud.lambda_host.function import (
@@ -25,6 +25,8 @@ REQUEST_LIMIT_BYTES = 6_291_456
 GATEWAY_EVENT_LIMIT_BYTES = 16 * 1024 * 1024
 """What the HTTP API may hand to a function here: its own 10 MB body as base64 and the envelope. On AWS no event above
 6 MB reaches a function and the gateway answers by itself; here the orchestrator's own refusal can be seen."""
+TELLING = ("/healthz", "/status")
+"""Paths that only tell how the host is: nothing is run and no signature is needed."""
 _JSON = "application/json"
 
 
@@ -102,8 +104,9 @@ class Front:
         self._logs = logs
         self._sandbox = sandbox
 
-    def application(self) -> web.Application:
-        application = web.Application(client_max_size=GATEWAY_EVENT_LIMIT_BYTES + 1, middlewares=[_refusals])
+    def application(self, guard: Middleware) -> web.Application:
+        """What is served; `guard` says to whom."""
+        application = web.Application(client_max_size=GATEWAY_EVENT_LIMIT_BYTES + 1, middlewares=[_refusals, guard])
         application.router.add_post("/2015-03-31/functions/{function}/invocations", self._invoke)
         application.router.add_post("/invoke/{function}", self._proxy)
         application.router.add_get("/healthz", self._health)

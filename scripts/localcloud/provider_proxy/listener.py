@@ -22,6 +22,8 @@ from aiohttp import web
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
+from localcloud.aiohttp_doors import guarded
+from localcloud.doors import Door
 from localcloud.profile import Delay, Profile, Provider, ProviderProfile, RegionProfile, draw_delay
 
 LOG_RESULT = "X-Amz-Log-Result"
@@ -189,7 +191,7 @@ class Listener:
         """Listen, unless it does already. Raises OSError when the port is taken."""
         if self._runner is not None:
             return
-        app = web.Application(client_max_size=MAX_BODY_BYTES)
+        app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[guarded(Door.FUNCTION)])
         app.router.add_route("*", "/{path:.*}", self._handle)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0, auto_decompress=False)
         await runner.setup()

@@ -9,6 +9,8 @@ from random import Random
 import aiohttp
 from aiohttp import web
 
+from localcloud.aiohttp_doors import guarded
+from localcloud.doors import Door
 from localcloud.profile import Profile, Provider
 from localcloud.provider_proxy.listener import Fault, FaultKind, Listener, Place
 
@@ -103,7 +105,7 @@ def control_app(proxy: ProviderProxy) -> web.Application:
     async def get_health(_: web.Request) -> web.Response:
         return web.json_response({"status": "ok"})
 
-    app = web.Application()
+    app = web.Application(middlewares=[guarded(Door.CONTROL)])
     app.router.add_post("/fault", post_fault)
     app.router.add_get("/status", get_status)
     app.router.add_get("/healthz", get_health)

@@ -4,14 +4,18 @@ import json
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode, urlsplit
 
 import boto3
 import httpx
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from fiso_cli.access_key import AccessKey
+from localcloud import signatures
+from localcloud.signatures import Request
 from localcloud.stream_pump.consumer import DestinationError, Page, Shard, SourceError
 from localcloud.stream_pump.event import record_of
 from localcloud.stream_pump.mapping import EventSourceMapping
@@ -28,7 +32,7 @@ class TrimmedError(SourceError):
     """The position asked for is no longer on the stream."""
 
 
-def client(service: str, url: str, region: str) -> Any:
+def client(service: str, url: str, region: str, key: AccessKey) -> Any:
     """A boto3 client for the emulator. No retries: the pump's loops are the only ones."""
     config = Config(
         connect_timeout=1, read_timeout=10, retries={"total_max_attempts": 1}, s3={"addressing_style": "path"}
@@ -37,8 +41,8 @@ def client(service: str, url: str, region: str) -> Any:
         service,
         endpoint_url=url,
         region_name=region,
-        aws_access_key_id="test",
-        aws_secret_access_key="test",  # nosec B106: the emulator takes any
+        aws_access_key_id=key.id,
+        aws_secret_access_key=key.secret,
         config=config,
     )
 
@@ -57,9 +61,9 @@ def _source_errors(doing: str) -> Iterator[None]:
 class EmulatorStreams:
     """Mappings from the Lambda control plane, shards and records from the DynamoDB Streams API."""
 
-    def __init__(self, url: str, region: str) -> None:
-        self._lambda = client("lambda", url, region)
-        self._streams = client("dynamodbstreams", url, region)
+    def __init__(self, url: str, region: str, key: AccessKey) -> None:
+        self._lambda = client("lambda", url, region, key)
+        self._streams = client("dynamodbstreams", url, region, key)
 
     def mappings(self) -> tuple[Mapping[str, object], ...]:
         with _source_errors("ListEventSourceMappings"):
@@ -125,8 +129,8 @@ class EmulatorShardReader:
 class EmulatorDeadLetters:
     """Invocation records as objects in a bucket."""
 
-    def __init__(self, url: str, region: str) -> None:
-        self._s3 = client("s3", url, region)
+    def __init__(self, url: str, region: str, key: AccessKey) -> None:
+        self._s3 = client("s3", url, region, key)
 
     def write(self, bucket: str, key: str, document: Mapping[str, object]) -> None:
         body = json.dumps(document).encode()
@@ -139,19 +143,25 @@ class EmulatorDeadLetters:
 class LambdaHostFunctions:
     """Synchronous invocations through the Invoke API of the local Lambda host."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, region: str, key: AccessKey) -> None:
         timeout = httpx.Timeout(INVOKE_TIMEOUT_S, connect=1)
         self._http = httpx.Client(base_url=url, timeout=timeout, trust_env=False)
+        self._host, self._region, self._key = urlsplit(url).netloc, region, key
 
     def invoke(self, mapping: EventSourceMapping, event: Mapping[str, object]) -> Answer:
-        path = f"/2015-03-31/functions/{quote(mapping.function_name, safe='')}/invocations"
+        asked = Request(
+            method="POST",
+            path=f"/2015-03-31/functions/{quote(mapping.function_name, safe='')}/invocations",
+            query=urlencode({"Qualifier": mapping.qualifier}, quote_via=quote) if mapping.qualifier else "",
+            headers={
+                "host": self._host,
+                "content-type": "application/json",
+                "x-amz-invocation-type": "RequestResponse",
+            },
+            body=json.dumps(event, separators=(",", ":")).encode(),
+        )
         try:
-            response = self._http.post(
-                path,
-                params={"Qualifier": mapping.qualifier} if mapping.qualifier else None,
-                content=json.dumps(event, separators=(",", ":")),
-                headers={"content-type": "application/json", "x-amz-invocation-type": "RequestResponse"},
-            )
+            response = self._send(asked)
         except httpx.TransportError as error:
             log.warning("%s was not reached: %r", mapping.function_name, error)
             return Answer(status=None)
@@ -162,3 +172,8 @@ class LambdaHostFunctions:
             request_id=response.headers.get("x-amzn-requestid"),
             executed_version=response.headers.get("x-amz-executed-version"),
         )
+
+    def _send(self, asked: Request) -> httpx.Response:
+        headers = signatures.signed(asked, self._key, "lambda", self._region, datetime.now(UTC))
+        target = f"{asked.path}?{asked.query}" if asked.query else asked.path
+        return self._http.post(target, content=asked.body, headers=headers)

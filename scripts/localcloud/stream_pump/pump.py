@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from localcloud.doors import Door, Visit, refusal
 from localcloud.stream_pump import mapping as mappings
 from localcloud.stream_pump.consumer import (
     Outside,
@@ -122,9 +123,16 @@ def serve_health(pump: Pump, port: int) -> ThreadingHTTPServer:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:  # the name that http.server calls
-            found = self.path.split("?")[0] == "/healthz"
-            body = json.dumps(health_document(pump, datetime.now(UTC))).encode() if found else b""
-            self.send_response(HTTPStatus.OK if found else HTTPStatus.NOT_FOUND)
+            headers = {name.lower(): ",".join(self.headers.get_all(name, [])) for name in self.headers}
+            visit = Visit(headers=headers, caller=self.client_address[:2], port=server.server_port)
+            if refusal(visit, Door.CONTROL) is not None:
+                return self._answer(HTTPStatus.FORBIDDEN, b"")
+            if self.path.split("?")[0] != "/healthz":
+                return self._answer(HTTPStatus.NOT_FOUND, b"")
+            self._answer(HTTPStatus.OK, json.dumps(health_document(pump, datetime.now(UTC))).encode())
+
+        def _answer(self, status: HTTPStatus, body: bytes) -> None:
+            self.send_response(status)
             self.send_header("content-type", "application/json")
             self.send_header("content-length", str(len(body)))
             self.end_headers()

@@ -33,4 +33,4 @@ def part_of(cloud: LocalCloud, document: dict[str, object]) -> Part:
 if __name__ == "__main__":
     cloud = LocalCloud.from_environ()
     wanted = [part_of(cloud, document) for document in json.loads(sys.argv[1])]
-    sys.exit(parent.run(cloud, wanted, [], start_timeout_s=float(sys.argv[2])))
+    sys.exit(parent.run(cloud, lambda: wanted, [], start_timeout_s=float(sys.argv[2])))

@@ -22,7 +22,7 @@ from botocore.exceptions import ClientError
 
 from localcloud import emulator_launch
 from localcloud.layout import LocalCloud
-from tests.emulator import free_port
+from tests.emulator import KEY, free_port
 from tests.lab.bound_process import bound
 
 SCRIPTS = Path(emulator_launch.__file__).parents[1]
@@ -138,7 +138,7 @@ def running_host(
     directory: Path, cache: Path, emulator_url: str, host_url: str, *options: str
 ) -> Iterator[subprocess.Popen[bytes]]:
     command = [sys.executable, "-m", "localcloud.lambda_host", "--port", host_url.rpartition(":")[2]]
-    command += ["--emulator-url", emulator_url, "--cache", str(cache), *options]
+    command += ["--emulator-url", emulator_url, "--cache", str(cache), "--access-key", _key_file(directory), *options]
     with (directory / "host.log").open("ab") as log:
         host = subprocess.Popen(bound(command), env=os.environ | {"PYTHONPATH": str(SCRIPTS)}, stdout=log, stderr=log)
         try:
@@ -152,10 +152,16 @@ def running_host(
 def _emulator(directory: Path, url: str, host_url: str) -> subprocess.Popen[bytes]:
     python = LocalCloud.from_environ({}).emulator_environment / "bin" / "python"
     command = [str(python), str(Path(emulator_launch.__file__)), "--port", url.rpartition(":")[2]]
-    command += ["--lambda-host-url", host_url]
+    command += ["--lambda-host-url", host_url, "--access-key", _key_file(directory)]
     environment = {"PATH": os.environ["PATH"], "HOME": str(directory), "LOG_LEVEL": "WARNING"}
     with (directory / "emulator.log").open("ab") as log:
         return subprocess.Popen(bound(command), env=environment, cwd=directory, stdout=log, stderr=log)
+
+
+def _key_file(directory: Path) -> str:
+    file = directory / "access-key"
+    KEY.write(file)
+    return str(file)
 
 
 def await_answer(url: str, process: subprocess.Popen[bytes]) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from localcloud.stream_pump import clients
+from tests.emulator import KEY
 
 REGION = "us-east-1"
 BUCKET = "fiso-artifacts-test"
@@ -43,11 +44,11 @@ class Deployment:
     uuid: str = ""
 
     def put(self, *ids: str, **attributes: Mapping[str, object]) -> None:
-        table = clients.client("dynamodb", self.url, REGION)
+        table = clients.client("dynamodb", self.url, REGION, KEY)
         for item in ids:
             table.put_item(TableName=self.table, Item={"id": {"S": item}, **attributes})
 
     def dead_letters(self) -> list[tuple[str, dict[str, Any]]]:
-        bucket = clients.client("s3", self.url, REGION)
+        bucket = clients.client("s3", self.url, REGION, KEY)
         found = bucket.list_objects_v2(Bucket=BUCKET, Prefix=f"aws/lambda/{self.uuid}/").get("Contents", [])
         return [(o["Key"], json.load(bucket.get_object(Bucket=BUCKET, Key=o["Key"])["Body"])) for o in found]

@@ -4,11 +4,14 @@ import base64
 import json
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from urllib.request import Request, urlopen
 
 import pytest
 
+from localcloud import signatures
 from localcloud.lambda_host.environment import access_key_of
+from tests.emulator import KEY
 from tests.functional.localcloud.lambda_host_world import LambdaHostWorld, eventually, running_world
 
 LOOK = """
@@ -253,7 +256,12 @@ def test_the_emulator_runs_functions_through_the_host(world: LambdaHostWorld) ->
 
 def test_the_proxy_contract_answers_502_for_a_failed_function(world: LambdaHostWorld) -> None:
     world.deploy("proxied", "def handle(event, context):\n    return 1 / event['by']\n")
-    request = Request(f"{world.host_url}/invoke/proxied", data=b'{"by": 0}', method="POST")
+    body = b'{"by": 0}'
+    asked = signatures.Request(
+        method="POST", path="/invoke/proxied", query="", headers={"host": world.host_url.partition("//")[2]}, body=body
+    )
+    headers = signatures.signed(asked, KEY, "lambda", "us-east-1", datetime.now(UTC))
+    request = Request(f"{world.host_url}/invoke/proxied", data=body, headers=headers, method="POST")
     with pytest.raises(OSError, match="502") as refused:
         urlopen(request)
     refused.value.close()  # type: ignore[attr-defined]

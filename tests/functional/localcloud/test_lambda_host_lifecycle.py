@@ -107,6 +107,7 @@ def test_a_taken_port_is_one_line_and_a_failure(world: LambdaHostWorld, cache: P
     port = world.host_url.rpartition(":")[2]
     command = [sys.executable, "-m", "localcloud.lambda_host", "--port", port]
     command += ["--emulator-url", world.emulator_url, "--cache", str(cache)]
+    command += ["--access-key", str(world.directory / "access-key")]
     ended = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(SCRIPTS)})
     assert ended.returncode == 1
     assert "address already in use" in ended.stderr

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from localcloud.stream_pump import clients, mapping
+from tests.emulator import KEY
 from tests.functional.localcloud.emulator_fixture import answers, emulator, eventually, free_port, module_process
 from tests.functional.localcloud.failing_host import LambdaHost, serving
 from tests.functional.localcloud.stream_deployment import BUCKET, FUNCTION, POLICY, REGION, Deployment, zipped_handler
@@ -21,7 +22,7 @@ from tests.functional.localcloud.stream_deployment import BUCKET, FUNCTION, POLI
 @pytest.fixture(scope="module")
 def emulator_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with emulator(tmp_path_factory.mktemp("emulator")) as url:
-        clients.client("s3", url, REGION).create_bucket(Bucket=BUCKET)
+        clients.client("s3", url, REGION, KEY).create_bucket(Bucket=BUCKET)
         yield url
 
 
@@ -35,8 +36,8 @@ def lambda_host() -> Iterator[LambdaHost]:
 @pytest.fixture
 def deployment(emulator_url: str, request: pytest.FixtureRequest) -> Iterator[Deployment]:
     """A mapping made through the API, disabled, with every setting."""
-    functions = clients.client("lambda", emulator_url, REGION)
-    tables = clients.client("dynamodb", emulator_url, REGION)
+    functions = clients.client("lambda", emulator_url, REGION, KEY)
+    tables = clients.client("dynamodb", emulator_url, REGION, KEY)
     if not functions.list_functions()["Functions"]:
         functions.create_function(
             FunctionName=FUNCTION,
@@ -77,6 +78,8 @@ class PumpProcess:
 def pumping(deployment: Deployment, host: LambdaHost, directory: Path) -> Iterator[PumpProcess]:
     port = free_port()
     arguments = ["--emulator-url", deployment.url, "--lambda-url", host.url, "--health-port", str(port)]
+    KEY.write(directory / "access-key")
+    arguments += ["--access-key", str(directory / "access-key")]
     arguments += ["--checkpoints", str(directory / "checkpoints.json"), "--poll-ms", "20", "--discover-ms", "200"]
     with module_process("stream_pump", *arguments, log=directory / "pump.log") as child:
         url = f"http://127.0.0.1:{port}/healthz"
@@ -123,7 +126,7 @@ def test_records_arrive_with_the_fields_of_aws_and_removals_are_filtered_out(
 ) -> None:
     with pumping(deployment, lambda_host, tmp_path):
         deployment.put("a")
-        clients.client("dynamodb", deployment.url, REGION).delete_item(
+        clients.client("dynamodb", deployment.url, REGION, KEY).delete_item(
             TableName=deployment.table, Key={"id": {"S": "a"}}
         )
         deployment.put("b")
@@ -183,7 +186,7 @@ def test_a_lost_checkpoint_file_redelivers_everything(
 def test_a_removed_mapping_is_delivered_no_more_and_a_new_one_is_found(
     deployment: Deployment, lambda_host: LambdaHost, tmp_path: Path
 ) -> None:
-    functions = clients.client("lambda", deployment.url, REGION)
+    functions = clients.client("lambda", deployment.url, REGION, KEY)
     with pumping(deployment, lambda_host, tmp_path) as pump:
         eventually(lambda: len(pump.health()["shards"]) == 1)
         arn = functions.get_event_source_mapping(UUID=deployment.uuid)["EventSourceArn"]
@@ -206,7 +209,7 @@ def test_sigterm_ends_the_pump_during_an_idle_wait(
 
 
 def test_an_enabled_mapping_is_taken_over(deployment: Deployment, lambda_host: LambdaHost, tmp_path: Path) -> None:
-    functions = clients.client("lambda", deployment.url, REGION)
+    functions = clients.client("lambda", deployment.url, REGION, KEY)
     functions.update_event_source_mapping(UUID=deployment.uuid, Enabled=True)
     with pumping(deployment, lambda_host, tmp_path):
         eventually(lambda: functions.get_event_source_mapping(UUID=deployment.uuid)["State"] == "Disabled")
@@ -242,11 +245,11 @@ TEMPLATE = {
 def test_a_mapping_deployed_disabled_keeps_its_settings_and_is_delivered(
     deployment: Deployment, lambda_host: LambdaHost, tmp_path: Path
 ) -> None:
-    stacks = clients.client("cloudformation", deployment.url, REGION)
+    stacks = clients.client("cloudformation", deployment.url, REGION, KEY)
     stacks.create_stack(StackName="deployed", TemplateBody=json.dumps(TEMPLATE))
     stacks.get_waiter("stack_create_complete").wait(StackName="deployed", WaiterConfig={"Delay": 1})
     try:
-        listed = clients.EmulatorStreams(deployment.url, REGION).mappings()
+        listed = clients.EmulatorStreams(deployment.url, REGION, KEY).mappings()
         (document,) = [m for m in listed if "deployed-log" in str(m["EventSourceArn"])]
         found = mapping.from_document(document)
         expected = mapping.from_document({**document, **POLICY})

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from fiso_cli.access_key import AccessKey
 from localcloud.lambda_host import log_lines
 from localcloud.lambda_host.environment import HostVariables, function_variables, log_stream_name
 from localcloud.lambda_host.function import Deployment, FunctionReference, UnusableReferenceError, deployment_of
@@ -118,13 +119,16 @@ def test_a_function_cannot_change_reserved_variables_but_the_hosts_extra_ones_wi
     own = {"AWS_REGION": "mars", "TZ": "CET", "FISO_STAGE": "dev", "AWS_ENDPOINT_URL_S3": "http://s3"}
     variables = function_variables(
         deployment(Environment={"Variables": own}),
-        HostVariables(aws_endpoint_url="http://aws", extra={"FISO_STAGE": "local"}),
+        HostVariables(
+            aws_endpoint_url="http://aws", key=AccessKey(id="mine", secret="secret"), extra={"FISO_STAGE": "local"}
+        ),
         runtime_api="127.0.0.1:1",
         log_stream="s",
     )
     expected = {"AWS_REGION": "eu-west-1", "TZ": "CET", "FISO_STAGE": "local", "AWS_ENDPOINT_URL_S3": "http://s3"}
     assert {name: variables[name] for name in expected} == expected
     assert variables["AWS_ENDPOINT_URL"] == "http://aws"
+    assert "secret" not in variables.values()
 
 
 def test_a_log_stream_is_named_as_lambda_does() -> None:

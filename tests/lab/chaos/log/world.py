@@ -24,6 +24,7 @@ from fiso.services.log.reconcile import Reconciliation
 from fiso.services.log.spill import MARK
 from fiso.services.maintenance.keep import Keeper
 from fiso.testing.memory import InMemoryCatalogStore, InMemorySnapshots
+from fiso_cli.access_key import NONE_YET
 from localcloud.stream_pump.clients import EmulatorStreams
 from tests.lab.chaos.emulator import REGION, EmulatorProcess
 from tests.lab.chaos.log.faulty_store import FaultyStore, faulty_store
@@ -90,7 +91,7 @@ class LogWorld:
     def closings(self) -> Counter[str]:
         """How often each invocation was closed, from the table's stream."""
         arn = self.cloud.client("dynamodb").describe_table(TableName=LOG_TABLE)["Table"]["LatestStreamArn"]
-        streams, found = EmulatorStreams(self.cloud.url, REGION), Counter[str]()
+        streams, found = EmulatorStreams(self.cloud.url, REGION, NONE_YET), Counter[str]()
         for shard in streams.shards(arn):
             reader = streams.reader(arn, shard.shard_id, after=None)
             while records := reader.read(limit=1000).records:

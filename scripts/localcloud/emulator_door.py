@@ -1,0 +1,111 @@
+"""The emulator's door. It answers anybody and tells the pages of all sites to come in: the door asks who comes, and for
+a signature everywhere but at the HTTP APIs, whose callers are the product's own. Standard library only.
+"""
+
+import json
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any, TypeAlias
+from urllib.parse import quote
+
+from fiso_cli.access_key import AccessKey
+from localcloud import signatures
+from localcloud.doors import Door, Visit, refusal
+from localcloud.signatures import BadSignatureError, Request
+
+_Scope: TypeAlias = dict[str, Any]
+_Receive: TypeAlias = Callable[[], Awaitable[dict[str, Any]]]
+_Send: TypeAlias = Callable[[dict[str, Any]], Awaitable[None]]
+_Application: TypeAlias = Callable[[_Scope, _Receive, _Send], Awaitable[None]]
+_HEALTH = "/_ministack/health"
+_API = "/_aws/execute-api/"
+
+
+def behind_door(application: _Application, api_of: Callable[[str, str], object], key: AccessKey) -> _Application:
+    """The emulator's ASGI application for the cloud's owner only. `api_of` finds the HTTP API of a host and path."""
+
+    async def guarded(scope: _Scope, receive: _Receive, send: _Send) -> None:
+        if scope["type"] == "lifespan":
+            return await application(scope, receive, send)
+        headers = _headers_of(scope)
+        is_api = scope["path"].startswith(_API) and api_of(headers.get("host", ""), scope["path"]) is not None
+        is_health = (scope.get("method"), scope["path"]) == ("GET", _HEALTH)
+        is_signed = not (is_api or is_health)
+        caller, (_, port) = scope.get("client"), scope["server"]
+        visit = Visit(headers=headers, caller=tuple(caller) if caller else None, port=port)
+        why = refusal(visit, Door.API if is_api else Door.CONTROL, is_signed=is_signed)
+        if why is not None or (is_signed and scope["type"] != "http"):
+            return await _refuse(scope, send, "AccessDeniedException", why or "not served here", headers)
+        if not is_signed:
+            return await application(scope, receive, send if is_api else _without_cors(send))
+        body, again = await _whole_body(receive)
+        try:
+            signatures.check(_signable(scope, headers, body), key, datetime.now(UTC))
+        except BadSignatureError as error:
+            return await _refuse(scope, send, error.code, str(error), headers)
+        await application(scope, again, _without_cors(send))
+
+    return guarded
+
+
+def _headers_of(scope: _Scope) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for raw_name, raw_value in scope["headers"]:
+        name, value = raw_name.decode("latin-1").lower(), signatures.text_of(raw_value)
+        found[name] = f"{found[name]},{value}" if name in found else value
+    return found
+
+
+def _signable(scope: _Scope, headers: dict[str, str], body: bytes) -> Request:
+    path = (scope.get("raw_path") or quote(scope["path"]).encode()).decode("latin-1")
+    query = scope.get("query_string", b"").decode("latin-1")
+    return Request(method=scope["method"], path=path, query=query, headers=headers, body=body)
+
+
+async def _whole_body(receive: _Receive) -> tuple[bytes, _Receive]:
+    """The body, and what gives the same messages once more."""
+    messages, chunks = [], []
+    while True:
+        message = await receive()
+        messages.append(message)
+        chunks.append(message.get("body", b""))
+        if message["type"] != "http.request" or not message.get("more_body"):
+            break
+    waiting = iter(messages)
+
+    async def again() -> dict[str, Any]:
+        message = next(waiting, None)
+        return await receive() if message is None else message
+
+    return b"".join(chunks), again
+
+
+def _without_cors(send: _Send) -> _Send:
+    """The emulator tells the pages of all sites to come in."""
+
+    async def sent(message: dict[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            kept = [(n, v) for n, v in message.get("headers", []) if not n.lower().startswith(b"access-control-")]
+            message = {**message, "headers": kept}
+        await send(message)
+
+    return sent
+
+
+async def _refuse(scope: _Scope, send: _Send, code: str, why: str, headers: dict[str, str]) -> None:
+    if scope["type"] != "http":
+        return await send({"type": "websocket.close", "code": 1008})
+    kind, body = _error(code, why, headers)
+    named = [(b"content-type", kind), (b"x-amzn-errortype", code.encode()), (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": 403, "headers": named})
+    await send({"type": "http.response.body", "body": body if scope["method"] != "HEAD" else b""})
+
+
+def _error(code: str, why: str, headers: dict[str, str]) -> tuple[bytes, bytes]:
+    """An error as the service's protocol has it. Codes and reasons are ours: nothing needs escaping."""
+    error = f"<Error><Code>{code}</Code><Message>{why}</Message></Error>"
+    if "/s3/aws4_request" in headers.get("authorization", ""):
+        return b"application/xml", error.encode()
+    if headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
+        return b"text/xml", f"<ErrorResponse>{error}</ErrorResponse>".encode()
+    return b"application/json", json.dumps({"__type": code, "message": why}).encode()
