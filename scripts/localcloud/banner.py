@@ -14,7 +14,7 @@ def lines(cloud: LocalCloud) -> list[str]:
     last = cloud.base_port + PORTS_NEEDED - 1
     return [
         f"on {HOST} only, ports {cloud.base_port} to {last}: {parts}, the clouds' copies {cloud.provider_base_port} on",
-        f"who gets in: processes of {_user()}; AWS calls signed with the key in {cloud.access_key_file}, new each start",
+        f"who gets in: processes of {_user()}; calls to AWS signed by {cloud.access_key_file}, new each start",
         "web pages: the HTTP API and its console, as the stage's policies say; every other port refuses them",
         f"state and logs, for {_user()} alone: {cloud.state}",
     ]
