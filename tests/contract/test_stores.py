@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 import pytest
 
+from fiso.adapters.aws.dynamodb import DynamoDBInvocationLog
 from fiso.adapters.aws.snapshots import CopiedSnapshots
 from fiso.adapters.aws.tenant_use import KEEP, DynamoDBTenantUse
 from fiso.domain.endpoint import EndpointId, FunctionName
@@ -61,6 +62,24 @@ def test_the_latest_records_come_newest_first(stores: Stores) -> None:
     assert [r.invocation_id for r in stores.log.latest(5)] == [invocation_id(n) for n in (20, 19, 18, 17, 16)]
     after = NOW + timedelta(milliseconds=18)
     assert [r.invocation_id for r in stores.log.latest(5, after=after)] == [invocation_id(n) for n in (20, 19)]
+
+
+def test_the_latest_of_one_tenant_are_found_behind_any_number_of_anothers(stores: Stores) -> None:
+    for number in range(30):
+        stores.log.close(a_record(number, tenant=BOB if number > 2 else ALICE))
+    found = stores.log.latest(2, tenant=ALICE)
+    assert [record.invocation_id for record in found] == [invocation_id(2), invocation_id(1)]
+    assert len(stores.log.latest(10, tenant=BOB)) == 10
+    assert stores.log.latest(10, tenant=TenantId("nobody")) == []
+    after = a_record(1).timestamp
+    assert [record.invocation_id for record in stores.log.latest(9, after=after, tenant=ALICE)] == [invocation_id(2)]
+
+
+def test_a_record_that_a_client_dated_into_the_future_is_not_the_latest(at: Emulated) -> None:
+    log = DynamoDBInvocationLog(at.dynamodb, at.log, clock=ManualClock())
+    log.close(a_record(1))
+    log.close(a_record(2, timestamp=NOW + timedelta(seconds=59)))
+    assert [record.invocation_id for record in log.latest(1)] == [invocation_id(1)]
 
 
 def test_only_open_records_past_their_deadline_are_overdue(stores: Stores) -> None:

@@ -1,19 +1,31 @@
 """Does a tenant learn of, call, or blank anything that is another's? Functions that are for some tenants only, the
 console's lists, and pages that share its host."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from fiso.adapters.identity.jwt_tokens import JwtVerifier
 from fiso.codecs.catalog import snapshot_from_json, snapshot_to_json
 from fiso.domain.access import AuthMode
 from fiso.domain.endpoint import FunctionName
+from fiso.domain.request import TenantId
+from fiso.services.identity.access import Access
 from fiso.settings import AccessSettings
+from fiso.testing.clock import ManualClock
 from fiso.testing.rig import SETTINGS, Answer, Rig, http_event, word_count
 from fiso_client.core.answers import FunctionAnswer
+from functions.console import app
+from functions.console.access import Entrance
 from functions.orchestrator.http_answer import SANDBOX
-from tests.builders import a_snapshot, an_entry
+from tests import tokens
+from tests.builders import NOW, a_record, a_snapshot, an_entry
+from tests.functional.console_browser import Browser
+from tests.functional.console_world import World
+from tests.security.attacks import RSA
 
 ALICE, BOB = "111111111111", "222222222222"
 IAM = replace(SETTINGS, access=AccessSettings(mode=AuthMode.IAM))
@@ -78,6 +90,50 @@ def test_code_that_would_serve_it_to_all_does_not_read_such_a_catalog() -> None:
     assert b'"schema":2' in data
     assert snapshot_from_json(data) == a_snapshot(an_entry(tenants=frozenset({ALICE})))
     assert b'"schema":1' in snapshot_to_json(a_snapshot(an_entry()))
+
+
+VERIFIER_KEYS = tokens.FixedKeys.of(RSA)
+
+
+def console(world: World) -> Callable[..., Any]:
+    """What a tenant's program gets of a path: `seen("alice", "/api/invocations")`; only ADMIN sees all."""
+    verifier = JwtVerifier(VERIFIER_KEYS, issuer=tokens.ISSUER, audiences=[tokens.AUDIENCE], clock=ManualClock())
+    entrance = Entrance(access=Access(mode=AuthMode.JWT, verifier=lambda: verifier))
+    browser = Browser(app=app.create(world.sources, stage="prod", entrance=entrance), gateway="aws")
+
+    def seen(tenant: str, path: str, scope: str = "fiso:read") -> Any:
+        token = RSA.sign(tokens.payload(NOW, tenant, scope=scope))
+        return browser.get(path, headers={"authorization": f"Bearer {token}"})
+
+    return seen
+
+
+@pytest.mark.parametrize("ahead_s", [-60.0, 0.0, 0.9, 59.0, 3_600.0])
+@pytest.mark.parametrize("lies", [200, 500, 1_200])
+def test_no_number_of_others_records_leaves_a_tenants_console_blank(lies: int, ahead_s: float) -> None:
+    world = World(clock=ManualClock())
+    own = [a_record(number, tenant=TenantId("alice")) for number in range(5)]
+    later = timedelta(seconds=ahead_s)
+    others = [a_record(100 + number, tenant=TenantId("bob")) for number in range(lies)]
+    for record in (*own, *(replace(record, timestamp=record.timestamp + later) for record in others)):
+        world.log.close(record)
+    seen = console(world)
+    found = seen("alice", "/api/invocations").document["invocations"]
+    assert {row["invocation_id"] for row in found} == {record.invocation_id for record in own}
+    assert len(seen("bob", "/api/invocations").document["invocations"]) == 50
+    for path in ("/console", "/console/invocations", "/console/models", "/console/diagnosis"):
+        assert seen("alice", path).status == 200
+    assert own[0].invocation_id in seen("alice", "/console/invocations").body
+
+
+def test_the_console_shows_a_tenant_no_function_that_it_may_not_call() -> None:
+    world = World(clock=ManualClock())
+    world.snapshots.publish(a_snapshot(an_entry(name="payroll", tenants=frozenset({"alice"})), an_entry(name="open")))
+    seen = console(world)
+    for path in ("/console", "/console/policies", "/api/endpoints", "/console/diagnosis"):
+        assert "payroll" not in seen("bob", path).body, path
+    assert "payroll" in seen("alice", "/api/endpoints").body
+    assert "payroll" in seen("operator", "/api/endpoints", "fiso:read fiso:admin").body
 
 
 ACTIVE = (
