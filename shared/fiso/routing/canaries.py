@@ -131,8 +131,8 @@ def _observation(record: InvocationRecord, draw: CanaryDraw) -> Observation | No
     first = next((attempt for attempt in record.attempts if attempt.endpoint == chosen), None)
     if first is None or first.failure in _NO_SIGN:
         return None
-    is_error = _is_error(record, first)
-    is_refusal = not is_error and first.status is not None and 400 <= first.status < 500
+    is_refusal = first.failure is None and first.status is not None and 400 <= first.status < 500
+    is_error = not is_refusal and _is_error(record, first)
     says_how_fast = not (is_error or is_refusal or _may_be_cold(record, first))
     return Observation(
         is_canary=chosen == draw.endpoint,

@@ -22,7 +22,7 @@ from fiso.domain.catalog import CatalogEntry
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName
 from fiso.domain.state import EndpointState
 from fiso.ports import Clock, SharedBreakers
-from fiso.routing import reported
+from fiso.routing import canaries, reported
 from fiso.routing.breaker_notices import NOTICE_VALID_FOR, Domain, Notice, SlowCall, Transition, are_too_many_slow
 from fiso.services.freshness.cached import CachedValue, StoreWaitBudget
 from fiso_client.core.attribution import Attribution
@@ -293,7 +293,18 @@ def effective_breakers(
     if sync is not None and any(breaker.state(now) is BreakerState.HALF_OPEN for breaker in found.values()):
         sync.refresh_before_probe(breakers)
         found = breakers.of(entry)
-    return attribution.held_back(entry.name, [endpoint.id for endpoint in entry.endpoints], found, now)
+    ids = [endpoint.id for endpoint in entry.endpoints]
+    return attribution.held_back(entry.name, ids, found, now, canary=_under_test(entry, states, now))
+
+
+def _under_test(entry: CatalogEntry, states: Mapping[EndpointId, EndpointState], now: datetime) -> EndpointId | None:
+    """The copy that is a canary still."""
+    canary = entry.policy.canary
+    if canary is None:
+        return None
+    known = states.get(canary.endpoint)
+    stands = canaries.standing(canary, known.canary if known else None, now)
+    return None if stands is None else canary.endpoint
 
 
 def domain_of(endpoint: Endpoint) -> Domain:
