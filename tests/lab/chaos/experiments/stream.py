@@ -215,10 +215,11 @@ def _differences(notes: "Notes", records: "Mapping[str, InvocationRecord]", stat
 
     off = 0
     orders = by_endpoint(notes)
-    for (function, endpoint), order in orders.items():
-        expected = EndpointState(function=function, endpoint=endpoint)
+    for (_, endpoint), order in orders.items():
+        alone: dict[Any, EndpointState] = {}
         for id in order:
-            expected = fold({endpoint: expected}, records[id])[endpoint]
+            alone = {endpoint: fold(alone, records[id])[endpoint]}
+        expected = alone[endpoint]
         stored = replace(states[endpoint], version=0)
         # how a copy does against its siblings depends on theirs, of which this fold knows nothing
         own = [name for name in EndpointState.__slots__ if name != "conduct"]
