@@ -218,7 +218,7 @@ def _differences(notes: "Notes", records: "Mapping[str, InvocationRecord]", stat
     for (_, endpoint), order in orders.items():
         alone: dict[Any, EndpointState] = {}
         for id in order:
-            alone = {endpoint: fold(alone, records[id])[endpoint]}
+            alone = {id: state for id, state in fold(alone, records[id]).items() if id == endpoint}
         expected = alone[endpoint]
         stored = replace(states[endpoint], version=0)
         # how a copy does against its siblings depends on theirs, of which this fold knows nothing
