@@ -261,7 +261,8 @@ class RequestHandler:
         from fiso.services.leases import lease
         from functions.orchestrator import http_lease
 
-        self._policy_of(function)
+        if not self._policy_of(function).leases:
+            raise UnknownPath(f"{function} is not leased: invoke it")
         refuse_bad_json_of(self._event)
         request = self._request(function, "")
         size = http_lease.request_size(self._headers)

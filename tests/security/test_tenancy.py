@@ -81,6 +81,44 @@ def test_it_does_not_stand_among_the_endpoints(rig: Rig) -> None:
     assert "word-count" in theirs
 
 
+@pytest.mark.parametrize("size", ["0", "17", None])
+def test_where_copies_are_is_told_to_nobody_of_a_function_that_is_not_leased(size: str | None) -> None:
+    rig = Rig(word_count(leases=False), settings=IAM)
+    headers = {} if size is None else {"x_fiso_request_size": size}
+    addresses = [endpoint.address for endpoint in word_count().endpoints]
+    refused = as_tenant(rig, ALICE, "POST", "/v1/decide/word-count", **headers)
+    assert refused["statusCode"] == 404
+    paths = {"POST": "/v1/explain/word-count", "GET": "/v1/endpoints"}
+    told = [refused["body"], *(as_tenant(rig, ALICE, method, path)["body"] for method, path in paths.items())]
+    assert not any(address in text for text in told for address in addresses)
+    assert as_tenant(rig, ALICE, "POST", "/v1/invoke/word-count")["statusCode"] == 200
+    leased = as_tenant(Rig(word_count(), settings=IAM), ALICE, "POST", "/v1/decide/word-count")["body"]
+    assert all(address in leased for address in addresses)
+
+
+def test_doors_without_a_lock_cost_nothing_that_grows_with_those_who_knock() -> None:
+    rig = Rig(HIDDEN, word_count(), settings=IAM)
+    asked: list[str] = []
+
+    def count(what: str) -> None:
+        asked.append(what)
+
+    rig.request("GET", "/healthz")
+    for store in (
+        rig.stores.snapshots,
+        rig.stores.states,
+        rig.stores.log,
+        rig.stores.models,
+        rig.stores.shared_breakers,
+    ):
+        store.before = count
+    for _ in range(300):
+        assert rig.request("GET", "/healthz").status == 200
+        rig.request("OPTIONS", "/v1/invoke/word-count", origin="https://a.example", access_control_request_method="PUT")
+    assert len(asked) <= 10  # what is refreshed in the background, by age
+    assert rig.records == []
+
+
 def test_a_function_without_the_key_is_everybodys(rig: Rig) -> None:
     assert {as_tenant(rig, each, "POST", "/v1/invoke/word-count")["statusCode"] for each in (ALICE, BOB)} == {200}
 
@@ -90,6 +128,7 @@ def test_code_that_would_serve_it_to_all_does_not_read_such_a_catalog() -> None:
     assert b'"schema":2' in data
     assert snapshot_from_json(data) == a_snapshot(an_entry(tenants=frozenset({ALICE})))
     assert b'"schema":1' in snapshot_to_json(a_snapshot(an_entry()))
+    assert b'"schema":2' in snapshot_to_json(a_snapshot(an_entry(leases=False)))
 
 
 VERIFIER_KEYS = tokens.FixedKeys.of(RSA)

@@ -20,14 +20,15 @@ from fiso.domain.policy import Policy
 SCHEMA = 1
 """Readers ignore keys they do not know: raise this with any new field that must not be ignored (a new denial, say).
 A policy's later keys did not raise it: a reader that ignores them routes as it did before they were written."""
-WITH_TENANTS = 2
-"""Of a catalog with functions for some tenants only: code that would serve them to all must not read it."""
+WITH_DENIALS = 2
+"""Of a catalog with functions for some tenants only, or that are not leased: code that would serve them to all, or tell
+where they are, must not read it."""
 
 
 def snapshot_to_json(snapshot: Snapshot) -> bytes:
     """The canonical bytes of a snapshot, checksum included."""
-    is_for_some = any(entry.policy.tenants for entry in snapshot.functions.values())
-    document: Document = {"schema": WITH_TENANTS if is_for_some else SCHEMA, **_SNAPSHOTS.to_document(snapshot)}
+    denies = any(entry.policy.tenants or not entry.policy.leases for entry in snapshot.functions.values())
+    document: Document = {"schema": WITH_DENIALS if denies else SCHEMA, **_SNAPSHOTS.to_document(snapshot)}
     document["sha256"] = _checksum(document)
     return _canonical(document)
 
@@ -47,9 +48,9 @@ def snapshot_from_json(data: bytes) -> Snapshot:
         raise InvalidCatalog(f"snapshot does not parse: {error}") from error
     if claimed != found:
         raise InvalidCatalog(f"snapshot is damaged: its sha256 says {claimed!r}, its content gives {found!r}")
-    if document.get("schema") not in (SCHEMA, WITH_TENANTS):
+    if document.get("schema") not in (SCHEMA, WITH_DENIALS):
         raise InvalidCatalog(
-            f"snapshot has schema {document.get('schema')!r}, this code reads {SCHEMA} and {WITH_TENANTS}"
+            f"snapshot has schema {document.get('schema')!r}, this code reads {SCHEMA} and {WITH_DENIALS}"
         )
     try:
         return without_misspelled(_SNAPSHOTS.from_document(Snapshot, document))

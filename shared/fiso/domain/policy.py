@@ -294,6 +294,13 @@ class Policy:
             "[HTTP](http.md)"
         ),
     ] = True
+    leases: Annotated[
+        bool,
+        Means(
+            "clients may call the copies themselves, by a lease, which tells them where the copies are; `false` for "
+            "copies that whoever knows their address may call"
+        ),
+    ] = True
     tenants: Annotated[
         frozenset[Annotated[str, AtMost(LONGEST_TENANT)]],
         AtMost(1_000),
