@@ -118,11 +118,11 @@ def test_a_canary_that_fails_is_stopped_for_all_environments_and_stays_so() -> N
 
 
 def test_refusals_and_slowness_stop_it_too() -> None:
-    refusing, slow = World(every_s=5.0), World()  # a suspect is asked rarely, so its tests take their time
+    refusing, slow = World(), World()
     refusing.answer(GCP, FunctionAnswer(status=422, body=b""))
     for endpoint, latency_ms in ((AWS, 100.0), (AZURE, 100.0), (GCP, 150.0)):
         slow.slow(endpoint, latency_ms)
-    for world, why in ((refusing, "more errors"), (slow, "slower")):
+    for world, why in ((refusing, "more refusals"), (slow, "slower")):
         world.route(120)
         assert str(world.canary["why"]).startswith(why)
 
