@@ -34,6 +34,7 @@ def demo(
     fiso demo
     fiso demo --once --requests 60 --json
     """
+    from localcloud import private
     from localcloud.demo import findings
     from localcloud.demo.machine import Machine
     from localcloud.demo.run import Demo
@@ -45,7 +46,9 @@ def demo(
             run.prepare()
             found = run.run()
             results, document = findings.checks(found), findings.run_document(found)
-            write_json(machine.cloud.state / "run.json", document)
+            file = machine.cloud.state / "run.json"
+            write_json(file, document)
+            file.chmod(private.FILE)
             deliver(Output(document=document, shown=findings.parts(found)), as_json=as_json)
             _tell(results)
             if not once:

@@ -267,6 +267,32 @@ def test_the_proxy_contract_answers_502_for_a_failed_function(world: LambdaHostW
     refused.value.close()  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize("said", [{}, {"Origin": "https://attacker.test"}, {"Host": "attacker.test"}])
+@pytest.mark.parametrize("path", ["/invoke/guarded", "/2015-03-31/functions/guarded/invocations"])
+def test_nothing_is_invoked_without_the_key(world: LambdaHostWorld, path: str, said: dict[str, str]) -> None:
+    if not deployed(world, "guarded"):
+        world.deploy("guarded", LOOK)
+    with pytest.raises(OSError, match="403") as refused:
+        urlopen(Request(world.host_url + path, data=b"{}", headers=said, method="POST"))
+    refused.value.close()  # type: ignore[attr-defined]
+    assert all(found["function"] != "guarded" for found in world.get("/status")["functions"])
+
+
+def deployed(world: LambdaHostWorld, name: str) -> bool:
+    return any(found["FunctionName"] == name for found in world.aws("lambda").list_functions()["Functions"])
+
+
+@pytest.mark.parametrize("said", [{"Sec-Fetch-Site": "cross-site"}, {"Origin": "null"}, {"Host": "attacker.test"}])
+def test_a_page_takes_no_work_from_a_runtime(world: LambdaHostWorld, said: dict[str, str]) -> None:
+    if not deployed(world, "tells"):
+        world.deploy("tells", "import os\ndef handle(e, c):\n    return os.environ['AWS_LAMBDA_RUNTIME_API']\n")
+    api = world.invoke("tells").payload
+    with pytest.raises(OSError, match="403") as refused:
+        urlopen(Request(f"http://{api}/2018-06-01/runtime/invocation/next", headers=said))
+    refused.value.close()  # type: ignore[attr-defined]
+    assert world.invoke("tells").payload == api
+
+
 def test_the_log_tail_is_cut_to_its_last_four_kilobytes(world: LambdaHostWorld) -> None:
     world.deploy("talks", "def handle(event, context):\n    for n in range(2000): print('line', n)\n")
     answer = world.aws("lambda", world.host_url).invoke(FunctionName="talks", LogType="Tail", Payload=b"{}")
