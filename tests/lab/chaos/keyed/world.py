@@ -90,7 +90,7 @@ def orchestrator(place: Place, transport: HttpTransport) -> Rig:
 
 def ask(rig: Rig, sent: Sent) -> dict[str, Any]:
     """The response to one request, through the handler."""
-    keyed = {"idempotency_key": sent.key} if sent.key else {}
+    keyed = {"idempotency_key": sent.key, "x_key": sent.key} if sent.key else {}
     return rig.send(http_event("POST", f"/v1/invoke/{sent.function}", sent.payload, content_type="text/plain", **keyed))
 
 

@@ -15,6 +15,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from fiso.domain.access import ANYONE
+from fiso_client.core.scoping import scoped_key
 from tests.lab.chaos.rig.rows import Row, answered
 
 LARGEST_LINE = 32 * 1024 * 1024
@@ -200,7 +202,7 @@ async def run(
             "latency_ms": (now - intended) * 1000,
             "phase": phase,
             "environment": number,
-            "key": request.headers.get("idempotency-key"),
+            "key": _as_the_function_sees_it(request),
         }
         rows.append(answered(fields, said))
 
@@ -228,3 +230,8 @@ async def run(
 
 async def _do(action: Callable[[], object]) -> None:
     await asyncio.to_thread(action)
+
+
+def _as_the_function_sees_it(request: Ask) -> str | None:
+    key = request.headers.get("idempotency-key")
+    return None if key is None else scoped_key(ANYONE.tenant, request.function, key)
