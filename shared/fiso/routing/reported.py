@@ -1,47 +1,28 @@
-"""Reported outcomes: how far a tenant's word of its own calls counts for others. Pure.
+"""Reported outcomes: a tenant's word of its own calls counts for its own decisions, and for nobody else's. Pure.
 
 As long as all requests of a function are one tenant's, its reports fold like what FISO saw: there is nobody to harm.
 With several tenants the shared state is what FISO saw, and each tenant's reports stay in a row of their own. A decision
-for a tenant then rests on what FISO saw, on the tenant's own reports, and on the *quorum*: the median of what at least
-QUORUM others say, each counted once however much it reports. While fewer than half of these lie, a median lies between
-two honest tenants' means, so no lie carries an estimate beyond what honest callers see. Fewer than QUORUM count for
-nothing. Failures open a breaker for others when most tenants that call the function see them, at least two.
-
-docs/decisions/0020-whose-word-counts.md
+for a tenant rests on what FISO saw and on that tenant's row. docs/decisions/0020-whose-word-counts.md
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from hashlib import blake2b
-from math import exp, log, sqrt
 from zlib import crc32
 
 from fiso.domain.endpoint import EndpointId
 from fiso.domain.record import AttemptSummary, InvocationRecord
 from fiso.domain.state import EndpointState, LoadLevel, TenantReports
 from fiso.routing import levels
-from fiso_client.core.breaker import CONSECUTIVE
 from fiso_client.core.failures import CALLERS_FAULT, Failure
 
-QUORUM = 3
-"""Of two that differ nobody can say which is right."""
-FEWEST_ANSWERS = 5
-"""A tenant's warm answers at a level before its mean is one of the quorum's."""
 MOST_TENANTS = 8
 """Rows of one endpoint: a state stays within a few KB."""
 MOST_ANSWERS = 1 / levels.SLOWEST_WEIGHT
 """How many answers a mean remembers, so the most that it weighs."""
 KEPT = timedelta(hours=6)
 """A row without news for so long makes room: what was seen has faded by then (`prediction.beliefs`)."""
-ACTIVE = timedelta(seconds=60)
-"""Who reported within this has a say on whether an endpoint is down, and a failure is news for as long."""
-COMPARED = 20
-"""Warm answers of both, a tenant's and FISO's own, before they are compared."""
-COMPARED_WITHIN = timedelta(minutes=10)
-FARTHEST = log(2)
-"""A client may be nearer to an endpoint than FISO is, or farther; beyond a factor 2, and chance, its word counts for
-nobody else."""
 _NO_RUN = CALLERS_FAULT | {Failure.NOT_NEEDED, Failure.THROTTLED}
 
 States = Mapping[EndpointId, EndpointState]
@@ -75,8 +56,7 @@ def handed_over(states: States, endpoints: Collection[EndpointId], *, to: str) -
 
 
 def folded(states: States, record: InvocationRecord, owner: EndpointId) -> dict[EndpointId, EndpointState]:
-    """The states after a report of one of several tenants: its rows, and failures that most tenants see. `owner` is
-    whose state counts the record."""
+    """The states after a report of one of several tenants: its rows. `owner` is whose state counts the record."""
     after, source = dict(states), tenant_hash(record.request.tenant)
     for position, attempt in enumerate(record.attempts):
         id = attempt.endpoint
@@ -86,7 +66,6 @@ def folded(states: States, record: InvocationRecord, owner: EndpointId) -> dict[
         if position == len(record.attempts) - 1 and _teaches(attempt):
             row = _with_latency(row, record, attempt)
         after[id] = replace(state, reported=_with_row(state.reported, row, attempt.started_at))
-        after[id] = _with_failures_of_most(after, after[id], attempt.started_at)
     counted = after.get(owner) or EndpointState(function=record.request.function_name, endpoint=owner)
     return {**after, owner: replace(counted, folded=counted.folded + 1)}
 
@@ -106,8 +85,7 @@ def seen_by_fiso(states: States) -> States:
 def seen_by(states: States, tenant: str) -> States:
     """The states of a function as they count for a tenant (its hash)."""
     apart = handed_over(states, states.keys(), to=tenant)
-    caught = frozenset(_caught(apart))
-    return {id: _merged(state, tenant, caught) if state.reported else state for id, state in apart.items()}
+    return {id: _merged(state, tenant) if state.reported else state for id, state in apart.items()}
 
 
 def _as_row(state: EndpointState) -> EndpointState:
@@ -169,117 +147,35 @@ def _with_latency(row: TenantReports, record: InvocationRecord, attempt: Attempt
     return replace(row, levels={**row.levels, bucket: level})
 
 
-def _with_failures_of_most(states: States, state: EndpointState, now: datetime) -> EndpointState:
-    """A row of failures that most active tenants of the function have with this endpoint, and FISO's own calls do not
-    refute, counts as FISO's own; it ends when they are no longer most."""
-    caught = frozenset(_caught(states))
-    # Whoever reports of any copy of the function has a say: of one that nobody honest is sent to, liars alone report.
-    active = {row.tenant for each in states.values() for row in each.reported if _is_recent(row.last_at, now)} - caught
-    failing = {
-        row.tenant for row in state.reported if row.failed_in_row >= CONSECUTIVE and _is_recent(row.last_failed_at, now)
-    } - caught
-    seen_at, failed_at = state.last_called_at, state.last_failed_at
-    if len(failing) >= 2 and 2 * len(failing) > len(active):
-        if not (_is_recent(seen_at, now) and state.consecutive_failures == 0):
-            count = max(CONSECUTIVE, state.consecutive_failures)
-            return replace(state, consecutive_failures=count, last_failed_at=_later(failed_at, now))
-    elif state.consecutive_failures and failed_at is not None and (seen_at is None or failed_at > seen_at):
-        return replace(state, consecutive_failures=0)
-    return state
-
-
-def _is_recent(at: datetime | None, now: datetime) -> bool:
-    return at is not None and abs(now - at) <= ACTIVE
-
-
-def _caught(states: States) -> Iterator[str]:
-    """Tenants whose reports differ from what FISO saw of the same endpoint, at the same load and time, beyond chance.
-    Their means forget, so trust comes back after about MOST_ANSWERS honest reports."""
-    for state in states.values():
-        for row in state.reported:
-            if any(
-                _differ(state.levels[bucket], level) for bucket, level in row.levels.items() if bucket in state.levels
-            ):
-                yield row.tenant
-
-
-def _differ(seen: LoadLevel, told: LoadLevel) -> bool:
-    if min(seen.warm, told.warm) < COMPARED or seen.last_at is None or told.last_at is None:
-        return False
-    if abs(seen.last_at - told.last_at) > COMPARED_WITHIN or _is_outdated(seen, told) or _is_outdated(told, seen):
-        return False
-    error = sqrt(sum(levels.variation(level) ** 2 / min(level.warm, MOST_ANSWERS) for level in (seen, told)))
-    return abs(log(told.latency_ms / seen.latency_ms)) > FARTHEST + levels.LIMIT * error
-
-
 def _is_outdated(level: LoadLevel, by: LoadLevel) -> bool:
     return level.last_at is not None and by.changed_at is not None and level.last_at < by.changed_at
 
 
-def _merged(state: EndpointState, tenant: str, caught: Collection[str]) -> EndpointState:
+def _merged(state: EndpointState, tenant: str) -> EndpointState:
     own = next((row for row in state.reported if row.tenant == tenant), None)
-    others = [row for row in state.reported if row.tenant != tenant and row.tenant not in caught]
-    buckets = {*state.levels, *(bucket for row in state.reported for bucket in row.levels)}
+    if own is None:
+        return state
     found: dict[int, LoadLevel] = {}
-    for bucket in sorted(buckets):
-        said = [row.levels[bucket] for row in others if bucket in row.levels]
-        known = [state.levels.get(bucket), own.levels.get(bucket) if own else None, _quorum(said)]
-        trusted = [level for level in known if level is not None and level.answers]
-        if trusted:
-            found[bucket] = trusted[0] if len(trusted) == 1 else _together(trusted)
+    for bucket in sorted({*state.levels, *own.levels}):
+        both = [levels_of[bucket] for levels_of in (state.levels, own.levels) if bucket in levels_of]
+        found[bucket] = both[0] if len(both) == 1 else _together(both)
     latency_ms = state.latency_ms
-    if latency_ms is None and found:
+    if latency_ms is None:
         latency_ms = next((level.latency_ms for level in found.values() if level.warm), None)
-    called_at = _median([row.last_at for row in others]) if len(others) >= QUORUM else None
-    if called_at is not None:
-        called_at = _later(state.last_called_at, called_at)
-    merged = replace(state, levels=found, latency_ms=latency_ms, last_called_at=called_at or state.last_called_at)
-    return _with_own(merged, state, own) if own else merged
-
-
-def _with_own(merged: EndpointState, seen: EndpointState, own: TenantReports) -> EndpointState:
-    """With what the tenant itself has had of the endpoint since FISO last called it."""
-    if own.last_at is None or (seen.last_called_at is not None and seen.last_called_at >= own.last_at):
+    merged = replace(state, levels=found, latency_ms=latency_ms)
+    if own.last_at is None or (state.last_called_at is not None and state.last_called_at >= own.last_at):
         return merged
     return replace(
         merged,
-        last_called_at=_later(merged.last_called_at, own.last_at),
-        consecutive_failures=max(seen.consecutive_failures, own.failed_in_row),
-        attempts=max(seen.attempts, own.failed_in_row, 1),
+        last_called_at=own.last_at,
+        consecutive_failures=max(state.consecutive_failures, own.failed_in_row),
+        attempts=max(state.attempts, own.failed_in_row, 1),
     )
-
-
-def _quorum(said: Sequence[LoadLevel]) -> LoadLevel | None:
-    """The median of tenants' means; None where fewer than QUORUM have one."""
-    rows = sorted((level for level in said if level.warm >= FEWEST_ANSWERS), key=lambda level: level.latency_ms)
-    if len(rows) < QUORUM:
-        return None
-    low, high = rows[(len(rows) - 1) // 2], rows[len(rows) // 2]
-    latency_ms = exp((log(low.latency_ms) + log(high.latency_ms)) / 2)
-    costs = sorted(level.cost_usd for level in rows if level.cost_usd is not None)
-    variations = sorted(levels.variation(level) for level in rows)
-    return LoadLevel(
-        answers=sum(level.answers for level in rows),
-        warm=min(int(MOST_ANSWERS), FEWEST_ANSWERS * len(rows), sum(level.warm for level in rows)),
-        latency_ms=latency_ms,
-        latency_square=latency_ms**2 * (1 + variations[len(rows) // 2] ** 2),
-        recent_ms=latency_ms,
-        cost_usd=costs[len(costs) // 2] if 2 * len(costs) > len(rows) else None,
-        last_at=_median([level.last_at for level in rows]),
-        changed_at=_median([level.changed_at for level in rows]),
-    )
-
-
-def _median(moments: Sequence[datetime | None]) -> datetime | None:
-    """The lower of the middle ones, None being the earliest: most must have it for there to be one."""
-    known = sorted(moment for moment in moments if moment is not None)
-    index = (len(moments) - 1) // 2 - (len(moments) - len(known))
-    return known[index] if index >= 0 else None
 
 
 def _together(trusted: Sequence[LoadLevel]) -> LoadLevel:
-    """Several means of the same, each by the answers behind it; one that ends before another's sudden change is left
-    out."""
+    """What FISO saw and what the tenant did, each by the answers behind it; what ends before the other's sudden change
+    is left out."""
     last = [level for level in trusted if not any(_is_outdated(level, other) for other in trusted)]
     warm = [level for level in last if level.warm]
     if not warm:
