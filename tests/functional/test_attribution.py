@@ -181,3 +181,29 @@ def test_a_copy_that_falls_silent_is_left_even_where_callers_wait_briefly() -> N
     )
     assert len([status for status in statuses if status != 200]) <= 6
     assert Fault.COPY in {attempt.verdict for record in rig.records for attempt in record.attempts}
+
+
+def test_of_many_environments_each_hears_in_time_what_the_others_saw() -> None:
+    """Eight environments take turns at two requests a second; the stream delivers within a second."""
+    stores, clock = Stores(), ManualClock()
+    rigs = [Rig(word_count(idempotent=Idempotent.NO), stores=stores, clock=clock)]
+    rigs += [Rig(stores=stores, clock=clock) for _ in range(7)]
+    for rig in rigs:
+        for copy in COPIES:
+            rig.answer(copy, GOOD)
+
+    def turns(count: int) -> list[int]:
+        statuses = []
+        for number in range(count):
+            statuses.append(rigs[number % len(rigs)].invoke("word-count", body="{}").status)
+            clock.advance(0.5)
+            if number % 2:
+                rigs[0].fold()
+        return statuses
+
+    turns(160)
+    (best, _), *_ = Counter(copy for rig in rigs for copy in rig.calls).most_common()
+    for rig in rigs:
+        rig.endpoints.set(best, WAYS["its own 500"])
+    failures = [status for status in turns(120) if status != 200]
+    assert len(failures) <= 6

@@ -188,6 +188,10 @@ class CachedValue(Generic[T]):
         if self._is_older_than(oldest_s, now_s):
             self._start()
 
+    def await_read(self, *, at_most_s: float) -> None:
+        """Let a read that is under way end, within the budget and so long at most."""
+        self._wait(at_most_s=at_most_s)
+
     def force_refresh(self) -> T | None:
         """The value, read once more (unless that was just tried), waiting as long as for the first read."""
         self._start()

@@ -212,6 +212,20 @@ class DecisionSources:
         """Start what is due; call right before waiting for a provider."""
         self._budget.refresh_in_background(self._snapshot, self._states_of(function), self._model_source.cached)
 
+    def hurry(self, function: FunctionName, *, oldest_s: float) -> None:
+        """Start reading a function's states again that are older, beside whatever is waited for now."""
+        self._states_of(function).refresh_in_background(oldest_s=oldest_s)
+
+    def newer_states(self, function: FunctionName, than: States | None, *, at_most_s: float) -> bool:
+        """Whether what `hurry` began has brought other states, after waiting for it so long at most."""
+        cached = self._states_of(function)
+        cached.await_read(at_most_s=at_most_s)
+        return cached.value is not than
+
+    def known_states(self, function: FunctionName) -> States | None:
+        """The states as they were last read."""
+        return self._states_of(function).value
+
     def force_refresh(self, function: FunctionName) -> None:
         """Read a function's states again that are older than TROUBLE_FRESH_S: others may know what is wrong."""
         self._states_of(function).refresh_in_background(oldest_s=TROUBLE_FRESH_S)

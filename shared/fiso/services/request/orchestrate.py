@@ -37,11 +37,15 @@ from fiso.services.request.decision_cache import DecisionCache
 from fiso.services.resilience.breakers import BreakerSync, effective_breakers
 from fiso.services.resilience.dispatch import Dispatcher
 from fiso_client.core.answers import FunctionAnswer
-from fiso_client.core.breaker import Breaker
+from fiso_client.core.breaker import CLOSED, Breaker
 from fiso_client.core.failures import CALLERS_FAULT, Fault
 
 if TYPE_CHECKING:
     from fiso.services.resilience.shadowing import Shadowing
+
+HEARD_S, HEARD_WITHIN_S = 2.0, 0.02
+"""How old a function's states may be when a request is called that must not be repeated, and how much longer than for
+its intent it may wait for newer ones: they are read beside it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,12 +89,18 @@ class Orchestrator:
             decision = decide(request, inputs, now=request.received_at, draw=self.draw(), cache=self.cache)
         except NothingAvailable as error:
             return self._finish(request, inputs, None, Outcome(attempts=()), error, start)
+        policy = inputs.entry.policy
+        is_single = not policy.lets_repeat(request.idempotency_key, is_safe=request.is_safe)
+        known = self.sources.known_states(request.function)
+        if is_single:
+            self.sources.hurry(request.function, oldest_s=HEARD_S)
         # The intent is written before anything is called: an environment that dies in between leaves an open record,
         # which the keeper closes as unknown (docs/decisions/0015-a-record-only-moves-up.md).
         self._open(request)
+        if is_single and self.sources.newer_states(request.function, known, at_most_s=HEARD_WITHIN_S):
+            inputs, decision = self._reconsidered(request, inputs, decision)
         self.sources.refresh_in_background(request.function)
         self.refresh_breakers()
-        policy = inputs.entry.policy
         shadow = self.shadowing().begin(request, decision, policy) if policy.shadow.share and self.shadowing else None
         outcome = self.dispatcher.dispatch(decision, request, policy, inputs.breakers)
         shadowed = shadow.end(outcome) if shadow else None
@@ -98,6 +108,19 @@ class Orchestrator:
         # (docs/decisions/0017-what-is-cached.md).
         self.sources.await_pending()
         return self._finish(request, inputs, decision, outcome, self._failure(outcome), start, shadowed)
+
+    def _reconsidered(
+        self, request: InvocationRequest, inputs: DecisionInputs, decision: Decision
+    ) -> tuple[DecisionInputs, Decision]:
+        """Decided again where others have meanwhile found the chosen copy at fault: of what cannot be repeated, each
+        environment that does not know would lose a request of its own."""
+        news = self.inputs(request)
+        if not news.breakers.get(decision.chosen.endpoint.id, CLOSED).is_unavailable(self.clock()):
+            return inputs, decision
+        try:
+            return news, decide(request, news, now=request.received_at, draw=self.draw(), cache=self.cache)
+        except NothingAvailable:
+            return inputs, decision
 
     def explain(self, request: InvocationRequest) -> Decision:
         """The decision that `route` would act on now. Nothing is invoked, nothing logged."""
