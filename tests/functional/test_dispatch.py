@@ -319,6 +319,13 @@ def test_three_silent_clouds_are_given_up_when_the_policy_says() -> None:
     assert len(outcome.attempts) == 3
 
 
+@pytest.mark.parametrize("idempotent", [Idempotent.NO, Idempotent.YES])
+def test_a_request_that_nobody_answered_is_given_up_when_the_policy_says(idempotent: Idempotent) -> None:
+    outcome = Rig(takes(4), give_up_after_ms=1_000, idempotent=idempotent).dispatch()
+    assert (outcome.answer, outcome.deadline_passed) == (None, False)
+    assert 900 <= outcome.waited_ms <= 1_050
+
+
 def test_lateness_alone_ends_no_request() -> None:
     late = takes(20)
     assert Rig(late).dispatch().answer == OK

@@ -141,11 +141,12 @@ class _RequestExecution:
         self._ids = [candidate.endpoint.id for candidate in decision.ranking]
         self._begins_s = dispatcher.stopwatch()
         self._deadline_s = self._begins_s - OVERDUE_S + (request.deadline_at - dispatcher.clock()).total_seconds()
-        self._ends_s = self._deadline_s
-        """When all is given up; a call that begins late is still given its time, within the deadline."""
-        self._calls = dispatcher.concurrent if self._may_repeat and dispatcher.concurrent else INLINE
+        self._limit_s = self._deadline_s
         if policy.give_up_after_ms is not None:
-            self._ends_s = min(self._ends_s, self._begins_s + policy.give_up_after_ms / 1000)
+            self._limit_s = min(self._limit_s, self._begins_s + policy.give_up_after_ms / 1000)
+        self._ends_s = self._limit_s
+        """When all is given up; a call that begins late is still given its time, within the limit."""
+        self._calls = dispatcher.concurrent if self._may_repeat and dispatcher.concurrent else INLINE
         self._candidates = decision.ranking
         if self._calls is not INLINE:
             dispatcher.hedges = dispatcher.hedges.earned(policy.hedging)
@@ -207,7 +208,7 @@ class _RequestExecution:
         now, start_s = dispatcher.clock(), dispatcher.stopwatch()
         late_s = start_s + self._timeout_s(candidate, start_s)
         # A call that begins late is given its own time: giving up is for silence, not for who was tried last.
-        self._ends_s = max(self._ends_s, late_s)
+        self._ends_s = min(self._limit_s, max(self._ends_s, late_s))
         end_s = late_s if self._calls is INLINE else self._ends_s
         dispatcher.breakers.started(request.function, endpoint, now, late_s - start_s)
         copy = Copy(request.function, endpoint.id, endpoint.provider, endpoint.region)
@@ -236,7 +237,7 @@ class _RequestExecution:
 
     def _timeout_s(self, candidate: RankedCandidate, start_s: float) -> float:
         """All the time there is where nothing can follow; else what is fair to wait, without starving the others."""
-        left_s = self._deadline_s - start_s
+        left_s = self._limit_s - start_s
         # Where a request must not run twice, nothing can follow a call that was sent: cutting it off would turn a slow
         # answer into an unknown outcome (docs/decisions/0013-when-a-call-fails.md).
         others = min(len(self._left), self._policy.max_attempts - self._started - 1) if self._may_repeat else 0
