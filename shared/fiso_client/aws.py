@@ -54,7 +54,7 @@ class LambdaFunctions:
         answer = invoke(
             self._service(target.region), target.address, payload, timeout_s=timeout_s, may_repeat=request.may_repeat
         )
-        read = read_invocation(answer, is_event=is_event, method=request.method)
+        read = read_invocation(answer, is_event=is_event, method=request.method, sent=request.body)
         return replace(read, is_head=request.method == "HEAD")
 
     def close(self) -> None:

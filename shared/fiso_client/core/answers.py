@@ -107,16 +107,17 @@ def read_http(answer: HttpAnswer, asked: Asked) -> FunctionAnswer:
                 status=answer.status,
                 verdict=mark.verdict.fault,
             )
-    return function_answer(answer)
+    return function_answer(answer, sent=asked.body)
 
 
-def function_answer(answer: HttpAnswer, report: Report = SILENT) -> FunctionAnswer:
-    """A function's answer; `ProviderError` when it cannot be one.
+def function_answer(answer: HttpAnswer, report: Report = SILENT, *, sent: bytes = b"") -> FunctionAnswer:
+    """A function's answer; `ProviderError` when it cannot be one. `sent` is the caller's body: what only comes back is
+    the caller's own.
 
     Cold or warm, and the billed time, are what the provider reports, else what the function says itself
     (`x-fiso-cold`, and its execution time in `x-fiso-exec-ms`, which the tariff then rounds).
     """
-    if flaw := flaw_of(answer.status, answer.headers, answer.body):
+    if (flaw := flaw_of(answer.status, answer.headers, answer.body)) and not (sent and sent in answer.body):
         raise ProviderError(Failure.BROKEN, flaw)
     said_cold = {"1": True, "0": False}.get(answer.headers.get("x-fiso-cold", ""))
     said_ms = _milliseconds(answer.headers.get("x-fiso-exec-ms", ""))

@@ -47,7 +47,7 @@ def invoke(service: SignedService, function: str, payload: bytes, *, timeout_s: 
     )
 
 
-def read_invocation(answer: HttpAnswer, *, is_event: bool, method: str = "POST") -> FunctionAnswer:
+def read_invocation(answer: HttpAnswer, *, is_event: bool, method: str = "POST", sent: bytes = b"") -> FunctionAnswer:
     """What the function answered to an HTTP event, or to its JSON body (`is_event`); `ProviderError` when it did not.
 
     Its own error is an answer with status 500. One that Lambda stopped has no answer.
@@ -58,7 +58,7 @@ def read_invocation(answer: HttpAnswer, *, is_event: bool, method: str = "POST")
     if "x-amz-function-error" in answer.headers:
         return _function_error(answer.body, report)
     read = _event_answer if is_event else _http_answer
-    given = read(answer.body, report)
+    given = read(answer.body, report, sent)
     if not given.body or (method != "HEAD" and given.status not in (204, 304)):
         return given
     headers = {"content-length": str(len(given.body)), **given.headers} if method == "HEAD" else given.headers
@@ -86,17 +86,17 @@ def _log_tail(answer: HttpAnswer) -> bytes:
         return b""
 
 
-def _event_answer(body: bytes, report: Report) -> FunctionAnswer:
+def _event_answer(body: bytes, report: Report, sent: bytes) -> FunctionAnswer:
     answer = HttpAnswer(status=200, headers={"content-type": "application/json"}, body=body)
-    return function_answer(answer, report)
+    return function_answer(answer, report, sent=sent)
 
 
-def _http_answer(body: bytes, report: Report) -> FunctionAnswer:
+def _http_answer(body: bytes, report: Report, sent: bytes) -> FunctionAnswer:
     """A v2 response; any other JSON value stands for a 200 with itself as the body, as API Gateway does. A text is then
     the text itself."""
     head, is_streamed, streamed = body.partition(_PRELUDE_END)
     if b"statusCode" not in head and not head.startswith(b'"'):
-        return _event_answer(body, report)
+        return _event_answer(body, report, sent)
     try:
         document = json.loads(head)
         if isinstance(document, str):
@@ -107,8 +107,8 @@ def _http_answer(body: bytes, report: Report) -> FunctionAnswer:
         why = str(error) if isinstance(error, _Malformed) else f"not JSON ({type(error).__name__})"
         raise _malformed(why) from error
     if answer is None:
-        return _event_answer(body, report)
-    return function_answer(replace(answer, body=streamed) if is_streamed else answer, report)
+        return _event_answer(body, report, sent)
+    return function_answer(replace(answer, body=streamed) if is_streamed else answer, report, sent=sent)
 
 
 class _Malformed(ValueError):

@@ -40,7 +40,7 @@ class LambdaCaller:
             timeout_s=timeout_ms / 1000,
             may_repeat=request.may_repeat,
         )
-        read = read_invocation(answer, is_event=is_event, method=request.method)
+        read = read_invocation(answer, is_event=is_event, method=request.method, sent=request.body)
         return returned_answer(read, is_head=request.method == "HEAD")
 
     def _http_event(self, endpoint: Endpoint, request: InvocationRequest) -> bytes:

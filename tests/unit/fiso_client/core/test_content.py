@@ -2,7 +2,9 @@
 
 import pytest
 
+from fiso_client.core.answers import Asked, HttpAnswer, read_http
 from fiso_client.core.content import LARGEST_PARSED, flaw_of
+from fiso_client.core.failures import ProviderError
 
 JSON = {"content-type": "application/json; charset=utf-8"}
 LARGE = b'{"a": "' + b"x" * LARGEST_PARSED
@@ -74,3 +76,11 @@ def test_only_a_successs_body_is_judged() -> None:
 
 def test_a_compressed_body_is_not_looked_into() -> None:
     assert flaw_of(200, JSON | {"content-encoding": "gzip"}, b"\x1f\x8b") is None
+
+
+def test_what_only_comes_back_is_the_callers_own() -> None:
+    broken = HttpAnswer(status=200, headers={"content-type": "application/json"}, body=b'{"you sent": {"a": }')
+    assert read_http(broken, Asked(provider="azure", body=b'{"a": ')).body == broken.body
+    for body in (b"", b'{"b": '):
+        with pytest.raises(ProviderError):
+            read_http(broken, Asked(provider="azure", body=body))
