@@ -43,6 +43,10 @@ CONSUMED: Mapping[AuthMode, frozenset[str]] = {
 }
 """The headers by which FISO knows its callers: whoever reads one could call as that caller."""
 _REGION = re.compile(r"[a-z0-9-]{1,40}")
+_FORMS = {
+    "idempotency-key": "1 to 255 visible ASCII characters, without spaces",
+    "x-fiso-user-region": "1 to 40 lower-case letters, digits and hyphens",
+}
 _UNENCODED = "!$&'()*+,;=:@/?-._~%[]"
 _QUERY = re.compile(rf"[A-Za-z0-9{re.escape(_UNENCODED)}]*")
 _IN_PATH = "!$&'()*+,;=:@/-._~"
@@ -336,4 +340,4 @@ def _matching(headers: Mapping[str, str], name: str, pattern: re.Pattern[str]) -
     value = headers.get(name)
     if value is None or pattern.fullmatch(value):
         return value
-    raise MalformedRequest(f"header {name} does not have the form {pattern.pattern}")
+    raise MalformedRequest(f"header {name} must be {_FORMS[name]}")

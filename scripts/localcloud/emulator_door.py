@@ -37,6 +37,7 @@ def behind_door(application: _Application, api_of: Callable[[str, str], object],
         if why is not None or (is_signed and scope["type"] != "http"):
             return await _refuse(scope, send, "AccessDeniedException", why or "not served here", headers)
         if not is_signed:
+            scope = _with_scheme(scope)
             return await application(scope, receive, send if is_api else _without_cors(send))
         body, again = await _whole_body(receive)
         try:
@@ -46,6 +47,12 @@ def behind_door(application: _Application, api_of: Callable[[str, str], object],
         await application(scope, again, _without_cors(send))
 
     return guarded
+
+
+def _with_scheme(scope: _Scope) -> _Scope:
+    """As API Gateway does, and the emulator does not: what the caller speaks, whatever it says of that itself."""
+    others = [(name, value) for name, value in scope["headers"] if name.lower() != b"x-forwarded-proto"]
+    return {**scope, "headers": [*others, (b"x-forwarded-proto", scope.get("scheme", "http").encode())]}
 
 
 def _headers_of(scope: _Scope) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -14,9 +15,10 @@ from fiso.ports import CatalogVersion
 from fiso.services.maintenance.publish import publish
 from fiso.testing.memory import InMemoryCatalogStore, InMemorySnapshots, away
 from fiso_cli.catalog.change import Written, change_policy, execute, in_mode, pinned_to, plan, rolled_back
-from fiso_cli.catalog.in_force import wait_until_in_force
+from fiso_cli.catalog.in_force import held_s_where_served, wait_until_in_force
 from fiso_cli.errors import CommandError
 from tests.builders import NOW, a_snapshot, an_endpoint, an_entry
+from tests.emulator import free_port
 
 HOUR = timedelta(hours=1)
 BFS = an_entry(an_endpoint(Provider.AWS), an_endpoint(Provider.GCP), name="bfs", version=0, home=EndpointId("aws"))
@@ -247,3 +249,11 @@ def test_nothing_is_published_while_it_is_unknown_what_is(
     with pytest.raises(StoreUnavailable):
         publish(store, snapshots, NOW)
     assert snapshots.versions == {}
+
+
+def test_what_is_applied_before_anything_is_deployed_waits_for_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("FISO_LOCAL_DIR", str(tmp_path))
+    monkeypatch.setenv("FISO_LOCAL_PORT", str(free_port()))
+    assert held_s_where_served(7, "local") is None

@@ -89,8 +89,12 @@ def test_trouble_that_is_over_is_told_as_such_and_is_nothing_wrong() -> None:
     assert not found["is_wrong"]
 
 
-def test_two_functions_bad_in_one_place_are_their_providers_fault() -> None:
-    names = ("word-count", "thumbnails")
+@pytest.mark.parametrize(
+    ("names", "verdict"), [(("word-count", "thumbnails"), "copy"), (("word-count", "thumbnails", "resize"), "provider")]
+)
+def test_of_functions_own_errors_in_one_place_three_are_their_providers_fault(
+    names: tuple[str, ...], verdict: str
+) -> None:
     rig = Rig(*(replace(word_count(idempotent=Idempotent.NO), name=FunctionName(name)) for name in names))
     for copy in COPIES:
         rig.answer(copy, FunctionAnswer(status=200, body=b"{}", headers=JSON))
@@ -104,9 +108,9 @@ def test_two_functions_bad_in_one_place_are_their_providers_fault() -> None:
             rig.invoke(name, body=b"{}")
         rig.advance(1)
     found = findings(rig)
-    assert {finding["verdict"] for finding in found} == {"provider"}
+    assert {finding["verdict"] for finding in found} == {verdict}
     assert all(finding["evidence"].startswith("status 500; ") for finding in found)
-    assert len(found) == 2
+    assert len(found) == len(names)
 
 
 def test_a_well_stage_is_well_with_its_figures() -> None:

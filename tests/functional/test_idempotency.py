@@ -313,3 +313,9 @@ def test_what_invokes_nothing_or_has_no_key_asks_no_store(path: str | None) -> N
     for _ in range(2):
         answer = rig.send(event)
         assert (answer["statusCode"], "idempotent-replayed" in answer["headers"]) == (200, False)
+
+
+def test_a_key_of_another_form_is_told_the_form_in_words() -> None:
+    answer = Rig(word_count()).send(http_event(idempotency_key="two words"))
+    assert answer["statusCode"] == 400
+    assert "header idempotency-key must be 1 to 255 visible ASCII characters, without spaces" in answer["body"]

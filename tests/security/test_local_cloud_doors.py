@@ -1,5 +1,6 @@
 """The local cloud's doors: under which names, for which pages, for whose processes and with which key they open."""
 
+import asyncio
 import os
 import socket
 import stat
@@ -10,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import boto3
@@ -25,6 +27,7 @@ from fiso_cli.local_stage import CHECKOUT
 from fiso_client.core.signing import AwsEndpoint, Credentials, sign
 from localcloud import private, signatures
 from localcloud.doors import Door, Visit, is_of_owner, refusal
+from localcloud.emulator_door import behind_door
 from localcloud.layout import LocalCloud
 from localcloud.signatures import BadSignatureError, Request
 
@@ -323,3 +326,38 @@ def test_a_folder_that_is_shared_is_never_closed(tmp_path: Path) -> None:
     (tmp_path / "shared").chmod(0o1777)
     with pytest.raises(CommandError, match="FISO_LOCAL_DIR"):
         private.folder(a_cloud(tmp_path / "shared"))
+
+
+@pytest.mark.parametrize("said", [[], [(b"x-forwarded-proto", b"https")]])
+def test_the_emulators_door_says_which_scheme_callers_speak_whatever_they_say(
+    said: list[tuple[bytes, bytes]], caller: tuple[tuple[str, int], int]
+) -> None:
+    """Over plain http no cookie may be `Secure`, or a client's jar would not send it again."""
+    peer, port = caller
+    seen: list[list[tuple[bytes, bytes]]] = []
+
+    async def application(scope: dict[str, Any], _: object, __: object) -> None:
+        seen.append(scope["headers"])
+
+    async def nothing() -> dict[str, Any]:
+        return {}
+
+    async def ignored(_: dict[str, Any]) -> None:
+        return None
+
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "scheme": "http",
+        "path": "/_aws/execute-api/abc/v1/invoke/f",
+        "headers": [(b"host", f"127.0.0.1:{port}".encode()), *said],
+        "client": peer,
+        "server": ("127.0.0.1", port),
+    }
+    guarded = behind_door(application, lambda _, __: "an API", NONE_YET)
+
+    async def asked() -> None:
+        await guarded(scope, nothing, ignored)
+
+    asyncio.run(asked())
+    assert [value for name, value in seen[0] if name == b"x-forwarded-proto"] == [b"http"]

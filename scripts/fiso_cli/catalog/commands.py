@@ -5,7 +5,7 @@ import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from fiso_cli.catalog.change import Plan, Written
 
 
+WaitOption: TypeAlias = Annotated[
+    bool, typer.Option("--wait/--no-wait", help="Return when no call follows the old version any more.")
+]
+
+
 def apply(
     file: Annotated[Path, typer.Option("--file", "-f", help="The catalog's file.")] = Path("fiso.yaml"),
     *,
@@ -30,15 +35,17 @@ def apply(
     allow_removals: Annotated[
         bool, typer.Option("--allow-removals", help="Remove functions that the file does not name.")
     ] = False,
+    wait: WaitOption = True,
     as_json: JsonOption = False,
 ) -> Output:
-    """Make the catalog what the file says: show the difference, ask, write a version, publish it.
+    """Make the catalog what the file says: show the difference, ask, write, publish, wait until it is served.
 
     \b
     fiso apply -f fiso.yaml --dry-run
     fiso apply -f fiso.yaml --stage prod --yes
     """
     from fiso_cli.catalog import change, declaration, view
+    from fiso_cli.catalog.in_force import held_s_where_served
     from fiso_cli.migrations import runner
 
     where, now = Stage.named(stage), datetime.now(UTC)
@@ -62,7 +69,11 @@ def apply(
         _refuse_losses(planned, lift_pins=lift_pins, allow_removals=allow_removals)
         _agree(planned, yes=yes, can_ask=not as_json and sys.stdin.isatty())
         written = change.execute(planned, store, where.snapshots(), author=author(), now=now)
-    return told(written, document)
+    if not written.is_new or written.unpublished is not None:
+        return told(written, document)
+    held_s = held_s_where_served(written.version, stage) if wait else None
+    held = "served everywhere within 10 s" if held_s is None else f"in force everywhere after {held_s:.1f} s"
+    return told(written, {**document, "in_force_after_s": held_s}, held)
 
 
 def check(
@@ -76,7 +87,7 @@ def check(
     fiso check fiso.yaml
     fiso check fiso.yaml --stage prod --json
     """
-    from fiso_cli.catalog import declaration
+    from fiso_cli.catalog import declaration, view
 
     try:
         declared = declaration.read(file, declaration.Setting.of(Stage.named(stage)))
@@ -85,7 +96,7 @@ def check(
         said = [f"error: {problems[0]}", *problems[1:]]
         return Output(document={"problems": problems, "notes": []}, shown=[], remarks=said, exit_code=FAILED)
     notes = [f"note: {note}" for note in declared.warnings]
-    shown = [*notes, f"{file}: {len(declared.entries)} functions, nothing wrong"]
+    shown = [*notes, f"{file}: {view.counted(len(declared.entries), 'function')}, nothing wrong"]
     return Output(document={"problems": [], "notes": [*declared.warnings]}, shown=shown)
 
 

@@ -5,11 +5,14 @@ first), so a version is in force everywhere once that time has passed since it w
 by it.
 """
 
+import time
 from collections.abc import Callable
 
 from fiso.codecs.typed import Json
 from fiso.services.freshness.decision_sources import SNAPSHOT_STALE_S
 from fiso_cli.errors import CommandError
+from fiso_cli.rendering import remark
+from fiso_cli.traffic.gateway import gateway_of
 
 EVERY_S = 0.5
 GIVE_UP_S = 60.0
@@ -32,3 +35,21 @@ def wait_until_in_force(
             seen = f"it answers by version {found}"
         sleep(EVERY_S)
     raise CommandError(f"version {version} is published, but the stage was not seen to answer by it: {seen}")
+
+
+def held_s_of(version: int, stage: str) -> float:
+    """How long it took until every environment of a stage decides by the version."""
+    gateway = gateway_of(stage)
+    remark(f"version {version} is published; waiting until every environment has read it")
+    return wait_until_in_force(
+        version, lambda: gateway.get("healthz").get("snapshot_version"), ticks=time.monotonic, sleep=time.sleep
+    )
+
+
+def held_s_where_served(version: int, stage: str) -> float | None:
+    """The same; None where no orchestrator answers, as before a stage's first deployment."""
+    try:
+        gateway_of(stage).get("healthz")
+    except CommandError:
+        return None
+    return held_s_of(version, stage)

@@ -1,7 +1,6 @@
 """Commands of one function's policy: `fiso policy show | pin | unpin | mode | history | diff | rollback`."""
 
 import re
-import time
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, TypeAlias
 
@@ -13,17 +12,13 @@ from fiso.domain.endpoint import FunctionName
 from fiso.domain.policy import Mode, Pin
 from fiso.ports import CatalogVersion
 from fiso_cli.catalog import change, difference, view
-from fiso_cli.catalog.change import Alter, Written
-from fiso_cli.catalog.commands import author, told
-from fiso_cli.catalog.in_force import wait_until_in_force
+from fiso_cli.catalog.change import Alter
+from fiso_cli.catalog.commands import WaitOption, author, told
 from fiso_cli.errors import BadInput, CommandError
 from fiso_cli.options import FunctionArgument, StageOption
-from fiso_cli.rendering import Output, remark
+from fiso_cli.rendering import Output
 from fiso_cli.stage import Stage
 
-WaitOption: TypeAlias = Annotated[
-    bool, typer.Option("--wait/--no-wait", help="Return when no call follows the old policy any more.")
-]
 VersionArgument: TypeAlias = Annotated[int, typer.Argument(help="A version of `fiso policy history`.", min=1)]
 
 _SPAN = re.compile(r"([1-9][0-9]{0,4})(m|h|d)")
@@ -163,20 +158,11 @@ def _change(function: str, alter: Alter, stage: str, *, wait: bool) -> Output:
         runner.migrate(where.connect)  # a kill switch works at once after an update too, without an apply before it
         store, snapshots = where.catalog_store(), where.snapshots()
         written = change.change_policy(function, alter, store, snapshots, author=author(), now=datetime.now(UTC))
-    held_s = _held_s(written, stage) if wait and written.unpublished is None else None
+    from fiso_cli.catalog.in_force import held_s_of
+
+    held_s = held_s_of(written.version, stage) if wait and written.unpublished is None else None
     held = [] if held_s is None else [f"in force everywhere after {held_s:.1f} s"]
     return told(written, {"in_force_after_s": held_s}, *held)
-
-
-def _held_s(written: Written, stage: str) -> float:
-    """How long it took until every environment decides by the version."""
-    from fiso_cli.traffic.gateway import gateway_of
-
-    gateway = gateway_of(stage)
-    remark(f"version {written.version} is published; waiting until every environment has read it")
-    return wait_until_in_force(
-        written.version, lambda: gateway.get("healthz").get("snapshot_version"), ticks=time.monotonic, sleep=time.sleep
-    )
 
 
 def _span(text: str) -> timedelta:

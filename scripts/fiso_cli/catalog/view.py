@@ -27,7 +27,13 @@ def of_entry(entry: CatalogEntry, catalog_version: int) -> list[Part]:
         ],
         rows=entry.endpoints,
     )
-    keys = [(key, format_value(key, value)) for key, value in whole_document(entry.policy).items() if key != "version"]
+    policy = whole_document(entry.policy)
+    mode = f"{policy['mode']}:{policy['pinned']}" if policy["pinned"] else policy["mode"]
+    keys = [
+        (in_file(key), format_value(key, value))
+        for key, value in {**policy, "mode": mode}.items()
+        if key not in ("version", "pinned")
+    ]
     title = f"policy, changed in version {entry.policy.version}"
     columns = [text("key", lambda pair: pair[0]), text("value", lambda pair: pair[1])]
     return [endpoints, Table(title=title, columns=columns, rows=keys)]
@@ -45,7 +51,7 @@ def of_changes(found: Sequence[Change]) -> Table:
         columns=[
             text("", lambda change: _SIGNS[change.kind][0]),
             text("function"),
-            text("what", lambda change: change.path or "function"),
+            text("what", lambda change: in_file(change.path) or "function"),
             text("before", lambda change: format_value(change.path.rpartition(".")[2], change.before)),
             text("after", lambda change: format_value(change.path.rpartition(".")[2], change.after)),
         ],
@@ -60,11 +66,18 @@ def of_difference(found: Sequence[Change]) -> list[Part]:
         return []
     functions = Counter(change.kind for change in found if not change.path)
     parts = Counter(change.kind for change in found if change.path)
-    told = [f"{functions[kind]} functions {kind}" for kind in Kind if functions[kind]]
-    told += [f"{parts[kind]} parts {kind}" for kind in Kind if parts[kind]]
+    told = [f"{counted(functions[kind], 'function')} {kind}" for kind in Kind if functions[kind]]
+    told += [f"{counted(parts[kind], 'part')} {kind}" for kind in Kind if parts[kind]]
     return [of_changes(found), ", ".join(told)]
 
 
+def counted(count: int, what: str) -> str:
+    """`1 function`, `2 functions`."""
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
+_FOLDED = {"allowed": "allow", "denied": "deny"}
+_ALL_WHERE_EMPTY = frozenset({"request_headers", "answer_headers", "tenants"})
 _SIGNS = {Kind.ADDED: ("+", "green"), Kind.CHANGED: ("~", "yellow"), Kind.REMOVED: ("-", "red")}
 _OPERATORS = {
     "is": "is",
@@ -75,6 +88,14 @@ _OPERATORS = {
     "at_most": "at most",
     "between": "between",
 }
+
+
+def in_file(key: str) -> str:
+    """A key of the policy's document, or a change's path, by its name in `fiso.yaml`: `deny.regions`."""
+    before, dot, name = key.rpartition(".")
+    prefix, _, kind = name.partition("_")
+    is_place = prefix in _FOLDED and kind in ("providers", "regions")
+    return f"{before}{dot}{_FOLDED[prefix]}.{kind}" if is_place else key
 
 
 def format_value(key: str, value: Json) -> str:
@@ -95,7 +116,8 @@ def format_value(key: str, value: Json) -> str:
         return ", then ".join(format_value("tier", tier) for tier in value) or "none"
     if key == "strategies":
         return "; ".join(_strategy(item) for item in value if isinstance(item, dict)) or "none"
-    return ", ".join(map(str, value)) or ("any" if key.startswith("allowed") or key == "residency" else "none")
+    unset = "all" if key in _ALL_WHERE_EMPTY else "any" if key.startswith("allowed") or key == "residency" else "none"
+    return ", ".join(map(str, value)) or unset
 
 
 def _pin(pin: dict[str, Json]) -> str:

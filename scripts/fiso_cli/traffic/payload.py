@@ -1,10 +1,11 @@
 """Payloads: what the user wants to send, as bytes with a content type."""
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import BinaryIO
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from fiso.domain.headers import flaw_of
 from fiso.domain.request import METHODS
@@ -59,7 +60,13 @@ def headers(options: list[str]) -> dict[str, str]:
 
 
 def path(option: str) -> str:
-    """What follows a function's name, percent-encoded where it is not yet."""
+    """What follows a function's name, percent-encoded where it is not yet. HTTP libraries resolve `.` and `..`, which
+    would call another function: such a segment is refused, however often it is encoded."""
+    decoded, encoded = unquote(option), option
+    while decoded != encoded:
+        decoded, encoded = unquote(decoded), decoded
+    if not {".", ".."}.isdisjoint(segment.partition(";")[0] for segment in re.split(r"[/\\]", decoded)):
+        raise BadInput(f"--path {option!r} holds a '.' or '..' segment: name the path that it leads to")
     return quote(f"/{option.lstrip('/')}", safe="!$%&'()*+,/:;=@-._~") if option else ""
 
 

@@ -60,7 +60,7 @@ def for_place(copy: Endpoint) -> str:
     """The provider is at fault in a region."""
     return (
         f"See {_STATUS_PAGE[copy.provider]}. FISO routes elsewhere; while it lasts, "
-        f"`denied_regions: [{copy.region}]` in the policy, or `fiso policy pin`, keeps even probes away."
+        f"`deny: {{regions: [{copy.region}]}}` in the policy, or `fiso policy pin`, keeps even probes away."
     )
 
 

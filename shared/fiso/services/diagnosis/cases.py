@@ -84,11 +84,12 @@ def finding_of(  # noqa: PLR0913 - a finding has so many sides
         example=told.invocation_id,
         evidence=what_shows(told),
         tenant=tenant,
+        is_of_transport=2 * sum(call.failure is not None for call in bad) > len(bad),
     )
 
 
 def usual_verdict(bad: Sequence[Call]) -> Fault:
-    counts = Counter(call.verdict for call in bad if call.verdict is not None)
+    counts = Counter(call.told_by_itself for call in bad if call.told_by_itself is not None)
     return counts.most_common(1)[0][0] if counts else Fault.FUNCTION
 
 

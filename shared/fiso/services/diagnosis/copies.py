@@ -42,7 +42,7 @@ def _of_calls(case: Case, copy: Endpoint) -> Finding | None:
 
 def _direct(case: Case, copy: Endpoint, own: Sequence[Call]) -> Finding | None:
     """What never ran, or failed by the provider's own word: whose fault that is, the answer says itself."""
-    row = [call.never_ran or (call.failure is not None and call.verdict in PROVIDERS_WORD) for call in own]
+    row = [call.never_ran or (call.failure is not None and call.told_by_itself in PROVIDERS_WORD) for call in own]
     stretch = worst_stretch(row, EXPECTED_REFUSED)
     if stretch is None or case.badness(stretch, EXPECTED_REFUSED) > LIKELY:
         return None

@@ -57,17 +57,24 @@ def _by_place(found: Mapping[FunctionName, list[Finding]]) -> dict[FunctionName,
 
 
 def _of_place(finding: Finding, neighbours: Sequence[Finding]) -> Finding:
-    """The finding, as the provider's fault where other functions' copies there are at fault in the same time."""
+    """The finding, as the provider's fault where other functions' copies there are at fault in the same time.
+    One other is not enough where the functions themselves answer (a 500, an empty or foreign body)."""
     beside = [other for other in neighbours if other.function != finding.function and _overlap(finding, other)]
     if not beside or not finding.is_sign_of_place or finding.copy is None:
         return finding
     names = sorted({other.function for other in beside})
+    said = (
+        f"{', '.join(names[:3])} fail{'s' if len(names) == 1 else ''} in {finding.copy.provider} {finding.copy.region}"
+    )
+    is_transports = finding.is_of_transport and any(other.is_of_transport for other in beside)
+    if len(names) == 1 and not is_transports:
+        return replace(finding, why=f"{finding.why}; {said} as well, perhaps deployed together")
     return replace(
         finding,
         verdict=Fault.PROVIDER,
-        sure=Sureness.CERTAIN if len(names) > 1 else Sureness.LIKELY,  # two may have been deployed together
-        why=f"{', '.join(names[:3])} fail{'s' if len(names) == 1 else ''} in {finding.copy.provider} "
-        f"{finding.copy.region} as well; {finding.why}",
+        # two may have been deployed together, and three may need one secret
+        sure=Sureness.CERTAIN if len(names) > 1 and is_transports else Sureness.LIKELY,
+        why=f"{said} as well; {finding.why}",
         what_to_do=f"{advice.for_place(finding.copy)} If nothing is said there: {finding.what_to_do}",
     )
 

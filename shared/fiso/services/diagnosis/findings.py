@@ -29,7 +29,8 @@ class Finding:
     `what` is what its calls came to, in a few words; `chance` how likely so many bad calls beside the siblings' would
     be without any fault, None where the answers say it themselves. `since` is its first bad call; `is_since_before`
     when there was no good one before it, so that it may be older. `until` is None while it goes on. `figures` are all
-    copies' in that time. `example` is the latest bad call.
+    copies' in that time. `example` is the latest bad call. `is_of_transport`: most bad calls ended
+    without an answer of the function's own.
     """
 
     function: FunctionName
@@ -49,6 +50,7 @@ class Finding:
     example: InvocationId | None = None
     evidence: str = ""
     tenant: TenantId | None = None
+    is_of_transport: bool = False
 
     @property
     def is_sign_of_place(self) -> bool:

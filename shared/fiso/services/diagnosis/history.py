@@ -43,6 +43,13 @@ class Call:
     def never_ran(self) -> bool:
         return self.failure in NEVER_RAN and self.failure is not Failure.REJECTED
 
+    @property
+    def told_by_itself(self) -> Fault | None:
+        """The verdict, but for a provider that another function's copy there was taken for: of that alone `diagnose`
+        judges anew, over all functions. A front door's answer has a status, what a vendor says a failure of its own."""
+        is_inferred = self.failure is None or (USUAL_FAULT[self.failure] is Fault.COPY and self.status is None)
+        return Fault.COPY if self.verdict is Fault.PROVIDER and is_inferred else self.verdict
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:

@@ -17,6 +17,7 @@ from fiso.domain.state import EndpointState
 from fiso.services.diagnosis.chance import of_bad, of_split, worst_stretch
 from fiso.services.diagnosis.diagnose import diagnose
 from fiso.services.diagnosis.findings import Finding, Sureness
+from fiso_cli.catalog.declaration import Setting, parse
 from fiso_client.core.conduct import Conduct
 from fiso_client.core.failures import Failure, Fault
 from tests.builders import NOW, a_record, an_attempt, an_entry, invocation_id
@@ -151,12 +152,45 @@ def test_throttling_says_itself_whose_fault_it_is_and_which_limit_to_raise() -> 
     assert "scale-out" in found.what_to_do
 
 
-def test_two_functions_in_one_region_are_the_providers_fault_and_one_alone_is_not() -> None:
-    one = History("word-count").run(60, well).run(60, bad_copy(OWN_500))
-    other = History("thumbnails").run(60, well).run(60, bad_copy(OWN_500))
+def turning_bad(function: str, way: dict[str, Any]) -> History:
+    return History(function).run(60, well).run(60, bad_copy(way))
+
+
+def test_two_functions_lost_in_one_region_are_the_providers_fault_and_one_alone_is_not() -> None:
+    one, other = (turning_bad(name, WAYS["broken"]) for name in ("word-count", "thumbnails"))
     quiet = History("thumbnails").run(120, well)
-    assert {finding.verdict for finding in found_in(one, other)} == {Fault.PROVIDER}
+    assert {(found.verdict, found.sure) for found in found_in(one, other)} == {(Fault.PROVIDER, Sureness.LIKELY)}
     assert [finding.verdict for finding in found_in(one, quiet)] == [Fault.COPY]
+
+
+@pytest.mark.parametrize("way", ["its own 500", "an empty body", "a 404 page"])
+def test_what_functions_answer_themselves_is_their_providers_fault_only_where_three_do(way: str) -> None:
+    one, two, three = (turning_bad(name, WAYS[way]) for name in ("word-count", "thumbnails", "resize"))
+    assert {finding.verdict for finding in found_in(one, two)} == {Fault.COPY}
+    assert all("fails in azure eastus as well" in finding.why for finding in found_in(one, two))
+    assert {(f.verdict, f.sure) for f in found_in(one, two, three)} == {(Fault.PROVIDER, Sureness.LIKELY)}
+
+
+def test_a_provider_that_was_only_inferred_has_not_said_so_itself() -> None:
+    """The record says `provider` since another function's copy there failed at that moment."""
+    for way in (WAYS["broken"], WAYS["its own 500"]):
+        (found,) = found_in(turning_bad("word-count", {**way, "verdict": Fault.PROVIDER}))
+        assert (found.verdict, "says so itself" in found.why) == (Fault.COPY, False)
+    own = {"status": 503, "failure": Failure.PROVIDER_FAULT, "verdict": Fault.PROVIDER, "evidence": "front door"}
+    (found,) = found_in(turning_bad("word-count", own))
+    assert (found.verdict, "says so itself" in found.why) == (Fault.PROVIDER, True)
+
+
+def test_the_region_to_deny_is_named_as_a_catalog_file_has_it() -> None:
+    found = found_in(*(turning_bad(name, WAYS["broken"]) for name in ("word-count", "thumbnails")))
+    said = found[0].what_to_do.split("`")[1]
+    assert said == "deny: {regions: [eastus]}"
+    text = (
+        "version: 1\nfunctions:\n  f:\n    type: text\n    policy:\n      "
+        f"{said}\n    endpoints: [{{id: aws, provider: aws, region: us-east-1, memory_mb: 512, address: fn}}]\n"
+    )
+    (entry,) = parse(text, Setting(variables={}, is_local=False)).entries
+    assert entry.policy.denied_regions == {"eastus"}
 
 
 def test_too_few_calls_are_said_to_be_too_few() -> None:

@@ -5,7 +5,7 @@ import pytest
 from fiso.codecs.policy import POLICY_CODEC
 from fiso.domain.catalog import CatalogEntry
 from fiso.domain.endpoint import EndpointId, FunctionName, Provider
-from fiso.domain.policy import Policy, Weights
+from fiso.domain.policy import Mode, Policy, Weights
 from fiso.domain.strategy import Strategy
 from fiso_cli.catalog import view
 from fiso_cli.catalog.difference import Change, Kind, changes
@@ -89,4 +89,23 @@ def test_the_view_of_a_policy_shows_every_key_in_words(capsys: pytest.CaptureFix
     show(*view.of_entry(replace(BFS, policy=policy), 7))
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     assert {"tiers aws", "strategies none", "max_cost_usd 2e-05", "control_block_s 3600"} <= set(lines)
-    assert {"residency us-east-1", "allowed_regions any", "objective weighted"} <= set(lines)
+    assert {"residency us-east-1", "allow.regions any", "deny.providers none", "objective weighted"} <= set(lines)
+
+
+def test_the_view_of_a_policy_has_the_files_own_keys_and_says_all_where_empty_means_all(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    pinned = Policy(version=4, mode=Mode.PIN, pinned=AWS.id, denied_regions=frozenset({"eastus"}))
+    show(*view.of_entry(replace(BFS, policy=pinned), 7))
+    lines = {" ".join(line.split()) for line in capsys.readouterr().out.splitlines()}
+    assert {"request_headers all", "answer_headers all", "tenants all", "deny.regions eastus", "mode pin:aws"} <= lines
+    assert not {line.split()[0] for line in lines if line} & {"denied_regions", "allowed_providers", "pinned"}
+
+
+def test_changes_are_shown_by_the_files_keys_and_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    show(
+        *view.of_difference(changes({}, [replace(BFS, policy=Policy(version=0, denied_regions=frozenset({"eastus"})))]))
+    )
+    out = capsys.readouterr().out
+    assert "policy.deny.regions" in out
+    assert "1 function added, 3 parts added" in out

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from fiso_cli.errors import CommandError
+from fiso_cli.errors import BadInput, CommandError
 from fiso_cli.traffic import payload
 
 
@@ -42,3 +42,17 @@ def test_pairs_keep_their_order_and_everything_after_the_first_equals_sign() -> 
 def test_a_pair_needs_a_name_and_an_equals_sign(wrong: str) -> None:
     with pytest.raises(CommandError, match="not of the form NAME=VALUE"):
         payload.pairs([wrong])
+
+
+@pytest.mark.parametrize(
+    "leading_away",
+    ["/../pcors", "..", "/a/./b", "/%2e%2e/pcors", "/%252E%252e/pcors", "/a%2f..%2fb", "/..;x/b", "/..\\b"],
+)
+def test_a_path_that_would_lead_to_another_function_is_refused(leading_away: str) -> None:
+    with pytest.raises(BadInput, match="segment: name the path"):
+        payload.path(leading_away)
+
+
+@pytest.mark.parametrize("path", ["/users/7", "/.well-known/x", "/a..b", "/...", "/1.2/", "/100%25"])
+def test_other_paths_pass_as_they_are(path: str) -> None:
+    assert payload.path(path) == path
