@@ -1,5 +1,6 @@
 """One application in six frameworks behind one name: each request is answered alike, in bytes and headers."""
 
+import asyncio
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -125,6 +126,16 @@ class InvokeService:
 def on_lambda(handler: shells.Handler) -> Ask:
     service = cast(SignedService, InvokeService(handler))
     return asking(LambdaCaller(lambda _: service, clock=ManualClock()), Provider.AWS, "one")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def event_loop_of_mangum() -> Iterator[None]:
+    """Mangum makes one where there is none, and nobody closes that."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    yield
+    asyncio.set_event_loop(None)
+    loop.close()
 
 
 @pytest.fixture(scope="module")
