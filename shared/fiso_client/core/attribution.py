@@ -120,9 +120,12 @@ class Attribution:
         status: int | None = None,
     ) -> None:
         """One more answer, or failure that counts (`conduct.COUNTED`), which has no `status`."""
+        known = self._known.setdefault(copy.function, {})
+        is_plain = oddity is None and status is not None and 200 <= status < 300 and status != 204
+        if is_plain and copy.function not in self._mild and conduct.is_as_ever(known, copy.id, shape, now):
+            return
         self._copies[copy.function, copy.id] = copy
         self._asked_until.pop((copy.function, copy.id), None)
-        known = self._known.setdefault(copy.function, {})
         mild = None
         if oddity is None and status is not None and (status == 204 or status >= 400):
             siblings = [known[other] for other in candidates if other != copy.id and other in known]
