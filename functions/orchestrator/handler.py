@@ -32,6 +32,7 @@ from fiso.domain.errors import (
 from fiso.domain.policy import Policy
 from fiso.domain.record import InvocationRecord
 from fiso.domain.request import METHODS, InvocationId, InvocationRequest
+from fiso.services.freshness.decision_sources import policy_in
 from fiso.services.freshness.health import health_document, status_of
 from fiso.services.request import inspect
 from fiso.services.request.orchestrate import RoutingResult
@@ -142,6 +143,7 @@ class RequestHandler:
         self._function: FunctionName | None = None
         self._policy: Policy | None = None
         self._method = ""
+        self._snapshot: Snapshot | None = None
         self.waited_ms = 0.0
         """What the functions took, which is not FISO's own time."""
 
@@ -236,7 +238,8 @@ class RequestHandler:
             self._app.quotas.await_pending()
 
     def _invoke(self, function: str, suffix: str | None) -> Response:
-        policy = self._policy = self._policy_of(function)
+        self._snapshot = self._app.sources.begun()
+        policy = self._policy = policy_in(self._snapshot, FunctionName(function), self._caller.tenant)
         request = self._request(function, suffix or "", policy)
         if request.idempotency_key is None:
             return routed_answer(self._route(request), policy)
@@ -245,7 +248,7 @@ class RequestHandler:
         return http_idempotency.answer_once(self._app.idempotent(), request, policy, self._route)
 
     def _route(self, request: InvocationRequest) -> RoutingResult:
-        routed = self._app.orchestrator.route(request)
+        routed = self._app.orchestrator.route(request, self._snapshot)
         self.waited_ms = routed.outcome.waited_ms
         telemetry.log_invocation(routed.record)
         return routed

@@ -177,9 +177,12 @@ class DecisionSources:
     def policy(self, function: FunctionName, *, tenant: TenantId | None = None) -> Policy:
         """The policy to decide with. `UnknownFunction` when the catalog has no such function, or none for this tenant
         where one asks."""
+        return policy_in(self.begun(), function, tenant)
+
+    def begun(self) -> Snapshot:
+        """A request begins: its catalog, which it may hold on to."""
         self.prefetch()
-        snapshot = self.snapshot()
-        return (snapshot.entry(function) if tenant is None else snapshot.entry_for(tenant, function)).policy
+        return self.snapshot()
 
     def states(self, function: FunctionName) -> States:
         """The folded states of a function's endpoints; empty while none could be read."""
@@ -279,6 +282,11 @@ class DecisionSources:
             )
             self._by_function[function] = cached
         return cached
+
+
+def policy_in(snapshot: Snapshot, function: FunctionName, tenant: TenantId | None) -> Policy:
+    """`UnknownFunction` when the catalog has no such function, or none for this tenant where one asks."""
+    return (snapshot.entry(function) if tenant is None else snapshot.entry_for(tenant, function)).policy
 
 
 def _snapshot_reader(snapshots: Snapshots) -> Callable[[Snapshot | None], Snapshot]:

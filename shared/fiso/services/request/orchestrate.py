@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from fiso.billing.tariff import Tariff
 from fiso.domain.attempt import Outcome
-from fiso.domain.catalog import CatalogEntry
+from fiso.domain.catalog import CatalogEntry, Snapshot
 from fiso.domain.decision import Decision, Reason
 from fiso.domain.endpoint import EndpointId
 from fiso.domain.errors import (
@@ -80,10 +80,11 @@ class Orchestrator:
     quarantine: Quarantine = field(default_factory=Quarantine)
     shadowing: "Callable[[], Shadowing] | None" = None
 
-    def route(self, request: InvocationRequest) -> RoutingResult:
-        """Decide, call, record. Raises `UnknownFunction` before anything is logged; later failures are in `error`."""
+    def route(self, request: InvocationRequest, snapshot: Snapshot | None = None) -> RoutingResult:
+        """Decide, call, record. Raises `UnknownFunction` before anything is logged; later failures are in `error`.
+        `snapshot` is the catalog that the request has begun with, if it has."""
         start = self.stopwatch()
-        inputs = self.inputs(request)
+        inputs = self.inputs(request, snapshot)
         request = within(inputs, request)
         try:
             decision = decide(request, inputs, now=request.received_at, draw=self.draw(), cache=self.cache)
@@ -127,9 +128,12 @@ class Orchestrator:
         inputs = self.inputs(request)
         return decide(within(inputs, request), inputs, now=request.received_at, draw=self.draw())
 
-    def inputs(self, request: InvocationRequest) -> DecisionInputs:
-        self.prefetch()
-        snapshot = self.sources.snapshot()
+    def inputs(self, request: InvocationRequest, snapshot: Snapshot | None = None) -> DecisionInputs:
+        if snapshot is None:
+            self.prefetch()
+            snapshot = self.sources.snapshot()
+        elif self.breaker_sync is not None:
+            self.breaker_sync.prefetch()
         entry = snapshot.entry_at(request.function, request.received_at)  # a pin may be over
         if not entry.policy.admits(request.tenant):
             raise snapshot.unknown(request.function)
