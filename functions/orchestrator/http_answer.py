@@ -149,7 +149,7 @@ def json_answer(document: Mapping[str, Any], *, status: int = 200) -> Response:
 def request_problem(error: RequestError, invocation_id: str, *, challenge: str) -> Response:
     """The caller's fault. `challenge` says how callers authenticate here."""
     headers = _headers_of(error, challenge)
-    return problem(error.status, error.title, str(error), invocation_id, headers=headers)
+    return problem(error.status, error.title, str(error), invocation_id, headers=headers, verdict=Fault.CALLER)
 
 
 def _headers_of(error: RequestError, challenge: str) -> dict[str, str]:
