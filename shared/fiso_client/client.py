@@ -16,7 +16,7 @@ from fiso_client.core.answers import FunctionAnswer
 from fiso_client.core.attribution import Attribution, Copy
 from fiso_client.core.breaker import CLOSED, Breaker
 from fiso_client.core.conduct import COUNTED
-from fiso_client.core.failures import CALLERS_FAULT, NEVER_RAN, Failure, Fault, FisoError, ProviderError, is_no_copys
+from fiso_client.core.failures import NEVER_RAN, Failure, Fault, FisoError, ProviderError, is_no_copys, may_follow
 from fiso_client.core.scoping import scoped_key
 from fiso_client.core.stopwatch import Stopwatch
 from fiso_client.core.transport import HttpTransport
@@ -187,7 +187,10 @@ class Client:
                 break
             if oddity is not None and attempt.answer is not None:
                 odd.append((attempt, oddity))
-            if not (asks_another if attempt.answer else _may_go_on(attempt, held, may_repeat=may_repeat)):
+            goes_on = asks_another
+            if attempt.failure is not None:
+                goes_on = may_follow(attempt.failure, on=held.fail_over_on, may_repeat=may_repeat)
+            if not goes_on:
                 break
         return self._ended(held, attempts, odd, limit)
 
@@ -221,18 +224,12 @@ class Client:
                 oddity = attempt.failure.value if attempt.failure in COUNTED and not is_callers else None
             else:
                 oddity = self._attribution.oddity(copy, copies, answer.status, answer.shape)
-            asks_another = (
-                answer is not None
-                and oddity is not None
-                and may_repeat
-                and (
-                    ("server_error" in held.fail_over_on and answer.status >= 500)
-                    or ("copy" in held.fail_over_on and self._attribution.is_worth_another(copy, copies, oddity, now))
-                )
-            )
+            status, on = answer.status if answer else None, held.fail_over_on
+            asks_another = False
+            if status is not None and oddity is not None and may_repeat:
+                asks_another = self._attribution.asks_another(copy, copies, oddity, status=status, on=on, now=now)
             if answer is not None or oddity is not None:
                 shape = answer.shape if answer else ""
-                status = answer.status if answer else None
                 self._attribution.ended(copy, copies, oddity=oddity, shape=shape, now=now, status=status)
         return oddity, asks_another
 
@@ -296,16 +293,6 @@ class Client:
                     draw=random(),  # nosec B311 # spreads probes, keeps no secret
                     is_refusal=is_refusal,
                 )
-
-
-def _may_go_on(attempt: _Attempt, held: Held, *, may_repeat: bool) -> bool:
-    """Whether the next target may be tried after a failure: what may have run is not repeated unless that is declared
-    safe."""
-    if attempt.failure is None or attempt.failure in CALLERS_FAULT:
-        return False
-    if attempt.failure in NEVER_RAN:
-        return "not_run" in held.fail_over_on
-    return may_repeat and "lost" in held.fail_over_on
 
 
 def _answer(answer: FunctionAnswer, endpoint: str, attempts: int, *, is_stale: bool) -> Answer:

@@ -102,7 +102,16 @@ class Attribution:
         siblings = [known[other] for other in candidates if other != copy.id and other in known]
         return conduct.oddity_of(status, shape, known.get(copy.id, UNSEEN), siblings)
 
-    def is_worth_another(self, copy: Copy, candidates: Collection[str], oddity: str, now: datetime) -> bool:
+    def asks_another(
+        self, copy: Copy, candidates: Collection[str], oddity: str, *, status: int, on: Collection[str], now: datetime
+    ) -> bool:
+        """Whether a sibling is asked the same, after an answer that stands out to a request that may be repeated. `on`
+        is the policy's `fail_over_on`."""
+        if "server_error" in on and status >= 500:
+            return True
+        return "copy" in on and self._is_worth_another(copy, candidates, oddity, now)
+
+    def _is_worth_another(self, copy: Copy, candidates: Collection[str], oddity: str, now: datetime) -> bool:
         """Whether a sibling may well do better by the same request."""
         alike_until = self._alike.get((copy.function, oddity))
         if alike_until is not None and now < alike_until and not self.conduct_of(copy.function, copy.id).is_suspected:

@@ -3,7 +3,7 @@
 Two questions decide what may follow a failure: can the function have run, and whose fault was it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -73,6 +73,14 @@ def is_no_copys(failure: Failure, verdict: Fault) -> bool:
     if failure is Failure.FUNCTION_TIMED_OUT:
         return False
     return failure in CALLERS_FAULT or verdict in (Fault.CALLER, Fault.FUNCTION)
+
+
+def may_follow(failure: Failure, *, on: Collection[str], may_repeat: bool) -> bool:
+    """Whether another copy may be tried after a failure. `on` is the policy's `fail_over_on`: what may have run is not
+    repeated unless that is declared safe, and what is the caller's own would fail anywhere."""
+    if failure in CALLERS_FAULT:
+        return False
+    return "not_run" in on if failure in NEVER_RAN else may_repeat and "lost" in on
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from time import perf_counter
 from fiso.domain.attempt import Attempt, Outcome
 from fiso.domain.decision import Decision, Prediction, RankedCandidate, Reason
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName
-from fiso.domain.policy import FailOverOn, Policy
+from fiso.domain.policy import Policy
 from fiso.domain.request import InvocationRequest
 from fiso.ports import Clock, FunctionCaller
 from fiso.prediction import features
@@ -39,7 +39,7 @@ from fiso_client.core.answers import FunctionAnswer
 from fiso_client.core.attribution import Attribution, Copy
 from fiso_client.core.breaker import CLOSED, Breaker, BreakerState
 from fiso_client.core.conduct import COUNTED, Conduct, is_refusal
-from fiso_client.core.failures import CALLERS_FAULT, NEVER_RAN, Failure, Fault, ProviderError
+from fiso_client.core.failures import Failure, Fault, ProviderError, may_follow
 
 LEAST_ATTEMPT_MS = 100.0
 """No attempt starts with less time left than this."""
@@ -298,13 +298,11 @@ class _RequestExecution:
         return not asks_another
 
     def _asks_another(self, copy: Copy, oddity: str, answer: FunctionAnswer) -> bool:
-        on = self._policy.fail_over_on
         if not self._may_repeat or all(self._is_open(candidate) for candidate in self._left):
             return False
-        if FailOverOn.SERVER_ERROR in on and answer.status >= 500:
-            return True
-        now = self._dispatcher.clock()
-        return FailOverOn.COPY in on and self._dispatcher.attribution.is_worth_another(copy, self._ids, oddity, now)
+        on, now = self._policy.fail_over_on, self._dispatcher.clock()
+        attribution = self._dispatcher.attribution
+        return attribution.asks_another(copy, self._ids, oddity, status=answer.status, on=on, now=now)
 
     def _blame(self, odd: Attempt, what: str, good: Attempt) -> None:
         """An answer stood out, and a sibling gave a good one to the same request."""
@@ -332,7 +330,7 @@ class _RequestExecution:
             now = self._dispatcher.clock()
             attribution.ended(call.copy, self._ids, oddity=failure.value, shape="", now=now)
             self._end_sooner()
-        if failure in CALLERS_FAULT or not self._may_follow(failure):
+        if not may_follow(failure, on=self._policy.fail_over_on, may_repeat=self._may_repeat):
             self._left.clear()
         # Nothing was sent, and there is no other copy: the same endpoint once more, out of the budget for tries that
         # can multiply load.
@@ -350,12 +348,6 @@ class _RequestExecution:
         self._ends_s = min(self._ends_s, self._dispatcher.stopwatch() + patience_s)
         for call in self._in_flight:
             call.end_s = min(call.end_s, max(call.late_s, self._ends_s))
-
-    def _may_follow(self, failure: Failure) -> bool:
-        """Whether another copy may be tried after a failure."""
-        if failure in NEVER_RAN:
-            return FailOverOn.NOT_RUN in self._policy.fail_over_on
-        return self._may_repeat and FailOverOn.LOST in self._policy.fail_over_on
 
     def _keep(
         self,
