@@ -101,11 +101,11 @@ def read_http(answer: HttpAnswer, asked: Asked) -> FunctionAnswer:
 
         if mark := mark_of(answer, asked):
             raise ProviderError(
-                mark.verdict.failure,
+                mark.meaning.failure,
                 evidence_of(answer.status, mark.name, answer.body),
                 retry_after_s=retry_after_s(answer.headers),
                 status=answer.status,
-                verdict=mark.verdict.fault,
+                verdict=mark.meaning.fault,
             )
     return function_answer(answer, sent=asked.body)
 

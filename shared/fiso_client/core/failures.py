@@ -84,7 +84,7 @@ def may_follow(failure: Failure, *, on: Collection[str], may_repeat: bool) -> bo
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Meaning:
     """How an attempt failed, and whose fault that is."""
 
     failure: Failure

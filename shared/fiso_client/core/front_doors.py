@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from urllib.parse import unquote_to_bytes
 
 from fiso_client.core.answers import Asked, HttpAnswer
-from fiso_client.core.failures import Failure, Fault, Verdict
+from fiso_client.core.failures import Failure, Fault, Meaning
 
 _LOOKED_AT = 4096
 """Bytes of a body that are looked at; the longest page has its wording in the first 2 KB."""
@@ -41,7 +41,7 @@ class Mark:
 
     name: str
     statuses: tuple[int, ...]
-    verdict: Verdict
+    meaning: Meaning
     whole: bytes | None = None
     holds: tuple[bytes, ...] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -112,14 +112,14 @@ def _unpacked(headers: Mapping[str, str], body: bytes, most: int = _MOST_DECODED
 
 
 _HTML = {"content-type": "text/html"}
-_NOT_STARTED = Verdict(Failure.NOT_STARTED, Fault.COPY)
-_GONE = Verdict(Failure.REFUSED, Fault.COPY)
-_REFUSED = Verdict(Failure.REFUSED, Fault.CONFIGURATION)
-_THROTTLED = Verdict(Failure.THROTTLED, Fault.THROTTLE)
+_NOT_STARTED = Meaning(Failure.NOT_STARTED, Fault.COPY)
+_GONE = Meaning(Failure.REFUSED, Fault.COPY)
+_REFUSED = Meaning(Failure.REFUSED, Fault.CONFIGURATION)
+_THROTTLED = Meaning(Failure.THROTTLED, Fault.THROTTLE)
 # The rest may come while the function runs, or after it ran.
-_FAILED = Verdict(Failure.PROVIDER_FAULT, Fault.PROVIDER)
-_COPY_FAILED = Verdict(Failure.PROVIDER_FAULT, Fault.COPY)
-_FUNCTION_FAILED = Verdict(Failure.PROVIDER_FAULT, Fault.FUNCTION)
+_FAILED = Meaning(Failure.PROVIDER_FAULT, Fault.PROVIDER)
+_COPY_FAILED = Meaning(Failure.PROVIDER_FAULT, Fault.COPY)
+_FUNCTION_FAILED = Meaning(Failure.PROVIDER_FAULT, Fault.FUNCTION)
 
 _AZURE = (
     # The host's middleware asks whether the host runs before it asks for the function (azure-functions-host:
@@ -207,7 +207,7 @@ _GOOGLE = (
     Mark(
         "google_too_large",
         (413,),
-        Verdict(Failure.NOT_STARTED, Fault.CALLER),
+        Meaning(Failure.NOT_STARTED, Fault.CALLER),
         holds=(_LARGE, b"<title>Error 413 (Request Entity Too Large)"),
     ),
     # "No available instance" (Cloud Run, troubleshooting). Frameworks send a charset with text/html; this has none.
@@ -284,7 +284,7 @@ _AWS = (
     Mark(
         "function_url_throttled",
         (429,),
-        Verdict(Failure.PROVIDER_FAULT, Fault.THROTTLE),
+        Meaning(Failure.PROVIDER_FAULT, Fault.THROTTLE),
         holds=(b"Rate Exceeded.",),
         headers=_named("toomanyrequests"),
     ),

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 
 from fiso_client.core.answers import HttpAnswer, evidence_of, retry_after_s
-from fiso_client.core.failures import Failure, Fault, ProviderError, Verdict
+from fiso_client.core.failures import Failure, Fault, Meaning, ProviderError
 
 _BY_STATUS: Mapping[int, Failure] = {
     400: Failure.REJECTED,
@@ -26,14 +26,14 @@ _BY_STATUS: Mapping[int, Failure] = {
 _NAME = re.compile(r"[A-Z][A-Za-z0-9]{2,63}")
 
 
-_NOT_SET_UP = Verdict(Failure.NOT_STARTED, Fault.COPY)
-_CONFIGURED = Verdict(Failure.REFUSED, Fault.CONFIGURATION)
-_THROTTLED = Verdict(Failure.THROTTLED, Fault.THROTTLE)
-_OUT_OF_ROOM = Verdict(Failure.NOT_STARTED, Fault.PROVIDER)
-_CALLERS = Verdict(Failure.REJECTED, Fault.CALLER)
-_UNKNOWN = Verdict(Failure.PROVIDER_FAULT, Fault.PROVIDER)
+_NOT_SET_UP = Meaning(Failure.NOT_STARTED, Fault.COPY)
+_CONFIGURED = Meaning(Failure.REFUSED, Fault.CONFIGURATION)
+_THROTTLED = Meaning(Failure.THROTTLED, Fault.THROTTLE)
+_OUT_OF_ROOM = Meaning(Failure.NOT_STARTED, Fault.PROVIDER)
+_CALLERS = Meaning(Failure.REJECTED, Fault.CALLER)
+_UNKNOWN = Meaning(Failure.PROVIDER_FAULT, Fault.PROVIDER)
 
-_ERRORS: Mapping[Verdict, str] = {
+_ERRORS: Mapping[Meaning, str] = {
     # What the execution environment needs was not there: the handler was never called. This copy's alone, since no
     # sibling on another cloud has this file system, snapshot, network or key.
     _NOT_SET_UP: """
@@ -69,7 +69,7 @@ _ERRORS: Mapping[Verdict, str] = {
     # Before the function as well, but nothing that this copy can mend: the account's or the region's room is used up.
     _OUT_OF_ROOM: "EC2ThrottledException EC2UnexpectedException ServiceQuotaExceededException",
     # Lambda stops a loop in which this invocation would be the next turn.
-    Verdict(Failure.NOT_STARTED, Fault.FUNCTION): "RecursiveInvocationException",
+    Meaning(Failure.NOT_STARTED, Fault.FUNCTION): "RecursiveInvocationException",
     # The name of a durable execution is the request's; the one that has it runs already, so that nothing is to be
     # started elsewhere.
     _CALLERS: """
@@ -77,7 +77,7 @@ _ERRORS: Mapping[Verdict, str] = {
         RequestTooLargeException SerializedRequestEntityTooLargeException UnsupportedMediaTypeException
     """,
     # Read or written by a function that runs.
-    Verdict(Failure.PROVIDER_FAULT, Fault.COPY): "EFSIOException",
+    Meaning(Failure.PROVIDER_FAULT, Fault.COPY): "EFSIOException",
     # Nobody says where it happened. A 503 before the function is not told from one after it.
     _UNKNOWN: """
         ServiceException
@@ -86,21 +86,21 @@ _ERRORS: Mapping[Verdict, str] = {
         ServiceUnavailableException
     """,
 }
-INVOKE_ERRORS: Mapping[str, Verdict] = {name: verdict for verdict, names in _ERRORS.items() for name in names.split()}
-"""The verdict of each error that has a known name."""
+INVOKE_ERRORS: Mapping[str, Meaning] = {name: meaning for meaning, names in _ERRORS.items() for name in names.split()}
+"""What each error means that has a known name."""
 
 
 def invoke_error(answer: HttpAnswer) -> ProviderError:
     """What an answer of the Invoke API that is not the function's means. Of an error that nobody knows the text is not
     repeated: somebody else may stand in Lambda's place."""
     name = _name(answer)
-    verdict = INVOKE_ERRORS.get(name)
+    meaning = INVOKE_ERRORS.get(name)
     return ProviderError(
-        verdict.failure if verdict else _BY_STATUS.get(answer.status, Failure.PROVIDER_FAULT),
-        evidence_of(answer.status, name, answer.body if verdict else b""),
+        meaning.failure if meaning else _BY_STATUS.get(answer.status, Failure.PROVIDER_FAULT),
+        evidence_of(answer.status, name, answer.body if meaning else b""),
         retry_after_s=retry_after_s(answer.headers),
         status=answer.status,
-        verdict=verdict.fault if verdict else None,
+        verdict=meaning.fault if meaning else None,
     )
 
 

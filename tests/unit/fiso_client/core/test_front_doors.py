@@ -126,6 +126,6 @@ def test_the_documentation_lists_each_mark_and_what_it_means() -> None:
     ]
     told = {(name, fault, ran) for name, _, _, fault, ran in rows}
     assert told == {
-        (mark.name, str(mark.verdict.fault), "no" if mark.verdict.failure in NEVER_RAN else "perhaps")
+        (mark.name, str(mark.meaning.fault), "no" if mark.meaning.failure in NEVER_RAN else "perhaps")
         for mark in (*_AZURE, *_GOOGLE, *_AWS, *_ANY)
     }
