@@ -22,6 +22,7 @@ class Lab(CommandGroup):
     entries: ClassVar[Commands] = {
         "chaos": CHAOS,
         "bench": Lazy("tests.lab.bench.commands:bench", "Measure FISO beside the naive design."),
+        "desync": Lazy("tests.lab.desync:desync", "Answers out of step over kept connections."),
         "influence": Lazy("tests.lab.influence:influence", "What lying tenants' reports cost the honest."),
         "upgrade": Lazy(
             "tests.lab.upgrade.commands:upgrade", "Update an earlier commit's stage under traffic, and go back."
