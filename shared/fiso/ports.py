@@ -6,11 +6,12 @@ Every write survives being repeated. Stores raise `StoreUnavailable` or `WriteCo
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from fiso.domain.access import Claims, SigningKey
 from fiso.domain.catalog import CatalogEntry, Snapshot
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName
+from fiso.domain.errors import InvalidRecord
 from fiso.domain.model import ModelPointer, RetrainingRun
 from fiso.domain.record import InvocationRecord, OpenRecord
 from fiso.domain.request import InvocationId, InvocationRequest, TenantId
@@ -63,6 +64,21 @@ class InvocationLog(Protocol):
 
     def overdue(self, before: datetime, limit: int) -> Sequence[OpenRecord]:
         """Open records whose deadline lies before `before`, by index, never by scan."""
+        ...
+
+
+class RecordKey(NamedTuple):
+    """Where the log keeps a record; `timestamp` as it is written there."""
+
+    invocation_id: str
+    timestamp: str
+
+
+class RecordedRecords(Protocol):
+    """What the log holds under keys that somebody names."""
+
+    def recorded(self, keys: Iterable[RecordKey]) -> Mapping[RecordKey, InvocationRecord | OpenRecord | InvalidRecord]:
+        """Those that there are, as they are now; of one that does not parse, why."""
         ...
 
 

@@ -178,6 +178,7 @@ def _google(environ: Mapping[str, str]) -> "GoogleIdentity | None":
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamConsumerSettings:
     stage: str
+    log_table: str
     state_table: str
     bucket: str
 
@@ -185,6 +186,7 @@ class StreamConsumerSettings:
     def from_environ(cls, environ: Mapping[str, str]) -> Self:
         return cls(
             stage=required(environ, "FISO_STAGE"),
+            log_table=required(environ, "FISO_LOG_TABLE"),
             state_table=required(environ, "FISO_STATE_TABLE"),
             bucket=required(environ, "FISO_BUCKET"),
         )

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 from uuid import uuid4
 
 from fiso.adapters.aws.client import DynamoDBClient, S3Client
@@ -20,6 +20,7 @@ from fiso.ports import (
     IdempotencyKeys,
     InvocationLog,
     ModelStore,
+    RecordedRecords,
     RetrainingRuns,
     SharedBreakers,
     Snapshots,
@@ -34,12 +35,16 @@ from tests.emulator import aws, signed
 from tests.lab.chaos.rig.stores import create_tables
 
 
+class Log(InvocationLog, RecordedRecords, Protocol):
+    """As requests write it, and as the stream consumer reads it."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Stores:
     """One implementation of every port, and the clock that it goes by."""
 
     clock: ManualClock
-    log: InvocationLog
+    log: Log
     states: EndpointStates
     snapshots: Snapshots
     copy: Snapshots

@@ -10,13 +10,14 @@ import pytest
 from fiso.adapters.aws.dynamodb import DynamoDBInvocationLog
 from fiso.adapters.aws.snapshots import CopiedSnapshots
 from fiso.adapters.aws.tenant_use import KEEP, DynamoDBTenantUse
+from fiso.codecs.record import instant
 from fiso.domain.endpoint import EndpointId, FunctionName
 from fiso.domain.errors import ModelRefused, StoreUnavailable, WriteConflict
 from fiso.domain.model import ModelPointer, RetrainingRun, SignedManifest
 from fiso.domain.record import InvocationRecord, OpenRecord, RecordStatus
 from fiso.domain.request import TenantId
 from fiso.domain.state import EndpointState, LoadLevel
-from fiso.ports import ModelFiles
+from fiso.ports import ModelFiles, RecordKey
 from fiso.routing.quota import Seen, Use
 from fiso.services.maintenance.keep import unknown
 from fiso.testing.clock import ManualClock
@@ -54,6 +55,16 @@ def test_a_record_without_an_intent_is_kept(stores: Stores) -> None:
 
 def test_an_unknown_id_is_none(stores: Stores) -> None:
     assert stores.log.find(invocation_id(404)) is None
+
+
+def test_records_are_given_as_they_are_now_under_their_whole_key_alone(stores: Stores) -> None:
+    for number in range(1, 121):
+        stores.log.close(a_record(number))
+    stores.log.open(an_open_record(121))
+    asked = [RecordKey(invocation_id(n), instant(a_record(n).timestamp)) for n in range(1, 121)]
+    opened, other_time = RecordKey(invocation_id(121), instant(NOW)), RecordKey(invocation_id(1), instant(NOW))
+    found = stores.log.recorded([*asked, *asked, opened, other_time, RecordKey("nobody", instant(NOW))])
+    assert found == {**{key: a_record(n) for n, key in enumerate(asked, 1)}, opened: an_open_record(121)}
 
 
 def test_the_latest_records_come_newest_first(stores: Stores) -> None:

@@ -26,6 +26,7 @@ from fiso_client.core.failures import Failure
 from functions.stream_consumer.handler import consume
 from functions.stream_consumer.wiring import Stores
 from tests.builders import a_record, a_request, a_summary, an_attempt, changed
+from tests.logged import log_of
 
 AWS, AZURE, GCP = EndpointId("aws-us-east-1"), EndpointId("azure-eastus"), EndpointId("gcp-us-east4")
 EVERY_THIRD = Canary(endpoint=GCP, shares=(1 / 3, 0.5), step_minutes=1, step_requests=10)
@@ -186,12 +187,13 @@ def drawn(number: int, endpoint: EndpointId, **attempt: object) -> InvocationRec
 def test_the_stream_tells_of_a_stop_once_in_log_and_metrics(
     caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    stores = Stores(states=InMemoryEndpointStates(), archive=InMemoryArchive())
     records = [
         record
         for number in range(1, 40, 2)
         for record in (drawn(number, GCP, latency_ms=300.0), drawn(number + 1, AWS, latency_ms=100.0))
     ]
+    log = log_of(*map(closed_item, records))
+    stores = Stores(log=log, states=InMemoryEndpointStates(), archive=InMemoryArchive())
     for first in range(0, len(records), 4):
         images = [{"NewImage": closed_item(record)} for record in records[first : first + 4]]
         consume([{"dynamodb": {"SequenceNumber": str(n), **image}} for n, image in enumerate(images)], stores)

@@ -18,6 +18,7 @@ from fiso.testing.memory import InMemoryArchive, InMemoryEndpointStates, away
 from functions.stream_consumer.handler import consume
 from functions.stream_consumer.wiring import Stores
 from tests.builders import NOW, a_record, an_attempt, an_open_record
+from tests.logged import log_of
 
 FUNCTION = FunctionName("word-count")
 
@@ -34,8 +35,9 @@ def stream(*images: Mapping[str, Any] | None) -> list[dict[str, Any]]:
     ]
 
 
-def stores() -> Stores:
-    return Stores(states=InMemoryEndpointStates(), archive=InMemoryArchive())
+def stores(*items: Mapping[str, Any]) -> Stores:
+    """Of a log that holds these items."""
+    return Stores(log=log_of(*items), states=InMemoryEndpointStates(), archive=InMemoryArchive())
 
 
 def test_a_state_is_exactly_the_fold_of_the_log() -> None:
@@ -132,23 +134,25 @@ def called_at(second: int) -> AttemptSummary:
 
 
 def test_a_poison_record_is_named_and_what_came_before_it_is_folded() -> None:
-    where = stores()
-    poison = {"invocation_id": {"S": "x"}, "status": {"S": "final"}}
-    answer = consume(stream(closed_item(a_record(1)), poison, closed_item(a_record(2))), where)
+    poison = {**closed_item(a_record(3)), "status": {"S": "half-done"}}
+    items = [closed_item(a_record(1)), poison, closed_item(a_record(2))]
+    where = stores(*items)
+    answer = consume(stream(*items), where)
     assert answer == {"batchItemFailures": [{"itemIdentifier": "1"}]}
     assert folded(where.states) == 1
 
 
 def test_open_records_and_removals_carry_nothing_to_fold() -> None:
-    where = stores()
+    items = [open_item(an_open_record()), closed_item(a_record(1))]
+    where = stores(*items)
     assert consume([], where) == {"batchItemFailures": []}
-    answer = consume(stream(open_item(an_open_record()), None, closed_item(a_record(1))), where)
+    answer = consume(stream(items[0], None, items[1]), where)
     assert answer == {"batchItemFailures": []}
     assert folded(where.states) == 1
 
 
 def test_a_store_that_is_away_sends_the_whole_batch_again() -> None:
-    states = InMemoryEndpointStates()
+    item, states = closed_item(a_record(1)), InMemoryEndpointStates()
     states.before = away()
-    answer = consume(stream(closed_item(a_record(1))), Stores(states=states, archive=InMemoryArchive()))
+    answer = consume(stream(item), Stores(log=log_of(item), states=states, archive=InMemoryArchive()))
     assert answer == {"batchItemFailures": [{"itemIdentifier": "0"}]}

@@ -17,6 +17,7 @@ from fiso.testing.memory import InMemoryArchive, InMemoryEndpointStates
 from functions.stream_consumer.handler import consume
 from functions.stream_consumer.wiring import Stores
 from tests.builders import a_record, a_summary, an_attempt
+from tests.logged import log_of
 
 FUNCTION = a_record().request.function_name
 BASE = a_record(attempts=(an_attempt("azure", status=None), an_attempt()), candidates=(a_summary(),))
@@ -108,11 +109,11 @@ def test_an_image_is_refused_or_folds_and_is_stored_and_archived(hostile: list[d
 @settings(deadline=None, max_examples=100)
 @given(images())
 def test_a_hostile_image_is_poison_alone_and_those_before_it_are_folded(image: Mapping[str, Any]) -> None:
-    stores = Stores(states=InMemoryEndpointStates(), archive=InMemoryArchive())
-    sequence = [closed_item(a_record(1)), image]
+    sequence = [closed_item(a_record(2)), image]
+    stores = Stores(log=log_of(*sequence), states=InMemoryEndpointStates(), archive=InMemoryArchive())
     records = [{"dynamodb": {"SequenceNumber": str(n), "NewImage": each}} for n, each in enumerate(sequence)]
     assert consume(records, stores) in ({"batchItemFailures": []}, {"batchItemFailures": [{"itemIdentifier": "1"}]})
-    assert a_record(1).invocation_id in stores.states.folded_among([a_record(1).invocation_id])
+    assert a_record(2).invocation_id in stores.states.folded_among([a_record(2).invocation_id])
 
 
 def _refused(constant: str) -> float:

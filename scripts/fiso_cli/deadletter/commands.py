@@ -61,9 +61,6 @@ def replay_letters(
     ids: Annotated[list[str] | None, typer.Argument(help="Letters' ids, or their beginnings.")] = None,
     *,
     all_of_them: Annotated[bool, typer.Option("--all", help="Every letter that waits.")] = False,
-    even_if_old: Annotated[
-        bool, typer.Option("--even-if-old", help="Also those whose records' markers may have expired (3 days).")
-    ] = False,
     stage: StageOption = "local",
 ) -> Output:
     """Fold the records of dead letters as the stream consumer would, each once, and move what is done aside.
@@ -72,23 +69,25 @@ def replay_letters(
     fiso deadletter replay 3f2a91c0de
     fiso deadletter replay --all --stage prod
     """
-    from fiso.adapters.aws.dynamodb import DynamoDBEndpointStates
+    from fiso.adapters.aws.dynamodb import DynamoDBEndpointStates, DynamoDBInvocationLog
     from fiso.adapters.aws.s3 import S3Archive
     from fiso_cli.deadletter import replay
 
     if bool(ids) == all_of_them:
         raise BadInput("name letters, or say --all: fiso deadletter replay --all")
-    chosen, now = Stage.named(stage), datetime.now(UTC)
+    chosen = Stage.named(stage)
     done: list[Replayed] = []
     with chosen.wrapped_errors():
         box = _box(chosen)
         waiting = list(box.waiting())
-        states = DynamoDBEndpointStates(chosen.client("dynamodb"), chosen.state_table, clock=_utc_now)
+        dynamodb = chosen.client("dynamodb")
+        log = DynamoDBInvocationLog(dynamodb, chosen.log_table, clock=_utc_now)
+        states = DynamoDBEndpointStates(dynamodb, chosen.state_table, clock=_utc_now)
         archive = S3Archive(chosen.client("s3"), chosen.bucket, clock=_utc_now)
         wanted = waiting if all_of_them else _named(waiting, ids or [])
         with progress("replaying", len(wanted)) as bar:
             for letter in wanted:
-                done.append(replay.replay(letter, box, states, archive, now=now, even_if_old=even_if_old))
+                done.append(replay.replay(letter, box, log, states, archive))
                 bar.advance()
     stay = [_line(each) for each in done if each.refused or each.left]
     failed = "not every letter could be replayed; the others are done, and these stay where they are"
@@ -139,6 +138,7 @@ def _line(each: "Replayed") -> str:
     if each.refused:
         return f"{each.id}: stays: {each.refused}"
     line = f"{each.id}: {each.folded} folded, {each.already_folded} folded before"
+    line += f", {each.gone} not in the log: left out" if each.gone else ""
     return f"{line}, {each.left} still cannot be read: stays" if each.left else f"{line}: moved to {letters.REPLAYED}"
 
 

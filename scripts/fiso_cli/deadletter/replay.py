@@ -1,31 +1,31 @@
 """Replaying: a letter's records go through the consumer's own path again, then the letter is moved aside.
 
-Both steps survive repetition: a record is folded once by its marker, and a letter that was not moved comes again.
-Markers are kept for three days; whether some records of an older letter were folded, nobody can tell any more.
+Both steps survive repetition: a record is folded once by its marker, and a letter that was not moved comes again. As in
+the consumer, what is folded is what the log holds, and it holds nothing whose marker may be gone.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import Any
 
-from fiso.adapters.aws.dynamodb import MARKER_KEEP_S
+from fiso.adapters.aws.dynamodb import key_of_item
 from fiso.domain.errors import StoreError
-from fiso.ports import Archive, EndpointStates
+from fiso.domain.record import InvocationRecord
+from fiso.ports import Archive, EndpointStates, RecordedRecords
 from fiso.services.log.ingest import ingest
 from fiso_cli.deadletter.letters import PREFIXES, REPLAYED, Letter, letter_of
-
-MARKERS_KEPT = timedelta(seconds=MARKER_KEEP_S) - timedelta(hours=12)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replayed:
-    """What became of one letter. `left`: records that still do not parse, for which it stays where it is."""
+    """What became of one letter. `left`: records that still do not parse, for which it stays where it is. `gone`: of
+    which the log holds nothing, or nothing any more."""
 
     id: str
     folded: int = 0
     already_folded: int = 0
     left: int = 0
+    gone: int = 0
     refused: str | None = None
 
 
@@ -59,26 +59,23 @@ class LetterBox:
             yield from (entry["Key"] for entry in page.get("Contents", []))
 
 
-def replay(
-    letter: Letter,
-    box: LetterBox,
-    states: EndpointStates,
-    archive: Archive,
-    *,
-    now: datetime,
-    even_if_old: bool = False,
-) -> Replayed:
+def replay(letter: Letter, box: LetterBox, log: RecordedRecords, states: EndpointStates, archive: Archive) -> Replayed:
     """Fold what can be read; move the letter when nothing is left in it that cannot."""
     if letter.problem is not None:
         return Replayed(id=letter.id, refused=letter.problem)
-    if not even_if_old and (letter.given_up_at is None or now - letter.given_up_at > MARKERS_KEPT):
-        return Replayed(
-            id=letter.id, refused="older than the markers of what was folded; --even-if-old folds it anyway"
-        )
+    images = [each.event["dynamodb"]["NewImage"] for each in letter.records if each.record is not None]
+    keys = {key for image in images if (key := key_of_item(image)) is not None}
     try:
-        done = ingest(letter.readable, states=states, archive=archive, batch_id=f"dead-letter-{letter.id}")
+        records = [each for each in log.recorded(keys).values() if isinstance(each, InvocationRecord)]
+        done = ingest(records, states=states, archive=archive, batch_id=f"dead-letter-{letter.id}")
     except StoreError as error:
         return Replayed(id=letter.id, refused=f"a store is unavailable, try again: {error}")
     if not letter.unreadable:
         box.set_aside(letter)
-    return Replayed(id=letter.id, folded=done.folded, already_folded=done.already_folded, left=len(letter.unreadable))
+    return Replayed(
+        id=letter.id,
+        folded=done.folded,
+        already_folded=done.already_folded,
+        left=len(letter.unreadable),
+        gone=len(keys) - len(records),
+    )

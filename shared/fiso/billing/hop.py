@@ -1,7 +1,7 @@
 """The hop: what FISO itself costs on AWS for one request, by dated list prices. Pure.
 
     API Gateway + the orchestrator's Lambda (its own time, and the time it waits for the function) + the log's and the
-    states' writes to DynamoDB + the stream consumer + the archive + log lines
+    states' writes and the fold's reads of DynamoDB + the stream consumer + the archive + log lines
 
 A leased call has no waiting and shares its API requests with others: a lease serves many calls, a report tells of many.
 List prices only: no free tier, no discount.
@@ -31,6 +31,7 @@ class HopPrices:
     lambda_per_request: float
     lambda_per_gb_second: float
     dynamodb_per_write_unit: float
+    dynamodb_per_read_unit: float
     s3_per_put: float
     logs_per_gb: float
     egress_per_gb: Mapping[Provider, float]
@@ -59,6 +60,8 @@ Parts = Mapping[str, float]
 STATE_BYTES = 2 * WRITE_UNIT_BYTES
 MARKER_UNITS = 2
 """A fold's marker is written in a transaction, which costs two units for each."""
+READS_TO_FOLD = 2
+"""The record, consistently, and whether it has a marker: a unit each, up to 4 KB."""
 CONSUMER_MB = 256
 
 
@@ -118,6 +121,7 @@ def _recording(prices: HopPrices, work: Work, *, is_opened: bool) -> Parts:
     return {
         "dynamodb_log": log_units * prices.dynamodb_per_write_unit,
         "dynamodb_state": fold_units * prices.dynamodb_per_write_unit,
+        "dynamodb_reads": READS_TO_FOLD * prices.dynamodb_per_read_unit,
         "consumer": consumer_gb_s * prices.lambda_per_gb_second + prices.lambda_per_request / batch,
         "archive": prices.s3_per_put / batch,
         "log_lines": work.log_bytes / 1e9 * prices.logs_per_gb,

@@ -7,14 +7,22 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from fiso.adapters.aws.models import names_same
+from fiso.codecs.record import instant
 from fiso.domain.catalog import CatalogEntry, Snapshot, stamped
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName
-from fiso.domain.errors import InvalidCatalog, LeasingNotSetUp, ModelRefused, StoreUnavailable, WriteConflict
+from fiso.domain.errors import (
+    InvalidCatalog,
+    InvalidRecord,
+    LeasingNotSetUp,
+    ModelRefused,
+    StoreUnavailable,
+    WriteConflict,
+)
 from fiso.domain.model import ModelPointer, RetrainingRun
 from fiso.domain.record import InvocationRecord, OpenRecord, RecordStatus
 from fiso.domain.request import InvocationId, InvocationRequest, TenantId
 from fiso.domain.state import EndpointState
-from fiso.ports import CatalogVersion, Clock, ModelFiles, PolicyChange, SpilledLine
+from fiso.ports import CatalogVersion, Clock, ModelFiles, PolicyChange, RecordKey, SpilledLine
 from fiso.routing.breaker_notices import Notice, SlowCall
 from fiso.routing.quota import Seen, Use
 from fiso_client.core.answers import FunctionAnswer
@@ -103,6 +111,11 @@ class InMemoryInvocationLog(InMemoryStore):
         closed = [r for r in self.records.values() if isinstance(r, InvocationRecord)]
         wanted = [r for r in closed if (after is None or r.timestamp > after) and tenant in (None, r.request.tenant)]
         return sorted(wanted, key=lambda r: (r.timestamp, r.invocation_id), reverse=True)[:limit]
+
+    def recorded(self, keys: Iterable[RecordKey]) -> Mapping[RecordKey, InvocationRecord | OpenRecord | InvalidRecord]:
+        self.used("recorded")
+        stored = {RecordKey(id, instant(record.timestamp)): record for id, record in self.records.items()}
+        return {key: stored[key] for key in keys if key in stored}
 
     def overdue(self, before: datetime, limit: int) -> Sequence[OpenRecord]:
         self.used("overdue")

@@ -9,14 +9,14 @@ from typing import Any, TypeVar
 from zlib import crc32
 
 from fiso.adapters.aws.errors import store_errors
-from fiso.codecs.record import from_document, instant, open_to_document, to_document
+from fiso.codecs.record import LONGEST_NAME, from_document, instant, open_to_document, to_document
 from fiso.codecs.typed import Codec, Document, Form, Json, Shape
 from fiso.domain.endpoint import EndpointId, FunctionName
 from fiso.domain.errors import InvalidRecord, WriteConflict
 from fiso.domain.record import InvocationRecord, OpenRecord, RecordStatus
 from fiso.domain.request import InvocationId, TenantId
 from fiso.domain.state import EndpointState, LoadLevel
-from fiso.ports import Clock
+from fiso.ports import Clock, RecordKey
 from fiso_client.core.sequential import Proportions, Ranks
 
 Item = dict[str, dict[str, Any]]
@@ -70,6 +70,16 @@ def record_from_item(item: Mapping[str, Mapping[str, Any]]) -> InvocationRecord 
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise InvalidRecord(f"item does not parse: {type(error).__name__}: {error}") from error
     return from_document(document)
+
+
+def key_of_item(item: object) -> RecordKey | None:
+    """Where an item says that it is; None for what no item of this table can say."""
+    try:
+        key = RecordKey(item["invocation_id"]["S"], item["timestamp"]["S"])  # type: ignore[index]
+        is_key = all(len(part) <= LONGEST_NAME and part.isprintable() for part in key) and all(key)
+    except (KeyError, TypeError, AttributeError):
+        return None
+    return key if is_key else None
 
 
 def state_item(state: EndpointState) -> Item:
@@ -140,8 +150,8 @@ def _expiry(moment: datetime) -> dict[str, str]:
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
-MARKER_KEEP_S = 3 * 86_400
-"""Longer than a stream keeps a record (24 h), so no record can come again after its marker is gone."""
+MARKER_KEEP_S = KEEP_S + 86_400
+"""Longer than the table keeps a record, so that none can be folded again after its marker is gone, whoever asks."""
 BATCH_GET_LIMIT = 100
 LATEST_DAYS = 7
 # A record only moves up: docs/decisions/0015-a-record-only-moves-up.md
@@ -191,6 +201,18 @@ class DynamoDBInvocationLog:
 
     def find(self, invocation_id: InvocationId) -> InvocationRecord | OpenRecord | None:
         return next(self._stored(invocation_id, record_from_item), None)
+
+    def recorded(self, keys: Iterable[RecordKey]) -> Mapping[RecordKey, InvocationRecord | OpenRecord | InvalidRecord]:
+        asked = [
+            {"invocation_id": {"S": key.invocation_id}, "timestamp": {"S": key.timestamp}}
+            for key in dict.fromkeys(keys)
+        ]
+        now_s, found = self._clock().timestamp(), {}
+        for item in batch_get(self._client, "read records", self._table, asked):
+            # Expired ones may stand there for days. Their markers may be gone: they could be folded a second time.
+            if not _has_expired(item, now_s):
+                found[RecordKey(item["invocation_id"]["S"], item["timestamp"]["S"])] = _record_or_flaw(item)
+        return found
 
     def latest(
         self, limit: int, *, after: datetime | None = None, tenant: TenantId | None = None
@@ -281,6 +303,32 @@ def query(
         asked["ExclusiveStartKey"] = last
 
 
+def batch_get(client: Any, what: str, table: str, keys: Sequence[Item], **options: Any) -> Iterator[Item]:
+    """The items that there are of these keys, read consistently, in no particular order."""
+    for start in range(0, len(keys), BATCH_GET_LIMIT):
+        part = {"Keys": keys[start : start + BATCH_GET_LIMIT], "ConsistentRead": True, **options}
+        pending: Any = {table: part}
+        while pending:
+            with store_errors(what):
+                page = client.batch_get_item(RequestItems=pending)
+                items, pending = page["Responses"].get(table, []), page.get("UnprocessedKeys")
+            yield from items
+
+
+def _has_expired(item: Item, now_s: float) -> bool:
+    try:
+        return float(item["expires_at"]["N"]) <= now_s
+    except (KeyError, TypeError, ValueError):
+        return False
+
+
+def _record_or_flaw(item: Item) -> InvocationRecord | OpenRecord | InvalidRecord:
+    try:
+        return record_from_item(item)
+    except InvalidRecord as error:
+        return error
+
+
 def _readable(item: Item) -> InvocationRecord | OpenRecord | None:
     """None for what does not parse: one damaged record must not hide all others, nor keep them open for ever."""
     try:
@@ -310,23 +358,9 @@ class DynamoDBEndpointStates:
         return {state.endpoint: state for state in states}
 
     def folded_among(self, ids: Iterable[InvocationId]) -> frozenset[InvocationId]:
-        wanted = sorted(set(ids))
-        found: set[InvocationId] = set()
-        for start in range(0, len(wanted), BATCH_GET_LIMIT):
-            pending: Any = {
-                self._table: {
-                    "Keys": [_marker_key(id) for id in wanted[start : start + BATCH_GET_LIMIT]],
-                    "ConsistentRead": True,
-                    "ProjectionExpression": "function_name",
-                }
-            }
-            while pending:
-                with store_errors("read fold markers"):
-                    page = self._client.batch_get_item(RequestItems=pending)
-                    items = page["Responses"].get(self._table, [])
-                    found.update(InvocationId(item["function_name"]["S"].removeprefix("folded#")) for item in items)
-                    pending = page.get("UnprocessedKeys")
-        return frozenset(found)
+        keys = [_marker_key(id) for id in sorted(set(ids))]
+        found = batch_get(self._client, "read fold markers", self._table, keys, ProjectionExpression="function_name")
+        return frozenset(InvocationId(item["function_name"]["S"].removeprefix("folded#")) for item in found)
 
     def commit(self, states: Sequence[EndpointState], folded: Sequence[InvocationId]) -> None:
         """One transaction: each state over its previous version, each marker for the first time."""

@@ -30,6 +30,7 @@ RATE = 250.0
 
 def repeated_deliveries(setting: Setting) -> Sequence[Figure]:
     """Row 17: duplicates, lost answers, killed consumers, a split shard, all replayed: each record folds once."""
+    from fiso.adapters.aws.dynamodb import closed_item
     from tests.lab.chaos.log import scripted_stream as scripted
     from tests.lab.chaos.log.records import closed_records
 
@@ -37,7 +38,7 @@ def repeated_deliveries(setting: Setting) -> Sequence[Figure]:
     records = closed_records(rng, setting.sized(10_000, 1_500))
     with ExitStack() as ending:
         cloud = _emulator(setting, ending)
-        stores, notes = scripted.genuine_stores(cloud), scripted.Notes()
+        stores, notes = scripted.genuine_stores(cloud, [closed_item(record) for record in records]), scripted.Notes()
         consumer = scripted.Consumer(
             stores, notes, kill=lambda: rng.random() < KILLS, lose=lambda: rng.random() < LOST_ANSWERS
         )
@@ -77,9 +78,9 @@ def poison(setting: Setting) -> Sequence[Figure]:
     good = closed_records(rng, setting.sized(8_000, 1_800))
     with ExitStack() as ending:
         cloud = _emulator(setting, ending)
-        stores, notes = scripted.genuine_stores(cloud), scripted.Notes()
-        consumer = scripted.Consumer(stores, notes, kill=lambda: False, lose=lambda: False)
         images = _with_poison(good, rng, [poisoned(rng, n) for n in range(len(good) // 100 + BATCH)])
+        stores, notes = scripted.genuine_stores(cloud, images), scripted.Notes()
+        consumer = scripted.Consumer(stores, notes, kill=lambda: False, lose=lambda: False)
         shards = _released(images)
         setting.say(f"delivering {len(good)} records and {len(images) - len(good)} that cannot be read")
         letters = scripted.NotedDeadLetters(cloud, notes)

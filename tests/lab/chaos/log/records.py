@@ -73,10 +73,6 @@ def _attempt(rng: Random, provider: Provider, at: datetime, *, failed: bool) -> 
     )
 
 
-def _without_id(image: dict[str, Any]) -> None:
-    del image["invocation_id"]
-
-
 def _not_a_number(image: dict[str, Any]) -> None:
     image["execution_time_ms"] = {"N": "NaN"}
 
@@ -102,7 +98,6 @@ def _nameless(image: dict[str, Any]) -> None:
 
 
 _DAMAGES: tuple[Callable[[dict[str, Any]], None], ...] = (
-    _without_id,
     _not_a_number,
     _negative_latency,
     _cut_detail,

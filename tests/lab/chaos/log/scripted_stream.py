@@ -29,6 +29,7 @@ from localcloud.stream_pump.pump import Pump
 from localcloud.stream_pump.rules import Answer, Record
 from tests.lab.chaos.emulator import REGION, EmulatorProcess
 from tests.lab.chaos.rig.stores import BUCKET, STATE_TABLE
+from tests.logged import log_of
 
 STREAM = "arn:aws:dynamodb:us-east-1:000000000000:table/log-rig/stream/2026-01-01T00:00:00.000"
 MAPPING_UUID = "00000000-0000-4000-8000-00000000c0de"
@@ -162,7 +163,7 @@ class Consumer:
 
     def __init__(self, stores: Stores, notes: Notes, *, kill: Callable[[], bool], lose: Callable[[], bool]) -> None:
         noted: Any = NotedStates(stores.states, notes, kill)
-        self._stores = Stores(states=noted, archive=stores.archive)
+        self._stores = Stores(log=stores.log, states=noted, archive=stores.archive)
         self._notes, self._lose = notes, lose
 
     def invoke(self, mapping: EventSourceMapping, event: Mapping[str, object]) -> Answer:
@@ -205,10 +206,11 @@ class NotedDeadLetters:
             self._notes.resolved(record)
 
 
-def genuine_stores(cloud: EmulatorProcess) -> Stores:
-    """What the deployed consumer writes to, at the emulator."""
+def genuine_stores(cloud: EmulatorProcess, images: Sequence[Mapping[str, Any]]) -> Stores:
+    """What the deployed consumer writes to, at the emulator, and a log that holds what is told of."""
     states: EndpointStates = DynamoDBEndpointStates(cloud.dynamodb(), STATE_TABLE, clock=_utc_now)
-    return Stores(states=states, archive=S3Archive(cloud.client("s3"), BUCKET, clock=_utc_now))
+    log = log_of(*images, clock=_utc_now)
+    return Stores(log=log, states=states, archive=S3Archive(cloud.client("s3"), BUCKET, clock=_utc_now))
 
 
 def drain(

@@ -15,6 +15,7 @@ PRICES = HopPrices(
     lambda_per_request=2e-7,
     lambda_per_gb_second=2e-5,
     dynamodb_per_write_unit=1e-6,
+    dynamodb_per_read_unit=1e-7,
     s3_per_put=5e-6,
     logs_per_gb=0.5,
     egress_per_gb={Provider.AWS: 0.1, Provider.AZURE: 0.08, Provider.GCP: 0.12},
@@ -36,6 +37,7 @@ def test_a_proxied_request_worked_by_hand() -> None:
     assert parts["lambda_own_time"] == pytest.approx((10 + 1769 / 1024) / 1000 * 2e-5)
     assert parts["dynamodb_log"] == pytest.approx((2 * 2 + 1 + 2) * 1e-6)  # record and index, intent, sparse index
     assert parts["dynamodb_state"] == pytest.approx((2 + 2 * 2 / 10) * 1e-6)
+    assert parts["dynamodb_reads"] == pytest.approx(2e-7)  # the record as it is folded, and its marker
     assert parts["archive"] == pytest.approx(5e-7)
     assert parts["log_lines"] == pytest.approx(5e-7)
     assert hop.total_usd(parts) == pytest.approx(sum(parts.values()))
