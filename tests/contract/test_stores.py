@@ -86,6 +86,36 @@ def test_the_latest_of_one_tenant_are_found_behind_any_number_of_anothers(stores
     assert [record.invocation_id for record in stores.log.latest(9, after=after, tenant=ALICE)] == [invocation_id(2)]
 
 
+class Counting:
+    """DynamoDB's client; `read` is how many items its queries have looked at."""
+
+    def __init__(self, client: Any) -> None:
+        self._client, self.read = client, 0
+
+    def query(self, **asked: Any) -> Any:
+        page = self._client.query(**asked)
+        self.read += page["ScannedCount"]
+        return page
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+
+@pytest.mark.parametrize("other", ["bob", "alice#", "alic", "al#ice", "2026-11-23#0"])
+def test_a_tenants_list_costs_the_same_however_much_others_call(at: Emulated, other: str) -> None:
+    client = Counting(at.dynamodb)
+    log = DynamoDBInvocationLog(client, at.log, clock=ManualClock())
+    for number in range(43):
+        log.close(a_record(number, tenant=TenantId(other) if number > 2 else ALICE))
+        log.open(an_open_record(100 + number))
+    assert {record.request.tenant for record in log.latest(50, tenant=ALICE)} == {ALICE}
+    assert len(log.latest(50, tenant=TenantId(other))) == 40
+    client.read = 0
+    assert len(log.latest(50, tenant=ALICE)) == 3
+    assert client.read == 3
+    assert len(log.overdue(NOW + timedelta(hours=1), 99)) == 43
+
+
 def test_a_record_that_a_client_dated_into_the_future_is_not_the_latest(at: Emulated) -> None:
     log = DynamoDBInvocationLog(at.dynamodb, at.log, clock=ManualClock())
     log.close(a_record(1))

@@ -57,7 +57,7 @@ LIES: dict[str, Any] = {
     "the best is slow": lambda: (answered(BEST, latency_ms=20_000.0) for _ in range(100)),
     "the best is a little slow": lambda: (answered(BEST, latency_ms=200.0) for _ in range(100)),
     "the worst takes no time": lambda: (answered("gcp-us-east4", latency_ms=1e-9) for _ in range(100)),
-    "all at once, in the future": lambda: (answered(BEST, after_ms=119_000.0, latency_ms=900.0) for _ in range(100)),
+    "all at once, in the future": lambda: (answered(BEST, after_ms=60_000.0, latency_ms=900.0) for _ in range(100)),
     "the best always starts cold": lambda: (answered(BEST, latency_ms=30_000.0, cold_start=True) for _ in range(100)),
     "the best costs most": lambda: (answered(BEST, latency_ms=60.0, billed_ms=900_000.0) for _ in range(100)),
     "the best answers 500": lambda: (answered(BEST, status=500) for _ in range(100)),

@@ -62,6 +62,7 @@ def test_queries_of_records() -> None:
     client = RecordingClient(query={"Items": []})
     log(client).find(OPEN.invocation_id)
     log(client).latest(10, after=NOW - timedelta(hours=1))
+    log(client).latest(10, after=NOW - timedelta(hours=1), tenant=TenantId("tenant #1"))
     log(client).overdue(NOW, 10)
     golden_json("dynamodb-record-queries.json", client.requests)
 

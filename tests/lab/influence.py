@@ -19,7 +19,7 @@ import typer
 from fiso.billing import tariff
 from fiso.domain.catalog import CatalogEntry
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName, Provider
-from fiso.domain.record import InvocationRecord
+from fiso.domain.record import CLOCKS_APART, InvocationRecord
 from fiso.domain.request import InvocationId, InvocationRequest, TenantId
 from fiso.domain.state import EndpointState
 from fiso.prediction import features
@@ -143,7 +143,7 @@ class _World:
         return mean_ms
 
     def report(self, tenant: str, id: EndpointId, latency_ms: float, failure: Failure | None, number: int) -> None:
-        at = BEGAN + number * APART + timedelta(seconds=59)  # as far in the future as is taken for a wrong clock
+        at = BEGAN + number * APART + CLOCKS_APART  # as far in the future as is taken for a wrong clock
         self._fold(tenant, id, latency_ms, failure, at, leased=True, seen=dict.fromkeys(features.NAMES, 0.0))
 
     def _fold(

@@ -6,7 +6,7 @@ to close it because the orchestrator was gone.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from fiso.domain.decision import Exclusion, Reason
@@ -19,6 +19,8 @@ MOST_ATTEMPTS = 32
 """More than any policy allows: what a record touches must fit into one transaction."""
 SHORTEST_MS = 1e-9
 """No time above 0 is shorter; its square is still a number to divide by."""
+CLOCKS_APART = timedelta(seconds=1)
+"""How far clocks of FISO's own environments usually are: what begins later than that was a client's to time."""
 MOST_EXCLUSIONS = 8
 LONGEST_DETAIL = 120
 LONGEST_EVIDENCE = 160

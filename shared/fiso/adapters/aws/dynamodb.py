@@ -4,7 +4,7 @@ import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from itertools import islice, repeat
+from itertools import islice
 from typing import Any, TypeVar
 from zlib import crc32
 
@@ -13,7 +13,7 @@ from fiso.codecs.record import LONGEST_NAME, from_document, instant, open_to_doc
 from fiso.codecs.typed import Codec, Document, Form, Json, Shape
 from fiso.domain.endpoint import EndpointId, FunctionName
 from fiso.domain.errors import InvalidRecord, WriteConflict
-from fiso.domain.record import InvocationRecord, OpenRecord, RecordStatus
+from fiso.domain.record import CLOCKS_APART, InvocationRecord, OpenRecord, RecordStatus
 from fiso.domain.request import InvocationId, TenantId
 from fiso.domain.state import EndpointState, LoadLevel
 from fiso.ports import Clock, RecordKey
@@ -23,10 +23,6 @@ Item = dict[str, dict[str, Any]]
 
 SHARDS = 4
 """Index partitions per day (or of open records), so that no single one takes every write."""
-MOST_PAGES = 5
-"""Of 1 MB (some 500 records) that are looked through in one partition for one tenant's records."""
-CLOCKS_APART = timedelta(seconds=1)
-"""How far clocks of FISO's own environments usually are: a record that begins later was a client's to time."""
 _NEXT = timedelta(milliseconds=1)
 KEEP_S = 35 * 86_400
 NESTED = ("features", "candidates", "exclusions", "attempts", "canary", "shadow")
@@ -46,12 +42,15 @@ def open_item(record: OpenRecord) -> Item:
 
 
 def closed_item(record: InvocationRecord) -> Item:
-    """A finished record; `time_shard` puts it into the index by time."""
+    """A finished record; `time_shard` puts it into the index by time, and `open_shard`, now that it is none of the open
+    ones, among its tenant's: the entry that has to go from there anyway is moved, so no third index is paid for."""
     document = to_document(record)
     nested = {name: document.pop(name) for name in NESTED if name in document}
     item = _attributes({name: value for name, value in document.items() if value is not None})
     item["detail"] = {"S": json.dumps(nested, separators=(",", ":"))}
-    item["time_shard"] = {"S": time_shard(record.timestamp, shard_of(record.invocation_id))}
+    time, tenant = time_shard(record.timestamp, shard_of(record.invocation_id)), record.request.tenant
+    item["time_shard"] = {"S": time}
+    item["open_shard"], item["deadline_at"] = {"S": f"{time}#{tenant}"}, {"S": instant(record.timestamp)}
     item["expires_at"] = _expiry(record.timestamp)
     return item
 
@@ -149,6 +148,7 @@ def _expiry(moment: datetime) -> dict[str, str]:
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
+Found = TypeVar("Found", InvocationRecord, Item)
 
 MARKER_KEEP_S = KEEP_S + 86_400
 """Longer than the table keeps a record, so that none can be folded again after its marker is gone, whoever asks."""
@@ -207,27 +207,42 @@ class DynamoDBInvocationLog:
             {"invocation_id": {"S": key.invocation_id}, "timestamp": {"S": key.timestamp}}
             for key in dict.fromkeys(keys)
         ]
-        now_s, found = self._clock().timestamp(), {}
-        for item in batch_get(self._client, "read records", self._table, asked):
-            # Expired ones may stand there for days. Their markers may be gone: they could be folded a second time.
-            if not _has_expired(item, now_s):
-                found[RecordKey(item["invocation_id"]["S"], item["timestamp"]["S"])] = _record_or_flaw(item)
-        return found
+        now_s = self._clock().timestamp()
+        found = batch_get(
+            self._client,
+            "read records",
+            lambda item: (RecordKey(item["invocation_id"]["S"], item["timestamp"]["S"]), item),
+            self._table,
+            asked,
+            ConsistentRead=True,
+        )
+        # Expired ones may stand there for days. Their markers may be gone: they could be folded a second time.
+        return {key: _record_or_flaw(item) for key, item in found if not _has_expired(item, now_s)}
 
     def latest(
         self, limit: int, *, after: datetime | None = None, tenant: TenantId | None = None
     ) -> Sequence[InvocationRecord]:
-        found: list[InvocationRecord] = []
+        """A tenant's own stand in partitions of their own: what others call leaves none out, and costs nothing here."""
+        if tenant is not None:
+            keys = self._newest(limit, after, lambda shard: self._keys_of(f"{shard}#{tenant}", limit, after))
+            found = batch_get(self._client, f"read records of {tenant}", _readable, self._table, keys)
+            records = [record for record in found if isinstance(record, InvocationRecord)]
+            return sorted(records, key=_age, reverse=True)
+        return self._newest(limit, after, lambda shard: self._of_shard(shard, limit, after))
+
+    def _newest(
+        self, limit: int, after: datetime | None, of_shard: Callable[[str], Sequence[Found]]
+    ) -> Sequence[Found]:
+        found: list[Found] = []
         today = self._clock()
         for day in (today - timedelta(days=back) for back in range(LATEST_DAYS)):
             if after is not None and day.date() < after.date():
                 break
             for shard in range(SHARDS):
-                found.extend(self._of_shard(time_shard(day, shard), limit, after, tenant))
+                found.extend(of_shard(time_shard(day, shard)))
             if len(found) >= limit:
                 break
-        found.sort(key=lambda record: (record.timestamp, record.invocation_id), reverse=True)
-        return found[:limit]
+        return sorted(found, key=_age, reverse=True)[:limit]
 
     def overdue(self, before: datetime, limit: int) -> Sequence[OpenRecord]:
         """Open records by the sparse index (which lags a little), then read whole and consistently."""
@@ -258,42 +273,56 @@ class DynamoDBInvocationLog:
             Limit=1,
         )
 
-    def _of_shard(
-        self, shard: str, limit: int, after: datetime | None, tenant: TenantId | None
-    ) -> list[InvocationRecord]:
-        asked: dict[str, Any] = {
-            "KeyConditionExpression": "time_shard = :shard AND #timestamp BETWEEN :from AND :to",
-            "ExpressionAttributeNames": {"#timestamp": "timestamp"},
-            "ExpressionAttributeValues": {
+    def _of_shard(self, shard: str, limit: int, after: datetime | None) -> Sequence[InvocationRecord]:
+        records = self._by_age("by-time", "time_shard", "timestamp", shard, limit, after, _readable)
+        return [record for record in records if isinstance(record, InvocationRecord)]
+
+    def _keys_of(self, shard: str, limit: int, after: datetime | None) -> Sequence[Item]:
+        return self._by_age("open-records", "open_shard", "deadline_at", shard, limit, after, _key_of)
+
+    def _by_age(
+        self,
+        index: str,
+        partition: str,
+        sort: str,
+        shard: str,
+        limit: int,
+        after: datetime | None,
+        read: Callable[[Item], T],
+    ) -> list[T]:
+        """The newest of one partition, none of which is later than now."""
+        found = query(
+            self._client,
+            "query latest records",
+            read,
+            TableName=self._table,
+            IndexName=index,
+            ScanIndexForward=False,
+            KeyConditionExpression=f"{partition} = :shard AND #sort BETWEEN :from AND :to",
+            ExpressionAttributeNames={"#sort": sort},
+            ExpressionAttributeValues={
                 ":shard": {"S": shard},
                 ":from": {"S": instant(after + _NEXT) if after else "0"},
                 ":to": {"S": instant(self._clock() + CLOCKS_APART)},
             },
-            "Limit": limit,
-        }
-        if tenant is not None:
-            # What of a page is others' is read all the same, so a page is as large as DynamoDB makes it.
-            del asked["Limit"]
-            asked |= {"FilterExpression": "tenant = :tenant", "most_pages": MOST_PAGES}
-            asked["ExpressionAttributeValues"][":tenant"] = {"S": tenant}
-        records = query(
-            self._client,
-            "query latest records",
-            _readable,
-            TableName=self._table,
-            IndexName="by-time",
-            ScanIndexForward=False,
-            **asked,
+            Limit=limit,
         )
-        return [record for record in islice(records, limit) if isinstance(record, InvocationRecord)]
+        return list(islice(found, limit))
 
 
-def query(
-    client: Any, what: str, read: Callable[[Item], T], *, most_pages: int | None = None, **asked: Any
-) -> Iterator[T]:
-    """Every item of a query, page by page as they are wanted: a page ends at 1 MB, whatever else there is. At most
-    `most_pages` of them."""
-    for _ in repeat(None) if most_pages is None else repeat(None, most_pages):
+def _age(found: InvocationRecord | Item) -> tuple[str, str]:
+    if isinstance(found, InvocationRecord):
+        return instant(found.timestamp), found.invocation_id
+    return found["timestamp"]["S"], found["invocation_id"]["S"]
+
+
+def _key_of(item: Item) -> Item:
+    return {name: {"S": str(item[name]["S"])} for name in ("invocation_id", "timestamp")}
+
+
+def query(client: Any, what: str, read: Callable[[Item], T], **asked: Any) -> Iterator[T]:
+    """Every item of a query, page by page as they are wanted: a page ends at 1 MB, whatever else there is."""
+    while True:
         with store_errors(what):
             page = client.query(**asked)
             items, last = [read(item) for item in page["Items"]], page.get("LastEvaluatedKey")
@@ -303,15 +332,17 @@ def query(
         asked["ExclusiveStartKey"] = last
 
 
-def batch_get(client: Any, what: str, table: str, keys: Sequence[Item], **options: Any) -> Iterator[Item]:
-    """The items that there are of these keys, read consistently, in no particular order."""
+def batch_get(
+    client: Any, what: str, read: Callable[[Item], T], table: str, keys: Sequence[Item], **asked: Any
+) -> Iterator[T]:
+    """The items that stand under some keys, in no particular order."""
     for start in range(0, len(keys), BATCH_GET_LIMIT):
-        part = {"Keys": keys[start : start + BATCH_GET_LIMIT], "ConsistentRead": True, **options}
-        pending: Any = {table: part}
+        pending: Any = {table: {"Keys": list(keys[start : start + BATCH_GET_LIMIT]), **asked}}
         while pending:
             with store_errors(what):
                 page = client.batch_get_item(RequestItems=pending)
-                items, pending = page["Responses"].get(table, []), page.get("UnprocessedKeys")
+                items = [read(item) for item in page["Responses"].get(table, [])]
+                pending = page.get("UnprocessedKeys")
             yield from items
 
 
@@ -358,9 +389,16 @@ class DynamoDBEndpointStates:
         return {state.endpoint: state for state in states}
 
     def folded_among(self, ids: Iterable[InvocationId]) -> frozenset[InvocationId]:
-        keys = [_marker_key(id) for id in sorted(set(ids))]
-        found = batch_get(self._client, "read fold markers", self._table, keys, ProjectionExpression="function_name")
-        return frozenset(InvocationId(item["function_name"]["S"].removeprefix("folded#")) for item in found)
+        found = batch_get(
+            self._client,
+            "read fold markers",
+            lambda item: InvocationId(item["function_name"]["S"].removeprefix("folded#")),
+            self._table,
+            [_marker_key(id) for id in sorted(set(ids))],
+            ConsistentRead=True,
+            ProjectionExpression="function_name",
+        )
+        return frozenset(found)
 
     def commit(self, states: Sequence[EndpointState], folded: Sequence[InvocationId]) -> None:
         """One transaction: each state over its previous version, each marker for the first time."""

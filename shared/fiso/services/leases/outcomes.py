@@ -14,7 +14,7 @@ from enum import StrEnum
 from fiso.billing.tariff import Tariff
 from fiso.domain.errors import LeaseRefused, WriteConflict
 from fiso.domain.lease import LARGEST_NUMBER, Lease, LeasedAttempt, LeasedOutcome
-from fiso.domain.record import SHORTEST_MS, InvocationRecord
+from fiso.domain.record import CLOCKS_APART, SHORTEST_MS, InvocationRecord
 from fiso.domain.request import TenantId
 from fiso.ports import Clock, InvocationLog, Metrics
 from fiso.prediction import features
@@ -30,8 +30,8 @@ CALLS_AT_ONCE, CALLS_PER_S = 1_000, 1_000
 """How many calls one client can have made under a lease: what Lambda runs at once for an account, and as many again
 with each second of the lease's age. Calls are numbered as they begin."""
 TOLERANCE_MS = 60_000.0
-"""How far two clocks of FISO's own environments may be apart: an attempt may seem to end this much in the future, a
-report to come this much too late."""
+"""How far two clocks of FISO's own environments may be apart: a report may seem to come this much too late, or before
+its lease was issued."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +113,8 @@ def _record(
 def _check_lease(lease: Lease, tenant: TenantId, now: datetime) -> None:
     if lease.tenant != tenant:
         raise LeaseRefused("foreign", "the lease was given to another caller")
+    if lease.issued_at > now + timedelta(milliseconds=TOLERANCE_MS):
+        raise LeaseRefused("impossible", "the lease was issued in the future")
     if now > lease.reported_until + timedelta(milliseconds=TOLERANCE_MS):
         raise LeaseRefused("too_late", "its outcomes were accepted until an hour after it expired")
     if any(len(endpoint.features) != len(features.NAMES) for endpoint in lease.endpoints):
@@ -134,7 +136,8 @@ def _problems(lease: Lease, outcome: LeasedOutcome, now: datetime) -> Iterator[s
         yield "an endpoint was called that the lease does not name"
     if outcome.deadline_passed and outcome.attempts and outcome.attempts[-1].status is not None:
         yield "an outcome that was answered did not miss its deadline"
-    known_ms = (now - lease.issued_at) / timedelta(milliseconds=1) + TOLERANCE_MS
+    # A lease from the future shows that its issuer's clock is ahead; any other call was over when its report arrived.
+    known_ms = (max(now, lease.issued_at) + CLOCKS_APART - lease.issued_at) / timedelta(milliseconds=1)
     for attempt in outcome.attempts:
         yield from _attempt_problems(attempt, known_ms)
 
