@@ -76,7 +76,7 @@ def build(settings: OrchestratorSettings, *, metrics: Metrics, ports: Ports | No
     outside = ports or aws_ports(settings, os.environ, metrics)
     orchestrator = _orchestrator(outside, settings)
     access = access_of(settings.access, outside.issuer_keys, outside.clock)
-    outcomes = cache(lambda: _outcomes(outside, settings))
+    outcomes = cache(lambda: _outcomes(outside, settings, orchestrator.sources))
 
     def parts() -> tuple[PartHealth, ...]:
         has_keys = outcomes().keys.cached.value is not None if outcomes.cache_info().currsize else None
@@ -192,7 +192,7 @@ def _idempotent(outside: Ports, sources: DecisionSources) -> "IdempotentRouting"
     )
 
 
-def _outcomes(outside: Ports, settings: OrchestratorSettings) -> "Outcomes":
+def _outcomes(outside: Ports, settings: OrchestratorSettings, sources: DecisionSources) -> "Outcomes":
     from fiso.domain.errors import LeasingNotSetUp
     from fiso.services.leases.lease import KEYS_STALE_S, Keys
     from fiso.services.leases.outcomes import Outcomes
@@ -214,6 +214,7 @@ def _outcomes(outside: Ports, settings: OrchestratorSettings) -> "Outcomes":
         tariff=tariff.current(),
         clock=outside.clock,
         executor=executor,
+        entry_of=sources.entry,
     )
 
 

@@ -1,9 +1,21 @@
 """Catalog entries that a store must keep: a plain one, one that uses everything there is, and one from before."""
 
+from dataclasses import replace
+
 from fiso.domain.catalog import CatalogEntry
-from fiso.domain.endpoint import Authentication, Endpoint, EndpointId, FunctionName, Payload, Provider
+from fiso.domain.endpoint import (
+    Architecture,
+    Authentication,
+    Endpoint,
+    EndpointId,
+    FunctionName,
+    Payload,
+    Plan,
+    Provider,
+)
 from fiso.domain.policy import CostSource, Idempotent, Mode, Objective, Policy, Scoring, Weights
 from fiso.domain.strategy import CandidateField, Condition, Operator, RequestField, Strategy
+from fiso.domain.terms import Account, Link, Terms
 
 AWS = Endpoint(id=EndpointId("aws"), provider=Provider.AWS, region="us-east-1", memory_mb=512, address="fn")
 GCP = Endpoint(
@@ -19,6 +31,19 @@ GCP = Endpoint(
     concurrency_limit=7,
 )
 PLAIN = CatalogEntry(name=FunctionName("plain"), function_type="text", endpoints=(AWS,), policy=Policy(version=0))
+PRICED = CatalogEntry(
+    name=FunctionName("priced"),
+    function_type="text",
+    endpoints=(
+        replace(AWS, plan=Plan.SNAPSTART, architecture=Architecture.ARM64),
+        replace(GCP, plan=Plan.MIN_INSTANCES, vcpu=0.5),
+    ),
+    policy=Policy(version=0),
+    prices=Terms(
+        aws=Account(discount=1 / 3, free_tier=True, monthly_gb_seconds=7e9),
+        links=(Link(origin="aws/us-east-1", destination="gcp", usd_per_gb=0.02),),
+    ),
+)
 NIGHTS = Strategy(
     name="nights 'ünï'",
     when=frozenset(

@@ -25,7 +25,7 @@ from fiso_cli.catalog import rules, spelling, yaml_text
 from fiso_cli.catalog.declaration import Setting, parse
 from fiso_cli.migrations.runner import migrate, migrations
 from tests.contract import postgres_server
-from tests.contract.catalog_entries import AWS, FULL, GCP, PLAIN, WRITTEN_BEFORE, WRITTEN_IN_COLUMNS
+from tests.contract.catalog_entries import AWS, FULL, GCP, PLAIN, PRICED, WRITTEN_BEFORE, WRITTEN_IN_COLUMNS
 from tests.property.test_catalog_codec import policies
 
 
@@ -54,6 +54,10 @@ class TestEveryStore:
         assert written.entries == {
             entry.name: replace(entry, policy=replace(entry.policy, version=1)) for entry in (FULL, PLAIN)
         }
+
+    def test_keeps_what_prices_depend_on(self, store: CatalogStore) -> None:
+        write(store, PRICED)
+        assert store.load().entries[PRICED.name] == replace(PRICED, policy=replace(PRICED.policy, version=1))
 
     def test_keeps_endpoints_in_their_order(self, store: CatalogStore) -> None:
         write(store, replace(FULL, endpoints=(AWS, GCP)))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fiso.billing import tariff
+from fiso.billing import plans
 from fiso.prediction import features
 from fiso_cli.errors import CommandError
 from fiso_cli.local_stage import CHECKOUT
@@ -68,7 +68,7 @@ def test_litellm_counts_as_installed_only_from_the_lock_as_it_is(tmp_path: Path)
 def test_a_path_counts_files_functions_and_moves_of_fiso_alone() -> None:
     def call() -> object:
         rows.row("ours is no file of FISO's", 1.0, "", rival="", rival_value=None, n=1)
-        tariff.gcp_vcpu(512)
+        plans.gcp_vcpu(512)
         return [features.function_type_code(kind) for kind in ("text", "image")]
 
     assert request_path.counted(call) == request_path.Count(files=2, functions=2, moves=1)

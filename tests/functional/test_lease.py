@@ -1,15 +1,19 @@
 """Leases through the handler: decide, call, report; a record is like a proxied one; what cannot be true is refused."""
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from numpy import isfinite
 
+from fiso.billing import tariff
 from fiso.codecs.lease_token import Keyring
 from fiso.codecs.record import to_document
 from fiso.domain.decision import Reason
+from fiso.domain.endpoint import PLANS, EndpointId
+from fiso.domain.terms import Account, Terms
 from fiso.learning import dataset
 from fiso.prediction import features
 from fiso.testing.clock import START
@@ -80,6 +84,20 @@ def test_the_first_call_under_a_lease_is_recorded_like_a_proxied_one() -> None:
     (record,) = by_time(leased)
     own = {"invocation_id": record.invocation_id, "overhead_ms": None, "lease_id": lease["lease_id"]}
     assert to_document(record) == to_document(expected) | own
+
+
+def test_a_leased_call_costs_what_the_catalogs_plan_and_terms_say() -> None:
+    entry = word_count()
+    managed = tuple(replace(endpoint, plan=PLANS[endpoint.provider][1]) for endpoint in entry.endpoints)
+    half = Account(discount=0.5)
+    entry = replace(entry, endpoints=managed, prices=Terms(aws=half, azure=half, gcp=half))
+    rig = Rig(entry)
+    lease = decide(rig)
+    rig.clock.advance(1)
+    report(rig, lease["token"], an_outcome(0, answered(ids(lease)[0], latency_ms=100.0)))
+    whole = tariff.current().cost_usd(entry.endpoint(EndpointId(ids(lease)[0])), 100.0)
+    assert whole is not None
+    assert by_time(rig)[0].result.cost_usd == pytest.approx(0.5 * whole)
 
 
 def test_a_failover_by_the_client_is_recorded_like_one_by_fiso() -> None:

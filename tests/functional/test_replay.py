@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from fiso.billing import tariff
-from fiso.domain.endpoint import Endpoint
+from fiso.domain.endpoint import Endpoint, Plan
 from fiso_cli.local_stage import CHECKOUT
 from fiso_cli.main import app
 from fiso_cli.worlds import contest, inputs, plot, router
@@ -109,14 +109,14 @@ def test_the_billed_time_is_what_the_tariff_prices_back_to_the_bill(endpoint: En
     assert bill is not None
     assert billed_ms_of(bill, endpoint, prices) == pytest.approx(1_200)
     assert billed_ms_of(0.0, endpoint, prices) == 0
-    assert billed_ms_of(bill, an_endpoint(region="nowhere"), prices) is None
+    assert billed_ms_of(bill, an_endpoint(plan=Plan.MANAGED_INSTANCES), prices) is None
 
 
 def test_a_region_without_a_price_is_told(tmp_path: Path) -> None:
-    rows = [line for number in range(3) for line in (row(number), row(number, "aws,af-south-1,512"))]
+    rows = [line for number in range(3) for line in (row(number), row(number, "aws,il-central-1,512"))]
     shown = replay("--trace", write(tmp_path, *rows), "--seeds", 1, "--objective", "cost")
     assert shown.exit_code == 0, shown.output
-    assert "no price for aws af-south-1" in shown.output
+    assert "no row for aws il-central-1" in shown.output
 
 
 def test_bad_files_are_refused_in_one_line_with_exit_2(tmp_path: Path) -> None:

@@ -93,9 +93,9 @@ def _checked(document: Document, setting: Setting) -> tuple[list[Problem], list[
     """What is wrong, and the entries of the functions that are not. One function's fault hides no other's."""
     found, entries = list(problems.of_shape(document)), list[CatalogEntry]()
     wrong = {problem.place[:2] for problem in found}
-    if ("defaults", "policy") in wrong or ("defaults",) in wrong:
+    if wrong & {("defaults", "policy"), ("defaults", "prices"), ("defaults",)}:
         return found, []  # what the functions would inherit is not to be relied on
-    defaults, functions = _policy_in(document.get("defaults")), document.get("functions")
+    defaults, functions = mapping(document.get("defaults") or {}), document.get("functions")
     for name, raw in functions.items() if isinstance(functions, dict) else ():
         if ("functions", name) not in wrong:
             reading = _Function(name, mapping(raw), defaults, setting)
@@ -104,8 +104,8 @@ def _checked(document: Document, setting: Setting) -> tuple[list[Problem], list[
     return found, entries
 
 
-def _policy_in(part: Json) -> Document:
-    return mapping(mapping(part or {}).get("policy", {}))
+def _part(document: Document, key: str) -> Document:
+    return mapping(document.get(key, {}))
 
 
 class _Function:
@@ -117,8 +117,10 @@ class _Function:
         endpoints: list[Json] = [
             self._endpoint(n, mapping(each), setting) for n, each in enumerate(items(raw["endpoints"]))
         ]
-        policy = spelling.stored_policy(spelling.merged(defaults, _policy_in(raw)))
+        policy = spelling.stored_policy(spelling.merged(_part(defaults, "policy"), _part(raw, "policy")))
         document: Document = {"name": name, "function_type": raw["type"], "endpoints": endpoints, "policy": policy}
+        if prices := {**_part(defaults, "prices"), **_part(raw, "prices")}:
+            document["prices"] = prices
         try:
             entry = entry_from_document(document)
         except InvalidCatalog as error:
@@ -137,7 +139,11 @@ class _Function:
             self.problems.append((("endpoints", index, "address"), str(error)))
             return document
         where = AddressRules(own_hosts=setting.own_hosts, allow_loopback=setting.is_local)
-        found = rules.endpoint_problems(endpoint_from_document(document), where)
+        try:
+            endpoint = endpoint_from_document(document)
+        except Malformed:
+            return document  # what is wrong is told with the whole entry
+        found = rules.endpoint_problems(endpoint, where)
         self.problems += [(("endpoints", index, key), said) for key, said in found]
         return document
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from fiso.codecs.catalog import endpoint_to_document
+from fiso.codecs.catalog import endpoint_to_document, terms_to_document
 from fiso.codecs.policy import whole_document
 from fiso.codecs.typed import Document, Json
 from fiso.domain.catalog import CatalogEntry
@@ -64,6 +64,7 @@ def _of_function(name: FunctionName, old: CatalogEntry | None, new: CatalogEntry
     elif old.function_type != new.function_type:
         yield Change(kind=Kind.CHANGED, function=name, path="type", before=old.function_type, after=new.function_type)
     yield from _of_endpoints(name, old.endpoints if old else (), new.endpoints)
+    yield from _of_fields(name, "prices", _terms(old), _terms(new))
     was = _flat_policy(old.policy if old else Policy(version=0))
     for change in _of_fields(name, "policy", was, _flat_policy(new.policy)):
         yield change if old else replace(change, kind=Kind.ADDED, before=None)
@@ -86,8 +87,10 @@ def _of_endpoints(name: FunctionName, old: Sequence[Endpoint], new: Sequence[End
 
 def _of_fields(name: FunctionName, prefix: str, before: Flat, after: Flat) -> Iterator[Change]:
     for key, value in after.items():
-        if before[key] != value:
-            yield Change(kind=Kind.CHANGED, function=name, path=f"{prefix}.{key}", before=before[key], after=value)
+        if before.get(key) != value:
+            yield Change(kind=Kind.CHANGED, function=name, path=f"{prefix}.{key}", before=before.get(key), after=value)
+    for key in before.keys() - after.keys():
+        yield Change(kind=Kind.CHANGED, function=name, path=f"{prefix}.{key}", before=before[key])
 
 
 def _flat_policy(policy: Policy) -> Flat:
@@ -97,6 +100,10 @@ def _flat_policy(policy: Policy) -> Flat:
     document.setdefault("pin", None)
     shares = weights if isinstance(weights, dict) else {}
     return {**{f"weights.{key}": share for key, share in shares.items()}, **document}
+
+
+def _terms(entry: CatalogEntry | None) -> Flat:
+    return terms_to_document(entry.prices) if entry and entry.prices else {}
 
 
 def _summary(endpoint: Endpoint) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from fiso.billing import tariff
 from fiso.domain.catalog import CatalogEntry
-from fiso.domain.endpoint import EndpointId
+from fiso.domain.endpoint import Endpoint, EndpointId
 from fiso.domain.fields import Place
 from fiso.domain.policy import Mode, Objective, Policy, Scoring, Weights
 from fiso.domain.strategy import CandidateField, RequestField, Strategy
@@ -20,15 +20,24 @@ Found = Iterator[tuple[Place, str]]
 
 def of_entry(entry: CatalogEntry) -> Iterator[Problem]:
     """What is allowed and probably not meant."""
-    prices = tariff.current().per_gb_second
     for index, endpoint in enumerate(entry.endpoints):
-        if (endpoint.provider, endpoint.region) not in prices:
-            place: Place = ("functions", entry.name, "endpoints", index, "region")
-            message = f"no price for {endpoint.provider} {endpoint.region}: it counts as unpriced"
-            yield Problem(place=place, message=message)
+        for key, message in _price_doubts(endpoint):
+            yield Problem(place=("functions", entry.name, "endpoints", index, key), message=message)
     for find in (_empty_regions, _unused, _never_reached, _control_doubts, _canary_doubts, _strategy_doubts):
         for place, message in find(entry):
             yield Problem(place=("functions", entry.name, "policy", *place), message=message)
+
+
+def _price_doubts(endpoint: Endpoint) -> Iterator[tuple[str, str]]:
+    prices = tariff.current()
+    rate, listed = prices.rate(endpoint), prices.lists[endpoint.provider]
+    if endpoint.region not in listed.areas:
+        yield (
+            "region",
+            f"{endpoint.provider} has no {endpoint.region} that FISO knows: priced like its neighbours",
+        )
+    elif rate is None or rate.is_estimated:
+        yield "region", f"no price of its own for {endpoint.provider} {endpoint.region}: priced like its neighbours"
 
 
 def _empty_regions(entry: CatalogEntry) -> Found:

@@ -15,6 +15,7 @@ from fiso.domain.endpoint import Endpoint, EndpointId, Provider, Region
 from fiso.domain.fields import NAME, AtMost, Means, Spelled, Within, hints_of
 from fiso.domain.policy import Idempotent, Policy, Weights
 from fiso.domain.strategy import RANGES, SEVERAL, CandidateField, Field, Operator, RequestField, Strategy, operators_of
+from fiso.domain.terms import Terms
 from fiso_cli.catalog.spelling import PRESETS
 
 _MODE = Spelled(f"^(route|observe|pin:{NAME.pattern[1:-1]})$", "must be route, observe or pin:<endpoint>")
@@ -29,14 +30,19 @@ _PLAIN: Mapping[object, Document] = {
 def of_file() -> Document:
     """The whole file."""
     policy: Document = {"$ref": "#/definitions/policy"}
-    function = {"type": _of(Annotated[str, NAME]), "endpoints": _list(_object(Endpoint), least=1), "policy": policy}
+    function = {
+        "type": _of(Annotated[str, NAME]),
+        "endpoints": _list(_object(Endpoint), least=1),
+        "policy": policy,
+        "prices": _object(Terms),
+    }
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "fiso.yaml: functions, their endpoints and their policies",
         **_closed(
             {
                 "version": {"const": 1},
-                "defaults": _closed({"policy": policy}),
+                "defaults": _closed({"policy": policy, "prices": _object(Terms)}),
                 "functions": {
                     "type": "object",
                     "minProperties": 1,

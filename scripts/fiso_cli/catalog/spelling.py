@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
 
-from fiso.codecs.catalog import endpoint_to_document
+from fiso.codecs.catalog import endpoint_to_document, terms_to_document
 from fiso.codecs.policy import whole_document
 from fiso.codecs.typed import Document, Json
 from fiso.domain.catalog import CatalogEntry
@@ -97,7 +97,10 @@ def _function(entry: CatalogEntry) -> Document:
             {key: value for key, value in document.items() if key == "provider" or value != meant.get(key)}
         )
     policy = _file_policy(entry.policy)
-    return {"type": entry.function_type, "endpoints": endpoints, **({"policy": policy} if policy else {})}
+    function: Document = {"type": entry.function_type, "endpoints": endpoints}
+    if entry.prices is not None:
+        function["prices"] = terms_to_document(entry.prices)
+    return function | ({"policy": policy} if policy else {})
 
 
 def _file_policy(policy: Policy) -> Document:

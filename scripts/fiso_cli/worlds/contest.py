@@ -103,12 +103,9 @@ def _mean_charge(runs: Runs) -> float:
 
 def notes(contest: Contest) -> Sequence[str]:
     """What a reader must know beside the verdict."""
-    worlds, missing = contest.plan.worlds, contest.plan.worlds.market.unpriced()
-    no_price = "the tariff has no price for {} {}: "
-    if isinstance(worlds, Clouds):
-        told, no_price = _of_clouds(contest, worlds), no_price + "counted as 0 there"
-    else:
-        told, no_price = _of_trace(contest), no_price + "unpriced there"
+    worlds, missing = contest.plan.worlds, contest.plan.worlds.market.estimated()
+    no_price = "the tariff has no row for {} {}: that of its neighbours is taken"
+    told = _of_clouds(contest, worlds) if isinstance(worlds, Clouds) else _of_trace(contest)
     return [*told, *(no_price.format(provider, region) for provider, region in missing), *_absent(worlds)]
 
 

@@ -171,7 +171,5 @@ def context_oracle(trace: Trace, charged: Losses) -> list[EndpointId]:
 
 def billed_ms_of(cost_usd: float, endpoint: Endpoint, prices: Tariff) -> float | None:
     """The billed time at which the tariff comes to a bill, its steps left out; None without a price."""
-    at_10_s, at_20_s = prices.cost_usd(endpoint, 10_000.0), prices.cost_usd(endpoint, 20_000.0)
-    if at_10_s is None or at_20_s is None:
-        return None
-    return max(0.0, cost_usd - prices.per_request[endpoint.provider]) / (at_20_s - at_10_s) * 10_000.0
+    rate = prices.rate(endpoint)
+    return max(0.0, cost_usd - rate.request_usd) / rate.ms_usd if rate and rate.ms_usd else None

@@ -14,7 +14,7 @@ from typing import ClassVar, Protocol
 from fiso.billing.tariff import Tariff
 from fiso.domain.attempt import Outcome
 from fiso.domain.decision import Decision
-from fiso.domain.endpoint import Endpoint, EndpointId, Provider
+from fiso.domain.endpoint import Endpoint, EndpointId, Plan, Provider
 from fiso.domain.record import InvocationRecord
 from fiso_cli.worlds.objective import Objective
 from fiso_cli.worlds.virtual_time import Arrival, VirtualTime
@@ -49,6 +49,8 @@ class Arm:
             region=self.region,
             memory_mb=self.memory_mb or DYNAMIC_MEMORY_MB,
             address=f"world:{self.id}",
+            # measured without a memory setting: Azure's legacy plan alone has none
+            plan=Plan.CONSUMPTION if self.provider is Provider.AZURE and not self.memory_mb else None,
         )
 
 
@@ -75,10 +77,10 @@ class Market:
         price = self.tariff.cost_usd(endpoint, LISTED_MS)
         return float("inf") if price is None else price
 
-    def unpriced(self) -> Sequence[tuple[Provider, str]]:
-        """The regions whose arms the tariff cannot price: the router knows no cost for them."""
-        endpoints = self.endpoints.values()
-        return sorted({(e.provider, e.region) for e in endpoints if self.tariff.cost_usd(e, LISTED_MS) is None})
+    def estimated(self) -> Sequence[tuple[Provider, str]]:
+        """The regions that have no price of their own."""
+        rates = {(e.provider, e.region): self.tariff.rate(e) for e in self.endpoints.values()}
+        return sorted(place for place, rate in rates.items() if rate is None or rate.is_estimated)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,96 +1,171 @@
-"""What a call costs: each provider's rule for billed duration and memory, applied to its dated list price.
+"""What a call costs: each plan's rule for what is billed, at its provider's dated price. Standard library only.
 
-List prices only: no free tier, egress or discount. A region without a price gives None, which makes an endpoint
-unpriced; a missing price is never 0.
+A price is a marginal one: what one call more adds to the month's bill. Without terms of the operator's own it is the
+list's first tier, without free tier or discount; capacity that is paid with or without calls is no part of it.
 """
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cache
 from math import ceil
 from pathlib import Path
+from typing import Any
 
-from fiso.domain.endpoint import Endpoint, Provider
+from fiso.billing import price_list
+from fiso.billing.plans import METERING, Metering
+from fiso.billing.price_list import PriceList
+from fiso.domain.endpoint import Architecture, Endpoint, Plan, Provider
+from fiso.domain.terms import Terms
 
-GCP_VCPU_BY_MEMORY_MB = (
-    (128, 0.083),
-    (256, 0.167),
-    (512, 0.333),
-    (1024, 0.583),
-    (2048, 1.0),
-    (8192, 2.0),
-    (32768, 8.0),
-)
-"""Default vCPU of a Cloud Run function by memory (cloud.google.com/functions/docs/configuring/memory)."""
+FILE = Path(__file__).with_name("tariffs.json")
+NO_TERMS = Terms()
+_Key = tuple[Provider, str, Plan | None, Architecture | None, int, float | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rate:
+    """What calls of one endpoint cost, in USD: each request, each billed millisecond, and each start of an instance.
+    `is_estimated` where its region has no price of its own and the neighbours' is taken."""
+
+    plan: Plan
+    request_usd: float
+    ms_usd: float
+    step_ms: int
+    least_ms: int
+    start_usd: float
+    start_ms_usd: float
+    is_estimated: bool
+
+    def billed_ms(self, duration_ms: float) -> float:
+        """In whole steps, and not below the least; what a sum of floats is off by begins no step."""
+        return max(self.least_ms, ceil(duration_ms / self.step_ms - 1e-9) * self.step_ms)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tariff:
-    """Dated prices of the three clouds. Prices in USD; `as_of` an ISO date."""
+    """Dated prices of the three clouds under an operator's terms. Prices in USD; `as_of` an ISO date."""
 
     version: str
     as_of: str
-    per_request: Mapping[Provider, float]
-    per_gb_second: Mapping[tuple[Provider, str], float]
-    per_vcpu_second: Mapping[str, float]
+    lists: Mapping[Provider, PriceList]
+    terms: Terms = NO_TERMS
+    _rates: dict[_Key, Rate | None] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _under: dict[Terms, "Tariff"] = field(default_factory=dict, init=False, repr=False, compare=False)
 
-    def cost_usd(self, endpoint: Endpoint, duration_ms: float, *, billed_ms: float | None = None) -> float | None:
-        """The bill for one call of `duration_ms`, or of the provider's own `billed_ms` where it said so.
+    def under(self, terms: Terms | None) -> "Tariff":
+        """The same prices under these terms."""
+        if terms is None or terms == self.terms:
+            return self
+        known = self._under.get(terms)
+        if known is None:
+            known = self._under[terms] = replace(self, terms=terms)
+        return known
 
-        None when the endpoint's region has no price here.
+    def cost_usd(
+        self, endpoint: Endpoint, duration_ms: float, *, billed_ms: float | None = None, is_cold: bool = False
+    ) -> float | None:
+        """What one call of `duration_ms`, or of the provider's own `billed_ms` where it said so, adds to the bill.
+
+        None when its plan has no price here, which makes an endpoint unpriced: a missing price is never 0.
         """
-        per_gb_second = self.per_gb_second.get((endpoint.provider, endpoint.region))
-        if per_gb_second is None:
+        rate = self.rate(endpoint)
+        if rate is None:
             return None
-        usage = _USAGE[endpoint.provider](endpoint.memory_mb, duration_ms if billed_ms is None else billed_ms)
-        compute = usage.gb_seconds * per_gb_second + usage.vcpu_seconds * self.per_vcpu_second.get(endpoint.region, 0.0)
-        return compute + self.per_request[endpoint.provider]
+        ms = duration_ms if billed_ms is None else billed_ms
+        return rate.request_usd + rate.billed_ms(ms) * rate.ms_usd + (rate.start_usd if is_cold else 0.0)
+
+    def start_usd(self, endpoint: Endpoint, start_ms: float) -> float | None:
+        """What the start of an instance that takes so long costs beside the call it is for; None without a price."""
+        rate = self.rate(endpoint)
+        return None if rate is None else rate.start_usd + rate.start_ms_usd * start_ms
+
+    def rate(self, endpoint: Endpoint) -> Rate | None:
+        """By all that a price depends on; worked out once."""
+        key = (
+            endpoint.provider,
+            endpoint.region,
+            endpoint.plan,
+            endpoint.architecture,
+            endpoint.memory_mb,
+            endpoint.vcpu,
+        )
+        try:
+            return self._rates[key]
+        except KeyError:
+            found = self._rates[key] = self._rate(endpoint)
+            return found
+
+    def _rate(self, endpoint: Endpoint) -> Rate | None:
+        plan = endpoint.sold_as
+        metering = METERING[plan]
+        prices = _Prices(self.lists[endpoint.provider], endpoint, self.terms)
+        request = prices.request(metering)
+        second = prices.second(metering)
+        restore = prices.unit(metering.restore, 0.0) * metering.gigabytes(endpoint) if metering.restore else 0.0
+        if prices.is_missing:
+            return None
+        paid = 1 - self.terms.account(endpoint.provider).discount
+        return Rate(
+            plan=plan,
+            request_usd=request * paid,
+            ms_usd=second * paid / 1000,
+            step_ms=metering.step_ms,
+            least_ms=metering.least_ms,
+            start_usd=restore * paid,
+            start_ms_usd=second * paid / 1000 if metering.bills_starts else 0.0,
+            is_estimated=prices.is_estimated,
+        )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Usage:
-    gb_seconds: float
-    vcpu_seconds: float = 0.0
+class _Prices:
+    """An endpoint's units at its account's use of the month."""
+
+    def __init__(self, listed: PriceList, endpoint: Endpoint, terms: Terms) -> None:
+        self._listed, self._endpoint, self._account = listed, endpoint, terms.account(endpoint.provider)
+        self.is_estimated = self.is_missing = False
+
+    def unit(self, meter: str, used: float) -> float:
+        found = self._listed.found(meter, self._endpoint.region)
+        if found is None:
+            self.is_missing = True
+            return 0.0
+        self.is_estimated = self.is_estimated or found.is_estimated
+        return found.row.next_usd(used, has_free=self._account.free_tier)
+
+    def request(self, metering: Metering) -> float:
+        return self.unit(metering.request, self._account.monthly_requests)
+
+    def second(self, metering: Metering) -> float:
+        """What a second costs beside the capacity, or in place of it."""
+        if metering.memory is None:
+            return 0.0
+        gigabytes, processors = metering.gigabytes(self._endpoint), metering.processors(self._endpoint)
+        memory = metering.memory_meter(self._endpoint, metering.memory)
+        usd = self.unit(memory, self._account.monthly_gb_seconds) * gigabytes
+        if metering.processor:
+            usd += self.unit(metering.processor, self._account.monthly_vcpu_seconds) * processors
+        if metering.displaces_capacity:
+            idle = (self.unit(meter, 0.0) for meter in metering.capacity)
+            usd -= sum(price * size for price, size in zip(idle, (gigabytes, processors), strict=True))
+        return max(0.0, usd)
 
 
-def aws_usage(memory_mb: int, duration_ms: float) -> Usage:
-    """Configured memory, duration rounded up to 1 ms."""
-    return Usage(gb_seconds=memory_mb / 1024 * ceil(duration_ms) / 1000)
-
-
-def azure_usage(memory_mb: int, duration_ms: float) -> Usage:
-    """Consumption plan: memory rounded up to 128 MB, at least 100 ms, else to the millisecond."""
-    memory_gb = ceil(memory_mb / 128) * 128 / 1024
-    return Usage(gb_seconds=memory_gb * max(100, ceil(duration_ms)) / 1000)
-
-
-def gcp_usage(memory_mb: int, duration_ms: float) -> Usage:
-    """Request-based billing: configured memory and its vCPU, duration rounded up to 100 ms."""
-    seconds = ceil(duration_ms / 100) * 100 / 1000
-    return Usage(gb_seconds=memory_mb / 1024 * seconds, vcpu_seconds=gcp_vcpu(memory_mb) * seconds)
-
-
-def gcp_vcpu(memory_mb: int) -> float:
-    return next((vcpu for limit, vcpu in GCP_VCPU_BY_MEMORY_MB if memory_mb <= limit), 8.0)
-
-
-_USAGE = {Provider.AWS: aws_usage, Provider.AZURE: azure_usage, Provider.GCP: gcp_usage}
+def read(document: Mapping[str, Any]) -> Tariff:
+    """What a file of tariffs says; `ValueError` for what is none."""
+    try:
+        if document["currency"] != "USD":
+            raise ValueError(f"prices are in {document['currency']!r}, not in USD")
+        return Tariff(
+            version=document["version"],
+            as_of=document["as_of"],
+            lists={provider: price_list.read(document[provider]) for provider in Provider},
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"no tariffs: {type(error).__name__} {error}") from error
 
 
 @cache
 def current() -> Tariff:
     """The tariff that ships with this code (`tariffs.json` beside this module)."""
-    data = json.loads(Path(__file__).with_name("tariffs.json").read_text(encoding="utf-8"))
-    per_gb: dict[tuple[Provider, str], float] = {}
-    for provider in Provider:
-        prices = data[provider]
-        for region, price in (prices.get("usd_per_gb_second") or prices["usd_per_gib_second"]).items():
-            per_gb[provider, region] = price
-    return Tariff(
-        version=data["version"],
-        as_of=data["as_of"],
-        per_request={provider: data[provider]["usd_per_million_requests"] / 1e6 for provider in Provider},
-        per_gb_second=per_gb,
-        per_vcpu_second=data["gcp"]["usd_per_vcpu_second"],
-    )
+    return read(json.loads(FILE.read_text(encoding="utf-8")))

@@ -16,6 +16,7 @@ from fiso.domain.catalog import CatalogEntry, Snapshot
 from fiso.domain.endpoint import Endpoint, FunctionName
 from fiso.domain.errors import InvalidCatalog
 from fiso.domain.policy import Policy
+from fiso.domain.terms import Terms
 
 SCHEMA = 1
 """Readers ignore keys they do not know: raise this with any new field that must not be ignored (a new denial, say).
@@ -79,6 +80,10 @@ def endpoint_from_document(document: Mapping[str, Json]) -> Endpoint:
     return _ENTRIES.from_document(Endpoint, document)
 
 
+def terms_to_document(terms: Terms) -> Document:
+    return _ENTRIES.to_document(terms)
+
+
 def _canonical(document: Document) -> bytes:
     return json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
 
@@ -99,11 +104,14 @@ def _functions_from_document(document: object) -> Mapping[FunctionName, CatalogE
     return functions
 
 
+_LATER = frozenset({"plan", "architecture", "vcpu"})
+"""What endpoints did not have at first: absent means the provider's own, and it is written so."""
 _ENTRIES = Codec(
     forms={Policy: POLICY_FORM},
     shapes={
-        CatalogEntry: Shape(left_out=frozenset({"refused", "quarantined"})),
-        Endpoint: Shape(required=frozenset(each.name for each in fields(Endpoint))),
+        CatalogEntry: Shape(left_out=frozenset({"refused", "quarantined"}), omits_none=frozenset({"prices"})),
+        Endpoint: Shape(required=frozenset(each.name for each in fields(Endpoint)) - _LATER, omits_none=_LATER),
+        Terms: Shape(omits_none=True),
     },
 )
 _LISTED = _ENTRIES.form(tuple[CatalogEntry, ...])

@@ -48,7 +48,7 @@ class Shape:
     `is_row`: a list of the fields' values in their order, of which the last may be missing where they have defaults.
     `keys`: other names. `forms`: of single fields. `inline`: fields whose own fields stand in this object. `left_out`:
     fields that are neither written nor read. `required`: fields that must be there although they have a default.
-    `omits_none`: fields of None are not written.
+    `omits_none`: fields of None are not written, all or those named.
     """
 
     is_row: bool = False
@@ -57,7 +57,7 @@ class Shape:
     inline: frozenset[str] = frozenset()
     left_out: frozenset[str] = frozenset()
     required: frozenset[str] = frozenset()
-    omits_none: bool = False
+    omits_none: bool | frozenset[str] = False
 
 
 class Codec:
@@ -173,8 +173,9 @@ class _Column:
         return {} if self.has_default else {self.name: None}
 
 
-def _object(kind: type, columns: list[_Column], *, omits_none: bool, is_strict: bool) -> Form:
+def _object(kind: type, columns: list[_Column], *, omits_none: bool | frozenset[str], is_strict: bool) -> Form:
     known = frozenset(_keys(columns)) if is_strict else None
+    omitted = {c.name for c in columns} if omits_none is True else omits_none or frozenset()
     writes = [(column.name, column.key, column.form.write, column.inline is not None) for column in columns]
 
     def write(value: object) -> Document:
@@ -182,7 +183,7 @@ def _object(kind: type, columns: list[_Column], *, omits_none: bool, is_strict: 
         for name, key, write_part, is_inline in writes:
             part = getattr(value, name)
             if part is None:
-                if not omits_none:
+                if name not in omitted:
                     document[key] = None
             elif is_inline:
                 document.update(cast(Document, write_part(part)))

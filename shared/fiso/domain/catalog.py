@@ -9,13 +9,15 @@ from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName
 from fiso.domain.errors import InvalidCatalog, UnknownFunction
 from fiso.domain.fields import Impossible, Place
 from fiso.domain.policy import Policy
+from fiso.domain.terms import Terms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CatalogEntry:
     """One function: its endpoints and the policy that rules them.
 
-    `function_type` groups functions of like behaviour for the model (any short label). `refused` are endpoints that
+    `function_type` groups functions of like behaviour for the model (any short label). `prices` are the operator's own
+    terms, None where list prices hold. `refused` are endpoints that
     must not be called, whatever the policy says, and why (`domain.address`): found in reading, never stored.
     `quarantined` are those whose answers differ from the majority's (`routing.equivalence`), likewise.
     """
@@ -24,6 +26,7 @@ class CatalogEntry:
     function_type: str
     endpoints: tuple[Endpoint, ...]
     policy: Policy
+    prices: Terms | None = None
     refused: Mapping[EndpointId, str] = field(default_factory=dict)
     quarantined: Mapping[EndpointId, str] = field(default_factory=dict)
 

@@ -54,7 +54,6 @@ LEAST_SPENT = 0.2
 """A way is not believed to leave less than this share of a latency: published round trips are medians."""
 MOST_STARTS = 20
 LEAST_BILLED_SHARE = 1e-3
-PRICED_MS = 10_000.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,12 +195,7 @@ class _Known:
         return None if listed is None else listed * exp(self._bills[index].residual)
 
     def _listed_start(self, index: int) -> float | None:
-        """The tariff's price of a start's time, as far as it is billed by time at all."""
-        endpoint = self._asked[index].endpoint
-        priced = self._tariff.cost_usd(endpoint, PRICED_MS)
-        if priced is None:
-            return None
-        return (priced - self._tariff.per_request[endpoint.provider]) * self._start_ms[index] / PRICED_MS
+        return self._tariff.start_usd(self._asked[index].endpoint, self._start_ms[index])
 
     def _seen_start_bill(self, index: int) -> tuple[float, float] | None:
         state, warm_usd = self._states.get(self._asked[index].endpoint.id), self._warm_usd[index]

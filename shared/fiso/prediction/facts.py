@@ -12,7 +12,7 @@ Azure runs several in one instance and adds at most one instance per second for 
 from functools import lru_cache
 from math import log, sqrt
 
-from fiso.billing.tariff import gcp_vcpu
+from fiso.billing.plans import gcp_vcpu
 from fiso.domain.endpoint import Endpoint, Provider
 from fiso.prediction import features
 

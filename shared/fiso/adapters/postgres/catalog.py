@@ -19,7 +19,7 @@ from psycopg2.extras import RealDictCursor, RealDictRow, execute_values
 from psycopg2.sql import SQL, Identifier
 
 from fiso.adapters.postgres.deadline import ends_within
-from fiso.codecs.catalog import endpoint_to_document, entry_from_document
+from fiso.codecs.catalog import endpoint_to_document, entry_from_document, terms_to_document
 from fiso.codecs.policy import policy_to_document
 from fiso.codecs.typed import Document, Json
 from fiso.domain.catalog import CatalogEntry, Entries, stamped
@@ -175,7 +175,7 @@ def _entries(rows: RealDictCursor, version: int) -> Entries:
     )
     endpoints: dict[str, list[Json]] = {}
     for row in rows.fetchall():
-        endpoints.setdefault(row["function_name"], []).append({name: row[name] for name in _ENDPOINT})
+        endpoints.setdefault(row["function_name"], []).append({name: row[name] for name in _ENDPOINT if name in row})
     rows.execute(
         "SELECT * FROM functions JOIN policies USING (version) "
         "WHERE version = %s AND function_name = name ORDER BY name",
@@ -188,7 +188,8 @@ def _entries(rows: RealDictCursor, version: int) -> Entries:
 def _to_document(row: Mapping[str, Json], endpoints: list[Json]) -> Document:
     stored = row["policy"] if "policy" in row else _of_columns(row)
     policy: Document = {**(stored if isinstance(stored, dict) else {}), "version": row["policy_version"]}
-    return {"name": row["name"], "function_type": row["function_type"], "endpoints": endpoints, "policy": policy}
+    document: Document = {"name": row["name"], "function_type": row["function_type"], "endpoints": endpoints}
+    return {**document, "policy": policy, "prices": row.get("prices")}
 
 
 def _of_columns(row: Mapping[str, Json]) -> Document:
@@ -198,8 +199,8 @@ def _of_columns(row: Mapping[str, Json]) -> Document:
 
 
 def _insert(rows: cursor, version: int, entries: Entries) -> None:
-    functions = [(version, entry.name, entry.function_type) for entry in entries.values()]
-    _insert_all(rows, "functions", ["version", "name", "function_type"], functions)
+    functions = [(version, entry.name, entry.function_type, _prices(entry)) for entry in entries.values()]
+    _insert_all(rows, "functions", ["version", "name", "function_type", "prices"], functions)
     endpoints = [row for entry in entries.values() for row in _endpoint_rows(version, entry)]
     _insert_all(rows, "endpoints", ["version", "function_name", "position", *_ENDPOINT], endpoints)
     policies = [_policy_row(version, entry) for entry in entries.values()]
@@ -207,15 +208,22 @@ def _insert(rows: cursor, version: int, entries: Entries) -> None:
 
 
 def _insert_all(rows: cursor, table: str, columns: Sequence[str], values: Sequence[tuple[_Cell, ...]]) -> None:
-    if values:
-        names = SQL(", ").join(map(Identifier, columns))
-        execute_values(rows, SQL("INSERT INTO {} ({}) VALUES %s").format(Identifier(table), names), values)
+    """Only the columns that hold something: a table that no migration has reached yet takes what it can."""
+    kept = [place for place in range(len(columns)) if any(row[place] is not None for row in values)]
+    if kept:
+        names = SQL(", ").join(Identifier(columns[place]) for place in kept)
+        held = [tuple(row[place] for place in kept) for row in values]
+        execute_values(rows, SQL("INSERT INTO {} ({}) VALUES %s").format(Identifier(table), names), held)
 
 
 def _endpoint_rows(version: int, entry: CatalogEntry) -> Iterator[tuple[Json, ...]]:
     for position, endpoint in enumerate(entry.endpoints):
         document = endpoint_to_document(endpoint)
-        yield (version, entry.name, position, *(document[name] for name in _ENDPOINT))
+        yield (version, entry.name, position, *(document.get(name) for name in _ENDPOINT))
+
+
+def _prices(entry: CatalogEntry) -> Jsonb | None:
+    return None if entry.prices is None else Jsonb(terms_to_document(entry.prices))
 
 
 def _policy_row(version: int, entry: CatalogEntry) -> tuple[_Cell, ...]:

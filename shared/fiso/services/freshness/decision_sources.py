@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
-from fiso.domain.catalog import Snapshot
+from fiso.domain.catalog import CatalogEntry, Snapshot
 from fiso.domain.endpoint import EndpointId, FunctionName
 from fiso.domain.errors import ModelRefused, NothingAvailable, StoreError, StoreUnavailable
 from fiso.domain.model import ModelPointer
@@ -183,6 +183,13 @@ class DecisionSources:
         """A request begins: its catalog, which it may hold on to."""
         self.prefetch()
         return self.snapshot()
+
+    def entry(self, function: FunctionName) -> CatalogEntry | None:
+        """One function of the catalog, for what can do without; None where there is none, or no catalog."""
+        try:
+            return self.snapshot().functions.get(function)
+        except NothingAvailable:
+            return None
 
     def states(self, function: FunctionName) -> States:
         """The folded states of a function's endpoints; empty while none could be read."""

@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from fiso.billing.tariff import Tariff
+from fiso.domain.catalog import CatalogEntry
 from fiso.domain.decision import Reason
 from fiso.domain.endpoint import Endpoint
 from fiso.domain.errors import DeadlinePassed, EveryAttemptFailed, NothingAvailable
@@ -21,14 +22,18 @@ from fiso_client.core.failures import USUAL_FAULT
 _INDEX = {name: position for position, name in enumerate(features.NAMES)}
 
 
-def record_of(lease: Lease, outcome: LeasedOutcome, tariff: Tariff) -> InvocationRecord:
-    """The record of one call under a lease. Overhead is not known: FISO did nothing for this one call.
+def record_of(
+    lease: Lease, outcome: LeasedOutcome, tariff: Tariff, entry: CatalogEntry | None = None
+) -> InvocationRecord:
+    """The record of one call under a lease. Overhead is not known: FISO did nothing for this one call. It is priced by
+    the function's `entry` as the catalog has it, or by what the lease says where it has none.
 
     The prediction is logged as such for the call it was made for: the lease's first, of the size decided for. Later
     ones come to an endpoint that is warm by then, of which the prediction says nothing; their features are brought up
     to date by what is known of the call.
     """
-    calls = [_call(attempt, _leased(lease, attempt), lease.issued_at) for attempt in outcome.attempts]
+    tariff = tariff.under(entry.prices if entry else None)
+    calls = [_call(attempt, _leased(lease, attempt), lease.issued_at, entry) for attempt in outcome.attempts]
     last = replace(calls[-1], size_bytes=outcome.response_size_bytes)
     leased = _leased(lease, outcome.attempts[-1])
     attempts, timestamp = recording.summaries(calls, tariff), calls[0].started_at
@@ -72,12 +77,14 @@ def _leased(lease: Lease, attempt: LeasedAttempt) -> LeasedEndpoint:
     return found
 
 
-def _call(attempt: LeasedAttempt, leased: LeasedEndpoint, issued_at: datetime) -> recording.Call:
+def _call(
+    attempt: LeasedAttempt, leased: LeasedEndpoint, issued_at: datetime, entry: CatalogEntry | None
+) -> recording.Call:
     is_answered = attempt.status is not None
     # One report tells nothing of the siblings: what they show together is for the fold to say.
     verdict = USUAL_FAULT[attempt.failure] if attempt.failure else usual_fault(attempt.status or 200)
     return recording.Call(
-        endpoint=_priced(leased),
+        endpoint=_priced(leased, entry),
         started_at=_whole_ms(issued_at + timedelta(milliseconds=attempt.after_ms)),
         latency_ms=attempt.latency_ms,
         priced_ms=attempt.latency_ms,
@@ -93,8 +100,12 @@ def _call(attempt: LeasedAttempt, leased: LeasedEndpoint, issued_at: datetime) -
     )
 
 
-def _priced(leased: LeasedEndpoint) -> Endpoint:
-    """As much of the endpoint as its price depends on; a lease does not carry the address."""
+def _priced(leased: LeasedEndpoint, entry: CatalogEntry | None) -> Endpoint:
+    """The catalog's endpoint, unless it has become another one; a lease carries neither address nor plan."""
+    for endpoint in entry.endpoints if entry else ():
+        known = (endpoint.id, endpoint.provider, endpoint.region, endpoint.memory_mb)
+        if known == (leased.id, leased.provider, leased.region, leased.memory_mb):
+            return endpoint
     return Endpoint(
         id=leased.id, provider=leased.provider, region=leased.region, memory_mb=leased.memory_mb, address="leased"
     )

@@ -1,17 +1,19 @@
 """Outcomes: what clients report of calls under leases, as records like those of proxied requests, written once each.
 
-A call's id follows from its lease and number, and its record from the report alone, so a report that comes twice
-changes nothing. What cannot be true is refused, item by item; the rest is kept. Breakers are not touched: they belong
-to an execution environment's own calls, and the folded states carry the news.
+A call's id follows from its lease and number, and its record from the report (and prices) alone, so a report that
+comes twice changes nothing. What cannot be true is refused, item by item; the rest is kept. Breakers are not touched:
+they belong to an execution environment's own calls, and the folded states carry the news.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from fiso.billing.tariff import Tariff
+from fiso.domain.catalog import CatalogEntry
+from fiso.domain.endpoint import FunctionName
 from fiso.domain.errors import LeaseRefused, WriteConflict
 from fiso.domain.lease import LARGEST_NUMBER, Lease, LeasedAttempt, LeasedOutcome
 from fiso.domain.record import CLOCKS_APART, SHORTEST_MS, InvocationRecord
@@ -59,7 +61,8 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcomes:
-    """Takes reports. `executor` writes several records at once."""
+    """Takes reports. `executor` writes several records at once; `entry_of` tells what a call's price depends on that no
+    lease says."""
 
     keys: Keys
     log: InvocationLog
@@ -67,12 +70,13 @@ class Outcomes:
     tariff: Tariff
     clock: Clock
     executor: Executor
+    entry_of: Callable[[FunctionName], CatalogEntry | None] = lambda _: None
 
     def accept(self, items: Sequence[Reported], tenant: TenantId) -> list[Verdict]:
         """Each item's verdict. `StoreUnavailable` when the log is; the whole report may then be sent again."""
         now = self.clock()
         leases = {token: self._lease(token, tenant, now) for token in dict.fromkeys(item.token for item in items)}
-        records = [_record(item, leases[item.token], self.tariff, now) for item in items]
+        records = [self._record(item, leases[item.token], now) for item in items]
         return list(self.executor.map(self._write, records, [leases[item.token] for item in items]))
 
     def _lease(self, token: str, tenant: TenantId, now: datetime) -> Lease | LeaseRefused:
@@ -82,6 +86,16 @@ class Outcomes:
         except LeaseRefused as refused:
             return refused
         return lease
+
+    def _record(self, item: Reported, lease: Lease | LeaseRefused, now: datetime) -> InvocationRecord | LeaseRefused:
+        if isinstance(lease, LeaseRefused):
+            return lease
+        if isinstance(item.outcome, LeaseRefused):
+            return item.outcome
+        problem = next(_problems(lease, item.outcome, now), None)
+        if problem:
+            return LeaseRefused("impossible", problem)
+        return leased_recording.record_of(lease, item.outcome, self.tariff, self.entry_of(lease.function))
 
     def _write(self, record: InvocationRecord | LeaseRefused, lease: Lease | LeaseRefused) -> Verdict:
         if isinstance(lease, LeaseRefused):
@@ -97,17 +111,6 @@ class Outcomes:
             return Verdict(fate=Fate.REPEATED)
         recording.count(self.metrics, record, lease.provider_of)
         return Verdict(fate=Fate.ACCEPTED)
-
-
-def _record(
-    item: Reported, lease: Lease | LeaseRefused, tariff: Tariff, now: datetime
-) -> InvocationRecord | LeaseRefused:
-    if isinstance(lease, LeaseRefused):
-        return lease
-    if isinstance(item.outcome, LeaseRefused):
-        return item.outcome
-    problem = next(_problems(lease, item.outcome, now), None)
-    return LeaseRefused("impossible", problem) if problem else leased_recording.record_of(lease, item.outcome, tariff)
 
 
 def _check_lease(lease: Lease, tenant: TenantId, now: datetime) -> None:

@@ -142,7 +142,7 @@ class Orchestrator:
         return DecisionInputs(
             entry=entry,
             snapshot_version=snapshot.version,
-            tariff=self.tariff,
+            tariff=self.tariff.under(entry.prices),
             states=self.sources.states_for(request.function, states, request.tenant),
             breakers=self.breakers_of(entry, states),
             model=self.sources.model(),

@@ -135,7 +135,9 @@ def summaries(calls: Sequence[Call], tariff: Tariff) -> tuple[AttemptSummary, ..
             shape=call.shape,
             cold_start=call.cold_start,
             billed_ms=call.billed_ms,
-            cost_usd=tariff.cost_usd(call.endpoint, call.priced_ms, billed_ms=call.billed_ms)
+            cost_usd=tariff.cost_usd(
+                call.endpoint, call.priced_ms, billed_ms=call.billed_ms, is_cold=call.cold_start is True
+            )
             if call.may_have_run
             else 0.0,
         )

@@ -37,10 +37,13 @@ def believed(
     load: float = 1.0,
     now: datetime = NOW,
     router_region: str | None = None,
+    prices: tariff.Tariff | None = None,
 ) -> list[Belief]:
     known = {item.endpoint: item for item in states}
     loads = [load] * len(endpoints)
-    return beliefs(endpoints, known, loads=loads, tariff=tariff.current(), now=now, router_region=router_region)
+    return beliefs(
+        endpoints, known, loads=loads, tariff=prices or tariff.current(), now=now, router_region=router_region
+    )
 
 
 def test_a_level_seen_a_hundred_times_is_believed() -> None:
@@ -85,8 +88,10 @@ def test_a_bill_seen_corrects_the_tariff() -> None:
 
 
 def test_an_endpoint_without_a_price_has_no_bill() -> None:
-    nowhere = an_endpoint(Provider.AWS, region="nowhere-1")
-    (belief,) = believed(nowhere, states=(state(nowhere, {0: level(80.0, cost_usd=1e-6)}),))
+    prices = tariff.current()
+    unpriced = replace(prices, lists={Provider.AWS: replace(prices.lists[Provider.AWS], meters={})})
+    states = (state(LARGE, {0: level(80.0, cost_usd=1e-6)}),)
+    (belief,) = believed(LARGE, states=states, prices=unpriced)
     assert (belief.warm_usd, belief.start_usd) == (None, None)
 
 

@@ -1,13 +1,17 @@
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 import pytest
 
-from fiso.domain.endpoint import Authentication, EndpointId, Payload, Provider
+from fiso.domain.endpoint import Architecture, Authentication, EndpointId, Payload, Plan, Provider
 from fiso.domain.policy import Idempotent, Mode, Policy, Scoring, Weights
+from fiso.domain.terms import Account, Link, Terms
+from fiso_cli.catalog import spelling, yaml_text
 from fiso_cli.catalog.declaration import LARGEST_FILE_BYTES, Declaration, InvalidDeclaration, Setting, parse, read
+from fiso_cli.catalog.difference import changes
 
 Place = TypeVar("Place")
 SETTING = Setting(variables={"FISO_GCP_X_URL": "https://g.run.app"}, is_local=False)
@@ -190,7 +194,7 @@ def test_every_problem_of_every_function_is_told_at_once() -> None:
         "fiso.yaml: defaults.policy.timeout_ms: must be at least 100",
         "fiso.yaml: functions.one.endpoints[0].memory_mb: must be at least 1",
         "fiso.yaml: functions.two.endpoints: must not be empty",
-        "fiso.yaml: functions.two.colour: unknown key, there are type, endpoints, policy",
+        "fiso.yaml: functions.two.colour: unknown key, there are type, endpoints, policy, prices",
     ]
 
 
@@ -209,10 +213,57 @@ def test_a_bad_file_is_told_in_one_line(text: str, problem: str) -> None:
     assert any(line.startswith(problem) for line in problems_of(text))
 
 
-def test_an_unpriced_region_and_a_region_nobody_is_in_are_doubtful() -> None:
+PRICED = """
+version: 1
+defaults:
+  prices: {aws: {discount: 0.1}, links: [{origin: aws/us-east-1, destination: gcp, usd_per_gb: 0.02}]}
+functions:
+  bfs:
+    type: graph
+    endpoints:
+      - {id: aws, provider: aws, region: us-east-1, memory_mb: 512, address: fn, plan: snapstart, architecture: arm64}
+    prices: {gcp: {free_tier: true, monthly_requests: 1000000}}
+  other:
+    type: graph
+    endpoints: [{id: aws, provider: aws, region: us-east-1, memory_mb: 512, address: fn}]
+"""
+
+
+def test_plans_and_the_operators_own_terms_are_read_shown_and_written_again() -> None:
+    bfs, other = parse(PRICED, SETTING).entries
+    link = Link(origin="aws/us-east-1", destination="gcp", usd_per_gb=0.02)
+    assert other.prices == Terms(aws=Account(discount=0.1), links=(link,))
+    gcp = Account(free_tier=True, monthly_requests=1e6)
+    assert bfs.prices == Terms(aws=Account(discount=0.1), gcp=gcp, links=(link,))
+    assert (bfs.endpoints[0].plan, bfs.endpoints[0].architecture) == (Plan.SNAPSTART, Architecture.ARM64)
+    written = yaml_text.written(spelling.file_of({entry.name: entry for entry in (bfs, other)}))
+    assert parse(written, SETTING).entries == (bfs, other)
+    plain = replace(bfs, prices=None, endpoints=(replace(bfs.endpoints[0], plan=None),))
+    for before, after in ((plain, bfs), (bfs, plain)):
+        told = {change.path for change in changes({before.name: before}, [after])}
+        assert told == {"endpoints.aws.plan", "prices.aws", "prices.gcp", "prices.links"}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ("discount: 0.1", "prices.aws.discount: must be at most 0.99"),
+        ("origin: aws/us-east-1", "prices.links[0].origin: must be a provider or one of its regions"),
+        ("usd_per_gb: 0.02", "prices.links[0].usd_per_gb: must be a number"),
+        ("plan: snapstart", "endpoints[0].plan: must be one of on_demand, provisioned, snapstart, managed_instances"),
+        ("architecture: arm64", "endpoints[0].architecture: must be 'x86_64' or 'arm64'"),
+    ],
+)
+def test_terms_and_plans_that_cannot_be_are_told_with_their_place(wrong: str, said: str) -> None:
+    bad = {"discount: 0.1": "discount: 7", "plan: snapstart": "plan: consumption"}.get(wrong, f"{wrong[:-4]}x@")
+    (told,) = problems_of(PRICED.replace(wrong, bad))
+    assert said in told
+
+
+def test_a_region_that_there_is_not_and_a_region_nobody_is_in_are_doubtful() -> None:
     declaration = declared(AWS, AZURE.replace("eastus", "eatsus"), policy="{residency: [us-east-1, eastus]}")
     assert without_lines(declaration.warnings) == [
-        "fiso.yaml: functions.bfs.endpoints[1].region: no price for azure eatsus: it counts as unpriced",
+        "fiso.yaml: functions.bfs.endpoints[1].region: azure has no eatsus that FISO knows: priced like its neighbours",
         "fiso.yaml: functions.bfs.policy.residency: no endpoint is in eastus",
     ]
 
