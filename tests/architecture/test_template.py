@@ -14,6 +14,7 @@ import pytest
 from fiso.adapters.aws.dynamodb import closed_item, open_item
 from fiso.adapters.aws.snapshots import KEY
 from fiso.console_settings import ConsoleSettings
+from fiso.services.identity.quotas import QuotaRules
 from fiso.settings import (
     BadSetting,
     KeeperSettings,
@@ -163,6 +164,26 @@ def test_every_route_has_an_authorizer_but_healthz_and_what_browsers_ask_before_
     assert open_routes == {"GET /healthz", *(f"OPTIONS {path}" for path in invoke)}
     assert {"$default", *(f"ANY {path}" for path in invoke)} <= set(routes)
     assert {"POST /v1/decide/{function}", "POST /v1/outcomes"} <= set(routes)
+
+
+def test_every_route_is_throttled_and_tightly_where_nobody_is_asked_who_calls(resources: dict[str, Any]) -> None:
+    routes = {route["RouteKey"]: name for name, route in of_type(resources, "ApiGatewayV2::Route").items()}
+    (stage,) = (each for each in resources.values() if each["Type"] == "AWS::ApiGatewayV2::Stage")
+    of_all, of_each = (stage["Properties"][name] for name in ("DefaultRouteSettings", "RouteSettings"))
+    assert 0 < of_all["ThrottlingRateLimit"] <= of_all["ThrottlingBurstLimit"] <= 5_000
+    assert set(of_each) <= set(routes)
+    assert {routes[key] for key in of_each} <= set(stage["DependsOn"])  # settings of no route yet fail a deployment
+    asked = {"ANY /v1/invoke/{function}", "ANY /v1/invoke/{function}/{proxy+}"}
+    asked |= {key for key in routes if " /v1/" in key and not key.startswith("OPTIONS")}
+    assert set(of_each) == set(routes) - asked
+    for key, settings in of_each.items():
+        assert 0 < settings["ThrottlingRateLimit"] < settings["ThrottlingBurstLimit"] <= 400, key
+        assert settings["DetailedMetricsEnabled"] is True
+
+
+def test_a_tenant_has_a_quota_unless_the_operator_says_otherwise(resources: dict[str, Any]) -> None:
+    quotas = QuotaRules.parsed(function(resources, "orchestrator")["Environment"]["Variables"]["FISO_QUOTAS"])
+    assert quotas.default is not None
 
 
 @pytest.mark.parametrize("name", ["orchestrator", "console"])

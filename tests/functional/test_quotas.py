@@ -12,7 +12,7 @@ from fiso.routing.quota import Quota
 from fiso.services.identity.quotas import EXCHANGE_S, MOST_TENANTS, QuotaRules, Quotas
 from fiso.settings import BadSetting
 from fiso.testing.clock import ManualClock
-from fiso.testing.memory import InMemoryTenantUse
+from fiso.testing.memory import InMemoryTenantUse, away
 from fiso.testing.rig import Rig, http_event
 from tests.edge import BY_IAM, an_outcome, answered, problem_of, report_of, signed
 from tests.held_executor import HeldExecutor
@@ -22,7 +22,7 @@ from tests.lab.chaos.experiments.noisy_tenant import HONEST, OFFENDER, PER_S, Lo
 ALICE = TenantId("alice")
 
 
-def quotas(use: InMemoryTenantUse, clock: ManualClock, per_s: float = 10, burst: float = 20) -> Quotas:
+def quotas(use: InMemoryTenantUse | None, clock: ManualClock, per_s: float = 10, burst: float = 20) -> Quotas:
     return Quotas(QuotaRules(default=Quota(per_s=per_s, burst=burst)), use, clock=clock, executor=HeldExecutor())
 
 
@@ -60,6 +60,20 @@ def test_the_refusal_says_when_to_come_again() -> None:
     assert len(rig.calls) == 2
     assert rig.send(signed(http_event(), "999988887777"))["statusCode"] == 200  # another tenant's bucket
     assert rig.send(http_event(method="GET", path="/healthz"))["statusCode"] == 200
+
+
+@pytest.mark.parametrize("burst", [1.0, 2.0, 3.0, 20.0, 500.0])
+@pytest.mark.parametrize("kind", ["shared", "none", "away"])
+def test_a_tenant_that_waits_long_enough_always_gets_its_burst_again(burst: float, kind: str) -> None:
+    clock, use = ManualClock(), InMemoryTenantUse()
+    if kind == "away":
+        use.before = away()
+    one = quotas(None if kind == "none" else use, clock, burst=burst)
+    for _ in range(10):
+        assert passed(one, int(3 * burst)) >= (burst if kind == "none" else 1)
+        clock.advance(3_600)
+        passed(one, 1)
+        clock.advance(3_600)
 
 
 def test_without_a_quota_nothing_is_counted() -> None:
@@ -103,6 +117,34 @@ def test_without_the_table_an_environment_holds_its_own_part_and_takes_no_answer
         clock.advance(0.1)
         total += passed(one, 10)
     assert 95 <= total <= 105
+
+
+@pytest.mark.parametrize(
+    ("pause_s", "tries", "least", "most"),
+    [(0.1, 10, 115, 125), (1.0, 50, 990, 1_030), (60.0, 50, 2_000, 2_000), (0.001, 1, 20, 22), (3_600.0, 1, 100, 100)],
+)
+def test_where_there_is_no_table_a_quota_is_repaid_as_time_passes(
+    pause_s: float, tries: int, least: int, most: int
+) -> None:
+    clock = ManualClock()
+    one = quotas(None, clock)
+    total = 0
+    for _ in range(100):
+        total += passed(one, tries)
+        clock.advance(pause_s)
+    assert least <= total <= most
+
+
+def test_where_there_is_no_table_a_report_is_a_debt_that_is_repaid() -> None:
+    clock = ManualClock()
+    one = quotas(None, clock)
+    assert passed(one, 1) == 1
+    one.charge(ALICE, 59)
+    waited = []
+    for _ in range(8):
+        waited.append(passed(one, 1))
+        clock.advance(1)
+    assert waited == [0, 0, 0, 0, 0, 1, 1, 1]  # 40 tokens are owed at 10 a second
 
 
 def test_one_tenants_quota_may_differ_and_be_the_only_one() -> None:

@@ -113,6 +113,11 @@ def exchanged(share: Share, quota: Quota, use: Use, *, reported: float, now: dat
     return Share(balance=min(quota.burst, balance), at=now, spent=spent, total=use.total, part=part)
 
 
+def settled(share: Share) -> Share:
+    """The share of the only environment there is: what it spent is gone from the bucket."""
+    return replace(share, balance=share.balance - share.spent, spent=0.0)
+
+
 def alone(share: Share, quota: Quota, now: datetime) -> Share:
     """The share after an exchange that failed: this environment goes on with its own part of what flows in."""
     elapsed_s = max(0.0, (now - share.at) / timedelta(seconds=1))

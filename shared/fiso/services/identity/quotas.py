@@ -1,7 +1,8 @@
 """Quotas of tenants, shared between execution environments without a write per request.
 
 Each environment spends from what it knows of a tenant's bucket. While a provider is awaited it adds what it spent to
-one item per tenant and reads what all have spent. Without the table every environment goes on with its own part.
+one item per tenant and reads what all have spent. Without the table every environment goes on with its own part, and
+where there is none each holds a tenant to the quota by itself.
 """
 
 import math
@@ -79,28 +80,39 @@ class Quotas:
         now = self._clock()
         # an environment that never met the tenant lets one request pass, during which it hears of the others
         # (docs/decisions/0010-who-may-call.md)
-        share = self._shares.get(tenant) or quota.fresh(now)
+        share = self._known(tenant, limit, now)
         wait_s = quota.wait_s(share, limit, now)
         if wait_s > 0:
-            if share.spent > limit.burst:  # more than was there to begin with: only an exchange makes it a debt
+            if share.spent + 1 > limit.burst:  # more than a full bucket covers: only an exchange makes it a debt
                 self._start(tenant, limit, now)
             raise QuotaExceeded(
                 f"the quota is {limit.per_s:g} requests a second", retry_after_s=max(1, math.ceil(wait_s))
             )
-        self._remember(tenant, quota.spend(share))
+        self._spend(tenant, share)
         self._start(tenant, limit, now)
 
     def charge(self, tenant: TenantId, requests: int) -> None:
         """Count so many more requests of a tenant that was admitted, whatever is left: a debt holds the next ones."""
         share = self._shares.get(tenant)
         if share is not None and self._rules.of(tenant) is not None:
-            self._remember(tenant, quota.spend(share, requests))
+            self._spend(tenant, share, requests)
 
     def await_pending(self) -> None:
         """Let an exchange that was started end, while a request's budget lasts."""
         self._budget.renew()
         self._budget.await_pending()
         self._adopt()
+
+    def _known(self, tenant: TenantId, limit: Quota, now: datetime) -> Share:
+        share = self._shares.get(tenant)
+        if self._use is not None:
+            return share or quota.fresh(now)
+        return quota.alone(share, limit, now) if share else Share(balance=limit.burst, at=now)
+
+    def _spend(self, tenant: TenantId, share: Share, requests: float = 1.0) -> None:
+        share = quota.spend(share, requests)
+        # with nobody to hear from, what was spent is a debt at once
+        self._remember(tenant, quota.settled(share) if self._use is None else share)
 
     def _start(self, tenant: TenantId, limit: Quota, now: datetime) -> None:
         share = self._shares[tenant]
