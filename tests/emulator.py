@@ -1,7 +1,8 @@
 """A genuine emulator of AWS for tests, on a free port, gone with the context, and the two kinds of clients of it."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from fiso_client.core.transport import HttpTransport
 from tests.lab.chaos import emulator
 from tests.lab.chaos.rig.wire import free_port
 
-__all__ = ["KEY", "aws", "free_port", "running_emulator", "signed"]
+__all__ = ["KEY", "aws", "clients", "free_port", "running_emulator", "signed"]
 
 KEY = AccessKey(id="test", secret="test")
 """What tests sign with."""
@@ -36,6 +37,13 @@ def aws(service: str, url: str) -> Any:
         aws_access_key_id="test",
         aws_secret_access_key="test",
     )
+
+
+@contextmanager
+def clients(url: str) -> Iterator[Callable[[str], Any]]:
+    """The SDK's clients by service, one each, closed with the context."""
+    with ExitStack() as made:
+        yield cache(lambda service: made.enter_context(closing(aws(service, url))))
 
 
 def signed(service: str, url: str, transport: HttpTransport, clock: ManualClock | None = None) -> SignedService:

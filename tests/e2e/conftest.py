@@ -18,24 +18,25 @@ from fiso_cli.traffic.gateway import Gateway
 from localcloud.demo.machine import Machine
 from localcloud.layout import LocalCloud
 from localcloud.parts import Options
-from tests.e2e.call_recorder import recording
+from tests.iam.recorder import Recording, recording
+from tests.iam.wire import Access
 
 T = TypeVar("T")
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 FIRST_PORT, LAST_PORT = 5566, 9000
 TESTS_TIMEOUT_S = 170
-CALLS = "calls.jsonl"
 
 
 @dataclass(frozen=True, kw_only=True)
 class LiveCloud:
-    """What the tests see of it. `client` has the API's address as its base."""
+    """What the tests see of it. `client` has the API's address as its base, `accesses` is what functions did so far."""
 
     machine: Machine
     gateway: Gateway
     client: httpx.Client
     environ: dict[str, str]
+    accesses: list[Access]
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     @property
@@ -96,27 +97,34 @@ def environ(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
 
 
 @pytest.fixture(scope="session")
-def machine(environ: dict[str, str]) -> Iterator[Machine]:
-    """The booted local cloud, its functions' AWS calls recorded. It dies with this process, however that ends."""
+def recorded(environ: dict[str, str]) -> Iterator[Recording]:
+    """What functions ask of AWS and of the Lambda host."""
     cloud = LocalCloud.from_environ(environ)
-    with recording(cloud.state / CALLS, cloud.emulator_url, cloud.lambda_host_url) as (aws, lambdas):
-        machine = Machine.from_environ(environ, Options(aws_url=aws, lambda_url=lambdas))
-        try:
-            machine.boot()
-            yield machine
-        finally:
-            machine.shut_down()
+    with recording(cloud.emulator_url, cloud.lambda_host_url) as recorded:
+        yield recorded
 
 
 @pytest.fixture(scope="session")
-def live(machine: Machine, environ: dict[str, str]) -> Iterator[LiveCloud]:
+def machine(environ: dict[str, str], recorded: Recording) -> Iterator[Machine]:
+    """The booted local cloud, its functions' AWS calls recorded. It dies with this process, however that ends."""
+    aws, lambdas = recorded.urls
+    machine = Machine.from_environ(environ, Options(aws_url=aws, lambda_url=lambdas))
+    try:
+        machine.boot()
+        yield machine
+    finally:
+        machine.shut_down()
+
+
+@pytest.fixture(scope="session")
+def live(machine: Machine, environ: dict[str, str], recorded: Recording) -> Iterator[LiveCloud]:
     """The deployed stage with its catalog."""
     machine.train()
     machine.deploy()
     machine.apply()
     gateway = Gateway(url=machine.stage.api_url)
     with httpx.Client(base_url=gateway.url, timeout=35, trust_env=False) as client:
-        yield LiveCloud(machine=machine, gateway=gateway, client=client, environ=environ)
+        yield LiveCloud(machine=machine, gateway=gateway, client=client, environ=environ, accesses=recorded.accesses)
 
 
 def free_ports() -> int:

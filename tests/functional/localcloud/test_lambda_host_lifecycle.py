@@ -1,6 +1,5 @@
 """What the Lambda host leaves behind, keeps within limits, and does where the kernel refuses namespaces."""
 
-import json
 import os
 import signal
 import subprocess
@@ -12,7 +11,6 @@ import pytest
 
 from localcloud.lambda_host.environment import access_key_of
 from localcloud.lambda_host.sandbox import Mode
-from tests.e2e.call_recorder import recording
 from tests.emulator import free_port
 from tests.functional.localcloud.lambda_host_world import (
     SCRIPTS,
@@ -21,6 +19,7 @@ from tests.functional.localcloud.lambda_host_world import (
     running_host,
     running_world,
 )
+from tests.iam.recorder import recording
 
 BROOD = """
 import subprocess, sys
@@ -114,27 +113,28 @@ def test_a_taken_port_is_one_line_and_a_failure(world: LambdaHostWorld, cache: P
     assert "Traceback" not in ended.stderr
 
 
-def test_the_recorder_notes_who_called_what_and_passes_answers_on(world: LambdaHostWorld, tmp_path: Path) -> None:
-    out = tmp_path / "calls.jsonl"
-    with recording(out, world.emulator_url) as (url,):
-        s3 = world.aws("s3", url)
+def test_the_recorder_notes_who_called_what_and_passes_answers_on(world: LambdaHostWorld) -> None:
+    with recording(world.emulator_url) as recorded:
+        s3 = world.aws("s3", recorded.urls[0])
         s3.create_bucket(Bucket="records")
         s3.put_object(Bucket="records", Key="a b/ü.txt", Body=b"x" * 2_000_000)
         assert s3.head_object(Bucket="records", Key="a b/ü.txt")["ContentLength"] == 2_000_000
         assert s3.get_object(Bucket="records", Key="a b/ü.txt")["Body"].read() == b"x" * 2_000_000
-        s3.list_objects_v2(Bucket="records")
+        s3.list_objects_v2(Bucket="records", Prefix="a b/")
         with pytest.raises(s3.exceptions.NoSuchKey):
             s3.get_object(Bucket="records", Key="none")
-    calls = [json.loads(line) for line in out.read_text().splitlines()]
-    assert {call["function"] for call in calls} == {"test"}
-    noted = [(call["operation"], *call["resources"], call["status"]) for call in calls if call["resources"]]
-    assert noted == [
-        ("CreateBucket", "records", 200),
-        ("PutObject", "records/a b/ü.txt", 200),
-        ("HeadObject", "records/a b/ü.txt", 200),
-        ("GetObject", "records/a b/ü.txt", 200),
-        ("ListObjectsV2", "records", 200),
-        ("GetObject", "records/none", 404),
+    assert {access.caller for access in recorded.accesses} == {"test"}
+    found = [
+        (each.operation, each.permission, each.arn.partition(":::")[2], each.context) for each in recorded.accesses
+    ]
+    assert found == [
+        ("CreateBucket", "s3:CreateBucket", "records", ()),
+        ("PutObject", "s3:PutObject", "records/a b/ü.txt", ()),
+        ("HeadObject", "s3:GetObject", "records/a b/ü.txt", ()),
+        ("GetObject", "s3:GetObject", "records/a b/ü.txt", ()),
+        ("ListObjectsV2", "s3:ListBucket", "records", (("s3:prefix", ("a b/",)),)),
+        ("GetObject", "s3:GetObject", "records/none", ()),
+        ("GetObject", "s3:ListBucket", "records", ()),  # or it would be forbidden and not missing
     ]
 
 

@@ -1,0 +1,162 @@
+"""Roles hold what their functions need and no more: every access that functions make is allowed, every permission is
+used, and what is a step further is refused.
+
+The accesses are recorded between the genuine functions and an emulator; the roles are CloudFormation's own making.
+"""
+
+from collections.abc import Iterator, Mapping
+from itertools import chain
+
+import pytest
+
+from fiso.adapters.postgres.catalog import connect_from_url
+from fiso_cli.migrations.runner import migrate
+from fiso_cli.packaging.template import make_template
+from tests.contract import postgres_server
+from tests.emulator import clients, running_emulator
+from tests.functional.lease_servers import serving
+from tests.iam.comparison import forbidden, problems
+from tests.iam.lives import World, respond
+from tests.iam.policy import Statement, is_allowed, values
+from tests.iam.recorder import recording
+from tests.iam.stage import deploy
+from tests.iam.wire import Access, arn_of
+
+FUNCTIONS = ("orchestrator", "stream-consumer", "retrainer", "keeper", "console", "sample-aws")
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory, server: str) -> Iterator[World]:
+    database = postgres_server.new_database(server)
+    connect = connect_from_url(database, is_local=True)
+    migrate(connect)
+    with (
+        running_emulator(tmp_path_factory.mktemp("roles")) as url,
+        serving(respond) as lambdas,
+        recording(url, lambdas.url, keeps_connections=False) as recorded,
+        clients(url) as aws,
+    ):
+        stage = deploy(make_template("prod"), aws)
+        yield World(stage=stage, aws=aws, recorded=recorded, connect=connect, database_url=database)
+
+
+@pytest.fixture(scope="module")
+def made(world: World) -> Mapping[str, frozenset[Access]]:
+    """By function: what it asks of AWS, and what Lambda does with its role."""
+    return {function: accesses.union(world.stage.platform[function]) for function, accesses in world.live().items()}
+
+
+def problems_of(function: str, role: tuple[Statement, ...], made: Mapping[str, frozenset[Access]]) -> list[str]:
+    return problems(role, made[function], chain(*made.values()))
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_role_holds_what_its_function_needs_and_no_more(
+    function: str, world: World, made: Mapping[str, frozenset[Access]]
+) -> None:
+    assert set(made) == set(FUNCTIONS)
+    assert problems_of(function, world.stage.roles[function], made) == []
+
+
+def test_what_becomes_a_record_is_written_by_the_orchestrator_alone(world: World) -> None:
+    group = world.stage.environ["keeper"]["FISO_SPILL_LOG_GROUP"]
+    line = Access(caller="", operation="", permission="logs:PutLogEvents", arn=f"{arn_of('logs', group)}stream")
+    assert [function for function, role in world.stage.roles.items() if is_allowed(line, role)] == ["orchestrator"]
+
+
+def test_no_parameter_lets_the_orchestrator_invoke_what_is_fisos_own(world: World) -> None:
+    lavish = allowing("lambda:InvokeFunction", "*")
+    role = (*world.stage.roles["orchestrator"], lavish)
+    names = ["another", "fiso-prod-sample-aws", *(f"fiso-{stage}-{name}" for stage in ("prod", "dev") for name in FISO)]
+    names += [f"{name}:{version}" for name in names for version in ("$LATEST", "live")]
+
+    def may_invoke(name: str) -> bool:
+        arn = arn_of("lambda", name)
+        return is_allowed(Access(caller="", operation="Invoke", permission="lambda:InvokeFunction", arn=arn), role)
+
+    assert {name.partition(":")[0] for name in names if may_invoke(name)} == {"another", "fiso-prod-sample-aws"}
+
+
+FISO = ("orchestrator", "stream-consumer", "retrainer", "keeper", "console")
+BUCKET = "arn:aws:s3:::fiso-artifacts-prod-000000000000"
+TABLES = "arn:aws:dynamodb:us-east-1:000000000000:table"
+STATES, RECORDS = f"{TABLES}/fiso-endpoint-state-prod", f"{TABLES}/fiso-invocation-logs-prod"
+LOGS = "arn:aws:logs:us-east-1:000000000000:log-group"
+
+
+def allowing(action: str, resource: str) -> Statement:
+    return {"Effect": "Allow", "Action": [action], "Resource": resource}
+
+
+MORE = {
+    "every action": ("console", "dynamodb:*", RECORDS),
+    "every action that begins alike": ("keeper", "s3:Get*", f"{BUCKET}/policies/*"),
+    "every object": ("console", "s3:GetObject", f"{BUCKET}/*"),
+    "objects that it never reads": ("orchestrator", "s3:GetObject", f"{BUCKET}/archive/*"),
+    "a folder whose name begins alike": ("retrainer", "s3:GetObject", f"{BUCKET}/models*"),
+    "another stage's bucket": ("retrainer", "s3:GetObject", "arn:aws:s3:::fiso-artifacts-dev-000000000000/archive/*"),
+    "buckets whose names begin alike": ("stream-consumer", "s3:PutObject", "arn:aws:s3:::fiso-artifacts-*/archive/*"),
+    "models, for the console": ("console", "s3:PutObject", f"{BUCKET}/models/*"),
+    "deleting what is archived": ("stream-consumer", "s3:DeleteObject", f"{BUCKET}/archive/*"),
+    "the bucket itself where nothing is missing": ("sample-aws", "s3:ListBucket", BUCKET),
+    "another table's index": ("console", "dynamodb:Query", f"{STATES}/index/by-time"),
+    "an index that it does not ask": ("console", "dynamodb:Query", f"{RECORDS}/index/open-records"),
+    "every index": ("keeper", "dynamodb:Query", f"{RECORDS}/index/*"),
+    "every table": ("orchestrator", "dynamodb:Query", f"{TABLES}/*"),
+    "the whole shared table": ("orchestrator", "dynamodb:PutItem", STATES),
+    "the catalog's copy, for who folds": ("stream-consumer", "dynamodb:PutItem", STATES),
+    "scanning": ("console", "dynamodb:Scan", RECORDS),
+    "deleting records": ("keeper", "dynamodb:DeleteItem", RECORDS),
+    "every region": ("console", "dynamodb:Query", RECORDS.replace("us-east-1", "*")),
+    "the API's log": ("console", "logs:PutLogEvents", f"{LOGS}:/fiso/api:*"),
+    "every log": ("sample-aws", "logs:PutLogEvents", f"{LOGS}:*"),
+    "reading its own log": ("orchestrator", "logs:FilterLogEvents", f"{LOGS}:/fiso/api:*"),
+    "passing roles on": ("orchestrator", "iam:PassRole", "*"),
+    "other roles": ("keeper", "sts:AssumeRole", "arn:aws:iam::000000000000:role/fiso-prod-retrainer"),
+    "every function": ("orchestrator", "lambda:InvokeFunction", "arn:aws:lambda:*:000000000000:function:*"),
+    "a function, for the keeper": ("keeper", "lambda:InvokeFunction", f"{arn_of('lambda', 'fiso-prod-sample-aws')}"),
+    "every secret": ("orchestrator", "secretsmanager:GetSecretValue", "*"),
+    "the database's secret": (
+        "console",
+        "secretsmanager:GetSecretValue",
+        arn_of("secretsmanager", "fiso/prod/database"),
+    ),
+    "another's parameter": ("console", "ssm:GetParameter", arn_of("ssm", "/fiso/prod/lease-keys")),
+    "every parameter of the stage": ("orchestrator", "ssm:GetParameter", arn_of("ssm", "/fiso/prod/*")),
+    "signing models": ("orchestrator", "kms:Sign", "arn:aws:kms:us-east-1:000000000000:key/*"),
+}
+
+
+@pytest.mark.parametrize(("function", "action", "resource"), MORE.values(), ids=MORE.keys())
+def test_a_permission_more_is_found(
+    function: str, action: str, resource: str, world: World, made: Mapping[str, frozenset[Access]]
+) -> None:
+    role = (*world.stage.roles[function], allowing(action, resource))
+    assert problems_of(function, role, made)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_permission_less_is_found(function: str, world: World, made: Mapping[str, frozenset[Access]]) -> None:
+    """Each one in turn: an action, a resource or a condition's value."""
+    role = world.stage.roles[function]
+    lesser = [role[:number] + each + role[number + 1 :] for number, of in enumerate(role) for each in without_one(of)]
+    assert len(lesser) >= 2
+    assert [each for each in lesser if not forbidden(each, made[function])] == []
+
+
+def without_one(statement: Statement) -> Iterator[tuple[Statement, ...]]:
+    if statement["Effect"] == "Deny":
+        return
+    for element in ("Action", "Resource"):
+        for value in values(statement[element]):
+            rest = [each for each in values(statement[element]) if each != value]
+            yield ({**statement, element: rest},) if rest else ()
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_condition_less_is_found(function: str, world: World, made: Mapping[str, frozenset[Access]]) -> None:
+    role = world.stage.roles[function]
+    for number, statement in enumerate(role):
+        if "Condition" in statement:
+            free = {name: value for name, value in statement.items() if name != "Condition"}
+            assert problems_of(function, (*role[:number], free, *role[number + 1 :]), made), statement

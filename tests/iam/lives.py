@@ -1,0 +1,271 @@
+"""What each deployed function does over its life, by its own handler and wiring against an emulator.
+
+Ways that are rare or wait for time (a breaker's notices, a key's release) are gone by the wired ports themselves.
+"""
+
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import boto3
+import pytest
+
+from fiso.adapters.aws.dynamodb import DynamoDBInvocationLog, closed_item
+from fiso.adapters.aws.models import S3ModelStore
+from fiso.adapters.aws.s3 import S3Archive, S3Snapshots
+from fiso.adapters.aws.snapshots import DynamoDBSnapshotCopy
+from fiso.adapters.http.signers import KmsSigner
+from fiso.adapters.postgres.catalog import Connect, PostgresCatalogStore
+from fiso.console_settings import ConsoleSettings
+from fiso.domain.endpoint import Authentication, EndpointId, FunctionName, Provider
+from fiso.domain.errors import WriteConflict
+from fiso.domain.request import TenantId
+from fiso.ports import SharedBreakers
+from fiso.prediction.signature import text_of
+from fiso.routing.breaker_notices import Domain, SlowCall, Transition
+from fiso.settings import KeeperSettings, OrchestratorSettings, RetrainerSettings, StreamConsumerSettings
+from fiso.testing.memory import InMemoryMetrics
+from fiso.testing.rig import LambdaContext, http_event
+from fiso_client.core.breaker import Breaker
+from functions.console import wiring as console
+from functions.console.handler import answer_event as answer_at_console
+from functions.keeper import wiring as keeper
+from functions.orchestrator import wiring as orchestrator
+from functions.orchestrator.handler import answer_event
+from functions.retrainer import wiring as retrainer
+from functions.sample_aws.handler import lambda_handler as sample
+from functions.stream_consumer import wiring as stream_consumer
+from functions.stream_consumer.handler import consume
+from tests.builders import a_record, a_snapshot, a_spilled_line, an_endpoint, an_entry, an_open_record
+from tests.edge import signed
+from tests.functional.lease_servers import serving
+from tests.functional.test_retrain import a_log
+from tests.iam.recorder import Recording
+from tests.iam.stage import Clients, Stage
+from tests.iam.wire import Access
+from tests.models import a_signer, an_artifact, files_of
+
+DATABASE = "fiso/prod/database"
+LARGE = b"x" * 400_000
+START_WITHIN_S = 20.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """A deployed stage. Operators reach AWS by `aws`; what functions do goes by the recorder, to AWS and to Lambda.
+    `connect` is to the policies' database, which is at `database_url`."""
+
+    stage: Stage
+    aws: Clients
+    recorded: Recording
+    connect: Connect
+    database_url: str
+
+    @property
+    def bucket(self) -> str:
+        return self.stage.environ["keeper"]["FISO_BUCKET"]
+
+    @property
+    def log_table(self) -> str:
+        return self.stage.environ["keeper"]["FISO_LOG_TABLE"]
+
+    def live(self) -> Mapping[str, frozenset[Access]]:
+        """Every access that each function made. What operators set up comes first."""
+        self._set_up()
+        _orchestrate(self)
+        _consume(self)
+        _keep(self)
+        _retrain(self)
+        _show(self)
+        with self.being("sample-aws"):
+            sample(http_event(path="/word-count", body="{}"), None)
+        made = {function: frozenset(self._of(function)) for function in self.stage.roles}
+        assert sum(map(len, made.values())) == len(set(self.recorded.accesses))
+        return made
+
+    def _of(self, function: str) -> Iterator[Access]:
+        return (access for access in self.recorded.accesses if access.caller == _key_of(function))
+
+    @contextmanager
+    def being(self, function: str, **changes: str) -> Iterator[Mapping[str, str]]:
+        """The environment of a function, in this process. Stage local is the one that may use servers on loopback."""
+        aws_url, lambda_url = self.recorded.urls
+        with pytest.MonkeyPatch.context() as environment:
+            for name in [name for name in os.environ if name.startswith(("AWS_", "FISO_"))]:
+                environment.delenv(name)
+            own = {
+                "AWS_ACCESS_KEY_ID": _key_of(function),
+                "AWS_SECRET_ACCESS_KEY": "test",
+                "AWS_REGION": "us-east-1",
+                "AWS_DEFAULT_REGION": "us-east-1",
+                "AWS_ENDPOINT_URL": aws_url,
+                "AWS_ENDPOINT_URL_LAMBDA": lambda_url,
+            }
+            for name, value in {**self.stage.environ[function], **own, **changes}.items():
+                environment.setenv(name, value)
+            environment.setattr(boto3, "DEFAULT_SESSION", boto3.Session())
+            yield dict(os.environ)
+
+    def _set_up(self) -> None:
+        secrets, ssm = self.aws("secretsmanager"), self.aws("ssm")
+        secrets.create_secret(Name=DATABASE, SecretString=self.database_url)
+        keys = json.dumps({"host": "127.0.0.1", "key": "k3y-of-the-function"})
+        secrets.create_secret(Name="fiso/prod/function-key", SecretString=keys)
+        for name in ("lease-keys", "login-keys", "login-secret"):
+            ssm.put_parameter(Name=f"/fiso/prod/{name}", Value=f"k1:{'a' * 64}", Type="SecureString")
+        catalog, endpoint = PostgresCatalogStore(self.connect), an_endpoint(address="fiso-prod-sample-aws")
+        for version, name in enumerate(("aws", "renamed")):  # the first is what the orchestrator finds published
+            catalog.replace([an_entry(endpoint, name=name)], based_on=version, author="operator")
+
+
+def _key_of(function: str) -> str:
+    return f"KEY{function.upper()}"
+
+
+def respond(path: str, headers: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
+    """Lambda's Invoke and an Azure function: throttled, large, or plain, as the request's body wants it."""
+    if b"refuse" in body:
+        return 429, {"x-amzn-errortype": "TooManyRequestsException"}, b"{}"
+    text = LARGE.decode() if b"large" in body else "ok"
+    if path.startswith("/2015-03-31/"):
+        return 200, {}, json.dumps({"statusCode": 200, "body": text}).encode()
+    return 200, {}, text.encode()
+
+
+def _orchestrate(world: World) -> None:
+    with (
+        serving(respond) as azure,
+        world.being(
+            "orchestrator", FISO_STAGE="local", FISO_AUTH="none", FISO_ALLOW_LOOPBACK="1", FISO_QUOTAS="1000/1000"
+        ) as environ,
+    ):
+        settings = OrchestratorSettings.from_environ(environ)
+        ports = orchestrator.aws_ports(settings, environ, InMemoryMetrics())
+        assert (ports.snapshots.current(), ports.models.champion()) == (None, None), "on a new stage"
+        _publish(world, azure.url)
+        app = orchestrator.build(settings, metrics=InMemoryMetrics(), ports=ports)
+
+        def send(method: str, path: str, body: str = "{}", **headers: str) -> dict[str, Any]:
+            return answer_event(app, http_event(method, path, body, **headers), LambdaContext())
+
+        ends_at = time.monotonic() + START_WITHIN_S  # a start on a busy machine may find no store in time
+        while send("GET", "/healthz")["statusCode"] != 200:
+            assert time.monotonic() < ends_at
+        assert send("GET", "/v1/endpoints")["statusCode"] == 200
+        for path in ("/v1/explain/aws", "/v1/decide/aws", "/v1/invoke/azure"):
+            assert send("POST", path)["statusCode"] == 200, send("POST", path)
+        invoked = send("POST", "/v1/invoke/aws")
+        assert send("GET", f"/v1/invocations/{invoked['headers']['x-fiso-invocation-id']}")["statusCode"] == 200
+        for key, body in (("a", "{}"), ("a", "{}"), ("b", '"large"'), ("b", '"large"'), ("c", '"refuse"')):
+            send("POST", "/v1/invoke/aws", body, idempotency_key=key)
+        _tell(ports.shared_breakers)
+        ports.log.close(a_record(1))
+        with pytest.raises(WriteConflict):
+            ports.log.close(a_record(1, tenant=TenantId("another")))
+        champion = ports.models.champion()
+        assert champion is not None
+        ports.models.artifact(champion)
+        assert ports.copy is not None
+        ports.copy.current()
+
+
+def _publish(world: World, azure: str) -> None:
+    """What is published when the orchestrator starts: a catalog with its copy, and a champion."""
+    to_azure = an_endpoint(
+        Provider.AZURE,
+        address=f"{azure}/api",
+        authentication=Authentication.FUNCTION_KEY,
+        secret_ref="fiso/prod/function-key",
+    )
+    entries = (
+        an_entry(an_endpoint(address="fiso-prod-sample-aws"), name="aws"),
+        an_entry(to_azure, name="azure"),
+    )
+    s3, snapshot = world.aws("s3"), a_snapshot(*entries)
+    S3Snapshots(s3, world.bucket).publish(snapshot)
+    table = world.stage.environ["orchestrator"]["FISO_STATE_TABLE"]
+    DynamoDBSnapshotCopy(world.aws("dynamodb"), table).publish(snapshot)
+    S3ModelStore(s3, world.bucket).publish(files_of(an_artifact()), replaces=None)
+
+
+def _tell(shared: SharedBreakers) -> None:
+    now = datetime.now(UTC)
+    slow = SlowCall(function=FunctionName("aws"), endpoint=EndpointId("aws"), teller="t", began_at=now)
+    shared.write(slow)
+    shared.retract(slow)
+    domain = Domain(Provider.AWS, "us-east-1")
+    opened = Breaker(changed_at=now, opened_until=now + timedelta(seconds=5), trips_in_row=1)
+    shared.write(Transition(function=None, endpoint=None, domain=domain, breaker=opened))
+    shared.read()
+
+
+def _consume(world: World) -> None:
+    log = DynamoDBInvocationLog(world.aws("dynamodb"), world.log_table, clock=lambda: datetime.now(UTC))
+    with world.being("stream-consumer") as environ:
+        stores = stream_consumer.build(StreamConsumerSettings.from_environ(environ))
+        for number in (1, 2):
+            log.close(a_record(number))
+            image = {"NewImage": closed_item(a_record(number)), "SequenceNumber": str(number)}
+            assert consume([{"dynamodb": image}], stores) == {"batchItemFailures": []}
+
+
+def _keep(world: World) -> None:
+    """Over a spilled line, a record that was left open, and a catalog that was changed."""
+    now = datetime.now(UTC)
+    environ = world.stage.environ["keeper"]
+    logs, group = world.aws("logs"), environ["FISO_SPILL_LOG_GROUP"]
+    logs.create_log_stream(logGroupName=group, logStreamName="s")
+    line = a_spilled_line(a_record(3), now - timedelta(minutes=1))
+    event = {"timestamp": int(line.written_at.timestamp() * 1000), "message": line.text}
+    logs.put_log_events(logGroupName=group, logStreamName="s", logEvents=[event])
+    log = DynamoDBInvocationLog(world.aws("dynamodb"), world.log_table, clock=lambda: now)
+    log.open(an_open_record(4, timestamp=now - timedelta(hours=2), deadline_at=now - timedelta(hours=1)))
+    with world.being("keeper", FISO_STAGE="local") as own:
+        for expected in ((2, 1), (None, 0)):
+            report = keeper.build(KeeperSettings.from_environ(own)).keep()
+            assert report.problems == ()
+            assert (report.published_version, report.swept.closed_as_unknown) == expected
+
+
+def _retrain(world: World) -> None:
+    now = datetime.now(UTC)
+    archive = S3Archive(world.aws("s3"), world.bucket, clock=lambda: now)
+    archive.append(a_log(200, start=now - timedelta(minutes=10)), batch_id="all")
+    key = KmsSigner(world.aws("kms"), world.stage.environ["retrainer"]["FISO_MODEL_SIGNING_KEY_ID"]).public_key()
+    trusted = " ".join(text_of(each.modulus) for each in (key, a_signer().public))
+    rows = {"FISO_MINIMUM_ROWS": "150", "FISO_MINIMUM_NEW_ROWS": "50"}
+    with world.being("retrainer", FISO_MODEL_KEYS=trusted, **rows) as environ:
+        life = retrainer.build(RetrainerSettings.from_environ(environ))
+        for is_promoted in (True, False):
+            run = life.retrain(now=now, trigger="command")
+            assert run.promoted is is_promoted, run.reason
+
+
+PAGES = ("", "/endpoints", "/diagnosis", "/invocations", f"/invocations/{a_record(1).invocation_id}", "/models")
+API = ("invocations", "endpoints", "diagnosis", "reports/retraining")
+
+
+def _show(world: World) -> None:
+    """To whom there is nobody to ask for, as on one machine, and to a tenant, of whom the gateway tells."""
+    for auth in ("none", "iam"):
+        with world.being("console", FISO_STAGE="local", FISO_AUTH=auth, FISO_CONSOLE_URL="") as environ:
+            app = console.build(ConsoleSettings.from_environ(environ))
+            for path in [*(f"/console{page}" for page in PAGES), *(f"/api/{name}" for name in API)]:
+                answer = answer_at_console(app, signed(http_event("GET", path, "")), None)
+                assert answer["statusCode"] in (200, 404), (path, answer)
+    login = {"FISO_LOGIN_CLIENT_ID": "console", "FISO_LOGIN_SECRET_PARAMETER": "/fiso/prod/login-secret"}
+    issuer = {"FISO_AUTH": "jwt", "FISO_JWT_ISSUER": "https://issuer.example", "FISO_JWT_AUDIENCE": "fiso"}
+    with world.being("console", **issuer, **login) as environ:
+        settings = ConsoleSettings.from_environ(environ)
+        entrance = console.entrance_of(settings, lambda: datetime.now(UTC), ssm=lambda: boto3.client("ssm"))
+        assert entrance is not None
+        assert entrance.login is not None
+        entrance.login.keys.current()
+        read_secret = entrance.login.issuer().read_secret
+        assert read_secret is not None
+        read_secret()
