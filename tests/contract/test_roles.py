@@ -100,7 +100,7 @@ MORE = {
     "deleting what is archived": ("stream-consumer", "s3:DeleteObject", f"{BUCKET}/archive/*"),
     "the bucket itself where nothing is missing": ("sample-aws", "s3:ListBucket", BUCKET),
     "another table's index": ("console", "dynamodb:Query", f"{STATES}/index/by-time"),
-    "an index that it does not ask": ("console", "dynamodb:Query", f"{RECORDS}/index/open-records"),
+    "an index that it does not ask": ("orchestrator", "dynamodb:Query", f"{RECORDS}/index/open-records"),
     "every index": ("keeper", "dynamodb:Query", f"{RECORDS}/index/*"),
     "every table": ("orchestrator", "dynamodb:Query", f"{TABLES}/*"),
     "the whole shared table": ("orchestrator", "dynamodb:PutItem", STATES),

@@ -41,9 +41,10 @@ from functions.retrainer import wiring as retrainer
 from functions.sample_aws.handler import lambda_handler as sample
 from functions.stream_consumer import wiring as stream_consumer
 from functions.stream_consumer.handler import consume
+from tests import tokens
 from tests.builders import a_record, a_snapshot, a_spilled_line, an_endpoint, an_entry, an_open_record
-from tests.edge import signed
 from tests.functional.lease_servers import serving
+from tests.functional.test_oidc import CONFIGURATION, KEYS, RSA, issuing
 from tests.functional.test_retrain import a_log
 from tests.iam.recorder import Recording
 from tests.iam.stage import Clients, Stage
@@ -251,21 +252,33 @@ API = ("invocations", "endpoints", "diagnosis", "reports/retraining")
 
 
 def _show(world: World) -> None:
-    """To whom there is nobody to ask for, as on one machine, and to a tenant, of whom the gateway tells."""
-    for auth in ("none", "iam"):
-        with world.being("console", FISO_STAGE="local", FISO_AUTH=auth, FISO_CONSOLE_URL="") as environ:
+    """To one who may see everything and to a tenant, by tokens; then what a login reads."""
+    with issuing(CONFIGURATION, KEYS) as (issuer, _):
+        settings = {
+            "FISO_STAGE": "local",
+            "FISO_AUTH": "jwt",
+            "FISO_JWT_ISSUER": issuer,
+            "FISO_JWT_AUDIENCE": tokens.AUDIENCE,
+            "FISO_CONSOLE_URL": "http://127.0.0.1/console",
+            "FISO_LOGIN_CLIENT_ID": "console",
+            "FISO_LOGIN_SECRET_PARAMETER": "/fiso/prod/login-secret",
+        }
+        with world.being("console", **settings) as environ:
             app = console.build(ConsoleSettings.from_environ(environ))
-            for path in [*(f"/console{page}" for page in PAGES), *(f"/api/{name}" for name in API)]:
-                answer = answer_at_console(app, signed(http_event("GET", path, "")), None)
-                assert answer["statusCode"] in (200, 404), (path, answer)
-    login = {"FISO_LOGIN_CLIENT_ID": "console", "FISO_LOGIN_SECRET_PARAMETER": "/fiso/prod/login-secret"}
-    issuer = {"FISO_AUTH": "jwt", "FISO_JWT_ISSUER": "https://issuer.example", "FISO_JWT_AUDIENCE": "fiso"}
-    with world.being("console", **issuer, **login) as environ:
-        settings = ConsoleSettings.from_environ(environ)
-        entrance = console.entrance_of(settings, lambda: datetime.now(UTC), ssm=lambda: boto3.client("ssm"))
-        assert entrance is not None
-        assert entrance.login is not None
-        entrance.login.keys.current()
-        read_secret = entrance.login.issuer().read_secret
-        assert read_secret is not None
-        read_secret()
+            for scope in ("fiso:read fiso:admin", "fiso:read"):
+                shown = RSA.sign(tokens.payload(datetime.now(UTC), "local", iss=issuer, scope=scope))
+                for path in [*(f"/console{page}" for page in PAGES), *(f"/api/{name}" for name in API)]:
+                    event = http_event("GET", path, "", host="127.0.0.1", authorization=f"Bearer {shown}")
+                    answer = answer_at_console(app, event, None)
+                    assert answer["statusCode"] == 200, (path, answer)
+            _log_in(ConsoleSettings.from_environ(environ))
+
+
+def _log_in(settings: ConsoleSettings) -> None:
+    entrance = console.entrance_of(settings, lambda: datetime.now(UTC), ssm=lambda: boto3.client("ssm"))
+    assert entrance is not None
+    assert entrance.login is not None
+    entrance.login.keys.current()
+    read_secret = entrance.login.issuer().read_secret
+    assert read_secret is not None
+    read_secret()
