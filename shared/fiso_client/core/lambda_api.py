@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from fiso_client.core.answers import (
+    LONGEST_RUN_MS,
     SILENT,
     FunctionAnswer,
     HttpAnswer,
@@ -66,16 +67,43 @@ def read_invocation(answer: HttpAnswer, *, is_event: bool, method: str = "POST",
 
 
 def read_report(tail: bytes, request_id: str) -> Report:
-    """The platform's REPORT line of an invocation in a log tail: what the log ends with, under this id.
+    """The platform's report of an invocation in a log tail, as text or as JSON: what the log ends with, under this id.
 
     A function may print what looks like one, even with its own id; the platform writes after the function has ended.
-    So nothing but the line's own second half (a trace's, XRAY) may follow: where the platform logs as JSON, or its line
-    is missing, what a function printed would be the last one of its kind.
+    So nothing but the line's own second half (a trace's, XRAY) may follow. A start is an initialisation or, with
+    SnapStart, a restore; the billed time holds both.
     """
     found = _REPORT.search(tail)
-    if found is None or found[1] != request_id.encode():
+    if found is None:
+        return _json_report(tail, request_id)
+    if found[1] != request_id.encode():
         return SILENT
-    return Report(billed_ms=float(found[2]), memory_mb=int(found[3]), is_cold=b"Init Duration" in found[4])
+    is_cold = b"Init Duration" in found[4] or b"Restore Duration" in found[4]
+    return Report(billed_ms=float(found[2]), memory_mb=int(found[3]), is_cold=is_cold)
+
+
+def _json_report(tail: bytes, request_id: str) -> Report:
+    """The record `platform.report` (docs.aws.amazon.com/lambda, "Telemetry API Event schema reference")."""
+    last = tail.rstrip().rpartition(b"\n")[2]
+    if b'"platform.report"' not in last:
+        return SILENT
+    try:
+        event = json.loads(last)
+        record = event["record"]
+        metrics = record["metrics"]
+        if event["type"] != "platform.report" or record["requestId"] != request_id:
+            return SILENT
+        billed_ms, memory_mb = metrics.get("billedDurationMs"), metrics.get("maxMemoryUsedMB")
+        is_cold = "initDurationMs" in metrics or "restoreDurationMs" in metrics
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return SILENT
+    if type(billed_ms) not in (int, float) or not 0 <= billed_ms <= LONGEST_RUN_MS:
+        return SILENT
+    return Report(
+        billed_ms=float(billed_ms),
+        memory_mb=memory_mb if type(memory_mb) is int and memory_mb >= 0 else None,
+        is_cold=is_cold,
+    )
 
 
 def _log_tail(answer: HttpAnswer) -> bytes:

@@ -1,3 +1,6 @@
+import json
+from typing import Any
+
 import pytest
 
 from fiso_client.core.answers import SILENT, Report
@@ -12,9 +15,10 @@ def report_line(request_id: str = "1", *, billed_ms: int = 13, init: str = "") -
 
 
 COLD = "Init Duration: 200.00 ms\t"
+RESTORED = "Restore Duration: 500.80 ms\tBilled Restore Duration: 53 ms\t"
 
 
-@pytest.mark.parametrize(("init", "is_cold"), [("", False), (COLD, True)])
+@pytest.mark.parametrize(("init", "is_cold"), [("", False), (COLD, True), (RESTORED, True)])
 def test_the_report_line_tells_the_bill_the_memory_and_the_cold_start(init: str, is_cold: bool) -> None:
     tail = b"START RequestId: 1\n" + report_line(init=init)
     assert read_report(tail, "1") == Report(billed_ms=13.0, memory_mb=64, is_cold=is_cold)
@@ -39,7 +43,6 @@ PRINTED = report_line(billed_ms=1, init=COLD)
 @pytest.mark.parametrize(
     "tail",
     [
-        PRINTED + b'{"type":"platform.report","record":{"requestId":"1","metrics":{"billedDurationMs":13}}}\n',
         PRINTED + b"END RequestId: 1\n",
         b"START RequestId: 1\n" + PRINTED + b"more of the function's own\n",
         PRINTED + report_line("2"),
@@ -59,4 +62,50 @@ def test_a_traced_report_has_a_second_half() -> None:
 
 @pytest.mark.parametrize("tail", [b"", report_line("2"), b"x " + report_line(), b"Billed Duration: 1 ms"])
 def test_without_the_platforms_line_for_this_request_nothing_is_said(tail: bytes) -> None:
+    assert read_report(tail, "1") is SILENT
+
+
+def as_json(request_id: str = "1", kind: str = "platform.report", **metrics: Any) -> bytes:
+    known = {"durationMs": 12.3, "billedDurationMs": 13, "memorySizeMB": 512, "maxMemoryUsedMB": 64} | metrics
+    record = {"requestId": request_id, "status": "success", "metrics": known}
+    return json.dumps({"time": "2026-11-30T12:00:00.000Z", "type": kind, "record": record}).encode() + b"\n"
+
+
+@pytest.mark.parametrize(
+    ("metrics", "expected"),
+    [
+        ({}, Report(billed_ms=13.0, memory_mb=64, is_cold=False)),
+        (
+            {"initDurationMs": 200.0, "billedDurationMs": 213},
+            Report(billed_ms=213.0, memory_mb=64, is_cold=True),
+        ),
+        (
+            {"restoreDurationMs": 500.795, "billedRestoreDurationMs": 53, "billedDurationMs": 201},
+            Report(billed_ms=201.0, memory_mb=64, is_cold=True),
+        ),
+        ({"maxMemoryUsedMB": None}, Report(billed_ms=13.0, memory_mb=None, is_cold=False)),
+    ],
+)
+def test_a_report_in_json_tells_the_same(metrics: dict[str, object], expected: Report) -> None:
+    for before in (b"", PRINTED, as_json(billedDurationMs=1) + b"END\n"):
+        assert read_report(before + as_json(**metrics), "1") == expected
+
+
+@pytest.mark.parametrize(
+    "tail",
+    [
+        as_json("2"),
+        as_json(kind="platform.start"),
+        as_json() + b"more of the function's own\n",
+        as_json()[:-3],
+        as_json(billedDurationMs=-1),
+        as_json(billedDurationMs=1e300),
+        as_json(billedDurationMs="13"),
+        as_json(billedDurationMs=True),
+        b'{"type": "platform.report", "record": 7}',
+        b'["platform.report"]',
+        b'"platform.report"' + b"[" * 3000,
+    ],
+)
+def test_a_report_in_json_that_is_none_says_nothing(tail: bytes) -> None:
     assert read_report(tail, "1") is SILENT
