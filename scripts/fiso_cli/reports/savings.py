@@ -4,11 +4,12 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from math import inf
 
 import yaml
 
-from fiso.billing import hop
-from fiso.billing.hop import CALLS_PER_LEASE, OUTCOMES_PER_REPORT, REFERENCE
+from fiso.billing import hop, tariff
+from fiso.billing.hop import CALLS_PER_LEASE, OUTCOMES_PER_REPORT, REFERENCE, REFERENCE_RATE_PER_S
 from fiso.codecs.record import to_document
 from fiso.domain.endpoint import FunctionName
 from fiso.domain.record import InvocationRecord
@@ -19,10 +20,11 @@ from fiso_cli.rendering import Part, Table, decimals, figure, text
 
 Document = dict[str, object]
 MILLION = 1e6
+SHORTEST_S = 600.0
 MEANING = (
     "net = gross - router - egress - exploration - warming (nothing is kept warm: 0). Intervals are 95 %, by blocks.",
     "Adjusted: control gets the cold share of the endpoint that routed traffic used most; blocks find home colder.",
-    "The hop's writes are taken as measured in docs/decisions/0008, waiting and FISO's own time from the records.",
+    "The hop is priced at the log's rate; its writes as measured in docs/decisions/0008, its time from the records.",
 )
 
 
@@ -39,12 +41,18 @@ class _Function:
         self.own_ms += call.own_ms
         self.record_bytes += len(json.dumps(to_document(record), separators=(",", ":")))
 
-    def hops(self) -> Hops:
-        """By this function's own waiting, FISO's own time and record size; the rest as docs/decisions/0008 measured."""
+    def hops(self, rate_per_s: float) -> Hops:
+        """By this function's own waiting, FISO's own time and record size, and the rate of the stage; the rest as
+        docs/decisions/0008 measured."""
         count, prices, memory_mb = len(self.calls), hop.current(), deployed_memory_mb()
         work = replace(REFERENCE, record_bytes=self.record_bytes // count)
         proxied = hop.proxy_hop(
-            prices, work, memory_mb=memory_mb, waited_ms=self.waited_ms / count, own_ms=self.own_ms / count
+            prices,
+            work,
+            memory_mb=memory_mb,
+            waited_ms=self.waited_ms / count,
+            own_ms=self.own_ms / count,
+            rate_per_s=rate_per_s,
         )
         leased = hop.lease_hop(
             prices,
@@ -52,19 +60,40 @@ class _Function:
             memory_mb=memory_mb,
             calls_per_lease=CALLS_PER_LEASE,
             outcomes_per_report=OUTCOMES_PER_REPORT,
+            rate_per_s=rate_per_s,
         )
-        return Hops(proxied=hop.total_usd(proxied), leased=hop.total_usd(leased))
+        return Hops(proxied=hop.marginal_usd(proxied), leased=hop.marginal_usd(leased))
+
+
+@dataclass(slots=True)
+class _Rate:
+    """Requests per second of the stage, over the time that its log spans."""
+
+    records: int = 0
+    first_s: float = inf
+    last_s: float = -inf
+
+    def add(self, record: InvocationRecord) -> None:
+        at_s = record.timestamp.timestamp()
+        self.records, self.first_s, self.last_s = self.records + 1, min(self.first_s, at_s), max(self.last_s, at_s)
+
+    def per_s(self) -> float:
+        """Too short a log says nothing of it."""
+        span_s = self.last_s - self.first_s
+        return self.records / span_s if self.records > 1 and span_s >= SHORTEST_S else REFERENCE_RATE_PER_S
 
 
 def of_records(records: Iterable[InvocationRecord], *, block_s: int) -> list[Saving]:
     """One saving per function, by name. Reads the log once and keeps a few numbers a record."""
     functions: defaultdict[FunctionName, _Function] = defaultdict(_Function)
-    prices = hop.current()
+    prices, rate = tariff.current(), _Rate()
     for record in records:
+        rate.add(record)
         call = call_of(record, block_s=block_s, prices=prices)
         if call is not None:
             functions[record.request.function_name].add(record, call)
-    return [saving(name, function.calls, function.hops()) for name, function in sorted(functions.items())]
+    hops = {name: function.hops(rate.per_s()) for name, function in functions.items()}
+    return [saving(name, function.calls, hops[name]) for name, function in sorted(functions.items())]
 
 
 def parts(found: Sequence[Saving]) -> list[Part]:
@@ -101,7 +130,9 @@ def _remarks(found: Sequence[Saving]) -> Iterator[str]:
     for item in found:
         yield f"{item.function}: {item.advice}: {item.why}"
     yield from MEANING
-    yield f"List prices of us-east-1 as of {hop.current().as_of}. Local times are not cloud times."
+    prices = hop.current()
+    yield f"The stage itself costs {hop.month_usd(prices):.2f} USD a month beside that, whatever it routes."
+    yield f"List prices of us-east-1 as of {prices.as_of}. Local times are not cloud times."
 
 
 def document(found: Sequence[Saving]) -> Document:

@@ -68,7 +68,7 @@ class PriceList:
     areas: Mapping[str, str]
     unlisted: frozenset[str]
     meters: Mapping[str, Sequence[Row]]
-    _nearest: dict[tuple[str, str], Row] = field(default_factory=dict, repr=False, compare=False)
+    _nearest: dict[tuple[str, str, str], Row] = field(default_factory=dict, repr=False, compare=False)
 
     def found(self, meter: str, region: str, destination: str = "") -> Found | None:
         """The row for a region (and for where data goes to: a region or an area); None where the meter has none."""
@@ -77,9 +77,10 @@ class PriceList:
             return Found(row, False)
         if not self.meters.get(meter):
             return None
-        near = self._nearest.get((meter, region))
+        near = self._nearest.get((meter, region, destination))
         if near is None:
-            near = self._nearest[meter, region] = self._usual(meter, self._neighbours(region), destination)
+            near = self._usual(meter, self._neighbours(region), destination)
+            self._nearest[meter, region, destination] = near
         return Found(near, True)
 
     def own(self, meter: str, region: str, destination: str = "") -> Row | None:
@@ -95,13 +96,18 @@ class PriceList:
         ]
         return max(fitting, key=lambda row: (region in row.places, bool(row.to), bool(row.places)), default=None)
 
+    def area(self, region: str) -> str:
+        """The area that a region is in; of one that nobody knows, that of those whose names begin most like it, or
+        none."""
+        known_area = self.areas.get(region)
+        if known_area is not None:
+            return known_area
+        alike = {known: _alike(known, region) for known in self.areas}
+        return self.areas[max(alike, key=alike.__getitem__)] if max(alike.values()) > 1 else ""
+
     def _neighbours(self, region: str) -> list[str]:
-        """The listed regions of its area; of one that nobody knows, those whose names begin most like it."""
-        area = self.areas.get(region)
-        if area is None:
-            alike = {known: _alike(known, region) for known in self.areas}
-            area = self.areas[max(alike, key=alike.__getitem__)] if max(alike.values()) > 1 else None
-        return [known for known, where in self.areas.items() if area in (None, where) and known not in self.unlisted]
+        area = self.area(region)
+        return [known for known, where in self.areas.items() if area in ("", where) and known not in self.unlisted]
 
     def _usual(self, meter: str, regions: Iterable[str], destination: str) -> Row:
         """What most of them have; the dearer one where as many have another."""

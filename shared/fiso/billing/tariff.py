@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from math import ceil
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from fiso.billing import price_list
 from fiso.billing.plans import METERING, Metering
@@ -18,6 +18,9 @@ from fiso.billing.price_list import PriceList
 from fiso.domain.endpoint import Architecture, Endpoint, Plan, Provider
 from fiso.domain.terms import Terms
 
+GB = 2**30
+"""Bytes of a GB of data sent, as all three meter it."""
+Place: TypeAlias = tuple[Provider, str]
 FILE = Path(__file__).with_name("tariffs.json")
 NO_TERMS = Terms()
 _Key = tuple[Provider, str, Plan | None, Architecture | None, int, float | None]
@@ -51,6 +54,7 @@ class Tariff:
     lists: Mapping[Provider, PriceList]
     terms: Terms = NO_TERMS
     _rates: dict[_Key, Rate | None] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _transfers: dict[tuple[Place, Place], float] = field(default_factory=dict, init=False, repr=False, compare=False)
     _under: dict[Terms, "Tariff"] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def under(self, terms: Terms | None) -> "Tariff":
@@ -79,6 +83,33 @@ class Tariff:
         """What the start of an instance that takes so long costs beside the call it is for; None without a price."""
         rate = self.rate(endpoint)
         return None if rate is None else rate.start_usd + rate.start_ms_usd * start_ms
+
+    def transfer_usd(self, router: Place, there: Place, *, request_bytes: float, response_bytes: float) -> float:
+        """What a call's data costs on its way out of the router's place and out of the copy's; in is free."""
+        sent = request_bytes * self.gb_usd(router, there) + response_bytes * self.gb_usd(there, router)
+        return sent / GB
+
+    def gb_usd(self, origin: Place, destination: Place) -> float:
+        """What the next GB costs that leaves a place for another, at the provider that it leaves."""
+        known = self._transfers.get((origin, destination))
+        if known is None:
+            known = self._transfers[origin, destination] = self._gb_usd(origin, destination)
+        return known
+
+    def _gb_usd(self, origin: Place, destination: Place) -> float:
+        if origin == destination:
+            return 0.0
+        link = self.terms.link_usd(origin, destination)
+        if link is not None:
+            return link
+        provider, region = origin
+        is_within = provider == destination[0]
+        area = self.lists[destination[0]].area(destination[1])
+        found = self.lists[provider].found(
+            "region_gb" if is_within else "internet_gb", region, destination[1] if is_within else area
+        )
+        account = self.terms.account(provider)
+        return found.row.next_usd(account.monthly_transfer_gb, has_free=account.free_tier) if found else 0.0
 
     def rate(self, endpoint: Endpoint) -> Rate | None:
         """By all that a price depends on; worked out once."""

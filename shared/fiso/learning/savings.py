@@ -17,10 +17,10 @@ from enum import StrEnum
 
 import numpy as np
 
-from fiso.billing import hop
-from fiso.billing.hop import HopPrices
+from fiso.billing.hop import HOME_REGION
+from fiso.billing.tariff import Place, Tariff
 from fiso.domain.decision import Reason
-from fiso.domain.endpoint import EndpointId, FunctionName
+from fiso.domain.endpoint import EndpointId, FunctionName, Provider
 from fiso.domain.record import InvocationRecord, RecordStatus
 from fiso.learning.dataset import Floats
 from fiso.learning.intervals import Estimate, Sketch
@@ -28,6 +28,10 @@ from fiso.learning.intervals import Estimate, Sketch
 FEWEST_CONTROL_BLOCKS, FEWEST_ROUTED_BLOCKS = 5, 5
 FEWEST_ROUTED = 100
 """Below these nothing is recommended: an interval from fewer blocks says little whatever it is."""
+
+
+ROUTER: Place = (Provider.AWS, HOME_REGION)
+"""Where the router is taken to be that nobody placed."""
 
 
 class Advice(StrEnum):
@@ -95,7 +99,7 @@ class Call:
     explored_usd: float
 
 
-def call_of(record: InvocationRecord, *, block_s: int, prices: HopPrices) -> Call | None:
+def call_of(record: InvocationRecord, *, block_s: int, prices: Tariff, router: Place = ROUTER) -> Call | None:
     """None for what no comparison can use: not final, unanswered, unpriced, or of a policy that decided (pin, observe).
 
     A failed request is left out of cost and time; success is what `fiso what-if` and the dashboards speak of.
@@ -113,9 +117,9 @@ def call_of(record: InvocationRecord, *, block_s: int, prices: HopPrices) -> Cal
         usd=result.cost_usd,
         ms=sum(attempt.latency_ms for attempt in record.attempts),
         own_ms=result.overhead_ms or 0.0,
-        egress_usd=hop.egress_usd(
-            prices,
-            result.cloud_provider,
+        egress_usd=prices.transfer_usd(
+            router,
+            (result.cloud_provider, result.region or router[1]),
             request_bytes=record.request.request_size_bytes,
             response_bytes=result.response_size_bytes,
         ),

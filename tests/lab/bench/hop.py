@@ -16,7 +16,7 @@ from time import process_time
 from fiso.adapters.aws.client import DynamoDBClient
 from fiso.adapters.aws.dynamodb import DynamoDBInvocationLog, Item, closed_item, open_item
 from fiso.billing import hop
-from fiso.billing.hop import BATCH, CALLS_PER_LEASE, OUTCOMES_PER_REPORT, STORE_WAIT_MS, HopPrices, Work
+from fiso.billing.hop import CALLS_PER_LEASE, OUTCOMES_PER_REPORT, STORE_WAIT_MS, HopPrices, Work
 from fiso.domain.record import InvocationRecord, OpenRecord
 from fiso.services.log.ingest import ingest
 from fiso.testing.memory import InMemoryArchive, InMemoryEndpointStates
@@ -32,6 +32,7 @@ from tests.lab.bench.rows import Row, row
 WAITED_MS = 100.0
 """How long the function takes, in the row; the table has others."""
 REQUESTS = 400
+BATCH = 25
 MEMORIES_MB = (128, 192, 256, 384, 512, 768, 1024, 1769)
 MOST_OWN_MS, MOST_COLD_MS = 20.0, 1_500.0
 """What the hop may add to a warm request and to a cold one (p50)."""
@@ -130,7 +131,6 @@ def measured_work(model_dir: Path) -> Work:
         open_bytes=round(median(item_bytes(open_item(record)) for record in log.opened)),
         record_bytes=round(median(item_bytes(closed_item(record)) for record in log.closed)),
         consumer_cpu_ms=_consumer_cpu_ms(records),
-        records_per_batch=BATCH,
         log_bytes=len(written.getvalue().encode()) // REQUESTS,
     )
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fiso.billing import hop
+from fiso.billing import tariff
 from fiso.domain.decision import Reason
 from fiso.domain.endpoint import EndpointId, FunctionName, Provider
 from fiso.learning.savings import Advice, Call, Hops, Saving, call_of, saving
@@ -150,14 +150,14 @@ def test_a_record_becomes_a_call() -> None:
         cloud_provider=Provider.GCP,
         reason=Reason.EXPLORE,
         cost_usd=9e-6,
-        response_size_bytes=10**9,
+        response_size_bytes=2**30,
         request_size_bytes=0,
         candidates=(a_summary("gcp", score=0.5, cost_usd=9e-6), a_summary("aws", score=0.9, cost_usd=4e-6)),
     )
-    call = call_of(record, block_s=3600, prices=hop.current())
+    call = call_of(record, block_s=3600, prices=tariff.current())
     assert call is not None
     assert call.explored_usd == pytest.approx(5e-6)
     assert call.egress_usd == pytest.approx(0.12)
     assert call.block == int((at - timedelta(minutes=30)).timestamp()) // 3600
     for useless in ({"error_occurred": True}, {"cost_usd": None}, {"reason": Reason.POLICY}, {"endpoint": None}):
-        assert call_of(changed(record, **useless), block_s=3600, prices=hop.current()) is None
+        assert call_of(changed(record, **useless), block_s=3600, prices=tariff.current()) is None

@@ -86,7 +86,7 @@ def as_json(request_id: str = "1", kind: str = "platform.report", **metrics: Any
         ({"maxMemoryUsedMB": None}, Report(billed_ms=13.0, memory_mb=None, is_cold=False)),
     ],
 )
-def test_a_report_in_json_tells_the_same(metrics: dict[str, object], expected: Report) -> None:
+def test_a_report_in_json_tells_the_same(metrics: dict[str, Any], expected: Report) -> None:
     for before in (b"", PRINTED, as_json(billedDurationMs=1) + b"END\n"):
         assert read_report(before + as_json(**metrics), "1") == expected
 
