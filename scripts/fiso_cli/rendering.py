@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, TypeAlias
 
@@ -111,7 +112,7 @@ def plain(value: object) -> str:
 
 def decimals(count: int, sign: str = "") -> Callable[[object], str]:
     """Numbers with so many decimals."""
-    return lambda value: f"{value:{sign},.{count}f}" if isinstance(value, int | float) else plain(value)
+    return lambda value: f"{value:{sign},.{count}f}" if isinstance(value, int | float | Decimal) else plain(value)
 
 
 whole = decimals(0)

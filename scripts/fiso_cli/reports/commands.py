@@ -1,10 +1,12 @@
 """`fiso report`: options in, savings out."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from fiso_cli.commands import JsonOption
 from fiso_cli.options import LogOption, SinceOption, StageOption
 from fiso_cli.rendering import Output
 from fiso_cli.stage import Stage
@@ -13,26 +15,58 @@ DEFAULT_SINCE = "7d"
 DEFAULT_BLOCK_S = 3_600
 
 
-def savings(
+def savings(  # noqa: PLR0913 - a command's options
     *,
     since: SinceOption = None,
     stage: StageOption = "local",
     log: LogOption = None,
     block_s: Annotated[int, typer.Option("--block-s", min=60, help="The policy's control_block_s.")] = DEFAULT_BLOCK_S,
+    bill: Annotated[
+        list[str] | None, typer.Option("--bill", help="A cloud's FOCUS export, CSV or gzip, - for stdin; repeatable.")
+    ] = None,
+    cost: Annotated[str, typer.Option("--cost", help="What of a bill: effective, billed or list.")] = "effective",
+    rate: Annotated[
+        list[str] | None, typer.Option("--rate", help="What a bill's currency is worth in USD, as in EUR=1.08.")
+    ] = None,
+    unmatched: Annotated[
+        Path | None, typer.Option("--unmatched", help="Write the lines that fit nothing here, whole, with why.")
+    ] = None,
+    focus: Annotated[Path | None, typer.Option("--focus", help="Write the log's estimates here as FOCUS 1.2.")] = None,
+    file: Annotated[
+        Path | None, typer.Option("--file", "-f", help="The catalog's file; else the stage's, or fiso.yaml with --log.")
+    ] = None,
+    as_json: JsonOption = False,
 ) -> Output:
     """Per function what routing saved against always calling home, net of FISO's own cost, and what to do about it.
 
     Reads the last 7 days of a stage's archive, or a file. Home is measured in the policy's control blocks
-    (control_share); without them nothing is recommended.
+    (control_share); without them nothing is recommended. With --bill, what the clouds charged stands beside what the
+    log estimates, per copy, and every line that fits nothing is told of: docs/bills.md.
 
     \b
     fiso report savings --since 7d --stage prod
     fiso report savings --log records.jsonl.gz --json
+    fiso report savings --stage prod --since 30d --bill aws.csv.gz --bill azure.csv
+    fiso report savings --log records.jsonl -f fiso.yaml --focus estimates.csv
     """
     from fiso_cli.reports import savings as report
+    from fiso_cli.reports.bills import beside
+    from fiso_cli.reports.bills.resources import Resources
+    from fiso_cli.reports.bills.usage import Usage
     from fiso_cli.what_if import records
 
     now, where = datetime.now(UTC), Stage.named(stage)
+    asked = beside.asked(bill or [], cost=cost, rates=rate or [], unmatched=unmatched, focus=focus)
+    resources = Resources(beside.catalog(where, log, file) if asked else ())
+    start = None if log and not since else now - records.span(since or DEFAULT_SINCE)
+    usage = Usage(resources.endpoints, start)
     with records.logged(where, log, since=since, default=DEFAULT_SINCE, now=now) as logged:
-        found = report.of_records(logged, block_s=block_s)
-    return Output(document=report.document(found), shown=report.parts(found))
+        found = report.of_records(usage.watching(logged) if asked else logged, block_s=block_s)
+    document, shown = report.document(found), report.parts(found)
+    if asked.bills:
+        document["bill"], said = beside.compare(asked, usage, resources, keep_lines=as_json)
+        shown += said
+    if focus is not None:
+        document["focus"], said = beside.write(focus, usage, stage)
+        shown += said
+    return Output(document=document, shown=shown)

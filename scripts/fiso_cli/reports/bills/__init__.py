@@ -1,0 +1,1 @@
+"""Bills: what the clouds charged beside what the log says that calls cost."""

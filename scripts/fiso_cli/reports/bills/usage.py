@@ -1,0 +1,110 @@
+"""Usage: what the log says that calls cost, per copy and hour, in requests and in computing."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import NamedTuple
+
+from fiso.billing import tariff
+from fiso.billing.tariff import Tariff
+from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName
+from fiso.domain.record import InvocationRecord
+from fiso_client.core.failures import NEVER_RAN
+
+HOUR_S, DAY_S = 3_600, 86_400
+_LONG_MS = 60_000.0
+"""Longer than any provider's shortest billed time, and a multiple of each one's steps."""
+
+
+class Copy(NamedTuple):
+    """A function's copy: an endpoint's id is one within its function only."""
+
+    function: FunctionName
+    endpoint: EndpointId
+
+
+@dataclass(slots=True)
+class Use:
+    """One copy in one hour. `unpriced` calls have no price in the log, and are in no sum."""
+
+    calls: int = 0
+    requests: Decimal = Decimal(0)
+    compute: Decimal = Decimal(0)
+    unpriced: int = 0
+
+    @property
+    def usd(self) -> Decimal:
+        return self.requests + self.compute
+
+
+@dataclass(slots=True)
+class Usage:
+    """All of a log. Hours are counted from 1970, UTC."""
+
+    endpoints: Mapping[Copy, Endpoint]
+    since: datetime | None = None
+    tariff: Tariff = field(default_factory=tariff.current)
+    by_copy: dict[Copy, dict[int, Use]] = field(default_factory=dict)
+    _request_usd: dict[Copy, Decimal] = field(default_factory=dict)
+
+    def watching(self, records: Iterable[InvocationRecord]) -> Iterator[InvocationRecord]:
+        """The same records, each added on its way."""
+        for record in records:
+            self.add(record)
+            yield record
+
+    def add(self, record: InvocationRecord) -> None:
+        function = record.request.function_name
+        for attempt in record.attempts:
+            if attempt.cost_usd is not None or attempt.failure not in NEVER_RAN:
+                hour = int(attempt.started_at.timestamp()) // HOUR_S
+                self._count(Copy(function, attempt.endpoint), hour, attempt.cost_usd)
+        shadow = record.shadow
+        if shadow is not None and shadow.cost_usd is not None:
+            called = [shadow.endpoint] if shadow.third is None else [shadow.endpoint, shadow.third]
+            for endpoint in called:
+                hour = int(record.timestamp.timestamp()) // HOUR_S
+                self._count(Copy(function, endpoint), hour, shadow.cost_usd / len(called))
+
+    def _count(self, copy: Copy, hour: int, cost_usd: float | None) -> None:
+        use = self.by_copy.setdefault(copy, {}).setdefault(hour, Use())
+        use.calls += 1
+        if cost_usd is None:
+            use.unpriced += 1
+            return
+        cost = Decimal(repr(cost_usd))
+        requests = min(cost, self.request_usd(copy))
+        use.requests += requests
+        use.compute += cost - requests
+
+    def request_usd(self, copy: Copy) -> Decimal:
+        """What one request costs before it computes; 0 for a copy that the catalog or the price list does not know."""
+        if copy not in self._request_usd:
+            endpoint = self.endpoints.get(copy)
+            self._request_usd[copy] = Decimal(0) if endpoint is None else request_usd(self.tariff, endpoint)
+        return self._request_usd[copy]
+
+    @property
+    def span(self) -> tuple[int, int] | None:
+        """What time the log is of, in seconds since 1970: `since` to the end of the last call's day (UTC), or from the
+        beginning of the first call's where nothing says since when. None without a call."""
+        hours = [hour for uses in self.by_copy.values() for hour in uses]
+        if not hours:
+            return None
+        first, last = min(hours) * HOUR_S // DAY_S, max(hours) * HOUR_S // DAY_S
+        start = first * DAY_S if self.since is None else int(self.since.timestamp())
+        return min(start, min(hours) * HOUR_S), (last + 1) * DAY_S
+
+
+def request_usd(prices: Tariff, endpoint: Endpoint) -> Decimal:
+    """The part of a call's price that does not grow with its duration: what two calls cost more than one of twice the
+    length, whatever the plan. 0 without a price."""
+    once, twice = prices.cost_usd(endpoint, _LONG_MS), prices.cost_usd(endpoint, 2 * _LONG_MS)
+    return Decimal(0) if once is None or twice is None else Decimal(f"{max(0.0, 2 * once - twice):.10f}")
+
+
+def second_usd(prices: Tariff, endpoint: Endpoint) -> Decimal:
+    """What one more second costs at the endpoint's size. 0 without a price."""
+    once, twice = prices.cost_usd(endpoint, _LONG_MS), prices.cost_usd(endpoint, 2 * _LONG_MS)
+    return Decimal(0) if once is None or twice is None else Decimal(f"{(twice - once) * 1_000 / _LONG_MS:.12g}")
