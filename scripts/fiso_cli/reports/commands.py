@@ -46,7 +46,7 @@ def savings(  # noqa: PLR0913 - a command's options
     \b
     fiso report savings --since 7d --stage prod
     fiso report savings --log records.jsonl.gz --json
-    fiso report savings --stage prod --since 30d --bill aws.csv.gz --bill azure.csv
+    fiso report savings --stage prod --bill aws.csv.gz --bill azure.csv
     fiso report savings --log records.jsonl -f fiso.yaml --focus estimates.csv
     """
     from fiso_cli.reports import savings as report
