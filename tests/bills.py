@@ -12,6 +12,7 @@ from fiso.billing import tariff
 from fiso.codecs.record import to_document
 from fiso.domain.endpoint import EndpointId, FunctionName, Provider
 from fiso.domain.record import InvocationRecord
+from fiso.domain.terms import Account, Terms
 from fiso_cli.reports.bills.focus import Charge, Reader
 from tests.builders import a_record, an_attempt, an_endpoint
 
@@ -84,8 +85,11 @@ def calls(hours: Iterable[int] = (0, 1), each: int = 10, ms: float = 1_000.0) ->
     ]
 
 
-def a_call(at: datetime, function: str, provider: Provider, ms: float, number: int) -> InvocationRecord:
-    cost = tariff.current().cost_usd(an_endpoint(provider), ms)
+def a_call(
+    at: datetime, function: str, provider: Provider, ms: float, number: int, *, discount: float = 0.0
+) -> InvocationRecord:
+    terms = Terms(aws=Account(discount=discount)) if discount else None
+    cost = tariff.current().under(terms).cost_usd(an_endpoint(provider), ms)
     attempt = an_attempt(str(provider), started_at=at, cost_usd=cost, latency_ms=ms)
     return a_record(
         number,

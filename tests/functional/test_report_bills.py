@@ -1,5 +1,6 @@
 """`fiso report savings --bill | --focus` over files: a log, a catalog and bills of the three clouds."""
 
+import csv
 import gzip
 import json
 from decimal import Decimal
@@ -9,9 +10,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+from fiso.domain.endpoint import Provider
 from fiso_cli.main import app
 from tests import bills
-from tests.bills import ARN, CATALOG, SAMPLES, a_bill, calls, written
+from tests.bills import ARN, BEGIN, CATALOG, SAMPLES, a_bill, a_call, calls, written
 
 ALL = [SAMPLES / f"{cloud}.csv" for cloud in ("aws", "azure", "gcp")]
 
@@ -73,7 +75,7 @@ def test_says_it_in_tables_that_fit_a_terminal(folder: Path, monkeypatch: pytest
     tables = [line for line in compared.splitlines() if "  " in line]
     assert tables
     assert max(map(len, tables)) <= 80
-    for said in ("word-count", "difference", "fits nothing", "shared out by the log's own use", "a discount of"):
+    for said in ("word-count", "difference", "fits nothing", "shared out by the log's own use", "would explain it"):
         assert said in compared
 
 
@@ -207,7 +209,8 @@ def test_says_by_which_discount_a_bill_is_lower(folder: Path) -> None:
     requests, seconds = (dict.fromkeys(("BilledCost", "EffectiveCost"), usd) for usd in ("0.0000017", "0.00007083348"))
     compute = {"ChargeDescription": "Total Compute", "ConsumedUnit": "Seconds"}
     shown = report(folder, "--bill", a_file(folder, requests, seconds | compute)).output
-    assert "a discount of 15.0 % explains it (requests 0.850, compute 0.850)" in shown
+    assert "the bill is 0.850 of the estimates (requests 0.850, compute 0.850)" in shown
+    assert "defaults: {prices: {aws: {discount: 0.150}}}" in shown
     shown = report(folder, "--bill", a_file(folder, dict.fromkeys(("BilledCost", "EffectiveCost"), "0"))).output
     assert "nothing was charged: within a free tier" in shown
     assert "paid ahead): 1 line\n" in shown
@@ -233,3 +236,18 @@ def test_without_a_catalog_it_says_what_is_missing(folder: Path, monkeypatch: py
     monkeypatch.chdir(folder / "empty")
     result = CliRunner().invoke(app, ["report", "savings", "--log", str(folder / "log.jsonl"), "--focus", "x.csv"])
     assert (result.exit_code, "-f FILE names the catalog" in result.output) == (2, True)
+
+
+def test_an_operators_terms_are_in_the_estimates_and_in_what_focus_says(folder: Path) -> None:
+    terms = "version: 1\ndefaults: {prices: {aws: {discount: 0.2}}}\n"
+    (folder / "fiso.yaml").write_text(CATALOG.replace("\nversion: 1\n", terms), encoding="utf-8")
+    lower = [a_call(BEGIN, "word-count", Provider.AWS, 1_000.0, number, discount=0.2) for number in range(10)]
+    written(lower, folder / "log.jsonl")
+    out = folder / "estimates.csv"
+    assert report(folder, "--focus", out).exit_code == 0
+    lines = list(csv.DictReader(out.read_text(encoding="utf-8").splitlines()))
+    assert [Decimal(line["ListCost"]) * Decimal("0.8") for line in lines] == [
+        Decimal(line["BilledCost"]) for line in lines
+    ]
+    half = dict.fromkeys(("BilledCost", "EffectiveCost"), "0.0000008")
+    assert "{aws: {discount: 0." in report(folder, "--bill", a_file(folder, half)).output

@@ -59,7 +59,7 @@ def savings(  # noqa: PLR0913 - a command's options
     asked = beside.asked(bill or [], cost=cost, rates=rate or [], unmatched=unmatched, focus=focus)
     resources = Resources(beside.catalog(where, log, file) if asked else ())
     start = None if log and not since else now - records.span(since or DEFAULT_SINCE)
-    usage = Usage(resources.endpoints, start)
+    usage = Usage(resources.endpoints, resources.terms, start)
     with records.logged(where, log, since=since, default=DEFAULT_SINCE, now=now) as logged:
         found = report.of_records(usage.watching(logged) if asked else logged, block_s=block_s)
     document, shown = report.document(found), report.parts(found)

@@ -155,6 +155,12 @@ def _canary(_rival_dir: Path, _say: Say) -> Sequence[Row]:
     return canary.rows()
 
 
+def _bill(_rival_dir: Path, _say: Say) -> Sequence[Row]:
+    from tests.lab.bench import bill
+
+    return bill.rows()
+
+
 def _overhead(_rival_dir: Path, _say: Say) -> Sequence[Row]:
     return [overhead.overhead_over_put()]
 
@@ -177,5 +183,6 @@ GROUPS = (
     Group("what the hop costs", ("hop_usd_per_million",), _hop),
     Group("off-policy intervals over a known world", ("ope_",), _ope),
     Group("canaries by simulation", ("canary_",), _canary),
+    Group("a bill of 100,000 lines", ("bill_",), _bill),
     Group("FISO's own time on a local cloud", ("overhead_over_put",), _overhead, needs_cloud=True),
 )

@@ -107,7 +107,7 @@ def write(path: Path, usage: Usage, stage: str) -> tuple[Document, list[Part]]:
     with localcontext(prec=matching.PRECISION):
         count = writing.write(path, usage, stage)
         left_out = writing.left_out(usage)
-    shown: list[Part] = [f"{path}: {count:,} lines of FOCUS {writing.VERSION}, the log's estimates at list price"]
+    shown: list[Part] = [f"{path}: {count:,} lines of FOCUS {writing.VERSION}, the log's estimates"]
     shown += [
         f"{copy.function}/{copy.endpoint}: {use.calls:,} calls ({use.usd:.3g} USD) are not in it: no price, or no such "
         "copy in the catalog"

@@ -14,6 +14,7 @@ from typing import TypeAlias
 
 from fiso.domain.catalog import CatalogEntry
 from fiso.domain.endpoint import Endpoint, Provider
+from fiso.domain.terms import Terms
 from fiso_cli.reports.bills.focus import Charge
 from fiso_cli.reports.bills.usage import Copy
 from fiso_client.core import grammar
@@ -66,9 +67,12 @@ class Resources:
     """The catalog by the names of bills."""
 
     def __init__(self, entries: Iterable[CatalogEntry]) -> None:
-        self.endpoints: dict[Copy, Endpoint] = {
-            Copy(entry.name, endpoint.id): endpoint for entry in entries for endpoint in entry.endpoints
-        }
+        self.endpoints: dict[Copy, Endpoint] = {}
+        self.terms: dict[Copy, Terms | None] = {}
+        for entry in entries:
+            for endpoint in entry.endpoints:
+                self.endpoints[Copy(entry.name, endpoint.id)] = endpoint
+                self.terms[Copy(entry.name, endpoint.id)] = entry.prices
         self._by_key: defaultdict[Key, list[_Placed]] = defaultdict(list)
         for copy, endpoint in self.endpoints.items():
             for key, placed in _names(copy, endpoint):

@@ -7,14 +7,13 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from fiso.billing import tariff
-from fiso.billing.tariff import Tariff
+from fiso.billing.tariff import Rate, Tariff
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName
 from fiso.domain.record import InvocationRecord
+from fiso.domain.terms import Terms
 from fiso_client.core.failures import NEVER_RAN
 
 HOUR_S, DAY_S = 3_600, 86_400
-_LONG_MS = 60_000.0
-"""Longer than any provider's shortest billed time, and a multiple of each one's steps."""
 
 
 class Copy(NamedTuple):
@@ -43,10 +42,11 @@ class Usage:
     """All of a log. Hours are counted from 1970, UTC."""
 
     endpoints: Mapping[Copy, Endpoint]
+    terms: Mapping[Copy, Terms | None] = field(default_factory=dict)
     since: datetime | None = None
     tariff: Tariff = field(default_factory=tariff.current)
     by_copy: dict[Copy, dict[int, Use]] = field(default_factory=dict)
-    _request_usd: dict[Copy, Decimal] = field(default_factory=dict)
+    _requests: dict[Copy, Decimal] = field(default_factory=dict)
 
     def watching(self, records: Iterable[InvocationRecord]) -> Iterator[InvocationRecord]:
         """The same records, each added on its way."""
@@ -74,16 +74,20 @@ class Usage:
             use.unpriced += 1
             return
         cost = Decimal(repr(cost_usd))
-        requests = min(cost, self.request_usd(copy))
+        requests = min(cost, self._request_usd(copy))
         use.requests += requests
         use.compute += cost - requests
 
-    def request_usd(self, copy: Copy) -> Decimal:
-        """What one request costs before it computes; 0 for a copy that the catalog or the price list does not know."""
-        if copy not in self._request_usd:
-            endpoint = self.endpoints.get(copy)
-            self._request_usd[copy] = Decimal(0) if endpoint is None else request_usd(self.tariff, endpoint)
-        return self._request_usd[copy]
+    def rate(self, copy: Copy) -> Rate | None:
+        """At its function's own terms; None for a copy that the catalog or the price list does not know."""
+        endpoint = self.endpoints.get(copy)
+        return None if endpoint is None else self.tariff.under(self.terms.get(copy)).rate(endpoint)
+
+    def _request_usd(self, copy: Copy) -> Decimal:
+        if copy not in self._requests:
+            rate = self.rate(copy)
+            self._requests[copy] = Decimal(0) if rate is None else exact(rate.request_usd)
+        return self._requests[copy]
 
     @property
     def span(self) -> tuple[int, int] | None:
@@ -97,14 +101,6 @@ class Usage:
         return min(start, min(hours) * HOUR_S), (last + 1) * DAY_S
 
 
-def request_usd(prices: Tariff, endpoint: Endpoint) -> Decimal:
-    """The part of a call's price that does not grow with its duration: what two calls cost more than one of twice the
-    length, whatever the plan. 0 without a price."""
-    once, twice = prices.cost_usd(endpoint, _LONG_MS), prices.cost_usd(endpoint, 2 * _LONG_MS)
-    return Decimal(0) if once is None or twice is None else Decimal(f"{max(0.0, 2 * once - twice):.10f}")
-
-
-def second_usd(prices: Tariff, endpoint: Endpoint) -> Decimal:
-    """What one more second costs at the endpoint's size. 0 without a price."""
-    once, twice = prices.cost_usd(endpoint, _LONG_MS), prices.cost_usd(endpoint, 2 * _LONG_MS)
-    return Decimal(0) if once is None or twice is None else Decimal(f"{(twice - once) * 1_000 / _LONG_MS:.12g}")
+def exact(usd: float) -> Decimal:
+    """A price as it is written; what floats add to it is cut off."""
+    return Decimal(f"{usd:.12g}")

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
 
+from fiso.billing.tariff import NO_TERMS
 from fiso.domain.endpoint import Provider
 from fiso_cli.rendering import Part as Shown
 from fiso_cli.rendering import Table, decimals, figure, text
@@ -191,7 +192,7 @@ def _meaning(found: Found, known: Sequence[Row]) -> Iterator[str]:
     for provider in Provider:
         of = _all(known, provider)
         if of.factor is not None and found.billed_hours.get(provider):
-            yield f"{provider}: {_advice(of, is_whole=not found.partly[provider])}"
+            yield f"{provider}: {_advice(of, _discount(found, provider), is_whole=not found.partly[provider])}"
     for copy, accounts in sorted(found.accounts.items()):
         if len(accounts) > 1:
             yield f"{copy.function}/{copy.endpoint} is billed in accounts {', '.join(sorted(accounts))}: give its ARN"
@@ -208,26 +209,32 @@ def _meaning(found: Found, known: Sequence[Row]) -> Iterator[str]:
         yield f"tags {FUNCTION_TAG} and {ENDPOINT_TAG} on a resource name its place in the catalog outright"
 
 
-def _advice(of: Row, *, is_whole: bool) -> str:
+def _discount(found: Found, provider: Provider) -> float | None:
+    """What the estimates have been lowered by; None where functions differ in it."""
+    terms = (found.usage.terms.get(copy) for copy, known in found.usage.endpoints.items() if known.provider is provider)
+    known = {(each or NO_TERMS).account(provider).discount for each in terms}
+    return known.pop() if len(known) == 1 else None
+
+
+def _advice(of: Row, discount: float | None, *, is_whole: bool) -> str:
     factor = of.factor or Decimal(0)
     parts = ", ".join(
         f"{part} {sides['bill'] / sides['estimate']:.3f}" for part, sides in of.parts.items() if sides["estimate"]
     )
-    if not of.bill:
-        return "nothing was charged: within a free tier, or paid ahead"
+    if of.bill <= 0:
+        return "nothing was charged: within a free tier, paid ahead, or given back"
     if abs(factor - 1) < NEAR:
         return f"the estimates are right within 1 % (bill / estimate = {factor:.3f})"
+    said = f"the bill is {factor:.3f} of the estimates ({parts})"
     if not is_whole:
-        return (
-            f"the bill is {factor:.3f} of the estimates, partly by lines that reach beyond the log: take a longer one"
-        )
-    if factor < 1:
-        return (
-            f"the bill is {factor:.3f} of the estimates: a discount of {100 * (1 - factor):.1f} % explains it ({parts})"
-        )
+        return f"{said}, partly by lines that reach beyond the log: take a longer one"
+    if factor > 1:
+        return f"{said}: are all calls in the log, and are plan and memory in the catalog as they are?"
+    if discount is None:
+        return f"{said}: its functions differ in their discounts"
+    fitting = min(0.99, 1 - (1 - discount) * float(factor))
     return (
-        f"the bill is {factor:.3f} times the estimates: are all calls in the log, and do plan and memory stand in the "
-        f"catalog as they are? ({parts})"
+        f"{said}: in fiso.yaml, defaults: {{prices: {{{of.provider}: {{discount: {fitting:.3f}}}}}}} would explain it"
     )
 
 

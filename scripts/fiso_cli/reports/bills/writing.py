@@ -1,6 +1,6 @@
 """The log as a bill: FOCUS 1.2 of what calls are estimated to cost, one line per copy, hour and kind of charge.
 
-Costs are estimates at list price: billed, effective, contracted and list cost are one. The columns are those that the
+Costs are the log's estimates, list cost without the operator's own terms. The columns are those that the
 specification demands of a generator without commitments, invoices or zones, some that its validator (focus-validator
 2.2) looks for all the same, and a few of our own (`x_`). What a line does not name is null.
 """
@@ -13,13 +13,13 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from fiso.billing.tariff import Tariff
 from fiso.domain.endpoint import Endpoint, Provider
 from fiso_cli.errors import CommandError
 from fiso_cli.reports.bills.resources import ENDPOINT_TAG, FUNCTION_TAG
-from fiso_cli.reports.bills.usage import HOUR_S, Copy, Usage, Use, second_usd
+from fiso_cli.reports.bills.usage import HOUR_S, Copy, Usage, Use, exact
 
 CURRENCY, VERSION = "USD", "1.2"
 COLUMNS = (
@@ -43,13 +43,15 @@ Line = Mapping[str, str]
 def lines(usage: Usage, stage: str) -> Iterator[Line]:
     """Of every copy that the catalog has, in the order of its name and of time."""
     for copy, endpoint in sorted(usage.endpoints.items()):
-        request, second = usage.request_usd(copy), second_usd(usage.tariff, endpoint)
+        own, listed = usage.rate(copy), usage.tariff.rate(endpoint)
+        if own is None or listed is None:
+            continue
         for hour, use in sorted(usage.by_copy.get(copy, {}).items()):
             common = _common(copy, endpoint, hour, stage, usage.tariff)
             if use.requests:
-                yield common | _charge(endpoint, "Requests", "Requests", use.requests, request)
-            if use.compute and second:
-                yield common | _charge(endpoint, "Compute", "Seconds", use.compute, second)
+                yield common | _charge(_REQUESTS, endpoint, use.requests, own.request_usd, listed.request_usd)
+            if use.compute and own.ms_usd:
+                yield common | _charge(_COMPUTE, endpoint, use.compute, own.ms_usd * 1_000, listed.ms_usd * 1_000)
 
 
 def left_out(usage: Usage) -> dict[Copy, Use]:
@@ -57,7 +59,7 @@ def left_out(usage: Usage) -> dict[Copy, Use]:
     found: dict[Copy, Use] = {}
     for copy, uses in sorted(usage.by_copy.items()):
         endpoint = usage.endpoints.get(copy)
-        if endpoint is None or not second_usd(usage.tariff, endpoint):
+        if endpoint is None or usage.rate(copy) is None:
             total = found.setdefault(copy, Use())
             for use in uses.values():
                 total.calls += use.calls
@@ -102,20 +104,31 @@ def _common(copy: Copy, endpoint: Endpoint, hour: int, stage: str, prices: Tarif
     }
 
 
-def _charge(endpoint: Endpoint, meter: str, unit: str, cost: Decimal, price: Decimal) -> dict[str, str]:
-    sku = f"fiso-{endpoint.provider}-{meter.lower()}"
-    usd, each, quantity = _number(cost), _number(price), _number((cost / price).quantize(_STEP))
-    costs = ("BilledCost", "EffectiveCost", "ContractedCost", "ListCost", "PricingCurrencyEffectiveCost")
-    prices = ("ListUnitPrice", "ContractedUnitPrice")
+class _Sku(NamedTuple):
+    meter: str
+    unit: str
+
+
+_REQUESTS, _COMPUTE = _Sku("Requests", "Requests"), _Sku("Compute", "Seconds")
+
+
+def _charge(sku: _Sku, endpoint: Endpoint, cost: Decimal, own_usd: float, listed_usd: float) -> dict[str, str]:
+    """What was used follows from the estimate and the unit's price, so that the two always agree."""
+    own, listed = exact(own_usd), exact(listed_usd)
+    quantity = (cost / own).quantize(_STEP)
+    paid = ("BilledCost", "EffectiveCost", "ContractedCost", "PricingCurrencyEffectiveCost")
+    name = f"fiso-{endpoint.provider}-{sku.meter.lower()}"
     return {
-        **dict.fromkeys(costs, usd),
-        **dict.fromkeys((*prices, *(f"PricingCurrency{name}" for name in prices)), each),
-        **dict.fromkeys(("PricingQuantity", "ConsumedQuantity"), quantity),
-        **dict.fromkeys(("PricingUnit", "ConsumedUnit"), unit),
-        "ChargeDescription": f"{meter} at {endpoint.region}, {endpoint.memory_mb} MB: FISO's estimate",
-        "SkuId": sku,
-        "SkuMeter": meter,
-        "SkuPriceId": f"{sku}-{endpoint.region}-{endpoint.memory_mb}",
+        **dict.fromkeys(paid, _number(cost)),
+        "ListCost": _number(cost if own == listed else quantity * listed),
+        **dict.fromkeys(("ContractedUnitPrice", "PricingCurrencyContractedUnitPrice"), _number(own)),
+        **dict.fromkeys(("ListUnitPrice", "PricingCurrencyListUnitPrice"), _number(listed)),
+        **dict.fromkeys(("PricingQuantity", "ConsumedQuantity"), _number(quantity)),
+        **dict.fromkeys(("PricingUnit", "ConsumedUnit"), sku.unit),
+        "ChargeDescription": f"{sku.meter} at {endpoint.region}, {endpoint.memory_mb} MB: FISO's estimate",
+        "SkuId": name,
+        "SkuMeter": sku.meter,
+        "SkuPriceId": f"{name}-{endpoint.region}-{endpoint.sold_as}-{endpoint.memory_mb}",
     }
 
 
