@@ -7,6 +7,8 @@ from datetime import datetime, timedelta
 from itertools import count
 from typing import Any
 
+from fiso.codecs import spilled_line
+from fiso.codecs.lease_token import Keyring
 from fiso.codecs.record import open_to_document, to_document
 from fiso.domain.catalog import CatalogEntry, Snapshot
 from fiso.domain.decision import Prediction, PredictionSource, Reason, Spread
@@ -34,6 +36,8 @@ from fiso_client.core.answers import FunctionAnswer
 from fiso_client.core.failures import ProviderError
 
 NOW = START
+KEYRING = Keyring.parsed(f"k1:{'a' * 32}")
+"""What the rig's leases are signed with, and its spilled lines marked."""
 _line_numbers = count()
 REGIONS = {Provider.AWS: "us-east-1", Provider.AZURE: "eastus", Provider.GCP: "us-east4"}
 
@@ -242,7 +246,8 @@ def a_lease(**changes: Any) -> Lease:
 def a_spilled_line(record: InvocationRecord | OpenRecord, written_at: datetime) -> SpilledLine:
     """As the orchestrator writes it, with what its logger adds."""
     document = to_document(record) if isinstance(record, InvocationRecord) else open_to_document(record)
-    text = json.dumps({"level": "ERROR", "message": MARK, MARK: document, "cause": "throttled"})
+    written = spilled_line.written(document, KEYRING)
+    text = json.dumps({"level": "ERROR", "message": MARK, MARK: written, "cause": "throttled"})
     return SpilledLine(id=str(next(_line_numbers)), written_at=written_at, text=text)
 
 

@@ -26,6 +26,7 @@ def lambda_handler(event: object, context: object) -> dict[str, bool | int | str
         "has_more_open": report.swept.has_more,
         "replayed": report.reconciled.written,
         "unreadable": report.reconciled.unreadable,
+        "unmarked": report.reconciled.unmarked,
         "contradicted": report.reconciled.contradicted,
         "all_lines_read": report.reconciled.is_complete,
         "published_version": report.published_version,
@@ -34,5 +35,7 @@ def lambda_handler(event: object, context: object) -> dict[str, bool | int | str
     logger.info("keeper round done", extra=done)
     lost = report.reconciled.unreadable + report.reconciled.contradicted
     telemetry.metrics().add("SpillUnreplayed", lost + (not report.reconciled.is_complete), "Count")
+    if report.reconciled.unmarked:
+        telemetry.metrics().add("SpillUnmarked", report.reconciled.unmarked, "Count")
     telemetry.flush()
     return done

@@ -13,6 +13,7 @@ from fiso.adapters.aws.cloudwatch_logs import CloudWatchSpilledRecords
 from fiso.adapters.aws.dynamodb import DynamoDBInvocationLog
 from fiso.adapters.aws.s3 import S3Snapshots, S3Watermark
 from fiso.adapters.aws.snapshots import CopiedSnapshots, DynamoDBSnapshotCopy
+from fiso.adapters.aws.ssm import SsmLeaseKeys
 from fiso.adapters.clock import utc_now
 from fiso.adapters.postgres.catalog import PostgresCatalogStore, connect_from_url
 from fiso.ports import Snapshots
@@ -39,7 +40,9 @@ def build(settings: KeeperSettings) -> Keeper:
         dynamodb = boto3.client("dynamodb", config=config)
         published = CopiedSnapshots(published, DynamoDBSnapshotCopy(dynamodb, settings.state_table))
     executor = ThreadPoolExecutor(max_workers=WRITERS, thread_name_prefix="records")
+    keys = SsmLeaseKeys(_service("ssm"), settings.lease_keys_parameter)
     reconciliation = Reconciliation(
+        keys=keys.read,
         spilled=CloudWatchSpilledRecords(boto3.client("logs", config=config), settings.spill_log_group, mark=MARK),
         watermark=S3Watermark(s3, settings.bucket),
         log=log,
@@ -59,13 +62,16 @@ def build(settings: KeeperSettings) -> Keeper:
 
 def _dynamodb() -> DynamoDBClient:
     """Our own client: after an outage thousands of records wait, and boto3's calls cost five times the time."""
-    service = SignedService(
-        endpoint=AwsEndpoint.from_environ("dynamodb", os.environ),
+    return DynamoDBClient(_service("dynamodb"), timeout_s=STORE_TIMEOUT_S)
+
+
+def _service(name: str) -> SignedService:
+    return SignedService(
+        endpoint=AwsEndpoint.from_environ(name, os.environ),
         credentials=Credentials.from_environ(os.environ),
         transport=HttpTransport(),
         clock=utc_now,
     )
-    return DynamoDBClient(service, timeout_s=STORE_TIMEOUT_S)
 
 
 def _database_url(settings: KeeperSettings, config: Config) -> Callable[[], str]:

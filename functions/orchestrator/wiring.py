@@ -31,7 +31,9 @@ from functions.orchestrator.aws_ports import Ports, aws_ports
 from functions.orchestrator.http_answer import can_return
 
 if TYPE_CHECKING:
+    from fiso.codecs.lease_token import Keyring
     from fiso.services.identity.quotas import Quotas
+    from fiso.services.leases.lease import Keys
     from fiso.services.leases.outcomes import Outcomes
     from fiso.services.request.idempotency import IdempotentRouting
     from fiso.services.resilience.shadowing import Shadowing
@@ -74,12 +76,13 @@ class App:
 def build(settings: OrchestratorSettings, *, metrics: Metrics, ports: Ports | None = None) -> App:
     """Wire the orchestrator; tests and benchmarks give their own `ports`."""
     outside = ports or aws_ports(settings, os.environ, metrics)
-    orchestrator = _orchestrator(outside, settings)
+    keys = cache(lambda: _keys(outside, settings))
+    orchestrator = _orchestrator(outside, settings, (lambda: keys().cached) if outside.lease_keys else None)
     access = access_of(settings.access, outside.issuer_keys, outside.clock)
-    outcomes = cache(lambda: _outcomes(outside, settings, orchestrator.sources))
+    outcomes = cache(lambda: _outcomes(outside, keys, orchestrator.sources))
 
     def parts() -> tuple[PartHealth, ...]:
-        has_keys = outcomes().keys.cached.value is not None if outcomes.cache_info().currsize else None
+        has_keys = keys().cached.value is not None if keys.cache_info().currsize else None
         return (
             *access.health(),
             *orchestrator.sources.health(),
@@ -102,7 +105,9 @@ def build(settings: OrchestratorSettings, *, metrics: Metrics, ports: Ports | No
     )
 
 
-def _orchestrator(outside: Ports, settings: OrchestratorSettings) -> Orchestrator:
+def _orchestrator(
+    outside: Ports, settings: OrchestratorSettings, marking: "Callable[[], CachedValue[Keyring]] | None"
+) -> Orchestrator:
     stopwatch = staleness_clock(outside.clock, outside.ticks)
     executor = ThreadPoolExecutor(max_workers=READERS, thread_name_prefix="refresh")
     budget = StoreWaitBudget(executor, stopwatch=stopwatch, metrics=outside.metrics)
@@ -148,7 +153,7 @@ def _orchestrator(outside: Ports, settings: OrchestratorSettings) -> Orchestrato
     return Orchestrator(
         sources=sources,
         dispatcher=dispatcher,
-        log=SpillingLog(outside.log, metrics=outside.metrics, stopwatch=stopwatch),
+        log=SpillingLog(outside.log, metrics=outside.metrics, stopwatch=stopwatch, keys=marking),
         metrics=outside.metrics,
         tariff=tariff.current(),
         clock=outside.clock,
@@ -192,23 +197,29 @@ def _idempotent(outside: Ports, sources: DecisionSources) -> "IdempotentRouting"
     )
 
 
-def _outcomes(outside: Ports, settings: OrchestratorSettings, sources: DecisionSources) -> "Outcomes":
+def _keys(outside: Ports, settings: OrchestratorSettings) -> "Keys":
+    """The keys that sign leases and mark spilled records, read when they are first asked for."""
     from fiso.domain.errors import LeasingNotSetUp
     from fiso.services.leases.lease import KEYS_STALE_S, Keys
-    from fiso.services.leases.outcomes import Outcomes
 
     if outside.lease_keys is None:
         raise LeasingNotSetUp("no key to sign leases with: set FISO_LEASE_KEYS_PARAMETER")
     stored, parameter = outside.lease_keys(), settings.lease_keys_parameter
-    executor = ThreadPoolExecutor(max_workers=WRITERS, thread_name_prefix="outcomes")
+    executor = ThreadPoolExecutor(max_workers=READERS, thread_name_prefix="keys")
     budget = StoreWaitBudget(executor, stopwatch=staleness_clock(outside.clock, outside.ticks))
-    cached = CachedValue("lease keys", lambda _: stored.read(), budget=budget, stale_s=KEYS_STALE_S)
+    return Keys(
+        cached=CachedValue("lease keys", lambda _: stored.read(), budget=budget, stale_s=KEYS_STALE_S),
+        budget=budget,
+        missing=f"no key to sign leases with: set parameter {parameter} (`fiso lease-key`)",
+    )
+
+
+def _outcomes(outside: Ports, keys: "Callable[[], Keys]", sources: DecisionSources) -> "Outcomes":
+    from fiso.services.leases.outcomes import Outcomes
+
+    executor = ThreadPoolExecutor(max_workers=WRITERS, thread_name_prefix="outcomes")
     return Outcomes(
-        keys=Keys(
-            cached=cached,
-            budget=budget,
-            missing=f"no key to sign leases with: set parameter {parameter} (`fiso lease-key`)",
-        ),
+        keys=keys(),
         log=outside.log,
         metrics=outside.metrics,
         tariff=tariff.current(),

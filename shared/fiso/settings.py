@@ -228,12 +228,13 @@ class RetrainerSettings:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeeperSettings:
     """What the keeper needs. The database is a URL on local, a secret's ARN elsewhere; `spill_log_group` is where the
-    orchestrator's output is kept."""
+    orchestrator's output is kept, `lease_keys_parameter` names what its spilled lines are marked with."""
 
     stage: str
     log_table: str
     bucket: str
     spill_log_group: str
+    lease_keys_parameter: str
     database_url: str | None
     database_secret_arn: str | None
     state_table: str | None = None
@@ -246,6 +247,7 @@ class KeeperSettings:
             log_table=required(environ, "FISO_LOG_TABLE"),
             bucket=required(environ, "FISO_BUCKET"),
             spill_log_group=required(environ, "FISO_SPILL_LOG_GROUP"),
+            lease_keys_parameter=required(environ, "FISO_LEASE_KEYS_PARAMETER"),
             database_url=environ.get("FISO_DATABASE_URL") or None,
             database_secret_arn=environ.get("FISO_DATABASE_SECRET_ARN") or None,
             state_table=environ.get("FISO_STATE_TABLE", "").strip() or None,

@@ -21,11 +21,13 @@ from fiso_client.core import redaction
 NAMESPACE = "FISO"
 _OWN = frozenset({"level", "location", "timestamp", "service", "sampling_rate", "xray_trace_id"})
 """Written by the logger itself."""
+_SEALED = frozenset({"log_spill"})
+"""Redacted by who wrote it, and marked since: the mark is over each byte."""
 _TRACES = frozenset({"exception", "exception_name", "exception_notes"})
 LOGGED = frozenset(
     "message invocation_id decision_id lease_id function endpoint provider region attempt attempts outcome reason "
-    "status latency_ms overhead_ms log_spill cause closed_as_unknown has_more_open replayed unreadable contradicted "
-    "all_lines_read published_version problems".split()
+    "status latency_ms overhead_ms log_spill cause closed_as_unknown has_more_open replayed unreadable unmarked "
+    "contradicted all_lines_read published_version problems".split()
 )
 """The fields that a line may have beside those. Name a new one here; any other is left out, and said to be."""
 
@@ -89,7 +91,8 @@ class RedactingFormatter(LambdaPowertoolsFormatter):
 
     def serialize(self, log: Any) -> str:
         line: dict[str, Any] = {name: value for name, value in log.items() if name in _OWN}
-        line |= {name: redaction.redact_document(value) for name, value in log.items() if name in LOGGED}
+        line |= {name: redaction.redact_document(value) for name, value in log.items() if name in LOGGED - _SEALED}
+        line |= {name: value for name, value in log.items() if name in _SEALED}
         line |= {name: _trace(value) for name, value in log.items() if name in _TRACES}
         left_out = log.keys() - line.keys() - {"stack_trace"}  # the exception's own text has it already
         if left_out:

@@ -112,6 +112,12 @@ def test_only_the_retrainer_signs_models_and_the_orchestrator_knows_public_halve
     assert retrainer["FISO_MODEL_SIGNING_KEY"] == ""
 
 
+def test_what_is_spilled_is_read_from_where_the_orchestrator_alone_logs(resources: dict[str, Any]) -> None:
+    spilled_to = function(resources, "keeper")["Environment"]["Variables"]["FISO_SPILL_LOG_GROUP"]
+    logging = [name for name in FUNCTIONS if function(resources, name)["LoggingConfig"]["LogGroup"] == spilled_to]
+    assert logging == ["orchestrator"]
+
+
 def test_every_route_has_an_authorizer_but_healthz_and_what_browsers_ask_before_a_call(
     resources: dict[str, Any],
 ) -> None:

@@ -1,14 +1,17 @@
 """The keeper: spilled lines written, abandoned records closed, the catalog published, whatever is away."""
 
+import json
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import pytest
 
+from fiso.codecs import spilled_line
 from fiso.domain.errors import InvalidCatalog, StoreUnavailable
 from fiso.domain.record import InvocationRecord, OpenRecord, RecordStatus
 from fiso.ports import SpilledLine
 from fiso.services.log.reconcile import FIRST_LOOK_BACK, OVERLAP, Reconciled, Reconciliation
+from fiso.services.log.spill import MARK
 from fiso.services.maintenance.keep import AT_ONCE, GRACE, GRACE_WHILE_UNREAD, Keeper, unknown
 from fiso.testing.clock import ManualClock
 from fiso.testing.memory import (
@@ -20,7 +23,7 @@ from fiso.testing.memory import (
     answering,
     away,
 )
-from tests.builders import NOW, a_record, a_spilled_line, an_entry, an_open_record, invocation_id
+from tests.builders import KEYRING, NOW, a_record, a_spilled_line, an_entry, an_open_record, invocation_id
 from tests.held_executor import HeldExecutor
 
 LATER, LONG_AGO = NOW + timedelta(hours=1), NOW - timedelta(hours=1)
@@ -56,7 +59,12 @@ class World:
     @property
     def reconciliation(self) -> Reconciliation:
         return Reconciliation(
-            spilled=self.spilled, watermark=self.watermark, log=self.log, clock=self.clock, executor=HeldExecutor()
+            spilled=self.spilled,
+            keys=lambda: KEYRING,
+            watermark=self.watermark,
+            log=self.log,
+            clock=self.clock,
+            executor=HeldExecutor(),
         )
 
     @property
@@ -244,11 +252,13 @@ def test_the_first_round_looks_back_an_hour(world: World) -> None:
 
 
 def test_a_line_that_does_not_parse_is_counted_and_stops_nothing(world: World) -> None:
-    for text in ("START log_spill", '{"log_spill": 1}', '{"log_spill": {"status": "final"}}', "[" * 100_000):
-        world.spilled.lines.append(SpilledLine(id=text[:30], written_at=NOW - timedelta(minutes=2), text=text))
+    documents: list[object] = [{"status": "final"}, {}, {"status": "open", "tenant": None}, [], 7]
+    for document in documents:
+        text = json.dumps({MARK: spilled_line.written(document, KEYRING)})
+        world.spilled.lines.append(SpilledLine(id=text, written_at=NOW - timedelta(minutes=2), text=text))
     world.spill(a_record(1))
     done = world.reconcile()
-    assert (done.unreadable, done.written, done.is_complete) == (4, 1, True)
+    assert (done.unreadable, done.unmarked, done.written, done.is_complete) == (5, 0, 1, True)
 
 
 def test_a_record_that_contradicts_another_final_one_is_counted_and_the_log_stands(world: World) -> None:

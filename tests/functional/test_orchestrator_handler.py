@@ -7,11 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from fiso import telemetry
-from fiso.codecs.record import from_document, to_document
+from fiso.codecs import spilled_line
+from fiso.codecs.record import to_document
 from fiso.domain.decision import Reason
 from fiso.domain.endpoint import EndpointId, Provider
 from fiso.domain.policy import Mode
 from fiso.domain.record import InvocationRecord, OpenRecord
+from fiso.services.log.spill import MARK
 from fiso.testing.memory import away
 from fiso.testing.rig import LambdaContext, Rig, http_event, word_count
 from fiso_client.core.answers import FunctionAnswer
@@ -87,7 +89,8 @@ def test_a_log_that_is_away_fails_no_request_and_loses_no_record(caplog: pytest.
     rig.stores.log.before = away("throttled")
     answer = rig.invoke("word-count")
     assert answer.status == 200
-    spilled = [from_document(line.log_spill) for line in caplog.records if line.message == "log_spill"]  # type: ignore[attr-defined]
+    lines = [getattr(line, MARK) for line in caplog.records if line.message == MARK]
+    spilled = [spilled_line.read(line, rig.stores.lease_keys.keys) for line in lines]
     assert [type(record) for record in spilled] == [OpenRecord, InvocationRecord]
     assert {record.invocation_id for record in spilled} == {answer.headers["x-fiso-invocation-id"]}
     assert rig.metrics.total("LogSpill") == 2

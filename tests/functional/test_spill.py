@@ -3,13 +3,15 @@ from itertools import pairwise
 
 import pytest
 
-from fiso.codecs.record import from_document
+from fiso.codecs import spilled_line
 from fiso.domain.errors import StoreUnavailable
 from fiso.domain.record import InvocationRecord, OpenRecord
+from fiso.services.freshness.cached import CachedValue, StoreWaitBudget
 from fiso.services.log.spill import FAILURES, FIRST_OPEN_S, LONGEST_OPEN_S, LONGEST_WAIT_S, SpillingLog
 from fiso.testing.clock import ManualClock
-from fiso.testing.memory import InMemoryInvocationLog, InMemoryMetrics, answering
-from tests.builders import NOW, a_record, an_open_record, invocation_id
+from fiso.testing.memory import InMemoryInvocationLog, InMemoryLeaseKeys, InMemoryMetrics, answering
+from tests.builders import KEYRING, NOW, a_record, an_open_record, invocation_id
+from tests.held_executor import HeldExecutor
 
 
 class Rig:
@@ -18,7 +20,10 @@ class Rig:
     def __init__(self, takes_s: float = 0.0) -> None:
         self.clock, self.table, self.takes_s = ManualClock(), InMemoryInvocationLog(), takes_s
         self.table.before = self._away
-        self.log = SpillingLog(self.table, metrics=InMemoryMetrics(), stopwatch=self.clock.ticks)
+        self.store = InMemoryLeaseKeys(KEYRING)
+        budget = StoreWaitBudget(HeldExecutor(), stopwatch=self.clock.ticks)
+        keys = CachedValue("keys", lambda _: self.store.read(), budget=budget)
+        self.log = SpillingLog(self.table, metrics=InMemoryMetrics(), stopwatch=self.clock.ticks, keys=lambda: keys)
 
     def request(self, number: int) -> None:
         self.log.open(an_open_record(number))
@@ -34,7 +39,7 @@ class Rig:
 
 
 def spilled(caplog: pytest.LogCaptureFixture) -> list[InvocationRecord | OpenRecord]:
-    return [from_document(line.log_spill) for line in caplog.records if line.message == "log_spill"]  # type: ignore[attr-defined]
+    return [spilled_line.read(line.log_spill, KEYRING) for line in caplog.records if line.message == "log_spill"]  # type: ignore[attr-defined]
 
 
 def test_what_is_written_is_not_spilled(caplog: pytest.LogCaptureFixture) -> None:

@@ -8,17 +8,19 @@ from datetime import date, timedelta
 from fiso.adapters.aws.dynamodb import DynamoDBInvocationLog
 from fiso.adapters.aws.s3 import S3Archive, S3RetrainingRuns, S3Watermark
 from fiso.domain.model import RetrainingRun
+from fiso.services.freshness.cached import CachedValue, StoreWaitBudget
 from fiso.services.log.reconcile import parse
 from fiso.services.log.spill import SpillingLog
 from fiso.testing.clock import ManualClock
 from fiso.testing.memory import InMemoryInvocationLog, InMemoryMetrics, away
 from fiso_cli.deadletter.letters import document_of, letter_of
-from tests.builders import NOW
+from tests.builders import KEYRING, NOW
 from tests.functional.test_deadletter import KEY, awss_letter
 from tests.golden.golden_files import golden, golden_json
 from tests.golden.log_lines import lines_of
 from tests.golden.recorded_clients import Objects, RecordingClient
 from tests.golden.records import CLOSED, OPEN
+from tests.held_executor import HeldExecutor
 
 
 def test_archived_records() -> None:
@@ -39,13 +41,15 @@ def test_spilled_records() -> None:
         for record in CLOSED.values():
             spilling().close(record)
         kept = golden("spilled.jsonl", "".join(f"{line}\n" for line in lines()))
-    assert [parse(line) for line in kept.splitlines()] == [OPEN, *CLOSED.values()]
+    assert [parse(line, KEYRING) for line in kept.splitlines()] == [OPEN, *CLOSED.values()]
 
 
 def spilling() -> SpillingLog:
     log = InMemoryInvocationLog()
     log.before = away("throttled")
-    return SpillingLog(log, metrics=InMemoryMetrics(), stopwatch=lambda: 0.0)
+    budget = StoreWaitBudget(HeldExecutor(), stopwatch=lambda: 0.0)
+    keys = CachedValue("keys", lambda _: KEYRING, budget=budget)
+    return SpillingLog(log, metrics=InMemoryMetrics(), stopwatch=lambda: 0.0, keys=lambda: keys)
 
 
 def test_the_watermark_of_spilled_lines() -> None:

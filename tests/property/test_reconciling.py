@@ -11,7 +11,7 @@ from fiso.domain.record import InvocationRecord, OpenRecord
 from fiso.services.log.reconcile import Reconciliation
 from fiso.services.maintenance.keep import unknown
 from fiso.testing.memory import InMemoryInvocationLog, InMemorySpilledRecords, InMemoryWatermark
-from tests.builders import NOW, a_record, a_spilled_line, an_open_record, invocation_id
+from tests.builders import KEYRING, NOW, a_record, a_spilled_line, an_open_record, invocation_id
 
 Written = InvocationRecord | OpenRecord
 
@@ -37,7 +37,12 @@ def test_the_log_does_not_depend_on_order_repetition_or_way(written: list[tuple[
             _write(log, record)
     with ThreadPoolExecutor(max_workers=1) as executor:
         reconciliation = Reconciliation(
-            spilled=lines, watermark=InMemoryWatermark(), log=log, clock=lambda: NOW, executor=executor
+            spilled=lines,
+            keys=lambda: KEYRING,
+            watermark=InMemoryWatermark(),
+            log=log,
+            clock=lambda: NOW,
+            executor=executor,
         )
         assert reconciliation.reconcile(until=NOW).is_complete
     highest = {number: max(height for other, height in written if other == number) for number, _ in written}

@@ -44,6 +44,11 @@ class LeaseKey:
         if len(self.secret) < SHORTEST_SECRET:
             raise ValueError(f"lease key {self.id}: a secret must have at least {SHORTEST_SECRET} characters")
 
+    def derived(self, purpose: str) -> bytes:
+        """The key for another purpose, which tells nothing of this one or of the others. No token begins like what is
+        signed for it."""
+        return hmac.new(self.secret, f"fiso: {purpose}".encode(), hashlib.sha256).digest()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keyring:

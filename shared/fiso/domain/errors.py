@@ -35,6 +35,7 @@ FisoError
 ├── LeaseRefused            a lease's token, or an outcome under it, that is not accepted (`code` says why)
 ├── ModelRefused            a model artifact that is missing, damaged, or of a foreign schema
 ├── InvalidRecord           a logged record that does not parse
+│   └── UnmarkedRecord          a spilled one that FISO did not mark, or not so
 ├── BadAddress              an address that no endpoint may have
 └── InvalidCatalog          a catalog or policy that must not be published
 """
@@ -209,6 +210,10 @@ class ModelRefused(FisoError):
 
 class InvalidRecord(FisoError):
     """A logged record that does not parse."""
+
+
+class UnmarkedRecord(InvalidRecord):
+    """A spilled record without FISO's own mark: somebody else's, or of a stage without a key."""
 
 
 class InvalidCatalog(FisoError):

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from time import monotonic
 from uuid import uuid4
 
 import pytest
@@ -15,12 +16,13 @@ from fiso.adapters.aws.dynamodb import DynamoDBInvocationLog
 from fiso.domain.record import InvocationRecord, OpenRecord
 from fiso.domain.request import InvocationId
 from fiso.ports import SpilledLine
+from fiso.services.freshness.cached import CachedValue, StoreWaitBudget
 from fiso.services.log.reconcile import Reconciliation
 from fiso.services.log.spill import LONGEST_WAIT_S, MARK, SpillingLog
 from fiso.testing.memory import InMemoryMetrics, InMemorySpilledRecords, InMemoryWatermark
 from fiso_client.core.signing import AwsEndpoint, Credentials, SignedService
 from fiso_client.core.transport import HttpTransport
-from tests.builders import a_record, an_open_record
+from tests.builders import KEYRING, a_record, an_open_record
 from tests.lab.chaos.log.faulty_store import FaultyStore, StoreFault, faulty_store
 from tests.lab.chaos.rig.stores import LOG_TABLE, running_emulator
 
@@ -63,7 +65,11 @@ def test_nothing_is_lost_and_nothing_doubled_whatever_the_table_does(
     fault: StoreFault, store: FaultyStore, transport: HttpTransport, caplog: pytest.LogCaptureFixture
 ) -> None:
     log = quick_log(store, transport)
-    spilling = SpillingLog(log, metrics=InMemoryMetrics())
+    with ThreadPoolExecutor(max_workers=1) as executor:
+        budget = StoreWaitBudget(executor, stopwatch=monotonic)
+        keys = CachedValue("keys", lambda _: KEYRING, budget=budget)
+        assert keys.get_or_wait() == KEYRING
+    spilling = SpillingLog(log, metrics=InMemoryMetrics(), keys=lambda: keys)
     ids = [InvocationId(str(uuid4())) for _ in range(8)]
     with caplog.at_level(logging.ERROR):
         for number, id in enumerate(ids):
@@ -77,6 +83,7 @@ def test_nothing_is_lost_and_nothing_doubled_whatever_the_table_does(
     with ThreadPoolExecutor(max_workers=2) as executor:
         reconciliation = Reconciliation(
             spilled=InMemorySpilledRecords(*lines),
+            keys=lambda: KEYRING,
             watermark=InMemoryWatermark(),
             log=quick_log(store, transport, timeout_s=10),
             clock=lambda: NOW,
@@ -84,7 +91,7 @@ def test_nothing_is_lost_and_nothing_doubled_whatever_the_table_does(
         )
         done = reconciliation.reconcile(until=NOW)
     assert done.is_complete
-    assert (done.contradicted, done.unreadable) == (0, 0)
+    assert (done.contradicted, done.unreadable, done.unmarked) == (0, 0, 0)
     records = [log.find(id) for id in ids]
     assert all(isinstance(record, InvocationRecord) for record in records)
 

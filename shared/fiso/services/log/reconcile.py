@@ -1,21 +1,23 @@
 """Reconciling: spilled lines are written to the log, so that what its table did not take is in it after all.
 
 Lines are read slice by slice from the watermark on, less an overlap, because lines appear late. A slice counts as done
-when each of its lines is written, stands there already, or cannot be read at all; only then the watermark moves. What
+when each of its lines is written, stands there already, or cannot be read at all; only then the watermark moves. A line
+that FISO did not mark is somebody else's: it is counted, and stays where it is. What
 repeats changes nothing: a record only moves up from open to unknown to final, so a final record that comes after the
 keeper gave up waiting corrects the unknown one. The stream's markers keep it from being folded a second time.
 """
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from fiso.codecs.record import from_document
-from fiso.domain.errors import InvalidRecord, WriteConflict
+from fiso.codecs import spilled_line
+from fiso.codecs.lease_token import Keyring
+from fiso.domain.errors import InvalidRecord, LeasingNotSetUp, UnmarkedRecord, WriteConflict
 from fiso.domain.record import InvocationRecord, OpenRecord
 from fiso.ports import Clock, InvocationLog, SpilledLine, SpilledRecords, Watermark
 from fiso.services.log.spill import MARK
@@ -35,6 +37,7 @@ class Fate(StrEnum):
     KNOWN = "known"
     CONTRADICTED = "contradicted"
     UNREADABLE = "unreadable"
+    UNMARKED = "unmarked"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +48,7 @@ class Reconciled:
     known: int = 0
     contradicted: int = 0
     unreadable: int = 0
+    unmarked: int = 0
     is_complete: bool = False
 
     def plus(self, fates: Sequence["Fate"]) -> "Reconciled":
@@ -53,14 +57,17 @@ class Reconciled:
             known=self.known + fates.count(Fate.KNOWN),
             contradicted=self.contradicted + fates.count(Fate.CONTRADICTED),
             unreadable=self.unreadable + fates.count(Fate.UNREADABLE),
+            unmarked=self.unmarked + fates.count(Fate.UNMARKED),
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reconciliation:
-    """Replays spilled lines. `executor` writes several at once; `done` spares those of the overlap a second write."""
+    """Replays spilled lines. `keys` reads those that mark them; `executor` writes several at once; `done` spares those
+    of the overlap a second write."""
 
     spilled: SpilledRecords
+    keys: Callable[[], Keyring]
     watermark: Watermark
     log: InvocationLog
     clock: Clock
@@ -86,14 +93,23 @@ class Reconciliation:
 
     def _replay(self, start: datetime, end: datetime) -> Sequence[Fate]:
         lines = [line for line in self.spilled.between(start, end) if line.id not in self.done]
-        records = [record for record in map(_readable, lines) if record is not None]
+        keyring = self._keyring() if lines else None
+        found = [each for line in lines if (each := _read(line, keyring)) is not None]
+        records = [each for each in found if not isinstance(each, Fate)]
         # A request that spilled both leaves two lines: writing the intent after its record would only be refused.
         closed = {record.invocation_id for record in records if isinstance(record, InvocationRecord)}
         wanted = [each for each in records if isinstance(each, InvocationRecord) or each.invocation_id not in closed]
         fates = list(self.executor.map(self._write, wanted))
         self.done.update((line.id, line.written_at) for line in lines)
-        superseded, unreadable = len(records) - len(wanted), len(lines) - len(records)
-        return [*fates, *[Fate.KNOWN] * superseded, *[Fate.UNREADABLE] * unreadable]
+        superseded, not_written = len(records) - len(wanted), [each for each in found if isinstance(each, Fate)]
+        return [*fates, *[Fate.KNOWN] * superseded, *not_written]
+
+    def _keyring(self) -> Keyring | None:
+        try:
+            return self.keys()
+        except LeasingNotSetUp as error:
+            logger.error("no spilled line can be told from a forged one: %s", error)
+            return None
 
     def _write(self, record: InvocationRecord | OpenRecord) -> Fate:
         try:
@@ -115,23 +131,26 @@ class Reconciliation:
             del self.done[id]
 
 
-def _readable(line: SpilledLine) -> InvocationRecord | OpenRecord | None:
+def _read(line: SpilledLine, keyring: Keyring | None) -> InvocationRecord | OpenRecord | Fate | None:
+    """None for a line that only speaks of spilling: a caller may have named a path or a function so."""
     try:
-        return parse(line.text)
+        return parse(line.text, keyring)
+    except UnmarkedRecord as error:
+        logger.error("spilled line %s is not FISO's own, it stays in the log group: %s", line.id, error)
+        return Fate.UNMARKED
     except InvalidRecord as error:
         logger.error("spilled line %s does not parse, it stays in the log group: %s", line.id, error)
-        return None
+        return Fate.UNREADABLE
 
 
-def parse(text: str) -> InvocationRecord | OpenRecord:
-    """The record that a line carries. `InvalidRecord` when it carries none."""
+def parse(text: str, keyring: Keyring | None) -> InvocationRecord | OpenRecord | None:
+    """The record that a line carries, None where it claims to carry none. `UnmarkedRecord` and `InvalidRecord` as
+    `spilled_line.read` has them."""
     try:
-        document = json.loads(text)[MARK]
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise InvalidRecord(f"not a spilled line: {type(error).__name__}: {error}") from error
-    if not isinstance(document, dict):
-        raise InvalidRecord(f"a spilled line carries an object, not {type(document).__name__}")
-    return from_document(document)
+        line = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UnmarkedRecord(f"not JSON: {type(error).__name__}") from error
+    return spilled_line.read(line[MARK], keyring) if isinstance(line, dict) and MARK in line else None
 
 
 def _end_of(start: datetime, now: datetime, marked: datetime | None) -> datetime:

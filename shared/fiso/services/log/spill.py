@@ -1,8 +1,9 @@
 """Spilling: what the log's table does not take goes whole to standard output, from where the keeper replays it.
 
 A request waits for the log at most once, and for LONGEST_WAIT_S. One line of JSON carries the intent or the record as
-`log_spill`; CloudWatch keeps it, and `services.reconcile` writes it under the same conditions. A write whose answer was
-lost may have succeeded: every write is conditional, so repeating it changes nothing.
+`log_spill`, marked by a key of FISO's own; CloudWatch keeps it, and `services.log.reconcile` writes it under the same
+conditions. A write whose answer was lost may have succeeded: every write is conditional, so a repeated one changes
+nothing.
 
 closed   every write is tried, a quick failure twice.
 open     after FAILURES failures in a row, or one that took the whole wait: writes are spilled at once, for a time that
@@ -15,6 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from threading import Lock
 from time import monotonic
+from typing import TYPE_CHECKING
 
 from fiso.codecs.record import open_to_document, to_document
 from fiso.codecs.typed import Json
@@ -22,6 +24,11 @@ from fiso.domain.errors import StoreError, StoreUnavailable, WriteConflict
 from fiso.domain.record import InvocationRecord, OpenRecord
 from fiso.domain.request import InvocationId
 from fiso.ports import InvocationLog, Metrics
+from fiso.services.freshness.cached import CachedValue
+from fiso_client.core.redaction import redact_document
+
+if TYPE_CHECKING:
+    from fiso.codecs.lease_token import Keyring
 
 MARK = "log_spill"
 """The message of a spilled line, and the name under which it carries its document."""
@@ -30,6 +37,9 @@ LONGEST_WAIT_S = 0.2
 QUICK_S = 0.02
 """A failure that came sooner is tried once more: two tries then still end within the limit and this."""
 FAILURES = 3
+KEYS_FRESH_S = 300.0
+LONGEST_KEY_WAIT_S = 0.1
+"""For the key, once in an environment that spills before it has read one."""
 FIRST_OPEN_S = 1.0
 LONGEST_OPEN_S = 8.0
 
@@ -64,16 +74,37 @@ class LogBreaker:
 
 
 class SpillingLog:
-    """The log as the request path writes it: `open` and `close` never raise."""
+    """The log as the request path writes it: `open` and `close` never raise. `keys` marks what is spilled; it is made
+    when it is first asked for."""
 
-    def __init__(self, log: InvocationLog, *, metrics: Metrics, stopwatch: Callable[[], float] = monotonic) -> None:
-        self._log, self._metrics, self._stopwatch = log, metrics, stopwatch
+    def __init__(
+        self,
+        log: InvocationLog,
+        *,
+        metrics: Metrics,
+        stopwatch: Callable[[], float] = monotonic,
+        keys: "Callable[[], CachedValue[Keyring]] | None" = None,
+    ) -> None:
+        self._log, self._metrics, self._stopwatch, self._keys = log, metrics, stopwatch, keys
+        self._keys_asked_at_s: float | None = None
+        self._key_wait_s = LONGEST_KEY_WAIT_S
         self._breaker, self._lock = LogBreaker(), Lock()
         self._spilled: set[InvocationId] = set()
 
     @property
     def is_spilling(self) -> bool:
         return self._breaker.failures_in_row > 0 or self._breaker.retry_at is not None
+
+    def refresh_in_background(self) -> None:
+        """Read the key ahead of need: where the table is away, what keeps the key may be away too."""
+        now_s = self._stopwatch()
+        if self._keys is None or self._keys_asked_at_s is None:
+            self._keys_asked_at_s = (
+                now_s - KEYS_FRESH_S
+            )  # not in an environment's first request, which pays for its start
+        elif now_s - self._keys_asked_at_s >= KEYS_FRESH_S:
+            self._keys_asked_at_s = now_s
+            self._keys().refresh_in_background()
 
     def open(self, intent: OpenRecord) -> None:
         cause = self._try(lambda: self._log.open(intent))
@@ -111,7 +142,13 @@ class SpillingLog:
         return str(error) if error is not None else None
 
     def _spill(self, document: Mapping[str, Json], cause: str) -> None:
-        logger.error(MARK, extra={MARK: document, "cause": cause})
+        from fiso.codecs import spilled_line
+
+        keyring = self._keys().get_or_wait(at_most_s=self._key_wait_s) if self._keys else None
+        self._key_wait_s = 0.0
+        # Redacted before it is marked: nothing may change in a marked text.
+        written = spilled_line.written(redact_document(document), keyring)
+        logger.error(MARK, extra={MARK: written, "cause": cause})
         self._metrics.add("LogSpill", 1, "Count")
 
 

@@ -102,6 +102,7 @@ class Orchestrator:
             inputs, decision = self._reconsidered(request, inputs, decision)
         self.sources.refresh_in_background(request.function)
         self.refresh_breakers()
+        self.log.refresh_in_background()
         shadow = self.shadowing().begin(request, decision, policy) if policy.shadow.share and self.shadowing else None
         outcome = self.dispatcher.dispatch(decision, request, policy, inputs.breakers)
         shadowed = shadow.end(outcome) if shadow else None

@@ -26,6 +26,7 @@ from fiso.services.maintenance.keep import Keeper
 from fiso.testing.memory import InMemoryCatalogStore, InMemorySnapshots
 from fiso_cli.access_key import NONE_YET
 from localcloud.stream_pump.clients import EmulatorStreams
+from tests.builders import KEYRING
 from tests.lab.chaos.emulator import REGION, EmulatorProcess
 from tests.lab.chaos.log.faulty_store import FaultyStore, faulty_store
 from tests.lab.chaos.rig.rig import Rig, Setup
@@ -58,6 +59,7 @@ class LogWorld:
         log = DynamoDBInvocationLog(self.cloud.dynamodb(url=self.store.url), LOG_TABLE, clock=clock)
         reconciliation = Reconciliation(
             spilled=CloudWatchSpilledRecords(self._logs, LOG_GROUP, mark=MARK),
+            keys=lambda: KEYRING,
             watermark=S3Watermark(self.cloud.client("s3"), BUCKET),
             log=log,
             clock=clock,

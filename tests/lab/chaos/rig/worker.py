@@ -22,11 +22,13 @@ from typing import Any
 
 from fiso import telemetry
 from fiso.settings import OrchestratorSettings
+from fiso.testing.memory import InMemoryLeaseKeys
 from fiso_client.core.breaker import BreakerState
 from functions.orchestrator import wiring
 from functions.orchestrator.handler import answer_event
 from functions.orchestrator.http_answer import problem
 from functions.orchestrator.wiring import App
+from tests.builders import KEYRING
 from tests.lab.chaos.rig.children import announce
 from tests.lab.chaos.rig.store import STORED, StoreLink
 
@@ -62,7 +64,7 @@ class TimedContext:
 def edge_of(environ: Mapping[str, str], store: str | None, metrics: CountedMetrics) -> App:
     """One execution environment: the genuine wiring, with the rig's store in the place of AWS's when one is given."""
     settings = OrchestratorSettings.from_environ(environ)
-    ports = wiring.aws_ports(settings, environ, metrics)
+    ports = replace(wiring.aws_ports(settings, environ, metrics), lease_keys=lambda: InMemoryLeaseKeys(KEYRING))
     if store is not None:
         link = StoreLink(store)
         ports = replace(ports, **{name: link.port(name) for name in STORED})
