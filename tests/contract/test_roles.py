@@ -4,10 +4,12 @@ used, and what is a step further is refused.
 The accesses are recorded between the genuine functions and an emulator; the roles are CloudFormation's own making.
 """
 
+import json
 from collections.abc import Iterator, Mapping
 from itertools import chain
 
 import pytest
+from cfnlint.api import ManualArgs, lint
 
 from fiso.adapters.postgres.catalog import connect_from_url
 from fiso_cli.migrations.runner import migrate
@@ -19,6 +21,7 @@ from tests.iam.comparison import forbidden, problems
 from tests.iam.lives import World, respond
 from tests.iam.policy import Statement, is_allowed, values
 from tests.iam.recorder import recording
+from tests.iam.reference import unknown_in, unknown_keys
 from tests.iam.stage import deploy
 from tests.iam.wire import Access, arn_of
 
@@ -84,7 +87,7 @@ STATES, RECORDS = f"{TABLES}/fiso-endpoint-state-prod", f"{TABLES}/fiso-invocati
 LOGS = "arn:aws:logs:us-east-1:000000000000:log-group"
 
 
-def allowing(action: str, resource: str) -> Statement:
+def allowing(action: str, resource: str) -> dict[str, object]:
     return {"Effect": "Allow", "Action": [action], "Resource": resource}
 
 
@@ -160,3 +163,44 @@ def test_a_condition_less_is_found(function: str, world: World, made: Mapping[st
         if "Condition" in statement:
             free = {name: value for name, value in statement.items() if name != "Condition"}
             assert problems_of(function, (*role[:number], free, *role[number + 1 :]), made), statement
+
+
+def test_aws_knows_what_is_recorded_by_these_names_and_what_conditions_speak_of(
+    world: World, made: Mapping[str, frozenset[Access]]
+) -> None:
+    accesses = {access for of_function in made.values() for access in of_function}
+    assert {found for access in accesses for found in unknown_in(access)} == set()
+    statements = [statement for role in world.stage.roles.values() for statement in role]
+    assert [found for statement in statements for found in unknown_keys(statement)] == []
+    misspelled = allowing("dynamodb:Query", STATES) | {"Condition": {"Null": {"dynamodb:LeadingKey": "false"}}}
+    assert [*unknown_keys(misspelled)] == ["dynamodb:Query has no dynamodb:LeadingKey"]
+
+
+PLANTED: Mapping[str, Statement] = {
+    "MisspelledAction": allowing("s3:GetObjects", f"{BUCKET}/models/*"),
+    "MisspelledService": allowing("dynamo:GetItem", RECORDS),
+    "AnotherServicesResource": allowing("s3:GetObject", RECORDS),
+    "NoArn": allowing("s3:GetObject", "arn:aws:s3::bucket/models/*"),
+    "NoResource": {"Effect": "Allow", "Action": ["s3:GetObject"]},
+    "NoEffect": {"Action": ["s3:GetObject"], "Resource": f"{BUCKET}/models/*"},
+    "MisspelledEffect": allowing("s3:GetObject", f"{BUCKET}/models/*") | {"Effect": "Alow"},
+    "MisspelledOperator": allowing("dynamodb:Query", STATES) | {"Condition": {"StringEqual": {"a:b": "c"}}},
+    "APrincipal": allowing("s3:GetObject", f"{BUCKET}/models/*") | {"Principal": "*"},
+}
+
+
+def test_the_linter_finds_what_is_planted_and_nothing_in_the_roles(world: World) -> None:
+    """cfn-lint, on ARNs as CloudFormation made them: of intrinsic functions it does not ask what they come to."""
+    by_function = {function.title().replace("-", ""): role for function, role in world.stage.roles.items()}
+    roles = by_function | {name: (statement,) for name, statement in PLANTED.items()}
+    template = json.dumps({"Resources": {name: as_resource(role) for name, role in roles.items()}})
+    found = lint(template, config=ManualArgs(regions=["us-east-1"], include_checks=["I3510"]))
+    assert {str(each.path[1]) for each in found} == set(PLANTED)
+
+
+def as_resource(role: tuple[Statement, ...]) -> Mapping[str, object]:
+    version = {"Version": "2012-10-17"}
+    trusted = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    own = {"PolicyName": "own", "PolicyDocument": version | {"Statement": [*role]}}
+    properties = {"AssumeRolePolicyDocument": version | {"Statement": [trusted]}, "Policies": [own]}
+    return {"Type": "AWS::IAM::Role", "Properties": properties}

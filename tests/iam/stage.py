@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 from fiso_cli.local_stage import ACCOUNT
 from tests.iam.policy import Statement
-from tests.iam.wire import Access, Context, arn_of
+from tests.iam.wire import Access, arn_of
 
 Clients: TypeAlias = Callable[[str], Any]
 """An operator's clients of AWS, by service."""
@@ -115,9 +115,8 @@ def _by_keys(aws: Clients) -> Mapping[str, tuple[Statement, ...]]:
     return granted
 
 
-def _by_lambda(permission: str, arn: str, context: Context = ()) -> Access:
-    operation = permission.partition(":")[2]
-    return Access(caller="", operation=operation, permission=permission, arn=arn, context=context)
+def _by_lambda(permission: str, arn: str) -> Access:
+    return Access(caller="", operation="", permission=permission, arn=arn)
 
 
 def _logging(group: str) -> tuple[Access, ...]:
