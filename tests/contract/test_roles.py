@@ -5,8 +5,10 @@ The accesses are recorded between the genuine functions and an emulator; the rol
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from itertools import chain
+from pathlib import Path
 
 import pytest
 from cfnlint.api import ManualArgs, lint
@@ -204,3 +206,39 @@ def as_resource(role: tuple[Statement, ...]) -> Mapping[str, object]:
     own = {"PolicyName": "own", "PolicyDocument": version | {"Statement": [*role]}}
     properties = {"AssumeRolePolicyDocument": version | {"Statement": [trusted]}, "Policies": [own]}
     return {"Type": "AWS::IAM::Role", "Properties": properties}
+
+
+ROW = re.compile(r"^\| ([a-z-]+) \| (\w+) \| (.+?) \| (.+?) \| (.+?) \|$", re.MULTILINE)
+SHORT = {
+    r"^arn:aws:s3:::fiso-artifacts-prod-\d+$": "the bucket",
+    r"^arn:aws:s3:::fiso-artifacts-prod-\d+/": "objects ",
+    r"^arn:aws:kms:.+": "the models' key",
+    r"^arn:aws:(\w+):[^:]*:\d*:": "",
+    r"(?<=/stream)/.+|:\*$|^log-group:(?=/)|-prod(?=/|$)": "",
+    r"(?<=fiso/)prod(?=/)|(?<=fiso-)prod(?=-)": "STAGE",
+}
+
+
+def test_the_page_on_security_shows_each_role_as_it_is(world: World) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "security.md").read_text(encoding="utf-8")
+    shown = [f"| {' | '.join(cells)} |" for *cells, why in ROW.findall(page) if cells[0] in FUNCTIONS and why.strip()]
+    rows = [as_row(function, statement) for function, role in world.stage.roles.items() for statement in role]
+    assert ([row for row in rows if row not in shown], [row for row in shown if row not in rows]) == ([], [])
+    assert shown == rows
+
+
+def as_row(function: str, statement: Statement) -> str:
+    """A row of the page's table but for the reason, which is the author's."""
+    may = ", ".join(action.partition(":")[2] for action in values(statement["Action"]))
+    on = ", ".join(f"`{short(resource)}`" for resource in values(statement["Resource"]))
+    for operator, keys in statement.get("Condition", {}).items():
+        if operator != "Null":
+            said = "but not" if "Not" in operator else "of"
+            on += "".join(f" {said} {', '.join(f'`{value}`' for value in values(wanted))}" for wanted in keys.values())
+    return f"| {function} | {statement['Sid']} | {'never ' if statement['Effect'] == 'Deny' else ''}{may} | {on} |"
+
+
+def short(arn: str) -> str:
+    for pattern, text in SHORT.items():
+        arn = re.sub(pattern, text, arn)
+    return arn
