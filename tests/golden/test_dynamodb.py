@@ -18,7 +18,7 @@ from fiso.domain.errors import StoreUnavailable
 from fiso.domain.idempotency import Entry, KeptAnswer, claim_of, former_id
 from fiso.domain.record import InvocationRecord, OpenRecord
 from fiso.domain.request import InvocationId, TenantId
-from fiso.domain.state import Compared, EndpointState, LoadLevel, TenantReports
+from fiso.domain.state import Compared, EndpointState, LoadLevel, TenantAnswer, TenantReports
 from fiso.routing.breaker_notices import Domain, Notice, SlowCall, Transition
 from fiso.routing.quota import Seen, Use
 from fiso.testing.clock import ManualClock
@@ -131,7 +131,13 @@ STATES = (
         endpoint=EndpointId("reported"),
         version=3,
         reported=(
-            TenantReports(tenant="a5047ec9", levels={0: LEVEL}, failed_in_row=2, last_at=NOW, last_failed_at=NOW),
+            TenantReports(
+                tenant="a5047ec9", levels={0: LEVEL}, failed_in_row=2, last_at=NOW, last_failed_at=NOW, beside=-0.25
+            ),
+        ),
+        said=(
+            TenantAnswer(tenant="a5047ec9", bucket=1, at=NOW, latency_ms=80.5, cost_usd=2e-07),
+            TenantAnswer(tenant="b5047ec9", bucket=0, at=NOW),
         ),
     ),
 )
@@ -156,7 +162,7 @@ def test_endpoint_states_and_fold_markers() -> None:
 def test_a_state_of_older_code_holds_no_reports_and_is_of_nobody_alone() -> None:
     item = state_item(STATES[1])
     document = json.loads(item["state"]["S"])
-    for name in ("only_of", "holds_reports", "reported"):
+    for name in ("only_of", "holds_reports", "reported", "said"):
         del document[name]
     assert state_from_item({**item, "state": {"S": json.dumps(document)}}) == STATES[1]
 

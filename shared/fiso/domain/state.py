@@ -56,6 +56,7 @@ class TenantReports:
     """What one tenant reported of an endpoint that it called by itself, kept apart from what FISO saw.
 
     `tenant` is a short hash. `failed_in_row` counts its failures since an answer, the last at `last_failed_at`.
+    `beside` is the mean logarithm of its answers over other tenants' (`routing.quorum`), None without a quorum.
     """
 
     tenant: str
@@ -63,6 +64,19 @@ class TenantReports:
     failed_in_row: int = 0
     last_at: datetime | None = None
     last_failed_at: datetime | None = None
+    beside: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TenantAnswer:
+    """What a tenant (a short hash) reported last of a copy that it called itself, at a level of load. `latency_ms` is
+    of a good warm answer, None where it had none."""
+
+    tenant: str
+    bucket: int
+    at: datetime
+    latency_ms: float | None = None
+    cost_usd: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +97,8 @@ class EndpointState:
 
     `only_of` is the one tenant (a short hash) whose requests made all of this, empty where there were several, and in
     states of older code; `holds_reports` whether calls that it reported itself are among them. With several tenants
-    everything here is what FISO saw, and `reported` keeps apart what each of them said (`routing.reported`).
+    everything here is what FISO saw, `reported` keeps apart what each of them said (`routing.reported`), and `said`
+    what those that were heard last said last (`routing.quorum`).
     """
 
     function: FunctionName
@@ -119,6 +134,7 @@ class EndpointState:
     only_of: str = ""
     holds_reports: bool = False
     reported: tuple[TenantReports, ...] = ()
+    said: tuple[TenantAnswer, ...] = ()
 
     @property
     def in_flight(self) -> float:
