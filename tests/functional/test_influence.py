@@ -13,8 +13,8 @@ from fiso_client.core.failures import Failure
 from tests.edge import BODY, BY_IAM, an_outcome, answered, failed, report_of, signed
 
 HONEST, LIAR = "111122223333", "444455556666"
-LATENCY_MS = {"azure-eastus": 60.0, "aws-us-east-1": 90.0, "gcp-us-east4": 140.0}
-BEST = "azure-eastus"
+LATENCY_MS = {"aws-us-east-1": 60.0, "azure-eastus": 90.0, "gcp-us-east4": 140.0}
+BEST = "aws-us-east-1"
 
 
 @pytest.fixture
