@@ -1,6 +1,7 @@
 """Laws of bills: not a digit of one is lost, whatever its lines are of."""
 
 import csv
+import gzip
 import tempfile
 from decimal import Decimal, localcontext
 from io import StringIO
@@ -11,11 +12,11 @@ from hypothesis import strategies as st
 
 from fiso_cli.catalog import declaration
 from fiso_cli.reports.bills import matching, writing
-from fiso_cli.reports.bills.focus import Money, Reader
+from fiso_cli.reports.bills.focus import InvalidBill, Money, Reader
 from fiso_cli.reports.bills.matching import Found
 from fiso_cli.reports.bills.resources import Resources
 from fiso_cli.reports.bills.usage import Usage
-from tests.bills import ARN, CATALOG, LINE, a_bill, calls
+from tests.bills import ARN, CATALOG, LINE, SAMPLES, a_bill, calls
 
 SITE = "/subscriptions/0a/resourcegroups/rg/providers/microsoft.web/sites/fn-prod-eastus"
 RUN = "//run.googleapis.com/projects/418/locations/us-east4/services/word-count"
@@ -113,3 +114,31 @@ def test_a_log_that_is_written_as_focus_reads_back_to_its_estimates(hours: list[
             product = Decimal(line["PricingQuantity"]) * Decimal(line["ListUnitPrice"])
             assert abs(product - Decimal(line["ListCost"])) < Decimal("1e-12")
     assert not found.unmatched
+
+
+@given(st.sampled_from(["aws.csv", "azure.csv", "gcp.csv"]), st.data())
+@settings(deadline=None)
+def test_a_file_in_any_state_is_read_or_refused_in_one_line(name: str, data: st.DataObject) -> None:
+    content = bytearray((SAMPLES / name).read_bytes())
+    for _ in range(data.draw(st.integers(0, 3))):
+        place = data.draw(st.integers(0, len(content)))
+        junk = data.draw(
+            st.sampled_from([b"", b'"', b",", b"\n", b"\r", b"\0", b"\xff", b"-", b"\xef\xbb\xbf", b"9" * 99])
+        )
+        content[place : place + data.draw(st.sampled_from([0, 1, 40]))] = junk
+    cut = data.draw(st.sampled_from([len(content), data.draw(st.integers(0, len(content)))]))
+    packed = data.draw(st.booleans())
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "bill.csv"
+        path.write_bytes(gzip.compress(content)[: cut + 1] if packed else content[:cut])
+        said = _read_or_refused(path)
+    assert "\n" not in said
+
+
+def _read_or_refused(path: Path) -> str:
+    """What was said against a file, "" where it was read."""
+    try:
+        list(Reader([str(path)]))
+    except InvalidBill as error:
+        return str(error)
+    return ""

@@ -57,7 +57,7 @@ def asked(
 
 
 def _rate(text: str) -> tuple[str, Decimal]:
-    found = _RATE.fullmatch(text)
+    found = _RATE.fullmatch(text.upper())
     if found is None or not Decimal(found[2]):
         raise BadInput(f"--rate must be a currency and its worth in USD, as in EUR=1.08, not {text!a}")
     return found[1], Decimal(found[2])

@@ -43,20 +43,13 @@ _WORDS = ("SkuMeter", "x_SkuMeterName", "x_SkuDescription", "x_UsageType", "Char
 """Where exports say what was metered."""
 NULLS = frozenset({"", "NULL", "null", "None", "\\N"})
 LONGEST_LINE = 1_000_000
-_AMOUNT = re.compile(r"-?([0-9]{1,15}(\.[0-9]{0,40})?|\.[0-9]{1,40})([eE][+-]?[0-9]{1,2})?")
+_AMOUNT = re.compile(r"-?([0-9]{1,15}(\.[0-9]{0,60})?|\.[0-9]{1,60})([eE][+-]?[0-9]{1,2})?")
 _STEP = Decimal(10) ** -30
 LARGEST_AMOUNT = Decimal(10) ** 15
-PROVIDERS = {
-    "aws": Provider.AWS,
-    "amazon": Provider.AWS,
-    "amazon web services": Provider.AWS,
-    "microsoft": Provider.AZURE,
-    "azure": Provider.AZURE,
-    "microsoft azure": Provider.AZURE,
-    "google": Provider.GCP,
-    "google cloud": Provider.GCP,
-    "google cloud platform": Provider.GCP,
-    "gcp": Provider.GCP,
+_PROVIDERS = {
+    ("aws", "amazon"): Provider.AWS,
+    ("microsoft", "azure"): Provider.AZURE,
+    ("google", "gcp"): Provider.GCP,
 }
 _NOT_CSV = {
     b"PAR1": "is Parquet: duckdb -c \"COPY (FROM '{}') TO 'bill.csv'\" makes CSV of it",
@@ -235,9 +228,9 @@ def _form(name: str, header: Sequence[str]) -> Callable[[Sequence[str], int], Ch
             return Charge(
                 file=name,
                 line=line,
-                provider=PROVIDERS.get(provider_name.lower()),
+                provider=_provider(provider_name.lower()),
                 provider_name=provider_name,
-                category=at("chargecategory"),
+                category=at("chargecategory").capitalize(),
                 is_correction=at("chargeclass") == "Correction",
                 start=moment(at("chargeperiodstart")),
                 end=moment(at("chargeperiodend")),
@@ -272,6 +265,11 @@ def _places(name: str, header: Sequence[str]) -> Mapping[str, int]:
     if missing:
         raise InvalidBill(f"{name}: is no FOCUS file, or not whole: it has no {', '.join(missing)}")
     return places
+
+
+def _provider(name: str) -> Provider | None:
+    """By how its name begins: AWS alone has several legal entities."""
+    return next((provider for starts, provider in _PROVIDERS.items() if name.startswith(starts)), None)
 
 
 def _money(billed: str, effective: str, listed: str) -> Money:

@@ -17,6 +17,7 @@ from fiso_cli.reports.bills.resources import ENDPOINT_TAG, FUNCTION_TAG, Why
 from fiso_cli.reports.bills.usage import HOUR_S, Use
 
 Document = dict[str, object]
+MOST_GROUPS = 40
 NEAR = Decimal("0.01")
 """Estimates nearer than this to the bill are called right."""
 
@@ -150,6 +151,8 @@ def _compared(found: Found, known: Sequence[Row], cost: Cost) -> Iterator[Shown]
 
 def _left_over(found: Found, cost: Cost) -> Iterator[Shown]:
     if found.unmatched:
+        groups = sorted(found.unmatched.items(), key=lambda item: (item[0][0], -item[1].lines))
+        more = len(groups) - MOST_GROUPS
         yield Table(
             title="Lines that fit nothing (--unmatched FILE has them whole)",
             columns=[
@@ -163,7 +166,8 @@ def _left_over(found: Found, cost: Cost) -> Iterator[Shown]:
                     _amount([cost.of(group.money) for group in found.unmatched.values()]),
                 ),
             ],
-            rows=sorted(found.unmatched.items(), key=lambda item: (item[0][0], -item[1].lines)),
+            rows=groups[:MOST_GROUPS],
+            notes=[f"and {more:,} more groups (--json has all)"] if more > 0 else [],
         )
 
 

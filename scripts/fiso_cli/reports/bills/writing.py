@@ -90,7 +90,7 @@ def _common(copy: Copy, endpoint: Endpoint, hour: int, stage: str, prices: Tarif
         "PublisherName": provider,
         "RegionId": endpoint.region,
         "RegionName": endpoint.region,
-        "ResourceId": endpoint.address + endpoint.path,
+        "ResourceId": endpoint.address,
         "ResourceName": copy.endpoint,
         "ResourceType": "Function",
         "ServiceCategory": "Compute",

@@ -49,7 +49,7 @@ def test_reads_amounts_exactly(tmp_path: Path, text: str, value: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["1,234.56", "0,0012", "$32", "+333", "nan", "Infinity", "1e99", "0x10", "٣", "1" * 40]
+    "text", ["1,234.56", "0,0012", "$32", "+333", "0." + "1" * 61, "nan", "Infinity", "1e99", "0x10", "٣", "1" * 40]
 )
 def test_refuses_an_amount_that_the_specification_does_not_spell(tmp_path: Path, text: str) -> None:
     with pytest.raises(InvalidBill, match=r"bill.csv: line 2: .* is no amount"):
