@@ -32,6 +32,8 @@ _RUN_HOSTS = (
 )
 _UNIQUE = re.compile(r"-[a-z0-9]{16}$")
 """What Azure puts behind a site's name in its unique default hostname, as in app-a1b2c3d4e5f6g7h8.eastus-01."""
+_OWN = re.compile(r"(^|[:/])fiso-[a-z]")
+"""Of a stage's functions, tables, bucket and logs."""
 _RUN_SERVICES = ("cloud run", "cloud functions")
 
 _MOST_KNOWN = 100_000
@@ -45,6 +47,7 @@ class Why(StrEnum):
 
     ANOTHER_PROVIDER = "no cloud that FISO routes to"
     NO_RESOURCE = "names no resource"
+    FISOS_OWN = "FISO's own: what the hop costs"
     NO_FUNCTION = "is of no function"
     NOT_IN_CATALOG = "a function that the catalog does not have"
     ANOTHER_ACCOUNT = "a function of that name in another account"
@@ -104,9 +107,11 @@ class Resources:
         if not charge.resource and not charge.resource_name:
             return Why.NO_RESOURCE
         read = _READ[charge.provider or Provider.AWS](charge)
+        placed = self._by_key.get(read.key, []) if read else []
+        if not placed and charge.provider is Provider.AWS and _OWN.search(charge.resource):
+            return Why.FISOS_OWN
         if read is None:
             return Why.NO_FUNCTION
-        placed = self._by_key.get(read.key, [])
         if not placed:
             elsewhere = any(key[0] is read.key[0] and key[2] == read.key[2] for key in self._by_key)
             return Why.ANOTHER_REGION if elsewhere else Why.NOT_IN_CATALOG
