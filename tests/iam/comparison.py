@@ -115,10 +115,11 @@ def _like(arn: str) -> Iterator[str]:
 
 
 def kind_of(access: Access) -> Kind:
-    """Objects by their first folder, logs by their group, and in the table that functions share, items by what their
-    partition key begins with."""
+    """Objects by their first folder and how deep they are in it, logs by their group, and in the table that functions
+    share, items by what their partition key begins with."""
     if access.service == "s3":
-        return access.permission, "/".join(access.arn.split("/")[:2]), ""
+        bucket, *folders = access.arn.split("/")
+        return access.permission, "/".join([bucket, *folders[:1], *("*" for _ in folders[1:-1])]), ""
     if access.service == "logs":
         return access.permission, access.arn.partition(":log-stream:")[0], ""
     if access.permission == "kms:Sign":
