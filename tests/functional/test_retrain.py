@@ -144,6 +144,68 @@ def test_one_tenants_lies_make_no_champion_of_themselves() -> None:
     assert (only_lies.promoted, only_lies.rows) == (False, 108)
 
 
+def as_reports(records: list[InvocationRecord], *tenants: str) -> list[InvocationRecord]:
+    return [
+        changed(record, tenant=TenantId(tenants[n % len(tenants)]), lease_id="lease")
+        for n, record in enumerate(records)
+    ]
+
+
+def at_once(records: list[InvocationRecord]) -> list[InvocationRecord]:
+    return [changed(record, timestamp=AFTER + timedelta(minutes=1)) for record in records]
+
+
+def of_one_size(records: list[InvocationRecord]) -> list[InvocationRecord]:
+    """As if one function alone were called, whose features are the same each time."""
+    return [changed(record, features=records[0].decision.features) for record in records]
+
+
+FIRST = 5_000
+AMONG, LATER = NOW - timedelta(seconds=FIRST), NOW - timedelta(seconds=FIRST - 540)
+"""Reports from between the honest ones' requests, and from after them."""
+LIES = {
+    "slow": as_reports(a_log(300, first=FIRST, start=AMONG, slower=100.0), "liar"),
+    "fast": as_reports(a_log(300, first=FIRST, start=AMONG, slower=0.01), "liar"),
+    "slow, late": as_reports(a_log(300, first=FIRST, start=LATER, slower=100.0), "liar"),
+    "fast, late": as_reports(a_log(900, first=FIRST, start=LATER, slower=0.01), "liar"),
+    "few": as_reports(a_log(20, first=FIRST, start=AMONG, slower=100.0), "liar"),
+    "one function": of_one_size(as_reports(a_log(300, first=FIRST, start=AMONG, slower=30.0), "liar")),
+    "all at once": at_once(as_reports(a_log(900, first=FIRST, slower=10.0), "liar")),
+    "the same again": as_reports(a_log(5, first=FIRST, start=AMONG, slower=10.0), "liar") * 60,
+    "three tenants": as_reports(a_log(300, first=FIRST, start=AMONG, slower=10.0), *(f"liar {n}" for n in range(3))),
+}
+
+
+@pytest.mark.parametrize("lies", LIES.values(), ids=list(LIES))
+def test_whatever_a_tenant_reports_the_model_that_is_signed_tells_what_fiso_saw(lies: list[InvocationRecord]) -> None:
+    """It is promoted as without the lies, and as right: nobody signs one, nor keeps others from theirs."""
+    retrainer, unseen = a_retrainer(*a_log(400), *lies), dataset.build(a_log(300, first=9_000))
+    run = retrainer.retrain(now=AFTER + timedelta(hours=2), trigger="test")
+    assert run.promoted, run.reason
+    pointer = retrainer.models.champion()
+    assert pointer is not None
+    model = manifest.read(pointer, retrainer.models.artifact(pointer), trusted())
+    said = [output.latency_ms for output in model.predict_all(export.serving_rows(unseen).tolist())]
+    error = evaluate.latency_error(np.array(said), unseen.latency_ms)
+    assert error is not None
+    assert error < 1.15
+
+
+def test_a_first_champion_must_be_better_than_a_constant_beyond_chance() -> None:
+    """Nothing was predicted when these were served, and nothing of their latency follows from what is known."""
+    draw = random.Random(3)
+    noise = [
+        changed(record, raw_latency_ms=None, execution_time_ms=100 * draw.lognormvariate(0, 1.0))
+        for record in a_log(300)
+    ]
+    run = a_retrainer(*noise).retrain(now=AFTER, trigger="test")
+    assert (run.promoted, run.champion_error) == (False, None)
+    assert "not better" in run.reason
+    assert "a constant's" in run.reason
+    plain = [changed(record, raw_latency_ms=None) for record in a_log(300)]
+    assert a_retrainer(*plain).retrain(now=AFTER, trigger="test").promoted
+
+
 def _models_of(retrainer: Retrainer) -> InMemoryModelStore:
     assert isinstance(retrainer.models, InMemoryModelStore)
     return retrainer.models

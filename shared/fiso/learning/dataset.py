@@ -5,8 +5,8 @@ when an attempt ended it. A failure is a row of success 0 without latency and co
 about how long an answer takes. A cold start has neither, too: what it adds is predicted apart from warm calls. Attempts
 that were failed over are not rows, since the record has no features of them; the endpoint's state counts those.
 
-What a tenant reports of calls that it made itself is its word. Of several tenants none has more than a third of the
-rows by it, and what a model is judged by is what FISO saw (docs/decisions/0020-whose-word-counts.md).
+What a tenant reports of calls that it made itself is its word. Where there are several tenants, no more than a third of
+the rows are such, and what a model is judged by is what FISO saw (docs/decisions/0020-whose-word-counts.md).
 """
 
 import sys
@@ -28,7 +28,7 @@ Floats: TypeAlias = NDArray[np.float64]
 LARGEST_HELD_OUT = 20_000
 HELD_OUT_SHARE = 0.2
 MOST_REPORTED = 3
-"""The reported rows of one of several tenants are at most one in so many of all."""
+"""What several tenants report is at most one in so many of all rows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +70,10 @@ class DataSet:
             skipped=0,
             **columns,
         )
+
+    @property
+    def seen_by_fiso(self) -> "DataSet":
+        return replace(self.rows(np.flatnonzero(self.reported == 0)), skipped=self.skipped)
 
     @property
     def has_one_tenant(self) -> bool:
@@ -114,31 +118,41 @@ def build(records: Iterable[InvocationRecord]) -> DataSet:
 
 
 def split(data: DataSet, *, newest: int | None = None) -> Halves:
-    """Hold out the newest fifth, or fewer: never more than `newest` rows, so that a champion has seen none of them. Of
-    several tenants' rows only those that FISO saw are held out, and those reported meanwhile are left out."""
-    held_out = min(int(len(data) * HELD_OUT_SHARE), LARGEST_HELD_OUT, len(data) if newest is None else newest)
-    cut = len(data) - held_out
-    train = replace(data.part(0, cut), skipped=data.skipped)
-    newest_rows = data.part(cut, len(data))
-    if not data.has_one_tenant:
-        newest_rows = newest_rows.rows(np.flatnonzero(newest_rows.reported == 0))
-    return Halves(train=train, held_out=newest_rows)
+    """Hold out the newest fifth of the rows that may judge, or fewer: none but of the `newest` rows, so that a champion
+    has seen none of them. Of several tenants' rows only those that FISO saw judge, and those reported meanwhile are
+    left out: whoever reports much, late, keeps nobody from being judged."""
+    judging = np.arange(len(data)) if data.has_one_tenant else np.flatnonzero(data.reported == 0)
+    unseen = len(judging) if newest is None else int(np.count_nonzero(judging >= len(data) - newest))
+    held_out = min(int(len(judging) * HELD_OUT_SHARE), LARGEST_HELD_OUT, unseen)
+    positions = judging[len(judging) - held_out :]
+    cut = int(positions[0]) if held_out else len(data)
+    return Halves(train=replace(data.part(0, cut), skipped=data.skipped), held_out=data.rows(positions))
 
 
 def capped(data: DataSet) -> DataSet:
-    """Without the oldest of the rows that one tenant reported beyond its share; all, where there is one tenant."""
+    """Without the oldest of what was reported beyond its share of all rows, of which each tenant has as much as any
+    other; all, where there is one tenant."""
     if data.has_one_tenant:
         return data
     reported = data.reported > 0
-    counts = np.unique(data.tenant[reported], return_counts=True)[1]
-    cap, seen = int(counts.max(initial=0)), int(np.count_nonzero(~reported))
-    while cap > (most := int(seen + np.minimum(counts, cap).sum()) // MOST_REPORTED):
-        cap = most
+    tenants, counts = np.unique(data.tenant[reported], return_counts=True)
+    cap = _even_share(counts.tolist(), int(np.count_nonzero(~reported)) // (MOST_REPORTED - 1))
     kept = ~reported
-    for tenant in np.unique(data.tenant[reported]):
+    for tenant in tenants:
         own = np.flatnonzero(reported & (data.tenant == tenant))
         kept[own[max(0, len(own) - cap) :]] = True
     return replace(data.rows(np.flatnonzero(kept)), skipped=data.skipped)
+
+
+def _even_share(counts: list[int], total: int) -> int:
+    """The most that each may have so that all together have no more than `total`; who has less leaves it to others."""
+    left = total
+    for others, count in enumerate(sorted(counts)):
+        share = left // (len(counts) - others)
+        if count > share:
+            return share
+        left -= count
+    return total
 
 
 _TARGETS = ("at", "latency_ms", "cost_usd", "success", "served_latency_ms", "tenant", "reported")

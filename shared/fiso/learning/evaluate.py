@@ -56,15 +56,30 @@ def latency_error(predicted_ms: Floats, actual_ms: Floats) -> float | None:
     return found.geometric if found else None
 
 
-def gain(challenger_ms: Floats, champion_ms: Floats, actual_ms: Floats) -> Estimate | None:
-    """By how much a challenger's predictions of the same answers are better, as a mean difference of |ln(predicted /
-    actual)|; None with fewer than two answers."""
-    known = np.isfinite(actual_ms) & np.isfinite(challenger_ms) & np.isfinite(champion_ms)
-    if np.count_nonzero(known) < FEWEST_CLUSTERS:
+def gains(challenger_ms: Floats, rival_ms: Floats, actual_ms: Floats) -> Floats:
+    """By how much a challenger's prediction of each answer is better, as a difference of |ln(predicted / actual)|; NaN
+    where one of the three is not known."""
+    truth = np.log(actual_ms)
+    rival, challenger = (np.log(np.maximum(said, SHORTEST_MS)) - truth for said in (rival_ms, challenger_ms))
+    better: Floats = np.abs(rival) - np.abs(challenger)
+    return better
+
+
+def gain(of_rows: Floats) -> Estimate | None:
+    """Their mean with its interval; None with fewer than two known."""
+    known = of_rows[np.isfinite(of_rows)]
+    return intervals.mean(known) if len(known) >= FEWEST_CLUSTERS else None
+
+
+def gain_of_the_rest(of_rows: Floats, tenant: Floats) -> Estimate | None:
+    """The gain without the tenant that gains most; None where the others have too few rows to tell."""
+    known = np.isfinite(of_rows)
+    tenants, owner = np.unique(tenant[known], return_inverse=True)
+    if len(tenants) < 2:
         return None
-    truth = np.log(actual_ms[known])
-    off = [np.abs(np.log(np.maximum(said[known], SHORTEST_MS)) - truth) for said in (champion_ms, challenger_ms)]
-    return intervals.mean(off[0] - off[1])
+    most = np.argmax(np.bincount(owner, weights=of_rows[known]))
+    rest = of_rows[known][owner != most]
+    return gain(rest) if len(rest) >= FEWEST_ROWS else None
 
 
 def by_target(predicted: Mapping[str, Floats], data: DataSet) -> dict[str, dict[str, Errors]]:
@@ -118,22 +133,24 @@ def judge(
     challenger_error: float | None,
     constant_error: float | None = None,
     gain: Estimate | None = None,
+    gain_of_the_rest: Estimate | None = None,
 ) -> Verdict:
-    """Promote when the challenger's error is the smaller one beyond chance: the interval of `gain` lies above 0. Where
-    there is no champion to compare with, it must at least not be worse than saying the usual latency of all requests
-    each time (`constant_error`)."""
+    """Promote when the challenger's error is the smaller one beyond chance: the interval of `gain` lies above 0, and
+    that of all tenants but the one that gains most not below. Where there is no champion to compare with, what it must
+    be better than is saying the usual latency of all requests each time (`constant_error`)."""
     if challenger_error is None or not np.isfinite(challenger_error):
         return Verdict(promoted=False, reason="the challenger's error could not be measured")
-    if champion_error is None or not np.isfinite(champion_error):
-        if constant_error is not None and challenger_error > constant_error:
-            reason = f"no champion, and worse than a constant: {challenger_error:.3f} against {constant_error:.3f}"
-            return Verdict(promoted=False, reason=reason)
-        return Verdict(
-            promoted=True, reason=f"no champion to compare with; the challenger's error is {challenger_error:.3f}"
-        )
-    comparison = f"latency error {challenger_error:.3f} against the champion's {champion_error:.3f}"
-    if challenger_error >= champion_error:
+    has_champion = champion_error is not None and np.isfinite(champion_error)
+    rival, error = ("the champion's", champion_error) if has_champion else ("a constant's", constant_error)
+    if error is None or not np.isfinite(error):
+        return Verdict(promoted=False, reason="there is nothing to compare the challenger with")
+    comparison = f"latency error {challenger_error:.3f} against {rival} {error:.3f}"
+    if challenger_error >= error:
         return Verdict(promoted=False, reason=f"the challenger is not better: {comparison}")
     if gain is None or not gain.low > 0:
         return Verdict(promoted=False, reason=f"the challenger is not better beyond chance: {comparison}")
+    if gain_of_the_rest is not None and gain_of_the_rest.high < 0:
+        return Verdict(
+            promoted=False, reason=f"the challenger is better for one tenant and not for the rest: {comparison}"
+        )
     return Verdict(promoted=True, reason=f"the challenger is better: {comparison}")

@@ -9,6 +9,8 @@ the challenger was compared with; the run is recorded after it. What is not sign
 import logging
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from math import inf
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,7 +19,7 @@ from fiso.domain.model import ModelPointer, RetrainingRun
 from fiso.learning import dataset, evaluate, export, train
 from fiso.learning.dataset import DataSet, Floats, Halves
 from fiso.learning.intervals import Estimate
-from fiso.learning.train import Family, Fit
+from fiso.learning.train import Family, Fit, Trained
 from fiso.ports import Archive, ModelFiles, ModelSigner, ModelStore, RetrainingRuns
 from fiso.prediction import manifest
 from fiso.prediction.artifact import LATENCY, Model
@@ -99,14 +101,16 @@ class Retrainer:
         return replace(run, reason=refusal) if refusal else self._challenge(run, champion, halves)
 
     def _challenge(self, run: RetrainingRun, champion: _Champion, halves: Halves) -> RetrainingRun:
-        trained = train.train(halves.train, family=self.family)
-        duel = _duel(champion.latencies(halves.held_out), trained.fit_of(LATENCY), halves)
+        champions_ms = champion.latencies(halves.held_out)
+        tried = [self._trained(champions_ms, each) for each in _to_learn_from(halves)]
+        trained, halves, duel = min(tried, key=lambda one: one.duel.error)
         run = replace(run, champion_error=duel.champion_error, challenger_error=duel.challenger_error)
         verdict = evaluate.judge(
             champion_error=duel.champion_error,
             challenger_error=duel.challenger_error,
             constant_error=duel.constant_error,
             gain=duel.gain,
+            gain_of_the_rest=duel.gain_of_the_rest,
         )
         try:
             origin = export.Origin(version_prefix=f"{run.started_at:%Y%m%dT%H%M%SZ}", trained_at=run.started_at)
@@ -117,6 +121,10 @@ class Retrainer:
         except (ModelRefused, StoreError) as error:
             return replace(run, reason=f"the challenger could not be published: {error}")
         return replace(run, promoted=verdict.promoted, reason=verdict.reason)
+
+    def _trained(self, champions_ms: Floats, halves: Halves) -> "_Challenger":
+        trained = train.train(halves.train, family=self.family)
+        return _Challenger(trained, halves, _duel(champions_ms, trained.fit_of(LATENCY), halves))
 
     def _publish(self, files: ModelFiles, champion: _Champion) -> None:
         """Sign, read it as the orchestrator will, then move the pointer from the champion it was compared with."""
@@ -149,22 +157,45 @@ class _Duel:
     challenger_error: float | None
     constant_error: float | None
     gain: Estimate | None
+    gain_of_the_rest: Estimate | None
+
+    @property
+    def error(self) -> float:
+        return inf if self.challenger_error is None else self.challenger_error
+
+
+class _Challenger(NamedTuple):
+    trained: Trained
+    halves: Halves
+    duel: _Duel
+
+
+def _to_learn_from(halves: Halves) -> list[Halves]:
+    """All rows, and where several tenants report, what FISO saw alone if that is enough. Which of the two is right the
+    rows tell that are held out."""
+    alone = replace(halves, train=halves.train.seen_by_fiso)
+    is_same = halves.train.has_one_tenant or len(alone.train) == len(halves.train)
+    return [halves] if is_same or evaluate.refusal_of_split(alone) else [halves, alone]
 
 
 def _duel(champions_ms: Floats, challenger: Fit, halves: Halves) -> _Duel:
-    """The errors over the same rows: those that the champion has a word on, or all when it has none.
+    """The errors over the same rows. Of one that the champion has no word on it says the usual latency, as without a
+    champion: a few rows that it has one on must not decide.
 
     A challenger that has no finite word on one of them cannot be measured.
     """
-    actual_ms, learned_ms = halves.held_out.latency_ms, halves.train.latency_ms
-    both = np.isfinite(champions_ms) if np.any(np.isfinite(champions_ms)) else np.full(len(actual_ms), True)
-    said_ms = challenger.predict(halves.held_out.features)[both]
+    held_out, learned_ms = halves.held_out, halves.train.latency_ms
+    said_ms = challenger.predict(held_out.features)
     usual_ms = np.full(len(said_ms), np.median(learned_ms[np.isfinite(learned_ms)]))
+    has_word = np.isfinite(champions_ms)
+    rivals_ms = np.where(has_word, champions_ms, usual_ms)
+    gains = evaluate.gains(said_ms, rivals_ms, held_out.latency_ms)
     return _Duel(
-        champion_error=evaluate.latency_error(champions_ms[both], actual_ms[both]),
-        challenger_error=evaluate.latency_error(said_ms, actual_ms[both]) if np.all(np.isfinite(said_ms)) else None,
-        constant_error=evaluate.latency_error(usual_ms, actual_ms[both]),
-        gain=evaluate.gain(said_ms, champions_ms[both], actual_ms[both]),
+        champion_error=evaluate.latency_error(rivals_ms, held_out.latency_ms) if np.any(has_word) else None,
+        challenger_error=evaluate.latency_error(said_ms, held_out.latency_ms) if np.all(np.isfinite(said_ms)) else None,
+        constant_error=evaluate.latency_error(usual_ms, held_out.latency_ms),
+        gain=evaluate.gain(gains),
+        gain_of_the_rest=evaluate.gain_of_the_rest(gains, held_out.tenant),
     )
 
 
