@@ -52,7 +52,7 @@ _PROVIDERS = {
     ("google", "gcp"): Provider.GCP,
 }
 _NOT_CSV = {
-    b"PAR1": "is Parquet: duckdb -c \"COPY (FROM '{}') TO 'bill.csv'\" makes CSV of it",
+    b"PAR1": "is Parquet: duckdb -c \"COPY (SELECT * REPLACE (to_json(Tags) AS Tags) FROM '{}') TO 'bill.csv'\"",
     b"PK\x03\x04": "is a zip archive: unzip it first",
     b"\xff\xfe": "is UTF-16: save it as UTF-8",
     b"\xfe\xff": "is UTF-16: save it as UTF-8",
@@ -117,11 +117,20 @@ class Charge:
         if "fiso" not in self.tags.lower():
             return ""
         try:
-            tags = json.loads(self.tags)
+            return next((str(value) for key, value in _pairs(json.loads(self.tags)) if _plain_key(key) == name), "")
         except (ValueError, RecursionError):
             return ""
-        found = tags if isinstance(tags, dict) else {}
-        return next((str(value) for key, value in found.items() if _plain_key(key) == name), "")
+
+
+def _pairs(tags: object) -> Iterator[tuple[str, object]]:
+    """A JSON object, one that a query engine made a string of, or BigQuery's list of keys and values."""
+    if isinstance(tags, str):
+        tags = json.loads(tags)
+    if isinstance(tags, dict):
+        yield from tags.items()
+    for each in tags if isinstance(tags, list) else ():
+        if isinstance(each, dict):
+            yield str(each.get("key")), each.get("value")
 
 
 def _plain_key(key: str) -> str:

@@ -117,7 +117,8 @@ def summed(amounts: Iterable[Money]) -> Money:
 
 Convert = Callable[[Charge], Money]
 Told = Callable[[Charge, Why, Money], None]
-_Pool = tuple[tuple[Copy, ...], Part, int, int]
+_Pool = tuple[tuple[Copy, ...], Part, range]
+"""Charges that are shared out alike. Bills have many lines, and few pools."""
 
 
 class _Matcher:
@@ -163,7 +164,8 @@ class _Matcher:
         if charge.provider is Provider.AWS and charge.resource.count(":") > 4:
             for copy in copies:
                 found.accounts[copy].add(charge.resource.split(":")[4])
-        self._pools[copies, part_of(charge), *inside] = self._pools[copies, part_of(charge), *inside].plus(money)
+        pool = copies, part_of(charge), range(inside[0] // HOUR_S, -(-inside[1] // HOUR_S))
+        self._pools[pool] = self._pools[pool].plus(money)
 
     def _leave(self, charge: Charge, why: Why, money: Money) -> None:
         kind = charge.category if charge.category in _CATEGORIES else "Usage"
@@ -178,8 +180,8 @@ class _Matcher:
         return place < len(hours) and hours[place] * HOUR_S < end
 
     def close(self) -> Found:
-        for (copies, part, start, end), money in self._pools.items():
-            self._apportion(copies, part, range(start // HOUR_S, -(-end // HOUR_S)), money)
+        for (copies, part, hours), money in self._pools.items():
+            self._apportion(copies, part, hours, money)
         return self.found
 
     def _apportion(self, copies: tuple[Copy, ...], part: Part, hours: range, money: Money) -> None:

@@ -135,6 +135,8 @@ def test_a_broken_file_is_one_line_that_says_where(tmp_path: Path, content: byte
         ('{"user:fiso-function": "pixels"}', "pixels"),
         ('{"user_fiso_function": "pixels"}', "pixels"),
         ('{"Fiso:Function": "pixels"}', "pixels"),
+        (r'"{\"fiso-function\": \"pixels\"}"', "pixels"),
+        ('[{"key": "fiso-function", "value": "pixels"}, 7]', "pixels"),
         ('"fiso-function": "pixels"', ""),
         ('["fiso-function"]', ""),
         ("[" * 100_000 + "fiso", ""),
