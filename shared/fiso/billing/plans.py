@@ -21,6 +21,9 @@ GCP_GHZ_BY_MEMORY_MB = ((128, 0.2), (256, 0.4), (512, 0.8), (1024, 1.4), (2048, 
 """What functions of the first generation are billed for (cloud.google.com/functions/pricing-1stgen)."""
 
 
+ARM64_METERS = frozenset({"gb_second", "provisioned_gb_second", "provisioned_capacity_gb_second"})
+
+
 def gcp_vcpu(memory_mb: int) -> float:
     return next((vcpu for limit, vcpu in GCP_VCPU_BY_MEMORY_MB if memory_mb <= limit), 8.0)
 
@@ -62,32 +65,30 @@ class Metering:
     restore: str | None = None
     capacity: tuple[str, ...] = ()
     displaces_capacity: bool = False
-    has_architectures: bool = False
     bills_starts: bool = True
     step_ms: int = 1
     least_ms: int = 0
     gigabytes: Callable[[Endpoint], float] = _configured_gb
     processors: Callable[[Endpoint], float] = _vcpu
 
-    def memory_meter(self, endpoint: Endpoint, meter: str) -> str:
-        """By the endpoint's processor, where it makes a price."""
-        return f"{meter}_arm64" if self.has_architectures and endpoint.architecture is Architecture.ARM64 else meter
+    def meter(self, endpoint: Endpoint, name: str) -> str:
+        """Of the endpoint's processor, where it makes a price."""
+        is_own = name in ARM64_METERS and endpoint.architecture is Architecture.ARM64
+        return f"{name}_arm64" if is_own else name
 
 
 METERING: Mapping[Plan, Metering] = {
-    Plan.ON_DEMAND: Metering(request="request", memory="gb_second", has_architectures=True),
+    Plan.ON_DEMAND: Metering(request="request", memory="gb_second"),
     Plan.PROVISIONED: Metering(
         request="request",
         memory="provisioned_gb_second",
         capacity=("provisioned_capacity_gb_second",),
-        has_architectures=True,
     ),
     Plan.SNAPSTART: Metering(
         request="request",
         memory="gb_second",
         restore="snapstart_restore_gb",
         capacity=("snapstart_cache_gb_second",),
-        has_architectures=True,
     ),
     Plan.MANAGED_INSTANCES: Metering(request="request", bills_starts=False),
     Plan.CONSUMPTION: Metering(

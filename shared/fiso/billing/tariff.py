@@ -172,7 +172,7 @@ class _Prices:
         if metering.memory is None:
             return 0.0
         gigabytes, processors = metering.gigabytes(self._endpoint), metering.processors(self._endpoint)
-        memory = metering.memory_meter(self._endpoint, metering.memory)
+        memory = metering.meter(self._endpoint, metering.memory)
         usd = self.unit(memory, self._account.monthly_gb_seconds) * gigabytes
         if metering.processor:
             usd += self.unit(metering.processor, self._account.monthly_vcpu_seconds) * processors
