@@ -2,9 +2,11 @@
 
 import logging
 import os
+from datetime import UTC, datetime
 from functools import cache
 
 from fiso import telemetry
+from fiso.billing import tariff
 from fiso.services.maintenance.keep import Keeper
 from fiso.settings import KeeperSettings
 from functions.keeper import wiring
@@ -37,5 +39,6 @@ def lambda_handler(event: object, context: object) -> dict[str, bool | int | str
     telemetry.metrics().add("SpillUnreplayed", lost + (not report.reconciled.is_complete), "Count")
     if report.reconciled.unmarked:
         telemetry.metrics().add("SpillUnmarked", report.reconciled.unmarked, "Count")
+    telemetry.metrics().add("TariffAgeDays", tariff.current().age_days(datetime.now(UTC).date()), "None")
     telemetry.flush()
     return done

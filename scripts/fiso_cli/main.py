@@ -20,6 +20,15 @@ REPORT = Group(
     {"savings": Lazy("fiso_cli.reports.commands:savings", "What routing saved, net of its own cost.")},
     more="For example: fiso report savings --since 7d --stage prod",
 )
+TARIFFS = Group(
+    "The prices that FISO goes by: show, invoice, update.",
+    {
+        "show": Lazy("fiso_cli.tariffs.commands:show_tariffs", "What calls cost under each plan, how old, where from."),
+        "invoice": Lazy("fiso_cli.tariffs.commands:invoice", "What a month of calls comes to, line by line."),
+        "update": Lazy("fiso_cli.tariffs.commands:update", "New prices from the vendors' own price files."),
+    },
+    more="For example: fiso tariffs update --dry-run",
+)
 POLICY = Group(
     "One function's policy: show, pin, history, rollback.",
     {
@@ -73,6 +82,7 @@ COMMANDS: Commands = {
     "simulate": Lazy("fiso_cli.worlds.commands:simulate", "Simulate clouds that react to the router."),
     "what-if": Lazy("fiso_cli.what_if.commands:what_if", "What a new policy would have done, from the log."),
     "report": REPORT,
+    "tariffs": TARIFFS,
     "deadletter": DEADLETTER,
     "local": LOCAL,
 }

@@ -78,7 +78,7 @@ READS_UNITS, READS_GETS = 1.5, 1.0
 for 4 KB each), and the snapshot from S3."""
 KEPT_IDLE_S, LIVES_S = 480.0, 7_200.0
 """How long Lambda keeps an idle environment, and how long it lets a busy one live: 5 to 20 minutes, about two hours."""
-ALARMS, DASHBOARDS, KEYS, SECRETS = 15, 3, 1, 2
+ALARMS, DASHBOARDS, KEYS, SECRETS = 17, 3, 1, 2
 """What the template makes of these for a stage; tests/architecture counts them."""
 KEEPER_MS, KEEPER_MB = 800.0, 256
 """One run of the keeper, each minute; its other reads are within the free use of their services or below a cent."""
@@ -193,10 +193,11 @@ def _reads_usd(prices: HopPrices) -> float:
 
 
 def _recording(prices: HopPrices, work: Work, among: Shared, *, is_opened: bool) -> Parts:
-    """An intent also enters and leaves the sparse index; a record enters the index by time whole. It is kept for a
-    month, with its copy in the index and in the backups, and in the archive for as long again."""
+    """An intent also enters and leaves the sparse index; a record enters the index by time whole, and that of its
+    tenant by its keys. The consumer reads it and its marker. It is kept for a month, with its copy in the index and in
+    the backups, and in the archive for as long again."""
     record, intent = _units(work.record_bytes), _units(work.open_bytes)
-    log_units = 2 * record + (intent + 2 if is_opened else 0)
+    log_units = 2 * record + 1 + (intent + 2 if is_opened else 0)
     batch = among.records_per_batch
     fold_units = MARKER_UNITS + MARKER_UNITS * _units(STATE_BYTES) / batch
     consumer_gb_s = CONSUMER_MB / 1024 * work.consumer_cpu_ms * AWS_FULL_CPU_MB / CONSUMER_MB / 1000
@@ -205,6 +206,7 @@ def _recording(prices: HopPrices, work: Work, among: Shared, *, is_opened: bool)
         "dynamodb_log": log_units * prices.dynamodb_per_write_unit,
         "dynamodb_state": fold_units * prices.dynamodb_per_write_unit,
         "consumer": consumer_gb_s * prices.lambda_per_gb_second + prices.lambda_per_request / batch,
+        "consumer_reads": 2 * prices.dynamodb_per_read_unit,
         "archive": prices.s3_per_put / batch,
         "storage": work.record_bytes / 2**30 * kept_usd,
         "log_lines": work.log_bytes / 2**30 * prices.logs_per_gb,

@@ -7,6 +7,7 @@ list's first tier, without free tier or discount; capacity that is paid with or 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import date
 from functools import cache
 from math import ceil
 from pathlib import Path
@@ -21,6 +22,8 @@ from fiso.domain.terms import Terms
 GB = 2**30
 """Bytes of a GB of data sent, as all three meter it."""
 Place: TypeAlias = tuple[Provider, str]
+STALE_DAYS = 180
+"""Vendors change a price of a function now and then; who has not looked for half a year does not know."""
 FILE = Path(__file__).with_name("tariffs.json")
 NO_TERMS = Terms()
 _Key = tuple[Provider, str, Plan | None, Architecture | None, int, float | None]
@@ -56,6 +59,9 @@ class Tariff:
     _rates: dict[_Key, Rate | None] = field(default_factory=dict, init=False, repr=False, compare=False)
     _transfers: dict[tuple[Place, Place], float] = field(default_factory=dict, init=False, repr=False, compare=False)
     _under: dict[Terms, "Tariff"] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def age_days(self, today: date) -> int:
+        return (today - date.fromisoformat(self.as_of)).days
 
     def under(self, terms: Terms | None) -> "Tariff":
         """The same prices under these terms."""

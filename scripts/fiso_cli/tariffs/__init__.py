@@ -1,0 +1,1 @@
+"""Tariffs: showing, invoicing and renewing the price lists."""
