@@ -14,7 +14,7 @@ from fiso.domain.endpoint import EndpointId, FunctionName, Provider
 from fiso.domain.record import InvocationRecord
 from fiso.domain.terms import Account, Terms
 from fiso_cli.reports.bills.focus import Charge, Reader
-from tests.builders import a_record, an_attempt, an_endpoint
+from tests.builders import REGIONS, a_record, an_attempt, an_endpoint
 
 BEGIN = datetime(2026, 6, 1, 9, tzinfo=UTC)
 SAMPLES = Path(__file__).parent / "events" / "focus"
@@ -97,6 +97,7 @@ def a_call(
         function_name=FunctionName(function),
         endpoint=EndpointId(str(provider)),
         cloud_provider=provider,
+        region=REGIONS[provider],
         cost_usd=cost,
         attempts=(attempt,),
     )

@@ -3,6 +3,7 @@
 import csv
 import gzip
 import json
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from fiso.domain.endpoint import Provider
 from fiso_cli.main import app
 from tests import bills
 from tests.bills import ARN, BEGIN, CATALOG, SAMPLES, a_bill, a_call, calls, written
+from tests.builders import an_attempt
 
 ALL = [SAMPLES / f"{cloud}.csv" for cloud in ("aws", "azure", "gcp")]
 
@@ -227,15 +229,29 @@ def test_writes_focus_that_reads_back_to_the_same_sums(folder: Path) -> None:
 
 
 def test_tells_what_of_the_log_focus_has_no_line_for(folder: Path) -> None:
-    (folder / "fiso.yaml").write_text(CATALOG.partition("  pixels:")[0], encoding="utf-8")
-    assert "pixels/azure: 20 calls" in report(folder, "--focus", folder / "estimates.csv").output
+    """Of a copy that never ended a request the log does not say where it is."""
+    call = a_call(BEGIN, "word-count", Provider.AWS, 1_000.0, 1)
+    written([replace(call, attempts=(an_attempt("gone", cost_usd=0.25), *call.attempts))], folder / "log.jsonl")
+    document = found(folder, "--focus", folder / "estimates.csv")["focus"]
+    assert document["left_out"] == [{"function": "word-count", "endpoint": "gone", "calls": 1, "usd": "0.25"}]
+    assert "word-count/gone: 1 calls (0.25 USD)" in report(folder, "--focus", folder / "estimates.csv").output
 
 
-def test_without_a_catalog_it_says_what_is_missing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_catalog_a_resource_is_taken_to_be_called_like_its_function(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (folder / "empty").mkdir()
     monkeypatch.chdir(folder / "empty")
-    result = CliRunner().invoke(app, ["report", "savings", "--log", str(folder / "log.jsonl"), "--focus", "x.csv"])
-    assert (result.exit_code, "-f FILE names the catalog" in result.output) == (2, True)
+    site = "/subscriptions/0a/resourcegroups/rg/providers/Microsoft.Web/sites/Pixels"
+    bill = a_file(folder, {}, {"ProviderName": "Microsoft", "ResourceId": site, "RegionId": "eastus"})
+    arguments = ["report", "savings", "--log", str(folder / "log.jsonl"), "--bill", str(bill)]
+    arguments += ["--bill", str(SAMPLES / "gcp.csv")]
+    result = CliRunner().invoke(app, [*arguments, "--json"])
+    assert result.exit_code == 0, result.output
+    rows = {(row["function"], row["endpoint"]): row["bill"] for row in json.loads(result.output)["bill"]["endpoints"]}
+    assert rows["word-count", "aws"] == rows["pixels", "azure"] == "0.000002"
+    assert Decimal(rows["word-count", "gcp"]) > 0
+    assert "taken to be called like their functions: pixels/azure" in CliRunner().invoke(app, arguments).output
 
 
 def test_an_operators_terms_are_in_the_estimates_and_in_what_focus_says(folder: Path) -> None:

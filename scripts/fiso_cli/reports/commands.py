@@ -33,7 +33,8 @@ def savings(  # noqa: PLR0913 - a command's options
     ] = None,
     focus: Annotated[Path | None, typer.Option("--focus", help="Write the log's estimates here as FOCUS 1.2.")] = None,
     file: Annotated[
-        Path | None, typer.Option("--file", "-f", help="The catalog's file; else the stage's, or fiso.yaml with --log.")
+        Path | None,
+        typer.Option("--file", "-f", help="The catalog's file; else the stage's, or fiso.yaml here with --log."),
     ] = None,
     as_json: JsonOption = False,
 ) -> Output:

@@ -64,16 +64,16 @@ def _rate(text: str) -> tuple[str, Decimal]:
 
 
 def catalog(where: Stage, log: Path | None, file: Path | None) -> Iterable[CatalogEntry]:
-    """The functions that a bill is matched with: a file's, or those in force on the stage that the log is of."""
-    chosen = file or (CATALOG if log is not None else None)
-    if chosen is None:
+    """The functions that a bill is matched with: a file's, or those in force on the stage that the log is of. None for
+    a log in a folder without a catalog."""
+    if file is None and log is None:
         with where.wrapped_errors():
             return where.catalog_store().load().entries.values()
-    if file is None and not chosen.exists():
-        raise BadInput(f"there is no {chosen} here: -f FILE names the catalog that says whose a bill's resources are")
+    if file is None and not CATALOG.exists():
+        return ()
     from fiso_cli.catalog import declaration
 
-    return declaration.read(chosen, declaration.Setting.of(where)).entries
+    return declaration.read(file or CATALOG, declaration.Setting.of(where)).entries
 
 
 def compare(asked: Asked, usage: Usage, resources: Resources, *, keep_lines: bool) -> tuple[Document, list[Part]]:

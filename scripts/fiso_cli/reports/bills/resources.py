@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from typing import TypeAlias
 
 from fiso.domain.catalog import CatalogEntry
@@ -67,7 +68,7 @@ class _Placed:
 
 
 class Resources:
-    """The catalog by the names of bills."""
+    """The catalog by the names of bills; `endpoints` may get more until the first charge is looked up."""
 
     def __init__(self, entries: Iterable[CatalogEntry]) -> None:
         self.endpoints: dict[Copy, Endpoint] = {}
@@ -76,11 +77,15 @@ class Resources:
             for endpoint in entry.endpoints:
                 self.endpoints[Copy(entry.name, endpoint.id)] = endpoint
                 self.terms[Copy(entry.name, endpoint.id)] = entry.prices
-        self._by_key: defaultdict[Key, list[_Placed]] = defaultdict(list)
+        self._known: dict[tuple[object, ...], tuple[Copy, ...] | Why] = {}
+
+    @cached_property
+    def _by_key(self) -> Mapping[Key, list[_Placed]]:
+        found: defaultdict[Key, list[_Placed]] = defaultdict(list)
         for copy, endpoint in self.endpoints.items():
             for key, placed in _names(copy, endpoint):
-                self._by_key[key].append(placed)
-        self._known: dict[tuple[object, ...], tuple[Copy, ...] | Why] = {}
+                found[key].append(placed)
+        return found
 
     def of(self, charge: Charge) -> tuple[Copy, ...] | Why:
         """The copies that the charge may be of, at least one; or why it is of none."""
@@ -196,13 +201,16 @@ def _names(copy: Copy, endpoint: Endpoint) -> Iterator[tuple[Key, _Placed]]:
         )
         yield (Provider.AWS, endpoint.region, parts.get("name") or endpoint.address), placed
         return
+    placed = _Placed(copy=copy, region=endpoint.region)
+    for name in sorted(_names_at(endpoint)):
+        yield (endpoint.provider, "", name), placed
+
+
+def _names_at(endpoint: Endpoint) -> set[str]:
     url = grammar.url_of(endpoint.address)
     if url is None:
-        return
-    placed = _Placed(copy=copy, region=endpoint.region)
-    names = _site_names(url.host) if endpoint.provider is Provider.AZURE else _run_names(url)
-    for name in sorted(names):
-        yield (endpoint.provider, "", name), placed
+        return {_run_name(endpoint.address) if endpoint.provider is Provider.GCP else endpoint.address.lower()}
+    return _site_names(url.host) if endpoint.provider is Provider.AZURE else _run_names(url)
 
 
 def _site_names(host: str) -> set[str]:

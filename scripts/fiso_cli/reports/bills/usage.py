@@ -8,12 +8,14 @@ from typing import NamedTuple
 
 from fiso.billing import tariff
 from fiso.billing.tariff import Rate, Tariff
-from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName
+from fiso.domain.endpoint import LARGEST_MEMORY_MB, Endpoint, EndpointId, FunctionName
 from fiso.domain.record import InvocationRecord
 from fiso.domain.terms import Terms
 from fiso_client.core.failures import NEVER_RAN
+from fiso_client.core.grammar import is_region
 
 HOUR_S, DAY_S = 3_600, 86_400
+USUAL_MB = 128
 
 
 class Copy(NamedTuple):
@@ -39,9 +41,10 @@ class Use:
 
 @dataclass(slots=True)
 class Usage:
-    """All of a log. Hours are counted from 1970, UTC."""
+    """All of a log. Hours are counted from 1970, UTC. `endpoints` begins as the catalog's; what the log tells of a copy
+    that the catalog does not have, or no longer, is added to it."""
 
-    endpoints: Mapping[Copy, Endpoint]
+    endpoints: dict[Copy, Endpoint]
     terms: Mapping[Copy, Terms | None] = field(default_factory=dict)
     since: datetime | None = None
     tariff: Tariff = field(default_factory=tariff.current)
@@ -56,6 +59,7 @@ class Usage:
 
     def add(self, record: InvocationRecord) -> None:
         function = record.request.function_name
+        self._learn(function, record)
         for attempt in record.attempts:
             if attempt.cost_usd is not None or attempt.failure not in NEVER_RAN:
                 hour = int(attempt.started_at.timestamp()) // HOUR_S
@@ -66,6 +70,22 @@ class Usage:
             for endpoint in called:
                 hour = int(record.timestamp.timestamp()) // HOUR_S
                 self._count(Copy(function, endpoint), hour, shadow.cost_usd / len(called))
+
+    def _learn(self, function: FunctionName, record: InvocationRecord) -> None:
+        """By the request that a copy ended: where it is, and its size. It is taken to be called like its function."""
+        result = record.result
+        if result.endpoint is None or result.cloud_provider is None or not is_region(result.region or ""):
+            return
+        copy = Copy(function, result.endpoint)
+        if copy not in self.endpoints:
+            size = int(record.decision.features.get("memory_mb", 0.0)) or USUAL_MB
+            self.endpoints[copy] = Endpoint(
+                id=result.endpoint,
+                provider=result.cloud_provider,
+                region=str(result.region),
+                memory_mb=min(size, LARGEST_MEMORY_MB),
+                address=function,
+            )
 
     def _count(self, copy: Copy, hour: int, cost_usd: float | None) -> None:
         use = self.by_copy.setdefault(copy, {}).setdefault(hour, Use())

@@ -203,9 +203,11 @@ def _meaning(found: Found, known: Sequence[Row]) -> Iterator[str]:
     unpriced = sum(use.unpriced for uses in found.usage.by_copy.values() for use in uses.values())
     if unpriced:
         yield f"without a price in the log, and in no estimate: {unpriced:,} of its calls"
-    strangers = [copy for copy in found.usage.by_copy if copy not in found.usage.endpoints]
-    for copy in sorted(strangers):
-        yield f"{copy.function}/{copy.endpoint} is in the log and not in the catalog: it has no place in a bill"
+    guessed = [copy for copy in found.usage.by_copy if copy not in found.usage.terms]
+    if guessed:
+        yield "not in a catalog, and taken to be called like their functions: " + ", ".join(
+            map("/".join, sorted(guessed))
+        )
     waiting = _not_billed(found)
     if waiting:
         yield f"not billed yet, and not compared: {_said(waiting)} USD of estimates outside the bill's hours"
