@@ -74,6 +74,21 @@ def test_every_function_has_a_role_of_its_own(resources: dict[str, Any]) -> None
     assert roles == set(of_type(resources, "IAM::Role"))
 
 
+def test_nothing_but_its_role_lets_a_function_do_anything(resources: dict[str, Any]) -> None:
+    """What grants beside it is known: the models' key, which `tests/contract/test_roles.py` counts with the roles."""
+    kinds = {value["Type"] for value in resources.values()}
+    assert {kind for kind in kinds if "::IAM::" in kind or kind.endswith("Policy")} == {
+        "AWS::IAM::Role",
+        "AWS::S3::BucketPolicy",
+    }
+    for policy in of_type(resources, "S3::BucketPolicy").values():
+        assert {one["Effect"] for one in policy["PolicyDocument"]["Statement"]} == {"Deny"}
+    for role in of_type(resources, "IAM::Role").values():
+        assert set(role) - {"ManagedPolicyArns"} == {"RoleName", "AssumeRolePolicyDocument", "Policies"}
+        assert role.get("ManagedPolicyArns", []) == []
+    assert not [table for table in of_type(resources, "DynamoDB::Table").values() if "ResourcePolicy" in table]
+
+
 def test_a_role_is_lambdas_alone_and_a_function_is_called_by_its_own_gateway_or_schedule(
     resources: dict[str, Any],
 ) -> None:

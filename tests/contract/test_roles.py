@@ -120,6 +120,17 @@ MORE = {
     "other roles": ("keeper", "sts:AssumeRole", "arn:aws:iam::000000000000:role/fiso-prod-retrainer"),
     "every function": ("orchestrator", "lambda:InvokeFunction", "arn:aws:lambda:*:000000000000:function:*"),
     "a function, for the keeper": ("keeper", "lambda:InvokeFunction", f"{arn_of('lambda', 'fiso-prod-sample-aws')}"),
+    "functions whose names begin alike": (
+        "orchestrator",
+        "lambda:InvokeFunction",
+        f"{arn_of('lambda', 'fiso-prod-s*')}",
+    ),
+    "secrets whose names begin alike": (
+        "keeper",
+        "secretsmanager:GetSecretValue",
+        "arn:aws:secretsmanager:us-east-1:000000000000:secret:fiso/prod/database-*",
+    ),
+    "logs whose names begin alike": ("console", "logs:PutLogEvents", f"{LOGS}:/fiso/console*"),
     "every secret": ("orchestrator", "secretsmanager:GetSecretValue", "*"),
     "the database's secret": (
         "console",

@@ -112,6 +112,8 @@ def _like(arn: str) -> Iterator[str]:
     if ":function:" in arn:
         functions = ("orchestrator", "stream-consumer", "keeper", "retrainer", "console")
         yield from (arn.replace("sample-aws", function) for function in functions)
+        yield f"{arn}-alike"
+    yield arn.replace("-a1B2c3", "-alike-a1B2c3").replace(":log-stream:", "-alike:log-stream:")
 
 
 def kind_of(access: Access) -> Kind:

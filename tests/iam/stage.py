@@ -105,13 +105,16 @@ def _role(aws: Clients, function: str) -> tuple[Statement, ...]:
 
 
 def _by_keys(aws: Clients) -> Mapping[str, tuple[Statement, ...]]:
-    """What KMS keys' policies grant, by the role that is named."""
+    """What KMS keys' policies grant, by the role that is named. The account's own policies are no function's."""
     kms, granted = aws("kms"), defaultdict[str, tuple[Statement, ...]](tuple)
     for key in kms.list_keys()["Keys"]:
         policy = json.loads(kms.get_key_policy(KeyId=key["KeyId"], PolicyName="default")["Policy"])
         for statement in policy["Statement"]:
             of_role = {name: value for name, value in statement.items() if name != "Principal"}
-            granted[statement["Principal"]["AWS"]] += ({**of_role, "Resource": key["KeyArn"]},)
+            ((kind, whom),) = statement["Principal"].items()
+            assert kind == "AWS", statement
+            assert whom.startswith(f"arn:aws:iam::{ACCOUNT}:"), f"a key is for {whom}"
+            granted[whom] += ({**of_role, "Resource": key["KeyArn"]},)
     return granted
 
 
