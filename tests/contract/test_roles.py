@@ -171,11 +171,21 @@ def without_one(statement: Statement) -> Iterator[tuple[Statement, ...]]:
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_a_condition_less_is_found(function: str, world: World, made: Mapping[str, frozenset[Access]]) -> None:
+    """Each condition whole, and of what it refuses each value."""
     role = world.stage.roles[function]
     for number, statement in enumerate(role):
-        if "Condition" in statement:
-            free = {name: value for name, value in statement.items() if name != "Condition"}
-            assert problems_of(function, (*role[:number], free, *role[number + 1 :]), made), statement
+        for condition in lesser_conditions(statement.get("Condition", {})):
+            freer = {**statement, "Condition": condition}
+            assert problems_of(function, (*role[:number], freer, *role[number + 1 :]), made), freer
+
+
+def lesser_conditions(condition: Mapping[str, Mapping[str, object]]) -> Iterator[Mapping[str, object]]:
+    if condition:
+        yield {}
+    for operator, keys in condition.items():
+        for key, wanted in keys.items():
+            if "Not" in operator and len(values(wanted)) > 1:
+                yield from ({**condition, operator: {key: [each]}} for each in values(wanted))
 
 
 def test_aws_knows_what_is_recorded_by_these_names_and_what_conditions_speak_of(

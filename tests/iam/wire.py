@@ -9,6 +9,7 @@ holds these names against the reference's data and the SDK's models.
 
 import json
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -173,11 +174,12 @@ def _document(body: bytes) -> dict[str, Any]:
 
 def _dynamodb(caller: _Caller, operation: str, asked: Mapping[str, Any]) -> Iterator[Access]:
     """Per table what is asked of it."""
-    for each in asked.get("TransactItems", ()):
-        ((kind, part),) = each.items()
-        table = part["TableName"]
-        context = (("dynamodb:EnclosingOperation", (operation,)), *_leading_keys(table, part))
-        yield caller.access(operation, table, action=IN_TRANSACTIONS[kind], context=context)
+    for (table, action), keys in _in_transaction(asked).items():
+        # AWS does not say whether it looks at a transaction's items one by one or at all of a kind: both must do.
+        for of_one_look in {*((key,) for key in keys), tuple(sorted(keys))}:
+            enclosing = ("dynamodb:EnclosingOperation", (operation,))
+            context = (enclosing, ("dynamodb:LeadingKeys", of_one_look))
+            yield caller.access(operation, table, action=action, context=context)
     for table, part in asked.get("RequestItems", {}).items():
         keys = {key for item in part["Keys"] for _, values in _leading_keys(table, {"Key": item}) for key in values}
         yield caller.access(operation, table, context=(("dynamodb:LeadingKeys", tuple(sorted(keys))),))
@@ -185,6 +187,16 @@ def _dynamodb(caller: _Caller, operation: str, asked: Mapping[str, Any]) -> Iter
         table, index = asked["TableName"], asked.get("IndexName")
         resource = f"{table}/index/{index}" if index else table
         yield caller.access(operation, resource, context=_leading_keys(table, asked))
+
+
+def _in_transaction(asked: Mapping[str, Any]) -> Mapping[tuple[str, str], set[str]]:
+    """By table and action: the partition keys of items."""
+    found = defaultdict[tuple[str, str], set[str]](set)
+    for each in asked.get("TransactItems", ()):
+        ((kind, part),) = each.items()
+        for _, keys in _leading_keys(part["TableName"], part):
+            found[part["TableName"], IN_TRANSACTIONS[kind]].update(keys)
+    return found
 
 
 def _leading_keys(table: str, asked: Mapping[str, Any]) -> Context:
