@@ -22,6 +22,7 @@ def of_entry(entry: CatalogEntry, catalog_version: int) -> list[Part]:
             text("provider", spare=2),
             text("region"),
             text("memory", lambda known: f"{known.memory_mb} MB", spare=1),
+            text("plan", lambda known: known.sold_as, spare=3),
             text("address", lambda known: known.address + known.path),
             text("excluded", lambda known: excluded.get(known.id, "")),
         ],

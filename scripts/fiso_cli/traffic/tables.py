@@ -40,6 +40,7 @@ def of_tallies(rows: Sequence[ProviderTally], title: str) -> Table:
 
 def of_decision(decision: Document) -> list[Part]:
     """The candidates in the order in which they would be called, and the endpoints that were left out."""
+    candidates = rows_of(decision, "ranking")
     ranking = Table(
         title=f"{at(decision, 'function')}: {at(decision, 'chosen')} is called first ({at(decision, 'reason')})",
         columns=[
@@ -48,12 +49,14 @@ def of_decision(decision: Document) -> list[Part]:
             figure("score", form=decimals(4)),
             *(figure(f"{term} score", f"terms.{key}", decimals(3), spare=spare) for term, key, spare in _TERMS),
             figure("latency ms", "prediction.latency_ms", ms),
+            text("plan", plan_cell, spare=4),
             figure("cost USD", "prediction.cost_usd", usd),
+            *([figure("data USD", "prediction.transfer_usd", usd)] if any(map(_sends, candidates)) else []),
             figure("success", "prediction.success_probability", share, spare=2),
             figure("chance", "propensity", share),
             text("source", "prediction.source", spare=1),
         ],
-        rows=rows_of(decision, "ranking"),
+        rows=candidates,
         notes=[
             *RANKING_NOTES,
             _versions(decision, model="model_version", tariffs="tariff_version", policy="policy_version"),
@@ -62,6 +65,16 @@ def of_decision(decision: Document) -> list[Part]:
     excluded = rows_of(decision, "exclusions")
     left_out = Table(title="left out", columns=[text("endpoint"), text("code"), text("why", "detail")], rows=excluded)
     return [ranking, left_out] if excluded else [ranking]
+
+
+def plan_cell(row: Document) -> str:
+    """The plan that a price is of; `~` where it is that of the region's neighbours."""
+    return f"{'~' if row.get('is_price_estimated') else ''}{row.get('plan', '')}"
+
+
+def _sends(row: Document) -> bool:
+    prediction = row.get("prediction")
+    return bool(prediction.get("transfer_usd")) if isinstance(prediction, dict) else False
 
 
 def of_lease(lease: Document) -> Table:
@@ -105,6 +118,7 @@ def of_endpoints(document: Document) -> Table:
             figure("load", "load_factor", decimals(3), spare=3),
             figure("errors", "error_rate", share),
             figure("cold", "cold_share", share, spare=6),
+            text("plan", plan_cell, spare=8),
             figure("USD", "cost_usd", usd, spare=5),
             text("mode", spare=2),
             text("breaker", breaker_cell),

@@ -107,7 +107,8 @@ class Prediction:
 
     `latency_ms` is the expected time that the orchestrator sees, `compared_ms` the same with a start for idleness
     spread over the calls it will serve, which is what candidates are compared by. `cost_usd` is None when the endpoint
-    has no price: it is then `unpriced`, never free. `features` is the snapshot the model saw, in the order of
+    has no price: it is then `unpriced`, never free; `transfer_usd` is what the data costs on its way beside it, and
+    `price_usd` both, by which candidates are compared. `features` is the snapshot the model saw, in the order of
     `prediction.features.NAMES`.
 
     How sure that is: `deviation` and `cost_deviation` are the standard deviations of the logarithms of the expected
@@ -123,6 +124,7 @@ class Prediction:
     features: tuple[float, ...]
     raw_latency_ms: float
     model_cost_usd: float | None = None
+    transfer_usd: float = 0.0
     compared_ms: float | None = None
     deviation: float = 0.0
     cost_deviation: float = 0.0
@@ -134,6 +136,15 @@ class Prediction:
             raise ValueError(
                 f"impossible prediction for {self.endpoint}: {self.latency_ms}, {self.success_probability}"
             )
+
+    @property
+    def price_usd(self) -> float | None:
+        return None if self.cost_usd is None else self.cost_usd + self.transfer_usd
+
+    @property
+    def model_price_usd(self) -> float | None:
+        """The same by the trained cost target."""
+        return None if self.model_cost_usd is None else self.model_cost_usd + self.transfer_usd
 
     @property
     def p50_ms(self) -> float | None:

@@ -95,6 +95,8 @@ class EndpointState:
     `canary` once it was tried as a new copy, and stays when that is over. `folded` counts records, `version` the
     writes.
 
+    `answer_bytes` is the weighted mean size of good answers, as FISO saw them.
+
     `only_of` is the one tenant (a short hash) whose requests made all of this, empty where there were several, and in
     states of older code; `holds_reports` whether calls that it reported itself are among them. With several tenants
     everything here is what FISO saw, `reported` keeps apart what each of them said (`routing.reported`), and `said`
@@ -128,6 +130,7 @@ class EndpointState:
     shape_model_version: str = ""
     shape_xx: float = 0.0
     shape_xy: float = 0.0
+    answer_bytes: float | None = None
     equivalence: Compared | None = None
     conduct: Conduct | None = None
     canary: CanaryState | None = None

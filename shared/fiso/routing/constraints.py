@@ -135,7 +135,7 @@ def affordable(predictions: Sequence[Prediction], max_cost_usd: float | None) ->
         return Limited(kept=tuple(predictions))
     kept, exclusions = list[Prediction](), list[Exclusion]()
     for p in predictions:
-        if p.cost_usd is not None and p.cost_usd <= max_cost_usd:
+        if p.price_usd is not None and p.price_usd <= max_cost_usd:
             kept.append(p)
             continue
         detail = f"predicted {_price(p)}, and the request may cost {max_cost_usd:g} USD at most"
@@ -144,7 +144,7 @@ def affordable(predictions: Sequence[Prediction], max_cost_usd: float | None) ->
 
 
 def _price(prediction: Prediction) -> str:
-    return "without a price" if prediction.cost_usd is None else f"{prediction.cost_usd:.3g} USD"
+    return "without a price" if prediction.price_usd is None else f"{prediction.price_usd:.3g} USD"
 
 
 def tail_ms(prediction: Prediction) -> float:
@@ -170,7 +170,7 @@ def _limits(policy: Policy) -> list[_Limit]:
         found.append(
             _Limit(
                 code="max_cost_usd",
-                is_met=lambda p: p.cost_usd is not None and p.cost_usd <= dearest_usd,
+                is_met=lambda p: p.price_usd is not None and p.price_usd <= dearest_usd,
                 excess=_price,
                 asked=f"max_cost_usd {dearest_usd:g}",
             )

@@ -55,7 +55,7 @@ def _folded(states: States, record: InvocationRecord) -> dict[EndpointId, Endpoi
         # Only the attempt that ended the request has the features that it was predicted from; earlier ones count as
         # calls and failures, and teach nothing of latency.
         is_answer = is_last and attempt.failure is None and not _is_error(attempt)
-        after[attempt.endpoint] = levels.with_answer(counted, record, attempt) if is_answer else counted
+        after[attempt.endpoint] = _with_answer(counted, record, attempt) if is_answer else counted
     if _failed_alike(record):
         after = _counted_together(states, after, called)
     after = equivalence.with_comparison(after, record)
@@ -107,6 +107,11 @@ def _with_attempt(state: EndpointState, attempt: AttemptSummary, *, failed_over:
         consecutive_failures=state.consecutive_failures if conduct.is_refusal(attempt.status or 200) else 0,
         error_rate=blend(state.error_rate if state.attempts else None, float(is_bad), WEIGHT),
     )
+
+
+def _with_answer(state: EndpointState, record: InvocationRecord, attempt: AttemptSummary) -> EndpointState:
+    sized = blend(state.answer_bytes, float(record.result.response_size_bytes), WEIGHT)
+    return levels.with_answer(replace(state, answer_bytes=sized), record, attempt)
 
 
 def _is_error(attempt: AttemptSummary) -> bool:

@@ -32,7 +32,7 @@ def score(
     """
     if not predictions:
         return []
-    costs = [p.model_cost_usd if cost_by_model else p.cost_usd for p in predictions]
+    costs = [p.model_price_usd if cost_by_model else p.price_usd for p in predictions]
     terms_of = (_relative if scoring is Scoring.RELATIVE else _reciprocal)(predictions, costs)
     total = weights.latency + weights.cost + weights.reliability + weights.region_affinity
     divisor = total if scoring is Scoring.RELATIVE else 1.0
@@ -131,7 +131,7 @@ def by_cost(predictions: Sequence[Prediction], *, objective_ms: float, cost_by_m
     The cheapest is looked for among those who keep the objective (all, when none does), so that gaps between them are
     shares of the best, as in `score`; who is cheaper and misses gets 1. Without a price: 0.
     """
-    costs = {p.endpoint: p.model_cost_usd if cost_by_model else p.cost_usd for p in predictions}
+    costs = {p.endpoint: p.model_price_usd if cost_by_model else p.price_usd for p in predictions}
     keeping = [p for p in predictions if tail_ms(p) <= objective_ms] or predictions
     known = (costs[p.endpoint] for p in keeping)
     cheapest = min((cost for cost in known if cost is not None), default=None)

@@ -15,7 +15,7 @@ from typing import TypeAlias
 from fiso.billing.tariff import Tariff
 from fiso.domain.catalog import CatalogEntry
 from fiso.domain.decision import Decision, Exclusion, Note, Prediction, RankedCandidate, Reason, Score
-from fiso.domain.endpoint import Endpoint, EndpointId
+from fiso.domain.endpoint import Endpoint, EndpointId, Provider
 from fiso.domain.errors import MalformedRequest, NothingAvailable
 from fiso.domain.policy import CostSource, Mode, Objective, Policy
 from fiso.domain.request import UNSTEERED, InvocationRequest, Prefer, Steering
@@ -27,7 +27,7 @@ from fiso.prediction.beliefs import Belief, beliefs
 from fiso.prediction.predictor import Candidate, predict
 from fiso.routing import canaries, constraints, scoring, selection, strategies
 from fiso.routing.canaries import Standing
-from fiso.services.request.decision_cache import CacheKeyInputs, DecisionCache
+from fiso.services.request.decision_cache import CacheKeyInputs, DecisionCache, sized_bytes
 from fiso.services.request.steered import Choice, Situation, choose
 from fiso_client.core.breaker import Breaker
 
@@ -290,7 +290,31 @@ def _predictions(
         Candidate(endpoint, inputs.states.get(endpoint.id), belief, row)
         for endpoint, row, belief in zip(endpoints, seen, believed, strict=True)
     ]
-    return predict(candidates, model=inputs.model, stay=features.stay(now, inputs.states.values()))
+    predictions = predict(candidates, model=inputs.model, stay=features.stay(now, inputs.states.values()))
+    return _with_transfer(predictions, endpoints, request, inputs)
+
+
+def _with_transfer(
+    predictions: list[Prediction], endpoints: Sequence[Endpoint], request: InvocationRequest, inputs: DecisionInputs
+) -> list[Prediction]:
+    """With what the request costs on its way out of the router's cloud, and an answer of the copy's usual size out of
+    its own: nobody knows the size before. A copy that has not answered yet is taken to answer like its siblings."""
+    if inputs.router_region is None:
+        return predictions
+    router = (Provider.AWS, inputs.router_region)
+    known = {state.endpoint: state.answer_bytes for state in inputs.states.values() if state.answer_bytes is not None}
+    usual = sum(known.values()) / len(known) if known else 0.0
+    sent = sized_bytes(len(request.body))
+    priced = []
+    for prediction, endpoint in zip(predictions, endpoints, strict=True):
+        usd = inputs.tariff.transfer_usd(
+            router,
+            (endpoint.provider, endpoint.region),
+            request_bytes=sent,
+            response_bytes=known.get(endpoint.id, usual),
+        )
+        priced.append(replace(prediction, transfer_usd=usd) if usd else prediction)
+    return priced
 
 
 def _deprioritised(request: InvocationRequest, inputs: DecisionInputs, now: datetime) -> frozenset[EndpointId]:

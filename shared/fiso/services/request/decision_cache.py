@@ -175,6 +175,7 @@ class DecisionCache(Generic[T, B]):
             key_inputs.snapshot_version,
             model.version if model else None,
             model.size_step(len(request.body)) if model else 0,
+            _size_step(len(request.body)),
             now.hour,
             now.weekday(),
             request.user_region,
@@ -221,6 +222,7 @@ def _fingerprint_of(state: EndpointState) -> StateFingerprint:
         tuple(colds.bit_length() for colds in state.idle_colds),
         state.shape_model_version,
         slope,
+        None if state.answer_bytes is None else _size_step(int(state.answer_bytes)),
         state.attempts.bit_length(),
     )
 
@@ -234,6 +236,17 @@ def _level_fingerprint(level: LoadLevel) -> StateFingerprint:
         None if level.raw_log is None else round(level.raw_log * 10),
         level.changed_at,
     )
+
+
+def _size_step(size_bytes: int) -> int:
+    """The octave of a size; below 1 KB sending it costs nothing that counts."""
+    return (size_bytes >> 10).bit_length()
+
+
+def sized_bytes(size_bytes: int) -> int:
+    """What requests of one step are priced by."""
+    step = _size_step(size_bytes)
+    return 768 << step if step else 512
 
 
 def _step(value: float | None) -> int | None:

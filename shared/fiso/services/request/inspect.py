@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 
+from fiso.billing import tariff
 from fiso.codecs.record import instant
 from fiso.codecs.typed import Document, Json
 from fiso.domain.catalog import CatalogEntry
@@ -63,6 +64,7 @@ def _candidate_document(candidate: RankedCandidate) -> Document:
         "provider": endpoint.provider.value,
         "region": endpoint.region,
         "memory_mb": endpoint.memory_mb,
+        **_price_document(endpoint),
         "score": candidate.score.value,
         "terms": dict(candidate.score.terms),
         "propensity": candidate.propensity,
@@ -72,6 +74,7 @@ def _candidate_document(candidate: RankedCandidate) -> Document:
             "latency_ms": prediction.latency_ms,
             "raw_latency_ms": prediction.raw_latency_ms,
             "cost_usd": prediction.cost_usd,
+            "transfer_usd": prediction.transfer_usd,
             "model_cost_usd": prediction.model_cost_usd,
             "success_probability": prediction.success_probability,
             "compared_ms": prediction.compared_ms,
@@ -83,6 +86,12 @@ def _candidate_document(candidate: RankedCandidate) -> Document:
         },
         "features": dict(zip(features.NAMES, prediction.features, strict=True)),
     }
+
+
+def _price_document(endpoint: Endpoint) -> Document:
+    """What it is sold under, and whether its price is that of its region's neighbours."""
+    rate = tariff.current().rate(endpoint)
+    return {"plan": endpoint.sold_as.value, "is_price_estimated": rate is not None and rate.is_estimated}
 
 
 def _read_document(read: StatesRead, endpoint: Endpoint) -> Document:
@@ -101,6 +110,7 @@ def _endpoint_document(entry: CatalogEntry, endpoint: Endpoint, breaker: Breaker
         "provider": endpoint.provider.value,
         "region": endpoint.region,
         "memory_mb": endpoint.memory_mb,
+        **_price_document(endpoint),
         "mode": policy.mode.value,
         "idempotent": policy.idempotent.value,
         "is_pinned": policy.pinned == endpoint.id,
