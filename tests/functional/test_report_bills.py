@@ -170,6 +170,7 @@ NEVER = {"ChargePeriodStart": "2025-06-01T09:00:00Z", "ChargePeriodEnd": "2025-0
         ([{"BilledCost": "x"}], (), "line 2: 'x' is no amount"),
         ([{}], ("--bill", "-", "--bill", "-"), "twice"),
         ([{}], ("--bill", "gone.csv"), "No such file"),
+        ([{}], ("--focus", "-"), "need a file"),
     ],
 )
 def test_bad_input_is_one_line_and_changes_nothing(

@@ -13,7 +13,7 @@ from fiso_cli.errors import BadInput
 from fiso_cli.options import CATALOG
 from fiso_cli.rendering import Part
 from fiso_cli.reports.bills import focus, matching, view, writing
-from fiso_cli.reports.bills.focus import Charge, Money, Reader
+from fiso_cli.reports.bills.focus import STDIN, Charge, Money, Reader
 from fiso_cli.reports.bills.resources import Resources, Why
 from fiso_cli.reports.bills.usage import Usage
 from fiso_cli.reports.bills.view import Cost, Document
@@ -51,6 +51,8 @@ def asked(
             raise BadInput(f"{name} is given twice: its charges would count twice")
         seen.add(path)
     for out in (unmatched, focus):
+        if out == Path(STDIN):
+            raise BadInput("--unmatched and --focus need a file: the report itself is on standard output")
         if out is not None and (out.resolve() in seen or unmatched == focus):
             raise BadInput(f"{out} is to be read and written, or written twice")
     return Asked(bills=bills, cost=Cost(cost), rates=dict(map(_rate, rates)), unmatched=unmatched, focus=focus)

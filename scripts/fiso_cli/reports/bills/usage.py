@@ -61,7 +61,7 @@ class Usage:
         function = record.request.function_name
         self._learn(function, record)
         for attempt in record.attempts:
-            if attempt.cost_usd is not None or attempt.failure not in NEVER_RAN:
+            if attempt.cost_usd or attempt.failure not in NEVER_RAN:
                 hour = int(attempt.started_at.timestamp()) // HOUR_S
                 self._count(Copy(function, attempt.endpoint), hour, attempt.cost_usd)
         shadow = record.shadow

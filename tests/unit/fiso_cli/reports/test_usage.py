@@ -4,6 +4,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
+import pytest
+
 from fiso.domain.endpoint import EndpointId, FunctionName, Provider
 from fiso.domain.record import ShadowOutcome, ShadowSummary
 from fiso_cli.reports.bills.resources import Resources
@@ -38,8 +40,9 @@ def test_every_attempt_counts_in_the_hour_in_which_it_began() -> None:
     }
 
 
-def test_what_never_ran_is_no_call() -> None:
-    assert used(an_attempt("aws", cost_usd=None, failure=Failure.REFUSED, status=None)) == {}
+@pytest.mark.parametrize("cost_usd", [None, 0.0])
+def test_what_never_ran_is_no_call(cost_usd: float | None) -> None:
+    assert used(an_attempt("aws", cost_usd=cost_usd, failure=Failure.REFUSED, status=None)) == {}
 
 
 def test_a_call_that_cost_less_than_a_request_has_no_computing() -> None:
