@@ -54,7 +54,7 @@ def apply(
         migrations = runner.pending(where.connect) if dry_run else runner.migrate(where.connect)
         store = where.catalog_store()
         planned = change.plan(store, declared.entries, now)
-        notes = [*declared.warnings, *(f"migration {step.name}" for step in migrations)]
+        notes = [*declared.warnings, *_of_prices(), *(f"migration {step.name}" for step in migrations)]
         document: Document = {
             "based_on": planned.based_on,
             "changes": [found.to_document() for found in planned.changes],
@@ -95,9 +95,18 @@ def check(
         problems = str(error).splitlines()
         said = [f"error: {problems[0]}", *problems[1:]]
         return Output(document={"problems": problems, "notes": []}, shown=[], remarks=said, exit_code=FAILED)
-    notes = [f"note: {note}" for note in declared.warnings]
-    shown = [*notes, f"{file}: {view.counted(len(declared.entries), 'function')}, nothing wrong"]
-    return Output(document={"problems": [], "notes": [*declared.warnings]}, shown=shown)
+    notes = [*declared.warnings, *_of_prices()]
+    told_notes = [f"note: {note}" for note in notes]
+    shown = [*told_notes, f"{file}: {view.counted(len(declared.entries), 'function')}, nothing wrong"]
+    return Output(document={"problems": [], "notes": notes}, shown=shown)
+
+
+def _of_prices() -> list[str]:
+    from fiso.billing import tariff
+    from fiso_cli.tariffs.commands import stale
+
+    old = stale(tariff.current(), datetime.now(UTC).date())
+    return [old] if old else []
 
 
 def export(*, stage: StageOption = "local") -> Output:
