@@ -11,6 +11,7 @@ from typing import Any
 import joblib
 
 from fiso.adapters.http.signers import OpenKeySigner
+from fiso.codecs.signature import PublicKeys
 from fiso.domain.model import ModelPointer
 from fiso.learning import dataset, synthetic
 from fiso.learning.export import Origin, package, signed
@@ -20,7 +21,6 @@ from fiso.prediction import artifact, manifest
 from fiso.prediction.artifact import Model
 from fiso.prediction.ensemble import LEAF
 from fiso.prediction.manifest import Manifest
-from fiso.prediction.signature import PublicKeys
 from fiso_cli.training import keys
 from functions.orchestrator.wiring import Ports
 from tests.builders import NOW

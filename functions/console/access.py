@@ -126,6 +126,9 @@ class OwnFunctions:
         own = {name: entry for name, entry in snapshot.functions.items() if entry.policy.admits(caller.tenant)}
         return replace(snapshot, functions=own)
 
+    def attested(self) -> int | None:
+        return self._snapshots.attested()
+
     def publish(self, snapshot: Snapshot) -> None:
         """The console writes nothing."""
         raise NotImplementedError

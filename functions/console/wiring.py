@@ -13,6 +13,7 @@ from flask import Flask
 from fiso.adapters.aws.dynamodb import DynamoDBEndpointStates, DynamoDBInvocationLog
 from fiso.adapters.aws.models import S3ModelStore
 from fiso.adapters.aws.s3 import S3RetrainingRuns, S3Snapshots
+from fiso.codecs.seal import CatalogSeals
 from fiso.console_settings import ConsoleSettings, LoginSettings
 from fiso.domain.access import AuthMode
 from fiso.ports import Clock, TokenVerifier
@@ -38,10 +39,14 @@ def build(
     clock = clock or _utc_now
     dynamodb = dynamodb or boto3.client("dynamodb", config=PATIENCE)
     s3 = s3 or boto3.client("s3", config=PATIENCE)
+    trust = settings.catalog
+    seals = CatalogSeals(
+        stage=settings.stage, keys=trust.keys, least=trust.floor, accepts_unsigned=trust.accepts_older_forms
+    )
     sources = Sources(
         log=DynamoDBInvocationLog(dynamodb, settings.log_table, clock=clock),
         states=DynamoDBEndpointStates(dynamodb, settings.state_table, clock=clock),
-        snapshots=S3Snapshots(s3, settings.bucket),
+        snapshots=S3Snapshots(s3, settings.bucket, seals),
         models=S3ModelStore(s3, settings.bucket),
         runs=S3RetrainingRuns(s3, settings.bucket),
         clock=clock,

@@ -1,4 +1,5 @@
-"""The keeper's edge: a schedule in, one round of keeping, what it did out."""
+"""The keeper's edge: a schedule in, one round of keeping, what it did out. The command line asks it to publish at once:
+it is the only one that signs catalogs."""
 
 import logging
 import os
@@ -9,6 +10,7 @@ from fiso import telemetry
 from fiso.billing import tariff
 from fiso.services.maintenance.keep import Keeper
 from fiso.settings import KeeperSettings
+from fiso_client.core.failures import FisoError
 from functions.keeper import wiring
 
 logger = logging.getLogger("fiso.keeper")
@@ -21,7 +23,9 @@ def _keeper() -> Keeper:
 
 
 def lambda_handler(event: object, context: object) -> dict[str, bool | int | str | None]:
-    """One round, fired by the schedule."""
+    """One round, fired by the schedule; of `{"publish": true}` publishing alone."""
+    if isinstance(event, dict) and event.get("publish") is True:
+        return _published()
     report = _keeper().keep()
     done: dict[str, bool | int | str | None] = {
         "closed_as_unknown": report.swept.closed_as_unknown,
@@ -42,3 +46,13 @@ def lambda_handler(event: object, context: object) -> dict[str, bool | int | str
     telemetry.metrics().add("TariffAgeDays", tariff.current().age_days(datetime.now(UTC).date()), "None")
     telemetry.flush()
     return done
+
+
+def _published() -> dict[str, bool | int | str | None]:
+    """What is published now, or why the newest version is not."""
+    try:
+        version = _keeper().publish()
+    except FisoError as error:
+        logger.warning("catalog not published: %s", error)
+        return {"published_version": None, "problems": str(error)}
+    return {"published_version": version, "problems": None}

@@ -15,7 +15,10 @@ from fiso.adapters.aws.s3 import S3Snapshots, S3Watermark
 from fiso.adapters.aws.snapshots import CopiedSnapshots, DynamoDBSnapshotCopy
 from fiso.adapters.aws.ssm import SsmLeaseKeys
 from fiso.adapters.clock import utc_now
+from fiso.adapters.http.signers import KmsSigner, NoSigner, OpenKeySigner
 from fiso.adapters.postgres.catalog import PostgresCatalogStore, connect_from_url
+from fiso.codecs.seal import CatalogSeals
+from fiso.codecs.signature import PublicKeys
 from fiso.ports import Snapshots
 from fiso.services.log.reconcile import Reconciliation
 from fiso.services.log.spill import MARK
@@ -35,10 +38,13 @@ def build(settings: KeeperSettings) -> Keeper:
     url = _database_url(settings, config)
     log = DynamoDBInvocationLog(_dynamodb(), settings.log_table, clock=utc_now)
     s3 = boto3.client("s3", config=config)
-    published: Snapshots = S3Snapshots(s3, settings.bucket)
+    signer = _signer(settings, config)
+    # It trusts the key that it signs with and no other: what another one signed is signed again.
+    seals = CatalogSeals(stage=settings.stage, keys=lambda: _only(signer), sign=signer.sign)
+    published: Snapshots = S3Snapshots(s3, settings.bucket, seals)
     if settings.state_table:
         dynamodb = boto3.client("dynamodb", config=config)
-        published = CopiedSnapshots(published, DynamoDBSnapshotCopy(dynamodb, settings.state_table))
+        published = CopiedSnapshots(published, DynamoDBSnapshotCopy(dynamodb, settings.state_table, seals))
     executor = ThreadPoolExecutor(max_workers=WRITERS, thread_name_prefix="records")
     keys = SsmLeaseKeys(_service("ssm"), settings.lease_keys_parameter)
     reconciliation = Reconciliation(
@@ -58,6 +64,19 @@ def build(settings: KeeperSettings) -> Keeper:
         sleep=sleep,
         executor=executor,
     )
+
+
+def _signer(settings: KeeperSettings, config: Config) -> KmsSigner | OpenKeySigner | NoSigner:
+    if settings.local_signing_key:
+        return OpenKeySigner.parsed(settings.local_signing_key)
+    if settings.signing_key_id:
+        return KmsSigner(boto3.client("kms", config=config), settings.signing_key_id)
+    return NoSigner("fiso catalog-key")
+
+
+def _only(signer: KmsSigner | OpenKeySigner | NoSigner) -> PublicKeys:
+    key = signer.public_key()
+    return {key.id: key}
 
 
 def _dynamodb() -> DynamoDBClient:

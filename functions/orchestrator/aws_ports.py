@@ -1,5 +1,6 @@
 """Outside: everything that the orchestrator speaks to, as ports, and those on AWS and the three clouds."""
 
+import logging
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from fiso.adapters.aws.snapshots import CheckedSnapshots, DynamoDBSnapshotCopy
 from fiso.adapters.clock import utc_now
 from fiso.adapters.http.callers import ByProvider, HttpCaller, Identity
 from fiso.adapters.http.public_dial import PublicDial
+from fiso.codecs.seal import CatalogSeals
+from fiso.codecs.signature import PublicKeys
 from fiso.domain.access import AuthMode
 from fiso.domain.address import AddressRules
 from fiso.domain.endpoint import Provider
@@ -34,12 +37,13 @@ from fiso.ports import (
     Snapshots,
     TenantUse,
 )
-from fiso.prediction.signature import PublicKeys
 from fiso.services.log.spill import LONGEST_WAIT_S
 from fiso.services.resilience.executors import AttemptExecutor, ThreadedExecutor
 from fiso.settings import AccessSettings, OrchestratorSettings
 from fiso_client.core.signing import AwsEndpoint, Credentials, SignedService
 from fiso_client.core.transport import HttpTransport
+
+logger = logging.getLogger("fiso.orchestrator")
 
 KEYS_TIMEOUT_S = 0.5
 """A write of a key is asked for twice at most. Where both hang, and the function took all the time that Lambda gives,
@@ -103,9 +107,10 @@ def aws_ports(settings: OrchestratorSettings, environ: Mapping[str, str], metric
     google = http(_google_tokens(settings, environ, credentials, transport))
     invoke_api = cache(lambda region: service("lambda", region))
     aws = LambdaCaller(invoke_api, clock=utc_now)
+    seals = _catalog_seals(settings)
     return Ports(
-        snapshots=CheckedSnapshots(S3Snapshots(s3, settings.bucket), rules),
-        copy=CheckedSnapshots(DynamoDBSnapshotCopy(dynamodb, settings.state_table), rules),
+        snapshots=CheckedSnapshots(S3Snapshots(s3, settings.bucket, seals), rules),
+        copy=CheckedSnapshots(DynamoDBSnapshotCopy(dynamodb, settings.state_table, seals), rules),
         states=DynamoDBEndpointStates(dynamodb, settings.state_table, clock=utc_now),
         layer=LayerModelStore(settings.model_dir),
         models=S3ModelStore(s3, settings.bucket),
@@ -117,6 +122,15 @@ def aws_ports(settings: OrchestratorSettings, environ: Mapping[str, str], metric
         issuer_keys=_issuer_keys(settings.access, transport),
         tenant_use=_tenant_use(dynamodb, settings),
         idempotency_keys=_table_of_keys(service("dynamodb"), s3, settings),
+    )
+
+
+def _catalog_seals(settings: OrchestratorSettings) -> CatalogSeals:
+    trust = settings.catalog
+    if not trust.keys:
+        logger.error("FISO_CATALOG_KEYS is not set, no catalog is trusted: deploy with what `fiso catalog-key` prints")
+    return CatalogSeals(
+        stage=settings.stage, keys=trust.keys, least=trust.floor, accepts_unsigned=trust.accepts_older_forms
     )
 
 

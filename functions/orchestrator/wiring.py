@@ -12,11 +12,12 @@ from uuid import uuid4
 
 from fiso.adapters.clock import utc_now
 from fiso.billing import tariff
+from fiso.codecs import signature
 from fiso.domain.access import AuthMode
 from fiso.domain.cors import Cors
 from fiso.domain.endpoint import FunctionName
 from fiso.ports import Clock, InvocationLog, IssuerKeys, Metrics, TenantUse, TokenVerifier
-from fiso.prediction import signature
+from fiso.prediction import manifest
 from fiso.services.freshness.cached import CachedValue, StoreWaitBudget, staleness_clock
 from fiso.services.freshness.decision_sources import TROUBLE_FRESH_S, DecisionSources, ModelSource
 from fiso.services.freshness.health import PartHealth, lease_health, log_health
@@ -176,7 +177,7 @@ def _model_source(outside: Ports, settings: OrchestratorSettings, budget: StoreW
     return ModelSource(
         layer=outside.layer,
         store=outside.models,
-        packaged_keys=outside.packaged_keys if outside.packaged_keys is not None else signature.packaged(),
+        packaged_keys=outside.packaged_keys if outside.packaged_keys is not None else manifest.packaged_keys(),
         stage_keys=stage_keys,
         metrics=outside.metrics,
         budget=budget,

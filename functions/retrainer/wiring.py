@@ -9,8 +9,8 @@ from fiso.adapters.aws.models import S3ModelStore
 from fiso.adapters.aws.s3 import S3Archive, S3RetrainingRuns
 from fiso.adapters.clock import utc_now
 from fiso.adapters.http.signers import KmsSigner, NoSigner, OpenKeySigner
-from fiso.ports import ModelSigner
-from fiso.prediction import signature
+from fiso.codecs import signature
+from fiso.ports import Signer
 from fiso.services.maintenance.retrain import Retrainer
 from fiso.settings import RetrainerSettings
 
@@ -35,9 +35,9 @@ def build(settings: RetrainerSettings, *, s3: Any = None) -> Retrainer:
     )
 
 
-def _signer(settings: RetrainerSettings) -> ModelSigner:
+def _signer(settings: RetrainerSettings) -> Signer:
     if settings.local_signing_key:
         return OpenKeySigner.parsed(settings.local_signing_key)
     if settings.signing_key_id:
         return KmsSigner(boto3.client("kms", config=PATIENCE), settings.signing_key_id)
-    return NoSigner()
+    return NoSigner("fiso model-key")

@@ -77,6 +77,8 @@ COMMANDS: Commands = {
     "train": Lazy("fiso_cli.training.commands:train", "Train the packaged model."),
     "retrain": Lazy("fiso_cli.training.commands:retrain", "Run a stage's retrainer now."),
     "model-key": Lazy("fiso_cli.training.commands:model_key", "The key that signs a stage's models."),
+    "catalog-key": Lazy("fiso_cli.training.commands:catalog_key", "The key that signs a stage's catalog."),
+    "keeper-database": Lazy("fiso_cli.keeper_database:keeper_database", "The keeper's own database role and secret."),
     "package": Lazy("fiso_cli.packaging.commands:package", "Build a stage's deployment packages."),
     "replay": Lazy("fiso_cli.worlds.commands:replay", "Replay measured rounds beside the rules to beat."),
     "simulate": Lazy("fiso_cli.worlds.commands:simulate", "Simulate clouds that react to the router."),

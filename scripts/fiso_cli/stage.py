@@ -10,6 +10,7 @@ credentials: names follow the stage, the API's address is the stack's output `Ap
 leaves as `CommandError`: the properties here see to it, other calls stand inside `with stage.wrapped_errors():`.
 """
 
+import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
-from fiso.domain.errors import InvalidCatalog, StoreError
+from fiso.domain.errors import InvalidCatalog, StoreError, StoreUnavailable
 from fiso.settings import LOCAL_STAGE
 from fiso_cli.errors import CommandError
 from fiso_cli.local_stage import ACCOUNT, LocalStage
@@ -27,13 +28,16 @@ if TYPE_CHECKING:
     import boto3
 
     from fiso.adapters.postgres.catalog import Connect
-    from fiso.ports import CatalogStore, Snapshots
+    from fiso.ports import CatalogStore
 
 SERVICE = "fiso"
 DEFAULT_REGION = "us-east-1"
 LOCAL_LISTENERS = ("aws", "azure-eastus", "azure-westeurope", "gcp-us-east4", "gcp-europe-west1")
 """What the provider proxies stand before, in the order of their ports."""
 LOCAL_AWS_REGIONS = ("us-east-1", "eu-west-1")
+
+PUBLISHED_WITHIN_S = 50.0
+"""The keeper's own limit."""
 
 _API_OUTPUTS = ("ApiUrl", "HttpApiUrl")
 _ISOLATED = {"config_file": "AWS_CONFIG_FILE", "credentials_file": "AWS_SHARED_CREDENTIALS_FILE"}
@@ -162,13 +166,38 @@ class Stage:
 
         return PostgresCatalogStore(self.connect)
 
-    def snapshots(self) -> "Snapshots":
-        """Published snapshots, with the copy in the state table."""
-        from fiso.adapters.aws.s3 import S3Snapshots
-        from fiso.adapters.aws.snapshots import CopiedSnapshots, DynamoDBSnapshotCopy
+    def invoke(self, function: str, payload: Mapping[str, object], *, within_s: float) -> dict[str, Any]:
+        """The answer of one of FISO's own functions, an object; asked once. `CommandError` when it has none."""
+        from botocore.config import Config
 
-        copy = DynamoDBSnapshotCopy(self.client("dynamodb"), self.state_table)
-        return CopiedSnapshots(S3Snapshots(self.client("s3"), self.bucket), copy)
+        # never tried twice: what is still running would be started again
+        patience = Config(connect_timeout=3, read_timeout=within_s, retries={"total_max_attempts": 1})
+        name = self.function_name(function)
+        address = None if self.local is None else self.local.lambda_host_url
+        with self.wrapped_errors():
+            client = self.session.client("lambda", region_name=self.region, endpoint_url=address, config=patience)
+            answer = client.invoke(FunctionName=name, Payload=json.dumps(payload).encode())
+            body = answer["Payload"].read()
+        try:
+            said = json.loads(body)
+        except ValueError as error:
+            raise CommandError(f"{name} did not answer with JSON: {body[:80]!r}") from error
+        if answer.get("FunctionError") or not isinstance(said, dict):
+            fields = said if isinstance(said, dict) else {}
+            raise CommandError(f"{name} failed: {str(fields.get('errorMessage') or said)[:300]}")
+        return said
+
+    def publish(self) -> int:
+        """Have the keeper publish the catalog, who alone may sign it; the version that is published then.
+        `StoreUnavailable` with its reason when it does not."""
+        try:
+            said = self.invoke("keeper", {"publish": True}, within_s=PUBLISHED_WITHIN_S)
+        except CommandError as error:
+            raise StoreUnavailable(str(error)) from error
+        version = said.get("published_version")
+        if not isinstance(version, int):
+            raise StoreUnavailable(str(said.get("problems")))
+        return version
 
     @property
     def address_variables(self) -> Mapping[str, str]:

@@ -1,12 +1,12 @@
 """Settings of the console and of its login."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 from urllib.parse import urlsplit
 
 from fiso.domain.access import AuthMode
-from fiso.settings import LOCAL_STAGE, AccessSettings, BadSetting, required
+from fiso.settings import LOCAL_STAGE, AccessSettings, BadSetting, CatalogTrust, required
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +65,7 @@ class ConsoleSettings:
     access: AccessSettings
     console_url: str | None = None
     login: LoginSettings | None = None
+    catalog: CatalogTrust = field(default_factory=CatalogTrust)
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Self:
@@ -77,4 +78,5 @@ class ConsoleSettings:
             access=access,
             console_url=_console_url(environ, is_local=stage == LOCAL_STAGE),
             login=LoginSettings.from_environ(environ, access),
+            catalog=CatalogTrust.from_environ(environ),
         )

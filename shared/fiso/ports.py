@@ -144,11 +144,16 @@ class Snapshots(Protocol):
     """Published catalog snapshots: immutable by version, with a pointer to the current one."""
 
     def current(self, *, unless_version: int | None = None) -> Snapshot | None:
-        """The current snapshot, checksum verified; None when it still has `unless_version`, or none was published."""
+        """The current snapshot, verified; None when it still has `unless_version`, or none was published.
+        `InvalidCatalog` for one that is damaged, or that nobody trusted has signed for this stage."""
+        ...
+
+    def attested(self) -> int | None:
+        """The version that its signature alone attests as published; None when there is none."""
         ...
 
     def publish(self, snapshot: Snapshot) -> None:
-        """Store a version and point to it. An older version never replaces a newer one."""
+        """Store a version, signed, and point to it. An older version never replaces a newer one."""
         ...
 
 
@@ -217,8 +222,8 @@ class ModelStore(Protocol):
         ...
 
 
-class ModelSigner(Protocol):
-    """Who may say that a model is ours. The retrainer has one; the orchestrator only knows the public half."""
+class Signer(Protocol):
+    """Who may say that a model or a catalog is ours. Retrainer and keeper have one; who reads knows the public half."""
 
     def sign(self, message: bytes) -> tuple[str, bytes]:
         """The key's id and the signature (RSASSA-PKCS1-v1_5, SHA-256). `StoreUnavailable` when it cannot sign now."""

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
+from fiso.codecs import signature
+from fiso.codecs.signature import PublicKeys
 from fiso.domain.access import SCOPE_CLAIMS, AuthMode, Scope, ScopeRules
 from fiso.domain.address import AddressRules, hosts_in
 
@@ -113,6 +115,28 @@ def _issuer(environ: Mapping[str, str], *, is_local: bool) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CatalogTrust:
+    """Which catalogs count: those signed with one of `keys`, from version `floor` on. `accepts_older_forms`: also
+    catalogs without a signature and models without a number, as code from before published them."""
+
+    keys: PublicKeys = field(default_factory=dict)
+    floor: int = 0
+    accepts_older_forms: bool = False
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> Self:
+        try:
+            keys = signature.parsed(environ.get("FISO_CATALOG_KEYS", ""))
+        except ValueError as error:
+            raise BadSetting(f"environment variable FISO_CATALOG_KEYS: {error}") from error
+        return cls(
+            keys=keys,
+            floor=_whole(environ, "FISO_CATALOG_FLOOR", 0),
+            accepts_older_forms=environ.get("FISO_ACCEPT_OLDER_FORMS", "").strip() == "1",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OrchestratorSettings:
     """What the orchestrator needs. `allow_loopback` lets endpoints be http on loopback; only the local stage may.
     `own_hosts` may be endpoints beside the providers' own hosts: exact names, of FISO_ENDPOINT_HOSTS.
@@ -121,7 +145,7 @@ class OrchestratorSettings:
     refused. `quotas` are words as `QuotaRules.parsed` takes them; they meet in that table too, and without it each
     environment holds its own part. `model_keys` are the public keys that published models may be signed with. `google`
     is who FISO is to endpoints with `authentication: id_token`; without it they are not called. `cors` is, as JSON,
-    the rule for pages of other origins where a function's policy has none."""
+    the rule for pages of other origins where a function's policy has none. `catalog` says which catalogs count."""
 
     stage: str
     log_table: str
@@ -138,6 +162,7 @@ class OrchestratorSettings:
     model_keys: str = ""
     google: "GoogleIdentity | None" = None
     cors: str = ""
+    catalog: CatalogTrust = field(default_factory=CatalogTrust)
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Self:
@@ -159,6 +184,7 @@ class OrchestratorSettings:
             model_keys=environ.get("FISO_MODEL_KEYS", "").strip(),
             google=_google(environ),
             cors=environ.get("FISO_CORS", "").strip(),
+            catalog=CatalogTrust.from_environ(environ),
         )
 
 
@@ -228,7 +254,8 @@ class RetrainerSettings:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeeperSettings:
     """What the keeper needs. The database is a URL on local, a secret's ARN elsewhere; `spill_log_group` is where the
-    orchestrator's output is kept, `lease_keys_parameter` names what its spilled lines are marked with."""
+    orchestrator's output is kept, `lease_keys_parameter` names what its spilled lines are marked with. It signs catalogs
+    with a key of KMS, on the local stage only with one in the open (`local_signing_key`)."""
 
     stage: str
     log_table: str
@@ -239,11 +266,19 @@ class KeeperSettings:
     database_secret_arn: str | None
     state_table: str | None = None
     """Where the catalog's copy goes; without it there is none."""
+    signing_key_id: str | None = None
+    local_signing_key: str | None = field(default=None, repr=False)
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Self:
+        stage, in_the_open = (
+            required(environ, "FISO_STAGE"),
+            environ.get("FISO_CATALOG_SIGNING_KEY", "").strip() or None,
+        )
         return cls(
-            stage=required(environ, "FISO_STAGE"),
+            stage=stage,
+            signing_key_id=environ.get("FISO_CATALOG_SIGNING_KEY_ID", "").strip() or None,
+            local_signing_key=in_the_open if stage == LOCAL_STAGE else None,
             log_table=required(environ, "FISO_LOG_TABLE"),
             bucket=required(environ, "FISO_BUCKET"),
             spill_log_group=required(environ, "FISO_SPILL_LOG_GROUP"),

@@ -1,9 +1,12 @@
 """What the orchestrator may not load, asked of a fresh interpreter rather than of the source."""
 
+import json
 import subprocess
 import sys
 
 import pytest
+
+from fiso.prediction.manifest import PACKAGED_KEYS
 
 HEAVY = ("sklearn", "scipy", "numpy", "joblib", "flask", "psycopg2", "pandas")
 SDK = ("boto3", "botocore.client", "botocore.session")
@@ -59,6 +62,7 @@ def test_importing_a_handler_needs_no_environment(name: str) -> None:
 def test_the_application_is_composed_by_lambdas_own_import(is_lambda: bool, composed: int) -> None:
     environ = {"FISO_STAGE": "prod", "FISO_LOG_TABLE": "l", "FISO_STATE_TABLE": "s", "FISO_BUCKET": "b"}
     environ |= dict.fromkeys(("AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "PATH"), "x")
+    environ |= {"FISO_CATALOG_KEYS": json.loads(PACKAGED_KEYS.read_text())["keys"][0]["n"]}
     environ |= {"AWS_LAMBDA_RUNTIME_API": "x"} if is_lambda else {}
     program = "from functions.orchestrator.handler import application; print(application.cache_info().currsize)"
     finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environ)

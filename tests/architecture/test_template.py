@@ -112,12 +112,17 @@ def test_a_role_is_lambdas_alone_and_a_function_is_called_by_its_own_gateway_or_
     }
 
 
-def test_only_the_retrainer_signs_models_and_the_orchestrator_knows_public_halves_alone(
+def test_the_retrainer_signs_models_the_keeper_catalogs_and_who_reads_knows_public_halves_alone(
     resources: dict[str, Any],
 ) -> None:
-    (key,) = of_type(resources, "KMS::Key").values()
-    signing = [one for one in key["KeyPolicy"]["Statement"] if "kms:Sign" in as_list(one["Action"])]
-    assert [one["Principal"] for one in signing] == [{"AWS": {"Fn::GetAtt": ["RetrainerRole", "Arn"]}}]
+    signers = {
+        name: [one["Principal"] for one in key["KeyPolicy"]["Statement"] if "kms:Sign" in as_list(one["Action"])]
+        for name, key in of_type(resources, "KMS::Key").items()
+    }
+    assert signers == {
+        "ModelKey": [{"AWS": {"Fn::GetAtt": ["RetrainerRole", "Arn"]}}],
+        "CatalogKey": [{"AWS": {"Fn::GetAtt": ["KeeperRole", "Arn"]}}],
+    }
     in_roles = [one for one in statements(resources) if any("kms" in action for action in as_list(one["Action"]))]
     assert in_roles == []
     orchestrator = function(resources, "orchestrator")["Environment"]["Variables"]
@@ -125,6 +130,21 @@ def test_only_the_retrainer_signs_models_and_the_orchestrator_knows_public_halve
     retrainer = function(resources, "retrainer")["Environment"]["Variables"]
     assert retrainer["FISO_MODEL_SIGNING_KEY_ID"] == {"Ref": "ModelKey"}
     assert retrainer["FISO_MODEL_SIGNING_KEY"] == ""
+    keeper = function(resources, "keeper")["Environment"]["Variables"]
+    assert (keeper["FISO_CATALOG_SIGNING_KEY_ID"], keeper["FISO_CATALOG_SIGNING_KEY"]) == ({"Ref": "CatalogKey"}, "")
+    for reader in ("orchestrator", "console"):
+        trust = function(resources, reader)["Environment"]["Variables"]
+        assert (trust["FISO_CATALOG_KEYS"], trust["FISO_ACCEPT_OLDER_FORMS"]) == ("", ""), "a new stage trusts nobody"
+
+
+def test_the_keeper_has_a_database_secret_of_its_own_and_nobody_else_has_any(resources: dict[str, Any]) -> None:
+    readers = [
+        (role["RoleName"], statement["Resource"]["Fn::Sub"].rpartition(":")[2])
+        for role in of_type(resources, "IAM::Role").values()
+        for statement in role["Policies"][0]["PolicyDocument"]["Statement"]
+        if "secretsmanager:GetSecretValue" in statement["Action"] and "database" in json.dumps(statement["Resource"])
+    ]
+    assert readers == [("fiso-prod-keeper", "fiso/prod/keeper-database-??????")]
 
 
 def test_what_is_spilled_is_read_from_where_the_orchestrator_alone_logs(resources: dict[str, Any]) -> None:

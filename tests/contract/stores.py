@@ -30,9 +30,11 @@ from fiso.ports import (
 from fiso.testing import memory
 from fiso.testing.clock import ManualClock
 from fiso.testing.memory_idempotency import InMemoryIdempotencyKeys
+from fiso_cli.training import keys
 from fiso_client.core.transport import HttpTransport
 from tests.emulator import aws, signed
 from tests.lab.chaos.rig.stores import create_tables
+from tests.models import a_signer
 
 
 class Log(InvocationLog, RecordedRecords, Protocol):
@@ -134,16 +136,17 @@ class _Copy:
     """Reads by one client, writes by the other, as orchestrator and keeper do."""
 
     def __init__(self, reader: DynamoDBSnapshotCopy, writer: DynamoDBSnapshotCopy) -> None:
-        self.current, self.publish = reader.current, writer.publish
+        self.current, self.attested, self.publish = reader.current, reader.attested, writer.publish
 
 
 def _on_aws(at: Emulated, clock: ManualClock, dynamodb: Any, read: Any, s3: Any) -> Stores:
+    seals = keys.sealing(a_signer())
     return Stores(
         clock=clock,
         log=DynamoDBInvocationLog(dynamodb, at.log, clock=clock),
         states=DynamoDBEndpointStates(dynamodb, at.state, clock=clock),
-        snapshots=S3Snapshots(read, at.name),
-        copy=_Copy(DynamoDBSnapshotCopy(dynamodb, at.state), DynamoDBSnapshotCopy(at.dynamodb, at.state)),
+        snapshots=S3Snapshots(read, at.name, seals),
+        copy=_Copy(DynamoDBSnapshotCopy(dynamodb, at.state, seals), DynamoDBSnapshotCopy(at.dynamodb, at.state, seals)),
         models=S3ModelStore(read, at.name),
         archive=S3Archive(read, at.name, clock=clock),
         runs=S3RetrainingRuns(read, at.name),

@@ -15,7 +15,6 @@ from fiso.adapters.postgres.catalog import PostgresCatalogStore, connect_from_ur
 from fiso.domain.catalog import CatalogEntry
 from fiso.domain.endpoint import Authentication, FunctionName
 from fiso.domain.policy import Mode, Pin, Policy
-from fiso.testing.memory import InMemorySnapshots
 from fiso_cli.catalog.change import change_policy, pinned_to, rolled_back
 from fiso_cli.local_stage import DATABASE
 from fiso_cli.main import app
@@ -34,6 +33,7 @@ NOTES = [
     "migration 0002_policy_objectives",
     "migration 0003_hedging",
     "migration 0004_policy_document",
+    "migration 0006_readers",
 ]
 AWS = replace(catalog_entries.AWS, authentication=Authentication.IAM)
 PINNED = CatalogEntry(
@@ -145,7 +145,7 @@ def test_a_policy_has_a_history_and_goes_back(environ: Mapping[str, str], store:
         ("policy.hedging", 0.05, 0.0)
     ]
     back, now = rolled_back(store.load(1).entries[PINNED.name]), datetime.now(UTC)
-    change_policy("bfs", back, store, InMemorySnapshots(), author="ada", now=now)
+    change_policy("bfs", back, store, lambda: 9, author="ada", now=now)
     newest = store.load()
     assert (newest.version, newest.entries[PINNED.name].policy) == (3, replace(patient.policy, version=3))
     assert "no version 9" in run(environ, "policy", "rollback", "bfs", "9").stderr
@@ -158,7 +158,7 @@ def test_a_pin_says_who_why_and_until_when(environ: Mapping[str, str], store: Po
     assert "is the local cloud up?" in run(environ, *asked, "--for", "1h").stderr
     now = datetime.now(UTC)
     pin = Pin(by="ada", at=now, reason="gcp is slow", until=now + timedelta(hours=1))
-    change_policy("bfs", pinned_to("aws", pin), store, InMemorySnapshots(), author="ada", now=now)
+    change_policy("bfs", pinned_to("aws", pin), store, lambda: 9, author="ada", now=now)
     shown = " ".join(run(environ, "policy", "show", "bfs").stdout.split())
     assert f"by ada at {now.isoformat()}: gcp is slow, until " in shown
 

@@ -69,6 +69,32 @@ def test_what_becomes_a_record_is_written_by_the_orchestrator_alone(world: World
     assert [function for function, role in world.stage.roles.items() if is_allowed(line, role)] == ["orchestrator"]
 
 
+PARTITIONS = {
+    "#catalog": {"keeper"},
+    "breakers#": {"orchestrator"},
+    "word-count": {"stream-consumer"},
+    "folded#1": {"stream-consumer"},
+    "#models": set[str](),
+    "#other": set[str](),
+}
+PREFIXES = {"policies/current.json": {"keeper"}, "policies/1.json": {"keeper"}, "models/champion.json": {"retrainer"}}
+
+
+def test_catalog_and_models_are_written_by_their_publishers_alone(world: World) -> None:
+    """Partitions of the state table, and objects of the bucket."""
+
+    def writers(*permissions: str, arn: str, partition: str = "") -> set[str]:
+        context = (("dynamodb:LeadingKeys", (partition,)),) if partition else ()
+        asked = [Access(caller="", operation="", permission=each, arn=arn, context=context) for each in permissions]
+        return {name for name, role in world.stage.roles.items() if any(is_allowed(each, role) for each in asked)}
+
+    actions = ("dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem", "dynamodb:BatchWriteItem")
+    assert {name: writers(*actions, arn=STATES, partition=name) for name in PARTITIONS} == PARTITIONS
+    assert writers(*actions, arn=STATES) == set(), "without a partition"
+    found = {key: writers("s3:PutObject", "s3:DeleteObject", arn=f"{BUCKET}/{key}") for key in PREFIXES}
+    assert found == PREFIXES
+
+
 def test_no_parameter_lets_the_orchestrator_invoke_what_is_fisos_own(world: World) -> None:
     lavish = allowing("lambda:InvokeFunction", "*")
     role = (*world.stage.roles["orchestrator"], lavish)
@@ -135,7 +161,7 @@ MORE = {
     "the database's secret": (
         "console",
         "secretsmanager:GetSecretValue",
-        arn_of("secretsmanager", "fiso/prod/database"),
+        arn_of("secretsmanager", "fiso/prod/keeper-database"),
     ),
     "another's parameter": ("console", "ssm:GetParameter", arn_of("ssm", "/fiso/prod/lease-keys")),
     "every parameter of the stage": ("orchestrator", "ssm:GetParameter", arn_of("ssm", "/fiso/prod/*")),

@@ -13,9 +13,10 @@ from fiso.adapters.aws.tenant_use import KEEP, DynamoDBTenantUse
 from fiso.codecs.record import instant
 from fiso.domain.endpoint import EndpointId, FunctionName
 from fiso.domain.errors import ModelRefused, StoreUnavailable, WriteConflict
-from fiso.domain.model import ModelPointer, RetrainingRun, SignedManifest
+from fiso.domain.model import ModelPointer, RetrainingRun
 from fiso.domain.record import InvocationRecord, OpenRecord, RecordStatus
 from fiso.domain.request import TenantId
+from fiso.domain.signed import SignedText
 from fiso.domain.state import EndpointState, LoadLevel
 from fiso.ports import ModelFiles, RecordKey
 from fiso.routing.quota import Seen, Use
@@ -208,7 +209,7 @@ def a_model(number: int, *, previous: ModelPointer | None = None) -> ModelFiles:
         rows=5,
         is_synthetic=False,
         origin="store",
-        manifest=SignedManifest(text="{}", key_id="k", signature="AA=="),
+        manifest=SignedText(text="{}", key_id="k", signature="AA=="),
         previous=previous,
     )
     return ModelFiles(pointer=pointer, artifact=b"\x80model %d" % number, card={"rows": 5})

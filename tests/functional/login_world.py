@@ -117,8 +117,15 @@ class LoginWorld:
             LoginSettings(client_id=CLIENT_ID, console_url=self.console_url, scope=scope, keys_parameter="keys"),
             **changes,
         )
-        stores = {"log_table": "l", "state_table": "s", "bucket": "b"}
-        settings = ConsoleSettings(stage=stage, access=access, console_url=login.console_url, login=login, **stores)
+        settings = ConsoleSettings(
+            stage=stage,
+            log_table="l",
+            state_table="s",
+            bucket="b",
+            access=access,
+            console_url=login.console_url,
+            login=login,
+        )
         entrance = wiring.entrance_of(settings, self.clock, ssm=lambda: self.keys)
         return app.create(self.world.sources, stage=stage, entrance=entrance, console_url=settings.console_url)
 

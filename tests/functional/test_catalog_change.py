@@ -67,7 +67,17 @@ def snapshots() -> InMemorySnapshots:
 
 
 def apply(store: InMemoryCatalogStore, snapshots: InMemorySnapshots, *entries: CatalogEntry) -> Written:
-    return execute(plan(store, entries, NOW), store, snapshots, author="tester", now=NOW)
+    return execute(plan(store, entries, NOW), store, into(store, snapshots), author="tester")
+
+
+def into(store: InMemoryCatalogStore, snapshots: InMemorySnapshots) -> Callable[[], int]:
+    """As the keeper publishes when it is asked."""
+
+    def published() -> int:
+        publish(store, snapshots)
+        return snapshots.attested() or 0
+
+    return published
 
 
 def policy(store: InMemoryCatalogStore) -> Policy:
@@ -95,7 +105,7 @@ def test_a_plan_that_was_overtaken_is_refused(store: InMemoryCatalogStore, snaps
     late = plan(store, [TEXT], NOW)
     apply(store, snapshots, BFS)
     with pytest.raises(CommandError, match="changed meanwhile"):
-        execute(late, store, snapshots, author="tester", now=NOW)
+        execute(late, store, into(store, snapshots), author="tester")
 
 
 def test_a_failed_publication_is_told_and_the_version_is_kept(
@@ -107,19 +117,19 @@ def test_a_failed_publication_is_told_and_the_version_is_kept(
 
 
 def test_a_pin_is_written_and_published_and_lifted(store: InMemoryCatalogStore, snapshots: InMemorySnapshots) -> None:
-    change_policy("bfs", pinned_to("gcp"), store, snapshots, author="tester", now=NOW)
+    change_policy("bfs", pinned_to("gcp"), store, into(store, snapshots), author="tester", now=NOW)
     assert (policy(store).mode, policy(store).pinned, published_version(snapshots)) == (Mode.PIN, "gcp", 2)
-    change_policy("bfs", in_mode(Mode.ROUTE), store, snapshots, author="tester", now=NOW)
+    change_policy("bfs", in_mode(Mode.ROUTE), store, into(store, snapshots), author="tester", now=NOW)
     assert (policy(store).mode, policy(store).pinned, published_version(snapshots)) == (Mode.ROUTE, None, 3)
 
 
 def test_a_pin_remembers_who_and_lifts_itself_into_the_mode_from_before(
     store: InMemoryCatalogStore, snapshots: InMemorySnapshots
 ) -> None:
-    change_policy("bfs", in_mode(Mode.OBSERVE), store, snapshots, author="tester", now=NOW)
+    change_policy("bfs", in_mode(Mode.OBSERVE), store, into(store, snapshots), author="tester", now=NOW)
     pin = Pin(by="ada", at=NOW, reason="gcp is slow", until=NOW + HOUR)
     for again in (pin, replace(pin, at=NOW + HOUR / 2)):
-        change_policy("bfs", pinned_to("gcp", again), store, snapshots, author="ada", now=NOW)
+        change_policy("bfs", pinned_to("gcp", again), store, into(store, snapshots), author="ada", now=NOW)
     assert policy(store).pin == replace(pin, then=Mode.OBSERVE)
     published = snapshots.current()
     assert published is not None
@@ -130,16 +140,16 @@ def test_a_pin_remembers_who_and_lifts_itself_into_the_mode_from_before(
 
 def test_unpinning_goes_back_to_the_mode_from_before(store: InMemoryCatalogStore, snapshots: InMemorySnapshots) -> None:
     for alter in (in_mode(Mode.OBSERVE), pinned_to("gcp", Pin(by="ada", at=NOW)), in_mode()):
-        change_policy("bfs", alter, store, snapshots, author="tester", now=NOW)
+        change_policy("bfs", alter, store, into(store, snapshots), author="tester", now=NOW)
     assert policy(store).mode is Mode.OBSERVE
 
 
 def test_going_back_to_an_earlier_policy_lifts_no_pin(
     store: InMemoryCatalogStore, snapshots: InMemorySnapshots
 ) -> None:
-    change_policy("bfs", pinned_to("gcp"), store, snapshots, author="tester", now=NOW)
+    change_policy("bfs", pinned_to("gcp"), store, into(store, snapshots), author="tester", now=NOW)
     with pytest.raises(CommandError, match="pinned to gcp now: `fiso policy unpin` first"):
-        change_policy("bfs", rolled_back(BFS), store, snapshots, author="tester", now=NOW)
+        change_policy("bfs", rolled_back(BFS), store, into(store, snapshots), author="tester", now=NOW)
 
 
 @pytest.mark.parametrize(("answers", "waits_s"), [([6, 7], 10.0), ([7], 10.0), ([None] * 30 + [7], 15.0)])
@@ -158,24 +168,27 @@ def test_a_change_that_is_never_seen_to_hold_is_told() -> None:
 
 def test_pinning_twice_writes_once(store: InMemoryCatalogStore, snapshots: InMemorySnapshots) -> None:
     for expected in (Written(version=2, is_new=True), Written(version=2, is_new=False)):
-        assert change_policy("bfs", pinned_to("gcp"), store, snapshots, author="tester", now=NOW) == expected
+        assert (
+            change_policy("bfs", pinned_to("gcp"), store, into(store, snapshots), author="tester", now=NOW) == expected
+        )
 
 
 def test_a_pin_leaves_other_functions_alone(store: InMemoryCatalogStore, snapshots: InMemorySnapshots) -> None:
     before = store.load().entries[TEXT.name]
-    change_policy("bfs", pinned_to("gcp"), store, snapshots, author="tester", now=NOW)
+    change_policy("bfs", pinned_to("gcp"), store, into(store, snapshots), author="tester", now=NOW)
     assert store.load().entries[TEXT.name] == before
 
 
 def test_a_pin_that_lost_a_race_is_written_over_the_winner(snapshots: InMemorySnapshots) -> None:
     store = RacingStore(races=2)
-    assert change_policy("bfs", pinned_to("gcp"), store, snapshots, author="tester", now=NOW).version == 4
+    assert change_policy("bfs", pinned_to("gcp"), store, into(store, snapshots), author="tester", now=NOW).version == 4
     assert policy(store).pinned == "gcp"
 
 
 def test_a_pin_that_keeps_losing_gives_up(snapshots: InMemorySnapshots) -> None:
+    racing = RacingStore(races=3)
     with pytest.raises(WriteConflict):
-        change_policy("bfs", pinned_to("gcp"), RacingStore(races=3), snapshots, author="tester", now=NOW)
+        change_policy("bfs", pinned_to("gcp"), racing, into(racing, snapshots), author="tester", now=NOW)
 
 
 @pytest.mark.parametrize(
@@ -189,7 +202,7 @@ def test_a_pin_to_something_unknown_is_refused(
     store: InMemoryCatalogStore, snapshots: InMemorySnapshots, function: str, endpoint: str, problem: str
 ) -> None:
     with pytest.raises(CommandError, match=problem):
-        change_policy(function, pinned_to(endpoint), store, snapshots, author="tester", now=NOW)
+        change_policy(function, pinned_to(endpoint), store, into(store, snapshots), author="tester", now=NOW)
 
 
 def test_a_pin_to_an_endpoint_that_the_policy_excludes_is_refused(
@@ -198,16 +211,16 @@ def test_a_pin_to_an_endpoint_that_the_policy_excludes_is_refused(
     denied = replace(BFS, policy=replace(BFS.policy, denied_providers=frozenset({Provider.GCP})))
     apply(store, snapshots, denied)
     with pytest.raises(CommandError, match="provider gcp is denied"):
-        change_policy("bfs", pinned_to("gcp"), store, snapshots, author="tester", now=NOW)
+        change_policy("bfs", pinned_to("gcp"), store, into(store, snapshots), author="tester", now=NOW)
 
 
 def test_observing_needs_a_home(store: InMemoryCatalogStore, snapshots: InMemorySnapshots) -> None:
     with pytest.raises(CommandError, match="home: is missing"):
-        change_policy("text", in_mode(Mode.OBSERVE), store, snapshots, author="tester", now=NOW)
+        change_policy("text", in_mode(Mode.OBSERVE), store, into(store, snapshots), author="tester", now=NOW)
 
 
 def test_a_plan_names_the_pins_that_it_would_lift(store: InMemoryCatalogStore, snapshots: InMemorySnapshots) -> None:
-    change_policy("bfs", pinned_to("gcp"), store, snapshots, author="tester", now=NOW)
+    change_policy("bfs", pinned_to("gcp"), store, into(store, snapshots), author="tester", now=NOW)
     keeping = replace(BFS, policy=replace(BFS.policy, mode=Mode.PIN, pinned=EndpointId("gcp")))
     assert plan(store, [BFS, TEXT], NOW).lifted_pins == ("bfs",)
     assert plan(store, [keeping, TEXT], NOW).lifted_pins == ()
@@ -215,21 +228,21 @@ def test_a_plan_names_the_pins_that_it_would_lift(store: InMemoryCatalogStore, s
 
 def test_the_newest_version_is_published_once(store: InMemoryCatalogStore, snapshots: InMemorySnapshots) -> None:
     for version in (1, 2):
-        published = publish(store, snapshots, NOW)
+        published, stored = publish(store, snapshots), store.load()
         assert published == snapshots.current()
-        assert published == Snapshot(version=version, published_at=NOW, functions=store.load().entries)
-        assert publish(store, snapshots, NOW + HOUR) is None
+        assert published == Snapshot(version=version, published_at=stored.changed_at, functions=stored.entries)
+        assert publish(store, snapshots) is None
         store.replace([BFS], based_on=version, author="tester")
 
 
 def test_nothing_is_published_before_anything_was_applied(snapshots: InMemorySnapshots) -> None:
-    assert publish(InMemoryCatalogStore(), snapshots, NOW) is None
+    assert publish(InMemoryCatalogStore(), snapshots) is None
     assert snapshots.current() is None
 
 
 def test_a_database_that_lags_behind_what_is_published_is_an_error(store: InMemoryCatalogStore) -> None:
     with pytest.raises(InvalidCatalog, match="version 9 is published but the catalog's database ends at 1"):
-        publish(store, InMemorySnapshots(a_snapshot(version=9)), NOW)
+        publish(store, InMemorySnapshots(a_snapshot(version=9)))
 
 
 def test_a_damaged_snapshot_is_replaced(store: InMemoryCatalogStore, snapshots: InMemorySnapshots) -> None:
@@ -238,7 +251,7 @@ def test_a_damaged_snapshot_is_replaced(store: InMemoryCatalogStore, snapshots: 
             raise InvalidCatalog("snapshot is damaged")
 
     snapshots.before = damaged
-    publish(store, snapshots, NOW)
+    publish(store, snapshots)
     assert list(snapshots.versions) == [1]
 
 
@@ -247,7 +260,7 @@ def test_nothing_is_published_while_it_is_unknown_what_is(
 ) -> None:
     snapshots.before = away("the bucket is away", "current")
     with pytest.raises(StoreUnavailable):
-        publish(store, snapshots, NOW)
+        publish(store, snapshots)
     assert snapshots.versions == {}
 
 

@@ -17,6 +17,7 @@ import pytest
 from fiso.adapters.aws.client import AwsError
 from fiso.adapters.aws.models import S3ModelStore
 from fiso.adapters.aws.s3 import S3Archive, S3RetrainingRuns
+from fiso.codecs import signature
 from fiso.domain.endpoint import Provider
 from fiso.domain.errors import StoreUnavailable
 from fiso.domain.model import ModelPointer
@@ -24,7 +25,7 @@ from fiso.domain.record import InvocationRecord
 from fiso.domain.request import TenantId
 from fiso.learning import dataset, evaluate, export
 from fiso.ports import ModelFiles
-from fiso.prediction import features, manifest, signature
+from fiso.prediction import features, manifest
 from fiso.services.maintenance.retrain import NO_MODEL, Retrainer
 from fiso.settings import RetrainerSettings
 from fiso.testing.memory import InMemoryArchive, InMemoryModelStore, InMemoryRetrainingRuns, away

@@ -10,7 +10,8 @@ import sklearn
 from typer.testing import CliRunner
 
 from fiso.adapters.aws.models import LayerModelStore
-from fiso.prediction import manifest, signature
+from fiso.codecs import signature
+from fiso.prediction import manifest
 from fiso_cli.errors import CommandError
 from fiso_cli.local_stage import CHECKOUT
 from fiso_cli.main import app
@@ -70,7 +71,7 @@ def test_the_packaged_model_is_whole_and_small() -> None:
     store = LayerModelStore(PACKAGED)
     pointer = store.champion()
     assert pointer is not None
-    manifest.read(pointer, store.artifact(pointer), signature.packaged())
+    manifest.read(pointer, store.artifact(pointer), manifest.packaged_keys())
     assert sum(path.stat().st_size for path in PACKAGED.rglob("*") if path.is_file()) <= 1_000_000
 
 

@@ -1,6 +1,7 @@
 """The catalog: policies, strategies and endpoints as documents, rows and published snapshots."""
 
 import gzip
+import json
 from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -17,6 +18,7 @@ from fiso.codecs.policy import (
     POLICY_CODEC,
     policy_to_document,
 )
+from fiso.codecs.seal import CatalogSeals
 from fiso.codecs.typed import Json
 from fiso.domain.address import AddressRules
 from fiso.domain.endpoint import Provider
@@ -31,12 +33,16 @@ from fiso.domain.strategy import (
     Value,
     operators_of,
 )
+from fiso_cli.training import keys
 from tests.builders import a_snapshot, an_endpoint, an_entry
 from tests.contract.catalog_entries import FULL, PLAIN
-from tests.golden.golden_files import golden_json, golden_line
+from tests.golden.golden_files import FILES, golden_json, golden_line
 from tests.golden.recorded_clients import Objects, RecordingClient
+from tests.golden.test_models import SIGNER
 
 SNAPSHOT = a_snapshot(FULL, PLAIN, version=12)
+SEALS = keys.sealing(SIGNER, "prod")
+OF_BEFORE = CatalogSeals(stage="prod", keys={}, accepts_unsigned=True)
 POLICIES = {"full": FULL.policy, "default": Policy(version=3)}
 TWO_VALUES: dict[RequestField | CandidateField, tuple[Value, Value]] = {
     RequestField.HOUR_OF_DAY: (22, 5),
@@ -126,20 +132,30 @@ def test_a_snapshot_is_canonical_and_checked() -> None:
 
 def test_what_is_published_in_the_bucket() -> None:
     bucket = Objects()
-    published = CheckedSnapshots(S3Snapshots(bucket, "bucket"), AddressRules())
+    published = CheckedSnapshots(S3Snapshots(bucket, "bucket", SEALS), AddressRules())
     published.publish(SNAPSHOT)
     body, pointer = bucket.texts()
     assert body.pop("Body").encode() == snapshot_to_json(SNAPSHOT)
     golden_json("snapshot-published.json", [body, pointer])
-    assert S3Snapshots(bucket, "bucket").current() == SNAPSHOT
+    assert S3Snapshots(bucket, "bucket", SEALS).current() == SNAPSHOT
     assert published.current(unless_version=12) is None
+
+
+def test_what_was_published_before_there_were_signatures() -> None:
+    bucket, kept = Objects(), json.loads((FILES / "snapshot-published-of-before.json").read_text())
+    texts = (snapshot_to_json(SNAPSHOT).decode(), kept[1]["Body"])
+    bucket.bodies = {put["Key"]: body.encode() for put, body in zip(kept, texts, strict=True)}
+    assert S3Snapshots(bucket, "bucket", OF_BEFORE).current() == SNAPSHOT
+    put = json.loads((FILES / "dynamodb-snapshot-copy-of-before.json").read_text())["put_item"]
+    item = put["Item"] | {"body": {"B": gzip.compress(snapshot_to_json(SNAPSHOT))}}
+    assert DynamoDBSnapshotCopy(RecordingClient(get_item={"Item": item}), "state", OF_BEFORE).current() == SNAPSHOT
 
 
 def test_refused_endpoints_are_no_part_of_a_snapshot() -> None:
     bucket = Objects()
     inside = an_endpoint(Provider.GCP, address="https://169.254.169.254/")
     snapshot = a_snapshot(an_entry(inside))
-    checked = CheckedSnapshots(S3Snapshots(bucket, "bucket"), AddressRules())
+    checked = CheckedSnapshots(S3Snapshots(bucket, "bucket", SEALS), AddressRules())
     checked.publish(snapshot)
     found = checked.current()
     assert found is not None
@@ -149,13 +165,14 @@ def test_refused_endpoints_are_no_part_of_a_snapshot() -> None:
 
 def test_the_copy_of_a_snapshot() -> None:
     client = RecordingClient()
-    DynamoDBSnapshotCopy(client, "state").publish(SNAPSHOT)
-    item = client.only_request["put_item"]["Item"]
+    DynamoDBSnapshotCopy(client, "state", SEALS).publish(SNAPSHOT)
+    written = client.requests[-1]
+    item = written["put_item"]["Item"]
     packed = item["body"].pop("B")
     assert packed[:8] == b"\x1f\x8b\x08" + bytes(5), "gzip without a name and a time of day"
     assert gzip.decompress(packed) == snapshot_to_json(SNAPSHOT)
-    kept = golden_json("dynamodb-snapshot-copy.json", client.only_request)
+    kept = golden_json("dynamodb-snapshot-copy.json", written)
     stored = kept["put_item"]["Item"] | {"body": {"B": gzip.compress(snapshot_to_json(SNAPSHOT))}}
     reading = RecordingClient(get_item={"Item": stored})
-    assert DynamoDBSnapshotCopy(reading, "state").current() == SNAPSHOT
+    assert DynamoDBSnapshotCopy(reading, "state", SEALS).current() == SNAPSHOT
     golden_json("dynamodb-snapshot-copy-query.json", reading.only_request)

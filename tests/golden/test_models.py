@@ -6,10 +6,11 @@ from pathlib import Path
 
 from fiso.adapters.aws.models import LayerModelStore, S3ModelStore, model_pointer_to
 from fiso.adapters.http.signers import OpenKeySigner
+from fiso.codecs import signature
 from fiso.domain.model import ModelPointer
 from fiso.learning.export import signed
 from fiso.ports import ModelFiles
-from fiso.prediction import artifact, ensemble, manifest, signature
+from fiso.prediction import artifact, ensemble, manifest
 from fiso.prediction.manifest import Golden, Manifest
 from fiso_cli.training import keys
 from tests.builders import NOW

@@ -37,6 +37,7 @@ SET = {
     "FISO_GOOGLE_SERVICE_ACCOUNT": "",
     "FISO_ALLOW_LOOPBACK": "",
     "FISO_ENDPOINT_HOSTS": "functions.example",
+    "FISO_CATALOG_KEYS": "",
 }
 
 

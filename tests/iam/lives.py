@@ -21,15 +21,16 @@ from fiso.adapters.aws.s3 import S3Archive, S3Snapshots
 from fiso.adapters.aws.snapshots import DynamoDBSnapshotCopy
 from fiso.adapters.http.signers import KmsSigner
 from fiso.adapters.postgres.catalog import Connect, PostgresCatalogStore
+from fiso.codecs.signature import text_of
 from fiso.console_settings import ConsoleSettings
 from fiso.domain.endpoint import Authentication, EndpointId, FunctionName, Provider
 from fiso.domain.errors import StoreUnavailable, WriteConflict
 from fiso.domain.request import TenantId
-from fiso.prediction.signature import text_of
 from fiso.routing.breaker_notices import Domain, SlowCall, Transition
 from fiso.settings import KeeperSettings, OrchestratorSettings, RetrainerSettings, StreamConsumerSettings
 from fiso.testing.memory import InMemoryMetrics
 from fiso.testing.rig import LambdaContext, http_event
+from fiso_cli.training import keys
 from fiso_client.core.breaker import Breaker
 from functions.console import wiring as console
 from functions.console.handler import answer_event as answer_at_console
@@ -53,7 +54,7 @@ from tests.models import a_signer, an_artifact, files_of
 
 T = TypeVar("T")
 
-DATABASE = "fiso/prod/database"
+DATABASE = "fiso/prod/keeper-database"
 LARGE = b"x" * 400_000
 WITHIN_S = 30.0
 
@@ -117,8 +118,8 @@ class World:
     def _set_up(self) -> None:
         secrets, ssm = self.aws("secretsmanager"), self.aws("ssm")
         secrets.create_secret(Name=DATABASE, SecretString=self.database_url)
-        keys = json.dumps({"host": "127.0.0.1", "key": "k3y-of-the-function"})
-        secrets.create_secret(Name="fiso/prod/function-key", SecretString=keys)
+        own = json.dumps({"host": "127.0.0.1", "key": "k3y-of-the-function"})
+        secrets.create_secret(Name="fiso/prod/function-key", SecretString=own)
         for name in ("lease-keys", "login-keys", "login-secret"):
             ssm.put_parameter(Name=f"/fiso/prod/{name}", Value=f"k1:{'a' * 32}", Type="SecureString")
         catalog, endpoint = PostgresCatalogStore(self.connect), an_endpoint(address="fiso-prod-sample-aws")
@@ -144,7 +145,12 @@ def _orchestrate(world: World) -> None:
     with (
         serving(respond) as azure,
         world.being(
-            "orchestrator", FISO_STAGE="local", FISO_AUTH="none", FISO_ALLOW_LOOPBACK="1", FISO_QUOTAS="1000/1000"
+            "orchestrator",
+            FISO_STAGE="local",
+            FISO_AUTH="none",
+            FISO_ALLOW_LOOPBACK="1",
+            FISO_QUOTAS="1000/1000",
+            FISO_CATALOG_KEYS=text_of(a_signer().public.modulus),
         ) as environ,
     ):
         settings = OrchestratorSettings.from_environ(environ)
@@ -218,9 +224,10 @@ def _publish(world: World, azure: str) -> None:
         an_entry(to_azure, name="azure"),
     )
     s3, snapshot = world.aws("s3"), a_snapshot(*entries)
-    S3Snapshots(s3, world.bucket).publish(snapshot)
+    seals = keys.sealing(a_signer())
+    S3Snapshots(s3, world.bucket, seals).publish(snapshot)
     table = world.stage.environ["orchestrator"]["FISO_STATE_TABLE"]
-    DynamoDBSnapshotCopy(world.aws("dynamodb"), table).publish(snapshot)
+    DynamoDBSnapshotCopy(world.aws("dynamodb"), table, seals).publish(snapshot)
     S3ModelStore(s3, world.bucket).publish(files_of(an_artifact()), replaces=None)
 
 
@@ -257,14 +264,19 @@ def _retrain(world: World) -> None:
     now = datetime.now(UTC)
     archive = S3Archive(world.aws("s3"), world.bucket, clock=lambda: now)
     archive.append(a_log(200, start=now - timedelta(minutes=10)), batch_id="all")
-    key = KmsSigner(world.aws("kms"), world.stage.environ["retrainer"]["FISO_MODEL_SIGNING_KEY_ID"]).public_key()
-    trusted = " ".join(text_of(each.modulus) for each in (key, a_signer().public))
+    key = _public_half(world, "retrainer", "FISO_MODEL_SIGNING_KEY_ID")
+    trusted = f"{key} {text_of(a_signer().public.modulus)}"
     rows = {"FISO_MINIMUM_ROWS": "150", "FISO_MINIMUM_NEW_ROWS": "50"}
     with world.being("retrainer", FISO_MODEL_KEYS=trusted, **rows) as environ:
         life = retrainer.build(RetrainerSettings.from_environ(environ))
         for is_promoted in (True, False):
             run = life.retrain(now=now, trigger="command")
             assert run.promoted is is_promoted, run.reason
+
+
+def _public_half(world: World, function: str, variable: str) -> str:
+    """Of the key that a function signs with, as the command line shows it."""
+    return text_of(KmsSigner(world.aws("kms"), world.stage.environ[function][variable]).public_key().modulus)
 
 
 PAGES = ("", "/endpoints", "/diagnosis", "/invocations", f"/invocations/{a_record(1).invocation_id}", "/models")
@@ -279,6 +291,7 @@ def _show(world: World) -> None:
             "FISO_AUTH": "jwt",
             "FISO_JWT_ISSUER": issuer,
             "FISO_JWT_AUDIENCE": tokens.AUDIENCE,
+            "FISO_CATALOG_KEYS": _public_half(world, "keeper", "FISO_CATALOG_SIGNING_KEY_ID"),
             "FISO_CONSOLE_URL": "http://127.0.0.1/console",
             "FISO_LOGIN_CLIENT_ID": "console",
             "FISO_LOGIN_SECRET_PARAMETER": "/fiso/prod/login-secret",

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from fiso.domain.model import SignedManifest
+from fiso.domain.signed import SignedText
 from fiso.learning.export import signed
 from fiso.ports import ModelFiles
 from fiso.prediction import features
@@ -54,7 +54,7 @@ def manifested(files: ModelFiles, **changes: str) -> ModelFiles:
     return pointing(files, manifest=replace(manifest_of(files), **changes))
 
 
-def manifest_of(files: ModelFiles) -> SignedManifest:
+def manifest_of(files: ModelFiles) -> SignedText:
     assert files.pointer.manifest is not None
     return files.pointer.manifest
 

@@ -33,11 +33,13 @@ from fiso.domain.state import EndpointState
 from fiso.ports import ModelFiles
 from fiso.routing.breaker_notices import SlowCall
 from fiso.testing.clock import ManualClock
+from fiso_cli.training.keys import sealing
 from fiso_client.core.answers import HttpAnswer
 from fiso_client.core.failures import ProviderError
 from fiso_client.core.signing import AwsEndpoint, Credentials, SignedService
 from fiso_client.core.transport import HttpTransport
 from tests.builders import NOW, a_record, a_request, a_snapshot, an_endpoint, an_open_record
+from tests.models import a_signer
 
 NO_JSON = {
     "nothing": b"",
@@ -70,6 +72,7 @@ FOREIGN = {
     "an error in words": b'{"message": "Service Unavailable"}',
 }
 CLOCK = ManualClock()
+SEALS = sealing(a_signer())
 ENTRY = claim_of(a_request(idempotency_key="k"), now=NOW, timeout_ms=5_000)
 ANSWER = KeptAnswer(status=200, headers={}, body=b"ok", is_text=True)
 LARGE = replace(ANSWER, body=b"x" * (LARGEST_INLINE + 1))
@@ -153,12 +156,12 @@ DYNAMODB: Mapping[str, Callable[[Any, bytes], object]] = {
     "find a key": lambda client, body: keys(client, body).find(ENTRY.id),
     "release": lambda client, body: keys(client, body).release(ENTRY),
     "use": lambda client, _: DynamoDBTenantUse(client, "t", clock=CLOCK).add(TenantId("t"), 1.0, None),
-    "copy": lambda client, _: DynamoDBSnapshotCopy(client, "t").current(),
-    "publish the copy": lambda client, _: DynamoDBSnapshotCopy(client, "t").publish(a_snapshot()),
+    "copy": lambda client, _: DynamoDBSnapshotCopy(client, "t", SEALS).current(),
+    "publish the copy": lambda client, _: DynamoDBSnapshotCopy(client, "t", SEALS).publish(a_snapshot()),
 }
 OTHERS: Mapping[str, Callable[[Any, bytes], object]] = {
-    "snapshot": lambda client, _: S3Snapshots(client, "b").current(),
-    "publish": lambda client, _: S3Snapshots(client, "b").publish(a_snapshot()),
+    "snapshot": lambda client, _: S3Snapshots(client, "b", SEALS).current(),
+    "publish": lambda client, _: S3Snapshots(client, "b", SEALS).publish(a_snapshot()),
     "archive": lambda client, _: list(S3Archive(client, "b", clock=CLOCK).since(NOW.date())),
     "watermark": lambda client, _: S3Watermark(client, "b").read(),
     "move": lambda client, _: S3Watermark(client, "b").move(NOW),

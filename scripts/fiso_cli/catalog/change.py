@@ -12,8 +12,7 @@ from fiso.domain.endpoint import EndpointId, FunctionName
 from fiso.domain.errors import WriteConflict
 from fiso.domain.fields import Impossible
 from fiso.domain.policy import Mode, Pin, Policy
-from fiso.ports import CatalogStore, CatalogVersion, Snapshots
-from fiso.services.maintenance.publish import publish
+from fiso.ports import CatalogStore, CatalogVersion
 from fiso_cli.catalog.difference import Change, changes
 from fiso_cli.catalog.rules import Problem, eligibility_problems
 from fiso_cli.errors import CommandError
@@ -21,6 +20,9 @@ from fiso_client.core.failures import FisoError
 
 Alter = Callable[[CatalogEntry], Policy]
 """How a command wants a function's policy to be."""
+
+Publish = Callable[[], int]
+"""Has the newest version published; which one is then."""
 
 TRIES = 3
 
@@ -60,7 +62,7 @@ def plan(store: CatalogStore, entries: Sequence[CatalogEntry], now: datetime) ->
     )
 
 
-def execute(planned: Plan, store: CatalogStore, snapshots: Snapshots, *, author: str, now: datetime) -> Written:
+def execute(planned: Plan, store: CatalogStore, publish: Publish, *, author: str) -> Written:
     """Write the plan, unless it changes nothing, and publish. `CommandError` when another change came between."""
     version, is_new = planned.based_on, bool(planned.changes)
     if is_new:
@@ -68,11 +70,11 @@ def execute(planned: Plan, store: CatalogStore, snapshots: Snapshots, *, author:
             version = store.replace(planned.entries, based_on=planned.based_on, author=author).version
         except WriteConflict as error:
             raise CommandError(f"the catalog changed meanwhile ({error}): look at the difference again") from error
-    return Written(version=version, is_new=is_new, unpublished=_publish(store, snapshots, now))
+    return Written(version=version, is_new=is_new, unpublished=_publish(publish, version))
 
 
 def change_policy(
-    function: str, alter: Alter, store: CatalogStore, snapshots: Snapshots, *, author: str, now: datetime
+    function: str, alter: Alter, store: CatalogStore, publish: Publish, *, author: str, now: datetime
 ) -> Written:
     """Write and publish a version in which one function's policy is altered. A write that lost a race is repeated."""
     for _ in range(TRIES - 1):
@@ -83,7 +85,7 @@ def change_policy(
             continue
     else:
         written = _write_policy(function, alter, store, author, now)
-    return replace(written, unpublished=_publish(store, snapshots, now))
+    return replace(written, unpublished=_publish(publish, written.version))
 
 
 def _write_policy(function: str, alter: Alter, store: CatalogStore, author: str, now: datetime) -> Written:
@@ -153,9 +155,9 @@ def _keeping_pin(entry: CatalogEntry, old: CatalogEntry | None) -> CatalogEntry:
     return replace(entry, policy=replace(entry.policy, pin=old.policy.pin))
 
 
-def _publish(store: CatalogStore, snapshots: Snapshots, now: datetime) -> str | None:
+def _publish(publish: Publish, version: int) -> str | None:
     try:
-        publish(store, snapshots, now)
+        published = publish()
     except FisoError as error:
         return str(error)
-    return None
+    return None if published >= version else f"version {published} is"

@@ -68,7 +68,7 @@ def apply(
             return Output(document={**document, "written": False}, shown=[line])
         _refuse_losses(planned, lift_pins=lift_pins, allow_removals=allow_removals)
         _agree(planned, yes=yes, can_ask=not as_json and sys.stdin.isatty())
-        written = change.execute(planned, store, where.snapshots(), author=author(), now=now)
+        written = change.execute(planned, store, where.publish, author=author())
     if not written.is_new or written.unpublished is not None:
         return told(written, document)
     held_s = held_s_where_served(written.version, stage) if wait else None

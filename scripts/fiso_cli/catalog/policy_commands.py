@@ -156,8 +156,8 @@ def _change(function: str, alter: Alter, stage: str, *, wait: bool) -> Output:
     where = Stage.named(stage)
     with where.wrapped_errors():
         runner.migrate(where.connect)  # a kill switch works at once after an update too, without an apply before it
-        store, snapshots = where.catalog_store(), where.snapshots()
-        written = change.change_policy(function, alter, store, snapshots, author=author(), now=datetime.now(UTC))
+        store = where.catalog_store()
+        written = change.change_policy(function, alter, store, where.publish, author=author(), now=datetime.now(UTC))
     from fiso_cli.catalog.in_force import held_s_of
 
     held_s = held_s_of(written.version, stage) if wait and written.unpublished is None else None

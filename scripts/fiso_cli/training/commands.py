@@ -1,4 +1,5 @@
-"""`fiso train | retrain | model-key`: the packaged prior, a retraining by the deployed retrainer, its key."""
+"""`fiso train | retrain | model-key | catalog-key`: the packaged prior, a retraining by the deployed retrainer, and the
+keys that a stage signs with."""
 
 from pathlib import Path
 from typing import Annotated
@@ -62,10 +63,27 @@ def model_key(stage: StageOption = "local") -> Output:
     fiso model-key
     export FISO_MODEL_KEYS=$(fiso model-key --stage prod --json | jq -r .public)
     """
-    from fiso.prediction import signature
+    return _shown(stage, "models", "FISO_MODEL_KEYS")
+
+
+def catalog_key(stage: StageOption = "local") -> Output:
+    """Show the public half of the key that a stage's catalog is signed with: whoever reads it is deployed with it.
+
+    Without it no catalog is trusted, so a new stage is deployed twice. Two halves with a space between them are trusted
+    both: that is how a key is changed under traffic.
+
+    \b
+    fiso catalog-key
+    fiso catalog-key --stage prod --json
+    """
+    return _shown(stage, "catalog", "FISO_CATALOG_KEYS")
+
+
+def _shown(stage: str, signed: str, variable: str) -> Output:
+    from fiso.codecs import signature
     from fiso_cli.training import remote
 
-    public = remote.public_key(stage)
+    public = remote.public_key(stage, signed)
     word = signature.text_of(public.modulus)
-    lines = [f"models of stage {stage} are signed with key {public.id}", f"deploy with FISO_MODEL_KEYS={word}"]
+    lines = [f"{signed} of stage {stage}: signed with key {public.id}", f"deploy with {variable}={word}"]
     return Output(document={"stage": stage, "id": public.id, "public": word}, shown=lines)

@@ -1,7 +1,8 @@
-"""Keys that sign models: made, kept in a file of their owner's, and their public halves where the code looks for them.
+"""Keys that sign models and catalogs: made, kept in a file of their owner's,
+and their public halves where code looks for them.
 
 The private half of the packaged model's key is used once and thrown away unless a file is named; a stage on AWS signs
-inside KMS; the local stage has a key file beside its other files.
+inside KMS; the local stage has key files beside its other files.
 """
 
 import json
@@ -10,8 +11,11 @@ from functools import cache
 from pathlib import Path
 
 from fiso.adapters.http.signers import OpenKeySigner
-from fiso.prediction import signature
-from fiso.prediction.signature import EXPONENT, PublicKey, PublicKeys
+from fiso.codecs import signature
+from fiso.codecs.seal import CatalogSeals
+from fiso.codecs.signature import EXPONENT, PublicKey, PublicKeys
+from fiso.prediction import manifest
+from fiso.settings import LOCAL_STAGE
 from fiso_cli.errors import CommandError
 from fiso_cli.local_stage import CHECKOUT, LocalStage
 
@@ -39,6 +43,11 @@ def trusting(signer: OpenKeySigner) -> PublicKeys:
     return {signer.public.id: signer.public}
 
 
+def sealing(signer: OpenKeySigner, stage: str = LOCAL_STAGE) -> CatalogSeals:
+    """The seals of whoever signs catalogs with this and trusts nothing else."""
+    return CatalogSeals(stage=stage, keys=trusting(signer), sign=signer.sign)
+
+
 def read(path: Path) -> OpenKeySigner:
     """The pair in a file; `CommandError` when there is none."""
     try:
@@ -60,21 +69,26 @@ def ensured(path: Path) -> OpenKeySigner:
     return signer
 
 
-def local_file(cloud: LocalStage) -> Path:
-    """Where the local stage keeps its key."""
-    return cloud.state / "model-key"
+def local_file(cloud: LocalStage, signed: str) -> Path:
+    """Where the local stage keeps the key that `models` or the `catalog` is signed with."""
+    return cloud.state / ("model-key" if signed == "models" else "catalog-key")
 
 
 def local_variables(cloud: LocalStage) -> dict[str, str]:
-    """What the local stage is deployed with: the pair for its retrainer, the public half for its orchestrator."""
-    signer = ensured(local_file(cloud))
-    return {"FISO_MODEL_SIGNING_KEY": signer.text, "FISO_MODEL_KEYS": signature.text_of(signer.public.modulus)}
+    """What the local stage is deployed with: the pairs for retrainer and keeper, public halves for whoever reads."""
+    models, catalog = (ensured(local_file(cloud, signed)) for signed in ("models", "catalog"))
+    return {
+        "FISO_MODEL_SIGNING_KEY": models.text,
+        "FISO_MODEL_KEYS": signature.text_of(models.public.modulus),
+        "FISO_CATALOG_SIGNING_KEY": catalog.text,
+        "FISO_CATALOG_KEYS": signature.text_of(catalog.public.modulus),
+    }
 
 
 def public_file(artifacts: Path) -> Path:
     """Where the public half goes: into the code for the packaged model, else next to the folder, never into it."""
     if artifacts.resolve() == CHECKOUT / "ml_artifacts":
-        return signature.PACKAGED_KEYS
+        return manifest.PACKAGED_KEYS
     return artifacts.parent / f"{artifacts.name}.keys.json"
 
 

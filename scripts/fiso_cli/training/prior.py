@@ -8,7 +8,7 @@ from fiso.learning.evaluate import by_target
 from fiso.learning.export import Origin, package, signed
 from fiso.learning.train import Family, Trained
 from fiso.learning.train import train as train_estimators
-from fiso.ports import ModelFiles, ModelSigner
+from fiso.ports import ModelFiles, Signer
 from fiso.prediction.artifact import TARGETS
 from fiso_cli.errors import CommandError
 from fiso_cli.rendering import Document, Output, Table, decimals, figure, progress, text
@@ -45,7 +45,7 @@ def train(family: str, *, rows: int, out: Path, key: Path | None = None) -> Outp
     return Output(document=document, shown=[_table(title, errors), *lines])
 
 
-def _packaged(trained: Trained, halves: dataset.Halves, signer: ModelSigner) -> ModelFiles:
+def _packaged(trained: Trained, halves: dataset.Halves, signer: Signer) -> ModelFiles:
     origin = Origin(version_prefix=f"synthetic-{synthetic.SEED}", trained_at=None, note=synthetic.NOTE)
     try:
         return signed(package(trained, halves, origin), signer)

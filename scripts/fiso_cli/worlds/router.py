@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from fiso.adapters.aws.models import LayerModelStore
+from fiso.codecs.signature import PublicKeys
 from fiso.domain.catalog import CatalogEntry
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName
 from fiso.domain.model import RetrainingRun
@@ -23,9 +24,8 @@ from fiso.domain.policy import Idempotent, Policy
 from fiso.domain.record import InvocationRecord
 from fiso.domain.request import InvocationId, InvocationRequest, TenantId
 from fiso.ports import ModelStore
-from fiso.prediction import manifest, signature
+from fiso.prediction import manifest
 from fiso.prediction.artifact import Model
-from fiso.prediction.signature import PublicKeys
 from fiso.services.log.ingest import ingest
 from fiso.services.maintenance.retrain import Retrainer
 from fiso.services.request import recording
@@ -230,7 +230,7 @@ def run(
 
 def packaged_model(folder: Path) -> Model | None:
     """The model a new deployment starts with; None leaves the baseline."""
-    return champion_of(LayerModelStore(folder), signature.packaged())
+    return champion_of(LayerModelStore(folder), manifest.packaged_keys())
 
 
 def champion_of(models: ModelStore, trusted: PublicKeys) -> Model | None:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
+from fiso_cli import keeper_database
 from fiso_cli.catalog import change, declaration
 from fiso_cli.counting import Counts
 from fiso_cli.errors import CommandError
@@ -64,7 +65,9 @@ class Machine:
 
     def deploy(self) -> str:
         """Plain `serverless deploy`."""
-        environment = self.cloud.client_environment() | {"FISO_DATABASE_URL": self.cloud.database_url}
+        environment = self.cloud.client_environment() | {
+            "FISO_KEEPER_DATABASE_URL": keeper_database.ensured(self.stage)
+        }
         log = serverless(self.cloud, ("deploy", "--stage", STAGE), environment | keys.local_variables(self.cloud))
         lease_keys(self.stage).ensured()
         return f"stage {STAGE}, log in {log}"
@@ -76,7 +79,7 @@ class Machine:
             runner.migrate(self.stage.connect)
             store = self.stage.catalog_store()
             planned = change.plan(store, declared.entries, datetime.now(UTC))
-            written = change.execute(planned, store, self.stage.snapshots(), author=AUTHOR, now=datetime.now(UTC))
+            written = change.execute(planned, store, self.stage.publish, author=AUTHOR)
         if written.unpublished is not None:
             raise CommandError(f"catalog version {written.version} is stored, not published: {written.unpublished}")
         return f"{len(declared.entries)} functions, version {written.version}"

@@ -5,14 +5,15 @@ equal snapshots have equal bytes and a damaged one is never read. Raises `Invali
 """
 
 import json
-from collections.abc import Mapping
-from dataclasses import fields
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from datetime import datetime
 from hashlib import sha256
 
 from fiso.codecs.policy import POLICY_FORM
-from fiso.codecs.typed import Codec, Document, Form, Json, Malformed, Shape
+from fiso.codecs.typed import Codec, Document, Json, Malformed, Shape, from_document, to_document
 from fiso.domain.address import without_misspelled
-from fiso.domain.catalog import CatalogEntry, Snapshot
+from fiso.domain.catalog import CatalogEntry, Damage, Snapshot
 from fiso.domain.endpoint import Endpoint, FunctionName
 from fiso.domain.errors import InvalidCatalog
 from fiso.domain.policy import Policy
@@ -29,7 +30,11 @@ where they are, must not read it."""
 def snapshot_to_json(snapshot: Snapshot) -> bytes:
     """The canonical bytes of a snapshot, checksum included."""
     denies = any(entry.policy.tenants or not entry.policy.leases for entry in snapshot.functions.values())
-    document: Document = {"schema": WITH_DENIALS if denies else SCHEMA, **_SNAPSHOTS.to_document(snapshot)}
+    document: Document = {
+        "schema": WITH_DENIALS if denies else SCHEMA,
+        **to_document(_Envelope(version=snapshot.version, published_at=snapshot.published_at)),
+        "functions": [entry_to_document(snapshot.functions[name]) for name in sorted(snapshot.functions)],
+    }
     document["sha256"] = _checksum(document)
     return _canonical(document)
 
@@ -37,8 +42,8 @@ def snapshot_to_json(snapshot: Snapshot) -> bytes:
 def snapshot_from_json(data: bytes) -> Snapshot:
     """What `snapshot_to_json` wrote; `InvalidCatalog` with the reason for anything else.
 
-    An endpoint with a name, region, path or secret that is none by the grammar is read as `refused`: one of them must
-    not stop the whole catalog.
+    A damaged row costs only itself: an endpoint with a name, region, path or secret that is none by the grammar is read
+    as `refused`, one that does not parse is left out, and a function that does not is `damaged`.
     """
     try:
         document = json.loads(data)
@@ -54,9 +59,12 @@ def snapshot_from_json(data: bytes) -> Snapshot:
             f"snapshot has schema {document.get('schema')!r}, this code reads {SCHEMA} and {WITH_DENIALS}"
         )
     try:
-        return without_misspelled(_SNAPSHOTS.from_document(Snapshot, document))
+        envelope = from_document(_Envelope, document)
+        functions, damaged = _functions_in(document.get("functions"))
     except Malformed as error:
         raise InvalidCatalog(f"snapshot does not parse: {error}") from error
+    read = Snapshot(version=envelope.version, published_at=envelope.published_at, functions=functions, damaged=damaged)
+    return without_misspelled(read)
 
 
 def entry_to_document(entry: CatalogEntry) -> Document:
@@ -92,16 +100,72 @@ def _checksum(document: Document) -> str:
     return sha256(_canonical(document)).hexdigest()
 
 
-def _functions_to_document(functions: Mapping[FunctionName, CatalogEntry]) -> list[Json]:
-    return [entry_to_document(functions[name]) for name in sorted(functions)]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Envelope:
+    """What a snapshot is beside its functions."""
+
+    version: int
+    published_at: datetime
 
 
-def _functions_from_document(document: object) -> Mapping[FunctionName, CatalogEntry]:
-    found = _LISTED.read(document)
-    functions = {entry.name: entry for entry in found} if isinstance(found, tuple) else {}
-    if len(functions) != len(document if isinstance(document, list) else ()):
-        raise Malformed("a function stands in it twice")
-    return functions
+_Functions = dict[FunctionName, CatalogEntry]
+
+
+def _functions_in(rows: object) -> tuple[_Functions, dict[str, Damage]]:
+    if not isinstance(rows, list):
+        raise Malformed("must be a list", "functions")
+    functions, damaged = _Functions(), dict[str, Damage]()
+    for number, row in enumerate(rows):
+        name = _name_in(row, number)
+        if name in functions or name in damaged:  # nobody can tell which of them is meant
+            functions.pop(FunctionName(name), None)
+            damaged[name] = Damage(reason="it stands in the catalog twice", tenants=_tenants_in(row))
+            continue
+        try:
+            entry, left_out = _entry_in(row)
+        except Malformed as error:
+            damaged[name] = Damage(reason=str(error), tenants=_tenants_in(row))
+            continue
+        functions[entry.name] = entry
+        damaged |= {f"{name}/{copy}": Damage(reason=why, is_endpoint=True) for copy, why in left_out.items()}
+    return functions, damaged
+
+
+def _entry_in(row: object) -> tuple[CatalogEntry, dict[str, str]]:
+    """A function without the endpoints that cannot be read, and why not. A policy that names one of them is no policy
+    of what is left: then the function cannot be read."""
+    try:
+        return _ENTRIES.from_document(CatalogEntry, row), {}
+    except Malformed:
+        endpoints = row.get("endpoints") if isinstance(row, dict) else None
+        if not isinstance(row, dict) or not isinstance(endpoints, list):
+            raise
+        left_out = dict(_flaws_of(endpoints))
+        whole = [endpoint for number, endpoint in enumerate(endpoints) if number not in left_out]
+        if not left_out or not whole:
+            raise
+    entry = _ENTRIES.from_document(CatalogEntry, {**row, "endpoints": whole})
+    return entry, {_name_in(endpoints[number], number, key="id"): why for number, why in left_out.items()}
+
+
+def _flaws_of(endpoints: list[object]) -> Iterator[tuple[int, str]]:
+    for number, endpoint in enumerate(endpoints):
+        try:
+            _ENTRIES.from_document(Endpoint, endpoint)
+        except Malformed as error:
+            yield number, str(error)
+
+
+def _name_in(row: object, number: int, key: str = "name") -> str:
+    """What a row is called; its number where it has no name."""
+    name = row.get(key) if isinstance(row, dict) else None
+    return name if isinstance(name, str) else f"#{number}"
+
+
+def _tenants_in(row: object) -> frozenset[str]:
+    policy = row.get("policy") if isinstance(row, dict) else None
+    tenants = policy.get("tenants") if isinstance(policy, dict) else None
+    return frozenset(str(tenant) for tenant in tenants) if isinstance(tenants, list) else frozenset()
 
 
 _LATER = frozenset({"plan", "architecture", "vcpu"})
@@ -113,13 +177,4 @@ _ENTRIES = Codec(
         Endpoint: Shape(required=frozenset(each.name for each in fields(Endpoint)) - _LATER, omits_none=_LATER),
         Terms: Shape(omits_none=True),
     },
-)
-_LISTED = _ENTRIES.form(tuple[CatalogEntry, ...])
-_SNAPSHOTS = Codec(
-    shapes={
-        Snapshot: Shape(
-            forms={"functions": Form(_functions_to_document, _functions_from_document)},
-            left_out=frozenset({"_unpinned"}),
-        )
-    }
 )

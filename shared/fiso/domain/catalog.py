@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Self
 
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName
-from fiso.domain.errors import InvalidCatalog, UnknownFunction
+from fiso.domain.errors import InvalidCatalog, NothingAvailable, UnknownFunction
 from fiso.domain.fields import Impossible, Place
 from fiso.domain.policy import Policy
 from fiso.domain.terms import Terms
@@ -61,12 +61,26 @@ class CatalogEntry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Damage:
+    """Why a part of a snapshot could not be read, for the log alone. `tenants` are the only ones that may know of the
+    function, where that could be read; `is_endpoint`: the function serves without that copy."""
+
+    reason: str
+    tenants: frozenset[str] = frozenset()
+    is_endpoint: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """Everything the request path knows of the catalog at one version. Never changed, only replaced."""
+    """Everything the request path knows of the catalog at one version. Never changed, only replaced.
+
+    `damaged` are functions, and copies as `function/copy`, that could not be read: found in reading, never stored.
+    """
 
     version: int
     published_at: datetime
     functions: Mapping[FunctionName, CatalogEntry]
+    damaged: Mapping[str, Damage] = field(default_factory=dict)
     _unpinned: Mapping[FunctionName, CatalogEntry] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -84,21 +98,43 @@ class Snapshot:
         return found if found.policy.at(now) is found.policy else self._unpinned[found.name]
 
     def entry(self, name: str) -> CatalogEntry:
-        """One function as it was written; `UnknownFunction` when the catalog has none."""
+        """One function as it was written; `UnknownFunction` when the catalog has none, `NothingAvailable` when its
+        entry is damaged."""
         found = self.functions.get(FunctionName(name))
         if found is None:
-            raise self.unknown(name)
+            raise self._missing(name)
         return found
 
     def entry_for(self, tenant: str, name: str) -> CatalogEntry:
         """The same for a tenant: one that it may not call is none."""
+        damage = self.damaged.get(name)
+        if damage is not None and damage.tenants and tenant not in damage.tenants:
+            raise self.unknown(name)
         found = self.entry(name)
         if not found.policy.admits(tenant):
             raise self.unknown(name)
         return found
 
+    def _missing(self, name: str) -> UnknownFunction | NothingAvailable:
+        if name in self.damaged and "/" not in name:
+            return NothingAvailable(f"function {name!r} cannot be read from catalog version {self.version}")
+        return self.unknown(name)
+
     def unknown(self, name: str) -> UnknownFunction:
         return UnknownFunction(f"no function {name!r} in catalog version {self.version}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attested:
+    """A version that was published, by its signature: the digest and the size of the snapshot's bytes."""
+
+    version: int
+    sha256: str
+    size_bytes: int
+
+    def __post_init__(self) -> None:
+        if not 0 < self.version < 2**63 or not 0 < self.size_bytes < 2**31:
+            raise ValueError("version and size must be positive, and no larger than numbers of 63 and 31 bits")
 
 
 Entries = Mapping[FunctionName, CatalogEntry]

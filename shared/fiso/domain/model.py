@@ -3,14 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SignedManifest:
-    """A manifest's exact text, which key signed it, and the signature (base64). Both are empty before it was signed."""
-
-    text: str
-    key_id: str = ""
-    signature: str = ""
+from fiso.domain.signed import SignedText
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +20,7 @@ class ModelPointer:
     rows: int
     is_synthetic: bool
     origin: str = "layer"
-    manifest: SignedManifest | None = None
+    manifest: SignedText | None = None
     previous: "ModelPointer | None" = None
 
 

@@ -1,6 +1,5 @@
 """Export: from estimators to the portable artifact and its card, checked against them before anything is written."""
 
-import base64
 import io
 import platform
 from collections.abc import Mapping, Sequence
@@ -14,13 +13,14 @@ import sklearn
 from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingRegressor
 
+from fiso.codecs import signature
 from fiso.codecs.record import instant
 from fiso.domain.errors import ModelRefused
 from fiso.domain.model import ModelPointer
 from fiso.learning import evaluate
 from fiso.learning.dataset import DataSet, Floats, Halves
 from fiso.learning.train import Estimator, Fit, Trained
-from fiso.ports import ModelFiles, ModelSigner
+from fiso.ports import ModelFiles, Signer
 from fiso.prediction import artifact, manifest
 from fiso.prediction.ensemble import LEAF
 from fiso.prediction.features import NAMES
@@ -238,11 +238,10 @@ def _parameters(estimator: Estimator) -> dict[str, object]:
     return {name: value for name, value in estimator.get_params().items() if name in chosen or name == "random_state"}
 
 
-def signed(files: ModelFiles, signer: ModelSigner) -> ModelFiles:
+def signed(files: ModelFiles, signer: Signer) -> ModelFiles:
     """The files with a signature. Raises what the signer raises, and `ModelRefused` for files without a manifest."""
     manifest = files.pointer.manifest
     if manifest is None:
         raise ModelRefused(f"model {files.pointer.version} has no manifest to sign")
-    key_id, signature = signer.sign(manifest.text.encode("ascii"))
-    sealed = replace(manifest, key_id=key_id, signature=base64.b64encode(signature).decode("ascii"))
+    sealed = signature.signed(manifest.text, signer.sign)
     return replace(files, pointer=replace(files.pointer, manifest=sealed))

@@ -6,23 +6,23 @@ The manifest names version, digest, features, metrics and golden rows: inputs wi
 gave when it was made. A copy that says something else here is not the model that was judged.
 """
 
-import base64
-import binascii
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from pathlib import Path
 
+from fiso.codecs import signature
 from fiso.codecs.record import instant, parse_instant
+from fiso.codecs.signature import PublicKeys, Untrusted
 from fiso.codecs.typed import USUAL, Codec, Form, Shape
 from fiso.domain.errors import ModelRefused
-from fiso.domain.model import ModelPointer, SignedManifest
-from fiso.prediction import artifact, features, signature
+from fiso.domain.model import ModelPointer
+from fiso.domain.signed import SignedText
+from fiso.prediction import artifact, features
 from fiso.prediction.artifact import Model
-from fiso.prediction.signature import PublicKeys
 
 FORMAT = "fiso-manifest/1"
-LARGEST_TEXT = 20_000
 GOLDEN_ROWS = 4
 GOLDEN_TOLERANCE = 1e-6
 """How far a golden output may be off, relative to the larger of the value and 1."""
@@ -39,7 +39,11 @@ class Golden:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """What is signed of a model. `metrics` are those of the held-out rows."""
+    """What is signed of a model. `metrics` are those of the held-out rows.
+
+    Of a published one also the `stage`, and the `number` of its promotion there, which only moves up; `stands_in` is
+    the digest of the one that may serve where this one's file is bad. The packaged one has none of these.
+    """
 
     version: str
     sha256: str
@@ -49,12 +53,15 @@ class Manifest:
     feature_names: tuple[str, ...]
     metrics: Mapping[str, float]
     golden: tuple[Golden, ...]
+    stage: str | None = None
+    number: int | None = None
+    stands_in: str | None = None
 
 
 _CODEC = Codec(
     # numbers are signed as they were written: a count among the metrics stays a whole number
     forms={datetime: Form(instant, parse_instant), float: Form(lambda value: value, USUAL[float].read)},
-    shapes={Golden: Shape(is_row=True), Manifest: Shape()},
+    shapes={Golden: Shape(is_row=True), Manifest: Shape(omits_none=True)},
 )
 
 
@@ -68,28 +75,36 @@ def golden_of(model: Model, rows: Sequence[Sequence[float]]) -> tuple[Golden, ..
     )
 
 
-def written(manifest: Manifest) -> SignedManifest:
+def written(manifest: Manifest) -> SignedText:
     """The manifest as the text that is to be signed: canonical JSON."""
     document = {"format": FORMAT, **_CODEC.to_document(manifest)}
-    return SignedManifest(text=json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False))
+    return SignedText(text=json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False))
 
 
-def opened(signed: SignedManifest | None, keys: PublicKeys) -> Manifest:
+def opened(signed: SignedText | None, keys: PublicKeys) -> Manifest:
     """The manifest in a signed text; `ModelRefused` unless one of the keys signed exactly this text."""
-    if signed is None or not signed.signature:
-        raise ModelRefused("it is not signed")
-    key = keys.get(signed.key_id)
-    if key is None:
-        raise ModelRefused(f"it is signed with a key that is not trusted here ({signed.key_id[:16]!r})")
-    if len(signed.text) > LARGEST_TEXT:
-        raise ModelRefused(f"its manifest has {len(signed.text)} characters, more than {LARGEST_TEXT}")
     try:
-        raw, said = base64.b64decode(signed.signature, validate=True), signed.text.encode("ascii")
-    except (binascii.Error, UnicodeError) as error:
-        raise ModelRefused(f"its signature or manifest is damaged: {error}") from error
-    if not signature.is_signed(said, raw, key):
-        raise ModelRefused(f"the signature does not fit the manifest (key {key.id})")
-    return _parsed(signed.text)
+        return _parsed(signature.verified(signed, keys))
+    except Untrusted as error:
+        raise ModelRefused(str(error)) from error
+
+
+def restated(signed: SignedText, *, stage: str, number: int, stands_in: str | None = None) -> SignedText:
+    """The same model's manifest as the promotion of this number on a stage, to be signed."""
+    return written(replace(_parsed(signed.text), stage=stage, number=number, stands_in=stands_in))
+
+
+def check_promotion(stated: Manifest, *, stage: str, least: int, accepts_older: bool = False) -> None:
+    """`ModelRefused` unless this is a promotion on the stage, and none before the one numbered `least`.
+
+    `accepts_older`: one without a stage and a number, as they were signed before there were any.
+    """
+    if stated.number is None and not accepts_older:
+        raise ModelRefused("it has no number: code from before promoted it (FISO_ACCEPT_OLDER_FORMS)")
+    if stated.number is not None and stated.stage != stage:
+        raise ModelRefused(f"it was promoted on stage {str(stated.stage)[:20]!r}")
+    if (stated.number or 0) < least:
+        raise ModelRefused(f"it is promotion {stated.number}, and {least} is known: an old one was put back")
 
 
 def read(pointer: ModelPointer, data: bytes, keys: PublicKeys) -> Model:
@@ -133,3 +148,15 @@ def _parsed(said: str) -> Manifest:
         return _CODEC.from_document(Manifest, document)
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise ModelRefused(f"the manifest does not parse: {type(error).__name__}: {error}") from error
+
+
+PACKAGED_KEYS = Path(__file__).with_name("model_keys.json")
+"""The keys that the packaged model may be signed with. They ship with the code, never beside the model."""
+
+
+def packaged_keys() -> PublicKeys:
+    """The keys in the code package. A file that is no set of keys trusts nothing, so that a start never fails by it."""
+    try:
+        return signature.from_file(PACKAGED_KEYS)
+    except ValueError:
+        return {}

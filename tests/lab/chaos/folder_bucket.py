@@ -17,6 +17,7 @@ from uuid import uuid4
 
 from fiso.adapters.aws.client import AwsError
 from fiso.adapters.aws.s3 import S3Snapshots
+from fiso_cli.training import keys
 
 BUCKET = "b"
 
@@ -72,8 +73,8 @@ class FolderBucket:
 
 
 def snapshots_in(bucket: FolderBucket) -> S3Snapshots:
-    """The published snapshots of a bucket."""
-    return S3Snapshots(bucket, BUCKET)
+    """The published snapshots of a bucket, signed with a key that lies beside them."""
+    return S3Snapshots(bucket, BUCKET, keys.sealing(keys.ensured(bucket.folder / ".signing-key")))
 
 
 @contextmanager

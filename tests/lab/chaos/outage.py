@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +52,7 @@ class Keeper:
         """One round."""
         start, problem = time.monotonic(), None
         try:
-            publish(self.store, snapshots_in(self.bucket), datetime.now(UTC))
+            publish(self.store, snapshots_in(self.bucket))
         except StoreError as error:
             problem = str(error)
         self.rounds.append((time.monotonic() - start, problem))

@@ -13,11 +13,11 @@ from pathlib import Path
 
 from fiso.adapters.aws.models import S3ModelStore
 from fiso.adapters.aws.s3 import S3Archive, S3RetrainingRuns
+from fiso.codecs.signature import PublicKeys
 from fiso.domain.model import ModelPointer, RetrainingRun
 from fiso.domain.record import InvocationRecord
 from fiso.prediction import manifest
 from fiso.prediction.artifact import Model
-from fiso.prediction.signature import PublicKeys
 from fiso.settings import RetrainerSettings
 from fiso_cli.training import keys
 from fiso_client.core.failures import FisoError

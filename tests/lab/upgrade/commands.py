@@ -18,6 +18,7 @@ from typing import Annotated, Any
 import typer
 
 from fiso.testing.rig import http_event
+from fiso_cli import keeper_database
 from fiso_cli.counting import Counts
 from fiso_cli.errors import FAILED, CommandError
 from fiso_cli.local_stage import CHECKOUT
@@ -67,7 +68,14 @@ class Checkout:
     def deploy(self) -> None:
         """Its packages and template."""
         cloud = LocalCloud.from_environ(self.environ)
-        variables = cloud.aws_environment() | {"FISO_DATABASE_URL": cloud.database_url} | keys.local_variables(cloud)
+        variables = cloud.aws_environment() | keys.local_variables(cloud)
+        stage = Stage.named("local", self.environ)
+        # the code of before knows the first name alone, and has no signed catalogs
+        variables |= {
+            "FISO_DATABASE_URL": cloud.database_url,
+            "FISO_KEEPER_DATABASE_URL": keeper_database.ensured(stage),
+        }
+        variables |= {"FISO_ACCEPT_OLDER_FORMS": "1"}
         self.run("node_modules/.bin/serverless", "deploy", "--stage", "local", **variables)
 
 

@@ -11,11 +11,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from fiso.adapters.aws.s3 import Bucket
+from fiso.adapters.aws.s3 import Bucket, unless_changed
 from fiso.codecs.record import instant, parse_instant
 from fiso.codecs.typed import Json
 from fiso.domain.errors import ModelRefused, WriteConflict
-from fiso.domain.model import ModelPointer, SignedManifest
+from fiso.domain.model import ModelPointer
+from fiso.domain.signed import SignedText
 from fiso.ports import ModelFiles
 
 
@@ -49,17 +50,11 @@ def model_pointer_from(document: Mapping[str, object], *, origin: str) -> ModelP
             rows=int(rows) if isinstance(rows, int) else 0,
             is_synthetic=bool(document["is_synthetic"]),
             origin=origin,
-            manifest=_manifest_from(document),
+            manifest=SignedText.among(document, "manifest"),
             previous=_previous_from(document, origin),
         )
     except (KeyError, ValueError) as error:
         raise ModelRefused(f"model pointer does not parse: {type(error).__name__}: {error}") from error
-
-
-def _manifest_from(document: Mapping[str, object]) -> SignedManifest | None:
-    parts = [document.get(name) for name in ("manifest", "key_id", "signature")]
-    text, key_id, signature = [part if isinstance(part, str) else "" for part in parts]
-    return SignedManifest(text=text, key_id=key_id, signature=signature) if text else None
 
 
 def _previous_from(document: Mapping[str, object], origin: str) -> ModelPointer | None:
@@ -134,8 +129,7 @@ class S3ModelStore:
         etag = self._objects.etag(POINTER)
         if not names_same(self._readable_champion(), replaces):
             raise WriteConflict("another model was published meanwhile")
-        condition = {"IfNoneMatch": "*"} if etag is None else {"IfMatch": etag}
-        self._objects.write_json(POINTER, model_pointer_to(files.pointer), **condition)
+        self._objects.write_json(POINTER, model_pointer_to(files.pointer), **unless_changed(etag))
 
     def _readable_champion(self) -> ModelPointer | None:
         try:

@@ -15,16 +15,21 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from fiso.adapters.aws.errors import DAMAGE, aws_errors, is_missing, store_errors
+from fiso.codecs import seal
 from fiso.codecs.catalog import snapshot_from_json, snapshot_to_json
 from fiso.codecs.record import from_document, instant, parse_instant, to_document
+from fiso.codecs.seal import CatalogSeals
 from fiso.codecs.typed import Codec, Form
 from fiso.domain.catalog import Snapshot
-from fiso.domain.errors import StoreUnavailable
+from fiso.domain.errors import InvalidCatalog, StoreUnavailable
 from fiso.domain.model import RetrainingRun
 from fiso.domain.record import InvocationRecord, RecordStatus
 from fiso.domain.request import InvocationId
+from fiso.domain.signed import SignedText
 from fiso.ports import Clock
 from fiso_client.core.failures import FisoError
+
+CURRENT = "policies/current.json"
 
 logger = logging.getLogger(__name__)
 
@@ -89,32 +94,53 @@ class Bucket:
                 return
 
 
-class S3Snapshots:
-    """`policies/<version>.json`, and `policies/current.json` which names the current one."""
+def unless_changed(etag: str | None) -> Mapping[str, str]:
+    """The condition that an object is still the one that this was read of; None where there was none."""
+    return {"IfNoneMatch": "*"} if etag is None else {"IfMatch": etag}
 
-    def __init__(self, client: Any, bucket: str) -> None:
-        self._objects = Bucket(client, bucket)
+
+class S3Snapshots:
+    """`policies/<version>.json`, and `policies/current.json` which names the current one and holds its seal."""
+
+    def __init__(self, client: Any, bucket: str, seals: CatalogSeals) -> None:
+        self._objects, self._seals = Bucket(client, bucket), seals
 
     def current(self, *, unless_version: int | None = None) -> Snapshot | None:
-        pointer = self._objects.read_json("policies/current.json")
+        pointer = self._objects.read_json(CURRENT, damaged=InvalidCatalog)
         if pointer is None or pointer.get("version") == unless_version:
             return None
-        body = self._objects.read(f"policies/{pointer.get('version')}.json")
+        attested = self._seals.opened(SignedText.among(pointer, "seal"))
+        version = pointer.get("version") if attested is None else attested.version
+        body = self._objects.read(f"policies/{version}.json")
         if body is None:
-            raise StoreUnavailable(f"snapshot {pointer.get('version')} is missing")
+            raise StoreUnavailable(f"snapshot {version} is missing")
+        seal.check(attested, body)
         return snapshot_from_json(body)
 
+    def attested(self) -> int | None:
+        pointer = self._objects.read_json(CURRENT, damaged=InvalidCatalog)
+        found = self._seals.opened(SignedText.among(pointer, "seal")) if pointer is not None else None
+        return found.version if found is not None else None
+
     def publish(self, snapshot: Snapshot) -> None:
-        """Write the version, then the pointer unless it is newer already."""
-        self._objects.write(f"policies/{snapshot.version}.json", snapshot_to_json(snapshot), "application/json")
-        pointer = self._objects.read_json("policies/current.json")
-        with store_errors("read policies/current.json"):
-            is_newer = pointer is None or int(pointer.get("version", 0)) < snapshot.version
-        if is_newer:
-            published_at = instant(snapshot.published_at)
-            self._objects.write_json(
-                "policies/current.json", {"version": snapshot.version, "published_at": published_at}
-            )
+        """Write the version, then the pointer by a conditional write, unless that attests a newer version. A pointer
+        that nobody trusted has signed attests nothing, whatever its number. `WriteConflict` when others publish."""
+        body = snapshot_to_json(snapshot)
+        sealed = self._seals.seal(snapshot.version, body)
+        # Read before the comparison: whoever moves the pointer after this makes the conditional write fail.
+        etag = self._objects.etag(CURRENT)
+        if (self._version_that_stands() or 0) > snapshot.version:
+            return
+        self._objects.write(f"policies/{snapshot.version}.json", body, "application/json")
+        named = {"version": snapshot.version, "published_at": instant(snapshot.published_at)}
+        fields = {"seal": sealed.text, "key_id": sealed.key_id, "signature": sealed.signature}
+        self._objects.write_json(CURRENT, named | fields, **(unless_changed(etag)))
+
+    def _version_that_stands(self) -> int | None:
+        try:
+            return self.attested()
+        except InvalidCatalog:
+            return None
 
 
 class S3Archive:

@@ -1,12 +1,12 @@
-"""Signers of models: a key that never leaves AWS's Key Management Service, and a key in the open for one machine."""
+"""Signers of models and catalogs: a key that never leaves KMS, and one in the open for a single machine."""
 
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
 from fiso.adapters.aws.errors import store_errors
+from fiso.codecs.signature import EXPONENT, PublicKey, encoded, is_signed, key_id, number_of, text_of
 from fiso.domain.errors import StoreUnavailable
-from fiso.prediction.signature import EXPONENT, PublicKey, encoded, is_signed, key_id, number_of, text_of
 
 ALGORITHM = "RSASSA_PKCS1_V1_5_SHA_256"
 
@@ -16,6 +16,7 @@ class KmsSigner:
 
     def __init__(self, client: Any, key: str) -> None:
         self._client, self._key = client, key
+        self._public: PublicKey | None = None
 
     def sign(self, message: bytes) -> tuple[str, bytes]:
         """The signature, made inside KMS of the message's digest."""
@@ -29,6 +30,11 @@ class KmsSigner:
         return self.public_key().id, bytes(answer["Signature"])
 
     def public_key(self) -> PublicKey:
+        if self._public is None:
+            self._public = self._fetched()
+        return self._public
+
+    def _fetched(self) -> PublicKey:
         with store_errors(f"read the public half of key {self._key}"):
             der = bytes(self._client.get_public_key(KeyId=self._key)["PublicKey"])
         try:
@@ -62,6 +68,9 @@ class OpenKeySigner:
             raise ValueError("the signing key's halves do not belong together")
         return signer
 
+    def public_key(self) -> PublicKey:
+        return self.public
+
     @property
     def text(self) -> str:
         return f"{text_of(self.public.modulus)}:{text_of(self.exponent)}"
@@ -74,10 +83,16 @@ class OpenKeySigner:
 
 
 class NoSigner:
-    """Where no key is set: nothing is signed, so nothing is published."""
+    """Where no key is set: nothing is signed, so nothing is published. `command` makes one."""
+
+    def __init__(self, command: str) -> None:
+        self._command = command
 
     def sign(self, message: bytes) -> tuple[str, bytes]:
-        raise StoreUnavailable("no key to sign models with: run `fiso model-key` and deploy again")
+        raise StoreUnavailable(f"no key to sign with: run `{self._command}` and deploy again")
+
+    def public_key(self) -> PublicKey:
+        raise StoreUnavailable(f"no key to sign with: run `{self._command}` and deploy again")
 
 
 def modulus_of(der: bytes) -> int:

@@ -9,11 +9,13 @@ A request waits for all of them together as long as one budget lasts.
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from threading import Lock
 from typing import NamedTuple
 
+from fiso.codecs.signature import PublicKeys
 from fiso.domain.catalog import CatalogEntry, Snapshot
 from fiso.domain.endpoint import EndpointId, FunctionName
-from fiso.domain.errors import ModelRefused, NothingAvailable, StoreError, StoreUnavailable
+from fiso.domain.errors import InvalidCatalog, ModelRefused, NothingAvailable, StoreError, StoreUnavailable
 from fiso.domain.model import ModelPointer
 from fiso.domain.policy import Policy
 from fiso.domain.request import TenantId
@@ -21,7 +23,6 @@ from fiso.domain.state import EndpointState
 from fiso.ports import EndpointStates, Metrics, ModelStore, Snapshots
 from fiso.prediction import manifest
 from fiso.prediction.artifact import Model
-from fiso.prediction.signature import PublicKeys
 from fiso.routing import reported
 from fiso.services.freshness.cached import FIRST_STORE_WAIT_S, STALE_S, CachedValue, StoreWaitBudget
 from fiso.services.freshness.health import PartHealth, model_health, snapshot_health, states_health
@@ -31,6 +32,8 @@ SNAPSHOT_STALE_S = 10.0
 SNAPSHOT_WAIT_S = 0.5
 """What a snapshot older than that is worth to wait for: after a pause the connection to S3 is gone, and a new one takes
 longer than the budget, so that one call would still follow the pin before. Spent once where the store hangs."""
+WITNESS_WAIT_S = 0.25
+"""How long a cold environment that has the catalog waits to hear whether it is the newest."""
 COPY_AFTER_S = 0.5
 """How long a cold environment waits for the catalog before it asks for the copy beside."""
 TROUBLE_FRESH_S = 1.0
@@ -151,8 +154,10 @@ class DecisionSources:
         copy: Snapshots | None = None,
     ) -> None:
         self._states, self._metrics, self._budget = states, metrics, budget
+        self._floor = VersionFloor()
         self._snapshot = self._cached_snapshot("snapshot", snapshots)
         self._copy = None if copy is None else self._cached_snapshot("copy of the snapshot", copy)
+        self._witness = None if copy is None else self._cached_witness(copy)
         self._by_function: dict[FunctionName, CachedValue[States]] = {}
         self._views: dict[FunctionName, _Views] = {}
         self._model_source = model_source
@@ -161,12 +166,19 @@ class DecisionSources:
         """The catalog to decide with. `NothingAvailable` while none was ever read: no catalog is ever guessed, since
         what it denies would be lost."""
         age_s, known = self._snapshot.age_s, self._snapshot.value
-        if known is not None and age_s is not None and age_s <= SNAPSHOT_STALE_S:
+        if (
+            known is not None
+            and age_s is not None
+            and age_s <= SNAPSHOT_STALE_S
+            and known.version >= self._floor.version
+        ):
             return known
         cold = known is None and self._copy is not None
         snapshot = self._snapshot.get_or_wait(at_most_s=COPY_AFTER_S if cold else None)
-        if snapshot is None and self._copy is not None:
-            snapshot = self._copy.get_or_wait() or self._snapshot.get_or_wait()
+        if cold and self._witness is not None:
+            self._witness.get_or_wait(at_most_s=WITNESS_WAIT_S)
+        if self._copy is not None and (snapshot is None or snapshot.version < self._floor.version):
+            snapshot = _newer(self._copy.get_or_wait(), snapshot) or self._snapshot.get_or_wait()
         if snapshot is None:
             raise NothingAvailable("no catalog snapshot could be read; publish one with `fiso apply`")
         age_s = self._snapshot.age_s
@@ -216,11 +228,15 @@ class DecisionSources:
         wait until the function is known to be one: what a stranger names must cost no read and no memory."""
         self._budget.renew()
         self._snapshot.prefetch()
+        if self._witness is not None:
+            self._witness.prefetch()
         self._model_source.cached.prefetch()
 
     def refresh_in_background(self, function: FunctionName) -> None:
         """Start what is due; call right before waiting for a provider."""
         self._budget.refresh_in_background(self._snapshot, self._states_of(function), self._model_source.cached)
+        if self._witness is not None:
+            self._witness.refresh_in_background(oldest_s=STALE_S)
 
     def hurry(self, function: FunctionName, *, oldest_s: float) -> None:
         """Start reading a function's states again that are older, beside whatever is waited for now."""
@@ -259,7 +275,7 @@ class DecisionSources:
         self._snapshot.refresh_in_background()
         self._budget.await_pending()
         copied = self._copy.value if self._copy is not None else None
-        return self._snapshot.value or copied, self._snapshot.age_s
+        return _newer(copied, self._snapshot.value), self._snapshot.age_s
 
     def health(self) -> tuple[PartHealth, ...]:
         has_copy = self._copy is not None and self._copy.value is not None
@@ -272,11 +288,37 @@ class DecisionSources:
     def _cached_snapshot(self, name: str, snapshots: Snapshots) -> CachedValue[Snapshot]:
         return CachedValue(
             name,
-            _snapshot_reader(snapshots),
+            self._snapshot_reader(snapshots),
             budget=self._budget,
             stale_s=SNAPSHOT_STALE_S,
             stale_wait_s=SNAPSHOT_WAIT_S,
         )
+
+    def _snapshot_reader(self, snapshots: Snapshots) -> Callable[[Snapshot | None], Snapshot]:
+        def read(known: Snapshot | None) -> Snapshot:
+            try:
+                found = snapshots.current(unless_version=known.version if known else None) or known
+                if found is None:
+                    raise StoreUnavailable("no snapshot was published yet")
+                self._floor.admit(found.version)
+            except InvalidCatalog as error:
+                logger.error("a catalog is refused, the last good one serves: %s", error)
+                self._metrics.add("SnapshotRefused", 1, "Count")
+                raise
+            return found
+
+        return read
+
+    def _cached_witness(self, copy: Snapshots) -> CachedValue[int]:
+        """The newest version that the copy's seal attests, read beside the catalog at a cold start, then once
+        a minute: an old catalog that somebody put into the bucket is not the newest here."""
+
+        def read(_: int | None) -> int:
+            attested = copy.attested() or 0
+            self._floor.lift(attested)
+            return attested
+
+        return CachedValue("the catalog's witness", read, budget=self._budget)
 
     def _states_of(self, function: FunctionName) -> CachedValue[States]:
         cached = self._by_function.get(function)
@@ -296,12 +338,22 @@ def policy_in(snapshot: Snapshot, function: FunctionName, tenant: TenantId | Non
     return (snapshot.entry(function) if tenant is None else snapshot.entry_for(tenant, function)).policy
 
 
-def _snapshot_reader(snapshots: Snapshots) -> Callable[[Snapshot | None], Snapshot]:
-    def read(known: Snapshot | None) -> Snapshot:
-        newer = snapshots.current(unless_version=known.version if known else None)
-        found = newer or known
-        if found is None:
-            raise StoreUnavailable("no snapshot was published yet")
-        return found
+def _newer(one: Snapshot | None, other: Snapshot | None) -> Snapshot | None:
+    return max((each for each in (other, one) if each is not None), key=lambda each: each.version, default=None)
 
-    return read
+
+class VersionFloor:
+    """The newest catalog version that this environment has seen or knows to be published: it only moves up."""
+
+    def __init__(self) -> None:
+        self.version, self._lock = 0, Lock()
+
+    def lift(self, version: int) -> None:
+        with self._lock:
+            self.version = max(self.version, version)
+
+    def admit(self, version: int) -> None:
+        """`InvalidCatalog` for a version below."""
+        self.lift(version)
+        if version < self.version:
+            raise InvalidCatalog(f"version {version} came back, {self.version} is published")

@@ -15,7 +15,7 @@ from fiso.domain.errors import InvalidCatalog, StoreError, WriteConflict
 from fiso.domain.record import DecisionSummary, InvocationRecord, OpenRecord, RecordStatus, ResultSummary
 from fiso.ports import CatalogStore, Clock, InvocationLog, Snapshots
 from fiso.services.log.reconcile import Reconciled, Reconciliation
-from fiso.services.maintenance.publish import publish_in_time
+from fiso.services.maintenance.publish import publish, publish_in_time
 
 GRACE = timedelta(seconds=30)
 """How long after its deadline an open record counts as abandoned."""
@@ -73,6 +73,11 @@ class Keeper:
             published = publish_in_time(self.catalog, self.snapshots, clock=self.clock, sleep=self.sleep)
             version = published.version if published else None
         return KeeperReport(reconciled=reconciled, swept=swept, published_version=version, problems=tuple(problems))
+
+    def publish(self) -> int:
+        """Publish what the database has now, and nothing else; the version that is published then. Tried once."""
+        publish(self.catalog, self.snapshots)
+        return self.snapshots.attested() or 0
 
     def sweep(self, *, until: datetime, grace: timedelta = GRACE) -> SweepReport:
         """Close open records past their deadline and grace as unknown, page by page: nobody can tell whether they ran.

@@ -14,16 +14,16 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fiso.codecs.signature import PublicKeys
 from fiso.domain.errors import ModelRefused, StoreError
 from fiso.domain.model import ModelPointer, RetrainingRun
 from fiso.learning import dataset, evaluate, export, train
 from fiso.learning.dataset import DataSet, Floats, Halves
 from fiso.learning.intervals import Estimate
 from fiso.learning.train import Family, Fit, Trained
-from fiso.ports import Archive, ModelFiles, ModelSigner, ModelStore, RetrainingRuns
+from fiso.ports import Archive, ModelFiles, ModelStore, RetrainingRuns, Signer
 from fiso.prediction import manifest
 from fiso.prediction.artifact import LATENCY, Model
-from fiso.prediction.signature import PublicKeys
 
 NO_MODEL = "baseline"
 
@@ -64,7 +64,7 @@ class Retrainer:
     models: ModelStore
     archive: Archive
     runs: RetrainingRuns
-    signer: ModelSigner
+    signer: Signer
     keys: PublicKeys
     minimum_rows: int
     minimum_new_rows: int

@@ -195,7 +195,10 @@ class Rig:
         config = {
             "socket": str(self.folder / f"worker{number}.sock"),
             "store": told.get("store"),
-            "environ": environ_of(self.ports, told.get("url"), told.get("dynamodb_url")),
+            "environ": {
+                **environ_of(self.ports, told.get("url"), told.get("dynamodb_url")),
+                "FISO_CATALOG_KEYS": told.get("catalog_keys", ""),
+            },
             "has_lines": self.setup.has_lines,
         }
         return Child("tests.lab.chaos.rig.worker", config, name=f"worker{number}", folder=self.folder)

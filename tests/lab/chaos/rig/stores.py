@@ -14,9 +14,11 @@ from typing import Any, Protocol
 
 from fiso.adapters.aws.dynamodb import DynamoDBEndpointStates, DynamoDBInvocationLog
 from fiso.adapters.aws.s3 import S3Snapshots
+from fiso.codecs import signature
 from fiso.domain.catalog import Snapshot
 from fiso.domain.errors import StoreError
 from fiso.services.log.ingest import ingest
+from fiso_cli.training import keys
 from tests.lab.chaos.emulator import EmulatorProcess, start
 from tests.lab.chaos.rig.children import Child
 from tests.lab.chaos.rig.store import FOLD_EVERY_S, NoArchive, StoreLink, outlines_of
@@ -93,7 +95,7 @@ class EmulatedStores:
         self._cloud, self._dynamodb_url = cloud, dynamodb_url or cloud.url
         dynamodb = cloud.client("dynamodb")
         self.log = DynamoDBInvocationLog(dynamodb, LOG_TABLE, clock=_utc_now)
-        self._snapshots = S3Snapshots(cloud.client("s3"), BUCKET)
+        self._snapshots = S3Snapshots(cloud.client("s3"), BUCKET, keys.sealing(keys.passing()))
         self._states = DynamoDBEndpointStates(dynamodb, STATE_TABLE, clock=_utc_now)
         self._ended = Event()
         self._folding = Thread(target=self._fold, daemon=True)
@@ -113,8 +115,9 @@ class EmulatedStores:
         return outlines_of(self.log.latest(MOST_RECORDS))
 
     def worker_config(self) -> Mapping[str, str]:
-        """AWS's address, and DynamoDB's."""
-        return {"url": self._cloud.url, "dynamodb_url": self._dynamodb_url}
+        """AWS's address, and DynamoDB's, and the key that the catalog is signed with."""
+        public = signature.text_of(keys.passing().public.modulus)
+        return {"url": self._cloud.url, "dynamodb_url": self._dynamodb_url, "catalog_keys": public}
 
     def close(self) -> None:
         """End folding and the emulator."""

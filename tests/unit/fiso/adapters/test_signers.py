@@ -6,8 +6,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
 
 from fiso.adapters.http.signers import KmsSigner, NoSigner, OpenKeySigner, modulus_of
+from fiso.codecs.signature import is_signed, text_of
 from fiso.domain.errors import StoreUnavailable
-from fiso.prediction.signature import is_signed, text_of
 from tests.models import a_signer
 
 MESSAGE = b"a manifest"
@@ -81,4 +81,4 @@ def test_every_cut_of_a_public_key_is_refused() -> None:
 
 def test_without_a_key_nothing_is_signed_and_the_way_out_is_named() -> None:
     with pytest.raises(StoreUnavailable, match="fiso model-key"):
-        NoSigner().sign(sha256(MESSAGE).digest())
+        NoSigner("fiso model-key").sign(sha256(MESSAGE).digest())

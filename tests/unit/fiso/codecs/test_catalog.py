@@ -1,4 +1,5 @@
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -10,7 +11,7 @@ import pytest
 from fiso.codecs.catalog import entry_to_document, snapshot_from_json, snapshot_to_json
 from fiso.domain.catalog import CatalogEntry, Snapshot
 from fiso.domain.endpoint import FunctionName, Provider
-from fiso.domain.errors import InvalidCatalog
+from fiso.domain.errors import InvalidCatalog, NothingAvailable, UnknownFunction
 from fiso.domain.policy import Policy
 from tests.builders import an_endpoint
 
@@ -51,33 +52,73 @@ def test_keys_of_a_later_writer_are_ignored() -> None:
     [
         (lambda d: d.update(schema=3), "schema 3, this code reads 1"),
         (lambda d: d.pop("schema"), "schema None"),
-        (lambda d: d["functions"].append(d["functions"][0]), "twice"),
-        (lambda d: d["functions"][0].pop("policy"), r"snapshot does not parse: functions\[0\].policy: is missing"),
-        (lambda d: d["functions"][0].update(endpoints=[]), "endpoints: must not be empty"),
+        (lambda d: d.update(version="7"), "version: must be a whole number"),
+        (lambda d: d.pop("published_at"), "published_at: is missing"),
+        (lambda d: d.update(functions={}), "functions: must be a list"),
+        (lambda d: d.pop("functions"), "functions: must be a list"),
+    ],
+)
+def test_a_damaged_envelope_is_refused_with_its_reason(change: Change, reason: str) -> None:
+    with pytest.raises(InvalidCatalog, match=reason):
+        snapshot_from_json(altered(change))
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda d: d["functions"].append({**d["functions"][1], "function_type": "other"}), "twice"),
+        (lambda d: d["functions"][1].pop("policy"), r"policy: is missing"),
+        (lambda d: d["functions"][1].update(endpoints=[]), "endpoints: must not be empty"),
+        (lambda d: d["functions"][1].update(endpoints={}), "endpoints: must be a list"),
+        (lambda d: [e.update(provider="ibm") for e in d["functions"][1]["endpoints"]], "must be one of aws"),
+        (lambda d: d["functions"][1]["endpoints"][0].update(memory_mb=0), "policy.home: no endpoint 'aws' here"),
+        (lambda d: d["functions"][1]["policy"].update(home="nowhere"), "policy.home: no endpoint 'nowhere' here"),
+        (lambda d: d["functions"][1]["policy"].update(exploration=2), "exploration"),
+        (lambda d: d["functions"][1]["policy"].update(weights={}), "policy.weights.latency: is missing"),
+        (lambda d: d["functions"][1]["policy"].update(tiers=[["nowhere"]]), "tiers.0: no endpoint"),
         (
-            lambda d: d["functions"][0]["endpoints"][0].update(provider="ibm"),
-            r"endpoints\[0\].provider: must be one of aws",
-        ),
-        (lambda d: d["functions"][0]["endpoints"][0].update(memory_mb=0), "memory_mb: must be within 1 and 32768"),
-        (lambda d: d["functions"][0]["policy"].update(home="nowhere"), "policy.home: no endpoint 'nowhere' here"),
-        (lambda d: d["functions"][0]["policy"].update(exploration=2), "exploration"),
-        (lambda d: d["functions"][0]["policy"].update(weights={}), "policy.weights.latency: is missing"),
-        (lambda d: d["functions"][0]["policy"].update(tiers=[["nowhere"]]), "tiers.0: no endpoint"),
-        (
-            lambda d: d["functions"][0]["policy"].update(strategies=[{"name": "x", "candidates": {}, "factor": 2}]),
+            lambda d: d["functions"][1]["policy"].update(strategies=[{"name": "x", "candidates": {}, "factor": 2}]),
             r"strategies\[0\].when: is missing",
         ),
-        (lambda d: d["functions"][0]["policy"].update(strategies=[a_strategy(hour=9)]), "not a valid RequestField"),
-        (lambda d: d["functions"][0]["policy"].update(strategies=[a_strategy(hour_of_day={"=": 9})]), "Operator"),
+        (lambda d: d["functions"][1]["policy"].update(strategies=[a_strategy(hour=9)]), "not a valid RequestField"),
+        (lambda d: d["functions"][1]["policy"].update(strategies=[a_strategy(hour_of_day={"=": 9})]), "Operator"),
         (
-            lambda d: d["functions"][0]["policy"].update(strategies=[a_strategy(hour_of_day={"is": None})]),
+            lambda d: d["functions"][1]["policy"].update(strategies=[a_strategy(hour_of_day={"is": None})]),
             "or a number",
         ),
     ],
 )
-def test_what_does_not_fit_is_refused_with_its_reason(change: Change, reason: str) -> None:
-    with pytest.raises(InvalidCatalog, match=reason):
-        snapshot_from_json(altered(change))
+def test_a_function_that_cannot_be_read_is_unavailable_and_the_others_serve(change: Change, reason: str) -> None:
+    found = snapshot_from_json(altered(change))
+    assert re.search(reason, found.damaged["bfs"].reason)
+    assert found.functions == {OTHER.name: OTHER}
+    with pytest.raises(NothingAvailable, match="'bfs' cannot be read from catalog version 7"):
+        found.entry_for("anybody", "bfs")
+    with pytest.raises(UnknownFunction):
+        found.entry("nope")
+
+
+def test_a_copy_that_cannot_be_read_costs_only_itself() -> None:
+    def later_code_writes(document: dict[str, Any]) -> None:
+        document["functions"][1]["endpoints"][1].update(provider="hetzner", id="new")
+
+    found = snapshot_from_json(altered(later_code_writes))
+    assert found.entry("bfs") == replace(ENTRY, endpoints=(AWS,))
+    assert {name: damage.is_endpoint for name, damage in found.damaged.items()} == {"bfs/new": True}
+
+
+@pytest.mark.parametrize("row", [None, 5, "text", [], {}, {"name": None}, {"name": ["bfs"]}])
+def test_a_row_without_a_name_is_told_by_its_place(row: object) -> None:
+    found = snapshot_from_json(altered(lambda document: document["functions"].insert(0, row)))
+    assert (found.functions, [*found.damaged]) == (SNAPSHOT.functions, ["#0"])
+
+
+def test_who_may_not_call_a_damaged_function_does_not_learn_of_it() -> None:
+    found = snapshot_from_json(altered(lambda d: d["functions"][1]["policy"].update(tenants=["ada"], timeout_ms="x")))
+    with pytest.raises(UnknownFunction):
+        found.entry_for("bob", "bfs")
+    with pytest.raises(NothingAvailable):
+        found.entry_for("ada", "bfs")
 
 
 @pytest.mark.parametrize(

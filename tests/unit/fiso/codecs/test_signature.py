@@ -9,8 +9,8 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fiso.prediction import signature
-from fiso.prediction.signature import DIGEST_INFO, PublicKey, encoded, is_signed, key_id
+from fiso.codecs import signature
+from fiso.codecs.signature import DIGEST_INFO, PublicKey, encoded, is_signed, key_id
 
 PRIVATE = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 NUMBERS = PRIVATE.private_numbers()

@@ -1,5 +1,7 @@
 """Signatures: whether a text was signed by a known key. RSASSA-PKCS1-v1_5 with SHA-256 (RFC 8017, 8.2), verifying only.
 
+The one home of it: models (`prediction.manifest`) and catalogs (`codecs.seal`) say what they are in a signed text.
+
 Standard library only, since the orchestrator verifies at a cold start: one modular power with a small exponent. What
 was signed is built anew and compared whole; nothing of a signature is parsed, which is where forgeries have hidden.
 """
@@ -9,15 +11,18 @@ import binascii
 import hmac
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+
+from fiso.domain.signed import SignedText
 
 FEWEST_BITS, MOST_BITS = 2048, 4096
 EXPONENT = 65537
 DIGEST_INFO = bytes.fromhex("3031300d060960864801650304020105000420")
 """SHA-256's identifier in DER, before the digest (RFC 8017, 9.2, note 1)."""
+LARGEST_TEXT = 20_000
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -42,6 +47,38 @@ class PublicKey:
 
 PublicKeys = Mapping[str, PublicKey]
 """Trusted keys by id."""
+
+
+Sign = Callable[[bytes], tuple[str, bytes]]
+"""Signs a message: the key's id and the signature. Whoever only reads has none."""
+
+
+class Untrusted(ValueError):
+    """A text that no trusted key signed, and why."""
+
+
+def signed(text: str, sign: Sign) -> SignedText:
+    """The text (ASCII) with a signature. Raises what `sign` raises."""
+    key_id, signature = sign(text.encode("ascii"))
+    return SignedText(text=text, key_id=key_id, signature=base64.b64encode(signature).decode("ascii"))
+
+
+def verified(signed: SignedText | None, keys: PublicKeys) -> str:
+    """The text; `Untrusted` unless one of the keys signed exactly this."""
+    if signed is None or not signed.signature:
+        raise Untrusted("it is not signed")
+    key = keys.get(signed.key_id)
+    if key is None:
+        raise Untrusted(f"it is signed with a key that is not trusted here ({signed.key_id[:16]!r})")
+    if len(signed.text) > LARGEST_TEXT:
+        raise Untrusted(f"its signed text has {len(signed.text)} characters, more than {LARGEST_TEXT}")
+    try:
+        raw, said = base64.b64decode(signed.signature, validate=True), signed.text.encode("ascii")
+    except (binascii.Error, UnicodeError) as error:
+        raise Untrusted(f"its signature or signed text is damaged: {error}") from error
+    if not is_signed(said, raw, key):
+        raise Untrusted(f"the signature does not fit the signed text (key {key.id})")
+    return signed.text
 
 
 def is_signed(message: bytes, signature: bytes, key: PublicKey) -> bool:
@@ -97,15 +134,3 @@ def from_file(path: Path) -> PublicKeys:
         return {}
     except (KeyError, TypeError) as error:
         raise ValueError(f"{path.name} is no set of keys: {type(error).__name__}: {error}") from error
-
-
-PACKAGED_KEYS = Path(__file__).with_name("model_keys.json")
-"""The keys that the packaged model may be signed with. They ship with the code, never beside the model."""
-
-
-def packaged() -> PublicKeys:
-    """The keys in the code package. A file that is no set of keys trusts nothing, so that a start never fails by it."""
-    try:
-        return from_file(PACKAGED_KEYS)
-    except ValueError:
-        return {}
