@@ -33,6 +33,7 @@ NOTES = [
     "migration 0002_policy_objectives",
     "migration 0003_hedging",
     "migration 0004_policy_document",
+    "migration 0005_prices",
     "migration 0006_readers",
 ]
 AWS = replace(catalog_entries.AWS, authentication=Authentication.IAM)
