@@ -114,6 +114,20 @@ def files_of(content: object, version: str = "by-hand", **changes: Any) -> Model
     return signed(ModelFiles(pointer=replace(pointer, manifest=stated), artifact=data, card={}), a_signer())
 
 
+def promoted(
+    number: int, *, stage: str = "local", version: str = "", signer: OpenKeySigner | None = None, **changes: Any
+) -> ModelFiles:
+    """A model as a stage's retrainer publishes it. The larger the number, the slower it says that all is."""
+    name = version or f"m-{number}"
+    targets = [
+        a_target(artifact.LATENCY, [(LEAF, 100.0 * number)]),
+        a_target(artifact.COST, [(LEAF, 0.02)]),
+        a_target(artifact.SUCCESS, [(LEAF, 0.99)]),
+    ]
+    files = files_of(an_artifact(version=name, targets=targets), version=name, stage=stage, number=number, **changes)
+    return signed(files, signer or a_signer())
+
+
 def trusting(ports: Ports) -> Ports:
     """A rig's ports where the signer's keys are trusted, for the packaged and the published model."""
     return replace(ports, stage_keys=trusted(), packaged_keys=trusted())

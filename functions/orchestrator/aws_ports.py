@@ -12,7 +12,7 @@ from fiso.adapters.aws.dynamodb import DynamoDBEndpointStates, DynamoDBInvocatio
 from fiso.adapters.aws.dynamodb_breakers import DynamoDBSharedBreakers
 from fiso.adapters.aws.function_keys import FunctionKeys
 from fiso.adapters.aws.lambda_caller import LambdaCaller
-from fiso.adapters.aws.models import LayerModelStore, S3ModelStore
+from fiso.adapters.aws.models import DynamoDBPromotionWitness, LayerModelStore, S3ModelStore
 from fiso.adapters.aws.s3 import S3Snapshots
 from fiso.adapters.aws.snapshots import CheckedSnapshots, DynamoDBSnapshotCopy
 from fiso.adapters.clock import utc_now
@@ -33,6 +33,7 @@ from fiso.ports import (
     LeaseKeys,
     Metrics,
     ModelStore,
+    PromotionWitness,
     SharedBreakers,
     Snapshots,
     TenantUse,
@@ -77,6 +78,7 @@ class Ports:
     idempotency_keys: Callable[[], IdempotencyKeys] | None = None
     stage_keys: PublicKeys | None = None
     packaged_keys: PublicKeys | None = None
+    promotions: PromotionWitness | None = None
 
 
 def aws_ports(settings: OrchestratorSettings, environ: Mapping[str, str], metrics: Metrics) -> Ports:
@@ -114,6 +116,7 @@ def aws_ports(settings: OrchestratorSettings, environ: Mapping[str, str], metric
         states=DynamoDBEndpointStates(dynamodb, settings.state_table, clock=utc_now),
         layer=LayerModelStore(settings.model_dir),
         models=S3ModelStore(s3, settings.bucket),
+        promotions=DynamoDBPromotionWitness(dynamodb, settings.state_table),
         shared_breakers=DynamoDBSharedBreakers(dynamodb, settings.state_table, clock=utc_now),
         log=DynamoDBInvocationLog(quick, settings.log_table, clock=utc_now),
         caller=ByProvider({Provider.AWS: aws, Provider.AZURE: azure, Provider.GCP: google}),

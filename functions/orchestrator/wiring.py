@@ -19,8 +19,9 @@ from fiso.domain.endpoint import FunctionName
 from fiso.ports import Clock, InvocationLog, IssuerKeys, Metrics, TenantUse, TokenVerifier
 from fiso.prediction import manifest
 from fiso.services.freshness.cached import CachedValue, StoreWaitBudget, staleness_clock
-from fiso.services.freshness.decision_sources import TROUBLE_FRESH_S, DecisionSources, ModelSource
+from fiso.services.freshness.decision_sources import TROUBLE_FRESH_S, DecisionSources
 from fiso.services.freshness.health import PartHealth, lease_health, log_health
+from fiso.services.freshness.models import ModelSource, Promotions
 from fiso.services.identity.access import Access, IssuerKeyCache, NoVerifier
 from fiso.services.log.spill import SpillingLog
 from fiso.services.request.orchestrate import Orchestrator
@@ -178,7 +179,12 @@ def _model_source(outside: Ports, settings: OrchestratorSettings, budget: StoreW
         layer=outside.layer,
         store=outside.models,
         packaged_keys=outside.packaged_keys if outside.packaged_keys is not None else manifest.packaged_keys(),
-        stage_keys=stage_keys,
+        promotions=Promotions(
+            stage=settings.stage,
+            keys=stage_keys,
+            witness=outside.promotions,
+            accepts_older=settings.catalog.accepts_older_forms,
+        ),
         metrics=outside.metrics,
         budget=budget,
     )

@@ -20,8 +20,10 @@ def _retrainer() -> Retrainer:
 
 
 def lambda_handler(event: object, context: object) -> dict[str, Any]:
-    """One retraining. The answer is the run as it was recorded."""
-    return to_document(_retrainer().retrain(now=wiring.utc_now(), trigger=trigger_of(event)))
+    """One retraining, or of `{"roll_back": true}` a promotion of the model before. The answer is the run."""
+    goes_back = isinstance(event, Mapping) and event.get("roll_back") is True
+    act = _retrainer().roll_back if goes_back else _retrainer().retrain
+    return to_document(act(now=wiring.utc_now(), trigger=trigger_of(event)))
 
 
 def trigger_of(event: object) -> str:

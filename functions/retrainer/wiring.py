@@ -5,7 +5,7 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from fiso.adapters.aws.models import S3ModelStore
+from fiso.adapters.aws.models import DynamoDBPromotionWitness, S3ModelStore
 from fiso.adapters.aws.s3 import S3Archive, S3RetrainingRuns
 from fiso.adapters.clock import utc_now
 from fiso.adapters.http.signers import KmsSigner, NoSigner, OpenKeySigner
@@ -32,7 +32,14 @@ def build(settings: RetrainerSettings, *, s3: Any = None) -> Retrainer:
         minimum_rows=settings.minimum_rows,
         minimum_new_rows=settings.minimum_new_rows,
         lookback_days=settings.lookback_days,
+        stage=settings.stage,
+        witness=_witness(settings),
     )
+
+
+def _witness(settings: RetrainerSettings) -> DynamoDBPromotionWitness | None:
+    table = settings.state_table
+    return DynamoDBPromotionWitness(boto3.client("dynamodb", config=PATIENCE), table) if table else None
 
 
 def _signer(settings: RetrainerSettings) -> Signer:

@@ -15,6 +15,7 @@ from fiso.domain.errors import InvalidRecord
 from fiso.domain.model import ModelPointer, RetrainingRun
 from fiso.domain.record import InvocationRecord, OpenRecord
 from fiso.domain.request import InvocationId, InvocationRequest, TenantId
+from fiso.domain.signed import SignedText
 from fiso.domain.state import EndpointState
 from fiso.routing.breaker_notices import Notice, SlowCall
 from fiso.routing.quota import Seen, Use
@@ -219,6 +220,22 @@ class ModelStore(Protocol):
         `WriteConflict` when the pointer no longer names `replaces`: somebody published meanwhile, and this version was
         compared with another champion. A pointer that does not parse counts as none.
         """
+        ...
+
+    def point(self, pointer: ModelPointer, *, replaces: ModelPointer | None) -> None:
+        """Point to a version that is stored already; otherwise as `publish`."""
+        ...
+
+
+class PromotionWitness(Protocol):
+    """The newest promotion of a model as it was signed, kept where whoever writes models cannot put back an old one."""
+
+    def read(self) -> SignedText | None:
+        """None when there is none. Its signature is not verified here."""
+        ...
+
+    def keep(self, stated: SignedText, *, replaces: SignedText | None) -> None:
+        """Keep it. `WriteConflict` when what is kept is no longer `replaces`: somebody promoted meanwhile."""
         ...
 
 

@@ -223,7 +223,7 @@ class RetrainerSettings:
     """What the retrainer needs. The minimums are rows; the brief asks for 1,000.
 
     It signs with a key of KMS; with one in the open (`local_signing_key`) on the local stage only. `model_keys` are the
-    public keys that a champion may be signed with, beside its own.
+    public keys that a champion may be signed with, beside its own. `state_table` holds the newest promotion's witness.
     """
 
     stage: str
@@ -234,6 +234,7 @@ class RetrainerSettings:
     signing_key_id: str | None = None
     local_signing_key: str | None = field(default=None, repr=False)
     model_keys: str = ""
+    state_table: str | None = None
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Self:
@@ -245,6 +246,7 @@ class RetrainerSettings:
             signing_key_id=environ.get("FISO_MODEL_SIGNING_KEY_ID", "").strip() or None,
             local_signing_key=in_the_open if stage == LOCAL_STAGE else None,
             model_keys=environ.get("FISO_MODEL_KEYS", "").strip(),
+            state_table=environ.get("FISO_STATE_TABLE", "").strip() or None,
             minimum_rows=_whole(environ, "FISO_MINIMUM_ROWS", 1000),
             minimum_new_rows=_whole(environ, "FISO_MINIMUM_NEW_ROWS", 100),
             lookback_days=_whole(environ, "FISO_LOOKBACK_DAYS", 30),

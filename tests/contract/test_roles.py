@@ -74,7 +74,7 @@ PARTITIONS = {
     "breakers#": {"orchestrator"},
     "word-count": {"stream-consumer"},
     "folded#1": {"stream-consumer"},
-    "#models": set[str](),
+    "#models": {"retrainer"},
     "#other": set[str](),
 }
 PREFIXES = {"policies/current.json": {"keeper"}, "policies/1.json": {"keeper"}, "models/champion.json": {"retrainer"}}

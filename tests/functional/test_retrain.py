@@ -345,7 +345,11 @@ def test_a_champion_remembers_the_one_it_replaced() -> None:
     assert a_retrainer(*a_log(200), models=models).retrain(now=AFTER, trigger="command").promoted
     after = models.champion()
     assert after is not None
-    assert after.previous == before
+    assert after.previous is not None
+    assert before is not None
+    assert (after.previous.version, after.previous.sha256) == (before.version, before.sha256)
+    stated = manifest.opened(after.manifest, trusted())
+    assert (stated.number, stated.stands_in) == (2, before.sha256), "the one from before numbers was the first"
 
 
 def test_a_champion_that_is_not_signed_is_none_and_is_not_fallen_back_on() -> None:

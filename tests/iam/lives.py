@@ -197,6 +197,8 @@ def _use(ports: Ports, ends_at: float) -> None:
     champion = patiently(ports.models.champion)
     assert champion is not None
     patiently(lambda: ports.models.artifact(champion))
+    assert ports.promotions is not None
+    assert patiently(ports.promotions.read) is None
     assert ports.copy is not None
     patiently(ports.copy.current)
     now = datetime.now(UTC)

@@ -39,15 +39,22 @@ def train(
     return prior.train(family, rows=rows, out=out, key=key)
 
 
-def retrain(stage: StageOption = "local") -> Output:
+def retrain(
+    *,
+    stage: StageOption = "local",
+    roll_back: Annotated[
+        bool, typer.Option("--roll-back", help="Promote the model before the champion again.")
+    ] = False,
+) -> Output:
     """Retrain now, by the deployed retrainer, on the archived records; prints the recorded run.
 
     \b
     fiso retrain --stage prod
+    fiso retrain --stage prod --roll-back
     """
     from fiso_cli.training import remote
 
-    run = remote.retrain(stage)
+    run = remote.retrain(stage, roll_back=roll_back)
     before = f"rows {run['rows']}, champion before {run['champion_version']}"
     lines = [
         f"{'promoted' if run['promoted'] else 'refused'}: {run['reason']}",

@@ -13,10 +13,11 @@ LONGEST_S = 900
 """A Lambda's 15 minutes."""
 
 
-def retrain(stage_name: str) -> Mapping[str, Any]:
+def retrain(stage_name: str, *, roll_back: bool = False) -> Mapping[str, Any]:
     """Invoke the retrainer once and wait for the run. `CommandError` when there is none."""
     stage = Stage.named(stage_name)
-    run = stage.invoke("retrainer", {"trigger": "command"}, within_s=LONGEST_S)
+    asked = {"trigger": "command", "roll_back": roll_back}
+    run = stage.invoke("retrainer", asked, within_s=LONGEST_S)
     if "promoted" not in run:
         raise CommandError(f"{stage.function_name('retrainer')} failed: {str(run)[:300]}")
     return run

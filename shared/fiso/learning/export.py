@@ -238,10 +238,19 @@ def _parameters(estimator: Estimator) -> dict[str, object]:
     return {name: value for name, value in estimator.get_params().items() if name in chosen or name == "random_state"}
 
 
+def promoted(files: ModelFiles, *, stage: str, number: int, stands_in: str | None) -> ModelFiles:
+    """The files as the promotion of a number on a stage, to be signed."""
+    stated = files.pointer.manifest
+    if stated is None:
+        raise ModelRefused(f"model {files.pointer.version} has no manifest to promote")
+    numbered = manifest.restated(stated, stage=stage, number=number, stands_in=stands_in)
+    return replace(files, pointer=replace(files.pointer, manifest=numbered))
+
+
 def signed(files: ModelFiles, signer: Signer) -> ModelFiles:
     """The files with a signature. Raises what the signer raises, and `ModelRefused` for files without a manifest."""
-    manifest = files.pointer.manifest
-    if manifest is None:
+    stated = files.pointer.manifest
+    if stated is None:
         raise ModelRefused(f"model {files.pointer.version} has no manifest to sign")
-    sealed = signature.signed(manifest.text, signer.sign)
+    sealed = signature.signed(stated.text, signer.sign)
     return replace(files, pointer=replace(files.pointer, manifest=sealed))

@@ -21,6 +21,7 @@ from fiso.domain.errors import (
 from fiso.domain.model import ModelPointer, RetrainingRun
 from fiso.domain.record import InvocationRecord, OpenRecord, RecordStatus
 from fiso.domain.request import InvocationId, InvocationRequest, TenantId
+from fiso.domain.signed import SignedText
 from fiso.domain.state import EndpointState
 from fiso.ports import CatalogVersion, Clock, ModelFiles, PolicyChange, RecordKey, SpilledLine
 from fiso.routing.breaker_notices import Notice, SlowCall
@@ -253,9 +254,34 @@ class InMemoryModelStore(InMemoryStore):
     def publish(self, files: ModelFiles, *, replaces: ModelPointer | None) -> None:
         self.used("publish")
         self.models[files.pointer.version] = files
+        self._point(files.pointer, replaces)
+
+    def point(self, pointer: ModelPointer, *, replaces: ModelPointer | None) -> None:
+        self.used("point")
+        self._point(pointer, replaces)
+
+    def _point(self, pointer: ModelPointer, replaces: ModelPointer | None) -> None:
         if not names_same(self.pointer, replaces):
             raise WriteConflict("another model was published meanwhile")
-        self.pointer = files.pointer
+        self.pointer = pointer
+
+
+class InMemoryPromotionWitness(InMemoryStore):
+    """One signed promotion."""
+
+    def __init__(self, kept: SignedText | None = None) -> None:
+        super().__init__()
+        self.kept = kept
+
+    def read(self) -> SignedText | None:
+        self.used("read")
+        return self.kept
+
+    def keep(self, stated: SignedText, *, replaces: SignedText | None) -> None:
+        self.used("keep")
+        if self.kept != replaces:
+            raise WriteConflict("another model was promoted meanwhile")
+        self.kept = stated
 
 
 class InMemoryArchive(InMemoryStore):

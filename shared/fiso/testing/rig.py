@@ -20,7 +20,7 @@ from fiso.domain.policy import Idempotent, Mode, Policy
 from fiso.domain.record import InvocationRecord
 from fiso.domain.state import EndpointState
 from fiso.services.log.ingest import ingest
-from fiso.settings import AccessSettings, OrchestratorSettings
+from fiso.settings import AccessSettings, CatalogTrust, OrchestratorSettings
 from fiso.testing.clock import ManualClock
 from fiso.testing.endpoints import ScriptedEndpoints
 from fiso.testing.memory import (
@@ -50,6 +50,7 @@ SETTINGS = OrchestratorSettings(
     model_dir=Path(),
     allow_loopback=False,
     access=AccessSettings(mode=AuthMode.NONE),
+    catalog=CatalogTrust(accepts_older_forms=True),
 )
 PLACES = {
     EndpointId("aws-us-east-1"): (Provider.AWS, "us-east-1"),

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from fiso.adapters.aws.errors import store_errors
 from fiso.adapters.aws.s3 import Bucket, unless_changed
 from fiso.codecs.record import instant, parse_instant
 from fiso.codecs.typed import Json
@@ -101,6 +102,9 @@ class LayerModelStore:
         """Refused: a layer cannot be written."""
         raise ModelRefused(f"model {files.pointer.version} cannot be published into a layer")
 
+    def point(self, pointer: ModelPointer, *, replaces: ModelPointer | None) -> None:
+        raise ModelRefused(f"model {pointer.version} cannot be published into a layer")
+
 
 POINTER = "models/champion.json"
 
@@ -121,18 +125,50 @@ class S3ModelStore:
         return body
 
     def publish(self, files: ModelFiles, *, replaces: ModelPointer | None) -> None:
-        """Artifact and card first, the pointer last, by a conditional write."""
+        """Artifact and card first, the pointer last."""
         folder = f"models/{files.pointer.version}"
         self._objects.write(f"{folder}/model.joblib", files.artifact, "application/octet-stream")
         self._objects.write_json(f"{folder}/model_card.json", files.card)
+        self.point(files.pointer, replaces=replaces)
+
+    def point(self, pointer: ModelPointer, *, replaces: ModelPointer | None) -> None:
+        """By a conditional write."""
         # Read before the comparison: whoever moves the pointer after this makes the conditional write fail.
         etag = self._objects.etag(POINTER)
         if not names_same(self._readable_champion(), replaces):
             raise WriteConflict("another model was published meanwhile")
-        self._objects.write_json(POINTER, model_pointer_to(files.pointer), **unless_changed(etag))
+        self._objects.write_json(POINTER, model_pointer_to(pointer), **unless_changed(etag))
 
     def _readable_champion(self) -> ModelPointer | None:
         try:
             return self.champion()
         except ModelRefused:
             return None
+
+
+PROMOTION = {"function_name": {"S": "#models"}, "item": {"S": "champion"}}
+"""No function's name begins with #."""
+
+
+class DynamoDBPromotionWitness:
+    """One item of the state table; `client` as in `dynamodb`."""
+
+    def __init__(self, client: Any, table: str) -> None:
+        self._client, self._table = client, table
+
+    def read(self) -> SignedText | None:
+        with store_errors("read the models' witness"):
+            item = self._client.get_item(TableName=self._table, Key=PROMOTION).get("Item")
+            return SignedText.among({name: value["S"] for name, value in item.items()}, "manifest") if item else None
+
+    def keep(self, stated: SignedText, *, replaces: SignedText | None) -> None:
+        fields = {"manifest": stated.text, "key_id": stated.key_id, "signature": stated.signature}
+        condition: dict[str, Any] = {"ConditionExpression": "attribute_not_exists(manifest)"}
+        if replaces is not None:
+            condition = {
+                "ConditionExpression": "manifest = :seen",
+                "ExpressionAttributeValues": {":seen": {"S": replaces.text}},
+            }
+        with store_errors("write the models' witness"):
+            item = PROMOTION | {name: {"S": text} for name, text in fields.items()}
+            self._client.put_item(TableName=self._table, Item=item, **condition)

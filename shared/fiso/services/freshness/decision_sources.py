@@ -12,20 +12,18 @@ from collections.abc import Callable, Iterable, Mapping
 from threading import Lock
 from typing import NamedTuple
 
-from fiso.codecs.signature import PublicKeys
 from fiso.domain.catalog import CatalogEntry, Snapshot
 from fiso.domain.endpoint import EndpointId, FunctionName
-from fiso.domain.errors import InvalidCatalog, ModelRefused, NothingAvailable, StoreError, StoreUnavailable
-from fiso.domain.model import ModelPointer
+from fiso.domain.errors import InvalidCatalog, NothingAvailable, StoreUnavailable
 from fiso.domain.policy import Policy
 from fiso.domain.request import TenantId
 from fiso.domain.state import EndpointState
-from fiso.ports import EndpointStates, Metrics, ModelStore, Snapshots
-from fiso.prediction import manifest
+from fiso.ports import EndpointStates, Metrics, Snapshots
 from fiso.prediction.artifact import Model
 from fiso.routing import reported
 from fiso.services.freshness.cached import FIRST_STORE_WAIT_S, STALE_S, CachedValue, StoreWaitBudget
-from fiso.services.freshness.health import PartHealth, model_health, snapshot_health, states_health
+from fiso.services.freshness.health import PartHealth, snapshot_health, states_health
+from fiso.services.freshness.models import ModelSource
 
 SNAPSHOT_STALE_S = 10.0
 """A pin (kill switch) takes effect within this."""
@@ -38,92 +36,11 @@ COPY_AFTER_S = 0.5
 """How long a cold environment waits for the catalog before it asks for the copy beside."""
 TROUBLE_FRESH_S = 1.0
 """How old states may be while something is wrong."""
-REFUSED = "a published model was refused"
-LOOKS_BETWEEN = 12
-"""How often a refused champion is passed over before it is fetched again: about a minute under load."""
 MOST_VIEWS = 100
 """Tenants for whom one reading of states is kept as it counts for them."""
 States = Mapping[EndpointId, EndpointState]
 
 logger = logging.getLogger(__name__)
-
-
-class ModelSource:
-    """The packaged model, read at once, and the store's, read when it is due. Never raises for a model that is bad.
-
-    The packaged model must be signed with a key of the code package, a published one with a key of the stage.
-    """
-
-    def __init__(
-        self,
-        *,
-        layer: ModelStore,
-        store: ModelStore,
-        packaged_keys: PublicKeys,
-        stage_keys: PublicKeys,
-        metrics: Metrics,
-        budget: StoreWaitBudget,
-    ) -> None:
-        self._metrics = metrics
-        self._problem: str | None = None
-        self._bad: ModelPointer | None = None
-        self._looks_left = 0
-        self._packaged = self._newest(layer, packaged_keys, None)
-        self._packaged_problem = self._problem
-        self.cached: CachedValue[Model | None] = CachedValue(
-            "model", lambda before: self._newest(store, stage_keys, before), budget=budget, is_needed=False
-        )
-        """The store's champion with its age; the packaged model stands in for it."""
-
-    def model(self) -> Model | None:
-        return self.cached.get_or_wait() or self._packaged
-
-    def health(self) -> PartHealth:
-        """How the model is, without asking the store."""
-        problem = "the store does not answer" if self.cached.problem else self._problem
-        if self.cached.value or self._packaged:
-            return model_health(has_model=True, problem=problem)
-        return model_health(has_model=False, problem=problem or self._packaged_problem)
-
-    def _newest(self, store: ModelStore, keys: PublicKeys, before: Model | None) -> Model | None:
-        """The store's champion, or the verified one before it unless one is known. What is refused counts an alert."""
-        self._problem = None
-        try:
-            champion = store.champion()
-            # the champion, then the one before it: of a chain whose first link is refused, the second one serves
-            for pointer in (champion, champion.previous if champion else None):
-                if pointer is None or (before and (before.version == pointer.version or pointer is not champion)):
-                    return before
-                model = None if self._is_known_bad(pointer) else self._verified(store, pointer, keys)
-                if model is not None:
-                    return model
-        except ModelRefused as error:
-            self._refuse("champion.json", error)
-        except StoreError as error:
-            self._problem = "the store is unreachable"
-            logger.warning("model store not read: %s", error)
-        return before
-
-    def _is_known_bad(self, pointer: ModelPointer) -> bool:
-        """Whether it was refused lately: it is fetched anew only now and then, in case the fetch was bad."""
-        if self._bad != pointer or self._looks_left == 0:
-            return False
-        self._looks_left -= 1
-        self._problem = REFUSED
-        return True
-
-    def _verified(self, store: ModelStore, pointer: ModelPointer, keys: PublicKeys) -> Model | None:
-        try:
-            return manifest.read(pointer, store.artifact(pointer), keys)
-        except ModelRefused as error:
-            self._bad, self._looks_left = pointer, LOOKS_BETWEEN
-            self._refuse(pointer.version, error)
-            return None
-
-    def _refuse(self, version: str, error: ModelRefused) -> None:
-        self._problem = REFUSED
-        logger.error("model %s refused, the one before serves: %s", version, error)
-        self._metrics.add("ModelRefused", 1, "Count")
 
 
 class StatesRead(NamedTuple):

@@ -14,14 +14,16 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fiso.codecs import signature
 from fiso.codecs.signature import PublicKeys
 from fiso.domain.errors import ModelRefused, StoreError
 from fiso.domain.model import ModelPointer, RetrainingRun
+from fiso.domain.signed import SignedText
 from fiso.learning import dataset, evaluate, export, train
 from fiso.learning.dataset import DataSet, Floats, Halves
 from fiso.learning.intervals import Estimate
 from fiso.learning.train import Family, Fit, Trained
-from fiso.ports import Archive, ModelFiles, ModelStore, RetrainingRuns, Signer
+from fiso.ports import Archive, ModelFiles, ModelStore, PromotionWitness, RetrainingRuns, Signer
 from fiso.prediction import manifest
 from fiso.prediction.artifact import LATENCY, Model
 
@@ -36,6 +38,8 @@ class _Champion:
 
     pointer: ModelPointer | None = None
     model: Model | None = None
+    number: int = 0
+    stands_in: str | None = None
 
     @property
     def learned_until(self) -> datetime | None:
@@ -44,10 +48,14 @@ class _Champion:
 
     @property
     def to_fall_back_on(self) -> ModelPointer | None:
-        """The newest verified model: this one, or the one it fell back on itself."""
-        if self.pointer is None or self.model is not None:
-            return self.pointer and replace(self.pointer, previous=None)
-        return self.pointer.previous
+        """This one, if it may serve. What stands beside one that may not is anybody's word."""
+        return replace(self.pointer, previous=None) if self.pointer is not None and self.model is not None else None
+
+    @property
+    def before(self) -> ModelPointer | None:
+        """The one that it replaced, by its own signed word: what else stands beside it is anybody's."""
+        previous = self.pointer.previous if self.pointer is not None and self.model is not None else None
+        return previous if previous is not None and previous.sha256 == self.stands_in else None
 
     def latencies(self, data: DataSet) -> Floats:
         """What it says of these rows; what was said when they were served, if it cannot be asked."""
@@ -59,7 +67,8 @@ class _Champion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retrainer:
-    """The retraining use case. Only rows of the last `lookback_days` count; the minimums are rows, too."""
+    """The retraining use case. Only rows of the last `lookback_days` count; the minimums are rows, too. Promotions are
+    signed as this `stage`'s, each with the number after the newest that the champion or the `witness` has."""
 
     models: ModelStore
     archive: Archive
@@ -70,6 +79,8 @@ class Retrainer:
     minimum_new_rows: int
     lookback_days: int
     family: Family = Family.BOOSTING
+    stage: str = ""
+    witness: PromotionWitness | None = None
 
     def retrain(self, *, now: datetime, trigger: str) -> RetrainingRun:
         """One retraining, recorded. `StoreError` only when not even the run can be recorded."""
@@ -78,12 +89,63 @@ class Retrainer:
         logger.info("challenger %s: %s", "promoted" if run.promoted else "refused", run.reason)
         return run
 
-    def _run(self, now: datetime, trigger: str) -> RetrainingRun:
+    def roll_back(self, *, now: datetime, trigger: str) -> RetrainingRun:
+        """A promotion of the model before the champion, recorded: the old file, with a new number."""
         run = RetrainingRun(
             started_at=now, trigger=trigger, rows=0, promoted=False, reason="", champion_version=NO_MODEL
         )
         try:
             champion = self._champion()
+            run = replace(run, champion_version=champion.pointer.version if champion.pointer else NO_MODEL)
+            before = champion.before
+            if before is None:
+                run = replace(run, reason="the champion names no model before it to go back to")
+            else:
+                manifest.read(before, self.models.artifact(before), self.keys)
+                self._point(before, champion)
+                run = replace(run, promoted=True, reason="rolled back", challenger_version=before.version)
+        except (ModelRefused, StoreError) as error:
+            run = replace(run, reason=f"the model before the champion cannot serve: {error}")
+        self.runs.append(run)
+        return run
+
+    def _point(self, pointer: ModelPointer, champion: _Champion) -> None:
+        """Promote a model that is stored already, once more."""
+        if pointer.manifest is None:
+            raise ModelRefused("it is not signed")
+        number, kept = self._next_number(champion)
+        stated = manifest.restated(pointer.manifest, stage=self.stage, number=number)
+        sealed = signature.signed(stated.text, self.signer.sign)
+        self.models.point(replace(pointer, manifest=sealed, previous=None), replaces=champion.pointer)
+        self._keep(sealed, kept)
+
+    def _next_number(self, champion: _Champion) -> tuple[int, SignedText | None]:
+        """The number after every one that is known, and what the witness holds now."""
+        kept = self.witness.read() if self.witness is not None else None
+        return max(champion.number, self._number_in(kept)) + 1, kept
+
+    def _number_in(self, kept: SignedText | None) -> int:
+        try:
+            return (manifest.opened(kept, self.keys).number or 0) if kept is not None else 0
+        except ModelRefused as error:
+            logger.error("the models' witness counts as none: %s", error)
+            return 0
+
+    def _keep(self, sealed: SignedText, kept: SignedText | None) -> None:
+        """After the pointer: a witness that were ahead of it would keep everybody off the champion."""
+        if self.witness is None:
+            return
+        try:
+            self.witness.keep(sealed, replaces=kept)
+        except StoreError as error:
+            logger.warning("the models' witness is kept at the next run: %s", error)
+
+    def _run(self, now: datetime, trigger: str) -> RetrainingRun:
+        run = RetrainingRun(
+            started_at=now, trigger=trigger, rows=0, promoted=False, reason="", champion_version=NO_MODEL
+        )
+        try:
+            champion = self._witnessed(self._champion())
             log = self.archive.since((now - timedelta(days=self.lookback_days)).date())
             data = dataset.capped(dataset.build(log))
         except StoreError as error:
@@ -128,12 +190,33 @@ class Retrainer:
 
     def _publish(self, files: ModelFiles, champion: _Champion) -> None:
         """Sign, read it as the orchestrator will, then move the pointer from the champion it was compared with."""
-        sealed = export.signed(files, self.signer)
+        number, kept = self._next_number(champion)
+        stands_in = champion.to_fall_back_on
+        sealed = export.signed(
+            export.promoted(files, stage=self.stage, number=number, stands_in=stands_in.sha256 if stands_in else None),
+            self.signer,
+        )
         # As whoever serves it will: a signature by a key that is not trusted would leave every environment on the old
         # model.
         manifest.read(sealed.pointer, sealed.artifact, self.keys)
-        pointer = replace(sealed.pointer, previous=champion.to_fall_back_on)
+        pointer = replace(sealed.pointer, previous=stands_in)
         self.models.publish(replace(sealed, pointer=pointer), replaces=champion.pointer)
+        if pointer.manifest is not None:
+            self._keep(pointer.manifest, kept)
+
+    def _witnessed(self, champion: _Champion) -> _Champion:
+        """A champion that serves is promoted anew where it has no number, and kept by the witness where that was
+        missed."""
+        pointer = champion.pointer
+        if pointer is None or champion.model is None or pointer.manifest is None:
+            return champion
+        if champion.number == 0:
+            self._point(pointer, champion)
+            return self._champion()
+        kept = self.witness.read() if self.witness is not None else None
+        if self.witness is not None and self._number_in(kept) < champion.number:
+            self._keep(pointer.manifest, kept)
+        return champion
 
     def _champion(self) -> _Champion:
         """The champion, verified. One that must not serve is none, so that it does not stop the next one."""
@@ -145,7 +228,11 @@ class Retrainer:
         if pointer is None:
             return _Champion()
         try:
-            return _Champion(pointer=pointer, model=manifest.read(pointer, self.models.artifact(pointer), self.keys))
+            stated = manifest.opened(pointer.manifest, self.keys)
+            least = self._number_in(self.witness.read() if self.witness is not None else None)
+            manifest.check_promotion(stated, stage=self.stage, least=least, accepts_older=True)
+            model = manifest.read(pointer, self.models.artifact(pointer), self.keys)
+            return _Champion(pointer=pointer, model=model, number=stated.number or 0, stands_in=stated.stands_in)
         except ModelRefused as error:
             logger.warning("champion %s cannot be asked, logged predictions stand for it: %s", pointer.version, error)
             return _Champion(pointer=pointer)
