@@ -256,8 +256,8 @@ class RetrainerSettings:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeeperSettings:
     """What the keeper needs. The database is a URL on local, a secret's ARN elsewhere; `spill_log_group` is where the
-    orchestrator's output is kept, `lease_keys_parameter` names what its spilled lines are marked with. It signs catalogs
-    with a key of KMS, on the local stage only with one in the open (`local_signing_key`)."""
+    orchestrator's output is kept, `lease_keys_parameter` names what its spilled lines are marked with. It signs
+    catalogs with a key of KMS, on the local stage only with one in the open (`local_signing_key`)."""
 
     stage: str
     log_table: str

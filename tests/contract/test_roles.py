@@ -259,7 +259,7 @@ ROW = re.compile(r"^\| ([a-z-]+) \| (\w+) \| (.+?) \| (.+?) \| (.+?) \|$", re.MU
 SHORT = {
     r"^arn:aws:s3:::fiso-artifacts-prod-\d+$": "the bucket",
     r"^arn:aws:s3:::fiso-artifacts-prod-\d+/": "objects ",
-    r"^arn:aws:kms:.+": "the models' key",
+    r"^arn:aws:kms:.+": "its signing key",
     r"^arn:aws:(\w+):[^:]*:\d*:": "",
     r"(?<=/stream)/.+|:\*$|^log-group:(?=/)|-prod(?=/|$)": "",
     r"(?<=fiso/)prod(?=/)|(?<=fiso-)prod(?=-)": "STAGE",
