@@ -294,7 +294,7 @@ class RequestHandler:
         documents = inspect.endpoint_documents(
             own,
             app.sources.latest_states([entry.name for entry in own]),
-            app.orchestrator.breakers_of,
+            lambda entry, states: app.orchestrator.breakers_of(entry, states, self._caller.tenant),
             app.clock(),
         )
         return json_answer({"snapshot_version": snapshot.version, "endpoints": documents})

@@ -125,6 +125,10 @@ def _conducts(states: States, record: InvocationRecord) -> dict[EndpointId, Endp
     known = dict(before)
     copies = frozenset(candidate.endpoint for candidate in record.decision.candidates)
     odd: list[tuple[EndpointId, str]] = []
+    caller = reported.tenant_hash(record.request.tenant)
+    last = record.attempts[-1] if record.attempts else None
+    # Where a sibling did well by the same request, it matters not whose it was.
+    proving = last.endpoint if last and last.failure is None and last.verdict is None else None
     for attempt in record.attempts:
         own, others = known.get(attempt.endpoint, UNSEEN), [known[c] for c in copies - {attempt.endpoint} if c in known]
         if attempt.failure is None and attempt.status is not None:
@@ -138,7 +142,15 @@ def _conducts(states: States, record: InvocationRecord) -> dict[EndpointId, Endp
         if oddity is not None:
             odd.append((attempt.endpoint, oddity))
         at = attempt.started_at
-        known |= conduct.after_answer(known, attempt.endpoint, copies, oddity=oddity, shape=attempt.shape or "", now=at)
+        known |= conduct.after_answer(
+            known,
+            attempt.endpoint,
+            copies,
+            oddity=oddity,
+            shape=attempt.shape or "" if conduct.shows_usual_body(attempt.status or 200) else "",
+            now=at,
+            caller=caller if proving in (None, attempt.endpoint) else "",
+        )
     if len(odd) > len({oddity for _, oddity in odd}) and record.attempts[-1].endpoint in dict(odd):
         known |= conduct.cleared(known, [endpoint for endpoint, _ in odd])
     return {

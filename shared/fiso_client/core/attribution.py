@@ -127,8 +127,9 @@ class Attribution:
         shape: str,
         now: datetime,
         status: int | None = None,
+        caller: str = "",
     ) -> None:
-        """One more answer, or failure that counts (`conduct.COUNTED`), which has no `status`."""
+        """One more answer to a caller, or failure that counts (`conduct.COUNTED`), which has no `status`."""
         known = self._known.setdefault(copy.function, {})
         is_plain = oddity is None and status is not None and 200 <= status < 300 and status != 204
         if is_plain and copy.function not in self._mild and conduct.is_as_ever(known, copy.id, shape, now):
@@ -140,12 +141,16 @@ class Attribution:
             siblings = [known[other] for other in candidates if other != copy.id and other in known]
             mild = conduct.mild_oddity_of(status, known.get(copy.id, UNSEEN), siblings)
         if mild or (oddity is None and copy.function in self._mild):
-            self._mildly_ended(copy, candidates, mild, now)
+            self._mildly_ended(copy, candidates, mild, now, caller)
         if mild:
             return
-        known |= conduct.after_answer(known, copy.id, candidates, oddity=oddity, shape=shape, now=now)
+        if status is not None and not conduct.shows_usual_body(status):
+            shape = ""
+        known |= conduct.after_answer(known, copy.id, candidates, oddity=oddity, shape=shape, now=now, caller=caller)
 
-    def _mildly_ended(self, copy: Copy, candidates: Collection[str], mild: str | None, now: datetime) -> None:
+    def _mildly_ended(
+        self, copy: Copy, candidates: Collection[str], mild: str | None, now: datetime, caller: str
+    ) -> None:
         """What callers bring about as a rule is held against the siblings' apart from all else. A caller's mistake is
         usual, and a copy that refuses what its siblings accept does so again: while nobody is suspected, one counts for
         the rates alone, and the second in a row for suspicion."""
@@ -154,7 +159,7 @@ class Attribution:
         if mild and own.shape != _MILD and not any(found.is_suspected for found in known.values()):
             changed = {copy.id: conduct.counted(own, is_odd=True, now=now)}
         else:
-            changed = conduct.after_answer(known, copy.id, candidates, oddity=mild, shape="", now=now)
+            changed = conduct.after_answer(known, copy.id, candidates, oddity=mild, shape="", now=now, caller=caller)
         known = {**known, **changed, copy.id: replace(changed[copy.id], shape=_MILD if mild else "")}
         if any(found.odd > FORGOTTEN or found.is_suspected for found in known.values()):
             self._mild[copy.function] = known
@@ -166,6 +171,11 @@ class Attribution:
         self._alike[function, oddity] = now + timedelta(seconds=ALIKE_S)
         known = self._known.setdefault(function, {})
         known |= conduct.cleared(known, ids)
+
+    def proved(self, function: str, id: str) -> None:
+        """A sibling did well by the same request: whoever asked, it is the copy's doing."""
+        known = self._known.setdefault(function, {})
+        known[id] = replace(known.get(id, UNSEEN), odd_by="")
 
     def finding(self, copy: Copy, met: Conduct, *, status: int, oddity: str | None) -> Finding | None:
         """Whose fault an answer of the function's own is; None for a good one. `met` is its conduct when asked."""
@@ -196,13 +206,15 @@ class Attribution:
         now: datetime,
         *,
         canary: Id | None = None,
+        caller: str = "",
     ) -> Mapping[Id, Breaker]:
-        """The breakers with those of suspects: open until it is time to ask them again. Mild oddities of a `canary` are
-        counted by its own test, which needs its share of the requests for that."""
+        """The breakers with those of suspects, as they hold for a caller: open until it is time to ask them again. Mild
+        oddities of a `canary` are counted by its own test, which needs its share of the requests for that."""
         suspects: dict[Id, Breaker] = {}
         for known, spared in ((self._mild.get(function), canary), (self._known.get(function), None)):
             for id in ids if known else ():
-                if known and id != spared and (found := known.get(id)) is not None and found.strikes:
+                found = known.get(id) if known and id != spared else None
+                if found is not None and found.strikes and found.concerns(caller):
                     suspects[id] = self._breaker(function, id, found, now)
         if not suspects:
             return breakers

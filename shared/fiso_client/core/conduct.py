@@ -56,6 +56,11 @@ def is_refusal(status: int) -> bool:
     return 400 <= status < 500 and status not in STANDING_OUT
 
 
+def shows_usual_body(status: int) -> bool:
+    """Whether an answer tells what kind of body a good one has: some have none by their status alone."""
+    return 200 <= status < 300 and status not in (204, 205)
+
+
 COUNTED = frozenset({Failure.BROKEN, Failure.PROVIDER_FAULT, Failure.FUNCTION_TIMED_OUT, Failure.TIMED_OUT})
 """Failures that count as an answer that stands out: it may have run, and the caller may be the one to feel it. What
 cannot have run is tried elsewhere, and is the breakers' matter."""
@@ -66,7 +71,8 @@ class Conduct:
     """One copy's. `calls` and `odd` are weighted counts of the last answers and of those that stood out; `suspicion`
     and `evidence` logarithms of likelihood ratios (this copy at fault against all alike); `strikes` how often in a row
     it stood out as a suspect; `answers_since` and `odd_since` are the siblings' good answers, and those that stood out,
-    since it last stood out itself, at `last_odd_at`. `shape` is its usual kind of body, of `shape_calls`.
+    since it last stood out itself, at `last_odd_at`. `shape` is its usual kind of body, of `shape_calls`. `odd_by` is
+    whose requests it stood out in, where all were one caller's; empty where they were several's, or nobody said.
     """
 
     calls: float = 0.0
@@ -82,6 +88,11 @@ class Conduct:
     oddity: str = ""
     shape: str = ""
     shape_calls: float = 0.0
+    odd_by: str = ""
+
+    def concerns(self, caller: str) -> bool:
+        """Whether the suspicion holds for a caller: what stood out to another one alone may be that one's doing."""
+        return self.odd_by in ("", caller)
 
     @property
     def is_suspected(self) -> bool:
@@ -160,10 +171,17 @@ def siblings_rate(known: Mapping[K, Conduct], copy: K, candidates: Collection[K]
 
 
 def after_answer(
-    known: Mapping[K, Conduct], copy: K, candidates: Collection[K], *, oddity: str | None, shape: str, now: datetime
+    known: Mapping[K, Conduct],
+    copy: K,
+    candidates: Collection[K],
+    *,
+    oddity: str | None,
+    shape: str,
+    now: datetime,
+    caller: str = "",
 ) -> dict[K, Conduct]:
-    """Everybody's conduct after one more answer (or failure) of a copy; `candidates` are all that might have been
-    asked. What does not change is not in the result."""
+    """Everybody's conduct after one more answer (or failure) of a copy to a caller, of whom an empty name says nothing;
+    `candidates` are all that might have been asked. What does not change is not in the result."""
     if oddity is None:
         return _after_good(known, copy, candidates, shape, now)
     own = known.get(copy, UNSEEN)
@@ -176,7 +194,7 @@ def after_answer(
     if rate is None and not any(suspect.is_confirmed for suspect in suspects.values()):
         # Nobody is left to hold it against: all are alike, so it is the function or its callers.
         return {**{other: _cleared(suspect) for other, suspect in suspects.items()}, copy: _cleared(own)}
-    return {**suspects, copy: own if rate is None else _struck(own, log(GUILTY / rate), oddity, now)}
+    return {**suspects, copy: own if rate is None else _struck(own, log(GUILTY / rate), oddity, now, caller)}
 
 
 def counted(own: Conduct, *, is_odd: bool, now: datetime) -> Conduct:
@@ -184,7 +202,7 @@ def counted(own: Conduct, *, is_odd: bool, now: datetime) -> Conduct:
     return replace(own, calls=own.calls * MEMORY + 1, odd=own.odd * MEMORY + is_odd, last_at=now)
 
 
-def _struck(own: Conduct, weight: float, oddity: str, now: datetime) -> Conduct:
+def _struck(own: Conduct, weight: float, oddity: str, now: datetime, caller: str) -> Conduct:
     """Once more it stood out, which is `weight` likelier if it is at fault."""
     suspicion = max(0.0, own.suspicion + weight)
     is_first = not own.evidence
@@ -201,6 +219,7 @@ def _struck(own: Conduct, weight: float, oddity: str, now: datetime) -> Conduct:
         odd_since=0,
         last_odd_at=now,
         oddity=oddity,
+        odd_by=caller if not own.strikes or own.odd_by == caller else "",
     )
 
 
@@ -261,6 +280,7 @@ def _after_good(
         strikes=int(is_convicted),
         is_convicted=is_convicted,
         answers_since=0,
+        odd_by=own.odd_by if is_convicted else "",
     )
     return changed
 
@@ -271,7 +291,9 @@ def cleared(known: Mapping[K, Conduct], copies: Iterable[K]) -> dict[K, Conduct]
 
 
 def _cleared(conduct: Conduct) -> Conduct:
-    return replace(conduct, suspicion=0.0, evidence=0.0, strikes=0, is_convicted=False, answers_since=0, odd_since=0)
+    return replace(
+        conduct, suspicion=0.0, evidence=0.0, strikes=0, is_convicted=False, answers_since=0, odd_since=0, odd_by=""
+    )
 
 
 def _shaped(conduct: Conduct, shape: str) -> tuple[str, float]:

@@ -24,10 +24,10 @@ from fiso.domain.errors import (
     UnknownOutcome,
 )
 from fiso.domain.record import InvocationRecord, OpenRecord, ShadowSummary
-from fiso.domain.request import InvocationRequest
+from fiso.domain.request import InvocationRequest, TenantId
 from fiso.domain.state import EndpointState
 from fiso.ports import Clock, Metrics
-from fiso.routing import affinity
+from fiso.routing import affinity, reported
 from fiso.routing.equivalence import Quarantine
 from fiso.services.freshness.decision_sources import DecisionSources
 from fiso.services.log.spill import SpillingLog
@@ -145,7 +145,7 @@ class Orchestrator:
             snapshot_version=snapshot.version,
             tariff=self.tariff.under(entry.prices),
             states=self.sources.states_for(request.function, states, request.tenant),
-            breakers=self.breakers_of(entry, states),
+            breakers=self.breakers_of(entry, states, request.tenant),
             model=self.sources.model(),
             router_region=self.region,
         )
@@ -162,11 +162,12 @@ class Orchestrator:
             self.breaker_sync.refresh_in_background()
 
     def breakers_of(
-        self, entry: CatalogEntry, states: Mapping[EndpointId, EndpointState]
+        self, entry: CatalogEntry, states: Mapping[EndpointId, EndpointState], tenant: TenantId
     ) -> Mapping[EndpointId, Breaker]:
-        """The breakers that hold for a function, with what others told and all environments saw together."""
+        """The breakers that hold for a tenant's requests, with what others told and all environments saw together."""
+        dispatcher, caller = self.dispatcher, reported.tenant_hash(tenant)
         return effective_breakers(
-            self.dispatcher.breakers, self.dispatcher.attribution, self.breaker_sync, entry, states, self.clock()
+            dispatcher.breakers, dispatcher.attribution, self.breaker_sync, entry, states, self.clock(), caller
         )
 
     def _failure(self, outcome: Outcome) -> RoutingError | None:

@@ -280,9 +280,10 @@ def effective_breakers(
     entry: CatalogEntry,
     states: Mapping[EndpointId, EndpointState],
     now: datetime,
+    caller: str = "",
 ) -> Mapping[EndpointId, Breaker]:
     """The breakers that hold for a function, with what others told and all environments saw together, and those of
-    copies that are suspected of what their siblings do not do."""
+    copies that are suspected of what their siblings do not do, by more than other callers' requests."""
     if sync is not None:
         sync.apply_remote(breakers)
     # What opens here holds for all tenants of this environment (docs/decisions/0020-whose-word-counts.md).
@@ -294,7 +295,7 @@ def effective_breakers(
         sync.refresh_before_probe(breakers)
         found = breakers.of(entry)
     ids = [endpoint.id for endpoint in entry.endpoints]
-    return attribution.held_back(entry.name, ids, found, now, canary=_under_test(entry, states, now))
+    return attribution.held_back(entry.name, ids, found, now, canary=_under_test(entry, states, now), caller=caller)
 
 
 def _under_test(entry: CatalogEntry, states: Mapping[EndpointId, EndpointState], now: datetime) -> EndpointId | None:

@@ -33,6 +33,7 @@ from fiso.ports import Clock, FunctionCaller
 from fiso.prediction import features
 from fiso.routing import constraints
 from fiso.routing.budget import HedgeBudget, TryBudget
+from fiso.routing.reported import tenant_hash
 from fiso.services.resilience.breakers import Breakers, Failed
 from fiso.services.resilience.executors import INLINE, AttemptExecutor, Call, Running
 from fiso_client.core.answers import FunctionAnswer
@@ -284,7 +285,8 @@ class _RequestExecution:
         oddity = attribution.oddity(copy, self._ids, answer.status, shape)
         asks_another = oddity is not None and self._asks_another(copy, oddity, answer)
         finding = attribution.finding(copy, call.met, status=answer.status, oddity=oddity)
-        attribution.ended(copy, self._ids, oddity=oddity, shape=shape, now=now, status=answer.status)
+        caller = tenant_hash(self._request.tenant)
+        attribution.ended(copy, self._ids, oddity=oddity, shape=shape, now=now, status=answer.status, caller=caller)
         verdict, evidence = (finding.verdict, finding.evidence) if finding else (None, "")
         evidence = f"{evidence} {answer.error_type}" if answer.error_type else evidence
         attempt = self._keep(call, answer=answer, verdict=verdict, detail=evidence)
@@ -310,6 +312,7 @@ class _RequestExecution:
             odd, verdict=Fault.COPY, detail=f"{odd.detail or what}; {good.endpoint} answered the same request well"
         )
         self._attempts = [proved if attempt is odd else attempt for attempt in self._attempts]
+        self._dispatcher.attribution.proved(self._request.function, odd.endpoint)
 
     def _note(self, call: InFlightAttempt, error: ProviderError) -> None:
         failure, function = error.failure, self._request.function
@@ -328,7 +331,8 @@ class _RequestExecution:
         self._keep(call, failure=failure, verdict=verdict, detail=detail)
         if failure in COUNTED and verdict is not Fault.CALLER:
             now = self._dispatcher.clock()
-            attribution.ended(call.copy, self._ids, oddity=failure.value, shape="", now=now)
+            caller = tenant_hash(self._request.tenant)
+            attribution.ended(call.copy, self._ids, oddity=failure.value, shape="", now=now, caller=caller)
             self._end_sooner()
         if not may_follow(failure, on=self._policy.fail_over_on, may_repeat=self._may_repeat):
             self._left.clear()
