@@ -3,20 +3,32 @@
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from hashlib import sha256
 from typing import Any
 
 from fiso.domain.access import AuthMode
 from fiso.domain.record import InvocationRecord
+from fiso.services.identity.access import GATEWAY_WORD
 from fiso.settings import AccessSettings
 from fiso.testing.rig import SETTINGS, Rig
 from fiso_client.core.failures import Failure
 
 BODY = '{"text": "a"}'
-BY_IAM = replace(SETTINGS, access=AccessSettings(mode=AuthMode.IAM))
+WORD = "the gateway's own word"
+BY_SIGNATURE = AccessSettings(mode=AuthMode.IAM, gateway_hashes=frozenset({sha256(WORD.encode()).hexdigest()}))
+BY_IAM = replace(SETTINGS, access=BY_SIGNATURE)
+
+
+def handed_on(event: dict[str, Any]) -> dict[str, Any]:
+    """An event that came through the gateway, which writes over what was sent under the name; headers that are none
+    stay as they are."""
+    headers = event.get("headers")
+    return {**event, "headers": {**headers, GATEWAY_WORD: WORD}} if isinstance(headers, dict) else event
 
 
 def signed(event: dict[str, Any], account: str = "111122223333") -> dict[str, Any]:
     """The event of a caller whose signature the gateway verified."""
+    event = handed_on(event)
     iam = {"accountId": account, "userArn": f"arn:aws:iam::{account}:user/somebody", "accessKey": "AKIA"}
     return {**event, "requestContext": {**event["requestContext"], "authorizer": {"iam": iam}}}
 

@@ -17,7 +17,7 @@ from fiso.domain.errors import NotAuthenticated
 from fiso.domain.record import InvocationRecord, OpenRecord
 from fiso.domain.request import InvocationId, TenantId
 from fiso.ports import Snapshots
-from fiso.services.identity.access import Access, CallerCredentials
+from fiso.services.identity.access import GATEWAY_WORD, Access, CallerCredentials
 from functions.console.login import LOGIN, LOGOUT, BrowserLogin
 from functions.console.sources import Records
 
@@ -70,12 +70,15 @@ def _caller(entrance: Entrance) -> Claims:
     if authorization is None and entrance.login is not None and (person := entrance.login.person()):
         g.person = person
         return person.claims
-    return entrance.access.caller(CallerCredentials(authorization=authorization, iam=_signed()))
-
-
-def _signed() -> object:
-    """What the gateway verified of a signature; it stands in the event, where no header can put it."""
     event: Mapping[str, Any] = request.environ.get("serverless.event") or {}
+    # Of the event, since WSGI cannot tell one spelling of a header from another.
+    word = (event.get("headers") or {}).get(GATEWAY_WORD)
+    shown = CallerCredentials(authorization=authorization, iam=_signed(event), gateway_word=word)
+    return entrance.access.caller(shown)
+
+
+def _signed(event: Mapping[str, Any]) -> object:
+    """What the gateway verified of a signature; it stands in the event, where no header can put it."""
     authorizer = (event.get("requestContext") or {}).get("authorizer")
     return authorizer.get("iam") if isinstance(authorizer, Mapping) else None
 

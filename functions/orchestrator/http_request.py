@@ -16,7 +16,7 @@ from fiso.domain.errors import HeadersTooLarge, MalformedRequest, PayloadTooLarg
 from fiso.domain.request import InvocationId, InvocationRequest, Session
 from fiso.domain.steering import Affinity
 from fiso.routing import affinity
-from fiso.services.identity.access import CallerCredentials
+from fiso.services.identity.access import GATEWAY_WORD, CallerCredentials
 from fiso_client.core.content import is_json
 from fiso_client.core.grammar import KEY
 from functions.orchestrator.http_steering import steering_of
@@ -164,12 +164,13 @@ def event_of(given: object) -> Mapping[str, Any]:
 
 
 def headers_of(event: Mapping[str, Any]) -> dict[str, str]:
-    """Header names in lower case, `cookie` from where API Gateway puts cookies. `HeadersTooLarge` above MOST_HEADERS or
-    LARGEST_HEADERS."""
+    """Header names in lower case, `cookie` from where API Gateway puts cookies, without the gateway's own word.
+    `HeadersTooLarge` above MOST_HEADERS or LARGEST_HEADERS."""
     given = _part(event, "headers")
     if len(given) > MOST_HEADERS:
         raise HeadersTooLarge(f"a request may have at most {MOST_HEADERS} headers")
     headers = {str(name).lower(): str(value) for name, value in given.items()}
+    headers.pop(GATEWAY_WORD, None)
     if cookies := event.get("cookies"):
         if not isinstance(cookies, list) or not all(isinstance(each, str) for each in cookies):
             raise MalformedRequest("the event's cookies are no list of texts")
@@ -197,7 +198,11 @@ def credentials_of(event: Mapping[str, Any], headers: Callable[[], Mapping[str, 
     the body and the path name nobody."""
     try:
         authorizer = _part(_part(event, "requestContext"), "authorizer")
-        return CallerCredentials(authorization=headers().get("authorization"), iam=authorizer.get("iam"))
+        return CallerCredentials(
+            authorization=headers().get("authorization"),
+            iam=authorizer.get("iam"),
+            gateway_word=_part(event, "headers").get(GATEWAY_WORD),
+        )
     except (MalformedRequest, HeadersTooLarge):
         return CallerCredentials(authorization=None, iam=None)
 

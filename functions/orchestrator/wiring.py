@@ -239,7 +239,7 @@ def _outcomes(outside: Ports, keys: "Callable[[], Keys]", sources: DecisionSourc
 def access_of(settings: AccessSettings, issuer: IssuerKeys | None, clock: Clock) -> Access:
     """How callers are known here. What checks tokens is loaded when the first one is shown."""
     if settings.mode is not AuthMode.JWT or issuer is None:
-        return Access(mode=settings.mode)
+        return Access(mode=settings.mode, gateway_hashes=settings.gateway_hashes)
     keys = IssuerKeyCache(issuer, clock=clock, executor=ThreadPoolExecutor(max_workers=1, thread_name_prefix="issuer"))
 
     def verifier() -> TokenVerifier:
@@ -257,7 +257,13 @@ def access_of(settings: AccessSettings, issuer: IssuerKeys | None, clock: Clock)
             scopes=settings.scopes,
         )
 
-    return Access(mode=settings.mode, verifier=cache(verifier), keys=keys, can_check=_has_access_layer)
+    return Access(
+        mode=settings.mode,
+        gateway_hashes=settings.gateway_hashes,
+        verifier=cache(verifier),
+        keys=keys,
+        can_check=_has_access_layer,
+    )
 
 
 def _has_access_layer() -> bool:

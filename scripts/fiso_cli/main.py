@@ -66,6 +66,7 @@ COMMANDS: Commands = {
     "compare": Lazy("fiso_cli.traffic.compare_command:compare", "The same requests to all copies: who differs, where."),
     "diagnose": Lazy("fiso_cli.traffic.diagnose:diagnose", "Whose fault trouble is, since when, and what to do."),
     "tail": Lazy("fiso_cli.traffic.commands:tail", "Invocations as they happen, with why."),
+    "gateway-key": Lazy("fiso_cli.gateway_key:gateway_key", "Make or rotate the word that the gateway is known by."),
     "lease-key": Lazy("fiso_cli.stored_keys:lease_key", "Make or rotate the key that signs leases."),
     "login-key": Lazy("fiso_cli.stored_keys:login_key", "Make or rotate the key of console sessions."),
     "token": Lazy("localcloud.issuer.command:token", "A token of the local stage's issuer."),

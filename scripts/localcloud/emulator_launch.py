@@ -13,6 +13,7 @@ import os
 import sys
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
@@ -140,7 +141,8 @@ def hand_on_as_api_gateway(gateway: Any) -> None:
         **named: Any,
     ) -> Any:
         is_readable.set(_is_readable(body))
-        return await invoke(integration, api_id, stage, path, method.upper(), headers, body, *rest, **named)
+        given = handed_on(headers, integration.get("requestParameters") or {})
+        return await invoke(integration, api_id, stage, path, method.upper(), given, body, *rest, **named)
 
     def is_sent_as_text(content_type: str | None) -> bool:
         return is_readable.get() and bool(says_text(content_type))
@@ -150,6 +152,17 @@ def hand_on_as_api_gateway(gateway: Any) -> None:
 
     for name, replacement in zip(_WRAPPED, (handled, matched, invoked, is_sent_as_text), strict=True):
         setattr(gateway, name, replacement)
+
+
+def handed_on(headers: Mapping[str, str], parameters: Mapping[str, str]) -> dict[str, str]:
+    """Headers as API Gateway hands them on: `overwrite:header.NAME` with a static value, which is all that FISO's
+    template maps. The emulator does so for HTTP integrations alone."""
+    given = {name.lower(): value for name, value in headers.items()}
+    for parameter, value in parameters.items():
+        kind, _, name = parameter.partition(":header.")
+        if kind == "overwrite" and value:
+            given[name.lower()] = value
+    return given
 
 
 def _is_readable(body: object) -> bool:

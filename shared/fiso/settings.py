@@ -59,7 +59,8 @@ def address_rules(stage: str, environ: Mapping[str, str]) -> AddressRules:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccessSettings:
     """Who may call. `issuer` and `audiences` are set for JWT only; `tenant_claim` names the claim with the tenant,
-    `scopes` says where the issuer says what a caller may do."""
+    `scopes` says where the issuer says what a caller may do. `gateway_hashes` are SHA-256 digests of the words by which
+    the stage's gateway shows that a request came through it; under IAM nobody is known without."""
 
     mode: AuthMode
     issuer: str = ""
@@ -67,6 +68,7 @@ class AccessSettings:
     tenant_claim: str = "sub"
     scopes: ScopeRules = ScopeRules()  # noqa: RUF009 - a frozen value
     allow_loopback: bool = False
+    gateway_hashes: frozenset[str] = frozenset()
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Self:
@@ -75,8 +77,14 @@ class AccessSettings:
         text = environ.get("FISO_AUTH", "").strip() or (AuthMode.NONE if is_local else AuthMode.IAM)
         if text not in set(AuthMode) or (text == AuthMode.NONE and not is_local):
             raise BadSetting(f"environment variable FISO_AUTH must be iam or jwt (none on stage local), not {text!r}")
+        hashes = frozenset(environ.get("FISO_GATEWAY_HASHES", "").split())
+        if text == AuthMode.IAM and not hashes:
+            raise BadSetting(
+                "environment variable FISO_GATEWAY_HASHES is needed under FISO_AUTH=iam (`fiso gateway-key`): without "
+                "it whoever may invoke the function could be anybody"
+            )
         if text != AuthMode.JWT:
-            return cls(mode=AuthMode(text))
+            return cls(mode=AuthMode(text), gateway_hashes=hashes)
         audiences = tuple(word for word in required(environ, "FISO_JWT_AUDIENCE").replace(",", " ").split() if word)
         return cls(
             mode=AuthMode.JWT,
@@ -85,6 +93,7 @@ class AccessSettings:
             tenant_claim=environ.get("FISO_JWT_TENANT_CLAIM", "").strip() or "sub",
             scopes=_scope_rules(environ),
             allow_loopback=is_local,
+            gateway_hashes=hashes,
         )
 
 

@@ -63,7 +63,7 @@ def test_the_application_is_composed_by_lambdas_own_import(is_lambda: bool, comp
     environ = {"FISO_STAGE": "prod", "FISO_LOG_TABLE": "l", "FISO_STATE_TABLE": "s", "FISO_BUCKET": "b"}
     environ |= dict.fromkeys(("AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "PATH"), "x")
     environ |= {"FISO_CATALOG_KEYS": json.loads(PACKAGED_KEYS.read_text())["keys"][0]["n"]}
-    environ |= {"AWS_LAMBDA_RUNTIME_API": "x"} if is_lambda else {}
+    environ |= {"FISO_GATEWAY_HASHES": "x"} | ({"AWS_LAMBDA_RUNTIME_API": "x"} if is_lambda else {})
     program = "from functions.orchestrator.handler import application; print(application.cache_info().currsize)"
     finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environ)
     assert (finished.stdout.strip(), finished.stderr) == (str(composed), "")
@@ -100,7 +100,8 @@ def test_a_stage_without_tokens_does_not_pay_for_them() -> None:
     signed = (
         "from fiso.settings import OrchestratorSettings; from fiso.testing.memory import InMemoryMetrics; "
         "from functions.orchestrator import wiring; wiring.build(OrchestratorSettings.from_environ({'FISO_STAGE': 'x', "
-        "'FISO_LOG_TABLE': 'l', 'FISO_STATE_TABLE': 's', 'FISO_BUCKET': 'b'}), metrics=InMemoryMetrics())"
+        "'FISO_LOG_TABLE': 'l', 'FISO_STATE_TABLE': 's', 'FISO_BUCKET': 'b', 'FISO_GATEWAY_HASHES': 'h'}), "
+        "metrics=InMemoryMetrics())"
     )
     names = "AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_REGION"
     environ = f"import os; os.environ.update(dict.fromkeys({names!r}.split(), 'x')); "

@@ -12,6 +12,7 @@ import pytest
 
 from fiso.adapters.aws.dynamodb import closed_item, open_item
 from fiso.console_settings import ConsoleSettings
+from fiso.services.identity.access import GATEWAY_WORD
 from fiso.services.identity.quotas import QuotaRules
 from fiso.settings import (
     BadSetting,
@@ -188,6 +189,17 @@ def test_a_tenant_has_a_quota_unless_the_operator_says_otherwise(resources: dict
 def test_who_faces_the_api_asks_for_the_gateways_signature_itself(name: str, resources: dict[str, Any]) -> None:
     variables = function(resources, name)["Environment"]["Variables"]
     assert (variables["FISO_AUTH"], variables["FISO_JWT_ISSUER"]) == ("iam", "")
+
+
+def test_the_gateway_shows_itself_by_a_word_of_which_functions_have_the_hashes_alone(resources: dict[str, Any]) -> None:
+    stored = "{{{{resolve:secretsmanager:fiso/prod/gateway:SecretString:{}-1}}}}"
+    integrations = of_type(resources, "ApiGatewayV2::Integration").values()
+    assert [one["RequestParameters"] for one in integrations] == 2 * [
+        {f"overwrite:header.{GATEWAY_WORD}": stored.format("word")}
+    ]
+    told = {name: json.dumps(function(resources, name)["Environment"]) for name in FUNCTIONS - {"sample-aws"}}
+    assert {name for name, text in told.items() if stored.format("hashes") in text} == {"orchestrator", "console"}
+    assert not [name for name, text in told.items() if stored.format("word") in text]
 
 
 def test_the_api_allows_no_cross_origin_calls(resources: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from fiso.testing.rig import http_event
 from fiso_cli.local_stage import HOST
 from tests.e2e.conftest import CHECKOUT, LiveCloud, eventually
 
@@ -166,3 +167,14 @@ def test_the_command_speaks_every_method_too(api: str, live: LiveCloud) -> None:
     seen = json.loads(done.stdout)
     assert (seen["method"], seen["path"]) == ("PATCH", "/f/users/7")
     assert {name.lower(): value for name, value in seen["headers"].items()}["if-match"] == '"3"'
+
+
+def test_a_direct_invocation_is_nobody_whatever_caller_it_names(live: LiveCloud) -> None:
+    """The gateway's own word reaches the function, which takes a request without it for nobody's."""
+    iam = {"accountId": "111122223333", "userArn": "arn:aws:iam::111122223333:user/root"}
+    event = http_event(x_fiso_gateway="guessed")
+    event["requestContext"]["authorizer"] = {"iam": iam}
+    name = live.stage.function_name("orchestrator")
+    answer = live.stage.client("lambda").invoke(FunctionName=name, Payload=json.dumps(event).encode())
+    assert json.loads(answer["Payload"].read())["statusCode"] == 401
+    assert live.invoke("word-count", x_fiso_gateway="guessed").status_code == 200

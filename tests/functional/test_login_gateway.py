@@ -13,6 +13,7 @@ from fiso.testing.clock import ManualClock
 from functions.console import app, handler
 from functions.console.access import Entrance
 from tests import tokens
+from tests.edge import BY_SIGNATURE, handed_on
 from tests.functional.console_browser import Answer, Browser
 from tests.functional.console_world import busy_world
 from tests.functional.login_world import LoginWorld
@@ -59,7 +60,7 @@ def test_only_a_cookie_with_the_prefix_counts_also_where_the_emulator_leaves_it_
 
 def signed_console() -> Browser:
     """On a stage whose gateway verifies IAM's signatures."""
-    entrance = Entrance(access=Access(mode=AuthMode.IAM))
+    entrance = Entrance(access=Access(mode=AuthMode.IAM, gateway_hashes=BY_SIGNATURE.gateway_hashes))
     return Browser(app=app.create(WORLD.sources, stage="prod", entrance=entrance), gateway="aws")
 
 
@@ -83,7 +84,7 @@ def test_on_a_stage_for_signatures_the_console_asks_for_the_gateways_word(
 
 def raw(browser: Browser, event: dict[str, Any]) -> dict[str, Any]:
     whole = {"version": "2.0", "rawQueryString": "", "headers": {"host": "fiso.example"}, "isBase64Encoded": False}
-    return handler.answer_event(browser.app, whole | event, None)
+    return handler.answer_event(browser.app, handed_on(whole) | event, None)
 
 
 FORGED = forged_tokens()

@@ -16,6 +16,7 @@ from fiso.testing.endpoints import OK
 from fiso.testing.rig import SETTINGS, Rig
 from tests import tokens
 from tests.builders import NOW, failing
+from tests.edge import BY_SIGNATURE, handed_on
 from tests.security.attacks import (
     CURVE,
     DOORS,
@@ -30,7 +31,6 @@ from tests.security.attacks import (
 from tests.tokens import AUDIENCE, ISSUER, FixedKeys
 
 BY_TOKEN = AccessSettings(mode=AuthMode.JWT, issuer=ISSUER, audiences=(AUDIENCE,))
-BY_SIGNATURE = AccessSettings(mode=AuthMode.IAM)
 UNASKED = AccessSettings(mode=AuthMode.NONE)
 OWN_HEADERS = ("x-fiso-invocation-id", "x-fiso-overhead-ms")
 KEYS = FixedKeys.of(RSA, CURVE)
@@ -74,9 +74,13 @@ def quiet() -> Iterator[None]:
     logging.disable(before)
 
 
+def handed_on_by_the_gateway(attack: Attack) -> Attack:
+    return replace(attack, event=lambda door: handed_on(attack.event(door)))
+
+
 STAGES = {
     "jwt": (Stage(BY_TOKEN, KEYS), attacks_on_tokens()),
-    "iam": (Stage(BY_SIGNATURE), attacks_on_signatures()),
+    "iam": (Stage(BY_SIGNATURE), [handed_on_by_the_gateway(each) for each in attacks_on_signatures()]),
 }
 ATTACKS = [(stage, attack) for stage, known in STAGES.values() for attack in known]
 

@@ -14,21 +14,20 @@ from fiso.domain.access import AuthMode
 from fiso.domain.endpoint import FunctionName
 from fiso.domain.request import TenantId
 from fiso.services.identity.access import Access
-from fiso.settings import AccessSettings
 from fiso.testing.clock import ManualClock
-from fiso.testing.rig import SETTINGS, Answer, Rig, http_event, word_count
+from fiso.testing.rig import Answer, Rig, http_event, word_count
 from fiso_client.core.answers import FunctionAnswer
 from functions.console import app
 from functions.console.access import Entrance
 from functions.orchestrator.http_answer import SANDBOX
 from tests import tokens
 from tests.builders import NOW, a_record, a_snapshot, an_entry
+from tests.edge import BY_IAM, handed_on
 from tests.functional.console_browser import Browser
 from tests.functional.console_world import World
 from tests.security.attacks import RSA
 
 ALICE, BOB = "111111111111", "222222222222"
-IAM = replace(SETTINGS, access=AccessSettings(mode=AuthMode.IAM))
 HIDDEN = replace(word_count(tenants=frozenset({ALICE})), name=FunctionName("hidden"))
 
 
@@ -36,12 +35,12 @@ def as_tenant(rig: Rig, account: str, method: str, path: str, **headers: str) ->
     event = http_event(method, path, "{}", **headers)
     iam = {"accountId": account, "userArn": f"arn:aws:iam::{account}:user/u"}
     event["requestContext"]["authorizer"] = {"iam": iam}
-    return rig.send(event)
+    return rig.send(handed_on(event))
 
 
 @pytest.fixture
 def rig() -> Rig:
-    return Rig(HIDDEN, word_count(), settings=IAM)
+    return Rig(HIDDEN, word_count(), settings=BY_IAM)
 
 
 DOORS = [
@@ -83,7 +82,7 @@ def test_it_does_not_stand_among_the_endpoints(rig: Rig) -> None:
 
 @pytest.mark.parametrize("size", ["0", "17", None])
 def test_where_copies_are_is_told_to_nobody_of_a_function_that_is_not_leased(size: str | None) -> None:
-    rig = Rig(word_count(leases=False), settings=IAM)
+    rig = Rig(word_count(leases=False), settings=BY_IAM)
     headers = {} if size is None else {"x_fiso_request_size": size}
     addresses = [endpoint.address for endpoint in word_count().endpoints]
     refused = as_tenant(rig, ALICE, "POST", "/v1/decide/word-count", **headers)
@@ -92,12 +91,12 @@ def test_where_copies_are_is_told_to_nobody_of_a_function_that_is_not_leased(siz
     told = [refused["body"], *(as_tenant(rig, ALICE, method, path)["body"] for method, path in paths.items())]
     assert not any(address in text for text in told for address in addresses)
     assert as_tenant(rig, ALICE, "POST", "/v1/invoke/word-count")["statusCode"] == 200
-    leased = as_tenant(Rig(word_count(), settings=IAM), ALICE, "POST", "/v1/decide/word-count")["body"]
+    leased = as_tenant(Rig(word_count(), settings=BY_IAM), ALICE, "POST", "/v1/decide/word-count")["body"]
     assert all(address in leased for address in addresses)
 
 
 def test_doors_without_a_lock_cost_nothing_that_grows_with_those_who_knock() -> None:
-    rig = Rig(HIDDEN, word_count(), settings=IAM)
+    rig = Rig(HIDDEN, word_count(), settings=BY_IAM)
     asked: list[str] = []
 
     def count(what: str) -> None:

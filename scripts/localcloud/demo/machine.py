@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
-from fiso_cli import keeper_database
+from fiso_cli import gateway_key, keeper_database
 from fiso_cli.catalog import change, declaration
 from fiso_cli.counting import Counts
 from fiso_cli.errors import CommandError
@@ -68,7 +68,8 @@ class Machine:
         environment = self.cloud.client_environment() | {
             "FISO_KEEPER_DATABASE_URL": keeper_database.ensured(self.stage)
         }
-        log = serverless(self.cloud, ("deploy", "--stage", STAGE), environment | keys.local_variables(self.cloud))
+        environment |= keys.local_variables(self.cloud) | gateway_key.local_variables(self.cloud.access_key)
+        log = serverless(self.cloud, ("deploy", "--stage", STAGE), environment)
         lease_keys(self.stage).ensured()
         return f"stage {STAGE}, log in {log}"
 

@@ -8,8 +8,9 @@ JWT = {"FISO_AUTH": "jwt", "FISO_JWT_ISSUER": "https://issuer.example/x", "FISO_
 
 @pytest.mark.parametrize(("stage", "mode"), [("local", AuthMode.NONE), ("prod", AuthMode.IAM), ("dev", AuthMode.IAM)])
 def test_callers_are_asked_everywhere_but_on_the_local_stage(stage: str, mode: AuthMode) -> None:
-    assert AccessSettings.from_environ({"FISO_STAGE": stage}).mode is mode
-    assert AccessSettings.from_environ({"FISO_STAGE": stage, "FISO_AUTH": " "}).mode is mode
+    environ = {"FISO_STAGE": stage, "FISO_GATEWAY_HASHES": "a b"}
+    for settings in (AccessSettings.from_environ(environ), AccessSettings.from_environ(environ | {"FISO_AUTH": " "})):
+        assert (settings.mode, settings.gateway_hashes) == (mode, frozenset({"a", "b"}))
 
 
 def test_a_stage_for_tokens_names_issuer_and_audiences() -> None:
@@ -23,6 +24,8 @@ def test_a_stage_for_tokens_names_issuer_and_audiences() -> None:
     [
         {"FISO_AUTH": "none"},
         {"FISO_AUTH": "IAM"},
+        {"FISO_AUTH": "iam"},
+        {"FISO_AUTH": "iam", "FISO_GATEWAY_HASHES": " "},
         {"FISO_AUTH": "off"},
         {"FISO_JWT_ISSUER": "http://issuer.example"},
         {"FISO_JWT_ISSUER": "http://127.0.0.1:8000"},

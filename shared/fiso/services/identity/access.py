@@ -1,12 +1,16 @@
 """Access: the one place that says who a request's caller is. Before anything else of the request is looked at.
 
-Only what the gateway verified (IAM) or what verifies here (a token) counts; headers, body and path name nobody.
+Only what the gateway verified (IAM) or what verifies here (a token) counts; headers, body and path name nobody. That it
+was the gateway is shown by a word that it adds to each request, of which this code knows the hash alone: whoever may
+invoke the function can write the rest of an event (docs/decisions/0023-what-the-gateway-says.md).
 """
 
+import hmac
 import re
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any
 
 from fiso.domain.access import ANYONE, EVERYTHING, AuthMode, Claims, SigningKey
@@ -22,6 +26,8 @@ KEYS_STALE_S = 3_600.0
 cannot: an issuer that does not answer must not lock everybody out."""
 UNKNOWN_KEY_S = 60.0
 """An unknown key id makes the issuer's keys be read again, at most this often, whoever asks."""
+GATEWAY_WORD = "x-fiso-gateway"
+"""The header that the gateway writes over whatever a caller sent under this name. It goes no further than here."""
 _BEARER = re.compile(r"[Bb][Ee][Aa][Rr][Ee][Rr] +(?P<token>[A-Za-z0-9._~+/=-]+)")
 _ACCOUNT = re.compile(r"[0-9]{12}")
 _ARN = re.compile(r"arn:[a-z-]+:(iam|sts)::[0-9]{12}:[\x21-\x7e]{1,1024}")
@@ -29,10 +35,12 @@ _ARN = re.compile(r"arn:[a-z-]+:(iam|sts)::[0-9]{12}:[\x21-\x7e]{1,1024}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallerCredentials:
-    """What a request shows of its caller: its `authorization` header, and what the gateway put beside the request."""
+    """What a request shows of its caller: its `authorization` header, what the gateway put beside the request, and the
+    word by which it shows that it did."""
 
     authorization: str | None
     iam: object = None
+    gateway_word: object = field(default=None, repr=False)
 
 
 class IssuerKeyCache:
@@ -86,16 +94,20 @@ class NoVerifier:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """How this stage knows its callers. `verifier` is made when the first token is shown; `can_check`: whether what
-    it needs is installed."""
+    """How this stage knows its callers. `gateway_hashes` are of the words that its gateway may add; without any, nobody
+    is known by a signature, and others are not asked for one. `verifier` is made when the first token is shown;
+    `can_check`: whether what it needs is installed."""
 
     mode: AuthMode
+    gateway_hashes: frozenset[str] = frozenset()
     verifier: Callable[[], TokenVerifier] | None = None
     keys: IssuerKeyCache | None = None
     can_check: Callable[[], bool] = lambda: True
 
     def caller(self, credentials: CallerCredentials) -> Claims:
         """The caller. `NotAuthenticated` when there is none; the verifier's own errors pass."""
+        if (self.gateway_hashes or self.mode is AuthMode.IAM) and not self._is_handed_on(credentials.gateway_word):
+            raise NotAuthenticated("the request does not come from the gateway")
         if self.mode is AuthMode.NONE:
             return ANYONE
         if self.mode is AuthMode.IAM:
@@ -104,6 +116,12 @@ class Access:
         if found is None or self.verifier is None:
             raise NotAuthenticated("no bearer token")
         return self.verifier().verify(found["token"])
+
+    def _is_handed_on(self, word: object) -> bool:
+        if not isinstance(word, str):
+            return False
+        found = sha256(word.encode("utf-8", "replace")).hexdigest().encode()
+        return any(hmac.compare_digest(found, known.encode()) for known in self.gateway_hashes)
 
     def refresh_in_background(self) -> None:
         if self.keys is not None:
