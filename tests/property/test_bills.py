@@ -15,6 +15,7 @@ from fiso_cli.reports.bills import matching, writing
 from fiso_cli.reports.bills.focus import InvalidBill, Money, Reader
 from fiso_cli.reports.bills.matching import Found
 from fiso_cli.reports.bills.resources import Resources
+from fiso_cli.reports.bills.sharing import summed
 from fiso_cli.reports.bills.usage import Usage
 from tests.bills import ARN, CATALOG, LINE, SAMPLES, a_bill, calls
 
@@ -88,8 +89,8 @@ def test_what_is_matched_and_what_is_not_add_up_to_the_bill(
         )
         assert found.total == total
         assert found.matched.plus(found.left) == total
-        by_hour = matching.summed(money for copy in found.copies.values() for money in copy.hours.values())
-        by_part = matching.summed(copy.parts[part] for copy in found.copies.values() for part in matching.ESTIMATED)
+        by_hour = summed(money for copy in found.copies.values() for money in copy.hours.values())
+        by_part = summed(copy.parts[part] for copy in found.copies.values() for part in matching.ESTIMATED)
         assert by_hour == by_part
     assert found.matched_lines + sum(group.lines for group in found.unmatched.values()) - found.partly.total() == len(
         rows

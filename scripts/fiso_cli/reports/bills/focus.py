@@ -76,9 +76,12 @@ class Money(NamedTuple):
     def times(self, factor: Decimal) -> "Money":
         return Money(self.billed * factor, self.effective * factor, self.listed * factor)
 
-    def share(self, part: Decimal | int, whole: Decimal | int) -> "Money":
-        """That share of it, rounded where it does not come out even."""
-        return Money(*((amount * part / whole).quantize(_STEP) for amount in self))
+    def over(self, whole: Decimal) -> "Money":
+        return Money(self.billed / whole, self.effective / whole, self.listed / whole)
+
+    def rounded(self) -> "Money":
+        """To more digits than bills have."""
+        return Money(self.billed.quantize(_STEP), self.effective.quantize(_STEP), self.listed.quantize(_STEP))
 
     def less(self, other: "Money") -> "Money":
         return self.plus(other.times(Decimal(-1)))

@@ -6,18 +6,18 @@ or ends after it, the log is taken to have its share of the time, and the rest i
 """
 
 import re
-from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal, localcontext
 from enum import StrEnum
 
-from fiso.domain.endpoint import Endpoint, Provider
+from fiso.domain.endpoint import Provider
 from fiso_cli.errors import BadInput
 from fiso_cli.reports.bills.focus import NOTHING, Charge, Money
 from fiso_cli.reports.bills.resources import Resources, Why
+from fiso_cli.reports.bills.sharing import Sharing, summed
 from fiso_cli.reports.bills.usage import HOUR_S, Copy, Usage, Use
 
 PRECISION = 100
@@ -108,17 +108,8 @@ class Found:
         return {hour: use for hour, use in self.usage.by_copy.get(copy, {}).items() if hour in hours}
 
 
-def summed(amounts: Iterable[Money]) -> Money:
-    total = Money()
-    for money in amounts:
-        total = total.plus(money)
-    return total
-
-
 Convert = Callable[[Charge], Money]
 Told = Callable[[Charge, Why, Money], None]
-_Pool = tuple[tuple[Copy, ...], Part, range]
-"""Charges that are shared out alike. Bills have many lines, and few pools."""
 
 
 class _Matcher:
@@ -126,8 +117,7 @@ class _Matcher:
         self.found = Found(usage)
         self._usage, self._resources, self._convert, self._told = usage, resources, convert, told
         self._log = span
-        self._pools: defaultdict[_Pool, Money] = defaultdict(Money)
-        self._hours: dict[tuple[Copy, ...], Sequence[int]] = {}
+        self._sharings: dict[tuple[tuple[Copy, ...], Part], Sharing] = {}
 
     def add(self, charge: Charge) -> None:
         money = self._convert(charge)
@@ -145,70 +135,53 @@ class _Matcher:
         inside = max(start, self._log[0]), min(end, self._log[1])
         if inside[0] >= inside[1]:
             self._leave(charge, Why.OUTSIDE, money)
-        elif not self._calls_between(copies, *inside):
+            return
+        mine = money
+        if inside[1] - inside[0] < end - start:
+            mine = money.times(Decimal(inside[1] - inside[0])).over(Decimal(end - start)).rounded()
+        hours = range(inside[0] // HOUR_S, -(-inside[1] // HOUR_S))
+        charged = self._sharing(copies, part_of(charge)).add(hours, mine)
+        if charged is None:
             self._leave(charge, Why.NO_CALL, money)
         else:
-            self._match(charge, copies, money, inside)
+            self._matched(charge, copies, mine, charged)
+            if inside != (start, end):
+                found.partly[self._usage.endpoints[copies[0]].provider] += 1
+                self._leave(charge, Why.OUTSIDE, money.less(mine))
 
-    def _match(self, charge: Charge, copies: tuple[Copy, ...], money: Money, inside: tuple[int, int]) -> None:
-        found, whole = self.found, max(charge.end, charge.start + 1) - charge.start
-        if inside[1] - inside[0] < whole:
-            mine = money.share(inside[1] - inside[0], whole)
-            rest, money = money.less(mine), mine
-            found.partly[self._usage.endpoints[copies[0]].provider] += 1
-            self._leave(charge, Why.OUTSIDE, rest)
+    def _matched(self, charge: Charge, copies: tuple[Copy, ...], money: Money, hours: range) -> None:
+        found = self.found
         found.matched_lines += 1
-        found.apportioned += whole > HOUR_S or len(copies) > 1
+        found.apportioned += charge.end - charge.start > HOUR_S or len(copies) > 1
         if charge.is_correction:
             found.corrections.add(money)
         if charge.provider is Provider.AWS and charge.resource.count(":") > 4:
             for copy in copies:
                 found.accounts[copy].add(charge.resource.split(":")[4])
-        pool = copies, part_of(charge), range(inside[0] // HOUR_S, -(-inside[1] // HOUR_S))
-        self._pools[pool] = self._pools[pool].plus(money)
+        if part_of(charge) in ESTIMATED:
+            provider = self._usage.endpoints[copies[0]].provider
+            known = found.billed_hours.get(provider, hours)
+            found.billed_hours[provider] = range(min(known.start, hours.start), max(known.stop, hours.stop))
+
+    def _sharing(self, copies: tuple[Copy, ...], part: Part) -> Sharing:
+        if (copies, part) not in self._sharings:
+            uses = {copy: self._usage.by_copy.get(copy, {}) for copy in copies}
+            self._sharings[copies, part] = Sharing(uses, by_compute=part is Part.COMPUTE)
+        return self._sharings[copies, part]
 
     def _leave(self, charge: Charge, why: Why, money: Money) -> None:
         kind = charge.category if charge.category in _CATEGORIES else "Usage"
         self.found.unmatched[why, charge.service or charge.provider_name or "-", kind].add(money)
         self._told(charge, why, money)
 
-    def _calls_between(self, copies: tuple[Copy, ...], start: int, end: int) -> bool:
-        if copies not in self._hours:
-            self._hours[copies] = sorted({hour for copy in copies for hour in self._usage.by_copy.get(copy, ())})
-        hours = self._hours[copies]
-        place = bisect_left(hours, start // HOUR_S)
-        return place < len(hours) and hours[place] * HOUR_S < end
-
     def close(self) -> Found:
-        for (copies, part, hours), money in self._pools.items():
-            self._apportion(copies, part, hours, money)
+        for (_, part), sharing in self._sharings.items():
+            for share in sharing.shares():
+                compared = self.found.copies[share.copy]
+                compared.parts[part] = compared.parts[part].plus(share.money)
+                if part in ESTIMATED:
+                    compared.hours[share.hour] = compared.hours[share.hour].plus(share.money)
         return self.found
-
-    def _apportion(self, copies: tuple[Copy, ...], part: Part, hours: range, money: Money) -> None:
-        uses = [(copy, hour, use) for copy in copies for hour, use in self._used(copy, hours)]
-        weights = [use.compute if part is Part.COMPUTE else Decimal(use.calls) for _, _, use in uses]
-        if not sum(weights):
-            weights = [Decimal(use.calls) for _, _, use in uses]
-        total, rest = sum(weights), money
-        for number, ((copy, hour, _), weight) in enumerate(zip(uses, weights, strict=True), start=1):
-            share = rest if number == len(uses) else money.share(weight, total)
-            rest = rest.less(share)
-            compared = self.found.copies[copy]
-            compared.parts[part] = compared.parts[part].plus(share)
-            if part in ESTIMATED:
-                compared.hours[hour] = compared.hours[hour].plus(share)
-                self._bill(self._usage.endpoints[copy], hour)
-
-    def _used(self, copy: Copy, hours: range) -> Iterator[tuple[int, Use]]:
-        uses = self._usage.by_copy.get(copy, {})
-        for hour in hours if len(hours) < len(uses) else uses:
-            if hour in hours and hour in uses:
-                yield hour, uses[hour]
-
-    def _bill(self, endpoint: Endpoint, hour: int) -> None:
-        known = self.found.billed_hours.get(endpoint.provider, range(hour, hour + 1))
-        if hour not in known or len(known) == 1:
-            self.found.billed_hours[endpoint.provider] = range(min(hour, known.start), max(hour + 1, known.stop))
 
 
 def match(usage: Usage, resources: Resources, charges: Iterable[Charge], *, convert: Convert, told: Told) -> Found:
@@ -232,11 +205,3 @@ def match(usage: Usage, resources: Resources, charges: Iterable[Charge], *, conv
 def _period(bounds: tuple[int, int]) -> str:
     start, end = (datetime.fromtimestamp(each, UTC) for each in bounds)
     return f"{start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC"
-
-
-def by_why(found: Found) -> Counter[Why]:
-    """How many lines each reason has."""
-    counted: Counter[Why] = Counter()
-    for (why, _, _), group in found.unmatched.items():
-        counted[why] += group.lines
-    return counted
