@@ -150,7 +150,7 @@ def _orchestrator(
         """What the first policy that asks for it needs."""
         from fiso.services.resilience.shadowing import Shadowing
 
-        return Shadowing(dispatcher=dispatcher, tariff=tariff.current(), metrics=outside.metrics, draw=outside.draw)
+        return Shadowing(dispatcher=dispatcher, metrics=outside.metrics, draw=outside.draw)
 
     return Orchestrator(
         sources=sources,

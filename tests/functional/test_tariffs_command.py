@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from copy import deepcopy
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -301,6 +302,18 @@ def _without_baseline(answers: Answers) -> None:
         answers[path] = {**page, "Items": kept}
 
 
+def _twice(answers: Answers) -> None:
+    offer = answers[IN_IRELAND]
+    offer["products"]["again"] = {"attributes": {"usagetype": "EU-Request"}}
+    dear = {"beginRange": "0", "pricePerUnit": {"USD": "0.000001"}}
+    offer["terms"]["OnDemand"]["again"] = {"T": {"priceDimensions": {"a": dear}}}
+
+
+def _again(answers: Answers) -> None:
+    items = answers["/second"]["Items"]
+    items.append({**items[-1], "retailPrice": 9e-5})
+
+
 IN_IRELAND = "/offers/v1.0/aws/AWSLambda/20261101/eu-west-1/index.json"
 REGIONS = "/offers/v1.0/aws/AWSLambda/current/region_index.json"
 SKUS = f"/v1/services/{vendors.GOOGLE_SERVICE}/skus"
@@ -334,12 +347,14 @@ def _set(path: str, value: object) -> Callable[[Answers], None]:
         ("azure", azure_files(), _set("/second", {"Items": [BARE]}), "no price file that FISO knows"),
         ("azure", azure_files(), _set("/second", ["Items"]), "no JSON object"),
         ("gcp", google_files(), _set(SKUS, {"skus": [{"description": "CPU", "pricingInfo": []}]}), "no price file"),
+        ("aws", aws_files(), _twice, "two prices for request eu-west-1: 2e-07 and 1e-06"),
+        ("azure", azure_files(), _again, "two prices from"),
     ],
 )
 def test_a_faulty_file_is_one_line_and_changes_nothing(
     file: Path, provider: str, answers: Answers, damage: Callable[[Answers], None] | None, said: str
 ) -> None:
-    answers = dict(answers)
+    answers = deepcopy(answers)
     if damage:
         damage(answers)
     for _, sources in from_all(answers):

@@ -8,10 +8,11 @@ from fiso.billing import tariff
 from fiso.domain.decision import Prediction
 from fiso.domain.endpoint import EndpointId, Provider
 from fiso.domain.policy import Weights
-from fiso.domain.terms import Link, Terms
+from fiso.domain.terms import Account, Link, Terms
 from fiso.routing.fold import fold
 from fiso.services.request.decide import DecisionInputs, RankingCache, decide
 from fiso.services.request.decision_cache import DecisionCache
+from fiso.testing.rig import Rig, http_event, word_count
 from tests.builders import NOW, a_record, a_request, a_state, an_attempt, an_endpoint, an_entry
 
 GB = 2**30
@@ -76,3 +77,16 @@ def test_the_size_of_answers_is_folded_from_good_ones() -> None:
     assert states[endpoint].answer_bytes == pytest.approx(1100)
     failed = a_record(3, response_size_bytes=9, attempts=(an_attempt(endpoint, status=500),))
     assert fold(states, failed)[endpoint].answer_bytes == pytest.approx(1100)
+
+
+def test_a_routers_decision_and_its_record_are_at_the_operators_own_terms() -> None:
+    half = Account(discount=0.5)
+    listed, own = Rig(), Rig(replace(word_count(), prices=Terms(aws=half, azure=half, gcp=half)))
+    for rig in (listed, own):
+        rig.send(http_event())
+    (whole, paid) = (rig.only_record for rig in (listed, own))
+    assert whole.result.cost_usd is not None
+    assert paid.result.cost_usd == pytest.approx(0.5 * whole.result.cost_usd)
+    before = {candidate.endpoint: candidate.cost_usd or 0.0 for candidate in whole.decision.candidates}
+    for candidate in paid.decision.candidates:
+        assert candidate.cost_usd == pytest.approx(0.5 * before[candidate.endpoint])

@@ -6,7 +6,7 @@ the Cloud Billing Catalog API, in pages, which wants an API key (cloud.google.co
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 from urllib.parse import quote, urlencode
@@ -99,7 +99,7 @@ def aws(source: Source) -> Listed:
                     for term in with_terms[sku].values()
                     for dimension in term["priceDimensions"].values()
                 ]
-                listed.prices[meter, region] = _banded(bands, free=AWS_FREE.get(meter, 0.0))
+                _put(listed, (meter, region), _banded(bands, free=AWS_FREE.get(meter, 0.0)), source)
     return listed
 
 
@@ -146,7 +146,7 @@ def google(source: Source) -> Listed:
                 for rate in expression["tieredRates"]
             ]
             for region in sku["serviceRegions"]:
-                listed.prices[meter, region.replace("global", EVERYWHERE)] = _banded(bands, free=0.0)
+                _put(listed, (meter, region.replace("global", EVERYWHERE)), _banded(bands, free=0.0), source)
     return listed
 
 
@@ -164,9 +164,18 @@ def _google_meter(sku: Mapping[str, Any]) -> str | None:
     return next((meter for pattern, meter in _GOOGLE_METERS if pattern.search(description)), None)
 
 
+def _put(listed: Listed, key: tuple[str, str], found: Price, source: Source) -> None:
+    known = listed.prices.setdefault(key, found)
+    if known != found:
+        meter, region = key
+        raise BadInput(f"{source.base}: two prices for {meter} {region}: {known.usd:g} and {found.usd:g}")
+
+
 def _banded(bands: list[tuple[float, float]], *, free: float) -> Price:
     """Bands as `(begins, usd)`; a first one without a price is what is free."""
-    first, *rest = sorted(bands)
+    first, *rest = sorted(set(bands))
+    if len({begin for begin, _ in bands}) != 1 + len(rest):
+        raise ValueError(f"two prices from {first[0]:g} units on")
     if first[1] == 0 and rest:
         free, first, *rest = rest[0][0], rest[0], *rest[1:]
     begins = first[0]
@@ -200,8 +209,3 @@ def read(provider: Provider, source: Source) -> Listed:
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         said = f"{type(error).__name__}: {error}"
         raise BadInput(f"{source.base}: this is no price file that FISO knows ({said:.120})") from error
-
-
-def told(listed: Listed) -> Iterator[str]:
-    """The meters that have a price, for messages."""
-    yield from sorted({meter for meter, _ in listed.prices})

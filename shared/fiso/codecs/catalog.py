@@ -8,13 +8,14 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
+from enum import StrEnum
 from hashlib import sha256
 
 from fiso.codecs.policy import POLICY_FORM
-from fiso.codecs.typed import Codec, Document, Json, Malformed, Shape, from_document, to_document
+from fiso.codecs.typed import Codec, Document, Form, Json, Malformed, Shape, from_document, to_document
 from fiso.domain.address import without_misspelled
 from fiso.domain.catalog import CatalogEntry, Damage, Snapshot
-from fiso.domain.endpoint import Endpoint, FunctionName
+from fiso.domain.endpoint import Architecture, Endpoint, FunctionName, Plan
 from fiso.domain.errors import InvalidCatalog
 from fiso.domain.policy import Policy
 from fiso.domain.terms import Terms
@@ -168,13 +169,30 @@ def _tenants_in(row: object) -> frozenset[str]:
     return frozenset(str(tenant) for tenant in tenants) if isinstance(tenants, list) else frozenset()
 
 
+def _known_word(kind: type[StrEnum]) -> Form:
+    """A word of later code, which a store may hold when functions go back to this, means what is not said: a price that
+    is not known must not take the catalog away. A file's words are the schema's."""
+    known = {word.value: word for word in kind}
+
+    def read(value: object) -> StrEnum | None:
+        if not isinstance(value, str):
+            raise Malformed(f"must be text, not {value!r:.80}")
+        return known.get(value)
+
+    return Form(lambda word: word.value, read)
+
+
 _LATER = frozenset({"plan", "architecture", "vcpu"})
 """What endpoints did not have at first: absent means the provider's own, and it is written so."""
 _ENTRIES = Codec(
     forms={Policy: POLICY_FORM},
     shapes={
         CatalogEntry: Shape(left_out=frozenset({"refused", "quarantined"}), omits_none=frozenset({"prices"})),
-        Endpoint: Shape(required=frozenset(each.name for each in fields(Endpoint)) - _LATER, omits_none=_LATER),
+        Endpoint: Shape(
+            required=frozenset(each.name for each in fields(Endpoint)) - _LATER,
+            omits_none=_LATER,
+            forms={"plan": _known_word(Plan), "architecture": _known_word(Architecture)},
+        ),
         Terms: Shape(omits_none=True),
     },
 )

@@ -103,7 +103,9 @@ class Orchestrator:
         self.sources.refresh_in_background(request.function)
         self.refresh_breakers()
         self.log.refresh_in_background()
-        shadow = self.shadowing().begin(request, decision, policy) if policy.shadow.share and self.shadowing else None
+        shadow = None
+        if policy.shadow.share and self.shadowing:
+            shadow = self.shadowing().begin(request, decision, policy, inputs.tariff)
         outcome = self.dispatcher.dispatch(decision, request, policy, inputs.breakers)
         shadowed = shadow.end(outcome) if shadow else None
         # Lambda freezes the environment once it has answered, so nothing may be left to run

@@ -49,15 +49,16 @@ class Shadowing:
     numbers in [0, 1)."""
 
     dispatcher: Dispatcher
-    tariff: Tariff
     metrics: Metrics
     draw: Callable[[], float]
     begun: dict[FunctionName, deque[float]] = field(default_factory=dict)
     """When the calls of the last minute began."""
     running: list[Running] = field(default_factory=list)
 
-    def begin(self, request: InvocationRequest, decision: Decision, policy: Policy) -> "ShadowedRequest | None":
-        """Call a sibling of the chosen endpoint, if this request is drawn; None where it is not."""
+    def begin(
+        self, request: InvocationRequest, decision: Decision, policy: Policy, tariff: Tariff
+    ) -> "ShadowedRequest | None":
+        """Call a sibling of the chosen endpoint, if this request is drawn; None where it is not. `tariff` prices it."""
         calls, shadow = self.dispatcher.concurrent, policy.shadow
         if calls is None or self.draw() >= shadow.share or not may_shadow(request, decision, policy):
             return None
@@ -65,7 +66,8 @@ class Shadowing:
         if not siblings or not self.may_call(request.function, shadow):
             return None
         first = siblings.pop(int(self.draw() * len(siblings)))
-        return ShadowedRequest(self, calls, request, shadow, first=first, others=[*siblings, decision.chosen])
+        others = [*siblings, decision.chosen]
+        return ShadowedRequest(self, calls, request, shadow, tariff=tariff, first=first, others=others)
 
     def may_call(self, function: FunctionName, shadow: Shadow) -> bool:
         """Whether the budget has a call left, which is then spent, and not too many are still under way."""
@@ -118,10 +120,11 @@ class ShadowedRequest:
         request: InvocationRequest,
         shadow: Shadow,
         *,
+        tariff: Tariff,
         first: RankedCandidate,
         others: list[RankedCandidate],
     ) -> None:
-        self._shadowing, self._calls, self._shadow = shadowing, calls, shadow
+        self._shadowing, self._calls, self._shadow, self._tariff = shadowing, calls, shadow, tariff
         self._request = replace(request, headers={**request.headers, MARK: "1"}, may_repeat=True)
         self._first, self._others = first, others
         self._third: RankedCandidate | None = None
@@ -192,7 +195,9 @@ class ShadowedRequest:
         """By what the provider billed, else by what was predicted."""
         billed_ms = answer.billed_ms if answer else None
         predicted_ms = candidate.prediction.latency_ms
-        return self._shadowing.tariff.cost_usd(candidate.endpoint, predicted_ms, billed_ms=billed_ms) or 0.0
+        is_cold = answer is not None and answer.cold is True
+        usd = self._tariff.cost_usd(candidate.endpoint, predicted_ms, billed_ms=billed_ms, is_cold=is_cold)
+        return usd or 0.0
 
     def _left_s(self) -> float:
         return (self._request.deadline_at - self._shadowing.dispatcher.clock()).total_seconds()

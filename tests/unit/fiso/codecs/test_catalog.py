@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from fiso.codecs.catalog import entry_to_document, snapshot_from_json, snapshot_to_json
+from fiso.codecs.catalog import entry_from_document, entry_to_document, snapshot_from_json, snapshot_to_json
 from fiso.domain.catalog import CatalogEntry, Snapshot
-from fiso.domain.endpoint import FunctionName, Provider
+from fiso.domain.endpoint import Architecture, FunctionName, Plan, Provider
 from fiso.domain.errors import InvalidCatalog, NothingAvailable, UnknownFunction
 from fiso.domain.policy import Policy
 from tests.builders import an_endpoint
@@ -129,6 +129,16 @@ def test_who_may_not_call_a_damaged_function_does_not_learn_of_it() -> None:
 def test_what_is_no_snapshot_is_refused(data: bytes) -> None:
     with pytest.raises(InvalidCatalog):
         snapshot_from_json(data)
+
+
+def test_a_plan_of_later_code_is_priced_as_one_that_is_not_said_and_stops_no_catalog() -> None:
+    endpoint = an_endpoint(plan=Plan.SNAPSTART, architecture=Architecture.ARM64)
+    entry = replace(next(iter(SNAPSHOT.functions.values())), endpoints=(endpoint,))
+    document = entry_to_document(entry)
+    assert entry_from_document(document).endpoints == (endpoint,)
+    row = document["endpoints"][0]  # type: ignore[index]
+    row |= {"plan": "of_the_next_decade", "architecture": "riscv64"}  # type: ignore[operator]
+    assert entry_from_document(document).endpoints == (replace(endpoint, plan=None, architecture=None),)
 
 
 def test_whole_weights_are_written_as_the_fractions_they_equal() -> None:
