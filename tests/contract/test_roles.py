@@ -154,7 +154,7 @@ MORE = {
     "secrets whose names begin alike": (
         "keeper",
         "secretsmanager:GetSecretValue",
-        "arn:aws:secretsmanager:us-east-1:000000000000:secret:fiso/prod/database-*",
+        "arn:aws:secretsmanager:us-east-1:000000000000:secret:fiso/prod/keeper-database-*",
     ),
     "logs whose names begin alike": ("console", "logs:PutLogEvents", f"{LOGS}:/fiso/console*"),
     "every secret": ("orchestrator", "secretsmanager:GetSecretValue", "*"),

@@ -18,7 +18,7 @@ Kind: TypeAlias = tuple[str, str, str]
 
 _ITEMS = re.compile(r"#\w+|[a-z]*[#:]")
 SHARED = "/fiso-endpoint-state-"
-_SHARED_KEYS = ("folded#probe", "breakers#", "#catalog", "#another", "word-count")
+_SHARED_KEYS = ("folded#probe", "breakers#", "#catalog", "#models", "#another", "word-count")
 """Partition keys of each kind of item in the shared table, and of one that there might be."""
 
 
