@@ -285,6 +285,8 @@ def test_what_code_from_before_published_counts_only_where_the_stage_says_so_and
     stage.put({"version": 3}, NOW_IN_FORCE)
     with pytest.raises(NothingAvailable):
         in_force(stage.environment())
+    with pytest.raises(NothingAvailable):
+        in_force(stage.environment(accepts_unsigned=True, least=2))
     updated = stage.environment(accepts_unsigned=True)
     assert in_force(updated) == 3
     stage.publish(a_version(4))

@@ -34,7 +34,8 @@ def wait_until_in_force(
                 return waited_s
             seen = f"it answers by version {found}"
         sleep(EVERY_S)
-    raise CommandError(f"version {version} is published, but the stage was not seen to answer by it: {seen}")
+    hint = "" if seen.startswith("it answers") else "; is it deployed with the FISO_CATALOG_KEYS of `fiso catalog-key`?"
+    raise CommandError(f"version {version} is published, but the stage was not seen to answer by it: {seen}{hint}")
 
 
 def held_s_of(version: int, stage: str) -> float:

@@ -26,7 +26,8 @@ class CatalogSeals:
     once, wherever it stands.
 
     `sign` is the publisher's alone. `least` is the version that the deployment knows of: none before it is accepted.
-    `accepts_unsigned`: what code from before published is accepted, until the first seal was seen here.
+    `accepts_unsigned`: what code from before published is accepted, until the first seal was seen here, and where no
+    `least` says that there were seals.
     """
 
     def __init__(
@@ -39,7 +40,7 @@ class CatalogSeals:
         accepts_unsigned: bool = False,
     ) -> None:
         self._stage, self._keys, self._sign = stage, keys, sign
-        self._least, self._accepts_unsigned = least, accepts_unsigned
+        self._least, self._accepts_unsigned = least, accepts_unsigned and not least
         self._last: tuple[SignedText, Attested] | None = None
 
     def seal(self, version: int, body: bytes) -> SignedText:
