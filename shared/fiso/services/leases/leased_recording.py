@@ -96,7 +96,7 @@ def _call(
         shape=attempt.shape if is_answered else None,
         is_function_error=attempt.is_function_error,
         cold_start=attempt.cold_start if is_answered else None,
-        billed_ms=attempt.billed_ms if is_answered else None,
+        billed_ms=min(attempt.billed_ms, attempt.latency_ms) if is_answered and attempt.billed_ms is not None else None,
     )
 
 

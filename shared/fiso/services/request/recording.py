@@ -25,9 +25,16 @@ from fiso.domain.record import (
 from fiso.domain.request import UNSTEERED, InvocationRequest
 from fiso.domain.steering import CanaryDraw
 from fiso.ports import Metrics
-from fiso.prediction import features
+from fiso.prediction import facts, features
 from fiso.services.request.decide import DecisionInputs, features_of
+from fiso_client.core.answers import FunctionAnswer
 from fiso_client.core.failures import GIVEN_UP, Failure, Fault
+
+ROUND_TRIPS = 3
+"""Of a request on a new connection: TCP's, TLS 1.3's and its own."""
+LONGEST_WAY_MS = 330.0
+"""Where the places are not known: the longest round trip between any two (`prediction.facts`)."""
+FRONT_DOOR_MS = 100.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +69,7 @@ def record_of(
     elapsed_ms: float,
 ) -> InvocationRecord:
     """The final record. `elapsed_ms` is the orchestrator's own time so far, the attempts included."""
-    calls = [_call(attempt, inputs.entry.endpoint(attempt.endpoint)) for attempt in outcome.attempts]
+    calls = [_call(attempt, inputs.entry.endpoint(attempt.endpoint), inputs) for attempt in outcome.attempts]
     last = calls[-1] if calls else None
     prediction = _prediction_for(last, decision)
     attempts = summaries(calls, inputs.tariff)
@@ -195,7 +202,7 @@ def _count_faults(metrics: Metrics, record: InvocationRecord, provider_of: Calla
                 metrics.add("CopyFaults", 1, "Count", provider=provider.value)
 
 
-def _call(attempt: Attempt, endpoint: Endpoint) -> Call:
+def _call(attempt: Attempt, endpoint: Endpoint, inputs: DecisionInputs) -> Call:
     answer, priced_ms = attempt.answer, attempt.latency_ms
     if attempt.failure in GIVEN_UP:  # it runs on: the cost of what was expected of it
         priced_ms = max(priced_ms, attempt.expected_ms or 0.0)
@@ -223,9 +230,20 @@ def _call(attempt: Attempt, endpoint: Endpoint) -> Call:
         is_function_error=answer.is_function_error,
         size_bytes=len(answer.body),
         cold_start=answer.cold,
-        billed_ms=answer.billed_ms,
+        billed_ms=believed_ms(answer, attempt.latency_ms, endpoint, inputs) if answer.is_own_word else answer.billed_ms,
         memory_used_mb=answer.memory_used_mb,
     )
+
+
+def believed_ms(answer: FunctionAnswer, latency_ms: float, endpoint: Endpoint, inputs: DecisionInputs) -> float:
+    """What of a function's own word on its run is billed: at most all that FISO saw it take, and at least that without
+    what the way and the front door may take. What a start takes is not seen apart, so one that the function tells of
+    excuses what is over its warm answers' mean. The tariff then rounds by its plan's rules (docs/prices.md)."""
+    state = inputs.states.get(endpoint.id)
+    warm_ms = state.latency_ms if answer.cold and state is not None else None
+    ran_ms = latency_ms if warm_ms is None else min(latency_ms, warm_ms)
+    way_ms = facts.round_trip_ms(inputs.router_region, endpoint.region) or LONGEST_WAY_MS
+    return min(latency_ms, max(answer.billed_ms or 0.0, ran_ms - ROUND_TRIPS * way_ms - FRONT_DOOR_MS))
 
 
 def total_usd(attempts: tuple[AttemptSummary, ...]) -> float | None:

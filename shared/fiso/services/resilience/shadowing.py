@@ -192,8 +192,8 @@ class ShadowedRequest:
         return _fair(answer) if answer is not None else (None, "no answer in time")
 
     def _price(self, candidate: RankedCandidate, answer: FunctionAnswer | None) -> float:
-        """By what the provider billed, else by what was predicted."""
-        billed_ms = answer.billed_ms if answer else None
+        """By what the provider billed, else by what was predicted: no function's word makes its shadows cheaper."""
+        billed_ms = answer.billed_ms if answer and not answer.is_own_word else None
         predicted_ms = candidate.prediction.latency_ms
         is_cold = answer is not None and answer.cold is True
         usd = self._tariff.cost_usd(candidate.endpoint, predicted_ms, billed_ms=billed_ms, is_cold=is_cold)
