@@ -27,6 +27,7 @@ RIVALS = {
     "round_robin",
     "lowest_recent_latency",
     "peak_ewma_p2c",
+    "recent_means",
     "cheapest_list_price",
     "context_oracle",
     "round_hindsight",

@@ -29,7 +29,7 @@ from tests.unit.fiso_cli.worlds.paired import pair, write
 from tests.unit.fiso_cli.worlds.settings import AWS_ID, AZURE_ID, GCP_ID, a_service, some_clouds
 
 DATA = Path(os.environ.get("FISO_DATA_DIR") or CHECKOUT.parent / "shared" / "data")
-RULES = {"random", "round_robin", "lowest_recent_latency", "peak_ewma_p2c", "cheapest_list_price"}
+RULES = {"random", "round_robin", "lowest_recent_latency", "peak_ewma_p2c", "recent_means", "cheapest_list_price"}
 SMALL = ("--functions", 2, "--requests", 150, "--seeds", 2)
 
 

@@ -89,10 +89,10 @@ def test_the_decision_that_a_client_is_given() -> None:
     assert [target.id for target in held.targets] == [row["id"] for row in kept["endpoints"]]
     first = kept["endpoints"][0]
     assert held.targets[0] == Target(
-        id="azure",
-        provider="azure",
-        address="https://azure.example",
-        region="eastus",
+        id="aws",
+        provider="aws",
+        address="https://aws.example",
+        region="us-east-1",
         patience_s=first["patience_ms"] / 1000,
     )
 

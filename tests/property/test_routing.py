@@ -2,6 +2,7 @@ import random
 from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
+from math import inf
 
 import pytest
 from hypothesis import given
@@ -12,7 +13,7 @@ from fiso.domain.decision import Prediction, Score
 from fiso.domain.endpoint import EndpointId, Provider
 from fiso.domain.policy import Scoring, Weights
 from fiso.routing.scoring import score
-from fiso.routing.selection import UNDIRECTED, expected_gain, picked, propensities
+from fiso.routing.selection import LATE_SHARE, TRY, UNDIRECTED, expected_gain, picked, propensities
 from fiso_client.core.breaker import CLOSED, BreakerState
 from tests.builders import NOW, an_endpoint
 from tests.strategies import candidates
@@ -58,25 +59,35 @@ def scored(draw: st.DrawFn) -> list[Score]:
             terms={},
             learnable=draw(st.floats(0, 5)),
             observations=draw(st.floats(0, 1e4)),
+            doubt=draw(st.floats(0, 5)),
+            is_new=draw(st.booleans()),
         )
         for index, value in enumerate(sorted(values, reverse=True))
     ]
 
 
 @given(scored(), st.floats(0, 0.5), st.floats(0, 1e6), st.floats(0, 1, exclude_max=True))
-def test_propensities_sum_to_one_and_the_expected_regret_stays_within_its_bound(
+def test_propensities_sum_to_one_and_all_others_together_get_less_than_half(
     scores: list[Score], exploration: float, seen: float, draw: float
 ) -> None:
     chances = propensities(scores, exploration=exploration, seen=seen)
     assert sum(chances) == pytest.approx(1)
     assert min(chances) >= 0
     assert chances[picked(chances, draw)] > 0
-    regret = sum(
-        chance * (scores[0].value / score.value - 1) / max(1.0, seen / (score.observations + 1))
-        for chance, score in zip(chances[1:], scores[1:], strict=True)
-        if chance
-    )
-    assert regret <= exploration * (1 + UNDIRECTED) + 1e-9
+    assert chances[0] >= 1 - TRY - UNDIRECTED
+    undirected = [chance for chance in chances[1:] if chance != TRY]
+    gaps = [scores[0].value / score.value - 1 if score.value else inf for score in scores[1:]]
+    lost = sum(c * gap for c, gap in zip(chances[1:], gaps, strict=True) if c != TRY and c)
+    assert sum(undirected) <= UNDIRECTED
+    assert lost <= LATE_SHARE * exploration + 1e-9
+
+
+@given(scored(), st.floats(0, 0.5), st.floats(0, 1e6))
+def test_no_try_is_due_that_costs_more_than_is_left_of_what_was_earned(
+    scores: list[Score], exploration: float, seen: float
+) -> None:
+    spent = [replace(score, tries=2, tried_loss=1e9) for score in scores]
+    assert all(chance != TRY for chance in propensities(spent, exploration=exploration, seen=seen))
 
 
 @given(scored(), st.floats(0, 1e6), st.integers(0, 2**32))

@@ -98,7 +98,7 @@ def test_it_is_a_typed_failure_and_an_honest_502(serve: Serve) -> None:
 
 @pytest.mark.parametrize("serve", MODES.values(), ids=MODES.keys())
 def test_a_repeatable_request_goes_to_the_next_cloud(serve: Serve) -> None:
-    with at_a_cloud(serve, an_endpoint(Provider.GCP, address="good")) as rig:
+    with at_a_cloud(serve, an_endpoint(Provider.GCP, address="good", memory_mb=8192)) as rig:
         response = rig.send(EVENT)
     assert (response["statusCode"], response["headers"]["x-fiso-provider"]) == (200, "gcp")
     assert [attempt.failure for attempt in rig.only_record.attempts] == ["broken", None]

@@ -12,10 +12,29 @@ from fiso_cli.worlds import router
 from fiso_cli.worlds.clouds.clouds import Clouds
 from fiso_cli.worlds.figures import BEST_SINGLE, Figures, Judged, Verdict, judged, verdict
 from fiso_cli.worlds.objective import Objective
-from fiso_cli.worlds.rules import RULES, TIMEOUT_MS, by_arm, by_rule
+from fiso_cli.worlds.recent_means import RecentMeans
+from fiso_cli.worlds.rules import (
+    TIMEOUT_MS,
+    AtRandom,
+    CheapestListPrice,
+    LowestRecentLatency,
+    PeakEwmaOfTwo,
+    RoundRobin,
+    Rule,
+    by_arm,
+    by_rule,
+)
 from fiso_cli.worlds.world import Judge, Results, Worlds
 
 FISO = "fiso"
+RULES: Sequence[type[Rule]] = (
+    AtRandom,
+    RoundRobin,
+    LowestRecentLatency,
+    PeakEwmaOfTwo,
+    RecentMeans,
+    CheapestListPrice,
+)
 Runs = Sequence[Judged]
 """The runs of one contender, one per seed; a single one where nothing is drawn."""
 
@@ -92,7 +111,7 @@ def _others(plan: Plan, judge: Judge, seed: int) -> Iterator[tuple[str, Results]
     worlds, is_new = plan.worlds, seed == 0 or plan.worlds.varies
     for rule in RULES:
         if rule.is_drawn or is_new:
-            yield rule.name, by_rule(worlds, rule, seed=seed)
+            yield rule.name, by_rule(worlds, rule, seed=seed, objective=plan.objective)
     if is_new:
         yield from worlds.oracles(judge, plan.objective, seed).items()
 

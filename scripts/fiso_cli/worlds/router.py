@@ -29,13 +29,13 @@ from fiso.prediction.artifact import Model
 from fiso.services.log.ingest import ingest
 from fiso.services.maintenance.retrain import Retrainer
 from fiso.services.request import recording
-from fiso.services.request.decide import DecisionInputs, decide
+from fiso.services.request.decide import USUAL_LAG_S, DecisionInputs, decide
 from fiso.services.request.orchestrate import failure_of, within
 from fiso.testing.memory import InMemoryArchive, InMemoryEndpointStates, InMemoryModelStore, InMemoryRetrainingRuns
 from fiso_cli.training import keys
 from fiso_cli.worlds.environments import Environment, Environments
 from fiso_cli.worlds.objective import WEIGHTS, Objective
-from fiso_cli.worlds.virtual_time import Arrival, VirtualTime
+from fiso_cli.worlds.virtual_time import Arrival, Timeline, VirtualTime
 from fiso_cli.worlds.world import Call, CallResult, Result, Routed, World, Worlds
 from fiso_client.core.answers import FunctionAnswer
 from fiso_client.core.failures import ProviderError
@@ -174,6 +174,7 @@ class Router:
             breakers=environment.breakers_of(entry, states, now),
             model=self._model,
             in_flight=arrival.in_flight,
+            lag_s=USUAL_LAG_S if isinstance(self.time, Timeline) else 0.0,
         )
 
     def _entry(self, arrival: Arrival) -> CatalogEntry:

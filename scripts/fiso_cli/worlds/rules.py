@@ -13,6 +13,7 @@ from statistics import fmean
 from typing import ClassVar
 
 from fiso.domain.endpoint import EndpointId
+from fiso_cli.worlds.objective import Objective
 from fiso_cli.worlds.virtual_time import Arrival
 from fiso_cli.worlds.world import Call, Market, Result, World, Worlds
 
@@ -24,21 +25,30 @@ TIMEOUT_MS = 28_000.0
 """As long as a policy lets the router wait."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """What a rule hears of a call that it made. `at_s`: when it ended, in seconds that never go back."""
+
+    latency_ms: float
+    cost_usd: float
+    at_s: float
+
+
 class Rule:
     """One rule with what it has learned so far. `is_drawn`: its picks depend on the seed."""
 
     name: ClassVar[str]
     is_drawn: ClassVar[bool] = False
 
-    def __init__(self, market: Market, rng: random.Random) -> None:
+    def __init__(self, market: Market, rng: random.Random, objective: Objective) -> None:
         self._arms, self._rng = list(market.endpoints), rng
 
-    def pick(self, present: Sequence[EndpointId]) -> EndpointId:
+    def pick(self, arrival: Arrival, present: Sequence[EndpointId]) -> EndpointId:
         """One of the arms that can be called now, in their usual order."""
         raise NotImplementedError
 
-    def learn(self, arm: EndpointId, latency_ms: float, at_s: float) -> None:
-        """A call that it picked has ended. `at_s`: when, in seconds that never go back."""
+    def learn(self, arrival: Arrival, arm: EndpointId, heard: Heard) -> None:
+        """A call that it picked has ended."""
 
 
 class AtRandom(Rule):
@@ -46,7 +56,7 @@ class AtRandom(Rule):
 
     name, is_drawn = "random", True
 
-    def pick(self, present: Sequence[EndpointId]) -> EndpointId:
+    def pick(self, arrival: Arrival, present: Sequence[EndpointId]) -> EndpointId:
         return self._rng.choice(present)
 
 
@@ -55,7 +65,7 @@ class RoundRobin(Rule):
 
     name, _turn = "round_robin", 0
 
-    def pick(self, present: Sequence[EndpointId]) -> EndpointId:
+    def pick(self, arrival: Arrival, present: Sequence[EndpointId]) -> EndpointId:
         while self._arms[self._turn % len(self._arms)] not in present:
             self._turn += 1
         self._turn += 1
@@ -67,17 +77,17 @@ class LowestRecentLatency(Rule):
 
     name, is_drawn = "lowest_recent_latency", True
 
-    def __init__(self, market: Market, rng: random.Random) -> None:
-        super().__init__(market, rng)
+    def __init__(self, market: Market, rng: random.Random, objective: Objective) -> None:
+        super().__init__(market, rng, objective)
         self._recent: defaultdict[EndpointId, deque[float]] = defaultdict(lambda: deque(maxlen=RECENT))
 
-    def pick(self, present: Sequence[EndpointId]) -> EndpointId:
+    def pick(self, arrival: Arrival, present: Sequence[EndpointId]) -> EndpointId:
         levels = {arm: fmean(self._recent[arm]) if self._recent[arm] else 0.0 for arm in present}
         lowest = min(levels.values())
         return self._rng.choice([arm for arm, level in levels.items() if level == lowest])
 
-    def learn(self, arm: EndpointId, latency_ms: float, at_s: float) -> None:
-        self._recent[arm].append(latency_ms)
+    def learn(self, arrival: Arrival, arm: EndpointId, heard: Heard) -> None:
+        self._recent[arm].append(heard.latency_ms)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -104,18 +114,18 @@ class PeakEwmaOfTwo(Rule):
 
     name, is_drawn = "peak_ewma_p2c", True
 
-    def __init__(self, market: Market, rng: random.Random) -> None:
-        super().__init__(market, rng)
+    def __init__(self, market: Market, rng: random.Random, objective: Objective) -> None:
+        super().__init__(market, rng, objective)
         self._levels: defaultdict[EndpointId, _PeakEwma] = defaultdict(_PeakEwma)
 
-    def pick(self, present: Sequence[EndpointId]) -> EndpointId:
+    def pick(self, arrival: Arrival, present: Sequence[EndpointId]) -> EndpointId:
         drawn = self._rng.sample(present, min(2, len(present)))
         picked = min(drawn, key=lambda arm: self._levels[arm].level_ms * (self._levels[arm].pending + 1))
         self._levels[picked].pending += 1
         return picked
 
-    def learn(self, arm: EndpointId, latency_ms: float, at_s: float) -> None:
-        self._levels[arm].see(latency_ms, at_s)
+    def learn(self, arrival: Arrival, arm: EndpointId, heard: Heard) -> None:
+        self._levels[arm].see(heard.latency_ms, heard.at_s)
 
 
 class CheapestListPrice(Rule):
@@ -123,19 +133,18 @@ class CheapestListPrice(Rule):
 
     name = "cheapest_list_price"
 
-    def __init__(self, market: Market, rng: random.Random) -> None:
-        super().__init__(market, rng)
+    def __init__(self, market: Market, rng: random.Random, objective: Objective) -> None:
+        super().__init__(market, rng, objective)
         self._prices = {arm: market.list_price(arm) for arm in market.endpoints}
 
-    def pick(self, present: Sequence[EndpointId]) -> EndpointId:
+    def pick(self, arrival: Arrival, present: Sequence[EndpointId]) -> EndpointId:
         return min(present, key=self._prices.__getitem__)
 
 
-RULES: Sequence[type[Rule]] = (AtRandom, RoundRobin, LowestRecentLatency, PeakEwmaOfTwo, CheapestListPrice)
 Choose = Callable[[Arrival, float], EndpointId]
 """By request and time."""
-Learn = Callable[[EndpointId, float, float], None]
-"""Of a call that ended: its arm, latency in ms, and when."""
+Learn = Callable[[Arrival, EndpointId, Heard], None]
+"""Of a call that ended."""
 
 
 def play(
@@ -150,7 +159,10 @@ def play(
         found = world.call(call, time.now_s)
         results.append(Result.of_call(arrival, arm, found))
         felt_ms = found.latency_ms if found.failure is None else max(worlds.least_failure_ms, found.latency_ms)
-        time.after(found.latency_ms / 1000, lambda: learn(arm, felt_ms, time.now_s))
+        time.after(
+            found.latency_ms / 1000,
+            lambda: learn(arrival, arm, Heard(latency_ms=felt_ms, cost_usd=found.cost_usd, at_s=time.now_s)),
+        )
 
     time.play(worlds.arrivals(seed), arrive)
     return results
@@ -161,7 +173,7 @@ def by_arm(worlds: Worlds, arm: EndpointId, *, seed: int) -> list[Result]:
     return play(worlds, seed, lambda _request, _now: arm)
 
 
-def by_rule(worlds: Worlds, kind: type[Rule], *, seed: int) -> list[Result]:
+def by_rule(worlds: Worlds, kind: type[Rule], *, seed: int, objective: Objective = Objective.LATENCY) -> list[Result]:
     """All requests by one rule."""
-    rule = kind(worlds.market, worlds.draws(kind.name, seed))
-    return play(worlds, seed, lambda request, _now: rule.pick(worlds.present(request)), rule.learn)
+    rule = kind(worlds.market, worlds.draws(kind.name, seed), objective)
+    return play(worlds, seed, lambda request, _now: rule.pick(request, worlds.present(request)), rule.learn)

@@ -112,8 +112,8 @@ class Prediction:
     `prediction.features.NAMES`.
 
     How sure that is: `deviation` and `cost_deviation` are the standard deviations of the logarithms of the expected
-    latency and cost (0.1: within about 10 %) against the best known copy, `spread` how a single call scatters,
-    `observations` the calls behind it.
+    latency and cost (0.1: within about 10 %), `spread` how a single call scatters, `observations` the calls behind it,
+    `tried_loss` what tries lost; `is_new`: the copy was never called.
     """
 
     endpoint: EndpointId
@@ -130,6 +130,9 @@ class Prediction:
     cost_deviation: float = 0.0
     spread: Spread | None = None
     observations: float = 0.0
+    tries: int = 0
+    tried_loss: float = 0.0
+    is_new: bool = False
 
     def __post_init__(self) -> None:
         if not (self.latency_ms > 0 and 0 <= self.success_probability <= 1):
@@ -167,15 +170,19 @@ class Prediction:
 class Score:
     """A candidate's score and the unweighted terms it is made of, for `explain`.
 
-    `learnable` is the standard deviation of how far one more call would move the logarithm of `value`, `observations`
-    the calls that it rests on.
+    `learnable` is the standard deviation of how far one more call would move the logarithm of `value`, `doubt` that of
+    the logarithm itself; `observations`, `tried_loss` and `is_new` are the prediction's.
     """
 
     endpoint: EndpointId
     value: float
     terms: Mapping[str, float]
     learnable: float = 0.0
+    doubt: float = 0.0
     observations: float = 0.0
+    tries: int = 0
+    tried_loss: float = 0.0
+    is_new: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,18 +16,23 @@ MOST_IN_FLIGHT = 10_000.0
 class LoadLevel:
     """What an endpoint's answers came to at one level of load (`routing.levels.load_bucket`).
 
-    `answers` counts all, `cold_share` is the weighted share among them of starts that idleness does not explain. The
-    rest is of warm answers: `warm` how many since this level began (a sudden change begins it anew at `changed_at`),
-    the weighted means of latency, its square and its cost, and of the last few latencies alone (`recent_ms`).
+    `answers` counts all, `tries` those among them that were made to learn, and `tried_loss` is what these were expected
+    to lose, in calls of the best candidate. `cold_share` is the weighted share of starts that idleness does not
+    explain. The rest is of warm answers: `warm` how many since this level began (a sudden change begins it anew at
+    `changed_at`), the weighted means of latency, its square, billed time and cost, and of the last few latencies alone
+    (`recent_ms`).
     `raw_log` is the mean logarithm of what the model (`EndpointState.shape_model_version`) said of them.
     """
 
     answers: int = 0
+    tries: int = 0
+    tried_loss: float = 0.0
     cold_share: float = 0.0
     warm: int = 0
     latency_ms: float = 0.0
     latency_square: float = 0.0
     recent_ms: float = 0.0
+    billed_ms: float | None = None
     cost_usd: float | None = None
     raw_log: float | None = None
     last_at: datetime | None = None

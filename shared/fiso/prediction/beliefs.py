@@ -1,40 +1,39 @@
 """Beliefs: what the folded states say of every copy of a function at its load, and how surely. Standard library only.
 
-    published facts -> what was seen of this copy and its siblings, level by level -> warm latency, bill, cold start
+    what was seen of this copy, else of its siblings -> the way + waiting + processing -> warm latency, bill, cold start
 
-The variances are the spread that copies of one function are expected to have. They were chosen by argument and held
-against generated worlds (processor-bound and not, steady, drifting, heavy-tailed, under load); they are fitted to no
+Published facts are hypotheses (`kinship`): that processing is bound by the processor's share, partly, or not at all,
+and that load slows a cloud down as its documentation says. What was seen decides among them, billed time included: only
+the part of a latency that is billed can depend on a processor. Variances were chosen by argument and held against
+generated worlds in which the facts are true, absent, reversed and far too strong (docs/routing.md); fitted to no
 measured trace.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import product
 from math import exp, log
 from typing import NamedTuple
 
 from fiso.billing.tariff import Tariff
-from fiso.domain.endpoint import Endpoint, EndpointId, Provider
+from fiso.domain.endpoint import Endpoint, EndpointId
 from fiso.domain.state import EndpointState, LoadLevel
 from fiso.prediction import facts
 from fiso.prediction.facts import round_trip_ms
-from fiso.prediction.kinship import Kinship, Pool, Seen, Spot
+from fiso.prediction.kinship import Expected, Hypothesis, Seen, Spot, Tree
 from fiso.routing import levels
 from fiso.routing.levels import decay
 
-SMALLNESS_SLOPE = 0.8
-"""A copy with half a processor is expected to take 2**0.8 times as long: part of most functions' time is waiting."""
+LATENCY = Tree(function=4.0, provider=0.1, copy=0.15, level=0.04, usual=log(facts.USUAL_MS))
+BILLED_SHARE = Tree(function=1.0, provider=0.1, copy=0.1, level=0.05)
+START = Tree(function=1.0, provider=0.1, copy=0.35, level=1e-6)
+SLOPES = ((-1.0, 0.1), (0.0, 0.35), (0.5, 0.25), (1.0, 0.3))
+"""How processing time may grow with the missing share of a processor (the exponent), and the chance of each: bound by
+the processor, half so, waiting; and the smaller one faster, which no document says and some clouds do."""
+LOAD_RULES = ((0.0, 0.7), (1.0, 0.3))
+"""Whether load slows a cloud down as published, or not at all."""
 COLD_SMALLNESS_SLOPE = 0.5
-LATENCY = Kinship(
-    function=2.0,
-    provider=0.3,
-    smallness=0.35,
-    endpoint=0.25,
-    level=0.15,
-    load={Provider.AWS: 0.1, Provider.AZURE: 0.3, Provider.GCP: 0.1},
-)
-BILL = Kinship(function=0.2, provider=0.35, smallness=0.0, endpoint=0.2, level=0.1, load=dict.fromkeys(Provider, 0.15))
-START = Pool(shared=1.0, own=0.35)
 START_NOISE = 0.5
 """The variance of one start's logarithm: a factor 2 either way."""
 MOST_ANSWERS = 2 / levels.SLOWEST_WEIGHT
@@ -45,10 +44,13 @@ POOLED_CALLS = 30.0
 """
 UNSEEN_CALLS = 10.0
 """How many calls the usual absence of starts under steady load counts for."""
-LONGEST_TRUST_S = 21_600.0
+DRIFT_PER_HOUR = 0.01
+"""How fast what was seen loses its worth: the variance that an hour unseen adds (10 % either way)."""
+LARGEST_DRIFT = 0.25
+CHANGED = 1.0
 SHORTEST_TRUST_S = 60.0
-"""What was seen fades over six hours; after a sudden change it is trusted for about as long as the change has lasted,
-so that an endpoint that broke down is asked again, at growing intervals."""
+"""After a sudden change a copy may change back: this variance comes over it once it was not seen for about as long as
+the change has held, so that one that broke down is asked again, at growing intervals."""
 LEAST_START_MS = 20.0
 LEAST_SPENT = 0.2
 """A way is not believed to leave less than this share of a latency: published round trips are medians."""
@@ -58,17 +60,21 @@ LEAST_BILLED_SHARE = 1e-3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Belief:
-    """What is expected of one copy at its load. Variances are of logarithms, against the best known copy.
+    """What is expected of one copy at its load. Variances are of logarithms.
 
-    `variation` is the coefficient of variation of a single warm answer, `answers` the warm ones behind it,
-    `busy_cold` the chance of a start that idleness does not explain. `warm_usd` and `start_usd` are None without a
-    price. `raw_log` is what the model said of these answers on average, None where it said nothing yet.
+    `variation` is the coefficient of variation of a single warm answer, `answers` all at this load, `tries` those among
+    them that were made to learn and `tried_loss` what these were expected to lose; `is_new`: there are none at any
+    load. `busy_cold` is the chance of a start that idleness does not explain. `warm_usd` and `start_usd` are None
+    without a price. `raw_log` is what the model said of these answers on average, None where it said nothing yet.
     """
 
     warm_ms: float
     warm_variance: float
     variation: float
     answers: float
+    tries: int
+    tried_loss: float
+    is_new: bool
     busy_cold: float
     start_ms: float
     start_variance: float
@@ -102,12 +108,13 @@ def beliefs(
 
 
 class _Level(NamedTuple):
-    """One level that was seen: its time without the way, and the variance of that time's logarithm."""
+    """One level that was seen: its time without the way, the variance of that time's logarithm, and that of now."""
 
     spot: Spot
     level: LoadLevel
     spent_ms: float
     noise: float
+    aged: float
 
 
 class _Known:
@@ -127,39 +134,45 @@ class _Known:
             for spot, way_ms in zip(asked, ways_ms, strict=True)
             for seen in _levels_near(spot, states.get(spot.endpoint.id), way_ms, now)
         ]
-        residuals = [Seen(s.spot, log(s.spent_ms) - _prior_log_ms(s.spot), s.noise) for s in self._levels]
-        self._warm = LATENCY.expected(asked, residuals)
-        self._spent_ms = [
-            exp(_prior_log_ms(spot) + warm.residual) for spot, warm in zip(asked, self._warm, strict=True)
-        ]
+        self._nearest: dict[EndpointId, _Level] = {}
+        for seen in self._levels:
+            self._nearest.setdefault(seen.spot.endpoint.id, seen)
+        latencies = [Seen(s.spot, log(s.spent_ms), s.noise) for s in self._levels]
+        self._warm = LATENCY.expected(asked, latencies, _hypotheses(asked, self._levels))
+        self._spent_ms = [exp(warm.value) for warm in self._warm]
         # The way is taken off before copies are compared and put on again here: a far copy is no slower processor, and
         # its distance must not pass for a property that its siblings share
         # (docs/decisions/0005-prediction-in-layers.md).
         self._warm_ms = [spent_ms + way_ms for spent_ms, way_ms in zip(self._spent_ms, ways_ms, strict=True)]
         self._pooled_cold = _pooled_cold(asked, states)
-        self._starts = START.expected([self._seen_start(index) for index in range(len(asked))])
+        self._starts = _starts(asked, [self._seen_start(index) for index in range(len(asked))])
         self._start_ms = [
-            exp(_prior_log_start(spot) + start.residual) for spot, start in zip(asked, self._starts, strict=True)
+            exp(_prior_log_start(spot) + start.value) for spot, start in zip(asked, self._starts, strict=True)
         ]
-        self._bills = BILL.expected(asked, self._seen_bills())
+        self._shares = self._billed_shares()
         self._warm_usd = [self._billed(index) for index in range(len(asked))]
-        self._start_bills = START.expected([self._seen_start_bill(index) for index in range(len(asked))])
+        self._start_bills = _starts(asked, [self._seen_start_bill(index) for index in range(len(asked))])
 
     def belief(self, index: int) -> Belief:
         spot = self._asked[index]
         state = self._states.get(spot.endpoint.id)
         level = state.levels.get(spot.bucket) if state else None
-        warm, start = self._warm[index], self._starts[index]
+        warm, start, nearest = self._warm[index], self._starts[index], self._nearest.get(spot.endpoint.id)
+        aged = nearest.aged if nearest else 0.0
+        is_billed = nearest is not None and nearest.level.cost_usd is not None
         return Belief(
             warm_ms=self._warm_ms[index],
-            warm_variance=warm.variance * (self._spent_ms[index] / self._warm_ms[index]) ** 2,
+            warm_variance=warm.variance * (self._spent_ms[index] / self._warm_ms[index]) ** 2 + aged,
             variation=levels.variation(level) if level and level.warm else levels.USUAL_VARIATION,
-            answers=float(level.warm) if level else 0.0,
+            answers=float(level.answers) if level else 0.0,
+            tries=level.tries if level else 0,
+            tried_loss=level.tried_loss if level else 0.0,
+            is_new=nearest is None,
             busy_cold=self._busy_cold(level),
             start_ms=self._start_ms[index],
             start_variance=start.variance,
             warm_usd=self._warm_usd[index],
-            usd_variance=self._bills[index].variance + (0.0 if level and level.warm else warm.variance),
+            usd_variance=(warm.variance + aged) if is_billed else warm.variance + self._shares[index].variance,
             start_usd=self._start_usd(index),
             raw_log=level.raw_log if level else None,
         )
@@ -178,21 +191,28 @@ class _Known:
         extra_ms = max(LEAST_START_MS, state.cold_latency_ms - self._warm_ms[index])
         return log(extra_ms) - _prior_log_start(spot), START_NOISE / min(state.cold_starts, MOST_STARTS)
 
-    def _listed(self, spot: Spot, warm_ms: float) -> float | None:
+    def _listed(self, endpoint: Endpoint, bucket: int, ms: float) -> float | None:
         """The tariff's price of the time a call takes alone: waiting for an instance is not billed."""
-        return self._tariff.cost_usd(spot.endpoint, warm_ms / facts.slowdown(spot.endpoint.provider, 2**spot.bucket))
+        return self._tariff.cost_usd(endpoint, ms / facts.slowdown(endpoint.provider, 2**bucket))
 
-    def _seen_bills(self) -> list[Seen]:
-        seen = []
-        for spot, level, spent_ms, noise in self._levels:
-            listed = self._listed(spot, spent_ms)
-            if level.cost_usd and listed:
-                seen.append(Seen(spot, log(level.cost_usd / listed), noise))
-        return seen
+    def _billed_shares(self) -> list[Expected]:
+        """The logarithm of how much of a latency is billed."""
+        seen = [
+            Seen(s.spot, log(max(LEAST_BILLED_SHARE, s.level.billed_ms / s.spent_ms)), s.noise)
+            for s in self._levels
+            if s.level.billed_ms
+        ]
+        nothing = Hypothesis(1.0, [0.0] * len(self._asked), [0.0] * len(seen))
+        return BILLED_SHARE.expected(self._asked, seen, [nothing])
 
     def _billed(self, index: int) -> float | None:
-        listed = self._listed(self._asked[index], self._spent_ms[index])
-        return None if listed is None else listed * exp(self._bills[index].residual)
+        spot, spent_ms = self._asked[index], self._spent_ms[index]
+        seen = self._nearest.get(spot.endpoint.id)
+        if seen is not None and seen.level.cost_usd is not None:
+            listed = self._listed(spot.endpoint, spot.bucket, spent_ms)
+            then = self._listed(spot.endpoint, seen.spot.bucket, seen.spent_ms)
+            return None if listed is None or not then else seen.level.cost_usd * listed / then
+        return self._tariff.cost_usd(spot.endpoint, spent_ms * min(1.0, exp(self._shares[index].value)))
 
     def _listed_start(self, index: int) -> float | None:
         return self._tariff.start_usd(self._asked[index].endpoint, self._start_ms[index])
@@ -209,7 +229,43 @@ class _Known:
 
     def _start_usd(self, index: int) -> float | None:
         listed = self._listed_start(index)
-        return None if listed is None else listed * exp(self._start_bills[index].residual)
+        return None if listed is None else listed * exp(self._start_bills[index].value)
+
+
+def _hypotheses(asked: Sequence[Spot], seen: Sequence[_Level]) -> list[Hypothesis]:
+    """What is published of processors and of load, each held to be true in part, whole or not."""
+    found = []
+    for (slope, likely), (rule, holds) in product(SLOPES, LOAD_RULES):
+        processing = _processing_share(seen, slope)
+        asked_at = [_offset(spot, slope, rule, processing) for spot in asked]
+        seen_at = [_offset(level.spot, slope, rule, processing) for level in seen]
+        found.append(Hypothesis(likely * holds, asked_at, seen_at))
+    return found
+
+
+def _processing_share(seen: Sequence[_Level], slope: float) -> float:
+    """How much of a call on a whole processor is processing, by the billed time of the calls that were made; all of it
+    while no bill says."""
+    processing = waiting = 0.0
+    for spot, level, spent_ms, _, _ in seen:
+        if level.billed_ms is not None:
+            billed = min(1.0, level.billed_ms / spent_ms)
+            processing += billed * exp(-slope * facts.smallness(spot.endpoint))
+            waiting += 1 - billed
+    return processing / (processing + waiting) if processing else 1.0
+
+
+def _offset(spot: Spot, slope: float, rule: float, processing: float) -> float:
+    slow = exp(slope * facts.smallness(spot.endpoint))
+    offset = log(1 - processing + processing * slow)
+    return offset + rule * log(facts.slowdown(spot.endpoint.provider, 2**spot.bucket)) if spot.bucket else offset
+
+
+def _starts(asked: Sequence[Spot], seen: Sequence[tuple[float, float] | None]) -> list[Expected]:
+    """What a start comes to against what is published, by copy; a load makes no difference to it."""
+    spots = [Spot(spot.endpoint, 0) for spot in asked]
+    known = [Seen(spot, *item) for spot, item in zip(spots, seen, strict=True) if item is not None]
+    return START.expected(spots, known, [Hypothesis(1.0, [0.0] * len(spots), [0.0] * len(known))])
 
 
 def _levels_near(spot: Spot, state: EndpointState | None, way_ms: float, now: datetime) -> list[_Level]:
@@ -220,7 +276,17 @@ def _levels_near(spot: Spot, state: EndpointState | None, way_ms: float, now: da
         ((abs(bucket - spot.bucket), bucket, level) for bucket, level in state.levels.items() if level.warm),
         key=lambda item: item[:2],
     )
+    if not known and state.cold_latency_ms is not None:
+        known = [(0, spot.bucket, _cold_only(spot, state, state.cold_latency_ms))]
     return [_level(Spot(spot.endpoint, bucket), level, way_ms, now) for _, bucket, level in known[:LEVELS_PER_ENDPOINT]]
+
+
+def _cold_only(spot: Spot, state: EndpointState, cold_ms: float) -> LoadLevel:
+    """A copy of which only starts were seen has answered too: in what a start is published to leave of them."""
+    warm_ms = max(LEAST_SPENT * cold_ms, cold_ms - exp(_prior_log_start(spot)))
+    level = LoadLevel(warm=1, latency_ms=warm_ms, last_at=state.last_called_at)
+    known = state.levels.get(spot.bucket)
+    return level if known is None else replace(level, answers=known.answers, tries=known.tries)
 
 
 def _way_ms(endpoint: Endpoint, state: EndpointState | None, router_region: str | None) -> float:
@@ -234,19 +300,19 @@ def _way_ms(endpoint: Endpoint, state: EndpointState | None, router_region: str 
 
 def _level(spot: Spot, level: LoadLevel, way_ms: float, now: datetime) -> _Level:
     spent_ms = level.latency_ms - way_ms
-    return _Level(spot, level, spent_ms, _noise(level, now) * (level.latency_ms / spent_ms) ** 2)
+    noise = levels.variation(level) ** 2 / min(float(level.warm), MOST_ANSWERS)
+    return _Level(spot, level, spent_ms, noise * (level.latency_ms / spent_ms) ** 2, _aged(level, now))
 
 
-def _noise(level: LoadLevel, now: datetime) -> float:
-    """The variance of the logarithm of a level's mean; it grows as the level ages."""
-    trust_s = LONGEST_TRUST_S
-    if level.changed_at is not None and level.last_at is not None:
-        # After a change the new mean is trusted for about as long as it has held: what just broke down is asked again
-        # soon, what has been down for long more rarely.
-        trust_s = min(trust_s, max(SHORTEST_TRUST_S, (level.last_at - level.changed_at).total_seconds()))
-    age_s = (now - level.last_at).total_seconds() if level.last_at else 0.0
-    answers = min(float(level.warm), MOST_ANSWERS) * max(1e-6, decay(age_s, trust_s))
-    return levels.variation(level) ** 2 / answers
+def _aged(level: LoadLevel, now: datetime) -> float:
+    """The variance that comes over a level while it is not seen. Its mean stays: that others changed since is no news
+    of this copy."""
+    age_s = max(0.0, (now - level.last_at).total_seconds()) if level.last_at else 0.0
+    drifted = min(LARGEST_DRIFT, DRIFT_PER_HOUR * age_s / 3600)
+    if level.changed_at is None or level.last_at is None:
+        return drifted
+    held_s = max(SHORTEST_TRUST_S, (level.last_at - level.changed_at).total_seconds())
+    return drifted + CHANGED * (1 - decay(age_s, held_s))
 
 
 def _pooled_cold(asked: Sequence[Spot], states: Mapping[EndpointId, EndpointState]) -> float:
@@ -259,11 +325,6 @@ def _pooled_cold(asked: Sequence[Spot], states: Mapping[EndpointId, EndpointStat
             weight = min(float(level.answers), MOST_ANSWERS)
             answers, cold = answers + weight, cold + weight * level.cold_share
     return cold / (answers + UNSEEN_CALLS)
-
-
-def _prior_log_ms(spot: Spot) -> float:
-    slowdown = facts.slowdown(spot.endpoint.provider, 2**spot.bucket)
-    return log(facts.USUAL_MS * slowdown) + SMALLNESS_SLOPE * facts.smallness(spot.endpoint)
 
 
 def _prior_log_start(spot: Spot) -> float:

@@ -133,6 +133,11 @@ def stay(now: datetime, states: Iterable[EndpointState]) -> float:
     return exp(min(_LONGEST_STAY_LOG, KEPT_S * 1000 * (sum(known) if known else _UNKNOWN_PER_MS)))
 
 
+def unfolded(now: datetime, states: Iterable[EndpointState], lag_s: float) -> float:
+    """How many requests are expected to be decided before the outcome of one is known."""
+    return lag_s * 1000 * sum(_arrivals_per_ms(now, state) for state in states)
+
+
 def _arrivals_per_ms(now: datetime, state: EndpointState) -> float:
     """The interval is at least the silence since the last call: a burst that is over is no load."""
     interval_ms, last_at = state.arrival_interval_ms, state.last_called_at

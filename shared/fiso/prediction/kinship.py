@@ -1,26 +1,21 @@
-"""Kinship: how alike the copies of one function are expected to be, and what the known ones say of the others. Pure.
+"""Kinship: what the copies that were seen say of those that were not, without believing any published fact. Pure.
 
-A quantity of a copy at a load (the logarithm of its latency, or of its bill) is a prior from published facts plus
-effects: shared ones of the function, the provider, a small share of a processor, the load on a provider; the copy's
-own; and the level's own. Each has a variance; what is seen of one copy then moves all that share an effect with it.
+The logarithm of a quantity of a copy at a load (its latency, its bill) is a mean of the function plus effects of its
+provider, of the copy and of the level of load, each inside the one before: a tree of means (nested random effects;
+Gelman and Hill, Data Analysis Using Regression and Multilevel Models, 2007, chapter 12). What one copy showed moves its
+provider's others more than the rest.
 
-This is best linear unbiased prediction in a mixed model (Henderson 1975; Robinson, Statistical Science 1991), the same
-as a Gaussian process with that covariance. The shared effects are few, so they are solved for first (`_Rows`), the
-own ones given those.
+A published fact enters as a hypothesis: an offset per spot that would be there if it were true. Every hypothesis is
+laid on the same tree, and counts by how well what was seen agrees with it (Bayesian model averaging; Hoeting et al.,
+Statistical Science 1999). A fact that does not hold here is out after one or two calls.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from math import log
+from math import exp, log
 from typing import NamedTuple
 
 from fiso.domain.endpoint import Endpoint, EndpointId, Provider
-from fiso.prediction import facts
-from fiso.prediction.regression import Solver, dot
-
-LOG_OCTAVE = log(2)
-LARGEST_OWN_VARIANCE = 0.25
 
 
 class Spot(NamedTuple):
@@ -31,176 +26,113 @@ class Spot(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """What was seen at a spot: how far it lay from the prior (logarithms), and the variance of its noise."""
+    """What was seen at a spot: a logarithm, and the variance of its noise."""
 
     spot: Spot
-    residual: float
+    value: float
     noise: float
 
 
+class Hypothesis(NamedTuple):
+    """How far a fact, if it were true, would put each spot from the mean (logarithms), and what it counts unseen.
+
+    `asked` and `seen` are in the order of the spots.
+    """
+
+    chance: float
+    asked: Sequence[float]
+    seen: Sequence[float]
+
+
 class Expected(NamedTuple):
-    """What is expected at a spot: how far from the prior, and the variance of that against the best known copy.
+    """What is expected at a spot: a logarithm, its variance, and how much of that is doubt about the facts."""
 
-    Against it, since only differences between copies decide: that a function is unknown makes all copies unsure alike.
-    """
-
-    residual: float
+    value: float
     variance: float
 
 
-class _Given(NamedTuple):
-    """A spot's own effects given the shared ones: `residual` from its own answers, `variance` what these leave open,
-    `row` how the shared effects enter: those of the spot less those that its own answers show already."""
-
-    residual: float
+class _Mean(NamedTuple):
+    value: float
     variance: float
-    row: list[float]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Kinship:
-    """The standard deviation of each effect, as logarithms (0.3: about 30 %).
-
-    `smallness` and `load` are slopes: per factor e of missing processor, and of load.
-    """
-
-    function: float
-    provider: float
-    smallness: float
-    endpoint: float
-    level: float
-    load: Mapping[Provider, float]
-
-    def expected(self, asked: Sequence[Spot], seen: Sequence[Seen]) -> list[Expected]:
-        """What to expect at the spots asked for, one level of load per copy."""
-        rows = _Rows(self, [*asked, *(item.spot for item in seen)])
-        by_copy: dict[EndpointId, list[Seen]] = {}
-        for item in seen:
-            by_copy.setdefault(item.spot.endpoint.id, []).append(item)
-        shared = Solver(rows.count)
-        for items in by_copy.values():
-            self._take_in(shared, items, rows)
-        shared.solve()
-        given = [self._given(spot, by_copy.get(spot.endpoint.id, ()), rows) for spot in asked]
-        whitened = [shared.whitened(item.row) for item in given]
-        own = [item.variance + dot(w, w) for item, w in zip(given, whitened, strict=True)]
-        best = min(range(len(asked)), key=own.__getitem__)
-        return [
-            Expected(
-                residual=item.residual + dot(item.row, shared.mean),
-                variance=_against(own[best], own[i], dot(whitened[i], whitened[best]), is_best=i == best),
-            )
-            for i, item in enumerate(given)
-        ]
-
-    def _take_in(self, shared: Solver, items: Sequence[Seen], rows: "_Rows") -> None:
-        """One copy's levels. Their own effects correlate them: the copy's effect is a rank-one term (Woodbury)."""
-        if len(items) == 1:
-            (item,) = items
-            shared.add(rows.of(item.spot), item.residual, 1 / (self._endpoint + self._level + item.noise))
-            return
-        total, residual, common = 0.0, 0.0, [0.0] * rows.count
-        for item in items:
-            weight, row = 1 / (self._level + item.noise), rows.of(item.spot)
-            shared.add(row, item.residual, weight)
-            common = [a + weight * b for a, b in zip(common, row, strict=True)]
-            total, residual = total + weight, residual + weight * item.residual
-        # Levels of one copy are not independent. Subtracting the rank-one term that they share makes the precision the
-        # one of their full covariance, without inverting it (docs/decisions/0005-prediction-in-layers.md).
-        shrink = self._endpoint / (1 + self._endpoint * total)
-        shared.add(common, residual, -shrink)
-
-    def _given(self, spot: Spot, items: Sequence[Seen], rows: "_Rows") -> _Given:
-        """Own effects given the shared ones: the copy's from all its levels, the level's from what is left of it."""
-        row = rows.of(spot)
-        if not items:
-            return _Given(0.0, self._endpoint + self._level, row)
-        # The copy's own effect is integrated out, so that its levels need no unknowns of their own in the solver: what
-        # all of them say of it, shrunk towards no effect, then what is left over for the level that is asked about.
-        weights = [1 / (self._level + item.noise) for item in items]
-        shrink = self._endpoint / (1 + self._endpoint * sum(weights))
-        parts = [shrink * weight for weight in weights]
-        variance = shrink + self._level
-        for index, item in enumerate(items):
-            if item.spot.bucket == spot.bucket:
-                kept = self._level * weights[index]
-                parts = [part * (1 - kept) for part in parts]
-                parts[index] += kept
-                variance = (1 - kept) ** 2 * shrink + self._level * (1 - kept)
-        residual = 0.0
-        for part, item in zip(parts, items, strict=True):
-            residual += part * item.residual
-            row = [a - part * b for a, b in zip(row, rows.of(item.spot), strict=True)]
-        return _Given(residual, variance, row)
-
-    @cached_property
-    def _endpoint(self) -> float:
-        return self.endpoint**2
-
-    @cached_property
-    def _level(self) -> float:
-        return self.level**2
-
-
-class _Rows:
-    """How the shared effects, each of variance 1, enter at each spot: function, smallness, provider, load on it."""
-
-    __slots__ = ("_kinship", "_loads", "_providers", "_rows", "count")
-
-    def __init__(self, kinship: Kinship, spots: Sequence[Spot]) -> None:
-        self._kinship = kinship
-        self._providers = {provider: 2 + place for place, provider in enumerate({s.endpoint.provider for s in spots})}
-        loaded = {spot.endpoint.provider for spot in spots if spot.bucket}
-        first = 2 + len(self._providers)
-        self._loads = {provider: first + place for place, provider in enumerate(loaded)}
-        self.count = first + len(loaded)
-        self._rows: dict[tuple[EndpointId, int], list[float]] = {}
-
-    def of(self, spot: Spot) -> list[float]:
-        key = spot.endpoint.id, spot.bucket
-        row = self._rows.get(key)
-        if row is None:
-            row = self._rows[key] = self._made(spot)
-        return row
-
-    def _made(self, spot: Spot) -> list[float]:
-        kinship, provider = self._kinship, spot.endpoint.provider
-        row = [0.0] * self.count
-        row[0] = kinship.function
-        row[1] = kinship.smallness * facts.smallness(spot.endpoint)
-        row[self._providers[provider]] = kinship.provider
-        if spot.bucket:
-            row[self._loads[provider]] = kinship.load[provider] * LOG_OCTAVE * spot.bucket
-        return row
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pool:
-    """A plainer kinship, for what is seen rarely: copies share one effect and have one of their own.
+class Tree:
+    """The variances of the effects, of logarithms. Of a function unseen the mean `usual` is expected, +- `function`."""
 
-    The variances of the two.
-    """
+    function: float
+    provider: float
+    copy: float
+    level: float
+    usual: float = 0.0
 
-    shared: float
-    own: float
-
-    def expected(self, seen: Sequence[tuple[float, float] | None]) -> list[Expected]:
-        """What to expect of each copy, from the residual and the variance of its noise where it was seen."""
-        known = [item for item in seen if item is not None]
-        weights = [1 / (self.own + noise) for _, noise in known]
-        precision = sum(weights) + 1 / self.shared
-        common = sum(weight * item[0] for weight, item in zip(weights, known, strict=True)) / precision
-        return [self._of_copy(item, common) for item in seen]
-
-    def _of_copy(self, item: tuple[float, float] | None, common: float) -> Expected:
-        if item is None:
-            return Expected(residual=common, variance=self.own)
-        residual, noise = item
-        kept = self.own / (self.own + noise)
-        return Expected(residual=common + kept * (residual - common), variance=kept * noise)
+    def expected(self, asked: Sequence[Spot], seen: Sequence[Seen], hypotheses: Sequence[Hypothesis]) -> list[Expected]:
+        """What to expect at each spot that is asked for, over all hypotheses."""
+        laid = [_Laid(self, seen, hypothesis) for hypothesis in hypotheses]
+        best = max(one.evidence for one in laid)
+        weights = [exp(one.evidence - best) for one in laid]
+        total = sum(weights)
+        means = [
+            [one.at(spot, offset) for one, offset in zip(laid, offsets, strict=True)]
+            for spot, offsets in zip(
+                asked, zip(*(hypothesis.asked for hypothesis in hypotheses), strict=True), strict=True
+            )
+        ]
+        return [_mixed(found, [weight / total for weight in weights]) for found in means]
 
 
-def _against(bests: float, own: float, together: float, *, is_best: bool) -> float:
-    # Never more unsure than the copy alone: that the best known one is unsure too is no reason to try another.
-    against = min(bests, LARGEST_OWN_VARIANCE) if is_best else min(own, own + bests - 2 * together)
-    return max(1e-9, against)
+def _mixed(found: Sequence[_Mean], weights: Sequence[float]) -> Expected:
+    value = sum(weight * mean.value for weight, mean in zip(weights, found, strict=True))
+    variance = sum(
+        weight * (mean.variance + (mean.value - value) ** 2) for weight, mean in zip(weights, found, strict=True)
+    )
+    return Expected(value=value, variance=variance)
+
+
+class _Laid:
+    """One hypothesis laid on the tree: what was seen less its offsets, summed up from the levels to the function."""
+
+    __slots__ = ("_copies", "_function", "_levels", "_providers", "_tree", "evidence")
+
+    def __init__(self, tree: Tree, seen: Sequence[Seen], hypothesis: Hypothesis) -> None:
+        self._tree, self.evidence = tree, log(hypothesis.chance)
+        self._levels = {
+            (item.spot.endpoint.id, item.spot.bucket): _Mean(item.value - offset, item.noise)
+            for item, offset in zip(seen, hypothesis.seen, strict=True)
+        }
+        providers = {item.spot.endpoint.id: item.spot.endpoint.provider for item in seen}
+        of_copy: dict[EndpointId, list[_Mean]] = {}
+        for (copy, _), level in self._levels.items():
+            of_copy.setdefault(copy, []).append(level)
+        self._copies = {copy: self._together(levels, tree.level) for copy, levels in of_copy.items()}
+        of_provider: dict[Provider, list[_Mean]] = {}
+        for copy, mean in self._copies.items():
+            of_provider.setdefault(providers[copy], []).append(mean)
+        self._providers = {name: self._together(copies, tree.copy) for name, copies in of_provider.items()}
+        prior = _Mean(tree.usual, tree.function)
+        own = self._together(list(self._providers.values()), tree.provider) if seen else None
+        self._function = prior if own is None else _within(_Mean(tree.usual, 0.0), own, tree.function)
+
+    def at(self, spot: Spot, offset: float) -> _Mean:
+        """The mean at a spot: each effect shrunk towards the one it lies in, as far as it was not seen."""
+        tree, copy = self._tree, spot.endpoint.id
+        mean = _within(self._function, self._providers.get(spot.endpoint.provider), tree.provider)
+        mean = _within(mean, self._copies.get(copy), tree.copy)
+        mean = _within(mean, self._levels.get((copy, spot.bucket)), tree.level)
+        return _Mean(mean.value + offset, mean.variance)
+
+    def _together(self, parts: Sequence[_Mean], between: float) -> _Mean:
+        """The mean of several that scatter by `between` around it; scattering more speaks against the offsets."""
+        weights = [1 / (between + part.variance) for part in parts]
+        total = sum(weights)
+        value = sum(weight * part.value for weight, part in zip(weights, parts, strict=True)) / total
+        self.evidence -= sum(w * (part.value - value) ** 2 for w, part in zip(weights, parts, strict=True)) / 2
+        return _Mean(value, 1 / total)
+
+
+def _within(outer: _Mean, own: _Mean | None, between: float) -> _Mean:
+    """A mean inside another one: from its own answers as far as they are surer than the spread between such means."""
+    if own is None:
+        return _Mean(outer.value, outer.variance + between)
+    kept = between / (between + own.variance)
+    return _Mean(outer.value + kept * (own.value - outer.value), kept * own.variance + (1 - kept) ** 2 * outer.variance)

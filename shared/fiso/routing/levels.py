@@ -11,10 +11,12 @@ each class of idle time. Providers change this without notice, so a curve only c
 """
 
 from bisect import bisect_right
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from math import exp, log, log2, sqrt
 
+from fiso.domain.decision import Reason
 from fiso.domain.endpoint import Provider
 from fiso.domain.record import AttemptSummary, InvocationRecord
 from fiso.domain.state import EndpointState, LoadLevel
@@ -41,6 +43,7 @@ COLD_AFTER_IDLE = {
 }
 """The chance of a cold start by class of idle time."""
 CURVE_CALLS = 3.0
+MOST_SIBLING_CALLS = 10.0
 START_MS = {Provider.AWS: 650.0, Provider.AZURE: 2140.0, Provider.GCP: 1450.0}
 """What a cold start adds: medians over languages and package sizes of the same snapshot (11,642, 6,191 and 848 starts).
 """
@@ -49,6 +52,8 @@ WEIGHT = 0.1
 """An average remembers about the last 10 calls; the first ten count alike. Chosen by argument, fitted to no data."""
 COLD_WEIGHT = 0.05
 """Starts are rarer: the last 20."""
+CLIPPED_FROM, MOST_AT_ONCE = 3, 5.0
+LARGEST_LOSS = 100.0
 SHAPE_MEMORY = 0.99
 """How much of the shape's evidence one more answer leaves: the last 100."""
 
@@ -87,17 +92,26 @@ def answered(level: LoadLevel, *, is_cold: bool, unexplained: float) -> LoadLeve
 
 
 def warmed(
-    level: LoadLevel, *, latency_ms: float, cost_usd: float | None, raw_log: float | None, at: datetime
+    level: LoadLevel,
+    *,
+    latency_ms: float,
+    cost_usd: float | None,
+    raw_log: float | None,
+    at: datetime,
+    billed_ms: float | None = None,
 ) -> LoadLevel:
     """One more warm answer; the level begins anew when the recent ones tell of a change."""
     warm = level.warm + 1
     weight = max(SLOWEST_WEIGHT, 1 / warm)
+    if level.warm >= CLIPPED_FROM:
+        latency_ms = min(latency_ms, MOST_AT_ONCE * level.latency_ms)
     after = replace(
         level,
         warm=warm,
         latency_ms=blend(level.latency_ms, latency_ms, weight),
         latency_square=blend(level.latency_square, latency_ms**2, weight),
         recent_ms=blend(level.recent_ms, latency_ms, max(RECENT_WEIGHT, 1 / warm)),
+        billed_ms=level.billed_ms if billed_ms is None else blend(level.billed_ms, billed_ms, weight),
         cost_usd=level.cost_usd if cost_usd is None else blend(level.cost_usd, cost_usd, weight),
         raw_log=level.raw_log if raw_log is None else blend(level.raw_log, raw_log, weight),
         last_at=at if level.last_at is None else max(at, level.last_at),
@@ -124,10 +138,29 @@ def _begun_anew(level: LoadLevel, at: datetime) -> LoadLevel:
     )
 
 
-def cold_after_idle(provider: Provider, idle_s: float, state: EndpointState | None) -> float:
-    """P(cold | idle): the published chance, blended with how often this endpoint was cold after as long a silence."""
+IdleCounts = tuple[Sequence[int], Sequence[int]]
+"""Calls, and the cold ones among them, by class of idle time."""
+
+
+def idle_counts(states: Iterable[EndpointState]) -> IdleCounts:
+    """What all copies of a function showed after a silence, together."""
+    known = [state for state in states if state.idle_calls]
+    calls = [sum(column) for column in zip(*(state.idle_calls for state in known), strict=True)]
+    return calls, [sum(column) for column in zip(*(state.idle_colds for state in known), strict=True)]
+
+
+def cold_after_idle(
+    provider: Provider, idle_s: float, state: EndpointState | None, siblings: IdleCounts = ((), ())
+) -> float:
+    """P(cold | idle): the published chance, blended with how often this endpoint, and all copies together, were cold
+    after as long a silence."""
     index = idle_bin(idle_s)
     published = COLD_AFTER_IDLE[provider][index]
+    if siblings[0]:
+        weight = min(1.0, MOST_SIBLING_CALLS / max(1, siblings[0][index]))
+        published = (published * CURVE_CALLS + siblings[1][index] * weight) / (
+            CURVE_CALLS + siblings[0][index] * weight
+        )
     calls = state.idle_calls[index] if state and state.idle_calls else 0
     colds = state.idle_colds[index] if state and state.idle_colds else 0
     return (published * CURVE_CALLS + colds) / (CURVE_CALLS + calls)
@@ -139,6 +172,8 @@ def with_answer(state: EndpointState, record: InvocationRecord, attempt: Attempt
     bucket, idle_s = load_bucket(seen.get("in_flight", 0.0)), seen.get("idle_seconds", 0.0)
     explained = cold_after_idle(provider, idle_s, state) if provider else 0.0
     level = answered(state.levels.get(bucket, LoadLevel()), is_cold=is_cold, unexplained=1 - explained)
+    if record.decision.reason is Reason.EXPLORE:
+        level = replace(level, tries=level.tries + 1, tried_loss=level.tried_loss + _expected_loss(record, attempt))
     counted = replace(
         state,
         cold_starts=state.cold_starts + is_cold,
@@ -150,6 +185,14 @@ def with_answer(state: EndpointState, record: InvocationRecord, attempt: Attempt
     if is_cold or attempt.latency_ms <= 0:
         return _with_cold(counted, attempt) if is_cold else counted
     return _with_warm(counted, record, attempt, bucket)
+
+
+def _expected_loss(record: InvocationRecord, attempt: AttemptSummary) -> float:
+    """How much more a try was expected to lose than the best candidate, as a share of the best one's loss."""
+    could = [candidate for candidate in record.decision.candidates if candidate.propensity > 0]
+    own = next((candidate.score for candidate in could if candidate.endpoint == attempt.endpoint), 0.0)
+    best = max((candidate.score for candidate in could), default=0.0)
+    return min(LARGEST_LOSS, best / own - 1) if own > 0 else 0.0
 
 
 def _with_cold(state: EndpointState, attempt: AttemptSummary) -> EndpointState:
@@ -166,6 +209,7 @@ def _with_warm(state: EndpointState, record: InvocationRecord, attempt: AttemptS
     level = warmed(
         shaped.levels[bucket],
         latency_ms=latency_ms,
+        billed_ms=attempt.billed_ms,
         cost_usd=attempt.cost_usd,
         raw_log=raw_log,
         at=attempt.started_at,

@@ -49,7 +49,11 @@ def score(
                 value=weighed / divisor,
                 terms={"latency": latency, "cost": cost, "reliability": reliability, "region_affinity": near},
                 learnable=_learnable(prediction, timely, cheap, weighed),
+                doubt=(timely * prediction.deviation + cheap * prediction.cost_deviation) / weighed if weighed else 0.0,
                 observations=prediction.observations,
+                tries=prediction.tries,
+                tried_loss=prediction.tried_loss,
+                is_new=prediction.is_new,
             )
         )
     scores.sort(key=lambda s: (-s.value, s.endpoint))
@@ -174,5 +178,9 @@ def _score(prediction: Prediction, share: float) -> Score:
         value=share,
         terms={"cost": share},
         learnable=step(prediction.cost_deviation, prediction.variation),
+        doubt=prediction.cost_deviation,
         observations=prediction.observations,
+        tries=prediction.tries,
+        tried_loss=prediction.tried_loss,
+        is_new=prediction.is_new,
     )

@@ -2,13 +2,17 @@
 
 The best scored candidate is called, but for two reasons to call another:
 
-worth a try   what its score may still turn out to be is worth more, over as many requests as were seen so far, than
-              one try is expected to lose (the knowledge gradient; Frazier, Powell and Dayanik 2008). Tried as often as
-              keeps the loss per request, on average so far, within the policy's `exploration`.
-a mind kept   inverse-gap weighting (Abe and Long 1999; SquareCB, Foster and Rakhlin 2020): the further behind, the
-open          more rarely, so that nothing is ever ruled out and every choice has a known probability.
+a try is due    one whose answer may be better than the best one's, so far as tries have not cost more than they may.
+                A copy that was never called has the first right, the one that is expected to lose least before others:
+                what it teaches may spare them. Of known ones a try must be worth more, over as many requests as were
+                seen so far, than it is expected to lose (the knowledge gradient; Frazier, Powell and Dayanik 2008).
+a mind kept     inverse-gap weighting (Abe and Long 1999; SquareCB, Foster and Rakhlin 2020): the further behind, the
+open            more rarely, so that a copy that has become the best is found, and every choice has a known probability.
 
-Both are bounded by expected regret, never a flat rate. The random number is an argument.
+What tries may cost is a budget that grows with what was called so far, as in conservative exploration (Wu et al.,
+Conservative Bandits, 2016): whatever the facts say, the whole lies within it of always calling the best one. It grows
+like a share of the requests at first and like their root later, which no learner can do without (Lai and Robbins 1985).
+docs/routing.md has the bound and what holds it. The random number is an argument.
 """
 
 from collections.abc import Sequence
@@ -16,9 +20,23 @@ from math import erf, exp, inf, log, sqrt
 
 from fiso.domain.decision import Score
 
+TRY = 0.4
+"""The probability of a try that is due: it comes within a few requests, and its propensity is no accident."""
+UNFOLDED = 10.0
+"""So many requests that were decided and are not folded yet make no difference to how often a try is drawn."""
+FREE_TRIES = 2.0
+"""What tries may lose before anything was earned, in calls of the best candidate; and tries of each that are free."""
+LINEAR_REQUESTS = 400.0
+"""For so many requests the budget grows by `exploration` with each, later with their root."""
+AGAIN = 0.5
+"""The share of the budget that tries of known copies get, beside as much for each request as LATE_SHARE says."""
+DOUBTFUL = 0.5
+"""The share of what is left that a try may cost of which little is expected."""
+LATE_SHARE = 0.2
+"""The share of `exploration` that inverse-gap weighting gets."""
 UNDIRECTED = 0.05
-"""The share of `exploration` that inverse-gap weighting gets, and the most requests it takes."""
-FIRST_REQUESTS = 10.0
+"""The most requests that inverse-gap weighting takes."""
+FIRST_REQUESTS = 50.0
 MOST_REQUESTS = 2_000.0
 """Knowledge is worth its price over as many requests again as were seen (Gott's principle), within these bounds."""
 OUT_OF_REACH = 8.0
@@ -28,41 +46,50 @@ HOPELESS = 50.0
 """A logarithm of two scores' ratio beyond which nothing is expected of the lower one."""
 
 
-def propensities(scores: Sequence[Score], *, exploration: float, seen: float) -> tuple[float, ...]:
+def propensities(
+    scores: Sequence[Score], *, exploration: float, seen: float, unfolded: float = 0.0
+) -> tuple[float, ...]:
     """The probability of each score (best first) to be chosen. Sums to 1.
 
-    `exploration` bounds the regret that trying others is expected to cost a request, on average over the `seen` ones
-    that were like this, as a share of the best candidate's loss; 0 is pure exploitation. A loss is 1 / score.
+    `exploration` bounds what trying others costs, on average over the `seen` requests that were like this: a share of
+    the best candidate's loss, and of the requests; 0 is pure exploitation. A loss is 1 / score. `unfolded` requests
+    are under way whose outcomes nobody has folded yet: where there are many, each draws a try more rarely.
     """
     if not scores:
         return ()
     if exploration <= 0 or len(scores) == 1:
         return (1.0, *(0.0 for _ in scores[1:]))
-    requests = min(MOST_REQUESTS, seen + FIRST_REQUESTS)
     gaps = [_gap(scores[0], score) for score in scores[1:]]
-    # What is learnt is used by all requests to come, about as many as there were so far; a try is paid by one. Without
-    # that factor nothing would ever be worth a try, or everything (docs/decisions/0005-prediction-in-layers.md).
-    worth = [requests * expected_gain(scores[0], score) > gap for score, gap in zip(scores[1:], gaps, strict=True)]
-    tried, count = sum(worth), len(scores)
-    undirected = UNDIRECTED / (count - 1)
-    others = [
-        min(1 / (tried + 1), _allowance(exploration, score, seen) / (tried * gap))
-        if is_worth
-        else min(undirected, undirected * exploration / gap)
-        for score, gap, is_worth in zip(scores[1:], gaps, worth, strict=True)
+    others = [min(UNDIRECTED, LATE_SHARE * exploration / (gap * (1 + gap))) / len(gaps) for gap in gaps]
+    due = _due(scores, gaps, exploration, seen)
+    if due is not None:
+        others[due] = TRY / max(1.0, unfolded / UNFOLDED)
+    return (1.0 - sum(others), *others)
+
+
+def _due(scores: Sequence[Score], gaps: Sequence[float], exploration: float, seen: float) -> int | None:
+    """Which of the others is to be tried, if any."""
+    others = scores[1:]
+    requests = min(MOST_REQUESTS, seen + FIRST_REQUESTS)
+    gains = [requests * expected_gain(scores[0], score) for score in others]
+    earned = FREE_TRIES + exploration * min(seen, sqrt(LINEAR_REQUESTS * seen))
+    first = sum(score.tried_loss / score.tries for score in scores if score.tries)
+    new = [index for index, score in enumerate(others) if score.is_new and gaps[index] < HOPELESS]
+    if new:
+        index = min(new, key=lambda index: (1 + gaps[index]) * exp(others[index].doubt ** 2 / 2))
+        left = earned - first
+        if gaps[index] <= (left if gains[index] > gaps[index] else DOUBTFUL * left):
+            return index
+    if sum(score.tries for score in scores) > FREE_TRIES * len(scores) + exploration * seen:
+        return None
+    again = sum(score.tried_loss for score in scores) - first
+    left = AGAIN * (earned + LATE_SHARE * exploration * seen) - again
+    known = [
+        index
+        for index, score in enumerate(others)
+        if not score.is_new and gaps[index] <= left and gains[index] > gaps[index]
     ]
-    # The best one keeps at least 1 / count, or a crowd of unknown candidates would take all requests.
-    scale = 1 / max(1.0, sum(others) * count / (count - 1))
-    chances = tuple(chance * scale for chance in others)
-    return (1.0 - sum(chances), *chances)
-
-
-def _allowance(exploration: float, score: Score, seen: float) -> float:
-    """What a try may cost now, so that all tries so far cost at most `exploration` per request: what a candidate was
-    not tried for is still to spend."""
-    # The allowance is an average over all requests so far: what was not spent on a candidate may be spent now, so that
-    # a new copy of a busy function is tried at once and not in a thousand requests.
-    return exploration * max(1.0, seen / (score.observations + 1))
+    return max(known, key=gains.__getitem__, default=None)
 
 
 def capped(chances: Sequence[float], caps: Sequence[float]) -> tuple[float, ...]:

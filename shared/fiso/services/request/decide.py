@@ -32,6 +32,8 @@ from fiso.services.request.steered import Choice, Situation, choose
 from fiso_client.core.breaker import Breaker
 
 NO_MODEL = "baseline"
+USUAL_LAG_S = 7.0
+"""The stream's batch window and delivery, and how old a state may be that is read beside a request."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +41,8 @@ class DecisionInputs:
     """Everything a decision may know, as it was read: it can be stored and the decision made again.
 
     `in_flight` is the function's load where somebody states it (a replay); None leaves it to Little's law.
-    `router_region` is where FISO itself runs, as far as that is known.
+    `router_region` is where FISO itself runs, as far as that is known; `lag_s` how long it takes until a call that has
+    ended is in the states that decisions are made from.
     """
 
     entry: CatalogEntry
@@ -50,6 +53,7 @@ class DecisionInputs:
     model: Model | None = None
     in_flight: float | None = None
     router_region: str | None = None
+    lag_s: float = USUAL_LAG_S
 
 
 NOBODY: frozenset[EndpointId] = frozenset()
@@ -230,7 +234,12 @@ def rank_candidates(
     )
     # Only among the earliest available tier, and of those who keep the objective: nothing explores beyond what the
     # operator asks for. The fallbacks' chance is 0, and is logged as such.
-    chances = selection.propensities(ranking.primary, exploration=policy.exploration, seen=_seen(ranking.primary))
+    chances = selection.propensities(
+        ranking.primary,
+        exploration=policy.exploration,
+        seen=_seen(ranking.primary),
+        unfolded=features.unfolded(now, inputs.states.values(), inputs.lag_s),
+    )
     scores = (*ranking.primary, *ranking.fallback)
     return RankedCandidates(
         candidates=candidates,

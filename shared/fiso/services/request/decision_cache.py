@@ -229,7 +229,9 @@ def _fingerprint_of(state: EndpointState) -> StateFingerprint:
 
 def _level_fingerprint(level: LoadLevel) -> StateFingerprint:
     return (
-        level.warm.bit_length(),
+        _count_step(level.answers),
+        _count_step(level.warm),
+        level.tries,
         _step(level.latency_ms),
         _step(level.cost_usd),
         round(level.cold_share * 20),
@@ -247,6 +249,11 @@ def sized_bytes(size_bytes: int) -> int:
     """What requests of one step are priced by."""
     step = _size_step(size_bytes)
     return 768 << step if step else 512
+
+
+def _count_step(count: int) -> int:
+    """Within a fifth: what tries may cost grows with the calls that were seen."""
+    return round(4 * log(count + 1))
 
 
 def _step(value: float | None) -> int | None:

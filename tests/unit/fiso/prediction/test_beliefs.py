@@ -55,16 +55,17 @@ def test_a_level_seen_a_hundred_times_is_believed() -> None:
 
 def test_a_copy_never_called_is_expected_like_its_siblings_by_their_processors() -> None:
     small, large, other = believed(SMALL, LARGE, OTHER, states=(state(LARGE, {0: level(80.0)}),))
-    assert other.warm_ms == pytest.approx(80.0, rel=0.05)
-    assert 3 < small.warm_ms / large.warm_ms < 1769 / 256
+    assert other.warm_ms == pytest.approx(80.0, rel=0.1)
+    assert 1.5 < small.warm_ms / large.warm_ms < 1769 / 256
     assert small.warm_variance > other.warm_variance > large.warm_variance
+    assert (small.is_new, other.is_new, large.is_new) == (True, True, False)
 
 
 def test_two_sizes_that_are_equally_fast_say_that_the_processor_does_not_matter() -> None:
     middle = an_endpoint(Provider.AWS, id=EndpointId("middle"), memory_mb=512)
     alone, *_ = believed(SMALL, LARGE, states=(state(LARGE, {0: level(80.0)}),))
     told, *_ = believed(SMALL, LARGE, middle, states=(state(LARGE, {0: level(80.0)}), state(middle, {0: level(80.0)})))
-    assert told.warm_ms < 0.6 * alone.warm_ms
+    assert told.warm_ms < 0.75 * alone.warm_ms
 
 
 def test_a_load_never_seen_is_expected_by_what_is_published_of_the_cloud() -> None:
@@ -73,14 +74,17 @@ def test_a_load_never_seen_is_expected_by_what_is_published_of_the_cloud() -> No
     quiet = believed(aws, azure, states=states)
     busy = believed(aws, azure, states=states, load=40)
     assert busy[0].warm_ms / quiet[0].warm_ms == pytest.approx(1, abs=0.2)
-    assert busy[1].warm_ms / quiet[1].warm_ms > 4
+    assert busy[1].warm_ms / quiet[1].warm_ms > 1.5
+    assert busy[1].warm_variance > busy[0].warm_variance  # no one knows whether it is true
     assert busy[1].warm_usd == pytest.approx(quiet[1].warm_usd, rel=0.1)  # waiting is not billed
 
 
 def test_a_bill_seen_corrects_the_tariff() -> None:
     half_priced = 0.5 * (tariff.current().cost_usd(LARGE, 80.0) or 0)
     plain, *_ = believed(LARGE, OTHER, states=(state(LARGE, {0: level(80.0)}),))
-    billed, sibling = believed(LARGE, OTHER, states=(state(LARGE, {0: level(80.0, cost_usd=half_priced)}),))
+    billed, sibling = believed(
+        LARGE, OTHER, states=(state(LARGE, {0: level(80.0, cost_usd=half_priced, billed_ms=40.0)}),)
+    )
     assert plain.warm_usd == pytest.approx(2 * half_priced, rel=0.05)
     assert billed.warm_usd == pytest.approx(half_priced, rel=0.1)
     assert sibling.warm_usd is not None
@@ -113,20 +117,55 @@ def test_a_burst_that_starts_instances_does_so_on_every_copy() -> None:
     assert quiet[0].busy_cold == quiet[1].busy_cold == 0.0
 
 
-def test_what_was_seen_fades_and_after_a_sudden_change_soon() -> None:
+def test_what_was_seen_long_ago_is_believed_less_surely_and_after_a_sudden_change_soon() -> None:
     slow = level(4_000.0, warm=12)
     broken_down = replace(slow, changed_at=NOW - timedelta(seconds=5))
     later = NOW + timedelta(minutes=20)
     steady = state(LARGE, {0: level(100.0)})
     kept = believed(LARGE, OTHER, states=(steady, state(OTHER, {0: slow})), now=later)
-    forgotten = believed(LARGE, OTHER, states=(steady, state(OTHER, {0: broken_down})), now=later)
-    assert kept[1].warm_ms > 3_000
-    assert forgotten[1].warm_ms < 150
+    doubted = believed(LARGE, OTHER, states=(steady, state(OTHER, {0: broken_down})), now=later)
+    assert kept[1].warm_ms == doubted[1].warm_ms > 3_000
+    assert kept[1].warm_variance < 0.02
+    assert doubted[1].warm_variance > 0.9
 
 
-def test_that_the_function_is_unknown_makes_no_copy_unsure_against_the_others() -> None:
-    unknown = believed(LARGE, OTHER)
-    assert unknown[1].warm_variance < 0.2
+def test_a_copy_that_turned_slow_says_nothing_of_one_that_was_not_called_since() -> None:
+    before = believed(LARGE, OTHER, states=(state(LARGE, {0: level(100.0)}), state(OTHER, {0: level(120.0)})))
+    after = believed(
+        LARGE,
+        OTHER,
+        states=(state(LARGE, {0: level(300.0)}), state(OTHER, {0: level(120.0)})),
+        now=NOW + timedelta(hours=1),
+    )
+    assert after[1].warm_ms == pytest.approx(before[1].warm_ms, rel=0.02)
+
+
+def test_only_what_is_billed_can_depend_on_a_processor() -> None:
+    # 3 of 150 ms are billed: a fourteenth of a processor can make that 42 more at the very most
+    waiting = state(LARGE, {0: level(150.0, billed_ms=3.0)})
+    processing = state(LARGE, {0: level(150.0, billed_ms=150.0)})
+    assert believed(SMALL, LARGE, states=(waiting,))[0].warm_ms < 170
+    assert believed(SMALL, LARGE, states=(processing,))[0].warm_ms > 250
+
+
+def test_a_smaller_size_that_is_faster_is_believed() -> None:
+    middle = an_endpoint(Provider.AWS, id=EndpointId("middle"), memory_mb=512)
+    smaller = an_endpoint(Provider.AWS, id=EndpointId("smaller"), memory_mb=128)
+    states = (state(LARGE, {0: level(300.0)}), state(middle, {0: level(90.0)}), state(SMALL, {0: level(50.0)}))
+    *_, told = believed(LARGE, middle, SMALL, smaller, states=states)
+    assert told.warm_ms < 90
+
+
+def test_a_copy_that_has_only_started_so_far_is_no_new_one() -> None:
+    cold = state(LARGE, {0: LoadLevel(answers=9, cold_share=1.0)}, cold_starts=9, cold_known=9, cold_latency_ms=700.0)
+    belief, other = believed(LARGE, OTHER, states=(cold,))
+    assert (belief.is_new, belief.answers, other.is_new) == (False, 9.0, True)
+    assert belief.warm_ms + belief.start_ms == pytest.approx(700, rel=0.35)
+
+
+def test_tries_and_what_they_lost_are_told_of_the_load_asked_for() -> None:
+    (belief,) = believed(LARGE, states=(state(LARGE, {0: level(80.0, tries=3, tried_loss=0.7)}),))
+    assert (belief.tries, belief.tried_loss) == (3, 0.7)
 
 
 def test_the_way_to_a_far_copy_is_not_held_against_a_near_one() -> None:

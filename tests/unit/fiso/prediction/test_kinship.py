@@ -1,66 +1,73 @@
-import random
+from math import log
 
-import numpy as np
 import pytest
 
-from fiso.domain.endpoint import EndpointId, Provider
-from fiso.prediction import facts
-from fiso.prediction.beliefs import BILL, LATENCY
-from fiso.prediction.kinship import LARGEST_OWN_VARIANCE, LOG_OCTAVE, Kinship, Pool, Seen, Spot
+from fiso.domain.endpoint import Endpoint, EndpointId, Provider
+from fiso.prediction.kinship import Expected, Hypothesis, Seen, Spot, Tree
 from tests.builders import an_endpoint
 
-COPIES = [
-    an_endpoint(provider, id=EndpointId(f"{provider}-{memory_mb}"), memory_mb=memory_mb)
-    for provider in Provider
-    for memory_mb in (128, 512, 1024)
-]
+TREE = Tree(function=4.0, provider=0.1, copy=0.2, level=0.05, usual=5.0)
 
 
-def covariance(kinship: Kinship, one: Spot, other: Spot) -> float:
-    """The definition, effect by effect."""
-    a, b = one.endpoint, other.endpoint
-    shared = kinship.function**2 + kinship.smallness**2 * facts.smallness(a) * facts.smallness(b)
-    if a.provider is b.provider:
-        load = kinship.load[a.provider] * LOG_OCTAVE
-        shared += kinship.provider**2 + load**2 * one.bucket * other.bucket
-    if a.id == b.id:
-        shared += kinship.endpoint**2 + (kinship.level**2 if one.bucket == other.bucket else 0.0)
-    return shared
+def copy(name: str, provider: Provider = Provider.AWS) -> Spot:
+    return Spot(an_endpoint(provider, id=EndpointId(name)), 0)
 
 
-@pytest.mark.parametrize("kinship", [LATENCY, BILL])
-@pytest.mark.parametrize("seed", range(8))
-def test_it_is_the_gaussian_process_with_that_covariance(kinship: Kinship, seed: int) -> None:
-    rng = random.Random(seed)
-    seen = [
-        Seen(Spot(copy, bucket), rng.gauss(0, 1), rng.uniform(0.001, 0.5))
-        for copy in rng.sample(COPIES, rng.randrange(1, 7))
-        for bucket in rng.sample(range(6), rng.randrange(1, 4))
-    ]
-    asked = [Spot(copy, rng.randrange(6)) for copy in COPIES]
-    found = kinship.expected(asked, seen)
-
-    def between(left: list[Spot], right: list[Spot]) -> np.ndarray:
-        return np.array([[covariance(kinship, a, b) for b in right] for a in left])
-
-    spots = [item.spot for item in seen]
-    cross = between(asked, spots)
-    gain = cross @ np.linalg.inv(between(spots, spots) + np.diag([item.noise for item in seen]))
-    left = between(asked, asked) - gain @ cross.T
-    own = np.diag(left)
-    best = int(np.argmin(own))
-    against = np.minimum(own, own + own[best] - 2 * left[best])
-    against[best] = min(own[best], LARGEST_OWN_VARIANCE)
-    assert [item.residual for item in found] == pytest.approx(gain @ [item.residual for item in seen])
-    assert [item.variance for item in found] == pytest.approx(against)
+def at(endpoint: Endpoint, bucket: int) -> Spot:
+    return Spot(endpoint, bucket)
 
 
-def test_a_pool_shares_what_was_seen_and_trusts_a_copys_own() -> None:
-    # one copy seen at 2 with noise .5: shared 2 * (1 / 1) / (1 / 1 + 1) = 1, own 1 + .5 * (2 - 1)
-    seen, unseen = Pool(shared=1.0, own=0.5).expected([(2.0, 0.5), None])
-    assert (seen.residual, unseen.residual) == pytest.approx((1.5, 1.0))
-    assert (seen.variance, unseen.variance) == pytest.approx((0.25, 0.5))
+def expected(asked: list[Spot], seen: list[Seen], *others: Hypothesis) -> list[Expected]:
+    nothing = Hypothesis(1.0, [0.0] * len(asked), [0.0] * len(seen))
+    return TREE.expected(asked, seen, [nothing, *others])
 
 
-def test_a_pool_that_saw_nothing_says_nothing() -> None:
-    assert [item.residual for item in Pool(shared=1.0, own=0.5).expected([None, None])] == [0.0, 0.0]
+def test_of_a_function_never_seen_the_usual_is_expected_with_every_doubt() -> None:
+    (one,) = expected([copy("a")], [])
+    assert one.value == 5.0
+    assert one.variance == pytest.approx(4.0 + 0.1 + 0.2 + 0.05)
+
+
+def test_one_answer_is_shrunk_by_hand() -> None:
+    # all variances above the answer, 4.35, against its noise of 0.25
+    (one,) = expected([copy("a")], [Seen(copy("a"), 7.0, 0.25)])
+    assert one.value == pytest.approx(5.0 + 2.0 * 4.35 / 4.6)
+    assert one.variance == pytest.approx(4.35 * 0.25 / 4.6)
+
+
+def test_what_was_seen_moves_copies_of_its_provider_more_than_others() -> None:
+    seen = [Seen(copy("a"), 8.0, 0.01), Seen(copy("g", Provider.GCP), 6.0, 0.01)]
+    own, sibling, stranger = expected([copy("a"), copy("b"), copy("z", Provider.AZURE)], seen)
+    assert own.value > sibling.value > stranger.value
+    assert own.variance < sibling.variance < stranger.variance
+
+
+def test_that_one_copy_changed_leaves_a_well_known_one_where_it_was() -> None:
+    before = expected([copy("b")], [Seen(copy("a"), 6.0, 0.001), Seen(copy("b"), 6.3, 0.001)])
+    after = expected([copy("b")], [Seen(copy("a"), 7.1, 0.001), Seen(copy("b"), 6.3, 0.001)])
+    assert after[0].value - before[0].value < 0.01
+
+
+def test_levels_of_one_copy_speak_for_each_other() -> None:
+    endpoint = an_endpoint()
+    (busy,) = expected([at(endpoint, 5)], [Seen(at(endpoint, 0), 6.0, 0.001)])
+    assert busy.value == pytest.approx(6.0, abs=0.05)
+    assert busy.variance == pytest.approx(2 * 0.05, rel=0.01)  # of the level seen and of the one asked for
+
+
+def test_a_fact_counts_as_far_as_what_was_seen_agrees_with_it() -> None:
+    # it says that the second copy is e times slower; it is
+    asked, spots = [copy("c", Provider.GCP)], [copy("a"), copy("b")]
+    fact = Hypothesis(1.0, [2.0], [0.0, 1.0])
+    agrees = [Seen(spot, 6.0 + value, 0.001) for spot, value in zip(spots, (0.0, 1.0), strict=True)]
+    differs = [Seen(spot, 6.0 + value, 0.001) for spot, value in zip(spots, (0.0, -1.0), strict=True)]
+    believed, doubted = expected(asked, agrees, fact)[0], expected(asked, differs, fact)[0]
+    assert believed.value > doubted.value + 0.5
+    assert doubted.value == pytest.approx(5.5, abs=0.2)
+
+
+def test_doubt_between_facts_is_part_of_the_variance() -> None:
+    spot = copy("a")
+    (one,) = expected([spot], [], Hypothesis(1.0, [log(16)], []))
+    assert one.value == pytest.approx(5.0 + log(16) / 2)
+    assert one.variance == pytest.approx(4.35 + (log(16) / 2) ** 2)
