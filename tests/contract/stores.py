@@ -10,7 +10,7 @@ from fiso.adapters.aws.client import DynamoDBClient, S3Client
 from fiso.adapters.aws.dynamodb import DynamoDBEndpointStates, DynamoDBInvocationLog
 from fiso.adapters.aws.dynamodb_breakers import DynamoDBSharedBreakers
 from fiso.adapters.aws.dynamodb_idempotency import DynamoDBIdempotencyKeys
-from fiso.adapters.aws.models import S3ModelStore
+from fiso.adapters.aws.models import DynamoDBPromotionWitness, S3ModelStore
 from fiso.adapters.aws.s3 import S3Archive, S3RetrainingRuns, S3Snapshots, S3Watermark
 from fiso.adapters.aws.snapshots import DynamoDBSnapshotCopy
 from fiso.adapters.aws.tenant_use import DynamoDBTenantUse
@@ -20,6 +20,7 @@ from fiso.ports import (
     IdempotencyKeys,
     InvocationLog,
     ModelStore,
+    PromotionWitness,
     RecordedRecords,
     RetrainingRuns,
     SharedBreakers,
@@ -50,6 +51,7 @@ class Stores:
     states: EndpointStates
     snapshots: Snapshots
     copy: Snapshots
+    promotions: PromotionWitness
     models: ModelStore
     archive: Archive
     runs: RetrainingRuns
@@ -102,6 +104,7 @@ def in_memory() -> Stores:
         snapshots=memory.InMemorySnapshots(),
         copy=memory.InMemorySnapshots(),
         models=memory.InMemoryModelStore(),
+        promotions=memory.InMemoryPromotionWitness(),
         archive=memory.InMemoryArchive(),
         runs=memory.InMemoryRetrainingRuns(),
         watermark=memory.InMemoryWatermark(),
@@ -148,6 +151,7 @@ def _on_aws(at: Emulated, clock: ManualClock, dynamodb: Any, read: Any, s3: Any)
         snapshots=S3Snapshots(read, at.name, seals),
         copy=_Copy(DynamoDBSnapshotCopy(dynamodb, at.state, seals), DynamoDBSnapshotCopy(at.dynamodb, at.state, seals)),
         models=S3ModelStore(read, at.name),
+        promotions=DynamoDBPromotionWitness(dynamodb, at.state),
         archive=S3Archive(read, at.name, clock=clock),
         runs=S3RetrainingRuns(read, at.name),
         watermark=S3Watermark(read, at.name),

@@ -1,5 +1,6 @@
 """One battery over each port's implementations: in memory, and on DynamoDB and S3 by boto3 and by our own calls."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -8,7 +9,7 @@ from urllib.parse import quote
 import pytest
 
 from fiso.adapters.aws.dynamodb import DynamoDBInvocationLog
-from fiso.adapters.aws.snapshots import CopiedSnapshots
+from fiso.adapters.aws.snapshots import KEY, CopiedSnapshots, DynamoDBSnapshotCopy
 from fiso.adapters.aws.tenant_use import KEEP, DynamoDBTenantUse
 from fiso.codecs.record import instant
 from fiso.domain.endpoint import EndpointId, FunctionName
@@ -22,8 +23,10 @@ from fiso.ports import ModelFiles, RecordKey
 from fiso.routing.quota import Seen, Use
 from fiso.services.maintenance.keep import unknown
 from fiso.testing.clock import ManualClock
+from fiso_cli.training import keys
 from tests.builders import NOW, a_record, a_snapshot, an_entry, an_open_record, invocation_id
 from tests.contract.stores import Emulated, Stores
+from tests.models import a_signer
 
 FUNCTION, AWS = FunctionName("word-count"), EndpointId("aws")
 
@@ -199,6 +202,35 @@ def test_a_copy_that_was_missed_is_published_again(stores: Stores) -> None:
     assert both.current() is None
     both.publish(a_snapshot())
     assert both.current() == stores.copy.current() == a_snapshot()
+
+
+@pytest.mark.parametrize("number", ["0", "1", "9007199254740993", "99999999999999999999999999999999999999", None])
+def test_a_copy_that_nobody_trusted_has_signed_keeps_no_version_out(at: Emulated, number: str | None) -> None:
+    copy = DynamoDBSnapshotCopy(at.dynamodb, at.state, keys.sealing(a_signer()))
+    put = {**KEY, "body": {"B": b"anything"}, "seal": {"S": "{}"}} | ({"version": {"N": number}} if number else {})
+    at.dynamodb.put_item(TableName=at.state, Item=put)
+    copy.publish(a_snapshot())
+    assert (copy.current(), copy.attested()) == (a_snapshot(), 1)
+
+
+def test_of_copies_that_are_made_at_once_the_newest_stays(at: Emulated) -> None:
+    copy = DynamoDBSnapshotCopy(at.dynamodb, at.state, keys.sealing(a_signer()))
+    with ThreadPoolExecutor(max_workers=4) as executor:
+        list(executor.map(copy.publish, [a_snapshot(version=version) for version in (2, 4, 1, 3)]))
+    copy.publish(a_snapshot(version=4))  # as the keeper does within a minute, where one of them was given up
+    assert copy.attested() == 4
+
+
+def test_a_promotion_is_kept_over_the_one_that_was_seen(stores: Stores) -> None:
+    first, second = (SignedText(text=text, key_id="k", signature="AA==") for text in ("1", "2"))
+    assert stores.promotions.read() is None
+    stores.promotions.keep(first, replaces=None)
+    assert stores.promotions.read() == first
+    for seen in (None, second):
+        with pytest.raises(WriteConflict):
+            stores.promotions.keep(second, replaces=seen)
+    stores.promotions.keep(second, replaces=first)
+    assert stores.promotions.read() == second
 
 
 def a_model(number: int, *, previous: ModelPointer | None = None) -> ModelFiles:

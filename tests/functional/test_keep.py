@@ -290,3 +290,17 @@ def test_a_round_that_runs_out_of_time_goes_on_where_it_stopped(world: World) ->
     while not world.reconcile(world.clock() + timedelta(seconds=20)).is_complete:
         continue
     assert len(world.log.records) == 30
+
+
+def test_whoever_asks_has_the_newest_version_published_and_nothing_else_done() -> None:
+    world = World()
+    world.log.open(an_open_record())
+    assert world.keeper.publish() == 0, "before anything was applied"
+    for version in (1, 2):
+        world.catalog.replace([an_entry()], based_on=version - 1, author="ada")
+        assert [world.keeper.publish() for _ in range(2)] == [version, version]
+    assert world.log.operations == {"open": 1}
+    world.snapshots.before = away("no key to sign with", "publish")
+    world.catalog.replace([an_entry()], based_on=2, author="ada")
+    with pytest.raises(StoreUnavailable, match="no key"):
+        world.keeper.publish()

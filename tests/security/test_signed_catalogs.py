@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from fiso.adapters.aws.client import AwsError
 from fiso.adapters.aws.s3 import CURRENT, S3Snapshots
 from fiso.adapters.aws.snapshots import CopiedSnapshots, DynamoDBSnapshotCopy
 from fiso.adapters.http.signers import OpenKeySigner
@@ -43,8 +44,11 @@ class OneItem:
 
     def __init__(self) -> None:
         self.item: dict[str, Any] | None = None
+        self.is_away = False
 
     def get_item(self, **_: Any) -> dict[str, Any]:
+        if self.is_away:
+            raise AwsError("InternalServerError", "away", {})
         return {"Item": dict(self.item)} if self.item else {}
 
     def put_item(self, *, Item: dict[str, Any], **_: Any) -> None:  # noqa: N803 - boto3's own names
@@ -232,6 +236,18 @@ def test_who_holds_the_bucket_at_an_old_version_is_found_out_within_a_minute(sta
     warm.app.sources.refresh_in_background(next(iter(a_version(3).functions)))
     warm.app.sources.await_pending()
     assert in_force(warm) == 4
+
+
+def test_a_witness_that_does_not_answer_stops_nobody_and_what_was_put_back_goes_when_it_answers(stage: Stage) -> None:
+    stage.put(pointer_to(1, OLD), OLD, version=1)
+    stage.table.is_away = True
+    rig = stage.environment()
+    assert in_force(rig) == 1
+    stage.table.is_away = False
+    rig.advance(READ_AGAIN_S)
+    rig.app.sources.refresh_in_background(next(iter(a_version(3).functions)))
+    rig.app.sources.await_pending()
+    assert in_force(rig) == 3
 
 
 @pytest.mark.parametrize("at", [datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)])
