@@ -72,10 +72,14 @@ class Stage:
     def environment(self, *trusted: OpenKeySigner, **trust: Any) -> Rig:
         """A fresh environment of stage prod."""
         public = {signer.public.id: signer.public for signer in trusted or (KEEPER,)}
-        seals = CatalogSeals(stage="prod", keys=public, **trust)
-        snapshots = S3Snapshots(self.bucket, "b", seals)
-        copy = DynamoDBSnapshotCopy(self.table, "t", seals)
-        return Rig(stores=Stores(), ports=lambda ports: replace(ports, snapshots=snapshots, copy=copy))
+        read = self.read_by(CatalogSeals(stage="prod", keys=public, **trust))
+        return Rig(stores=Stores(), ports=lambda ports: replace(ports, **read))
+
+    def read_by(self, seals: CatalogSeals) -> dict[str, Any]:
+        return {
+            "snapshots": S3Snapshots(self.bucket, "b", seals),
+            "copy": DynamoDBSnapshotCopy(self.table, "t", seals),
+        }
 
     def put(self, pointer: Fields, body: bytes = b"", version: int = 3) -> None:
         """What whoever may write the bucket can do."""
@@ -311,6 +315,22 @@ def test_what_code_from_before_published_counts_only_where_the_stage_says_so_and
     stage.put({"version": 5}, snapshot_to_json(a_version(5)), version=5)
     updated.advance(READ_AGAIN_S)
     assert in_force(updated) == 4
+
+
+def test_a_stage_of_before_serves_all_the_while_it_is_updated() -> None:
+    """Deployed without keys, then the keeper signs, then with its public half, then as a new stage is."""
+    stage = Stage()
+    stage.put({"version": 3}, NOW_IN_FORCE)
+    updating = Rig(stores=Stores(), ports=lambda ports: replace(ports, **stage.read_by(CatalogSeals(**WITHOUT_KEYS))))
+    assert in_force(updating) == 3
+    stage.publish(a_version(3))
+    updating.advance(READ_AGAIN_S)
+    fresh = Rig(stores=Stores(), ports=lambda ports: replace(ports, **stage.read_by(CatalogSeals(**WITHOUT_KEYS))))
+    assert in_force(updating) == in_force(fresh) == 3
+    assert in_force(stage.environment(accepts_unsigned=True)) == in_force(stage.environment()) == 3
+
+
+WITHOUT_KEYS: dict[str, Any] = {"stage": "prod", "keys": {}, "accepts_unsigned": True}
 
 
 def test_the_keeper_signs_what_code_from_before_published() -> None:

@@ -27,7 +27,8 @@ class CatalogSeals:
 
     `sign` is the publisher's alone. `least` is the version that the deployment knows of: none before it is accepted.
     `accepts_unsigned`: what code from before published is accepted, until the first seal was seen here, and where no
-    `least` says that there were seals.
+    `least` says that there were seals; without any key every seal is passed over, since the keeper signs before its
+    public half is known.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class CatalogSeals:
         last = self._last
         if last is not None and last[0] == seal:
             return last[1]
-        if seal is None and self._accepts_unsigned and last is None:
+        if self._accepts_unsigned and last is None and (seal is None or not self._keys):
             return None
         attested = self._parsed(seal)
         if attested.version < self._least:
