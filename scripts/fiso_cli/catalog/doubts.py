@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from fiso.billing import tariff
 from fiso.domain.catalog import CatalogEntry
-from fiso.domain.endpoint import Endpoint, EndpointId
+from fiso.domain.endpoint import FLEX_SIZES_MB, Endpoint, EndpointId, Provider
 from fiso.domain.fields import Place
 from fiso.domain.policy import Mode, Objective, Policy, Scoring, Weights
 from fiso.domain.strategy import CandidateField, RequestField, Strategy
@@ -38,6 +38,11 @@ def _price_doubts(endpoint: Endpoint) -> Iterator[tuple[str, str]]:
         )
     elif rate is None or rate.is_estimated:
         yield "region", f"no price of its own for {endpoint.provider} {endpoint.region}: priced like its neighbours"
+    if endpoint.plan is None and endpoint.provider is Provider.AZURE and endpoint.memory_mb not in FLEX_SIZES_MB:
+        yield (
+            "memory_mb",
+            f"{endpoint.memory_mb} is no size of {endpoint.sold_as}: the legacy plan is plan: consumption",
+        )
 
 
 def _empty_regions(entry: CatalogEntry) -> Found:

@@ -14,7 +14,7 @@ from typing import ClassVar, Protocol
 from fiso.billing.tariff import Tariff
 from fiso.domain.attempt import Outcome
 from fiso.domain.decision import Decision
-from fiso.domain.endpoint import Endpoint, EndpointId, Plan, Provider
+from fiso.domain.endpoint import FLEX_SIZES_MB, Endpoint, EndpointId, Plan, Provider
 from fiso.domain.record import InvocationRecord
 from fiso_cli.worlds.objective import Objective
 from fiso_cli.worlds.virtual_time import Arrival, VirtualTime
@@ -49,8 +49,8 @@ class Arm:
             region=self.region,
             memory_mb=self.memory_mb or DYNAMIC_MEMORY_MB,
             address=f"world:{self.id}",
-            # measured without a memory setting: Azure's legacy plan alone has none
-            plan=Plan.CONSUMPTION if self.provider is Provider.AZURE and not self.memory_mb else None,
+            # a size that Flex Consumption does not have, or none: measured and billed under Azure's legacy plan
+            plan=Plan.CONSUMPTION if self.provider is Provider.AZURE and self.memory_mb not in FLEX_SIZES_MB else None,
         )
 
 

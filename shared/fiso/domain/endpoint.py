@@ -97,13 +97,8 @@ class Endpoint:
 
     @property
     def sold_as(self) -> Plan:
-        """Its plan. On Azure that of a copy which does not say goes by its size: Flex Consumption has three, and the
-        legacy consumption plan has none to choose."""
-        if self.plan is not None:
-            return self.plan
-        if self.provider is Provider.AZURE and self.memory_mb not in FLEX_SIZES_MB:
-            return Plan.CONSUMPTION
-        return PLANS[self.provider][0]
+        """Its plan, or its provider's first."""
+        return self.plan or PLANS[self.provider][0]
 
     def __post_init__(self) -> None:
         problems = list(violations(self))

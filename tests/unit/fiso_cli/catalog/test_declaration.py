@@ -213,6 +213,13 @@ def test_a_bad_file_is_told_in_one_line(text: str, problem: str) -> None:
     assert any(line.startswith(problem) for line in problems_of(text))
 
 
+def test_a_size_that_azures_plan_has_not_is_doubtful() -> None:
+    odd = AZURE.replace("512", "1024")
+    (told,) = without_lines(declared(AWS, odd).warnings)
+    assert told.endswith("1024 is no size of flex_consumption: the legacy plan is plan: consumption")
+    assert declared(AWS, odd.replace("memory_mb", "plan: consumption, memory_mb")).warnings == ()
+
+
 PRICED = """
 version: 1
 defaults:
