@@ -5,6 +5,7 @@ reach them by what stands here.
 """
 
 import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,10 +25,32 @@ DEFAULT_PORT = 4566
 PORTS_NEEDED = 20
 """Ports taken from the base port on: ten of the platform, then one per listener of the provider proxy."""
 PROVIDERS_FROM = 10
+_ROOT = 0
 REGION = "us-east-1"
 ACCOUNT = "000000000000"
 DATABASE = "fiso"
 DATABASE_USER = "fiso"
+
+
+def is_kept_by_us(state: Path) -> bool:
+    """Whether nobody else can put another folder in its place: keys are read there, and processes named that are ended.
+
+    No link on the way, and no folder above, is another user's or everybody's to change. Root may work for whoever owns
+    the checkout.
+    """
+    ours = {os.getuid(), _ROOT}
+    real = Path(os.path.realpath(state))
+    for place in (state, *state.parents, real, *real.parents):
+        try:
+            found = os.lstat(place)
+        except OSError:  # not there yet, or nothing that we may look at
+            continue
+        is_link, is_sticky = stat.S_ISLNK(found.st_mode), found.st_mode & stat.S_ISVTX
+        if found.st_uid not in ours and (is_link or place == real or os.getuid() != _ROOT):
+            return False
+        if not is_link and found.st_mode & stat.S_IWOTH and not is_sticky and place != real:
+            return False
+    return True
 
 
 def project_file(name: str) -> Path:
@@ -62,6 +85,10 @@ class LocalStage:
             raise CommandError(f"FISO_LOCAL_PORT must be a port number, not {text!r}")
         own = root / ".local" if int(text) == DEFAULT_PORT else root / ".local" / text
         state = Path(variables.get("FISO_LOCAL_DIR") or own).expanduser().absolute()
+        if not is_kept_by_us(state):
+            raise CommandError(
+                f"another user could put a folder in the place of {state}: set FISO_LOCAL_DIR to another"
+            )
         return cls(root=root, state=state, base_port=int(text))
 
     @property

@@ -7,8 +7,8 @@ import subprocess
 import sys
 import threading
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -22,6 +22,15 @@ from localcloud import signatures
 from localcloud.demo.machine import Machine
 from localcloud.layout import LocalCloud
 
+PARTS_THAT_LISTEN = (
+    "emulator",
+    "lambda-host",
+    "provider-proxy",
+    "azure-host",
+    "google-host",
+    "postgres",
+    "stream-pump",
+)
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 ANOTHER_USER = 65533
 FORM = {"content-type": "application/x-www-form-urlencoded"}
@@ -119,6 +128,7 @@ def traces(machine: Machine) -> Traces:
     )
 
 
+NAMES_OF_LOOPBACK = ["localhost", "[::1]", "0.0.0.0", "127.0.0.2", "127.1", "a.localhost", "attacker.test"]
 PAGE = """<!doctype html><meta charset=utf-8><pre id=seen>nothing</pre><script>
 const ways = %s, sockets = %s;
 const settled = (what, make) => new Promise(done => { try { make(done) } catch (error) { done("no: " + error) }
@@ -145,6 +155,40 @@ const settled = (what, make) => new Promise(done => { try { make(done) } catch (
       const one = document.createElement("script"); one.onload = () => done("in"); one.onerror = () => done("no");
       one.src = "http://" + at + "status"; document.body.append(one) }));
   }
+  for (const name of %s) for (const way of ways) {
+    const body = ["GET", "HEAD"].includes(way.method) ? undefined : way.body;
+    try { await fetch("http://" + name + ":" + way.port + way.path, {method: way.method, body, mode: "no-cors"}) }
+    catch (error) { }
+  }
+  for (const way of ways) await settled("elements", done => {
+    const url = "http://127.0.0.1:" + way.port + way.path, frame = document.createElement("iframe");
+    frame.name = "f" + Math.random();
+    frame.onload = () => done("loaded");
+    for (const [tag, attribute] of [["img", "src"], ["link", "href"], ["object", "data"], ["video", "src"]]) {
+      const one = document.createElement(tag); one.rel = "stylesheet"; one[attribute] = url; document.body.append(one);
+    }
+    document.body.append(frame);
+    const form = document.createElement("form"), field = document.createElement("input");
+    const method = way.method == "GET" ? "GET" : "POST";
+    Object.assign(form, {action: url, method, enctype: "text/plain", target: frame.name});
+    Object.assign(field, {name: way.body || "a", value: ""});
+    form.append(field); document.body.append(form); form.submit();
+  });
+  let found;
+  const message = new Promise(done => {
+    addEventListener("message", told => done(found = told.data));
+    const frame = document.createElement("iframe");
+    frame.sandbox = "allow-scripts";
+    frame.srcdoc = "<script>const ways = " + JSON.stringify(ways).replaceAll("<", "\\u003c") + ";(async () => {" +
+      "const seen = []; for (const way of ways) { const url = 'http://127.0.0.1:' + way.port + way.path;" +
+      "const body = ['GET', 'HEAD'].includes(way.method) ? undefined : way.body;" +
+      "try { await fetch(url, {method: way.method, body, mode: 'no-cors'}) } catch (error) { }" +
+      "try { seen.push('null ' + way.name + ': in ' + (await fetch(url, {method: way.method, body})).status) }" +
+      "catch (error) { seen.push('null ' + way.name + ': no') } } parent.postMessage(seen, '*') })()<" + "/script>";
+    document.body.append(frame);
+  });
+  while (!found) await fetch(location.href);  // the browser's clock stands still meanwhile
+  seen.push(...await message);
   document.getElementById("seen").textContent = seen.join("\\n") + "\\nthrough";
 })();
 </script>"""
@@ -176,7 +220,7 @@ def browsed(url: str, folder: Path) -> str:
         pytest.skip("no Chromium on this machine: install Debian's package chromium")
     flags = (
         "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-        "--disable-component-update --disable-sync --virtual-time-budget=30000 --dump-dom"
+        "--disable-component-update --disable-sync --virtual-time-budget=120000 --dump-dom"
     ).split()
     flags += ["--host-resolver-rules=MAP attacker.test 127.0.0.1", f"--user-data-dir={folder}", url]
     return subprocess.run([CHROMIUM, *flags], capture_output=True, text=True, timeout=100, check=True).stdout
@@ -190,11 +234,11 @@ def told(machine: Machine) -> list[dict[str, object]]:
 def test_a_page_gets_in_by_no_way(name: str, machine: Machine, tmp_path: Path) -> None:
     before = traces(machine)
     sockets = [machine.cloud.port(part) for part in ("emulator", "lambda-host", "provider-proxy")]
-    with site(PAGE % (json.dumps(told(machine)), json.dumps(sockets))) as port:
+    with site(PAGE % (json.dumps(told(machine)), json.dumps(sockets), json.dumps(NAMES_OF_LOOPBACK))) as port:
         shown = browsed(f"http://{name}:{port}/", tmp_path)
     lines = shown.partition('<pre id="seen">')[2].partition("</pre>")[0].splitlines()
     assert lines[-1] == "through"
-    assert len(lines) == 2 * len(WAYS) + 3 * len(sockets) + 1
+    assert len(lines) == 3 * len(WAYS) + 3 * len(sockets) + 1
     assert [line for line in lines if ": in" in line] == []
     assert traces(machine) == before
 
@@ -211,7 +255,7 @@ def test_a_name_of_the_attackers_that_leads_here_shows_nothing(
 
 
 INTRUDER = """
-import encodings.idna, http.client, json, os, sys
+import encodings.idna, http.client, json, os, socket, struct, sys
 orders = json.load(sys.stdin)
 os.setgroups([]); os.setgid(orders["user"]); os.setuid(orders["user"])
 def asked(way):
@@ -225,7 +269,20 @@ def told(what, *given):
         return str(what(*given))
     except Exception as error:
         return type(error).__name__
+def first_word(port):
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.settimeout(10)
+        connection.sendall(b"GET / HTTP/1.1\\r\\nhost: 127.0.0.1:%d\\r\\n\\r\\n" % port)
+        return connection.recv(12).decode("latin-1")
+def postgres(port):
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        said = struct.pack("!i", 196608) + b"user\\0fiso\\0database\\0fiso\\0\\0"
+        connection.sendall(struct.pack("!i", len(said) + 4) + said)
+        kind, _, code = struct.unpack("!cii", connection.recv(9))
+        return kind.decode() + str(code)
 print(json.dumps({
+    "ports": {str(port): told(first_word, port) for port in orders.get("ports", [])},
+    "postgres": {str(port): told(postgres, port) for port in orders.get("postgres", [])},
     "ways": {way["name"]: told(asked, way) for way in orders["ways"]},
     "files": {path: told(opened, path) for path in orders["files"]},
     "signals": {str(pid): told(os.kill, pid, 0) for pid in orders["pids"]},
@@ -234,10 +291,15 @@ print(json.dumps({
 
 
 def intrude(
-    ways: Sequence[Mapping[str, object]], files: Sequence[str], pids: Sequence[int]
+    ways: Sequence[Mapping[str, object]] = (),
+    files: Sequence[str] = (),
+    pids: Sequence[int] = (),
+    *,
+    ports: Sequence[int] = (),
+    postgres: Sequence[int] = (),
 ) -> dict[str, dict[str, str]]:
     """What another user's process gets to see."""
-    orders = {"user": ANOTHER_USER, "ways": ways, "files": files, "pids": pids}
+    orders = {"user": ANOTHER_USER, "ways": ways, "files": files, "pids": pids, "ports": ports, "postgres": postgres}
     done = subprocess.run(
         [sys.executable, "-I", "-c", INTRUDER], input=json.dumps(orders), capture_output=True, text=True, check=True
     )
@@ -270,6 +332,51 @@ def test_another_users_process_gets_in_by_no_way(machine: Machine) -> None:
     assert set(seen["files"].values()) == {"PermissionError"}, seen["files"]
     assert set(seen["signals"].values()) == {"PermissionError"}
     assert traces(machine) == before
+
+
+def family(pids: Iterable[int]) -> set[int]:
+    """These processes and all that descend from them."""
+    parents = {}
+    for entry in os.listdir("/proc"):
+        with suppress(OSError):
+            if entry.isdigit():
+                stat = Path("/proc", entry, "stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+                parents[int(entry)] = int(stat[1])
+    found = set(pids)
+    while more := {child for child, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found
+
+
+def sockets_of(pids: Iterable[int]) -> set[str]:
+    """The inodes of the sockets that they hold."""
+    found = set()
+    for pid in pids:
+        with suppress(OSError):
+            for handle in os.listdir(f"/proc/{pid}/fd"):
+                with suppress(OSError):
+                    found.add(os.readlink(f"/proc/{pid}/fd/{handle}"))
+    return {name[len("socket:[") : -1] for name in found if name.startswith("socket:[")}
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can be another user")
+def test_whatever_listens_does_so_on_loopback_under_no_sockets_name_and_lets_no_other_user_in(machine: Machine) -> None:
+    own = sockets_of(family(part.pid for part in clouds.Record.read(machine.cloud.state).running.values()))
+    listening = []
+    for table, loopback in (("tcp", "0100007F"), ("tcp6", "00000000000000000000000001000000")):
+        for line in Path("/proc/net", table).read_text(encoding="ascii").splitlines()[1:]:
+            fields = line.split()
+            host, port = fields[1].split(":")
+            if fields[3] == "0A" and fields[9] in own:
+                assert host == loopback, line
+                listening.append(int(port, 16))
+    assert len(listening) >= len(PARTS_THAT_LISTEN)
+    named = [line.split() for line in Path("/proc/net/unix").read_text(encoding="utf-8").splitlines()[1:]]
+    assert [fields[7] for fields in named if len(fields) > 7 and fields[6] in own] == []
+    database = machine.cloud.postgres_port
+    seen = intrude(ports=[port for port in listening if port != database], postgres=[database])
+    assert set(seen["ports"].values()) == {"HTTP/1.1 403"}, seen["ports"]
+    assert seen["postgres"] == {str(database): "R10"}, "asks for a proof of the password (SASL)"
 
 
 def test_all_that_is_written_is_its_owners_alone(machine: Machine) -> None:

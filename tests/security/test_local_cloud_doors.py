@@ -328,6 +328,47 @@ def test_a_folder_that_is_shared_is_never_closed(tmp_path: Path) -> None:
         private.folder(a_cloud(tmp_path / "shared"))
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can be another user")
+@pytest.mark.parametrize("what", ["state", "link", "link above", "open above", "none"])
+def test_a_state_that_another_user_could_replace_is_neither_written_nor_read(what: str, tmp_path: Path) -> None:
+    """Whoever puts a folder in its place reads the next key, or names the processes that `down` ends."""
+    above = tmp_path / "above"
+    state = above / "state"
+    (tmp_path / "real" / "state").mkdir(parents=True, mode=0o700)
+    match what:
+        case "state":
+            state.mkdir(parents=True)
+            os.chown(state, NOBODY_ELSE, -1)
+        case "link":
+            above.mkdir()
+            state.symlink_to(tmp_path / "real" / "state")
+            os.chown(state, NOBODY_ELSE, -1, follow_symlinks=False)
+        case "link above":
+            above.symlink_to(tmp_path / "real")
+            os.chown(above, NOBODY_ELSE, -1, follow_symlinks=False)
+        case "open above":
+            above.mkdir()
+            above.chmod(0o777)
+        case _:
+            above.symlink_to(tmp_path / "real")
+    if what == "none":
+        private.folder(a_cloud(state))
+        assert LocalCloud.from_environ({"FISO_LOCAL_DIR": str(state)}).state == state
+    else:
+        with pytest.raises(CommandError, match="FISO_LOCAL_DIR"):
+            private.folder(a_cloud(state))
+        with pytest.raises(CommandError, match="FISO_LOCAL_DIR"):
+            LocalCloud.from_environ({"FISO_LOCAL_DIR": str(state)})
+
+
+def test_a_link_to_what_holds_more_than_the_state_is_seen_through(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(Path.home())
+    before = Path.home().stat().st_mode
+    with pytest.raises(CommandError, match="FISO_LOCAL_DIR"):
+        private.folder(a_cloud(tmp_path / "link"))
+    assert Path.home().stat().st_mode == before
+
+
 @pytest.mark.parametrize("said", [[], [(b"x-forwarded-proto", b"https")]])
 def test_the_emulators_door_says_which_scheme_callers_speak_whatever_they_say(
     said: list[tuple[bytes, bytes]], caller: tuple[tuple[str, int], int]
