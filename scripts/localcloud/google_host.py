@@ -24,7 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     app.wsgi_app = GuardedWsgi(
         application=app.wsgi_app, port=given.port, door=Door.FUNCTION, behind=frozenset(given.behind)
     )
-    create_server(app, False).run(HOST, given.port)  # type: ignore[no-untyped-call]
+    # gunicorn would put a socket that commands it into the home folder
+    create_server(app, False, control_socket_disable=True).run(HOST, given.port)  # type: ignore[no-untyped-call]
 
 
 if __name__ == "__main__":
