@@ -147,11 +147,22 @@ def test_what_one_tenant_asks_for_moves_no_other_ones_requests(
     assert served(rig, 10) == Counter({"aws-us-east-1": 10})
 
 
-@pytest.mark.parametrize("status", [400, 401, 404, 413, 429, 302])
-def test_nor_does_it_where_it_names_the_copy_itself(status: int) -> None:
-    rig = a_rig(gives(status))
-    doing = {"x_fiso_exclude": "azure,gcp"}
-    assert served(rig, ROUNDS, doing) == Counter({"aws-us-east-1": ROUNDS})
+@pytest.mark.parametrize("excluded", ["aws", "azure,gcp", "azure"])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        *map(gives, (400, 401, 404, 413, 429, 302, 500, 503)),
+        gives(200, PAGE, b"<p>3</p>"),
+        gives(200, {}, b""),
+        gives(206, {"content-type": "text/plain"}, b"3"),
+        empty(204),
+    ],
+    ids=lambda answer: f"{answer.status} {answer.shape}",
+)
+def test_nor_does_it_where_it_names_the_copies_itself(answer: FunctionAnswer, excluded: str) -> None:
+    rig = a_rig(answer)
+    assert served(rig, ROUNDS, {"x_fiso_exclude": excluded}) == Counter({"aws-us-east-1": ROUNDS})
+    assert served(rig, 10) == Counter({"aws-us-east-1": 10})
 
 
 @pytest.mark.parametrize("status", [404, 401, 302, 500, 502])

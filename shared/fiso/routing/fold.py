@@ -132,7 +132,7 @@ def _conducts(states: States, record: InvocationRecord) -> dict[EndpointId, Endp
     for attempt in record.attempts:
         own, others = known.get(attempt.endpoint, UNSEEN), [known[c] for c in copies - {attempt.endpoint} if c in known]
         if attempt.failure is None and attempt.status is not None:
-            oddity = conduct.oddity_of(attempt.status, attempt.shape or "", own, others)
+            oddity = conduct.oddity_of(attempt.status, attempt.shape or "", own, others, caller)
             if conduct.is_refusal(attempt.status):
                 continue
         elif attempt.failure in conduct.COUNTED and attempt.verdict is not Fault.CALLER:

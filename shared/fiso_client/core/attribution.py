@@ -96,11 +96,11 @@ class Attribution:
             self._asked_until[copy.function, copy.id] = now + timedelta(seconds=timeout_s)
         return met
 
-    def oddity(self, copy: Copy, candidates: Collection[str], status: int, shape: str) -> str | None:
+    def oddity(self, copy: Copy, candidates: Collection[str], status: int, shape: str, caller: str = "") -> str | None:
         """What about an answer stands out, in words; None for nothing. `shape` as `FunctionAnswer` has it."""
         known = self._known.get(copy.function, {})
         siblings = [known[other] for other in candidates if other != copy.id and other in known]
-        return conduct.oddity_of(status, shape, known.get(copy.id, UNSEEN), siblings)
+        return conduct.oddity_of(status, shape, known.get(copy.id, UNSEEN), siblings, caller)
 
     def asks_another(
         self, copy: Copy, candidates: Collection[str], oddity: str, *, status: int, on: Collection[str], now: datetime
@@ -139,7 +139,7 @@ class Attribution:
         mild = None
         if oddity is None and status is not None and (status == 204 or status >= 400):
             siblings = [known[other] for other in candidates if other != copy.id and other in known]
-            mild = conduct.mild_oddity_of(status, known.get(copy.id, UNSEEN), siblings)
+            mild = conduct.mild_oddity_of(status, known.get(copy.id, UNSEEN), siblings, caller)
         if mild or (oddity is None and copy.function in self._mild):
             self._mildly_ended(copy, candidates, mild, now, caller)
         if mild:

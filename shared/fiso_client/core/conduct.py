@@ -73,6 +73,7 @@ class Conduct:
     it stood out as a suspect; `answers_since` and `odd_since` are the siblings' good answers, and those that stood out,
     since it last stood out itself, at `last_odd_at`. `shape` is its usual kind of body, of `shape_calls`. `odd_by` is
     whose requests it stood out in, where all were one caller's; empty where they were several's, or nobody said.
+    `shape_by` says the same of whose answers made `shape`.
     """
 
     calls: float = 0.0
@@ -89,6 +90,7 @@ class Conduct:
     shape: str = ""
     shape_calls: float = 0.0
     odd_by: str = ""
+    shape_by: str = ""
 
     def concerns(self, caller: str) -> bool:
         """Whether the suspicion holds for a caller: what stood out to another one alone may be that one's doing."""
@@ -122,35 +124,37 @@ class Conduct:
 UNSEEN = Conduct()
 
 
-def oddity_of(status: int, shape: str, own: Conduct, siblings: Collection[Conduct]) -> str | None:
-    """What about an answer stands out, in words; None when nothing does. `shape` as `content.shape_of` has it, empty
-    where nobody said."""
+def oddity_of(status: int, shape: str, own: Conduct, siblings: Collection[Conduct], caller: str = "") -> str | None:
+    """What about an answer to a caller stands out, in words; None when nothing does. `shape` as `content.shape_of` has
+    it, empty where nobody said."""
     if status >= 500 or status in STANDING_OUT or (300 <= status < 400 and status != 304):
         return f"status {status}" + (f" {shape}" if shape not in ("", "empty", "json") else "")
-    usual = usual_shape(own, siblings) if 200 <= status < 300 and status != 204 else ""
+    usual = usual_shape(own, siblings, caller) if 200 <= status < 300 and status != 204 else ""
     return f"{shape} where {usual} is usual" if usual and shape and shape != usual else None
 
 
-def mild_oddity_of(status: int, own: Conduct, siblings: Collection[Conduct]) -> str | None:
+def mild_oddity_of(status: int, own: Conduct, siblings: Collection[Conduct], caller: str = "") -> str | None:
     """What about an answer may be the request's doing as well as the copy's, in words: a refusal, or no content where
     there usually is some."""
     if is_refusal(status):
         return f"status {status}"
-    if status != 204 or usual_shape(own, siblings) in ("", "empty"):
+    if status != 204 or usual_shape(own, siblings, caller) in ("", "empty"):
         return None
     return "status 204"
 
 
-def usual_shape(own: Conduct, siblings: Collection[Conduct]) -> str:
+def usual_shape(own: Conduct, siblings: Collection[Conduct], caller: str = "") -> str:
     """The kind of body that a good answer has: the one that the siblings agree on, else the copy's own; empty when
-    neither is settled. By copies, not by calls: a broken copy that is called most must not set the standard."""
+    neither is settled. By copies, not by calls: a broken copy that is called most must not set the standard. Nor does
+    what another caller alone was answered: it may have asked for that."""
     usual = ""
     for sibling in siblings:
-        if sibling.shape_calls >= SETTLED_SHAPE:
+        if sibling.shape_calls >= SETTLED_SHAPE and sibling.shape_by in ("", caller):
             if usual and sibling.shape != usual:
                 return ""
             usual = sibling.shape
-    return usual or (own.shape if own.shape_calls >= 3 * SETTLED_SHAPE else "")
+    is_settled = own.shape_calls >= 3 * SETTLED_SHAPE and own.shape_by in ("", caller)
+    return usual or (own.shape if is_settled else "")
 
 
 def is_surprising(known: Mapping[K, Conduct], copy: K, candidates: Collection[K]) -> bool:
@@ -183,7 +187,7 @@ def after_answer(
     """Everybody's conduct after one more answer (or failure) of a copy to a caller, of whom an empty name says nothing;
     `candidates` are all that might have been asked. What does not change is not in the result."""
     if oddity is None:
-        return _after_good(known, copy, candidates, shape, now)
+        return _after_good(known, copy, candidates, shape, now, caller)
     own = known.get(copy, UNSEEN)
     own = counted(own, is_odd=True, now=now)
     rate = siblings_rate(known, copy, candidates)
@@ -243,10 +247,10 @@ def is_as_ever(known: Mapping[K, Conduct], copy: K, shape: str, now: datetime) -
 
 
 def _after_good(
-    known: Mapping[K, Conduct], copy: K, candidates: Collection[K], shape: str, now: datetime
+    known: Mapping[K, Conduct], copy: K, candidates: Collection[K], shape: str, now: datetime, caller: str
 ) -> dict[K, Conduct]:
     own = known.get(copy, UNSEEN)
-    shape, shape_calls = _shaped(own, shape)
+    shape, shape_calls, shape_by = _shaped(own, shape, caller)
     changed = _suspects(known, copy, candidates)
     for other, conduct in changed.items():
         changed[other] = replace(conduct, answers_since=conduct.answers_since + 1)
@@ -260,6 +264,7 @@ def _after_good(
             oddity=own.oddity,
             shape=shape,
             shape_calls=shape_calls,
+            shape_by=shape_by,
         )
         return changed
     rate = siblings_rate(known, copy, candidates) or PRIOR_ODD / PRIOR_CALLS
@@ -275,6 +280,7 @@ def _after_good(
         last_at=now,
         shape=shape,
         shape_calls=shape_calls,
+        shape_by=shape_by,
         suspicion=max(0.0, own.suspicion + weight),
         evidence=evidence,
         strikes=int(is_convicted),
@@ -296,10 +302,11 @@ def _cleared(conduct: Conduct) -> Conduct:
     )
 
 
-def _shaped(conduct: Conduct, shape: str) -> tuple[str, float]:
-    """The usual kind of body after one more good answer's. It gains by each of its own, and loses by another so much
-    that it must be SHAPE_SHARE of them to stay."""
+def _shaped(conduct: Conduct, shape: str, caller: str) -> tuple[str, float, str]:
+    """The usual kind of body after one more good answer's, of how many calls, and whose. It gains by each of its own,
+    and loses by another so much that it must be SHAPE_SHARE of them to stay."""
     if not shape or shape == conduct.shape:
-        return conduct.shape, min(MOST_SHAPE_CALLS, conduct.shape_calls + bool(shape))
+        shape_by = conduct.shape_by if not shape or conduct.shape_by == caller else ""
+        return conduct.shape, min(MOST_SHAPE_CALLS, conduct.shape_calls + bool(shape)), shape_by
     left = conduct.shape_calls - SHAPE_SHARE / (1 - SHAPE_SHARE)
-    return (shape, 1.0) if left < 1 else (conduct.shape, left)
+    return (shape, 1.0, caller) if left < 1 else (conduct.shape, left, conduct.shape_by)

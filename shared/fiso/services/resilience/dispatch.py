@@ -282,10 +282,10 @@ class _RequestExecution:
         the request may be repeated."""
         attribution, copy = self._dispatcher.attribution, call.copy
         now, shape = self._dispatcher.clock(), answer.shape
-        oddity = attribution.oddity(copy, self._ids, answer.status, shape)
+        caller = tenant_hash(self._request.tenant)
+        oddity = attribution.oddity(copy, self._ids, answer.status, shape, caller)
         asks_another = oddity is not None and self._asks_another(copy, oddity, answer)
         finding = attribution.finding(copy, call.met, status=answer.status, oddity=oddity)
-        caller = tenant_hash(self._request.tenant)
         attribution.ended(copy, self._ids, oddity=oddity, shape=shape, now=now, status=answer.status, caller=caller)
         verdict, evidence = (finding.verdict, finding.evidence) if finding else (None, "")
         evidence = f"{evidence} {answer.error_type}" if answer.error_type else evidence
