@@ -215,7 +215,7 @@ def _keys(outside: Ports, settings: OrchestratorSettings) -> "Keys":
     executor = ThreadPoolExecutor(max_workers=READERS, thread_name_prefix="keys")
     budget = StoreWaitBudget(executor, stopwatch=staleness_clock(outside.clock, outside.ticks))
     return Keys(
-        cached=CachedValue("lease keys", lambda _: stored.read(), budget=budget, stale_s=KEYS_STALE_S),
+        cached=CachedValue("keys of leases", lambda _: stored.read(), budget=budget, stale_s=KEYS_STALE_S),
         budget=budget,
         missing=f"no key to sign leases with: set parameter {parameter} (`fiso lease-key`)",
     )

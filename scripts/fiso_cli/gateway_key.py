@@ -19,7 +19,7 @@ from fiso_cli.stage import Stage
 _WORD = re.compile(r"word-([1-9][0-9]{0,8})")
 
 
-def gateway_key(*, rotate: RotateOption = False, stage: StageOption = "prod") -> Output:
+def gateway_key(*, rotate: RotateOption = False, stage: StageOption = "local") -> Output:
     """Make the word by which functions know their gateway, unless there is one. Shows no secret.
 
     \b

@@ -64,6 +64,36 @@ def test_keys_are_made_once_and_rotated_one_at_a_time(tmp_path: Path, monkeypatc
         assert all(key.secret.decode() not in shown.output for key in keys_of(url).keys)
 
 
+def test_the_gateways_word_is_made_once_shown_to_nobody_and_rotated_by_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running_emulator(tmp_path) as url:
+        monkeypatch.setenv("FISO_LOCAL_PORT", url.rpartition(":")[2])
+        shown = [
+            runner.invoke(app, ["gateway-key", *words]).output for words in ([], [], ["--rotate"], ["--rotate"], [])
+        ]
+        secrets = boto3.client(
+            "secretsmanager",
+            region_name="us-east-1",
+            endpoint_url=url,
+            aws_access_key_id="test",
+            aws_secret_access_key="test",
+        )
+        stored = json.loads(secrets.get_secret_value(SecretId="fiso/local/gateway")["SecretString"])
+        secrets.put_secret_value(SecretId="fiso/local/gateway", SecretString="{}")
+        damaged = runner.invoke(app, ["gateway-key", "--rotate"])
+        secrets.close()
+    ends = ["written", "is there", "written", "written", "is there"]
+    numbers = [1, 1, 2, 3, 3]
+    assert [line.strip() for line in shown] == [
+        f"fiso/local/gateway {end}: deploy with FISO_GATEWAY_KEY={number}"
+        for end, number in zip(ends, numbers, strict=True)
+    ]
+    assert set(stored) == {"word-2", "word-3", "word-4", "hashes-2", "hashes-3"}
+    assert not [word for word in stored.values() if word in "".join(shown)]
+    assert (damaged.exit_code, "no gateway's words" in damaged.output) == (1, True)
+
+
 def keys_of(url: str) -> Keyring:
     ssm = boto3.client(
         "ssm", region_name="us-east-1", endpoint_url=url, aws_access_key_id="test", aws_secret_access_key="test"
