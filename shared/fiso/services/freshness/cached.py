@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from threading import Lock
 from time import monotonic
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from fiso.ports import Clock, Metrics
 from fiso_client.core.failures import FisoError
@@ -96,12 +96,6 @@ class StoreWaitBudget:
         start_s = monotonic()
         wait(pending, timeout=self._left_s if within_s is None else within_s)
         self._left_s = max(0.0, self._left_s - (monotonic() - start_s))
-
-    def refresh_in_background(self, *cached: "CachedValue[Any]") -> None:
-        """Start refreshes of what is older than FRESH_S, all judged by one look at the clock."""
-        now_s = self.stopwatch()
-        for value in cached:
-            value.refresh_in_background(now_s=now_s)
 
     def _note_problem(self, name: str, ended: Future[T]) -> None:
         error = ended.exception()

@@ -151,9 +151,11 @@ class DecisionSources:
 
     def refresh_in_background(self, function: FunctionName) -> None:
         """Start what is due; call right before waiting for a provider."""
-        self._budget.refresh_in_background(self._snapshot, self._states_of(function), self._model_source.cached)
+        now_s = self._budget.stopwatch()  # looked at once for all
+        for cached in (self._snapshot, self._states_of(function), self._model_source.cached):
+            cached.refresh_in_background(now_s=now_s)
         if self._witness is not None:
-            self._witness.refresh_in_background(oldest_s=STALE_S)
+            self._witness.refresh_in_background(oldest_s=STALE_S, now_s=now_s)
 
     def hurry(self, function: FunctionName, *, oldest_s: float) -> None:
         """Start reading a function's states again that are older, beside whatever is waited for now."""
