@@ -5,7 +5,7 @@ Everything is drawn from a seed. Costs are the bill's: the processing part by th
 """
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from math import exp, log
@@ -13,7 +13,14 @@ from math import exp, log
 from fiso.billing.tariff import Tariff
 from fiso.domain.endpoint import EndpointId, Provider
 from fiso.prediction import facts
+from fiso_cli.local_stage import MODELS
+from fiso_cli.worlds import router
+from fiso_cli.worlds.contest import FISO
+from fiso_cli.worlds.objective import Objective
+from fiso_cli.worlds.recent_means import RecentMeans
+from fiso_cli.worlds.rules import LowestRecentLatency, PeakEwmaOfTwo, by_arm, by_rule
 from fiso_cli.worlds.trace import Measured, Round, Trace
+from fiso_cli.worlds.trace_worlds import TraceWorlds
 from fiso_cli.worlds.world import Arm
 
 REGIONS = {
@@ -145,3 +152,21 @@ def _measured(
     latency_ms = copy.fixed_ms * (moved if family.motion is Motion.JUMP else 1.0) + processing_ms
     cost_usd = tariff.cost_usd(copy.arm.endpoint(), processing_ms) or 0.0
     return Measured(latency_ms=max(0.1, latency_ms), cost_usd=cost_usd, cold=False, ok=True)
+
+
+def ratios(trace: Trace, objective: Objective, tariff: Tariff, *, seed: int) -> Mapping[str, float]:
+    """What the router and its rivals are charged, each over the best single endpoint in hindsight."""
+    worlds = TraceWorlds(trace, tariff)
+    judge = worlds.judge(objective)
+    best = min(sum(judge.charge(result) for result in by_arm(worlds, arm, seed=seed)) for arm in worlds.always_present)
+    routed = router.run(worlds, router.policy_of(objective), router.packaged_model(MODELS), seed=seed)
+    found = {FISO: sum(judge.charge(result) for result in routed.results) / best}
+    for rule in (LowestRecentLatency, PeakEwmaOfTwo, RecentMeans):
+        results = by_rule(worlds, rule, seed=seed, objective=objective)
+        found[rule.name] = sum(judge.charge(result) for result in results) / best
+    return found
+
+
+def limit(trace: Trace) -> float:
+    """What the router is to stay within: a short life pays more for its first tries."""
+    return 1.10 if len(trace.rounds) < 300 else 1.05

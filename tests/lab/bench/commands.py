@@ -149,6 +149,12 @@ def _ope(_rival_dir: Path, _say: Say) -> Sequence[Row]:
     return ope.rows()
 
 
+def _adversarial(_rival_dir: Path, say: Say) -> Sequence[Row]:
+    from tests.lab.bench import adversarial
+
+    return adversarial.rows(say)
+
+
 def _canary(_rival_dir: Path, _say: Say) -> Sequence[Row]:
     from tests.lab.bench import canary
 
@@ -183,6 +189,7 @@ GROUPS = (
     Group("what the hop costs", ("hop_usd_per_million",), _hop),
     Group("off-policy intervals over a known world", ("ope_",), _ope),
     Group("canaries by simulation", ("canary_",), _canary),
+    Group("worlds in which facts lie", ("adversarial_",), _adversarial),
     Group("a bill of 100,000 lines", ("bill_",), _bill),
     Group("FISO's own time on a local cloud", ("overhead_over_put",), _overhead, needs_cloud=True),
 )
