@@ -37,4 +37,4 @@ def test_each_of_three_copies_is_tried_within_fifty_requests_where_they_differ_b
             results = router.run(TraceWorlds(trace, prices), policy, None, seed=seed).results
             assert {result.arm for result in results} == set(trace.arms), trace.name
             tried += 1
-    assert tried >= 10
+    assert tried >= 8

@@ -44,8 +44,8 @@ POOLED_CALLS = 30.0
 """
 UNSEEN_CALLS = 10.0
 """How many calls the usual absence of starts under steady load counts for."""
-DRIFT_PER_HOUR = 0.01
-"""How fast what was seen loses its worth: the variance that an hour unseen adds (10 % either way)."""
+DRIFT_PER_HOUR = 0.002
+"""How fast what was seen loses its worth: the variance that an hour unseen adds (a day: 20 % either way)."""
 LARGEST_DRIFT = 0.25
 CHANGED = 1.0
 SHORTEST_TRUST_S = 60.0
@@ -129,10 +129,18 @@ class _Known:
         now: datetime,
     ) -> None:
         self._asked, self._states, self._tariff = asked, states, tariff
+        # What one copy's answers scatter, its siblings' do: a steady function is not tried over and over.
+        self._usual = levels.usual_variation(
+            level
+            for spot in asked
+            if (state := states.get(spot.endpoint.id)) is not None
+            for level in state.levels.values()
+            if level.warm > 1
+        )
         self._levels = [
             seen
             for spot, way_ms in zip(asked, ways_ms, strict=True)
-            for seen in _levels_near(spot, states.get(spot.endpoint.id), way_ms, now)
+            for seen in _levels_near(spot, states.get(spot.endpoint.id), way_ms, now, self._usual)
         ]
         self._nearest: dict[EndpointId, _Level] = {}
         for seen in self._levels:
@@ -163,7 +171,7 @@ class _Known:
         return Belief(
             warm_ms=self._warm_ms[index],
             warm_variance=warm.variance * (self._spent_ms[index] / self._warm_ms[index]) ** 2 + aged,
-            variation=levels.variation(level) if level and level.warm else levels.USUAL_VARIATION,
+            variation=levels.variation(level, self._usual) if level and level.warm else self._usual,
             answers=float(level.answers) if level else 0.0,
             tries=level.tries if level else 0,
             tried_loss=level.tried_loss if level else 0.0,
@@ -268,7 +276,7 @@ def _starts(asked: Sequence[Spot], seen: Sequence[tuple[float, float] | None]) -
     return START.expected(spots, known, [Hypothesis(1.0, [0.0] * len(spots), [0.0] * len(known))])
 
 
-def _levels_near(spot: Spot, state: EndpointState | None, way_ms: float, now: datetime) -> list[_Level]:
+def _levels_near(spot: Spot, state: EndpointState | None, way_ms: float, now: datetime, usual: float) -> list[_Level]:
     """The levels of a copy nearest to the load asked for; far ones say little that those do not."""
     if state is None:
         return []
@@ -278,7 +286,10 @@ def _levels_near(spot: Spot, state: EndpointState | None, way_ms: float, now: da
     )
     if not known and state.cold_latency_ms is not None:
         known = [(0, spot.bucket, _cold_only(spot, state, state.cold_latency_ms))]
-    return [_level(Spot(spot.endpoint, bucket), level, way_ms, now) for _, bucket, level in known[:LEVELS_PER_ENDPOINT]]
+    return [
+        _level(Spot(spot.endpoint, bucket), level, way_ms, now, usual)
+        for _, bucket, level in known[:LEVELS_PER_ENDPOINT]
+    ]
 
 
 def _cold_only(spot: Spot, state: EndpointState, cold_ms: float) -> LoadLevel:
@@ -298,9 +309,9 @@ def _way_ms(endpoint: Endpoint, state: EndpointState | None, router_region: str 
     return min([published_ms, *((1 - LEAST_SPENT) * latency_ms for latency_ms in seen_ms)])
 
 
-def _level(spot: Spot, level: LoadLevel, way_ms: float, now: datetime) -> _Level:
+def _level(spot: Spot, level: LoadLevel, way_ms: float, now: datetime, usual: float) -> _Level:
     spent_ms = level.latency_ms - way_ms
-    noise = levels.variation(level) ** 2 / min(float(level.warm), MOST_ANSWERS)
+    noise = levels.variation(level, usual) ** 2 / min(float(level.warm), MOST_ANSWERS)
     return _Level(spot, level, spent_ms, noise * (level.latency_ms / spent_ms) ** 2, _aged(level, now))
 
 
