@@ -59,12 +59,18 @@ def of_decision(decision: Document) -> list[Part]:
         rows=candidates,
         notes=[
             *RANKING_NOTES,
+            *_never_called(candidates),
             _versions(decision, model="model_version", tariffs="tariff_version", policy="policy_version"),
         ],
     )
     excluded = rows_of(decision, "exclusions")
     left_out = Table(title="left out", columns=[text("endpoint"), text("code"), text("why", "detail")], rows=excluded)
     return [ranking, left_out] if excluded else [ranking]
+
+
+def _never_called(rows: Sequence[Document]) -> list[str]:
+    known = ((row["endpoint"], str(at(row, "prediction.known_by"))) for row in rows)
+    return [f"{endpoint}: {sentence}" for endpoint, sentence in known if sentence.startswith("never")]
 
 
 def plan_cell(row: Document) -> str:

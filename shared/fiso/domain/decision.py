@@ -77,6 +77,17 @@ class Reason(StrEnum):
     CANARY = "canary"
 
 
+class Purpose(StrEnum):
+    """What a try is for."""
+
+    NEW_COPY = "new_copy"
+    """It was never called."""
+    WORTH_KNOWING = "worth_knowing"
+    """It may have become better than it is believed to be, and knowing is worth its price."""
+    MIND_KEPT_OPEN = "mind_kept_open"
+    """Nothing in particular: nobody is ruled out."""
+
+
 class PredictionSource(StrEnum):
     """What made a prediction. A baseline never passes for the model."""
 
@@ -187,13 +198,17 @@ class Score:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RankedCandidate:
-    """One candidate of a decision. `propensity` is the probability with which it could have been chosen."""
+    """One candidate of a decision. `propensity` is the probability with which it could have been chosen.
+
+    `tried_for` is what a call of it would teach, None for the best one.
+    """
 
     endpoint: Endpoint
     prediction: Prediction
     score: Score
     propensity: float
     is_deprioritised: bool = False
+    tried_for: Purpose | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -195,8 +195,8 @@ class Policy:
         float,
         Within(0, 0.5),
         Means(
-            "what trying others than the best may cost: a share of the best one's expected loss per request. No share "
-            "of requests: near ties are tried often, since that costs next to nothing"
+            "what trying others than the best may cost, after two calls of the best that are free: at most this share "
+            "of the best one's expected loss, and of the requests (docs/routing.md)"
         ),
     ] = 0.05
     hedging: Annotated[

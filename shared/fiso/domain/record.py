@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from fiso.domain.decision import Exclusion, Reason
+from fiso.domain.decision import Exclusion, Purpose, Reason
 from fiso.domain.endpoint import EndpointId, FunctionName, Provider
 from fiso.domain.request import InvocationId, TenantId
 from fiso.domain.steering import CanaryDraw
@@ -90,10 +90,11 @@ class DecisionSummary:
     one draw chose the first endpoint of every call under that lease, so estimates must count such records by lease.
     `wish` is what the caller wished for (`Steering`), in a short form that is equal for equal wishes.
     `is_sticky`: the session, not a draw for this request, chose the first endpoint, so estimates leave the record out.
-    `canary` is set where a draw chose between a canary and the others.
+    `canary` is set where a draw chose between a canary and the others; `tried_for` what a try (`explore`) was for.
     """
 
     reason: Reason | None = None
+    tried_for: Purpose | None = None
     user_region: str | None = None
     wish: str | None = None
     is_sticky: bool | None = None

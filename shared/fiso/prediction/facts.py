@@ -24,10 +24,12 @@ USUAL_MS = 300.0
 
 def cpu_share(endpoint: Endpoint) -> float:
     """In (0, 1]: how much of one processor a copy gets."""
-    return _cpu_share(endpoint.provider, endpoint.memory_mb)
+    return _cpu_share(endpoint.provider, endpoint.memory_mb, endpoint.vcpu)
 
 
-def _cpu_share(provider: Provider, memory_mb: int) -> float:
+def _cpu_share(provider: Provider, memory_mb: int, vcpu: float | None) -> float:
+    if vcpu is not None:
+        return min(1.0, vcpu)
     if provider is Provider.AWS:
         return min(1.0, memory_mb / AWS_FULL_CPU_MB)
     if provider is Provider.GCP:
@@ -49,12 +51,12 @@ def slowdown(provider: Provider, in_flight: float) -> float:
 
 def smallness(endpoint: Endpoint) -> float:
     """The logarithm of how many times less than one processor a copy gets, at least 0."""
-    return _smallness(endpoint.provider, endpoint.memory_mb)
+    return _smallness(endpoint.provider, endpoint.memory_mb, endpoint.vcpu)
 
 
 @lru_cache(maxsize=1024)
-def _smallness(provider: Provider, memory_mb: int) -> float:
-    return -log(_cpu_share(provider, memory_mb))
+def _smallness(provider: Provider, memory_mb: int, vcpu: float | None) -> float:
+    return -log(_cpu_share(provider, memory_mb, vcpu))
 
 
 SAME_PLACE_MS = 5.0

@@ -18,7 +18,7 @@ docs/routing.md has the bound and what holds it. The random number is an argumen
 from collections.abc import Sequence
 from math import erf, exp, inf, log, sqrt
 
-from fiso.domain.decision import Score
+from fiso.domain.decision import Purpose, Score
 
 TRY = 0.4
 """The probability of a try that is due: it comes within a few requests, and its propensity is no accident."""
@@ -65,6 +65,17 @@ def propensities(
     if due is not None:
         others[due] = TRY / max(1.0, unfolded / UNFOLDED)
     return (1.0 - sum(others), *others)
+
+
+def purposes(scores: Sequence[Score], *, exploration: float, seen: float) -> tuple[Purpose | None, ...]:
+    """What a try of each is for; None for the best one."""
+    if exploration <= 0 or len(scores) < 2:
+        return tuple(None for _ in scores)
+    due = _due(scores, [_gap(scores[0], score) for score in scores[1:]], exploration, seen)
+    found = [Purpose.MIND_KEPT_OPEN for _ in scores[1:]]
+    if due is not None:
+        found[due] = Purpose.NEW_COPY if scores[due + 1].is_new else Purpose.WORTH_KNOWING
+    return (None, *found)
 
 
 def _due(scores: Sequence[Score], gaps: Sequence[float], exploration: float, seen: float) -> int | None:

@@ -10,11 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
+from itertools import zip_longest
 from typing import TypeAlias
 
 from fiso.billing.tariff import Tariff
 from fiso.domain.catalog import CatalogEntry
-from fiso.domain.decision import Decision, Exclusion, Note, Prediction, RankedCandidate, Reason, Score
+from fiso.domain.decision import Decision, Exclusion, Note, Prediction, Purpose, RankedCandidate, Reason, Score
 from fiso.domain.endpoint import Endpoint, EndpointId, Provider
 from fiso.domain.errors import MalformedRequest, NothingAvailable
 from fiso.domain.policy import CostSource, Mode, Objective, Policy
@@ -66,7 +67,9 @@ class Candidates:
     predictions: Mapping[EndpointId, Prediction]
     deprioritised: frozenset[EndpointId]
 
-    def ranked(self, scores: Sequence[Score], chances: Sequence[float]) -> list[RankedCandidate]:
+    def ranked(
+        self, scores: Sequence[Score], chances: Sequence[float], tried_for: Sequence[Purpose | None] = ()
+    ) -> list[RankedCandidate]:
         return [
             RankedCandidate(
                 endpoint=self.endpoints[score.endpoint],
@@ -74,8 +77,9 @@ class Candidates:
                 score=score,
                 propensity=chance,
                 is_deprioritised=score.endpoint in self.deprioritised,
+                tried_for=purpose,
             )
-            for score, chance in zip(scores, chances, strict=True)
+            for score, chance, purpose in zip_longest(scores, chances, tried_for)
         ]
 
 
@@ -240,6 +244,7 @@ def rank_candidates(
         seen=_seen(ranking.primary),
         unfolded=features.unfolded(now, inputs.states.values(), inputs.lag_s),
     )
+    tried_for = selection.purposes(ranking.primary, exploration=policy.exploration, seen=_seen(ranking.primary))
     scores = (*ranking.primary, *ranking.fallback)
     return RankedCandidates(
         candidates=candidates,
@@ -247,7 +252,7 @@ def rank_candidates(
         notes=ranking.notes,
         scores=scores,
         chances=chances,
-        ranked=tuple(candidates.ranked(scores, (*chances, *(0.0 for _ in ranking.fallback)))),
+        ranked=tuple(candidates.ranked(scores, (*chances, *(0.0 for _ in ranking.fallback)), tried_for)),
         is_held_apart=apart is not None,
     )
 

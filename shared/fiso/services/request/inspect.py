@@ -7,7 +7,7 @@ from fiso.billing import tariff
 from fiso.codecs.record import instant
 from fiso.codecs.typed import Document, Json
 from fiso.domain.catalog import CatalogEntry
-from fiso.domain.decision import Decision, RankedCandidate
+from fiso.domain.decision import Decision, Prediction, RankedCandidate
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName
 from fiso.domain.state import Compared, EndpointState, LoadLevel
 from fiso.prediction import features
@@ -20,12 +20,13 @@ from fiso_client.core.conduct import Conduct
 
 def decision_document(decision: Decision) -> Document:
     """The whole decision: ranking with features, predictions, scores, propensities; exclusions; versions."""
+    siblings = sum(candidate.prediction.observations for candidate in decision.ranking)
     return {
         "function": decision.function,
         "decided_at": instant(decision.decided_at),
         "chosen": decision.chosen.endpoint.id,
         "reason": decision.reason.value,
-        "ranking": [_candidate_document(candidate) for candidate in decision.ranking],
+        "ranking": [_candidate_document(candidate, siblings) for candidate in decision.ranking],
         "exclusions": [{"endpoint": e.endpoint, "code": e.code, "detail": e.detail} for e in decision.exclusions],
         "notes": [{"code": note.code, "detail": note.detail} for note in decision.notes],
         "policy_version": decision.policy_version,
@@ -57,7 +58,7 @@ def endpoint_documents(
     return documents
 
 
-def _candidate_document(candidate: RankedCandidate) -> Document:
+def _candidate_document(candidate: RankedCandidate, siblings: float) -> Document:
     prediction, endpoint = candidate.prediction, candidate.endpoint
     return {
         "endpoint": endpoint.id,
@@ -82,10 +83,20 @@ def _candidate_document(candidate: RankedCandidate) -> Document:
             "p95_ms": prediction.p95_ms,
             "deviation": prediction.deviation,
             "observations": prediction.observations,
+            "known_by": known_by(prediction, siblings),
             "cold_probability": prediction.cold_probability,
         },
         "features": dict(zip(features.NAMES, prediction.features, strict=True)),
     }
+
+
+def known_by(prediction: Prediction, siblings: float) -> str:
+    """What it rests on, in a sentence."""
+    calls = round(prediction.observations)
+    if prediction.is_new:
+        source = f"{round(siblings)} calls of its siblings" if siblings else "what is published of its cloud"
+        return f"never called; expected from {source}"
+    return f"seen: {calls} calls at this load" if calls else "seen at other loads only"
 
 
 def _price_document(endpoint: Endpoint) -> Document:

@@ -7,7 +7,7 @@ from typing import TypedDict
 
 from fiso.billing.tariff import Tariff
 from fiso.domain.attempt import Attempt, Outcome
-from fiso.domain.decision import Decision, Prediction, RankedCandidate, Reason
+from fiso.domain.decision import Decision, Prediction, Purpose, RankedCandidate, Reason
 from fiso.domain.endpoint import Endpoint, EndpointId, Provider
 from fiso.domain.errors import RoutingError
 from fiso.domain.record import (
@@ -286,6 +286,7 @@ def _decision_summary(
 
 
 class _Steered(TypedDict):
+    tried_for: Purpose | None
     wish: str | None
     is_sticky: bool | None
     canary: CanaryDraw | None
@@ -294,8 +295,14 @@ class _Steered(TypedDict):
 def _steered(request: InvocationRequest, decision: Decision | None) -> _Steered:
     wish = None if request.steering is UNSTEERED else str(request.steering)[:LONGEST_DETAIL]
     if decision is None:
-        return {"wish": wish, "is_sticky": None, "canary": None}
-    return {"wish": wish, "is_sticky": decision.is_sticky or None, "canary": decision.canary}
+        return {"wish": wish, "is_sticky": None, "canary": None, "tried_for": None}
+    tried_for = decision.chosen.tried_for if decision.reason is Reason.EXPLORE else None
+    return {
+        "wish": wish,
+        "is_sticky": decision.is_sticky or None,
+        "canary": decision.canary,
+        "tried_for": tried_for,
+    }
 
 
 def _prediction_for(call: Call | None, decision: Decision | None) -> Prediction | None:
