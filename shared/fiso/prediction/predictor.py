@@ -45,23 +45,21 @@ def predict(candidates: Sequence[Candidate], *, model: Model | None, stay: float
     them, so that share of it counts where candidates are compared; the latency expected of this call has it whole.
     """
     stay = max(1.0, stay)
-    idle = levels.idle_counts(candidate.state for candidate in candidates if candidate.state is not None)
+    truth = levels.curve_truth((item.endpoint.provider, item.state) for item in candidates if item.state is not None)
     if model is None:
-        return [_predicted(candidate, None, "", stay, idle) for candidate in candidates]
+        return [_predicted(candidate, None, "", stay, truth) for candidate in candidates]
     outputs = model.predict_all([candidate.features for candidate in candidates])
     return [
-        _predicted(candidate, output, model.version, stay, idle)
+        _predicted(candidate, output, model.version, stay, truth)
         for candidate, output in zip(candidates, outputs, strict=True)
     ]
 
 
-def _predicted(
-    candidate: Candidate, output: ModelOutput | None, version: str, stay: float, idle: levels.IdleCounts
-) -> Prediction:
+def _predicted(candidate: Candidate, output: ModelOutput | None, version: str, stay: float, truth: float) -> Prediction:
     endpoint, state, belief, features = candidate
     factor = exp(_shape(state, belief, version, output)) if output else 1.0
     warm_ms = _bounded(belief.warm_ms * factor)
-    idle_cold = levels.cold_after_idle(endpoint.provider, features[IDLE_AT], state, idle)
+    idle_cold = levels.cold_after_idle(endpoint.provider, features[IDLE_AT], state, truth)
     cold = 1 - (1 - belief.busy_cold) * (1 - idle_cold)
     # A start for idleness is paid once and used by all calls that follow. Charged whole, it would keep a router at a
     # slower warm copy for ever (docs/decisions/0005-prediction-in-layers.md). A start under load comes with each call.

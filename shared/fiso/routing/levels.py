@@ -11,7 +11,7 @@ each class of idle time. Providers change this without notice, so a curve only c
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 from math import exp, log, log2, sqrt
@@ -43,7 +43,7 @@ COLD_AFTER_IDLE = {
 }
 """The chance of a cold start by class of idle time."""
 CURVE_CALLS = 3.0
-MOST_SIBLING_CALLS = 10.0
+CURVE_DOUBT = 1.0
 START_MS = {Provider.AWS: 650.0, Provider.AZURE: 2140.0, Provider.GCP: 1450.0}
 """What a cold start adds: medians over languages and package sizes of the same snapshot (11,642, 6,191 and 848 starts).
 """
@@ -146,29 +146,21 @@ def _begun_anew(level: LoadLevel, at: datetime) -> LoadLevel:
     )
 
 
-IdleCounts = tuple[Sequence[int], Sequence[int]]
-"""Calls, and the cold ones among them, by class of idle time."""
+def curve_truth(known: Iterable[tuple[Provider, EndpointState]]) -> float:
+    """How far the published curves hold for a function: the cold starts that all its copies showed after silences, over
+    those that the curves say; at most 1. One call that is cold for sure counts for them while nothing was seen."""
+    expected = seen = CURVE_DOUBT
+    for provider, state in known:
+        for calls, colds, chance in zip(state.idle_calls, state.idle_colds, COLD_AFTER_IDLE[provider], strict=False):
+            expected, seen = expected + calls * chance, seen + (colds if chance else 0)
+    return min(1.0, seen / expected)
 
 
-def idle_counts(states: Iterable[EndpointState]) -> IdleCounts:
-    """What all copies of a function showed after a silence, together."""
-    known = [state for state in states if state.idle_calls]
-    calls = [sum(column) for column in zip(*(state.idle_calls for state in known), strict=True)]
-    return calls, [sum(column) for column in zip(*(state.idle_colds for state in known), strict=True)]
-
-
-def cold_after_idle(
-    provider: Provider, idle_s: float, state: EndpointState | None, siblings: IdleCounts = ((), ())
-) -> float:
-    """P(cold | idle): the published chance, blended with how often this endpoint, and all copies together, were cold
-    after as long a silence."""
+def cold_after_idle(provider: Provider, idle_s: float, state: EndpointState | None, truth: float = 1.0) -> float:
+    """P(cold | idle): the published chance, as far as it holds for the function (`curve_truth`), blended with how often
+    this endpoint was cold after as long a silence."""
     index = idle_bin(idle_s)
-    published = COLD_AFTER_IDLE[provider][index]
-    if siblings[0]:
-        weight = min(1.0, MOST_SIBLING_CALLS / max(1, siblings[0][index]))
-        published = (published * CURVE_CALLS + siblings[1][index] * weight) / (
-            CURVE_CALLS + siblings[0][index] * weight
-        )
+    published = COLD_AFTER_IDLE[provider][index] * truth
     calls = state.idle_calls[index] if state and state.idle_calls else 0
     colds = state.idle_colds[index] if state and state.idle_colds else 0
     return (published * CURVE_CALLS + colds) / (CURVE_CALLS + calls)

@@ -134,3 +134,14 @@ def test_a_baseline_and_an_error_teach_no_shape() -> None:
     state = folded(an_answer(1, 100, prediction_source="baseline"), an_answer(2, 100, error_occurred=True))
     assert state.levels[0].raw_log is None
     assert state.levels[0].warm == 2
+
+
+def test_a_published_curve_counts_as_far_as_the_copies_of_a_function_follow_it() -> None:
+    never = a_state(idle_calls=(0, 0, 9, 0, 0, 0, 0), idle_colds=(0,) * 7)
+    always = a_state(idle_calls=(0, 0, 9, 0, 0, 0, 0), idle_colds=(0, 0, 9, 0, 0, 0, 0))
+    busy = a_state(idle_calls=(99, 0, 0, 0, 0, 0, 0), idle_colds=(50, 0, 0, 0, 0, 0, 0))
+    assert levels.curve_truth([]) == 1.0
+    assert levels.curve_truth([(Provider.AWS, never)]) == pytest.approx(0.1)  # 1 of 10, worked by hand
+    assert levels.curve_truth([(Provider.AWS, always)]) == 1.0
+    assert levels.curve_truth([(Provider.AWS, busy)]) == 1.0  # starts under load are none after a silence
+    assert levels.cold_after_idle(Provider.AWS, 900, None, truth=0.1) == pytest.approx(0.1)
