@@ -23,8 +23,8 @@ def gateway_key(*, rotate: RotateOption = False, stage: StageOption = "local") -
     """Make the word by which functions know their gateway, unless there is one. Shows no secret.
 
     \b
-    fiso gateway-key --stage prod             once, before the first deployment of a stage with auth: iam
-    fiso gateway-key --stage prod --rotate    then deploy with what it says
+    fiso gateway-key --stage prod            before an iam stage is first deployed
+    fiso gateway-key --stage prod --rotate   then deploy with what it says
     """
     chosen = Stage.named(stage)
     name = f"fiso/{chosen.name}/gateway"

@@ -2,7 +2,12 @@ import pytest
 
 from fiso.settings import BadSetting, OrchestratorSettings
 
-REQUIRED = {"FISO_LOG_TABLE": "l", "FISO_STATE_TABLE": "s", "FISO_BUCKET": "b"}
+REQUIRED = {
+    "FISO_LOG_TABLE": "l",
+    "FISO_STATE_TABLE": "s",
+    "FISO_BUCKET": "b",
+    "FISO_GATEWAY_HASHES": "a" * 64,
+}
 
 
 def settings(stage: str, **more: str) -> OrchestratorSettings:
