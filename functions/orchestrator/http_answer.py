@@ -35,9 +35,12 @@ ACTIVE = frozenset({"text/html", "text/xsl", "multipart/x-mixed-replace", "appli
 _ONE_TYPE = re.compile(r"[a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+-]+")
 SANDBOX = "sandbox allow-downloads allow-forms allow-modals allow-popups allow-popups-to-escape-sandbox allow-scripts"
 OF_THE_ORIGIN = frozenset(
-    {"clear-site-data", "service-worker-allowed", "strict-transport-security", "origin-agent-cluster"}
+    "clear-site-data service-worker-allowed strict-transport-security origin-agent-cluster nel report-to accept-ch "
+    "critical-ch expect-ct public-key-pins public-key-pins-report-only secure-session-registration "
+    "sec-session-registration set-login use-as-dictionary".split()
 )
-"""They would say something of the console as well: who is logged out, whose requests a script answers."""
+"""A browser keeps them for all of the origin, the console as well: who is logged out, whose requests a script answers,
+to whom each URL that is asked for is reported (Network Error Logging)."""
 ENVELOPE = 64 * 1024
 """Kept for status, headers and FISO's own headers."""
 

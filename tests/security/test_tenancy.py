@@ -228,7 +228,9 @@ def test_a_functions_own_policy_holds_beside_it_and_loosens_nothing(own: str) ->
 
 
 @pytest.mark.parametrize(
-    "name", ["clear-site-data", "service-worker-allowed", "strict-transport-security", "origin-agent-cluster"]
+    "name",
+    "clear-site-data service-worker-allowed strict-transport-security origin-agent-cluster nel report-to accept-ch "
+    "critical-ch expect-ct public-key-pins secure-session-registration set-login use-as-dictionary".split(),
 )
 def test_it_says_nothing_of_the_whole_host(name: str) -> None:
     for sandbox in (True, False):

@@ -31,7 +31,8 @@ answers alike on all of them, and API Gateway writes its own `date` and `server`
 OF_THE_BODY = frozenset({"content-type", "content-encoding", "content-language", "content-length"})
 """What a body cannot be read without: it passes however much a policy narrows."""
 _OURS = "x-fiso-"
-_OUR_COOKIE = re.compile(r"\s*(__host-|__secure-)?fiso-", re.IGNORECASE)
+_OUR_COOKIE = re.compile(r"[\s=]*(__host-|__secure-)?fiso-", re.IGNORECASE)
+"""`=fiso-session=x` as well: of a cookie without a name a browser sends back the value alone (RFC 6265bis, 5.7)."""
 _SCOPED = frozenset({"idempotency-key"})
 _FORWARDED = frozenset({"x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"})
 _STAYS = HOP_BY_HOP | WRITTEN_ANEW | _FORWARDED | _SCOPED

@@ -67,6 +67,11 @@ def test_the_session_of_whoever_is_logged_in_to_the_console_is_not_given_away() 
     assert cookies_of(["a=1", "__Host-fiso-session=forged; Path=/", " fiso-session=forged"]) == ("a=1",)
 
 
+@pytest.mark.parametrize("line", ["=fiso-session=x", "=__Host-fiso-session=x", " = \tFISO-session=x", "==fiso-a=x"])
+def test_nor_is_one_given_to_a_browser_as_the_value_of_a_cookie_without_a_name(line: str) -> None:
+    assert cookies_of([line, "=a"]) == ("=a",)
+
+
 @pytest.mark.parametrize(
     ("parent", "goes_on"),
     [
