@@ -49,8 +49,8 @@ SCATTER = 0.25
 MOST_RISE, MOST_SLOWER = 0.02, 0.10
 BOUND = f"""A tenant's reports count for its own decisions. Of what others report it goes
 - by nothing that one tenant alone says, and by nothing of a copy that FISO itself has called lately;
-- to a copy that it never called, where more of at least {quorum.FEWEST_INVITING} tenants praise it than not:
-  one honest request a liar;
+- to a copy that it never called, where at least {quorum.FEWEST_INVITING} tenants praise it,
+  until {quorum.MOST_LIARS} more were there in vain: one honest request a liar, and {quorum.MOST_LIARS};
 - by the median of at least {quorum.QUORUM} tenants' last answers:
   {quorum.MOST_LIARS} liars carry it no farther than honest answers lie.
 Failures that others report open no breaker."""

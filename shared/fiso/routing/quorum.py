@@ -1,8 +1,8 @@
 """The quorum: what at least QUORUM tenants say of a copy, which is all of their reports that counts for others. Pure.
 
-A copy keeps what each of the last MOST_SAID tenants reported last, whatever else they report. Of seven, three that lie
-are never most: the median lies between two answers of honest tenants. Fewer can invite others to try a copy once, when
-more of them praise it than not. docs/decisions/0020-whose-word-counts.md
+A copy keeps what each of the last MOST_SAID tenants reported last, whatever else they report. Of nine, of which three
+lie, the median is between two answers of honest tenants, and near their middle. Fewer can invite others to try a copy
+once that they praise. docs/decisions/0020-whose-word-counts.md
 """
 
 from collections.abc import Collection, Sequence
@@ -15,12 +15,12 @@ from fiso.domain.state import LoadLevel, TenantAnswer
 from fiso.routing import levels
 
 MOST_LIARS = 3
-QUORUM = 2 * MOST_LIARS + 1
+QUORUM = 3 * MOST_LIARS
 FEWEST_NEWER = MOST_LIARS + 2
 """Answers since a tenant's own before they outdate its mean: two of them are honest."""
 FEWEST_INVITING = 2
 """One tenant alone moves nobody, ever."""
-MOST_SAID = 12
+MOST_SAID = 16
 SAID_WITHIN = timedelta(hours=6)
 """What was seen has faded by then (`prediction.beliefs`)."""
 MARGIN = 1.25
@@ -100,15 +100,14 @@ def updated(own: LoadLevel, told: Said, usually: float | None) -> LoadLevel:
 
 
 def invitation(told: Said, best_ms: float) -> tuple[int, LoadLevel] | None:
-    """A level of a copy that more of the others praise than not, where a tenant knows none that takes less than
-    `best_ms`: enough to try it once. What they speak ill of is as if they had said nothing: nobody would ever find out.
-    """
-    if len(told) < FEWEST_INVITING:
+    """A level of a copy that others praise, where a tenant knows none that takes less than `best_ms`: enough to try it
+    once. It takes MOST_LIARS more who tried it in vain to end that: as many alone must not keep it from all. What they
+    speak ill of is as if they had said nothing: nobody would ever find out."""
+    praise = sorted((a for a in told if a.latency_ms and a.latency_ms < best_ms), key=lambda a: a.latency_ms or inf)
+    if len(praise) < FEWEST_INVITING or len(told) >= 2 * len(praise) + MOST_LIARS:
         return None
-    says = sorted(told, key=lambda answer: answer.latency_ms or inf)[len(told) // 2]
-    if says.latency_ms is None or says.latency_ms >= best_ms:
-        return None
-    latency_ms = max(says.latency_ms, best_ms / MOST_PRAISED)
+    says = praise[len(praise) // 2]
+    latency_ms = max(says.latency_ms or best_ms, best_ms / MOST_PRAISED)
     return says.bucket, _level(latency_ms, answers=1)
 
 

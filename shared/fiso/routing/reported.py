@@ -19,7 +19,7 @@ from fiso.domain.state import EndpointState, LoadLevel, TenantAnswer, TenantRepo
 from fiso.routing import levels, quorum
 from fiso_client.core.failures import CALLERS_FAULT, Failure
 
-MOST_TENANTS = 8
+MOST_TENANTS = 16
 """Rows of one endpoint: a state stays within a few KB."""
 MOST_ANSWERS = 1 / levels.SLOWEST_WEIGHT
 """How many answers a mean remembers, so the most that it weighs."""
