@@ -15,13 +15,13 @@ DOMAIN = Domain(Provider.AWS, "us-east-1")
 FUNCTION, ENDPOINT = FunctionName("word-count"), EndpointId("aws")
 
 
-def opened(at_s: float = 0.0, *, domain_only: bool = False) -> Transition:
+def opened(at_s: float = 0.0, *, domain_only: bool = False, whose: str = "") -> Transition:
     changed_at = NOW + timedelta(seconds=at_s)
     breaker = Breaker(
         trips_in_row=2, opened_until=changed_at + timedelta(seconds=4), changed_at=changed_at, cause="timed_out"
     )
     function, endpoint = (None, None) if domain_only else (FUNCTION, ENDPOINT)
-    return Transition(function=function, endpoint=endpoint, domain=DOMAIN, breaker=breaker)
+    return Transition(function=function, endpoint=endpoint, domain=DOMAIN, breaker=breaker, whose=whose)
 
 
 def late(teller: str = "one", at_s: float = 0.0) -> SlowCall:
@@ -29,7 +29,7 @@ def late(teller: str = "one", at_s: float = 0.0) -> SlowCall:
 
 
 def test_what_was_told_is_heard(stores: Stores) -> None:
-    told: list[Notice] = [opened(), opened(domain_only=True), late("one"), late("other", 1.5)]
+    told: list[Notice] = [opened(), opened(domain_only=True, whose="0a1b2c3d"), late("one"), late("other", 1.5)]
     for notice in told:
         stores.breakers.write(notice)
     heard = list(stores.breakers.read())

@@ -26,12 +26,14 @@ class Domain(NamedTuple):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transition:
     """A breaker that opened or closed or is being probed, as environments tell each other, `as_others_see_it`. A
-    domain's has no function and endpoint."""
+    domain's has no function and endpoint. `whose`: the hash of the tenant whose requests alone it opened for; empty for
+    several's, and where nobody said."""
 
     function: FunctionName | None
     endpoint: EndpointId | None
     domain: Domain
     breaker: Breaker
+    whose: str = ""
 
     @property
     def changed_at(self) -> datetime:

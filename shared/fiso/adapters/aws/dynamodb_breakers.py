@@ -186,6 +186,7 @@ def _item(transition: Transition) -> dict[str, Any]:
         "function": transition.function,
         "endpoint": transition.endpoint,
         "opened_until": instant(breaker.opened_until) if breaker.opened_until else None,
+        "whose": transition.whose or None,
     }
     return item | {name: {"S": value} for name, value in optional.items() if value is not None}
 
@@ -203,6 +204,7 @@ def _transition(item: Mapping[str, Any]) -> Transition:
             changed_at=datetime.fromisoformat(item["changed_at"]["S"]),
             cause=item["cause"]["S"],
         ),
+        whose=_text(item, "whose") or "",
     )
 
 

@@ -2,7 +2,8 @@
 
 Each endpoint of a function (a provider, a region, a size) has a breaker. A provider's region is a fault domain: when
 breakers of two functions are open in it, the domain's own breaker trips, once for all functions, and one request finds
-out for all of them. What failed alike at every provider is the request's fault or the function's: it counts against
+out for all of them. Where all of those failures were one tenant's, it holds for that tenant alone: whose functions fail
+may be who calls them. What failed alike at every provider is the request's fault or the function's: it counts against
 nobody unless it goes on without one answer in between.
 
 What others saw comes in three ways: their transitions (`apply_remote`), calls that they still wait for
@@ -72,20 +73,25 @@ class Breakers:
         self._own: dict[FunctionName, dict[EndpointId, Breaker]] = {}
         self._places: dict[_Key, Domain] = {}
         self._domains: dict[Domain, Breaker] = {}
+        self._whose: dict[_Key, str] = {}
+        """Whose requests failed since the last answer: the only tenant's hash, empty for several's; absent where nobody
+        said. Of a domain whose failures tripped it."""
+        self._whose_domain: dict[Domain, str] = {}
         self._everywhere: dict[FunctionName, int] = {}
         self._learnt: dict[FunctionName, Mapping[EndpointId, EndpointState]] = {}
         self._answered_at: dict[_Key, datetime] = {}
 
-    def of(self, entry: CatalogEntry) -> Mapping[EndpointId, Breaker]:
+    def of(self, entry: CatalogEntry, caller: str = "") -> Mapping[EndpointId, Breaker]:
         """The breakers that hold for a function's endpoints; one that is absent is closed. A domain's that is not
-        closed holds for all in it."""
+        closed holds for all in it, for the callers whom it concerns."""
         own = self._own.get(entry.name, {})
         if not self._domains:
             return own
         holding = dict(own)
         for endpoint in entry.endpoints:
-            domain = self._domains.get(domain_of(endpoint))
-            if domain is not None and domain.opened_until is not None:
+            place = domain_of(endpoint)
+            domain = self._domains.get(place)
+            if domain is not None and domain.opened_until is not None and self._concerns(place, caller):
                 holding[endpoint.id] = domain
         return holding
 
@@ -98,12 +104,13 @@ class Breakers:
         self._everywhere.pop(function, None)
         key, domain = (function, endpoint.id), domain_of(endpoint)
         self._answered_at[key] = now
+        self._whose.pop(key, None)
         self._set(key, domain, self._get(key).after_success(now))
         if domain in self._domains:
             self._domain_answered(domain, now)
 
-    def failed(self, function: FunctionName, failures: Iterable[Failed], now: datetime) -> None:
-        """What failed in one request, all of it: `function` got no answer from these endpoints."""
+    def failed(self, function: FunctionName, failures: Iterable[Failed], now: datetime, caller: str = "") -> None:
+        """What failed in one request of a caller's, all of it: `function` got no answer from these endpoints."""
         ended = list(failures)
         counting = [failed for failed in ended if failed.counts]
         if counting and _is_everywhere(counting):
@@ -114,7 +121,7 @@ class Breakers:
                 counting = []
         for failed in ended:
             if failed in counting:
-                self._failed(function, failed, now)
+                self._failed(function, failed, now, caller)
             else:
                 self._change_both(function, failed.endpoint, lambda breaker: breaker.after_nothing(now))
 
@@ -135,6 +142,7 @@ class Breakers:
                 known = self._get(key)
                 is_news = known.changed_at is None or state.last_failed_at > known.changed_at
                 if known.opened_until is None and is_news:
+                    self._add_whose(key, state.only_of)
                     tripped = known.tripped(now, cause=SEEN_BY_ALL, draw=self._draw())
                     self._set(key, domain_of(endpoint), tripped)
 
@@ -143,10 +151,14 @@ class Breakers:
         for transition in transitions:
             function, endpoint = transition.function, transition.endpoint
             if function is None or endpoint is None:
-                known = self._domains.get(transition.domain, CLOSED)
-                self._domains[transition.domain] = _adopted(known, transition.breaker, now)
+                domain, known = transition.domain, self._domains.get(transition.domain, CLOSED)
+                self._domains[domain] = adopted = _adopted(known, transition.breaker, now)
+                if adopted is not known:
+                    is_wider = known.opened_until is not None and not self._concerns(domain, transition.whose)
+                    self._whose_domain[domain] = "" if is_wider else transition.whose
                 continue
             self._places[function, endpoint] = transition.domain
+            self._add_whose((function, endpoint), transition.whose)
             of_function = self._own.setdefault(function, {})
             of_function[endpoint] = _adopted(of_function.get(endpoint, CLOSED), transition.breaker, now)
 
@@ -162,10 +174,18 @@ class Breakers:
             if known.opened_until is None and are_too_many_slow(own, since=max(moments, default=None), now=now):
                 self._own.setdefault(key[0], {})[key[1]] = known.tripped(now, cause=LATE, draw=self._draw())
 
-    def _failed(self, function: FunctionName, failed: Failed, now: datetime) -> None:
+    def _concerns(self, domain: Domain, caller: str) -> bool:
+        return self._whose_domain.get(domain, "") in ("", caller)
+
+    def _add_whose(self, key: _Key, caller: str) -> None:
+        if caller:
+            self._whose[key] = caller if self._whose.get(key, caller) == caller else ""
+
+    def _failed(self, function: FunctionName, failed: Failed, now: datetime, caller: str) -> None:
         endpoint, failure = failed.endpoint, failed.failure
         key, domain = (function, endpoint.id), domain_of(endpoint)
         before = self._get(key)
+        self._add_whose(key, caller)
         if failure is Failure.THROTTLED:
             self._set(key, domain, before.after_throttled(now, retry_after_s=failed.retry_after_s))
             return
@@ -173,18 +193,26 @@ class Breakers:
         after = before.after_failure(now, cause=failure.value, draw=self._draw(), is_refusal=is_refusal)
         self._set(key, domain, after)
         if failure in _OF_DOMAIN:
-            self._domain_failed(key, domain, failure, now)
+            self._domain_failed(key, domain, failure, now, caller)
 
-    def _domain_failed(self, key: _Key, domain: Domain, failure: Failure, now: datetime) -> None:
+    def _domain_failed(self, key: _Key, domain: Domain, failure: Failure, now: datetime, caller: str) -> None:
         """The domain trips when another function's breaker is open in it too, and again when its probe fails."""
         known = self._domains.get(domain, CLOSED)
-        if known.opened_until is not None:
+        if known.opened_until is not None and self._concerns(domain, caller):
             self._set(None, domain, known.after_failure(now, cause=failure.value, draw=self._draw()))
-        elif self._is_open(key, now) and any(
-            place == domain and other[0] != key[0] and self._is_open(other, now)
+            return
+        others = [
+            other
             for other, place in self._places.items()
-        ):
+            if place == domain and other[0] != key[0] and self._is_open(other, now)
+        ]
+        if others and self._is_open(key, now):
+            # Of those that others told of without saying whose they were, nobody knows: they widen nothing.
+            told = {self._whose[each] for each in (key, *others) if each in self._whose}
+            self._whose_domain[domain] = told.pop() if len(told) == 1 else ""
             self._set(None, domain, known.tripped(now, cause=failure.value, draw=self._draw()))
+        elif known.opened_until is not None:
+            self._set(None, domain, known.after_nothing(now))
 
     def _domain_answered(self, domain: Domain, now: datetime) -> None:
         """When a domain is well again, so may be everything in it: one request each finds out."""
@@ -222,7 +250,8 @@ class Breakers:
         if breaker.changed_at != before.changed_at:
             function, endpoint = key or (None, None)
             seen = breaker.as_others_see_it()
-            self._publish(Transition(function=function, endpoint=endpoint, domain=domain, breaker=seen))
+            whose = self._whose_domain.get(domain, "") if key is None else self._whose.get(key, "")
+            self._publish(Transition(function=function, endpoint=endpoint, domain=domain, breaker=seen, whose=whose))
 
 
 class BreakerSync:
@@ -290,10 +319,10 @@ def effective_breakers(
     seen = reported.seen_by_fiso(states)
     breakers.learn(entry, seen, now)
     attribution.learn(entry.name, seen)
-    found = breakers.of(entry)
+    found = breakers.of(entry, caller)
     if sync is not None and any(breaker.state(now) is BreakerState.HALF_OPEN for breaker in found.values()):
         sync.refresh_before_probe(breakers)
-        found = breakers.of(entry)
+        found = breakers.of(entry, caller)
     ids = [endpoint.id for endpoint in entry.endpoints]
     return attribution.held_back(entry.name, ids, found, now, canary=_under_test(entry, states, now), caller=caller)
 

@@ -431,7 +431,8 @@ class _RequestExecution:
         last = self._good or (self._odd[0][0] if self._odd else None)
         self._attempts.sort(key=lambda attempt: attempt is last)
         function, now = self._request.function, self._dispatcher.clock()
-        self._dispatcher.breakers.failed(function, self._failed, now)
+        if self._failed:
+            self._dispatcher.breakers.failed(function, self._failed, now, tenant_hash(self._request.tenant))
         if self._good is not None and answered is not None:
             endpoint, said = answered.candidate.endpoint, self._good.answer
             if said is not None and is_refusal(said.status):  # a caller's mistake proves nothing of who tells of it
