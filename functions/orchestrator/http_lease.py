@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from fiso.codecs.typed import Codec, Document, Form, Json, Malformed, Shape
@@ -44,10 +45,10 @@ def reported(body: bytes) -> list[Reported]:
     if not isinstance(groups, list):
         raise MalformedRequest("a report is an object with a list `leases`")
     items: list[Reported] = []
-    for group in groups:
-        items.extend(_of_lease(group))
-        if len(items) > MOST_OUTCOMES:
+    for item in chain.from_iterable(map(_of_lease, groups)):
+        if len(items) == MOST_OUTCOMES:  # what is past it is not even looked at
             raise PayloadTooLarge(f"at most {MOST_OUTCOMES} outcomes at a time")
+        items.append(item)
     return items
 
 

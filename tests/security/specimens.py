@@ -105,7 +105,12 @@ def _large() -> list[Specimen]:
         specimens += [Specimen(name=f"{n} to {path}", event=event, status=413) for n, event in over.items()]
         specimens += [Specimen(name=f"{n} to {path}", event=e, status=413, is_huge=True) for n, e in huge.items()]
     report = http_event("/v1/outcomes", '{"leases": [' + "{}," * 1_000_000)
-    return [*specimens, Specimen(name="3 MB of outcomes", event=report, status=413)]
+    of_one = http_event("/v1/outcomes", '{"leases": [{"token": "x", "outcomes": [' + "[]," * 150_000 + "[]]}]}")
+    return [
+        *specimens,
+        Specimen(name="3 MB of outcomes", event=report, status=413),
+        Specimen(name="150,000 outcomes of one lease", event=of_one, status=413, is_huge=True),
+    ]
 
 
 def _headers() -> list[Specimen]:
