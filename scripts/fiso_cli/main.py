@@ -15,6 +15,11 @@ DEADLETTER = Group(
     },
     more="For example: fiso deadletter list --stage prod",
 )
+ENDPOINT = Group(
+    "The copies of one function: warm.",
+    {"warm": Lazy("fiso_cli.traffic.warm_command:warm", "Call each copy with your own input, so that it is known.")},
+    more="For example: fiso endpoint warm compress --data @photo.raw -n 5",
+)
 REPORT = Group(
     "What routing came to, from the log.",
     {"savings": Lazy("fiso_cli.reports.commands:savings", "What routing saved, net of its own cost.")},
@@ -62,6 +67,7 @@ COMMANDS: Commands = {
     "invoke": Lazy("fiso_cli.traffic.commands:invoke", "Send requests to a function, one or many."),
     "explain": Lazy("fiso_cli.traffic.commands:explain", "Show a decision whole; nothing is invoked."),
     "endpoints": Lazy("fiso_cli.traffic.commands:endpoints", "Every endpoint with its state."),
+    "endpoint": ENDPOINT,
     "lease": Lazy("fiso_cli.traffic.commands:lease", "The lease a client would get; nothing is invoked."),
     "compare": Lazy("fiso_cli.traffic.compare_command:compare", "The same requests to all copies: who differs, where."),
     "diagnose": Lazy("fiso_cli.traffic.diagnose:diagnose", "Whose fault trouble is, since when, and what to do."),

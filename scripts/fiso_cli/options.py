@@ -40,6 +40,9 @@ FunctionArgument: TypeAlias = Annotated[
 DataOption: TypeAlias = Annotated[
     str, typer.Option("--data", "-d", help="The body: @FILE, - for standard input, or the text.")
 ]
+CasesOption: TypeAlias = Annotated[
+    str, typer.Option("--data", "-d", help="@FOLDER/ (a case per file), @FILE, - for standard input, or the body.")
+]
 ContentTypeOption: TypeAlias = Annotated[
     str, typer.Option(help="Default: application/json if it is JSON, else plain bytes.")
 ]

@@ -2,62 +2,26 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
 
-from fiso import telemetry
-from fiso.domain.endpoint import Endpoint, EndpointId
+from fiso.domain.endpoint import EndpointId
 from fiso.domain.policy import Idempotent, Mode
-from fiso.domain.request import InvocationRequest
-from fiso.testing.rig import READ_AGAIN_S, Rig, http_event, word_count
+from fiso.testing.rig import READ_AGAIN_S, word_count
 from fiso_cli.main import app
 from fiso_client.core.answers import FunctionAnswer
 from fiso_client.core.failures import Failure, ProviderError
-from tests.functional.lease_servers import serving
+from tests.functional.copies_server import AWS, AZURE, GCP, JSON, Copies, serving_copies
 from tests.functional.test_commands import on_a_terminal
-
-AWS, AZURE, GCP = "aws-us-east-1", "azure-eastus", "gcp-us-east4"
-JSON = {"content-type": "application/json"}
-
-
-@dataclass
-class Copies:
-    """Three copies behind FISO's handler. `answers` by copy, then by what a body begins with."""
-
-    answers: dict[str, dict[str, FunctionAnswer | ProviderError]] = field(default_factory=dict)
-    policy: dict[str, object] = field(default_factory=dict)
-    url: str = ""
-
-    def __post_init__(self) -> None:
-        self.rig = Rig(word_count(**self.policy), respond=self.respond)
-
-    def respond(self, endpoint: Endpoint, request: InvocationRequest, _: float) -> FunctionAnswer | ProviderError:
-        usual = FunctionAnswer(status=200, body=b'{"said": %s}' % (request.body or b'""'), headers=JSON)
-        found = self.answers.get(endpoint.id, {})
-        return next((said for begin, said in found.items() if request.body.startswith(begin.encode())), usual)
-
-    def handle(self, path: str, headers: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
-        path, _, query = path.partition("?")
-        method = "GET" if path == "/v1/endpoints" else "POST"
-        event = http_event(method, path, body.decode()) | {"headers": headers, "rawQueryString": query}
-        answer = self.rig.send(event)
-        return answer["statusCode"], answer["headers"], answer["body"].encode()
-
-    @property
-    def runs(self) -> list[EndpointId]:
-        return sorted(self.rig.calls)
 
 
 @pytest.fixture
 def copies(request: pytest.FixtureRequest) -> Iterator[Copies]:
-    made = Copies(policy=getattr(request, "param", {}))
-    with serving(made.handle) as server:
-        made.url = server.url
-        telemetry.logger()  # before the command stands in for standard output
+    with serving_copies(getattr(request, "param", {})) as made:
         yield made
 
 
@@ -116,6 +80,15 @@ def test_the_copy_that_differs_from_the_majority_is_named_with_the_place_and_its
     assert "body /said" in table
     assert '"TWO"' in table
     assert max(map(len, table.splitlines())) <= 80
+
+
+def test_a_header_in_another_script_reaches_the_copies(copies: Copies, tmp_path: Path) -> None:
+    (tmp_path / "one.http").write_text("POST /\nx-name: Жук\n\n{}\n", encoding="utf-8")
+    for command in (["compare", "word-count", "-d"], ["invoke", "word-count", "-H", "x-name: Жук", "-d"]):
+        done = CliRunner().invoke(app, [*command, f"@{tmp_path}/one.http", "--api-url", copies.url])
+        assert done.exit_code == 0, done.output
+    sent = {request.headers["x-name"] for _, request in copies.rig.caller.calls}
+    assert sent == {"Жук".encode().decode("latin-1")}  # as an HTTP server of Python's reads bytes
 
 
 def test_what_is_said_to_differ_is_no_difference(copies: Copies) -> None:
@@ -186,6 +159,13 @@ def test_an_unknown_function_and_an_absent_stage_are_errors_and_no_difference(co
     assert "no function 'nobody'" in unknown.output
     away = CliRunner().invoke(app, ["compare", "word-count", "--api-url", "http://127.0.0.1:9"])
     assert away.exit_code == 2
+    entry = word_count()
+    copies.rig.publish(replace(entry, endpoints=entry.endpoints[:1]))
+    copies.rig.clock.advance(READ_AGAIN_S)
+    compare(copies, "--data", "{}")  # what was read a minute ago is served once more
+    alone = compare(copies, "--data", "{}")
+    assert (alone.exit_code, alone.stdout) == (2, "")
+    assert f"word-count has one copy, {AWS}" in alone.output
     bad = compare(copies, "--ignore", "items")
     assert bad.exit_code == 2
     assert "no JSON pointer" in bad.output

@@ -31,7 +31,8 @@ class Call:
         """The call as the client would send it."""
         url = gateway.address("v1", "invoke", self.function, below=self.path, query=self.query)
         described = {"content-type": self.content_type} if self.content_type else {}
-        return client.build_request(self.method, url, content=self.body or None, headers={**described, **self.headers})
+        headers = httpx.Headers({**described, **self.headers}, encoding="utf-8")
+        return client.build_request(self.method, url, content=self.body or None, headers=headers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +67,7 @@ async def run(gateway: Gateway, load: Load, on_sample: Callable[[Sample], None])
             for number, call in numbered:
                 if interlude := load.interludes.get(number):
                     await asyncio.to_thread(interlude)
-                sample, error = await _attempt(call, client.send(call.request(gateway, client)))
+                sample, error = await attempt(call, client.send(call.request(gateway, client)))
                 if isinstance(error, httpx.ConnectError) and not answered:
                     raise unreachable(gateway.url, error)
                 answered += sample.status is not None
@@ -75,7 +76,8 @@ async def run(gateway: Gateway, load: Load, on_sample: Callable[[Sample], None])
         await asyncio.gather(*(work() for _ in range(workers)))
 
 
-async def _attempt(call: Call, sending: Awaitable[httpx.Response]) -> tuple[Sample, httpx.HTTPError | None]:
+async def attempt(call: Call, sending: Awaitable[httpx.Response]) -> tuple[Sample, httpx.HTTPError | None]:
+    """One call that is being sent; the error, too, where no answer came."""
     start = perf_counter()
     try:
         answer = await sending

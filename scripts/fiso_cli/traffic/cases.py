@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 from fiso.codecs.typed import Json
+from fiso.domain.headers import flaw_of
 from fiso.domain.request import METHODS, SAFE_METHODS
 from fiso_cli.errors import BadInput
 from fiso_cli.traffic import payload
@@ -125,6 +126,8 @@ def _case(name: str, method: str, target: str, headers: Mapping[str, str], body:
     if "://" in target.partition("?")[0]:
         raise BadInput(f"{name}: {target[:60]!r} names a server; a case's path is what follows the function's name")
     named = {key.lower(): value for key, value in headers.items()}
+    if flaw := flaw_of(named):
+        raise BadInput(f"{name}: {flaw}")
     if body and "content-type" not in named:
         named["content-type"] = payload.content_type_of(body)
     below = target if target.startswith(("/", "?")) or not target else f"/{target}"

@@ -1,7 +1,6 @@
 """Comparing: the same requests to every copy of a function, and where the answers differ.
 
-Each copy is called through FISO, by a wish that leaves out its siblings (`x-fiso-exclude`): with FISO's own
-credentials, as traffic reaches it. The copies are asked at the same moment, one case after the other.
+The copies are asked at the same moment, one case after the other.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +15,7 @@ from fiso.domain.equivalence import Agreement, Comparable, Ignored, agreement, d
 from fiso_cli.errors import FAILED, CommandError
 from fiso_cli.rendering import Output, Part, Table, progress, text
 from fiso_cli.traffic.cases import Case
-from fiso_cli.traffic.documents import rows_of
+from fiso_cli.traffic.copies import Copies, another_answered
 from fiso_cli.traffic.gateway import PROBLEM, Gateway, error_line, unreachable
 from fiso_client.core.answers import FunctionAnswer
 
@@ -84,34 +83,6 @@ class Compared:
         }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Copies:
-    """A function's endpoints, in the catalog's order, and how they may be called."""
-
-    function: str
-    ids: Sequence[str]
-    repeats: str
-
-    @classmethod
-    def of(cls, gateway: Gateway, function: str) -> "Copies":
-        """As the stage's catalog has them. `CommandError` for an unknown function, or one with a single copy."""
-        rows = rows_of(gateway.get("v1", "endpoints"), "endpoints")
-        own = [row for row in rows if row.get("function") == function]
-        if not own:
-            known = ", ".join(sorted({str(row.get("function")) for row in rows}))
-            raise CommandError(f"no function {function!r} in the catalog; there are {known or 'none'}")
-        if len(own) < 2:
-            raise CommandError(
-                f"{function} has one copy, {own[0].get('endpoint')}: there is nothing to compare it with"
-            )
-        ids = [str(row.get("endpoint")) for row in own]
-        return cls(function=function, ids=ids, repeats=str(own[0].get("idempotent", "no")))
-
-    def others(self, copy: str) -> str:
-        """Everybody else, as `x-fiso-exclude` takes it."""
-        return ", ".join(id for id in self.ids if id != copy)
-
-
 @dataclass(kw_only=True)
 class Comparison:
     """A run over cases; `left_out` are the copies that policy does not let serve, and why."""
@@ -169,10 +140,8 @@ class Comparison:
         return found
 
     def _ask(self, client: httpx.Client, copy: str, case: Case) -> Answered:
-        url = self.gateway.address("v1", "invoke", self.copies.function) + case.target
-        headers = {**case.headers, "x-fiso-exclude": self.copies.others(copy)}
         try:
-            answer = client.request(case.method, url, content=case.body, headers=headers)
+            answer = client.send(self.copies.call(copy, case).request(self.gateway, client))
         except httpx.HTTPError as error:
             raise unreachable(self.gateway.url, error) from error
         id = answer.headers.get("x-fiso-invocation-id", "")
@@ -180,10 +149,7 @@ class Comparison:
         if content_type.startswith(PROBLEM) and _OWN in answer.content[:200]:
             return self._refused(answer, id)
         if answer.headers.get("x-fiso-endpoint") != copy:
-            raise CommandError(
-                f"{copy} was asked and {answer.headers.get('x-fiso-endpoint', 'nobody')} answered: "
-                "this stage takes no wish to exclude the others (x-fiso-exclude)"
-            )
+            raise another_answered(copy, answer.headers.get("x-fiso-endpoint", "nobody"))
         cookies = tuple(answer.headers.get_list("set-cookie"))
         own = {name: value for name, value in answer.headers.items() if name != "content-encoding"}  # it is undone
         return Answered(

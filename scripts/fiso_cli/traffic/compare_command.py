@@ -7,16 +7,13 @@ import typer
 
 from fiso_cli.commands import JsonOption
 from fiso_cli.errors import USAGE, BadInput, CommandError
-from fiso_cli.options import FunctionArgument, StageOption, UrlOption, YesOption
+from fiso_cli.options import CasesOption, FunctionArgument, StageOption, UrlOption, YesOption
 from fiso_cli.rendering import Output
 
 if TYPE_CHECKING:
     from fiso_cli.traffic.cases import Case
-    from fiso_cli.traffic.compare import Copies
+    from fiso_cli.traffic.copies import Copies
 
-CasesOption = Annotated[
-    str, typer.Option("--data", "-d", help="@FOLDER/ (a case per file), @FILE, - for standard input, or the body.")
-]
 PointersOption = Annotated[
     list[str] | None,
     typer.Option("--ignore", help="What may differ in JSON: a pointer, * for any key or index; repeatable."),
@@ -51,7 +48,8 @@ def compare(
     """
     from fiso.domain.equivalence import Ignored
     from fiso_cli.traffic import cases
-    from fiso_cli.traffic.compare import Comparison, Copies, output
+    from fiso_cli.traffic.compare import Comparison, output
+    from fiso_cli.traffic.copies import Copies
     from fiso_cli.traffic.gateway import gateway_of
 
     try:
@@ -62,6 +60,8 @@ def compare(
     try:
         gateway = gateway_of(stage, api_url)
         copies = Copies.of(gateway, function)
+        if len(copies.ids) < 2:
+            raise CommandError(f"{function} has one copy, {copies.ids[0]}: there is nothing to compare it with")
         _agree(copies, found, yes=yes, can_ask=not as_json and sys.stdin.isatty() and data not in ("-", "@-"))
         comparison = Comparison(gateway=gateway, copies=copies, ignored=ignored)
         return output(comparison, comparison.run(found))

@@ -62,6 +62,8 @@ def test_a_case_file_is_an_object(tmp_path: Path) -> None:
         ("a.case.json", "{"),
         ("a.case.json", '{"url": "x"}'),
         ("a.case.json", '{"headers": {"a": 1}}'),
+        ("a.case.json", '{"headers": {"a b": "c"}}'),
+        ("a.case.json", '{"headers": {"a": "b\\nc: d"}}'),
         ("a.case.json", '{"query": 1}'),
         ("a.case.json", '{"path": "/a b"}'),
     ],
