@@ -156,7 +156,7 @@ def _refuse_uncalled(warming: Warming, left_out: Mapping[str, str]) -> None:
         raise CommandError(f"no copy of {warming.copies.function} may be called: {why}")
     if all(map(_is_refused, seen)):
         said = str(seen[0].problem)
-        way_out = " (name exclude in its `wishes` for that long)" if "x-fiso-exclude" in said else ""
+        way_out = " (name exclude in its `wishes` for that long)" if "lets no caller send" in said else ""
         raise CommandError(f"FISO took no call: {said}{way_out}")
 
 
