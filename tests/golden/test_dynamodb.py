@@ -167,6 +167,14 @@ def test_a_state_of_older_code_holds_no_reports_and_is_of_nobody_alone() -> None
     assert state_from_item({**item, "state": {"S": json.dumps(document)}}) == STATES[1]
 
 
+def test_a_comparison_of_older_code_is_of_several_tenants() -> None:
+    (compared,) = [state for state in STATES if state.equivalence is not None]
+    item = state_item(compared)
+    document = json.loads(item["state"]["S"])
+    del document["equivalence"]["differed_by"]
+    assert state_from_item({**item, "state": {"S": json.dumps(document)}}) == compared
+
+
 def test_queries_of_states() -> None:
     client = RecordingClient(query={"Items": []}, batch_get_item={"Responses": {}})
     states(client).of_function(WORD_COUNT)

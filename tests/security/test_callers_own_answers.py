@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 
 from fiso.domain.endpoint import Endpoint, EndpointId, Provider
-from fiso.domain.policy import Idempotent
+from fiso.domain.policy import Idempotent, Shadow
 from fiso.domain.request import InvocationRequest
 from fiso.ports import FunctionCaller
 from fiso.testing.endpoints import Script, ScriptedEndpoints
-from fiso.testing.rig import Rig, http_event, word_count
+from fiso.testing.rig import READ_AGAIN_S, Rig, http_event, word_count
 from fiso_client.core.answers import FunctionAnswer
 from fiso_client.core.failures import Failure
 from functions.orchestrator.wiring import Ports
@@ -163,6 +163,36 @@ def test_nor_does_it_where_it_names_the_copies_itself(answer: FunctionAnswer, ex
     rig = a_rig(answer)
     assert served(rig, ROUNDS, {"x_fiso_exclude": excluded}) == Counter({"aws-us-east-1": ROUNDS})
     assert served(rig, 10) == Counter({"aws-us-east-1": 10})
+
+
+class ByPlace(ByRequest):
+    """The best copy answers a request that is somebody's own doing otherwise than its siblings do."""
+
+    def call(self, endpoint: Endpoint, request: InvocationRequest, *, timeout_ms: float) -> FunctionAnswer:
+        answer = self._answer if (request.query, endpoint.id) == (OWN_DOING, "aws-us-east-1") else GOOD
+        self._copies.set(endpoint.id, Script(answer=answer, latency_ms=LATENCY_MS[endpoint.id]))
+        return self._copies.call(endpoint, request, timeout_ms=timeout_ms)
+
+
+def test_what_copies_differ_by_in_one_tenants_requests_quarantines_none_until_another_meets_it() -> None:
+    shadow = Shadow(share=1.0, per_minute=6_000, quarantine=True)
+    odd = gives(200, JSON, b'{"count": 3, "from": "us-east-1"}')
+    ports = lambda ports: replace(ports, caller=ByPlace(ports.caller, odd, {}))  # noqa: E731
+    rig = Rig(word_count(shadow=shadow), settings=BY_IAM, ports=ports)
+    for tenant in (HONEST, OTHER) * 10:
+        ask(rig, tenant)
+        rig.advance(1)
+    served(rig, ROUNDS, {})
+    rig.advance(READ_AGAIN_S)
+    assert answered_by(rig, HONEST) == answered_by(rig, OTHER) == "aws-us-east-1"
+    served(rig, 3, {}, tenant=THIRD)
+    rig.advance(READ_AGAIN_S)
+    assert answered_by(rig, HONEST) != "aws-us-east-1"
+
+
+def answered_by(rig: Rig, tenant: str) -> EndpointId | None:
+    ask(rig, tenant)
+    return rig.records[-1].result.endpoint
 
 
 @pytest.mark.parametrize("status", [404, 401, 302, 500, 502])

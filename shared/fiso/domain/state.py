@@ -45,6 +45,7 @@ class Compared:
 
     `compared` counts comparisons, `differed` those in which it differed from the majority, `disputed` those of two that
     differ where nobody could say which is right. `first_*` is of the first difference that may be its own.
+    `differed_by` is the hash of the tenant in whose requests alone it differed; empty for several's.
     """
 
     policy_version: int = 0
@@ -54,6 +55,7 @@ class Compared:
     first_id: str = ""
     first_place: str = ""
     first_at: datetime | None = None
+    differed_by: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

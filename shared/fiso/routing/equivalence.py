@@ -16,7 +16,7 @@ from fiso.domain.endpoint import EndpointId, FunctionName
 from fiso.domain.policy import Mode
 from fiso.domain.record import InvocationRecord, ShadowOutcome, ShadowSummary
 from fiso.domain.state import Compared, EndpointState
-from fiso.routing import constraints
+from fiso.routing import constraints, reported
 
 ODD_SHARE = 0.9
 FALSE_ALARMS = 0.01
@@ -35,9 +35,9 @@ def compared(record: InvocationRecord) -> tuple[EndpointId, ...]:
 
 
 def with_comparison(
-    states: Mapping[EndpointId, EndpointState], record: InvocationRecord
+    states: Mapping[EndpointId, EndpointState], record: InvocationRecord, caller: str = ""
 ) -> dict[EndpointId, EndpointState]:
-    """The states after what this record says of its copies. They must hold all of `compared`."""
+    """The states after what this record of a caller's says of its copies. They must hold all of `compared`."""
     after = dict(states)
     others, answered, shadow = compared(record), record.result.endpoint, record.shadow
     if not others or answered is None or shadow is None:
@@ -45,7 +45,7 @@ def with_comparison(
     for endpoint in (answered, *others):
         known = _since(after[endpoint].equivalence, record.decision.policy_version or 0)
         if known is not None:
-            after[endpoint] = replace(after[endpoint], equivalence=_compared(known, endpoint, shadow, record))
+            after[endpoint] = replace(after[endpoint], equivalence=_compared(known, endpoint, shadow, record, caller))
     return after
 
 
@@ -56,11 +56,15 @@ def _since(known: Compared | None, version: int) -> Compared | None:
     return known if known.policy_version == version else None
 
 
-def _compared(known: Compared, endpoint: EndpointId, shadow: ShadowSummary, record: InvocationRecord) -> Compared:
+def _compared(
+    known: Compared, endpoint: EndpointId, shadow: ShadowSummary, record: InvocationRecord, caller: str
+) -> Compared:
     is_odd = shadow.odd == endpoint
     is_disputed = shadow.outcome is ShadowOutcome.DIFFERS and shadow.odd is None
+    differed_by = caller if not known.differed or known.differed_by == caller else ""
     counted = replace(
         known,
+        differed_by=differed_by if is_odd else known.differed_by,
         compared=known.compared + 1,
         differed=known.differed + is_odd,
         disputed=known.disputed + is_disputed,
@@ -86,6 +90,8 @@ def quarantined(entry: CatalogEntry, states: States) -> dict[EndpointId, str]:
         id: f"differed in {each.differed} of {each.compared} answers, first at {each.first_place} in {each.first_id}"
         for id, each in known.items()
         if each.differed * _OWN + (total - each.differed) * _OTHERS >= limit
+        # What one of several tenants asks for may be what copies differ by.
+        and (not each.differed_by or reported.is_alone(states, each.differed_by))
     }
 
 

@@ -58,7 +58,7 @@ def _folded(states: States, record: InvocationRecord) -> dict[EndpointId, Endpoi
         after[attempt.endpoint] = _with_answer(counted, record, attempt) if is_answer else counted
     if _failed_alike(record):
         after = _counted_together(states, after, called)
-    after = equivalence.with_comparison(after, record)
+    after = equivalence.with_comparison(after, record, reported.tenant_hash(record.request.tenant))
     after |= _conducts(after, record)
     after[owner] = replace(after[owner], folded=after[owner].folded + 1)
     return after if record.decision.canary is None else canaries.folded(after, record)

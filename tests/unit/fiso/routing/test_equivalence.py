@@ -48,6 +48,26 @@ def test_a_copy_is_out_when_it_is_the_odd_one_beyond_chance(differed: tuple[int,
     assert list(quarantined(an_entry(), counted(*differed))) == out
 
 
+@pytest.mark.parametrize(
+    ("by", "only_of", "is_out"),
+    [
+        ("mallory", ("", "", ""), False),
+        ("mallory", ("mallory", "mallory", "mallory"), True),
+        ("mallory", ("", "mallory", "mallory"), False),
+        ("mallory", ("alice", "mallory", "mallory"), False),
+        ("", ("", "", ""), True),
+    ],
+)
+def test_what_differs_in_one_of_several_tenants_requests_alone_quarantines_nothing(
+    by: str, only_of: tuple[str, ...], is_out: bool
+) -> None:
+    states = {
+        id: replace(state, only_of=whose, equivalence=replace(state.equivalence or Compared(), differed_by=by))
+        for (id, state), whose in zip(counted(0, 50, 0).items(), only_of, strict=True)
+    }
+    assert bool(quarantined(an_entry(), states)) == is_out
+
+
 def test_only_under_the_version_that_was_counted_under_and_only_where_the_policy_says_so() -> None:
     states = counted(0, 50, 0)
     assert quarantined(an_entry(), states)
