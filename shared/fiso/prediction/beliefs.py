@@ -310,7 +310,7 @@ def _way_ms(endpoint: Endpoint, state: EndpointState | None, router_region: str 
 
 
 def _level(spot: Spot, level: LoadLevel, way_ms: float, now: datetime, usual: float) -> _Level:
-    spent_ms = level.latency_ms - way_ms
+    spent_ms = max(LEAST_SPENT * level.latency_ms, level.latency_ms - way_ms)
     noise = levels.variation(level, usual) ** 2 / min(float(level.warm), MOST_ANSWERS)
     return _Level(spot, level, spent_ms, noise * (level.latency_ms / spent_ms) ** 2, _aged(level, now))
 

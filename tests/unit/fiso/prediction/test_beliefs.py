@@ -163,6 +163,13 @@ def test_a_copy_that_has_only_started_so_far_is_no_new_one() -> None:
     assert belief.warm_ms + belief.start_ms == pytest.approx(700, rel=0.35)
 
 
+def test_a_far_copy_that_has_only_started_so_far_is_believed_too() -> None:
+    far = an_endpoint(Provider.AWS, id=EndpointId("far"), memory_mb=1769, region="eu-west-1")
+    cold = state(far, {0: LoadLevel(answers=1, cold_share=1.0)}, cold_starts=1, cold_known=1, cold_latency_ms=300.0)
+    (belief,) = believed(far, states=(cold,), router_region="us-east-1")
+    assert 79 < belief.warm_ms < 300
+
+
 def test_tries_and_what_they_lost_are_told_of_the_load_asked_for() -> None:
     (belief,) = believed(LARGE, states=(state(LARGE, {0: level(80.0, tries=3, tried_loss=0.7)}),))
     assert (belief.tries, belief.tried_loss) == (3, 0.7)
