@@ -274,6 +274,7 @@ STAGE = {
     "FISO_LOG_TABLE": "log",
     "FISO_STATE_TABLE": "state",
     "FISO_BUCKET": "bucket",
+    "FISO_GATEWAY_HASHES": "a" * 64,
     "AWS_REGION": REGION,
     "AWS_ACCESS_KEY_ID": CREDENTIALS.access_key,
     "AWS_SECRET_ACCESS_KEY": CREDENTIALS.secret_key,

@@ -10,6 +10,7 @@ STAGE = {
     "FISO_LOG_TABLE": "l",
     "FISO_STATE_TABLE": "s",
     "FISO_BUCKET": "b",
+    "FISO_GATEWAY_HASHES": "a" * 64,
     "FISO_AUTH": "jwt",
     "FISO_JWT_ISSUER": "https://issuer.example",
     "FISO_JWT_AUDIENCE": "fiso",
