@@ -33,6 +33,7 @@ SLOPES = ((-1.0, 0.1), (0.0, 0.35), (0.5, 0.25), (1.0, 0.3))
 the processor, half so, waiting; and the smaller one faster, which no document says and some clouds do."""
 LOAD_RULES = ((0.0, 0.7), (1.0, 0.3))
 """Whether load slows a cloud down as published, or not at all."""
+NO_LOAD = ((0.0, 1.0),)
 COLD_SMALLNESS_SLOPE = 0.5
 START_NOISE = 0.5
 """The variance of one start's logarithm: a factor 2 either way."""
@@ -243,7 +244,8 @@ class _Known:
 def _hypotheses(asked: Sequence[Spot], seen: Sequence[_Level]) -> list[Hypothesis]:
     """What is published of processors and of load, each held to be true in part, whole or not."""
     found = []
-    for (slope, likely), (rule, holds) in product(SLOPES, LOAD_RULES):
+    is_loaded = any(spot.bucket for spot in asked) or any(level.spot.bucket for level in seen)
+    for (slope, likely), (rule, holds) in product(SLOPES, LOAD_RULES if is_loaded else NO_LOAD):
         processing = _processing_share(seen, slope)
         asked_at = [_offset(spot, slope, rule, processing) for spot in asked]
         seen_at = [_offset(level.spot, slope, rule, processing) for level in seen]

@@ -13,6 +13,7 @@ Statistical Science 1999). A fact that does not hold here is out after one or tw
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import exp, log
+from operator import mul
 from typing import NamedTuple
 
 from fiso.domain.endpoint import Endpoint, EndpointId, Provider
@@ -51,9 +52,20 @@ class Expected(NamedTuple):
     variance: float
 
 
-class _Mean(NamedTuple):
-    value: float
+class _Group(NamedTuple):
+    """Means that lie in one: which, their shares of it, 1 over the variance of each, and the variance of the whole."""
+
+    members: list[int]
+    shares: list[float]
+    precisions: list[float]
     variance: float
+
+
+class _Nested(NamedTuple):
+    """Where an effect lies: which mean of its kind, None for one unseen, and how far that is kept."""
+
+    place: int | None
+    kept: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,71 +80,96 @@ class Tree:
 
     def expected(self, asked: Sequence[Spot], seen: Sequence[Seen], hypotheses: Sequence[Hypothesis]) -> list[Expected]:
         """What to expect at each spot that is asked for, over all hypotheses."""
-        laid = [_Laid(self, seen, hypothesis) for hypothesis in hypotheses]
-        best = max(one.evidence for one in laid)
-        weights = [exp(one.evidence - best) for one in laid]
+        shape = _Shape(self, asked, seen)
+        laid = [shape.under(hypothesis) for hypothesis in hypotheses]
+        best = max(evidence for evidence, _ in laid)
+        weights = [exp(evidence - best) for evidence, _ in laid]
         total = sum(weights)
-        means = [
-            [one.at(spot, offset) for one, offset in zip(laid, offsets, strict=True)]
-            for spot, offsets in zip(
-                asked, zip(*(hypothesis.asked for hypothesis in hypotheses), strict=True), strict=True
+        columns = zip(*(values for _, values in laid), strict=True)
+        return [_mixed(v, weights, total, variance) for v, variance in zip(columns, shape.variances, strict=True)]
+
+
+def _mixed(values: Sequence[float], weights: Sequence[float], total: float, variance: float) -> Expected:
+    mean = sum(map(mul, weights, values)) / total
+    doubt = sum(weight * (value - mean) ** 2 for weight, value in zip(weights, values, strict=True)) / total
+    return Expected(value=mean, variance=variance + doubt)
+
+
+class _Shape:
+    """What no hypothesis changes: which levels lie in which copies and providers, and how much each counts."""
+
+    __slots__ = ("_copies", "_function", "_kept", "_nested", "_providers", "_seen", "_usual", "variances")
+
+    def __init__(self, tree: Tree, asked: Sequence[Spot], seen: Sequence[Seen]) -> None:
+        self._seen, self._usual = seen, tree.usual
+        levels = {(item.spot.endpoint.id, item.spot.bucket): index for index, item in enumerate(seen)}
+        copies: dict[EndpointId, list[int]] = {}
+        providers: dict[Provider, list[int]] = {}
+        for index, item in enumerate(seen):
+            id = item.spot.endpoint.id
+            if id not in copies:
+                providers.setdefault(item.spot.endpoint.provider, []).append(len(copies))
+            copies.setdefault(id, []).append(index)
+        noises = [item.noise for item in seen]
+        self._copies = [_group(members, noises, tree.level) for members in copies.values()]
+        of_copies = [group.variance for group in self._copies]
+        self._providers = [_group(members, of_copies, tree.copy) for members in providers.values()]
+        of_providers = [group.variance for group in self._providers]
+        self._function = _group(list(range(len(providers))), of_providers, tree.provider) if seen else None
+        self._kept = tree.function / (tree.function + self._function.variance) if self._function else 0.0
+        variance = self._kept * self._function.variance if self._function else tree.function
+        of_provider = {provider: index for index, provider in enumerate(providers)}
+        of_copy = {id: index for index, id in enumerate(copies)}
+        self._nested: list[list[_Nested]] = []
+        self.variances: list[float] = []
+        for spot in asked:
+            id = spot.endpoint.id
+            places = (
+                (of_provider.get(spot.endpoint.provider), of_providers, tree.provider),
+                (of_copy.get(id), of_copies, tree.copy),
+                (levels.get((id, spot.bucket)), noises, tree.level),
             )
-        ]
-        return [_mixed(found, [weight / total for weight in weights]) for found in means]
+            nested, outer = [], variance
+            for place, own, between in places:
+                kept = 0.0 if place is None else between / (between + own[place])
+                outer = outer + between if place is None else kept * own[place] + (1 - kept) ** 2 * outer
+                nested.append(_Nested(place, kept))
+            self._nested.append(nested)
+            self.variances.append(outer)
+
+    def under(self, hypothesis: Hypothesis) -> tuple[float, list[float]]:
+        """The logarithm of how much a hypothesis counts, and what is expected at each spot under it."""
+        levels = [item.value - offset for item, offset in zip(self._seen, hypothesis.seen, strict=True)]
+        copies, apart = _means(self._copies, levels)
+        providers, further = _means(self._providers, copies)
+        mean, evidence = self._usual, log(hypothesis.chance) - apart - further
+        if self._function is not None:
+            (own,), last = _means([self._function], providers)
+            mean, evidence = mean + self._kept * (own - mean), evidence - last
+        kinds = (providers, copies, levels)
+        found = []
+        for nested, offset in zip(self._nested, hypothesis.asked, strict=True):
+            value = mean
+            for (place, kept), known in zip(nested, kinds, strict=True):
+                if place is not None:
+                    value += kept * (known[place] - value)
+            found.append(value + offset)
+        return evidence, found
 
 
-def _mixed(found: Sequence[_Mean], weights: Sequence[float]) -> Expected:
-    value = sum(weight * mean.value for weight, mean in zip(weights, found, strict=True))
-    variance = sum(
-        weight * (mean.variance + (mean.value - value) ** 2) for weight, mean in zip(weights, found, strict=True)
-    )
-    return Expected(value=value, variance=variance)
+def _group(members: list[int], variances: Sequence[float], between: float) -> _Group:
+    precisions = [1 / (between + variances[member]) for member in members]
+    total = sum(precisions)
+    return _Group(members, [precision / total for precision in precisions], precisions, 1 / total)
 
 
-class _Laid:
-    """One hypothesis laid on the tree: what was seen less its offsets, summed up from the levels to the function."""
-
-    __slots__ = ("_copies", "_function", "_levels", "_providers", "_tree", "evidence")
-
-    def __init__(self, tree: Tree, seen: Sequence[Seen], hypothesis: Hypothesis) -> None:
-        self._tree, self.evidence = tree, log(hypothesis.chance)
-        self._levels = {
-            (item.spot.endpoint.id, item.spot.bucket): _Mean(item.value - offset, item.noise)
-            for item, offset in zip(seen, hypothesis.seen, strict=True)
-        }
-        providers = {item.spot.endpoint.id: item.spot.endpoint.provider for item in seen}
-        of_copy: dict[EndpointId, list[_Mean]] = {}
-        for (copy, _), level in self._levels.items():
-            of_copy.setdefault(copy, []).append(level)
-        self._copies = {copy: self._together(levels, tree.level) for copy, levels in of_copy.items()}
-        of_provider: dict[Provider, list[_Mean]] = {}
-        for copy, mean in self._copies.items():
-            of_provider.setdefault(providers[copy], []).append(mean)
-        self._providers = {name: self._together(copies, tree.copy) for name, copies in of_provider.items()}
-        prior = _Mean(tree.usual, tree.function)
-        own = self._together(list(self._providers.values()), tree.provider) if seen else None
-        self._function = prior if own is None else _within(_Mean(tree.usual, 0.0), own, tree.function)
-
-    def at(self, spot: Spot, offset: float) -> _Mean:
-        """The mean at a spot: each effect shrunk towards the one it lies in, as far as it was not seen."""
-        tree, copy = self._tree, spot.endpoint.id
-        mean = _within(self._function, self._providers.get(spot.endpoint.provider), tree.provider)
-        mean = _within(mean, self._copies.get(copy), tree.copy)
-        mean = _within(mean, self._levels.get((copy, spot.bucket)), tree.level)
-        return _Mean(mean.value + offset, mean.variance)
-
-    def _together(self, parts: Sequence[_Mean], between: float) -> _Mean:
-        """The mean of several that scatter by `between` around it; scattering more speaks against the offsets."""
-        weights = [1 / (between + part.variance) for part in parts]
-        total = sum(weights)
-        value = sum(weight * part.value for weight, part in zip(weights, parts, strict=True)) / total
-        self.evidence -= sum(w * (part.value - value) ** 2 for w, part in zip(weights, parts, strict=True)) / 2
-        return _Mean(value, 1 / total)
-
-
-def _within(outer: _Mean, own: _Mean | None, between: float) -> _Mean:
-    """A mean inside another one: from its own answers as far as they are surer than the spread between such means."""
-    if own is None:
-        return _Mean(outer.value, outer.variance + between)
-    kept = between / (between + own.variance)
-    return _Mean(outer.value + kept * (own.value - outer.value), kept * own.variance + (1 - kept) ** 2 * outer.variance)
+def _means(groups: Sequence[_Group], parts: Sequence[float]) -> tuple[list[float], float]:
+    """Each group's mean, and how far all parts lie from theirs: half the squares, by precision."""
+    found, apart = [], 0.0
+    for group in groups:
+        own = [parts[member] for member in group.members]
+        mean = sum(map(mul, group.shares, own))
+        found.append(mean)
+        if len(own) > 1:
+            apart += sum(p * (part - mean) ** 2 for p, part in zip(group.precisions, own, strict=True)) / 2
+    return found, apart

@@ -17,6 +17,7 @@ docs/routing.md has the bound and what holds it. The random number is an argumen
 
 from collections.abc import Sequence
 from math import erf, exp, inf, log, sqrt
+from typing import NamedTuple
 
 from fiso.domain.decision import Purpose, Score
 
@@ -46,9 +47,21 @@ HOPELESS = 50.0
 """A logarithm of two scores' ratio beyond which nothing is expected of the lower one."""
 
 
+class Chances(NamedTuple):
+    """For each score the probability to be chosen, and what a try of it is for, None for the best one."""
+
+    chances: tuple[float, ...]
+    tried_for: tuple[Purpose | None, ...]
+
+
 def propensities(
     scores: Sequence[Score], *, exploration: float, seen: float, unfolded: float = 0.0
 ) -> tuple[float, ...]:
+    """`chances_of` without what for."""
+    return chances_of(scores, exploration=exploration, seen=seen, unfolded=unfolded).chances
+
+
+def chances_of(scores: Sequence[Score], *, exploration: float, seen: float, unfolded: float = 0.0) -> Chances:
     """The probability of each score (best first) to be chosen. Sums to 1.
 
     `exploration` bounds what trying others costs, on average over the `seen` requests that were like this: a share of
@@ -56,51 +69,42 @@ def propensities(
     are under way whose outcomes nobody has folded yet: where there are many, each draws a try more rarely.
     """
     if not scores:
-        return ()
+        return Chances((), ())
     if exploration <= 0 or len(scores) == 1:
-        return (1.0, *(0.0 for _ in scores[1:]))
+        return Chances((1.0, *(0.0 for _ in scores[1:])), tuple(None for _ in scores))
     gaps = [_gap(scores[0], score) for score in scores[1:]]
     others = [min(UNDIRECTED, LATE_SHARE * exploration / (gap * (1 + gap))) / len(gaps) for gap in gaps]
+    tried_for = [Purpose.MIND_KEPT_OPEN for _ in gaps]
     due = _due(scores, gaps, exploration, seen)
     if due is not None:
         others[due] = TRY / max(1.0, unfolded / UNFOLDED)
-    return (1.0 - sum(others), *others)
-
-
-def purposes(scores: Sequence[Score], *, exploration: float, seen: float) -> tuple[Purpose | None, ...]:
-    """What a try of each is for; None for the best one."""
-    if exploration <= 0 or len(scores) < 2:
-        return tuple(None for _ in scores)
-    due = _due(scores, [_gap(scores[0], score) for score in scores[1:]], exploration, seen)
-    found = [Purpose.MIND_KEPT_OPEN for _ in scores[1:]]
-    if due is not None:
-        found[due] = Purpose.NEW_COPY if scores[due + 1].is_new else Purpose.WORTH_KNOWING
-    return (None, *found)
+        tried_for[due] = Purpose.NEW_COPY if scores[due + 1].is_new else Purpose.WORTH_KNOWING
+    return Chances((1.0 - sum(others), *others), (None, *tried_for))
 
 
 def _due(scores: Sequence[Score], gaps: Sequence[float], exploration: float, seen: float) -> int | None:
     """Which of the others is to be tried, if any."""
     others = scores[1:]
     requests = min(MOST_REQUESTS, seen + FIRST_REQUESTS)
-    gains = [requests * expected_gain(scores[0], score) for score in others]
     earned = FREE_TRIES + exploration * min(seen, sqrt(LINEAR_REQUESTS * seen))
     first = sum(score.tried_loss / score.tries for score in scores if score.tries)
     new = [index for index, score in enumerate(others) if score.is_new and gaps[index] < HOPELESS]
     if new:
         index = min(new, key=lambda index: (1 + gaps[index]) * exp(others[index].doubt ** 2 / 2))
-        left = earned - first
-        if gaps[index] <= (left if gains[index] > gaps[index] else DOUBTFUL * left):
+        left, is_likely = earned - first, requests * expected_gain(scores[0], others[index]) > gaps[index]
+        if gaps[index] <= (left if is_likely else DOUBTFUL * left):
             return index
     if sum(score.tries for score in scores) > FREE_TRIES * len(scores) + exploration * seen:
         return None
     again = sum(score.tried_loss for score in scores) - first
     left = AGAIN * (earned + LATE_SHARE * exploration * seen) - again
-    known = [
-        index
+    gains = {
+        index: requests * expected_gain(scores[0], score)
         for index, score in enumerate(others)
-        if not score.is_new and gaps[index] <= left and gains[index] > gaps[index]
-    ]
-    return max(known, key=gains.__getitem__, default=None)
+        if not score.is_new and gaps[index] <= left
+    }
+    worth = [index for index, gain in gains.items() if gain > gaps[index]]
+    return max(worth, key=gains.__getitem__, default=None)
 
 
 def capped(chances: Sequence[float], caps: Sequence[float]) -> tuple[float, ...]:

@@ -238,13 +238,12 @@ def rank_candidates(
     )
     # Only among the earliest available tier, and of those who keep the objective: nothing explores beyond what the
     # operator asks for. The fallbacks' chance is 0, and is logged as such.
-    chances = selection.propensities(
+    chances, tried_for = selection.chances_of(
         ranking.primary,
         exploration=policy.exploration,
         seen=_seen(ranking.primary),
         unfolded=features.unfolded(now, inputs.states.values(), inputs.lag_s),
     )
-    tried_for = selection.purposes(ranking.primary, exploration=policy.exploration, seen=_seen(ranking.primary))
     scores = (*ranking.primary, *ranking.fallback)
     return RankedCandidates(
         candidates=candidates,
