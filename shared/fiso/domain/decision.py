@@ -124,7 +124,8 @@ class Prediction:
 
     How sure that is: `deviation` and `cost_deviation` are the standard deviations of the logarithms of the expected
     latency and cost (0.1: within about 10 %), `spread` how a single call scatters, `observations` the calls behind it,
-    `tried_loss` what tries lost; `is_new`: the copy was never called.
+    `tried_loss` what tries lost; `is_new`: the copy was never called
+    at this load, and hardly at others.
     """
 
     endpoint: EndpointId

@@ -56,6 +56,8 @@ LEAST_START_MS = 20.0
 LEAST_SPENT = 0.2
 """A way is not believed to leave less than this share of a latency: published round trips are medians."""
 MOST_STARTS = 20
+FEW_ANSWERS = 3
+"""A copy that was never called at a load is a new one there, unless so many answers elsewhere say what it is like."""
 LEAST_BILLED_SHARE = 1e-3
 
 
@@ -64,9 +66,10 @@ class Belief:
     """What is expected of one copy at its load. Variances are of logarithms.
 
     `variation` is the coefficient of variation of a single warm answer, `answers` all at this load, `tries` those among
-    them that were made to learn and `tried_loss` what these were expected to lose; `is_new`: there are none at any
-    load. `busy_cold` is the chance of a start that idleness does not explain. `warm_usd` and `start_usd` are None
-    without a price. `raw_log` is what the model said of these answers on average, None where it said nothing yet.
+    them that were made to learn and `tried_loss` what these were expected to lose; `is_new`: there are none at this
+    load, and few at others. `busy_cold` is the chance of a start that idleness does not explain. `warm_usd` and
+    `start_usd` are None without a price. `raw_log` is what the model said of these answers on average, None where it
+    said nothing yet.
     """
 
     warm_ms: float
@@ -130,18 +133,10 @@ class _Known:
         now: datetime,
     ) -> None:
         self._asked, self._states, self._tariff = asked, states, tariff
-        # What one copy's answers scatter, its siblings' do: a steady function is not tried over and over.
-        self._usual = levels.usual_variation(
-            level
-            for spot in asked
-            if (state := states.get(spot.endpoint.id)) is not None
-            for level in state.levels.values()
-            if level.warm > 1
-        )
         self._levels = [
             seen
             for spot, way_ms in zip(asked, ways_ms, strict=True)
-            for seen in _levels_near(spot, states.get(spot.endpoint.id), way_ms, now, self._usual)
+            for seen in _levels_near(spot, states.get(spot.endpoint.id), way_ms, now)
         ]
         self._nearest: dict[EndpointId, _Level] = {}
         for seen in self._levels:
@@ -172,11 +167,11 @@ class _Known:
         return Belief(
             warm_ms=self._warm_ms[index],
             warm_variance=warm.variance * (self._spent_ms[index] / self._warm_ms[index]) ** 2 + aged,
-            variation=levels.variation(level, self._usual) if level and level.warm else self._usual,
+            variation=levels.variation(level) if level and level.warm else levels.USUAL_VARIATION,
             answers=float(level.answers) if level else 0.0,
             tries=level.tries if level else 0,
             tried_loss=level.tried_loss if level else 0.0,
-            is_new=nearest is None,
+            is_new=not (level and level.answers) and _warm_answers(state) < FEW_ANSWERS,
             busy_cold=self._busy_cold(level),
             start_ms=self._start_ms[index],
             start_variance=start.variance,
@@ -241,6 +236,10 @@ class _Known:
         return None if listed is None else listed * exp(self._start_bills[index].value)
 
 
+def _warm_answers(state: EndpointState | None) -> int:
+    return sum(level.warm for level in state.levels.values()) if state else 0
+
+
 def _hypotheses(asked: Sequence[Spot], seen: Sequence[_Level]) -> list[Hypothesis]:
     """What is published of processors and of load, each held to be true in part, whole or not."""
     found = []
@@ -278,7 +277,7 @@ def _starts(asked: Sequence[Spot], seen: Sequence[tuple[float, float] | None]) -
     return START.expected(spots, known, [Hypothesis(1.0, [0.0] * len(spots), [0.0] * len(known))])
 
 
-def _levels_near(spot: Spot, state: EndpointState | None, way_ms: float, now: datetime, usual: float) -> list[_Level]:
+def _levels_near(spot: Spot, state: EndpointState | None, way_ms: float, now: datetime) -> list[_Level]:
     """The levels of a copy nearest to the load asked for; far ones say little that those do not."""
     if state is None:
         return []
@@ -288,10 +287,7 @@ def _levels_near(spot: Spot, state: EndpointState | None, way_ms: float, now: da
     )
     if not known and state.cold_latency_ms is not None:
         known = [(0, spot.bucket, _cold_only(spot, state, state.cold_latency_ms))]
-    return [
-        _level(Spot(spot.endpoint, bucket), level, way_ms, now, usual)
-        for _, bucket, level in known[:LEVELS_PER_ENDPOINT]
-    ]
+    return [_level(Spot(spot.endpoint, bucket), level, way_ms, now) for _, bucket, level in known[:LEVELS_PER_ENDPOINT]]
 
 
 def _cold_only(spot: Spot, state: EndpointState, cold_ms: float) -> LoadLevel:
@@ -311,9 +307,9 @@ def _way_ms(endpoint: Endpoint, state: EndpointState | None, router_region: str 
     return min([published_ms, *((1 - LEAST_SPENT) * latency_ms for latency_ms in seen_ms)])
 
 
-def _level(spot: Spot, level: LoadLevel, way_ms: float, now: datetime, usual: float) -> _Level:
+def _level(spot: Spot, level: LoadLevel, way_ms: float, now: datetime) -> _Level:
     spent_ms = max(LEAST_SPENT * level.latency_ms, level.latency_ms - way_ms)
-    noise = levels.variation(level, usual) ** 2 / min(float(level.warm), MOST_ANSWERS)
+    noise = levels.variation(level) ** 2 / min(float(level.warm), MOST_ANSWERS)
     return _Level(spot, level, spent_ms, noise * (level.latency_ms / spent_ms) ** 2, _aged(level, now))
 
 

@@ -77,19 +77,12 @@ def idle_bin(idle_s: float) -> int:
     return bisect_right(IDLE_BINS, idle_s)
 
 
-def variation(level: LoadLevel, usual: float = USUAL_VARIATION) -> float:
-    """The coefficient of variation of one warm answer, shrunk to the usual one while it rests on little."""
-    return usual_variation([level], usual)
-
-
-def usual_variation(known: Iterable[LoadLevel], usual: float = USUAL_VARIATION) -> float:
-    """That of one warm answer of a function, by what all its copies showed."""
-    square, weight = VARIATION_CALLS * usual**2, float(VARIATION_CALLS)
-    for level in known:
-        seen = min(level.warm, 1 / SLOWEST_WEIGHT)
-        spread = max(0.0, level.latency_square / level.latency_ms**2 - 1) if level.warm > 1 else 0.0
-        square, weight = square + seen * spread, weight + seen
-    return sqrt(square / weight)
+def variation(level: LoadLevel) -> float:
+    """The coefficient of variation of one warm answer, shrunk to the usual one while it rests on little: a first answer
+    may be one in a hundred, however steady the siblings are."""
+    seen = min(level.warm, 1 / SLOWEST_WEIGHT)
+    spread = max(0.0, level.latency_square / level.latency_ms**2 - 1) if level.warm > 1 else 0.0
+    return sqrt((VARIATION_CALLS * USUAL_VARIATION**2 + seen * spread) / (VARIATION_CALLS + seen))
 
 
 def answered(level: LoadLevel, *, is_cold: bool, unexplained: float) -> LoadLevel:

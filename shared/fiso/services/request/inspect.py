@@ -95,7 +95,7 @@ def known_by(prediction: Prediction, siblings: float) -> str:
     calls = round(prediction.observations)
     if prediction.is_new:
         source = f"{round(siblings)} calls of its siblings" if siblings else "what is published of its cloud"
-        return f"never called; expected from {source}"
+        return f"never called at this load; expected from {source}"
     return f"seen: {calls} calls at this load" if calls else "seen at other loads only"
 
 

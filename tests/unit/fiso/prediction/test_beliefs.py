@@ -170,6 +170,14 @@ def test_a_far_copy_that_has_only_started_so_far_is_believed_too() -> None:
     assert 79 < belief.warm_ms < 300
 
 
+def test_a_copy_that_was_hardly_called_at_another_load_is_a_new_one_at_this() -> None:
+    once, often = state(LARGE, {0: level(18_000.0, warm=1)}), state(OTHER, {0: level(80.0, warm=3)})
+    busy = believed(LARGE, OTHER, states=(once, often), load=50)
+    quiet = believed(LARGE, OTHER, states=(once, often))
+    assert [belief.is_new for belief in busy] == [True, False]
+    assert [belief.is_new for belief in quiet] == [False, False]
+
+
 def test_tries_and_what_they_lost_are_told_of_the_load_asked_for() -> None:
     (belief,) = believed(LARGE, states=(state(LARGE, {0: level(80.0, tries=3, tried_loss=0.7)}),))
     assert (belief.tries, belief.tried_loss) == (3, 0.7)
