@@ -171,7 +171,7 @@ class _Known:
             answers=float(level.answers) if level else 0.0,
             tries=level.tries if level else 0,
             tried_loss=level.tried_loss if level else 0.0,
-            is_new=not (level and level.answers) and _warm_answers(state) < FEW_ANSWERS,
+            is_new=not (level and (level.answers or level.tries)) and _warm_answers(state) < FEW_ANSWERS,
             busy_cold=self._busy_cold(level),
             start_ms=self._start_ms[index],
             start_variance=start.variance,

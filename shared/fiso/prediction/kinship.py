@@ -46,7 +46,7 @@ class Hypothesis(NamedTuple):
 
 
 class Expected(NamedTuple):
-    """What is expected at a spot: a logarithm, its variance, and how much of that is doubt about the facts."""
+    """What is expected at a spot: a logarithm and its variance, doubt about the facts included."""
 
     value: float
     variance: float

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 
+from fiso.domain.decision import Reason
 from fiso.domain.endpoint import EndpointId
 from fiso.domain.record import AttemptSummary, InvocationRecord
 from fiso.domain.state import EndpointState
@@ -52,6 +53,10 @@ def _folded(states: States, record: InvocationRecord) -> dict[EndpointId, Endpoi
     for position, attempt in enumerate(record.attempts):
         is_last = position == len(record.attempts) - 1
         counted = _with_attempt(after[attempt.endpoint], attempt, failed_over=not is_last)
+        if not position and _is_try(record):
+            # the features are of the attempt that ended the request
+            load = record.decision.features.get("in_flight", 0.0) if is_last else after[attempt.endpoint].in_flight
+            counted = levels.with_try(counted, record, attempt, load=load)
         # Only the attempt that ended the request has the features that it was predicted from; earlier ones count as
         # calls and failures, and teach nothing of latency.
         is_answer = is_last and attempt.failure is None and not _is_error(attempt)
@@ -112,6 +117,11 @@ def _with_attempt(state: EndpointState, attempt: AttemptSummary, *, failed_over:
 def _with_answer(state: EndpointState, record: InvocationRecord, attempt: AttemptSummary) -> EndpointState:
     sized = blend(state.answer_bytes, float(record.result.response_size_bytes), WEIGHT)
     return levels.with_answer(replace(state, answer_bytes=sized), record, attempt)
+
+
+def _is_try(record: InvocationRecord) -> bool:
+    # A try that failed has the reason of what came after it; one under a lease has no more than its reason.
+    return record.decision.tried_for is not None or record.decision.reason is Reason.EXPLORE
 
 
 def _is_error(attempt: AttemptSummary) -> bool:

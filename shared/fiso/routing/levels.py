@@ -16,7 +16,6 @@ from dataclasses import replace
 from datetime import datetime
 from math import exp, log, log2, sqrt
 
-from fiso.domain.decision import Reason
 from fiso.domain.endpoint import Provider
 from fiso.domain.record import AttemptSummary, InvocationRecord
 from fiso.domain.state import EndpointState, LoadLevel
@@ -165,8 +164,6 @@ def with_answer(state: EndpointState, record: InvocationRecord, attempt: Attempt
     bucket, idle_s = load_bucket(seen.get("in_flight", 0.0)), seen.get("idle_seconds", 0.0)
     explained = cold_after_idle(provider, idle_s, state) if provider else 0.0
     level = answered(state.levels.get(bucket, LoadLevel()), is_cold=is_cold, unexplained=1 - explained)
-    if record.decision.reason is Reason.EXPLORE:
-        level = replace(level, tries=level.tries + 1, tried_loss=level.tried_loss + _expected_loss(record, attempt))
     counted = replace(
         state,
         cold_starts=state.cold_starts + is_cold,
@@ -178,6 +175,14 @@ def with_answer(state: EndpointState, record: InvocationRecord, attempt: Attempt
     if is_cold or attempt.latency_ms <= 0:
         return _with_cold(counted, attempt) if is_cold else counted
     return _with_warm(counted, record, attempt, bucket)
+
+
+def with_try(state: EndpointState, record: InvocationRecord, attempt: AttemptSummary, *, load: float) -> EndpointState:
+    """One more call that was made to learn, whatever came of it: a copy that only fails is tried no more often."""
+    bucket = load_bucket(load)
+    level = state.levels.get(bucket, LoadLevel())
+    lost = level.tried_loss + _expected_loss(record, attempt)
+    return replace(state, levels={**state.levels, bucket: replace(level, tries=level.tries + 1, tried_loss=lost)})
 
 
 def _expected_loss(record: InvocationRecord, attempt: AttemptSummary) -> float:

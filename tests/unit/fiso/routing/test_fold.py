@@ -6,12 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fiso.domain.decision import Purpose
 from fiso.domain.endpoint import EndpointId
 from fiso.domain.record import InvocationRecord
 from fiso.domain.state import MOST_IN_FLIGHT, EndpointState
 from fiso.routing.fold import NOT_CALLED, WEIGHT, fold
 from fiso_client.core.failures import Failure
-from tests.builders import NOW, a_record, an_attempt
+from tests.builders import NOW, a_record, a_summary, an_attempt
 
 AWS, GCP = EndpointId("aws"), EndpointId("gcp")
 
@@ -124,3 +125,21 @@ def test_failing_everywhere_without_an_answer_in_between_is_counted() -> None:
     for number in range(1, 6):
         states = fold(states, failed_everywhere(number))
     assert {state.consecutive_failures for state in states.values()} == {5}
+
+
+@pytest.mark.parametrize("failure", [None, Failure.THROTTLED, Failure.UNREACHABLE])
+def test_a_try_counts_for_its_copy_whatever_came_of_it(failure: Failure | None) -> None:
+    tried, best = EndpointId("tried"), EndpointId("best")
+    candidates = (
+        a_summary(best, score=1.0, propensity=0.6),
+        a_summary(tried, score=0.5, propensity=0.4),
+    )
+    first = an_attempt(tried, failure=failure, status=None if failure else 200)
+    record = a_record(
+        attempts=(first, an_attempt(best)) if failure else (first,),
+        candidates=candidates,
+        tried_for=Purpose.NEW_COPY,
+        endpoint=best if failure else tried,
+    )
+    levels = fold({}, record)[tried].levels[0]
+    assert (levels.tries, levels.tried_loss) == (1, 1.0)  # twice the best one's loss
