@@ -82,9 +82,9 @@ class Purpose(StrEnum):
 
     NEW_COPY = "new_copy"
     """It was never called."""
-    WORTH_KNOWING = "worth_knowing"
+    INFORMATION_GAIN = "information_gain"
     """It may have become better than it is believed to be, and knowing is worth its price."""
-    MIND_KEPT_OPEN = "mind_kept_open"
+    UNDIRECTED = "undirected"
     """Nothing in particular: nobody is ruled out."""
 
 

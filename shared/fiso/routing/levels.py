@@ -52,7 +52,10 @@ WEIGHT = 0.1
 COLD_WEIGHT = 0.05
 """Starts are rarer: the last 20."""
 CLIPPED_FROM, MOST_AT_ONCE = 3, 5.0
+"""From so many warm answers on, one counts as at most so many times the mean: heavy tails would own it otherwise
+(truncated means; Bubeck, Cesa-Bianchi and Lugosi, Bandits with heavy tail, 2013). Several in a row are a change."""
 LARGEST_LOSS = 100.0
+"""What one try is taken to have lost at most, in calls of the best candidate."""
 SHAPE_MEMORY = 0.99
 """How much of the shape's evidence one more answer leaves: the last 100."""
 

@@ -6,8 +6,8 @@ a try is due    one whose answer may be better than the best one's, so far as tr
                 A copy that was never called has the first right, the one that is expected to lose least before others:
                 what it teaches may spare them. Of known ones a try must be worth more, over as many requests as were
                 seen so far, than it is expected to lose (the knowledge gradient; Frazier, Powell and Dayanik 2008).
-a mind kept     inverse-gap weighting (Abe and Long 1999; SquareCB, Foster and Rakhlin 2020): the further behind, the
-open            more rarely, so that a copy that has become the best is found, and every choice has a known probability.
+undirected      inverse-gap weighting (Abe and Long 1999; SquareCB, Foster and Rakhlin 2020): the further behind, the
+                more rarely, so that a copy that has become the best is found, and every choice has a known probability.
 
 What tries may cost is a budget that grows with what was called so far, as in conservative exploration (Wu et al.,
 Conservative Bandits, 2016): whatever the facts say, the whole lies within it of always calling the best one. It grows
@@ -74,11 +74,11 @@ def chances_of(scores: Sequence[Score], *, exploration: float, seen: float, unfo
         return Chances((1.0, *(0.0 for _ in scores[1:])), tuple(None for _ in scores))
     gaps = [_gap(scores[0], score) for score in scores[1:]]
     others = [min(UNDIRECTED, LATE_SHARE * exploration / (gap * (1 + gap))) / len(gaps) for gap in gaps]
-    tried_for = [Purpose.MIND_KEPT_OPEN for _ in gaps]
+    tried_for = [Purpose.UNDIRECTED for _ in gaps]
     due = _due(scores, gaps, exploration, seen)
     if due is not None:
         others[due] = TRY / max(1.0, unfolded / UNFOLDED)
-        tried_for[due] = Purpose.NEW_COPY if scores[due + 1].is_new else Purpose.WORTH_KNOWING
+        tried_for[due] = Purpose.NEW_COPY if scores[due + 1].is_new else Purpose.INFORMATION_GAIN
     return Chances((1.0 - sum(others), *others), (None, *tried_for))
 
 
