@@ -4,6 +4,7 @@ from collections import Counter
 
 import pytest
 
+from fiso.domain.endpoint import EndpointId
 from fiso.testing.rig import Rig, word_count
 from fiso_client.core.failures import Failure
 
@@ -17,7 +18,7 @@ def test_a_copy_that_never_answers_is_tried_within_the_policys_share(failure: Fa
         rig.fold()
         rig.advance(1.0)
     # two for each of three copies are free, and 15 of 300 requests; a breaker's probes come on top
-    assert Counter(rig.calls)["azure-eastus"] <= 6 + 15 + 5
+    assert Counter(rig.calls)[EndpointId("azure-eastus")] <= 6 + 15 + 5
 
 
 def test_a_record_says_what_a_try_was_for() -> None:
