@@ -45,7 +45,9 @@ def test_a_deployed_orchestrator_checks_tokens_with_the_layer_that_its_stage_has
     live: LiveCloud, for_tokens: TokenMaker
 ) -> None:
     assert layers(live) == ["fiso-local-model", "fiso-local-access"]
-    eventually(lambda: live.invoke("word-count").status_code == 401)  # environments of before may serve on
+    # Environments of before may serve on, and refuse as well: only the new stage lets a token in.
+    eventually(lambda: invoke(live, for_tokens, "fiso:invoke").status_code == 200)
+    assert live.invoke("word-count").status_code == 401
     answered = invoke(live, for_tokens, "fiso:invoke")
     assert (answered.status_code, "x-fiso-provider" in answered.headers) == (200, True)
     assert answered.headers["x-fiso-model-version"] != "none"  # the model layer is there as well
