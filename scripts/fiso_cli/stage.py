@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from fiso.domain.errors import InvalidCatalog, StoreError, StoreUnavailable
 from fiso.settings import LOCAL_STAGE
-from fiso_cli.errors import CommandError
+from fiso_cli.errors import BadInput, CommandError
 from fiso_cli.local_stage import ACCOUNT, LocalStage
 from fiso_client.core.grammar import is_stage
 
@@ -39,7 +39,6 @@ LOCAL_AWS_REGIONS = ("us-east-1", "eu-west-1")
 PUBLISHED_WITHIN_S = 50.0
 """The keeper's own limit."""
 
-_API_OUTPUTS = ("ApiUrl", "HttpApiUrl")
 _ISOLATED = {"config_file": "AWS_CONFIG_FILE", "credentials_file": "AWS_SHARED_CREDENTIALS_FILE"}
 
 
@@ -53,11 +52,9 @@ class Stage:
 
     @classmethod
     def named(cls, name: str, environ: Mapping[str, str] | None = None) -> Self:
-        """The stage of a name; `CommandError` for a name that no stage can have. Touches no network."""
+        """The stage of a name; `BadInput` for a name that no stage can have. Touches no network."""
         if not is_stage(name):
-            raise CommandError(
-                f"stage {name!r}: must be lower-case letters, digits and -, at most 20, as in local or prod"
-            )
+            raise BadInput(f"stage {name!r}: must be lower-case letters, digits and -, at most 20, as in local or prod")
         around = os.environ if environ is None else environ
         local = LocalStage.from_environ(around) if name == LOCAL_STAGE else None
         return cls(name=name, environ=around, local=local)
@@ -89,8 +86,8 @@ class Stage:
 
     @cached_property
     def bucket(self) -> str:
-        """S3: policies, models, archive, runs. Asks STS for the account."""
-        return f"fiso-artifacts-{self.name}-{self.account_id}"
+        """S3: policies, models, archive, runs; the stack's word on AWS, where its name may end in the region's."""
+        return f"fiso-artifacts-{self.name}-{self.account_id}" if self.is_local else self._output("ArtifactsBucket")
 
     def function_name(self, function: str) -> str:
         """Lambda: the deployed name of `orchestrator`, `keeper` and so on."""
@@ -140,7 +137,7 @@ class Stage:
     def api_url(self) -> str:
         """The HTTP API's address without a trailing slash; `CommandError` when the stage is not deployed."""
         with self.wrapped_errors():
-            return self._deployed_api_url() if self.local is None else self.local.api_url(self._local_api_id())
+            return self._output("ApiUrl") if self.local is None else self.local.api_url(self._local_api_id())
 
     @property
     def database_url(self) -> str:
@@ -226,13 +223,14 @@ class Stage:
             raise CommandError(f"stage {self.name} has no HTTP API yet: deploy it first")
         return str(found[-1])
 
-    def _deployed_api_url(self) -> str:
-        stacks = self.client("cloudformation").describe_stacks(StackName=self.stack_name)["Stacks"]
-        outputs = {output["OutputKey"]: output["OutputValue"] for output in stacks[0].get("Outputs", [])}
-        for name in _API_OUTPUTS:
-            if name in outputs:
-                return str(outputs[name]).rstrip("/")
-        raise CommandError(f"stack {self.stack_name} has no output {_API_OUTPUTS[0]}: deploy it again")
+    def _output(self, name: str) -> str:
+        """One of the stack's outputs. `CommandError` when there is none."""
+        with self.wrapped_errors():
+            stacks = self.client("cloudformation").describe_stacks(StackName=self.stack_name)["Stacks"]
+        for output in stacks[0].get("Outputs", []):
+            if output["OutputKey"] == name:
+                return str(output["OutputValue"])
+        raise CommandError(f"stack {self.stack_name} has no output {name}: deploy it again")
 
 
 def _local_addresses(local: LocalStage) -> dict[str, str]:

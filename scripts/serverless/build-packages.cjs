@@ -3,27 +3,80 @@
 // serverless.yml names ready archives under build/<stage>/. osls compares a deployment with the last one only by the archives
 // in its package folder, so they are laid there too; and it keeps an unchanged layer out of a deployment, which would
 // then differ from the next one, so the layer always goes along. With both, an unchanged deployment is "no changes".
+//
+// Names that are one for a whole account (roles, the bucket, dashboards) end in `${fiso:regional}`: nothing in the stage's
+// home region, the region in any other.
 'use strict';
 
 const { spawnSync } = require('node:child_process');
 const fs = require('node:fs');
 const path = require('node:path');
 
+// As shared/fiso_client/core/grammar.py has it; tests/architecture/test_stage_names.py holds the two together.
+const STAGE = /^[a-z][a-z0-9-]{0,19}$/;
+
+const regional = {
+  async resolve({ address, resolveVariable }) {
+    if (address !== 'regional') throw new Error(`there is no \${fiso:${address}}`);
+    const [home, region] = [await resolveVariable('param:homeRegion'), await resolveVariable('aws:region')];
+    return { value: region === home ? '' : `-${region}` };
+  },
+};
+
 class BuildPackages {
   constructor(serverless, options, { progress }) {
     this.serverless = serverless;
     this.options = options;
     this.progress = progress;
+    this.configurationVariablesSources = { fiso: regional };
     this.hooks = {
+      initialize: () => this.begin(),
       'before:package:initialize': () => this.build([]),
       'before:deploy:function:initialize': () => this.build(['--only', this.options.function]),
       'after:package:createDeploymentArtifacts': () => this.layOut(),
       'after:package:compileLayers': () => this.takeLayersAlong(),
+      'before:aws:deploy:deploy:createStack': () => this.keepBucket(),
     };
   }
 
   get stage() {
     return this.serverless.getProvider('aws').getStage();
+  }
+
+  // Before anything is built or changed. A function whose role is in no resource of this stage is not of this stage.
+  begin() {
+    if (!STAGE.test(this.stage)) {
+      this.refuse(`stage '${this.stage}': must be lower-case letters, digits and -, at most 20, as in dev or prod`);
+    }
+    const { functions, resources } = this.serverless.service;
+    const known = Object.assign({}, ...[resources].flat().map((part) => part.Resources));
+    for (const [name, { role }] of Object.entries(functions)) if (!known[role]) delete functions[name];
+  }
+
+  refuse(why) {
+    throw new this.serverless.classes.Error(why);
+  }
+
+  // A bucket of another name would be a new and empty one: catalog, models and archive would stay behind in the old.
+  async keepBucket() {
+    const { CloudFormationClient, DescribeStacksCommand } = require('@aws-sdk/client-cloudformation');
+    const provider = this.serverless.getProvider('aws');
+    const client = new CloudFormationClient(await provider.getAwsSdkV3Config());
+    const StackName = provider.naming.getStackName();
+    const stacks = await client.send(new DescribeStacksCommand({ StackName })).then(
+      ({ Stacks }) => Stacks,
+      () => [] // a new stage; what else is the matter, the deployment says itself
+    );
+    const outputs = stacks.flatMap(({ Outputs }) => Outputs || []);
+    const known = outputs.find(({ OutputKey }) => OutputKey === 'ArtifactsBucket');
+    const { Resources } = this.serverless.service.provider.compiledCloudFormationTemplate;
+    const wanted = Resources.Artifacts.Properties.BucketName['Fn::Sub'].split('${AWS::AccountId}');
+    if (known && !(known.OutputValue.startsWith(wanted[0]) && known.OutputValue.replace(/^.*-\d{12}/, '') === wanted[1])) {
+      this.refuse(
+        `stage ${this.stage} has its data in ${known.OutputValue}, and this deployment would begin a new bucket: set ` +
+          `homeRegion: ${provider.getRegion()} among the stage's params in serverless.yml`
+      );
+    }
   }
 
   python() {
@@ -38,8 +91,8 @@ class BuildPackages {
       encoding: 'utf8',
     });
     this.progress.get('fiso').remove();
-    if (done.error) throw new this.serverless.classes.Error(`cannot build packages: ${done.error.message}`);
-    if (done.status !== 0) throw new this.serverless.classes.Error(`cannot build packages: ${done.stderr.trim()}`);
+    if (done.error) this.refuse(`cannot build packages: ${done.error.message}`);
+    if (done.status !== 0) this.refuse(`cannot build packages: ${done.stderr.trim()}`);
     process.stderr.write(done.stdout);
   }
 

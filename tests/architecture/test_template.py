@@ -21,11 +21,11 @@ from fiso.settings import (
     RetrainerSettings,
     StreamConsumerSettings,
 )
-from fiso_cli.packaging.template import make_template
+from fiso_cli.packaging.template import make_template, serverless_package
 from localcloud.stream_pump.mapping import from_document
 from tests.builders import a_record, an_open_record
 
-FUNCTIONS = {"orchestrator", "stream-consumer", "retrainer", "keeper", "console", "sample-aws"}
+FUNCTIONS = {"orchestrator", "stream-consumer", "retrainer", "keeper", "console"}
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +54,15 @@ def statements(resources: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     for role in of_type(resources, "IAM::Role").values():
         for policy in role["Policies"]:
             yield from policy["PolicyDocument"]["Statement"]
+
+
+def test_the_sample_is_on_stages_to_look_at_and_asks_aws_for_nothing_but_its_log(tmp_path: Path) -> None:
+    resources = json.loads(serverless_package("dev", tmp_path).read_text())["Resources"]
+    names = {properties["FunctionName"] for properties in of_type(resources, "Lambda::Function").values()}
+    assert names == {f"fiso-dev-{name}" for name in (*FUNCTIONS, "sample-aws")}
+    (policy,) = resources["SampleAwsRole"]["Properties"]["Policies"]
+    (only,) = policy["PolicyDocument"]["Statement"]
+    assert only["Resource"] == {"Fn::GetAtt": ["SampleAwsLogs", "Arn"]}
 
 
 def as_list(value: Any) -> list[Any]:
@@ -197,7 +206,7 @@ def test_the_gateway_shows_itself_by_a_word_of_which_functions_have_the_hashes_a
     assert [one["RequestParameters"] for one in integrations] == 2 * [
         {f"overwrite:header.{GATEWAY_WORD}": stored.format("word")}
     ]
-    told = {name: json.dumps(function(resources, name)["Environment"]) for name in FUNCTIONS - {"sample-aws"}}
+    told = {name: json.dumps(function(resources, name)["Environment"]) for name in FUNCTIONS}
     assert {name for name, text in told.items() if stored.format("hashes") in text} == {"orchestrator", "console"}
     assert not [name for name, text in told.items() if stored.format("word") in text]
 
@@ -207,8 +216,8 @@ def test_the_api_allows_no_cross_origin_calls(resources: dict[str, Any]) -> None
 
 
 def test_the_log_table_keeps_what_it_is_given(resources: dict[str, Any]) -> None:
-    assert resources["InvocationLog"]["DeletionPolicy"] == "Retain"
     table = resources["InvocationLog"]["Properties"]
+    assert table["DeletionProtectionEnabled"] is True
     assert table["TableName"] == "fiso-invocation-logs-prod"
     assert table["BillingMode"] == "PAY_PER_REQUEST"
     assert [key["AttributeName"] for key in table["KeySchema"]] == ["invocation_id", "timestamp"]
@@ -219,8 +228,23 @@ def test_the_log_table_keeps_what_it_is_given(resources: dict[str, Any]) -> None
     assert indexes == {"open-records": "KEYS_ONLY", "by-time": "ALL"}
 
 
+def test_what_holds_records_and_keys_outlives_the_stack_but_not_a_first_deployment_that_failed(
+    resources: dict[str, Any],
+) -> None:
+    """Under `Retain` the second try would meet the names of the first."""
+    kept = {
+        name: (each["DeletionPolicy"], each["UpdateReplacePolicy"]) for name, each in resources.items() if is_kept(each)
+    }
+    logs = {"ApiLogs", "ConsoleLogs", "InvocationLogs"}
+    assert set(kept) == {"InvocationLog", "Artifacts", "ModelKey", "CatalogKey", *logs}
+    assert set(kept.values()) == {("RetainExceptOnCreate", "Retain")}
+
+
+def is_kept(resource: Mapping[str, Any]) -> bool:
+    return bool(resource.get("DeletionPolicy", "Delete") != "Delete")
+
+
 def test_the_bucket_is_private_encrypted_versioned_and_kept(resources: dict[str, Any]) -> None:
-    assert resources["Artifacts"]["DeletionPolicy"] == "Retain"
     bucket = resources["Artifacts"]["Properties"]
     assert all(bucket["PublicAccessBlockConfiguration"].values())
     assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}

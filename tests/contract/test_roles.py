@@ -27,7 +27,7 @@ from tests.iam.reference import unknown_in, unknown_keys
 from tests.iam.stage import deploy
 from tests.iam.wire import Access, arn_of
 
-FUNCTIONS = ("orchestrator", "stream-consumer", "retrainer", "keeper", "console", "sample-aws")
+FUNCTIONS = ("orchestrator", "stream-consumer", "retrainer", "keeper", "console")
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +129,6 @@ MORE = {
     "buckets whose names begin alike": ("stream-consumer", "s3:PutObject", "arn:aws:s3:::fiso-artifacts-*/archive/*"),
     "models, for the console": ("console", "s3:PutObject", f"{BUCKET}/models/*"),
     "deleting what is archived": ("stream-consumer", "s3:DeleteObject", f"{BUCKET}/archive/*"),
-    "the bucket itself where nothing is missing": ("sample-aws", "s3:ListBucket", BUCKET),
     "another table's index": ("console", "dynamodb:Query", f"{STATES}/index/by-time"),
     "an index that it does not ask": ("orchestrator", "dynamodb:Query", f"{RECORDS}/index/open-records"),
     "every index": ("keeper", "dynamodb:Query", f"{RECORDS}/index/*"),
@@ -140,7 +139,7 @@ MORE = {
     "deleting records": ("keeper", "dynamodb:DeleteItem", RECORDS),
     "every region": ("console", "dynamodb:Query", RECORDS.replace("us-east-1", "*")),
     "the API's log": ("console", "logs:PutLogEvents", f"{LOGS}:/fiso/api:*"),
-    "every log": ("sample-aws", "logs:PutLogEvents", f"{LOGS}:*"),
+    "every log": ("console", "logs:PutLogEvents", f"{LOGS}:*"),
     "reading its own log": ("orchestrator", "logs:FilterLogEvents", f"{LOGS}:/fiso/api:*"),
     "passing roles on": ("orchestrator", "iam:PassRole", "*"),
     "other roles": ("keeper", "sts:AssumeRole", "arn:aws:iam::000000000000:role/fiso-prod-retrainer"),

@@ -39,7 +39,6 @@ from functions.orchestrator import wiring as orchestrator
 from functions.orchestrator.aws_ports import Ports
 from functions.orchestrator.handler import answer_event
 from functions.retrainer import wiring as retrainer
-from functions.sample_aws.handler import lambda_handler as sample
 from functions.stream_consumer import wiring as stream_consumer
 from functions.stream_consumer.handler import consume
 from tests import tokens
@@ -86,8 +85,6 @@ class World:
         _keep(self)
         _retrain(self)
         _show(self)
-        with self.being("sample-aws"):
-            sample(http_event(path="/word-count", body="{}"), None)
         made = {function: frozenset(self._of(function)) for function in self.stage.roles}
         assert sum(map(len, made.values())) == len(set(self.recorded.accesses))
         return made

@@ -24,9 +24,10 @@ def package(
     """
     from fiso_cli.packaging.build import build
     from fiso_cli.packaging.template import make_template
+    from fiso_cli.stage import Stage
 
     project_file("serverless.yml")
-    report = build(stage, only)
+    report = build(Stage.named(stage).name, only)
     path = str(make_template(stage)) if template else None
     written = [f"CloudFormation template: {path}"] if path else []
     return Output(document={**report.as_json(), "template": path}, shown=[report.as_table(), *written])

@@ -27,12 +27,15 @@ def make_template(stage: str, *, root: Path = ROOT) -> Path:
     return folder / TEMPLATE
 
 
-def serverless_package(stage: str, folder: Path, *, params: Sequence[str] = (), root: Path = ROOT) -> Path:
+def serverless_package(
+    stage: str, folder: Path, *, params: Sequence[str] = (), region: str = "", root: Path = ROOT
+) -> Path:
     """The template that `serverless package` writes to `folder`. `params` (`name=value`) go before the stage's own."""
     command = root / "node_modules" / ".bin" / "serverless"
     if not command.exists():
         raise CommandError("the serverless command is not installed; run `make setup`")
     options = ["--stage", stage, "--package", str(folder), *(f"--param={param}" for param in params)]
+    options += ["--region", region] if region else []
     with offline_control_plane() as url:
         done = subprocess.run(  # nosec B603
             [str(command), "package", *options],
