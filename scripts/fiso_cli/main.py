@@ -90,6 +90,7 @@ COMMANDS: Commands = {
     "replay": Lazy("fiso_cli.worlds.commands:replay", "Replay measured rounds beside the rules to beat."),
     "simulate": Lazy("fiso_cli.worlds.commands:simulate", "Simulate clouds that react to the router."),
     "what-if": Lazy("fiso_cli.what_if.commands:what_if", "What a new policy would have done, from the log."),
+    "cost": Lazy("fiso_cli.cost.commands:cost", "What FISO itself costs on AWS, part by part."),
     "report": REPORT,
     "tariffs": TARIFFS,
     "deadletter": DEADLETTER,

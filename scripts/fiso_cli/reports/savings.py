@@ -1,30 +1,28 @@
 """Savings per function: records in, figures out as a table and as JSON."""
 
-import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from math import inf
 
-import yaml
-
 from fiso.billing import hop, tariff
-from fiso.billing.hop import CALLS_PER_LEASE, OUTCOMES_PER_REPORT, REFERENCE, REFERENCE_RATE_PER_S
-from fiso.codecs.record import to_document
+from fiso.billing.hop import REFERENCE_RATE_PER_S
 from fiso.domain.endpoint import FunctionName
 from fiso.domain.record import InvocationRecord
 from fiso.learning.intervals import Estimate
 from fiso.learning.savings import Call, Hops, Saving, call_of, saving
-from fiso_cli.local_stage import project_file
+from fiso_cli.cost import measured, template
 from fiso_cli.rendering import Part, Table, decimals, figure, text
 
 Document = dict[str, object]
 MILLION = 1e6
 SHORTEST_S = 600.0
+SAMPLE = 200
+"""Records of a function whose sizes are measured."""
 MEANING = (
     "net = gross - router - egress - exploration - warming (nothing is kept warm: 0). Intervals are 95 %, by blocks.",
     "Adjusted: control gets the cold share of the endpoint that routed traffic used most; blocks find home colder.",
-    "The hop is priced at the log's rate; its writes as measured in docs/decisions/0008, its time from the records.",
+    "The hop is priced at the log's rate; its writes as counted on this code, its time from the records.",
 )
 
 
@@ -33,35 +31,28 @@ class _Function:
     calls: list[Call] = field(default_factory=list)
     waited_ms: float = 0.0
     own_ms: float = 0.0
-    record_bytes: int = 0
+    sample: list[InvocationRecord] = field(default_factory=list)
 
     def add(self, record: InvocationRecord, call: Call) -> None:
         self.calls.append(call)
         self.waited_ms += call.ms
         self.own_ms += call.own_ms
-        self.record_bytes += len(json.dumps(to_document(record), separators=(",", ":")))
+        if len(self.sample) < SAMPLE:
+            self.sample.append(record)
 
     def hops(self, rate_per_s: float) -> Hops:
-        """By this function's own waiting, FISO's own time and record size, and the rate of the stage; the rest as
-        docs/decisions/0008 measured."""
-        count, prices, memory_mb = len(self.calls), hop.current(), deployed_memory_mb()
-        work = replace(REFERENCE, record_bytes=self.record_bytes // count)
+        """By this function's own waiting, FISO's own time and record sizes, and the rate of the stage."""
+        count, prices, setup = len(self.calls), hop.current(), template.setup()
+        work = measured.of_records(self.sample)
         proxied = hop.proxy_hop(
             prices,
             work,
-            memory_mb=memory_mb,
+            setup,
             waited_ms=self.waited_ms / count,
             own_ms=self.own_ms / count,
             rate_per_s=rate_per_s,
         )
-        leased = hop.lease_hop(
-            prices,
-            work,
-            memory_mb=memory_mb,
-            calls_per_lease=CALLS_PER_LEASE,
-            outcomes_per_report=OUTCOMES_PER_REPORT,
-            rate_per_s=rate_per_s,
-        )
+        leased = hop.lease_hop(prices, work, setup, rate_per_s=rate_per_s)
         return Hops(proxied=hop.marginal_usd(proxied), leased=hop.marginal_usd(leased))
 
 
@@ -131,7 +122,8 @@ def _remarks(found: Sequence[Saving]) -> Iterator[str]:
         yield f"{item.function}: {item.advice}: {item.why}"
     yield from MEANING
     prices = hop.current()
-    yield f"The stage itself costs {hop.month_usd(prices):.2f} USD a month beside that, whatever it routes."
+    month_usd = hop.total_usd(hop.month_parts(prices, measured.work(), template.setup()))
+    yield f"The stage itself costs {month_usd:.2f} USD a month beside that, whatever it routes (fiso cost)."
     yield f"List prices of us-east-1 as of {prices.as_of}. Local times are not cloud times."
 
 
@@ -145,9 +137,3 @@ def _shown(estimate: Estimate | None, factor: float, decimals: int) -> str:
         return "-"
     value, low, high = (factor * part for part in (estimate.value, estimate.low, estimate.high))
     return f"{value:+,.{decimals}f} [{low:+,.{decimals}f}, {high:+,.{decimals}f}]"
-
-
-def deployed_memory_mb() -> int:
-    """What serverless.yml gives the orchestrator."""
-    declared = yaml.safe_load(project_file("serverless.yml").read_text(encoding="utf-8"))
-    return int(declared["functions"]["orchestrator"]["memorySize"])

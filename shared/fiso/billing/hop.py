@@ -6,20 +6,34 @@
 
 What is shared among requests (batches of the stream, reads that hold for seconds, environments, a month's alarms) is
 shared by the rate of the stage. A leased call has no waiting and shares its API requests with others: a lease serves
-many calls, a report tells of many. List prices only: no free tier, no discount.
+many calls, a report tells of many. List prices only: no free tier, no discount. Reading the stream by a trigger and
+transfer within a region are free; data that leaves AWS is priced with each call (`tariff`), not here.
+
+What a request makes FISO write is none of this module's knowledge: `Work` is measured on the code as it is
+(`fiso_cli.cost`), and `Setup` is read from the template.
 """
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cache
-from math import ceil, exp
+from math import exp
 from pathlib import Path
 
-WRITE_UNIT_BYTES = 1024
+from fiso.domain.endpoint import Architecture
+
 AWS_FULL_CPU_MB = 1769
 """The memory at which Lambda gives a whole processor; below it a part (docs.aws.amazon.com/lambda)."""
 HOME_REGION = "us-east-1"
+GIB = 2**30
+
+
+class FrontDoor(StrEnum):
+    """What stands before the orchestrator: an HTTP API, or the function's own URL, which costs nothing by itself."""
+
+    API = "api"
+    URL = "url"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,8 +43,10 @@ class HopPrices:
     version: str
     as_of: str
     http_api_per_request: float
+    http_api_per_request_above: float
     lambda_per_request: float
     lambda_per_gb_second: float
+    lambda_arm64_per_gb_second: float
     dynamodb_per_write_unit: float
     dynamodb_per_read_unit: float
     dynamodb_per_gb_month: float
@@ -39,51 +55,113 @@ class HopPrices:
     s3_per_get: float
     s3_per_gb_month: float
     logs_per_gb: float
+    logs_kept_per_gb_month: float
+    metric_per_month: float
     alarm_per_month: float
     dashboard_per_month: float
     key_per_month: float
     secret_per_month: float
 
+    def gb_second(self, architecture: Architecture) -> float:
+        """Of a Lambda on either processor. The volume tiers begin at 6,000 million GB-s a month; none is counted."""
+        return self.lambda_arm64_per_gb_second if architecture is Architecture.ARM64 else self.lambda_per_gb_second
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Amount:
+    """Of something that a batch of the stream does: so much for each record, and so much for the batch."""
+
+    record: float
+    batch: float = 0.0
+
+    def per_record(self, records_per_batch: float, batches: float = 1.0) -> float:
+        """Where a batch falls into so many, by their functions; never more of them than records."""
+        return self.record + self.batch * min(batches, records_per_batch) / records_per_batch
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """What one request makes FISO do, as measured.
+    """What one request makes FISO do.
 
-    `cpu_ms` on a whole processor, `store_wait_ms` for its two writes; `open_bytes` and `record_bytes` of the two items;
-    `consumer_cpu_ms` per record; `log_bytes` written to CloudWatch.
+    `cpu_ms` on a whole processor, `store_wait_ms` for its two writes, `cold_ms` for a start on a whole processor.
+    Write units: `record_units` of the log's table and `record_index_units` of its indexes, for a record alone, and
+    what an intent before it adds to each; what a request with an idempotency key writes and reads beside that. Of the
+    stream's consumer: the units that a fold writes and reads, objects of the archive and their bytes, and its computing
+    per record. Bytes kept: `table_bytes` (backed up as well) and `index_bytes`. `log_bytes` written to CloudWatch.
+    `metrics` that a request's lines name, each a price by the month.
     """
 
     cpu_ms: float
     store_wait_ms: float
-    open_bytes: int
-    record_bytes: int
+    cold_ms: float
+    record_units: float
+    record_index_units: float
+    intent_units: float
+    intent_index_units: float
+    key_units: float
+    key_read_units: float
+    fold_units: Amount
+    fold_read_units: Amount
+    archive_puts: Amount
+    archive_bytes: Amount
     consumer_cpu_ms: float
-    log_bytes: int
+    table_bytes: float
+    index_bytes: float
+    log_bytes: float
+    metrics: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """What the template makes of a stage: memories in MB, what is paid by the month, for how long things are kept."""
+
+    memory_mb: int = 256
+    architecture: Architecture = Architecture.X86_64
+    front_door: FrontDoor = FrontDoor.API
+    consumer_mb: int = 256
+    keeper_mb: int = 256
+    retrainer_mb: int = 3_008
+    batch_size: int = 100
+    batch_window_s: float = 1.0
+    kept_days: float = 35.0
+    archive_days: float = 730.0
+    log_days: float = 365.0
+    alarms: int = 0
+    dashboards: int = 0
+    keys: int = 0
+    secrets: int = 0
 
 
 Parts = Mapping[str, float]
-"""USD per request, by what it is paid for."""
+"""USD, by what it is paid for."""
 
-STATE_BYTES = 2 * WRITE_UNIT_BYTES
-MARKER_UNITS = 2
-"""A fold's marker is written in a transaction, which costs two units for each."""
-CONSUMER_MB = 256
 MONTH_S = 2_628_000.0
 """730 hours, as AWS counts a month."""
-BATCH_SIZE, BATCH_WINDOW_S, SHARDS = 100, 1.0, 4
-"""Of the stream's consumer in `serverless.yml`; a new table on demand has four partitions, each with a shard."""
+MONTH_DAYS = MONTH_S / 86_400
+HTTP_API_TIER = 300e6
+"""Requests of a month up to the second price (aws.amazon.com/api-gateway/pricing); one is of up to 512 KB."""
+SHARDS = 4
+"""Of the log's stream: a new table on demand has four partitions, each with a shard."""
 READ_EVERY_S = 5.0
 READS_UNITS, READS_GETS = 1.5, 1.0
 """What an environment reads again when it is older than that: states and breakers (eventually consistent, half a unit
 for 4 KB each), and the snapshot from S3."""
 KEPT_IDLE_S, LIVES_S = 480.0, 7_200.0
 """How long Lambda keeps an idle environment, and how long it lets a busy one live: 5 to 20 minutes, about two hours."""
-ALARMS, DASHBOARDS, KEYS, SECRETS = 18, 3, 2, 2
-"""What the template makes of these for a stage; a test counts them, and lets an alarm more or less pass."""
-KEEPER_MS, KEEPER_MB = 800.0, 256
+LOGS_PACKED = 0.15
+"""CloudWatch keeps lines compressed, and reckons with this (aws.amazon.com/cloudwatch/pricing, examples)."""
+LAMBDA_LINES_BYTES = 3 * 26 + 61 + 53 + 132
+"""START, END and REPORT of an invocation as Lambda writes them, with the 26 bytes that an event counts beside."""
+KEEPER_MS, KEEPER_METRICS = 800.0, 3
 """One run of the keeper, each minute; its other reads are within the free use of their services or below a cent."""
+RETRAINER_S = 600.0
+"""One run of the retrainer a day, at the most that it takes; it reads the archive's hours, a GET for each."""
+ROUTES_IN_USE, ROUTE_METRICS = 4, 6
+"""An HTTP API's detailed metrics are priced for routes that are called: invoke, decide, outcomes, healthz."""
 REFERENCE_RATE_PER_S = 10.0
 """Where nobody says what rate a stage has."""
+CALLS_PER_LEASE, OUTCOMES_PER_REPORT = 60.0, 100.0
+"""A lease of 60 s at one call a second; full reports."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +174,7 @@ class Shared:
     requests_per_month: float
 
 
-def shared(rate_per_s: float, busy_ms: float) -> Shared:
+def shared(rate_per_s: float, busy_ms: float, setup: Setup) -> Shared:
     """By requests per second of the whole stage, each of which keeps an environment busy for so long.
 
     An environment reads with a request that comes READ_EVERY_S after it last read; one is started where all were idle
@@ -105,7 +183,7 @@ def shared(rate_per_s: float, busy_ms: float) -> Shared:
     environments = max(1.0, rate_per_s * busy_ms / 1000)
     per_environment = rate_per_s / environments
     return Shared(
-        records_per_batch=min(float(BATCH_SIZE), max(1.0, rate_per_s * BATCH_WINDOW_S / SHARDS)),
+        records_per_batch=min(float(setup.batch_size), max(1.0, rate_per_s * setup.batch_window_s / SHARDS)),
         reads_per_request=1 / (1 + READ_EVERY_S * per_environment),
         starts_per_request=min(1.0, exp(-KEPT_IDLE_S * rate_per_s) + 1 / (LIVES_S * per_environment)),
         requests_per_month=rate_per_s * MONTH_S,
@@ -115,49 +193,57 @@ def shared(rate_per_s: float, busy_ms: float) -> Shared:
 def proxy_hop(
     prices: HopPrices,
     work: Work,
+    setup: Setup,
     *,
-    memory_mb: int,
     waited_ms: float,
     own_ms: float | None = None,
     rate_per_s: float = REFERENCE_RATE_PER_S,
+    keyed_share: float = 0.0,
+    functions: int = 1,
 ) -> Parts:
-    """The parts of one proxied request to a function that takes `waited_ms`; `own_ms` where it was measured there."""
-    own_ms = own_time_ms(work, memory_mb) if own_ms is None else own_ms
-    gb_ms = memory_mb / 1024 / 1000 * prices.lambda_per_gb_second
-    among = shared(rate_per_s, own_ms + waited_ms)
+    """The parts of one proxied request to a function that takes `waited_ms`; `own_ms` where it was measured there.
+    `keyed_share` of the requests bring an idempotency key; the stage has so many `functions`, each folded by itself."""
+    own_ms = own_time_ms(work, setup.memory_mb) if own_ms is None else own_ms
+    gb_ms = setup.memory_mb / 1024 / 1000 * prices.gb_second(setup.architecture)
+    among = shared(rate_per_s, own_ms + waited_ms, setup)
     return {
-        "front_door": prices.http_api_per_request,
+        "front_door": front_door_usd(prices, setup, among.requests_per_month),
         "lambda_request": prices.lambda_per_request,
         "lambda_own_time": own_ms * gb_ms,
         "lambda_waiting": waited_ms * gb_ms,
-        "lambda_starts": among.starts_per_request * REFERENCE_COLD_MS * gb_ms,
+        "lambda_starts": among.starts_per_request * work.cold_ms * gb_ms,
         "reads": among.reads_per_request * _reads_usd(prices),
-        **_recording(prices, work, among, is_opened=True),
+        **_recording(prices, work, setup, among, is_opened=True, functions=functions),
+        "idempotency_keys": keyed_share * _keys_usd(prices, work),
+        "log_lines": _log_usd(prices, work, setup),
+        "stage": total_usd(month_parts(prices, work, setup)) / among.requests_per_month,
     }
 
 
 def lease_hop(
     prices: HopPrices,
     work: Work,
+    setup: Setup,
     *,
-    memory_mb: int,
-    calls_per_lease: float,
-    outcomes_per_report: float,
+    calls_per_lease: float = CALLS_PER_LEASE,
+    outcomes_per_report: float = OUTCOMES_PER_REPORT,
     rate_per_s: float = REFERENCE_RATE_PER_S,
 ) -> Parts:
     """The parts of one leased call: its share of a lease and of a report, and its record. `rate_per_s` counts calls."""
     share = 1 / calls_per_lease + 1 / outcomes_per_report
-    gb_ms = memory_mb / 1024 / 1000 * prices.lambda_per_gb_second
-    decided_ms = work.cpu_ms * AWS_FULL_CPU_MB / min(memory_mb, AWS_FULL_CPU_MB)
-    among, asked = shared(rate_per_s, decided_ms), shared(rate_per_s * share, decided_ms)
+    gb_ms = setup.memory_mb / 1024 / 1000 * prices.gb_second(setup.architecture)
+    decided_ms = own_time_ms(work, setup.memory_mb) - work.store_wait_ms
+    among, asked = shared(rate_per_s, decided_ms, setup), shared(rate_per_s * share, decided_ms, setup)
     return {
-        "front_door": share * prices.http_api_per_request,
+        "front_door": share * front_door_usd(prices, setup, asked.requests_per_month),
         "lambda_request": share * prices.lambda_per_request,
         "lambda_own_time": (share * decided_ms + work.store_wait_ms / 2 / outcomes_per_report) * gb_ms,
         "lambda_waiting": 0.0,
-        "lambda_starts": share * asked.starts_per_request * REFERENCE_COLD_MS * gb_ms,
+        "lambda_starts": share * asked.starts_per_request * work.cold_ms * gb_ms,
         "reads": share * asked.reads_per_request * _reads_usd(prices),
-        **_recording(prices, work, among, is_opened=False),
+        **_recording(prices, work, setup, among, is_opened=False),
+        "log_lines": _log_usd(prices, work, setup),
+        "stage": total_usd(month_parts(prices, work, setup)) / among.requests_per_month,
     }
 
 
@@ -175,47 +261,66 @@ def marginal_usd(parts: Parts) -> float:
     return total_usd(parts) - parts["stage"]
 
 
-def month_usd(prices: HopPrices) -> float:
-    """What a stage costs by the month without any request."""
-    keeper_gb_s = KEEPER_MB / 1024 * KEEPER_MS / 1000
-    keeper = MONTH_S / 60 * (keeper_gb_s * prices.lambda_per_gb_second + prices.lambda_per_request)
-    return (
-        ALARMS * prices.alarm_per_month
-        + DASHBOARDS * prices.dashboard_per_month
-        + KEYS * prices.key_per_month
-        + SECRETS * prices.secret_per_month
-        + keeper
-    )
+def front_door_usd(prices: HopPrices, setup: Setup, requests_per_month: float) -> float:
+    """For one request, the month's mean where the volume reaches the second price."""
+    if setup.front_door is FrontDoor.URL:
+        return 0.0
+    above = max(0.0, requests_per_month - HTTP_API_TIER) / requests_per_month
+    return (1 - above) * prices.http_api_per_request + above * prices.http_api_per_request_above
+
+
+def month_parts(prices: HopPrices, work: Work, setup: Setup) -> Parts:
+    """What a stage costs by the month whatever it is asked, by what it is paid for."""
+    routes = 0 if setup.front_door is FrontDoor.URL else ROUTES_IN_USE * ROUTE_METRICS
+    gb_second, retrainings = prices.gb_second(setup.architecture), MONTH_DAYS
+    keeper_s = MONTH_S / 60 * KEEPER_MS / 1000
+    retrainer_s = retrainings * RETRAINER_S
+    return {
+        "alarms": setup.alarms * prices.alarm_per_month,
+        "dashboards": setup.dashboards * prices.dashboard_per_month,
+        "metrics": (work.metrics + KEEPER_METRICS) * prices.metric_per_month,
+        "route_metrics": routes * prices.metric_per_month,
+        "keys": setup.keys * prices.key_per_month,
+        "secrets": setup.secrets * prices.secret_per_month,
+        "keeper": keeper_s * setup.keeper_mb / 1024 * gb_second + MONTH_S / 60 * prices.lambda_per_request,
+        "retrainer": retrainer_s * setup.retrainer_mb / 1024 * gb_second + retrainings * prices.lambda_per_request,
+    }
 
 
 def _reads_usd(prices: HopPrices) -> float:
     return READS_UNITS * prices.dynamodb_per_read_unit + READS_GETS * prices.s3_per_get
 
 
-def _recording(prices: HopPrices, work: Work, among: Shared, *, is_opened: bool) -> Parts:
-    """An intent also enters and leaves the sparse index; a record enters the index by time whole, and that of its
-    tenant by its keys. The consumer reads it and its marker. It is kept for a month, with its copy in the index and in
-    the backups, and in the archive for as long again."""
-    record, intent = _units(work.record_bytes), _units(work.open_bytes)
-    log_units = 2 * record + 1 + (intent + 2 if is_opened else 0)
+def _keys_usd(prices: HopPrices, work: Work) -> float:
+    return work.key_units * prices.dynamodb_per_write_unit + work.key_read_units * prices.dynamodb_per_read_unit
+
+
+def _recording(
+    prices: HopPrices, work: Work, setup: Setup, among: Shared, *, is_opened: bool, functions: int = 1
+) -> Parts:
+    """What a record costs from its intent to the end of its days; kept things as in a month long after the first."""
     batch = among.records_per_batch
-    fold_units = MARKER_UNITS + MARKER_UNITS * _units(STATE_BYTES) / batch
-    consumer_gb_s = CONSUMER_MB / 1024 * work.consumer_cpu_ms * AWS_FULL_CPU_MB / CONSUMER_MB / 1000
-    kept_usd = 2 * prices.dynamodb_per_gb_month + prices.dynamodb_backup_per_gb_month + prices.s3_per_gb_month
+    table_units = work.record_units + (work.intent_units if is_opened else 0.0)
+    index_units = work.record_index_units + (work.intent_index_units if is_opened else 0.0)
+    consumer_gb_s = work.consumer_cpu_ms * AWS_FULL_CPU_MB / 1024 / 1000  # by memory a shorter time of more of it
+    kept, archived = setup.kept_days / MONTH_DAYS, setup.archive_days / MONTH_DAYS
+    table_usd = work.table_bytes * (prices.dynamodb_per_gb_month + prices.dynamodb_backup_per_gb_month)
     return {
-        "dynamodb_log": log_units * prices.dynamodb_per_write_unit,
-        "dynamodb_state": fold_units * prices.dynamodb_per_write_unit,
-        "consumer": consumer_gb_s * prices.lambda_per_gb_second + prices.lambda_per_request / batch,
-        "consumer_reads": 2 * prices.dynamodb_per_read_unit,
-        "archive": prices.s3_per_put / batch,
-        "storage": work.record_bytes / 2**30 * kept_usd,
-        "log_lines": work.log_bytes / 2**30 * prices.logs_per_gb,
-        "stage": month_usd(prices) / among.requests_per_month,
+        "log_table": table_units * prices.dynamodb_per_write_unit,
+        "log_indexes": index_units * prices.dynamodb_per_write_unit,
+        "states": work.fold_units.per_record(batch, functions) * prices.dynamodb_per_write_unit,
+        "consumer": consumer_gb_s * prices.gb_second(setup.architecture) + prices.lambda_per_request / batch,
+        "consumer_reads": work.fold_read_units.per_record(batch, functions) * prices.dynamodb_per_read_unit,
+        "archive": work.archive_puts.per_record(batch) * prices.s3_per_put,
+        "archive_kept": work.archive_bytes.per_record(batch) / GIB * archived * prices.s3_per_gb_month,
+        "log_kept": (table_usd + work.index_bytes * prices.dynamodb_per_gb_month) / GIB * kept,
     }
 
 
-def _units(size_bytes: int) -> int:
-    return ceil(size_bytes / WRITE_UNIT_BYTES)
+def _log_usd(prices: HopPrices, work: Work, setup: Setup) -> float:
+    """Written, and kept compressed; the lines of Lambda itself among them."""
+    kept_usd = LOGS_PACKED * setup.log_days / MONTH_DAYS * prices.logs_kept_per_gb_month
+    return (work.log_bytes + LAMBDA_LINES_BYTES) / GIB * (prices.logs_per_gb + kept_usd)
 
 
 @cache
@@ -223,21 +328,7 @@ def current(region: str = HOME_REGION) -> HopPrices:
     """The prices that ship with this code (`hop_prices.json` beside this module); HOME_REGION's for what is not known
     of another region."""
     data = json.loads(Path(__file__).with_name("hop_prices.json").read_text(encoding="utf-8"))
-    usd = {**data["usd"], **data["regions"].get(region, {})}
-    return HopPrices(version=data["version"], as_of=data["as_of"], **usd)
-
-
-STORE_WAIT_MS = 10.0
-"""Two writes of 5 ms: AWS promises single-digit milliseconds for DynamoDB (aws.amazon.com/dynamodb)."""
-CALLS_PER_LEASE, OUTCOMES_PER_REPORT = 60.0, 100.0
-"""A lease of 60 s at one call a second; full reports."""
-REFERENCE = Work(
-    cpu_ms=0.54,
-    store_wait_ms=STORE_WAIT_MS,
-    open_bytes=208,
-    record_bytes=1_232,
-    consumer_cpu_ms=0.062,
-    log_bytes=891,
-)
-REFERENCE_COLD_MS = 215.0
-"""Measured on the 2-core machine of docs/decisions/0008: what the deployed memory was chosen by."""
+    own = data["regions"].get(region, {})
+    if "http_api_per_request" in own:  # where its price above the tier is not known, the first one counts
+        own = {"http_api_per_request_above": own["http_api_per_request"], **own}
+    return HopPrices(version=data["version"], as_of=data["as_of"], **data["usd"] | own)

@@ -1,0 +1,79 @@
+"""A stage's setup, as serverless.yml and the files beside it declare it: what is counted there is what is paid for."""
+
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Any
+
+import yaml
+
+from fiso.adapters.aws.dynamodb import KEEP_S
+from fiso.billing.hop import FrontDoor, Setup
+from fiso.domain.endpoint import Architecture
+from fiso_cli.cost.metered import TableLayout
+from fiso_cli.local_stage import project_file
+
+SECRETS = 2
+"""The database's and the gateway's, which commands make (`fiso keeper-database`, `fiso gateway-key`)."""
+
+
+def setup(front_door: FrontDoor | None = None, stage: str = "prod") -> Setup:
+    """By the files of this checkout, whose front door it has unless another is named. `CommandError` outside of it."""
+    declared = _declared()
+    functions, provider = declared["functions"], declared["provider"]
+    (stream,) = (event["stream"] for event in functions["stream_consumer"]["events"])
+    params = {**declared["params"]["default"], **declared["params"].get(stage, {})}
+    kinds = [resource["Type"] for _, resource in _resources()]
+
+    def memory_mb(name: str) -> int:
+        return int(functions[name].get("memorySize", provider["memorySize"]))
+
+    return Setup(
+        memory_mb=memory_mb("orchestrator"),
+        architecture=Architecture(functions["orchestrator"].get("architecture", provider["architecture"])),
+        front_door=front_door or FrontDoor(params.get("frontDoor", FrontDoor.API)),
+        consumer_mb=memory_mb("stream_consumer"),
+        keeper_mb=memory_mb("keeper"),
+        retrainer_mb=memory_mb("retrainer"),
+        batch_size=int(stream["batchSize"]),
+        batch_window_s=float(stream["batchWindow"]),
+        kept_days=KEEP_S / 86_400,
+        archive_days=_archive_days(),
+        log_days=float(params["logRetentionDays"]),
+        alarms=kinds.count("AWS::CloudWatch::Alarm"),
+        dashboards=kinds.count("AWS::CloudWatch::Dashboard"),
+        keys=kinds.count("AWS::KMS::Key"),
+        secrets=SECRETS + kinds.count("AWS::SecretsManager::Secret"),
+    )
+
+
+def table_layouts() -> dict[str, TableLayout]:
+    """The tables, by their names in the template."""
+    return {
+        name: TableLayout.of_template(resource["Properties"])
+        for name, resource in _resources()
+        if resource["Type"] == "AWS::DynamoDB::Table"
+    }
+
+
+def _archive_days() -> float:
+    buckets = [resource["Properties"] for name, resource in _resources() if name == "Artifacts"]
+    rules = [rule for bucket in buckets for rule in bucket["LifecycleConfiguration"]["Rules"]]
+    return float(next(rule["ExpirationInDays"] for rule in rules if rule.get("Prefix") == "archive/"))
+
+
+@cache
+def _declared() -> Mapping[str, Any]:
+    declared: Mapping[str, Any] = yaml.safe_load(project_file("serverless.yml").read_text(encoding="utf-8"))
+    return declared
+
+
+@cache
+def _resources() -> tuple[tuple[str, Mapping[str, Any]], ...]:
+    return tuple(_read())
+
+
+def _read() -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for path in sorted((project_file("serverless.yml").parent / "scripts/serverless").glob("*.yml")):
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if isinstance(document, Mapping):
+            yield from (document.get("Resources") or {}).items()
