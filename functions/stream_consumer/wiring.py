@@ -3,7 +3,7 @@
 import os
 from dataclasses import dataclass
 
-from fiso.adapters.aws.client import DynamoDBClient
+from fiso.adapters.aws.client import DynamoDBClient, S3Client
 from fiso.adapters.aws.dynamodb import DynamoDBEndpointStates, DynamoDBInvocationLog, key_of_item
 from fiso.adapters.aws.s3 import S3Archive
 from fiso.adapters.clock import utc_now
@@ -20,21 +20,23 @@ class Stores:
     archive: Archive
 
 
+ARCHIVE_TIMEOUT_S = 5.0
+
 key_of = key_of_item
 """Where the log holds what a stream record's image tells of."""
 
 
 def build(settings: StreamConsumerSettings) -> Stores:
     """Wire the stores on AWS."""
-    import boto3
+    credentials, transport = Credentials.from_environ(os.environ), HttpTransport()
 
-    credentials = Credentials.from_environ(os.environ)
-    endpoint = AwsEndpoint.from_environ("dynamodb", os.environ)
-    dynamodb = DynamoDBClient(
-        SignedService(endpoint=endpoint, credentials=credentials, transport=HttpTransport(), clock=utc_now)
-    )
+    def service(name: str) -> SignedService:
+        endpoint = AwsEndpoint.from_environ(name, os.environ)
+        return SignedService(endpoint=endpoint, credentials=credentials, transport=transport, clock=utc_now)
+
+    dynamodb, s3 = DynamoDBClient(service("dynamodb")), S3Client(service("s3"), timeout_s=ARCHIVE_TIMEOUT_S)
     return Stores(
         log=DynamoDBInvocationLog(dynamodb, settings.log_table, clock=utc_now),
         states=DynamoDBEndpointStates(dynamodb, settings.state_table, clock=utc_now),
-        archive=S3Archive(boto3.client("s3"), settings.bucket, clock=utc_now),
+        archive=S3Archive(s3, settings.bucket, clock=utc_now),
     )

@@ -86,7 +86,9 @@ class BuildPackages {
 
   build(only) {
     this.progress.create({ name: 'fiso', message: 'Building packages' });
-    const done = spawnSync(this.python(), ['-m', 'fiso_cli.packaging', '--stage', this.stage, ...only], {
+    const { architecture } = this.serverless.service.provider;
+    const words = ['-m', 'fiso_cli.packaging', '--stage', this.stage, '--architecture', architecture, ...only];
+    const done = spawnSync(this.python(), words, {
       cwd: this.serverless.serviceDir,
       encoding: 'utf8',
     });

@@ -1,5 +1,8 @@
-"""The packages as they are deployed: what is in them, and that their handlers import from them alone."""
+"""The packages as they are deployed: what is in them, and that their handlers import from them alone, here and under
+the deployed interpreter where there is one."""
 
+import ast
+import hashlib
 import json
 import subprocess
 import sys
@@ -10,22 +13,26 @@ from pathlib import Path
 
 import pytest
 
+from fiso.learning.export import serving_rows
+from fiso.prediction import artifact
 from fiso_cli.packaging import archive
 from fiso_cli.packaging.build import ROOT, build
-from fiso_cli.packaging.manifest import ACCESS_LAYER, PACKAGES
+from fiso_cli.packaging.manifest import ACCESS_LAYER, PACKAGES, FunctionPackage
 from fiso_cli.packaging.report import BuildReport
+from fiso_cli.packaging.target import host_system, lambda_target
 from functions.orchestrator.wiring import WITHOUT_ACCESS_LAYER
+from tests.models import generated_halves, packaged
 
+SDK = ("boto3", "botocore", "s3transfer", "jmespath", "dateutil", "urllib3", "six")
 HEAVY = {"numpy", "scipy", "sklearn", "joblib", "pandas", "flask", "psycopg2"}
-# Lambda's runtime brings boto3; here it stands for the runtime, after everything that the package ships.
-RUNTIME = ("boto3", "botocore", "s3transfer", "jmespath", "dateutil", "urllib3", "six")
-
 IMPORT = """
 import importlib, sys
-task, runtime, name = sys.argv[1:]
+task, name, *services = sys.argv[1:]
 sys.path[:0] = [task, task + "/shared"]
-sys.path.append(runtime)
 importlib.import_module(f"functions.{name}.handler")
+for service in services:
+    import boto3
+    boto3.client(service, region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="x")
 print(*sorted(module.partition(".")[0] for module in sys.modules))
 """
 
@@ -58,33 +65,88 @@ def report() -> BuildReport:
     return build("local")
 
 
-@pytest.fixture(scope="module")
-def runtime(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("runtime")
-    for name in RUNTIME:
-        module = sys.modules.get(name) or __import__(name)
-        source = Path(str(module.__file__))
-        source = source.parent if source.name == "__init__.py" else source
-        (folder / source.name).symlink_to(source)
-    return folder
-
-
 def unpack(report: BuildReport, name: str, folder: Path) -> None:
     paths = {built.name: ROOT / built.path for built in report.built}
     with zipfile.ZipFile(paths[name]) as opened:
         opened.extractall(folder)
 
 
-@pytest.mark.parametrize("name", [package.name for package in PACKAGES])
-def test_a_handler_imports_from_its_package_alone(
-    name: str, report: BuildReport, runtime: Path, tmp_path: Path
-) -> None:
-    unpack(report, name, tmp_path)
-    command = [sys.executable, "-I", "-S", "-c", IMPORT, str(tmp_path), str(runtime), name]
+@dataclass(frozen=True)
+class Under:
+    """Packages, an interpreter that they are for, and where they are unpacked, each once."""
+
+    python: Path
+    report: BuildReport
+    folder: Path
+
+    def task(self, name: str) -> Path:
+        task = self.folder / name
+        if not task.exists():
+            unpack(self.report, name, task)
+        return task
+
+
+@pytest.fixture(scope="module", params=["of this machine", "of Lambda"])
+def under(request: pytest.FixtureRequest, report: BuildReport, tmp_path_factory: pytest.TempPathFactory) -> Under:
+    folder = tmp_path_factory.mktemp("tasks")
+    if request.param == "of this machine":
+        return Under(Path(sys.executable), report, folder)
+    target = lambda_target("x86_64")
+    if target.compiler is None or host_system() != ("linux", "x86_64"):
+        pytest.skip(f"no python{target.python} is here")
+    return Under(target.compiler, build("x86-64", architecture="x86_64"), folder)
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.name)
+def test_a_handler_imports_and_makes_its_clients_from_its_package_alone(package: FunctionPackage, under: Under) -> None:
+    words = (str(under.task(package.name)), package.name, *sorted(package.aws_services))
+    command = [str(under.python), "-I", "-S", "-c", IMPORT, *words]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env={"OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stderr
-    if name in ("orchestrator", "stream_consumer", "sample_aws"):
+    if package.name in ("orchestrator", "stream_consumer", "sample_aws"):
         assert HEAVY.isdisjoint(done.stdout.split())
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.name)
+def test_the_sdks_models_that_are_shipped_are_those_of_clients_that_are_made(package: FunctionPackage) -> None:
+    made = set()
+    for path in (ROOT / "functions" / package.name).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "boto3.client":
+                made.add(ast.literal_eval(node.args[0]))
+    assert made == package.aws_services
+
+
+TRAIN_AND_READ = """
+import json, pathlib, sys
+from hashlib import sha256
+sys.path[:0] = [sys.argv[1], sys.argv[1] + "/shared"]
+import joblib
+from fiso.learning import dataset, export, synthetic, train
+from fiso.prediction import artifact
+
+def said(data):
+    model = artifact.read(data, sha256=sha256(data).hexdigest())
+    assert set(joblib.load(__import__("io").BytesIO(data))) >= {"format", "version", "targets"}
+    rows = export.serving_rows(halves.held_out).tolist()[:50]
+    return [list(model.predict(row)) for row in rows]
+
+halves = dataset.split(synthetic.generate(600))
+files = export.package(train.train(halves.train), halves, export.Origin(version_prefix="m", trained_at=None))
+print(json.dumps([said(files.artifact), said(pathlib.Path(sys.argv[2]).read_bytes())]))
+"""
+
+
+def test_the_retrainer_trains_and_reads_models_as_this_machine_does(under: Under) -> None:
+    (champion,) = (ROOT / "ml_artifacts").glob("*/model.joblib")
+    command = [str(under.python), "-I", "-S", "-c", TRAIN_AND_READ, str(under.task("retrainer")), str(champion)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env={"OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stderr
+    trained, read = json.loads(done.stdout)
+    rows = serving_rows(generated_halves().held_out).tolist()[:50]
+    for said, data in ((trained, packaged().artifact), (read, champion.read_bytes())):
+        model = artifact.read(data, sha256=hashlib.sha256(data).hexdigest())
+        assert said == [pytest.approx(list(model.predict(row)), rel=1e-9) for row in rows]
 
 
 def shipped(report: BuildReport, name: str) -> Iterator[str]:
@@ -132,12 +194,12 @@ def show_a_token(paths: list[Path]) -> Shown:
 
 
 def test_the_packaged_orchestrator_checks_tokens_with_the_access_layer_and_refuses_them_without(
-    report: BuildReport, runtime: Path, tmp_path: Path
+    report: BuildReport, tmp_path: Path
 ) -> None:
     unpack(report, "orchestrator", tmp_path / "task")
     unpack(report, ACCESS_LAYER, tmp_path / "opt")
     code = [tmp_path / "task", tmp_path / "task" / "shared"]
-    without, checked = show_a_token([*code, runtime]), show_a_token([*code, tmp_path / "opt" / "python", runtime])
+    without, checked = show_a_token(code), show_a_token([*code, tmp_path / "opt" / "python"])
     assert (without.status, without.has_cryptography) == (503, False)
     assert (checked.status, checked.has_cryptography) == (401, True)
     (line,) = without.log
@@ -145,10 +207,11 @@ def test_the_packaged_orchestrator_checks_tokens_with_the_access_layer_and_refus
     assert checked.log == []
 
 
-def test_no_package_ships_a_test_or_the_runtimes_own_sdk(report: BuildReport) -> None:
+def test_no_package_ships_a_test_and_whoever_uses_the_sdk_ships_it(report: BuildReport) -> None:
     for package in PACKAGES:
-        tops = {entry.partition("/")[0] for entry in shipped(report, package.name)}
-        assert tops.isdisjoint({"boto3", "botocore", "pytest", "tests"})
+        tops = {entry.partition("/")[0].removesuffix(".py") for entry in shipped(report, package.name)}
+        assert tops.isdisjoint({"pytest", "tests"})
+        assert tops.issuperset(SDK) if package.aws_services else tops.isdisjoint({"boto3", "botocore"})
 
 
 def test_locks_name_no_registry() -> None:

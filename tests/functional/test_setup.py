@@ -52,6 +52,23 @@ def machine(tmp_path: Path) -> Machine:
 
 
 @pytest.mark.parametrize(
+    ("there", "taken"),
+    [
+        ({}, "python3"),
+        ({"python3.13": "exit 0", "python3.12": "exit 0"}, "python3.13"),
+        ({"python3.14": "exit 127", "python3.12": "exit 0"}, "python3.12"),
+        ({"python3.14": 'case "$2" in *ensurepip*) exit 1;; esac', "python3.13": "exit 0"}, "python3.13"),
+    ],
+)
+def test_the_newest_python_that_can_make_environments_is_taken(
+    machine: Machine, there: dict[str, str], taken: str
+) -> None:
+    for name, script in there.items():
+        machine.tool(name, script)
+    assert f".venv ({machine.path / taken}) ..." in machine.set_up()
+
+
+@pytest.mark.parametrize(
     ("tool", "script", "told"),
     [
         ("uname", "echo Darwin", "needs Linux, this is Darwin: use WSL2"),

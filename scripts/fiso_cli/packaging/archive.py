@@ -1,8 +1,7 @@
 """Zip archives whose bytes depend on nothing but their content: sorted names, one timestamp, one mode; and bytecode."""
 
 import hashlib
-import subprocess  # nosec B404: runs this interpreter on a folder that was just written
-import sys
+import subprocess  # nosec B404: runs an interpreter on a folder that was just written
 import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -72,14 +71,15 @@ def names(archive: Path) -> Iterator[str]:
         yield from opened.namelist()
 
 
-def compile_folder(folder: Path, *, root: str = TASK_ROOT) -> None:
+def compile_folder(folder: Path, compiler: Path, *, root: str = TASK_ROOT) -> None:
     """Write `__pycache__` with unchecked hashes, so that a cold start neither compiles nor compares time or content.
 
-    `root` is where Lambda unpacks the folder, which is what tracebacks name.
+    `root` is where Lambda unpacks the folder, which is what tracebacks name; `compiler` an interpreter of the version
+    that runs there.
 
     A process of its own with a fixed hash seed, so that the same sources give the same bytes. Files of wheels that are
     not Python of this version (templates, other syntax) stay without bytecode.
     """
-    command = [sys.executable, "-m", "compileall", "-q", "-f", "--invalidation-mode", "unchecked-hash"]
+    command = [str(compiler), "-m", "compileall", "-q", "-f", "--invalidation-mode", "unchecked-hash"]
     command += ["-s", str(folder), "-p", root, str(folder)]
     subprocess.run(command, check=False, capture_output=True, env={"PYTHONHASHSEED": "0"})  # nosec B603

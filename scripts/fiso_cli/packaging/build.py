@@ -18,7 +18,7 @@ from fiso_cli.packaging import archive, contents, wheels
 from fiso_cli.packaging.archive import LAYER_ROOT, compile_folder
 from fiso_cli.packaging.manifest import ACCESS_LAYER, ACCESS_LAYER_MB, MODEL_LAYER_MB, PACKAGES, FunctionPackage
 from fiso_cli.packaging.report import BuildReport, Built
-from fiso_cli.packaging.target import Target, for_stage
+from fiso_cli.packaging.target import Target, architecture_of, for_stage
 
 ROOT = CHECKOUT
 MODEL_LAYER = "layer-model"
@@ -55,9 +55,14 @@ class Archived:
     is_unchanged: bool
 
 
-def build(stage: str, only: Sequence[str] | None = None, *, root: Path = ROOT) -> BuildReport:
-    """Build the packages of a stage, or `only` those named. `CommandError` if a limit is broken or a lock not met."""
-    place = Workplace(root=root, stage=stage, target=for_stage(stage))
+def build(
+    stage: str, only: Sequence[str] | None = None, *, architecture: str | None = None, root: Path = ROOT
+) -> BuildReport:
+    """Build the packages of a stage, or `only` those named. `CommandError` if a limit is broken or a lock not met.
+
+    `architecture` is what serverless.yml says for the stage unless it is given.
+    """
+    place = Workplace(root=root, stage=stage, target=for_stage(stage, architecture or architecture_of(stage, root)))
     chosen = _chosen(only)
     place.output.mkdir(parents=True, exist_ok=True)
     model, access = _build_model_layer(place), _build_access_layer(place)
@@ -84,7 +89,7 @@ def build(stage: str, only: Sequence[str] | None = None, *, root: Path = ROOT) -
 
 def fetch_wheels(stage: str, *, root: Path = ROOT) -> None:
     """Fetch what a build of the stage would: from then on it needs no network until a lock changes."""
-    place = Workplace(root=root, stage=stage, target=for_stage(stage))
+    place = Workplace(root=root, stage=stage, target=for_stage(stage, architecture_of(stage, root)))
     for wanted in (_access_wheels(place), *(_wheels_of(package, place) for package in PACKAGES)):
         wheels.prepare(wanted, place.target, cache=place.cache)
 
@@ -99,8 +104,10 @@ def _chosen(only: Sequence[str] | None) -> list[FunctionPackage]:
 def _build_function(package: FunctionPackage, place: Workplace) -> Archived:
     base = wheels.prepare(_wheels_of(package, place), place.target, cache=place.cache)
     sources = contents.of_function(package, place.root)
-    has_bytecode = package.has_bytecode and place.target.is_host_python
-    key = archive.digest([base.key.encode(), str(has_bytecode).encode(), archive.digest_of_entries(sources).encode()])
+    compiler = place.target.compiler if package.has_bytecode else None
+    key = archive.digest(
+        [base.key.encode(), str(compiler is not None).encode(), archive.digest_of_entries(sources).encode()]
+    )
     finished = place.output / f"{package.name}.zip"
     if known := _known(finished, key):
         return known
@@ -108,8 +115,8 @@ def _build_function(package: FunctionPackage, place: Workplace) -> Archived:
         tree, unfinished = Path(scratch, "tree"), Path(scratch, "package.zip")
         tree.mkdir()
         contents.copy(sources, tree)
-        if has_bytecode:
-            compile_folder(tree)
+        if compiler:
+            compile_folder(tree, compiler)
         if base.archive:
             shutil.copyfile(base.archive, unfinished)
         archive.append(unfinished, archive.entries(tree))
@@ -121,6 +128,7 @@ def _wheels_of(package: FunctionPackage, place: Workplace) -> wheels.Wanted:
         name=package.name,
         lock=place.root / "functions" / package.name / "requirements.txt",
         metadata_of=package.metadata_of,
+        aws_services=package.aws_services,
         has_bytecode=package.has_bytecode,
     )
 

@@ -7,6 +7,11 @@ from fiso_cli.packaging.manifest import ACCESS_LAYER, MB
 from fiso_cli.packaging.target import Target
 from fiso_cli.rendering import Table, figure, text
 
+WITHOUT_BYTECODE = (
+    "no bytecode, so cold starts compile what they import: there is no python{} here. Install it, or name it in "
+    "FISO_TARGET_PYTHON"
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Built:
@@ -55,13 +60,18 @@ class BuildReport:
 
     def as_json(self) -> dict[str, object]:
         """The report as JSON-able data, sizes in bytes."""
-        target = {"python": self.target.python, "platform": self.target.platform or "host"}
+        target = {
+            "python": self.target.python,
+            "platform": self.target.platform or "host",
+            "has_bytecode": self.target.compiler is not None,
+        }
         rows = [asdict(built) for built in self.built]
         with_tokens = {"orchestrator_with_tokens_bytes": self.with_tokens_bytes}
         return {"stage": self.stage, "target": target, "packages": rows, **with_tokens}
 
     def as_table(self) -> Table:
         """The report for a person."""
+        notes = [] if self.target.compiler else [WITHOUT_BYTECODE.format(self.target.python)]
         both = f"orchestrator on a stage with auth: jwt, both layers: {_mb(self.with_tokens_bytes or 0)} MB"
         return Table(
             title=f"Packages for stage {self.stage} ({self.target.describe()})",
@@ -74,7 +84,7 @@ class BuildReport:
                 text("state", lambda built: "unchanged" if built.is_unchanged else "built"),
             ],
             rows=self.built,
-            notes=[both] if self.with_tokens_bytes is not None else [],
+            notes=[*notes, both] if self.with_tokens_bytes is not None else notes,
         )
 
 

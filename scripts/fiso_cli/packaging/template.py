@@ -20,10 +20,10 @@ TEMPLATE = "cloudformation-template.json"
 OSLS_TEMPLATE = "cloudformation-template-update-stack.json"
 
 
-def make_template(stage: str, *, root: Path = ROOT) -> Path:
+def make_template(stage: str, *, params: Sequence[str] = (), root: Path = ROOT) -> Path:
     """Write `build/<stage>/cloudformation-template.json`. Needs node, but no account. `CommandError` if it fails."""
     folder = root / "build" / stage
-    shutil.copyfile(serverless_package(stage, folder / "serverless", root=root), folder / TEMPLATE)
+    shutil.copyfile(serverless_package(stage, folder / "serverless", params=params, root=root), folder / TEMPLATE)
     return folder / TEMPLATE
 
 

@@ -21,6 +21,7 @@ from fiso_cli.packaging.target import Target
 DEAD_FOLDERS = frozenset({"tests", "test", "__pycache__", "include", "bin"})
 DEAD_SUFFIXES = frozenset({".pyi", ".pxd", ".pyx", ".h", ".hpp", ".c", ".cpp", ".a", ".pyc", ".f", ".f90"})
 UNUSED_FOLDERS = ("aws_lambda_powertools/event_handler", "cffi", "pycparser")
+SDK_MODELS = ("botocore/data", "boto3/data")
 # Test folders that the package imports while running.
 LIVE_FOLDERS = frozenset({"numpy/_core/tests"})
 
@@ -29,12 +30,13 @@ LIVE_FOLDERS = frozenset({"numpy/_core/tests"})
 class Wanted:
     """What is wanted of a lock. `root` is where Lambda unpacks the archive, `folder` where in it the wheels lie.
 
-    `metadata_of` names the distributions that keep their `dist-info`.
+    `metadata_of` names the distributions that keep their `dist-info`, `aws_services` what stays of AWS's SDK.
     """
 
     name: str
     lock: Path
     metadata_of: frozenset[str] = frozenset()
+    aws_services: frozenset[str] = frozenset()
     has_bytecode: bool = True
     root: str = TASK_ROOT
     folder: str = ""
@@ -62,14 +64,20 @@ def prepare(wanted: Wanted, target: Target, *, cache: Path) -> Wheels:
 def _key(wanted: Wanted, target: Target) -> str:
     own_rules = [Path(__file__).with_name(name) for name in ("archive.py", "wheels.py")]
     place = (wanted.root, wanted.folder)
-    facts = (repr(target), str(_compiles(wanted, target)), repr(sorted(wanted.metadata_of)), repr(place))
+    facts = (
+        repr(target),
+        str(_compiler(wanted, target) is not None),
+        repr(sorted(wanted.metadata_of)),
+        repr(sorted(wanted.aws_services)),
+        repr(place),
+    )
     return archive.digest(
         [wanted.lock.read_bytes(), *(fact.encode() for fact in facts), *(path.read_bytes() for path in own_rules)]
     )
 
 
-def _compiles(wanted: Wanted, target: Target) -> bool:
-    return wanted.has_bytecode and target.is_host_python
+def _compiler(wanted: Wanted, target: Target) -> Path | None:
+    return target.compiler if wanted.has_bytecode else None
 
 
 def _build(wanted: Wanted, target: Target, cached: Path) -> None:
@@ -77,9 +85,9 @@ def _build(wanted: Wanted, target: Target, cached: Path) -> None:
     with tempfile.TemporaryDirectory(dir=cached.parent) as scratch:
         tree = Path(scratch, "tree")
         _install(target, wanted.lock, tree / wanted.folder)
-        strip(tree, wanted.metadata_of)
-        if _compiles(wanted, target):
-            compile_folder(tree, root=wanted.root)
+        strip(tree, wanted.metadata_of, wanted.aws_services)
+        if compiler := _compiler(wanted, target):
+            compile_folder(tree, compiler, root=wanted.root)
         unfinished = Path(scratch, "wheels.zip")
         archive.append(unfinished, archive.entries(tree))
         unfinished.replace(cached)
@@ -97,11 +105,19 @@ def _install(target: Target, lock: Path, tree: Path) -> None:
         )
 
 
-def strip(tree: Path, metadata_of: frozenset[str]) -> None:
-    """Remove from installed wheels what no running function imports."""
+def strip(tree: Path, metadata_of: frozenset[str], aws_services: frozenset[str] = frozenset()) -> None:
+    """Remove from installed wheels what no running function imports or reads."""
     for path in sorted(tree.rglob("*"), reverse=True):
-        if _is_dead(path.relative_to(tree), is_folder=path.is_dir(), metadata_of=metadata_of):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        name, is_folder = path.relative_to(tree), path.is_dir()
+        if _is_dead(name, is_folder=is_folder, metadata_of=metadata_of) or _is_unused_model(name, aws_services):
+            shutil.rmtree(path) if is_folder else path.unlink()
+
+
+def _is_unused_model(name: Path, aws_services: frozenset[str]) -> bool:
+    """Of the SDK: another service's models, and any service's examples."""
+    if name.parent.as_posix() in SDK_MODELS:
+        return not name.suffix and name.name not in aws_services
+    return name.name == "examples-1.json" and any(name.is_relative_to(folder) for folder in SDK_MODELS)
 
 
 def _is_dead(name: Path, *, is_folder: bool, metadata_of: frozenset[str]) -> bool:

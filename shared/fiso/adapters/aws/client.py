@@ -87,9 +87,16 @@ class S3Client:
             raise AwsError("NoSuchKey", f"no object {Key}", {})
         return {"Body": BytesIO(answer.body), "ETag": _etag(answer)}
 
-    def put_object(self, *, Bucket: str, Key: str, Body: bytes) -> dict[str, Any]:  # noqa: N803 - boto3's own names
-        path = f"/{Bucket}/{quote(Key, safe='/-_.~')}"
-        return {"ETag": _etag(self._service.send("PUT", path, headers={}, body=Body, timeout_s=self._timeout_s))}
+    def put_object(
+        self,
+        *,
+        Bucket: str,  # noqa: N803 - boto3's own names
+        Key: str,  # noqa: N803
+        Body: bytes,  # noqa: N803
+        ContentType: str | None = None,  # noqa: N803
+    ) -> dict[str, Any]:
+        path, headers = f"/{Bucket}/{quote(Key, safe='/-_.~')}", {"content-type": ContentType} if ContentType else {}
+        return {"ETag": _etag(self._service.send("PUT", path, headers=headers, body=Body, timeout_s=self._timeout_s))}
 
 
 def binary(value: bytes | str) -> bytes:

@@ -13,6 +13,9 @@ KEPT = {
     "numpy.libs/libscipy_openblas64_.so",
     "sklearn/tree/_tree.cpython-311-x86_64-linux-gnu.so",
     "testing/tests.py",
+    "botocore/data/endpoints.json",
+    "botocore/data/s3/2006-03-01/service-2.json.gz",
+    "boto3/data/s3/2006-03-01/resources-1.json",
 }
 LOST = {
     "click-8.5.1.dist-info/METADATA",
@@ -23,6 +26,9 @@ LOST = {
     "joblib/test/test_parallel.py",
     "flask/app.pyi",
     "flask/__pycache__/app.cpython-311.pyc",
+    "botocore/data/ec2/2016-11-15/service-2.json.gz",
+    "botocore/data/s3/2006-03-01/examples-1.json",
+    "boto3/data/ec2/2016-11-15/resources-1.json",
 }
 
 
@@ -31,5 +37,5 @@ def test_only_what_a_running_function_imports_stays(tmp_path: Path, name: str) -
     place = tmp_path / name
     place.parent.mkdir(parents=True)
     place.write_text("")
-    strip(tmp_path, frozenset({"flask"}))
+    strip(tmp_path, frozenset({"flask"}), frozenset({"s3"}))
     assert place.exists() == (name in KEPT)
