@@ -118,14 +118,16 @@ class Stage:
                 botocore_session=core,
             )
 
-    def client(self, service: str) -> Any:
-        """A boto3 client that gives up within seconds."""
+    def client(self, service: str, *, region: str | None = None) -> Any:
+        """A boto3 client that gives up within seconds, of this stage's region or another."""
         from botocore.config import Config
 
         patience = Config(connect_timeout=3, read_timeout=15, retries={"total_max_attempts": 2})
         address = None if self.local is None else self.local.emulator_url
         with self.wrapped_errors():
-            return self.session.client(service, region_name=self.region, endpoint_url=address, config=patience)
+            return self.session.client(
+                service, region_name=region or self.region, endpoint_url=address, config=patience
+            )
 
     @cached_property
     def account_id(self) -> str:
