@@ -41,6 +41,7 @@ def lambda_handler(event: object, context: object) -> dict[str, bool | int | str
     logger.info("keeper round done", extra=done)
     lost = report.reconciled.unreadable + report.reconciled.contradicted
     telemetry.metrics().add("SpillUnreplayed", lost + (not report.reconciled.is_complete), "Count")
+    telemetry.metrics().add("KeeperProblems", len(report.problems), "Count")
     if report.reconciled.unmarked:
         telemetry.metrics().add("SpillUnmarked", report.reconciled.unmarked, "Count")
     telemetry.metrics().add("TariffAgeDays", tariff.current().age_days(datetime.now(UTC).date()), "None")

@@ -11,14 +11,16 @@ from botocore.config import Config
 from fiso.adapters.aws.client import DynamoDBClient
 from fiso.adapters.aws.cloudwatch_logs import CloudWatchSpilledRecords
 from fiso.adapters.aws.dynamodb import DynamoDBInvocationLog
+from fiso.adapters.aws.errors import aws_errors, code_of, store_errors
 from fiso.adapters.aws.s3 import S3Snapshots, S3Watermark
 from fiso.adapters.aws.snapshots import CopiedSnapshots, DynamoDBSnapshotCopy
 from fiso.adapters.aws.ssm import SsmLeaseKeys
 from fiso.adapters.clock import utc_now
 from fiso.adapters.http.signers import KmsSigner, NoSigner, OpenKeySigner
-from fiso.adapters.postgres.catalog import PostgresCatalogStore, connect_from_url
+from fiso.adapters.postgres.catalog import PostgresCatalogStore, connect_from_secret
 from fiso.codecs.seal import CatalogSeals
 from fiso.codecs.signature import PublicKeys
+from fiso.domain.errors import StoreNotSetUp
 from fiso.ports import Snapshots
 from fiso.services.log.reconcile import Reconciliation
 from fiso.services.log.spill import MARK
@@ -35,7 +37,7 @@ STORE_TIMEOUT_S = 2.0
 def build(settings: KeeperSettings) -> Keeper:
     """Wire the stores on AWS and PostgreSQL. No connection is opened yet."""
     config = Config(connect_timeout=1, read_timeout=5, retries={"total_max_attempts": 2})
-    url = _database_url(settings, config)
+    secret = _database_secret(settings, config)
     log = DynamoDBInvocationLog(_dynamodb(), settings.log_table, clock=utc_now)
     s3 = boto3.client("s3", config=config)
     signer = _signer(settings, config)
@@ -58,7 +60,7 @@ def build(settings: KeeperSettings) -> Keeper:
     return Keeper(
         log=log,
         reconciliation=reconciliation,
-        catalog=PostgresCatalogStore(lambda: connect_from_url(url(), is_local=settings.stage == LOCAL_STAGE)()),
+        catalog=PostgresCatalogStore(lambda: connect_from_secret(secret(), is_local=settings.stage == LOCAL_STAGE)()),
         snapshots=published,
         clock=utc_now,
         sleep=sleep,
@@ -93,12 +95,24 @@ def _service(name: str) -> SignedService:
     )
 
 
-def _database_url(settings: KeeperSettings, config: Config) -> Callable[[], str]:
+def _database_secret(settings: KeeperSettings, config: Config) -> Callable[[], str]:
+    """Read at each use: it is made after the first deployment, or changed between two rounds."""
     if settings.database_url:
         known = settings.database_url
         return lambda: known
     arn = settings.database_secret_arn
     if not arn:
         raise MissingSetting("set FISO_DATABASE_SECRET_ARN (or FISO_DATABASE_URL on the local stage)")
-    secrets = boto3.client("secretsmanager", config=config)
-    return lambda: str(secrets.get_secret_value(SecretId=arn)["SecretString"])
+    secrets, name = boto3.client("secretsmanager", config=config), f"secret {arn.rpartition(':secret:')[2]}"
+
+    def read() -> str:
+        with store_errors(f"read {name}"):
+            try:
+                return str(secrets.get_secret_value(SecretId=arn)["SecretString"])
+            except aws_errors() as error:
+                # of a secret that does not exist IAM says "denied", since the name in the policy has no random end
+                if code_of(error) in ("AccessDeniedException", "ResourceNotFoundException"):
+                    raise StoreNotSetUp(f"{name} is missing or forbidden to the keeper: {error}") from error
+                raise
+
+    return read

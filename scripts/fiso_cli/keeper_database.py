@@ -2,12 +2,15 @@
 and the secret that it is reached by. The command line and whoever migrates have another.
 """
 
+import json
 import os
 import secrets
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import quote, urlsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
+from fiso.domain.errors import StoreNotSetUp
 from fiso_cli.errors import CommandError
 from fiso_cli.options import StageOption
 from fiso_cli.rendering import Output
@@ -38,7 +41,9 @@ def keeper_database(*, stage: StageOption = "local") -> Output:
     password = secrets.token_urlsafe(24)
     make(where.connect, role_of(stage), password)
     name = f"fiso/{stage}/keeper-database"
-    _store(where, name, reached_as(where.database_url, role_of(stage), password))
+    with where.wrapped_errors():
+        secret = secret_for(where.database_url, role_of(stage), password)
+    _store(where, name, secret)
     shown = [f"{role_of(stage)} reads the catalog, and is reached by secret {name}"]
     return Output(document={"stage": stage, "role": role_of(stage), "secret": name}, shown=shown)
 
@@ -99,6 +104,21 @@ def reached_as(url: str, role: str, password: str) -> str:
         raise CommandError("FISO_DATABASE_URL must be a URL that names a host, as in postgresql://user@host/fiso")
     place = parts.netloc.rpartition("@")[2]
     return parts._replace(netloc=f"{quote(role, safe='')}:{quote(password, safe='')}@{place}").geturl()
+
+
+def secret_for(url: str, role: str, password: str) -> str:
+    """What the keeper reads: its URL, and with it the authority's certificate that this machine has in a file.
+    `StoreNotSetUp` when there is no such file."""
+    reached = urlsplit(reached_as(url, role, password))
+    named = dict(parse_qsl(reached.query))
+    file = named.pop("sslrootcert", "system")
+    without = reached._replace(query=urlencode(named)).geturl()
+    if file == "system":
+        return without
+    try:
+        return json.dumps({"url": without, "ca": Path(file).read_text(encoding="ascii")})
+    except (OSError, UnicodeDecodeError) as error:
+        raise StoreNotSetUp(f"the URL's sslrootcert cannot be read: {error}") from error
 
 
 def _store(stage: Stage, name: str, url: str) -> None:

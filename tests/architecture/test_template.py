@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cfnlint.api import ManualArgs, lint
 
 from fiso.adapters.aws.dynamodb import closed_item, open_item
 from fiso.console_settings import ConsoleSettings
@@ -293,6 +294,18 @@ def test_the_retrainer_runs_daily_and_the_keeper_every_minute(resources: dict[st
 
 def test_no_function_is_in_a_network_unless_it_is_named(resources: dict[str, Any]) -> None:
     assert not [name for name in FUNCTIONS if "VpcConfig" in function(resources, name)]
+
+
+def test_the_endpoints_for_a_network_are_those_of_the_services_that_the_keeper_calls(resources: dict[str, Any]) -> None:
+    text = (Path(__file__).parents[2] / "scripts/serverless/vpc-endpoints.yml").read_text()
+    for name, value in {"RouteTable": "rtb", "Subnet": "subnet", "SecurityGroup": "sg"}.items():
+        text = text.replace(f"${{param:vpc{name}Ids}}", f"[{value}-0123456789abcdef0]")
+    text = text.replace("${param:vpcId}", "vpc-0123456789abcdef0")
+    assert [*lint(text, config=ManualArgs(regions=["us-east-1"]))] == []
+    named = set(re.findall(r"com\.amazonaws\.\$\{AWS::Region\}\.(\w+)", text))
+    (policy,) = resources["KeeperRole"]["Properties"]["Policies"]
+    allowed = {action.partition(":")[0] for one in policy["PolicyDocument"]["Statement"] for action in one["Action"]}
+    assert named == allowed | {"kms"}, "its key's own policy lets it sign"
 
 
 def as_deployed(value: Any) -> str:

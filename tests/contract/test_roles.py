@@ -25,7 +25,7 @@ from tests.iam.policy import Statement, is_allowed, values
 from tests.iam.recorder import recording
 from tests.iam.reference import unknown_in, unknown_keys
 from tests.iam.stage import deploy
-from tests.iam.wire import Access, arn_of
+from tests.iam.wire import TARGET_TAG, Access, arn_of
 
 FUNCTIONS = ("orchestrator", "stream-consumer", "retrainer", "keeper", "console")
 
@@ -93,6 +93,24 @@ def test_catalog_and_models_are_written_by_their_publishers_alone(world: World) 
     assert writers(*actions, arn=STATES) == set(), "without a partition"
     found = {key: writers("s3:PutObject", "s3:DeleteObject", arn=f"{BUCKET}/{key}") for key in PREFIXES}
     assert found == PREFIXES
+
+
+def test_a_tag_lets_the_orchestrator_invoke_a_function_of_this_account_and_never_fisos_own(world: World) -> None:
+    def may_invoke(name: str, tag: str, **place: str) -> bool:
+        arn = arn_of("lambda", name, **place).replace(
+            "000000000000", "111122223333" if "theirs" in name else "000000000000"
+        )
+        asked = Access(
+            caller="", operation="Invoke", permission="lambda:InvokeFunction", arn=arn, context=((TARGET_TAG, (tag,)),)
+        )
+        return is_allowed(asked, world.stage.roles["orchestrator"])
+
+    assert may_invoke("thumbnails", "prod")
+    assert may_invoke("thumbnails:live", "prod", region="eu-west-1")
+    assert not [tag for tag in ("dev", "Prod", "prod2", "*", "") if may_invoke("thumbnails", tag)]
+    assert not may_invoke("theirs", "prod")
+    own = [f"fiso-{stage}-{name}{version}" for stage in ("prod", "dev") for name in FISO for version in ("", ":live")]
+    assert not [name for name in own if may_invoke(name, "prod")]
 
 
 def test_no_parameter_lets_the_orchestrator_invoke_what_is_fisos_own(world: World) -> None:
@@ -260,7 +278,7 @@ SHORT = {
     r"^arn:aws:s3:::fiso-artifacts-prod-\d+/": "objects ",
     r"^arn:aws:kms:.+": "its signing key",
     r"^arn:aws:(\w+):[^:]*:\d*:": "",
-    r"(?<=/stream)/.+|:\*$|^log-group:(?=/)|-prod(?=/|$)": "",
+    r"(?<=/stream)/.+|(?<!function):\*$|^log-group:(?=/)|-prod(?=/|$)": "",
     r"(?<=fiso/)prod(?=/)|(?<=fiso-)prod(?=-)": "STAGE",
 }
 

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from fiso.codecs import spilled_line
-from fiso.domain.errors import InvalidCatalog, StoreUnavailable
+from fiso.domain.errors import InvalidCatalog, StoreNotSetUp, StoreUnavailable
 from fiso.domain.record import InvocationRecord, OpenRecord, RecordStatus
 from fiso.ports import SpilledLine
 from fiso.services.log.reconcile import FIRST_LOOK_BACK, OVERLAP, Reconciled, Reconciliation
@@ -172,6 +172,18 @@ def test_a_database_that_is_away_keeps_no_record_from_being_closed(world: World)
     kept = world.keeper.keep()
     assert kept.swept.closed_as_unknown == 1
     assert kept.problems == ("catalog not published: connection refused",)
+
+
+def test_a_database_that_nobody_set_up_is_told_at_once_and_costs_the_round_nothing(world: World) -> None:
+    def unset(_: str) -> None:
+        raise StoreNotSetUp("secret fiso/prod/keeper-database is missing")
+
+    world.catalog.before = unset
+    world.abandon(1)
+    began = world.clock()
+    kept = world.keeper.keep()
+    assert kept.problems == ("catalog not published: secret fiso/prod/keeper-database is missing",)
+    assert (kept.swept.closed_as_unknown, world.clock() - began) == (1, timedelta(0))
 
 
 def test_a_catalog_in_a_form_of_later_code_keeps_no_record_from_being_closed_and_told(world: World) -> None:

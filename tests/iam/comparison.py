@@ -11,7 +11,7 @@ from itertools import product
 from typing import TypeAlias
 
 from tests.iam.policy import Statement, applies, is_allowed, values
-from tests.iam.wire import Access
+from tests.iam.wire import TAGGED, TARGET_TAG, Access
 
 Kind: TypeAlias = tuple[str, str, str]
 """Of accesses that one permission is for: permission, place, and the kind of item by its partition key."""
@@ -87,6 +87,8 @@ def _probed(seen: Iterable[Access]) -> Iterator[Access]:
         yield found
         for arn in _like(access.arn):
             yield replace(found, arn=arn)
+        if access.context and access.service == "lambda":
+            yield from (replace(found, context=context) for context in ((), ((TARGET_TAG, ("dev",)),)))
         if access.permission == "kms:Sign":
             yield replace(found, context=(("kms:SigningAlgorithm", ("RSASSA_PSS_SHA_256",)),))
         if SHARED in access.arn:
@@ -113,11 +115,12 @@ def _like(arn: str) -> Iterator[str]:
         functions = ("orchestrator", "stream-consumer", "keeper", "retrainer", "console")
         yield from (arn.replace("sample-aws", function) for function in functions)
         yield f"{arn}-alike"
+        yield from (arn.replace(TAGGED, f"fiso-prod-{function}") for function in functions)
     yield arn.replace("-a1B2c3", "-alike-a1B2c3").replace(":log-stream:", "-alike:log-stream:")
 
 
 def kind_of(access: Access) -> Kind:
-    """Objects by their first folder and how deep they are in it, logs by their group, and in the table that functions
+    """Objects by their first folder and how deep they are in it, logs by their group, functions by their tag if they have it, and in the table that functions
     share, items by what their partition key begins with."""
     if access.service == "s3":
         bucket, *folders = access.arn.split("/")
@@ -126,6 +129,9 @@ def kind_of(access: Access) -> Kind:
         return access.permission, access.arn.partition(":log-stream:")[0], ""
     if access.permission == "kms:Sign":
         return access.permission, access.arn, "".join(dict(access.context).get("kms:SigningAlgorithm", ()))
+    if access.service == "lambda" and access.context and "function:fiso-" not in access.arn:
+        account = access.arn.split(":")[4]
+        return access.permission, f"a function of {account}", str(access.context)  # whoever tags one wants it called
     keys = dict(access.context).get("dynamodb:LeadingKeys", ()) if SHARED in access.arn else ()
     begun = {match[0] for key in keys if (match := _ITEMS.match(key))}
     return access.permission, access.arn, " ".join(sorted(begun))

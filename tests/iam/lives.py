@@ -48,7 +48,7 @@ from tests.functional.test_oidc import CONFIGURATION, KEYS, RSA, issuing
 from tests.functional.test_retrain import a_log
 from tests.iam.recorder import Recording
 from tests.iam.stage import Clients, Stage
-from tests.iam.wire import Access
+from tests.iam.wire import TAGGED, Access
 from tests.models import a_signer, an_artifact, files_of
 
 T = TypeVar("T")
@@ -170,7 +170,7 @@ def _orchestrate(world: World) -> None:
         ends_at = time.monotonic() + WITHIN_S
         for path in ("/healthz", "/v1/endpoints"):
             answered("GET", path)
-        for path in ("/v1/explain/aws", "/v1/decide/aws", "/v1/invoke/azure"):
+        for path in ("/v1/explain/aws", "/v1/decide/aws", "/v1/invoke/azure", "/v1/invoke/tagged"):
             answered("POST", path)
         answered("GET", f"/v1/invocations/{answered('POST', '/v1/invoke/aws')}")
         for key, body in (("a", "{}"), ("b", '"large"')):
@@ -222,6 +222,7 @@ def _publish(world: World, azure: str) -> None:
     )
     entries = (
         an_entry(an_endpoint(address="fiso-prod-sample-aws"), name="aws"),
+        an_entry(an_endpoint(address=TAGGED), name="tagged"),
         an_entry(to_azure, name="azure"),
     )
     s3, snapshot = world.aws("s3"), a_snapshot(*entries)

@@ -43,8 +43,14 @@ def unknown_keys(statement: Statement) -> Iterator[str]:
 
 def _unknown_keys(permission: str, keys: list[str]) -> Iterator[str]:
     service, _, action = permission.partition(":")
-    known = _details(service, action)["conditionKeys"]
-    yield from (f"{permission} has no {key}" for key in keys if key not in known)
+    details = _details(service, action)
+    kinds = [
+        _REFERENCE.resources.get_resource_type_details(service, each["name"].lower())
+        for each in details["resourceTypes"]
+    ]
+    known = [*details["conditionKeys"], *(key for kind in kinds for key in kind["conditionKeys"])]
+    tags = tuple(key.partition("${")[0] for key in known if key.endswith("/${TagKey}"))
+    yield from (f"{permission} has no {key}" for key in keys if key not in known and not key.startswith(tags))
 
 
 def _is_asked_for(service: str, operation: str, action: str) -> bool:

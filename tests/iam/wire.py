@@ -35,6 +35,9 @@ IN_TRANSACTIONS = {
     "ConditionCheck": "ConditionCheckItem",
     "Get": "GetItem",
 }
+TARGET_TAG = "aws:ResourceTag/fiso-target"
+TAGGED = "somebodys"
+"""A function that has the tag; tests' other functions have none."""
 PARTITION_KEYS = {
     "fiso-invocation-logs": "invocation_id",
     "fiso-endpoint-state": "function_name",
@@ -141,7 +144,9 @@ def _s3_operation(method: str, query: Mapping[str, Sequence[str]], *, bucket: st
 def _json(caller: _Caller, request: Request) -> Iterator[Access]:
     path = request.target.partition("?")[0]
     if invoked := _LAMBDA_INVOKE.fullmatch(path):
-        yield caller.access("Invoke", unquote(invoked[1]))
+        name = unquote(invoked[1])
+        tagged: Context = ((TARGET_TAG, ("prod",)),) if name.rpartition(":")[2] == TAGGED else ()
+        yield caller.access("Invoke", name, context=tagged)
         return
     operation, asked = _operation(request, path), _document(request.body)
     if caller.service == "dynamodb":

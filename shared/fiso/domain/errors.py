@@ -30,6 +30,7 @@ FisoError
 ├── ProviderError           one attempt failed (`fiso_client.core.failures`)
 ├── StoreError              a store did not do what it was asked
 │   ├── StoreUnavailable        down, throttled or too slow
+│   ├── StoreNotSetUp           what it is reached by is missing or forbidden: trying again does not help
 │   ├── AllowanceSpent          a tenant has as much in it as it may have
 │   └── WriteConflict           the condition of a write did not hold
 ├── LeaseRefused            a lease's token, or an outcome under it, that is not accepted (`code` says why)
@@ -185,6 +186,10 @@ class StoreError(FisoError):
 
 class StoreUnavailable(StoreError):
     """The store is down, throttled or too slow. The write may be repeated."""
+
+
+class StoreNotSetUp(StoreError):
+    """What the store is reached by (a secret, say) is missing, forbidden or no good, until somebody sets it right."""
 
 
 class AllowanceSpent(StoreError):

@@ -4,6 +4,7 @@ Never on the request path, and nothing the orchestrator imports may import this 
 migrations of the command line.
 """
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import fields
@@ -18,13 +19,14 @@ from psycopg2.extras import Json as Jsonb
 from psycopg2.extras import RealDictCursor, RealDictRow, execute_values
 from psycopg2.sql import SQL, Identifier
 
+from fiso.adapters.postgres import roots
 from fiso.adapters.postgres.deadline import ends_within
 from fiso.codecs.catalog import endpoint_to_document, entry_from_document, terms_to_document
 from fiso.codecs.policy import policy_to_document
 from fiso.codecs.typed import Document, Json
 from fiso.domain.catalog import CatalogEntry, Entries, stamped
 from fiso.domain.endpoint import Endpoint, FunctionName
-from fiso.domain.errors import InvalidCatalog, StoreUnavailable, WriteConflict
+from fiso.domain.errors import InvalidCatalog, StoreNotSetUp, StoreUnavailable, WriteConflict
 from fiso.ports import CatalogVersion, PolicyChange
 from fiso_client.core.failures import FisoError
 
@@ -112,33 +114,50 @@ class PostgresCatalogStore:
             raise meaning(f"catalog store: {_first_line(error)}") from error
 
 
-def connect_from_url(url: str, *, is_local: bool, application_name: str = "fiso") -> Connect:
+def connect_from_secret(secret: str, *, is_local: bool) -> Connect:
+    """The same by what the keeper's secret holds: the URL, or `{"url": …, "ca": …}` as JSON."""
+    text = secret.strip()
+    if not text.startswith("{"):
+        return connect_from_url(text, is_local=is_local)
+    try:
+        fields = json.loads(text)
+    except ValueError:
+        fields = {}
+    url, ca = fields.get("url"), fields.get("ca", "")
+    if not isinstance(url, str) or not isinstance(ca, str):
+        raise StoreNotSetUp("the database's secret is neither a URL nor JSON with `url` and `ca`")
+    return connect_from_url(url, is_local=is_local, ca=ca)
+
+
+def connect_from_url(url: str, *, is_local: bool, application_name: str = "fiso", ca: str = "") -> Connect:
     """How to connect to a database by its URL (`postgresql://user:password@host:port/name?sslrootcert=…`).
 
-    Outside the local stage the server's certificate and name are verified, whatever the URL says; on it the host must
-    be this machine. `StoreUnavailable` when the URL is no good.
+    Outside the local stage the server's certificate and name are verified, whatever the URL says, by `ca` (PEM text)
+    or by what `roots` finds; on it the host must be this machine. `StoreNotSetUp` when URL or `ca` is no good.
     """
-    _check(url, is_local=is_local)
+    parameters = _checked(url, is_local=is_local)
     settings = {
         "connect_timeout": CONNECT_TIMEOUT_S,
         "tcp_user_timeout": STATEMENT_TIMEOUT_MS,
         "application_name": application_name,
         "options": " ".join(f"-c {name}={STATEMENT_TIMEOUT_MS}" for name in ("statement_timeout", "lock_timeout")),
     }
-    dsn = make_dsn(url, **settings, **({} if is_local else {"sslmode": "verify-full"}))
+    tls = {} if is_local else {"sslmode": "verify-full", **roots.trusted(parameters, ca)}
+    dsn = make_dsn(url, **settings, **tls)
     return lambda: psycopg2.connect(dsn)
 
 
-def _check(url: str, *, is_local: bool) -> None:
+def _checked(url: str, *, is_local: bool) -> Mapping[str, str]:
     try:
         parameters: Mapping[str, str] = parse_dsn(url)
     except psycopg2.ProgrammingError:
-        raise StoreUnavailable("the database URL does not parse") from None  # the cause would show the password
+        raise StoreNotSetUp("the database URL does not parse") from None  # the cause would show the password
     host = parameters.get("host", "")
     if is_local and not _is_this_machine(host):
-        raise StoreUnavailable(f"the local stage's database must be on this machine, not on {host!r}")
+        raise StoreNotSetUp(f"the local stage's database must be on this machine, not on {host!r}")
     if not is_local and (not host or host.startswith("/")):
-        raise StoreUnavailable("the database URL names no host")
+        raise StoreNotSetUp("the database URL names no host")
+    return parameters
 
 
 def _is_this_machine(host: str) -> bool:

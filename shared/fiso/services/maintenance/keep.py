@@ -11,11 +11,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from fiso.domain.errors import InvalidCatalog, StoreError, WriteConflict
+from fiso.domain.errors import WriteConflict
 from fiso.domain.record import DecisionSummary, InvocationRecord, OpenRecord, RecordStatus, ResultSummary
 from fiso.ports import CatalogStore, Clock, InvocationLog, Snapshots
 from fiso.services.log.reconcile import Reconciled, Reconciliation
 from fiso.services.maintenance.publish import publish, publish_in_time
+from fiso_client.core.failures import FisoError
 
 GRACE = timedelta(seconds=30)
 """How long after its deadline an open record counts as abandoned."""
@@ -104,7 +105,7 @@ class Keeper:
 def _noted(what: str, problems: list[str]) -> Iterator[None]:
     try:
         yield
-    except (StoreError, InvalidCatalog) as error:
+    except FisoError as error:
         logger.warning("%s: %s", what, error)
         problems.append(f"{what}: {error}")
 
