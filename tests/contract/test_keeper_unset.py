@@ -1,5 +1,5 @@
-"""The keeper on a stage of which nothing is set up yet, a process of its own over an emulator: a round that says so, and no
-invocation that fails."""
+"""The keeper on a stage of which nothing is set up yet, a process of its own over an emulator: a round that says so,
+and no invocation that fails."""
 
 import json
 import subprocess

@@ -120,8 +120,8 @@ def _like(arn: str) -> Iterator[str]:
 
 
 def kind_of(access: Access) -> Kind:
-    """Objects by their first folder and how deep they are in it, logs by their group, functions by their tag if they have it, and in the table that functions
-    share, items by what their partition key begins with."""
+    """Objects by their first folder and how deep they are in it, logs by their group, functions by their tag if they
+    have it, and in the table that functions share, items by what their partition key begins with."""
     if access.service == "s3":
         bucket, *folders = access.arn.split("/")
         return access.permission, "/".join([bucket, *folders[:1], *("*" for _ in folders[1:-1])]), ""

@@ -1,7 +1,7 @@
 """Whose signature on a database server's certificate counts: what the operator names, else by the server's host.
 
-Managed databases have certificates of private authorities: RDS' and Aurora's are shipped here, Cloud SQL's is one for each
-instance and comes with the URL. Azure's server and RDS Proxy are signed by public ones, which the system knows.
+Managed databases have certificates of private authorities: RDS' and Aurora's are shipped here, Cloud SQL's is one for
+each instance and comes with the URL. Azure's server and RDS Proxy are signed by public ones, which the system knows.
 """
 
 import atexit
