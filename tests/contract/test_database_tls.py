@@ -1,5 +1,5 @@
 """The catalog's database over TLS: a genuine PostgreSQL and libpq, with certificates of a private authority, as RDS,
-Aurora and Cloud SQL have them. The server's binaries here know no TLS, so a front ends it, in PostgreSQL's own words."""
+Aurora and Cloud SQL have them. The server's binaries here know no TLS; a front ends it, in PostgreSQL's own words."""
 
 import json
 import socket
