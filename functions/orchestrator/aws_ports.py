@@ -2,9 +2,9 @@
 
 import logging
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from time import monotonic, perf_counter
 
 from fiso.adapters.aws.client import DynamoDBClient, S3Client
@@ -76,6 +76,8 @@ class Ports:
     issuer_keys: IssuerKeys | None = None
     tenant_use: TenantUse | None = None
     idempotency_keys: Callable[[], IdempotencyKeys] | None = None
+    other_idempotency_keys: Callable[[], Sequence[IdempotencyKeys]] | None = None
+    """Those of the regions that hold keys together with this one."""
     stage_keys: PublicKeys | None = None
     packaged_keys: PublicKeys | None = None
     promotions: PromotionWitness | None = None
@@ -125,6 +127,7 @@ def aws_ports(settings: OrchestratorSettings, environ: Mapping[str, str], metric
         issuer_keys=_issuer_keys(settings.access, transport),
         tenant_use=_tenant_use(dynamodb, settings),
         idempotency_keys=_table_of_keys(service("dynamodb"), s3, settings),
+        other_idempotency_keys=_tables_of_keys(partial(service, "dynamodb"), s3, settings),
     )
 
 
@@ -166,6 +169,13 @@ def _table_of_keys(
         return DynamoDBIdempotencyKeys(client, table or "", s3=s3, bucket=settings.bucket, clock=utc_now)
 
     return stored if table else None
+
+
+def _tables_of_keys(
+    dynamodb: Callable[[str], SignedService], s3: S3Client, settings: OrchestratorSettings
+) -> Callable[[], Sequence[IdempotencyKeys]] | None:
+    made = [_table_of_keys(dynamodb(region), s3, settings) for region in settings.key_regions]
+    return (lambda: [each() for each in made if each]) if made and settings.idempotency_table else None
 
 
 def _stored_keys(service: SignedService, parameter: str | None) -> Callable[[], LeaseKeys] | None:

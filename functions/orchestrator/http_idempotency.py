@@ -12,6 +12,8 @@ from fiso.services.request.orchestrate import RoutingResult
 from functions.orchestrator.http_answer import Response, problem, routed_answer, routing_problem
 
 REPLAYED = "idempotent-replayed"
+UNPROTECTED = "idempotent-unprotected"
+"""Its key could not be claimed: whoever repeats the request may have it run again (docs/decisions/0024)."""
 
 
 def answer_once(
@@ -45,9 +47,10 @@ def kept(response: Response) -> KeptAnswer:
 
 
 def response_of(given: KeyedAnswer) -> Response:
-    """What `kept` was made from, with the mark of a replay."""
+    """What `kept` was made from, with the mark of a replay, or of a request that no key protected."""
     answer = given.answer
-    headers = {**answer.headers, REPLAYED: "true"} if given.is_replay else dict(answer.headers)
+    marks = {REPLAYED: given.is_replay, UNPROTECTED: given.is_unkeyed}
+    headers = {**answer.headers, **{name: "true" for name, holds in marks.items() if holds}}
     response: Response = {"statusCode": answer.status, "headers": headers}
     if answer.cookies:
         response["cookies"] = list(answer.cookies)

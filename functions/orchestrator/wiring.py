@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from fiso.services.leases.lease import Keys
     from fiso.services.leases.outcomes import Outcomes
     from fiso.services.request.idempotency import IdempotentRouting
+    from fiso.services.request.key_quorum import KeyQuorum
     from fiso.services.resilience.shadowing import Shadowing
 
 __all__ = ["App", "Ports", "access_of", "aws_ports", "build", "quotas_of", "utc_now"]
@@ -196,11 +197,22 @@ def _idempotent(outside: Ports, sources: DecisionSources) -> "IdempotentRouting"
 
     if outside.idempotency_keys is None:
         raise IdempotencyUnavailable("no table for idempotency keys: set FISO_IDEMPOTENCY_TABLE")
+    keys, others = outside.idempotency_keys(), outside.other_idempotency_keys
+
+    @cache
+    def quorum() -> "KeyQuorum":
+        from fiso.services.request.key_quorum import STORES, KeyQuorum
+
+        # what is asked last may still be on its way when most have answered
+        executor = ThreadPoolExecutor(max_workers=4 * STORES, thread_name_prefix="key-tables")
+        return KeyQuorum((keys, *(others() if others else ())), executor=executor)
+
     return IdempotentRouting(
-        keys=outside.idempotency_keys(),
+        keys=keys,
         policy_of=sources.policy,
         clock=outside.clock,
         metrics=outside.metrics,
+        quorum=quorum if others else None,
     )
 
 

@@ -11,6 +11,7 @@ from fiso.codecs import signature
 from fiso.codecs.signature import PublicKeys
 from fiso.domain.access import SCOPE_CLAIMS, AuthMode, Scope, ScopeRules
 from fiso.domain.address import AddressRules, hosts_in
+from fiso_client.core.grammar import is_region
 
 if TYPE_CHECKING:
     from fiso.domain.identity import GoogleIdentity
@@ -154,7 +155,9 @@ class OrchestratorSettings:
     refused. `quotas` are words as `QuotaRules.parsed` takes them; they meet in that table too, and without it each
     environment holds its own part. `model_keys` are the public keys that published models may be signed with. `google`
     is who FISO is to endpoints with `authentication: id_token`; without it they are not called. `cors` is, as JSON,
-    the rule for pages of other origins where a function's policy has none. `catalog` says which catalogs count."""
+    the rule for pages of other origins where a function's policy has none. `catalog` says which catalogs count.
+    `key_regions` are the two other regions whose key tables hold keys together with this one's, where a policy asks for
+    a `second_store`."""
 
     stage: str
     log_table: str
@@ -172,6 +175,7 @@ class OrchestratorSettings:
     google: "GoogleIdentity | None" = None
     cors: str = ""
     catalog: CatalogTrust = field(default_factory=CatalogTrust)
+    key_regions: tuple[str, ...] = ()
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Self:
@@ -194,7 +198,21 @@ class OrchestratorSettings:
             google=_google(environ),
             cors=environ.get("FISO_CORS", "").strip(),
             catalog=CatalogTrust.from_environ(environ),
+            key_regions=_key_regions(environ),
         )
+
+
+def _key_regions(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """FISO_KEY_REGIONS: none, or two regions beside this one. `BadSetting` for any other number: of two tables neither
+    may decide alone, so the loss of either would stop both."""
+    regions = tuple(environ.get("FISO_KEY_REGIONS", "").replace(",", " ").split())
+    here = environ.get("AWS_REGION", "")
+    if regions and (len({*regions, here} - {""}) != len(regions) + bool(here) or len(regions) != 2):
+        raise BadSetting("environment variable FISO_KEY_REGIONS must name two regions beside this one, or none")
+    for region in regions:
+        if not is_region(region):
+            raise BadSetting(f"environment variable FISO_KEY_REGIONS: {region[:80]!a} is no region's name")
+    return regions
 
 
 def _google(environ: Mapping[str, str]) -> "GoogleIdentity | None":

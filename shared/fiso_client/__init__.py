@@ -14,23 +14,35 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from fiso_client.aio import AsyncClient as AsyncClient
+    from fiso_client.api import FisoDeclined as FisoDeclined
     from fiso_client.api import FisoRefused as FisoRefused
     from fiso_client.calling import Answer as Answer
     from fiso_client.calling import Caller as Caller
     from fiso_client.calling import Request as Request
     from fiso_client.client import Client as Client
-    from fiso_client.client import NoAnswer as NoAnswer
     from fiso_client.client import Options as Options
     from fiso_client.core.answers import FunctionAnswer as FunctionAnswer
     from fiso_client.core.failures import Failure as Failure
     from fiso_client.core.failures import FisoError as FisoError
     from fiso_client.core.failures import ProviderError as ProviderError
+    from fiso_client.invoking import NoAnswer as NoAnswer
     from fiso_client.leases import NoLease as NoLease
     from fiso_client.reporting import Pace as Pace
     from fiso_client.reporting import Tally as Tally
     from fiso_client.target import Target as Target
 
-_HOMES = ("aio", "api", "calling", "client", "core.answers", "core.failures", "leases", "reporting", "target")
+_HOMES = (
+    "aio",
+    "api",
+    "calling",
+    "client",
+    "core.answers",
+    "core.failures",
+    "invoking",
+    "leases",
+    "reporting",
+    "target",
+)
 
 
 def __getattr__(name: str) -> object:

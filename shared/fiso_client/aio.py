@@ -4,7 +4,7 @@ One implementation serves both, so they cannot differ: what waits for the networ
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from time import monotonic
@@ -30,7 +30,7 @@ class AsyncClient:
 
     def __init__(
         self,
-        fiso_url: str,
+        fiso_url: str | Sequence[str],
         *,
         headers: Headers = lambda *_: {},
         target_headers: Callable[[Target], Mapping[str, str]] = lambda _: {},
@@ -66,6 +66,13 @@ class AsyncClient:
         calling = partial(self._call, function, request, timeout_s, monotonic())
         return await asyncio.get_running_loop().run_in_executor(self._threads, calling)
 
+    async def invoke(
+        self, function: str, request: Request, *, timeout_s: float | None = None, may_repeat: bool = False
+    ) -> Answer:
+        """As `Client.invoke`, with the same errors."""
+        calling = partial(self._invoke, function, request, timeout_s, monotonic(), may_repeat)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, calling)
+
     async def flush(self) -> bool:
         """As `Client.flush`."""
         return await asyncio.to_thread(self._client.flush)
@@ -75,9 +82,18 @@ class AsyncClient:
         await asyncio.to_thread(self._close)
 
     def _call(self, function: str, request: Request, timeout_s: float | None, asked_at: float) -> Answer:
-        left_s = None if timeout_s is None else timeout_s - (monotonic() - asked_at)
-        return self._client.call(function, request, timeout_s=left_s)
+        return self._client.call(function, request, timeout_s=_left(timeout_s, asked_at))
+
+    def _invoke(
+        self, function: str, request: Request, timeout_s: float | None, asked_at: float, may_repeat: bool
+    ) -> Answer:
+        return self._client.invoke(function, request, timeout_s=_left(timeout_s, asked_at), may_repeat=may_repeat)
 
     def _close(self) -> None:
         self._threads.shutdown(cancel_futures=True)
         self._client.close()
+
+
+def _left(timeout_s: float | None, asked_at: float) -> float | None:
+    """What is left of a call's time once it has a thread."""
+    return None if timeout_s is None else timeout_s - (monotonic() - asked_at)

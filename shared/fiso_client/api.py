@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from fiso_client.core.answers import HttpAnswer
 from fiso_client.core.failures import FisoError
 from fiso_client.core.grammar import is_name
 from fiso_client.core.transport import HttpTransport, TransportError
@@ -19,6 +20,11 @@ class FisoAway(FisoError):
 
 class FisoRefused(FisoError):
     """FISO understood and will not: no such function, or a report that it cannot take. Asking again will not help."""
+
+
+class FisoDeclined(FisoRefused):
+    """FISO answers, and gives nothing now: the caller may not, sends too much, or nothing is eligible. Asking again
+    later may help; what an absent FISO would allow, it does not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +60,8 @@ class FisoApi:
             raise FisoAway(str(error)) from error
         if answer.status in (400, 404, 413):
             raise FisoRefused(f"status {answer.status}: {answer.body[:300].decode(errors='replace')}")
+        if answer.status in (401, 403, 429) or _nothing_eligible(answer):
+            raise FisoDeclined(f"status {answer.status}: {answer.body[:300].decode(errors='replace')}")
         if answer.status != 200:
             raise FisoAway(f"status {answer.status}: {answer.body[:300].decode(errors='replace')}")
         try:
@@ -63,3 +71,8 @@ class FisoApi:
         if not isinstance(document, dict):
             raise FisoAway("the answer is not an object")
         return document
+
+
+def _nothing_eligible(answer: HttpAnswer) -> bool:
+    """Whether FISO decided, and nobody may be called: unlike a FISO that has failed, or has no catalog to decide by."""
+    return answer.status == 503 and b'"urn:fiso:problem:no-endpoint-available"' in answer.body

@@ -70,11 +70,14 @@ class LambdaFunctions:
         )
 
 
-def signed(credentials: Callable[[], SigningKeys], region: str) -> Headers:
-    """Headers that identify the caller to FISO behind API Gateway's IAM authorizer."""
-    endpoint = AwsEndpoint(service="execute-api", region=region, url="")
+def signed(credentials: Callable[[], SigningKeys], region: str | Mapping[str, str]) -> Headers:
+    """Headers that identify the caller to FISO behind API Gateway's IAM authorizer. A client of several regions names
+    the region of each base URL."""
+    regions = {"": region} if isinstance(region, str) else {base.rstrip("/"): name for base, name in region.items()}
 
     def headers(method: str, url: str, body: bytes) -> Mapping[str, str]:
+        named = next(name for base, name in regions.items() if url.startswith(base))
+        endpoint = AwsEndpoint(service="execute-api", region=named, url="")
         digest = hashlib.sha256(body).hexdigest()
         return sign(method, url, {}, digest, endpoint, credentials(), _utc_now())
 

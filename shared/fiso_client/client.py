@@ -16,43 +16,35 @@ from fiso_client.core.answers import FunctionAnswer
 from fiso_client.core.attribution import Attribution, Copy
 from fiso_client.core.breaker import CLOSED, Breaker
 from fiso_client.core.conduct import COUNTED
-from fiso_client.core.failures import NEVER_RAN, Failure, Fault, FisoError, ProviderError, is_no_copys, may_follow
+from fiso_client.core.failures import NEVER_RAN, Failure, Fault, ProviderError, is_no_copys, may_follow
 from fiso_client.core.scoping import scoped_key
 from fiso_client.core.stopwatch import Stopwatch
 from fiso_client.core.transport import HttpTransport
+from fiso_client.invoking import LEAST_ATTEMPT_S, NoAnswer, invoke
 from fiso_client.leases import Leases
+from fiso_client.regions import Regions
 from fiso_client.reporting import Pace, Reporter, Tally
-from fiso_client.target import Held, Target
+from fiso_client.target import DEFAULT_TIMEOUT_S, Held, Target
 
 LONGEST_EVIDENCE = 160
 """Characters of what is reported of a failure."""
-LEAST_ATTEMPT_S = 0.1
-"""No attempt starts with less time left than this."""
 LARGEST_ANSWER = 64 * 1024 * 1024
 """Bytes of a function's answer; the router itself returns 6 MB at most."""
-
-
-class NoAnswer(FisoError):
-    """No target answered. `may_have_run` says whether the function can have had an effect."""
-
-    def __init__(self, detail: str, *, may_have_run: bool, deadline_passed: bool) -> None:
-        super().__init__(detail)
-        self.may_have_run = may_have_run
-        self.deadline_passed = deadline_passed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """How a client behaves. All times in seconds.
 
-    `grace_s` is how long a lease that is over still serves while FISO is unavailable; `retry_s` how long FISO is
-    left alone after it gave no lease; `fallback` the targets per function when nothing else is left; `callers` how to
-    reach a provider's targets where HTTP does not (`aws`: Lambda's Invoke API by your own SDK). `background` False
-    sends outcomes only by `flush` and `close`, as a client on Lambda should, whose threads are frozen between requests.
+    `grace_s` is how long at most a lease that is over still serves while FISO cannot be reached, where that is less
+    than the policy's `lease_outage_s`; `retry_s` how long FISO is left alone after it gave no lease; `fallback` the
+    targets per function when nothing else is left; `callers` how to reach a provider's targets where HTTP does not
+    (`aws`: Lambda's Invoke API by your own SDK). `background` False sends outcomes only by `flush` and `close`,
+    as a client on Lambda should, whose threads are frozen between requests.
     """
 
     fiso_timeout_s: float = 3.0
-    grace_s: float = 900.0
+    grace_s: float | None = None
     retry_s: float = 2.0
     fallback: Mapping[str, Sequence[Target]] = field(default_factory=dict)
     callers: Mapping[str, Caller] = field(default_factory=dict)
@@ -80,12 +72,13 @@ class Client:
     """Calls functions by leases. Safe to use from several threads; close it, or use it as a context manager.
 
     Make one per process: calls under a lease are numbered, and a forked copy would use the same numbers again.
-    `headers` identifies the caller to FISO, `target_headers` to a target (function key, identity token).
+    `fiso_url` is FISO's base URL, or those of several regions, the preferred one first. `headers` identifies the caller
+    to FISO, `target_headers` to a target (function key, identity token).
     """
 
     def __init__(
         self,
-        fiso_url: str,
+        fiso_url: str | Sequence[str],
         *,
         headers: Headers = lambda *_: {},
         target_headers: Callable[[Target], Mapping[str, str]] = lambda _: {},
@@ -97,22 +90,28 @@ class Client:
         self._stopwatch = stopwatch = stopwatch or Stopwatch()
         self._transport = HttpTransport(stopwatch=stopwatch, largest=LARGEST_ANSWER)
         self._http = HttpCaller(self._transport, target_headers)
-        api = FisoApi(
-            url=fiso_url.rstrip("/"),
-            headers=headers,
-            transport=self._transport,
-            timeout_s=self._options.fiso_timeout_s,
+        timeout_s = self._options.fiso_timeout_s
+        urls = [fiso_url] if isinstance(fiso_url, str) else fiso_url
+        apis = tuple(
+            FisoApi(url=url.rstrip("/"), headers=headers, transport=self._transport, timeout_s=timeout_s)
+            for url in urls
         )
+        if not apis:
+            raise ValueError("a client needs a base URL of FISO")
+        self._regions = Regions(apis=apis, stopwatch=stopwatch)
         self._leases = Leases(
-            api=api,
+            regions=self._regions,
             fallback={function: tuple(targets) for function, targets in self._options.fallback.items()},
             grace_s=self._options.grace_s,
             retry_s=self._options.retry_s,
+            patience_s=timeout_s * len(apis),
             stopwatch=stopwatch,
         )
-        self._reporter = Reporter(
-            api, pace=self._options.pace, stopwatch=stopwatch, background=self._options.background
-        )
+        # One for each region, since a lease is reported where it came from: one that is away holds up no other.
+        self._reporters = [
+            Reporter(api, pace=self._options.pace, stopwatch=stopwatch, background=self._options.background)
+            for api in apis
+        ]
         self._lock = Lock()
         self._breakers: dict[tuple[str, str], Breaker] = {}
         self._attribution = Attribution()
@@ -131,12 +130,12 @@ class Client:
     @property
     def tally(self) -> Tally:
         """What became of reported outcomes so far."""
-        return self._reporter.tally
+        return sum((reporter.tally for reporter in self._reporters), start=Tally())
 
     @property
     def waiting(self) -> int:
         """Outcomes that were not reported yet."""
-        return self._reporter.waiting
+        return sum(reporter.waiting for reporter in self._reporters)
 
     def call(self, function: str, request: Request, *, timeout_s: float | None = None) -> Answer:
         """The function's answer, its own errors included, within `timeout_s` and the policy's own limit in seconds.
@@ -150,20 +149,36 @@ class Client:
         limit = called_at + (held.timeout_s if timeout_s is None else min(held.timeout_s, timeout_s))
         attempts, deadline_passed = self._attempts(held, request, limit)
         if attempts and held.token is not None:
-            self._reporter.add(held.token, _outcome(held, request, attempts, deadline_passed=deadline_passed))
+            self._reporters[held.region].add(
+                held.token, _outcome(held, request, attempts, deadline_passed=deadline_passed)
+            )
         last = attempts[-1] if attempts else None
         if last is None or last.answer is None:
             raise _no_answer(function, attempts, deadline_passed)
         is_stale = called_at >= held.expires_at
         return _answer(last.answer, last.target.id, len(attempts), is_stale=is_stale)
 
+    def invoke(
+        self, function: str, request: Request, *, timeout_s: float | None = None, may_repeat: bool = False
+    ) -> Answer:
+        """The function's answer through FISO, as one proxied request, within `timeout_s` (28 s).
+
+        After what cannot have run the next region is tried; after what may have run only with `may_repeat`: say so
+        where the function may run twice, or where a key that all regions hold (`second_store`) keeps it from doing so.
+        `NoAnswer` and `FisoRefused` as from `call`.
+        """
+        limit_s = DEFAULT_TIMEOUT_S if timeout_s is None else timeout_s
+        return invoke(self._regions, function, request, timeout_s=limit_s, may_repeat=may_repeat)
+
     def flush(self) -> bool:
         """Report everything now; False if FISO did not take it, which then waits on."""
-        return self._reporter.flush()
+        taken = [reporter.flush() for reporter in self._reporters]  # each, also after one that is away
+        return all(taken)
 
     def close(self) -> None:
         """Report what waits, and close connections."""
-        self._reporter.close()
+        for reporter in self._reporters:
+            reporter.close()
         self._transport.close()
 
     def _attempts(self, held: Held, request: Request, limit: float) -> tuple[list[_Attempt], bool]:

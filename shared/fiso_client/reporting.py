@@ -7,11 +7,11 @@ are counted: a client must not run out of memory because FISO is unavailable.
 import logging
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from threading import Condition, Lock, Thread
 from typing import Any
 
-from fiso_client.api import FisoApi, FisoAway, FisoRefused
+from fiso_client.api import FisoApi, FisoAway, FisoDeclined, FisoRefused
 
 MOST_AT_ONCE = 100
 LONGEST_PAUSE_S = 30.0
@@ -36,6 +36,9 @@ class Tally:
     repeated: int = 0
     rejected: int = 0
     dropped: int = 0
+
+    def __add__(self, other: "Tally") -> "Tally":
+        return Tally(*(getattr(self, own.name) + getattr(other, own.name) for own in fields(Tally)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,16 +134,16 @@ class Reporter:
                 return True
             try:
                 verdict = self._api.report(_grouped(batch))
-            except FisoRefused as error:
-                logger.error("FISO does not take the report: %s", error)
-                self.tally.dropped += len(batch)
-                return True
-            except FisoAway as error:
+            except (FisoAway, FisoDeclined) as error:
                 logger.warning("%d outcomes wait, FISO is unavailable: %s", len(batch), error)
                 with self._changed:
                     self._waiting.extendleft(reversed(batch))
                     self._drop_oldest()
                 return False
+            except FisoRefused as error:
+                logger.error("FISO does not take the report: %s", error)
+                self.tally.dropped += len(batch)
+                return True
             self._count(verdict)
             return True
 

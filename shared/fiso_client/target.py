@@ -36,13 +36,16 @@ class Target:
             raise ValueError(f"target {self.id[:80]!a}: its path must be empty or plain segments, each after a /")
 
 
+USUAL_OUTAGE_S = 900.0
+"""How long a lease that is over serves an absent FISO's clients, where FISO did not say."""
 USUAL_FAIL_OVER = frozenset({"not_run", "lost", "copy"})
 """After what another target is tried, where FISO does not say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
-    """A lease as the client holds it, or a fallback, which has no token and is not reported. `tenant` is whose it is.
+    """A lease as the client holds it, or a fallback, which has no token and is not reported. `tenant` is whose it is,
+    `outage_s` how long it may serve when it is over and FISO cannot be reached, `region` which of FISO's gave it.
 
     `received_at` and `expires_at` are seconds of the client's `Stopwatch`, which goes forward only.
     """
@@ -57,6 +60,8 @@ class Held:
     timeout_s: float = DEFAULT_TIMEOUT_S
     tenant: str = ""
     fail_over_on: frozenset[str] = USUAL_FAIL_OVER
+    outage_s: float = USUAL_OUTAGE_S
+    region: int = 0
     numbers: "itertools.count[int]" = field(default_factory=itertools.count)
     """Gives each call under the lease its own number; `next` on it is atomic."""
 
@@ -72,7 +77,7 @@ class Held:
         return self.idempotent == "yes" or (self.idempotent == "deduplicates_on_key" and idempotency_key is not None)
 
 
-def held_from(document: Mapping[str, Any], received_at: float) -> Held:
+def held_from(document: Mapping[str, Any], received_at: float, *, region: int = 0) -> Held:
     """What `POST /v1/decide/{function}` answered; `KeyError`, `TypeError` or `ValueError` for anything else.
 
     An endpoint whose region or path is none is left out.
@@ -88,6 +93,8 @@ def held_from(document: Mapping[str, Any], received_at: float) -> Held:
         timeout_s=float(document["timeout_ms"]) / 1000,
         tenant=str(document.get("tenant", "")),
         fail_over_on=frozenset(document.get("fail_over_on", USUAL_FAIL_OVER)),
+        outage_s=float(document.get("outage_ms", USUAL_OUTAGE_S * 1000)) / 1000,
+        region=region,
     )
 
 

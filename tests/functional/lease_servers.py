@@ -83,6 +83,8 @@ class World:
         self.asked: list[str] = []
         self.statuses: dict[str, int] = {}
         self.fails = False
+        self.says: tuple[int, bytes] | None = None
+        """What FISO's front door answers in its place, or FISO itself, whatever it is asked."""
         self._endpoints = serving(self._endpoint)
         self.functions = self._endpoints.__enter__()
         self.rig = Rig(an_entry(*(self._target(provider) for provider in Provider), **policy))
@@ -130,12 +132,14 @@ class World:
         self.asked.append(path)
         if self.fails:
             return 503, {}, b""
+        if self.says is not None:
+            return self.says[0], {}, self.says[1]
         self.rig.clock.now = NOW + timedelta(seconds=monotonic() - self.started_at)
         answer = self.rig.send(
             {
                 "rawPath": path,
                 "headers": headers,
-                "requestContext": {"http": {"method": "POST"}},
+                "requestContext": {"http": {"method": headers["x-method"]}},
                 "body": body.decode(),
             }
         )

@@ -54,7 +54,7 @@ class Awaited:
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._thread.start()
         self._client = AsyncClient(url, **given)
-        self._reporter = self._client._client._reporter
+        self._reporters = self._client._client._reporters
 
     def __enter__(self) -> Self:
         return self
@@ -324,9 +324,9 @@ def test_batches_go_by_age_and_again_after_fiso_was_away(world: World) -> None:
 def test_a_report_whose_answer_was_lost_is_sent_again_and_counts_once(world: World) -> None:
     client = a_client(world)
     client.call("word-count", REQUEST)
-    kept = list(client._reporter._waiting)
+    kept = list(client._reporters[0]._waiting)
     client.flush()
-    client._reporter._waiting.extend(kept)  # as if the first answer never came
+    client._reporters[0]._waiting.extend(kept)  # as if the first answer never came
     client.close()
     assert (client.tally.accepted, client.tally.repeated) == (1, 1)
     assert len(world.records) == 1

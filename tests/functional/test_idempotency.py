@@ -8,8 +8,8 @@ import pytest
 
 from fiso.domain.endpoint import Endpoint, FunctionName
 from fiso.domain.errors import StoreUnavailable
-from fiso.domain.idempotency import GRACE, KEEP, Entry, KeptAnswer
-from fiso.domain.policy import Idempotent
+from fiso.domain.idempotency import GRACE, KEEP, Entry, KeptAnswer, claim_of
+from fiso.domain.policy import Idempotent, OnKeyStoreLoss
 from fiso.domain.request import InvocationId, InvocationRequest, TenantId
 from fiso.services.request.idempotency import RunResult
 from fiso.testing.clock import ManualClock
@@ -319,3 +319,104 @@ def test_a_key_of_another_form_is_told_the_form_in_words() -> None:
     answer = Rig(word_count()).send(http_event(idempotency_key="two words"))
     assert answer["statusCode"] == 400
     assert "header idempotency-key must be 1 to 255 visible ASCII characters, without spaces" in answer["body"]
+
+
+def unkeyed(*answers: FunctionAnswer | ProviderError, idempotent: Idempotent = Idempotent.NO) -> Rig:
+    lost = OnKeyStoreLoss.RUN_ONCE_UNKEYED
+    return Rig(word_count(idempotent=idempotent, on_key_store_loss=lost), respond=failing(*answers))
+
+
+def test_without_the_table_a_request_runs_once_and_is_told_that_no_key_protects_it() -> None:
+    rig = unkeyed(OK, OK)
+    rig.keys.before = away()
+    answer = rig.send(KEYED)
+    assert (answer["statusCode"], answer["headers"]["idempotent-unprotected"]) == (200, "true")
+    record = rig.stores.log.records[InvocationId(answer["headers"]["x-fiso-invocation-id"])]
+    assert record.request.is_unkeyed is True
+    assert rig.metrics.total("IdempotencyUnprotected") == 1
+    rig.send(KEYED)
+    assert len(rig.caller.calls) == 2
+
+
+def test_what_may_have_run_unkeyed_is_not_run_again_by_fiso() -> None:
+    rig = unkeyed(ProviderError(Failure.TIMED_OUT, "x"), OK)
+    rig.keys.before = away()
+    assert rig.send(KEYED)["statusCode"] == 504
+    assert len(rig.caller.calls) == 1
+
+
+@pytest.mark.parametrize("is_deaf", [False, True])
+def test_an_answer_of_an_unkeyed_run_is_kept_where_the_table_is_back_by_then(is_deaf: bool) -> None:
+    rig = unkeyed(OK)
+    asked: list[str] = []
+
+    def twice_away(operation: str) -> None:
+        asked.append(operation)
+        if len(asked) <= 2:
+            if is_deaf:  # the claim was written, and its answer was lost
+                rig.keys.entries |= standing
+            raise StoreUnavailable("down")
+
+    claim = claim_of(a_request(idempotency_key="k1"), now=rig.clock(), timeout_ms=28_000)
+    standing = {claim.id: claim} if is_deaf else {}
+    rig.keys.before = twice_away
+    request = a_request(idempotency_key="k1")
+    answer = KeptAnswer(status=200, body=b"once", is_text=True)
+    ran = RunResult(answer=answer, may_have_run=True)
+    first, again = (
+        rig.app.idempotent().answer(request, run=lambda _: ran, unknown=lambda _: answer)
+        for request in (request, request)
+    )
+    assert (first.is_unkeyed, first.is_replay, again.is_unkeyed, again.is_replay) == (True, False, False, True)
+
+
+def test_a_key_seen_before_its_table_went_is_not_passed_over() -> None:
+    rig = unkeyed(OK, OK)
+    first = rig.send(KEYED)
+    again = rig.send(KEYED)
+    assert (again["headers"]["idempotent-replayed"], len(rig.caller.calls)) == ("true", 1)
+    assert first_answer_of(again) == first_answer_of(first)
+
+
+def in_three_tables(rig_tables: list[InMemoryIdempotencyKeys], *answers: FunctionAnswer) -> Rig:
+    clock = ManualClock()
+    rig_tables.extend(InMemoryIdempotencyKeys(clock=clock) for _ in range(2))
+    rig = Rig(
+        word_count(idempotent=Idempotent.NO, on_key_store_loss=OnKeyStoreLoss.SECOND_STORE),
+        respond=failing(*answers),
+        clock=clock,
+        ports=lambda ports: replace(ports, other_idempotency_keys=lambda: rig_tables[:2]),
+    )
+    rig_tables.append(rig.keys)
+    return rig
+
+
+def test_a_key_holds_whichever_of_three_tables_is_lost_before_and_after() -> None:
+    for lost_first in range(3):
+        for lost_then in range(3):
+            tables: list[InMemoryIdempotencyKeys] = []
+            rig = in_three_tables(tables, OK)
+            answers = []
+            for lost in (lost_first, lost_then):
+                for index, table in enumerate(tables):
+                    table.before = away() if index == lost else answering
+                answers.append(rig.send(KEYED))
+            assert len(rig.caller.calls) == 1, (lost_first, lost_then)
+            assert [answer["statusCode"] for answer in answers] == [200, 200]
+            assert answers[1]["headers"]["idempotent-replayed"] == "true"
+
+
+def test_nothing_runs_while_two_of_three_tables_are_lost_and_it_does_once_one_is_back() -> None:
+    tables: list[InMemoryIdempotencyKeys] = []
+    rig = in_three_tables(tables, OK)
+    for table in tables[:2]:
+        table.before = away()
+    assert (rig.send(KEYED)["statusCode"], len(rig.caller.calls)) == (503, 0)
+    tables[0].before = answering
+    assert (rig.send(KEYED)["statusCode"], len(rig.caller.calls)) == (200, 1)
+
+
+def test_without_other_tables_a_second_store_is_the_one_table_that_refuses() -> None:
+    rig = Rig(word_count(on_key_store_loss=OnKeyStoreLoss.SECOND_STORE), respond=failing(OK))
+    rig.keys.before = away()
+    assert (rig.send(KEYED)["statusCode"], len(rig.caller.calls)) == (503, 0)

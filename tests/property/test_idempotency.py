@@ -18,12 +18,15 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from fiso.domain.errors import IdempotencyUnavailable, KeyInUse, KeyReused, StoreUnavailable
 from fiso.domain.idempotency import GRACE, Entry, EntryId, KeptAnswer, entry_id
-from fiso.domain.policy import Idempotent
+from fiso.domain.policy import Idempotent, OnKeyStoreLoss
 from fiso.domain.request import InvocationId, InvocationRequest, TenantId
+from fiso.ports import IdempotencyKeys
 from fiso.services.request.idempotency import IdempotentRouting, KeyedAnswer, RunResult
+from fiso.services.request.key_quorum import STORES, KeyQuorum
 from fiso.testing.clock import ManualClock
-from fiso.testing.memory import InMemoryMetrics
+from fiso.testing.memory import InMemoryMetrics, answering, away
 from fiso.testing.memory_idempotency import InMemoryIdempotencyKeys
+from fiso_cli.inline_executor import Inline
 from tests.builders import NOW, a_policy, a_request, invocation_id
 
 T = TypeVar("T")
@@ -155,6 +158,7 @@ class Keyed(RuleBasedStateMachine):
     """Requests under two keys with two payloads, at one function."""
 
     idempotent = Idempotent.NO
+    on_key_store_loss = OnKeyStoreLoss.REFUSE
 
     def __init__(self) -> None:
         super().__init__()
@@ -227,12 +231,15 @@ class Keyed(RuleBasedStateMachine):
 
     def _answer(self, stepped: Stepped) -> KeyedAnswer:
         routing = IdempotentRouting(
-            keys=SteppedKeys(self.keys, stepped),
-            policy_of=lambda _: a_policy(idempotent=self.idempotent),
+            keys=self._keys_of(stepped),
+            policy_of=lambda _: a_policy(idempotent=self.idempotent, on_key_store_loss=self.on_key_store_loss),
             clock=self.clock,
             metrics=stepped.metrics,
         )
         return routing.answer(stepped.request, run=lambda request: self._ran(stepped, request), unknown=_unknown)
+
+    def _keys_of(self, stepped: Stepped) -> IdempotencyKeys:
+        return SteppedKeys(self.keys, stepped)
 
     def _ran(self, stepped: Stepped, request: InvocationRequest) -> RunResult:
         try:
@@ -275,4 +282,54 @@ def _unknown(id: InvocationId) -> KeptAnswer:
 @pytest.mark.parametrize("idempotent", list(Idempotent))
 def test_one_execution_and_one_answer_per_key(idempotent: Idempotent) -> None:
     machine = type("Keyed", (Keyed,), {"idempotent": idempotent})
+    run_state_machine_as_test(machine, settings=settings(deadline=None, max_examples=80, stateful_step_count=40))
+
+
+TABLES = ("home", "second", "third")
+assert len(TABLES) == STORES
+
+
+class KeyedInThree(Keyed):
+    """The same with keys in three tables, that are lost and come back whenever it suits least."""
+
+    on_key_store_loss = OnKeyStoreLoss.SECOND_STORE
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tables = {name: WatchedKeys(self.clock) for name in TABLES}
+
+    @rule(lost=st.sets(st.sampled_from(TABLES)))
+    def lose(self, lost: set[str]) -> None:
+        for name, table in self.tables.items():
+            table.before = away() if name in lost else answering
+
+    @rule(first=st.sampled_from(TABLES), then=st.sampled_from(TABLES))
+    def switch_back_and_forth(self, first: str, then: str) -> None:
+        """A request while one table is away, its repetition while another is."""
+        for lost in (first, then, first):
+            self.lose({lost})
+            request = self._started(KEYS[0], PAYLOADS[0])
+            while not request.is_over:
+                self._step(request)
+
+    def teardown(self) -> None:
+        """With every table back, no key gives a second execution either."""
+        while self.running:
+            self._step(self.running[0], Order.CRASH)
+        self.lose(set())
+        for _ in range(2):
+            self.clock.advance(DEAD_S)
+            for key in KEYS:
+                request = self._started(key, PAYLOADS[0])
+                while not request.is_over:
+                    self._step(request)
+
+    def _keys_of(self, stepped: Stepped) -> IdempotencyKeys:
+        tables = [SteppedKeys(keys, stepped) for keys in self.tables.values()]
+        return KeyQuorum(tables, executor=Inline())
+
+
+@pytest.mark.parametrize("idempotent", list(Idempotent))
+def test_no_second_execution_whichever_tables_are_lost_and_return(idempotent: Idempotent) -> None:
+    machine = type("KeyedInThree", (KeyedInThree,), {"idempotent": idempotent})
     run_state_machine_as_test(machine, settings=settings(deadline=None, max_examples=80, stateful_step_count=40))

@@ -22,6 +22,7 @@ FisoError
 │   ├── AnswerTooLarge          502   the function answered more than Lambda can return
 │   ├── RejectedByProvider      400   the cloud itself refused the request as malformed or too large; nothing ran
 │   ├── NothingAvailable        503   nothing eligible, or nothing can have run
+│   │   └── NoCatalog           503   no catalog could be read
 │   ├── LeasingNotSetUp         503   no key to sign leases with
 │   ├── TokensNotSetUp          503   nothing here can check a token, so nobody who shows one is let in
 │   ├── IdempotencyUnavailable  503   a key was given, and nobody can tell whether it was used
@@ -160,6 +161,10 @@ class RejectedByProvider(RoutingError, status=400, title="Rejected by the provid
 
 class NothingAvailable(RoutingError, status=503, title="No endpoint available", retry_after_s=2):
     verdict = Fault.CONFIGURATION
+
+
+class NoCatalog(NothingAvailable, title="No catalog"):
+    """Nobody knows what is eligible: not that nothing is."""
 
 
 class LeasingNotSetUp(RoutingError, status=503, title="Leasing not set up"): ...

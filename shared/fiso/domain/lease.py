@@ -12,6 +12,7 @@ from uuid import UUID, uuid5
 
 from fiso.domain.decision import Exclusion, Reason
 from fiso.domain.endpoint import EndpointId, FunctionName, Provider
+from fiso.domain.policy import LONGEST_OUTAGE_S
 from fiso.domain.record import CandidateSummary
 from fiso.domain.request import InvocationId, TenantId
 from fiso_client.core.failures import NEVER_RAN, Failure
@@ -20,9 +21,9 @@ LeaseId = NewType("LeaseId", str)
 
 LIFETIME = timedelta(seconds=60)
 """How long a client should call by a lease before it asks again."""
-REPORTING_TIME = timedelta(hours=1)
-"""How long after a lease's expiry its outcomes are still accepted: for a client that was cut off from FISO, or went on
-with a stale lease while FISO was unavailable."""
+REPORTING_TIME = timedelta(seconds=LONGEST_OUTAGE_S) + timedelta(hours=1)
+"""How long after a lease's expiry its outcomes are still accepted: for a client that went on by it while FISO could not
+be reached, as long as any policy lets it, and an hour to report then."""
 LARGEST_NUMBER = 1_000_000
 """Calls under one lease are numbered from 0 to here."""
 

@@ -17,6 +17,8 @@ from fiso.domain.steering import Affinity, Canary, Wish
 from fiso.domain.strategy import Strategy
 from fiso_client.core.grammar import LONGEST_TENANT
 
+LONGEST_OUTAGE_S = 21_600
+"""Six hours: regions have been away for three."""
 LARGEST_CONTROL_BLOCK_S = 604_800
 """A week: a longer block would be one day's luck."""
 
@@ -58,6 +60,14 @@ class FailOverOn(StrEnum):
     LOST = "lost"  # it may have run, and no whole answer came
     COPY = "copy"  # an answer that this copy alone gives
     SERVER_ERROR = "server_error"  # any 5xx of the function itself
+
+
+class OnKeyStoreLoss(StrEnum):
+    """What a request with an idempotency key gets while the key table does not answer (docs/decisions/0024)."""
+
+    REFUSE = "refuse"  # 503, and nothing runs
+    RUN_ONCE_UNKEYED = "run_once_unkeyed"  # it runs, and its caller is told that no key protects it
+    SECOND_STORE = "second_store"  # most of three regions' tables hold the key, so that one may be away
 
 
 class CostSource(StrEnum):
@@ -189,6 +199,14 @@ class Policy:
             "orchestrator that died"
         ),
     ] = Idempotent.NO
+    on_key_store_loss: Annotated[
+        OnKeyStoreLoss,
+        Means(
+            "what a request with an idempotency key gets while the key table does not answer: `refuse` (503), "
+            "`run_once_unkeyed` (it runs, and is told that no key protects it), or `second_store` (keys are always "
+            "held in three regions' tables, of which one may be away); see [disaster](disaster.md)"
+        ),
+    ] = OnKeyStoreLoss.REFUSE
     timeout_ms: Annotated[int, Within(100, 28_000), Means("the time for all attempts")] = 28_000
     max_attempts: Annotated[int, Within(1, 5), Means("how many calls one request may come to")] = 3
     exploration: Annotated[
@@ -301,6 +319,15 @@ class Policy:
             "copies that whoever knows their address may call"
         ),
     ] = True
+    lease_outage_s: Annotated[
+        int,
+        Within(0, LONGEST_OUTAGE_S),
+        Means(
+            "how long a client may go on by its last lease after that is over (60 s), while FISO cannot be reached and "
+            "only then; 0: not at all. A pin or a denial that it cannot hear of reaches it that much later; see "
+            "[disaster](disaster.md)"
+        ),
+    ] = 900
     tenants: Annotated[
         frozenset[Annotated[str, AtMost(LONGEST_TENANT)]],
         AtMost(1_000),

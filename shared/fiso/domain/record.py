@@ -74,11 +74,13 @@ class CandidateSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestSummary:
-    """Who asked for what: no payload, no header."""
+    """Who asked for what: no payload, no header. `is_unkeyed` where it had an idempotency key that could not be claimed
+    and protected it from nothing."""
 
     function_name: FunctionName
     tenant: TenantId
     request_size_bytes: int
+    is_unkeyed: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

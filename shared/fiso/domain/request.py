@@ -64,7 +64,7 @@ class InvocationRequest:
     in lower case, repeated ones joined, `cookie` among them, without what is between two hops only and without what
     identifies the caller to FISO (`services.request` reads nothing else). `source_ip`, `host` and `protocol` are the
     caller's own, for the function to see. `may_repeat` is what the policy says of it once it is dispatched: that it
-    may run again where it may have run.
+    may run again where it may have run. `is_unkeyed`: its key could not be claimed, and protects it from nothing.
     """
 
     invocation_id: InvocationId
@@ -85,6 +85,7 @@ class InvocationRequest:
     steering: Steering = UNSTEERED
     session: Session | None = None
     may_repeat: bool = False
+    is_unkeyed: bool = False
 
     @property
     def is_safe(self) -> bool:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from fiso.domain.catalog import CatalogEntry, Snapshot
 from fiso.domain.endpoint import EndpointId, FunctionName
-from fiso.domain.errors import InvalidCatalog, NothingAvailable, StoreUnavailable
+from fiso.domain.errors import InvalidCatalog, NoCatalog, NothingAvailable, StoreUnavailable
 from fiso.domain.policy import Policy
 from fiso.domain.request import TenantId
 from fiso.domain.state import EndpointState
@@ -97,7 +97,7 @@ class DecisionSources:
         if self._copy is not None and (snapshot is None or snapshot.version < self._floor.version):
             snapshot = _newer(self._copy.get_or_wait(), snapshot) or self._snapshot.get_or_wait()
         if snapshot is None:
-            raise NothingAvailable("no catalog snapshot could be read; publish one with `fiso apply`")
+            raise NoCatalog("no catalog snapshot could be read; publish one with `fiso apply`")
         age_s = self._snapshot.age_s
         if age_s is not None and age_s > STALE_S:
             self._metrics.add("SnapshotAgeS", age_s, "Seconds")

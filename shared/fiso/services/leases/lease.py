@@ -115,6 +115,7 @@ def lease_document(granted: Granted) -> Document:
         "issued_at": instant(lease.issued_at),
         "expires_at": instant(lease.expires_at),
         "expires_in_ms": (lease.expires_at - lease.issued_at) // _MILLISECOND,
+        "outage_ms": granted.policy.lease_outage_s * 1000,
         "reported_until": instant(lease.reported_until),
         "reason": lease.reason.value,
         "idempotent": granted.policy.idempotent.value,

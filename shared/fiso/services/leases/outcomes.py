@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from fiso.billing.tariff import Tariff
+from fiso.codecs.record import instant
 from fiso.domain.catalog import CatalogEntry
 from fiso.domain.endpoint import FunctionName
 from fiso.domain.errors import LeaseRefused, WriteConflict
@@ -119,7 +120,7 @@ def _check_lease(lease: Lease, tenant: TenantId, now: datetime) -> None:
     if lease.issued_at > now + timedelta(milliseconds=TOLERANCE_MS):
         raise LeaseRefused("impossible", "the lease was issued in the future")
     if now > lease.reported_until + timedelta(milliseconds=TOLERANCE_MS):
-        raise LeaseRefused("too_late", "its outcomes were accepted until an hour after it expired")
+        raise LeaseRefused("too_late", f"its outcomes were accepted until {instant(lease.reported_until)}")
     if any(len(endpoint.features) != len(features.NAMES) for endpoint in lease.endpoints):
         raise LeaseRefused("unreadable", "the token is of another version of FISO")
 

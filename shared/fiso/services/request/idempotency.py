@@ -21,7 +21,7 @@ from fiso.domain.errors import (
     WriteConflict,
 )
 from fiso.domain.idempotency import Entry, KeptAnswer, Verdict, claim_of, judge
-from fiso.domain.policy import Policy
+from fiso.domain.policy import OnKeyStoreLoss, Policy
 from fiso.domain.request import InvocationId, InvocationRequest
 from fiso.ports import Clock, IdempotencyKeys, Metrics
 
@@ -42,11 +42,13 @@ class RunResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyedAnswer:
-    """What a caller gets, and from which invocation. `is_replay`: an earlier request got it already."""
+    """What a caller gets, and from which invocation. `is_replay`: an earlier request got it already; `is_unkeyed`: no
+    key protected it."""
 
     answer: KeptAnswer
     invocation_id: InvocationId
     is_replay: bool
+    is_unkeyed: bool = False
 
 
 Run = Callable[[InvocationRequest], RunResult]
@@ -57,22 +59,37 @@ Unknown = Callable[[InvocationId], KeptAnswer]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IdempotentRouting:
-    """Answers requests that carry a key. `policy_of` raises `UnknownFunction`, before a key is claimed."""
+    """Answers requests that carry a key. `policy_of` raises `UnknownFunction`, before a key is claimed. `quorum` holds
+    the keys of functions that ask for a `second_store`; without it they are held like all others."""
 
     keys: IdempotencyKeys
     policy_of: Callable[[FunctionName], Policy]
     clock: Clock
     metrics: Metrics
+    quorum: Callable[[], IdempotencyKeys] | None = None
 
     def answer(self, request: InvocationRequest, *, run: Run, unknown: Unknown) -> KeyedAnswer:
         """Run it, or give the answer that stands. `KeyInUse`, `KeyReused`, or `IdempotencyUnavailable`; in all three
         cases nothing was run."""
         policy = self.policy_of(request.function)
+        if policy.on_key_store_loss is OnKeyStoreLoss.SECOND_STORE and self.quorum is not None:
+            held_by_most = replace(self, keys=self.quorum(), quorum=None)
+            return held_by_most.answer(request, run=run, unknown=unknown)
         may_repeat = policy.lets_repeat(request.idempotency_key, is_safe=request.is_safe)
         claim = claim_of(request, now=self.clock(), timeout_ms=policy.timeout_ms)
         over: InvocationId | None = None
         while True:
-            standing = self._claim(claim, over)
+            try:
+                standing = _insist(lambda: self.keys.claim(claim, over=over))  # noqa: B023 - called here and now
+            except StoreError as error:
+                if over is None and policy.on_key_store_loss is OnKeyStoreLoss.RUN_ONCE_UNKEYED:
+                    return self._run_unkeyed(claim, request, run)
+                self._release(claim)  # it may have been written after all
+                # Without a claim nothing is run: going on would break the promise exactly when the caller relies on it
+                # (docs/decisions/0009-idempotency-keys.md).
+                raise IdempotencyUnavailable(
+                    "the store of idempotency keys is unavailable and nothing was run; repeat with the same key"
+                ) from error
             if standing is None:
                 return self._run(claim, request, run)
             verdict = judge(standing, claim, now=self.clock(), may_repeat=may_repeat)
@@ -81,17 +98,6 @@ class IdempotentRouting:
             if verdict is not Verdict.TAKE_OVER or standing.invocation_id == over:
                 return self._settled(standing, verdict, unknown)
             over = standing.invocation_id
-
-    def _claim(self, claim: Entry, over: InvocationId | None) -> Entry | None:
-        try:
-            # Without a claim nothing is run: going on would break the promise exactly when the caller relies on it
-            # (docs/decisions/0009-idempotency-keys.md).
-            return _insist(lambda: self.keys.claim(claim, over=over))
-        except StoreError as error:
-            self._release(claim)  # it may have been written after all
-            raise IdempotencyUnavailable(
-                "the store of idempotency keys is unavailable and nothing was run; repeat with the same key"
-            ) from error
 
     def _run(self, claim: Entry, request: InvocationRequest, run: Run) -> KeyedAnswer:
         try:
@@ -106,6 +112,32 @@ class IdempotentRouting:
             if overtaken is not None:
                 return overtaken
         return KeyedAnswer(answer=ran.answer, invocation_id=claim.invocation_id, is_replay=False)
+
+    def _run_unkeyed(self, claim: Entry, request: InvocationRequest, run: Run) -> KeyedAnswer:
+        """Run it, as the policy has chosen. The claim may stand after all, or the store be back: then the answer is
+        kept, for repetitions to come."""
+        logger.warning("%s runs unprotected, the table of idempotency keys does not answer", claim.invocation_id)
+        self.metrics.add("IdempotencyUnprotected", 1, "Count")
+        try:
+            ran = run(replace(request, is_unkeyed=True))
+        except (RequestError, RoutingError):
+            self._release(claim)
+            raise
+        if ran.may_have_run:
+            self._keep_late(claim, ran)
+        else:
+            self._release(claim)
+        return KeyedAnswer(answer=ran.answer, invocation_id=claim.invocation_id, is_replay=False, is_unkeyed=True)
+
+    def _keep_late(self, claim: Entry, ran: RunResult) -> None:
+        try:
+            standing = self.keys.claim(claim)
+        except StoreError:
+            return
+        if standing is None:
+            self._complete(replace(claim, answer=ran.answer), ran.unkept)
+        else:
+            logger.warning("the key of %s was used before: it may have run again", claim.invocation_id)
 
     def _complete(self, entry: Entry, unkept: KeptAnswer | None = None) -> KeyedAnswer | None:
         """Keep the answer. Another one's answer when this claim was taken for dead meanwhile: all get the same."""

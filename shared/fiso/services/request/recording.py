@@ -92,7 +92,12 @@ def record_of(
 
 
 def request_summary(request: InvocationRequest) -> RequestSummary:
-    return RequestSummary(function_name=request.function, tenant=request.tenant, request_size_bytes=len(request.body))
+    return RequestSummary(
+        function_name=request.function,
+        tenant=request.tenant,
+        request_size_bytes=len(request.body),
+        is_unkeyed=request.is_unkeyed or None,
+    )
 
 
 def result_of(
