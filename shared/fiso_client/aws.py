@@ -73,11 +73,17 @@ class LambdaFunctions:
 def signed(credentials: Callable[[], SigningKeys], region: str | Mapping[str, str]) -> Headers:
     """Headers that identify the caller to FISO behind API Gateway's IAM authorizer. A client of several regions names
     the region of each base URL."""
-    regions = {"": region} if isinstance(region, str) else {base.rstrip("/"): name for base, name in region.items()}
+    regions = {"": region} if isinstance(region, str) else region
+    endpoints = {
+        base.rstrip("/"): AwsEndpoint(service="execute-api", region=named, url="") for base, named in regions.items()
+    }
 
     def headers(method: str, url: str, body: bytes) -> Mapping[str, str]:
-        named = next(name for base, name in regions.items() if url.startswith(base))
-        endpoint = AwsEndpoint(service="execute-api", region=named, url="")
+        endpoint = next(
+            (found for base, found in endpoints.items() if url.startswith(f"{base}/" if base else "")), None
+        )
+        if endpoint is None:
+            raise ValueError(f"no region is named for {url}")
         digest = hashlib.sha256(body).hexdigest()
         return sign(method, url, {}, digest, endpoint, credentials(), _utc_now())
 

@@ -31,7 +31,7 @@ def test_a_lease_is_shown_as_a_table(world: World) -> None:
     assert shown.exit_code == 0, shown.output
     assert "word-count: lease until 09:31:" in shown.output
     assert f"{world.functions.url}/gcp" in shown.output
-    assert "characters, outcomes until 2026-11-23T10:31:" in shown.output
+    assert "characters, outcomes until 2026-11-23T16:31:" in shown.output
 
 
 def test_a_lease_as_json_is_the_answer_whole(world: World) -> None:
