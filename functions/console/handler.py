@@ -27,6 +27,7 @@ def lambda_handler(event: object, context: object) -> dict[str, Any]:
 def answer_event(app: Flask, event: object, context: object) -> dict[str, Any]:
     """Answer one event by an app, with cookies where payload 2.0 has them. What no gateway sends is a 400."""
     try:
+        telemetry.identify(event, context)
         shown = _with_shown_cookies(gateway_event.checked(event))
         answer = _with_sent_cookies(serverless_wsgi.handle_request(app, shown, context))
     except MalformedRequest as error:

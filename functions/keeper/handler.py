@@ -24,6 +24,7 @@ def _keeper() -> Keeper:
 
 def lambda_handler(event: object, context: object) -> dict[str, bool | int | str | None]:
     """One round, fired by the schedule; of `{"publish": true}` publishing alone."""
+    telemetry.identify(event, context)
     if isinstance(event, dict) and event.get("publish") is True:
         return _published()
     report = _keeper().keep()
@@ -45,6 +46,7 @@ def lambda_handler(event: object, context: object) -> dict[str, bool | int | str
     if report.reconciled.unmarked:
         telemetry.metrics().add("SpillUnmarked", report.reconciled.unmarked, "Count")
     telemetry.metrics().add("TariffAgeDays", tariff.current().age_days(datetime.now(UTC).date()), "None")
+    telemetry.metrics().add("KeeperRounds", 1, "Count")  # an alarm rings where none ends
     telemetry.flush()
     return done
 

@@ -103,6 +103,7 @@ def application() -> App:
 def lambda_handler(event: object, context: Context) -> Response:
     id = InvocationId(str(uuid4()))  # of the record, too: whoever gets a 500 can ask what became of the invocation
     try:
+        telemetry.identify(event, context)
         return answer_event(application(), event, context, id=id)
     except Exception:
         logger.exception("unexpected error", extra={"invocation_id": id})

@@ -18,6 +18,7 @@ from fiso.domain.cors import Cors
 from fiso.domain.endpoint import FunctionName
 from fiso.ports import Clock, InvocationLog, IssuerKeys, Metrics, TenantUse, TokenVerifier
 from fiso.prediction import manifest
+from fiso.routing.breaker_notices import Transition
 from fiso.services.freshness.cached import CachedValue, StoreWaitBudget, staleness_clock
 from fiso.services.freshness.decision_sources import TROUBLE_FRESH_S, DecisionSources
 from fiso.services.freshness.health import PartHealth, lease_health, log_health
@@ -29,6 +30,7 @@ from fiso.services.resilience.breakers import Breakers, BreakerSync
 from fiso.services.resilience.dispatch import Dispatcher
 from fiso.services.resilience.slow_calls import SlowCallMonitor
 from fiso.settings import AccessSettings, BadSetting, OrchestratorSettings
+from fiso_client.core.breaker import BreakerState
 from functions.orchestrator.aws_ports import Ports, aws_ports
 from functions.orchestrator.http_answer import can_return
 
@@ -108,6 +110,17 @@ def build(settings: OrchestratorSettings, *, metrics: Metrics, ports: Ports | No
     )
 
 
+def _telling(sync: BreakerSync, outside: Ports) -> Callable[[Transition], None]:
+    """Tells other environments of a breaker's change, and an alarm where it opened."""
+
+    def publish(transition: Transition) -> None:
+        if transition.breaker.state(outside.clock()) is BreakerState.OPEN:
+            outside.metrics.add("BreakerOpened", 1, "Count", provider=transition.domain.provider.value)
+        sync.publish(transition)
+
+    return publish
+
+
 def _orchestrator(
     outside: Ports, settings: OrchestratorSettings, marking: "Callable[[], CachedValue[Keyring]] | None"
 ) -> Orchestrator:
@@ -139,7 +152,7 @@ def _orchestrator(
     dispatcher = Dispatcher(
         caller=outside.caller,
         clock=outside.clock,
-        breakers=Breakers(draw=outside.draw, publish=breaker_sync.publish),
+        breakers=Breakers(draw=outside.draw, publish=_telling(breaker_sync, outside)),
         stopwatch=outside.stopwatch,
         concurrent=outside.calls(),
         watched=monitor.watched,

@@ -1,5 +1,6 @@
 """The retrainer's edge: a schedule or a command in, one retraining, its run out."""
 
+import logging
 import os
 from collections.abc import Mapping
 from functools import cache
@@ -12,6 +13,8 @@ from fiso.services.maintenance.retrain import Retrainer
 from fiso.settings import RetrainerSettings
 from functions.retrainer import wiring
 
+logger = logging.getLogger("fiso.retrainer")
+
 
 @cache
 def _retrainer() -> Retrainer:
@@ -22,8 +25,28 @@ def _retrainer() -> Retrainer:
 def lambda_handler(event: object, context: object) -> dict[str, Any]:
     """One retraining, or of `{"roll_back": true}` a promotion of the model before. The answer is the run."""
     goes_back = isinstance(event, Mapping) and event.get("roll_back") is True
+    telemetry.identify(event, context)
     act = _retrainer().roll_back if goes_back else _retrainer().retrain
-    return to_document(act(now=wiring.utc_now(), trigger=trigger_of(event)))
+    run = act(now=wiring.utc_now(), trigger=trigger_of(event))
+    tell(run)
+    return to_document(run)
+
+
+def tell(run: RetrainingRun) -> None:
+    """The line that the dashboard's table shows, and that a run ended: an alarm rings where none does."""
+    done = {
+        "trigger": run.trigger,
+        "rows": run.rows,
+        "promoted": run.promoted,
+        "reason": run.reason,
+        "champion_version": run.champion_version,
+        "challenger_version": run.challenger_version,
+        "champion_error": run.champion_error,
+        "challenger_error": run.challenger_error,
+    }
+    logger.info("retraining done", extra=done)
+    telemetry.metrics().add("RetrainerRuns", 1, "Count")
+    telemetry.flush()
 
 
 def trigger_of(event: object) -> str:

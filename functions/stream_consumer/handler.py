@@ -1,5 +1,6 @@
 """The stream consumer's edge: a DynamoDB stream batch in, the first record that failed out."""
 
+import json
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -11,7 +12,8 @@ from fiso import telemetry
 from fiso.domain.errors import InvalidRecord, StoreError
 from fiso.domain.record import InvocationRecord
 from fiso.domain.state import EndpointState
-from fiso.ports import RecordedRecords
+from fiso.ports import LineLog, RecordedRecords
+from fiso.prediction.skill import prediction_lines
 from fiso.services.log.ingest import ingest
 from fiso.settings import StreamConsumerSettings
 from functions.stream_consumer import wiring
@@ -38,6 +40,7 @@ def _stores() -> Stores:
 
 def lambda_handler(event: object, context: object) -> dict[str, Any]:
     """Fold one batch. Answers `batchItemFailures` with the lowest failed sequence number, as the mapping expects."""
+    telemetry.identify(event, context)
     listed = event.get("Records") if isinstance(event, Mapping) else None
     return consume(listed if isinstance(listed, list) else [], _stores())
 
@@ -59,7 +62,17 @@ def consume(stream_records: Sequence[object], stores: Stores) -> dict[str, Any]:
         return {"batchItemFailures": [{"itemIdentifier": _sequence(changes[0])}]}
     if done.stopped or batch.unrecorded:
         _tell(done.stopped, batch.unrecorded)
+    if stores.predictions is not None:
+        _show(batch.records, stores.predictions)
     return {"batchItemFailures": [{"itemIdentifier": batch.poison}] if batch.poison else []}
+
+
+def _show(records: Sequence[InvocationRecord], predictions: LineLog) -> None:
+    """What was predicted of them and what came. The records hold it too: a batch does not come again for its sake."""
+    try:
+        predictions.put([json.dumps(line) for line in prediction_lines(records)])
+    except StoreError as error:
+        logger.warning("predictions are not written: %s", error)
 
 
 def _tell(stopped: Sequence[EndpointState], unrecorded: int) -> None:

@@ -3,11 +3,12 @@
 import os
 from dataclasses import dataclass
 
-from fiso.adapters.aws.client import DynamoDBClient, S3Client
+from fiso.adapters.aws.client import DynamoDBClient, JsonClient, S3Client
+from fiso.adapters.aws.cloudwatch_logs import LOGS, CloudWatchLines
 from fiso.adapters.aws.dynamodb import DynamoDBEndpointStates, DynamoDBInvocationLog, key_of_item
 from fiso.adapters.aws.s3 import S3Archive
 from fiso.adapters.clock import utc_now
-from fiso.ports import Archive, EndpointStates, RecordedRecords
+from fiso.ports import Archive, EndpointStates, LineLog, RecordedRecords
 from fiso.settings import StreamConsumerSettings
 from fiso_client.core.signing import AwsEndpoint, Credentials, SignedService
 from fiso_client.core.transport import HttpTransport
@@ -18,6 +19,7 @@ class Stores:
     log: RecordedRecords
     states: EndpointStates
     archive: Archive
+    predictions: LineLog | None = None
 
 
 ARCHIVE_TIMEOUT_S = 5.0
@@ -34,9 +36,11 @@ def build(settings: StreamConsumerSettings) -> Stores:
         endpoint = AwsEndpoint.from_environ(name, os.environ)
         return SignedService(endpoint=endpoint, credentials=credentials, transport=transport, clock=utc_now)
 
+    group, logs = settings.predictions_log_group, JsonClient(service("logs"), LOGS)
     dynamodb, s3 = DynamoDBClient(service("dynamodb")), S3Client(service("s3"), timeout_s=ARCHIVE_TIMEOUT_S)
     return Stores(
         log=DynamoDBInvocationLog(dynamodb, settings.log_table, clock=utc_now),
         states=DynamoDBEndpointStates(dynamodb, settings.state_table, clock=utc_now),
         archive=S3Archive(s3, settings.bucket, clock=utc_now),
+        predictions=CloudWatchLines(logs, group, clock=utc_now) if group else None,
     )

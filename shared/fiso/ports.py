@@ -92,6 +92,14 @@ class SpilledLine:
     text: str
 
 
+class LineLog(Protocol):
+    """A log that holds lines of one kind."""
+
+    def put(self, lines: Sequence[str]) -> None:
+        """Append them. `StoreUnavailable` when it takes none."""
+        ...
+
+
 class SpilledRecords(Protocol):
     """The lines of the orchestrator's output that carry what the log's table did not take."""
 

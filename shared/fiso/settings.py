@@ -234,6 +234,7 @@ class StreamConsumerSettings:
     log_table: str
     state_table: str
     bucket: str
+    predictions_log_group: str = ""
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Self:
@@ -242,6 +243,7 @@ class StreamConsumerSettings:
             log_table=required(environ, "FISO_LOG_TABLE"),
             state_table=required(environ, "FISO_STATE_TABLE"),
             bucket=required(environ, "FISO_BUCKET"),
+            predictions_log_group=environ.get("FISO_PREDICTIONS_LOG_GROUP", ""),
         )
 
 

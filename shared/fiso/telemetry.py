@@ -8,6 +8,7 @@ dimensions when `flush` is called, at the end of an invocation.
 import logging
 import os
 from collections import defaultdict
+from collections.abc import Mapping
 from functools import cache
 from queue import SimpleQueue
 from typing import Any
@@ -27,9 +28,13 @@ _TRACES = frozenset({"exception", "exception_name", "exception_notes"})
 LOGGED = frozenset(
     "message invocation_id decision_id lease_id function endpoint provider region attempt attempts outcome reason "
     "status latency_ms overhead_ms log_spill cause closed_as_unknown has_more_open replayed unreadable unmarked "
-    "contradicted all_lines_read published_version problems".split()
+    "contradicted all_lines_read published_version problems lambda_request_id gateway_request_id rows promoted "
+    "champion_version challenger_version champion_error challenger_error trigger".split()
 )
 """The fields that a line may have beside those. Name a new one here; any other is left out, and said to be."""
+
+_IDS = frozenset({"lambda_request_id", "gateway_request_id"})
+_LONGEST_ID = 64
 
 _Dimensions = tuple[tuple[str, str], ...]
 
@@ -75,6 +80,14 @@ def metrics() -> PowertoolsMetrics:
     return PowertoolsMetrics(service())
 
 
+def identify(event: object, context: object) -> None:
+    """Begin an invocation: from here on each line has Lambda's id of it, and API Gateway's where that called."""
+    told = event.get("requestContext") if isinstance(event, Mapping) else None
+    gateways = told.get("requestId") if isinstance(told, Mapping) else None
+    ids = {"lambda_request_id": getattr(context, "aws_request_id", None), "gateway_request_id": gateways}
+    logger().append_keys(**{name: id[:_LONGEST_ID] if isinstance(id, str) else None for name, id in ids.items()})
+
+
 def flush() -> None:
     """Write the collected metrics; call at the end of an invocation.
 
@@ -91,6 +104,7 @@ class RedactingFormatter(LambdaPowertoolsFormatter):
 
     def serialize(self, log: Any) -> str:
         line: dict[str, Any] = {name: value for name, value in log.items() if name in _OWN}
+        log = {name: value for name, value in log.items() if value is not None or name not in _IDS}
         line |= {name: redaction.redact_document(value) for name, value in log.items() if name in LOGGED - _SEALED}
         line |= {name: value for name, value in log.items() if name in _SEALED}
         line |= {name: _trace(value) for name, value in log.items() if name in _TRACES}

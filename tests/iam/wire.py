@@ -154,8 +154,9 @@ def _json(caller: _Caller, request: Request) -> Iterator[Access]:
         return
     said = [name for name in ("SigningAlgorithm", "MessageType") if name in asked]
     context = tuple((f"{caller.service}:{name}", (str(asked[name]),)) for name in said)
+    stream = str(asked.get("logStreamName", ""))
     for resource in [str(asked[name]) for name in _NAMES if name in asked] or ["*"]:
-        yield caller.access(operation, resource, context=context)
+        yield caller.access(operation, f"{resource}:{stream}" if stream else resource, context=context)
 
 
 def _operation(request: Request, path: str) -> str:
@@ -229,7 +230,8 @@ def arn_of(service: str, resource: str, *, region: str = REGION) -> str:
     if resource.startswith("arn:"):
         return resource
     if service == "logs":
-        return f"arn:aws:logs:{region}:{ACCOUNT}:log-group:{resource}:log-stream:"
+        group, _, stream = resource.partition(":")
+        return f"arn:aws:logs:{region}:{ACCOUNT}:log-group:{group}:log-stream:{stream}"
     if service == "s3":
         return f"arn:aws:s3:::{resource}"
     kinds = {"dynamodb": "table/", "lambda": "function:", "ssm": "parameter", "kms": "key/"}

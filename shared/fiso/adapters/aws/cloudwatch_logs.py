@@ -1,17 +1,23 @@
-"""CloudWatch Logs: the lines that the orchestrator spilled. Imports no SDK; `client` is boto3's logs client."""
+"""CloudWatch Logs: what the orchestrator spilled is read, lines of one kind are written. Imports no SDK."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
-from fiso.adapters.aws.errors import store_errors
-from fiso.ports import SpilledLine
+from fiso.adapters.aws.client import AwsError
+from fiso.adapters.aws.errors import code_of, store_errors
+from fiso.ports import Clock, SpilledLine
 
+LOGS = "Logs_20140328"
+"""The service's name in `JsonClient`."""
 PAGE = 10_000
 """The most that the API gives at once."""
 
 
 class CloudWatchSpilledRecords:
+    """`client` is boto3's logs client."""
+
     def __init__(self, client: Any, group: str, *, mark: str, page: int = PAGE) -> None:
         self._client, self._group, self._pattern, self._page = client, group, f'"{mark}"', page
 
@@ -52,3 +58,30 @@ def _line(event: dict[str, Any]) -> SpilledLine:
 
 def _ms(moment: datetime) -> int:
     return (moment - datetime.fromtimestamp(0, UTC)) // timedelta(milliseconds=1)
+
+
+class CloudWatchLines:
+    """One environment's lines, in a stream of its own. `client` is a `JsonClient` of LOGS."""
+
+    def __init__(self, client: Any, group: str, *, clock: Clock) -> None:
+        self._client, self._group, self._clock = client, group, clock
+        self._stream = f"lines/{uuid4().hex}"
+        self._is_there = False
+
+    def put(self, lines: Sequence[str]) -> None:
+        if not lines:
+            return
+        named, now_ms = {"logGroupName": self._group, "logStreamName": self._stream}, _ms(self._clock())
+        with store_errors(f"write lines to {self._group}"):
+            if not self._is_there:
+                self._create(named)
+            self._client.put_log_events(**named, logEvents=[{"timestamp": now_ms, "message": line} for line in lines])
+            self._is_there = True
+
+    def _create(self, named: dict[str, str]) -> None:
+        """Nothing is answered where it was done; where it was not, the first lines are refused."""
+        try:
+            self._client.create_log_stream(**named)
+        except AwsError as error:
+            if code_of(error) not in {"NotJson", "ResourceAlreadyExistsException"}:
+                raise

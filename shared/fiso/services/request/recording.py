@@ -25,7 +25,7 @@ from fiso.domain.record import (
 from fiso.domain.request import UNSTEERED, InvocationRequest
 from fiso.domain.steering import CanaryDraw
 from fiso.ports import Metrics
-from fiso.prediction import facts, features
+from fiso.prediction import facts, features, skill
 from fiso.services.request.decide import DecisionInputs, features_of
 from fiso_client.core.answers import FunctionAnswer
 from fiso_client.core.failures import GIVEN_UP, Failure, Fault
@@ -185,8 +185,10 @@ def count(metrics: Metrics, record: InvocationRecord, provider_of: Callable[[End
         metrics.add("CostUsd", record.result.cost_usd, "None", provider=provider)
     if record.result.prediction_accuracy is not None:
         metrics.add("PredictionAccuracy", record.result.prediction_accuracy, "None", provider=provider)
-    if record.result.error_occurred:
-        metrics.add("Errors", 1, "Count", provider=provider)
+    if (said := skill.foretold(record)) is not None:
+        metrics.add("PredictionSkill", said.skill, "None", provider=provider)
+    # 0 as well: the mean is the share, which an alarm reads
+    metrics.add("Errors", int(record.result.error_occurred), "Count", provider=provider)
     if record.decision.reason is Reason.FAILOVER:
         metrics.add("Failovers", 1, "Count", provider=provider)
     _count_faults(metrics, record, provider_of)
