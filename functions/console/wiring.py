@@ -10,7 +10,8 @@ import boto3
 from botocore.config import Config
 from flask import Flask
 
-from fiso.adapters.aws.dynamodb import DynamoDBEndpointStates, DynamoDBInvocationLog
+from fiso.adapters.aws.dynamodb import DynamoDBInvocationLog
+from fiso.adapters.aws.dynamodb_states import DynamoDBEndpointStates
 from fiso.adapters.aws.models import S3ModelStore
 from fiso.adapters.aws.s3 import S3RetrainingRuns, S3Snapshots
 from fiso.codecs.seal import CatalogSeals

@@ -8,8 +8,9 @@ from functools import cache, partial
 from time import monotonic, perf_counter
 
 from fiso.adapters.aws.client import DynamoDBClient, S3Client
-from fiso.adapters.aws.dynamodb import DynamoDBEndpointStates, DynamoDBInvocationLog
+from fiso.adapters.aws.dynamodb import DynamoDBInvocationLog
 from fiso.adapters.aws.dynamodb_breakers import DynamoDBSharedBreakers
+from fiso.adapters.aws.dynamodb_states import DynamoDBEndpointStates
 from fiso.adapters.aws.function_keys import FunctionKeys
 from fiso.adapters.aws.lambda_caller import LambdaCaller
 from fiso.adapters.aws.models import DynamoDBPromotionWitness, LayerModelStore, S3ModelStore

@@ -1,4 +1,4 @@
-"""The stream consumer's edge: a DynamoDB stream batch in, the first record that failed out."""
+"""The stream consumer's edge: a DynamoDB stream batch in, the first record that must come again out."""
 
 import json
 import logging
@@ -24,11 +24,11 @@ logger = logging.getLogger("fiso.stream_consumer")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """The finished records up to the first that does not parse, and that one's sequence number. `unrecorded` events
-    name nothing that the log holds."""
+    """The finished records that a batch tells of, and the events whose records do not parse, with why. `unrecorded`
+    events name nothing that the log holds."""
 
     records: tuple[InvocationRecord, ...]
-    poison: str | None
+    poison: tuple[tuple[Mapping[str, object], str], ...]
     unrecorded: int
 
 
@@ -46,25 +46,40 @@ def lambda_handler(event: object, context: object) -> dict[str, Any]:
 
 
 def consume(stream_records: Sequence[object], stores: Stores) -> dict[str, Any]:
-    """Everything before a record that does not parse is folded; that one and the rest come again.
+    """Fold what can be folded and set aside what never can be; a batch that a store did not take comes again.
 
     An event says only where to look: what is folded is what the log's table holds there. Whoever may invoke this
     function can write any event, but no record (docs/decisions/0021-what-has-a-record.md).
     """
-    changes = [_change_of(each) for each in stream_records]
     try:
-        batch = read(changes, stores.log)
-        # Named by what is in it: an event with another's sequence numbers must not overwrite that one's object.
-        batch_id = " ".join(record.invocation_id for record in batch.records)
-        done = ingest(batch.records, states=stores.states, archive=stores.archive, batch_id=batch_id)
+        _consume(stream_records, stores)
     except StoreError as error:
         logger.warning("batch not folded, it comes again: %s", error)
-        return {"batchItemFailures": [{"itemIdentifier": _sequence(changes[0])}]}
-    if done.stopped or batch.unrecorded:
-        _tell(done.stopped, batch.unrecorded)
+        return {"batchItemFailures": [{"itemIdentifier": _sequence(_change_of(stream_records[0]))}]}
+    return {"batchItemFailures": []}
+
+
+def _consume(stream_records: Sequence[object], stores: Stores) -> None:
+    batch = read(stream_records, stores.log)
+    for event, why in batch.poison:
+        _set_aside(event, why, stores)
+    # Named by what is in it: an event with another's sequence numbers must not overwrite that one's object.
+    batch_id = " ".join(record.invocation_id for record in batch.records)
+    try:
+        done = ingest(batch.records, states=stores.states, archive=stores.archive, batch_id=batch_id)
+    except StoreError:
+        raise
+    except Exception as error:
+        # The event source halves what ends in an error, so what we cannot fold is alone at last. It must not come again
+        # for hours and hold up its shard.
+        if len(stream_records) > 1:
+            raise
+        logger.exception("a record that parses cannot be folded")
+        return _set_aside(stream_records[0], f"{type(error).__name__}: {error}", stores)
+    _tell(done.stopped, batch)
     if stores.predictions is not None:
         _show(batch.records, stores.predictions)
-    return {"batchItemFailures": [{"itemIdentifier": batch.poison}] if batch.poison else []}
+    return None
 
 
 def _show(records: Sequence[InvocationRecord], predictions: LineLog) -> None:
@@ -75,36 +90,42 @@ def _show(records: Sequence[InvocationRecord], predictions: LineLog) -> None:
         logger.warning("predictions are not written: %s", error)
 
 
-def _tell(stopped: Sequence[EndpointState], unrecorded: int) -> None:
+def _set_aside(event: object, why: str, stores: Stores) -> None:
+    logger.error("record set aside as a dead letter: %s", why)
+    stores.letters.set_aside(event if isinstance(event, Mapping) else {}, why)
+    telemetry.metrics().add("PoisonRecords", 1, "Count")
+    telemetry.flush()
+
+
+def _tell(stopped: Sequence[EndpointState], batch: Batch) -> None:
     for state in stopped:
         why = state.canary.why if state.canary else ""
         fields = {"function": state.function, "endpoint": state.endpoint, "cause": why}
         logger.warning("canary stopped", extra=fields)
         telemetry.metrics().add("CanaryStopped", 1, "Count", endpoint=state.endpoint)
-    if unrecorded:
-        logger.error("%d stream events name no record of the log: not folded", unrecorded)
-        telemetry.metrics().add("UnrecordedStreamEvents", unrecorded, "Count")
-    telemetry.flush()
+    if batch.unrecorded:
+        logger.error("%d stream events name no record of the log: not folded", batch.unrecorded)
+        telemetry.metrics().add("UnrecordedStreamEvents", batch.unrecorded, "Count")
+    if stopped or batch.unrecorded:
+        telemetry.flush()
 
 
-def read(changes: Sequence[Mapping[str, Any]], log: RecordedRecords) -> Batch:
+def read(stream_records: Sequence[object], log: RecordedRecords) -> Batch:
     """The records that a batch tells of, as the log holds them now. `StoreUnavailable` when it cannot be asked."""
-    told = [change for change in changes if change.get("NewImage") is not None]
-    keys = [wiring.key_of(change["NewImage"]) for change in told]
+    changes = [(event, _change_of(event)) for event in stream_records]
+    told = [(event, change["NewImage"]) for event, change in changes if change.get("NewImage") is not None]
+    keys = [wiring.key_of(image) for _, image in told]
     recorded = log.recorded([key for key in keys if key is not None])
-    records, unrecorded = list[InvocationRecord](), 0
-    for change, key in zip(told, keys, strict=True):
+    records, poison, unrecorded = list[InvocationRecord](), list[tuple[Mapping[str, object], str]](), 0
+    for (event, _), key in zip(told, keys, strict=True):
         record = recorded.get(key) if key is not None else None
         if record is None:
             unrecorded += 1
-        elif isinstance(record, InvalidRecord):
-            logger.error("poison record %s: %s", _sequence(change), record)
-            # Everything before it is folded; the event source repeats from here and, after its retries, sends it to the
-            # dead letters, so that one record does not hold a shard for a day.
-            return Batch(records=tuple(records), poison=_sequence(change), unrecorded=unrecorded)
+        elif isinstance(record, InvalidRecord) and isinstance(event, Mapping):
+            poison.append((event, str(record)))
         elif isinstance(record, InvocationRecord):
             records.append(record)
-    return Batch(records=tuple(records), poison=None, unrecorded=unrecorded)
+    return Batch(records=tuple(records), poison=tuple(poison), unrecorded=unrecorded)
 
 
 def _change_of(stream_record: object) -> Mapping[str, Any]:

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 from fiso.adapters.aws.client import DynamoDBClient, JsonClient, S3Client
 from fiso.adapters.aws.cloudwatch_logs import LOGS, CloudWatchLines
-from fiso.adapters.aws.dynamodb import DynamoDBEndpointStates, DynamoDBInvocationLog, key_of_item
-from fiso.adapters.aws.s3 import S3Archive
+from fiso.adapters.aws.dynamodb import DynamoDBInvocationLog, key_of_item
+from fiso.adapters.aws.dynamodb_states import DynamoDBEndpointStates
+from fiso.adapters.aws.s3 import S3Archive, S3DeadLetters
 from fiso.adapters.clock import utc_now
-from fiso.ports import Archive, EndpointStates, LineLog, RecordedRecords
+from fiso.ports import Archive, DeadLetters, EndpointStates, LineLog, RecordedRecords
 from fiso.settings import StreamConsumerSettings
 from fiso_client.core.signing import AwsEndpoint, Credentials, SignedService
 from fiso_client.core.transport import HttpTransport
@@ -19,6 +20,7 @@ class Stores:
     log: RecordedRecords
     states: EndpointStates
     archive: Archive
+    letters: DeadLetters
     predictions: LineLog | None = None
 
 
@@ -40,7 +42,10 @@ def build(settings: StreamConsumerSettings) -> Stores:
     dynamodb, s3 = DynamoDBClient(service("dynamodb")), S3Client(service("s3"), timeout_s=ARCHIVE_TIMEOUT_S)
     return Stores(
         log=DynamoDBInvocationLog(dynamodb, settings.log_table, clock=utc_now),
-        states=DynamoDBEndpointStates(dynamodb, settings.state_table, clock=utc_now),
+        states=DynamoDBEndpointStates(
+            dynamodb, settings.state_table, clock=utc_now, marks_as_before=settings.marks_as_before
+        ),
         archive=S3Archive(s3, settings.bucket, clock=utc_now),
         predictions=CloudWatchLines(logs, group, clock=utc_now) if group else None,
+        letters=S3DeadLetters(s3, settings.bucket, clock=utc_now),
     )

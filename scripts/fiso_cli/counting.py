@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
 
-from fiso.adapters.aws.dynamodb import DynamoDBEndpointStates, DynamoDBInvocationLog
+from fiso.adapters.aws.dynamodb import DynamoDBInvocationLog
+from fiso.adapters.aws.dynamodb_states import DynamoDBEndpointStates
 from fiso.adapters.aws.models import S3ModelStore
 from fiso.adapters.aws.s3 import S3RetrainingRuns
 from fiso.domain.endpoint import FunctionName
 from fiso.domain.model import RetrainingRun
+from fiso.domain.record import RecordStatus
 from fiso_cli.stage import Stage
 
 Runs: TypeAlias = Sequence[RetrainingRun]
@@ -28,10 +30,11 @@ class Counts:
     functions: Sequence[str]
 
     def logged_since(self, moment: datetime) -> int:
-        """Finished records in the log table, by its index of time."""
+        """Final records in the log table, by its index of time: those that are folded."""
         with self.stage.wrapped_errors():
             log = DynamoDBInvocationLog(self.stage.client("dynamodb"), self.stage.log_table, clock=_utc_now)
-            return len(log.latest(MOST_RECORDS, after=moment - INSTANT))
+            found = log.latest(MOST_RECORDS, after=moment - INSTANT)
+        return sum(record.status is RecordStatus.FINAL for record in found)
 
     def folded(self) -> int:
         """The sum of `folded` over every state, that of "no endpoint was called" included."""

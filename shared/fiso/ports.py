@@ -100,6 +100,14 @@ class LineLog(Protocol):
         ...
 
 
+class DeadLetters(Protocol):
+    """Where the stream consumer keeps what it cannot fold, for a person to look at and to replay."""
+
+    def set_aside(self, stream_record: Mapping[str, object], why: str) -> None:
+        """Keep a stream record whole; again, the same one stays one. `StoreUnavailable` when that fails."""
+        ...
+
+
 class SpilledRecords(Protocol):
     """The lines of the orchestrator's output that carry what the log's table did not take."""
 
@@ -123,12 +131,21 @@ class EndpointStates(Protocol):
 
     def of_function(self, function: FunctionName) -> Mapping[EndpointId, EndpointState]: ...
 
-    def folded_among(self, ids: Iterable[InvocationId]) -> frozenset[InvocationId]: ...
+    def folded_among(self, function: FunctionName, records: Sequence[InvocationRecord]) -> frozenset[InvocationId]:
+        """Which of these records of one function are folded. Asked after the states are read: what was committed in
+        between is known then, or makes the commit fail."""
+        ...
 
-    def commit(self, states: Sequence[EndpointState], folded: Sequence[InvocationId]) -> None:
-        """Write new states and mark records as folded, all or nothing.
+    def items_of(self, record: InvocationRecord) -> frozenset[str]:
+        """What marking a record takes of a transaction's items, by names that records may have in common."""
+        ...
 
-        `WriteConflict` if a state's version is no longer `version - 1`, or one of the records is folded already.
+    def commit(
+        self, function: FunctionName, states: Sequence[EndpointState], records: Sequence[InvocationRecord]
+    ) -> None:
+        """Write new states and mark the records that they were folded from, all or nothing.
+
+        `WriteConflict` if a state's version is no longer `version - 1`.
         """
         ...
 

@@ -230,11 +230,14 @@ def _google(environ: Mapping[str, str]) -> "GoogleIdentity | None":
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamConsumerSettings:
+    """What the stream consumer needs. `marks_as_before`: code of before folds, or may fold again (decision 2)."""
+
     stage: str
     log_table: str
     state_table: str
     bucket: str
     predictions_log_group: str = ""
+    marks_as_before: bool = False
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Self:
@@ -244,6 +247,7 @@ class StreamConsumerSettings:
             state_table=required(environ, "FISO_STATE_TABLE"),
             bucket=required(environ, "FISO_BUCKET"),
             predictions_log_group=environ.get("FISO_PREDICTIONS_LOG_GROUP", ""),
+            marks_as_before=environ.get("FISO_ACCEPT_OLDER_FORMS", "").strip() == "1",
         )
 
 

@@ -256,11 +256,11 @@ def test_failed_stream_records_are_bounded_and_end_in_the_bucket(resources: dict
     (mapping,) = of_type(resources, "Lambda::EventSourceMapping").values()
     expected = {
         "Enabled": True,
-        "BatchSize": 100,
-        "MaximumBatchingWindowInSeconds": 1,
+        "BatchSize": 1000,
+        "MaximumBatchingWindowInSeconds": 2,
         "BisectBatchOnFunctionError": True,
         "FunctionResponseTypes": ["ReportBatchItemFailures"],
-        "MaximumRetryAttempts": 3,
+        "MaximumRetryAttempts": -1,
         "MaximumRecordAgeInSeconds": 21600,
         "DestinationConfig": {"OnFailure": {"Destination": {"Fn::GetAtt": ["Artifacts", "Arn"]}}},
     }

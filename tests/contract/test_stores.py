@@ -154,34 +154,39 @@ A_LEVEL = LoadLevel(
 )
 
 
+def records(*numbers: int) -> list[InvocationRecord]:
+    return [a_record(number) for number in numbers]
+
+
 def test_states_come_back_with_all_their_levels(stores: Stores) -> None:
     levels = {0: A_LEVEL, 5: replace(A_LEVEL, cost_usd=1e-6, raw_log=2.5, changed_at=NOW)}
     known = a_state(1, levels=levels, idle_calls=(1, 2), idle_colds=(0, 1), cold_latency_ms=900.0)
-    stores.states.commit([known], [invocation_id(1)])
+    stores.states.commit(FUNCTION, [known], records(1))
     assert stores.states.of_function(FUNCTION) == {AWS: known}
     assert stores.states.of_function(FunctionName("other")) == {}
 
 
-def test_a_record_is_folded_at_most_once(stores: Stores) -> None:
-    stores.states.commit([a_state(1)], [invocation_id(1)])
+def test_a_record_is_told_to_be_folded_by_its_function_time_and_id(stores: Stores) -> None:
+    stores.states.commit(FUNCTION, [a_state(1)], records(1, 2))
+    assert stores.states.folded_among(FUNCTION, records(1, 2, 3)) == {invocation_id(1), invocation_id(2)}
+    assert stores.states.folded_among(FUNCTION, records(3)) == set()
+
+
+def test_what_is_refused_marks_nothing(stores: Stores) -> None:
+    stores.states.commit(FUNCTION, [a_state(1)], records(1))
     with pytest.raises(WriteConflict):
-        stores.states.commit([a_state(2)], [invocation_id(2), invocation_id(1)])
+        stores.states.commit(FUNCTION, [a_state(1)], records(2))
+    with pytest.raises(WriteConflict):
+        stores.states.commit(FUNCTION, [a_state(3)], records(2))
     assert stores.states.of_function(FUNCTION) == {AWS: a_state(1)}
-    assert stores.states.folded_among([invocation_id(1), invocation_id(2)]) == {invocation_id(1)}
+    assert stores.states.folded_among(FUNCTION, records(1, 2)) == {invocation_id(1)}
 
 
-def test_a_state_is_written_only_over_the_version_it_was_made_from(stores: Stores) -> None:
-    stores.states.commit([a_state(1)], [invocation_id(1)])
-    with pytest.raises(WriteConflict):
-        stores.states.commit([a_state(1)], [invocation_id(2)])
-    with pytest.raises(WriteConflict):
-        stores.states.commit([a_state(3)], [invocation_id(2)])
-
-
-def test_markers_are_found_among_many(stores: Stores) -> None:
-    stores.states.commit([a_state(1)], [invocation_id(n) for n in range(60)])
-    found = stores.states.folded_among(invocation_id(n) for n in range(250))
-    assert found == {invocation_id(n) for n in range(60)}
+def test_folded_records_are_found_among_many_of_many_periods(stores: Stores) -> None:
+    some = [a_record(n, timestamp=NOW + timedelta(seconds=n % 40)) for n in range(250)]
+    stores.states.commit(FUNCTION, [a_state(1)], some[:60])
+    stores.states.commit(FUNCTION, [a_state(2)], some[60:100])
+    assert stores.states.folded_among(FUNCTION, some) == {invocation_id(n) for n in range(100)}
 
 
 @pytest.mark.parametrize("kept", ["snapshots", "copy"])

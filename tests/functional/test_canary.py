@@ -7,7 +7,8 @@ from uuid import UUID
 
 import pytest
 
-from fiso.adapters.aws.dynamodb import closed_item, state_from_item, state_item
+from fiso.adapters.aws.dynamodb import closed_item
+from fiso.adapters.aws.dynamodb_states import state_from_item, state_item
 from fiso.codecs.typed import Document
 from fiso.domain.decision import Reason
 from fiso.domain.endpoint import EndpointId, FunctionName
@@ -18,7 +19,7 @@ from fiso.domain.state import EndpointState
 from fiso.domain.steering import Affinity, Canary, CanaryDraw, CanaryState
 from fiso.learning.logged import is_usable
 from fiso.routing.fold import fold
-from fiso.testing.memory import InMemoryArchive, InMemoryEndpointStates
+from fiso.testing.memory import InMemoryArchive, InMemoryDeadLetters, InMemoryEndpointStates
 from fiso.testing.rig import Rig, word_count
 from fiso_cli.traffic.tables import canary_cell
 from fiso_client.core.answers import FunctionAnswer
@@ -193,7 +194,7 @@ def test_the_stream_tells_of_a_stop_once_in_log_and_metrics(
         for record in (drawn(number, GCP, latency_ms=300.0), drawn(number + 1, AWS, latency_ms=100.0))
     ]
     log = log_of(*map(closed_item, records))
-    stores = Stores(log=log, states=InMemoryEndpointStates(), archive=InMemoryArchive())
+    stores = Stores(log=log, states=InMemoryEndpointStates(), archive=InMemoryArchive(), letters=InMemoryDeadLetters())
     for first in range(0, len(records), 4):
         images = [{"NewImage": closed_item(record)} for record in records[first : first + 4]]
         consume([{"dynamodb": {"SequenceNumber": str(n), **image}} for n, image in enumerate(images)], stores)

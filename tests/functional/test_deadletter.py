@@ -12,7 +12,8 @@ import boto3
 import pytest
 from typer.testing import CliRunner, Result
 
-from fiso.adapters.aws.dynamodb import DynamoDBEndpointStates, closed_item
+from fiso.adapters.aws.dynamodb import closed_item
+from fiso.adapters.aws.dynamodb_states import DynamoDBEndpointStates
 from fiso_cli.deadletter.letters import REPLAYED, document_of, id_of, letter_of
 from fiso_cli.local_stage import ACCOUNT
 from fiso_cli.main import app

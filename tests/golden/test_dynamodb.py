@@ -9,9 +9,15 @@ from typing import Any
 
 import pytest
 
-from fiso.adapters.aws.dynamodb import DynamoDBEndpointStates, DynamoDBInvocationLog, state_from_item, state_item
+from fiso.adapters.aws.dynamodb import DynamoDBInvocationLog
 from fiso.adapters.aws.dynamodb_breakers import DynamoDBSharedBreakers
 from fiso.adapters.aws.dynamodb_idempotency import LARGEST_INLINE, DynamoDBIdempotencyKeys
+from fiso.adapters.aws.dynamodb_states import (
+    OLDER_FORM_AFTER,
+    DynamoDBEndpointStates,
+    state_from_item,
+    state_item,
+)
 from fiso.adapters.aws.tenant_use import DynamoDBTenantUse
 from fiso.domain.endpoint import EndpointId, FunctionName, Provider
 from fiso.domain.errors import StoreUnavailable
@@ -24,7 +30,7 @@ from fiso.routing.quota import Seen, Use
 from fiso.testing.clock import ManualClock
 from fiso_client.core.breaker import Breaker
 from functions.stream_consumer import wiring
-from tests.builders import NOW, a_request, invocation_id
+from tests.builders import NOW, a_record, a_request, invocation_id
 from tests.golden.golden_files import FILES, golden_json
 from tests.golden.recorded_clients import Objects, RecordingClient
 from tests.golden.records import CLOSED, OPEN
@@ -147,16 +153,50 @@ def states(client: RecordingClient) -> DynamoDBEndpointStates:
     return DynamoDBEndpointStates(client, "state", clock=ManualClock())
 
 
-def test_endpoint_states_and_fold_markers() -> None:
+FOLDED = (a_record(1), a_record(2), a_record(3, timestamp=NOW + timedelta(seconds=7)))
+
+
+def test_endpoint_states_and_what_is_folded_into_them() -> None:
     client = RecordingClient()
-    states(client).commit(STATES, [invocation_id(1), invocation_id(2)])
+    states(client).commit(WORD_COUNT, STATES, FOLDED[:2])
     kept = golden_json("dynamodb-states.json", client.only_request)
     puts = [write["Put"]["Item"] for write in kept["transact_write_items"]["TransactItems"]]
     read = states(RecordingClient(query={"Items": puts[: len(STATES)]})).of_function(WORD_COUNT)
     assert read == {state.endpoint: state for state in STATES}
-    markers = RecordingClient(batch_get_item={"Responses": {"state": puts[len(STATES) :]}})
-    ids = [invocation_id(1), invocation_id(2), invocation_id(3)]
-    assert states(markers).folded_among(ids) == {invocation_id(1), invocation_id(2)}
+    (entry,) = puts[len(STATES) :]
+    ids = {record.invocation_id for record in FOLDED[:2]}
+    assert states(RecordingClient(query={"Items": [entry]})).folded_among(WORD_COUNT, FOLDED) == ids
+    on_the_wire = {**entry, "marks": {"B": base64.b64encode(entry["marks"]["B"]).decode()}}
+    assert states(RecordingClient(query={"Items": [on_the_wire]})).folded_among(WORD_COUNT, FOLDED) == ids
+
+
+OF_BEFORE_STATES = json.loads((FILES / "dynamodb-states-of-before.json").read_text())
+"""Written by versions that left a marker for each record. Not written anew."""
+
+
+def test_what_code_of_before_folded_is_known_and_left_for_it_to_know() -> None:
+    puts = [write["Put"]["Item"] for write in OF_BEFORE_STATES["transact_write_items"]["TransactItems"]]
+    markers = [item for item in puts if item["item"]["S"] == "marker"]
+    client = RecordingClient(query={"Items": []}, batch_get_item={"Responses": {"state": markers}})
+    both = DynamoDBEndpointStates(client, "state", clock=ManualClock(), marks_as_before=True)
+    assert both.folded_among(WORD_COUNT, FOLDED) == {record.invocation_id for record in FOLDED[:2]}
+    both.commit(WORD_COUNT, (), FOLDED[:2])
+    written = [write["Put"] for write in client.requests[-1]["transact_write_items"]["TransactItems"]]
+    assert [put["Item"] for put in written[1:]] == markers
+    assert len(frozenset().union(*map(both.items_of, FOLDED))) == 5
+
+
+def test_a_record_is_looked_up_as_code_of_before_marked_it_where_it_is_old_enough() -> None:
+    clock = ManualClock()
+    client = RecordingClient(query={"Items": []}, batch_get_item={"Responses": {}})
+    alone = DynamoDBEndpointStates(client, "state", clock=clock)
+    alone.folded_among(WORD_COUNT, FOLDED)
+    assert [name for request in client.requests for name in request] == ["query", "query"]
+    clock.advance(OLDER_FORM_AFTER.total_seconds() + 2)
+    client.requests.clear()
+    alone.folded_among(WORD_COUNT, FOLDED)
+    asked = client.requests[-1]["batch_get_item"]["RequestItems"]["state"]["Keys"]
+    assert [key["function_name"]["S"] for key in asked] == [f"folded#{invocation_id(n)}" for n in (1, 2)]
 
 
 def test_a_state_of_older_code_holds_no_reports_and_is_of_nobody_alone() -> None:
@@ -178,7 +218,7 @@ def test_a_comparison_of_older_code_is_of_several_tenants() -> None:
 def test_queries_of_states() -> None:
     client = RecordingClient(query={"Items": []}, batch_get_item={"Responses": {}})
     states(client).of_function(WORD_COUNT)
-    states(client).folded_among([invocation_id(1)])
+    states(client).folded_among(WORD_COUNT, FOLDED[:1])
     golden_json("dynamodb-state-queries.json", client.requests)
 
 

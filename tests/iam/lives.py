@@ -241,6 +241,9 @@ def _consume(world: World) -> None:
             log.close(a_record(number))
             image = {"NewImage": closed_item(a_record(number)), "SequenceNumber": str(number)}
             assert consume([{"dynamodb": image}], stores) == {"batchItemFailures": []}
+        poison = {**closed_item(a_record(9)), "status": {"S": "half-done"}}
+        world.aws("dynamodb").put_item(TableName=world.log_table, Item=poison)
+        assert consume([{"dynamodb": {"NewImage": poison}}], stores) == {"batchItemFailures": []}
 
 
 def _keep(world: World) -> None:

@@ -8,12 +8,13 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fiso.adapters.aws.dynamodb import closed_item, record_from_item, state_from_item, state_item
+from fiso.adapters.aws.dynamodb import closed_item, record_from_item
+from fiso.adapters.aws.dynamodb_states import state_from_item, state_item
 from fiso.codecs.record import to_document
 from fiso.domain.errors import InvalidRecord
 from fiso.domain.record import InvocationRecord
 from fiso.services.log.ingest import ingest
-from fiso.testing.memory import InMemoryArchive, InMemoryEndpointStates
+from fiso.testing.memory import InMemoryArchive, InMemoryDeadLetters, InMemoryEndpointStates
 from functions.stream_consumer.handler import consume
 from functions.stream_consumer.wiring import Stores
 from tests.builders import a_record, a_summary, an_attempt
@@ -110,10 +111,12 @@ def test_an_image_is_refused_or_folds_and_is_stored_and_archived(hostile: list[d
 @given(images())
 def test_a_hostile_image_is_poison_alone_and_those_before_it_are_folded(image: Mapping[str, Any]) -> None:
     sequence = [closed_item(a_record(2)), image]
-    stores = Stores(log=log_of(*sequence), states=InMemoryEndpointStates(), archive=InMemoryArchive())
+    stores = Stores(
+        log=log_of(*sequence), states=InMemoryEndpointStates(), archive=InMemoryArchive(), letters=InMemoryDeadLetters()
+    )
     records = [{"dynamodb": {"SequenceNumber": str(n), "NewImage": each}} for n, each in enumerate(sequence)]
     assert consume(records, stores) in ({"batchItemFailures": []}, {"batchItemFailures": [{"itemIdentifier": "1"}]})
-    assert a_record(2).invocation_id in stores.states.folded_among([a_record(2).invocation_id])
+    assert a_record(2).invocation_id in stores.states.folded_among(FUNCTION, [a_record(2)])
 
 
 def _refused(constant: str) -> float:

@@ -15,9 +15,10 @@ import pytest
 
 from fiso.adapters.aws.client import DynamoDBClient, S3Client
 from fiso.adapters.aws.cloudwatch_logs import CloudWatchSpilledRecords
-from fiso.adapters.aws.dynamodb import DynamoDBEndpointStates, DynamoDBInvocationLog, closed_item
+from fiso.adapters.aws.dynamodb import DynamoDBInvocationLog, closed_item
 from fiso.adapters.aws.dynamodb_breakers import DynamoDBSharedBreakers
 from fiso.adapters.aws.dynamodb_idempotency import LARGEST_INLINE, DynamoDBIdempotencyKeys
+from fiso.adapters.aws.dynamodb_states import DynamoDBEndpointStates
 from fiso.adapters.aws.function_keys import FunctionKeys
 from fiso.adapters.aws.models import S3ModelStore
 from fiso.adapters.aws.s3 import S3Archive, S3RetrainingRuns, S3Snapshots, S3Watermark
@@ -143,9 +144,11 @@ DYNAMODB: Mapping[str, Callable[[Any, bytes], object]] = {
     "latest": lambda client, _: log(client).latest(3),
     "overdue": lambda client, _: log(client).overdue(NOW, 3),
     "states": lambda client, _: states(client).of_function(FunctionName("f")),
-    "folded": lambda client, _: states(client).folded_among([a_record().invocation_id]),
+    "folded": lambda client, _: states(client).folded_among(FunctionName("f"), [a_record()]),
     "commit": lambda client, _: states(client).commit(
-        [EndpointState(function=FunctionName("f"), endpoint=EndpointId("e"), version=1)], [a_record().invocation_id]
+        FunctionName("f"),
+        [EndpointState(function=FunctionName("f"), endpoint=EndpointId("e"), version=1)],
+        [a_record()],
     ),
     "notices": lambda client, _: DynamoDBSharedBreakers(client, "t", clock=CLOCK).read(),
     "tell": lambda client, _: DynamoDBSharedBreakers(client, "t", clock=CLOCK).write(SLOW),

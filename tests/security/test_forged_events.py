@@ -6,17 +6,11 @@ from typing import Any
 
 import pytest
 
-from fiso.adapters.aws.dynamodb import (
-    KEEP_S,
-    MARKER_KEEP_S,
-    DynamoDBEndpointStates,
-    DynamoDBInvocationLog,
-    closed_item,
-    open_item,
-)
+from fiso.adapters.aws.dynamodb import KEEP_S, DynamoDBInvocationLog, closed_item, open_item
+from fiso.adapters.aws.dynamodb_states import FOLDED_KEEP_S, DynamoDBEndpointStates
 from fiso.domain.record import InvocationRecord
 from fiso.testing.clock import ManualClock
-from fiso.testing.memory import InMemoryArchive, InMemoryEndpointStates
+from fiso.testing.memory import InMemoryArchive, InMemoryDeadLetters, InMemoryEndpointStates
 from functions.stream_consumer.handler import consume
 from functions.stream_consumer.wiring import Stores
 from tests.builders import NOW, a_record, an_attempt, an_open_record
@@ -35,7 +29,7 @@ def event(image: object, number: int = 0) -> dict[str, Any]:
 
 def stores(*items: Item, clock: ManualClock | None = None) -> Stores:
     log = log_of(*items, clock=clock or ManualClock())
-    return Stores(log=log, states=InMemoryEndpointStates(), archive=InMemoryArchive())
+    return Stores(log=log, states=InMemoryEndpointStates(), archive=InMemoryArchive(), letters=InMemoryDeadLetters())
 
 
 def archived(where: Stores) -> list[InvocationRecord]:
@@ -119,7 +113,7 @@ def test_events_that_are_sent_again_overwrite_no_others_archive() -> None:
     assert {record.invocation_id for record in archived(where)} == {a_record(n).invocation_id for n in (1, 2, 3)}
 
 
-def test_a_record_can_be_asked_for_as_long_as_its_marker_stands() -> None:
+def test_a_record_can_be_asked_for_as_long_as_its_mark_stands() -> None:
     """So none can be folded twice, however late its event is sent again."""
     clock = ManualClock()
     where = stores(closed_item(KNOWN), clock=clock)
@@ -132,18 +126,18 @@ def test_a_record_can_be_asked_for_as_long_as_its_marker_stands() -> None:
     assert archived(late) == []
 
     client = RecordingClient()
-    DynamoDBEndpointStates(client, "state", clock=lambda: NOW).commit([], [KNOWN.invocation_id])
+    DynamoDBEndpointStates(client, "state", clock=lambda: NOW).commit(FUNCTION, [], [KNOWN])
     (write,) = client.only_request["transact_write_items"]["TransactItems"]
     kept_until = int(write["Put"]["Item"]["expires_at"]["N"])
-    assert kept_until == NOW.timestamp() + MARKER_KEEP_S
-    assert NOW + timedelta(seconds=KEEP_S) < NOW + timedelta(seconds=MARKER_KEEP_S)
+    assert kept_until == NOW.timestamp() + FOLDED_KEEP_S
+    assert NOW + timedelta(seconds=KEEP_S) < NOW + timedelta(seconds=FOLDED_KEEP_S)
 
 
 def test_hundreds_of_events_are_looked_up_a_hundred_at_a_time_each_once() -> None:
     items = [closed_item(a_record(n)) for n in range(250)]
     table = Table(*items)
     log = DynamoDBInvocationLog(table, "log", clock=ManualClock())
-    where = Stores(log=log, states=InMemoryEndpointStates(), archive=InMemoryArchive())
+    where = Stores(log=log, states=InMemoryEndpointStates(), archive=InMemoryArchive(), letters=InMemoryDeadLetters())
     consume([event(item, n) for n, item in enumerate([*items, *items])], where)
     assert len(archived(where)) == 250
     assert [len(keys) for keys in table.asked] == [100, 100, 50]

@@ -69,7 +69,8 @@ def replay_letters(
     fiso deadletter replay 3f2a91c0de
     fiso deadletter replay --all --stage prod
     """
-    from fiso.adapters.aws.dynamodb import DynamoDBEndpointStates, DynamoDBInvocationLog
+    from fiso.adapters.aws.dynamodb import DynamoDBInvocationLog
+    from fiso.adapters.aws.dynamodb_states import DynamoDBEndpointStates
     from fiso.adapters.aws.s3 import S3Archive
     from fiso_cli.deadletter import replay
 
@@ -82,7 +83,8 @@ def replay_letters(
         waiting = list(box.waiting())
         dynamodb = chosen.client("dynamodb")
         log = DynamoDBInvocationLog(dynamodb, chosen.log_table, clock=_utc_now)
-        states = DynamoDBEndpointStates(dynamodb, chosen.state_table, clock=_utc_now)
+        # Whichever code folded a record before: a letter may be of both.
+        states = DynamoDBEndpointStates(dynamodb, chosen.state_table, clock=_utc_now, marks_as_before=True)
         archive = S3Archive(chosen.client("s3"), chosen.bucket, clock=_utc_now)
         wanted = waiting if all_of_them else _named(waiting, ids or [])
         with progress("replaying", len(wanted)) as bar:

@@ -1,7 +1,7 @@
 """Letters: invocation records in the on-failure bucket, read as what they hold and why it was given up.
 
 AWS leaves one object per batch under `aws/lambda/<mapping>/<shard>/`, with the whole event as JSON text in `payload`;
-the local pump leaves the same. Pure: bytes in, values out.
+the local pump leaves the same, and the consumer one for each record that it set aside. Pure: bytes in, values out.
 """
 
 import json
@@ -35,7 +35,8 @@ class LetterRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Letter:
-    """One object. `problem`: why it cannot be read as a letter at all. `deliveries` as the mapping counted them."""
+    """One object. `problem`: why it cannot be read as a letter at all. `deliveries` as the mapping counted them.
+    `reason`: why the consumer set it aside; None where the mapping gave it up."""
 
     id: str
     key: str
@@ -45,6 +46,7 @@ class Letter:
     shard: str | None = None
     records: tuple[LetterRecord, ...] = ()
     problem: str | None = None
+    reason: str | None = None
 
     @property
     def readable(self) -> Sequence[InvocationRecord]:
@@ -63,7 +65,8 @@ class Letter:
             return self.problem
         if self.unreadable:
             return str(self.unreadable[0].problem)
-        return "can be read: the store was away, or the code could not read it then"
+        then = self.reason or "the store was away, or the code could not read it then"
+        return f"can be read: {then}"
 
 
 def id_of(key: str) -> str:
@@ -83,6 +86,7 @@ def letter_of(key: str, body: bytes) -> Letter:
             given_up_at=parse_instant(document["timestamp"]) if "timestamp" in document else None,
             deliveries=context.get("approximateInvokeCount"),
             shard=info.get("shardId"),
+            reason=context.get("reason"),
             records=tuple(_record_of(event) for event in _events(document["payload"])),
         )
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:

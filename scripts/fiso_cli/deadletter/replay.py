@@ -1,7 +1,7 @@
 """Replaying: a letter's records go through the consumer's own path again, then the letter is moved aside.
 
-Both steps survive repetition: a record is folded once by its marker, and a letter that was not moved comes again. As in
-the consumer, what is folded is what the log holds, and it holds nothing whose marker may be gone.
+Both steps survive repetition: a record is folded once by its mark, and a letter that was not moved comes again. As in
+the consumer, what is folded is what the log holds, and it holds nothing whose mark may be gone.
 """
 
 from collections.abc import Iterator
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fiso.adapters.aws.dynamodb import key_of_item
+from fiso.adapters.aws.errors import DAMAGE
 from fiso.domain.errors import StoreError
 from fiso.domain.record import InvocationRecord
 from fiso.ports import Archive, EndpointStates, RecordedRecords
@@ -70,6 +71,8 @@ def replay(letter: Letter, box: LetterBox, log: RecordedRecords, states: Endpoin
         done = ingest(records, states=states, archive=archive, batch_id=f"dead-letter-{letter.id}")
     except StoreError as error:
         return Replayed(id=letter.id, refused=f"a store is unavailable, try again: {error}")
+    except DAMAGE as error:
+        return Replayed(id=letter.id, refused=f"cannot be folded: {type(error).__name__}: {error}")
     if not letter.unreadable:
         box.set_aside(letter)
     return Replayed(

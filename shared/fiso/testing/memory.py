@@ -164,20 +164,23 @@ class InMemoryEndpointStates(InMemoryStore):
         self.used("of_function")
         return {endpoint: state for (owner, endpoint), state in self.states.items() if owner == function}
 
-    def folded_among(self, ids: Iterable[InvocationId]) -> frozenset[InvocationId]:
+    def folded_among(self, function: FunctionName, records: Sequence[InvocationRecord]) -> frozenset[InvocationId]:
         self.used("folded_among")
-        return frozenset(ids) & self.folded
+        return frozenset(record.invocation_id for record in records) & self.folded
 
-    def commit(self, states: Sequence[EndpointState], folded: Sequence[InvocationId]) -> None:
+    def items_of(self, record: InvocationRecord) -> frozenset[str]:
+        return frozenset([str(int(record.timestamp.timestamp()) // 5)])
+
+    def commit(
+        self, function: FunctionName, states: Sequence[EndpointState], records: Sequence[InvocationRecord]
+    ) -> None:
         self.used("commit")
         for state in states:
             stored = self.states.get((state.function, state.endpoint))
             if (stored.version if stored else 0) != state.version - 1:
                 raise WriteConflict(f"state of {state.endpoint} changed meanwhile")
-        if not self.folded.isdisjoint(folded) or len(set(folded)) != len(folded):
-            raise WriteConflict("a record is folded already")
         self.states.update({(state.function, state.endpoint): state for state in states})
-        self.folded.update(folded)
+        self.folded.update(record.invocation_id for record in records)
 
 
 class InMemorySharedBreakers(InMemoryStore):
@@ -301,6 +304,19 @@ class InMemoryArchive(InMemoryStore):
         every.sort(key=lambda record: record.status is RecordStatus.FINAL)
         records = {record.invocation_id: record for record in every}
         return [r for r in records.values() if r.timestamp.date() >= first_day]
+
+
+class InMemoryDeadLetters(InMemoryStore):
+    """What was set aside, with why."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.letters: list[tuple[Mapping[str, object], str]] = []
+
+    def set_aside(self, stream_record: Mapping[str, object], why: str) -> None:
+        self.used("set_aside")
+        if (stream_record, why) not in self.letters:
+            self.letters.append((stream_record, why))
 
 
 class InMemoryRetrainingRuns(InMemoryStore):

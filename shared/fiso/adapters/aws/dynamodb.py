@@ -1,4 +1,4 @@
-"""DynamoDB: the invocation log and the endpoint states. Every write is conditional, so repeating it changes nothing."""
+"""DynamoDB: the invocation log. Every write is conditional, so repeating it changes nothing."""
 
 import json
 import logging
@@ -10,14 +10,11 @@ from zlib import crc32
 
 from fiso.adapters.aws.errors import store_errors
 from fiso.codecs.record import LONGEST_NAME, from_document, instant, open_to_document, to_document
-from fiso.codecs.typed import Codec, Document, Form, Json, Shape
-from fiso.domain.endpoint import EndpointId, FunctionName
+from fiso.codecs.typed import Document, Json
 from fiso.domain.errors import InvalidRecord, WriteConflict
 from fiso.domain.record import CLOCKS_APART, InvocationRecord, OpenRecord, RecordStatus
 from fiso.domain.request import InvocationId, TenantId
-from fiso.domain.state import EndpointState, LoadLevel
 from fiso.ports import Clock, RecordKey
-from fiso_client.core.sequential import Proportions, Ranks
 
 Item = dict[str, dict[str, Any]]
 
@@ -81,37 +78,6 @@ def key_of_item(item: object) -> RecordKey | None:
     return key if is_key else None
 
 
-def state_item(state: EndpointState) -> Item:
-    """A folded state under its function and endpoint."""
-    document = _STATES.to_document(state)
-    function, endpoint, version, folded = (document.pop(name) for name in _OWN_ATTRIBUTES)
-    return {
-        "function_name": {"S": function},
-        "item": {"S": f"endpoint#{endpoint}"},
-        "version": {"N": str(version)},
-        "folded": {"N": str(folded)},
-        "state": {"S": json.dumps(document, separators=(",", ":"))},
-    }
-
-
-def state_from_item(item: Mapping[str, Mapping[str, Any]]) -> EndpointState:
-    """What `state_item` made; fields of older code are left out, those it did not know get their defaults."""
-    own = {
-        "function": item["function_name"]["S"],
-        "endpoint": item["item"]["S"].removeprefix("endpoint#"),
-        "version": int(item["version"]["N"]),
-        "folded": int(item["folded"]["N"]),
-    }
-    return _STATES.from_document(EndpointState, json.loads(item["state"]["S"]) | own)
-
-
-_OWN_ATTRIBUTES = ("function", "endpoint", "version", "folded")
-_STATES = Codec(
-    forms={Proportions: Form(list, lambda row: Proportions(*row)), Ranks: Form(list, lambda row: Ranks(*row))},
-    shapes={EndpointState: Shape(omits_none=True), LoadLevel: Shape(omits_none=True)},
-)
-
-
 def _attributes(document: Document) -> Item:
     return {name: _attribute(value) for name, value in document.items()}
 
@@ -150,8 +116,6 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 Found = TypeVar("Found", InvocationRecord, Item)
 
-MARKER_KEEP_S = KEEP_S + 86_400
-"""Longer than the table keeps a record, so that none can be folded again after its marker is gone, whoever asks."""
 BATCH_GET_LIMIT = 100
 LATEST_DAYS = 7
 # A record only moves up: docs/decisions/0015-a-record-only-moves-up.md
@@ -367,67 +331,3 @@ def _readable(item: Item) -> InvocationRecord | OpenRecord | None:
     except InvalidRecord as error:
         logger.error("a record of the log is left out: %s", error)
         return None
-
-
-class DynamoDBEndpointStates:
-    """The table `fiso-endpoint-state`: one item per function and endpoint, and a marker per folded record."""
-
-    def __init__(self, client: Any, table: str, *, clock: Clock) -> None:
-        self._client, self._table, self._clock = client, table, clock
-
-    def of_function(self, function: FunctionName) -> Mapping[EndpointId, EndpointState]:
-        """One consistent query, of all pages."""
-        states = query(
-            self._client,
-            f"states of {function}",
-            state_from_item,
-            TableName=self._table,
-            KeyConditionExpression="function_name = :function",
-            ExpressionAttributeValues={":function": {"S": function}},
-            ConsistentRead=True,
-        )
-        return {state.endpoint: state for state in states}
-
-    def folded_among(self, ids: Iterable[InvocationId]) -> frozenset[InvocationId]:
-        found = batch_get(
-            self._client,
-            "read fold markers",
-            lambda item: InvocationId(item["function_name"]["S"].removeprefix("folded#")),
-            self._table,
-            [_marker_key(id) for id in sorted(set(ids))],
-            ConsistentRead=True,
-            ProjectionExpression="function_name",
-        )
-        return frozenset(found)
-
-    def commit(self, states: Sequence[EndpointState], folded: Sequence[InvocationId]) -> None:
-        """One transaction: each state over its previous version, each marker for the first time."""
-        expires_at = {"N": str(int(self._clock().timestamp()) + MARKER_KEEP_S)}
-        writes = [self._state_write(state) for state in states]
-        writes.extend(
-            {
-                "Put": {
-                    "TableName": self._table,
-                    "Item": {**_marker_key(id), "expires_at": expires_at},
-                    "ConditionExpression": "attribute_not_exists(function_name)",
-                }
-            }
-            for id in folded
-        )
-        # All or nothing: a state that moved meanwhile, or a record that was folded meanwhile, refuses the whole, and
-        # the caller folds again on what is there now (docs/decisions/0002-folding-exactly-once.md).
-        with store_errors("commit folded states"):
-            self._client.transact_write_items(TransactItems=writes)
-
-    def _state_write(self, state: EndpointState) -> dict[str, Any]:
-        put: dict[str, Any] = {"TableName": self._table, "Item": state_item(state)}
-        if state.version == 1:
-            put["ConditionExpression"] = "attribute_not_exists(function_name)"
-        else:
-            put["ConditionExpression"] = "version = :before"
-            put["ExpressionAttributeValues"] = {":before": {"N": str(state.version - 1)}}
-        return {"Put": put}
-
-
-def _marker_key(invocation_id: InvocationId) -> dict[str, Any]:
-    return {"function_name": {"S": f"folded#{invocation_id}"}, "item": {"S": "marker"}}

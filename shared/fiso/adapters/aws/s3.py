@@ -203,6 +203,25 @@ class S3Archive:
             logger.warning("%d of %d records of %s are left out, they do not parse", damaged, len(lines), key)
 
 
+class S3DeadLetters:
+    """`dead-letters/YYYY/MM/DD/<digest of the record>.json`, in the form in which AWS leaves what a stream gave up."""
+
+    def __init__(self, client: Any, bucket: str, *, clock: Clock) -> None:
+        self._objects, self._clock = Bucket(client, bucket), clock
+
+    def set_aside(self, stream_record: Mapping[str, object], why: str) -> None:
+        now = self._clock()
+        payload = json.dumps({"Records": [stream_record]}, separators=(",", ":"), sort_keys=True)
+        name = hashlib.sha256(payload.encode()).hexdigest()[:24]
+        document = {
+            "requestContext": {"condition": "SetAside", "approximateInvokeCount": 1, "reason": why},
+            "version": "1.0",
+            "timestamp": instant(now),
+            "payload": payload,
+        }
+        self._objects.write_json(f"dead-letters/{now:%Y/%m/%d}/{name}.json", document)
+
+
 class S3Watermark:
     def __init__(self, client: Any, bucket: str) -> None:
         self._objects = Bucket(client, bucket)

@@ -1,9 +1,11 @@
 """Ingesting: finished records from the stream, folded exactly once into endpoint states and archived.
 
-Delivery is at least once and in any order across shards. A record is folded in the same transaction that marks it, so a
+Delivery is at least once and in any order across shards. A record is marked in the transaction that folds it, so a
 repeated delivery changes nothing; a conflict means that somebody else wrote: the fold is made again on what they left.
 A hot function's records come through several shards, whose consumers write the same states: each that was too late
-steps aside for a random, growing while, so that they do not meet again in step.
+steps aside for a random, growing while, so that they do not meet again in step, and goes on until its time is over.
+
+What nobody knows the end of (UNKNOWN) is archived and teaches nothing: it is folded when its final record comes.
 docs/decisions/0002-folding-exactly-once.md
 """
 
@@ -11,27 +13,29 @@ import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from typing import NamedTuple
 
 from fiso.domain.endpoint import EndpointId, FunctionName
 from fiso.domain.errors import WriteConflict
-from fiso.domain.record import InvocationRecord
+from fiso.domain.record import InvocationRecord, RecordStatus
 from fiso.domain.state import EndpointState
 from fiso.ports import Archive, EndpointStates
 from fiso.routing import canaries
 from fiso.routing.fold import fold, touched
 
 MOST_ITEMS = 100
-"""DynamoDB's limit of one transaction: the records' markers and the states they change."""
-TRIES = 8
+"""DynamoDB's limit of one transaction: the states that change, and what marks the records."""
 FIRST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 1.0
-"""Pauses are drawn from 0 up to these ("full jitter", doubling): 5 s of waiting at the very most."""
+"""Pauses are drawn from 0 up to these ("full jitter", doubling)."""
+LONGEST_PAUSED_S = 20.0
+"""Beyond so much waiting the batch is left to come again: the consumer is stopped at 60 s."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ingested:
-    """How many records were folded now and before; `stopped` are the states of canaries that these records stopped."""
+    """How many final records were folded now and before; `stopped` are the states of canaries that they stopped."""
 
     folded: int
     already_folded: int
@@ -58,57 +62,78 @@ def ingest(
     # The archive first: a batch that fails later comes again and overwrites its own object, while one that was folded
     # first would never be archived (docs/decisions/0002-folding-exactly-once.md).
     archive.append(records, batch_id=batch_id)
+    final = [record for record in records if record.status is RecordStatus.FINAL]
+    patience = _Patience(pause, draw)
     done = [
-        _fold_until_written(function, chunk, states, pause, draw)
-        for function, of_function in _by_function(records).items()
-        for chunk in _chunks(of_function)
+        _fold_until_written(function, chunk, states, patience)
+        for function, of_function in _by_function(final).items()
+        for chunk in _chunks(of_function, states.items_of)
     ]
     folded = sum(each.records for each in done)
     stopped = tuple(state for each in done for state in each.stopped)
-    return Ingested(folded=folded, already_folded=len(records) - folded, stopped=stopped)
+    return Ingested(folded=folded, already_folded=len(final) - folded, stopped=stopped)
+
+
+@dataclass(slots=True)
+class _Patience:
+    """How long one batch's folds step aside for others, all of them together."""
+
+    pause: Callable[[float], object]
+    draw: Callable[[], float]
+    paused_s: float = 0.0
+
+    def step_aside(self, tried: int) -> bool:
+        """Wait for a random while that grows with the tries; False when the batch's time for that is over."""
+        if self.paused_s > LONGEST_PAUSED_S:
+            return False
+        pause_s = self.draw() * min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(tried, 10))
+        self.pause(pause_s)
+        self.paused_s += pause_s
+        return True
 
 
 def _fold_until_written(
-    function: FunctionName,
-    records: Sequence[InvocationRecord],
-    states: EndpointStates,
-    pause: Callable[[float], object],
-    draw: Callable[[], float],
+    function: FunctionName, records: Sequence[InvocationRecord], states: EndpointStates, patience: _Patience
 ) -> _Folded:
-    for tried in range(TRIES - 1):
+    for tried in count():
         try:
             return _fold(function, records, states)
         except WriteConflict:
-            pause(draw() * min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2**tried))
-    return _fold(function, records, states)
+            if not patience.step_aside(tried):
+                raise
+    raise AssertionError("unreachable")
 
 
 def _fold(function: FunctionName, records: Sequence[InvocationRecord], states: EndpointStates) -> _Folded:
-    done = states.folded_among(record.invocation_id for record in records)
+    # The states first: a record that somebody folds after this is found among the folded ones, or the commit fails.
+    before = states.of_function(function)
+    done = states.folded_among(function, records)
     fresh = [record for record in records if record.invocation_id not in done]
     if not fresh:
         return _Folded(0)
-    before = states.of_function(function)
     after = dict(before)
     for record in fresh:
         after = fold(after, record)
     changed = {endpoint for endpoint, state in after.items() if state is not before.get(endpoint)}
-    states.commit(_next_versions(after, changed), [record.invocation_id for record in fresh])
+    states.commit(function, _next_versions(after, changed), fresh)
     return _Folded(len(fresh), canaries.stopped_between(before, after))
 
 
-def _chunks(records: Sequence[InvocationRecord]) -> Iterator[Sequence[InvocationRecord]]:
+def _chunks(
+    records: Sequence[InvocationRecord], items_of: Callable[[InvocationRecord], frozenset[str]]
+) -> Iterator[Sequence[InvocationRecord]]:
     """Each record once, in the order in which the requests came, in as many transactions as are needed."""
     first_of_each = {record.invocation_id: record for record in reversed(records)}
     chunk: list[InvocationRecord] = []
-    items: set[str] = set()
+    states: set[EndpointId] = set()
+    marks: set[str] = set()
     for record in sorted(first_of_each.values(), key=lambda record: record.timestamp):
-        more = {record.invocation_id, *touched(record)}
-        if chunk and len(items | more) > MOST_ITEMS:
+        more_states, more_marks = states | touched(record), marks | items_of(record)
+        if chunk and len(more_states) + len(more_marks) > MOST_ITEMS:
             yield chunk
-            chunk, items = [], set()
+            chunk, more_states, more_marks = [], set(touched(record)), set(items_of(record))
         chunk.append(record)
-        items |= more
+        states, marks = more_states, more_marks
     if chunk:
         yield chunk
 

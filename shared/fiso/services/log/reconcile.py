@@ -4,7 +4,7 @@ Lines are read slice by slice from the watermark on, less an overlap, because li
 when each of its lines is written, stands there already, or cannot be read at all; only then the watermark moves. A line
 that FISO did not mark is somebody else's: it is counted, and stays where it is. What
 repeats changes nothing: a record only moves up from open to unknown to final, so a final record that comes after the
-keeper gave up waiting corrects the unknown one. The stream's markers keep it from being folded a second time.
+keeper gave up waiting corrects the unknown one. Only the final one is folded.
 """
 
 import json

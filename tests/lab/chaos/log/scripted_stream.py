@@ -15,9 +15,10 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from fiso.adapters.aws.dynamodb import DynamoDBEndpointStates
-from fiso.adapters.aws.s3 import S3Archive
+from fiso.adapters.aws.dynamodb_states import DynamoDBEndpointStates
+from fiso.adapters.aws.s3 import S3Archive, S3DeadLetters
 from fiso.domain.endpoint import EndpointId, FunctionName
+from fiso.domain.record import InvocationRecord
 from fiso.domain.request import InvocationId
 from fiso.domain.state import EndpointState
 from fiso.ports import EndpointStates
@@ -40,10 +41,10 @@ MAPPING: Mapping[str, object] = {
     "EventSourceArn": STREAM,
     "State": "Disabled",
     "StartingPosition": "TRIM_HORIZON",
-    "BatchSize": 100,
-    "MaximumBatchingWindowInSeconds": 1,
+    "BatchSize": 1000,
+    "MaximumBatchingWindowInSeconds": 2,
     "BisectBatchOnFunctionError": True,
-    "MaximumRetryAttempts": 3,
+    "MaximumRetryAttempts": -1,
     "MaximumRecordAgeInSeconds": 21600,
     "FunctionResponseTypes": ["ReportBatchItemFailures"],
     "FilterCriteria": {"Filters": [{"Pattern": '{"eventName": ["INSERT", "MODIFY"]}'}]},
@@ -146,14 +147,17 @@ class NotedStates:
     def __init__(self, states: EndpointStates, notes: Notes, kill: Callable[[], bool]) -> None:
         self._states, self._notes, self._kill = states, notes, kill
         self.of_function, self.folded_among = states.of_function, states.folded_among
+        self.items_of = states.items_of
 
-    def commit(self, states: Sequence[EndpointState], folded: Sequence[InvocationId]) -> None:
+    def commit(
+        self, function: FunctionName, states: Sequence[EndpointState], records: Sequence[InvocationRecord]
+    ) -> None:
         """Between the archive and this, and after this: the two places where a kill could lose or double a record."""
         if self._kill():
             raise ConsumerKilled
-        self._states.commit(states, folded)
+        self._states.commit(function, states, records)
         with self._notes.lock:
-            self._notes.commits.append((states, folded))
+            self._notes.commits.append((states, [record.invocation_id for record in records]))
         if self._kill():
             raise ConsumerKilled
 
@@ -163,7 +167,7 @@ class Consumer:
 
     def __init__(self, stores: Stores, notes: Notes, *, kill: Callable[[], bool], lose: Callable[[], bool]) -> None:
         noted: Any = NotedStates(stores.states, notes, kill)
-        self._stores = Stores(log=stores.log, states=noted, archive=stores.archive)
+        self._stores = Stores(log=stores.log, states=noted, archive=stores.archive, letters=stores.letters)
         self._notes, self._lose = notes, lose
 
     def invoke(self, mapping: EventSourceMapping, event: Mapping[str, object]) -> Answer:
@@ -210,7 +214,9 @@ def genuine_stores(cloud: EmulatorProcess, images: Sequence[Mapping[str, Any]]) 
     """What the deployed consumer writes to, at the emulator, and a log that holds what is told of."""
     states: EndpointStates = DynamoDBEndpointStates(cloud.dynamodb(), STATE_TABLE, clock=_utc_now)
     log = log_of(*images, clock=_utc_now)
-    return Stores(log=log, states=states, archive=S3Archive(cloud.client("s3"), BUCKET, clock=_utc_now))
+    s3 = cloud.client("s3")
+    letters = S3DeadLetters(s3, BUCKET, clock=_utc_now)
+    return Stores(log=log, states=states, archive=S3Archive(s3, BUCKET, clock=_utc_now), letters=letters)
 
 
 def drain(
