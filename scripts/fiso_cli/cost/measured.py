@@ -15,8 +15,9 @@ from io import StringIO
 from pathlib import Path
 
 from fiso import telemetry
-from fiso.adapters.aws.dynamodb import DynamoDBEndpointStates, DynamoDBInvocationLog, closed_item
+from fiso.adapters.aws.dynamodb import DynamoDBInvocationLog, closed_item
 from fiso.adapters.aws.dynamodb_idempotency import DynamoDBIdempotencyKeys
+from fiso.adapters.aws.dynamodb_states import DynamoDBEndpointStates
 from fiso.adapters.aws.models import LayerModelStore
 from fiso.adapters.aws.s3 import S3Archive
 from fiso.billing.hop import Amount, Work
@@ -28,6 +29,7 @@ from fiso.domain.policy import Idempotent
 from fiso.domain.record import InvocationRecord, OpenRecord
 from fiso.settings import AccessSettings, CatalogTrust, OrchestratorSettings
 from fiso.testing.memory import (
+    InMemoryDeadLetters,
     InMemoryFunctionCaller,
     InMemoryModelStore,
     InMemorySharedBreakers,
@@ -105,7 +107,10 @@ class Meter:
         self._clock, self._bucket = _Clock(), MeteredBucket(self.tables.counted)
         self._states = DynamoDBEndpointStates(self.tables, STATES, clock=self._clock)
         self._stores = Stores(
-            log=self.log, states=self._states, archive=S3Archive(self._bucket, "bucket", clock=self._clock)
+            log=self.log,
+            states=self._states,
+            archive=S3Archive(self._bucket, "bucket", clock=self._clock),
+            letters=InMemoryDeadLetters(),
         )
         self._folded = 0
         self._app = orchestrator_wiring.build(SETTINGS, metrics=telemetry.metrics(), ports=self._ports(model_dir))
