@@ -12,7 +12,7 @@ from fiso import telemetry
 from fiso.adapters.aws.dynamodb import closed_item
 from fiso.domain.errors import StoreUnavailable
 from fiso.domain.model import RetrainingRun
-from fiso.testing.memory import InMemoryArchive, InMemoryEndpointStates
+from fiso.testing.memory import InMemoryArchive, InMemoryDeadLetters, InMemoryEndpointStates
 from fiso.testing.rig import http_event
 from functions.orchestrator import handler
 from functions.retrainer import handler as retrainer
@@ -93,7 +93,11 @@ def test_the_log_of_predictions_holds_what_was_predicted_of_each_endpoint_and_wh
     items, predictions = [closed_item(record) for record in records], Lines()
     stream = [{"dynamodb": {"SequenceNumber": "1", "NewImage": item}} for item in items]
     stores = Stores(
-        log=log_of(*items), states=InMemoryEndpointStates(), archive=InMemoryArchive(), predictions=predictions
+        log=log_of(*items),
+        states=InMemoryEndpointStates(),
+        archive=InMemoryArchive(),
+        letters=InMemoryDeadLetters(),
+        predictions=predictions,
     )
     assert consume(stream, stores) == {"batchItemFailures": []}
     first, second = (json.loads(line) for line in predictions.lines)
