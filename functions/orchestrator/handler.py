@@ -79,9 +79,10 @@ _ROUTES = (
     Route(_POST, re.compile(r"/v1/outcomes"), "outcomes", Scope.INVOKE),
     Route(_GET, re.compile(r"/v1/endpoints"), "endpoints", Scope.READ),
     Route(_GET, re.compile(r"/v1/invocations/(?P<id>[0-9a-f-]{36})"), "invocation", Scope.READ),
+    Route(_GET, re.compile(r"/metrics"), "metrics", Scope.READ),
     Route(_GET, re.compile(r"/healthz"), "healthz", None),
 )
-_OWN_PATHS = re.compile(r"/(?=v1/|healthz\Z)")
+_OWN_PATHS = re.compile(r"/(?=v1/|(?:healthz|metrics)\Z)")
 _BASE = re.compile(r"(?:/(?!\.\.?(?:/|\Z))[\w$.+!*'()-]{1,128}){1,8}", re.ASCII)
 """What a stage's name or the mapping of a custom domain puts before FISO's own paths."""
 
@@ -305,6 +306,11 @@ class RequestHandler:
         if record is None or record.request.tenant != self._caller.tenant:
             raise UnknownPath(f"no invocation {id}")
         return json_answer(to_document(record) if isinstance(record, InvocationRecord) else open_to_document(record))
+
+    def _metrics(self) -> Response:
+        from functions.orchestrator import http_metrics
+
+        return http_metrics.answer(self._app, self._caller, self._headers)
 
     def _healthz(self) -> Response:
         snapshot, age_s = self._app.sources.snapshot_for_health()

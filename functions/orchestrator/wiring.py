@@ -5,7 +5,7 @@ import logging
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -16,6 +16,7 @@ from fiso.codecs import signature
 from fiso.domain.access import AuthMode
 from fiso.domain.cors import Cors
 from fiso.domain.endpoint import FunctionName
+from fiso.domain.request import TenantId
 from fiso.ports import Clock, InvocationLog, IssuerKeys, Metrics, TenantUse, TokenVerifier
 from fiso.prediction import manifest
 from fiso.routing.breaker_notices import Transition
@@ -76,6 +77,10 @@ class App:
     """What idempotency keys need, made when the first one is seen."""
     cors: Cors | None = None
     """The stage's rule for pages of other origins, where a function's policy has none."""
+    metrics_tenant: str = ""
+    """Whose callers see the metrics of all functions, whichever tenants these are for."""
+    scrapes: dict[TenantId | None, tuple[float, str]] = field(default_factory=dict)
+    """What `GET /metrics` was answered last, by who may see it, and when."""
 
 
 def build(settings: OrchestratorSettings, *, metrics: Metrics, ports: Ports | None = None) -> App:
@@ -107,6 +112,7 @@ def build(settings: OrchestratorSettings, *, metrics: Metrics, ports: Ports | No
         outcomes=outcomes,
         idempotent=cache(lambda: _idempotent(outside, orchestrator.sources)),
         cors=cors_of(settings.cors),
+        metrics_tenant=settings.metrics_tenant,
     )
 
 

@@ -174,6 +174,7 @@ class OrchestratorSettings:
     model_keys: str = ""
     google: "GoogleIdentity | None" = None
     cors: str = ""
+    metrics_tenant: str = ""
     catalog: CatalogTrust = field(default_factory=CatalogTrust)
     key_regions: tuple[str, ...] = ()
 
@@ -197,6 +198,7 @@ class OrchestratorSettings:
             model_keys=environ.get("FISO_MODEL_KEYS", "").strip(),
             google=_google(environ),
             cors=environ.get("FISO_CORS", "").strip(),
+            metrics_tenant=environ.get("FISO_METRICS_TENANT", "").strip(),
             catalog=CatalogTrust.from_environ(environ),
             key_regions=_key_regions(environ),
         )

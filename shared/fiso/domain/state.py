@@ -58,6 +58,36 @@ class Compared:
     differed_by: str = ""
 
 
+LATENCY_BOUNDS_MS = (10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000)
+"""Upper ends of the latencies' counts; the last count is of what is above. A change makes what is folded worthless."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Totals:
+    """Sums over the records that an endpoint ended, for charts: they only grow, and are whole numbers, so that their
+    order does not matter. Decisions do not read them.
+
+    `errors` ended in an error, `slow` took longer than their function's objective, `spilled` came by the log.
+    `latencies` are counts of answers by LATENCY_BOUNDS_MS, `latency_us` their sum. `overheads` are records in which
+    FISO's own time stands, `overhead_us` its sum. `foretold` are answers of which latency had been predicted
+    (`prediction.skill`), with the sums of how far off the prediction was, and the endpoint's recent mean.
+    """
+
+    errors: int = 0
+    slow: int = 0
+    spilled: int = 0
+    latency_us: int = 0
+    latencies: tuple[int, ...] = ()
+    overheads: int = 0
+    overhead_us: int = 0
+    foretold: int = 0
+    error_us: int = 0
+    mean_error_us: int = 0
+
+
+NOTHING = Totals()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TenantReports:
     """What one tenant reported of an endpoint that it called by itself, kept apart from what FISO saw.
@@ -107,7 +137,7 @@ class EndpointState:
     `only_of` is the one tenant (a short hash) whose requests made all of this, empty where there were several, and in
     states of older code; `holds_reports` whether calls that it reported itself are among them. With several tenants
     everything here is what FISO saw, `reported` keeps apart what each of them said (`routing.reported`), and `said`
-    what those that were heard last said last (`routing.quorum`).
+    what those that were heard last said last (`routing.quorum`). `totals` are of all its records since they are kept.
     """
 
     function: FunctionName
@@ -145,6 +175,7 @@ class EndpointState:
     holds_reports: bool = False
     reported: tuple[TenantReports, ...] = ()
     said: tuple[TenantAnswer, ...] = ()
+    totals: Totals = NOTHING
 
     @property
     def in_flight(self) -> float:

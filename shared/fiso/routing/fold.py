@@ -13,7 +13,7 @@ from fiso.domain.decision import Reason
 from fiso.domain.endpoint import EndpointId
 from fiso.domain.record import AttemptSummary, InvocationRecord
 from fiso.domain.state import EndpointState
-from fiso.routing import canaries, equivalence, levels, reported
+from fiso.routing import canaries, equivalence, levels, reported, totals
 from fiso.routing.levels import blend
 from fiso_client.core import conduct
 from fiso_client.core.conduct import UNSEEN
@@ -65,7 +65,7 @@ def _folded(states: States, record: InvocationRecord) -> dict[EndpointId, Endpoi
         after = _counted_together(states, after, called)
     after = equivalence.with_comparison(after, record, reported.tenant_hash(record.request.tenant))
     after |= _conducts(after, record)
-    after[owner] = replace(after[owner], folded=after[owner].folded + 1)
+    after[owner] = totals.with_record(after[owner], record)
     return after if record.decision.canary is None else canaries.folded(after, record)
 
 

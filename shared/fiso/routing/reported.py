@@ -16,7 +16,7 @@ from zlib import crc32
 from fiso.domain.endpoint import EndpointId
 from fiso.domain.record import AttemptSummary, InvocationRecord
 from fiso.domain.state import EndpointState, LoadLevel, TenantAnswer, TenantReports
-from fiso.routing import levels, quorum
+from fiso.routing import levels, quorum, totals
 from fiso_client.core.failures import CALLERS_FAULT, Failure
 
 MOST_TENANTS = 16
@@ -81,7 +81,7 @@ def folded(states: States, record: InvocationRecord, owner: EndpointId) -> dict[
         said = quorum.with_answer(state.said, answer)
         after[id] = replace(state, reported=_with_row(state.reported, row, attempt.started_at), said=said)
     counted = after.get(owner) or EndpointState(function=record.request.function_name, endpoint=owner)
-    return {**after, owner: replace(counted, folded=counted.folded + 1)}
+    return {**after, owner: totals.with_record(counted, record)}
 
 
 def has_reports(states: States) -> bool:
@@ -137,6 +137,7 @@ def _as_row(state: EndpointState) -> EndpointState:
         equivalence=state.equivalence,
         canary=state.canary,
         reported=(row,),
+        totals=state.totals,
     )
 
 
