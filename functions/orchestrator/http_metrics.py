@@ -62,6 +62,7 @@ def _rendered(app: App, tenant: TenantId | None) -> str:
             catalog_age_s=age_s or 0.0,
             tariff_age_days=app.orchestrator.tariff.age_days(now.date()),
             model=model.version if model else "baseline",
+            is_spilling=app.orchestrator.log.is_spilling,
         ),
         now,
     )

@@ -40,8 +40,8 @@ _CLOSED_KEYS = (
     "attempts"
 ).split()
 """The order of an archived line: equal records have equal bytes, whichever version wrote them."""
-_LATER_KEYS = ("wish", "is_sticky", "canary", "shadow", "tried_for", "is_unkeyed", "is_slow", "is_spilled")
-"""Of a request that was steered, shadowed, a try, run without its key, too slow, or spilled; else they are not written."""
+_LATER_KEYS = ("wish", "is_sticky", "canary", "shadow", "tried_for", "is_unkeyed", "is_slow")
+"""Of a request that was steered, shadowed, a try, too slow, or run without its key; else they are not written."""
 
 
 def open_to_document(record: OpenRecord) -> Document:

@@ -120,8 +120,7 @@ class ResultSummary:
 
     `execution_time_ms` is the latency that the orchestrator saw from that endpoint; `cost_usd` is the estimated bill of
     all attempts and of a shadow call; `prediction_accuracy` is 1 - |error| / actual, floored at 0. The utilizations
-    stay None unless a provider reports them. `is_slow`: it took the caller longer than the function's objective;
-    `is_spilled`: the table did not take it, it came by the log.
+    stay None unless a provider reports them. `is_slow`: it took longer than the function's objective.
     """
 
     response_status: int
@@ -139,7 +138,6 @@ class ResultSummary:
     memory_utilization: float | None = None
     prediction_accuracy: float | None = None
     is_slow: bool | None = None
-    is_spilled: bool | None = None
 
 
 class ShadowOutcome(StrEnum):

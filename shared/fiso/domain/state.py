@@ -64,18 +64,18 @@ LATENCY_BOUNDS_MS = (10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Totals:
-    """Sums over the records that an endpoint ended, for charts: they only grow, and are whole numbers, so that their
-    order does not matter. Decisions do not read them.
+    """Sums over the requests that an endpoint ended, for charts: they only grow, and are whole numbers, so that their
+    order does not matter. Decisions do not read them, and what is reported under a lease is not among them.
 
-    `errors` ended in an error, `slow` took longer than their function's objective, `spilled` came by the log.
+    `requests` are all, `errors` ended in an error, `slow` took longer than their function's objective.
     `latencies` are counts of answers by LATENCY_BOUNDS_MS, `latency_us` their sum. `overheads` are records in which
     FISO's own time stands, `overhead_us` its sum. `foretold` are answers of which latency had been predicted
     (`prediction.skill`), with the sums of how far off the prediction was, and the endpoint's recent mean.
     """
 
+    requests: int = 0
     errors: int = 0
     slow: int = 0
-    spilled: int = 0
     latency_us: int = 0
     latencies: tuple[int, ...] = ()
     overheads: int = 0

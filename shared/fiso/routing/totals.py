@@ -10,16 +10,17 @@ from fiso.prediction.skill import foretold
 
 def with_record(state: EndpointState, record: InvocationRecord) -> EndpointState:
     """The state of the endpoint that ended a record, which counts it."""
-    return replace(state, folded=state.folded + 1, totals=_after(state.totals, record))
+    is_seen = record.decision.lease_id is None
+    return replace(state, folded=state.folded + 1, totals=_after(state.totals, record) if is_seen else state.totals)
 
 
 def _after(known: Totals, record: InvocationRecord) -> Totals:
     result, said = record.result, foretold(record)
     counted = replace(
         known,
+        requests=known.requests + 1,
         errors=known.errors + result.error_occurred,
         slow=known.slow + (result.is_slow is True),
-        spilled=known.spilled + (result.is_spilled is True),
     )
     if result.execution_time_ms is not None:
         counted = replace(

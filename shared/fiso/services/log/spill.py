@@ -19,7 +19,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from fiso.codecs.record import open_to_document, to_document
-from fiso.codecs.typed import Document, Json
+from fiso.codecs.typed import Json
 from fiso.domain.errors import StoreError, StoreUnavailable, WriteConflict
 from fiso.domain.record import InvocationRecord, OpenRecord
 from fiso.domain.request import InvocationId
@@ -73,10 +73,6 @@ class LogBreaker:
             self.trips_in_row = min(self.trips_in_row + 1, 10)
 
 
-SPILLED: Document = {"is_spilled": True}
-"""What is told of a record that comes by the log."""
-
-
 class SpillingLog:
     """The log as the request path writes it: `open` and `close` never raise. `keys` marks what is spilled; it is made
     when it is first asked for."""
@@ -122,10 +118,10 @@ class SpillingLog:
         self._spilled.discard(record.invocation_id)
         # One wait a request, for intent and record together (docs/decisions/0015-a-record-only-moves-up.md).
         if waited and self._breaker.retry_at is not None:
-            return self._spill(to_document(record) | SPILLED, "its intent was spilled")
+            return self._spill(to_document(record), "its intent was spilled")
         cause = self._try(lambda: self._log.close(record))
         if cause is not None:
-            self._spill(to_document(record) | SPILLED, cause)
+            self._spill(to_document(record), cause)
         return None
 
     def _try(self, write: Callable[[], object]) -> str | None:

@@ -35,6 +35,7 @@ class Knowledge(NamedTuple):
     catalog_age_s: float
     tariff_age_days: float
     model: str
+    is_spilling: bool
 
 
 class _Families:
@@ -53,7 +54,6 @@ class _Families:
         self.failures = family("attempt_failures_total", "counter", "Attempts that failed.")
         self.cold_starts = family("cold_starts_total", "counter", "Answers that were cold starts.")
         self.slow = family("objective_slow_total", "counter", "Requests slower than their function's objective.")
-        self.spilled = family("spilled_records_total", "counter", "Records that the table did not take at first.")
         self.overhead = family("overhead_seconds", "summary", "FISO's own time per request.")
         self.foretold = family("predicted_answers_total", "counter", "Answers whose latency had been predicted.")
         self.error = family("prediction_error_seconds_total", "counter", "How far off predictions were, in all.")
@@ -66,6 +66,7 @@ class _Families:
         self.catalog_version = family("catalog_version", "gauge", "Version of the catalog in force here.")
         self.policy_age = family("policy_age_seconds", "gauge", "Since the catalog was last read.")
         self.tariff_age = family("tariff_age_days", "gauge", "Since the prices were last checked.")
+        self.spilling = family("log_spilling", "gauge", "1 while records go to this environment's log, not the table.")
         self.model = family("model_info", "gauge", "Which model predicts; baseline for none.")
 
 
@@ -88,13 +89,14 @@ def render(scraped: Iterable[Scraped], knowledge: Knowledge, now: datetime) -> s
     families.catalog_version.add(knowledge.catalog_version)
     families.policy_age.add(knowledge.catalog_age_s)
     families.tariff_age.add(knowledge.tariff_age_days)
+    families.spilling.add(knowledge.is_spilling)
     families.model.add(1, version=knowledge.model)
     return written(families.all)
 
 
 def _add_state(families: _Families, state: EndpointState, labels: Labels) -> None:
     totals = state.totals
-    families.invocations.add(state.folded - totals.errors, **labels, status="success")
+    families.invocations.add(totals.requests - totals.errors, **labels, status="success")
     families.invocations.add(totals.errors, **labels, status="error")
     if totals.latencies:
         families.durations.add_histogram(_BOUNDS_S, totals.latencies, totals.latency_us / 1e6, **labels)
@@ -105,7 +107,6 @@ def _add_state(families: _Families, state: EndpointState, labels: Labels) -> Non
     families.failures.add(state.failures, **labels)
     families.cold_starts.add(state.cold_starts, **labels)
     families.slow.add(totals.slow, **labels)
-    families.spilled.add(totals.spilled, **labels)
     families.overhead.add_sum(totals.overhead_us / 1e6, totals.overheads, **labels)
     families.foretold.add(totals.foretold, **labels)
     families.error.add(totals.error_us / 1e6, **labels)
