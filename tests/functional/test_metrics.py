@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from fiso.adapters.aws.dynamodb import state_from_item, state_item
+from fiso.adapters.aws.dynamodb_states import state_from_item, state_item
 from fiso.domain.endpoint import EndpointId, FunctionName
 from fiso.domain.record import InvocationRecord
 from fiso.domain.state import LATENCY_BOUNDS_MS, NOTHING, EndpointState
