@@ -7,7 +7,7 @@ from typing import NamedTuple
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-UNITS = ("milliseconds", "minutes", "hours", "bytes_total_kb", "kilobytes", "percent")
+UNITS = ("days", "milliseconds", "minutes", "hours", "bytes_total_kb", "kilobytes", "percent")
 """What a name must not end in: base units only (seconds, bytes, ratio)."""
 
 

@@ -65,7 +65,7 @@ class _Families:
         self.policy_version = family("policy_version", "gauge", "Version of the function's policy.")
         self.catalog_version = family("catalog_version", "gauge", "Version of the catalog in force here.")
         self.policy_age = family("policy_age_seconds", "gauge", "Since the catalog was last read.")
-        self.tariff_age = family("tariff_age_days", "gauge", "Since the prices were last checked.")
+        self.tariff_age = family("tariff_age_seconds", "gauge", "Since the prices were last checked.")
         self.spilling = family("log_spilling", "gauge", "1 while records go to this environment's log, not the table.")
         self.model = family("model_info", "gauge", "Which model predicts; baseline for none.")
 
@@ -88,7 +88,7 @@ def render(scraped: Iterable[Scraped], knowledge: Knowledge, now: datetime) -> s
                 _add_state(families, state, labels)
     families.catalog_version.add(knowledge.catalog_version)
     families.policy_age.add(knowledge.catalog_age_s)
-    families.tariff_age.add(knowledge.tariff_age_days)
+    families.tariff_age.add(86_400 * knowledge.tariff_age_days)
     families.spilling.add(knowledge.is_spilling)
     families.model.add(1, version=knowledge.model)
     return written(families.all)
