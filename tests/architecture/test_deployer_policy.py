@@ -26,7 +26,7 @@ FOLDER = CHECKOUT / "scripts" / "serverless"
 INLINE_MOST = 10_240
 """Characters without blanks of all policies that a role holds itself (IAM, "Quotas")."""
 MANAGED_MOST = 6_144
-PARAMETERS = {"AWS::SNS::Topic", "AWS::SNS::Subscription", "AWS::Lambda::Alias", "AWS::Lambda::Version"}
+PARAMETERS = {"AWS::EC2::VPCEndpoint", "AWS::Lambda::Alias", "AWS::Lambda::Version", "AWS::SNS::Subscription"}
 """Kinds that stages have by parameters."""
 UNUSED = {
     "codedeploy:*": "aliases are moved by the stack itself",
@@ -77,6 +77,8 @@ UNUSED = {
     "s3files:*": "no function mounts a file system",
     "s3tables:*": "buckets have no metadata tables",
     "sns:PutDataProtectionPolicy": "alarms hold no personal data",
+    "vpc-lattice:*": "endpoints are for AWS's own services",
+    "vpce:*": "endpoints are of the stage's region",
 }
 
 

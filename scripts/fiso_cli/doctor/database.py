@@ -19,7 +19,7 @@ WHY = "the keeper publishes no catalog"
 
 def secret(site: Site) -> Iterator[Finding]:
     """The secret that the keeper is told of, its form, and whether the catalog can be read with it."""
-    from fiso.adapters.postgres.catalog import connect_from_url
+    from fiso.adapters.postgres.catalog import connect_from_secret
 
     name = site.variables("keeper").get("FISO_DATABASE_SECRET_ARN", "").partition(":secret:")[2]
     fix = f"fiso keeper-database --stage {site.name}"
@@ -27,17 +27,17 @@ def secret(site: Site) -> Iterator[Finding]:
         yield wrong("the keeper is told of no database", why=WHY, fix="set databaseSecretName in serverless.yml")
         return
     try:
-        url = str(site.client("secretsmanager").get_secret_value(SecretId=name)["SecretString"]).strip()
+        held = str(site.client("secretsmanager").get_secret_value(SecretId=name)["SecretString"]).strip()
     except ClientError as error:
         if not is_missing(error):
             raise
         yield wrong(f"there is no secret {name}", why=WHY, fix=fix)
         return
-    if not url.startswith(("postgresql://", "postgres://")):
+    if not held.startswith(("postgresql://", "postgres://", "{")):
         yield wrong(f"{name} holds no database's URL", why=WHY, fix=fix)
         return
     try:
-        connect = connect_from_url(url, is_local=site.stage.is_local, application_name="fiso-doctor")
+        connect = connect_from_secret(held, is_local=site.stage.is_local)
     except StoreError as error:
         yield wrong(f"{name}: {error}", why=WHY, fix=fix)
         return

@@ -137,7 +137,7 @@ def _receivers(site: Site, found: list[Any]) -> Iterator[Finding]:
         yield wrong(
             f"{len(mute)} of {len(found)} alarms tell nobody: {listed(mute, 2)}",
             why="nobody hears of an outage",
-            fix="set alarmActions in serverless.yml to the ARN of a topic, and deploy",
+            fix="set alarmActions and alarmReceivers in serverless.yml, and deploy",
         )
     heard = 0
     for arn in topics:
@@ -160,8 +160,8 @@ def _receivers(site: Site, found: list[Any]) -> Iterator[Finding]:
             yield wrong(
                 f"topic {arn.rpartition(':')[2]} {state}",
                 why="nobody hears of an outage",
-                fix=f"aws sns subscribe --topic-arn {arn} --protocol email --notification-endpoint you@example.com"
-                ", and confirm by the mail's link",
+                fix="set alarmReceivers: [{Protocol: email, Endpoint: you@example.com}] in serverless.yml, deploy, "
+                "and confirm by the mail's link",
             )
     if heard and not mute:
         yield ok(f"{len(found)} alarms tell {heard} receivers")

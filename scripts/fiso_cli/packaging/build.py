@@ -1,4 +1,5 @@
-"""Builds a stage's packages: `build/<stage>/<function>.zip` for each function, `layer-model.zip`, `layer-access.zip`.
+"""Builds a stage's packages: `build/<stage>/<function>.zip` for each function, `layer-model.zip`, `layer-access.zip`,
+and beside each what is in it (`<function>.cdx.json`).
 
 Unchanged inputs give unchanged bytes, and are not built again: wheels are cached by their lock, archives by what is in
 them.
@@ -14,10 +15,11 @@ from pathlib import Path
 
 from fiso_cli.errors import CommandError
 from fiso_cli.local_stage import CHECKOUT
-from fiso_cli.packaging import archive, contents, wheels
+from fiso_cli.packaging import archive, contents, sbom, wheels
 from fiso_cli.packaging.archive import LAYER_ROOT, compile_folder
 from fiso_cli.packaging.manifest import ACCESS_LAYER, ACCESS_LAYER_MB, MODEL_LAYER_MB, PACKAGES, FunctionPackage
 from fiso_cli.packaging.report import BuildReport, Built
+from fiso_cli.packaging.sbom import Distribution
 from fiso_cli.packaging.target import Target, architecture_of, for_stage
 
 ROOT = CHECKOUT
@@ -106,7 +108,12 @@ def _build_function(package: FunctionPackage, place: Workplace) -> Archived:
     sources = contents.of_function(package, place.root)
     compiler = place.target.compiler if package.has_bytecode else None
     key = archive.digest(
-        [base.key.encode(), str(compiler is not None).encode(), archive.digest_of_entries(sources).encode()]
+        [
+            base.key.encode(),
+            repr(place.target).encode(),
+            str(compiler is not None).encode(),
+            archive.digest_of_entries(sources).encode(),
+        ]
     )
     finished = place.output / f"{package.name}.zip"
     if known := _known(finished, key):
@@ -120,7 +127,7 @@ def _build_function(package: FunctionPackage, place: Workplace) -> Archived:
         if base.archive:
             shutil.copyfile(base.archive, unfinished)
         archive.append(unfinished, archive.entries(tree))
-        return _finish(unfinished, finished, key)
+        return _finish(unfinished, finished, key, base.distributions)
 
 
 def _wheels_of(package: FunctionPackage, place: Workplace) -> wheels.Wanted:
@@ -148,7 +155,7 @@ def _build_access_layer(place: Workplace) -> Archived:
     with tempfile.TemporaryDirectory(dir=place.output) as scratch:
         unfinished = Path(scratch, "layer.zip")
         shutil.copyfile(base.archive, unfinished)
-        return _finish(unfinished, finished, base.key)
+        return _finish(unfinished, finished, base.key, base.distributions, folder="python")
 
 
 def _build_model_layer(place: Workplace) -> Archived:
@@ -171,7 +178,11 @@ def _known(finished: Path, key: str) -> Archived | None:
     """The archive as it was built before, if it was built from the same inputs and is still whole."""
     try:
         note = json.loads(_note(finished).read_bytes())
-        if note["key"] != key or archive.digest_of_file(finished) != note["sha256"]:
+        if (
+            note["key"] != key
+            or archive.digest_of_file(finished) != note["sha256"]
+            or not sbom.place(finished).exists()
+        ):
             return None
         return Archived(
             path=finished, key=key, sha256=note["sha256"], unzipped_bytes=note["unzipped_bytes"], is_unchanged=True
@@ -180,8 +191,12 @@ def _known(finished: Path, key: str) -> Archived | None:
         return None
 
 
-def _finish(unfinished: Path, finished: Path, key: str) -> Archived:
+def _finish(
+    unfinished: Path, finished: Path, key: str, distributions: Sequence[Distribution] = (), *, folder: str = ""
+) -> Archived:
+    """`folder` is where in the archive the distributions lie."""
     unfinished.replace(finished)
+    sbom.write(finished, distributions, folder=folder)
     made = Archived(
         path=finished,
         key=key,

@@ -7,14 +7,16 @@ import os
 import shutil
 import subprocess  # nosec B404: runs uv with a fixed argument list
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from uv import find_uv_bin
 
 from fiso_cli.errors import CommandError
-from fiso_cli.packaging import archive
+from fiso_cli.packaging import archive, sbom
 from fiso_cli.packaging.archive import TASK_ROOT, compile_folder
+from fiso_cli.packaging.sbom import Distribution
 from fiso_cli.packaging.target import Target
 
 # Never imported by a running function.
@@ -44,10 +46,11 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wheels:
-    """Wheels as an archive to build upon, or none, and the key that says what is in it."""
+    """Wheels as an archive to build upon, or none, the key that says what is in it, and the distributions that are."""
 
     key: str
     archive: Path | None
+    distributions: Sequence[Distribution] = ()
 
 
 def prepare(wanted: Wanted, target: Target, *, cache: Path) -> Wheels:
@@ -58,11 +61,11 @@ def prepare(wanted: Wanted, target: Target, *, cache: Path) -> Wheels:
     cached = cache / f"{wanted.name}-{key[:16]}.zip"
     if not cached.exists():
         _build(wanted, target, cached)
-    return Wheels(key=key, archive=cached)
+    return Wheels(key=key, archive=cached, distributions=sbom.load(cached.with_suffix(".json")))
 
 
 def _key(wanted: Wanted, target: Target) -> str:
-    own_rules = [Path(__file__).with_name(name) for name in ("archive.py", "wheels.py")]
+    own_rules = [Path(__file__).with_name(name) for name in ("archive.py", "sbom.py", "wheels.py")]
     place = (wanted.root, wanted.folder)
     facts = (
         repr(target),
@@ -85,11 +88,13 @@ def _build(wanted: Wanted, target: Target, cached: Path) -> None:
     with tempfile.TemporaryDirectory(dir=cached.parent) as scratch:
         tree = Path(scratch, "tree")
         _install(target, wanted.lock, tree / wanted.folder)
+        distributions = sbom.installed(tree / wanted.folder)
         strip(tree, wanted.metadata_of, wanted.aws_services)
         if compiler := _compiler(wanted, target):
             compile_folder(tree, compiler, root=wanted.root)
         unfinished = Path(scratch, "wheels.zip")
         archive.append(unfinished, archive.entries(tree))
+        sbom.save(distributions, cached.with_suffix(".json"))  # first: the archive says that both are there
         unfinished.replace(cached)
 
 
