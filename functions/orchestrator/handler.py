@@ -33,7 +33,7 @@ from fiso.domain.policy import Policy
 from fiso.domain.record import InvocationRecord
 from fiso.domain.request import METHODS, InvocationId, InvocationRequest
 from fiso.services.freshness.decision_sources import policy_in
-from fiso.services.freshness.health import health_document, status_of
+from fiso.services.freshness.health import health_document, is_fit, status_of
 from fiso.services.request import inspect
 from fiso.services.request.orchestrate import RoutingResult
 from fiso.settings import OrchestratorSettings
@@ -85,6 +85,10 @@ _ROUTES = (
 _OWN_PATHS = re.compile(r"/(?=v1/|(?:healthz|metrics)\Z)")
 _BASE = re.compile(r"(?:/(?!\.\.?(?:/|\Z))[\w$.+!*'()-]{1,128}){1,8}", re.ASCII)
 """What a stage's name or the mapping of a custom domain puts before FISO's own paths."""
+
+_ASKS_READINESS = "ready=1"
+"""Of /healthz: whether the region should get requests while there is another one (docs/disaster.md)."""
+NO_INVOCATION = InvocationId("00000000-0000-4000-8000-000000000000")
 
 logger = logging.getLogger("fiso.orchestrator")
 
@@ -326,7 +330,17 @@ class RequestHandler:
             "parts": {part.part: health_document(part) for part in parts},
         }
         is_out = any(part.stops_everything for part in parts)
+        if _ASKS_READINESS in str(self._event.get("rawQueryString", "")).split("&"):
+            document["ready"] = is_ready = is_fit(parts) and self._log_answers()
+            is_out = not is_ready
         return json_answer(document, status=503 if is_out else 200)
+
+    def _log_answers(self) -> bool:
+        try:
+            self._app.log.find(NO_INVOCATION)
+        except StoreError:
+            return False
+        return True
 
     def _policy_of(self, function: str) -> Policy:
         """`UnknownFunction` also for one that the caller's tenant may not call. A preflight's caller is not known."""

@@ -9,6 +9,7 @@ from typing import Any
 from fiso import telemetry
 from fiso.codecs.record import instant
 from fiso.domain.model import RetrainingRun
+from fiso.services.maintenance.follow import Follower
 from fiso.services.maintenance.retrain import Retrainer
 from fiso.settings import RetrainerSettings
 from functions.retrainer import wiring
@@ -17,7 +18,7 @@ logger = logging.getLogger("fiso.retrainer")
 
 
 @cache
-def _retrainer() -> Retrainer:
+def _retrainer() -> Retrainer | Follower:
     telemetry.logger()
     return wiring.build(RetrainerSettings.from_environ(os.environ))
 

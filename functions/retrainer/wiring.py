@@ -11,6 +11,7 @@ from fiso.adapters.clock import utc_now
 from fiso.adapters.http.signers import KmsSigner, NoSigner, OpenKeySigner
 from fiso.codecs import signature
 from fiso.ports import Signer
+from fiso.services.maintenance.follow import Follower
 from fiso.services.maintenance.retrain import Retrainer
 from fiso.settings import RetrainerSettings
 
@@ -20,9 +21,19 @@ PATIENCE = Config(connect_timeout=2, read_timeout=30, retries={"mode": "standard
 """Nobody waits for a retraining, and every write survives being repeated."""
 
 
-def build(settings: RetrainerSettings, *, s3: Any = None) -> Retrainer:
+def build(settings: RetrainerSettings, *, s3: Any = None) -> Retrainer | Follower:
     """Wire the stores on S3 and the key that signs. The clients are made here unless given."""
     client = s3 or boto3.client("s3", config=PATIENCE)
+    if settings.follows is not None:
+        there = boto3.client("s3", region_name=settings.follows.region, config=PATIENCE)
+        return Follower(
+            leader=S3ModelStore(there, settings.follows.bucket),
+            models=S3ModelStore(client, settings.bucket),
+            runs=S3RetrainingRuns(client, settings.bucket),
+            keys=signature.parsed(settings.model_keys),
+            stage=settings.stage,
+            witness=_witness(settings),
+        )
     return Retrainer(
         models=S3ModelStore(client, settings.bucket),
         archive=S3Archive(client, settings.bucket, clock=utc_now),

@@ -106,8 +106,7 @@ def _tell(stopped: Sequence[EndpointState], batch: Batch) -> None:
     if batch.unrecorded:
         logger.error("%d stream events name no record of the log: not folded", batch.unrecorded)
         telemetry.metrics().add("UnrecordedStreamEvents", batch.unrecorded, "Count")
-    if stopped or batch.unrecorded:
-        telemetry.flush()
+    telemetry.flush()  # also what was not copied to another region
 
 
 def read(stream_records: Sequence[object], log: RecordedRecords) -> Batch:

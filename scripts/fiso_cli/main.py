@@ -47,6 +47,11 @@ POLICY = Group(
     },
     more="For example: fiso policy pin compress aws-use1 --reason 'gcp is slow' --for 1h",
 )
+DRILL = Group(
+    "A bad day on this machine: what was promised, and what came.",
+    {"region-loss": Lazy("fiso_cli.drill.command:region_loss", "A region is lost under traffic: RPO, RTO, doubles.")},
+    more="For example: fiso drill region-loss --pace 10",
+)
 LOCAL = Group(
     "The local cloud: up, down, status, logs, reset, faults.",
     {
@@ -95,6 +100,7 @@ COMMANDS: Commands = {
     "report": REPORT,
     "tariffs": TARIFFS,
     "deadletter": DEADLETTER,
+    "drill": DRILL,
     "local": LOCAL,
 }
 

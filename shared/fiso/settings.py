@@ -1,6 +1,7 @@
 """Settings: one frozen value per function, read once from an environ mapping. The only place that knows the names, but
 for the console's (`fiso.console_settings`), which no other function loads."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -231,8 +232,26 @@ def _google(environ: Mapping[str, str]) -> "GoogleIdentity | None":
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BucketElsewhere:
+    """A bucket of another region."""
+
+    region: str
+    bucket: str
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str], name: str) -> Self | None:
+        """`region/bucket`; None where the variable is empty."""
+        text = environ.get(name, "").strip()
+        region, _, bucket = text.partition("/")
+        if text and not (is_region(region) and re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", bucket)):
+            raise BadSetting(f"environment variable {name} must be region/bucket, not {text[:80]!a}")
+        return cls(region=region, bucket=bucket) if text else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StreamConsumerSettings:
-    """What the stream consumer needs. `marks_as_before`: code of before folds, or may fold again (decision 2)."""
+    """What the stream consumer needs. `marks_as_before`: code of before folds, or may fold again (decision 2). `copies_to`
+    is another region's bucket that gets the archive as well."""
 
     stage: str
     log_table: str
@@ -240,6 +259,7 @@ class StreamConsumerSettings:
     bucket: str
     predictions_log_group: str = ""
     marks_as_before: bool = False
+    copies_to: BucketElsewhere | None = None
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Self:
@@ -250,6 +270,7 @@ class StreamConsumerSettings:
             bucket=required(environ, "FISO_BUCKET"),
             predictions_log_group=environ.get("FISO_PREDICTIONS_LOG_GROUP", ""),
             marks_as_before=environ.get("FISO_ACCEPT_OLDER_FORMS", "").strip() == "1",
+            copies_to=BucketElsewhere.from_environ(environ, "FISO_COPIES_TO"),
         )
 
 
@@ -259,6 +280,7 @@ class RetrainerSettings:
 
     It signs with a key of KMS; with one in the open (`local_signing_key`) on the local stage only. `model_keys` are the
     public keys that a champion may be signed with, beside its own. `state_table` holds the newest promotion's witness.
+    A standby `follows` the bucket of the region that trains, and trains none itself.
     """
 
     stage: str
@@ -270,6 +292,7 @@ class RetrainerSettings:
     local_signing_key: str | None = field(default=None, repr=False)
     model_keys: str = ""
     state_table: str | None = None
+    follows: BucketElsewhere | None = None
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Self:
@@ -285,6 +308,7 @@ class RetrainerSettings:
             minimum_rows=_whole(environ, "FISO_MINIMUM_ROWS", 1000),
             minimum_new_rows=_whole(environ, "FISO_MINIMUM_NEW_ROWS", 100),
             lookback_days=_whole(environ, "FISO_LOOKBACK_DAYS", 30),
+            follows=BucketElsewhere.from_environ(environ, "FISO_MODELS_FROM"),
         )
 
 

@@ -111,6 +111,13 @@ def status_of(parts: Iterable[PartHealth]) -> str:
     return "ok" if all(part.is_healthy for part in seen) else "degraded"
 
 
+def is_fit(parts: Iterable[PartHealth]) -> bool:
+    """Whether requests are better served here than in another region: nothing vital is missing or served stale, and
+    neither is what decisions are made on. What merely is not set up, or has not been asked for yet, does not count."""
+    seen = list(parts)
+    return status_of(seen) != "unavailable" and not any(part.level in (Level.STALE, Level.SPILLING) for part in seen)
+
+
 def health_document(part: PartHealth) -> Document:
     """One part as a document; what is not known is left out."""
     age_s = None if part.age_s is None else round(part.age_s, 1)

@@ -1,0 +1,1 @@
+"""Drills: what FISO promises for a bad day, tried on this machine."""
