@@ -250,8 +250,8 @@ class BucketElsewhere:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamConsumerSettings:
-    """What the stream consumer needs. `marks_as_before`: code of before folds, or may fold again (decision 2). `copies_to`
-    is another region's bucket that gets the archive as well."""
+    """What the stream consumer needs. `marks_as_before`: code of before folds, or may fold again (decision 2).
+    `copies_to` is another region's bucket that gets the archive as well."""
 
     stage: str
     log_table: str

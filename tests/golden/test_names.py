@@ -29,6 +29,8 @@ READERS: Mapping[str, Callable[[Mapping[str, str]], object]] = {
 }
 SET = {
     "FISO_KEY_REGIONS": "us-west-2 eu-west-1",
+    "FISO_COPIES_TO": "",
+    "FISO_MODELS_FROM": "",
     "FISO_STAGE": "prod",
     "FISO_AUTH": "jwt",
     "FISO_JWT_ISSUER": "https://issuer.example",

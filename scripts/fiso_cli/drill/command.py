@@ -57,13 +57,13 @@ def _checks(found: "Findings") -> Iterator[Document]:
     yield check("both regions were ready", "yes" if found.was_ready else "no", found.was_ready)
     yield check(
         f"RPO at most {WITHIN_S:g} s",
-        f"{found.rpo_s:.1f} s ({found.left} of {found.answered} records had left)",
+        f"{found.rpo_s:.2f} s ({found.left} of {found.answered} records had left)",
         found.answered > 0 and found.rpo_s <= WITHIN_S,
         rpo_s=round(found.rpo_s, 3),
     )
     yield check(
         f"RTO at most {WITHIN_S:g} s",
-        "never" if found.rto_s is None else f"{found.rto_s:.1f} s",
+        "never" if found.rto_s is None else f"{found.rto_s:.2f} s",
         found.rto_s is not None and found.rto_s <= WITHIN_S,
         rto_s=found.rto_s and round(found.rto_s, 3),
     )

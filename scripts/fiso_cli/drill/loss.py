@@ -130,7 +130,7 @@ class Drill:
             time.sleep(self.before_s)
             lost_at = time.monotonic()
             one.kill()
-            one.wait()
+            one.communicate()
             self.say("the first region is lost")
             longest_s = (LIFETIME.total_seconds() + self.outage_s) / self.pace
             time.sleep(longest_s + 1.0)
@@ -280,7 +280,7 @@ class Drill:
             yield process
         finally:
             process.kill()
-            process.wait()
+            process.communicate()
 
 
 DAY = timedelta(days=1)

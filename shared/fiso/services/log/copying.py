@@ -1,7 +1,7 @@
 """Copying: each batch of the log goes to another region's archive as well, seconds after it was written here.
 
 Both archives then hold what both regions served, each record once by its id, so whoever reads one reads all: learning,
-reports, and whoever is left when a region is lost. docs/decisions/0026-a-second-region.md
+reports, and whoever is left when a region is lost. docs/decisions/0025-a-second-region.md
 """
 
 import logging

@@ -1,7 +1,7 @@
 """Following: a standby region takes over the champion of the region that trains, and trains none itself.
 
 It is verified here as whoever serves it will verify it, and only ever a later promotion than the one that stands. The
-copy is this region's own: it goes on serving when the other region is gone. docs/decisions/0026-a-second-region.md
+copy is this region's own: it goes on serving when the other region is gone. docs/decisions/0025-a-second-region.md
 """
 
 from dataclasses import dataclass, replace
