@@ -116,9 +116,11 @@ def test_a_standby_goes_on_by_its_own_copy_when_the_leader_is_gone() -> None:
     standby.follow()
     standby.leader.before = away()
     promoted, reason = standby.follow()
-    assert not promoted and "not taken over" in reason
+    assert not promoted
+    assert "not taken over" in reason
     champion = standby.champion()
-    assert champion is not None and standby.models.artifact(champion)
+    assert champion is not None
+    assert standby.models.artifact(champion)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +141,8 @@ def test_a_standby_takes_over_nothing_older_of_another_stage_by_a_stranger_or_da
     promoted, _ = standby.follow()
     champion = standby.champion()
     assert not promoted
-    assert champion is not None and champion.version == "one"
+    assert champion is not None
+    assert champion.version == "one"
 
 
 def test_a_standby_does_not_go_back_by_itself() -> None:
@@ -174,7 +177,7 @@ def test_a_bucket_of_another_region_is_region_and_bucket(text: str) -> None:
 
 
 def test_buckets_of_another_region_are_read_from_the_environment() -> None:
-    environ = {name: "x" for name in ("FISO_STAGE", "FISO_LOG_TABLE", "FISO_STATE_TABLE", "FISO_BUCKET")}
+    environ = dict.fromkeys(("FISO_STAGE", "FISO_LOG_TABLE", "FISO_STATE_TABLE", "FISO_BUCKET"), "x")
     there = BucketElsewhere(region="us-west-2", bucket="b-2")
     named = environ | {"FISO_COPIES_TO": "us-west-2/b-2", "FISO_MODELS_FROM": "us-west-2/b-2"}
     assert StreamConsumerSettings.from_environ(named).copies_to == there
@@ -211,7 +214,8 @@ def test_a_drill_loses_a_region_and_everything_that_is_promised_holds() -> None:
     result = CliRunner().invoke(app, ["drill", "region-loss", "--pace", "40", "--before", "2", "--json"])
     found = json.loads(result.stdout)
     assert result.exit_code == 0, found
-    assert found["held"] and len(found["checks"]) == 9
+    assert found["held"]
+    assert len(found["checks"]) == 9
 
 
 def a_finding(**changes: Any) -> Findings:
