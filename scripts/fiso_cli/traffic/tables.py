@@ -49,6 +49,7 @@ def of_decision(decision: Document) -> list[Part]:
             figure("score", form=decimals(4)),
             *(figure(f"{term} score", f"terms.{key}", decimals(3), spare=spare) for term, key, spare in _TERMS),
             figure("latency ms", "prediction.latency_ms", ms),
+            *([figure("p95 ms", "prediction.compared_p95_ms", ms)] if at(decision, "latency_measure") == "p95" else []),
             text("plan", plan_cell, spare=4),
             figure("cost USD", "prediction.cost_usd", usd),
             *([figure("data USD", "prediction.transfer_usd", usd)] if any(map(_sends, candidates)) else []),
@@ -59,6 +60,7 @@ def of_decision(decision: Document) -> list[Part]:
         rows=candidates,
         notes=[
             *RANKING_NOTES,
+            *(["latencies are compared by their p95"] if at(decision, "latency_measure") == "p95" else []),
             *_never_called(candidates),
             _versions(decision, model="model_version", tariffs="tariff_version", policy="policy_version"),
         ],

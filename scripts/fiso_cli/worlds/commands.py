@@ -66,7 +66,7 @@ def replay(
     _check(picture_file)
     with progress(f"reading {trace.name}", trace.stat().st_size if trace.exists() else None) as bar:
         worlds = TraceWorlds(read(trace, on_bytes=bar.at), tariff.current())
-    others = [other for other in Objective if other is not objective] if picture_file else []
+    others = [other for other in Objective if other not in (objective, Objective.P95)] if picture_file else []
     held, frontier = _held(worlds, objective, seeds, others=others)
     return _output(held, out, picture_file, frontier=frontier)
 

@@ -9,6 +9,7 @@ from math import sqrt
 from statistics import fmean, stdev
 
 from fiso.domain.endpoint import EndpointId
+from fiso_cli.worlds.objective import of_run, quantile
 from fiso_cli.worlds.world import Judge, Results
 
 EARLY = 200
@@ -54,6 +55,7 @@ class Interval:
 def judged(results: Results, judge: Judge) -> Judged:
     """A run with its charges and figures."""
     charges = [judge.charge(result) for result in results]
+    early = charges[:EARLY]
     latencies = sorted(judge.latency_ms(result) for result in results)
     figures = Figures(
         mean=fmean(latencies),
@@ -62,8 +64,8 @@ def judged(results: Results, judge: Judge) -> Judged:
         p99=quantile(latencies, 0.99),
         cost_per_million=fmean(result.cost_usd for result in results) * 1e6,
         success=fmean(result.ok for result in results),
-        objective_mean=fmean(charges),
-        early_total=sum(charges[:EARLY]),
+        objective_mean=of_run(judge.objective, charges),
+        early_total=of_run(judge.objective, early) * len(early),
     )
     return Judged(results=results, charges=charges, figures=figures)
 
@@ -85,15 +87,6 @@ def interval(values: Sequence[float]) -> Interval | None:
     student = round(float(stdtrit(freedom, 0.975)), 3) if freedom <= _TABLED else _NORMAL_975
     half = student * stdev(values) / sqrt(len(values))
     return Interval(low=fmean(values) - half, high=fmean(values) + half)
-
-
-def quantile(values: Sequence[float], share: float) -> float:
-    """By linear interpolation between the two nearest values."""
-    ascending = sorted(values)
-    place = share * (len(ascending) - 1)
-    below = int(place)
-    above = min(below + 1, len(ascending) - 1)
-    return ascending[below] + (place - below) * (ascending[above] - ascending[below])
 
 
 def ratio(value: float, reference: float) -> float | None:

@@ -7,8 +7,8 @@ from statistics import fmean
 
 from fiso_cli.rendering import Document, Table, at, decimals, figure, share, text
 from fiso_cli.worlds.clouds.outages import Outage
-from fiso_cli.worlds.figures import EARLY, Interval, Standing, Verdict, quantile
-from fiso_cli.worlds.objective import UNITS, Objective
+from fiso_cli.worlds.figures import EARLY, Interval, Standing, Verdict
+from fiso_cli.worlds.objective import UNITS, Objective, quantile
 from fiso_cli.worlds.world import Result, Results
 
 Runs = Mapping[str, Sequence[Results]]

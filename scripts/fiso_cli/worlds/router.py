@@ -34,7 +34,7 @@ from fiso.services.request.orchestrate import failure_of, within
 from fiso.testing.memory import InMemoryArchive, InMemoryEndpointStates, InMemoryModelStore, InMemoryRetrainingRuns
 from fiso_cli.training import keys
 from fiso_cli.worlds.environments import Environment, Environments
-from fiso_cli.worlds.objective import WEIGHTS, Objective
+from fiso_cli.worlds.objective import Objective, policy_for
 from fiso_cli.worlds.virtual_time import Arrival, Timeline, VirtualTime
 from fiso_cli.worlds.world import Call, CallResult, Result, Routed, World, Worlds
 from fiso_client.core.answers import FunctionAnswer
@@ -206,7 +206,7 @@ class Router:
 def policy_of(objective: Objective, *, is_idempotent: bool = False) -> Policy:
     """The operator's row: the usual one but for what is wanted."""
     may_repeat = Idempotent.YES if is_idempotent else Idempotent.NO
-    return replace(Policy(version=1), weights=WEIGHTS[objective], idempotent=may_repeat)
+    return replace(policy_for(objective), idempotent=may_repeat)
 
 
 def run(

@@ -15,7 +15,7 @@ from statistics import fmean
 from fiso.billing.tariff import Tariff
 from fiso.domain.endpoint import Endpoint, EndpointId
 from fiso.domain.record import InvocationRecord
-from fiso_cli.worlds.objective import Objective, Usual, charge
+from fiso_cli.worlds.objective import Objective, Usual, charge, of_run
 from fiso_cli.worlds.trace import Measured, Round, Trace
 from fiso_cli.worlds.virtual_time import Arrival, Rounds
 from fiso_cli.worlds.world import Call, CallResult, Judge, Market, Result, Results, Routed, Worlds
@@ -60,13 +60,17 @@ class TraceWorlds(Worlds):
         return random.Random(seed)  # nosec B311 # repeatable, no secrets
 
     def judge(self, objective: Objective, singles: Iterable[Results] = ()) -> Judge:
-        return TraceJudge(latencies=losses(self.trace, Objective.LATENCY), losses=losses(self.trace, objective))
+        return TraceJudge(
+            objective=objective,
+            latencies=losses(self.trace, Objective.LATENCY),
+            losses=losses(self.trace, objective),
+        )
 
     def oracles(self, judge: Judge, objective: Objective, seed: int) -> Mapping[str, Results]:
         """The best arm per function and load, and the best of every round, which no router can reach in noise."""
         charged = losses(self.trace, objective)
         hindsight = [min(charges, key=charges.__getitem__) for charges in charged]
-        oracles = {"context_oracle": context_oracle(self.trace, charged), "round_hindsight": hindsight}
+        oracles = {"context_oracle": context_oracle(self.trace, charged, objective), "round_hindsight": hindsight}
         return {name: [self._picked(*pick) for pick in enumerate(picks)] for name, picks in oracles.items()}
 
     def result(self, routed: Routed) -> Result:
@@ -113,6 +117,7 @@ class TraceWorld:
 class TraceJudge:
     """Charges of every arm in every round; `latencies` whatever the objective."""
 
+    objective: Objective
     latencies: Losses
     losses: Losses
 
@@ -155,13 +160,13 @@ def _usual(trace: Trace) -> Mapping[Context, Usual]:
     }
 
 
-def context_oracle(trace: Trace, charged: Losses) -> list[EndpointId]:
-    """Per function and load the arm with the best mean over the whole trace, among those present."""
+def context_oracle(trace: Trace, charged: Losses, objective: Objective = Objective.LATENCY) -> list[EndpointId]:
+    """Per function and load the best arm over the whole trace, by its mean or its percentile, among those present."""
     values: defaultdict[tuple[Context, EndpointId], list[float]] = defaultdict(list)
     for played, charges in zip(trace.rounds, charged, strict=True):
         for arm, value in charges.items():
             values[_context(played), arm].append(value)
-    means = {key: fmean(found) for key, found in values.items()}
+    means = {key: of_run(objective, found) for key, found in values.items()}
 
     def best(played: Round) -> EndpointId:
         return min(played.calls, key=lambda arm: means[_context(played), arm])

@@ -156,6 +156,11 @@ class World(Protocol):
 class Judge(Protocol):
     """What results are charged under an objective. A failure is never a gain, however fast or free it was."""
 
+    @property
+    def objective(self) -> Objective:
+        """What a run is judged by (`objective.of_run`)."""
+        ...
+
     def latency_ms(self, result: Result) -> float:
         """The latency, failures charged."""
         ...

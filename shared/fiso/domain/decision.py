@@ -9,6 +9,7 @@ from math import exp, log, sqrt
 from typing import NamedTuple
 
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName
+from fiso.domain.policy import LatencyMeasure
 from fiso.domain.steering import CanaryDraw
 
 LONGEST_MS = 900_000.0
@@ -18,12 +19,16 @@ START_VARIATION = 0.7
 
 
 class Spread(NamedTuple):
-    """A mixture: with the chance `cold` a call takes a start longer. Means in ms; `variation` of a warm call."""
+    """A mixture: with the chance `cold` a call takes a start longer. Means in ms; `variation` of a warm call.
+
+    `p95_ratio`: the 95th percentile of warm calls over their mean where that was seen; 0 leaves it to the variation.
+    """
 
     warm_ms: float
     variation: float
     cold: float
     start_ms: float
+    p95_ratio: float = 0.0
 
     @classmethod
     def through(cls, mean_ms: float, p95_ms: float) -> "Spread":
@@ -44,10 +49,19 @@ def _quantile(spread: Spread, share: float) -> float:
     if share > warm:
         cold_ms = log_normal_quantile(spread.start_ms, START_VARIATION, (share - warm) / spread.cold)
         return min(LONGEST_MS, spread.warm_ms + cold_ms)
-    longest = log_normal_quantile(spread.warm_ms, spread.variation, share / warm)
+    longest = _warm_quantile(spread, share / warm)
     if spread.cold:
         longest = min(longest, spread.warm_ms + log_normal_quantile(spread.start_ms, START_VARIATION, 0.0))
     return min(LONGEST_MS, longest)
+
+
+def _warm_quantile(spread: Spread, share: float) -> float:
+    """Log-normal by the variation; above the median by the percentile that was seen, where one was."""
+    if share <= 0.5 or not spread.p95_ratio:
+        return log_normal_quantile(spread.warm_ms, spread.variation, share)
+    median = log_normal_quantile(spread.warm_ms, spread.variation, 0.5)
+    steepness = log(max(1.0, spread.p95_ratio * spread.warm_ms / median))
+    return median * exp(steepness * normal_quantile(share) / normal_quantile(0.95))
 
 
 def log_normal_quantile(mean: float, variation: float, share: float) -> float:
@@ -117,7 +131,8 @@ class Prediction:
     """What one candidate is expected to do with this request.
 
     `latency_ms` is the expected time that the orchestrator sees, `compared_ms` the same with a start for idleness
-    spread over the calls it will serve, which is what candidates are compared by. `cost_usd` is None when the endpoint
+    spread over the calls it will serve, which is what candidates are compared by, or `compared_p95_ms` where the policy
+    minimises that; `compared_cold` is the chance of a start that counts there. `cost_usd` is None when the endpoint
     has no price: it is then `unpriced`, never free; `transfer_usd` is what the data costs on its way beside it, and
     `price_usd` both, by which candidates are compared. `features` is the snapshot the model saw, in the order of
     `prediction.features.NAMES`.
@@ -138,6 +153,7 @@ class Prediction:
     model_cost_usd: float | None = None
     transfer_usd: float = 0.0
     compared_ms: float | None = None
+    compared_cold: float = 0.0
     deviation: float = 0.0
     cost_deviation: float = 0.0
     spread: Spread | None = None
@@ -168,6 +184,10 @@ class Prediction:
     @property
     def p95_ms(self) -> float | None:
         return self.spread.quantile(0.95) if self.spread else None
+
+    @property
+    def compared_p95_ms(self) -> float | None:
+        return self.spread._replace(cold=self.compared_cold).quantile(0.95) if self.spread else None
 
     @property
     def cold_probability(self) -> float:
@@ -217,7 +237,7 @@ class Decision:
     """The ranking (the order of attempts: the choice first, then best score) and how it came about.
 
     Propensities sum to 1 over the ranking. `is_sticky`: a session chose, not this request. `canary` is set where a draw
-    chose between a canary and the others.
+    chose between a canary and the others. `latency_measure` is what latencies were compared by.
     """
 
     function: FunctionName
@@ -232,6 +252,7 @@ class Decision:
     notes: tuple[Note, ...] = ()
     is_sticky: bool = False
     canary: CanaryDraw | None = None
+    latency_measure: LatencyMeasure = LatencyMeasure.MEAN
 
     def __post_init__(self) -> None:
         total = sum(candidate.propensity for candidate in self.ranking)

@@ -70,6 +70,13 @@ class OnKeyStoreLoss(StrEnum):
     SECOND_STORE = "second_store"  # most of three regions' tables hold the key, so that one may be away
 
 
+class LatencyMeasure(StrEnum):
+    """Which latency is minimised."""
+
+    MEAN = "mean"
+    P95 = "p95"
+
+
 class CostSource(StrEnum):
     """What prices a decision: the tariffs applied to the predicted duration, or the trained cost target."""
 
@@ -235,6 +242,10 @@ class Policy:
         Within(60, LARGEST_CONTROL_BLOCK_S),
         Means("how long a block is; longer than clouds keep an idle copy warm (20 minutes)"),
     ] = 3_600
+    latency_measure: Annotated[
+        LatencyMeasure,
+        Means("which latency copies are compared by: `mean`, long answers whole, or `p95`, what 95 of 100 keep within"),
+    ] = LatencyMeasure.MEAN
     cost_source: Annotated[CostSource, Means("what prices a decision: `tariff` or `model`")] = CostSource.TARIFF
     fail_over_on: Annotated[
         frozenset[FailOverOn],

@@ -21,6 +21,8 @@ class LoadLevel:
     explain. The rest is of warm answers: `warm` how many since this level began (a sudden change begins it anew at
     `changed_at`), the weighted means of latency, its square, billed time and cost, and of the last few latencies alone
     (`recent_ms`).
+    `above` are the shares of warm answers beyond multiples of the mean and `excess` what of the longest ones the mean
+    leaves out, in means (`routing.tails`); None and 0 in states of older code.
     `raw_log` is the mean logarithm of what the model (`EndpointState.shape_model_version`) said of them.
     """
 
@@ -37,6 +39,8 @@ class LoadLevel:
     raw_log: float | None = None
     last_at: datetime | None = None
     changed_at: datetime | None = None
+    above: tuple[float, ...] | None = None
+    excess: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,6 +24,7 @@ from fiso.prediction.facts import round_trip_ms
 from fiso.prediction.kinship import Expected, Hypothesis, Seen, Spot, Tree
 from fiso.routing import levels
 from fiso.routing.levels import decay
+from fiso.routing.tails import Tail, Tails
 
 LATENCY = Tree(function=4.0, provider=0.1, copy=0.15, level=0.04, usual=log(facts.USUAL_MS))
 BILLED_SHARE = Tree(function=1.0, provider=0.1, copy=0.1, level=0.05)
@@ -65,6 +66,7 @@ LEAST_BILLED_SHARE = 1e-3
 class Belief:
     """What is expected of one copy at its load. Variances are of logarithms.
 
+    `warm_ms` leaves out what of long answers the levels' means leave out; `tail` puts it back (`routing.tails`).
     `variation` is the coefficient of variation of a single warm answer, `answers` all at this load, `tries` those among
     them that were made to learn and `tried_loss` what these were expected to lose; `is_new`: there are none at this
     load, and few at others. `busy_cold` is the chance of a start that idleness does not explain. `warm_usd` and
@@ -75,6 +77,7 @@ class Belief:
     warm_ms: float
     warm_variance: float
     variation: float
+    tail: Tail
     answers: float
     tries: int
     tried_loss: float
@@ -148,6 +151,7 @@ class _Known:
         # its distance must not pass for a property that its siblings share
         # (docs/decisions/0005-prediction-in-layers.md).
         self._warm_ms = [spent_ms + way_ms for spent_ms, way_ms in zip(self._spent_ms, ways_ms, strict=True)]
+        self._tails = Tails([seen.level for seen in self._nearest.values()])
         self._pooled_cold = _pooled_cold(asked, states)
         self._starts = _starts(asked, [self._seen_start(index) for index in range(len(asked))])
         self._start_ms = [
@@ -168,6 +172,7 @@ class _Known:
             warm_ms=self._warm_ms[index],
             warm_variance=warm.variance * (self._spent_ms[index] / self._warm_ms[index]) ** 2 + aged,
             variation=levels.variation(level) if level and level.warm else levels.USUAL_VARIATION,
+            tail=self._tails.of(nearest.level if nearest else None),
             answers=float(level.answers) if level else 0.0,
             tries=level.tries if level else 0,
             tried_loss=level.tried_loss if level else 0.0,

@@ -58,7 +58,8 @@ def predict(candidates: Sequence[Candidate], *, model: Model | None, stay: float
 def _predicted(candidate: Candidate, output: ModelOutput | None, version: str, stay: float, truth: float) -> Prediction:
     endpoint, state, belief, features = candidate
     factor = exp(_shape(state, belief, version, output)) if output else 1.0
-    warm_ms = _bounded(belief.warm_ms * factor)
+    usual_ms = _bounded(belief.warm_ms * factor)
+    warm_ms = _bounded(usual_ms * belief.tail.mean)
     idle_cold = levels.cold_after_idle(endpoint.provider, features[IDLE_AT], state, truth)
     cold = 1 - (1 - belief.busy_cold) * (1 - idle_cold)
     # A start for idleness is paid once and used by all calls that follow. Charged whole, it would keep a router at a
@@ -66,7 +67,13 @@ def _predicted(candidate: Candidate, output: ModelOutput | None, version: str, s
     share_of_start = belief.busy_cold + (1 - belief.busy_cold) * idle_cold / stay
     latency_ms = _bounded(warm_ms + cold * belief.start_ms)
     compared_ms = _bounded(warm_ms + share_of_start * belief.start_ms)
-    spread = Spread(warm_ms=warm_ms, variation=belief.variation, cold=cold, start_ms=belief.start_ms)
+    spread = Spread(
+        warm_ms=usual_ms,
+        variation=belief.variation,
+        cold=cold,
+        start_ms=belief.start_ms,
+        p95_ratio=belief.tail.p95,
+    )
     return Prediction(
         endpoint=endpoint.id,
         latency_ms=latency_ms,
@@ -77,6 +84,7 @@ def _predicted(candidate: Candidate, output: ModelOutput | None, version: str, s
         raw_latency_ms=_bounded(output.latency_ms) if output else latency_ms,
         model_cost_usd=None if output is None or output.cost_usd is None else max(0.0, output.cost_usd),
         compared_ms=compared_ms,
+        compared_cold=share_of_start,
         deviation=_deviation(belief, warm_ms, share_of_start * belief.start_ms, belief.warm_variance),
         cost_deviation=_deviation(
             belief, belief.warm_usd, share_of_start * (belief.start_usd or 0), belief.usd_variance

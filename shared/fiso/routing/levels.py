@@ -19,6 +19,7 @@ from math import exp, log, log2, sqrt
 from fiso.domain.endpoint import Provider
 from fiso.domain.record import AttemptSummary, InvocationRecord
 from fiso.domain.state import EndpointState, LoadLevel
+from fiso.routing.tails import CLIPPED_FROM, MOST_AT_ONCE, tailed
 
 HIGHEST_BUCKET = 12
 SLOWEST_WEIGHT = 0.01
@@ -51,9 +52,6 @@ WEIGHT = 0.1
 """An average remembers about the last 10 calls; the first ten count alike. Chosen by argument, fitted to no data."""
 COLD_WEIGHT = 0.05
 """Starts are rarer: the last 20."""
-CLIPPED_FROM, MOST_AT_ONCE = 3, 5.0
-"""From so many warm answers on, one counts as at most so many times the mean: heavy tails would own it otherwise
-(truncated means; Bubeck, Cesa-Bianchi and Lugosi, Bandits with heavy tail, 2013). Several in a row are a change."""
 LARGEST_LOSS = 100.0
 """What one try is taken to have lost at most, in calls of the best candidate."""
 SHAPE_MEMORY = 0.99
@@ -106,6 +104,7 @@ def warmed(
     """One more warm answer; the level begins anew when the recent ones tell of a change."""
     warm = level.warm + 1
     weight = max(SLOWEST_WEIGHT, 1 / warm)
+    level = tailed(level, latency_ms)
     if level.warm >= CLIPPED_FROM:
         latency_ms = min(latency_ms, MOST_AT_ONCE * level.latency_ms)
     after = replace(

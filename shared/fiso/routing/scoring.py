@@ -13,7 +13,7 @@ from math import sqrt
 
 from fiso.domain.decision import Prediction, Score
 from fiso.domain.endpoint import EndpointId, Provider
-from fiso.domain.policy import Scoring, Weights
+from fiso.domain.policy import LatencyMeasure, Scoring, Weights
 from fiso.domain.request import Prefer
 from fiso.routing.constraints import tail_ms
 
@@ -25,15 +25,17 @@ def score(
     weights: Weights,
     scoring: Scoring,
     cost_by_model: bool = False,
+    measure: LatencyMeasure = LatencyMeasure.MEAN,
 ) -> list[Score]:
-    """Score every candidate, best first; ties keep the order of endpoint ids.
+    """Score every candidate by the latency that the policy measures, best first; ties keep the order of endpoint ids.
 
     Costs are the tariff's, or with `cost_by_model` the trained cost target's.
     """
     if not predictions:
         return []
     costs = [p.model_price_usd if cost_by_model else p.price_usd for p in predictions]
-    terms_of = (_relative if scoring is Scoring.RELATIVE else _reciprocal)(predictions, costs)
+    latencies = [compared_ms(prediction, measure) for prediction in predictions]
+    terms_of = (_relative if scoring is Scoring.RELATIVE else _reciprocal)(latencies, costs)
     total = weights.latency + weights.cost + weights.reliability + weights.region_affinity
     divisor = total if scoring is Scoring.RELATIVE else 1.0
     by_latency, by_cost = weights.latency, weights.cost
@@ -67,8 +69,10 @@ def preferring(weights: Weights, prefer: Prefer) -> Weights:
     return replace(weights, latency=both if is_latency else 0.0, cost=0.0 if is_latency else both)
 
 
-def compared_ms(prediction: Prediction) -> float:
-    """The latency that a candidate is compared by."""
+def compared_ms(prediction: Prediction, measure: LatencyMeasure = LatencyMeasure.MEAN) -> float:
+    """The latency that a candidate is compared by; the expected one where no percentile is known."""
+    if measure is LatencyMeasure.P95 and prediction.compared_p95_ms is not None:
+        return prediction.compared_p95_ms
     return prediction.latency_ms if prediction.compared_ms is None else prediction.compared_ms
 
 
@@ -90,21 +94,20 @@ def step(deviation: float, variation: float) -> float:
 Costs = Sequence[float | None]
 
 
-def _relative(predictions: Sequence[Prediction], costs: Costs) -> list[tuple[float, float]]:
+def _relative(latencies: Sequence[float], costs: Costs) -> list[tuple[float, float]]:
     """Latency and cost terms as best/own in [0, 1]: twice as slow as the fastest is 1/2. Unpriced gets 0."""
-    latencies = [compared_ms(p) for p in predictions]
     fastest = min(latencies)
     cheapest = min((cost for cost in costs if cost is not None), default=None)
     return [(fastest / latency, _share(cheapest, cost)) for latency, cost in zip(latencies, costs, strict=True)]
 
 
-def _reciprocal(predictions: Sequence[Prediction], costs: Costs) -> list[tuple[float, float]]:
+def _reciprocal(latencies: Sequence[float], costs: Costs) -> list[tuple[float, float]]:
     """The brief's terms, unbounded: 100 / latency_ms and 0.001 / cost_usd. Unpriced gets 0, and so does a cost of 0.
 
     With true prices near 1e-6 USD the cost term is about 1,000 and leaves the others without a say; kept by name.
     """
     # A cost of 0 gets no term: 0.001 / 0 would win against everything, for an endpoint that cannot be free.
-    return [(100 / compared_ms(p), 0.001 / cost if cost else 0.0) for p, cost in zip(predictions, costs, strict=True)]
+    return [(100 / latency, 0.001 / cost if cost else 0.0) for latency, cost in zip(latencies, costs, strict=True)]
 
 
 def _share(best: float | None, own: float | None) -> float:

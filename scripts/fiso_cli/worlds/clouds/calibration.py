@@ -18,7 +18,8 @@ from fiso.domain.endpoint import Endpoint, EndpointId
 from fiso_cli.rendering import Document, Table, figure, share, text
 from fiso_cli.worlds.clouds.fit import ONE_INSTANCE, Fitted, fit
 from fiso_cli.worlds.clouds.service import Service, common_draws, crowding
-from fiso_cli.worlds.figures import quantile, ratio
+from fiso_cli.worlds.figures import ratio
+from fiso_cli.worlds.objective import quantile
 from fiso_cli.worlds.trace import Measured, Round, Trace
 
 DRAWS = 5

@@ -9,8 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from fiso_cli.worlds.figures import quantile
-from fiso_cli.worlds.objective import Objective, Usual, charge
+from fiso_cli.worlds.objective import Objective, Usual, charge, quantile
 from fiso_cli.worlds.world import Result, Results
 
 WORST = 0.99

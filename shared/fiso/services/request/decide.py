@@ -151,6 +151,7 @@ def decide(
         snapshot_version=inputs.snapshot_version,
         model_version=inputs.model.version if inputs.model else NO_MODEL,
         tariff_version=inputs.tariff.version,
+        latency_measure=policy.latency_measure,
     )
     return decision if steered is None else replace(decision, is_sticky=steered.is_sticky, canary=steered.canary)
 
@@ -473,6 +474,7 @@ def _scores(
             weights=policy.weights if prefer is None else scoring.preferring(policy.weights, prefer),
             scoring=policy.scoring,
             cost_by_model=by_model,
+            measure=policy.latency_measure,
         )
     if policy.strategies:
         asked = strategies.request_facts(request, function_type=entry.function_type, now=now)

@@ -13,6 +13,7 @@ from fiso.prediction.artifact import Model
 from fiso.prediction.beliefs import Belief
 from fiso.prediction.ensemble import LEAF
 from fiso.prediction.predictor import Candidate
+from fiso.routing.tails import Tail
 from tests.builders import NOW, a_feature_row, a_state, an_endpoint
 from tests.models import a_target, an_artifact, opened
 
@@ -30,6 +31,7 @@ BELIEF = Belief(
     warm_ms=180.0,
     warm_variance=0.01,
     variation=0.2,
+    tail=Tail(mean=1.0, p95=0.0),
     answers=45.0,
     tries=3,
     tried_loss=0.5,
