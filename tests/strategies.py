@@ -51,6 +51,7 @@ attempts = st.builds(
     cold_start=st.none() | st.booleans(),
     billed_ms=st.none() | positive,
     cost_usd=st.none() | positive,
+    plan=st.sampled_from((None, "on_demand", "on_demand/arm64", "a plan of newer code")),
 )
 summaries = st.builds(
     CandidateSummary,

@@ -44,7 +44,7 @@ COMPLETE = a_record(
         a_summary("gcp", score=0.4, propensity=0.05, cost_usd=None),
     ),
     exclusions=(EXCLUDED,),
-    attempts=(an_attempt(cold_start=True, billed_ms=124.0),),
+    attempts=(an_attempt(cold_start=True, billed_ms=124.0, plan="on_demand/arm64"),),
 )
 CLOSED: dict[str, InvocationRecord] = {
     "complete": COMPLETE,

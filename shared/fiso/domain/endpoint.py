@@ -100,6 +100,11 @@ class Endpoint:
         """Its plan, or its provider's first."""
         return self.plan or PLANS[self.provider][0]
 
+    @property
+    def priced_as(self) -> str:
+        """Its plan, and its processor where that has a price of its own, as a record names them."""
+        return f"{self.sold_as}/{self.architecture}" if self.architecture is Architecture.ARM64 else self.sold_as.value
+
     def __post_init__(self) -> None:
         problems = list(violations(self))
         if self.plan is not None and self.plan not in PLANS[self.provider]:

@@ -39,7 +39,9 @@ class AttemptSummary:
     """One attempt as it is logged: no payload, no address.
 
     `verdict` is whose fault it is that this was no good answer, `evidence` what shows it, in at most LONGEST_EVIDENCE
-    characters; `shape` is the kind of body that came (`fiso_client.core.content.shape_of`).
+    characters; `shape` is the kind of body that came (`fiso_client.core.content.shape_of`). `plan` is what the copy was
+    sold under when the call was priced (`Endpoint.priced_as`), by the list that the record's `tariff_version` names;
+    None in older records. It is text, so that a plan of newer code is no damage.
     """
 
     endpoint: EndpointId
@@ -53,6 +55,7 @@ class AttemptSummary:
     cold_start: bool | None = None
     billed_ms: float | None = None
     cost_usd: float | None = None
+    plan: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

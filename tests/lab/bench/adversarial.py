@@ -3,17 +3,21 @@
 40 families (`tests.adversarial`), SEEDS worlds of each, beside the naive rules and the reference in the same worlds.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from statistics import geometric_mean
 
 from fiso.billing import tariff
 from fiso_cli.worlds.contest import FISO
-from fiso_cli.worlds.objective import Objective
+from fiso_cli.worlds.objective import Objective, quantile
+from tests import changes
 from tests.adversarial import FAMILIES, limit, ratios, world
 from tests.lab.bench.rows import Row, at_least, at_most, at_most_of_rival, row
 
 SEEDS = range(200, 203)
+CHANGED = range(300, 330)
 OFTEN, WORST = 0.95, 1.25
+MOST_SHARE = 10.0
+"""What stands for a winner that was not found while it was played."""
 RIVALS = ("lowest_recent_latency", "peak_ewma_p2c", "recent_means")
 
 
@@ -66,4 +70,25 @@ def rows(say: Callable[[str], None]) -> Sequence[Row]:
                 gate=at_most(WORST),
             ),
         ]
-    return found
+    return [*found, *_changed(say)]
+
+
+def _changed(say: Callable[[str], None]) -> Iterator[Row]:
+    """Requests until a changed winner is found, as a share of what docs/routing.md states: the median and the 95th
+    percentile over worlds."""
+    for change in changes.Change:
+        shares = []
+        for seed in CHANGED:
+            say(f"{change}: world {seed}")
+            played = changes.world(change, seed)
+            shares.append(min(MOST_SHARE, changes.found_after(played, seed=seed) / played.stated))
+        for name, share, gate in (("median", 0.5, None), ("p95", 0.95, at_most(1.0))):
+            yield row(
+                f"changed_{change}_{name}",
+                quantile(shares, share),
+                "of what is stated",
+                rival="none",
+                rival_value=None,
+                n=len(shares),
+                gate=gate,
+            )

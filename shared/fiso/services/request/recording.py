@@ -152,6 +152,7 @@ def summaries(calls: Sequence[Call], tariff: Tariff) -> tuple[AttemptSummary, ..
             )
             if call.may_have_run
             else 0.0,
+            plan=call.endpoint.priced_as,
         )
         for call in calls
     )
