@@ -93,7 +93,7 @@ class _Clock:
     now: datetime = START
 
     def __call__(self) -> datetime:
-        self.now += timedelta(milliseconds=250)
+        self.now += timedelta(milliseconds=1)  # a batch is of a second or two, as the stream brings it
         return self.now
 
 

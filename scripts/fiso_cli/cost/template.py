@@ -1,5 +1,6 @@
 """A stage's setup, as serverless.yml and the files beside it declare it: what is counted there is what is paid for."""
 
+import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
@@ -12,6 +13,7 @@ from fiso.domain.endpoint import Architecture
 from fiso_cli.cost.metered import TableLayout
 from fiso_cli.local_stage import project_file
 
+_PARAMETER = re.compile(r"\$\{param:(\w+)\}")
 SECRETS = 2
 """The database's and the gateway's, which commands make (`fiso keeper-database`, `fiso gateway-key`)."""
 
@@ -24,12 +26,18 @@ def setup(front_door: FrontDoor | None = None, stage: str = "prod") -> Setup:
     params = {**declared["params"]["default"], **declared["params"].get(stage, {})}
     kinds = [resource["Type"] for _, resource in _resources()]
 
+    def said(name: str, key: str) -> str:
+        """Of a function, else of all; a stage's parameter by its value."""
+        value = str(functions[name].get(key, provider[key]))
+        named = _PARAMETER.fullmatch(value)
+        return str(params[named[1]]) if named else value
+
     def memory_mb(name: str) -> int:
-        return int(functions[name].get("memorySize", provider["memorySize"]))
+        return int(said(name, "memorySize"))
 
     return Setup(
         memory_mb=memory_mb("orchestrator"),
-        architecture=Architecture(functions["orchestrator"].get("architecture", provider["architecture"])),
+        architecture=Architecture(said("orchestrator", "architecture")),
         front_door=front_door or FrontDoor(params.get("frontDoor", FrontDoor.API)),
         consumer_mb=memory_mb("stream_consumer"),
         keeper_mb=memory_mb("keeper"),
