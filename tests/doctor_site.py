@@ -16,15 +16,14 @@ from typing import Any, TypeAlias
 
 from fiso.adapters.aws.s3 import S3RetrainingRuns, S3Snapshots
 from fiso.adapters.http.signers import KmsSigner
-from fiso.codecs import signature
 from fiso.codecs.seal import CatalogSeals
 from fiso.domain.catalog import CatalogEntry, Snapshot
 from fiso.domain.endpoint import Authentication, Endpoint, EndpointId, FunctionName, Provider, Region
 from fiso.domain.model import RetrainingRun
 from fiso.domain.policy import Policy
-from fiso_cli.gateway_key import first
 from tests.aws_wire import Wire, wired
 from tests.emulator import clients, running_emulator
+from tests.set_up import set_up
 
 Clients: TypeAlias = Callable[[str], Any]
 STAGE, CODE = "prod", "code"
@@ -61,8 +60,6 @@ def deployed(home: Path, template: Path) -> Iterator[Deployed]:
     with running_emulator(home) as url, wired(url) as wire, clients(url) as aws:
         made = _prepared(json.loads(template.read_text()), aws, wire, url)
         _deploy(made, url)
-        _trust(made)
-        _deploy(made, url, again=True)
         for set_up in (_what_the_emulator_left_out, _secrets, publish, _rounds, _answers):
             set_up(made)
         yield made
@@ -71,7 +68,7 @@ def deployed(home: Path, template: Path) -> Iterator[Deployed]:
 def _prepared(template: dict[str, Any], aws: Clients, wire: Wire, url: str) -> Deployed:
     topic = aws("sns").create_topic(Name="fiso-alarms")["TopicArn"]
     aws("sns").subscribe(TopicArn=topic, Protocol="email", Endpoint="ada@example.com")
-    aws("secretsmanager").create_secret(Name=f"fiso/{STAGE}/gateway", SecretString=json.dumps(first()))
+    set_up(STAGE, aws)
     aws("s3").create_bucket(Bucket=CODE)
     code = _zipped("return event")
     noted = base64.b64encode(sha256(code).digest()).decode()
@@ -100,6 +97,7 @@ def _prepared(template: dict[str, Any], aws: Clients, wire: Wire, url: str) -> D
         "FISO_DATABASE_URL": "",
     }
     body = {
+        "Parameters": template["Parameters"],
         "Resources": kept,
         "Outputs": {"ApiUrl": {"Value": wire.url}, "ArtifactsBucket": {"Value": {"Ref": "Artifacts"}}},
     }
@@ -116,26 +114,17 @@ def _zipped(line: str) -> bytes:
 OTHER_CODE = _zipped("return None")
 
 
-def _deploy(made: Deployed, url: str, *, again: bool = False) -> None:
+def _deploy(made: Deployed, url: str) -> None:
     made.aws("s3").put_object(Bucket=CODE, Key="template", Body=json.dumps(made.template))
     asked = made.aws("cloudformation")
-    act = asked.update_stack if again else asked.create_stack
-    act(StackName=f"fiso-{STAGE}", TemplateURL=f"{url}/{CODE}/template", Capabilities=["CAPABILITY_NAMED_IAM"])
+    asked.create_stack(
+        StackName=f"fiso-{STAGE}", TemplateURL=f"{url}/{CODE}/template", Capabilities=["CAPABILITY_NAMED_IAM"]
+    )
     ends_at = time.monotonic() + WITHIN_S
     while "PROGRESS" in (status := asked.describe_stacks(StackName=f"fiso-{STAGE}")["Stacks"][0]["StackStatus"]):
         assert time.monotonic() < ends_at
         time.sleep(0.05)
-    assert status in ("CREATE_COMPLETE", "UPDATE_COMPLETE"), status
-
-
-def _trust(made: Deployed) -> None:
-    """The public halves of what signs, where functions read them."""
-    for signed, variable in (("models", "FISO_MODEL_KEYS"), ("catalog", "FISO_CATALOG_KEYS")):
-        public = KmsSigner(made.aws("kms"), f"alias/fiso-{STAGE}-{signed}").public_key()
-        for resource in made.template["Resources"].values():
-            variables = resource.get("Properties", {}).get("Environment", {}).get("Variables", {})
-            if variable in variables:
-                variables[variable] = signature.text_of(public.modulus)
+    assert status == "CREATE_COMPLETE", status
 
 
 def _what_the_emulator_left_out(made: Deployed) -> None:

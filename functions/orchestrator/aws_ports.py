@@ -135,7 +135,7 @@ def aws_ports(settings: OrchestratorSettings, environ: Mapping[str, str], metric
 def _catalog_seals(settings: OrchestratorSettings) -> CatalogSeals:
     trust = settings.catalog
     if not trust.keys and not trust.accepts_older_forms:
-        logger.error("FISO_CATALOG_KEYS is not set, no catalog is trusted: deploy with what `fiso catalog-key` prints")
+        logger.error("FISO_CATALOG_KEYS is not set, no catalog is trusted: `fiso setup` says with which")
     return CatalogSeals(
         stage=settings.stage, keys=trust.keys, least=trust.floor, accepts_unsigned=trust.accepts_older_forms
     )

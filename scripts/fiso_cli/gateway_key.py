@@ -8,12 +8,14 @@ import json
 import re
 import secrets
 from collections.abc import Mapping
+from dataclasses import dataclass
 from hashlib import sha256
 
 from fiso_cli.access_key import AccessKey
 from fiso_cli.errors import CommandError
 from fiso_cli.options import RotateOption, StageOption
 from fiso_cli.rendering import Output
+from fiso_cli.setup.settings import Settings
 from fiso_cli.stage import Stage
 
 _WORD = re.compile(r"word-([1-9][0-9]{0,8})")
@@ -23,26 +25,58 @@ def gateway_key(*, rotate: RotateOption = False, stage: StageOption = "local") -
     """Make the word by which functions know their gateway, unless there is one. Shows no secret.
 
     \b
-    fiso gateway-key --stage prod            before an iam stage is first deployed
-    fiso gateway-key --stage prod --rotate   then deploy with what it says
+    fiso gateway-key --stage prod            `fiso setup` does it, too
+    fiso gateway-key --stage prod --rotate   then deploy
     """
     chosen = Stage.named(stage)
-    name = f"fiso/{chosen.name}/gateway"
+    words = GatewayWords(Settings(stage=chosen.name, client=chosen.client))
     with chosen.wrapped_errors():
-        client = chosen.client("secretsmanager")
+        is_new = words.ensure()
+        if rotate and not is_new:
+            words.rotate()
+        number = words.number()
+    done = "written" if is_new or rotate else "is there"
+    shown = f"{words.secret} {done}: the next deployment takes word {number}"
+    return Output(document={"secret": words.secret, "key": number}, shown=[shown])
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayWords:
+    """A stage's secret, and the setting `gateway-key` by which a deployment knows which word's turn it is. The secret
+    is written first: a number never names a word that there is not."""
+
+    settings: Settings
+
+    @property
+    def secret(self) -> str:
+        return f"fiso/{self.settings.stage}/gateway"
+
+    def ensure(self) -> bool:
+        """Make the first words unless there are some; whether anything was written."""
+        if (known := self._known()) is None:
+            self.settings.client("secretsmanager").create_secret(Name=self.secret, SecretString=json.dumps(first()))
+        number = str(newest(known) if known else 1)
+        is_new = known is None or self.settings.read("gateway-key") != number
+        if is_new:
+            self.settings.write("gateway-key", number)
+        return is_new
+
+    def rotate(self) -> None:
+        """The next word's turn."""
+        known = rotated(self._known() or {})
+        self.settings.client("secretsmanager").put_secret_value(SecretId=self.secret, SecretString=json.dumps(known))
+        self.settings.write("gateway-key", str(newest(known)))
+
+    def number(self) -> int:
+        return newest(self._known() or {})
+
+    def _known(self) -> dict[str, str] | None:
+        client = self.settings.client("secretsmanager")
         try:
-            known = json.loads(client.get_secret_value(SecretId=name)["SecretString"])
+            known: dict[str, str] = json.loads(client.get_secret_value(SecretId=self.secret)["SecretString"])
         except client.exceptions.ResourceNotFoundException:
-            known = None
-        number = newest(known) if known else 1
-        if known is None:
-            client.create_secret(Name=name, SecretString=json.dumps(first()))
-        elif rotate:
-            number += 1
-            client.put_secret_value(SecretId=name, SecretString=json.dumps(rotated(known)))
-    done = "is there" if known and not rotate else "written"
-    shown = f"{name} {done}: deploy with FISO_GATEWAY_KEY={number}"
-    return Output(document={"secret": name, "key": number}, shown=[shown])
+            return None
+        return known
 
 
 def local_variables(key: AccessKey) -> dict[str, str]:

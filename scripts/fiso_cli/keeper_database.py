@@ -38,14 +38,35 @@ def keeper_database(*, stage: StageOption = "local") -> Output:
     if where.local is not None:
         ensured(where)
         return Output(document={"stage": stage, "role": role_of(stage)}, shown=[f"{role_of(stage)} reads the catalog"])
-    password = secrets.token_urlsafe(24)
-    make(where.connect, role_of(stage), password)
-    name = f"fiso/{stage}/keeper-database"
-    with where.wrapped_errors():
-        secret = secret_for(where.database_url, role_of(stage), password)
-    _store(where, name, secret)
+    name = _renewed(where)
     shown = [f"{role_of(stage)} reads the catalog, and is reached by secret {name}"]
     return Output(document={"stage": stage, "role": role_of(stage), "secret": name}, shown=shown)
+
+
+def ensured_on_aws(where: Stage) -> bool:
+    """The keeper's role and secret unless the secret is there already; whether they were made. `CommandError`."""
+    with where.wrapped_errors():
+        client = where.client("secretsmanager")
+        try:
+            client.describe_secret(SecretId=_secret_of(where))
+        except client.exceptions.ResourceNotFoundException:
+            _renewed(where)
+            return True
+    return False
+
+
+def _secret_of(where: Stage) -> str:
+    return f"fiso/{where.name}/keeper-database"
+
+
+def _renewed(where: Stage) -> str:
+    """The role with a new password, and the secret that tells it; the secret's name."""
+    password = secrets.token_urlsafe(24)
+    make(where.connect, role_of(where.name), password)
+    with where.wrapped_errors():
+        secret = secret_for(where.database_url, role_of(where.name), password)
+    _store(where, _secret_of(where), secret)
+    return _secret_of(where)
 
 
 def role_of(stage: str) -> str:

@@ -141,6 +141,20 @@ class Stage:
         with self.wrapped_errors():
             return self._output("ApiUrl") if self.local is None else self.local.api_url(self._local_api_id())
 
+    @cached_property
+    def endpoint_hosts(self) -> str:
+        """The operator's own hosts: the setting that functions are deployed with; the environment's where none is."""
+        around = self.environ.get("FISO_ENDPOINT_HOSTS", "")
+        if self.local is not None:
+            return around
+        from fiso_cli.setup.settings import Settings
+
+        try:
+            with self.wrapped_errors():
+                return Settings(stage=self.name, client=self.client).read("endpoint-hosts") or around
+        except CommandError:  # who may apply need not be allowed to read it
+            return around
+
     @property
     def database_url(self) -> str:
         """The catalog's PostgreSQL."""

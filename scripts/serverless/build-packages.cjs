@@ -35,7 +35,12 @@ class BuildPackages {
       'before:deploy:function:initialize': () => this.build(['--only', this.options.function]),
       'after:package:createDeploymentArtifacts': () => this.layOut(),
       'after:package:compileLayers': () => this.takeLayersAlong(),
-      'before:aws:deploy:deploy:createStack': () => this.keepBucket(),
+      'before:aws:deploy:deploy:createStack': async () => {
+        this.deployed = await this.describe();
+        this.settings = await this.readSettings();
+        this.keepBucket();
+      },
+      'after:aws:deploy:deploy:checkForChanges': () => this.deployChangedSettings(),
     };
   }
 
@@ -57,24 +62,55 @@ class BuildPackages {
     throw new this.serverless.classes.Error(why);
   }
 
-  // A bucket of another name would be a new and empty one: catalog, models and archive would stay behind in the old.
-  async keepBucket() {
+  get template() {
+    return this.serverless.service.provider.compiledCloudFormationTemplate;
+  }
+
+  async describe() {
     const { CloudFormationClient, DescribeStacksCommand } = require('@aws-sdk/client-cloudformation');
     const provider = this.serverless.getProvider('aws');
     const client = new CloudFormationClient(await provider.getAwsSdkV3Config());
     const StackName = provider.naming.getStackName();
-    const stacks = await client.send(new DescribeStacksCommand({ StackName })).then(
-      ({ Stacks }) => Stacks,
-      () => [] // a new stage; what else is the matter, the deployment says itself
+    return client.send(new DescribeStacksCommand({ StackName })).then(
+      ({ Stacks }) => Stacks[0],
+      () => ({}) // a new stage; what else is the matter, the deployment says itself
     );
-    const outputs = stacks.flatMap(({ Outputs }) => Outputs || []);
-    const known = outputs.find(({ OutputKey }) => OutputKey === 'ArtifactsBucket');
-    const { Resources } = this.serverless.service.provider.compiledCloudFormationTemplate;
-    const wanted = Resources.Artifacts.Properties.BucketName['Fn::Sub'].split('${AWS::AccountId}');
+  }
+
+  // What `fiso setup` made, by parameter; CloudFormation would miss it only once the stack's own bucket is there.
+  async readSettings() {
+    const { SSMClient, GetParametersCommand } = require('@aws-sdk/client-ssm');
+    const parameters = Object.entries(this.template.Parameters || {});
+    const wanted = parameters.filter(([, { Type }]) => Type.startsWith('AWS::SSM::Parameter::Value'));
+    if (!wanted.length) return {};
+    const client = new SSMClient(await this.serverless.getProvider('aws').getAwsSdkV3Config());
+    const Names = wanted.map(([, { Default }]) => Default);
+    const { Parameters } = await client.send(new GetParametersCommand({ Names }));
+    const values = Object.fromEntries(Parameters.map(({ Name, Value }) => [Name, Value]));
+    const missing = Names.filter((name) => !(name in values));
+    if (missing.length) {
+      this.refuse(`there is no parameter ${missing.join(', ')}: run \`fiso setup --stage ${this.stage}\` first`);
+    }
+    return Object.fromEntries(wanted.map(([name, { Default }]) => [name, values[Default]]));
+  }
+
+  // osls compares templates and archives, where a setting's value does not stand.
+  deployChangedSettings() {
+    const deployed = (this.deployed.Parameters || []).map((each) => [each.ParameterKey, each.ResolvedValue]);
+    const before = Object.fromEntries(deployed);
+    if (Object.entries(this.settings).some(([name, value]) => before[name] !== value)) {
+      this.serverless.service.provider.shouldNotDeploy = false;
+    }
+  }
+
+  // A bucket of another name would be a new and empty one: catalog, models and archive would stay behind in the old.
+  keepBucket() {
+    const known = (this.deployed.Outputs || []).find(({ OutputKey }) => OutputKey === 'ArtifactsBucket');
+    const wanted = this.template.Resources.Artifacts.Properties.BucketName['Fn::Sub'].split('${AWS::AccountId}');
     if (known && !(known.OutputValue.startsWith(wanted[0]) && known.OutputValue.replace(/^.*-\d{12}/, '') === wanted[1])) {
       this.refuse(
         `stage ${this.stage} has its data in ${known.OutputValue}, and this deployment would begin a new bucket: set ` +
-          `homeRegion: ${provider.getRegion()} among the stage's params in serverless.yml`
+          `homeRegion: ${this.serverless.getProvider('aws').getRegion()} among the stage's params in serverless.yml`
       );
     }
   }

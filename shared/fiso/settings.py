@@ -82,7 +82,7 @@ class AccessSettings:
         hashes = frozenset(environ.get("FISO_GATEWAY_HASHES", "").split())
         if text == AuthMode.IAM and not hashes:
             raise BadSetting(
-                "environment variable FISO_GATEWAY_HASHES is needed under FISO_AUTH=iam (`fiso gateway-key`): without "
+                "environment variable FISO_GATEWAY_HASHES is needed under FISO_AUTH=iam (`fiso setup`): without "
                 "it whoever may invoke the function could be anybody"
             )
         if text != AuthMode.JWT:

@@ -23,6 +23,8 @@ from fiso.settings import (
     StreamConsumerSettings,
 )
 from fiso_cli.packaging.template import make_template, serverless_package
+from fiso_cli.setup import signing_keys
+from fiso_cli.setup.settings import FIRST
 from localcloud.stream_pump.mapping import from_document
 from tests.builders import a_record, an_open_record
 
@@ -126,26 +128,18 @@ def test_a_role_is_lambdas_alone_and_a_function_is_called_by_its_own_gateway_or_
 def test_the_retrainer_signs_models_the_keeper_catalogs_and_who_reads_knows_public_halves_alone(
     resources: dict[str, Any],
 ) -> None:
-    signers = {
-        name: [one["Principal"] for one in key["KeyPolicy"]["Statement"] if "kms:Sign" in as_list(one["Action"])]
-        for name, key in of_type(resources, "KMS::Key").items()
-    }
-    assert signers == {
-        "ModelKey": [{"AWS": {"Fn::GetAtt": ["RetrainerRole", "Arn"]}}],
-        "CatalogKey": [{"AWS": {"Fn::GetAtt": ["KeeperRole", "Arn"]}}],
-    }
     in_roles = [one for one in statements(resources) if any("kms" in action for action in as_list(one["Action"]))]
     assert in_roles == []
     orchestrator = function(resources, "orchestrator")["Environment"]["Variables"]
     assert {name for name in orchestrator if "MODEL" in name} == {"FISO_MODEL_DIR", "FISO_MODEL_KEYS"}
     retrainer = function(resources, "retrainer")["Environment"]["Variables"]
-    assert retrainer["FISO_MODEL_SIGNING_KEY_ID"] == {"Ref": "ModelKey"}
+    assert retrainer["FISO_MODEL_SIGNING_KEY_ID"] == {"Ref": "ModelKeyId"}
     assert retrainer["FISO_MODEL_SIGNING_KEY"] == ""
     keeper = function(resources, "keeper")["Environment"]["Variables"]
-    assert (keeper["FISO_CATALOG_SIGNING_KEY_ID"], keeper["FISO_CATALOG_SIGNING_KEY"]) == ({"Ref": "CatalogKey"}, "")
+    assert (keeper["FISO_CATALOG_SIGNING_KEY_ID"], keeper["FISO_CATALOG_SIGNING_KEY"]) == ({"Ref": "CatalogKeyId"}, "")
     for reader in ("orchestrator", "console"):
         trust = function(resources, reader)["Environment"]["Variables"]
-        assert (trust["FISO_CATALOG_KEYS"], trust["FISO_ACCEPT_OLDER_FORMS"]) == ("", ""), "a new stage trusts nobody"
+        assert trust["FISO_CATALOG_KEYS"] == {"Ref": "CatalogKeys"}
 
 
 def test_the_keeper_has_a_database_secret_of_its_own_and_nobody_else_has_any(resources: dict[str, Any]) -> None:
@@ -202,10 +196,10 @@ def test_who_faces_the_api_asks_for_the_gateways_signature_itself(name: str, res
 
 
 def test_the_gateway_shows_itself_by_a_word_of_which_functions_have_the_hashes_alone(resources: dict[str, Any]) -> None:
-    stored = "{{{{resolve:secretsmanager:fiso/prod/gateway:SecretString:{}-1}}}}"
+    stored = "{{{{resolve:secretsmanager:fiso/prod/gateway:SecretString:{}-${{GatewayKey}}}}}}"
     integrations = of_type(resources, "ApiGatewayV2::Integration").values()
     assert [one["RequestParameters"] for one in integrations] == 2 * [
-        {f"overwrite:header.{GATEWAY_WORD}": stored.format("word")}
+        {f"overwrite:header.{GATEWAY_WORD}": {"Fn::Sub": stored.format("word")}}
     ]
     told = {name: json.dumps(function(resources, name)["Environment"]) for name in FUNCTIONS}
     assert {name for name, text in told.items() if stored.format("hashes") in text} == {"orchestrator", "console"}
@@ -236,7 +230,11 @@ def test_what_holds_records_and_keys_outlives_the_stack_but_not_a_first_deployme
     kept = {
         name: (each["DeletionPolicy"], each["UpdateReplacePolicy"]) for name, each in resources.items() if is_kept(each)
     }
+    keys: Any = signing_keys.template("prod", "us-east-1", "0" * 12)["Resources"]
     logs = {"ApiLogs", "ConsoleLogs", "InvocationLogs"}
+    kept |= {
+        name: (each["DeletionPolicy"], each["UpdateReplacePolicy"]) for name, each in keys.items() if is_kept(each)
+    }
     assert set(kept) == {"InvocationLog", "Artifacts", "ModelKey", "CatalogKey", *logs}
     assert set(kept.values()) == {("RetainExceptOnCreate", "Retain")}
 
@@ -308,8 +306,34 @@ def test_the_endpoints_for_a_network_are_those_of_the_services_that_the_keeper_c
     assert named == allowed | {"kms"}, "its key's own policy lets it sign"
 
 
+def test_no_setting_comes_out_of_the_deployers_shell_and_what_is_missing_fails(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = (
+        "CATALOG_KEYS",
+        "CATALOG_FLOOR",
+        "MODEL_KEYS",
+        "ENDPOINT_HOSTS",
+        "ACCEPT_OLDER_FORMS",
+        "GATEWAY_KEY",
+        "CORS",
+    )
+    for name in names:
+        monkeypatch.setenv(f"FISO_{name}", "of-the-shell")
+    again = serverless_package("prod", tmp_path).read_text()
+    assert "of-the-shell" not in again
+    parameters = json.loads(again)["Parameters"]
+    made = {"catalog-keys", "catalog-key-id", "model-keys", "model-key-id", "gateway-key", *FIRST}
+    assert {each["Default"] for each in parameters.values()} == {f"/fiso/prod/{name}" for name in made}
+    assert {each["Type"] for each in parameters.values()} == {"AWS::SSM::Parameter::Value<String>"}
+    referred = set(re.findall(r'"Ref": ?"(\w+)"', again)) | {"GatewayKey"}
+    assert set(parameters) <= referred
+
+
 def as_deployed(value: Any) -> str:
     """A variable with something in the place of what only a deployment knows."""
+    if isinstance(value, dict) and value.get("Ref") in ("CatalogKeys", "ModelKeys", "CatalogFloor", "EndpointHosts"):
+        return {"CatalogFloor": "7", "EndpointHosts": FIRST["endpoint-hosts"]}.get(value["Ref"], "")
     if isinstance(value, dict) and "Fn::Sub" in value:
         return re.sub(r"\$\{[\w:.]+\}", "x1", value["Fn::Sub"])
     return value if isinstance(value, str) else json.dumps(value)
@@ -337,7 +361,7 @@ def test_a_functions_settings_can_be_read_from_its_environment(
 
 def test_the_deployed_orchestrator_calls_no_loopback_and_cannot_be_made_to(resources: dict[str, Any]) -> None:
     variables = function(resources, "orchestrator")["Environment"]["Variables"]
-    deployed = {key: value if isinstance(value, str) else json.dumps(value) for key, value in variables.items()}
+    deployed = {key: as_deployed(value) for key, value in variables.items()}
     assert not deployed["FISO_ALLOW_LOOPBACK"]
     assert not OrchestratorSettings.from_environ(deployed).allow_loopback
     with pytest.raises(BadSetting, match="only stage local may call loopback"):

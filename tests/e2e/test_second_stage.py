@@ -3,11 +3,14 @@
 import json
 from typing import Any
 
+import pytest
+
 from fiso.services.identity.access import GATEWAY_WORD
 from fiso.testing.rig import http_event
-from fiso_cli import gateway_key
+from fiso_cli.errors import CommandError
 from localcloud.demo.machine import serverless
 from tests.e2e.conftest import LiveCloud
+from tests.set_up import set_up
 
 SECOND = "second"
 
@@ -15,8 +18,12 @@ SECOND = "second"
 def test_a_second_stage_is_deployed_beside_the_first_and_removed(live: LiveCloud) -> None:
     lambdas, tables = live.stage.client("lambda"), live.stage.client("dynamodb")
     environment = live.cloud.client_environment(live.environ)
-    words, secrets = gateway_key.first(), live.stage.client("secretsmanager")
-    secrets.create_secret(Name=f"fiso/{SECOND}/gateway", SecretString=json.dumps(words))
+    with pytest.raises(CommandError, match=f"there is no parameter .*: run `fiso setup --stage {SECOND}` first"):
+        serverless(live.cloud, ("deploy", "--stage", SECOND), environment)
+    assert f"fiso-{SECOND}" not in json.dumps(live.stage.client("cloudformation").list_stacks()["StackSummaries"])
+    settings = set_up(SECOND, live.stage.client)
+    stored = live.stage.client("secretsmanager").get_secret_value(SecretId=f"fiso/{SECOND}/gateway")
+    words = json.loads(stored["SecretString"])
     serverless(live.cloud, ("deploy", "--stage", SECOND), environment)
     names = {found["FunctionName"] for found in lambdas.list_functions(MaxItems=100)["Functions"]}
     for function in ("orchestrator", "stream-consumer", "retrainer", "keeper", "console", "sample-aws"):
@@ -27,6 +34,12 @@ def test_a_second_stage_is_deployed_beside_the_first_and_removed(live: LiveCloud
     assert 401 not in statuses(lambdas, {GATEWAY_WORD: words["word-1"]}, {GATEWAY_WORD: words["word-2"]})
     told = lambdas.get_function_configuration(FunctionName=f"fiso-{SECOND}-orchestrator")["Environment"]["Variables"]
     assert told["FISO_GATEWAY_HASHES"] == words["hashes-1"]
+    assert told["FISO_CATALOG_KEYS"] == settings.read("catalog-keys")
+
+    settings.write("endpoint-hosts", "own.example.com")
+    serverless(live.cloud, ("deploy", "--stage", SECOND), environment)  # though no file of it changed
+    told = lambdas.get_function_configuration(FunctionName=f"fiso-{SECOND}-orchestrator")["Environment"]["Variables"]
+    assert told["FISO_ENDPOINT_HOSTS"] == "own.example.com"
 
     serverless(live.cloud, ("remove", "--stage", SECOND), environment)
     names = {found["FunctionName"] for found in lambdas.list_functions(MaxItems=100)["Functions"]}

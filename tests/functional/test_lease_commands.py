@@ -86,7 +86,7 @@ def test_the_gateways_word_is_made_once_shown_to_nobody_and_rotated_by_number(
     ends = ["written", "is there", "written", "written", "is there"]
     numbers = [1, 1, 2, 3, 3]
     assert [line.strip() for line in shown] == [
-        f"fiso/local/gateway {end}: deploy with FISO_GATEWAY_KEY={number}"
+        f"fiso/local/gateway {end}: the next deployment takes word {number}"
         for end, number in zip(ends, numbers, strict=True)
     ]
     assert set(stored) == {"word-2", "word-3", "word-4", "hashes-2", "hashes-3"}

@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 from fiso_cli.local_stage import ACCOUNT
 from tests.iam.policy import Statement
 from tests.iam.wire import Access, arn_of
+from tests.set_up import set_up
 
 Clients: TypeAlias = Callable[[str], Any]
 """An operator's clients of AWS, by service."""
@@ -23,7 +24,6 @@ DEPLOYED = (
     "AWS::ApiGatewayV2::Api",
     "AWS::DynamoDB::Table",
     "AWS::IAM::Role",
-    "AWS::KMS::Key",
     "AWS::Logs::LogGroup",
     "AWS::S3::Bucket",
 )
@@ -44,7 +44,9 @@ class Stage:
 
 def deploy(template: Path, aws: Clients) -> Stage:
     """Create the stack. What intrinsic functions come to is CloudFormation's word, by outputs."""
-    resources: dict[str, Any] = json.loads(template.read_text())["Resources"]
+    set_up("prod", aws)
+    document: dict[str, Any] = json.loads(template.read_text())
+    resources: dict[str, Any] = document["Resources"]
     functions = {
         each["Properties"]["FunctionName"].split("-", 2)[2]: each["Properties"]
         for each in resources.values()
@@ -59,7 +61,7 @@ def deploy(template: Path, aws: Clients) -> Stage:
     for mapping in mappings:
         wanted["stream", ""] = mapping["EventSourceArn"]
         wanted["letters", ""] = mapping["DestinationConfig"]["OnFailure"]["Destination"]
-    found = dict(zip(wanted, _outputs(aws, resources, [*wanted.values()]), strict=True))
+    found = dict(zip(wanted, _outputs(aws, document, [*wanted.values()]), strict=True))
     granted = _by_keys(aws)
     return Stage(
         roles={function: (*_role(aws, function), *granted.get(role_arn(function), ())) for function in functions},
@@ -77,15 +79,15 @@ def deploy(template: Path, aws: Clients) -> Stage:
     )
 
 
-def _outputs(aws: Clients, resources: Mapping[str, Any], values: list[Any]) -> list[str]:
+def _outputs(aws: Clients, document: Mapping[str, Any], values: list[Any]) -> list[str]:
     kept = {
         name: each
-        for name, each in resources.items()
+        for name, each in document["Resources"].items()
         if each["Type"] in DEPLOYED and not name.startswith("ServerlessDeployment")
     }
     outputs = {f"Value{number}": {"Value": value} for number, value in enumerate(values)}
     made = aws("cloudformation")
-    body = json.dumps({"Resources": kept, "Outputs": outputs})
+    body = json.dumps({"Parameters": document["Parameters"], "Resources": kept, "Outputs": outputs})
     made.create_stack(StackName="fiso", TemplateBody=body, Capabilities=["CAPABILITY_NAMED_IAM"])
     ends_at = time.monotonic() + WITHIN_S
     while (stack := made.describe_stacks(StackName="fiso")["Stacks"][0])["StackStatus"] == "CREATE_IN_PROGRESS":
@@ -110,11 +112,17 @@ def _by_keys(aws: Clients) -> Mapping[str, tuple[Statement, ...]]:
     for key in kms.list_keys()["Keys"]:
         policy = json.loads(kms.get_key_policy(KeyId=key["KeyId"], PolicyName="default")["Policy"])
         for statement in policy["Statement"]:
-            of_role = {name: value for name, value in statement.items() if name != "Principal"}
-            ((kind, whom),) = statement["Principal"].items()
-            assert kind == "AWS", statement
-            assert whom.startswith(f"arn:aws:iam::{ACCOUNT}:"), f"a key is for {whom}"
-            granted[whom] += ({**of_role, "Resource": key["KeyArn"]},)
+            if statement["Principal"] == {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}:
+                continue
+            assert statement["Principal"] == {"AWS": "*"}, statement
+            ((operator, keys),) = statement["Condition"].items()
+            asked = dict(keys)
+            assert (operator, asked.pop("kms:CallerAccount")) == ("StringEquals", ACCOUNT)
+            whom, abroad = asked.pop("aws:PrincipalArn")
+            assert abroad == f"{whom}-us-east-1"
+            rest = {"Condition": {operator: asked}} if asked else {}
+            of_role = {name: statement[name] for name in ("Sid", "Effect", "Action")}
+            granted[whom] += ({**of_role, **rest, "Resource": key["KeyArn"]},)
     return granted
 
 

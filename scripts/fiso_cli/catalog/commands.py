@@ -44,17 +44,19 @@ def apply(
     fiso apply -f fiso.yaml --dry-run
     fiso apply -f fiso.yaml --stage prod --yes
     """
-    from fiso_cli.catalog import change, declaration, view
+    from fiso_cli.catalog import callable, change, declaration, view
     from fiso_cli.catalog.in_force import held_s_where_served
     from fiso_cli.migrations import runner
 
     where, now = Stage.named(stage), datetime.now(UTC)
-    declared = declaration.read(file, declaration.Setting.of(where))
+    declared = declaration.read(file, declaration.Setting.of(where, where.endpoint_hosts))
+    copies = [copy for entry in declared.entries for copy in entry.endpoints]
     with where.wrapped_errors():
         migrations = runner.pending(where.connect) if dry_run else runner.migrate(where.connect)
         store = where.catalog_store()
         planned = change.plan(store, declared.entries, now)
         notes = [*declared.warnings, *_of_prices(), *(f"migration {step.name}" for step in migrations)]
+        notes += callable.doubts(where, copies)
         document: Document = {
             "based_on": planned.based_on,
             "changes": [found.to_document() for found in planned.changes],

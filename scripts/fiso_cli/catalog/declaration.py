@@ -44,10 +44,12 @@ class Setting:
     own_hosts: frozenset[str] = frozenset()
 
     @classmethod
-    def of(cls, stage: Stage) -> Self:
-        """A stage's own; `CommandError` when FISO_ENDPOINT_HOSTS holds what no public host can be."""
+    def of(cls, stage: Stage, own_hosts: str | None = None) -> Self:
+        """A stage's own. Without network `own_hosts` are FISO_ENDPOINT_HOSTS; `CommandError` when they hold what no
+        public host can be."""
+        said = stage.environ.get("FISO_ENDPOINT_HOSTS", "") if own_hosts is None else own_hosts
         try:
-            rules = AddressRules(own_hosts=hosts_in(stage.environ.get("FISO_ENDPOINT_HOSTS", "")))
+            rules = AddressRules(own_hosts=hosts_in(said))
         except ValueError as error:
             raise CommandError(f"FISO_ENDPOINT_HOSTS: {error}: it takes exact names, as in api.example.com") from error
         return cls(variables=stage.address_variables, is_local=stage.is_local, own_hosts=rules.own_hosts)

@@ -34,7 +34,7 @@ def wait_until_in_force(
                 return waited_s
             seen = f"it answers by version {found}"
         sleep(EVERY_S)
-    hint = "" if seen.startswith("it answers") else "; is it deployed with the FISO_CATALOG_KEYS of `fiso catalog-key`?"
+    hint = "" if seen.startswith("it answers") else "; does it trust the key that signs? `fiso setup`, then deploy"
     raise CommandError(f"version {version} is published, but the stage was not seen to answer by it: {seen}{hint}")
 
 

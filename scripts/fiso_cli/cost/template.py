@@ -12,10 +12,11 @@ from fiso.billing.hop import FrontDoor, Setup
 from fiso.domain.endpoint import Architecture
 from fiso_cli.cost.metered import TableLayout
 from fiso_cli.local_stage import project_file
+from fiso_cli.setup.signing_keys import SIGNERS
 
 _PARAMETER = re.compile(r"\$\{param:(\w+)\}")
 SECRETS = 2
-"""The database's and the gateway's, which commands make (`fiso keeper-database`, `fiso gateway-key`)."""
+"""The database's and the gateway's, which `fiso setup` makes, as it makes the keys that sign."""
 
 
 def setup(front_door: FrontDoor | None = None, stage: str = "prod") -> Setup:
@@ -49,7 +50,7 @@ def setup(front_door: FrontDoor | None = None, stage: str = "prod") -> Setup:
         log_days=float(params["logRetentionDays"]),
         alarms=kinds.count("AWS::CloudWatch::Alarm"),
         dashboards=kinds.count("AWS::CloudWatch::Dashboard"),
-        keys=kinds.count("AWS::KMS::Key"),
+        keys=len(SIGNERS) + kinds.count("AWS::KMS::Key"),
         secrets=SECRETS + kinds.count("AWS::SecretsManager::Secret"),
     )
 

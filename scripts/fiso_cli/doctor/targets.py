@@ -1,6 +1,6 @@
 """Checks of what is routed to: the published catalog, its functions on AWS, and the prices that they are chosen by."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -45,8 +45,11 @@ def catalog(site: Site) -> Iterator[Finding]:
 
 def targets(site: Site) -> Iterator[Finding]:
     """Each function on AWS that the catalog names: there, and open to you and to the orchestrator. None is run."""
-    endpoints = _on_aws(site)
-    problems = [each for endpoint in endpoints[:MOST_ASKED] for each in _target(site, endpoint)]
+    entries = () if site.catalog is None else site.catalog.functions.values()
+    endpoints = on_aws(copy for entry in entries for copy in entry.endpoints)
+    known = site.functions.get("orchestrator")
+    role = None if known is None or site.stage.is_local else str(known[1]["Role"])
+    problems = [each for endpoint in endpoints[:MOST_ASKED] for each in target(site, role, endpoint)]
     yield from problems
     if len(endpoints) > MOST_ASKED:
         yield unknown(f"{len(endpoints) - MOST_ASKED} more functions were not asked for")
@@ -54,15 +57,14 @@ def targets(site: Site) -> Iterator[Finding]:
         yield ok(f"{len(endpoints)} functions on AWS may be called")
 
 
-def _on_aws(site: Site) -> "list[Endpoint]":
-    if site.catalog is None:
-        return []
-    found = [copy for entry in site.catalog.functions.values() for copy in entry.endpoints]
-    by_address = {copy.address: copy for copy in found if copy.provider is Provider.AWS}
-    return list(by_address.values())
+def on_aws(endpoints: "Iterable[Endpoint]") -> "list[Endpoint]":
+    """One for each function."""
+    return list({copy.address: copy for copy in endpoints if copy.provider is Provider.AWS}.values())
 
 
-def _target(site: Site, endpoint: "Endpoint") -> Iterator[Finding]:
+def target(site: Site, role: str | None, endpoint: "Endpoint") -> Iterator[Finding]:
+    """What is wrong with a function on AWS: whether it is there is asked by a dry run, in the operator's own right;
+    whether it may be invoked, of IAM's simulator for `role`, the orchestrator's."""
     address, region = endpoint.address, str(endpoint.region)
     asked = site.client("lambda", region=region)
     try:
@@ -78,10 +80,9 @@ def _target(site: Site, endpoint: "Endpoint") -> Iterator[Finding]:
         if code_of(error) not in ("AccessDeniedException", "AccessDenied"):
             raise
         # who asks need not be allowed to call; the orchestrator must
-    role = site.functions["orchestrator"][1]["Role"] if "orchestrator" in site.functions else None
-    if role is None or site.stage.is_local:
+    if role is None:
         return
-    arn = _arn(site, address, region)
+    arn = _arn(role, address, region)
     statement = {"Action": ["lambda:InvokeFunction"], "Resource": [arn], "Tags": _tags(asked, arn)}
     if refusals(site, role, [statement]):
         yield wrong(
@@ -92,10 +93,12 @@ def _target(site: Site, endpoint: "Endpoint") -> Iterator[Finding]:
         )
 
 
-def _arn(site: Site, address: str, region: str) -> str:
+def _arn(role: str, address: str, region: str) -> str:
+    """A function is in the role's account unless it says otherwise."""
     if address.startswith("arn:"):
         return address
-    return f"arn:{site.deployed.partition}:lambda:{region}:{site.deployed.account}:function:{address}"
+    _, partition, _, _, account, _ = role.split(":", 5)
+    return f"arn:{partition}:lambda:{region}:{account}:function:{address}"
 
 
 def _tags(asked: Any, arn: str) -> Mapping[str, str]:

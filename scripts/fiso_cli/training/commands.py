@@ -68,29 +68,32 @@ def model_key(stage: StageOption = "local") -> Output:
 
     \b
     fiso model-key
-    export FISO_MODEL_KEYS=$(fiso model-key --stage prod --json | jq -r .public)
+    fiso model-key --stage prod --json
     """
-    return _shown(stage, "models", "FISO_MODEL_KEYS")
+    return _shown(stage, "models", "model-keys")
 
 
 def catalog_key(stage: StageOption = "local") -> Output:
     """Show the public half of the key that a stage's catalog is signed with: whoever reads it is deployed with it.
 
-    Without it no catalog is trusted, so a new stage is deployed twice. Two halves with a space between them are trusted
-    both: that is how a key is changed under traffic.
+    Without it no catalog is trusted. Two halves with a space between them are trusted both: that is how a key is
+    changed under traffic.
 
     \b
     fiso catalog-key
     fiso catalog-key --stage prod --json
     """
-    return _shown(stage, "catalog", "FISO_CATALOG_KEYS")
+    return _shown(stage, "catalog", "catalog-keys")
 
 
-def _shown(stage: str, signed: str, variable: str) -> Output:
+def _shown(stage: str, signed: str, setting: str) -> Output:
     from fiso.codecs import signature
     from fiso_cli.training import remote
 
     public = remote.public_key(stage, signed)
     word = signature.text_of(public.modulus)
-    lines = [f"{signed} of stage {stage}: signed with key {public.id}", f"deploy with {variable}={word}"]
+    lines = [
+        f"{signed} of stage {stage}: signed with key {public.id}",
+        f"public half, for parameter /fiso/{stage}/{setting}: {word}",
+    ]
     return Output(document={"stage": stage, "id": public.id, "public": word}, shown=lines)

@@ -63,9 +63,13 @@ class AddressRules:
                 raise ValueError(f"{host!r} is no public host's name")
 
 
+NO_HOSTS = "-"
+"""What a setting says that may not be empty."""
+
+
 def hosts_in(text: str) -> frozenset[str]:
     """Hosts' names in a setting, between commas or blanks."""
-    return frozenset(text.lower().replace(",", " ").split())
+    return frozenset(text.lower().replace(",", " ").split()) - {NO_HOSTS}
 
 
 def check(address: str, provider: Provider, region: str, rules: AddressRules) -> None:
