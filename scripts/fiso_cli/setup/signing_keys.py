@@ -6,6 +6,7 @@ retrainer sign models, the keeper catalogs, and nobody else anything.
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from botocore.exceptions import ClientError
 
@@ -46,7 +47,7 @@ def ensure(settings: Settings, *, wait: Callable[[float], None] = time.sleep) ->
     return made
 
 
-def template(stage: str, region: str, account: str, signed: Sequence[str] = tuple(SIGNERS)) -> Mapping[str, object]:
+def template(stage: str, region: str, account: str, signed: Sequence[str] = tuple(SIGNERS)) -> dict[str, Any]:
     """CloudFormation's, of the keys that are named."""
     resources: dict[str, object] = {}
     for each in signed:
