@@ -87,6 +87,7 @@ COMMANDS: Commands = {
     "apply": Lazy("fiso_cli.catalog.commands:apply", "Write a catalog file's changes and publish them."),
     "check": Lazy("fiso_cli.catalog.commands:check", "Check a catalog file offline, with line numbers."),
     "export": Lazy("fiso_cli.catalog.commands:export", "Print what is in force as a catalog file."),
+    "restore": Lazy("fiso_cli.catalog.restore:restore", "Fill a lost database from the published catalog."),
     "schema": Lazy("fiso_cli.catalog.commands:print_schema", "Print the JSON Schema of catalog files."),
     "policy": POLICY,
     "train": Lazy("fiso_cli.training.commands:train", "Train the packaged model."),

@@ -14,16 +14,18 @@ from hypothesis import strategies as st
 
 from fiso.adapters.postgres.catalog import Connect, PostgresCatalogStore, connect_from_url
 from fiso.codecs.policy import POLICY_CODEC, policy_to_document
-from fiso.domain.catalog import CatalogEntry
+from fiso.domain.catalog import CatalogEntry, Snapshot
 from fiso.domain.endpoint import Authentication, EndpointId, FunctionName, Payload
 from fiso.domain.errors import InvalidCatalog, StoreUnavailable, WriteConflict
 from fiso.domain.fields import NAME, REGION
 from fiso.domain.policy import Mode, Policy
 from fiso.ports import CatalogStore, CatalogVersion
-from fiso.testing.memory import InMemoryCatalogStore
+from fiso.services.maintenance.publish import publish
+from fiso.testing.memory import InMemoryCatalogStore, InMemorySnapshots
 from fiso_cli.catalog import rules, spelling, yaml_text
 from fiso_cli.catalog.declaration import Setting, parse
 from fiso_cli.migrations.runner import migrate, migrations
+from tests.builders import NOW
 from tests.contract import postgres_server
 from tests.contract.catalog_entries import AWS, FULL, GCP, PLAIN, PRICED, WRITTEN_BEFORE, WRITTEN_IN_COLUMNS
 from tests.property.test_catalog_codec import policies
@@ -326,3 +328,23 @@ def rows_of(connect: Callable[[], psycopg2.extensions.connection], sql: str) -> 
     with closing(connect()) as opened, opened, opened.cursor() as rows:
         rows.execute(sql)
         return rows.fetchall() if rows.description else []
+
+
+def test_a_lost_database_goes_on_with_the_number_of_the_published_catalog(connect: Connect) -> None:
+    """Published at version 42 by a database that is gone; its policies changed at 7 and 42."""
+    store = PostgresCatalogStore(connect)
+    entries = {
+        entry.name: replace(entry, policy=replace(entry.policy, version=version))
+        for entry, version in ((FULL, 7), (PRICED, 42))
+    }
+    snapshot = Snapshot(version=42, published_at=NOW, functions=entries)
+    snapshots = InMemorySnapshots(snapshot)
+    store.restore(snapshot, author="tester")
+    assert store.load() == CatalogVersion(version=42, changed_at=NOW, entries=entries)
+    assert publish(store, snapshots) is None  # the same, and nothing to be refused
+    assert write(store, FULL, based_on=42).version == 43
+    published = publish(store, snapshots)
+    assert published is not None
+    assert published.version == 43
+    with pytest.raises(WriteConflict):
+        store.restore(snapshot, author="tester")

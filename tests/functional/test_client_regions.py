@@ -1,5 +1,6 @@
 """A client while FISO cannot be reached, and with FISO in two regions: over genuine HTTP on loopback."""
 
+import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
 from threading import Thread
@@ -257,3 +258,32 @@ def test_each_region_gets_a_signature_for_itself() -> None:
     headers = signed(lambda: Keys(), {"https://a.example": "us-east-1", "https://b.example/": "us-west-2"})
     for base, region in (("https://a.example", "us-east-1"), ("https://b.example", "us-west-2")):
         assert f"/{region}/execute-api/" in headers("POST", f"{base}/v1/outcomes", b"")["authorization"]
+
+
+@pytest.mark.parametrize("is_kept", [False, True], ids=["a new connection", "a kept connection"])
+def test_what_broke_off_after_it_was_read_is_not_asked_of_the_second_region(is_kept: bool, worlds: list[World]) -> None:
+    """The function may have run before the region's connection was reset."""
+    _, second = of_two(worlds)
+    read: list[bytes] = []
+
+    def serve(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection:
+            if is_kept:
+                read.append(connection.recv(65536))
+                connection.sendall(b"HTTP/1.1 200 OK\r\nx-fiso-invocation-id: 1\r\ncontent-length: 2\r\n\r\nok")
+            read.append(connection.recv(65536))
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = Thread(target=serve, args=(listener,))
+        thread.start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        with Client([url, second.url], options=Options(background=False)) as client:
+            if is_kept:
+                assert client.invoke("word-count", REQUEST).body == b"ok"
+            with pytest.raises(NoAnswer) as caught:
+                client.invoke("word-count", REQUEST)
+        thread.join()
+    assert caught.value.may_have_run
+    assert read[-1].startswith(b"POST /v1/invoke/word-count")
+    assert second.asked == []

@@ -5,13 +5,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from cfnlint.api import ManualArgs, lint
 from typer.testing import CliRunner
 
-from fiso.domain.errors import StoreUnavailable
+from fiso.adapters.aws.s3 import S3Snapshots
+from fiso.domain.errors import InvalidCatalog, StoreUnavailable
 from fiso.domain.model import ModelPointer
 from fiso.services.log.copying import REST_S, CopiedArchive
 from fiso.services.maintenance.follow import Follower
@@ -26,12 +27,16 @@ from fiso.testing.memory import (
     answering,
     away,
 )
-from fiso.testing.rig import Rig, http_event
+from fiso.testing.rig import Rig, http_event, word_count
+from fiso_cli.catalog import restore
 from fiso_cli.drill.command import _checks
+from fiso_cli.drill.folder_bucket import FolderBucket
 from fiso_cli.drill.loss import Findings, Sample
+from fiso_cli.errors import CommandError
 from fiso_cli.main import app
+from fiso_cli.stage import Stage
 from fiso_cli.training import keys
-from tests.builders import NOW, a_record
+from tests.builders import NOW, a_record, a_snapshot
 from tests.models import a_signer, promoted
 
 TEMPLATES = Path(__file__).parents[2] / "scripts/serverless"
@@ -260,3 +265,35 @@ def a_finding(**changes: Any) -> Findings:
 def test_a_drill_says_so_when_a_promise_did_not_hold(changes: Mapping[str, Any]) -> None:
     assert all(line["held"] for line in _checks(a_finding()))
     assert not all(line["held"] for line in _checks(a_finding(**changes)))
+
+
+class BucketAlone:
+    """Of a stage, what `fiso restore` reads."""
+
+    name, bucket = "local", "b"
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def client(self, service: str) -> FolderBucket:
+        assert service == "s3"
+        return FolderBucket(self._folder)
+
+
+@pytest.mark.parametrize("is_ours", [True, False])
+def test_what_is_restored_was_signed_by_this_stages_keeper(
+    is_ours: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FISO_LOCAL_DIR", str(tmp_path / "stage"))
+    own = keys.ensured(tmp_path / "stage" / "catalog-key")
+    stage = BucketAlone(tmp_path / "bucket")
+    with pytest.raises(CommandError, match="no catalog is published"):
+        restore.published(cast(Stage, stage))
+    signer = own if is_ours else keys.passing()
+    snapshot = a_snapshot(word_count(), version=42)
+    S3Snapshots(stage.client("s3"), "b", keys.sealing(signer)).publish(snapshot)
+    if is_ours:
+        assert restore.published(cast(Stage, stage)).version == 42
+    else:
+        with pytest.raises(InvalidCatalog):
+            restore.published(cast(Stage, stage))

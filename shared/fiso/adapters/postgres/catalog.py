@@ -24,7 +24,7 @@ from fiso.adapters.postgres.deadline import ends_within
 from fiso.codecs.catalog import endpoint_to_document, entry_from_document, terms_to_document
 from fiso.codecs.policy import policy_to_document
 from fiso.codecs.typed import Document, Json
-from fiso.domain.catalog import CatalogEntry, Entries, stamped
+from fiso.domain.catalog import CatalogEntry, Entries, Snapshot, stamped
 from fiso.domain.endpoint import Endpoint, FunctionName
 from fiso.domain.errors import InvalidCatalog, StoreNotSetUp, StoreUnavailable, WriteConflict
 from fiso.ports import CatalogVersion, PolicyChange
@@ -97,6 +97,19 @@ class PostgresCatalogStore:
             changed_at = _only(rows)["changed_at"]
             _insert(rows, version, kept)
         return CatalogVersion(version=version, changed_at=changed_at.astimezone(UTC), entries=kept)
+
+    def restore(self, snapshot: Snapshot, *, author: str) -> None:
+        """Write a published catalog as the only version, with the number that it has. `WriteConflict` unless there is
+        none yet. Of earlier versions only the numbers are there that its policies name."""
+        with self._transaction() as rows:
+            rows.execute("LOCK TABLE catalog_versions IN SHARE ROW EXCLUSIVE MODE")
+            if (newest := _version(rows)) is not None:
+                raise WriteConflict(f"the catalog is at version {newest.version}")
+            entries = snapshot.functions
+            named = sorted({snapshot.version, *(entry.policy.version for entry in entries.values())})
+            written = [(version, snapshot.published_at, author) for version in named]
+            execute_values(rows, "INSERT INTO catalog_versions (version, changed_at, author) VALUES %s", written)
+            _insert(rows, snapshot.version, entries)
 
     @contextmanager
     def _transaction(self) -> Iterator[RealDictCursor]:
