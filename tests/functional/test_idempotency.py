@@ -12,14 +12,16 @@ from fiso.domain.idempotency import GRACE, KEEP, Entry, KeptAnswer, claim_of
 from fiso.domain.policy import Idempotent, OnKeyStoreLoss
 from fiso.domain.request import InvocationId, InvocationRequest, TenantId
 from fiso.services.request.idempotency import RunResult
+from fiso.services.request.key_quorum import KeyQuorum
 from fiso.testing.clock import ManualClock
 from fiso.testing.endpoints import OK
 from fiso.testing.memory import answering, away
 from fiso.testing.memory_idempotency import InMemoryIdempotencyKeys
 from fiso.testing.rig import LambdaContext, Rig, Stores, http_event, word_count
+from fiso_cli.inline_executor import Inline
 from fiso_client.core.answers import FunctionAnswer
 from fiso_client.core.failures import Failure, ProviderError
-from tests.builders import a_request, failing
+from tests.builders import NOW, a_request, failing, invocation_id
 from tests.edge import first_answer_of, problem_of
 
 KEYED = http_event(idempotency_key="k1")
@@ -420,3 +422,51 @@ def test_without_other_tables_a_second_store_is_the_one_table_that_refuses() -> 
     rig = Rig(word_count(on_key_store_loss=OnKeyStoreLoss.SECOND_STORE), respond=failing(OK))
     rig.keys.before = away()
     assert (rig.send(KEYED)["statusCode"], len(rig.caller.calls)) == (503, 0)
+
+
+def test_a_claim_that_may_come_again_is_not_released_in_between() -> None:
+    """A release that is heard after the claim came again would free the key of a request that runs."""
+    clock = ManualClock()
+    tables = [InMemoryIdempotencyKeys(clock=clock) for _ in range(3)]
+    quorum = KeyQuorum(tables, executor=Inline())
+    claim = claim_of(a_request(idempotency_key="k1"), now=clock(), timeout_ms=28_000)
+    for table in tables[1:]:
+        table.before = away()
+    with pytest.raises(StoreUnavailable):
+        quorum.claim(claim)
+    assert tables[0].operations["release"] == 0
+    tables[1].before = answering
+    assert quorum.claim(claim) is None
+
+
+def test_who_lost_a_race_for_a_key_leaves_nothing_behind() -> None:
+    clock = ManualClock()
+    tables = [InMemoryIdempotencyKeys(clock=clock) for _ in range(3)]
+    quorum = KeyQuorum(tables, executor=Inline())
+    first, second = (
+        claim_of(a_request(idempotency_key="k1", invocation_id=invocation_id(n)), now=clock(), timeout_ms=28_000)
+        for n in (1, 2)
+    )
+    tables[2].before = away()
+    assert quorum.claim(first) is None
+    tables[2].before = answering
+    assert quorum.claim(second) == first
+    assert tables[2].entries == {}
+
+
+def test_a_claim_that_was_written_unheard_stands_while_its_request_runs_unkeyed() -> None:
+    rig = unkeyed(OK)
+    request = a_request(idempotency_key="k1")
+    claim = claim_of(request, now=rig.clock(), timeout_ms=28_000)
+    rig.keys.entries[claim.id] = claim
+    rig.keys.before = away()
+    kept = KeptAnswer(status=200, body=b"once", is_text=True)
+
+    def run(_: InvocationRequest) -> RunResult:
+        rig.keys.before = answering
+        other = claim_of(a_request(idempotency_key="k1", invocation_id=invocation_id(9)), now=NOW, timeout_ms=28_000)
+        assert rig.keys.claim(other) == claim
+        return RunResult(answer=kept, may_have_run=True)
+
+    assert rig.app.idempotent().answer(request, run=run, unknown=lambda _: kept).is_unkeyed
+    assert rig.keys.entries[claim.id].answer == kept
