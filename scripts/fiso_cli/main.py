@@ -96,6 +96,7 @@ COMMANDS: Commands = {
     "catalog-key": Lazy("fiso_cli.training.commands:catalog_key", "The key that signs a stage's catalog."),
     "keeper-database": Lazy("fiso_cli.keeper_database:keeper_database", "The keeper's own database role and secret."),
     "package": Lazy("fiso_cli.packaging.commands:package", "Build a stage's deployment packages."),
+    "deploy-diff": Lazy("fiso_cli.deploy_diff.command:deploy_diff", "What a deployment will change, in words."),
     "replay": Lazy("fiso_cli.worlds.commands:replay", "Replay measured rounds beside the rules to beat."),
     "simulate": Lazy("fiso_cli.worlds.commands:simulate", "Simulate clouds that react to the router."),
     "what-if": Lazy("fiso_cli.what_if.commands:what_if", "What a new policy would have done, from the log."),

@@ -162,7 +162,7 @@ SEEDS = (
          asked("secretsmanager", "create_secret", Name=f"fiso/{STAGE}/keeper-database", SecretString="hunter2")),
     Seed("key disabled", "signing", "models is Disabled", "aws kms enable-key", of_key),
     Seed("key not trusted", "signing", "orchestrator does not trust alias/fiso-prod-catalog",
-         f"fiso catalog-key --stage {STAGE}", lambda made: None),
+         f"fiso setup --stage {STAGE}", lambda made: None),
     Seed("no lease key", "keys", "there is no parameter /fiso/prod/lease-keys", f"fiso lease-key --stage {STAGE}",
          asked("ssm", "delete_parameter", Name=f"/fiso/{STAGE}/lease-keys")),
     Seed("other word", "gateway", "console does not know the word", f"fiso gateway-key --stage {STAGE}",

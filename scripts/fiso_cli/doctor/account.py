@@ -79,7 +79,11 @@ def stack(site: Site) -> Iterator[Finding]:
     except ClientError as error:
         if not is_missing(error):
             raise
-        yield wrong(f"there is no stack {name} in {site.stage.region}", why="nothing serves", fix=redeploy(site))
+        yield wrong(
+            f"there is no stack {name} in {site.stage.region}",
+            why="nothing serves",
+            fix=f"fiso setup --stage {site.name} && {redeploy(site)}",
+        )
         return
     status = str(found["StackStatus"])
     if status in ("ROLLBACK_COMPLETE", "REVIEW_IN_PROGRESS", "DELETE_COMPLETE") or status.startswith("DELETE"):

@@ -16,7 +16,7 @@ from fiso_cli.rendering import Output, progress, width_of
 from fiso_cli.stage import Stage
 
 WIDTH = 80
-_COMMANDS = ("aws ", "fiso ", "node_modules/", "export ", "sudo ")
+_COMMANDS = ("aws ", "fiso ", "serverless ", "export ", "sudo ")
 _ORDER = (Verdict.WRONG, Verdict.WARNING, Verdict.UNKNOWN, Verdict.OK, Verdict.SKIPPED)
 
 

@@ -24,10 +24,7 @@ def signing(site: Site) -> Iterator[Finding]:
 
     for signed, readers in READERS.items():
         alias = f"alias/fiso-{site.name}-{signed}"
-        what, fixed = (
-            ("model" if signed == "models" else "catalog"),
-            f"fiso {signed.rstrip('s')}-key --stage {site.name}",
-        )
+        what = "model" if signed == "models" else "catalog"
         try:
             state = site.client("kms").describe_key(KeyId=alias)["KeyMetadata"]
         except ClientError as error:
@@ -48,7 +45,7 @@ def signing(site: Site) -> Iterator[Finding]:
             yield wrong(
                 f"{listed(blind)} does not trust {alias} (key {public.id})",
                 why=f"each {what} that it signs is refused",
-                fix=f"{fixed}, then deploy with what it says",
+                fix=f"fiso setup --stage {site.name}, then {redeploy(site)}",
             )
         else:
             yield ok(f"{alias} signs, key {public.id}, and {listed(list(readers))} trust it")

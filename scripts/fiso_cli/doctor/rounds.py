@@ -7,7 +7,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from fiso_cli.doctor.finding import Finding, ok, unknown, warning, wrong
-from fiso_cli.doctor.site import Site, is_missing, listed
+from fiso_cli.doctor.site import Site, is_missing, listed, redeploy
 
 KEEPER_WINDOW = timedelta(minutes=15)
 LATE_RUNS = 2
@@ -107,7 +107,7 @@ def alarms(site: Site) -> Iterator[Finding]:
         yield wrong(
             f"alarms are gone: {listed(gone)}",
             why="nobody is told",
-            fix=f"node_modules/.bin/serverless deploy --stage {site.name} --force",
+            fix=f"{redeploy(site)} --force",
         )
     if off := [alarm["AlarmName"] for alarm in found if not alarm.get("ActionsEnabled", True)]:
         yield wrong(

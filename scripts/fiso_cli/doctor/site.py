@@ -114,7 +114,7 @@ class Site:
 
 def redeploy(site: Site) -> str:
     """The command that brings a stage to what its files say."""
-    return f"node_modules/.bin/serverless deploy --stage {site.name}"
+    return f"serverless deploy --stage {site.name}"
 
 
 def listed(names: Sequence[str], most: int = 4) -> str:
