@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from fiso.billing import price_list
+from fiso.billing.measured_use import Use
 from fiso.billing.plans import METERING, Metering
 from fiso.billing.price_list import PriceList
 from fiso.domain.endpoint import Architecture, Endpoint, Plan, Provider
@@ -22,6 +23,8 @@ from fiso.domain.terms import Terms
 GB = 2**30
 """Bytes of a GB of data sent, as all three meter it."""
 Place: TypeAlias = tuple[Provider, str]
+Used: TypeAlias = tuple[tuple[Provider, Use], ...]
+MOST_TERMS = 500
 STALE_DAYS = 180
 """Vendors change a price of a function now and then; who has not looked for half a year does not know."""
 FILE = Path(__file__).with_name("tariffs.json")
@@ -58,18 +61,22 @@ class Tariff:
     terms: Terms = NO_TERMS
     _rates: dict[_Key, Rate | None] = field(default_factory=dict, init=False, repr=False, compare=False)
     _transfers: dict[tuple[Place, Place], float] = field(default_factory=dict, init=False, repr=False, compare=False)
-    _under: dict[Terms, "Tariff"] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _under: dict[tuple[Terms | None, Used], "Tariff"] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def age_days(self, today: date) -> int:
         return (today - date.fromisoformat(self.as_of)).days
 
-    def under(self, terms: Terms | None) -> "Tariff":
-        """The same prices under these terms."""
-        if terms is None or terms == self.terms:
+    def under(self, terms: Terms | None, used: Used = ()) -> "Tariff":
+        """The same prices under these terms, where FISO itself used so much (`measured_use.in_force`)."""
+        if not used and (terms is None or terms == self.terms):
             return self
-        known = self._under.get(terms)
+        known = self._under.get((terms, used))
         if known is None:
-            known = self._under[terms] = replace(self, terms=terms)
+            if len(self._under) >= MOST_TERMS:  # uses grow through the months, and those of before are not asked again
+                self._under.clear()
+            known = self._under[terms, used] = replace(self, terms=_with_use(terms or self.terms, used))
         return known
 
     def cost_usd(
@@ -153,6 +160,20 @@ class Tariff:
             start_ms_usd=second * paid / 1000 if metering.bills_starts else 0.0,
             is_estimated=prices.is_estimated,
         )
+
+
+def _with_use(terms: Terms, used: Used) -> Terms:
+    """Of what is declared and what was seen the greater."""
+    accounts = {provider: terms.account(provider) for provider in Provider}
+    for provider, use in used:
+        known = accounts[provider]
+        accounts[provider] = replace(
+            known,
+            monthly_requests=max(known.monthly_requests, use.requests),
+            monthly_gb_seconds=max(known.monthly_gb_seconds, use.gb_seconds),
+            monthly_vcpu_seconds=max(known.monthly_vcpu_seconds, use.vcpu_seconds),
+        )
+    return replace(terms, aws=accounts[Provider.AWS], azure=accounts[Provider.AZURE], gcp=accounts[Provider.GCP])
 
 
 class _Prices:

@@ -1,7 +1,7 @@
 """State: what the stream has folded per function and endpoint, and what the next decision reads."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from fiso.domain.endpoint import EndpointId, FunctionName
@@ -93,6 +93,51 @@ NOTHING = Totals()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MonthUse:
+    """What was called of an endpoint in a calendar month (UTC; `year * 100 + month`), and in the one before: calls and
+    billed seconds. A record that comes late counts in its own month while that is one of the two, else in none."""
+
+    month: int
+    calls: int = 0
+    billed_s: float = 0.0
+    calls_before: int = 0
+    billed_s_before: float = 0.0
+
+    def expected_at(self, now: datetime) -> tuple[int, float]:
+        """What the present month comes to, at least: what was called in it, or in the last one."""
+        month = month_of(now)
+        if self.month == month:
+            return max(self.calls, self.calls_before), max(self.billed_s, self.billed_s_before)
+        return (self.calls, self.billed_s) if _next(self.month) == month else (0, 0.0)
+
+    def after(self, at: datetime, billed_s: float) -> "MonthUse":
+        """One more call."""
+        month = month_of(at)
+        if month > self.month:
+            is_next = _next(self.month) == month
+            return MonthUse(
+                month=month,
+                calls=1,
+                billed_s=billed_s,
+                calls_before=self.calls if is_next else 0,
+                billed_s_before=self.billed_s if is_next else 0.0,
+            )
+        if month == self.month:
+            return replace(self, calls=self.calls + 1, billed_s=self.billed_s + billed_s)
+        if _next(month) == self.month:
+            return replace(self, calls_before=self.calls_before + 1, billed_s_before=self.billed_s_before + billed_s)
+        return self
+
+
+def month_of(at: datetime) -> int:
+    return at.year * 100 + at.month
+
+
+def _next(month: int) -> int:
+    return month + 89 if month % 100 == 12 else month + 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TenantReports:
     """What one tenant reported of an endpoint that it called by itself, kept apart from what FISO saw.
 
@@ -142,6 +187,7 @@ class EndpointState:
     states of older code; `holds_reports` whether calls that it reported itself are among them. With several tenants
     everything here is what FISO saw, `reported` keeps apart what each of them said (`routing.reported`), and `said`
     what those that were heard last said last (`routing.quorum`). `totals` are of all its records since they are kept.
+    `use` is what FISO called of it this month and the last, None where it was not kept yet.
     """
 
     function: FunctionName
@@ -180,6 +226,7 @@ class EndpointState:
     reported: tuple[TenantReports, ...] = ()
     said: tuple[TenantAnswer, ...] = ()
     totals: Totals = NOTHING
+    use: MonthUse | None = None
 
     @property
     def in_flight(self) -> float:

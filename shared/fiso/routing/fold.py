@@ -12,12 +12,12 @@ from datetime import datetime
 from fiso.domain.decision import Reason
 from fiso.domain.endpoint import EndpointId
 from fiso.domain.record import AttemptSummary, InvocationRecord
-from fiso.domain.state import EndpointState
+from fiso.domain.state import EndpointState, MonthUse, month_of
 from fiso.routing import canaries, equivalence, levels, reported, totals
 from fiso.routing.levels import blend
 from fiso_client.core import conduct
 from fiso_client.core.conduct import UNSEEN
-from fiso_client.core.failures import CALLERS_FAULT, UNCLEAR, Failure, Fault
+from fiso_client.core.failures import CALLERS_FAULT, NEVER_RAN, UNCLEAR, Failure, Fault
 
 WEIGHT = levels.WEIGHT
 LONGEST_INTERVAL_MS = 600_000.0
@@ -85,7 +85,7 @@ def _counted_together(before: States, after: States, called: frozenset[EndpointI
 
 
 def _with_attempt(state: EndpointState, attempt: AttemptSummary, *, failed_over: bool) -> EndpointState:
-    called = _called(state, attempt.started_at, attempt.cost_usd)
+    called = _used(_called(state, attempt.started_at, attempt.cost_usd), attempt)
     is_callers = attempt.failure in CALLERS_FAULT or attempt.verdict is Fault.CALLER
     if attempt.failure is Failure.NOT_NEEDED or (attempt.failure is not None and is_callers):
         return called  # says nothing of the endpoint, or nobody waited to see
@@ -168,6 +168,15 @@ def _conducts(states: States, record: InvocationRecord) -> dict[EndpointId, Endp
         for id, found in known.items()
         if id in states and found is not before.get(id)
     }
+
+
+def _used(state: EndpointState, attempt: AttemptSummary) -> EndpointState:
+    """What may have run is billed, whatever became of it."""
+    if attempt.failure in NEVER_RAN:
+        return state
+    billed_ms = attempt.latency_ms if attempt.billed_ms is None else attempt.billed_ms
+    known = state.use or MonthUse(month=month_of(attempt.started_at))
+    return replace(state, use=known.after(attempt.started_at, round(billed_ms / 1000, 4)))
 
 
 def _called(state: EndpointState, at: datetime, cost_usd: float | None) -> EndpointState:

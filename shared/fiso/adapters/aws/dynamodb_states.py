@@ -19,7 +19,7 @@ from fiso.codecs.typed import Codec, Form, Shape
 from fiso.domain.endpoint import EndpointId, FunctionName
 from fiso.domain.record import InvocationRecord
 from fiso.domain.request import InvocationId
-from fiso.domain.state import EndpointState, LoadLevel, Totals
+from fiso.domain.state import EndpointState, LoadLevel, MonthUse, Totals
 from fiso.ports import Clock
 from fiso_client.core.sequential import Proportions, Ranks
 
@@ -62,7 +62,12 @@ def state_from_item(item: Mapping[str, Mapping[str, Any]]) -> EndpointState:
 _OWN_ATTRIBUTES = ("function", "endpoint", "version", "folded")
 _STATES = Codec(
     forms={Proportions: Form(list, lambda row: Proportions(*row)), Ranks: Form(list, lambda row: Ranks(*row))},
-    shapes={EndpointState: Shape(omits_none=True), LoadLevel: Shape(omits_none=True), Totals: Shape(is_row=True)},
+    shapes={
+        EndpointState: Shape(omits_none=True),
+        LoadLevel: Shape(omits_none=True),
+        Totals: Shape(is_row=True),
+        MonthUse: Shape(is_row=True),
+    },
 )
 
 

@@ -6,14 +6,14 @@ What does not depend on the draw and on health is worked out once per context an
 (`decision_cache`); a decision in a context seen before is a look-up and a draw.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from itertools import zip_longest
 from typing import TypeAlias
 
-from fiso.billing.tariff import Tariff
+from fiso.billing.tariff import Tariff, Used
 from fiso.domain.catalog import CatalogEntry
 from fiso.domain.decision import Decision, Exclusion, Note, Prediction, Purpose, RankedCandidate, Reason, Score
 from fiso.domain.endpoint import Endpoint, EndpointId, Provider
@@ -41,9 +41,9 @@ USUAL_LAG_S = 7.0
 class DecisionInputs:
     """Everything a decision may know, as it was read: it can be stored and the decision made again.
 
-    `in_flight` is the function's load where somebody states it (a replay); None leaves it to Little's law.
-    `router_region` is where FISO itself runs, as far as that is known; `lag_s` how long it takes until a call that has
-    ended is in the states that decisions are made from.
+    `in_flight` is the function's load where somebody states it (a replay); None leaves it to Little's law. `used` is
+    what FISO itself called this month, where prices depend on it. `router_region` is where FISO itself runs, as far as
+    that is known; `lag_s` how long it takes until a call that has ended is in the states that decisions are made from.
     """
 
     entry: CatalogEntry
@@ -55,6 +55,7 @@ class DecisionInputs:
     in_flight: float | None = None
     router_region: str | None = None
     lag_s: float = USUAL_LAG_S
+    used: Used = ()
 
 
 NOBODY: frozenset[EndpointId] = frozenset()
@@ -145,7 +146,7 @@ def decide(
         decided_at=now,
         ranking=ranking,
         exclusions=ranked_candidates.exclusions,
-        notes=ranked_candidates.notes,
+        notes=(*ranked_candidates.notes, *_priced_by_use(inputs.used)) if inputs.used else ranked_candidates.notes,
         reason=reason,
         policy_version=policy.version,
         snapshot_version=inputs.snapshot_version,
@@ -154,6 +155,12 @@ def decide(
         latency_measure=policy.latency_measure,
     )
     return decision if steered is None else replace(decision, is_sticky=steered.is_sticky, canary=steered.canary)
+
+
+def _priced_by_use(used: Used) -> Iterator[Note]:
+    for provider, use in used:
+        seen = f"{use.requests:,.0f} requests and {use.gb_seconds:,.0f} GB-s a month of this function, called by FISO"
+        yield Note(code="measured_use", detail=f"{provider} is priced by at least {seen}; what else runs is declared")
 
 
 def _canary(inputs: DecisionInputs, now: datetime) -> Standing | None:

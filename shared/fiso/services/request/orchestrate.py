@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from time import perf_counter
 from typing import TYPE_CHECKING
 
+from fiso.billing.measured_use import in_force
 from fiso.billing.tariff import Tariff
 from fiso.domain.attempt import Outcome
 from fiso.domain.catalog import CatalogEntry, Snapshot
@@ -142,10 +143,12 @@ class Orchestrator:
             raise snapshot.unknown(request.function)
         states = self.sources.states(request.function)
         entry = self.quarantine.entry(entry, states)
+        used = in_force(entry.prices, entry.endpoints, states, request.received_at)
         return DecisionInputs(
             entry=entry,
             snapshot_version=snapshot.version,
-            tariff=self.tariff.under(entry.prices),
+            tariff=self.tariff.under(entry.prices, used),
+            used=used,
             states=self.sources.states_for(request.function, states, request.tenant),
             breakers=self.breakers_of(entry, states, request.tenant),
             model=self.sources.model(),
