@@ -185,6 +185,7 @@ def _orchestrator(
         breaker_sync=breaker_sync,
         can_return=can_return,
         shadowing=cache(shadowing),
+        traced_share=settings.traced_share,
     )
 
 

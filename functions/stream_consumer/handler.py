@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from fiso import telemetry
+from fiso import __version__, telemetry
 from fiso.domain.errors import InvalidRecord, StoreError
 from fiso.domain.record import InvocationRecord
 from fiso.domain.state import EndpointState
-from fiso.ports import LineLog, RecordedRecords
+from fiso.ports import LineLog, RecordedRecords, SpanSink
 from fiso.prediction.skill import prediction_lines
 from fiso.services.log.ingest import ingest
+from fiso.services.log.spans import export_request
 from fiso.settings import StreamConsumerSettings
 from functions.stream_consumer import wiring
 from functions.stream_consumer.wiring import Stores
@@ -79,7 +80,21 @@ def _consume(stream_records: Sequence[object], stores: Stores) -> None:
     _tell(done.stopped, batch)
     if stores.predictions is not None:
         _show(batch.records, stores.predictions)
+    if stores.spans is not None:
+        _trace(batch.records, stores.spans)
     return None
+
+
+def _trace(records: Sequence[InvocationRecord], sink: SpanSink) -> None:
+    """Their spans. No batch comes again for a collector's sake; what is lost is counted."""
+    body = export_request(records, service=telemetry.service(), version=__version__)
+    try:
+        if body is not None:
+            sink.export(body)
+    except StoreError as error:
+        logger.warning("spans are not exported: %s", error)
+        telemetry.metrics().add("SpansNotExported", 1, "Count")
+        telemetry.flush()
 
 
 def _show(records: Sequence[InvocationRecord], predictions: LineLog) -> None:

@@ -11,7 +11,8 @@ from fiso.adapters.aws.dynamodb import DynamoDBInvocationLog, key_of_item
 from fiso.adapters.aws.dynamodb_states import DynamoDBEndpointStates
 from fiso.adapters.aws.s3 import S3Archive, S3DeadLetters
 from fiso.adapters.clock import utc_now
-from fiso.ports import Archive, DeadLetters, EndpointStates, LineLog, RecordedRecords
+from fiso.adapters.http.otlp import OtlpSpans
+from fiso.ports import Archive, DeadLetters, EndpointStates, LineLog, RecordedRecords, SpanSink
 from fiso.settings import StreamConsumerSettings
 from fiso_client.core.signing import AwsEndpoint, Credentials, SignedService
 from fiso_client.core.transport import HttpTransport
@@ -24,6 +25,7 @@ class Stores:
     archive: Archive
     letters: DeadLetters
     predictions: LineLog | None = None
+    spans: SpanSink | None = None
 
 
 ARCHIVE_TIMEOUT_S = 5.0
@@ -61,5 +63,6 @@ def build(settings: StreamConsumerSettings) -> Stores:
         ),
         archive=archive,
         predictions=CloudWatchLines(logs, group, clock=utc_now) if group else None,
+        spans=OtlpSpans(transport, settings.otlp_url) if settings.otlp_url else None,
         letters=S3DeadLetters(s3, settings.bucket, clock=utc_now),
     )

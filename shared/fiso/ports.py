@@ -108,6 +108,14 @@ class DeadLetters(Protocol):
         ...
 
 
+class SpanSink(Protocol):
+    """Where spans go."""
+
+    def export(self, body: Mapping[str, object]) -> None:
+        """One `ExportTraceServiceRequest` of OTLP. `StoreUnavailable` when it is not taken."""
+        ...
+
+
 class SpilledRecords(Protocol):
     """The lines of the orchestrator's output that carry what the log's table did not take."""
 

@@ -44,6 +44,29 @@ def _whole(environ: Mapping[str, str], name: str, default: int) -> int:
         raise MissingSetting(f"environment variable {name} must be a whole number, not {text!r}") from error
 
 
+def _share(environ: Mapping[str, str], name: str) -> float | None:
+    """A share from 0 to 1; None where none is set."""
+    text = environ.get(name, "").strip()
+    try:
+        share = float(text) if text else None
+    except ValueError:
+        share = -1.0
+    if share is not None and not 0 <= share <= 1:
+        raise BadSetting(f"environment variable {name} must be a share from 0 to 1, not {text!r:.40}")
+    return share
+
+
+def _collector(environ: Mapping[str, str]) -> str:
+    """FISO_OTLP_URL, https; http on loopback, on the local stage only."""
+    url = environ.get("FISO_OTLP_URL", "").strip()
+    is_local = required(environ, "FISO_STAGE") == LOCAL_STAGE and url.startswith(
+        ("http://127.0.0.1:", "http://localhost:")
+    )
+    if url and not is_local and not re.fullmatch(r"https://[\w.-]+(:\d{1,5})?(/[\w./-]*)?", url, re.ASCII):
+        raise BadSetting("environment variable FISO_OTLP_URL must be an https URL without user, query or fragment")
+    return url
+
+
 def address_rules(stage: str, environ: Mapping[str, str]) -> AddressRules:
     """Where this stage's endpoints may be. `BadSetting` for FISO_ALLOW_LOOPBACK on any stage but the local one, and
     for a host in FISO_ENDPOINT_HOSTS that no public host can be."""
@@ -176,6 +199,7 @@ class OrchestratorSettings:
     google: "GoogleIdentity | None" = None
     cors: str = ""
     metrics_tenant: str = ""
+    traced_share: float | None = None
     catalog: CatalogTrust = field(default_factory=CatalogTrust)
     key_regions: tuple[str, ...] = ()
 
@@ -200,6 +224,7 @@ class OrchestratorSettings:
             google=_google(environ),
             cors=environ.get("FISO_CORS", "").strip(),
             metrics_tenant=environ.get("FISO_METRICS_TENANT", "").strip(),
+            traced_share=_share(environ, "FISO_TRACED_SHARE"),
             catalog=CatalogTrust.from_environ(environ),
             key_regions=_key_regions(environ),
         )
@@ -258,6 +283,7 @@ class StreamConsumerSettings:
     state_table: str
     bucket: str
     predictions_log_group: str = ""
+    otlp_url: str = ""
     marks_as_before: bool = False
     copies_to: BucketElsewhere | None = None
 
@@ -269,6 +295,7 @@ class StreamConsumerSettings:
             state_table=required(environ, "FISO_STATE_TABLE"),
             bucket=required(environ, "FISO_BUCKET"),
             predictions_log_group=environ.get("FISO_PREDICTIONS_LOG_GROUP", ""),
+            otlp_url=_collector(environ),
             marks_as_before=environ.get("FISO_ACCEPT_OLDER_FORMS", "").strip() == "1",
             copies_to=BucketElsewhere.from_environ(environ, "FISO_COPIES_TO"),
         )

@@ -26,6 +26,7 @@ from fiso.domain.record import (
 )
 from fiso.domain.request import InvocationId
 from fiso.domain.steering import CanaryDraw
+from fiso.domain.trace import Traced
 
 LARGEST = 1e15
 """No measurement, size or count here is larger, and sums of their squares stay within a float."""
@@ -40,8 +41,9 @@ _CLOSED_KEYS = (
     "attempts"
 ).split()
 """The order of an archived line: equal records have equal bytes, whichever version wrote them."""
-_LATER_KEYS = ("wish", "is_sticky", "canary", "shadow", "tried_for", "is_unkeyed", "is_slow")
-"""Of a request that was steered, shadowed, a try, too slow, or run without its key; else they are not written."""
+_LATER_KEYS = ("wish", "is_sticky", "canary", "shadow", "tried_for", "is_unkeyed", "is_slow", "traced")
+"""Of a request that was steered, shadowed, a try, too slow, traced, or run without its key; else they are not
+written."""
 
 
 def open_to_document(record: OpenRecord) -> Document:
@@ -151,5 +153,6 @@ _CODEC = Codec(
         CandidateSummary: Shape(is_row=True, forms={"propensity": USUAL[float]}),
         Exclusion: Shape(is_row=True),
         CanaryDraw: Shape(is_row=True),
+        Traced: Shape(is_row=True),
     },
 )

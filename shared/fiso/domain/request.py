@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import NewType
 
 from fiso.domain.endpoint import FunctionName
+from fiso.domain.trace import Traced
 from fiso_client.core.answers import METHOD_OVERRIDES
 
 InvocationId = NewType("InvocationId", str)
@@ -86,6 +87,7 @@ class InvocationRequest:
     session: Session | None = None
     may_repeat: bool = False
     is_unkeyed: bool = False
+    traced: Traced | None = None
 
     @property
     def is_safe(self) -> bool:

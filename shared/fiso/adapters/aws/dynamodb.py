@@ -22,7 +22,7 @@ SHARDS = 4
 """Index partitions per day (or of open records), so that no single one takes every write."""
 _NEXT = timedelta(milliseconds=1)
 KEEP_S = 35 * 86_400
-NESTED = ("features", "candidates", "exclusions", "attempts", "canary", "shadow")
+NESTED = ("features", "candidates", "exclusions", "attempts", "canary", "shadow", "traced")
 
 
 def shard_of(invocation_id: str) -> int:

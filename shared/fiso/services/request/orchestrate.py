@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from fiso.billing.measured_use import in_force
 from fiso.billing.tariff import Tariff
+from fiso.domain import trace
 from fiso.domain.attempt import Outcome
 from fiso.domain.catalog import CatalogEntry, Snapshot
 from fiso.domain.decision import Decision, Reason
@@ -80,11 +81,16 @@ class Orchestrator:
     can_return: Callable[[FunctionAnswer], bool] = lambda _: True
     quarantine: Quarantine = field(default_factory=Quarantine)
     shadowing: "Callable[[], Shadowing] | None" = None
+    traced_share: float | None = None
+    """Of requests whose caller has no trace of its own (`domain.trace`); None traces none, and hands on what came."""
 
     def route(self, request: InvocationRequest, snapshot: Snapshot | None = None) -> RoutingResult:
         """Decide, call, record. Raises `UnknownFunction` before anything is logged; later failures are in `error`.
         `snapshot` is the catalog that the request has begun with, if it has."""
         start = self.stopwatch()
+        if self.traced_share is not None:
+            parent = request.headers.get("traceparent")
+            request = replace(request, traced=trace.begun(parent, request.invocation_id, self.traced_share))
         inputs = self.inputs(request, snapshot)
         request = within(inputs, request)
         try:
@@ -98,7 +104,11 @@ class Orchestrator:
             self.sources.hurry(request.function, oldest_s=HEARD_S)
         # The intent is written before anything is called: an environment that dies in between leaves an open record,
         # which the keeper closes as unknown (docs/decisions/0015-a-record-only-moves-up.md).
+        decided_s = self.stopwatch()
         self._open(request)
+        if request.traced is not None:
+            took_ms, opened_ms = (decided_s - start) * 1000, (self.stopwatch() - decided_s) * 1000
+            request = replace(request, traced=replace(request.traced, decided_ms=took_ms, opened_ms=opened_ms))
         if is_single and self.sources.newer_states(request.function, known, at_most_s=HEARD_WITHIN_S):
             inputs, decision = self._reconsidered(request, inputs, decision)
         self.sources.refresh_in_background(request.function)

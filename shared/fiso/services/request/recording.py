@@ -97,6 +97,7 @@ def request_summary(request: InvocationRequest) -> RequestSummary:
         tenant=request.tenant,
         request_size_bytes=len(request.body),
         is_unkeyed=request.is_unkeyed or None,
+        traced=request.traced,
     )
 
 

@@ -1,0 +1,49 @@
+"""Traces: where a request stands in its caller's (W3C Trace Context), and the ids of FISO's own spans.
+
+Ids follow from the invocation's, so that whoever has the record can tell them: a function is given its attempt's when
+it is called, and the spans are made of the record later.
+"""
+
+from dataclasses import dataclass
+from hashlib import blake2b
+
+from fiso.domain.endpoint import EndpointId
+
+SAMPLED = 0x01
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traced:
+    """A request that is traced. `parent_id` is the caller's span, empty where FISO begins the trace. `decided_ms` is
+    what the decision took, `opened_ms` the intent's write."""
+
+    trace_id: str
+    parent_id: str = ""
+    decided_ms: float = 0.0
+    opened_ms: float = 0.0
+
+
+def span_id(invocation_id: str, part: str = "") -> str:
+    """Of the request itself, or of a part of it (`attempt_part`)."""
+    return blake2b(f"{invocation_id}/{part}".encode(), digest_size=8).hexdigest()
+
+
+def attempt_part(endpoint: EndpointId, number: int) -> str:
+    """An endpoint's attempts are numbered in the order in which they began, from 0."""
+    return f"{endpoint}#{number}"
+
+
+def begun(parent: str | None, invocation_id: str, ratio: float) -> Traced | None:
+    """The trace of a request, None where it is not sampled. A caller's `traceparent` (a valid one) decides by its own
+    flag; without one a share of requests is traced, by their ids, which are drawn at random."""
+    if parent is not None:
+        _, trace_id, parent_id, flags = parent.split("-")[:4]
+        return Traced(trace_id=trace_id, parent_id=parent_id) if int(flags, 16) & SAMPLED else None
+    trace_id = invocation_id.replace("-", "")
+    is_drawn = int(trace_id[-14:], 16) < ratio * 16**14  # the bits of a version-4 UUID that are all random
+    return Traced(trace_id=trace_id) if is_drawn else None
+
+
+def traceparent(traced: Traced, own_span: str, parent: str | None) -> str:
+    """What a function is told of an attempt; the flags stay as the caller set them."""
+    return f"00-{traced.trace_id}-{own_span}-{parent.split('-')[3] if parent else '01'}"
