@@ -39,6 +39,8 @@ SET = {
     "FISO_GOOGLE_PROVIDER": "",
     "FISO_GOOGLE_SERVICE_ACCOUNT": "",
     "FISO_ALLOW_LOOPBACK": "",
+    "FISO_TRACED_SHARE": "",
+    "FISO_OTLP_URL": "",
     "FISO_ENDPOINT_HOSTS": "functions.example",
     "FISO_CATALOG_KEYS": "",
 }

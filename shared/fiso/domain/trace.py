@@ -4,6 +4,7 @@ Ids follow from the invocation's, so that whoever has the record can tell them: 
 it is called, and the spans are made of the record later.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -44,6 +45,7 @@ def begun(parent: str | None, invocation_id: str, ratio: float) -> Traced | None
     return Traced(trace_id=trace_id) if is_drawn else None
 
 
-def traceparent(traced: Traced, own_span: str, parent: str | None) -> str:
-    """What a function is told of an attempt; the flags stay as the caller set them."""
-    return f"00-{traced.trace_id}-{own_span}-{parent.split('-')[3] if parent else '01'}"
+def below(headers: Mapping[str, str], traced: Traced, invocation_id: str, part: str) -> dict[str, str]:
+    """The headers of a part of the request: what the function does is below its span. The flags stay as they came."""
+    flags = headers["traceparent"].split("-")[3] if "traceparent" in headers else "01"
+    return {**headers, "traceparent": f"00-{traced.trace_id}-{span_id(invocation_id, part)}-{flags}"}

@@ -30,7 +30,6 @@ from fiso.domain.decision import Decision, Prediction, RankedCandidate, Reason
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName
 from fiso.domain.policy import Policy
 from fiso.domain.request import InvocationRequest
-from fiso.domain.trace import Traced
 from fiso.ports import Clock, FunctionCaller
 from fiso.prediction import features
 from fiso.routing import constraints
@@ -218,7 +217,11 @@ class _RequestExecution:
         met = dispatcher.attribution.started(copy, now, late_s - start_s)
         self._started += 1
         if request.traced is not None:
-            request = self._told(request, request.traced, endpoint.id)
+            number = sum(called.endpoint.id == endpoint.id for called in self._called)
+            part = trace.attempt_part(endpoint.id, number)
+            request = replace(
+                request, headers=trace.below(request.headers, request.traced, request.invocation_id, part)
+            )
         run = partial(dispatcher.caller.call, endpoint, request, timeout_ms=(end_s - start_s) * 1000)
         # the probe of an open breaker is slow as a rule: told to all, it would keep the breaker open everywhere
         is_healthy = self._breakers.get(endpoint.id, CLOSED).opened_until is None
@@ -239,13 +242,6 @@ class _RequestExecution:
         )
         self._in_flight.append(call)
         self._called.append(candidate)
-
-    def _told(self, request: InvocationRequest, traced: Traced, endpoint: EndpointId) -> InvocationRequest:
-        """The request as this attempt's: what the function does is below its span."""
-        number = sum(called.endpoint.id == endpoint for called in self._called)
-        own = trace.span_id(request.invocation_id, trace.attempt_part(endpoint, number))
-        told = trace.traceparent(traced, own, request.headers.get("traceparent"))
-        return replace(request, headers={**request.headers, "traceparent": told})
 
     def _timeout_s(self, candidate: RankedCandidate, start_s: float) -> float:
         """All the time there is where nothing can follow; else what is fair to wait, without starving the others."""
