@@ -13,7 +13,7 @@ from fiso.domain.errors import InvalidRecord, StoreError
 from fiso.domain.record import InvocationRecord
 from fiso.domain.state import EndpointState
 from fiso.ports import LineLog, RecordedRecords, SpanSink
-from fiso.prediction.skill import prediction_lines
+from fiso.routing.skill import prediction_lines
 from fiso.services.log.ingest import ingest
 from fiso.services.log.spans import export_request
 from fiso.settings import StreamConsumerSettings

@@ -10,7 +10,7 @@ import pytest
 from fiso import telemetry
 from fiso.domain.endpoint import Provider
 from fiso.domain.record import InvocationRecord
-from fiso.prediction.skill import prediction_lines
+from fiso.routing.skill import prediction_lines
 from fiso.services.request import recording
 from fiso.testing.memory import InMemoryMetrics, away
 from fiso.testing.rig import Rig, word_count

@@ -8,6 +8,8 @@ from fiso.domain.endpoint import EndpointId, FunctionName
 from fiso.domain.steering import CanaryState
 from fiso_client.core.conduct import Conduct
 
+UNKNOWN_LATENCY_MS = 200.0
+"""The recent mean of an endpoint that nothing is known of: that of the brief's generator."""
 MOST_IN_FLIGHT = 10_000.0
 """Ten times what Lambda gives an account before it is asked for more."""
 
@@ -74,7 +76,7 @@ class Totals:
     `requests` are all, `errors` ended in an error, `slow` took longer than their function's objective.
     `latencies` are counts of answers by LATENCY_BOUNDS_MS, `latency_us` their sum. `overheads` are records in which
     FISO's own time stands, `overhead_us` its sum. `foretold` are answers of which latency had been predicted
-    (`prediction.skill`), with the sums of how far off the prediction was, and the endpoint's recent mean.
+    (`routing.skill`), with the sums of how far off the prediction was, and the endpoint's recent mean.
     """
 
     requests: int = 0

@@ -12,7 +12,7 @@ from math import exp
 from zlib import crc32
 
 from fiso.domain.endpoint import Endpoint, Provider
-from fiso.domain.state import EndpointState
+from fiso.domain.state import UNKNOWN_LATENCY_MS, EndpointState
 
 NAMES = (
     "cloud_provider_encoded",
@@ -31,8 +31,7 @@ NAMES = (
 
 IN_FLIGHT_AT = NAMES.index("in_flight")
 
-DEFAULT_LATENCY_MS = 200.0
-"""`historical_avg_latency` of an endpoint that nothing is known of: the mean of the brief's generator."""
+DEFAULT_LATENCY_MS = UNKNOWN_LATENCY_MS
 LONGEST_IDLE_S = 86_400.0
 """`idle_seconds` at most, and of an endpoint never called: a day is cold on every cloud."""
 KEPT_S = 600.0

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from fiso.domain.record import InvocationRecord
 from fiso.domain.state import LATENCY_BOUNDS_MS, EndpointState, Totals
-from fiso.prediction.skill import foretold
+from fiso.routing.skill import foretold
 
 
 def with_record(state: EndpointState, record: InvocationRecord) -> EndpointState:

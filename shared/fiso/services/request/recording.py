@@ -25,7 +25,8 @@ from fiso.domain.record import (
 from fiso.domain.request import UNSTEERED, InvocationRequest
 from fiso.domain.steering import CanaryDraw
 from fiso.ports import Metrics
-from fiso.prediction import facts, features, skill
+from fiso.prediction import facts, features
+from fiso.routing import skill
 from fiso.services.request.decide import DecisionInputs, features_of
 from fiso_client.core.answers import FunctionAnswer
 from fiso_client.core.failures import GIVEN_UP, Failure, Fault

@@ -11,7 +11,7 @@ from math import isfinite, log
 from typing import NamedTuple
 
 from fiso.domain.record import InvocationRecord
-from fiso.prediction.features import DEFAULT_LATENCY_MS
+from fiso.domain.state import UNKNOWN_LATENCY_MS
 
 
 class Foretold(NamedTuple):
@@ -33,8 +33,8 @@ def foretold(record: InvocationRecord) -> Foretold | None:
     if result.prediction_accuracy is None or result.error_occurred or result.cold_start or record.decision.lease_id:
         return None
     predicted_ms = next((c.latency_ms for c in record.decision.candidates if c.endpoint == result.endpoint), None)
-    mean_ms = features.get("historical_avg_latency", DEFAULT_LATENCY_MS)
-    if predicted_ms is None or mean_ms == DEFAULT_LATENCY_MS or result.execution_time_ms is None:
+    mean_ms = features.get("historical_avg_latency", UNKNOWN_LATENCY_MS)
+    if predicted_ms is None or mean_ms == UNKNOWN_LATENCY_MS or result.execution_time_ms is None:
         return None
     said = Foretold(predicted_ms, mean_ms, result.execution_time_ms)
     return said if all(isfinite(each) and each > 0 for each in said) else None
