@@ -165,6 +165,7 @@ class Client:
 
         After what cannot have run the next region is tried; after what may have run only with `may_repeat`: say so
         where the function may run twice, or where a key that all regions hold (`second_store`) keeps it from doing so.
+        Without it, a request with a key goes to the first region alone, which knows its keys.
         `NoAnswer` and `FisoRefused` as from `call`.
         """
         limit_s = DEFAULT_TIMEOUT_S if timeout_s is None else timeout_s

@@ -1,7 +1,8 @@
 """Through FISO: one request by its front door, in the first region that takes it.
 
 Another region is tried after what cannot have run, and after what may have run only where the caller says that it may
-run again: two regions know nothing of each other's requests, but for keys that both hold (`second_store`).
+run again: two regions know nothing of each other's requests, but for keys that both hold (`second_store`). A request
+with a key stays with the first region unless that is said: a repetition elsewhere would find its key unused.
 """
 
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ from fiso_client.regions import Regions
 
 LEAST_ATTEMPT_S = 0.1
 """No attempt starts with less time left than this."""
+PREFERRED = 0
 OUTCOME_UNKNOWN = 504
 FISO_FAILED = (502, 503, OUTCOME_UNKNOWN)
 
@@ -44,7 +46,8 @@ def invoke(regions: Regions, function: str, request: Request, *, timeout_s: floa
         raise FisoRefused(f"{function[:80]!a} is no function's name")
     may_repeat = may_repeat or request.is_safe
     limit = regions.stopwatch() + timeout_s
-    order, problems, may_have_run = list(regions.order()), [], False
+    order = [PREFERRED] if request.key is not None and not may_repeat else list(regions.order())
+    problems, may_have_run = list[str](), False
     for position, region in enumerate(order):
         left_s = limit - regions.stopwatch()
         if left_s < LEAST_ATTEMPT_S:

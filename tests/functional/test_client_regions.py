@@ -3,6 +3,7 @@
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from threading import Thread
 from typing import Any
 
@@ -287,3 +288,23 @@ def test_what_broke_off_after_it_was_read_is_not_asked_of_the_second_region(is_k
     assert caught.value.may_have_run
     assert read[-1].startswith(b"POST /v1/invoke/word-count")
     assert second.asked == []
+
+
+def test_a_request_with_a_key_stays_with_the_region_that_knows_its_keys_unless_all_do(worlds: list[World]) -> None:
+    """Its first try ran in the first region, unheard of; the second region would take its key for a new one."""
+    first, second = of_two(worlds, idempotent=Idempotent.NO)
+    keyed = replace(REQUEST, idempotency_key="k1")
+    with a_client(first, second) as client:
+        assert client.invoke("word-count", keyed).status == 200
+        first.says = (503, b"{}")
+        for _ in range(2):
+            with pytest.raises(NoAnswer):
+                client.invoke("word-count", keyed)
+        first.stop_fiso()
+        with pytest.raises(NoAnswer) as caught:
+            client.invoke("word-count", keyed)
+        assert not caught.value.may_have_run
+        assert second.asked == []
+        assert client.invoke("word-count", keyed, may_repeat=True).status == 200
+        assert client.invoke("word-count", REQUEST).status == 200
+    assert ran(second) == 2
