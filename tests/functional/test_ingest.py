@@ -13,7 +13,14 @@ from fiso.domain.record import AttemptSummary, InvocationRecord
 from fiso.domain.state import EndpointState
 from fiso.ports import EndpointStates
 from fiso.routing.fold import fold
-from fiso.services.log.ingest import FIRST_PAUSE_S, LONGEST_PAUSE_S, LONGEST_PAUSED_S, MOST_ITEMS, ingest
+from fiso.services.log.ingest import (
+    LONGEST_PAUSE_S,
+    LONGEST_PAUSED_S,
+    MOST_ITEMS,
+    SHORTEST_PAUSE_S,
+    SOONER_S,
+    ingest,
+)
 from fiso.testing.memory import InMemoryArchive, InMemoryDeadLetters, InMemoryEndpointStates, away
 from functions.stream_consumer.handler import consume
 from functions.stream_consumer.wiring import Stores
@@ -118,7 +125,7 @@ def test_consumers_that_meet_step_aside_for_times_of_their_own() -> None:
         paused.append(pauses)
     assert paused[0] != paused[1]
     for tried, pause in enumerate(paused[0]):
-        assert 0 <= pause <= min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2**tried)
+        assert 0 <= pause <= max(SHORTEST_PAUSE_S, LONGEST_PAUSE_S - tried * SOONER_S)
 
 
 def test_no_transaction_has_more_than_a_hundred_items_however_many_endpoints_are_touched() -> None:

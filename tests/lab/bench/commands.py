@@ -161,6 +161,12 @@ def _canary(_rival_dir: Path, _say: Say) -> Sequence[Row]:
     return canary.rows()
 
 
+def _fold(_rival_dir: Path, say: Say) -> Sequence[Row]:
+    from tests.lab.bench import fold
+
+    return fold.measure(say)
+
+
 def _bill(_rival_dir: Path, _say: Say) -> Sequence[Row]:
     from tests.lab.bench import bill
 
@@ -190,6 +196,7 @@ GROUPS = (
     Group("off-policy intervals over a known world", ("ope_",), _ope),
     Group("canaries by simulation", ("canary_",), _canary),
     Group("worlds in which facts lie", ("adversarial_",), _adversarial),
+    Group("one hot function's fold, on a virtual clock", ("fold_lag",), _fold),
     Group("a bill of 100,000 lines", ("bill_",), _bill),
     Group("FISO's own time on a local cloud", ("overhead_over_put",), _overhead, needs_cloud=True),
 )

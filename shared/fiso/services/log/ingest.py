@@ -3,7 +3,7 @@
 Delivery is at least once and in any order across shards. A record is marked in the transaction that folds it, so a
 repeated delivery changes nothing; a conflict means that somebody else wrote: the fold is made again on what they left.
 A hot function's records come through several shards, whose consumers write the same states: each that was too late
-steps aside for a random, growing while, so that they do not meet again in step, and goes on until its time is over.
+steps aside for a random while, so that they do not meet again in step, and goes on until its time is over.
 
 What nobody knows the end of (UNKNOWN) is archived and teaches nothing: it is folded when its final record comes.
 docs/decisions/0002-folding-exactly-once.md
@@ -26,10 +26,10 @@ from fiso.routing.fold import fold, touched
 
 MOST_ITEMS = 100
 """DynamoDB's limit of one transaction: the states that change, and what marks the records."""
-FIRST_PAUSE_S = 0.05
-LONGEST_PAUSE_S = 1.0
-"""Pauses are drawn from 0 up to these ("full jitter", doubling)."""
-LONGEST_PAUSED_S = 20.0
+LONGEST_PAUSE_S, SHORTEST_PAUSE_S, SOONER_S = 0.12, 0.04, 0.02
+"""Pauses are drawn from 0 up to the longest, less with each try: who has waited for long goes before who just came.
+That somebody is refused means that somebody wrote, so tries in vain cost the others nothing."""
+LONGEST_PAUSED_S = 10.0
 """Beyond so much waiting the batch is left to come again: the consumer is stopped at 60 s."""
 
 
@@ -83,10 +83,10 @@ class _Patience:
     paused_s: float = 0.0
 
     def step_aside(self, tried: int) -> bool:
-        """Wait for a random while that grows with the tries; False when the batch's time for that is over."""
+        """Wait for a random while, the shorter the more was tried; False when the batch's time for that is over."""
         if self.paused_s > LONGEST_PAUSED_S:
             return False
-        pause_s = self.draw() * min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(tried, 10))
+        pause_s = self.draw() * max(SHORTEST_PAUSE_S, LONGEST_PAUSE_S - tried * SOONER_S)
         self.pause(pause_s)
         self.paused_s += pause_s
         return True
