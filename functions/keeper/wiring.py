@@ -38,7 +38,9 @@ def build(settings: KeeperSettings) -> Keeper:
     """Wire the stores on AWS and PostgreSQL. No connection is opened yet."""
     config = Config(connect_timeout=1, read_timeout=5, retries={"total_max_attempts": 2})
     secret = _database_secret(settings, config)
-    log = DynamoDBInvocationLog(_dynamodb(), settings.log_table, clock=utc_now)
+    log = DynamoDBInvocationLog(
+        _dynamodb(), settings.log_table, clock=utc_now, writes_as_before=settings.writes_as_before
+    )
     s3 = boto3.client("s3", config=config)
     signer = _signer(settings, config)
     # It trusts the key that it signs with and no other: what another one signed is signed again.

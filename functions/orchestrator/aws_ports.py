@@ -121,7 +121,9 @@ def aws_ports(settings: OrchestratorSettings, environ: Mapping[str, str], metric
         models=S3ModelStore(s3, settings.bucket),
         promotions=DynamoDBPromotionWitness(dynamodb, settings.state_table),
         shared_breakers=DynamoDBSharedBreakers(dynamodb, settings.state_table, clock=utc_now),
-        log=DynamoDBInvocationLog(quick, settings.log_table, clock=utc_now),
+        log=DynamoDBInvocationLog(
+            quick, settings.log_table, clock=utc_now, writes_as_before=settings.catalog.accepts_older_forms
+        ),
         caller=ByProvider({Provider.AWS: aws, Provider.AZURE: azure, Provider.GCP: google}),
         metrics=metrics,
         lease_keys=_stored_keys(service("ssm"), settings.lease_keys_parameter),

@@ -356,6 +356,8 @@ class KeeperSettings:
     """Where the catalog's copy goes; without it there is none."""
     signing_key_id: str | None = None
     local_signing_key: str | None = field(default=None, repr=False)
+    writes_as_before: bool = False
+    """While code of before reads the log, too."""
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Self:
@@ -374,4 +376,5 @@ class KeeperSettings:
             database_url=environ.get("FISO_DATABASE_URL") or None,
             database_secret_arn=environ.get("FISO_DATABASE_SECRET_ARN") or None,
             state_table=environ.get("FISO_STATE_TABLE", "").strip() or None,
+            writes_as_before=environ.get("FISO_ACCEPT_OLDER_FORMS", "").strip() == "1",
         )

@@ -42,7 +42,7 @@ def parts_of(line: str) -> list[str]:
 def golden_json(name: str, document: object) -> Any:
     """A document whose keys have no order, kept as sorted JSON."""
     text = json.dumps(document, indent=1, sort_keys=True, default=_binary, allow_nan=False)
-    return json.loads(golden(name, text + "\n"), object_hook=_restored)
+    return json.loads(golden(name, text + "\n"), object_hook=restored)
 
 
 def rounded(value: Any) -> Any:
@@ -63,5 +63,6 @@ def _binary(value: object) -> dict[str, str]:
     return {"base64": base64.b64encode(value).decode("ascii")}
 
 
-def _restored(document: dict[str, Any]) -> Any:
+def restored(document: dict[str, Any]) -> Any:
+    """Bytes, where a document had them."""
     return base64.b64decode(document["base64"]) if document.keys() == {"base64"} else document

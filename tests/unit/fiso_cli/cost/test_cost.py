@@ -58,6 +58,7 @@ def test_work_is_what_the_code_writes() -> None:
     assert (record.record_units, record.record_index_units) == (work.record_units, work.record_index_units)
     assert work.intent_units == 1
     assert 4 <= work.fold_units.per_record(1) <= 12
+    assert work.fold_units.per_record(50) < 0.5, "a batch is one transaction, its records share an entry"
     assert work.archive_puts.per_record(1) == 1
     assert 300 < work.log_bytes < 2_000
     assert work.metrics > 5
