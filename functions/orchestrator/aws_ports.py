@@ -8,6 +8,7 @@ from functools import cache, partial
 from time import monotonic, perf_counter
 
 from fiso.adapters.aws.client import DynamoDBClient, S3Client
+from fiso.adapters.aws.container_credentials import ContainerCredentials, own_credentials
 from fiso.adapters.aws.dynamodb import DynamoDBInvocationLog
 from fiso.adapters.aws.dynamodb_breakers import DynamoDBSharedBreakers
 from fiso.adapters.aws.dynamodb_states import DynamoDBEndpointStates
@@ -42,7 +43,7 @@ from fiso.ports import (
 from fiso.services.log.spill import LONGEST_WAIT_S
 from fiso.services.resilience.executors import AttemptExecutor, ThreadedExecutor
 from fiso.settings import AccessSettings, OrchestratorSettings
-from fiso_client.core.signing import AwsEndpoint, Credentials, SignedService
+from fiso_client.core.signing import AwsEndpoint, KeySource, SignedService
 from fiso_client.core.transport import HttpTransport
 
 logger = logging.getLogger("fiso.orchestrator")
@@ -82,12 +83,16 @@ class Ports:
     stage_keys: PublicKeys | None = None
     packaged_keys: PublicKeys | None = None
     promotions: PromotionWitness | None = None
+    connect: Callable[[], None] = lambda: None
+    """Open what most requests need, where it is known before them."""
+    rest: Callable[[], None] = lambda: None
+    """Close what must not be in a snapshot: connections, credentials."""
 
 
 def aws_ports(settings: OrchestratorSettings, environ: Mapping[str, str], metrics: Metrics) -> Ports:
     """The stores on AWS and the three clouds."""
-    credentials = Credentials.from_environ(environ)
     transport = HttpTransport()
+    credentials = own_credentials(environ, transport=transport, clock=utc_now)
 
     def service(name: str, region: str | None = None) -> SignedService:
         endpoint = AwsEndpoint.from_environ(name, environ, region=region)
@@ -112,6 +117,16 @@ def aws_ports(settings: OrchestratorSettings, environ: Mapping[str, str], metric
     google = http(_google_tokens(settings, environ, credentials, transport))
     invoke_api = cache(lambda region: service("lambda", region))
     aws = LambdaCaller(invoke_api, clock=utc_now)
+
+    def connect() -> None:
+        transport.connect(AwsEndpoint.from_environ("lambda", environ).url)
+
+    def rest() -> None:
+        if isinstance(credentials, ContainerCredentials):
+            credentials.forget()
+        for each in (transport, to_public):
+            each.close()
+
     seals = _catalog_seals(settings)
     return Ports(
         snapshots=CheckedSnapshots(S3Snapshots(s3, settings.bucket, seals), rules),
@@ -131,6 +146,8 @@ def aws_ports(settings: OrchestratorSettings, environ: Mapping[str, str], metric
         tenant_use=_tenant_use(dynamodb, settings),
         idempotency_keys=_table_of_keys(service("dynamodb"), s3, settings),
         other_idempotency_keys=_tables_of_keys(partial(service, "dynamodb"), s3, settings),
+        connect=connect,
+        rest=rest,
     )
 
 
@@ -144,7 +161,7 @@ def _catalog_seals(settings: OrchestratorSettings) -> CatalogSeals:
 
 
 def _google_tokens(
-    settings: OrchestratorSettings, environ: Mapping[str, str], credentials: Credentials, transport: HttpTransport
+    settings: OrchestratorSettings, environ: Mapping[str, str], credentials: KeySource, transport: HttpTransport
 ) -> Identity | None:
     if settings.google is None:
         return None

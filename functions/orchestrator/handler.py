@@ -37,7 +37,7 @@ from fiso.services.freshness.health import health_document, is_fit, status_of
 from fiso.services.request import inspect
 from fiso.services.request.orchestrate import RoutingResult
 from fiso.settings import OrchestratorSettings
-from functions.orchestrator import wiring
+from functions.orchestrator import environment, wiring
 from functions.orchestrator.http_answer import (
     Response,
     json_answer,
@@ -112,6 +112,7 @@ def lambda_handler(event: object, context: Context) -> Response:
         return answer_event(application(), event, context, id=id)
     except Exception:
         logger.exception("unexpected error", extra={"invocation_id": id})
+        telemetry.metrics().add("Defects", 1, "Count")
         return problem(500, "Internal error", "FISO failed; its log has more under this id", id)
     finally:
         telemetry.flush()
@@ -406,7 +407,7 @@ def _version(snapshot: Snapshot | None) -> int | None:
 if "AWS_LAMBDA_RUNTIME_API" in os.environ:
     # while an environment starts, the processor is not yet throttled to the memory's share (docs/decisions/0008)
     try:
-        application()
+        environment.start(application(), os.environ)
     except Exception:
         # an environment that fails to start answers nothing at all; this way each request gets a 500 with an id
         logger.exception("the application could not be composed")

@@ -20,7 +20,7 @@ from fiso.domain.request import TenantId
 from fiso.ports import Clock, InvocationLog, IssuerKeys, Metrics, TenantUse, TokenVerifier
 from fiso.prediction import manifest
 from fiso.routing.breaker_notices import Transition
-from fiso.services.freshness.cached import CachedValue, StoreWaitBudget, staleness_clock
+from fiso.services.freshness.cached import CachedValue, Readers, StoreWaitBudget, staleness_clock
 from fiso.services.freshness.decision_sources import TROUBLE_FRESH_S, DecisionSources
 from fiso.services.freshness.health import PartHealth, lease_health, log_health
 from fiso.services.freshness.models import ModelSource, Promotions
@@ -75,6 +75,9 @@ class App:
     """What leases need, made when the first one is asked for: most environments never see one."""
     idempotent: Callable[[], "IdempotentRouting"]
     """What idempotency keys need, made when the first one is seen."""
+    connect: Callable[[], None]
+    rest: Callable[[], None]
+    """Leaves no thread, connection and credential, until the next are needed."""
     cors: Cors | None = None
     """The stage's rule for pages of other origins, where a function's policy has none."""
     metrics_tenant: str = ""
@@ -86,10 +89,14 @@ class App:
 def build(settings: OrchestratorSettings, *, metrics: Metrics, ports: Ports | None = None) -> App:
     """Wire the orchestrator; tests and benchmarks give their own `ports`."""
     outside = ports or aws_ports(settings, os.environ, metrics)
-    keys = cache(lambda: _keys(outside, settings))
-    orchestrator = _orchestrator(outside, settings, (lambda: keys().cached) if outside.lease_keys else None)
+    keys, readers = cache(lambda: _keys(outside, settings)), Readers(READERS, "refresh")
+    orchestrator = _orchestrator(outside, settings, (lambda: keys().cached) if outside.lease_keys else None, readers)
     access = access_of(settings.access, outside.issuer_keys, outside.clock)
     outcomes = cache(lambda: _outcomes(outside, keys, orchestrator.sources))
+
+    def rest() -> None:
+        readers.rest()
+        outside.rest()
 
     def parts() -> tuple[PartHealth, ...]:
         has_keys = keys().cached.value is not None if keys.cache_info().currsize else None
@@ -111,6 +118,8 @@ def build(settings: OrchestratorSettings, *, metrics: Metrics, ports: Ports | No
         parts=parts,
         outcomes=outcomes,
         idempotent=cache(lambda: _idempotent(outside, orchestrator.sources)),
+        connect=outside.connect,
+        rest=rest,
         cors=cors_of(settings.cors),
         metrics_tenant=settings.metrics_tenant,
     )
@@ -128,11 +137,13 @@ def _telling(sync: BreakerSync, outside: Ports) -> Callable[[Transition], None]:
 
 
 def _orchestrator(
-    outside: Ports, settings: OrchestratorSettings, marking: "Callable[[], CachedValue[Keyring]] | None"
+    outside: Ports,
+    settings: OrchestratorSettings,
+    marking: "Callable[[], CachedValue[Keyring]] | None",
+    readers: Readers,
 ) -> Orchestrator:
     stopwatch = staleness_clock(outside.clock, outside.ticks)
-    executor = ThreadPoolExecutor(max_workers=READERS, thread_name_prefix="refresh")
-    budget = StoreWaitBudget(executor, stopwatch=stopwatch, metrics=outside.metrics)
+    budget = StoreWaitBudget(readers, stopwatch=stopwatch, metrics=outside.metrics)
     sources = DecisionSources(
         snapshots=outside.snapshots,
         copy=outside.copy,
@@ -149,7 +160,7 @@ def _orchestrator(
         breaker_sync.refresh_in_background(oldest_s=TROUBLE_FRESH_S)
 
     monitor = SlowCallMonitor(
-        teller=uuid4().hex,
+        teller=cache(lambda: uuid4().hex),
         publish=breaker_sync.publish,
         retract=breaker_sync.retract,
         clock=outside.clock,

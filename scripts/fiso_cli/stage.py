@@ -15,7 +15,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Self
 
 from fiso.domain.errors import InvalidCatalog, StoreError, StoreUnavailable
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from fiso.ports import CatalogStore
 
 SERVICE = "fiso"
+LIVE = "live"
+"""The alias by which each function is called."""
 DEFAULT_REGION = "us-east-1"
 LOCAL_LISTENERS = ("aws", "azure-eastus", "azure-westeurope", "gcp-us-east4", "gcp-europe-west1")
 """What the provider proxies stand before, in the order of their ports."""
@@ -189,7 +191,11 @@ class Stage:
         address = None if self.local is None else self.local.lambda_host_url
         with self.wrapped_errors():
             client = self.session.client("lambda", region_name=self.region, endpoint_url=address, config=patience)
-            answer = client.invoke(FunctionName=name, Payload=json.dumps(payload).encode())
+            call = partial(client.invoke, FunctionName=name, Payload=json.dumps(payload).encode())
+            try:
+                answer = call(Qualifier=LIVE)
+            except client.exceptions.ResourceNotFoundException:
+                answer = call()  # a stage of before there were aliases
             body = answer["Payload"].read()
         try:
             said = json.loads(body)

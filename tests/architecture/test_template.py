@@ -84,7 +84,7 @@ def test_every_function_has_a_role_of_its_own(resources: dict[str, Any]) -> None
     assert {properties["FunctionName"] for properties in every} == {f"fiso-prod-{name}" for name in FUNCTIONS}
     roles = {properties["Role"]["Fn::GetAtt"][0] for properties in every}
     assert len(roles) == len(FUNCTIONS)
-    assert roles == set(of_type(resources, "IAM::Role"))
+    assert roles == set(of_type(resources, "IAM::Role")) - {"CanaryRole"}
 
 
 def test_nothing_but_its_role_lets_a_function_do_anything(resources: dict[str, Any]) -> None:
@@ -105,24 +105,63 @@ def test_nothing_but_its_role_lets_a_function_do_anything(resources: dict[str, A
 def test_a_role_is_lambdas_alone_and_a_function_is_called_by_its_own_gateway_or_schedule(
     resources: dict[str, Any],
 ) -> None:
-    for role in of_type(resources, "IAM::Role").values():
+    for name, role in of_type(resources, "IAM::Role").items():
         (trusted,) = role["AssumeRolePolicyDocument"]["Statement"]
         assert trusted == {
             "Effect": "Allow",
-            "Principal": {"Service": "lambda.amazonaws.com"},
+            "Principal": {"Service": f"{'codedeploy' if name == 'CanaryRole' else 'lambda'}.amazonaws.com"},
             "Action": "sts:AssumeRole",
         }
     callers = set()
     for permission in of_type(resources, "Lambda::Permission").values():
         source = json.dumps(permission["SourceArn"])
         assert re.search(r'"(HttpApi|KeeperEventsRuleSchedule1|RetrainerEventsRuleSchedule1)"', source), source
-        callers.add((permission["FunctionName"]["Fn::GetAtt"][0], permission["Principal"]))
+        callers.add((live_of(permission["FunctionName"]), permission["Principal"]))
     assert callers == {
         ("OrchestratorLambdaFunction", "apigateway.amazonaws.com"),
         ("ConsoleLambdaFunction", "apigateway.amazonaws.com"),
         ("KeeperLambdaFunction", "events.amazonaws.com"),
         ("RetrainerLambdaFunction", "events.amazonaws.com"),
     }
+
+
+def live_of(reference: Any) -> str:
+    """The function whose alias `live` is meant."""
+    arn, alias = reference["Fn::Join"][1]
+    assert alias == "live"
+    return str(arn["Fn::GetAtt"][0])
+
+
+def test_whatever_calls_a_function_calls_its_version_that_is_live(resources: dict[str, Any]) -> None:
+    called = [of["IntegrationUri"] for of in of_type(resources, "ApiGatewayV2::Integration").values()]
+    called += [target["Arn"] for rule in of_type(resources, "Events::Rule").values() for target in rule["Targets"]]
+    called += [mapping["FunctionName"] for mapping in of_type(resources, "Lambda::EventSourceMapping").values()]
+    functions = of_type(resources, "Lambda::Function")
+    assert sorted(live_of(reference) for reference in called) == sorted(functions)
+    versions = of_type(resources, "Lambda::Version")
+    for alias in of_type(resources, "Lambda::Alias").values():
+        assert alias["Name"] == "live"
+        version, _ = alias["FunctionVersion"]["Fn::GetAtt"]
+        assert versions.pop(version)["FunctionName"] == alias["FunctionName"]
+        functions.pop(alias["FunctionName"]["Ref"])
+    assert (functions, versions) == ({}, {})
+
+
+def test_a_version_of_a_deployment_that_failed_is_not_in_the_next_ones_way(resources: dict[str, Any]) -> None:
+    policies = {of["DeletionPolicy"] for of in resources.values() if of["Type"] == "AWS::Lambda::Version"}
+    assert policies == {"RetainExceptOnCreate"}
+
+
+def test_the_orchestrator_moves_bit_by_bit_and_back_by_alarms_that_there_are(resources: dict[str, Any]) -> None:
+    moved = {name: of.get("UpdatePolicy") for name, of in resources.items() if of["Type"] == "AWS::Lambda::Alias"}
+    orchestrators = moved.pop("OrchestratorLiveAlias")
+    assert set(moved.values()) == {None}
+    group = orchestrators["CodeDeployLambdaAliasUpdate"]["DeploymentGroupName"]["Ref"]
+    properties = resources[group]["Properties"]
+    assert properties["DeploymentConfigName"] == "CodeDeployDefault.LambdaLinear10PercentEvery1Minute"
+    alarms = {alarm["Name"]["Ref"] for alarm in properties["AlarmConfiguration"]["Alarms"]}
+    assert {resources[alarm]["Properties"]["MetricName"] for alarm in alarms} == {"Errors", "Defects"}
+    assert "DEPLOYMENT_STOP_ON_ALARM" in properties["AutoRollbackConfiguration"]["Events"]
 
 
 def test_the_retrainer_signs_models_the_keeper_catalogs_and_who_reads_knows_public_halves_alone(
@@ -240,7 +279,7 @@ def test_what_holds_records_and_keys_outlives_the_stack_but_not_a_first_deployme
 
 
 def is_kept(resource: Mapping[str, Any]) -> bool:
-    return bool(resource.get("DeletionPolicy", "Delete") != "Delete")
+    return resource.get("DeletionPolicy", "Delete") != "Delete" and resource["Type"] != "AWS::Lambda::Version"
 
 
 def test_the_bucket_is_private_encrypted_versioned_and_kept(resources: dict[str, Any]) -> None:

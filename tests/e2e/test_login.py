@@ -24,15 +24,21 @@ def browser(live: LiveCloud) -> Iterator[LoginBrowser]:
         "FISO_JWT_TENANT_CLAIM": TENANT_CLAIM,
         "FISO_LOGIN_CLIENT_ID": CLIENT_ID,
     }
+
+    def deploy(variables: dict[str, str]) -> None:
+        functions.update_function_configuration(FunctionName=name, Environment={"Variables": variables})
+        version = functions.publish_version(FunctionName=name)["Version"]
+        functions.update_alias(FunctionName=name, Name="live", FunctionVersion=version)
+
     with running_issuer(cloud.port("issuer"), cloud.issuer_dir, cloud.port("emulator")) as issuer_url:
-        functions.update_function_configuration(FunctionName=name, Environment={"Variables": before | asking})
+        deploy(before | asking)
         browser = LoginBrowser(issuer_url=issuer_url, console_url=before["FISO_CONSOLE_URL"])
         eventually(lambda: browser.get("/api/invocations").status_code == 401)  # environments of before may serve on
         try:
             yield browser
         finally:
             browser.client.close()
-            functions.update_function_configuration(FunctionName=name, Environment={"Variables": before})
+            deploy(before)
 
 
 def test_a_person_logs_in_looks_and_logs_out(live: LiveCloud, browser: LoginBrowser) -> None:

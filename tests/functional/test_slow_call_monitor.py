@@ -28,7 +28,7 @@ class Monitored:
 
     def __post_init__(self) -> None:
         self.monitor = SlowCallMonitor(
-            teller="here",
+            teller=lambda: "here",
             publish=self.told.append,
             retract=self.retracted.append,
             clock=self.clock,

@@ -8,6 +8,7 @@ idle too long is given up. Where calls cannot overlap (a trace) there is one, an
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 
 from fiso.domain.catalog import CatalogEntry
 from fiso.domain.endpoint import EndpointId, FunctionName
@@ -124,7 +125,7 @@ class Environments:
         budget = StoreWaitBudget(Inline(), stopwatch=timeline.stopwatch)
         breaker_sync = BreakerSync(self._shared, clock=self._clock, budget=budget)
         monitor = SlowCallMonitor(
-            teller=str(len(self.all) + 1),
+            teller=partial(str, len(self.all) + 1),
             publish=breaker_sync.publish,
             retract=breaker_sync.retract,
             clock=self._clock,

@@ -30,6 +30,10 @@ class SigningKeys(Protocol):
     def token(self) -> str | None: ...
 
 
+KeySource: TypeAlias = SigningKeys | Callable[[], SigningKeys]
+"""Keys, or what gives those that hold now: keys that end are renewed all three at once."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
     """The keys that a function has of its own."""
@@ -96,7 +100,7 @@ class SignedService:
     """Sends signed requests to one service."""
 
     endpoint: AwsEndpoint
-    credentials: SigningKeys
+    credentials: KeySource
     transport: HttpTransport
     clock: Clock
 
@@ -124,18 +128,19 @@ def sign(
     headers: Mapping[str, str],
     body_sha256: str,
     endpoint: AwsEndpoint,
-    credentials: SigningKeys,
+    credentials: KeySource,
     now: datetime,
 ) -> dict[str, str]:
     """The headers with Signature Version 4 added (docs.aws.amazon.com, "Create a signed AWS API request")."""
+    keys = credentials() if callable(credentials) else credentials
     parts = urlsplit(url)
     stamp = now.strftime("%Y%m%dT%H%M%SZ")
     signed = {name.lower(): value.strip() for name, value in headers.items()}
     signed |= {"host": parts.netloc, "x-amz-date": stamp}
     if endpoint.service == "s3":
         signed["x-amz-content-sha256"] = body_sha256
-    if credentials.token:
-        signed["x-amz-security-token"] = credentials.token
+    if keys.token:
+        signed["x-amz-security-token"] = keys.token
     names = sorted(signed)
     name_list = ";".join(names)
     path = parts.path if endpoint.service == "s3" else quote(parts.path, safe="/-_.~")
@@ -144,11 +149,10 @@ def sign(
     )
     scope = f"{stamp[:8]}/{endpoint.region}/{endpoint.service}/aws4_request"
     to_sign = f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
-    key = _signing_key(credentials.secret_key, stamp[:8], endpoint.region, endpoint.service)
+    key = _signing_key(keys.secret_key, stamp[:8], endpoint.region, endpoint.service)
     signature = hmac.new(key, to_sign.encode(), hashlib.sha256).hexdigest()
     signed["authorization"] = (
-        f"AWS4-HMAC-SHA256 Credential={credentials.access_key}/{scope}, "
-        f"SignedHeaders={name_list}, Signature={signature}"
+        f"AWS4-HMAC-SHA256 Credential={keys.access_key}/{scope}, SignedHeaders={name_list}, Signature={signature}"
     )
     return signed
 

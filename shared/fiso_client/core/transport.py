@@ -204,6 +204,11 @@ class HttpTransport:
                 connection.close()
         return answer
 
+    def connect(self, url: str) -> None:
+        """Have a connection there, for the first request to come. `TransportError` when there is none."""
+        parts = urlsplit(url)
+        self._give_back((parts.scheme, parts.netloc), self._connect(parts, self._connect_timeout_s))
+
     def close(self) -> None:
         """Close what is kept alive."""
         with self._lock:
@@ -288,6 +293,14 @@ def _is_closed_by_peer(connection: _Connection) -> bool:
     return bool(ready.poll(0))
 
 
-@cache
+_MAKING_TLS = Lock()
+
+
 def _tls() -> ssl.SSLContext:
+    with _MAKING_TLS:  # or each of the first connections, which are made at once, reads all authorities by itself
+        return _made_tls()
+
+
+@cache
+def _made_tls() -> ssl.SSLContext:
     return ssl.create_default_context()

@@ -105,6 +105,16 @@ def _cold_starts(rival_dir: Path, _say: Say) -> Sequence[Row]:
     return measure.cold_starts(MODEL_DIR, naive.build(rival_dir))
 
 
+def _cold_tls(_rival_dir: Path, say: Say) -> Sequence[Row]:
+    from tests.lab.bench import cold
+
+    try:
+        return cold.rows(LocalStage.from_environ().state / "bench")
+    except CommandError as error:
+        say(f"left out: {error}")  # a checkout without that commit
+        return []
+
+
 def _decisions(rival_dir: Path, _say: Say) -> Sequence[Row]:
     from tests.lab.bench import decisions
 
@@ -188,6 +198,7 @@ GROUPS = (
     Group("how far one reads", ("request_path",), _request_path),
     Group("the whole handler", ("handler_in_memory", "handler_repeatable"), _handlers),
     Group("cold starts", ("cold_start", "rss_mb"), _cold_starts),
+    Group("cold starts over TLS at 256 MB's share of a processor", ("cold_tls_",), _cold_tls),
     Group("decisions among 12 candidates", ("decide_",), _decisions),
     Group("LiteLLM's pick", ("pick_vs_litellm",), _litellm),
     Group("replays", ("replay_", "early_regret_", "captured_", "cache_hit_rate"), _replays),

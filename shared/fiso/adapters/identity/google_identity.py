@@ -20,7 +20,7 @@ from fiso.domain.endpoint import Authentication, Endpoint
 from fiso.domain.identity import GoogleIdentity
 from fiso.ports import Clock
 from fiso_client.core.failures import Failure, ProviderError
-from fiso_client.core.signing import AwsEndpoint, Credentials, public_url, sign
+from fiso_client.core.signing import AwsEndpoint, KeySource, public_url, sign
 from fiso_client.core.stopwatch import Stopwatch
 from fiso_client.core.transport import HttpTransport, TransportError
 
@@ -48,7 +48,7 @@ class GoogleIdTokens:
         self,
         identity: GoogleIdentity,
         *,
-        credentials: Credentials,
+        credentials: KeySource,
         region: str,
         transport: HttpTransport,
         clock: Clock,

@@ -12,12 +12,12 @@ A store that hung is asked on, but not waited for again until it has answered on
 
 import logging
 from collections.abc import Callable
-from concurrent.futures import Executor, Future, wait
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from functools import partial
 from threading import Lock
 from time import monotonic
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from fiso.ports import Clock, Metrics
 from fiso_client.core.failures import FisoError
@@ -42,6 +42,28 @@ logger = logging.getLogger(__name__)
 def staleness_clock(clock: Clock, ticks: Callable[[], float] = monotonic) -> Callable[[], float]:
     """Seconds to tell ages by: they never go back and do not stand still while the environment is frozen."""
     return Stopwatch(ticks=ticks, wall=lambda: clock().timestamp())
+
+
+class Readers(Executor):
+    """Threads that are made when they are needed, and gone after `rest` until the next: a snapshot of a process holds
+    none, nor one that is forked off."""
+
+    def __init__(self, most: int, name: str) -> None:
+        self._most, self._name, self._lock = most, name, Lock()
+        self._threads: ThreadPoolExecutor | None = None
+
+    def submit(self, work: Callable[..., T], /, *args: Any, **named: Any) -> Future[T]:
+        with self._lock:
+            if self._threads is None:
+                self._threads = ThreadPoolExecutor(max_workers=self._most, thread_name_prefix=self._name)
+            return self._threads.submit(work, *args, **named)
+
+    def rest(self) -> None:
+        """Let what runs end, then the threads."""
+        with self._lock:
+            threads, self._threads = self._threads, None
+        if threads is not None:
+            threads.shutdown()
 
 
 class StoreWaitBudget:

@@ -48,12 +48,14 @@ class _Awaited:
 
 
 class SlowCallMonitor:
-    """One environment's calls. `publish` and `retract` must not wait for anything; `stopwatch` gives seconds."""
+    """One environment's calls. `publish` and `retract` must not wait for anything; `stopwatch` gives seconds. `teller`
+    is who tells, asked first when there is something to tell: a snapshot of the environment must have no name yet.
+    """
 
     def __init__(
         self,
         *,
-        teller: str,
+        teller: Callable[[], str],
         publish: Callable[[SlowCall], None],
         retract: Callable[[SlowCall], None],
         clock: Clock,
@@ -96,7 +98,7 @@ class SlowCallMonitor:
             self._awaited -= frozen
             for one in [one for one in self._awaited if one.published is None and now_s >= one.slow_at_s]:
                 one.published = SlowCall(
-                    function=one.function, endpoint=one.endpoint.id, teller=self._teller, began_at=one.began_at
+                    function=one.function, endpoint=one.endpoint.id, teller=self._teller(), began_at=one.began_at
                 )
                 self._publish(one.published)
             is_busy, self._were_made = bool(self._awaited) or self._were_made, False
