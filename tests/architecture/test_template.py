@@ -279,7 +279,7 @@ def test_what_holds_records_and_keys_outlives_the_stack_but_not_a_first_deployme
 
 
 def is_kept(resource: Mapping[str, Any]) -> bool:
-    return resource.get("DeletionPolicy", "Delete") != "Delete" and resource["Type"] != "AWS::Lambda::Version"
+    return bool(resource.get("DeletionPolicy", "Delete") != "Delete" and resource["Type"] != "AWS::Lambda::Version")
 
 
 def test_the_bucket_is_private_encrypted_versioned_and_kept(resources: dict[str, Any]) -> None:

@@ -9,9 +9,10 @@ import signal
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -59,10 +60,10 @@ def rows(folder: Path, *, starts: int = STARTS) -> list[Row]:
         shares = ending.enter_context(processor_shares(MEMORY_MB / WHOLE_MB))
         stores = ending.enter_context(cold_stores.running(scratch, shares[0]))
         ours, theirs = our_side(scratch, stores), their_side(folder, scratch, stores)
-        sides = [
-            lambda: start(ours, shares),
-            lambda: start(theirs, shares),
-            lambda: start(ours, shares, is_frozen=True),
+        sides: list[Callable[[], Start]] = [
+            partial(start, ours, shares),
+            partial(start, theirs, shares),
+            partial(start, ours, shares, is_frozen=True),
         ]
         for side in sides:
             side()
