@@ -73,6 +73,8 @@ def _prepared(template: dict[str, Any], aws: Clients, wire: Wire, url: str) -> D
     code = _zipped("return event")
     noted = base64.b64encode(sha256(code).digest()).decode()
     kept = {n: each for n, each in template["Resources"].items() if not n.startswith("ServerlessDeployment")}
+    kept = {n: each for n, each in kept.items() if not n.startswith("Canary")}  # the emulator has no CodeDeploy
+    kept["OrchestratorLiveAlias"].pop("UpdatePolicy")
     for resource in kept.values():
         properties = resource.get("Properties", {})
         place = properties.get("Code") or properties.get("Content")

@@ -30,7 +30,7 @@ MANAGED_MOST = 6_144
 PARAMETERS = {"AWS::EC2::VPCEndpoint", "AWS::Lambda::Alias", "AWS::Lambda::Version", "AWS::SNS::Subscription"}
 """Kinds that stages have by parameters."""
 UNUSED = {
-    "codedeploy:*": "aliases are moved by the stack itself",
+    "codedeploy:RegisterOnPremisesInstance": "what is deployed are functions",
     "dynamodb:*Item": "nothing is imported into a table",
     "dynamodb:*Import*": "nothing is imported into a table",
     "dynamodb:*KinesisStreamingDestination": "tables stream to Lambda",

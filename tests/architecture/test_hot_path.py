@@ -68,8 +68,8 @@ def test_the_application_is_composed_by_lambdas_own_import(is_lambda: bool, comp
     )
     program = "from functions.orchestrator.handler import application; print(application.cache_info().currsize)"
     finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environ)
-    *_, told = finished.stdout.splitlines()  # before it: that no store is there
-    assert (told, finished.stderr) == (str(composed), "")
+    assert str(composed) in finished.stdout.splitlines()  # the others tell that no store is there
+    assert finished.stderr == ""
 
 
 def test_an_application_that_cannot_be_composed_leaves_the_import_whole() -> None:
