@@ -9,11 +9,12 @@ import pytest
 
 from fiso import telemetry
 from fiso.domain.endpoint import Provider
+from fiso.domain.policy import Objectives
 from fiso.domain.record import InvocationRecord
 from fiso.routing.skill import prediction_lines
 from fiso.services.request import recording
 from fiso.testing.memory import InMemoryMetrics, away
-from fiso.testing.rig import Rig, word_count
+from fiso.testing.rig import READ_AGAIN_S, Rig, word_count
 from fiso_cli.packaging.template import make_template
 from fiso_client.core.answers import FunctionAnswer
 from fiso_client.core.failures import Failure
@@ -99,6 +100,12 @@ def foretold(*, predicted_ms: float, mean_ms: float) -> InvocationRecord:
     )
 
 
+def burning(rig: Rig) -> None:
+    rig.change_policy("word-count", objectives=Objectives(availability=99.0))
+    rig.advance(READ_AGAIN_S)
+    failing(rig)
+
+
 def unpriced(rig: Rig) -> None:
     recording.count(rig.metrics, a_record(candidates=(a_summary(cost_usd=None),)), lambda _: Provider.AWS)
 
@@ -108,6 +115,10 @@ def misled(rig: Rig) -> None:
 
 
 MADE: Mapping[str, Callable[[Rig], None]] = {
+    "fast-burn-hour": burning,
+    "fast-burn-now": burning,
+    "slow-burn-hours": burning,
+    "slow-burn-now": burning,
     "high-latency": slow,
     "failure-rate": failing,
     "breaker-open": failing,
@@ -133,8 +144,12 @@ def test_every_alarm_tells_the_stages_topic_when_it_rings_and_when_it_ends(
     alarms: Mapping[str, Any], resources: Mapping[str, Any]
 ) -> None:
     assert resources["AlarmTopic"]["Type"] == "AWS::SNS::Topic"
-    for name, alarm in alarms.items():
-        assert alarm["AlarmActions"] == alarm["OKActions"] == [{"Ref": "AlarmTopic"}], name
+    composed = [each["Properties"] for each in resources.values() if each["Type"] == "AWS::CloudWatch::CompositeAlarm"]
+    parts = {name for each in composed for name in re.findall(r"\$\{(\w+)\}", each["AlarmRule"]["Fn::Sub"])}
+    assert len(parts) == 2 * len(composed) == 4
+    told = [alarm for alarm in alarms.values() if not any(resources[part]["Properties"] == alarm for part in parts)]
+    for alarm in [*told, *composed]:
+        assert alarm["AlarmActions"] == alarm["OKActions"] == [{"Ref": "AlarmTopic"}], alarm["AlarmName"]
 
 
 def test_every_alarm_reads_a_metric_that_is_counted_under_its_dimensions(alarms: Mapping[str, Any]) -> None:

@@ -17,6 +17,7 @@ from urllib.request import urlopen
 
 import promql_parser
 import pytest
+import yaml
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from fiso.testing.rig import Rig
@@ -103,6 +104,59 @@ def test_promtool_has_nothing_to_say() -> None:
     text = rig.request("GET", "/metrics").body
     done = subprocess.run([str(promtool), "check", "metrics"], input=text, capture_output=True, check=False)
     assert (done.returncode, done.stderr.decode(), done.stdout.decode()) == (0, "", "")
+
+
+RULES = ROOT / "docs/grafana/fiso-rules.yml"
+OF_RULES = [
+    pytest.param(rule["expr"], id=rule["alert"])
+    for group in yaml.safe_load(RULES.read_text())["groups"]
+    for rule in group["rules"]
+]
+
+
+@pytest.mark.parametrize("expr", OF_RULES)
+def test_each_rule_is_of_metrics_and_labels_that_a_scrape_has(expr: str, labels_by_metric: dict[str, set[str]]) -> None:
+    found = list(selectors(promql_parser.parse(expr)))
+    assert len(found) == 6
+    for metric, labels in found:
+        assert labels <= labels_by_metric[metric], metric
+
+
+def rule_tests(errors_a_minute: int) -> dict[str, Any]:
+    """100 requests a minute for an hour, so many of which end in an error, of a function that promises 99 %."""
+    series = {
+        'fiso_invocations_total{function="f", status="success"}': f"0+{100 - errors_a_minute}x60",
+        'fiso_invocations_total{function="f", status="error"}': f"0+{errors_a_minute}x60",
+        'fiso_invocations_total{function="other", status="error"}': "0+100x60",
+        'fiso_objective_ratio{function="f", objective="availability"}': "0.99x60",
+    }
+    labels = {"function": "f", "severity": "page"}
+    told = yaml.safe_load(RULES.read_text())["groups"][0]["rules"][0]["annotations"]
+    summary = {**told, "summary": told["summary"].replace("{{ $labels.function }}", "f")}
+    rings = [{"exp_labels": labels, "exp_annotations": summary}] if errors_a_minute > 14.4 else []
+    return {
+        "rule_files": [str(RULES)],
+        "tests": [
+            {
+                "interval": "1m",
+                "input_series": [{"series": name, "values": values} for name, values in series.items()],
+                "alert_rule_test": [
+                    {"eval_time": "60m", "alertname": "FisoAvailabilityBurnsFast", "exp_alerts": rings}
+                ],
+            }
+        ],
+    }
+
+
+@pytest.mark.skipif(promtool is None, reason="no promtool")
+@pytest.mark.parametrize("errors_a_minute", [14, 15])
+def test_a_function_that_burns_14_times_what_it_promised_rings_and_no_other(
+    errors_a_minute: int, tmp_path: Path
+) -> None:
+    (tmp_path / "tests.yml").write_text(json.dumps(rule_tests(errors_a_minute)))
+    for command in (["check", "rules", str(RULES)], ["test", "rules", str(tmp_path / "tests.yml")]):
+        done = subprocess.run([str(promtool), *command], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 @contextmanager

@@ -10,6 +10,8 @@ import pytest
 
 from fiso.adapters.aws.dynamodb_states import state_from_item, state_item
 from fiso.domain.endpoint import EndpointId, FunctionName
+from fiso.domain.fields import Impossible
+from fiso.domain.policy import Objectives
 from fiso.domain.record import InvocationRecord
 from fiso.domain.state import LATENCY_BOUNDS_MS, NOTHING, EndpointState
 from fiso.routing.fold import fold
@@ -34,8 +36,11 @@ def scraped(rig: Rig) -> dict[Series, float]:
     return samples_of(answer.body.decode())
 
 
+PROMISED = Objectives(availability=99.0, latency_ms=50, latency_share=90.0)
+
+
 def used(seed: int = 1, *, calls: int = 30) -> Rig:
-    rig = Rig(seed=seed)
+    rig = Rig(word_count(objectives=PROMISED), seed=seed)
     rig.fail("gcp-us-east4", Failure.UNREACHABLE)
     for call in range(calls):
         for endpoint in ("aws-us-east-1", "azure-eastus"):
@@ -63,6 +68,39 @@ def test_the_briefs_three_metrics_with_their_labels_add_up_to_the_log() -> None:
     assert value_of(found, "fiso_overhead_seconds_count") == len(records)
     assert value_of(found, "fiso_predicted_answers_total") > 0
     assert value_of(found, "fiso_recent_mean_error_seconds_total") > 0
+
+
+def test_what_is_promised_is_told_and_what_was_slower_is_counted() -> None:
+    rig = used()
+    found = scraped(rig)
+    assert value_of(found, "fiso_objective_ratio", objective="availability") == 0.99
+    assert value_of(found, "fiso_objective_ratio", objective="latency") == 0.9
+    slow = sum(record.result.is_slow is True for record in rig.records)
+    assert 0 < slow < len(rig.records)
+    assert value_of(found, "fiso_objective_slow_total") == slow
+    burn = [(value, told) for name, value, told in rig.metrics.values if name == "ObjectiveBurn"]
+    assert len(burn) == len(rig.records)
+    assert sum(value for value, _ in burn) == pytest.approx(10 * slow)
+    assert burn[0][1] == {"function": "word-count"}
+
+
+@pytest.mark.parametrize(
+    ("is_error", "is_slow", "expected"),
+    [(False, False, 0.0), (True, False, 100.0), (False, True, 10.0), (True, True, 100.0)],
+)
+def test_a_request_burns_by_the_objective_that_it_misses_most(
+    *, is_error: bool, is_slow: bool, expected: float
+) -> None:
+    assert PROMISED.burn(is_error=is_error, is_slow=is_slow) == pytest.approx(expected)
+    assert Objectives(latency_ms=50).burn(is_error=True, is_slow=False) == 0
+
+
+@pytest.mark.parametrize(
+    "wrong", [{}, {"availability": 100}, {"availability": 20}, {"latency_ms": 0}, {"latency_share": 100}]
+)
+def test_what_cannot_be_promised_is_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(Impossible):
+        Objectives(**wrong)  # type: ignore[arg-type]
 
 
 def test_errors_open_breakers_and_a_table_that_is_away_are_told() -> None:

@@ -132,6 +132,32 @@ class Shadow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Objectives:
+    """What a function's callers are promised: `availability` of 100 requests without an error, and `latency_share` of
+    100 answered within `latency_ms`. How fast the rest is used up is its burn rate: 1 is just what is promised
+    (Google's SRE workbook, "Alerting on SLOs")."""
+
+    availability: Annotated[float | None, Within(50, 99.999)] = None
+    latency_ms: Annotated[int | None, Within(1, 28_000)] = None
+    latency_share: Annotated[float, Within(50, 99.999)] = 99.0
+
+    def __post_init__(self) -> None:
+        problems = list(violations(self))
+        if self.availability is None and self.latency_ms is None:
+            problems.append(((), "needs availability or latency_ms"))
+        if problems:
+            raise Impossible(problems)
+
+    def is_slow(self, took_ms: float) -> bool:
+        return self.latency_ms is not None and took_ms > self.latency_ms
+
+    def burn(self, *, is_error: bool, is_slow: bool) -> float:
+        """What one request uses up, of which the mean is the burn rate: by the objective that it misses most."""
+        by_error = 100 / (100 - self.availability) if is_error and self.availability is not None else 0.0
+        return max(by_error, 100 / (100 - self.latency_share) if is_slow else 0.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Pin:
     """Who pinned a function's traffic, when and why; until when, and in which mode it goes on then."""
 
@@ -313,6 +339,13 @@ class Policy:
         Means(
             "try a new copy, `endpoint`, on a growing share of requests (`shares`, each for `step_minutes` and "
             "`step_requests`), and stop when it does worse beyond chance; `release` names what is tried"
+        ),
+    ] = None
+    objectives: Annotated[
+        Objectives | None,
+        Means(
+            "what callers are promised, for alarms on how fast it is used up: `availability: 99.9` of 100 requests "
+            "without an error, `latency_share: 99` of 100 within `latency_ms`; see [observability](observability.md)"
         ),
     ] = None
 

@@ -219,6 +219,7 @@ class Orchestrator:
             record = self.shadowing().noted(record, shadowed, inputs.entry)
         self.log.close(record)
         recording.count(self.metrics, record, lambda id: inputs.entry.endpoint(id).provider)
+        recording.count_objectives(self.metrics, record, inputs.entry.policy.objectives)
         cookie = _affinity_cookie(request, inputs, decision, outcome)
         return RoutingResult(
             request=request, decision=decision, outcome=outcome, record=record, error=error, affinity_cookie=cookie

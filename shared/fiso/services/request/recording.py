@@ -10,6 +10,7 @@ from fiso.domain.attempt import Attempt, Outcome
 from fiso.domain.decision import Decision, Prediction, Purpose, RankedCandidate, Reason
 from fiso.domain.endpoint import Endpoint, EndpointId, Provider
 from fiso.domain.errors import RoutingError
+from fiso.domain.policy import Objectives
 from fiso.domain.record import (
     LONGEST_DETAIL,
     LONGEST_EVIDENCE,
@@ -74,6 +75,7 @@ def record_of(
     last = calls[-1] if calls else None
     prediction = _prediction_for(last, decision)
     attempts = summaries(calls, inputs.tariff)
+    promised = inputs.entry.policy.objectives
     return InvocationRecord(
         invocation_id=request.invocation_id,
         timestamp=request.received_at,
@@ -87,6 +89,7 @@ def record_of(
             predicted_ms=prediction.latency_ms if prediction else None,
             told=error.status if error is not None else None,
             overhead_ms=max(0.0, elapsed_ms - outcome.waited_ms),
+            is_slow=promised is not None and promised.is_slow(elapsed_ms),
         ),
         attempts=attempts,
     )
@@ -109,6 +112,7 @@ def result_of(
     predicted_ms: float | None,
     told: int | None = None,
     overhead_ms: float | None = None,
+    is_slow: bool = False,
 ) -> ResultSummary:
     """How a request went that ended with this call. `predicted_ms` is what was foretold of it, if anything was; `told`
     the status of the error that the caller got, None where it got the function's own answer."""
@@ -119,6 +123,7 @@ def result_of(
         response_status=told or last.status or 500,
         error_occurred=told is not None or _is_error(last),
         overhead_ms=overhead_ms,
+        is_slow=is_slow or None,
         response_size_bytes=last.size_bytes,
         endpoint=last.endpoint.id,
         cloud_provider=last.endpoint.provider,
@@ -201,6 +206,14 @@ def count(metrics: Metrics, record: InvocationRecord, provider_of: Callable[[End
         metrics.add("BaselinePredictions", 1, "Count", provider=provider)
     if any(candidate.cost_usd is None for candidate in record.decision.candidates):
         metrics.add("UnpricedEndpoints", 1, "Count", provider=provider)
+
+
+def count_objectives(metrics: Metrics, record: InvocationRecord, promised: Objectives | None) -> None:
+    """How much of what is promised a request used up. A caller's fault uses up nothing."""
+    if promised is not None:
+        is_error = record.result.error_occurred and record.result.response_status >= 500
+        burn = promised.burn(is_error=is_error, is_slow=record.result.is_slow is True)
+        metrics.add("ObjectiveBurn", burn, "None", function=record.request.function_name)
 
 
 def _count_faults(metrics: Metrics, record: InvocationRecord, provider_of: Callable[[EndpointId], Provider]) -> None:

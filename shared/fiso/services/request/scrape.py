@@ -62,6 +62,7 @@ class _Families:
         )
         self.in_flight = family("in_flight_requests", "gauge", "Requests in flight, by Little's law.")
         self.breaker = family("breaker_open", "gauge", "1 while this environment holds the breaker for open.")
+        self.promised = family("objective_ratio", "gauge", "Share of requests that is promised to be good.")
         self.policy_version = family("policy_version", "gauge", "Version of the function's policy.")
         self.catalog_version = family("catalog_version", "gauge", "Version of the catalog in force here.")
         self.policy_age = family("policy_age_seconds", "gauge", "Since the catalog was last read.")
@@ -75,6 +76,7 @@ def render(scraped: Iterable[Scraped], knowledge: Knowledge, now: datetime) -> s
     families = _Families()
     for function in scraped:
         families.policy_version.add(function.entry.policy.version, function=function.entry.name)
+        _add_objectives(families, function.entry)
         for endpoint in function.entry.endpoints:
             labels = {
                 "provider": endpoint.provider.value,
@@ -92,6 +94,14 @@ def render(scraped: Iterable[Scraped], knowledge: Knowledge, now: datetime) -> s
     families.spilling.add(knowledge.is_spilling)
     families.model.add(1, version=knowledge.model)
     return written(families.all)
+
+
+def _add_objectives(families: _Families, entry: CatalogEntry) -> None:
+    promised = entry.policy.objectives
+    if promised is not None and promised.availability is not None:
+        families.promised.add(promised.availability / 100, function=entry.name, objective="availability")
+    if promised is not None and promised.latency_ms is not None:
+        families.promised.add(promised.latency_share / 100, function=entry.name, objective="latency")
 
 
 def _add_state(families: _Families, state: EndpointState, labels: Labels) -> None:
