@@ -60,6 +60,7 @@ _SIGNED_QUERY = re.compile(
     r"(?i)(?:^|&)x-amz-(?:algorithm|credential|date|expires|security-token|signature|signedheaders)=[^&]*"
 )
 _MOST_ENCODINGS = 5
+_URL_DOMAIN = re.compile(r"[a-z0-9]{1,64}\.lambda-url\.[a-z0-9-]{1,32}\.on\.aws")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,9 +182,11 @@ def headers_of(event: Mapping[str, Any]) -> dict[str, str]:
 
 
 def path_of(event: Mapping[str, Any]) -> str:
-    """The path as API Gateway has decoded it, once; nothing is decoded again. `UriTooLong` when path and query together
-    are longer than every cloud takes."""
+    """The path decoded once: by API Gateway, or here where the event is of a function URL, which hands on what it got.
+    `UriTooLong` when path and query together are longer than every cloud takes."""
     path = _text(event, "rawPath") or "/"
+    if "%" in path and _URL_DOMAIN.fullmatch(_word(_part(event, "requestContext"), "domainName")):
+        path = unquote(path)
     if len(path) + len(_text(event, "rawQueryString")) > LONGEST_URI:
         raise UriTooLong(f"path and query may have at most {LONGEST_URI} characters")
     return path

@@ -85,7 +85,8 @@ def address_rules(stage: str, environ: Mapping[str, str]) -> AddressRules:
 class AccessSettings:
     """Who may call. `issuer` and `audiences` are set for JWT only; `tenant_claim` names the claim with the tenant,
     `scopes` says where the issuer says what a caller may do. `gateway_hashes` are SHA-256 digests of the words by which
-    the stage's gateway shows that a request came through it; under IAM nobody is known without."""
+    the stage's gateway shows that a request came through it; under IAM nobody is known without. `url_account` is the
+    stage's own account where the function has a URL, for IAM only."""
 
     mode: AuthMode
     issuer: str = ""
@@ -94,6 +95,7 @@ class AccessSettings:
     scopes: ScopeRules = ScopeRules()  # noqa: RUF009 - a frozen value
     allow_loopback: bool = False
     gateway_hashes: frozenset[str] = frozenset()
+    url_account: str = ""
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Self:
@@ -108,8 +110,9 @@ class AccessSettings:
                 "environment variable FISO_GATEWAY_HASHES is needed under FISO_AUTH=iam (`fiso setup`): without "
                 "it whoever may invoke the function could be anybody"
             )
+        account = _url_account(environ, text)
         if text != AuthMode.JWT:
-            return cls(mode=AuthMode(text), gateway_hashes=hashes)
+            return cls(mode=AuthMode(text), gateway_hashes=hashes, url_account=account)
         audiences = tuple(word for word in required(environ, "FISO_JWT_AUDIENCE").replace(",", " ").split() if word)
         return cls(
             mode=AuthMode.JWT,
@@ -120,6 +123,15 @@ class AccessSettings:
             allow_loopback=is_local,
             gateway_hashes=hashes,
         )
+
+
+def _url_account(environ: Mapping[str, str], mode: str) -> str:
+    account = environ.get("FISO_URL_ACCOUNT", "").strip()
+    if account and (mode != AuthMode.IAM or not (len(account) == 12 and account.isascii() and account.isdigit())):
+        raise BadSetting(
+            f"environment variable FISO_URL_ACCOUNT must be 12 digits, under FISO_AUTH=iam alone, not {account[:40]!r}"
+        )
+    return account
 
 
 def _scope_rules(environ: Mapping[str, str]) -> ScopeRules:

@@ -70,9 +70,13 @@ class LambdaFunctions:
         )
 
 
+FUNCTION_URL = ".lambda-url."
+"""In the host of a function URL, for which another service signs."""
+
+
 def signed(credentials: Callable[[], SigningKeys], region: str | Mapping[str, str]) -> Headers:
-    """Headers that identify the caller to FISO behind API Gateway's IAM authorizer. A client of several regions names
-    the region of each base URL."""
+    """Headers that identify the caller to FISO behind API Gateway's IAM authorizer, or to its function URL. A client of
+    several regions names the region of each base URL."""
     regions = {"": region} if isinstance(region, str) else region
     endpoints = {
         base.rstrip("/"): AwsEndpoint(service="execute-api", region=named, url="") for base, named in regions.items()
@@ -85,6 +89,8 @@ def signed(credentials: Callable[[], SigningKeys], region: str | Mapping[str, st
         if endpoint is None:
             raise ValueError(f"no region is named for {url}")
         digest = hashlib.sha256(body).hexdigest()
+        if FUNCTION_URL in url.partition("//")[2].partition("/")[0]:
+            endpoint = replace(endpoint, service="lambda")
         return sign(method, url, {}, digest, endpoint, credentials(), _utc_now())
 
     return headers

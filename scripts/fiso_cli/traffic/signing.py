@@ -1,4 +1,4 @@
-"""Signing: AWS Signature Version 4 for API Gateway (`execute-api`), as an httpx authentication."""
+"""Signing: AWS Signature Version 4 for API Gateway (`execute-api`) or a function URL (`lambda`), for httpx."""
 
 from collections.abc import Generator
 from typing import Protocol
@@ -8,7 +8,7 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import ReadOnlyCredentials
 
-SERVICE = "execute-api"
+SERVICE, URL_SERVICE, URL_HOST = "execute-api", "lambda", ".lambda-url."
 SIGNED_HEADERS = ("host", "content-type")
 
 
@@ -36,6 +36,7 @@ class SignedByCaller(httpx.Auth):
             data=request.content,
             headers={name: request.headers[name] for name in SIGNED_HEADERS if name in request.headers},
         )
-        SigV4Auth(self._credentials.get_frozen_credentials(), SERVICE, self._region).add_auth(to_sign)
+        service = URL_SERVICE if URL_HOST in request.url.host else SERVICE
+        SigV4Auth(self._credentials.get_frozen_credentials(), service, self._region).add_auth(to_sign)
         request.headers.update(dict(to_sign.headers.items()))
         yield request

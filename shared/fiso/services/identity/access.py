@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
-from fiso.domain.access import ANYONE, EVERYTHING, AuthMode, Claims, SigningKey
+from fiso.domain.access import ANYONE, EVERYTHING, AuthMode, Claims, Scope, SigningKey
 from fiso.domain.errors import NotAuthenticated, StoreUnavailable, TokensNotSetUp
 from fiso.domain.request import TenantId
 from fiso.ports import Clock, IssuerKeys, TokenVerifier
@@ -29,6 +29,7 @@ UNKNOWN_KEY_S = 60.0
 GATEWAY_WORD = "x-fiso-gateway"
 """The header that the gateway writes over whatever a caller sent under this name. It goes no further than here."""
 _BEARER = re.compile(r"[Bb][Ee][Aa][Rr][Ee][Rr] +(?P<token>[A-Za-z0-9._~+/=-]+)")
+BY_URL = frozenset({Scope.INVOKE, Scope.READ})
 _ACCOUNT = re.compile(r"[0-9]{12}")
 _ARN = re.compile(r"arn:[a-z-]+:(iam|sts)::[0-9]{12}:[\x21-\x7e]{1,1024}")
 
@@ -95,11 +96,13 @@ class NoVerifier:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
     """How this stage knows its callers. `gateway_hashes` are of the words that its gateway may add; without any, nobody
-    is known by a signature, and others are not asked for one. `verifier` is made when the first token is shown;
-    `can_check`: whether what it needs is installed."""
+    is known by a signature, and others are not asked for one. `url_account` is the stage's own account where the
+    function may be called past the gateway, by its URL (docs/decisions/0026). `verifier` is made when the first token
+    is shown; `can_check`: whether what it needs is installed."""
 
     mode: AuthMode
     gateway_hashes: frozenset[str] = frozenset()
+    url_account: str = ""
     verifier: Callable[[], TokenVerifier] | None = None
     keys: IssuerKeyCache | None = None
     can_check: Callable[[], bool] = lambda: True
@@ -107,6 +110,8 @@ class Access:
     def caller(self, credentials: CallerCredentials) -> Claims:
         """The caller. `NotAuthenticated` when there is none; the verifier's own errors pass."""
         if (self.gateway_hashes or self.mode is AuthMode.IAM) and not self._is_handed_on(credentials.gateway_word):
+            if self.mode is AuthMode.IAM and self.url_account:
+                return somebody_of(self.url_account, credentials.iam)
             raise NotAuthenticated("the request does not come from the gateway")
         if self.mode is AuthMode.NONE:
             return ANYONE
@@ -142,6 +147,21 @@ class Access:
     def challenge(self) -> str:
         """The `WWW-Authenticate` of a 401: the same for every reason."""
         return "AWS4-HMAC-SHA256" if self.mode is AuthMode.IAM else 'Bearer realm="fiso"'
+
+
+def somebody_of(account: str, iam: object) -> Claims:
+    """Who calls past the gateway: by the function's URL, whose signature Lambda has verified, or by Invoke.
+
+    Nothing of such an event is proved but that IAM let its sender call this function: who that was, anybody writes who
+    may invoke. So all of them are one caller, the stage's own account, whatever the event says; one that says another
+    account, or none, is refused. IAM knows no paths here: what changes a stage is not called this way.
+    """
+    said = iam.get("accountId") if isinstance(iam, Mapping) else None
+    if said != account:
+        raise NotAuthenticated(
+            "the request does not come from the gateway, nor from this account by the function's URL"
+        )
+    return Claims(subject=f"account/{account}", tenant=TenantId(account), scopes=BY_URL)
 
 
 def signed_caller(iam: object) -> Claims:
