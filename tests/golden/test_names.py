@@ -43,6 +43,7 @@ SET = {
     "FISO_OTLP_URL": "",
     "FISO_ENDPOINT_HOSTS": "functions.example",
     "FISO_CATALOG_KEYS": "",
+    "FISO_URL_ACCOUNT": "",
 }
 
 

@@ -25,15 +25,23 @@ LOG_TAIL = base64.b64encode(
 ).decode()
 
 
-def test_fisos_api_is_signed_as_aws_would() -> None:
-    url, body = "https://a.execute-api.us-east-1.amazonaws.com/v1/decide/word-count", b"{}"
+@pytest.mark.parametrize(
+    ("host", "service"),
+    [
+        ("a.execute-api.us-east-1.amazonaws.com", "execute-api"),
+        ("a.lambda-url.us-east-1.on.aws", "lambda"),
+        ("a.execute-api.us-east-1.amazonaws.com/x.lambda-url.us-east-1.on.aws", "execute-api"),
+    ],
+)
+def test_fisos_api_is_signed_as_aws_would(host: str, service: str) -> None:
+    url, body = f"https://{host}/v1/decide/word-count", b"{}"
     headers = dict(signed(GIVEN, "us-east-1")("POST", url, body))
     at = datetime.strptime(headers["x-amz-date"], "%Y%m%dT%H%M%SZ")  # noqa: DTZ007 - the stamp is UTC by definition
     request = AWSRequest(method="POST", url=url, data=body, headers={"host": urlsplit(url).netloc})
     request.context["timestamp"] = at.strftime("%Y%m%dT%H%M%SZ")
     request.headers["X-Amz-Date"] = headers["x-amz-date"]
     request.headers["X-Amz-Security-Token"] = "token"
-    auth = SigV4Auth(GIVEN(), "execute-api", "us-east-1")
+    auth = SigV4Auth(GIVEN(), service, "us-east-1")
     expected = auth.signature(auth.string_to_sign(request, auth.canonical_request(request)), request)
     assert headers["authorization"].endswith(f"Signature={expected}")
 
