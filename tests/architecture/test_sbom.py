@@ -58,6 +58,14 @@ def test_each_library_is_of_the_lock_and_says_its_licence(name: str, archives: d
             assert each["purl"] == f"pkg:pypi/{each['name']}@{each['version']}"
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_a_bill_has_a_root_that_everything_hangs_on(name: str, archives: dict[str, Path]) -> None:
+    bill = bill_of(archives[name])
+    (root,) = bill["dependencies"]
+    assert root["ref"] == bill["metadata"]["component"]["bom-ref"]
+    assert root["dependsOn"] == [each["bom-ref"] for each in bill["components"]]
+
+
 def test_what_is_shipped_without_its_metadata_is_named_too(archives: dict[str, Path]) -> None:
     """Scanners that look for `dist-info` folders find none in a package: most are taken out."""
     found = dict(sbom.libraries(bill_of(archives["keeper"])))

@@ -63,6 +63,12 @@ def test_a_job_may_read_the_repository_and_only_what_deploys_may_ask_for_a_token
         assert asked == ({"contents": "read", "id-token": "write"} if deploys else {"contents": "read"}), name
 
 
+def test_no_job_goes_on_for_ever() -> None:
+    """Taking on a role can hang without end (aws-actions/configure-aws-credentials#1915)."""
+    jobs = [job for path in FILES for job in workflow(path.stem)["jobs"].values() if "steps" in job]
+    assert all(job["timeout-minutes"] <= 60 for job in jobs)
+
+
 def test_nothing_that_somebody_may_name_is_pasted_into_a_shell() -> None:
     """Expressions are put into a script before the shell reads it (GitHub, "Script injections")."""
     assert [line for line in lines() if "${{" in line] == []

@@ -3,6 +3,7 @@ which there is nothing yet."""
 
 import json
 import re
+import socket
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -16,12 +17,16 @@ from typer.testing import CliRunner, Result
 from fiso.adapters.aws.s3 import S3RetrainingRuns
 from fiso.adapters.postgres.catalog import connect_from_url
 from fiso.domain.model import RetrainingRun
-from fiso_cli.doctor.checks import NAMES
+from fiso_cli.doctor.checks import CHECKS, NAMES
+from fiso_cli.doctor.finding import Verdict
+from fiso_cli.doctor.run import examine
+from fiso_cli.doctor.site import Site
 from fiso_cli.keeper_database import make, role_of
 from fiso_cli.local_stage import CHECKOUT, DATABASE
 from fiso_cli.main import app
 from fiso_cli.migrations.runner import migrate
 from fiso_cli.packaging.template import make_template
+from fiso_cli.stage import Stage
 from tests.aws_wire import Refusal
 from tests.contract import postgres_server
 from tests.doctor_site import OTHER_CODE, STAGE, Deployed, counted, deployed, publish, simulated
@@ -291,11 +296,12 @@ def stack(status: str) -> dict[str, Any]:
     [
         (stack("ROLLBACK_COMPLETE"), "its first deployment failed", "aws cloudformation delete-stack"),
         (stack("UPDATE_ROLLBACK_FAILED"), "is UPDATE_ROLLBACK_FAILED", "continue-update-rollback"),
+        (stack("UPDATE_ROLLBACK_COMPLETE"), "the last deployment was taken back", "describe-stack-events"),
         (stack("UPDATE_IN_PROGRESS"), "is UPDATE_IN_PROGRESS", "describe-stack-events"),
         (Refusal(code="ValidationError", message="Stack with id fiso-prod does not exist"), "there is no", REDEPLOY),
         (Refusal(code="AccessDenied", status=403), "you may not ask for it (DescribeStacks)", "deployer-policy.json"),
     ],
-    ids=["first failed", "stuck", "under way", "no stack", "not allowed"],
+    ids=["first failed", "stuck", "taken back", "under way", "no stack", "not allowed"],
 )
 def test_a_stack_that_does_not_stand(made: Deployed, answer: object, says: str, mends: str) -> None:
     made.wire.answers[STACKS] = answer
@@ -334,6 +340,40 @@ def test_half_configured_it_says_so_and_goes_on(made: Deployed, environ: Mapping
     skipped = {each["check"] for each in findings if each["verdict"] == "skipped"}
     assert {"prices", "database"} & skipped == set()
     assert {"stack", "tables", "alarms"} <= skipped
+
+
+def test_who_acts_by_a_role_is_simulated_as_that_role(made: Deployed) -> None:
+    """IAM simulates users and roles, not sessions; a role may have a path, which its sessions' names have not."""
+    session = "arn:aws:sts::000000000000:assumed-role/deployer/ada"
+    seen: list[str] = []
+
+    def simulate(asked: Mapping[str, Any]) -> dict[str, Any]:
+        seen.append(asked["PolicySourceArn"])
+        return simulated("nothing")(asked)
+
+    before = dict(made.wire.answers)
+    made.aws("iam").create_role(RoleName="deployer", Path="/people/", AssumeRolePolicyDocument="{}")
+    made.wire.answers["sts", "GetCallerIdentity"] = {"UserId": "A", "Account": "000000000000", "Arn": session}
+    made.wire.answers["iam", "SimulatePrincipalPolicy"] = simulate
+    try:
+        findings = found_by(run(made.environ, "--stage", STAGE, "--only", "deployer", "--json"))
+    finally:
+        made.wire.answers = before
+    assert [each["verdict"] for each in findings if each["check"] == "deployer"] == ["ok"]
+    assert set(seen) == {"arn:aws:iam::000000000000:role/people/deployer"}
+
+
+def test_a_service_that_stands_still_holds_nothing_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections, and never answers
+        keys = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_REGION": "us-east-1"}
+        for name, value in (keys | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{silent.getsockname()[1]}"}).items():
+            monkeypatch.setenv(name, value)
+        site = Site(stage=Stage.named("prod"))
+        findings = {each.check: each for each in examine(site, CHECKS, within_s=0.5)}
+    assert findings["identity"].verdict is Verdict.WRONG
+    assert "who you are within 0.5 s" in findings["identity"].what
+    assert findings["tables"].verdict is Verdict.SKIPPED
+    assert findings["prices"].verdict is Verdict.OK
 
 
 def test_what_is_asked_for_wrongly_is_one_line(made: Deployed) -> None:

@@ -96,7 +96,7 @@ def _changed(name: str, old: Mapping[str, Any], new: Mapping[str, Any], region: 
     paths = [path for path in differing(old.get("Properties", {}), new.get("Properties", {})) if not NOISE.search(path)]
     subject = label(name, old)
     always, sometimes = _replacing(old["Type"], region)
-    replaced = [path for path in paths if _is_of(path, always)]
+    replaced = [path for path in paths if _is_of(path, always) or _is_key_attribute(path, old, new)]
     doubtful = [path for path in paths if _is_of(path, sometimes)]
     if replaced or doubtful:
         yield _replaced(subject, old, new, replaced or doubtful, is_sure=bool(replaced))
@@ -108,6 +108,17 @@ def _changed(name: str, old: Mapping[str, Any], new: Mapping[str, Any], region: 
     if rest:
         shown = listed([path.replace("/", ".") for path in rest])
         yield Change(weight=Weight.OTHER, subject=subject, says=f"changes in {shown}")
+
+
+def _is_key_attribute(path: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """A table whose key is of another type is another table; the schemas say nothing of it."""
+    if path != "AttributeDefinitions" or old["Type"] != "AWS::DynamoDB::Table":
+        return False
+    before, now = (
+        {each["AttributeName"]: each["AttributeType"] for each in side["Properties"]["AttributeDefinitions"]}
+        for side in (old, new)
+    )
+    return any(before[key["AttributeName"]] != now.get(key["AttributeName"]) for key in old["Properties"]["KeySchema"])
 
 
 def _is_told_elsewhere(kind: str, path: str) -> bool:

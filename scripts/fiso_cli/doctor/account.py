@@ -20,7 +20,7 @@ TABLE_UNITS = 40_000
 """DynamoDB's usual limit of one table's writes a second."""
 API_RATE = ("apigateway", "L-8A5B8E43")
 """Requests a second that an account's APIs may have in a region."""
-_DONE = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE", "IMPORT_COMPLETE")
+_DONE = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "IMPORT_COMPLETE")
 
 
 def identity(site: Site) -> Iterator[Finding]:
@@ -79,10 +79,11 @@ def stack(site: Site) -> Iterator[Finding]:
     except ClientError as error:
         if not is_missing(error):
             raise
+        first = "fiso demo" if site.stage.is_local else f"fiso setup --stage {site.name} && {redeploy(site)}"
         yield wrong(
             f"there is no stack {name} in {site.stage.region}",
             why="nothing serves",
-            fix=f"fiso setup --stage {site.name} && {redeploy(site)}",
+            fix=first,
         )
         return
     status = str(found["StackStatus"])
@@ -107,6 +108,10 @@ def _state(site: Site, name: str, status: str) -> Finding:
     if status.endswith("IN_PROGRESS"):
         wait = f"aws cloudformation describe-stack-events --stack-name {name}"
         return warning(f"{name} is {status}", why="what is seen now may change", fix=wait)
+    if status.endswith("ROLLBACK_COMPLETE"):
+        seen = f"aws cloudformation describe-stack-events --stack-name {name}"
+        said = f"{name} is {status}: the last deployment was taken back"
+        return warning(said, why="the code before it runs", fix=seen)
     if status == "UPDATE_ROLLBACK_FAILED":
         mend = f"aws cloudformation continue-update-rollback --stack-name {name}"
         return wrong(f"{name} is {status}", why="it takes no deployment", fix=mend)

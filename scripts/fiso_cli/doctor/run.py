@@ -9,7 +9,7 @@ from enum import IntEnum
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from fiso_cli.doctor.finding import Finding, Verdict, skipped, unknown
+from fiso_cli.doctor.finding import Finding, Verdict, skipped, unknown, wrong
 from fiso_cli.doctor.site import Site, code_of
 from fiso_cli.errors import CommandError
 from fiso_client.core.failures import FisoError
@@ -62,10 +62,18 @@ def _all_of(site: Site, checks: list[Check], within_s: float) -> Iterator[Findin
             check, found = answers.get(timeout=max(0.0, ends_at - time.monotonic()))
         except queue.Empty:
             for name in pending:
-                yield replace(unknown(f"no answer within {within_s:g} s"), check=name)
+                yield replace(_silent(name, within_s), check=name)
             return
         del pending[check.name]
         yield from found
+
+
+def _silent(name: str, within_s: float) -> Finding:
+    """Without who asks nothing is looked at, so that is no remark beside others."""
+    if name == "identity":
+        said = f"AWS does not say who you are within {within_s:g} s"
+        return wrong(said, why="nothing can be looked at", fix="check the network and proxies")
+    return unknown(f"no answer within {within_s:g} s")
 
 
 def _why_not(site: Site, check: Check) -> str:
