@@ -54,7 +54,7 @@ def stated(change: Change, *, copies: int, gap: float, exploration: float = EXPL
     not is looked at by undirected exploration, the more rarely the further it was behind (`gap`, a share)."""
     if change is Change.WINNER_SLOWS:
         return 50
-    return round(100 + 20 * (copies - 1) * gap * (1 + gap) / exploration)
+    return round(100 + 20 * (copies - 1) * gap * (1 + gap) ** 2 / exploration)
 
 
 def world(change: Change, seed: int, *, is_small: bool = False) -> ChangedWorld:

@@ -202,7 +202,7 @@ class _Known:
 
     def _listed(self, endpoint: Endpoint, bucket: int, ms: float) -> float | None:
         """The tariff's price of the time a call takes alone: waiting for an instance is not billed."""
-        return self._tariff.cost_usd(endpoint, ms / facts.slowdown(endpoint.provider, 2**bucket))
+        return self._tariff.cost_usd(endpoint, ms / facts.slowdown(endpoint, 2**bucket))
 
     def _billed_shares(self) -> list[Expected]:
         """The logarithm of how much of a latency is billed."""
@@ -272,7 +272,7 @@ def _processing_share(seen: Sequence[_Level], slope: float) -> float:
 def _offset(spot: Spot, slope: float, rule: float, processing: float) -> float:
     slow = exp(slope * facts.smallness(spot.endpoint))
     offset = log(1 - processing + processing * slow)
-    return offset + rule * log(facts.slowdown(spot.endpoint.provider, 2**spot.bucket)) if spot.bucket else offset
+    return offset + rule * log(facts.slowdown(spot.endpoint, 2**spot.bucket)) if spot.bucket else offset
 
 
 def _starts(asked: Sequence[Spot], seen: Sequence[tuple[float, float] | None]) -> list[Expected]:

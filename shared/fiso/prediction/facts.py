@@ -5,7 +5,8 @@ function memory"); Google's by its table; Azure's consumption plan gives every i
 does not make one call faster.
 
 Load: Lambda and Google's functions run one request per instance, so that others in flight do not slow a request down.
-Azure runs several in one instance and adds at most one instance per second for HTTP triggers
+Azure's Consumption plan runs several in one instance and adds at most one instance per second for HTTP triggers; Flex
+Consumption, by which copies are taken to run that say no plan, scales each function by a target of concurrency
 (learn.microsoft.com/azure/azure-functions/event-driven-scaling).
 """
 
@@ -13,7 +14,7 @@ from functools import lru_cache
 from math import log, sqrt
 
 from fiso.billing.plans import gcp_vcpu
-from fiso.domain.endpoint import Endpoint, Provider
+from fiso.domain.endpoint import Endpoint, Plan, Provider
 from fiso.prediction import features
 
 AWS_FULL_CPU_MB = 1769
@@ -37,13 +38,13 @@ def _cpu_share(provider: Provider, memory_mb: int, vcpu: float | None) -> float:
     return 1.0
 
 
-def slowdown(provider: Provider, in_flight: float) -> float:
+def slowdown(endpoint: Endpoint, in_flight: float) -> float:
     """How many times longer a call takes among so many in flight, at least 1.
 
-    Azure: n calls of one second arrive at one instance and one more instance is added each second. After t seconds
-    t + t^2 / 2 seconds of work are done, so the n are done at sqrt(1 + 2 n) - 1.
+    Azure's Consumption plan: n calls of one second arrive at one instance and one more instance is added each second.
+    After t seconds t + t^2 / 2 seconds of work are done, so the n are done at sqrt(1 + 2 n) - 1.
     """
-    if provider is not Provider.AZURE:
+    if endpoint.plan is not Plan.CONSUMPTION:
         return 1.0
     # From t + t^2 / 2 = n, where a call takes 1: instances are added while the queue waits, not at once.
     return max(1.0, sqrt(1 + 2 * max(0.0, in_flight)) - 1)

@@ -31,13 +31,16 @@ LINEAR_REQUESTS = 400.0
 """For so many requests the budget grows by `exploration` with each, later with their root."""
 AGAIN = 0.5
 """The share of the budget that tries of known copies get, beside as much for each request as LATE_SHARE says."""
-DOUBTFUL = 0.5
-"""The share of what is left that a try may cost of which little is expected."""
+OVERDRAFT = 0.5
+"""What a first try that is expected to pay may cost beyond the budget for each copy there is, in calls of the best one:
+while only bad ones are known, waiting costs more than trying."""
+SURELY = 1.645
+"""A first try of which little is expected waits until its worst plausible price was earned: the 95th percentile."""
 LATE_SHARE = 0.2
 """The share of `exploration` that inverse-gap weighting gets."""
 UNDIRECTED = 0.05
 """The most requests that inverse-gap weighting takes."""
-FIRST_REQUESTS = 50.0
+FIRST_REQUESTS = 100.0
 MOST_REQUESTS = 2_000.0
 """Knowledge is worth its price over as many requests again as were seen (Gott's principle), within these bounds."""
 OUT_OF_REACH = 8.0
@@ -73,7 +76,7 @@ def chances_of(scores: Sequence[Score], *, exploration: float, seen: float, unfo
     if exploration <= 0 or len(scores) == 1:
         return Chances((1.0, *(0.0 for _ in scores[1:])), tuple(None for _ in scores))
     gaps = [_gap(scores[0], score) for score in scores[1:]]
-    others = [min(UNDIRECTED, LATE_SHARE * exploration / (gap * (1 + gap))) / len(gaps) for gap in gaps]
+    others = [min(UNDIRECTED, LATE_SHARE * exploration / (gap * (1 + gap) * (1 + gap))) / len(gaps) for gap in gaps]
     tried_for = [Purpose.UNDIRECTED for _ in gaps]
     due = _due(scores, gaps, exploration, seen)
     if due is not None:
@@ -86,25 +89,32 @@ def _due(scores: Sequence[Score], gaps: Sequence[float], exploration: float, see
     """Which of the others is to be tried, if any."""
     others = scores[1:]
     requests = min(MOST_REQUESTS, seen + FIRST_REQUESTS)
+    gains = [requests * expected_gain(scores[0], score) for score in others]
     earned = FREE_TRIES + exploration * min(seen, sqrt(LINEAR_REQUESTS * seen))
     first = sum(score.tried_loss / score.tries for score in scores if score.tries)
-    new = [index for index, score in enumerate(others) if score.is_new and gaps[index] < HOPELESS]
-    if new:
-        index = min(new, key=lambda index: (1 + gaps[index]) * exp(others[index].doubt ** 2 / 2))
-        left, is_likely = earned - first, requests * expected_gain(scores[0], others[index]) > gaps[index]
-        if gaps[index] <= (left if is_likely else DOUBTFUL * left):
-            return index
-    if sum(score.tries for score in scores) > FREE_TRIES * len(scores) + exploration * seen:
-        return None
+    due = _first_due(others, gaps, gains, left=earned - first)
+    if due is not None or sum(score.tries for score in scores) > FREE_TRIES * len(scores) + exploration * seen:
+        return due
     again = sum(score.tried_loss for score in scores) - first
     left = AGAIN * (earned + LATE_SHARE * exploration * seen) - again
-    gains = {
-        index: requests * expected_gain(scores[0], score)
+    worth = [
+        index
         for index, score in enumerate(others)
-        if not score.is_new and gaps[index] <= left
-    }
-    worth = [index for index, gain in gains.items() if gain > gaps[index]]
+        if not score.is_new and gaps[index] <= left and gains[index] > gaps[index]
+    ]
     return max(worth, key=gains.__getitem__, default=None)
+
+
+def _first_due(others: Sequence[Score], gaps: Sequence[float], gains: Sequence[float], *, left: float) -> int | None:
+    """Which copy is to be called for the first time: the cheapest that is expected to pay, else the surest."""
+    new = [index for index, score in enumerate(others) if score.is_new and gaps[index] < HOPELESS]
+    reach = left + OVERDRAFT * (len(others) + 1)
+    paying = [index for index in new if gaps[index] <= min(reach, gains[index])]
+    if paying:
+        return min(paying, key=lambda index: log(1 + gaps[index]) + others[index].doubt ** 2 / 2)
+    worst = {index: log(1 + gaps[index]) + SURELY * others[index].doubt for index in new}
+    surest = min(new, key=worst.__getitem__, default=None)
+    return surest if surest is not None and left > 0 and worst[surest] <= log(1 + left) else None
 
 
 def capped(chances: Sequence[float], caps: Sequence[float]) -> tuple[float, ...]:

@@ -64,7 +64,8 @@ def checked_out(commit: str, folder: Path) -> Path:
     return tree
 
 
-def _environ(tree: Path) -> dict[str, str]:
+def environ_of(tree: Path) -> dict[str, str]:
+    """What a process that imports a tree's own code is started with."""
     return {**os.environ, "PYTHONPATH": os.pathsep.join(str(tree / part) for part in ("scripts", "shared", "."))}
 
 
@@ -73,7 +74,7 @@ def side(tree: Path) -> "Iterator[subprocess.Popen[str]]":
     """A process of a tree, that times its own rows."""
     command = [sys.executable, "-P", str(WORKER), str(tree / "ml_artifacts")]
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, cwd=tree, env=_environ(tree), stdin=pipe, stdout=pipe, text=True) as process:
+    with subprocess.Popen(command, cwd=tree, env=environ_of(tree), stdin=pipe, stdout=pipe, text=True) as process:
         yield process
         process.communicate()
 
@@ -102,7 +103,7 @@ def _cold_starts(tree: Path) -> Timer:
         found = []
         for _ in range(times):
             start = perf_counter()
-            subprocess.run(command, cwd=tree, env=_environ(tree), capture_output=True, check=True)
+            subprocess.run(command, cwd=tree, env=environ_of(tree), capture_output=True, check=True)
             found.append(perf_counter() - start)
         return found
 

@@ -17,6 +17,7 @@ from tests.lab.bench import measure, naive, overhead, rows
 from tests.lab.bench.rows import Row
 
 MODEL_DIR = CHECKOUT / "ml_artifacts"
+TIMED = ("handler_", "decide_", "cold_start")
 Say = Callable[[str | Table], None]
 
 
@@ -52,12 +53,13 @@ def bench(
     \b
     python -m tests.lab bench --only request_path --only decide
     python -m tests.lab bench --against a78573b
+    python -m tests.lab bench --against a78573b --only adversarial
     """
     state = LocalStage.from_environ().state
     if with_litellm:
         _install_litellm()
     if commit is not None:
-        only, groups = only or [""], [Group(f"against {commit}", ("",), _against(commit, state / "bench"))]
+        only, groups = only or list(TIMED), _groups_against(commit, state / "bench")
     else:
         groups = [group for group in GROUPS if not (group.needs_cloud and without_cloud)]
     measured = measure_groups(groups, only or [""], state / "bench" / "naive")
@@ -81,10 +83,13 @@ def measure_groups(groups: Sequence[Group], only: Sequence[str], rival_dir: Path
     return [row for row in measured if any(row.name.startswith(one) for one in only)]
 
 
-def _against(commit: str, folder: Path) -> Callable[[Path, Say], Sequence[Row]]:
-    from tests.lab.bench import against
+def _groups_against(commit: str, folder: Path) -> Sequence[Group]:
+    from tests.lab.bench import against, against_worlds
 
-    return lambda _rival_dir, _say: against.rows(commit, folder)
+    return (
+        Group(f"against {commit}", TIMED, lambda _rival_dir, _say: against.rows(commit, folder)),
+        Group("worlds in which facts lie", ("adversarial_",), lambda _, say: against_worlds.rows(commit, folder, say)),
+    )
 
 
 def _meet(name: str, asked: str) -> bool:

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from fiso.billing import tariff
-from fiso.domain.endpoint import Endpoint, EndpointId, Provider
+from fiso.domain.endpoint import Endpoint, EndpointId, Plan, Provider
 from fiso.domain.state import EndpointState, LoadLevel
 from fiso.prediction.beliefs import Belief, beliefs
 from tests.builders import NOW, a_state, an_endpoint, three_endpoints
@@ -70,7 +70,8 @@ def test_two_sizes_that_are_equally_fast_say_that_the_processor_does_not_matter(
 
 def test_a_load_never_seen_is_expected_by_what_is_published_of_the_cloud() -> None:
     aws, azure, _ = three_endpoints()
-    states = (state(aws, {0: level(100.0)}), state(azure, {0: level(100.0)}))
+    azure = replace(azure, plan=Plan.CONSUMPTION)
+    states = (state(aws, {0: level(100.0)}), state(azure, {0: level(100.0, cost_usd=1e-6)}))
     quiet = believed(aws, azure, states=states)
     busy = believed(aws, azure, states=states, load=40)
     assert busy[0].warm_ms / quiet[0].warm_ms == pytest.approx(1, abs=0.2)

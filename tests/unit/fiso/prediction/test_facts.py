@@ -1,6 +1,8 @@
+from dataclasses import replace
+
 import pytest
 
-from fiso.domain.endpoint import Provider
+from fiso.domain.endpoint import Plan, Provider
 from fiso.prediction.facts import SAME_PLACE_MS, cpu_share, round_trip_ms, slowdown, smallness
 from fiso.prediction.features import PLACES
 from tests.builders import an_endpoint
@@ -26,10 +28,13 @@ def test_a_copy_with_a_whole_processor_is_not_small() -> None:
     assert smallness(an_endpoint(Provider.AWS, memory_mb=128)) == pytest.approx(2.626, abs=1e-3)
 
 
-def test_load_slows_only_the_cloud_that_shares_instances() -> None:
-    assert slowdown(Provider.AZURE, 40) == pytest.approx(8.0)
-    assert slowdown(Provider.AZURE, 1) == slowdown(Provider.AZURE, 0) == 1.0
-    assert slowdown(Provider.AWS, 1_000) == slowdown(Provider.GCP, 1_000) == 1.0
+def test_load_slows_only_the_plan_that_adds_an_instance_a_second() -> None:
+    azure = an_endpoint(Provider.AZURE)
+    legacy = replace(azure, plan=Plan.CONSUMPTION)
+    assert slowdown(legacy, 40) == pytest.approx(8.0)
+    assert slowdown(legacy, 1) == slowdown(legacy, 0) == 1.0
+    for other in (azure, an_endpoint(Provider.AWS), an_endpoint(Provider.GCP)):
+        assert slowdown(other, 1_000) == 1.0
 
 
 def test_known_ways() -> None:

@@ -33,23 +33,28 @@ def chances(*others: Score, exploration: float = 0.1, seen: float = 1000.0, unfo
 
 
 def test_a_worse_candidate_is_called_the_more_rarely_the_further_it_is_behind() -> None:
-    # half the score is twice the loss, a gap of 1: .2 * .1 / (1 * 2), worked by hand; a fifth is a gap of 4
-    assert chances(score(0.5)) == pytest.approx([LATE_SHARE * 0.1 / 2])
-    assert chances(score(0.2)) == pytest.approx([LATE_SHARE * 0.1 / 20])
+    # half the score is twice the loss, a gap of 1: .2 * .1 / (1 * 2^2), worked by hand; a fifth is a gap of 4
+    assert chances(score(0.5)) == pytest.approx([LATE_SHARE * 0.1 / 4])
+    assert chances(score(0.2)) == pytest.approx([LATE_SHARE * 0.1 / 100])
     assert chances(score(1.0), score(1.0)) == pytest.approx([UNDIRECTED / 2] * 2)
 
 
-def test_a_copy_never_called_is_tried_as_soon_as_its_loss_is_earned() -> None:
-    # a gap of 4, and 2 + .1 * n earned; of hope there is enough
-    assert chances(new(0.2, doubt=2.0), seen=19)[0] < UNDIRECTED
-    assert chances(new(0.2, doubt=2.0), seen=21) == [TRY]
+def test_a_copy_never_called_that_may_pay_is_tried_as_soon_as_its_loss_is_earned_and_a_little_sooner() -> None:
+    # a gap of 4, 2 + .1 * n earned, .5 for each of two copies; of hope there is enough
+    assert chances(new(0.2, doubt=2.0), seen=9)[0] < UNDIRECTED
+    assert chances(new(0.2, doubt=2.0), seen=11) == [TRY]
 
 
-def test_one_of_which_little_is_expected_waits_until_twice_as_much_was_earned() -> None:
-    # a gap of 1.5
-    assert chances(new(0.4, doubt=0.1), seen=5)[0] < UNDIRECTED
-    assert chances(new(0.4, doubt=0.1), seen=11) == [TRY]
+def test_one_of_which_little_is_expected_waits_until_its_worst_plausible_price_was_earned() -> None:
+    # a gap of 1.5, at worst 2.5 * exp(1.645 * .2) - 1 = 2.474
+    assert chances(new(0.4, doubt=0.2), seen=4)[0] < UNDIRECTED
+    assert chances(new(0.4, doubt=0.2), seen=5) == [TRY]
     assert chances(new(0.4, doubt=2.0), seen=0) == [TRY]
+
+
+def test_what_may_pay_goes_before_what_is_sure_not_to() -> None:
+    near, hopeful = new(0.8, doubt=0.01), new(0.5, doubt=1.0)
+    assert chances(near, hopeful) == [UNDIRECTED / 2, TRY]
 
 
 def test_copies_never_called_are_tried_one_at_a_time_the_safest_first() -> None:
@@ -60,13 +65,13 @@ def test_copies_never_called_are_tried_one_at_a_time_the_safest_first() -> None:
 
 def test_what_tries_lost_is_taken_off_what_was_earned() -> None:
     tried = score(0.1, tries=1, tried_loss=FREE_TRIES + 0.1 * 30)
-    assert chances(tried, new(0.5, doubt=2.0), seen=30)[1] < UNDIRECTED
-    assert chances(tried, new(0.5, doubt=2.0), seen=60)[1] == TRY
+    assert chances(tried, new(0.5, doubt=2.0), seen=24)[1] < UNDIRECTED  # 1.5 in advance, for three copies
+    assert chances(tried, new(0.5, doubt=2.0), seen=26)[1] == TRY
 
 
 def test_later_the_budget_grows_with_the_root_of_the_requests() -> None:
     earned = FREE_TRIES + 0.1 * sqrt(LINEAR_REQUESTS * 10_000)
-    spent = score(0.1, tries=1, tried_loss=earned - 1.01)
+    spent = score(0.1, tries=1, tried_loss=earned + 0.49)
     assert chances(spent, new(0.5, doubt=2.0), seen=10_000)[1] == TRY
     assert chances(spent, new(0.49, doubt=2.0), seen=10_000)[1] < UNDIRECTED
 

@@ -33,9 +33,9 @@ def test_without_exploration_the_policys_best_is_certain(weights: Weights, best:
 
 
 def test_exploration_gives_the_others_their_inverse_gap_share() -> None:
-    # a fifth of .05 over two others, each by gap * (1 + gap): 1 and 3
+    # a fifth of .05 over two others, each by gap * (1 + gap)^2: 1 and 3
     found = chosen(an_entry(weights=FAST, exploration=0.05), record())
-    assert found == pytest.approx({"azure": 0.005 / 2, "gcp": 0.005 / 12, "aws": 1 - 0.005 * 7 / 12})
+    assert found == pytest.approx({"azure": 0.005 / 4, "gcp": 0.005 / 48, "aws": 1 - 0.005 * 13 / 48})
 
 
 def test_the_policys_rules_decide_who_may_be_called() -> None:

@@ -12,7 +12,7 @@ from fiso_cli.worlds.clouds.outages import Kind, Outage
 from fiso_cli.worlds.clouds.service import Lognormal, UnderLoad, crowding
 from fiso_cli.worlds.world import CallResult
 from fiso_client.core.failures import Failure
-from tests.unit.fiso_cli.worlds.settings import AWS_ID, AZURE_ID, GCP_ID, HALF, a_call, a_service, some_clouds
+from tests.unit.fiso_cli.worlds.settings import AWS_ID, AZURE, AZURE_ID, GCP_ID, HALF, a_call, a_service, some_clouds
 
 
 def at_times(world: CloudWorld, times: Sequence[float], arm: EndpointId = AWS_ID) -> list[CallResult]:
@@ -34,7 +34,7 @@ def test_cold_starts_follow_the_curve(idle_s: float, share: float) -> None:
 
 @pytest.mark.parametrize("in_flight", [1, 2, 10, 50])
 def test_crowding_at_one_instance_is_the_rule_that_the_router_is_told(in_flight: float) -> None:
-    assert crowding(in_flight, 1) == pytest.approx(facts.slowdown(Provider.AZURE, in_flight))
+    assert crowding(in_flight, 1) == pytest.approx(facts.slowdown(AZURE.endpoint(), in_flight))
 
 
 def test_azure_shares_instances_so_that_a_burst_slows_down_and_aws_does_not() -> None:
@@ -43,7 +43,7 @@ def test_azure_shares_instances_so_that_a_burst_slows_down_and_aws_does_not() ->
     on_azure = at_times(CloudWorld(some_clouds(), seed=0), warm_up + burst, AZURE_ID)[1:]
     assert not any(call.cold for call in on_azure)
     assert on_azure[0].latency_ms == pytest.approx(150)
-    assert on_azure[-1].latency_ms == pytest.approx(150 * facts.slowdown(Provider.AZURE, 20))
+    assert on_azure[-1].latency_ms == pytest.approx(150 * facts.slowdown(AZURE.endpoint(), 20))
     on_aws = at_times(CloudWorld(some_clouds(), seed=0), warm_up + burst, AWS_ID)[1:]
     assert [call.latency_ms for call in on_aws] == pytest.approx([100] + [600] * 19)
 
