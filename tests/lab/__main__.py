@@ -22,6 +22,9 @@ class Lab(CommandGroup):
     entries: ClassVar[Commands] = {
         "chaos": CHAOS,
         "bench": Lazy("tests.lab.bench.commands:bench", "Measure FISO beside the naive design."),
+        "deployments": Lazy(
+            "tests.lab.deployments:deployments", "First deployments that fail half-way, a stage that comes back."
+        ),
         "desync": Lazy("tests.lab.desync:desync", "Answers out of step over kept connections."),
         "influence": Lazy("tests.lab.influence:influence", "What lying tenants' reports cost the honest."),
         "upgrade": Lazy(

@@ -1,34 +1,39 @@
 """`fiso adopt`: the stack of a stage that was removed, made anew around what it left (CloudFormation, "Import AWS
-resources into a CloudFormation stack automatically")."""
+resources into a CloudFormation stack")."""
 
 import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
+from botocore.exceptions import ClientError
 
+from fiso.adapters.aws.errors import is_missing
 from fiso_cli.errors import BadInput, CommandError
 from fiso_cli.local_stage import CHECKOUT
 from fiso_cli.options import StageOption
 from fiso_cli.rendering import Output
+from fiso_cli.setup.settings import Clients
 from fiso_cli.stage import Stage
 
 CHANGE_SET = "adopt-what-was-kept"
 KEPT = ("Retain", "RetainExceptOnCreate")
-_WITHIN_S, _EVERY_S = 300.0, 1.0
+_WITHIN_S, _EVERY_S = 300.0, 0.5
+_NAMES = {
+    "AWS::DynamoDB::Table": "TableName",
+    "AWS::S3::Bucket": "BucketName",
+    "AWS::Logs::LogGroup": "LogGroupName",
+}
+_DONE = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE", "IMPORT_COMPLETE")
+"""Of a stack that can be changed; a deployment over what is there was rolled back."""
 
 
-def adopt(
-    *,
-    stage: StageOption,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be adopted, and change nothing.")] = False,
-) -> Output:
+def adopt(*, stage: StageOption) -> Output:
     """Make the stack of a removed stage around the table, bucket and logs that it left, so that it can be deployed.
 
-    It reads what `fiso package --template` wrote. What the stage kept and nobody deleted is adopted with all it holds.
+    It reads what `fiso package --template` wrote. What the stage kept and nobody deleted is adopted with all it holds;
+    what is missing the deployment makes. Stopped half-way, it goes on.
 
     \b
     fiso package --stage prod --template
@@ -37,83 +42,127 @@ def adopt(
     where = Stage.named(stage)
     if where.local is not None:
         raise BadInput("the local stage keeps nothing that would have to be adopted: `serverless deploy --stage local`")
-    body = json.dumps(template(CHECKOUT / "build" / where.name))
-    with where.wrapped_errors(), _planned(where.client("cloudformation"), where.stack_name, body) as plan:
-        if not dry_run:
-            plan.execute()
-        adopted = plan.imported
-    done = "would be adopted" if dry_run else "adopted"
+    with where.wrapped_errors():
+        body = template(CHECKOUT / "build" / where.name, where.account_id)
+        found = adopted(where.client, where.stack_name, body)
     following = f"serverless deploy --stage {where.name}"
-    shown = [f"{done}: {', '.join(adopted) or 'nothing'}", *([] if dry_run else [f"next: {following}"])]
-    return Output(document={"stack": where.stack_name, "adopted": adopted, "done": not dry_run}, shown=shown)
+    shown = [f"adopted: {', '.join(found) or 'nothing, all of it stands in the stack'}", f"next: {following}"]
+    return Output(document={"stack": where.stack_name, "adopted": found, "next": [following]}, shown=shown)
 
 
-def template(folder: Path) -> dict[str, Any]:
+def adopted(aws: Clients, stack: str, body: Any, wait: Callable[[float], None] = time.sleep) -> list[str]:
+    """The logical names of what was there and is the stack's now. `CommandError` when it cannot be; AWS's own errors as
+    they are."""
+    client = aws("cloudformation")
+    making = _Making(client, stack, wait)
+    if making.status() is None:
+        begun = {name: each for name, each in body["Resources"].items() if each.get("DeletionPolicy") not in KEPT}
+        client.create_stack(StackName=stack, TemplateBody=json.dumps({**body, "Resources": begun}))
+    making.end()
+    before = making.resources()
+    found = {
+        name: (each["Type"], each["Properties"][_NAMES[each["Type"]]])
+        for name, each in body["Resources"].items()
+        if name not in before and _is_there(aws, each)
+    }
+    if not found:
+        return []
+    whole = {name: each for name, each in body["Resources"].items() if name in before or name in found}
+    client.create_change_set(
+        StackName=stack,
+        ChangeSetName=CHANGE_SET,
+        ChangeSetType="IMPORT",
+        ResourcesToImport=[
+            {"LogicalResourceId": name, "ResourceType": kind, "ResourceIdentifier": {_NAMES[kind]: called}}
+            for name, (kind, called) in found.items()
+        ],
+        TemplateBody=json.dumps({**body, "Resources": whole}),
+    )
+    making.planned()
+    client.execute_change_set(ChangeSetName=CHANGE_SET, StackName=stack)
+    making.end()
+    if lost := set(found) - making.resources():
+        raise CommandError(f"stack {stack} did not take {', '.join(sorted(lost))}: {making.more}")
+    return sorted(found)
+
+
+def _is_there(aws: Clients, resource: Any) -> bool:
+    kind, name = resource["Type"], resource["Properties"].get(_NAMES.get(resource["Type"], ""))
+    try:
+        if kind == "AWS::DynamoDB::Table":
+            aws("dynamodb").describe_table(TableName=name)
+        elif kind == "AWS::S3::Bucket" and name:
+            aws("s3").head_bucket(Bucket=name)
+        elif kind == "AWS::Logs::LogGroup":
+            groups = aws("logs").describe_log_groups(logGroupNamePrefix=name)["logGroups"]
+            return any(each["logGroupName"] == name for each in groups)
+        else:
+            return False
+    except ClientError as error:
+        if not is_missing(error):
+            raise
+        return False
+    return True
+
+
+class _Making:
+    """One stack while it is made."""
+
+    def __init__(self, client: Any, stack: str, wait: Callable[[float], None]) -> None:
+        self._client, self._stack, self._wait = client, stack, wait
+        self.more = f"`aws cloudformation describe-stack-events --stack-name {stack}`"
+
+    def status(self) -> str | None:
+        try:
+            return str(self._client.describe_stacks(StackName=self._stack)["Stacks"][0]["StackStatus"])
+        except ClientError as error:
+            if "does not exist" in str(error):
+                return None
+            raise
+
+    def resources(self) -> set[str]:
+        """What stands in it, by logical names."""
+        pages = self._client.get_paginator("list_stack_resources").paginate(StackName=self._stack)
+        every = (each for page in pages for each in page["StackResourceSummaries"])
+        return {each["LogicalResourceId"] for each in every if each["ResourceStatus"] != "DELETE_COMPLETE"}
+
+    def end(self) -> None:
+        """Wait until nothing is under way."""
+        waited_s = 0.0
+        while (status := self.status() or "").endswith("IN_PROGRESS"):
+            waited_s = self._later(waited_s, status)
+        if status not in _DONE:
+            raise CommandError(f"stack {self._stack} is {status}: {self.more}; `serverless remove`, then again")
+
+    def planned(self) -> None:
+        """Wait until the change set may be executed."""
+        waited_s = 0.0
+        while True:
+            found = self._client.describe_change_set(ChangeSetName=CHANGE_SET, StackName=self._stack)
+            if found["Status"] == "CREATE_COMPLETE":
+                return
+            if found["Status"] == "FAILED":
+                self._client.delete_change_set(ChangeSetName=CHANGE_SET, StackName=self._stack)
+                raise CommandError(f"stack {self._stack} adopts nothing: {found.get('StatusReason')}")
+            waited_s = self._later(waited_s, found["Status"])
+
+    def _later(self, waited_s: float, status: str) -> float:
+        if waited_s > _WITHIN_S:
+            raise CommandError(f"stack {self._stack} is still {status}: run it again, it goes on")
+        self._wait(_EVERY_S)
+        return waited_s + _EVERY_S
+
+
+def template(folder: Path, account: str) -> dict[str, Any]:
     """What a stage keeps, beside the bucket that the serverless command begins each stack with. `CommandError` without
-    a packaged stage."""
+    a packaged stage. Names are literal, as an import takes them."""
     try:
         begun = json.loads((folder / "serverless" / "cloudformation-template-create-stack.json").read_bytes())
         whole = json.loads((folder / "cloudformation-template.json").read_bytes())["Resources"]
     except (OSError, ValueError, KeyError) as error:
         raise CommandError(f"{folder} holds no package: `fiso package --stage {folder.name} --template`") from error
     kept = {name: each for name, each in whole.items() if each.get("DeletionPolicy") in KEPT}
+    for each in kept.values():
+        if isinstance(name := each["Properties"].get("BucketName"), dict):
+            each["Properties"]["BucketName"] = name["Fn::Sub"].replace("${AWS::AccountId}", account)
     return {**begun, "Resources": {**begun["Resources"], **kept}}
-
-
-class _Plan:
-    """A change set that is ready to be executed."""
-
-    def __init__(self, client: Any, stack: str, wait: Callable[[float], None]) -> None:
-        self._client, self._stack, self._wait = client, stack, wait
-        changes = self._settled()["Changes"]
-        found = (each["ResourceChange"] for each in changes)
-        self.imported = sorted(each["LogicalResourceId"] for each in found if each["Action"] == "Import")
-
-    def execute(self) -> None:
-        self._client.execute_change_set(ChangeSetName=CHANGE_SET, StackName=self._stack)
-        waited_s = 0.0
-        while (status := self._status()).endswith("IN_PROGRESS"):
-            waited_s = self._later(waited_s, status)
-        if status not in ("CREATE_COMPLETE", "IMPORT_COMPLETE"):
-            more = f"`aws cloudformation describe-stack-events --stack-name {self._stack}`"
-            raise CommandError(f"stack {self._stack} is {status}: {more}")
-
-    def _settled(self) -> Any:
-        waited_s = 0.0
-        while True:
-            found = self._client.describe_change_set(ChangeSetName=CHANGE_SET, StackName=self._stack)
-            if found["Status"] == "FAILED":
-                raise CommandError(f"stack {self._stack} cannot be made: {found.get('StatusReason')}")
-            if found["Status"] == "CREATE_COMPLETE":
-                return found
-            waited_s = self._later(waited_s, found["Status"])
-
-    def _status(self) -> str:
-        return str(self._client.describe_stacks(StackName=self._stack)["Stacks"][0]["StackStatus"])
-
-    def _later(self, waited_s: float, status: str) -> float:
-        if waited_s > _WITHIN_S:
-            raise CommandError(f"stack {self._stack} is still {status}: look again later")
-        self._wait(_EVERY_S)
-        return waited_s + _EVERY_S
-
-
-@contextmanager
-def _planned(client: Any, stack: str, body: str, wait: Callable[[float], None] = time.sleep) -> Iterator[_Plan]:
-    """What is not executed is taken back: a stack that was only planned would stand in the way of a deployment."""
-    standing = client.list_stacks(StackStatusFilter=["REVIEW_IN_PROGRESS"])["StackSummaries"]
-    if any(each["StackName"] == stack for each in standing):  # of a run that was stopped
-        client.delete_stack(StackName=stack)
-    client.create_change_set(
-        StackName=stack,
-        ChangeSetName=CHANGE_SET,
-        ChangeSetType="CREATE",
-        ImportExistingResources=True,
-        TemplateBody=body,
-        Tags=[{"Key": "service", "Value": "fiso"}],
-    )
-    try:
-        yield _Plan(client, stack, wait)
-    finally:
-        if client.describe_stacks(StackName=stack)["Stacks"][0]["StackStatus"] == "REVIEW_IN_PROGRESS":
-            client.delete_stack(StackName=stack)
