@@ -119,7 +119,7 @@ class SpanSink(Protocol):
 class SpilledRecords(Protocol):
     """The lines of the orchestrator's output that carry what the log's table did not take."""
 
-    def between(self, start: datetime, end: datetime) -> Iterable[SpilledLine]:
+    def pages(self, start: datetime, end: datetime) -> Iterable[Sequence[SpilledLine]]:
         """Those written from `start` on and before `end`, in no particular order. They may appear some seconds late."""
         ...
 

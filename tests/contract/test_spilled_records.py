@@ -43,25 +43,25 @@ def write(request: pytest.FixtureRequest) -> Iterator[Write]:
 
 
 def test_lines_come_back_with_their_records_and_times(write: Write) -> None:
-    (found,) = write([a_spilled_line(a_record(1), NOW)]).between(NOW, NOW + timedelta(seconds=1))
+    ((found,),) = write([a_spilled_line(a_record(1), NOW)]).pages(NOW, NOW + timedelta(seconds=1))
     assert (parse(found.text, KEYRING), found.written_at) == (a_record(1), NOW)
 
 
 def test_a_time_includes_its_start_and_not_its_end(write: Write) -> None:
     spilled = write([a_spilled_line(a_record(second), NOW + timedelta(seconds=second)) for second in range(4)])
-    found = list(spilled.between(NOW + timedelta(seconds=1), NOW + timedelta(seconds=3)))
+    found = [line for page in spilled.pages(NOW + timedelta(seconds=1), NOW + timedelta(seconds=3)) for line in page]
     records = [parse(each.text, KEYRING) for each in found]
     assert sorted(each.invocation_id for each in records if each) == [a_record(n).invocation_id for n in (1, 2)]
 
 
 def test_more_lines_than_a_page_holds_come_all_and_once(write: Write) -> None:
     lines = [a_spilled_line(a_record(n), NOW + timedelta(milliseconds=n)) for n in range(2 * PAGE + 7)]
-    found = list(write(lines).between(NOW, NOW + timedelta(minutes=1)))
+    found = [line for page in write(lines).pages(NOW, NOW + timedelta(minutes=1)) for line in page]
     assert len({each.id for each in found}) == len(found) == len(lines)
 
 
 def test_a_group_that_is_not_there_is_unavailable(emulator_url: str) -> None:
     client = aws("logs", emulator_url)
     with pytest.raises(StoreUnavailable):
-        list(CloudWatchSpilledRecords(client, "/nowhere", mark=MARK).between(NOW, NOW + timedelta(minutes=1)))
+        list(CloudWatchSpilledRecords(client, "/nowhere", mark=MARK).pages(NOW, NOW + timedelta(minutes=1)))
     client.close()

@@ -1,6 +1,7 @@
 """The keeper: spilled lines written, abandoned records closed, the catalog published, whatever is away."""
 
 import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -34,13 +35,13 @@ class Lines(InMemorySpilledRecords):
 
     def __init__(self, clock: ManualClock) -> None:
         super().__init__()
-        self.clock, self.takes_s = clock, 0.0
+        self.clock, self.takes_s, self.per_s = clock, 0.0, 0.0
         self.asked: list[tuple[datetime, datetime]] = []
 
-    def between(self, start: datetime, end: datetime) -> list[SpilledLine]:
+    def pages(self, start: datetime, end: datetime) -> Iterable[Sequence[SpilledLine]]:
         self.asked.append((start, end))
-        self.clock.advance(self.takes_s)
-        return list(super().between(start, end))
+        self.clock.advance(self.takes_s + self.per_s * (end - start).total_seconds())
+        return super().pages(start, end)
 
 
 @dataclass
@@ -237,7 +238,50 @@ def test_a_second_round_reads_the_overlap_again_and_changes_nothing(world: World
     world.reconcile()
     again = world.reconcile()
     assert (again.written, again.known) == (0, 1)
-    assert world.spilled.asked[-1] == (NOW - OVERLAP, NOW)
+    assert min(begin for begin, _ in world.spilled.asked[-10:]) == NOW - OVERLAP
+    assert max(end for _, end in world.spilled.asked[-10:]) == NOW
+
+
+def test_a_busy_stages_round_reads_what_is_new_and_gives_late_lines_a_last_chance(world: World) -> None:
+    """Ten minutes of lines are more than a round can read: each minute is read when it is new and when it is ten old."""
+    world.reconcile()
+    world.spilled.asked.clear()
+    world.clock.advance(60)
+    world.spill(a_record(1), ago=OVERLAP + timedelta(seconds=30))
+    world.spilled.takes_s = 5  # a minute of lines
+    done = world.reconcile(world.clock() + timedelta(seconds=12))
+    assert done.is_complete
+    assert done.written == 1
+    new = (NOW, NOW + timedelta(minutes=1))
+    assert world.spilled.asked[:2] == [tuple(at - OVERLAP for at in new), new]
+    assert len(world.spilled.asked) <= 3
+
+
+def test_a_slice_that_takes_too_long_is_broken_off_and_smaller_ones_get_on(world: World) -> None:
+    world.reconcile()
+    world.clock.advance(60)
+    world.spill(a_record(1), ago=timedelta(seconds=50))
+    reconciliation, rounds = world.reconciliation, 0
+    world.spilled.per_s = 0.7  # of reading for each of what is read
+    with pytest.raises(StoreUnavailable, match="not all read in time"):
+        reconciliation.reconcile(until=world.clock(), at_most_until=world.clock() + timedelta(seconds=30))
+    while not world.log.records and rounds < 9:
+        until = world.clock() + timedelta(seconds=12)
+        reconciliation.reconcile(until=until, at_most_until=until + timedelta(seconds=18))
+        rounds += 1
+    assert len(world.log.records) == 1
+
+
+def test_every_round_sweeps_and_publishes_whatever_reading_takes() -> None:
+    world = World()
+    world.watermark.move(NOW)
+    world.clock.advance(3_600)
+    world.catalog.replace([an_entry()], based_on=0, author="ada")
+    world.log.open(an_open_record())
+    world.spilled.takes_s = 31
+    report = world.keeper.keep()
+    assert not report.reconciled.is_complete
+    assert (report.swept.closed_as_unknown, report.published_version) == (1, 1)
 
 
 def test_a_line_that_appears_late_is_still_found(world: World) -> None:

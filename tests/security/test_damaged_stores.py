@@ -175,7 +175,7 @@ OTHERS: Mapping[str, Callable[[Any, bytes], object]] = {
         ModelFiles(pointer=POINTER, artifact=b"a", card={}), replaces=None
     ),
     "spilled lines": lambda client, _: list(
-        CloudWatchSpilledRecords(client, "g", mark="m").between(NOW, datetime(2027, 1, 1, tzinfo=UTC))
+        CloudWatchSpilledRecords(client, "g", mark="m").pages(NOW, datetime(2027, 1, 1, tzinfo=UTC))
     ),
     "words": lambda client, _: read_words(client, "p"),
     "lease keys": lambda _, body: SsmLeaseKeys(service(body), "p").read(),

@@ -131,9 +131,9 @@ class InMemorySpilledRecords(InMemoryStore):
         super().__init__()
         self.lines = list(lines)
 
-    def between(self, start: datetime, end: datetime) -> Iterable[SpilledLine]:
-        self.used("between")
-        return [line for line in self.lines if start <= line.written_at < end]
+    def pages(self, start: datetime, end: datetime) -> Iterable[Sequence[SpilledLine]]:
+        self.used("pages")
+        return [[line for line in self.lines if start <= line.written_at < end]]
 
 
 class InMemoryWatermark(InMemoryStore):

@@ -182,6 +182,12 @@ def _fold(_rival_dir: Path, say: Say) -> Sequence[Row]:
     return fold.measure(say)
 
 
+def _keeper(_rival_dir: Path, say: Say) -> Sequence[Row]:
+    from tests.lab.bench import keeper
+
+    return keeper.measure(say)
+
+
 def _bill(_rival_dir: Path, _say: Say) -> Sequence[Row]:
     from tests.lab.bench import bill
 
@@ -213,6 +219,7 @@ GROUPS = (
     Group("canaries by simulation", ("canary_",), _canary),
     Group("worlds in which facts lie", ("adversarial_",), _adversarial),
     Group("one hot function's fold, on a virtual clock", ("fold_lag",), _fold),
+    Group("the keeper's round, by CloudWatch's limits", ("keeper_round",), _keeper),
     Group("a bill of 100,000 lines", ("bill_",), _bill),
     Group("FISO's own time on a local cloud", ("overhead_over_put",), _overhead, needs_cloud=True),
 )

@@ -21,7 +21,7 @@ class CloudWatchSpilledRecords:
     def __init__(self, client: Any, group: str, *, mark: str, page: int = PAGE) -> None:
         self._client, self._group, self._pattern, self._page = client, group, f'"{mark}"', page
 
-    def between(self, start: datetime, end: datetime) -> Iterator[SpilledLine]:
+    def pages(self, start: datetime, end: datetime) -> Iterator[Sequence[SpilledLine]]:
         """Every matching line of a time, each once. Pages may be empty and go on all the same."""
         seen: set[str] = set()
         position: dict[str, Any] = {"startTime": _ms(start)}
@@ -38,7 +38,7 @@ class CloudWatchSpilledRecords:
                 seen.update(event["eventId"] for event in fresh)
                 lines = [_line(event) for event in fresh]
                 following = _following(page, position, is_full=len(page["events"]) >= self._page and bool(fresh))
-            yield from lines
+            yield lines
             if following is None:
                 return
             position = following

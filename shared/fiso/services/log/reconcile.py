@@ -1,6 +1,7 @@
 """Reconciling: spilled lines are written to the log, so that what its table did not take is in it after all.
 
-Lines are read slice by slice from the watermark on, less an overlap, because lines appear late. A slice counts as done
+Lines are read slice by slice from the watermark on. They may appear late: with each slice goes the one of OVERLAP before
+it, and in between is looked while that takes little. A slice counts as done
 when each of its lines is written, stands there already, or cannot be read at all; only then the watermark moves. A line
 that FISO did not mark is somebody else's: it is counted, and stays where it is. What
 repeats changes nothing: a record only moves up from open to unknown to final, so a final record that comes after the
@@ -17,7 +18,7 @@ from enum import StrEnum
 
 from fiso.codecs import spilled_line
 from fiso.codecs.lease_token import Keyring
-from fiso.domain.errors import InvalidRecord, LeasingNotSetUp, UnmarkedRecord, WriteConflict
+from fiso.domain.errors import InvalidRecord, LeasingNotSetUp, StoreUnavailable, UnmarkedRecord, WriteConflict
 from fiso.domain.record import InvocationRecord, OpenRecord
 from fiso.ports import Clock, InvocationLog, SpilledLine, SpilledRecords, Watermark
 from fiso.services.log.spill import MARK
@@ -26,8 +27,10 @@ OVERLAP = timedelta(minutes=10)
 """How late a line may appear in CloudWatch after it was written."""
 FIRST_LOOK_BACK = timedelta(hours=1)
 """Where there is no watermark yet: a stage that was just deployed."""
-SLICE = timedelta(minutes=1)
+SLICE, LEAST_SLICE = timedelta(minutes=1), timedelta(seconds=4)
 """Read and written as a whole: little enough for one round, even at the height of an outage."""
+LOOKING_BACK = timedelta(seconds=4)
+"""For late lines, beside their last chance."""
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +67,7 @@ class Reconciled:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reconciliation:
     """Replays spilled lines. `keys` reads those that mark them; `executor` writes several at once; `done` spares those
-    of the overlap a second write."""
+    of the overlap a second write, `span` is how much a slice holds."""
 
     spilled: SpilledRecords
     keys: Callable[[], Keyring]
@@ -73,26 +76,44 @@ class Reconciliation:
     clock: Clock
     executor: Executor
     done: dict[str, datetime] = field(default_factory=dict)
+    span: list[timedelta] = field(default_factory=lambda: [SLICE])
 
-    def reconcile(self, *, until: datetime) -> Reconciled:
-        """One round, which begins no slice after `until`. `StoreUnavailable` when log or lines cannot be read."""
+    def reconcile(self, *, until: datetime, at_most_until: datetime | None = None) -> Reconciled:
+        """One round, which begins no slice after `until`, and breaks one off at `at_most_until`. `StoreUnavailable` when
+        log or lines cannot be read, or not in time."""
         now = self.clock()
         marked = self.watermark.read()
-        start = now - FIRST_LOOK_BACK if marked is None else min(marked, now) - OVERLAP
+        last = at_most_until or until + SLICE
+        start = now - FIRST_LOOK_BACK if marked is None else min(marked, now)
         done = Reconciled()
-        self._forget(before=start)
-        while start < now:
+        self._forget(before=start - OVERLAP)
+        for begin, end in _slices(start, now, self.span[0]):
             if self.clock() > until:
                 return done
-            end = _end_of(start, now, marked)
-            done = done.plus(self._replay(start, end))
-            if marked is None or end > marked:
-                self.watermark.move(end)
-            start = end
-        return replace(done, is_complete=True)
+            # A line's last chance: what appeared late enough to be missed as new is still there, or never comes.
+            late = self._replay(begin - OVERLAP, end - OVERLAP, last) if marked is not None else []
+            done = done.plus([*late, *self._replay(begin, end, last)])
+            self.watermark.move(end)
+        looked_back: Sequence[Fate] = [] if marked is None else self._looked_back(now, start, until)
+        return replace(done.plus(looked_back), is_complete=True)
 
-    def _replay(self, start: datetime, end: datetime) -> Sequence[Fate]:
-        lines = [line for line in self.spilled.between(start, end) if line.id not in self.done]
+    def _looked_back(self, now: datetime, start: datetime, until: datetime) -> Sequence[Fate]:
+        """Late lines sooner than by their last chance, newest first, where reading takes little: above some hundred
+        requests a second ten minutes of lines are more than a round can read."""
+        found: list[Fate] = []
+        begun_at = self.clock()
+        for begin, end in reversed(_slices(now - OVERLAP, start, SLICE)):
+            if self.clock() > min(until, begun_at + LOOKING_BACK):
+                break
+            try:
+                found.extend(self._replay(begin, end, until))
+            except StoreUnavailable as error:  # each of these has its last chance later
+                logger.info("late lines are looked for another time: %s", error)
+                break
+        return found
+
+    def _replay(self, start: datetime, end: datetime, at_most_until: datetime) -> Sequence[Fate]:
+        lines = [line for line in self._lines(start, end, at_most_until) if line.id not in self.done]
         keyring = self._keyring() if lines else None
         found = [each for line in lines if (each := _read(line, keyring)) is not None]
         records = [each for each in found if not isinstance(each, Fate)]
@@ -103,6 +124,16 @@ class Reconciliation:
         self.done.update((line.id, line.written_at) for line in lines)
         superseded, not_written = len(records) - len(wanted), [each for each in found if isinstance(each, Fate)]
         return [*fates, *[Fate.KNOWN] * superseded, *not_written]
+
+    def _lines(self, start: datetime, end: datetime, at_most_until: datetime) -> Sequence[SpilledLine]:
+        """Of one slice. One that takes too long is tried in smaller ones from the next round on."""
+        found = list[SpilledLine]()
+        for page in self.spilled.pages(start, end):
+            found.extend(page)
+            if self.clock() > at_most_until:
+                self.span[0] = max(LEAST_SLICE, self.span[0] / 4)
+                raise StoreUnavailable(f"lines of {start:%H:%M:%S} to {end:%H:%M:%S} are not all read in time")
+        return found
 
     def _keyring(self) -> Keyring | None:
         try:
@@ -153,7 +184,9 @@ def parse(text: str, keyring: Keyring | None) -> InvocationRecord | OpenRecord |
     return spilled_line.read(line[MARK], keyring) if isinstance(line, dict) and MARK in line else None
 
 
-def _end_of(start: datetime, now: datetime, marked: datetime | None) -> datetime:
-    """The overlap is one slice: little of it is new."""
-    ends_at = max(start + SLICE, min(marked, now)) if marked is not None else start + SLICE
-    return min(ends_at, now)
+def _slices(start: datetime, end: datetime, span: timedelta) -> list[tuple[datetime, datetime]]:
+    found = []
+    while start < end:
+        found.append((start, min(end, start + span)))
+        start += span
+    return found

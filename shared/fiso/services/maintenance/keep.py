@@ -23,9 +23,10 @@ GRACE = timedelta(seconds=30)
 GRACE_WHILE_UNREAD = timedelta(minutes=15)
 """The same while spilled lines could not all be read."""
 AT_ONCE = 200
-RECONCILING = timedelta(seconds=30)
+RECONCILING, RECONCILING_AT_MOST = timedelta(seconds=12), timedelta(seconds=30)
 SWEEPING = timedelta(seconds=40)
-"""When, in a round, no further slice or page is begun. The keeper is stopped at 50 s and publishes last."""
+"""When, in a round, no further slice or page is begun, and when a slice is broken off. The keeper is stopped at 50 s
+and publishes last: whatever reading takes, every round sweeps and publishes."""
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +66,9 @@ class Keeper:
         start, problems = self.clock(), list[str]()
         reconciled, swept, version = Reconciled(), SweepReport(has_more=True), None
         with _noted("spilled lines not all read", problems):
-            reconciled = self.reconciliation.reconcile(until=start + RECONCILING)
+            reconciled = self.reconciliation.reconcile(
+                until=start + RECONCILING, at_most_until=start + RECONCILING_AT_MOST
+            )
         with _noted("open records not all closed", problems):
             # Replay first, sweep second: a final record that still waits in a spilled line would be called unknown
             # before it.
