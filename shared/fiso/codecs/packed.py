@@ -1,7 +1,7 @@
 """Packing: the nested part of a record as deflated JSON, so that a record takes one write unit of DynamoDB's, not two.
 
 The first byte says by which dictionary: what every record's JSON has in it need not be in each of them. A dictionary
-never changes; another one is another byte. docs/decisions/0026-a-record-takes-one-write-unit.md
+never changes; another one is another byte. docs/decisions/0027-a-record-takes-one-write-unit.md
 """
 
 import json

@@ -1,7 +1,7 @@
 """Reconciling: spilled lines are written to the log, so that what its table did not take is in it after all.
 
-Lines are read slice by slice from the watermark on. They may appear late: with each slice goes the one of OVERLAP before
-it, and in between is looked while that takes little. A slice counts as done
+Lines are read slice by slice from the watermark on. They may appear late: with each slice goes the one of OVERLAP
+before it, and in between is looked while that takes little. A slice counts as done
 when each of its lines is written, stands there already, or cannot be read at all; only then the watermark moves. A line
 that FISO did not mark is somebody else's: it is counted, and stays where it is. What
 repeats changes nothing: a record only moves up from open to unknown to final, so a final record that comes after the
@@ -79,8 +79,8 @@ class Reconciliation:
     span: list[timedelta] = field(default_factory=lambda: [SLICE])
 
     def reconcile(self, *, until: datetime, at_most_until: datetime | None = None) -> Reconciled:
-        """One round, which begins no slice after `until`, and breaks one off at `at_most_until`. `StoreUnavailable` when
-        log or lines cannot be read, or not in time."""
+        """One round, which begins no slice after `until`, and breaks one off at `at_most_until`. `StoreUnavailable`
+        when log or lines cannot be read, or not in time."""
         now = self.clock()
         marked = self.watermark.read()
         last = at_most_until or until + SLICE
