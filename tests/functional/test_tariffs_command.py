@@ -1,5 +1,6 @@
 """`fiso tariffs` against servers that speak the vendors' formats, with pages and faults."""
 
+import gzip
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -26,6 +27,10 @@ PRICES = tariff.current()
 KEY = "a-key-that-nobody-may-see"
 Answers = dict[str, Any]
 """By path: a document, or the bytes or the status to answer with."""
+
+
+class Packed(bytes):
+    """A body that is sent with gzip's encoding."""
 
 
 class Files(ThreadingHTTPServer):
@@ -58,6 +63,8 @@ class _Handler(BaseHTTPRequestHandler):
         status = found if isinstance(found, int) else 200
         body = found if isinstance(found, bytes) else json.dumps(found).encode() if status == 200 else b""
         self.send_response(status)
+        if isinstance(body, Packed):
+            self.send_header("Content-Encoding", "gzip")
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Retry-After", "0")
         self.end_headers()
@@ -346,7 +353,7 @@ def _set(path: str, value: object) -> Callable[[Answers], None]:
         ("azure", azure_files(), _set("/second", {"Items": [], "NextPageLink": AWAY}), "another host"),
         ("azure", azure_files(), _set("/second", {"Items": [BARE]}), "no price file that FISO knows"),
         ("azure", azure_files(), _set("/second", ["Items"]), "no JSON object"),
-        ("gcp", google_files(), _set(SKUS, {"skus": [{"description": "CPU", "pricingInfo": []}]}), "no price file"),
+        ("gcp", google_files(), _set(SKUS, {"skus": [{"description": "CPU", "pricingInfo": []}]}), "no price is in"),
         ("aws", aws_files(), _twice, "two prices for request eu-west-1: 2e-07 and 1e-06"),
         ("azure", azure_files(), _again, "two prices from"),
     ],
@@ -365,6 +372,93 @@ def test_a_faulty_file_is_one_line_and_changes_nothing(
     assert KEY not in line
     assert file.read_bytes() == tariff.FILE.read_bytes()
     assert [path.name for path in file.parent.iterdir()] == [file.name]
+
+
+def _aws_versions(answers: Answers) -> None:
+    """A term of before and one that is announced, beside the one in force (docs: `effectiveDate` of a term)."""
+    for path, answer in answers.items():
+        for sku, terms in answer.get("terms", {}).get("OnDemand", {}).items() if path != REGIONS else ():
+            (code,) = terms
+            other = {"d": {"beginRange": "0", "pricePerUnit": {"USD": "0.5"}}}
+            terms[code]["effectiveDate"] = "2026-11-01T00:00:00Z"
+            terms[f"{sku}.OLD"] = {"effectiveDate": "2019-01-01T00:00:00Z", "priceDimensions": other}
+            terms[f"{sku}.NEXT"] = {"effectiveDate": "2999-01-01T00:00:00Z", "priceDimensions": other}
+
+
+def _azure_rows(answers: Answers) -> None:
+    """The rows that the Retail Prices API has beside those of use today: of meters that are not primary, reserved, for
+    development, over and announced."""
+    page = answers["/second"]
+    usual = [
+        item | {"effectiveStartDate": "2024-11-01T00:00:00Z", "isPrimaryMeterRegion": True} for item in page["Items"]
+    ]
+    beside = [
+        {"isPrimaryMeterRegion": False},
+        {"type": "Reservation", "reservationTerm": "1 Year", "retailPrice": 300.0},
+        {"type": "DevTestConsumption", "retailPrice": 0.5},
+        {"effectiveEndDate": "2024-11-01T00:00:00Z", "retailPrice": 0.5},
+        {"effectiveStartDate": "2999-01-01T00:00:00Z", "retailPrice": 0.5},
+    ]
+    page["Items"] = usual + [item | other for item in usual for other in beside]
+
+
+def _google_timeline(answers: Answers) -> None:
+    """`pricingInfo` is a timeline in the order of time, with nanoseconds."""
+    for page in answers.values():
+        for sku in page["skus"]:
+            for known in list(sku["pricingInfo"]):
+                rate = {"startUsageAmount": 0, "unitPrice": {"currencyCode": "USD", "units": "1", "nanos": 0}}
+                other = {"pricingExpression": {"tieredRates": [rate]}}
+                sku["pricingInfo"] = [
+                    other | {"effectiveTime": "2020-01-01T00:00:00.123456789Z"},
+                    known | {"effectiveTime": "2026-11-20T08:00:00.000000001Z"},
+                    other | {"effectiveTime": "2999-01-01T00:00:00Z"},
+                ]
+
+
+@pytest.mark.parametrize(
+    ("provider", "answers", "beside"),
+    [
+        ("aws", aws_files(), _aws_versions),
+        ("azure", azure_files(), _azure_rows),
+        ("gcp", google_files(), _google_timeline),
+    ],
+)
+def test_of_a_prices_versions_the_one_in_force_counts(
+    file: Path, provider: str, answers: Answers, beside: Callable[[Answers], None]
+) -> None:
+    answers = deepcopy(answers)
+    beside(answers)
+    for _, sources in from_all(answers):
+        shown = update(file, *sources, "--provider", provider, "--yes", env={commands.GOOGLE_KEY: KEY})
+        assert shown.exit_code == 0, shown.output
+    kept, before = tariff.read(json.loads(file.read_text())), PRICES
+    (known,) = (each for each in Provider if each.value == provider)
+    for meter in ("request",) if known is not Provider.AZURE else ("flex_request", "flex_gb_second"):
+        region = {"aws": "us-east-1", "azure": "eastus", "gcp": "us-central1"}[provider]
+        ours, was = kept.lists[known].found(meter, region), before.lists[known].found(meter, region)
+        assert ours is not None
+        assert was is not None
+        assert ours.row.usd == pytest.approx(was.row.usd)
+
+
+def test_a_price_that_is_announced_only_is_none(file: Path) -> None:
+    answers = aws_files()
+    for path, answer in answers.items():
+        for terms in answer.get("terms", {}).get("OnDemand", {}).values() if path != REGIONS else ():
+            for term in terms.values():
+                term["effectiveDate"] = "2999-01-01T00:00:00Z"
+    for _, sources in from_all(answers):
+        shown = update(file, *sources, "--provider", "aws", "--yes")
+    assert shown.exit_code == 2
+    assert "no price is in force" in shown.output
+    assert file.read_bytes() == tariff.FILE.read_bytes()
+
+
+def test_files_may_come_packed(file: Path) -> None:
+    packed = {path: Packed(gzip.compress(json.dumps(answer).encode())) for path, answer in azure_files().items()}
+    for _, sources in from_all(packed):
+        assert update(file, *sources, "--provider", "azure", "--yes").exit_code == 0
 
 
 def test_an_accepted_jump_is_written(file: Path) -> None:

@@ -6,8 +6,9 @@ the Cloud Billing Catalog API, in pages, which wants an API key (cloud.google.co
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, TypeAlias
 from urllib.parse import quote, urlencode
 
@@ -94,9 +95,9 @@ def aws(source: Source) -> Listed:
             found = _AWS_USAGE.fullmatch(usage)
             if found and sku in with_terms:
                 meter = AWS_METERS[found[1]]
+                term = _in_force(with_terms[sku].values(), "effectiveDate", source)
                 bands = [
                     (float(dimension["beginRange"]), _usd(dimension["pricePerUnit"], f"{source.base}: {usage}"))
-                    for term in with_terms[sku].values()
                     for dimension in term["priceDimensions"].values()
                 ]
                 _put(listed, (meter, region), _banded(bands, free=AWS_FREE.get(meter, 0.0)), source)
@@ -115,7 +116,7 @@ def azure(source: Source) -> Listed:
     for page in source.pages(address, lambda found: found.get("NextPageLink") or None):
         for item in _part(page, "Items", source):
             meter = AZURE_METERS.get((item.get("productName"), item.get("meterName")))
-            if meter is None or item.get("type", "Consumption") != "Consumption":
+            if meter is None or not _is_sold(item):
                 continue
             if item["currencyCode"] != "USD":
                 raise BadInput(f"{source.base}: prices are in {item['currencyCode']}, not in USD")
@@ -140,7 +141,7 @@ def google(source: Source) -> Listed:
             meter = _google_meter(sku)
             if meter is None:
                 continue
-            expression = sku["pricingInfo"][0]["pricingExpression"]
+            expression = _in_force(sku["pricingInfo"], "effectiveTime", source)["pricingExpression"]
             bands = [
                 (float(rate["startUsageAmount"]), _of_money(rate["unitPrice"], source))
                 for rate in expression["tieredRates"]
@@ -155,6 +156,32 @@ VENDORS: Mapping[Provider, tuple[str, Callable[[Source], Listed]]] = {
     Provider.AZURE: (AZURE_BASE, azure),
     Provider.GCP: (GOOGLE_BASE, google),
 }
+
+
+def _is_sold(item: Mapping[str, Any]) -> bool:
+    """By use, now: reservations, prices for development and such as were or will be in force have rows of their own."""
+    if item.get("type", "Consumption") != "Consumption" or item.get("reservationTerm"):
+        return False
+    begins, ends = item.get("effectiveStartDate"), item.get("effectiveEndDate")
+    now = datetime.now(UTC)
+    return (not begins or _moment(begins) <= now) and (not ends or now < _moment(ends))
+
+
+def _in_force(versions: Iterable[Mapping[str, Any]], key: str, source: Source) -> Mapping[str, Any]:
+    """The newest version of a price that has begun; one without a date is in force."""
+    versions = list(versions)
+    begun = [(_moment(each[key]), each) for each in versions if each.get(key)]
+    undated = [each for each in versions if not each.get(key)]
+    current = [each for each in begun if each[0] <= datetime.now(UTC)]
+    if len(undated) + bool(current) > 1 or not (undated or current):
+        raise BadInput(f"{source.base}: {'no price is' if not (undated or current) else 'several prices are'} in force")
+    return undated[0] if undated else max(current, key=lambda each: each[0])[1]
+
+
+def _moment(text: str) -> datetime:
+    """An instant as the three write it; without a zone it is UTC, without a time midnight."""
+    found = datetime.fromisoformat(re.sub(r"\.(\d{6})\d+", r".\1", text))
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def _google_meter(sku: Mapping[str, Any]) -> str | None:
