@@ -194,6 +194,12 @@ def _bill(_rival_dir: Path, _say: Say) -> Sequence[Row]:
     return bill.rows()
 
 
+def _traces(_rival_dir: Path, _say: Say) -> Sequence[Row]:
+    from tests.lab.bench import traces
+
+    return traces.rows()
+
+
 def _overhead(_rival_dir: Path, _say: Say) -> Sequence[Row]:
     return [overhead.overhead_over_put()]
 
@@ -221,5 +227,6 @@ GROUPS = (
     Group("one hot function's fold, on a virtual clock", ("fold_lag",), _fold),
     Group("the keeper's round, by CloudWatch's limits", ("keeper_round",), _keeper),
     Group("a bill of 100,000 lines", ("bill_",), _bill),
+    Group("traces beside an SDK", ("trace_",), _traces),
     Group("FISO's own time on a local cloud", ("overhead_over_put",), _overhead, needs_cloud=True),
 )
