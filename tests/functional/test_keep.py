@@ -243,7 +243,7 @@ def test_a_second_round_reads_the_overlap_again_and_changes_nothing(world: World
 
 
 def test_a_busy_stages_round_reads_what_is_new_and_gives_late_lines_a_last_chance(world: World) -> None:
-    """Ten minutes of lines are more than a round can read: each minute is read when it is new and when it is ten old."""
+    """Ten minutes of lines are more than a round can read: each is read when it is new and when it is ten old."""
     world.reconcile()
     world.spilled.asked.clear()
     world.clock.advance(60)

@@ -188,6 +188,12 @@ def _keeper(_rival_dir: Path, say: Say) -> Sequence[Row]:
     return keeper.measure(say)
 
 
+def _scale(_rival_dir: Path, say: Say) -> Sequence[Row]:
+    from tests.lab.bench import scale
+
+    return scale.measure(say)
+
+
 def _bill(_rival_dir: Path, _say: Say) -> Sequence[Row]:
     from tests.lab.bench import bill
 
@@ -226,6 +232,7 @@ GROUPS = (
     Group("worlds in which facts lie", ("adversarial_",), _adversarial),
     Group("one hot function's fold, on a virtual clock", ("fold_lag",), _fold),
     Group("the keeper's round, by CloudWatch's limits", ("keeper_round",), _keeper),
+    Group("what breaks first, by published limits", ("scale_",), _scale),
     Group("a bill of 100,000 lines", ("bill_",), _bill),
     Group("traces beside an SDK", ("trace_",), _traces),
     Group("FISO's own time on a local cloud", ("overhead_over_put",), _overhead, needs_cloud=True),

@@ -1,7 +1,7 @@
 """A keeper's round on a virtual clock: the genuine reconciliation over logs that are read as CloudWatch lets them be.
 
-The orchestrator's lines are in one log group, of which only what was spilled is wanted, and all is read for it. How many
-bytes they are `fiso cost` counts.
+The orchestrator's lines are in one log group, of which only what was spilled is wanted, and all is read for it. How
+many bytes they are `fiso cost` counts.
 """
 
 from collections.abc import Callable, Iterator, Sequence
