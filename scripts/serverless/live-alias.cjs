@@ -48,6 +48,10 @@ class LiveAlias {
     }
     if (orchestrator.snapStart && +least) this.refuse('snapStart and provisionedConcurrency: Lambda has one or the other');
     if (!SHIFTS.includes(canary)) this.refuse(`canary: must be one of ${SHIFTS.join(', ')}; not '${canary}'`);
+    if (+least && canary !== AT_ONCE) {
+      // "Alias with weights can not be used with Provisioned Concurrency", in which stacks got stuck on their way back, too.
+      this.refuse(`provisionedConcurrency: an alias that moves bit by bit has none; set canary: ${AT_ONCE}`);
+    }
     orchestrator.provisionedConcurrency = +least;
     this.scaled = most ? [+least, +most] : undefined;
     this.hasCanary = canary !== AT_ONCE;
@@ -137,4 +141,5 @@ async function pruned(client, sdk, FunctionName) {
   }
 }
 
+LiveAlias.pruned = pruned;
 module.exports = LiveAlias;

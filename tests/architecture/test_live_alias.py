@@ -46,7 +46,7 @@ def versions(resources: dict[str, Any]) -> set[str]:
 
 
 def test_environments_wait_behind_the_same_alias_and_their_number_follows_their_use(tmp_path: Path) -> None:
-    found = template(tmp_path, "provisionedConcurrency=1-5")
+    found = template(tmp_path, "provisionedConcurrency=1-5", "canary=AllAtOnce")
     assert found[LIVE]["Properties"]["ProvisionedConcurrencyConfig"] == {"ProvisionedConcurrentExecutions": 1}
     target = found["ProvisionedTarget"]["Properties"]
     assert (target["MinCapacity"], target["MaxCapacity"]) == (1, 5)
@@ -83,6 +83,10 @@ BEGUN: list[tuple[dict[str, Any], str | dict[str, Any]]] = [
     ({"provisionedConcurrency": "1\n"}, "must be a number, or two as in 1-5"),
     ({"provisionedConcurrency": 1.5}, "must be a number, or two as in 1-5"),
     ({"snapStart": True, "provisionedConcurrency": 1}, "Lambda has one or the other"),
+    (
+        {"provisionedConcurrency": 1, "canary": "Linear10PercentEvery1Minute"},
+        "an alias that moves bit by bit has none; set canary: AllAtOnce",
+    ),
     ({"canary": "Linear"}, "canary: must be one of AllAtOnce, Canary10Percent5Minutes"),
     ({"canary": ""}, "canary: must be one of AllAtOnce"),
 ]
@@ -96,3 +100,42 @@ def test_a_parameter_of_the_wrong_form_is_refused_before_anything() -> None:
             assert wanted in told, live
         else:
             assert told == wanted | ALIAS, live
+
+
+PRUNE = """
+const { pruned } = require('./scripts/serverless/live-alias.cjs');
+const [aliases, numbers] = JSON.parse(process.argv[1]);
+const deleted = [];
+const command = (kind) => class { constructor(input) { Object.assign(this, { kind, input }); } };
+const sdk = {
+  ListAliasesCommand: command('list'),
+  DeleteFunctionCommand: command('delete'),
+  async *paginateListVersionsByFunction() {
+    for (const Version of ['$LATEST', ...numbers]) yield { Versions: [{ Version: `${Version}` }] };
+  },
+};
+const client = { send: async ({ kind, input }) => (kind === 'list' ? { Aliases: aliases } : deleted.push(input.Qualifier)) };
+pruned(client, sdk, 'f').then(() => console.log(JSON.stringify(deleted)));
+"""
+
+
+@pytest.mark.parametrize(
+    ("alias", "numbers", "deleted"),
+    [
+        ({"FunctionVersion": "9"}, range(1, 10), ["4", "3", "2", "1"]),
+        ({"FunctionVersion": "2"}, range(1, 10), ["4", "3", "1"]),  # moved back by hand
+        (
+            {"FunctionVersion": "9", "RoutingConfig": {"AdditionalVersionWeights": {"1": 0.1}}},
+            range(1, 10),
+            ["4", "3", "2"],
+        ),
+        ({"FunctionVersion": "10"}, [8, 9, 10, 11, 12], []),
+        ({"FunctionVersion": "11"}, [9, 10, 11, 12, 13, 14], ["9"]),  # by number, not as text
+    ],
+)
+def test_five_versions_stay_and_those_that_aliases_name(
+    alias: dict[str, Any], numbers: list[int], deleted: list[str]
+) -> None:
+    given = json.dumps([[alias], list(numbers)])
+    done = subprocess.run(["node", "-e", PRUNE, given], cwd=CHECKOUT, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == deleted

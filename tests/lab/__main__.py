@@ -27,6 +27,7 @@ class Lab(CommandGroup):
         ),
         "desync": Lazy("tests.lab.desync:desync", "Answers out of step over kept connections."),
         "influence": Lazy("tests.lab.influence:influence", "What lying tenants' reports cost the honest."),
+        "rollback": Lazy("tests.lab.upgrade.versions:rollback", "A new version under traffic, and both ways back."),
         "upgrade": Lazy(
             "tests.lab.upgrade.commands:upgrade", "Update an earlier commit's stage under traffic, and go back."
         ),

@@ -67,6 +67,16 @@ def test_they_are_asked_for_once_with_lambdas_token_and_renewed_before_they_end(
     assert credentials() == Credentials(access_key="AK2", secret_key="SK2", token="T2")
 
 
+@pytest.mark.parametrize(
+    "ends_at", ["2036-12-01T10:00:00Z", "2036-12-01T10:00:00.123456Z", "2036-12-01T10:00:00+00:00"]
+)
+def test_their_end_is_read_in_each_of_amazons_forms(
+    ends_at: str, credentials: ContainerCredentials, provider: Provider
+) -> None:
+    provider.says = lambda document: document | {"Expiration": ends_at}
+    assert [credentials().access_key for _ in range(2)] == ["AK1"] * 2
+
+
 def test_what_holds_is_used_while_none_can_be_had_and_not_to_its_last_moment(
     credentials: ContainerCredentials, provider: Provider, clock: ManualClock
 ) -> None:
