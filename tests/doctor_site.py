@@ -30,6 +30,8 @@ STAGE, CODE = "prod", "code"
 CALLER = "arn:aws:iam::000000000000:user/ada"
 TARGET = "thumbnails"
 WITHIN_S = 20.0
+UNKNOWN_KINDS = ("AWS::CloudWatch::CompositeAlarm",)
+"""What the emulator refuses a template for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +74,11 @@ def _prepared(template: dict[str, Any], aws: Clients, wire: Wire, url: str) -> D
     aws("s3").create_bucket(Bucket=CODE)
     code = _zipped("return event")
     noted = base64.b64encode(sha256(code).digest()).decode()
-    kept = {n: each for n, each in template["Resources"].items() if not n.startswith("ServerlessDeployment")}
+    kept = {
+        name: each
+        for name, each in template["Resources"].items()
+        if not name.startswith("ServerlessDeployment") and each["Type"] not in UNKNOWN_KINDS
+    }
     kept = {n: each for n, each in kept.items() if not n.startswith("Canary")}  # the emulator has no CodeDeploy
     kept["OrchestratorLiveAlias"].pop("UpdatePolicy")
     for resource in kept.values():

@@ -19,6 +19,7 @@ from fiso.adapters.postgres.catalog import connect_from_url
 from fiso.domain.model import RetrainingRun
 from fiso_cli.doctor.checks import CHECKS, NAMES
 from fiso_cli.doctor.finding import Verdict
+from fiso_cli.doctor.rounds import parts_of
 from fiso_cli.doctor.run import examine
 from fiso_cli.doctor.site import Site
 from fiso_cli.keeper_database import make, role_of
@@ -279,6 +280,14 @@ def test_warnings_alone_are_no_failure(made: Deployed) -> None:
     assert (result.exit_code, wrong - {"schedules"}) == (1, set())
     made.aws("events").enable_rule(Name=f"fiso-{STAGE}-keeper")
     assert run(made.environ, "--stage", STAGE, "--only", "schedules", "--only", "database").exit_code == 0
+
+
+def test_what_alarms_are_composed_of_need_tell_nobody() -> None:
+    resources = json.loads(make_template(STAGE).read_text())["Resources"]
+    parts = parts_of({"Resources": resources})
+    silent = {name for name, each in resources.items() if "AlarmName" in each.get("Properties", {})}
+    assert parts == {name for name in silent if not resources[name]["Properties"].get("AlarmActions")}
+    assert parts
 
 
 NOBODY = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}

@@ -1,6 +1,7 @@
 """Checks of what goes on by itself: the keeper's and the retrainer's rounds, and whom alarms tell."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,6 +11,7 @@ from fiso_cli.doctor.finding import Finding, ok, unknown, warning, wrong
 from fiso_cli.doctor.site import Site, is_missing, listed, redeploy
 
 KEEPER_WINDOW = timedelta(minutes=15)
+ALARMS = ("AWS::CloudWatch::Alarm", "AWS::CloudWatch::CompositeAlarm")
 LATE_RUNS = 2
 """Rounds of the retrainer that may be missed before it is said."""
 _UNITS = {"minute": 60, "hour": 3600, "day": 86400}
@@ -100,7 +102,7 @@ def _every(site: Site) -> timedelta | None:
 
 def alarms(site: Site) -> Iterator[Finding]:
     """Whether alarms are there, whom they tell, and which of them ring."""
-    names = [each.name for each in site.deployed.of_kind("AWS::CloudWatch::Alarm")]
+    names = [each.name for kind in ALARMS for each in site.deployed.of_kind(kind)]
     found = list(_described(site, names))
     there = {alarm["AlarmName"] for alarm in found}
     if gone := [name for name in names if name not in there]:
@@ -125,15 +127,27 @@ def alarms(site: Site) -> Iterator[Finding]:
         )
 
 
+def parts_of(template: Mapping[str, Any]) -> set[str]:
+    """The logical names of alarms that tell nobody themselves, since others are composed of them."""
+    resources = template.get("Resources", {}).items()
+    rules = [json.dumps(each["Properties"]["AlarmRule"]) for _, each in resources if each["Type"] == ALARMS[1]]
+    return {
+        name for name, each in resources if each["Type"] == ALARMS[0] and any(f"{{{name}}}" in rule for rule in rules)
+    }
+
+
 def _described(site: Site, names: list[str]) -> Iterator[Any]:
     asked = site.client("cloudwatch")
     for begin in range(0, len(names), 100):  # as many as one question may name
-        yield from asked.describe_alarms(AlarmNames=names[begin : begin + 100], MaxRecords=100)["MetricAlarms"]
+        named = names[begin : begin + 100]
+        answer = asked.describe_alarms(AlarmNames=named, MaxRecords=100, AlarmTypes=["MetricAlarm", "CompositeAlarm"])
+        yield from (*answer.get("MetricAlarms", ()), *answer.get("CompositeAlarms", ()))
 
 
 def _receivers(site: Site, found: list[Any]) -> Iterator[Finding]:
     topics = sorted({arn for alarm in found for arn in alarm.get("AlarmActions", []) if ":sns:" in arn})
-    if mute := [alarm["AlarmName"] for alarm in found if not alarm.get("AlarmActions")]:
+    parts = {site.deployed.names.get(logical) for logical in parts_of(site.deployed.template)}
+    if mute := [each["AlarmName"] for each in found if not each.get("AlarmActions") and each["AlarmName"] not in parts]:
         yield wrong(
             f"{len(mute)} of {len(found)} alarms tell nobody: {listed(mute, 2)}",
             why="nobody hears of an outage",
