@@ -1,13 +1,15 @@
-"""The retrainer's edge: a schedule or a command in, one retraining, its run out."""
+"""The retrainer's edge: a schedule or a command in, a retraining and its run out; or a compaction of the archive."""
 
 import logging
 import os
 from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
 from fiso import telemetry
-from fiso.codecs.record import instant
+from fiso.codecs.run import RUNS
 from fiso.domain.model import RetrainingRun
 from fiso.services.maintenance.follow import Follower
 from fiso.services.maintenance.retrain import Retrainer
@@ -16,21 +18,37 @@ from functions.retrainer import wiring
 
 logger = logging.getLogger("fiso.retrainer")
 
+SPARE = timedelta(seconds=60)
+"""Before the function is stopped: what was begun is brought to its end, and the end is recorded."""
+
 
 @cache
 def _retrainer() -> Retrainer | Follower:
     telemetry.logger()
-    return wiring.build(RetrainerSettings.from_environ(os.environ))
+    return wiring.build(_settings(), metrics=telemetry.metrics())
+
+
+@cache
+def _settings() -> RetrainerSettings:
+    return RetrainerSettings.from_environ(os.environ)
 
 
 def lambda_handler(event: object, context: object) -> dict[str, Any]:
-    """One retraining, or of `{"roll_back": true}` a promotion of the model before. The answer is the run."""
-    goes_back = isinstance(event, Mapping) and event.get("roll_back") is True
+    """One retraining, or of `{"roll_back": true}` a promotion of the model before: the answer is the run. Of
+    `{"compact": true}` one run of compaction."""
     telemetry.identify(event, context)
-    act = _retrainer().roll_back if goes_back else _retrainer().retrain
-    run = act(now=wiring.utc_now(), trigger=trigger_of(event))
-    tell(run)
-    return to_document(run)
+    now, asked = wiring.utc_now(), event if isinstance(event, Mapping) else {}
+    try:
+        if asked.get("compact") is True:
+            return _compacted(ends_at(now, context))
+        if asked.get("roll_back") is True:
+            run = _retrainer().roll_back(now=now, trigger=trigger_of(event))
+        else:
+            run = _retrainer().retrain(now=now, trigger=trigger_of(event), ends_at=ends_at(now, context))
+        tell(run)
+        return RUNS.to_document(run)
+    finally:
+        telemetry.flush()
 
 
 def tell(run: RetrainingRun) -> None:
@@ -47,7 +65,19 @@ def tell(run: RetrainingRun) -> None:
     }
     logger.info("retraining done", extra=done)
     telemetry.metrics().add("RetrainerRuns", 1, "Count")
-    telemetry.flush()
+
+
+def _compacted(until: datetime) -> dict[str, Any]:
+    telemetry.logger()
+    run = wiring.compaction(_settings()).compact(ends_at=until)
+    telemetry.metrics().add("ArchiveCompacted", run.is_done, "Count")
+    return asdict(run)
+
+
+def ends_at(now: datetime, context: object) -> datetime:
+    """When nothing long is begun any more."""
+    left = getattr(context, "get_remaining_time_in_millis", lambda: 900_000)
+    return now + timedelta(milliseconds=left()) - SPARE
 
 
 def trigger_of(event: object) -> str:
@@ -55,9 +85,3 @@ def trigger_of(event: object) -> str:
     fields = event if isinstance(event, Mapping) else {}
     is_scheduled = fields.get("source") in {"aws.events", "aws.scheduler"} or fields.get("trigger") == "schedule"
     return "schedule" if is_scheduled else "command"
-
-
-def to_document(run: RetrainingRun) -> dict[str, Any]:
-    """A run in JSON types."""
-    document = {name: getattr(run, name) for name in RetrainingRun.__slots__}
-    return document | {"started_at": instant(run.started_at)}

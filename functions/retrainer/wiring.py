@@ -5,23 +5,30 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
+from fiso.adapters.aws.archive import S3Archive
+from fiso.adapters.aws.archive_compaction import READERS, Compaction
 from fiso.adapters.aws.models import DynamoDBPromotionWitness, S3ModelStore
-from fiso.adapters.aws.s3 import S3Archive, S3RetrainingRuns
+from fiso.adapters.aws.s3 import S3RetrainingRuns
 from fiso.adapters.clock import utc_now
 from fiso.adapters.http.signers import KmsSigner, NoSigner, OpenKeySigner
 from fiso.codecs import signature
-from fiso.ports import Signer
+from fiso.ports import Metrics, Signer
 from fiso.services.maintenance.follow import Follower
 from fiso.services.maintenance.retrain import Retrainer
 from fiso.settings import RetrainerSettings
 
 __all__ = ["build", "utc_now"]
 
-PATIENCE = Config(connect_timeout=2, read_timeout=30, retries={"mode": "standard", "total_max_attempts": 3})
-"""Nobody waits for a retraining, and every write survives being repeated."""
+PATIENCE = Config(
+    connect_timeout=2,
+    read_timeout=30,
+    retries={"mode": "standard", "total_max_attempts": 5},
+    max_pool_connections=READERS,
+)
+"""Nobody waits for a retraining, and every write survives being repeated; the archive is read by many at once."""
 
 
-def build(settings: RetrainerSettings, *, s3: Any = None) -> Retrainer | Follower:
+def build(settings: RetrainerSettings, *, s3: Any = None, metrics: Metrics | None = None) -> Retrainer | Follower:
     """Wire the stores on S3 and the key that signs. The clients are made here unless given."""
     client = s3 or boto3.client("s3", config=PATIENCE)
     if settings.follows is not None:
@@ -45,7 +52,13 @@ def build(settings: RetrainerSettings, *, s3: Any = None) -> Retrainer | Followe
         lookback_days=settings.lookback_days,
         stage=settings.stage,
         witness=_witness(settings),
+        clock=utc_now,
+        metrics=metrics,
     )
+
+
+def compaction(settings: RetrainerSettings, *, s3: Any = None) -> Compaction:
+    return Compaction(s3 or boto3.client("s3", config=PATIENCE), settings.bucket, clock=utc_now)
 
 
 def _witness(settings: RetrainerSettings) -> DynamoDBPromotionWitness | None:

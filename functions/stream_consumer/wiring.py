@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from time import monotonic
 
 from fiso import telemetry
+from fiso.adapters.aws.archive import S3Archive
 from fiso.adapters.aws.client import DynamoDBClient, JsonClient, S3Client
 from fiso.adapters.aws.cloudwatch_logs import LOGS, CloudWatchLines
 from fiso.adapters.aws.dynamodb import DynamoDBInvocationLog, key_of_item
 from fiso.adapters.aws.dynamodb_states import DynamoDBEndpointStates
-from fiso.adapters.aws.s3 import S3Archive, S3DeadLetters
+from fiso.adapters.aws.s3 import S3DeadLetters
 from fiso.adapters.clock import utc_now
 from fiso.adapters.http.otlp import OtlpSpans
 from fiso.ports import Archive, DeadLetters, EndpointStates, LineLog, RecordedRecords, SpanSink

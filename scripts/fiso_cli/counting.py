@@ -10,7 +10,7 @@ from fiso.adapters.aws.dynamodb_states import DynamoDBEndpointStates
 from fiso.adapters.aws.models import S3ModelStore
 from fiso.adapters.aws.s3 import S3RetrainingRuns
 from fiso.domain.endpoint import FunctionName
-from fiso.domain.model import RetrainingRun
+from fiso.domain.model import RetrainingRun, RunEnd
 from fiso.domain.record import RecordStatus
 from fiso_cli.stage import Stage
 
@@ -44,10 +44,11 @@ class Counts:
         return sum(state.folded for of_function in found for state in of_function.values())
 
     def runs_since(self, moment: datetime) -> Runs:
-        """Retraining runs, newest first."""
+        """Retraining runs that have ended, newest first."""
         with self.stage.wrapped_errors():
             latest = S3RetrainingRuns(self.stage.client("s3"), self.stage.bucket).latest(MOST_RUNS)
-        return [run for run in latest if run.started_at >= moment - INSTANT]
+        ended = [run for run in latest if run.end is not RunEnd.UNDER_WAY]
+        return [run for run in ended if run.started_at >= moment - INSTANT]
 
     def has_champion(self) -> bool:
         """Whether a model was ever published into this stage."""

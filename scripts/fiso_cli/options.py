@@ -50,6 +50,9 @@ RegionOption: TypeAlias = Annotated[str, typer.Option(help="Where the user is, f
 SinceOption: TypeAlias = Annotated[
     str | None, typer.Option("--since", help="How far back: 30d, 12h. All of a file, when not said.")
 ]
+RecordsOption: TypeAlias = Annotated[
+    int, typer.Option("--records", min=0, help="At most so many of an archive, sampled hour by hour; 0 for all.")
+]
 LogOption: TypeAlias = Annotated[
     Path | None, typer.Option("--log", help="Record documents instead, one JSON object a line, plain or gzip.")
 ]

@@ -124,7 +124,9 @@ class Stage:
         """A boto3 client that gives up within seconds, of this stage's region or another."""
         from botocore.config import Config
 
-        patience = Config(connect_timeout=3, read_timeout=15, retries={"total_max_attempts": 2})
+        patience = Config(
+            connect_timeout=3, read_timeout=15, retries={"total_max_attempts": 2}, max_pool_connections=32
+        )
         address = None if self.local is None else self.local.emulator_url
         with self.wrapped_errors():
             return self.session.client(

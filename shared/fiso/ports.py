@@ -9,6 +9,7 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from fiso.domain.access import Claims, SigningKey
+from fiso.domain.archive import Extent
 from fiso.domain.catalog import CatalogEntry, Snapshot
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName
 from fiso.domain.errors import InvalidRecord
@@ -281,19 +282,35 @@ class Signer(Protocol):
 
 
 class Archive(Protocol):
-    """Finished records by date, in S3. Training reads this, never the table."""
+    """Finished records by the hour, in S3. Training reads this, never the table."""
 
     def append(self, records: Sequence[InvocationRecord], *, batch_id: str) -> None:
         """Store a batch under its id. Repeating it changes nothing."""
         ...
 
-    def since(self, first_day: date) -> Iterable[InvocationRecord]:
-        """Every record from that day on, once by id, in no particular order; a final one before an unknown one."""
+    def since(
+        self,
+        first: date,
+        *,
+        most: int | None = None,
+        ends_at: datetime | None = None,
+        extent: Extent | None = None,
+    ) -> Iterable[InvocationRecord]:
+        """The records from a day, or a moment, on: once by id, in no particular order; a final one in place of an
+        unknown one.
+
+        `most` records, all when it is None: each hour has the same share, what it does not need goes to others, and
+        within an hour each function's first few come before another's many. Nothing more after `ends_at`, for which
+        newer hours come first. `extent` is told what is read. `StoreUnavailable` when it cannot be read at all; a few
+        objects that cannot are left out.
+        """
         ...
 
 
 class RetrainingRuns(Protocol):
-    def append(self, run: RetrainingRun) -> None: ...
+    def append(self, run: RetrainingRun) -> None:
+        """Record a run, in place of what was recorded of the one that began at the same moment."""
+        ...
 
     def latest(self, limit: int) -> Sequence[RetrainingRun]:
         """The newest runs, newest first."""

@@ -176,7 +176,7 @@ def test_each_alarm_rings_once_and_is_silent_while_all_is_well(alarms: Mapping[s
     assert set(MADE) | set(STATED) <= set(alarms)
 
 
-@pytest.mark.parametrize("name", ["keeper-absent", "retrainer-absent"])
+@pytest.mark.parametrize("name", ["keeper-absent", "retrainer-absent", "compaction-absent"])
 def test_a_heart_that_is_not_heard_rings(name: str, alarms: Mapping[str, Any]) -> None:
     alarm = alarms[name]
     last_beat = alarm["Period"] * alarm["EvaluationPeriods"]
@@ -202,7 +202,7 @@ def test_healthy_traffic_rings_nothing_however_much_its_latency_scatters(alarms:
     for name, alarm in alarms.items():
         values = [value for metric, value, _ in found if metric == alarm["MetricName"]]
         points = [Point(back * alarm["Period"], v) for back in range(alarm["EvaluationPeriods"]) for v in values]
-        if alarm["Namespace"] == telemetry.NAMESPACE and name not in ("keeper-absent", "retrainer-absent"):
+        if alarm["Namespace"] == telemetry.NAMESPACE and not name.endswith("-absent"):
             expected = "ALARM" if name == "baseline-predictions" else "OK"  # a rig has no model
             assert state_of(alarm, points) == expected, (name, values[-5:])
 

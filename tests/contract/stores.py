@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 from uuid import uuid4
 
+from fiso.adapters.aws.archive import S3Archive
 from fiso.adapters.aws.client import DynamoDBClient, S3Client
 from fiso.adapters.aws.dynamodb import DynamoDBInvocationLog
 from fiso.adapters.aws.dynamodb_breakers import DynamoDBSharedBreakers
 from fiso.adapters.aws.dynamodb_idempotency import DynamoDBIdempotencyKeys
 from fiso.adapters.aws.dynamodb_states import DynamoDBEndpointStates
 from fiso.adapters.aws.models import DynamoDBPromotionWitness, S3ModelStore
-from fiso.adapters.aws.s3 import S3Archive, S3RetrainingRuns, S3Snapshots, S3Watermark
+from fiso.adapters.aws.s3 import S3RetrainingRuns, S3Snapshots, S3Watermark
 from fiso.adapters.aws.snapshots import DynamoDBSnapshotCopy
 from fiso.adapters.aws.tenant_use import DynamoDBTenantUse
 from fiso.ports import (

@@ -1,8 +1,6 @@
 """Retraining: what is promoted, what is refused, and what is left when something is wrong on the way."""
 
 import gzip
-import hashlib
-import io
 import json
 import math
 import random
@@ -14,13 +12,14 @@ from typing import Any, TypeAlias
 import numpy as np
 import pytest
 
-from fiso.adapters.aws.client import AwsError
+from fiso.adapters.aws.archive import S3Archive
 from fiso.adapters.aws.models import S3ModelStore
-from fiso.adapters.aws.s3 import S3Archive, S3RetrainingRuns
+from fiso.adapters.aws.s3 import S3RetrainingRuns
 from fiso.codecs import signature
+from fiso.codecs.run import RUNS
 from fiso.domain.endpoint import Provider
 from fiso.domain.errors import StoreUnavailable
-from fiso.domain.model import ModelPointer
+from fiso.domain.model import ModelPointer, RunEnd
 from fiso.domain.record import InvocationRecord
 from fiso.domain.request import TenantId
 from fiso.learning import dataset, evaluate, export
@@ -28,10 +27,11 @@ from fiso.ports import ModelFiles
 from fiso.prediction import features, manifest
 from fiso.services.maintenance.retrain import NO_MODEL, Retrainer
 from fiso.settings import RetrainerSettings
-from fiso.testing.memory import InMemoryArchive, InMemoryModelStore, InMemoryRetrainingRuns, away
+from fiso.testing.memory import InMemoryArchive, InMemoryMetrics, InMemoryModelStore, InMemoryRetrainingRuns, away
 from functions.retrainer import wiring
-from functions.retrainer.handler import to_document, trigger_of
+from functions.retrainer.handler import trigger_of
 from tests.builders import NOW, a_record, an_attempt, an_endpoint, changed
+from tests.memory_s3 import MemoryS3
 from tests.models import a_signer, packaged, trusted
 
 Damage: TypeAlias = Callable[[InvocationRecord, random.Random], InvocationRecord]
@@ -271,37 +271,8 @@ def test_the_trigger_is_told_from_the_event(event: object, trigger: str) -> None
     assert trigger_of(event) == trigger
 
 
-class InMemoryS3:
-    """The three operations of S3 that the retrainer may use, as boto3 shapes them."""
-
-    def __init__(self) -> None:
-        self.objects: dict[str, bytes] = {}
-
-    def put_object(
-        self,
-        *,
-        Bucket: str,  # noqa: N803
-        Key: str,  # noqa: N803
-        Body: bytes,  # noqa: N803
-        ContentType: str,  # noqa: N803
-        **conditions: str,
-    ) -> None:
-        there = hashlib.sha256(self.objects[Key]).hexdigest() if Key in self.objects else None
-        if conditions.get("IfMatch", there) != there or (conditions.get("IfNoneMatch") == "*" and there):
-            raise AwsError("PreconditionFailed", Key, {})
-        self.objects[Key] = Body
-
-    def get_object(self, *, Bucket: str, Key: str) -> Mapping[str, Any]:  # noqa: N803
-        if Key not in self.objects:
-            raise AwsError("NoSuchKey", Key, {})
-        return {"Body": io.BytesIO(self.objects[Key]), "ETag": hashlib.sha256(self.objects[Key]).hexdigest()}
-
-    def list_objects_v2(self, *, Bucket: str, Prefix: str) -> Mapping[str, Any]:  # noqa: N803
-        return {"Contents": [{"Key": key} for key in sorted(self.objects) if key.startswith(Prefix)]}
-
-
 def test_the_wired_retrainer_learns_from_the_bucket_and_publishes_into_it() -> None:
-    bucket = InMemoryS3()
+    bucket = MemoryS3()
     now = wiring.utc_now()
     start = now - timedelta(hours=1)
     S3Archive(bucket, "b", clock=wiring.utc_now).append(a_log(200, start=start), batch_id="1")
@@ -319,7 +290,7 @@ def test_the_wired_retrainer_learns_from_the_bucket_and_publishes_into_it() -> N
     assert pointer.version == run.challenger_version
     manifest.read(pointer, S3ModelStore(bucket, "b").artifact(pointer), trusted())
     assert S3RetrainingRuns(bucket, "b").latest(1)[0].reason == run.reason
-    assert json.loads(json.dumps(to_document(run)))["challenger_version"] == run.challenger_version
+    assert json.loads(json.dumps(RUNS.to_document(run)))["challenger_version"] == run.challenger_version
 
 
 def test_two_that_were_compared_with_one_champion_cannot_both_be_promoted() -> None:
@@ -393,7 +364,7 @@ def test_a_challenger_that_cannot_be_published_is_no_promotion(fault: dict[str, 
 
 
 def test_a_pointer_that_does_not_parse_is_replaced() -> None:
-    bucket = InMemoryS3()
+    bucket = MemoryS3()
     bucket.objects["models/champion.json"] = b"{"
     retrainer = replace(a_retrainer(*a_log(200)), models=S3ModelStore(bucket, "b"))
     run = retrainer.retrain(now=AFTER, trigger="command")
@@ -412,7 +383,7 @@ NO_RECORDS = {
 
 
 def test_objects_of_the_archive_that_are_no_records_are_left_out() -> None:
-    bucket = InMemoryS3()
+    bucket = MemoryS3()
     archive = S3Archive(bucket, "b", clock=lambda: AFTER)
     archive.append(a_log(200), batch_id="1")
     for name, body in NO_RECORDS.items():
@@ -425,33 +396,38 @@ class Killed(BaseException):
     """As a signal ends the process: nothing catches it."""
 
 
-class Ending(InMemoryS3):
+class Ending(MemoryS3):
     """Ends its process in place of the write that comes after so many."""
 
     left = 10
 
-    def put_object(self, **put: Any) -> None:
+    def put_object(self, **asked: Any) -> Mapping[str, Any]:
         """One of those that are left, or the end."""
         if self.left == 0:
             raise Killed
         self.left -= 1
-        super().put_object(**put)
+        return super().put_object(**asked)
 
 
-@pytest.mark.parametrize("writes", [0, 1, 2, 3])
+@pytest.mark.parametrize("writes", [0, 1, 2, 3, 4])
 def test_a_retrainer_killed_at_any_write_leaves_a_whole_champion_or_the_one_before(writes: int) -> None:
-    """Killed before, with the artifact written, with its card, and with the pointer but no record of the run."""
+    """Killed before all, with its beginning recorded, with the artifact, with its card, and with the pointer but no
+    record of the end: the next run says that there was none."""
     bucket = Ending()
     models, runs = S3ModelStore(bucket, "b"), S3RetrainingRuns(bucket, "b")
     bucket.left = writes
     with pytest.raises(Killed):
         replace(a_retrainer(*a_log(200)), models=models, runs=runs).retrain(now=AFTER, trigger="command")
     pointer = models.champion()
-    assert (pointer is not None) == (writes >= 3)
+    assert (pointer is not None) == (writes >= 4)
     if pointer is not None:
         assert manifest.read(pointer, models.artifact(pointer), trusted()).version == pointer.version
-    bucket.left = 10
-    assert replace(a_retrainer(*a_log(200)), models=models, runs=runs).retrain(now=AFTER, trigger="command").reason
+    bucket.left, metrics = 20, InMemoryMetrics()
+    again = replace(a_retrainer(*a_log(200)), models=models, runs=runs, metrics=metrics)
+    later = again.retrain(now=AFTER + timedelta(hours=1), trigger="command")
+    ends = [run.end for run in runs.latest(5)]
+    assert ends == [later.end, RunEnd.KILLED][: 1 + (writes > 0)]
+    assert metrics.total("RetrainingFailed") == (writes > 0)
 
 
 def without_numbers(record: InvocationRecord, rng: random.Random) -> InvocationRecord:

@@ -11,7 +11,7 @@ import boto3
 import pytest
 from typer.testing import CliRunner, Result
 
-from fiso.adapters.aws.s3 import S3Archive
+from fiso.adapters.aws.archive import S3Archive
 from fiso.codecs.record import to_document
 from fiso.domain.endpoint import EndpointId, FunctionName
 from fiso.domain.policy import Weights

@@ -45,7 +45,8 @@ class Objects:
         return {"Body": io.BytesIO(self.bodies[parameters["Key"]]), "ETag": '"e"'}
 
     def list_objects_v2(self, **parameters: Any) -> dict[str, Any]:
-        return {"Contents": [{"Key": key} for key in sorted(self.bodies) if key.startswith(parameters["Prefix"])]}
+        found = [key for key in sorted(self.bodies) if key.startswith(parameters["Prefix"])]
+        return {"Contents": [{"Key": key, "Size": len(self.bodies[key])} for key in found]}
 
     def texts(self) -> list[dict[str, Any]]:
         """What was written, with bodies as text."""

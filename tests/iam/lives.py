@@ -15,9 +15,10 @@ from typing import Any, TypeVar
 import boto3
 import pytest
 
+from fiso.adapters.aws.archive import S3Archive
 from fiso.adapters.aws.dynamodb import DynamoDBInvocationLog, closed_item
 from fiso.adapters.aws.models import S3ModelStore
-from fiso.adapters.aws.s3 import S3Archive, S3Snapshots
+from fiso.adapters.aws.s3 import S3Snapshots
 from fiso.adapters.aws.snapshots import DynamoDBSnapshotCopy
 from fiso.adapters.http.signers import KmsSigner
 from fiso.adapters.postgres.catalog import Connect, PostgresCatalogStore
@@ -277,6 +278,12 @@ def _retrain(world: World) -> None:
         for is_promoted in (True, False):
             run = life.retrain(now=now, trigger="command")
             assert run.promoted is is_promoted, run.reason
+        closed = a_log(3, first=300, start=now - timedelta(hours=5))
+        for record in closed:
+            archive.append([record], batch_id=record.invocation_id)
+        done = retrainer.compaction(RetrainerSettings.from_environ(environ)).compact(ends_at=now + timedelta(minutes=5))
+        assert done.problem is None
+        assert done.records >= 3
 
 
 def _public_half(world: World, function: str, variable: str) -> str:

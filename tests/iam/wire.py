@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 from urllib.parse import parse_qs, unquote
+from xml.sax.saxutils import unescape
 
 from fiso_cli.local_stage import ACCOUNT, REGION
 
@@ -49,6 +50,7 @@ _CREDENTIAL = re.compile(r"Credential=([^/,\s]+)/\d{8}/([^/]*)/([^/]+)/aws4_requ
 _RPC_PATH = re.compile(r"/service/[^/]+/operation/(\w+)")
 _LAMBDA_INVOKE = re.compile(r"/2015-03-31/functions/([^/]+)/invocations")
 _KEY_CONDITION = re.compile(r"\s*([#\w]+)\s*=\s*(:\w+)")
+_DELETED = re.compile(r"<Key>([^<]*)</Key>")
 _NAMES = ("SecretId", "logGroupName", "Name", "KeyId")
 _S3_OBJECT = {"GET": "GetObject", "PUT": "PutObject", "HEAD": "HeadObject", "DELETE": "DeleteObject"}
 _S3_BUCKET = {"PUT": "CreateBucket", "HEAD": "HeadBucket", "DELETE": "DeleteBucket"}
@@ -121,6 +123,10 @@ def _s3(caller: _Caller, request: Request, status: int) -> Iterator[Access]:
     query, named = parse_qs(text, keep_blank_values=True), unquote(path).strip("/")
     bucket, _, key = named.partition("/")
     operation = _s3_operation(request.method, query, bucket=bucket, key=key)
+    if operation == "DeleteObjects":
+        for key in _DELETED.findall(request.body.decode()):
+            yield caller.access(operation, f"{bucket}/{unescape(key)}", action="DeleteObject")
+        return
     prefix: Context = (("s3:prefix", tuple(query["prefix"])),) if "prefix" in query else ()
     yield caller.access(operation, named, context=prefix)
     if status == 404 and key:

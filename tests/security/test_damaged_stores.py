@@ -13,6 +13,7 @@ from typing import Any, cast
 
 import pytest
 
+from fiso.adapters.aws.archive import S3Archive
 from fiso.adapters.aws.client import DynamoDBClient, S3Client
 from fiso.adapters.aws.cloudwatch_logs import CloudWatchSpilledRecords
 from fiso.adapters.aws.dynamodb import DynamoDBInvocationLog, closed_item
@@ -21,7 +22,7 @@ from fiso.adapters.aws.dynamodb_idempotency import LARGEST_INLINE, DynamoDBIdemp
 from fiso.adapters.aws.dynamodb_states import DynamoDBEndpointStates
 from fiso.adapters.aws.function_keys import FunctionKeys
 from fiso.adapters.aws.models import S3ModelStore
-from fiso.adapters.aws.s3 import S3Archive, S3RetrainingRuns, S3Snapshots, S3Watermark
+from fiso.adapters.aws.s3 import S3RetrainingRuns, S3Snapshots, S3Watermark
 from fiso.adapters.aws.snapshots import DynamoDBSnapshotCopy
 from fiso.adapters.aws.ssm import SsmLeaseKeys, read_words
 from fiso.adapters.aws.tenant_use import DynamoDBTenantUse

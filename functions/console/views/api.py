@@ -1,12 +1,12 @@
 """The JSON API under /api, for the command line and for scripts; `openapi.yaml` describes it. Reads only."""
 
 from dataclasses import dataclass
-from datetime import datetime
 
 from flask import Blueprint, Response, jsonify, request
 
-from fiso.codecs.record import instant, parse_instant, to_document
-from fiso.codecs.typed import Codec, Form, Json
+from fiso.codecs import run as run_codec
+from fiso.codecs.record import to_document
+from fiso.codecs.typed import Json
 from fiso.domain.errors import UnknownPath
 from fiso.services.freshness.decision_sources import StatesRead
 from fiso.services.request import inspect
@@ -18,7 +18,6 @@ SEARCHED = 500
 RUNS = 100
 ELSEWHERE = frozenset({"breaker", "breaker_opened_until", "breaker_cause", "returning_share", "capped_per_s"})
 """Breakers live in each orchestrator's environment; the console has none and says nothing of them."""
-_RUNS = Codec(forms={datetime: Form(instant, parse_instant)})
 
 
 def blueprint(sources: Sources) -> Blueprint:
@@ -68,7 +67,7 @@ class Api:
 
     def retraining(self) -> Response:
         """What each retraining did, newest first."""
-        return jsonify({"runs": [_RUNS.to_document(run) for run in self.sources.runs.latest(RUNS)]})
+        return jsonify({"runs": [run_codec.RUNS.to_document(run) for run in self.sources.runs.latest(RUNS)]})
 
 
 def _without_breaker(document: Json) -> Json:

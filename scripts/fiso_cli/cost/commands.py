@@ -63,7 +63,7 @@ def cost(  # noqa: PLR0913 - a command's options
         wanted = since or (None if log else DEFAULT_SINCE)
         span_s = records.span(wanted).total_seconds() if wanted else None
         with records.logged(where, log, since=since, default=DEFAULT_SINCE, now=now) as logged:
-            found = report.of_log(logged, span_s=span_s, keyed_share=keyed)
+            found = report.of_log(logged, span_s=span_s, keyed_share=keyed, extent=logged.extent)
         loads, work = [found.load], found.work
         said = [f"{found.records:,} records of {found.load.functions} functions."]
     costs = [report.cost(prices, work or measured.work(), setup, load) for load in loads]

@@ -15,11 +15,11 @@ from io import StringIO
 from pathlib import Path
 
 from fiso import telemetry
+from fiso.adapters.aws.archive import S3Archive
 from fiso.adapters.aws.dynamodb import DynamoDBInvocationLog, closed_item
 from fiso.adapters.aws.dynamodb_idempotency import DynamoDBIdempotencyKeys
 from fiso.adapters.aws.dynamodb_states import DynamoDBEndpointStates
 from fiso.adapters.aws.models import LayerModelStore
-from fiso.adapters.aws.s3 import S3Archive
 from fiso.billing.hop import Amount, Work
 from fiso.domain.access import AuthMode
 from fiso.domain.catalog import Snapshot

@@ -8,6 +8,7 @@ from math import inf
 
 from fiso.billing import hop
 from fiso.billing.hop import FrontDoor, HopPrices, Setup, Work
+from fiso.domain.archive import Extent
 from fiso.domain.record import InvocationRecord
 from fiso_cli.cost import measured
 from fiso_cli.errors import CommandError
@@ -131,8 +132,11 @@ class Measured:
     records: int
 
 
-def of_log(records: Iterable[InvocationRecord], *, span_s: float | None, keyed_share: float) -> Measured:
-    """By the records of `span_s` seconds, or of the time that they span themselves. `CommandError` for too few."""
+def of_log(
+    records: Iterable[InvocationRecord], *, span_s: float | None, keyed_share: float, extent: Extent | None = None
+) -> Measured:
+    """By the records of `span_s` seconds, or of the time that they span themselves; each stands for as many as the
+    `extent` of the reading says. `CommandError` for too few."""
     sample: list[InvocationRecord] = []
     count, waited, own, first_s, last_s, functions = 0, 0.0, 0.0, inf, -inf, set()
     for record in records:
@@ -149,7 +153,7 @@ def of_log(records: Iterable[InvocationRecord], *, span_s: float | None, keyed_s
         )
     return Measured(
         load=Load(
-            rate_per_s=count / span_s,
+            rate_per_s=count * (extent.records_each if extent is not None else 1.0) / span_s,
             waited_ms=waited / count,
             own_ms=own / count,
             functions=len(functions),

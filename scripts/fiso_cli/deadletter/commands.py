@@ -69,9 +69,9 @@ def replay_letters(
     fiso deadletter replay 3f2a91c0de
     fiso deadletter replay --all --stage prod
     """
+    from fiso.adapters.aws.archive import S3Archive
     from fiso.adapters.aws.dynamodb import DynamoDBInvocationLog
     from fiso.adapters.aws.dynamodb_states import DynamoDBEndpointStates
-    from fiso.adapters.aws.s3 import S3Archive
     from fiso_cli.deadletter import replay
 
     if bool(ids) == all_of_them:

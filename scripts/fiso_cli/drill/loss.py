@@ -17,8 +17,8 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
 
+from fiso.adapters.aws.archive import S3Archive
 from fiso.adapters.aws.models import LayerModelStore, S3ModelStore
-from fiso.adapters.aws.s3 import S3Archive
 from fiso.adapters.http.signers import OpenKeySigner
 from fiso.codecs import signature
 from fiso.codecs.catalog import snapshot_to_json

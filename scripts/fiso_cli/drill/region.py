@@ -14,8 +14,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from fiso.adapters.aws.archive import S3Archive
 from fiso.adapters.aws.models import S3ModelStore
-from fiso.adapters.aws.s3 import S3Archive, S3RetrainingRuns, S3Snapshots
+from fiso.adapters.aws.s3 import S3RetrainingRuns, S3Snapshots
 from fiso.adapters.http.callers import HttpCaller
 from fiso.adapters.http.public_dial import PublicDial
 from fiso.adapters.http.signers import OpenKeySigner

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from fiso_cli.commands import JsonOption
-from fiso_cli.options import LogOption, SinceOption, StageOption
+from fiso_cli.options import LogOption, RecordsOption, SinceOption, StageOption
 from fiso_cli.rendering import Output
 from fiso_cli.stage import Stage
 
@@ -20,6 +20,7 @@ def savings(  # noqa: PLR0913 - a command's options
     since: SinceOption = None,
     stage: StageOption = "local",
     log: LogOption = None,
+    most: RecordsOption = 200_000,
     block_s: Annotated[int, typer.Option("--block-s", min=60, help="The policy's control_block_s.")] = DEFAULT_BLOCK_S,
     bill: Annotated[
         list[str] | None, typer.Option("--bill", help="A cloud's FOCUS export, CSV or gzip, - for stdin; repeatable.")
@@ -61,8 +62,11 @@ def savings(  # noqa: PLR0913 - a command's options
     resources = Resources(beside.catalog(where, log, file) if asked else ())
     start = None if log and not since else now - records.span(since or DEFAULT_SINCE)
     usage = Usage(resources.endpoints, resources.terms, start)
-    with records.logged(where, log, since=since, default=DEFAULT_SINCE, now=now) as logged:
-        found = report.of_records(usage.watching(logged) if asked else logged, block_s=block_s)
+    # Beside a bill every call counts.
+    wanted = None if asked else most or None
+    with records.logged(where, log, since=since, default=DEFAULT_SINCE, now=now, most=wanted) as logged:
+        read = usage.watching(logged.records) if asked else logged.records
+        found = report.of_records(read, block_s=block_s, extent=logged.extent)
     document, shown = report.document(found), report.parts(found)
     if asked.bills:
         document["bill"], said = beside.compare(asked, usage, resources, keep_lines=as_json)
@@ -70,4 +74,4 @@ def savings(  # noqa: PLR0913 - a command's options
     if focus is not None:
         document["focus"], said = beside.write(focus, usage, stage)
         shown += said
-    return Output(document=document, shown=shown)
+    return Output(document=document, shown=shown, remarks=logged.remarks)

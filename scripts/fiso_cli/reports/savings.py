@@ -7,6 +7,7 @@ from math import inf
 
 from fiso.billing import hop, tariff
 from fiso.billing.hop import REFERENCE_RATE_PER_S
+from fiso.domain.archive import Extent
 from fiso.domain.endpoint import FunctionName
 from fiso.domain.record import InvocationRecord
 from fiso.learning.intervals import Estimate
@@ -68,14 +69,16 @@ class _Rate:
         at_s = record.timestamp.timestamp()
         self.records, self.first_s, self.last_s = self.records + 1, min(self.first_s, at_s), max(self.last_s, at_s)
 
-    def per_s(self) -> float:
-        """Too short a log says nothing of it."""
+    def per_s(self, records_each: float) -> float:
+        """Too short a log says nothing of it. Each record that was read stands for so many."""
         span_s = self.last_s - self.first_s
-        return self.records / span_s if self.records > 1 and span_s >= SHORTEST_S else REFERENCE_RATE_PER_S
+        return (
+            records_each * self.records / span_s if self.records > 1 and span_s >= SHORTEST_S else REFERENCE_RATE_PER_S
+        )
 
 
-def of_records(records: Iterable[InvocationRecord], *, block_s: int) -> list[Saving]:
-    """One saving per function, by name. Reads the log once and keeps a few numbers a record."""
+def of_records(records: Iterable[InvocationRecord], *, block_s: int, extent: Extent | None = None) -> list[Saving]:
+    """One saving per function, by name. Reads the log once and keeps a few numbers a record; `extent` is known then."""
     functions: defaultdict[FunctionName, _Function] = defaultdict(_Function)
     prices, rate = tariff.current(), _Rate()
     for record in records:
@@ -83,7 +86,8 @@ def of_records(records: Iterable[InvocationRecord], *, block_s: int) -> list[Sav
         call = call_of(record, block_s=block_s, prices=prices)
         if call is not None:
             functions[record.request.function_name].add(record, call)
-    hops = {name: function.hops(rate.per_s()) for name, function in functions.items()}
+    per_s = rate.per_s(extent.records_each if extent is not None else 1.0)
+    hops = {name: function.hops(per_s) for name, function in functions.items()}
     return [saving(name, function.calls, hops[name]) for name, function in sorted(functions.items())]
 
 

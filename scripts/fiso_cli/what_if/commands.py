@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from fiso_cli.errors import BadInput
-from fiso_cli.options import LogOption, SinceOption, StageOption
+from fiso_cli.options import LogOption, RecordsOption, SinceOption, StageOption
 from fiso_cli.rendering import Output
 from fiso_cli.stage import Stage
 
@@ -21,6 +21,7 @@ def what_if(
     since: SinceOption = None,
     stage: StageOption = "local",
     log: LogOption = None,
+    most: RecordsOption = 200_000,
 ) -> Output:
     """Estimate from the log what a new policy's first choices would have come to; nothing is invoked or changed.
 
@@ -45,12 +46,12 @@ def what_if(
         declared = declaration.read(policy, declaration.Setting.of(where))
     except declaration.InvalidDeclaration as error:
         raise BadInput(str(error)) from error
-    with records.logged(where, log, since=since, default=DEFAULT_SINCE, now=now) as found:
+    with records.logged(where, log, since=since, default=DEFAULT_SINCE, now=now, most=most or None) as found:
         answer = compare(found, declared.entries)
     is_thin = not answer.comparisons or any(comparison.refusal for comparison in answer.comparisons)
     return Output(
         document=report.document(answer),
         shown=report.parts(answer),
-        remarks=[f"note: {warning}" for warning in declared.warnings],
+        remarks=[*(f"note: {warning}" for warning in declared.warnings), *found.remarks],
         exit_code=THIN if is_thin else 0,
     )

@@ -4,17 +4,18 @@ import gzip
 import json
 import re
 import zlib
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO
 
 from fiso.codecs.record import from_document
+from fiso.domain.archive import Extent
 from fiso.domain.errors import InvalidRecord
 from fiso.domain.record import InvocationRecord
-from fiso.ports import Archive
-from fiso_cli.errors import BadInput, CommandError
+from fiso_cli.errors import BadInput
 from fiso_cli.rendering import one_line, progress
 from fiso_cli.stage import Stage
 
@@ -23,6 +24,8 @@ _SINCE = re.compile(r"([1-9][0-9]{0,4})([dh])")
 _UNITS = {"d": timedelta(days=1), "h": timedelta(hours=1)}
 _GZIP = b"\x1f\x8b"
 _SHOW_EVERY = 200
+MOST_RECORDS = 200_000
+"""Of an archive, when not said: as many as a laptop reads in minutes, and more than figures get surer by."""
 
 
 class InvalidLog(BadInput):
@@ -38,21 +41,39 @@ def span(text: str) -> timedelta:
     return length
 
 
-def archived(stage: Stage, start: datetime, *, now: datetime) -> Iterator[InvocationRecord]:
+@dataclass(slots=True)
+class Log:
+    """Records, and once they are read through how much of the log they were."""
+
+    records: Iterator[InvocationRecord]
+    extent: Extent = field(default_factory=Extent)
+
+    def __iter__(self) -> Iterator[InvocationRecord]:
+        return self.records
+
+    @property
+    def remarks(self) -> list[str]:
+        """What must be known beside any figure that is made of them."""
+        extent, said = self.extent, list[str]()
+        if extent.records_each > 1.0:
+            said.append(
+                f"note: {extent.records:,} of about {extent.standing:,.0f} records were read, the same share of each "
+                "hour, rare functions whole; --records 0 reads all"
+            )
+        if extent.left_out:
+            said.append(f"note: {extent.left_out:,} objects of the archive could not be read whole")
+        return said
+
+
+def archived(
+    stage: Stage, start: datetime, *, now: datetime, most: int | None, extent: Extent
+) -> Iterator[InvocationRecord]:
     """A stage's archived records from `start` on. `CommandError` when the archive cannot be read."""
-    from fiso.adapters.aws.s3 import S3Archive
+    from fiso.adapters.aws.archive import S3Archive
 
     with stage.wrapped_errors():
         archive = S3Archive(stage.client("s3"), stage.bucket, clock=lambda: now)
-        try:
-            yield from newer(archive, start)
-        except (InvalidRecord, ValueError, gzip.BadGzipFile, EOFError, zlib.error) as error:
-            raise CommandError(f"stage {stage.name}: the archive is damaged: {one_line(error)}") from error
-
-
-def newer(archive: Archive, start: datetime) -> Iterator[InvocationRecord]:
-    """The archive's records from a moment on."""
-    return (record for record in archive.since(start.date()) if record.timestamp >= start)
+        yield from archive.since(start, most=most, extent=extent)
 
 
 def in_file(path: Path, start: datetime | None = None) -> Iterator[InvocationRecord]:
@@ -67,9 +88,9 @@ def in_file(path: Path, start: datetime | None = None) -> Iterator[InvocationRec
 def _records(path: Path) -> Iterator[InvocationRecord]:
     number = 0
     try:
-        with ExitStack() as closing:
-            raw = closing.enter_context(path.open("rb"))
-            for line in _lines(raw, closing):
+        with ExitStack() as stack:
+            raw = stack.enter_context(path.open("rb"))
+            for line in _lines(raw, stack):
                 number += 1
                 record = from_document(json.loads(line)) if line.strip() else None
                 if isinstance(record, InvocationRecord):
@@ -81,26 +102,35 @@ def _records(path: Path) -> Iterator[InvocationRecord]:
         raise InvalidLog(f"{path}: line {number + 1} cannot be read: {why}") from error
 
 
-def _lines(raw: BinaryIO, closing: ExitStack) -> Iterable[bytes]:
+def _lines(raw: BinaryIO, stack: ExitStack) -> Iterable[bytes]:
     is_gzip = raw.read(2) == _GZIP
     raw.seek(0)
-    return closing.enter_context(gzip.GzipFile(fileobj=raw)) if is_gzip else raw
+    return stack.enter_context(gzip.GzipFile(fileobj=raw)) if is_gzip else raw
 
 
 @contextmanager
 def logged(
-    stage: Stage, log: Path | None, *, since: str | None, default: str, now: datetime
-) -> Iterator[Iterator[InvocationRecord]]:
-    """The records of a file, all of it when no `since` is said, or of a stage's archive; counted on a terminal."""
+    stage: Stage,
+    log: Path | None,
+    *,
+    since: str | None,
+    default: str,
+    now: datetime,
+    most: int | None = MOST_RECORDS,
+) -> Iterator[Log]:
+    """The records of a file, all of it when no `since` is said, or of a stage's archive, at most so many of that;
+    counted on a terminal."""
     wanted = since if log or since else default
-    start = None if wanted is None else now - span(wanted)
+    start, extent = None if wanted is None else now - span(wanted), Extent()
     with progress("reading records") as bar:
 
-        def counted() -> Iterator[InvocationRecord]:
-            found = in_file(log, start) if log else archived(stage, start or now, now=now)
+        def counted() -> Generator[InvocationRecord]:
+            found = in_file(log, start) if log else archived(stage, start or now, now=now, most=most, extent=extent)
             for number, record in enumerate(found, start=1):
                 if number % _SHOW_EVERY == 0:
-                    bar.say(f"reading records: {number:,}")
+                    hours = f", hour {extent.hours_read + 1:,} of {extent.hours:,}" if extent.hours else ""
+                    bar.say(f"reading records: {number:,}{hours}")
                 yield record
 
-        yield counted()
+        with closing(counted()) as found:
+            yield Log(found, extent)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 
 from fiso.domain.signed import SignedText
 
@@ -24,9 +25,24 @@ class ModelPointer:
     previous: "ModelPointer | None" = None
 
 
+class RunEnd(StrEnum):
+    """How a retraining ended. KILLED is said by the next one, of a run that told of no end."""
+
+    UNDER_WAY = "under way"
+    PROMOTED = "promoted"
+    REFUSED = "refused"
+    FAILED = "failed"
+    OUT_OF_TIME = "out of time"
+    KILLED = "killed"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetrainingRun:
-    """What one retraining did: a promotion, or a recorded refusal with its reason."""
+    """What one retraining did: a promotion, or a recorded refusal with its reason.
+
+    It is recorded when it begins, and again when it ends. `rows` are of about `standing` records that the archive holds
+    since `read_since`; `left_out` objects of it could not be read whole. What is None is not known, as of older runs.
+    """
 
     started_at: datetime
     trigger: str
@@ -37,3 +53,8 @@ class RetrainingRun:
     challenger_version: str | None = None
     champion_error: float | None = None
     challenger_error: float | None = None
+    end: RunEnd | None = None
+    ended_at: datetime | None = None
+    read_since: datetime | None = None
+    standing: int | None = None
+    left_out: int | None = None

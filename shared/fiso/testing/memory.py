@@ -2,12 +2,13 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from threading import Lock
 from typing import TYPE_CHECKING
 
 from fiso.adapters.aws.models import names_same
 from fiso.codecs.record import instant
+from fiso.domain.archive import Extent
 from fiso.domain.catalog import CatalogEntry, Snapshot, stamped
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName
 from fiso.domain.errors import (
@@ -298,12 +299,23 @@ class InMemoryArchive(InMemoryStore):
         self.used("append")
         self.batches[batch_id] = tuple(records)
 
-    def since(self, first_day: date) -> Iterable[InvocationRecord]:
+    def since(
+        self,
+        first: date,
+        *,
+        most: int | None = None,
+        ends_at: datetime | None = None,
+        extent: Extent | None = None,
+    ) -> Iterable[InvocationRecord]:
         self.used("since")
+        start = first if isinstance(first, datetime) else datetime.combine(first, time(), UTC)
         every = [record for batch in self.batches.values() for record in batch]
         every.sort(key=lambda record: record.status is RecordStatus.FINAL)
-        records = {record.invocation_id: record for record in every}
-        return [r for r in records.values() if r.timestamp.date() >= first_day]
+        records = {record.invocation_id: record for record in every if record.timestamp >= start}
+        found = list(records.values())[:most]
+        if extent is not None:
+            extent.records, extent.standing = len(found), len(records)
+        return found
 
 
 class InMemoryDeadLetters(InMemoryStore):
@@ -328,7 +340,7 @@ class InMemoryRetrainingRuns(InMemoryStore):
 
     def append(self, run: RetrainingRun) -> None:
         self.used("append")
-        self.runs.append(run)
+        self.runs = [known for known in self.runs if known.started_at != run.started_at] + [run]
 
     def latest(self, limit: int) -> Sequence[RetrainingRun]:
         self.used("latest")

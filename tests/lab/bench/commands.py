@@ -204,6 +204,10 @@ def _traces(_rival_dir: Path, _say: Say) -> Sequence[Row]:
     from tests.lab.bench import traces
 
     return traces.rows()
+def _archive(_rival_dir: Path, _say: Say) -> Sequence[Row]:
+    from tests.lab.bench import archive
+
+    return archive.rows()
 
 
 def _overhead(_rival_dir: Path, _say: Say) -> Sequence[Row]:
@@ -233,6 +237,7 @@ GROUPS = (
     Group("one hot function's fold, on a virtual clock", ("fold_lag",), _fold),
     Group("the keeper's round, by CloudWatch's limits", ("keeper_round",), _keeper),
     Group("what breaks first, by published limits", ("scale_",), _scale),
+    Group("retraining over a month of archive", ("archive_",), _archive),
     Group("a bill of 100,000 lines", ("bill_",), _bill),
     Group("traces beside an SDK", ("trace_",), _traces),
     Group("FISO's own time on a local cloud", ("overhead_over_put",), _overhead, needs_cloud=True),

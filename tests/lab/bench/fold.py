@@ -187,7 +187,7 @@ class TimedArchive:
         """Take it."""
         self._sleep(PUT_S)
 
-    def since(self, first_day: object) -> tuple[InvocationRecord, ...]:
+    def since(self, first: object, **_: object) -> tuple[InvocationRecord, ...]:
         """Nothing."""
         return ()
 

@@ -62,7 +62,7 @@ class FolderBucket:
         """Every key under a prefix, in order."""
         found = (path.relative_to(self.folder).as_posix() for path in self.folder.rglob("*") if path.is_file())
         keys = sorted(key for key in found if key.startswith(Prefix) and "/." not in key)
-        return {"Contents": [{"Key": key} for key in keys]}
+        return {"Contents": [{"Key": key, "Size": (self.folder / key).stat().st_size} for key in keys]}
 
     def content(self, key: str) -> bytes | None:
         """The bytes of an object; None when there is none."""

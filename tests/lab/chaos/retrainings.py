@@ -11,8 +11,9 @@ from datetime import UTC, datetime, timedelta
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+from fiso.adapters.aws.archive import S3Archive
 from fiso.adapters.aws.models import S3ModelStore
-from fiso.adapters.aws.s3 import S3Archive, S3RetrainingRuns
+from fiso.adapters.aws.s3 import S3RetrainingRuns
 from fiso.codecs.signature import PublicKeys
 from fiso.domain.model import ModelPointer, RetrainingRun
 from fiso.domain.record import InvocationRecord

@@ -1,37 +1,51 @@
-"""S3: published snapshots, the record archive and retraining runs, all in one bucket under keys of their own; the
-models are in `models`.
+"""S3: published snapshots and retraining runs, all in one bucket under keys of their own; the models are in `models`,
+the records in `archive`.
 
 `client` is boto3's S3 client; for reading, `client.S3Client` does as well. Pointers move last, so what they name is
 always complete.
 """
 
-import gzip
 import hashlib
 import json
-import logging
-import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import date, datetime, timedelta
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from fiso.adapters.aws.errors import DAMAGE, aws_errors, is_missing, store_errors
+from fiso.adapters.aws.errors import aws_errors, is_missing, store_errors
 from fiso.codecs import seal
 from fiso.codecs.catalog import snapshot_from_json, snapshot_to_json
-from fiso.codecs.record import from_document, instant, parse_instant, to_document
+from fiso.codecs.record import instant, parse_instant
+from fiso.codecs.run import RUNS
 from fiso.codecs.seal import CatalogSeals
-from fiso.codecs.typed import Codec, Form
 from fiso.domain.catalog import Snapshot
 from fiso.domain.errors import InvalidCatalog, StoreUnavailable
 from fiso.domain.model import RetrainingRun
-from fiso.domain.record import InvocationRecord, RecordStatus
-from fiso.domain.request import InvocationId
 from fiso.domain.signed import SignedText
 from fiso.ports import Clock
 from fiso_client.core.failures import FisoError
 
 CURRENT = "policies/current.json"
+MOST_DELETED = 1_000
+"""S3's limit of one DeleteObjects."""
 
-logger = logging.getLogger(__name__)
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An object as a listing names it."""
+
+    key: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One answer of a listing, in the order of keys: objects, and folders where they were asked for. `then` is asked
+    for the next one; None after the last."""
+
+    entries: tuple[Entry, ...]
+    folders: tuple[str, ...] = ()
+    then: str | None = None
 
 
 class Bucket:
@@ -40,11 +54,12 @@ class Bucket:
     def __init__(self, client: Any, bucket: str) -> None:
         self._client, self._bucket = client, bucket
 
-    def read(self, key: str) -> bytes | None:
-        """The object's bytes; None when there is none."""
+    def read(self, key: str, *, first: int | None = None) -> bytes | None:
+        """The object's bytes, or the `first` ones; None when there is none."""
+        part = {} if first is None else {"Range": f"bytes=0-{first - 1}"}
         try:
             with store_errors(f"read {key}"):
-                body: bytes = self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read()
+                body: bytes = self._client.get_object(Bucket=self._bucket, Key=key, **part)["Body"].read()
                 return body
         except StoreUnavailable as error:
             if isinstance(error.__cause__, aws_errors()) and is_missing(error.__cause__):
@@ -74,24 +89,52 @@ class Bucket:
                     return None
                 raise
 
-    def write(self, key: str, body: bytes, content_type: str, **conditions: str) -> None:
-        """Put an object. `WriteConflict` when a condition (IfMatch, IfNoneMatch) does not hold."""
+    def write(self, key: str, body: bytes, content_type: str, **conditions: str) -> str | None:
+        """Put an object; S3's ETag of it. `WriteConflict` when a condition (IfMatch, IfNoneMatch) does not hold."""
         with store_errors(f"write {key}"):
-            self._client.put_object(Bucket=self._bucket, Key=key, Body=body, ContentType=content_type, **conditions)
+            answer = self._client.put_object(
+                Bucket=self._bucket, Key=key, Body=body, ContentType=content_type, **conditions
+            )
+            return str(answer["ETag"]) if answer else None
 
     def write_json(self, key: str, document: Mapping[str, Any], **conditions: str) -> None:
         self.write(key, json.dumps(document, sort_keys=True).encode(), "application/json", **conditions)
 
     def keys(self, prefix: str) -> Iterator[str]:
-        token: dict[str, str] = {}
+        return (entry.key for entry in self.entries(prefix))
+
+    def entries(self, prefix: str) -> Iterator[Entry]:
+        """Every object below a prefix, page by page as they are asked for."""
+        then: str | None = None
         while True:
-            with store_errors(f"list {prefix}"):
-                page = self._client.list_objects_v2(Bucket=self._bucket, Prefix=prefix, **token)
-                found = [entry["Key"] for entry in page.get("Contents", [])]
-                token = {"ContinuationToken": page["NextContinuationToken"]} if page.get("IsTruncated") else {}
-            yield from found
-            if not token:
+            page = self.page(prefix, then=then)
+            yield from page.entries
+            then = page.then
+            if then is None:
                 return
+
+    def page(self, prefix: str, *, then: str | None = None, folders: bool = False) -> Page:
+        """One page of a listing; with `folders` what lies deeper is told by its folder alone."""
+        asked = {"ContinuationToken": then} if then else {}
+        if folders:
+            asked["Delimiter"] = "/"
+        with store_errors(f"list {prefix}"):
+            answer = self._client.list_objects_v2(Bucket=self._bucket, Prefix=prefix, **asked)
+            return Page(
+                entries=tuple(Entry(str(entry["Key"]), int(entry["Size"])) for entry in answer.get("Contents", [])),
+                folders=tuple(str(entry["Prefix"]) for entry in answer.get("CommonPrefixes", [])),
+                then=answer["NextContinuationToken"] if answer.get("IsTruncated") else None,
+            )
+
+    def delete(self, keys: Sequence[str]) -> None:
+        """Delete objects; those that are gone already are no error. `StoreUnavailable` when one still stands."""
+        for first in range(0, len(keys), MOST_DELETED):
+            named = [{"Key": key} for key in keys[first : first + MOST_DELETED]]
+            with store_errors("delete objects"):
+                answer = self._client.delete_objects(Bucket=self._bucket, Delete={"Objects": named, "Quiet": True})
+                left = answer.get("Errors", [])
+            if left:
+                raise StoreUnavailable(f"{len(left)} objects could not be deleted, {left[0].get('Key')} among them")
 
 
 def unless_changed(etag: str | None) -> Mapping[str, str]:
@@ -143,66 +186,6 @@ class S3Snapshots:
             return None
 
 
-class S3Archive:
-    """`archive/date=YYYY-MM-DD/<digest of the batch>.jsonl.gz`, by the date of each record."""
-
-    def __init__(self, client: Any, bucket: str, *, clock: Clock) -> None:
-        self._objects, self._clock = Bucket(client, bucket), clock
-
-    def append(self, records: Sequence[InvocationRecord], *, batch_id: str) -> None:
-        """One object per date. The key follows from the batch, so a repeated batch overwrites itself."""
-        by_date: dict[date, list[InvocationRecord]] = {}
-        for record in records:
-            by_date.setdefault(record.timestamp.date(), []).append(record)
-        name = hashlib.sha256(batch_id.encode()).hexdigest()[:24]
-        for day, of_day in by_date.items():
-            lines = "\n".join(json.dumps(to_document(record), separators=(",", ":")) for record in of_day)
-            # No time in the header: the same batch is the same bytes, whenever it comes again.
-            body = gzip.compress(lines.encode(), mtime=0)
-            self._objects.write(f"archive/date={day.isoformat()}/{name}.jsonl.gz", body, "application/gzip")
-
-    def since(self, first_day: date) -> Iterable[InvocationRecord]:
-        """Every record of the days from `first_day` to today, once each; an unknown one where no final one came."""
-        seen: set[InvocationId] = set()
-        unknown: dict[InvocationId, InvocationRecord] = {}
-        for record in self._every(first_day):
-            if record.status is RecordStatus.UNKNOWN:
-                unknown.setdefault(record.invocation_id, record)
-            elif record.invocation_id not in seen:
-                seen.add(record.invocation_id)
-                yield record
-        yield from (record for id, record in unknown.items() if id not in seen)
-
-    def _every(self, first_day: date) -> Iterator[InvocationRecord]:
-        day, today = first_day, self._clock().date()
-        while day <= today:
-            for key in self._objects.keys(f"archive/date={day.isoformat()}/"):
-                yield from self._read(key)
-            day += timedelta(days=1)
-
-    def _read(self, key: str) -> Iterator[InvocationRecord]:
-        """One object's records. What is damaged is left out and named: one bad object must not end all retraining."""
-        body = self._objects.read(key)
-        if body is None:
-            return
-        try:
-            lines = gzip.decompress(body).splitlines()
-        except (OSError, EOFError, zlib.error) as error:
-            logger.warning("%s is left out, it does not unpack: %s", key, error)
-            return
-        damaged = 0
-        for line in lines:
-            try:
-                record = from_document(json.loads(line))
-            except DAMAGE:
-                damaged += 1
-                continue
-            if isinstance(record, InvocationRecord):
-                yield record
-        if damaged:
-            logger.warning("%d of %d records of %s are left out, they do not parse", damaged, len(lines), key)
-
-
 class S3DeadLetters:
     """`dead-letters/YYYY/MM/DD/<digest of the record>.json`, in the form in which AWS leaves what a stream gave up."""
 
@@ -240,13 +223,10 @@ class S3RetrainingRuns:
         self._objects = Bucket(client, bucket)
 
     def append(self, run: RetrainingRun) -> None:
-        self._objects.write_json(f"retraining/runs/{instant(run.started_at)}.json", _RUNS.to_document(run))
+        self._objects.write_json(f"retraining/runs/{instant(run.started_at)}.json", RUNS.to_document(run))
 
     def latest(self, limit: int) -> Sequence[RetrainingRun]:
         keys = sorted(self._objects.keys("retraining/runs/"), reverse=True)[:limit]
         documents = [self._objects.read_json(key) for key in keys]
         with store_errors("read retraining/runs/"):
-            return [_RUNS.from_document(RetrainingRun, document) for document in documents if document is not None]
-
-
-_RUNS = Codec(forms={datetime: Form(instant, parse_instant)})
+            return [RUNS.from_document(RetrainingRun, document) for document in documents if document is not None]

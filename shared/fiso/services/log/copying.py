@@ -7,8 +7,9 @@ reports, and whoever is left when a region is lost. docs/decisions/0025-a-second
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 
+from fiso.domain.archive import Extent
 from fiso.domain.errors import StoreError
 from fiso.domain.record import InvocationRecord
 from fiso.ports import Archive, Metrics
@@ -43,8 +44,15 @@ class CopiedArchive:
             self.silent_until = self.stopwatch() + REST_S
             self._left_behind(records)
 
-    def since(self, first_day: date) -> Iterable[InvocationRecord]:
-        return self.own.since(first_day)
+    def since(
+        self,
+        first: date,
+        *,
+        most: int | None = None,
+        ends_at: datetime | None = None,
+        extent: Extent | None = None,
+    ) -> Iterable[InvocationRecord]:
+        return self.own.since(first, most=most, ends_at=ends_at, extent=extent)
 
     def _left_behind(self, records: Sequence[InvocationRecord]) -> None:
         self.metrics.add("RecordsNotCopied", len(records), "Count")

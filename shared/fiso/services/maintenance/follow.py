@@ -26,8 +26,9 @@ class Follower:
     stage: str
     witness: PromotionWitness | None = None
 
-    def retrain(self, *, now: datetime, trigger: str) -> RetrainingRun:
-        """One look at the leader, recorded where it brought something or went wrong. The name is the retrainer's."""
+    def retrain(self, *, now: datetime, trigger: str, ends_at: datetime | None = None) -> RetrainingRun:
+        """One look at the leader, recorded where it brought something or went wrong. The names are the retrainer's;
+        what is done takes seconds."""
         run = RetrainingRun(started_at=now, trigger=trigger, rows=0, promoted=False, reason="", champion_version="none")
         try:
             taken, own = self._taken()

@@ -3,12 +3,14 @@
     champion -> archive -> data set -> challenger -> comparison on the newest rows -> sign -> publish | refuse -> run
 
 Killed at any point it leaves the old champion serving: the store's pointer moves last, and only from the champion that
-the challenger was compared with; the run is recorded after it. What is not signed with a trusted key is no champion.
+the challenger was compared with. A run is recorded when it begins and again when it ends; of one that was killed the
+next one says so. What is not signed with a trusted key is no champion.
 """
 
 import logging
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from math import inf
 from typing import NamedTuple
 
@@ -16,20 +18,34 @@ import numpy as np
 
 from fiso.codecs import signature
 from fiso.codecs.signature import PublicKeys
+from fiso.domain.archive import Extent
 from fiso.domain.errors import ModelRefused, StoreError
-from fiso.domain.model import ModelPointer, RetrainingRun
+from fiso.domain.model import ModelPointer, RetrainingRun, RunEnd
+from fiso.domain.record import InvocationRecord
 from fiso.domain.signed import SignedText
 from fiso.learning import dataset, evaluate, export, train
 from fiso.learning.dataset import DataSet, Floats, Halves
 from fiso.learning.intervals import Estimate
 from fiso.learning.train import Family, Fit, Trained
-from fiso.ports import Archive, ModelFiles, ModelStore, PromotionWitness, RetrainingRuns, Signer
+from fiso.ports import Archive, Clock, Metrics, ModelFiles, ModelStore, PromotionWitness, RetrainingRuns, Signer
 from fiso.prediction import manifest
 from fiso.prediction.artifact import LATENCY, Model
 
 NO_MODEL = "baseline"
+MOST_ROWS = 200_000
+"""More teach a model of 100 small trees nothing that these do not; read and learned from they take 1 GB and minutes."""
+READING = timedelta(minutes=5)
+LONGEST = timedelta(minutes=20)
+"""Longer than a function may run."""
+LOOKED_AT = 20
+"""Runs that are looked at for one without an end."""
+FAILURES = frozenset({RunEnd.FAILED, RunEnd.OUT_OF_TIME, RunEnd.KILLED})
 
 logger = logging.getLogger(__name__)
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,33 +97,68 @@ class Retrainer:
     family: Family = Family.BOOSTING
     stage: str = ""
     witness: PromotionWitness | None = None
+    clock: Clock = _utc_now
+    metrics: Metrics | None = None
 
-    def retrain(self, *, now: datetime, trigger: str) -> RetrainingRun:
-        """One retraining, recorded. `StoreError` only when not even the run can be recorded."""
-        run = self._run(now, trigger)
-        self.runs.append(run)
-        logger.info("challenger %s: %s", "promoted" if run.promoted else "refused", run.reason)
-        return run
+    def retrain(self, *, now: datetime, trigger: str, ends_at: datetime | None = None) -> RetrainingRun:
+        """One retraining, recorded; after `ends_at` nothing long is begun. `StoreError` only when not even that it
+        begins can be recorded."""
+        self._close_killed(now)
+        return self._recorded(now, trigger, lambda run: self._run(run, ends_at))
 
     def roll_back(self, *, now: datetime, trigger: str) -> RetrainingRun:
         """A promotion of the model before the champion, recorded: the old file, with a new number."""
+        return self._recorded(now, trigger, self._rolled_back)
+
+    def _recorded(self, now: datetime, trigger: str, does: Callable[[RetrainingRun], RetrainingRun]) -> RetrainingRun:
         run = RetrainingRun(
-            started_at=now, trigger=trigger, rows=0, promoted=False, reason="", champion_version=NO_MODEL
+            started_at=now,
+            trigger=trigger,
+            rows=0,
+            promoted=False,
+            reason=RunEnd.UNDER_WAY.value,
+            champion_version=NO_MODEL,
+            end=RunEnd.UNDER_WAY,
         )
+        self.runs.append(run)
+        ended = replace(run, end=RunEnd.FAILED, reason="it ended by an error; the function's log says which")
+        try:
+            ended = does(run)
+        finally:
+            self._finish(ended)
+        return ended
+
+    def _finish(self, run: RetrainingRun) -> None:
+        self.runs.append(run)
+        logger.info("challenger %s: %s", run.end, run.reason)
+        if self.metrics is not None:
+            self.metrics.add("RetrainingFailed", run.end in FAILURES, "Count")
+
+    def _close_killed(self, now: datetime) -> None:
+        """Runs that cannot be under way any more, and told of no end."""
+        try:
+            for run in self.runs.latest(LOOKED_AT):
+                if run.end is RunEnd.UNDER_WAY and now - run.started_at >= LONGEST:
+                    reason = "it was stopped before its end: out of memory, or of the function's time"
+                    self._finish(replace(run, end=RunEnd.KILLED, ended_at=now, reason=reason))
+        except StoreError as error:
+            logger.warning("runs before this one are closed another time: %s", error)
+
+    def _ended(self, run: RetrainingRun, end: RunEnd, reason: str) -> RetrainingRun:
+        return replace(run, end=end, reason=reason, promoted=end is RunEnd.PROMOTED, ended_at=self.clock())
+
+    def _rolled_back(self, run: RetrainingRun) -> RetrainingRun:
         try:
             champion = self._champion()
             run = replace(run, champion_version=champion.pointer.version if champion.pointer else NO_MODEL)
             before = champion.before
             if before is None:
-                run = replace(run, reason="the champion names no model before it to go back to")
-            else:
-                manifest.read(before, self.models.artifact(before), self.keys)
-                self._point(before, champion)
-                run = replace(run, promoted=True, reason="rolled back", challenger_version=before.version)
+                return self._ended(run, RunEnd.REFUSED, "the champion names no model before it to go back to")
+            manifest.read(before, self.models.artifact(before), self.keys)
+            self._point(before, champion)
         except (ModelRefused, StoreError) as error:
-            run = replace(run, reason=f"the model before the champion cannot serve: {error}")
-        self.runs.append(run)
-        return run
+            return self._ended(run, RunEnd.FAILED, f"the model before the champion cannot serve: {error}")
+        return self._ended(replace(run, challenger_version=before.version), RunEnd.PROMOTED, "rolled back")
 
     def _point(self, pointer: ModelPointer, champion: _Champion) -> None:
         """Promote a model that is stored already, once more."""
@@ -140,17 +191,21 @@ class Retrainer:
         except StoreError as error:
             logger.warning("the models' witness is kept at the next run: %s", error)
 
-    def _run(self, now: datetime, trigger: str) -> RetrainingRun:
-        run = RetrainingRun(
-            started_at=now, trigger=trigger, rows=0, promoted=False, reason="", champion_version=NO_MODEL
-        )
+    def _run(self, run: RetrainingRun, ends_at: datetime | None) -> RetrainingRun:
+        extent = Extent()
         try:
             champion = self._witnessed(self._champion())
-            log = self.archive.since((now - timedelta(days=self.lookback_days)).date())
-            data = dataset.capped(dataset.build(log))
+            data = dataset.capped(dataset.build(self._log(run.started_at, ends_at, extent)))
         except StoreError as error:
-            return replace(run, reason=f"champion or archive could not be read: {error}")
-        run = replace(run, rows=len(data), champion_version=_version_of(champion.pointer, data))
+            return self._ended(run, RunEnd.FAILED, f"champion or archive could not be read: {error}")
+        run = replace(
+            run,
+            rows=len(data),
+            champion_version=_version_of(champion.pointer, data),
+            read_since=extent.oldest,
+            standing=round(extent.standing),
+            left_out=extent.left_out,
+        )
         new_rows = len(data) if champion.learned_until is None else data.after(champion.learned_until.timestamp())
         halves = dataset.split(data, newest=new_rows)
         refusal = evaluate.refusal_before_training(
@@ -160,11 +215,28 @@ class Retrainer:
             minimum_new_rows=self.minimum_new_rows,
         )
         refusal = refusal or evaluate.refusal_of_split(halves)
-        return replace(run, reason=refusal) if refusal else self._challenge(run, champion, halves)
+        if refusal:
+            return self._ended(run, RunEnd.REFUSED, refusal)
+        return self._challenge(run, champion, halves, ends_at)
 
-    def _challenge(self, run: RetrainingRun, champion: _Champion, halves: Halves) -> RetrainingRun:
+    def _log(self, now: datetime, ends_at: datetime | None, extent: Extent) -> Iterable[InvocationRecord]:
+        """What there is to learn from. Reading has at most half of the time: training has no end that can be set."""
+        started = self.clock()
+        reads_until = (
+            started + READING if ends_at is None else min(started + READING, started + (ends_at - started) / 2)
+        )
+        since = (now - timedelta(days=self.lookback_days)).date()
+        return self.archive.since(since, most=MOST_ROWS, ends_at=reads_until, extent=extent)
+
+    def _challenge(
+        self, run: RetrainingRun, champion: _Champion, halves: Halves, ends_at: datetime | None
+    ) -> RetrainingRun:
         champions_ms = champion.latencies(halves.held_out)
-        tried = [self._trained(champions_ms, each) for each in _to_learn_from(halves)]
+        tried = list[_Challenger]()
+        for each in _to_learn_from(halves):
+            if ends_at is not None and self.clock() >= ends_at:
+                return self._ended(run, RunEnd.OUT_OF_TIME, f"reading {run.rows:,} rows left no time to train")
+            tried.append(self._trained(champions_ms, each))
         trained, halves, duel = min(tried, key=lambda one: one.duel.error)
         run = replace(run, champion_error=duel.champion_error, challenger_error=duel.challenger_error)
         verdict = evaluate.judge(
@@ -181,8 +253,8 @@ class Retrainer:
             if verdict.promoted:
                 self._publish(files, champion)
         except (ModelRefused, StoreError) as error:
-            return replace(run, reason=f"the challenger could not be published: {error}")
-        return replace(run, promoted=verdict.promoted, reason=verdict.reason)
+            return self._ended(run, RunEnd.FAILED, f"the challenger could not be published: {error}")
+        return self._ended(run, RunEnd.PROMOTED if verdict.promoted else RunEnd.REFUSED, verdict.reason)
 
     def _trained(self, champions_ms: Floats, halves: Halves) -> "_Challenger":
         trained = train.train(halves.train, family=self.family)

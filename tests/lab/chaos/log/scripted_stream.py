@@ -15,8 +15,9 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from fiso.adapters.aws.archive import S3Archive
 from fiso.adapters.aws.dynamodb_states import DynamoDBEndpointStates
-from fiso.adapters.aws.s3 import S3Archive, S3DeadLetters
+from fiso.adapters.aws.s3 import S3DeadLetters
 from fiso.domain.endpoint import EndpointId, FunctionName
 from fiso.domain.record import InvocationRecord
 from fiso.domain.request import InvocationId

@@ -71,7 +71,7 @@ class NoArchive:
     def append(self, records: object, *, batch_id: str) -> None:
         """Forget it."""
 
-    def since(self, first_day: date) -> tuple[InvocationRecord, ...]:
+    def since(self, first: date, **_: object) -> tuple[InvocationRecord, ...]:
         """Nothing."""
         return ()
 

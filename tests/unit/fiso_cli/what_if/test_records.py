@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 
 from fiso.codecs.record import open_to_document, to_document
-from fiso.testing.memory import InMemoryArchive
 from fiso_cli.errors import BadInput
-from fiso_cli.what_if.records import InvalidLog, in_file, newer, span
+from fiso_cli.what_if.records import InvalidLog, in_file, span
 from tests.builders import NOW, a_record, an_open_record, invocation_id
 
 
@@ -40,13 +39,6 @@ def test_a_moment_cuts_off_what_is_older(tmp_path: Path) -> None:
     path.write_text(lines(1, 500, 900), encoding="utf-8")
     found = in_file(path, NOW + timedelta(milliseconds=500))
     assert [record.invocation_id for record in found] == [invocation_id(500), invocation_id(900)]
-
-
-def test_the_archives_first_day_is_cut_at_the_moment_too() -> None:
-    archive = InMemoryArchive()
-    archive.append([a_record(1), a_record(900)], batch_id="1")
-    found = newer(archive, NOW + timedelta(milliseconds=500))
-    assert [record.invocation_id for record in found] == [invocation_id(900)]
 
 
 @pytest.mark.parametrize(

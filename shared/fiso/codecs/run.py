@@ -1,0 +1,8 @@
+"""Retraining runs as plain documents and back: in the bucket, in the console's API, in the retrainer's answer."""
+
+from datetime import datetime
+
+from fiso.codecs.record import instant, parse_instant
+from fiso.codecs.typed import Codec, Form
+
+RUNS = Codec(forms={datetime: Form(instant, parse_instant)})
