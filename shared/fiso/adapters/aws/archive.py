@@ -7,7 +7,7 @@
 
 Names follow from what is in them, so a repeated write changes nothing and equal names are equal records. In a compact
 object the lines stand so that its beginning is a sample of all of it: each function's first before any one's second,
-by a digest of the id (docs/decisions/0027-the-archive.md).
+by a digest of the id (docs/decisions/0028-the-archive.md).
 """
 
 import gzip

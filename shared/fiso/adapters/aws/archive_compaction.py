@@ -5,7 +5,7 @@
 Stopped anywhere it loses nothing: an object is deleted only by whoever has read the whole of what takes its place.
 What is deleted is planned before, so that the next run goes on where this one was stopped instead of compacting the
 rest once more. Two at once keep off each other by the plan; were they not to, ids would still be read once
-(docs/decisions/0027-the-archive.md).
+(docs/decisions/0028-the-archive.md).
 """
 
 import hashlib
