@@ -67,7 +67,7 @@ def table_layouts() -> dict[str, TableLayout]:
 def _archive_days() -> float:
     buckets = [resource["Properties"] for name, resource in _resources() if name == "Artifacts"]
     rules = [rule for bucket in buckets for rule in bucket["LifecycleConfiguration"]["Rules"]]
-    return float(next(rule["ExpirationInDays"] for rule in rules if rule.get("Prefix") == "archive/"))
+    return float(next(rule["ExpirationInDays"] for rule in rules if rule["Id"] == "archive-expires"))
 
 
 @cache
