@@ -34,6 +34,7 @@ WORDS = {
     "consumer": "stream consumer: Lambda",
     "consumer_reads": "stream consumer: reads",
     "archive": "S3: archive, written",
+    "compaction": "archive, compacted",
     "archive_kept": "S3: archive, kept",
     "log_kept": "DynamoDB: log kept, with its backup",
     "idempotency_keys": "DynamoDB: idempotency keys",
@@ -45,6 +46,7 @@ WORDS = {
     "keys": "KMS: keys",
     "secrets": "Secrets Manager: secrets",
     "keeper": "keeper",
+    "compaction_runs": "compaction: each hour's run",
     "retrainer": "retrainer",
 }
 

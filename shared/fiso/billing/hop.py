@@ -156,6 +156,8 @@ KEEPER_MS, KEEPER_METRICS = 800.0, 3
 """One run of the keeper, each minute; its other reads are within the free use of their services or below a cent."""
 RETRAINER_S = 600.0
 """One run of the retrainer a day, at the most that it takes; it reads the archive's hours, a GET for each."""
+COMPACT_OBJECT_MS, COMPACTIONS, COMPACTION_S, COMPACTION_PUTS = 2.0, 730, 5.0, 20
+"""A small object more (`tests.lab bench --only archive_`); and each hour's run, with its listings and plans."""
 ROUTES_IN_USE, ROUTE_METRICS = 4, 6
 """An HTTP API's detailed metrics are priced for routes that are called: invoke, decide, outcomes, healthz."""
 REFERENCE_RATE_PER_S = 10.0
@@ -283,6 +285,12 @@ def month_parts(prices: HopPrices, work: Work, setup: Setup) -> Parts:
         "keys": setup.keys * prices.key_per_month,
         "secrets": setup.secrets * prices.secret_per_month,
         "keeper": keeper_s * setup.keeper_mb / 1024 * gb_second + MONTH_S / 60 * prices.lambda_per_request,
+        "compaction_runs": COMPACTIONS
+        * (
+            COMPACTION_S * setup.retrainer_mb / 1024 * gb_second
+            + prices.lambda_per_request
+            + COMPACTION_PUTS * prices.s3_per_put
+        ),
         "retrainer": retrainer_s * setup.retrainer_mb / 1024 * gb_second + retrainings * prices.lambda_per_request,
     }
 
@@ -312,9 +320,16 @@ def _recording(
         "consumer": consumer_gb_s * prices.gb_second(setup.architecture) + prices.lambda_per_request / batch,
         "consumer_reads": work.fold_read_units.per_record(batch, functions) * prices.dynamodb_per_read_unit,
         "archive": work.archive_puts.per_record(batch) * prices.s3_per_put,
+        "compaction": work.archive_puts.per_record(batch) * _compacted_usd(prices, setup),
         "archive_kept": work.archive_bytes.per_record(batch) / GIB * archived * prices.s3_per_gb_month,
         "log_kept": (table_usd + work.index_bytes * prices.dynamodb_per_gb_month) / GIB * kept,
     }
+
+
+def _compacted_usd(prices: HopPrices, setup: Setup) -> float:
+    """Of each small object: read once more, named in a listing of a thousand (priced as a put), deleted for nothing."""
+    gb_s = setup.retrainer_mb / 1024 * COMPACT_OBJECT_MS / 1000
+    return prices.s3_per_get + prices.s3_per_put / 1_000 + gb_s * prices.gb_second(setup.architecture)
 
 
 def _log_usd(prices: HopPrices, work: Work, setup: Setup) -> float:

@@ -62,6 +62,7 @@ FIXED = {
     "keys": 2.00,
     "secrets": 0.80,
     "keeper": 0.18,  # 43,800 times 0.8 s of 0.25 GB: 8,760 GB-s, and 43,800 requests
+    "compaction_runs": 0.29,  # 730 times 5 s of 2.9375 GB, and 20 puts
     "retrainer": 1.07,  # 30.4 times 600 s of 2.9375 GB
 }
 # A month has 2,628,000 s. At 1 a second a batch has 1 record, at 10 it has 2.5, at 100 25, at 1,000 no more than 100.
@@ -81,6 +82,7 @@ MONTHS = {
         "consumer": 0.62,
         "consumer_reads": 1.58,
         "archive": 13.14,  # an object a record
+        "compaction": 1.37,  # of each object 4e-7 to read, 5e-9 to list, 2 ms of 2.9375 GB
         "archive_kept": 0.94,  # 800 bytes for 24 months
         "log_kept": 2.61,
         "log_lines": 1.39,
@@ -98,6 +100,7 @@ MONTHS = {
         "consumer": 3.01,
         "consumer_reads": 12.61,
         "archive": 52.56,
+        "compaction": 5.49,
         "archive_kept": 4.46,
         "log_kept": 26.05,
         "log_lines": 13.88,
@@ -115,6 +118,7 @@ MONTHS = {
         "consumer": 11.18,
         "consumer_reads": 107.22,
         "archive": 52.56,
+        "compaction": 5.49,
         "archive_kept": 15.04,
         "log_kept": 260.51,
         "log_lines": 138.85,
@@ -132,6 +136,7 @@ MONTHS = {
         "consumer": 96.06,
         "consumer_reads": 1_056.46,
         "archive": 131.40,
+        "compaction": 13.73,
         "archive_kept": 125.70,
         "log_kept": 2_605.10,
         "log_lines": 1_388.47,
