@@ -53,7 +53,8 @@ def explain(record: InvocationRecord, names: Names) -> tuple[str, ...]:
         return (UNKNOWN,)
     if record.result.endpoint is None or not record.attempts:
         return (_not_called(record, names),)
-    why = _WHY[record.decision.reason] if record.decision.reason and record.decision.candidates else _unexplained
+    known = _WHY.get(record.decision.reason, _unexplained) if record.decision.reason else _unexplained
+    why = known if record.decision.candidates else _unexplained
     return (why(record, names), _ending(record, names))
 
 
@@ -173,6 +174,10 @@ def _promise(candidate: CandidateSummary) -> str:
 
 
 def _failure(attempt: AttemptSummary) -> str:
-    said = FAILED[attempt.failure] if attempt.failure is not None else f"answered {attempt.status}"
+    said = (
+        FAILED.get(attempt.failure, f"ended as {attempt.failure}")
+        if attempt.failure is not None
+        else f"answered {attempt.status}"
+    )
     blamed = f"{attempt.verdict}: {attempt.evidence}" if attempt.verdict and attempt.evidence else ""
     return f"{said} ({blamed})" if blamed else said

@@ -5,11 +5,14 @@ Flat, with the brief's names, and compact where it counts: a record stays within
 read can always be folded, stored and archived, and nothing else gets into the states that decisions are made on.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from enum import StrEnum
+from typing import TypeVar
 
 from fiso.codecs.typed import USUAL, Codec, Document, Form, Json, Malformed, Shape
-from fiso.domain.decision import Exclusion
+from fiso.domain.decision import Exclusion, Purpose, Reason
 from fiso.domain.endpoint import EndpointId, FunctionName
 from fiso.domain.errors import InvalidRecord
 from fiso.domain.record import (
@@ -22,11 +25,13 @@ from fiso.domain.record import (
     RecordStatus,
     RequestSummary,
     ResultSummary,
+    ShadowOutcome,
     ShadowSummary,
 )
 from fiso.domain.request import InvocationId
 from fiso.domain.steering import CanaryDraw
 from fiso.domain.trace import Traced
+from fiso_client.core.failures import Failure, Fault
 
 LARGEST = 1e15
 """No measurement, size or count here is larger, and sums of their squares stay within a float."""
@@ -126,6 +131,26 @@ def _maybe(read: Callable[[Json], float]) -> Form:
     return Form(_short, lambda value: None if value is None else read(value))
 
 
+Word = TypeVar("Word", bound=StrEnum)
+
+
+def _open(words: type[Word]) -> Form:
+    """A word that this code does not know is newer code's: kept as it is, equal to none of ours, and written back."""
+
+    def read(value: Json) -> Word:
+        try:
+            return words(str(value))
+        except ValueError as error:
+            if not (isinstance(value, str) and _WORD.fullmatch(value)):
+                raise Malformed(f"no {words.__name__}: {value!r:.80}") from error
+        word = str.__new__(words, value)
+        word._name_, word._value_ = value, value
+        return word
+
+    return Form(str, read)
+
+
+_WORD = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _AMOUNT = _maybe(_amount)
 _KEY = Form(str, _name)
 _CODEC = Codec(
@@ -136,6 +161,11 @@ _CODEC = Codec(
         datetime: Form(instant, _moment),
         float: Form(_short, _number),
         int: Form(int, lambda value: int(_number(value))),
+        Reason: _open(Reason),
+        Purpose: _open(Purpose),
+        Failure: _open(Failure),
+        Fault: _open(Fault),
+        ShadowOutcome: _open(ShadowOutcome),
     },
     shapes={
         OpenRecord: Shape(inline=frozenset({"request"})),

@@ -82,4 +82,4 @@ def for_verdict(verdict: Fault, copy: Endpoint | None, what: str, tenant: str | 
         Fault.PROVIDER: "See the providers' status pages.",
         Fault.COPY: "Look at the copy's own log.",
         Fault.FISO: "FISO's own fault: look at the orchestrator's log for this invocation, and report it.",
-    }[verdict]
+    }.get(verdict, f"Newer code says {verdict}: what to do about it, that code knows.")

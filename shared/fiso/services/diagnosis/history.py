@@ -47,7 +47,9 @@ class Call:
     def told_by_itself(self) -> Fault | None:
         """The verdict, but for a provider that another function's copy there was taken for: of that alone `diagnose`
         judges anew, over all functions. A front door's answer has a status, what a vendor says a failure of its own."""
-        is_inferred = self.failure is None or (USUAL_FAULT[self.failure] is Fault.COPY and self.status is None)
+        is_inferred = self.failure is None or (
+            USUAL_FAULT.get(self.failure, Fault.COPY) is Fault.COPY and self.status is None
+        )
         return Fault.COPY if self.verdict is Fault.PROVIDER and is_inferred else self.verdict
 
 
@@ -98,7 +100,9 @@ def by_copy(calls: Iterable[Call], copies: Iterable[EndpointId] = ()) -> dict[En
 def _call(record: InvocationRecord, attempt: AttemptSummary) -> Call:
     verdict = attempt.verdict
     if verdict is None:  # a record of before verdicts were kept
-        verdict = USUAL_FAULT[attempt.failure] if attempt.failure else usual_fault(attempt.status or 200)
+        verdict = (
+            USUAL_FAULT.get(attempt.failure, Fault.COPY) if attempt.failure else usual_fault(attempt.status or 200)
+        )
     return Call(
         endpoint=attempt.endpoint,
         at=attempt.started_at + timedelta(milliseconds=attempt.latency_ms),
