@@ -114,8 +114,8 @@ const sdk = {
     for (const Version of ['$LATEST', ...numbers]) yield { Versions: [{ Version: `${Version}` }] };
   },
 };
-const client = { send: async ({ kind, input }) => (kind === 'list' ? { Aliases: aliases } : deleted.push(input.Qualifier)) };
-pruned(client, sdk, 'f').then(() => console.log(JSON.stringify(deleted)));
+const send = async ({ kind, input }) => (kind === 'list' ? { Aliases: aliases } : deleted.push(input.Qualifier));
+pruned({ send }, sdk, 'f').then(() => console.log(JSON.stringify(deleted)));
 """
 
 
