@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from fiso.services.request.key_quorum import KeyQuorum
     from fiso.services.resilience.shadowing import Shadowing
 
+    Marking = Callable[[], CachedValue[Keyring]]
+
 __all__ = ["App", "Ports", "access_of", "aws_ports", "build", "quotas_of", "utc_now"]
 
 READERS = 8
@@ -137,10 +139,7 @@ def _telling(sync: BreakerSync, outside: Ports) -> Callable[[Transition], None]:
 
 
 def _orchestrator(
-    outside: Ports,
-    settings: OrchestratorSettings,
-    marking: "Callable[[], CachedValue[Keyring]] | None",
-    readers: Readers,
+    outside: Ports, settings: OrchestratorSettings, marking: "Marking | None", readers: Readers
 ) -> Orchestrator:
     stopwatch = staleness_clock(outside.clock, outside.ticks)
     budget = StoreWaitBudget(readers, stopwatch=stopwatch, metrics=outside.metrics)
