@@ -204,6 +204,8 @@ def _traces(_rival_dir: Path, _say: Say) -> Sequence[Row]:
     from tests.lab.bench import traces
 
     return traces.rows()
+
+
 def _archive(_rival_dir: Path, _say: Say) -> Sequence[Row]:
     from tests.lab.bench import archive
 
