@@ -198,10 +198,12 @@ def _is_poison(record: "Record") -> bool:
 
 def _dead_letters(cloud: "EmulatorProcess") -> dict[str, Any]:
     """The records in the dead-letter bucket, by sequence number."""
+    from fiso_cli.deadletter.letters import PREFIXES
     from tests.lab.chaos.rig.stores import BUCKET
 
     s3 = cloud.client("s3")
-    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix="aws/lambda/")
+    listed = s3.get_paginator("list_objects_v2")
+    pages = [page for prefix in PREFIXES for page in listed.paginate(Bucket=BUCKET, Prefix=prefix)]
     keys = [entry["Key"] for page in pages for entry in page.get("Contents", [])]
     letters = [json.load(s3.get_object(Bucket=BUCKET, Key=key)["Body"]) for key in keys]
     events = [event for letter in letters for event in json.loads(letter["payload"])["Records"]]
