@@ -422,3 +422,14 @@ def test_the_briefs_dashboards_and_alarms_are_there(resources: dict[str, Any]) -
     }
     alarms = {alarm["AlarmName"] for alarm in of_type(resources, "CloudWatch::Alarm").values()}
     assert {"fiso-prod-high-latency", "fiso-prod-cost-threshold", "fiso-prod-prediction-accuracy-drop"} <= alarms
+
+
+def test_small_objects_stay_where_they_are_cheaper_and_what_compaction_deleted_goes(resources: dict[str, Any]) -> None:
+    every = resources["Artifacts"]["Properties"]["LifecycleConfiguration"]["Rules"]
+    rules = [rule for rule in every if rule.get("Prefix") == "archive/"]
+    assert [rule["ObjectSizeGreaterThan"] for rule in rules if "Transitions" in rule] == ["131072"]
+    assert not [rule for rule in rules if "ExpirationInDays" in rule and "ObjectSizeGreaterThan" in rule]
+    assert [rule["NoncurrentVersionExpiration"] for rule in rules if "NoncurrentVersionExpiration" in rule] == [
+        {"NoncurrentDays": 7}
+    ]
+    assert [rule for rule in rules if rule.get("ExpiredObjectDeleteMarker") is True], "markers would slow listings"

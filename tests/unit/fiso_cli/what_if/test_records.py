@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from fiso.codecs.record import open_to_document, to_document
+from fiso.domain.archive import Extent
 from fiso_cli.errors import BadInput
-from fiso_cli.what_if.records import InvalidLog, in_file, span
+from fiso_cli.stage import Stage
+from fiso_cli.what_if.records import InvalidLog, Log, in_file, logged, span
 from tests.builders import NOW, a_record, an_open_record, invocation_id
 
 
@@ -64,3 +66,22 @@ def test_damage_is_said_in_one_line_with_its_place(tmp_path: Path, content: byte
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(InvalidLog, match="No such file"):
         list(in_file(tmp_path / "none"))
+
+
+def test_what_was_left_out_of_an_archive_is_said() -> None:
+    assert Log(iter(()), Extent(records=10, standing=10)).remarks == []
+    sampled = Log(iter(()), Extent(records=200_000, standing=5_184_000.0, left_out=2)).remarks
+    assert sampled[0].startswith("note: 200,000 of about 5,184,000 records were read")
+    assert "--records 0" in sampled[0]
+    assert sampled[1] == "note: 2 objects of the archive could not be read whole"
+
+
+def test_whoever_interrupts_a_reading_ends_its_requests(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    path.write_text(lines(1, 2, 3), encoding="utf-8")
+    stage = Stage.named("local")
+    reading = logged(stage, path, since=None, default="7d", now=NOW)
+    found = reading.__enter__()
+    next(iter(found))
+    reading.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
+    assert list(found) == [], "it is closed"
