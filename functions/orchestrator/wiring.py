@@ -143,14 +143,7 @@ def _orchestrator(
 ) -> Orchestrator:
     stopwatch = staleness_clock(outside.clock, outside.ticks)
     budget = StoreWaitBudget(readers, stopwatch=stopwatch, metrics=outside.metrics)
-    sources = DecisionSources(
-        snapshots=outside.snapshots,
-        copy=outside.copy,
-        states=outside.states,
-        model_source=_model_source(outside, settings, budget),
-        metrics=outside.metrics,
-        budget=budget,
-    )
+    sources = _sources(outside, settings, budget)
     breaker_sync = BreakerSync(outside.shared_breakers, clock=outside.clock, budget=budget)
 
     def in_trouble(function: FunctionName) -> None:
@@ -196,6 +189,17 @@ def _orchestrator(
         can_return=can_return,
         shadowing=cache(shadowing),
         traced_share=settings.traced_share,
+    )
+
+
+def _sources(outside: Ports, settings: OrchestratorSettings, budget: StoreWaitBudget) -> DecisionSources:
+    return DecisionSources(
+        snapshots=outside.snapshots,
+        copy=outside.copy,
+        states=outside.states,
+        model_source=_model_source(outside, settings, budget),
+        metrics=outside.metrics,
+        budget=budget,
     )
 
 
