@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from botocore.exceptions import IncompleteReadError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -249,6 +250,19 @@ def test_a_listing_that_fails_costs_its_day_and_one_that_always_does_is_told() -
     days.append(2)
     with pytest.raises(StoreUnavailable):
         ids(s3)
+
+
+def test_an_answer_that_ends_early_is_asked_for_again() -> None:
+    s3, ended = filled(*(record(n) for n in range(9))), set[str]()
+
+    def ends(operation: str, asked: Mapping[str, Any]) -> None:
+        if operation == "get" and asked["Key"] not in ended:
+            ended.add(asked["Key"])
+            raise IncompleteReadError(actual_bytes=1, expected_bytes=2)
+
+    s3.before, extent = ends, Extent()
+    assert len(ids(s3, extent=extent)) == 9
+    assert (len(ended), extent.left_out) == (3, 0)
 
 
 def test_objects_that_all_fail_are_no_empty_archive() -> None:
