@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -65,3 +66,16 @@ def test_a_group_that_is_not_there_is_unavailable(emulator_url: str) -> None:
     with pytest.raises(StoreUnavailable):
         list(CloudWatchSpilledRecords(client, "/nowhere", mark=MARK).pages(NOW, NOW + timedelta(minutes=1)))
     client.close()
+
+
+def test_an_empty_page_with_a_token_is_not_the_end() -> None:
+    """CloudWatch looks through so much and no more at once: what it finds may stand pages later."""
+    event = {"eventId": "1", "timestamp": int(NOW.timestamp() * 1000), "message": "{}"}
+    answers = iter([{"events": [], "nextToken": "a"}, {"events": [], "nextToken": "b"}, {"events": [event]}])
+
+    class Client:
+        def filter_log_events(self, **asked: Any) -> Any:
+            return next(answers)
+
+    pages = CloudWatchSpilledRecords(Client(), "g", mark=MARK).pages(NOW, NOW + timedelta(minutes=1))
+    assert [[line.id for line in page] for page in pages] == [[], [], ["1"]]
