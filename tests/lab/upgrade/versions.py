@@ -102,6 +102,11 @@ class Versions:
         document: dict[str, Any] = json.loads(answer["Payload"].read())
         return document
 
+    def _told_of(self, id: str) -> str:
+        """What the log says of a record that is missing: how it was spilled, and whether with a mark."""
+        found = self._stage.client("logs").filter_log_events(logGroupName="/fiso/local/api", filterPattern=f'"{id}"')
+        return f"{id}: " + " | ".join(event["message"][:160] for event in found["events"])
+
     def _folded(self) -> tuple[bool, str]:
         counts, ends_at = Counts(stage=self._stage, functions=plan.functions()), time.monotonic() + 60
         while (
