@@ -40,7 +40,7 @@ class BuildPackages {
         this.settings = await this.readSettings();
         this.keepBucket();
       },
-      'after:aws:deploy:deploy:checkForChanges': () => this.deployChangedSettings(),
+      'after:aws:deploy:deploy:checkForChanges': () => this.deployWhatIsNot(),
     };
   }
 
@@ -94,11 +94,14 @@ class BuildPackages {
     return Object.fromEntries(wanted.map(([name, { Default }]) => [name, values[Default]]));
   }
 
-  // osls compares templates and archives, where a setting's value does not stand.
-  deployChangedSettings() {
+  // osls compares templates and archives with those that it uploaded last: a setting's value does not stand there, and what
+  // was uploaded need not have been deployed.
+  deployWhatIsNot() {
+    const { StackStatus, Outputs } = this.deployed;
+    const stands = /^(CREATE|UPDATE)_COMPLETE$/.test(StackStatus) && (Outputs || []).length > 0;
     const deployed = (this.deployed.Parameters || []).map((each) => [each.ParameterKey, each.ResolvedValue]);
     const before = Object.fromEntries(deployed);
-    if (Object.entries(this.settings).some(([name, value]) => before[name] !== value)) {
+    if (!stands || Object.entries(this.settings).some(([name, value]) => before[name] !== value)) {
       this.serverless.service.provider.shouldNotDeploy = false;
     }
   }

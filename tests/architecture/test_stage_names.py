@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -60,3 +61,33 @@ def test_no_stage_is_packaged_under_a_name_that_the_command_line_refuses(stage: 
 def test_the_serverless_command_and_the_command_line_know_one_grammar() -> None:
     (pattern,) = re.findall(r"STAGE = /\^(.+)\$/", PLUGIN.read_text(encoding="utf-8"))
     assert pattern == grammar._STAGE.pattern
+
+
+STANDS = {"StackStatus": "UPDATE_COMPLETE", "Outputs": [{"OutputKey": "ApiUrl"}]}
+RESOLVED = {"Parameters": [{"ParameterKey": "Floor", "ParameterValue": "/fiso/prod/floor", "ResolvedValue": "7"}]}
+SKIPPED = {
+    "all as it was": ({**STANDS, **RESOLVED}, {"Floor": "7"}, True),
+    "no settings, as on the local stage": (STANDS, {}, True),
+    "a setting was changed": ({**STANDS, **RESOLVED}, {"Floor": "8"}, False),
+    "a setting is new": (STANDS, {"Floor": "7"}, False),
+    "the last deployment was rolled back": ({**STANDS, "StackStatus": "UPDATE_ROLLBACK_COMPLETE"}, {}, False),
+    "the stack has the deployment's bucket alone": ({"StackStatus": "CREATE_COMPLETE", "Outputs": []}, {}, False),
+    "the stack was adopted": ({**STANDS, "StackStatus": "IMPORT_COMPLETE"}, {}, False),
+    "there is no stack": ({}, {}, False),
+}
+
+
+@pytest.mark.parametrize(("deployed", "settings", "is_skipped"), SKIPPED.values(), ids=SKIPPED.keys())
+def test_a_deployment_is_skipped_only_where_everything_stands_as_it_would(
+    deployed: dict[str, Any], settings: dict[str, str], *, is_skipped: bool
+) -> None:
+    """The serverless command found files as it uploaded them last, and would go home."""
+    program = (
+        "const Plugin = require(process.argv[1]); const [deployed, settings] = JSON.parse(process.argv[2]);"
+        "const provider = {shouldNotDeploy: true}; const it = Object.create(Plugin.prototype);"
+        "Object.assign(it, {deployed, settings, serverless: {service: {provider}}}); it.deployWhatIsNot();"
+        "console.log(provider.shouldNotDeploy)"
+    )
+    command = ["node", "-e", program, str(PLUGIN), json.dumps([deployed, settings])]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str(is_skipped).lower()
