@@ -80,7 +80,7 @@ COMMANDS: Commands = {
     "doctor": Lazy("fiso_cli.doctor.command:doctor", "What is wrong with a stage, and what mends it."),
     "tail": Lazy("fiso_cli.traffic.commands:tail", "Invocations as they happen, with why."),
     "setup": Lazy("fiso_cli.setup.commands:setup", "Make what a stage on AWS needs before it is deployed."),
-    "adopt": Lazy("fiso_cli.setup.adopt:adopt", "Make a removed stage's stack around what it left."),
+    "adopt": Lazy("fiso_cli.setup.commands:adopt", "Make a removed stage's stack around what it left."),
     "gateway-key": Lazy("fiso_cli.gateway_key:gateway_key", "Make or rotate the word that the gateway is known by."),
     "lease-key": Lazy("fiso_cli.stored_keys:lease_key", "Make or rotate the key that signs leases."),
     "login-key": Lazy("fiso_cli.stored_keys:login_key", "Make or rotate the key of console sessions."),

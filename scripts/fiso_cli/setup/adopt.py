@@ -10,12 +10,8 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from fiso.adapters.aws.errors import is_missing
-from fiso_cli.errors import BadInput, CommandError
-from fiso_cli.local_stage import CHECKOUT
-from fiso_cli.options import StageOption
-from fiso_cli.rendering import Output
+from fiso_cli.errors import CommandError
 from fiso_cli.setup.settings import Clients
-from fiso_cli.stage import Stage
 
 CHANGE_SET = "adopt-what-was-kept"
 KEPT = ("Retain", "RetainExceptOnCreate")
@@ -27,27 +23,6 @@ _NAMES = {
 }
 _DONE = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE", "IMPORT_COMPLETE")
 """Of a stack that can be changed; a deployment over what is there was rolled back."""
-
-
-def adopt(*, stage: StageOption) -> Output:
-    """Make the stack of a removed stage around the table, bucket and logs that it left, so that it can be deployed.
-
-    It reads what `fiso package --template` wrote. What the stage kept and nobody deleted is adopted with all it holds;
-    what is missing the deployment makes. Stopped half-way, it goes on.
-
-    \b
-    fiso package --stage prod --template
-    fiso adopt --stage prod
-    """
-    where = Stage.named(stage)
-    if where.local is not None:
-        raise BadInput("the local stage keeps nothing that would have to be adopted: `serverless deploy --stage local`")
-    with where.wrapped_errors():
-        body = template(CHECKOUT / "build" / where.name, where.account_id)
-        found = adopted(where.client, where.stack_name, body)
-    following = f"serverless deploy --stage {where.name}"
-    shown = [f"adopted: {', '.join(found) or 'nothing, all of it stands in the stack'}", f"next: {following}"]
-    return Output(document={"stack": where.stack_name, "adopted": found, "next": [following]}, shown=shown)
 
 
 def adopted(aws: Clients, stack: str, body: Any, wait: Callable[[float], None] = time.sleep) -> list[str]:

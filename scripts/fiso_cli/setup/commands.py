@@ -1,4 +1,4 @@
-"""`fiso setup`: what a stage needs before its deployment, in one command that may be repeated and interrupted."""
+"""`fiso setup | adopt`: what a stage needs before its deployment, in commands that may be repeated and interrupted."""
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from fiso_cli.errors import FAILED, BadInput, CommandError
+from fiso_cli.local_stage import CHECKOUT
 from fiso_cli.options import StageOption
 from fiso_cli.rendering import Output, remark
 from fiso_cli.stage import Stage
@@ -121,3 +122,26 @@ def _told(where: Stage, steps: list[Step]) -> Output:
         "next": following,
     }
     return Output(document=document, shown=shown, exit_code=FAILED if problems else 0)
+
+
+def adopt(*, stage: StageOption) -> Output:
+    """Make the stack of a removed stage around the table, bucket and logs that it left, so that it can be deployed.
+
+    It reads what `fiso package --template` wrote. What the stage kept and nobody deleted is adopted with all it holds;
+    what is missing the deployment makes. Stopped half-way, it goes on.
+
+    \b
+    fiso package --stage prod --template
+    fiso adopt --stage prod
+    """
+    from fiso_cli.setup.adopt import adopted, template
+
+    where = Stage.named(stage)
+    if where.local is not None:
+        raise BadInput("the local stage keeps nothing that would have to be adopted: `serverless deploy --stage local`")
+    with where.wrapped_errors():
+        body = template(CHECKOUT / "build" / where.name, where.account_id)
+        found = adopted(where.client, where.stack_name, body)
+    following = f"serverless deploy --stage {where.name}"
+    shown = [f"adopted: {', '.join(found) or 'nothing, all of it stands in the stack'}", f"next: {following}"]
+    return Output(document={"stack": where.stack_name, "adopted": found, "next": [following]}, shown=shown)
