@@ -18,6 +18,8 @@ from fiso_cli.packaging.build import ROOT
 
 PAGE = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
 _BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+OF_EVERY = ("--query", "--output")
+"""Options that the AWS CLI has for each command."""
 MODELS = botocore.session.get_session()
 RUN = {
     "fiso setup": "tests/contract/test_setup_stage.py",
@@ -32,6 +34,7 @@ RUN = {
     "fiso keeper-database": "tests/contract/test_keeper_database.py",
     "serverless deploy": "tests/e2e/test_second_stage.py",
     "serverless remove": "tests/e2e/test_second_stage.py",
+    "serverless rollback": "tests/lab/upgrade/versions.py",
 }
 
 
@@ -71,7 +74,7 @@ def test_a_command_of_awss_has_an_operation_and_members_that_it_takes(words: lis
     operation: OperationModel = service.operation_model(operations[words[2]])
     assert operation.input_shape is not None
     members = {xform_name(name, "-"): shape for name, shape in operation.input_shape.members.items()}
-    options = [word.removeprefix("--") for word in words if word.startswith("--")]
+    options = [word.removeprefix("--") for word in words if word.startswith("--") and word not in OF_EVERY]
     given = {option.removeprefix("no-"): option for option in options}
     assert set(given) <= set(members), "an option that AWS does not have"
     for name, option in given.items():

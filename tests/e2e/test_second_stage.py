@@ -13,19 +13,20 @@ from tests.e2e.conftest import LiveCloud
 from tests.set_up import set_up
 
 SECOND = "second"
+DEPLOY = ("deploy", "--stage", SECOND, "--param=burnRates=scripts/serverless/none.yml")  # which the emulator lacks
 
 
 def test_a_second_stage_is_deployed_beside_the_first_and_removed(live: LiveCloud) -> None:
     lambdas, tables = live.stage.client("lambda"), live.stage.client("dynamodb")
     environment = live.cloud.client_environment(live.environ)
     with pytest.raises(CommandError, match=f"there is no parameter .*: run `fiso setup --stage {SECOND}` first"):
-        serverless(live.cloud, ("deploy", "--stage", SECOND), environment)
+        serverless(live.cloud, DEPLOY, environment)
     stacks = live.stage.client("cloudformation").list_stacks()["StackSummaries"]
     assert f"fiso-{SECOND}" not in {stack["StackName"] for stack in stacks}
     settings = set_up(SECOND, live.stage.client)
     stored = live.stage.client("secretsmanager").get_secret_value(SecretId=f"fiso/{SECOND}/gateway")
     words = json.loads(stored["SecretString"])
-    serverless(live.cloud, ("deploy", "--stage", SECOND), environment)
+    serverless(live.cloud, DEPLOY, environment)
     names = {found["FunctionName"] for found in lambdas.list_functions(MaxItems=100)["Functions"]}
     for function in ("orchestrator", "stream-consumer", "retrainer", "keeper", "console", "sample-aws"):
         assert {f"fiso-local-{function}", f"fiso-{SECOND}-{function}"} <= names
@@ -38,7 +39,7 @@ def test_a_second_stage_is_deployed_beside_the_first_and_removed(live: LiveCloud
     assert told["FISO_CATALOG_KEYS"] == settings.read("catalog-keys")
 
     settings.write("endpoint-hosts", "own.example.com")
-    serverless(live.cloud, ("deploy", "--stage", SECOND), environment)  # though no file of it changed
+    serverless(live.cloud, DEPLOY, environment)  # though no file of it changed
     told = lambdas.get_function_configuration(FunctionName=f"fiso-{SECOND}-orchestrator")["Environment"]["Variables"]
     assert told["FISO_ENDPOINT_HOSTS"] == "own.example.com"
 
