@@ -79,6 +79,7 @@ def test_a_retraining_says_why_it_promoted_nothing_and_is_heard(capsys: pytest.C
         started_at=NOW, trigger="schedule", rows=7, promoted=False, reason="too few", champion_version="m"
     )
     retrainer.tell(run)
+    telemetry.flush()
     assert '"RetrainerRuns":[1.0]' in capsys.readouterr().out.replace(" ", "")
 
 
