@@ -24,7 +24,7 @@ PLACES = (
 )
 FOLLOWED, MOSTLY = 20, 15
 """A new winner is found with the first request of so many of which so many go to it, or to one as good."""
-AS_GOOD = 1.1
+AS_GOOD = 1.2
 MOST_AFTER = 4_000
 """Requests that are played after a change at most."""
 EXPLORATION = 0.05
@@ -53,8 +53,8 @@ def stated(change: Change, *, copies: int, gap: float, exploration: float = EXPL
     """Requests after which a new winner is found in 95 of 100 worlds: one that is called tells by itself, one that is
     not is looked at by undirected exploration, the more rarely the further it was behind (`gap`, a share)."""
     if change is Change.WINNER_SLOWS:
-        return 50
-    return round(100 + 20 * (copies - 1) * gap * (1 + gap) ** 2 / exploration)
+        return 60
+    return round(100 + 40 * (copies - 1) * gap * (1 + gap) ** 2 / exploration)
 
 
 def world(change: Change, seed: int, *, is_small: bool = False) -> ChangedWorld:
@@ -65,7 +65,7 @@ def world(change: Change, seed: int, *, is_small: bool = False) -> ChangedWorld:
     arms = [Arm(provider=provider, region=region, memory_mb=1024) for provider, region in PLACES[:count]]
     rng.shuffle(arms)
     best_ms, variation = exp(rng.uniform(log(30), log(2_000))), exp(rng.uniform(log(0.05), log(0.4)))
-    means = {arms[0].id: best_ms} | {arm.id: best_ms * rng.uniform(1.15, 1.5 if is_small else 2.5) for arm in arms[1:]}
+    means = {arms[0].id: best_ms} | {arm.id: best_ms * rng.uniform(1.15, 1.3 if is_small else 2.5) for arm in arms[1:]}
     changed, changes_at = dict(means), rng.randint(60, 200 if is_small else 800)
     if change is Change.WINNER_SLOWS:
         changed[arms[0].id] = 3 * best_ms

@@ -14,8 +14,8 @@ def test_a_changed_winner_is_found_within_the_stated_number_of_requests(change: 
 
 def test_what_is_stated_grows_with_what_makes_looks_rare() -> None:
     usual = stated(Change.ANOTHER_WINS, copies=3, gap=0.5)
-    assert usual == 100 + 20 * 2 * 1.125 / 0.05
+    assert usual == 100 + 40 * 2 * 1.125 / 0.05
     assert stated(Change.ANOTHER_WINS, copies=5, gap=0.5) > usual
     assert stated(Change.ANOTHER_WINS, copies=3, gap=1.0) > usual
     assert stated(Change.ANOTHER_WINS, copies=3, gap=0.5, exploration=0.1) < usual
-    assert stated(Change.WINNER_SLOWS, copies=6, gap=2.0) == 50
+    assert stated(Change.WINNER_SLOWS, copies=6, gap=2.0) == 60
