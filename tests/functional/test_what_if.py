@@ -230,9 +230,15 @@ def test_reads_a_stages_archive_as_far_back_as_asked(tmp_path: Path, monkeypatch
         }.items():
             monkeypatch.setenv(name, value)
         s3 = boto3.client("s3")
-        account = boto3.client("sts").get_caller_identity()["Account"]
-        bucket = f"fiso-artifacts-dev-{account}"
-        s3.create_bucket(Bucket=bucket)
+        bucket, own = (
+            "fiso-artifacts-dev",
+            {"Type": "AWS::S3::Bucket", "Properties": {"BucketName": "fiso-artifacts-dev"}},
+        )
+        stack = {"Resources": {"Artifacts": own}, "Outputs": {"ArtifactsBucket": {"Value": {"Ref": "Artifacts"}}}}
+        boto3.client("cloudformation").create_stack(StackName="fiso-dev", TemplateBody=json.dumps(stack))
+        boto3.client("cloudformation").get_waiter("stack_create_complete").wait(
+            StackName="fiso-dev", WaiterConfig={"Delay": 1}
+        )
         archive = S3Archive(s3, bucket, clock=lambda: now)
         archive.append(logged(300, at=now - timedelta(hours=3)), batch_id="new")
         old = [
