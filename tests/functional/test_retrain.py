@@ -247,6 +247,28 @@ def test_a_champion_that_cannot_be_read_does_not_stop_the_next_one() -> None:
     assert run.champion_version == damaged.pointer.version
 
 
+def test_a_run_without_time_left_to_train_says_so() -> None:
+    retrainer, metrics = a_retrainer(*a_log(200)), InMemoryMetrics()
+    late = replace(retrainer, clock=lambda: AFTER + timedelta(hours=1), metrics=metrics)
+    run = late.retrain(now=AFTER, trigger="schedule", ends_at=AFTER)
+    assert (run.end, run.rows, run.ended_at) == (RunEnd.OUT_OF_TIME, 200, AFTER + timedelta(hours=1))
+    assert retrainer.runs.latest(5) == [run]
+    assert retrainer.models.champion() is None
+    assert metrics.total("RetrainingFailed") == 1
+
+
+def test_a_run_that_breaks_is_recorded_as_failed() -> None:
+    def breaks(operation: str) -> None:
+        raise MemoryError
+
+    archive = InMemoryArchive()
+    archive.before = breaks
+    retrainer = replace(a_retrainer(), archive=archive)
+    with pytest.raises(MemoryError):
+        retrainer.retrain(now=AFTER, trigger="schedule")
+    assert [run.end for run in retrainer.runs.latest(5)] == [RunEnd.FAILED]
+
+
 def test_an_archive_that_is_away_is_a_recorded_refusal() -> None:
     archive = InMemoryArchive()
     archive.before = away("throttled")
