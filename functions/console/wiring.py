@@ -62,7 +62,14 @@ def entrance_of(settings: ConsoleSettings, clock: Clock, *, ssm: Callable[[], An
     if access.mode is AuthMode.NONE:
         return None
     if access.mode is AuthMode.IAM:
-        return Entrance(access=Access(mode=access.mode, gateway_hashes=access.gateway_hashes))
+        return Entrance(
+            access=Access(
+                mode=access.mode,
+                gateway_hashes=access.gateway_hashes,
+                iam_tenant=access.iam_tenant,
+                iam_admins=access.iam_admins,
+            )
+        )
     verifier = cache(lambda: _verifier(access, clock))
     login = _login(settings.login, access, clock, ssm=ssm, verifier=verifier) if settings.login else None
     return Entrance(access=Access(mode=access.mode, verifier=verifier), login=login)

@@ -285,7 +285,13 @@ def _outcomes(outside: Ports, keys: "Callable[[], Keys]", sources: DecisionSourc
 def access_of(settings: AccessSettings, issuer: IssuerKeys | None, clock: Clock) -> Access:
     """How callers are known here. What checks tokens is loaded when the first one is shown."""
     if settings.mode is not AuthMode.JWT or issuer is None:
-        return Access(mode=settings.mode, gateway_hashes=settings.gateway_hashes, url_account=settings.url_account)
+        return Access(
+            mode=settings.mode,
+            gateway_hashes=settings.gateway_hashes,
+            url_account=settings.url_account,
+            iam_tenant=settings.iam_tenant,
+            iam_admins=settings.iam_admins,
+        )
     keys = IssuerKeyCache(issuer, clock=clock, executor=ThreadPoolExecutor(max_workers=1, thread_name_prefix="issuer"))
 
     def verifier() -> TokenVerifier:

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from fiso.codecs import signature
 from fiso.codecs.signature import PublicKeys
-from fiso.domain.access import SCOPE_CLAIMS, AuthMode, Scope, ScopeRules
+from fiso.domain.access import SCOPE_CLAIMS, AuthMode, IamTenant, Scope, ScopeRules
 from fiso.domain.address import AddressRules, hosts_in
 from fiso_client.core.grammar import is_region
 
@@ -86,7 +86,8 @@ class AccessSettings:
     """Who may call. `issuer` and `audiences` are set for JWT only; `tenant_claim` names the claim with the tenant,
     `scopes` says where the issuer says what a caller may do. `gateway_hashes` are SHA-256 digests of the words by which
     the stage's gateway shows that a request came through it; under IAM nobody is known without. `url_account` is the
-    stage's own account where the function has a URL, for IAM only."""
+    stage's own account where the function has a URL, for IAM only; `iam_tenant` says what a tenant is there, and
+    `iam_admins` which roles (`user/NAME`: users) hold `fiso:admin` where each is one."""
 
     mode: AuthMode
     issuer: str = ""
@@ -96,6 +97,8 @@ class AccessSettings:
     allow_loopback: bool = False
     gateway_hashes: frozenset[str] = frozenset()
     url_account: str = ""
+    iam_tenant: IamTenant = IamTenant.ACCOUNT
+    iam_admins: frozenset[str] = frozenset()
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Self:
@@ -110,9 +113,16 @@ class AccessSettings:
                 "environment variable FISO_GATEWAY_HASHES is needed under FISO_AUTH=iam (`fiso setup`): without "
                 "it whoever may invoke the function could be anybody"
             )
-        account = _url_account(environ, text)
+        account, tenant = _url_account(environ, text), _iam_tenant(environ)
         if text != AuthMode.JWT:
-            return cls(mode=AuthMode(text), gateway_hashes=hashes, url_account=account)
+            admins = frozenset(environ.get("FISO_IAM_ADMINS", "").split())
+            return cls(
+                mode=AuthMode(text),
+                gateway_hashes=hashes,
+                url_account=account,
+                iam_tenant=tenant,
+                iam_admins=admins,
+            )
         audiences = tuple(word for word in required(environ, "FISO_JWT_AUDIENCE").replace(",", " ").split() if word)
         return cls(
             mode=AuthMode.JWT,
@@ -132,6 +142,16 @@ def _url_account(environ: Mapping[str, str], mode: str) -> str:
             f"environment variable FISO_URL_ACCOUNT must be 12 digits, under FISO_AUTH=iam alone, not {account[:40]!r}"
         )
     return account
+
+
+def _iam_tenant(environ: Mapping[str, str]) -> IamTenant:
+    """FISO_IAM_TENANT. By a function's URL nobody is told from another, so roles are no tenants there."""
+    text = environ.get("FISO_IAM_TENANT", "").strip() or IamTenant.ACCOUNT
+    if text not in set(IamTenant):
+        raise BadSetting(f"environment variable FISO_IAM_TENANT must be account or role, not {text[:40]!r}")
+    if text == IamTenant.ROLE and environ.get("FISO_URL_ACCOUNT", "").strip():
+        raise BadSetting("environment variable FISO_IAM_TENANT=role needs FISO_URL_ACCOUNT empty (frontDoor: api)")
+    return IamTenant(text)
 
 
 def _scope_rules(environ: Mapping[str, str]) -> ScopeRules:

@@ -44,6 +44,7 @@ SET = {
     "FISO_ENDPOINT_HOSTS": "functions.example",
     "FISO_CATALOG_KEYS": "",
     "FISO_URL_ACCOUNT": "",
+    "FISO_IAM_TENANT": "",
 }
 
 

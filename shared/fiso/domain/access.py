@@ -19,6 +19,13 @@ class AuthMode(StrEnum):
     NONE = "none"
 
 
+class IamTenant(StrEnum):
+    """What the tenant of a signed call is: its account, or the role or user that signed."""
+
+    ACCOUNT = "account"
+    ROLE = "role"
+
+
 class Scope(StrEnum):
     """What a caller may do. ADMIN includes the others."""
 

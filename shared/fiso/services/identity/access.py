@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
-from fiso.domain.access import ANYONE, EVERYTHING, AuthMode, Claims, Scope, SigningKey
+from fiso.domain.access import ANYONE, EVERYTHING, AuthMode, Claims, IamTenant, Scope, SigningKey
 from fiso.domain.errors import NotAuthenticated, StoreUnavailable, TokensNotSetUp
 from fiso.domain.request import TenantId
 from fiso.ports import Clock, IssuerKeys, TokenVerifier
@@ -29,9 +29,15 @@ UNKNOWN_KEY_S = 60.0
 GATEWAY_WORD = "x-fiso-gateway"
 """The header that the gateway writes over whatever a caller sent under this name. It goes no further than here."""
 _BEARER = re.compile(r"[Bb][Ee][Aa][Rr][Ee][Rr] +(?P<token>[A-Za-z0-9._~+/=-]+)")
-BY_URL = frozenset({Scope.INVOKE, Scope.READ})
+OF_A_TENANT = frozenset({Scope.INVOKE, Scope.READ})
 _ACCOUNT = re.compile(r"[0-9]{12}")
 _ARN = re.compile(r"arn:[a-z-]+:(iam|sts)::[0-9]{12}:[\x21-\x7e]{1,1024}")
+# A role's ARN as STS writes it has no path, a user's has; each name is one in an account whatever its path.
+_NAMED = re.compile(
+    r"arn:aws(?:-[a-z]+)*:(?:"
+    r"sts::(?P<role_account>[0-9]{12}):assumed-role/(?P<role>[A-Za-z0-9_+=,.@-]{1,64})/[A-Za-z0-9_+=,.@-]{2,64}|"
+    r"iam::(?P<user_account>[0-9]{12}):user/(?:[\x21-\x7e]{1,510}/)?(?P<user>[A-Za-z0-9_+=,.@-]{1,64}))"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,12 +103,15 @@ class NoVerifier:
 class Access:
     """How this stage knows its callers. `gateway_hashes` are of the words that its gateway may add; without any, nobody
     is known by a signature, and others are not asked for one. `url_account` is the stage's own account where the
-    function may be called past the gateway, by its URL (docs/decisions/0026). `verifier` is made when the first token
+    function may be called past the gateway, by its URL (docs/decisions/0026). `iam_admins` are the tenants that hold
+    `fiso:admin` where roles are tenants. `verifier` is made when the first token
     is shown; `can_check`: whether what it needs is installed."""
 
     mode: AuthMode
     gateway_hashes: frozenset[str] = frozenset()
     url_account: str = ""
+    iam_tenant: IamTenant = IamTenant.ACCOUNT
+    iam_admins: frozenset[str] = frozenset()
     verifier: Callable[[], TokenVerifier] | None = None
     keys: IssuerKeyCache | None = None
     can_check: Callable[[], bool] = lambda: True
@@ -116,6 +125,8 @@ class Access:
         if self.mode is AuthMode.NONE:
             return ANYONE
         if self.mode is AuthMode.IAM:
+            if self.iam_tenant is IamTenant.ROLE:
+                return signed_role(credentials.iam, admins=self.iam_admins)
             return signed_caller(credentials.iam)
         found = _BEARER.fullmatch(credentials.authorization or "")
         if found is None or self.verifier is None:
@@ -161,7 +172,7 @@ def somebody_of(account: str, iam: object) -> Claims:
         raise NotAuthenticated(
             "the request does not come from the gateway, nor from this account by the function's URL"
         )
-    return Claims(subject=f"account/{account}", tenant=TenantId(account), scopes=BY_URL)
+    return Claims(subject=f"account/{account}", tenant=TenantId(account), scopes=OF_A_TENANT)
 
 
 def signed_caller(iam: object) -> Claims:
@@ -175,6 +186,23 @@ def signed_caller(iam: object) -> Claims:
     if not _matches(_ACCOUNT, account) or not _matches(_ARN, arn):
         raise NotAuthenticated("the gateway authenticated nobody")
     return Claims(subject=str(arn), tenant=TenantId(str(account)), scopes=EVERYTHING)
+
+
+def signed_role(iam: object, *, admins: frozenset[str] = frozenset()) -> Claims:
+    """The same where a role is a tenant, by its name, and an IAM user too, as `user/NAME`. `admins` are tenants that
+    may see what is everybody's; others hold no `fiso:admin`, or one tenant would see the next one's records.
+
+    Refused: the root user, who is nobody's tenant and should sign nothing, and federated users, whose name is the word
+    of whoever asked for their credentials, as a role's session is, which is not looked at.
+    """
+    caller = signed_caller(iam)
+    found = _NAMED.fullmatch(caller.subject)
+    if found is None or caller.tenant not in (found["role_account"], found["user_account"]):
+        raise NotAuthenticated("the signature is not of a role or a user of this account")
+    tenant = found["role"] or f"user/{found['user']}"
+    return Claims(
+        subject=caller.subject, tenant=TenantId(tenant), scopes=EVERYTHING if tenant in admins else OF_A_TENANT
+    )
 
 
 def _matches(pattern: re.Pattern[str], value: Any) -> bool:
