@@ -79,6 +79,7 @@ COMMANDS: Commands = {
     "smoke": Lazy("fiso_cli.traffic.smoke:smoke", "Whether a stage that was just deployed answers."),
     "doctor": Lazy("fiso_cli.doctor.command:doctor", "What is wrong with a stage, and what mends it."),
     "tail": Lazy("fiso_cli.traffic.commands:tail", "Invocations as they happen, with why."),
+    "console": Lazy("fiso_cli.traffic.console_command:console", "A stage's console in a browser, signed by you."),
     "setup": Lazy("fiso_cli.setup.commands:setup", "Make what a stage on AWS needs before it is deployed."),
     "adopt": Lazy("fiso_cli.setup.commands:adopt", "Make a removed stage's stack around what it left."),
     "gateway-key": Lazy("fiso_cli.gateway_key:gateway_key", "Make or rotate the word that the gateway is known by."),
