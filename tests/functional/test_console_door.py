@@ -2,10 +2,13 @@
 
 import base64
 import json
+import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -170,7 +173,13 @@ def test_the_genuine_console_answers_signed_by_the_caller(browser: httpx.Client,
 
 @pytest.mark.parametrize(
     ("query", "sent"),
-    [("a=b+c", "a=b%20c"), ("b=1&a=2", "b=1&a=2"), ("a=%C3%A9%26&b=", "a=%C3%A9%26&b="), ("a=~-_.", "a=~-_.")],
+    [
+        ("a=b+c", "a=b%20c"),
+        ("b=1&a=2", "b=1&a=2"),
+        ("a=%C3%A9%26&b=", "a=%C3%A9%26&b="),
+        ("a=~-_.", "a=~-_."),
+        ("a=C%2B%2B", "a=C%2B%2B"),
+    ],
 )
 def test_a_query_as_browsers_write_it_is_signed(query: str, sent: str, browser: httpx.Client, stage: Stage) -> None:
     assert browser.get(f"/console?{query}").status_code == 200
@@ -299,3 +308,32 @@ def test_a_browser_that_comes_from_a_file_ends_on_the_console(door: Door, stage:
         browser.terminate()
     assert stage.asked[0][1] == "/$default/console"
     assert {path.partition("?")[0].rsplit("/", 1)[1] for _, path, _ in stage.asked} >= {"console.css", "refresh.js"}
+
+
+def test_the_command_says_the_address_serves_and_ends_by_ctrl_c(stage: Stage) -> None:
+    environ = {
+        **{name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "FISO_"))},
+        "AWS_ACCESS_KEY_ID": KEY.access_key,
+        "AWS_SECRET_ACCESS_KEY": KEY.secret_key,
+        "AWS_SESSION_TOKEN": KEY.token,
+    }
+    words = [
+        sys.executable,
+        "-c",
+        "from fiso_cli.main import app; app()",
+        "console",
+        "--stage",
+        "prod",
+        "--api-url",
+        stage.url,
+        "--json",
+    ]
+    with subprocess.Popen(words, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as command:
+        assert command.stdout is not None
+        entry = json.loads(command.stdout.readline())["url"]
+        with httpx.Client(trust_env=False) as client:
+            client.get(entry)
+            assert client.get(entry.rpartition("/")[0] + "/console").status_code == 200
+        command.send_signal(signal.SIGINT)
+        out, err = command.communicate(timeout=10)
+    assert (command.returncode, out, err) == (0, "", "")
