@@ -310,9 +310,21 @@ def test_a_browser_that_comes_from_a_file_ends_on_the_console(door: Door, stage:
     assert {path.partition("?")[0].rsplit("/", 1)[1] for _, path, _ in stage.asked} >= {"console.css", "refresh.js"}
 
 
-def test_the_command_says_the_address_serves_and_ends_by_ctrl_c(stage: Stage) -> None:
+BROWSER = """#!{python}
+import os, pathlib, sys
+page = pathlib.Path(sys.argv[1].removeprefix("file://"))
+pathlib.Path({seen!r}).write_text(f"{{sys.argv[1]}} {{oct(page.stat().st_mode & 0o777)}} {{page.read_text()}}")
+"""
+
+
+def test_the_command_says_the_address_serves_and_ends_by_ctrl_c(stage: Stage, tmp_path: Path) -> None:
+    """What starts the browser shows the other users of the machine no address that would let them in."""
+    seen, browser = tmp_path / "seen", tmp_path / "browser"
+    browser.write_text(BROWSER.format(python=sys.executable, seen=str(seen)))
+    browser.chmod(0o700)
     environ = {
         **{name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "FISO_"))},
+        "BROWSER": str(browser),
         "AWS_ACCESS_KEY_ID": KEY.access_key,
         "AWS_SECRET_ACCESS_KEY": KEY.secret_key,
         "AWS_SESSION_TOKEN": KEY.token,
@@ -327,6 +339,7 @@ def test_the_command_says_the_address_serves_and_ends_by_ctrl_c(stage: Stage) ->
         "--api-url",
         stage.url,
         "--json",
+        "--open",
     ]
     with subprocess.Popen(words, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as command:
         assert command.stdout is not None
@@ -334,6 +347,12 @@ def test_the_command_says_the_address_serves_and_ends_by_ctrl_c(stage: Stage) ->
         with httpx.Client(trust_env=False) as client:
             client.get(entry)
             assert client.get(entry.rpartition("/")[0] + "/console").status_code == 200
+        ends_at = time.monotonic() + 20
+        while time.monotonic() < ends_at and not seen.exists():
+            time.sleep(0.02)
         command.send_signal(signal.SIGINT)
         out, err = command.communicate(timeout=10)
     assert (command.returncode, out, err) == (0, "", "")
+    address, mode, page = seen.read_text().split(" ", 2)
+    assert (mode, entry in page, entry.rpartition("/")[2] in address) == ("0o600", True, False)
+    assert not Path(address.removeprefix("file://")).exists()

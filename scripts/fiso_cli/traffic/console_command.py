@@ -19,8 +19,8 @@ def console(
     """Show a stage's console in a browser, until Ctrl-C.
 
     What the browser asks 127.0.0.1 for goes to the stage signed with your own AWS credentials (or with FISO_TOKEN). The
-    address that is printed lets one browser in, once. --api-url names the API where it has
-    a domain of its own, since the console answers to no other.
+    address that is printed lets one browser in, once. --api-url names the API where it has a domain of its own, since
+    the console answers to no other.
 
     \b
     fiso console --stage prod --open
