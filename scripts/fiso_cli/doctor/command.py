@@ -32,7 +32,7 @@ def doctor(
     \b
     fiso doctor --stage prod
     fiso doctor --stage prod --only tables --only alarms
-    fiso doctor --stage prod --json | jq '.findings[] | select(.verdict == "wrong")'
+    fiso doctor --stage prod --json | jq '.findings[] | .verdict, .fix'
     """
     from fiso_cli.doctor.checks import CHECKS, NAMES
     from fiso_cli.doctor.run import examine, is_bad
