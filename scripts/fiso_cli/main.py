@@ -76,7 +76,7 @@ COMMANDS: Commands = {
     "lease": Lazy("fiso_cli.traffic.commands:lease", "The lease a client would get; nothing is invoked."),
     "compare": Lazy("fiso_cli.traffic.compare_command:compare", "The same requests to all copies: who differs, where."),
     "diagnose": Lazy("fiso_cli.traffic.diagnose:diagnose", "Whose fault trouble is, since when, and what to do."),
-    "smoke": Lazy("fiso_cli.traffic.smoke:smoke", "Whether a stage that was just deployed answers."),
+    "smoke": Lazy("fiso_cli.traffic.smoke_command:smoke", "Whether a stage that was just deployed answers."),
     "doctor": Lazy("fiso_cli.doctor.command:doctor", "What is wrong with a stage, and what mends it."),
     "tail": Lazy("fiso_cli.traffic.commands:tail", "Invocations as they happen, with why."),
     "console": Lazy("fiso_cli.traffic.console_command:console", "A stage's console in a browser, signed by you."),

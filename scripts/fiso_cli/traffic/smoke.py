@@ -1,54 +1,19 @@
-"""`fiso smoke`: whether a stage that was just deployed answers, refuses strangers, decides, and calls."""
+"""Smoke tests: whether a stage that was just deployed answers, refuses strangers, decides, and calls."""
 
 from collections.abc import Callable, Iterator
-from typing import Annotated
-
-import typer
 
 from fiso import __version__
-from fiso_cli.errors import FAILED, CommandError
-from fiso_cli.options import DataOption, StageOption, UrlOption, functions_here
-from fiso_cli.rendering import Output
+from fiso_cli.errors import CommandError
 from fiso_cli.traffic.calls import Call, send
-from fiso_cli.traffic.gateway import Gateway, gateway_of, refuse_errors, reported
+from fiso_cli.traffic.gateway import Gateway, refuse_errors, reported
 
 REFUSED = (401, 403)
-
-
-def smoke(
-    function: Annotated[
-        str, typer.Argument(help="Decide for this one; otherwise the first.", autocompletion=functions_here)
-    ] = "",
-    *,
-    data: DataOption = "",
-    call: Annotated[bool, typer.Option("--call", help="Call the function, too, with --data.")] = False,
-    stage: StageOption = "local",
-    api_url: UrlOption = "",
-) -> Output:
-    """Ask a stage a few things after a deployment, each told in a line. Without --call nothing of yours is called.
-
-    Exits with 1 when one fails: the deployment is to be rolled back.
-
-    \b
-    fiso smoke --stage dev
-    fiso smoke thumbnails --stage prod --call --data @photo.jpg
-    """
-    from fiso_cli.traffic import payload
-
-    gateway = gateway_of(stage, api_url)
-    steps = _steps(gateway, function, payload.read(data), is_open=gateway.auth is None, calls=call)
-    found = list(_run(steps))
-    rows = [{"step": step, "ok": problem is None, "says": says or problem} for step, says, problem in found]
-    shown = [f"{'ok' if row['ok'] else 'FAILED':<7} {row['step']:<10} {row['says']}" for row in rows]
-    is_well = all(row["ok"] for row in rows)
-    document = {"stage": stage, "ok": is_well, "steps": rows}
-    return Output(document=document, shown=shown, exit_code=0 if is_well else FAILED)
 
 
 Steps = list[tuple[str, Callable[[], str]]]
 
 
-def _steps(gateway: Gateway, function: str, body: bytes, *, is_open: bool, calls: bool) -> Steps:
+def steps_of(gateway: Gateway, function: str, body: bytes, *, is_open: bool, calls: bool) -> Steps:
     named = function
 
     def endpoints() -> str:
@@ -79,7 +44,7 @@ def _steps(gateway: Gateway, function: str, body: bytes, *, is_open: bool, calls
     return [*steps, ("answer", answer)] if calls else steps
 
 
-def _run(steps: Steps) -> Iterator[tuple[str, str | None, str | None]]:
+def run(steps: Steps) -> Iterator[tuple[str, str | None, str | None]]:
     """Each step with what it says, or what is wrong; those after a failure are not asked."""
     for name, step in steps:
         try:
