@@ -16,7 +16,7 @@ from fiso.adapters.postgres.catalog import Connect, PostgresCatalogStore, connec
 from fiso.codecs.policy import POLICY_CODEC, policy_to_document
 from fiso.domain.catalog import CatalogEntry, Snapshot
 from fiso.domain.endpoint import Authentication, EndpointId, FunctionName, Payload
-from fiso.domain.errors import InvalidCatalog, StoreUnavailable, WriteConflict
+from fiso.domain.errors import InvalidCatalog, StoreNotSetUp, StoreUnavailable, WriteConflict
 from fiso.domain.fields import NAME, REGION
 from fiso.domain.policy import Mode, Policy
 from fiso.ports import CatalogStore, CatalogVersion
@@ -274,7 +274,7 @@ class TestConnecting:
         ],
     )
     def test_a_bad_url_is_refused_without_showing_its_password(self, bad: str, is_local: bool, problem: str) -> None:
-        with pytest.raises(StoreUnavailable, match=problem) as caught:
+        with pytest.raises(StoreNotSetUp, match=problem) as caught:
             connect_from_url(bad, is_local=is_local)
         assert "hush" not in str(caught.value)
 

@@ -72,6 +72,7 @@ class Standby:
     """A region that follows another one."""
 
     def __init__(self) -> None:
+        self.now = NOW
         self.signer = a_signer()
         self.leader, self.models = InMemoryModelStore(), InMemoryModelStore()
         self.witness, self.runs = InMemoryPromotionWitness(), InMemoryRetrainingRuns()
@@ -92,7 +93,8 @@ class Standby:
         self.leader.publish(files, replaces=self.leader.champion())
 
     def follow(self) -> tuple[bool, str]:
-        run = self.follower.retrain(now=NOW, trigger="schedule")
+        self.now += timedelta(minutes=1)
+        run = self.follower.retrain(now=self.now, trigger="schedule")
         return run.promoted, run.reason
 
     def champion(self) -> ModelPointer | None:

@@ -111,7 +111,7 @@ def test_retrain_invokes_the_stages_retrainer_once_and_prints_its_run(
         result = CliRunner().invoke(app, ["retrain", "--json"])
     assert result.exit_code == 0, result.output
     assert json.loads(result.output) == RUN
-    assert asked == ["/2015-03-31/functions/fiso-local-retrainer/invocations"]
+    assert asked == ["/2015-03-31/functions/fiso-local-retrainer/invocations?Qualifier=live"]
 
 
 def test_retrain_says_in_a_line_why_there_was_no_promotion(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -17,10 +17,12 @@ class FolderBucket:
     def __init__(self, folder: Path) -> None:
         self._folder, self._lock = folder, Lock()
 
-    def get_object(self, *, Bucket: str, Key: str) -> Mapping[str, Any]:  # noqa: N803 - boto3's names
+    def get_object(self, *, Bucket: str, Key: str, Range: str = "bytes=0-") -> Mapping[str, Any]:  # noqa: N803 - boto3's
         body = self.body(Key)
         if body is None:
             raise AwsError("NoSuchKey", Key, {})
+        if last := Range.removeprefix("bytes=0-"):
+            body = body[: int(last) + 1]
         return {"Body": BytesIO(body), "ETag": _etag(body)}
 
     def put_object(
@@ -43,9 +45,22 @@ class FolderBucket:
             part.write_bytes(Body)
             part.replace(path)
 
-    def list_objects_v2(self, *, Bucket: str, Prefix: str, **_: str) -> Mapping[str, Any]:  # noqa: N803
-        found = [path for path in (self._folder / Prefix).rglob("*") if path.is_file() and path.name[0] != "."]
-        return {"Contents": [{"Key": path.relative_to(self._folder).as_posix()} for path in sorted(found)]}
+    def list_objects_v2(
+        self,
+        *,
+        Bucket: str,  # noqa: N803
+        Prefix: str,  # noqa: N803
+        Delimiter: str = "",  # noqa: N803
+    ) -> Mapping[str, Any]:
+        paths = [path for path in self._folder.rglob("*") if path.is_file() and path.name[0] != "."]
+        sizes = {path.relative_to(self._folder).as_posix(): path.stat().st_size for path in sorted(paths)}
+        found = {key: size for key, size in sizes.items() if key.startswith(Prefix)}
+        below = {key for key in found if Delimiter and Delimiter in key[len(Prefix) :]}
+        folders = sorted({Prefix + key[len(Prefix) :].split(Delimiter)[0] + Delimiter for key in below})
+        return {
+            "Contents": [{"Key": key, "Size": size} for key, size in found.items() if key not in below],
+            "CommonPrefixes": [{"Prefix": folder} for folder in folders],
+        }
 
     def body(self, key: str) -> bytes | None:
         """An object's bytes."""
