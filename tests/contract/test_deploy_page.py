@@ -29,6 +29,7 @@ RUN = {
     "fiso package": "tests/unit/fiso_cli/packaging/test_build.py",
     "fiso invoke": "tests/e2e/test_routing.py",
     "fiso console": "tests/functional/test_console_door.py",
+    "fiso cost": "tests/unit/fiso_cli/cost/test_cost.py",
     "fiso gateway-key": "tests/functional/test_lease_commands.py",
     "fiso lease-key": "tests/functional/test_lease_commands.py",
     "fiso login-key": "tests/e2e/test_login.py",
