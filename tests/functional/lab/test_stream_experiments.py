@@ -28,5 +28,6 @@ def test_every_figure_keeps_its_target(
 ) -> None:
     monkeypatch.setattr(stream, "BATCH", 10)  # the whole batch of poison, too, is ten times smaller
     monkeypatch.setattr(stream, "KILLS", 0.3)
+    monkeypatch.setattr(stream, "LOST_ANSWERS", 0.3)  # there are some thirty transactions, with draws by many threads
     figures = run(Short(is_quick=True, seed=3, folder=tmp_path, say=lambda _: None, sample=sample))
     assert [figure for figure in figures if not figure.is_met] == []
