@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from math import isinf
 from statistics import geometric_mean
 
 from fiso.billing import tariff
@@ -81,10 +82,15 @@ def _changed(say: Callable[[str], None]) -> Iterator[Row]:
         for seed in CHANGED:
             say(f"{change}: world {seed}")
             played = changes.world(change, seed)
-            shares.append(min(MOST_SHARE, changes.found_after(played, seed=seed) / played.stated))
+            after = changes.found_after(played, seed=seed)
+            # one that ends before the number is over is known to have lasted as long
+            lasted = len(played.trace.rounds) - played.changes_at
+            shares.append(
+                min(MOST_SHARE, (lasted if isinf(after) and lasted < played.stated else after) / played.stated)
+            )
         for name, share, gate in (("median", 0.5, None), ("p95", 0.95, at_most(1.0))):
             yield row(
-                f"changed_{change}_{name}",
+                f"adversarial_{change}_{name}",
                 quantile(shares, share),
                 "of what is stated",
                 rival="none",
