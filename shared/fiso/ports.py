@@ -9,7 +9,6 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from fiso.domain.access import Claims, SigningKey
-from fiso.domain.archive import Extent
 from fiso.domain.catalog import CatalogEntry, Snapshot
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName
 from fiso.domain.errors import InvalidRecord
@@ -22,8 +21,9 @@ from fiso.routing.breaker_notices import Notice, SlowCall
 from fiso.routing.quota import Seen, Use
 from fiso_client.core.answers import FunctionAnswer
 
-if TYPE_CHECKING:  # leases and keys are imported where one is asked for, not at each cold start
+if TYPE_CHECKING:  # leases, keys and archives are imported where one is asked for, not at each cold start
     from fiso.codecs.lease_token import Keyring
+    from fiso.domain.archive import Extent
     from fiso.domain.idempotency import Entry, EntryId
 
 
@@ -294,7 +294,7 @@ class Archive(Protocol):
         *,
         most: int | None = None,
         ends_at: datetime | None = None,
-        extent: Extent | None = None,
+        extent: "Extent | None" = None,
     ) -> Iterable[InvocationRecord]:
         """The records from a day, or a moment, on: once by id, in no particular order; a final one in place of an
         unknown one.

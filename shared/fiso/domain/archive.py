@@ -21,11 +21,6 @@ class Extent:
     oldest: datetime | None = None
 
     @property
-    def is_cut_short(self) -> bool:
-        """Time ran out before the oldest hour."""
-        return self.hours_read < self.hours
-
-    @property
     def records_each(self) -> float:
         """How many of the archive's records stand for each one that was read."""
         return max(1.0, self.standing / self.records) if self.records else 1.0
