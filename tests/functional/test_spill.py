@@ -7,9 +7,9 @@ from fiso.codecs import spilled_line
 from fiso.domain.errors import StoreUnavailable
 from fiso.domain.record import InvocationRecord, OpenRecord
 from fiso.services.freshness.cached import CachedValue, StoreWaitBudget
-from fiso.services.log.spill import FAILURES, FIRST_OPEN_S, LONGEST_OPEN_S, LONGEST_WAIT_S, SpillingLog
+from fiso.services.log.spill import FAILURES, FIRST_OPEN_S, KEYS_AGAIN_S, LONGEST_OPEN_S, LONGEST_WAIT_S, SpillingLog
 from fiso.testing.clock import ManualClock
-from fiso.testing.memory import InMemoryInvocationLog, InMemoryLeaseKeys, InMemoryMetrics, answering
+from fiso.testing.memory import InMemoryInvocationLog, InMemoryLeaseKeys, InMemoryMetrics, answering, away
 from tests.builders import KEYRING, NOW, a_record, an_open_record, invocation_id
 from tests.held_executor import HeldExecutor
 
@@ -21,7 +21,8 @@ class Rig:
         self.clock, self.table, self.takes_s = ManualClock(), InMemoryInvocationLog(), takes_s
         self.table.before = self._away
         self.store = InMemoryLeaseKeys(KEYRING)
-        budget = StoreWaitBudget(HeldExecutor(), stopwatch=self.clock.ticks)
+        self.reads = HeldExecutor()
+        budget = StoreWaitBudget(self.reads, stopwatch=self.clock.ticks)
         keys = CachedValue("keys", lambda _: self.store.read(), budget=budget)
         self.log = SpillingLog(self.table, metrics=InMemoryMetrics(), stopwatch=self.clock.ticks, keys=lambda: keys)
 
@@ -38,8 +39,12 @@ class Rig:
         raise StoreUnavailable("throttled")
 
 
+def texts(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [line.log_spill for line in caplog.records if line.message == "log_spill"]  # type: ignore[attr-defined]
+
+
 def spilled(caplog: pytest.LogCaptureFixture) -> list[InvocationRecord | OpenRecord]:
-    return [spilled_line.read(line.log_spill, KEYRING) for line in caplog.records if line.message == "log_spill"]  # type: ignore[attr-defined]
+    return [spilled_line.read(text, KEYRING) for text in texts(caplog)]
 
 
 def test_what_is_written_is_not_spilled(caplog: pytest.LogCaptureFixture) -> None:
@@ -148,3 +153,42 @@ def test_the_spilled_line_is_one_line_within_cloudwatchs_limit(
     written = [text for text in capsys.readouterr().out.splitlines() if "log_spill" in text]
     assert len(written) == 1
     assert len(written[0].encode()) < 256_000
+
+
+def test_an_intent_that_is_spilled_before_there_is_a_key_is_marked_when_the_function_has_answered(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    rig = Rig(LONGEST_WAIT_S)
+    rig.reads.is_held = True  # the store of keys takes its time, as on a busy machine
+    rig.log.open(an_open_record(1))
+    rig.reads.let_go()
+    rig.log.close(a_record(1, timestamp=NOW))
+    unmarked, *marked = texts(caplog)
+    assert [spilled_line.read(text, KEYRING) for text in marked] == [a_record(1, timestamp=NOW), an_open_record(1)]
+    assert marked[1].endswith(unmarked)
+
+
+def test_what_never_got_a_mark_in_its_request_gets_it_in_the_next(caplog: pytest.LogCaptureFixture) -> None:
+    rig = Rig(LONGEST_WAIT_S)
+    rig.reads.is_held = True
+    rig.request(1)
+    rig.table.before = answering
+    rig.reads.let_go()
+    rig.log.refresh_in_background()
+    rig.log.refresh_in_background()
+    marked = [spilled_line.read(text, KEYRING) for text in texts(caplog)[2:]]
+    assert marked == [an_open_record(1), a_record(1, timestamp=NOW)]
+
+
+def test_a_key_that_could_not_be_read_is_asked_for_again_soon() -> None:
+    rig = Rig()
+    rig.store.before = away()
+    for _ in range(2):
+        rig.log.refresh_in_background()
+    rig.store.before = answering
+    rig.clock.advance(KEYS_AGAIN_S)
+    rig.log.refresh_in_background()
+    assert rig.store.operations.total() == 2
+    rig.clock.advance(KEYS_AGAIN_S)
+    rig.log.refresh_in_background()
+    assert rig.store.operations.total() == 2, "it is fresh now"

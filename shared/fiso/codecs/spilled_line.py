@@ -40,6 +40,11 @@ def read(written: object, keyring: Keyring | None) -> InvocationRecord | OpenRec
     return from_document(document)
 
 
+def text_of(marked: str) -> str:
+    """The record's text in a line that `read` took."""
+    return marked.split(".", 3)[3]
+
+
 def _marked(written: object, keyring: Keyring | None) -> str:
     parts = written.split(".", 3) if isinstance(written, str) and written.isascii() else []
     if len(parts) != 4 or parts[0] != VERSION:

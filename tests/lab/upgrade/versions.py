@@ -59,9 +59,8 @@ class Versions:
         self._check("what is live is what was deployed first", self._setting() == FIRST, self._setting())
         records = traffic.records()
         missing = [id for id, record in records.items() if not record]
-        self._check(
-            "each answer has its record, and each is readable", not missing, f"{len(missing)} of {len(records)}"
-        )
+        seen = "; ".join([f"{len(missing)} of {len(records)} are not there", *map(self._told_of, missing[:3])])
+        self._check("each answer has its record, and each is readable", not missing, seen)
         self._check("what was logged is folded, once", *self._folded())
 
     @contextmanager

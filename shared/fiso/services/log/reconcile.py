@@ -115,7 +115,7 @@ class Reconciliation:
     def _replay(self, start: datetime, end: datetime, at_most_until: datetime) -> Sequence[Fate]:
         lines = [line for line in self._lines(start, end, at_most_until) if line.id not in self.done]
         keyring = self._keyring() if lines else None
-        found = [each for line in lines if (each := _read(line, keyring)) is not None]
+        found = [each for each in _told(lines, keyring) if each is not None]
         records = [each for each in found if not isinstance(each, Fate)]
         # A request that spilled both leaves two lines: writing the intent after its record would only be refused.
         closed = {record.invocation_id for record in records if isinstance(record, InvocationRecord)}
@@ -160,6 +160,30 @@ class Reconciliation:
     def _forget(self, *, before: datetime) -> None:
         for id in [id for id, written_at in self.done.items() if written_at < before]:
             del self.done[id]
+
+
+def _told(lines: Sequence[SpilledLine], keyring: Keyring | None) -> list[InvocationRecord | OpenRecord | Fate | None]:
+    """What each line tells. One without a mark is known where it stands there again with one."""
+    found = [_read(line, keyring) for line in lines]
+    if Fate.UNMARKED not in found:
+        return found
+    marked = {
+        spilled_line.text_of(json.loads(line.text)[MARK])
+        for line, each in zip(lines, found, strict=True)
+        if each is not None and not isinstance(each, Fate)
+    }
+    return [
+        Fate.KNOWN if each is Fate.UNMARKED and _claimed(line) in marked else each
+        for line, each in zip(lines, found, strict=True)
+    ]
+
+
+def _claimed(line: SpilledLine) -> str | None:
+    try:
+        claimed = json.loads(line.text)[MARK]
+    except (ValueError, RecursionError):
+        return None
+    return claimed if isinstance(claimed, str) else None
 
 
 def _read(line: SpilledLine, keyring: Keyring | None) -> InvocationRecord | OpenRecord | Fate | None:

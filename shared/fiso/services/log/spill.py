@@ -1,9 +1,9 @@
 """Spilling: what the log's table does not take goes whole to standard output, from where the keeper replays it.
 
 A request waits for the log at most once, and for LONGEST_WAIT_S. One line of JSON carries the intent or the record as
-`log_spill`, marked by a key of FISO's own; CloudWatch keeps it, and `services.log.reconcile` writes it under the same
-conditions. A write whose answer was lost may have succeeded: every write is conditional, so a repeated one changes
-nothing.
+`log_spill`, marked by a key of FISO's own, a second one where the key came later; CloudWatch keeps them, and
+`services.log.reconcile` writes what is marked under the same conditions. A write whose answer was lost may have
+succeeded: every write is conditional, so a repeated one changes nothing.
 
 closed   every write is tried, a quick failure twice.
 open     after FAILURES failures in a row, or one that took the whole wait: writes are spilled at once, for a time that
@@ -12,6 +12,7 @@ probing  the time is over: one write tries; its success closes, its failure open
 """
 
 import logging
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from threading import Lock
@@ -37,9 +38,13 @@ LONGEST_WAIT_S = 0.2
 QUICK_S = 0.02
 """A failure that came sooner is tried once more: two tries then still end within the limit and this."""
 FAILURES = 3
-KEYS_FRESH_S = 300.0
-LONGEST_KEY_WAIT_S = 0.1
-"""For the key, once in an environment that spills before it has read one."""
+KEYS_FRESH_S, KEYS_AGAIN_S = 300.0, 30.0
+"""When the key is read again, and when once more where there is none yet."""
+LONGEST_KEY_WAIT_S = 0.3
+"""For the key, once in an environment that spills before it has read one: after the function's answer, which it is read
+beside where the intent was spilled already."""
+MOST_UNMARKED = 100
+"""Lines that an environment keeps, to write them again with a mark."""
 FIRST_OPEN_S = 1.0
 LONGEST_OPEN_S = 8.0
 
@@ -90,6 +95,7 @@ class SpillingLog:
         self._key_wait_s = LONGEST_KEY_WAIT_S
         self._breaker, self._lock = LogBreaker(), Lock()
         self._spilled: set[InvocationId] = set()
+        self._unmarked: deque[tuple[object, str]] = deque(maxlen=MOST_UNMARKED)
 
     @property
     def is_spilling(self) -> bool:
@@ -97,20 +103,23 @@ class SpillingLog:
 
     def refresh_in_background(self) -> None:
         """Read the key ahead of need: where the table is away, what keeps the key may be away too."""
+        if self._keys is None:
+            return
         now_s = self._stopwatch()
-        if self._keys is None or self._keys_asked_at_s is None:
-            self._keys_asked_at_s = (
-                now_s - KEYS_FRESH_S
-            )  # not in an environment's first request, which pays for its start
-        elif now_s - self._keys_asked_at_s >= KEYS_FRESH_S:
+        if self._keys_asked_at_s is None:  # not in an environment's first request, which pays for its start
+            self._keys_asked_at_s = now_s - KEYS_FRESH_S
+            return
+        waited_s = now_s - self._keys_asked_at_s
+        if waited_s >= KEYS_FRESH_S or (waited_s >= KEYS_AGAIN_S and self._keys().value is None):
             self._keys_asked_at_s = now_s
             self._keys().refresh_in_background()
+        self._mark_late()
 
     def open(self, intent: OpenRecord) -> None:
         cause = self._try(lambda: self._log.open(intent))
         if cause is not None:
             self._spilled.add(intent.invocation_id)
-            self._spill(open_to_document(intent), cause)
+            self._spill(open_to_document(intent), cause, key_wait_s=0.0)
 
     def close(self, record: InvocationRecord) -> None:
         """Write or spill the record. A request that waited for its intent in vain does not wait again."""
@@ -118,11 +127,13 @@ class SpillingLog:
         self._spilled.discard(record.invocation_id)
         # One wait a request, for intent and record together (docs/decisions/0015-a-record-only-moves-up.md).
         if waited and self._breaker.retry_at is not None:
-            return self._spill(to_document(record), "its intent was spilled")
-        cause = self._try(lambda: self._log.close(record))
+            cause: str | None = "its intent was spilled"
+        else:
+            cause = self._try(lambda: self._log.close(record))
         if cause is not None:
-            self._spill(to_document(record), cause)
-        return None
+            self._spill(to_document(record), cause, key_wait_s=self._key_wait_s)
+            self._key_wait_s = 0.0
+        self._mark_late()
 
     def _try(self, write: Callable[[], object]) -> str | None:
         start = self._stopwatch()
@@ -141,15 +152,28 @@ class SpillingLog:
                 self._breaker.succeeded()
         return str(error) if error is not None else None
 
-    def _spill(self, document: Mapping[str, Json], cause: str) -> None:
+    def _spill(self, document: Mapping[str, Json], cause: str, *, key_wait_s: float) -> None:
+        # Redacted before it is marked: nothing may change in a marked text.
+        text, keyring = redact_document(document), self._keyring(key_wait_s)
+        if keyring is None and self._keys is not None:
+            self._unmarked.append((text, cause))
+        self._put(text, cause, keyring)
+        self._metrics.add("LogSpill", 1, "Count")
+
+    def _mark_late(self) -> None:
+        """What was spilled before there was a key is written again, with its mark: the keeper takes no other line."""
+        if not self._unmarked or (keyring := self._keyring(0.0)) is None:
+            return
+        while self._unmarked:
+            self._put(*self._unmarked.popleft(), keyring)
+
+    def _keyring(self, at_most_s: float) -> "Keyring | None":
+        return self._keys().get_or_wait(at_most_s=at_most_s) if self._keys else None
+
+    def _put(self, text: object, cause: str, keyring: "Keyring | None") -> None:
         from fiso.codecs import spilled_line
 
-        keyring = self._keys().get_or_wait(at_most_s=self._key_wait_s) if self._keys else None
-        self._key_wait_s = 0.0
-        # Redacted before it is marked: nothing may change in a marked text.
-        written = spilled_line.written(redact_document(document), keyring)
-        logger.error(MARK, extra={MARK: written, "cause": cause})
-        self._metrics.add("LogSpill", 1, "Count")
+        logger.error(MARK, extra={MARK: spilled_line.written(text, keyring), "cause": cause})
 
 
 def _attempt(write: Callable[[], object]) -> StoreError | None:
