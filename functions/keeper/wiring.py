@@ -58,6 +58,7 @@ def build(settings: KeeperSettings) -> Keeper:
         log=log,
         clock=utc_now,
         executor=executor,
+        accepts_older=settings.writes_as_before,
     )
     return Keeper(
         log=log,

@@ -186,7 +186,14 @@ def _table_of_keys(
         from fiso.adapters.aws.dynamodb_idempotency import DynamoDBIdempotencyKeys
 
         client = DynamoDBClient(dynamodb, timeout_s=KEYS_TIMEOUT_S)
-        return DynamoDBIdempotencyKeys(client, table or "", s3=s3, bucket=settings.bucket, clock=utc_now)
+        return DynamoDBIdempotencyKeys(
+            client,
+            table or "",
+            s3=s3,
+            bucket=settings.bucket,
+            clock=utc_now,
+            as_before=settings.catalog.accepts_older_forms,
+        )
 
     return stored if table else None
 

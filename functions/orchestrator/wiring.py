@@ -178,7 +178,13 @@ def _orchestrator(
     return Orchestrator(
         sources=sources,
         dispatcher=dispatcher,
-        log=SpillingLog(outside.log, metrics=outside.metrics, stopwatch=stopwatch, keys=marking),
+        log=SpillingLog(
+            outside.log,
+            metrics=outside.metrics,
+            stopwatch=stopwatch,
+            keys=marking,
+            as_before=settings.catalog.accepts_older_forms,
+        ),
         metrics=outside.metrics,
         tariff=tariff.current(),
         clock=outside.clock,

@@ -39,6 +39,7 @@ class Keeper:
     """A keeper's replay over lines that somebody wrote."""
 
     keyring: Keyring | None = KEYRING
+    accepts_older: bool = False
 
     def replay(self, *written: Any, whole: bool = False) -> tuple[Reconciled, InMemoryInvocationLog]:
         texts = written if whole else [json.dumps({"message": MARK, MARK: each}) for each in written]
@@ -52,6 +53,7 @@ class Keeper:
             log=log,
             clock=lambda: NOW,
             executor=HeldExecutor(),
+            accepts_older=self.accepts_older,
         )
         return reconciliation.reconcile(until=NOW), log
 
@@ -118,6 +120,22 @@ def test_a_line_that_stands_there_again_with_its_mark_is_no_strangers() -> None:
     assert set(log.records) == {invocation_id(1)}
 
 
+def test_lines_in_the_form_of_before_count_only_while_a_stage_of_before_is_updated() -> None:
+    older = to_document(a_record(1))
+    assert Keeper().replay(older)[0].unmarked == 1
+    done, log = Keeper(accepts_older=True).replay(older, LIE)
+    assert (done.written, done.unmarked) == (1, 1), "a text without a mark is in no form that there was"
+    assert log.records == {invocation_id(1): a_record(1)}
+
+
+def test_a_line_in_both_forms_is_one_record_for_a_keeper_of_either_time() -> None:
+    both = [TRUE, to_document(a_record(1))]
+    for keeper in (Keeper(), Keeper(accepts_older=True)):
+        done, log = keeper.replay(*both)
+        assert (done.written, done.known, done.unmarked) == (1, 1, 0)
+        assert set(log.records) == {invocation_id(1)}
+
+
 @pytest.mark.parametrize("keyring", [ROTATED, KEYRING])
 def test_a_rotation_refuses_nobody_who_marked_before_it(keyring: Keyring) -> None:
     done, _ = Keeper(ROTATED).replay(spilled_line.written(to_document(a_record(1)), keyring))
@@ -136,7 +154,7 @@ def test_a_stage_without_a_key_writes_no_line_and_says_so(caplog: pytest.LogCapt
 def log_lines() -> Iterator[Callable[[], list[str]]]:
     """What goes to the function's own log meanwhile, as its formatter writes it."""
     with lines_of(logging.getLogger("fiso.services.log.spill")) as lines:
-        yield lines
+        yield lambda: [line for line in lines() if isinstance(json.loads(line)[MARK], str)]  # not in the form of before
 
 
 def test_the_key_is_read_ahead_so_that_lines_are_marked_when_its_store_is_away_too(

@@ -76,8 +76,8 @@ def a_claim(tenant: str, key: str, number: int = 1, **changes: Any) -> Entry:
     return replace(entry, **changes)
 
 
-def over(table: Table) -> DynamoDBIdempotencyKeys:
-    return DynamoDBIdempotencyKeys(table, "t", s3=None, bucket="b", clock=ManualClock())
+def over(table: Table, *, as_before: bool = False) -> DynamoDBIdempotencyKeys:
+    return DynamoDBIdempotencyKeys(table, "t", s3=None, bucket="b", clock=ManualClock(), as_before=as_before)
 
 
 def touched(tenant: str, key: str) -> Iterator[str]:
@@ -127,6 +127,17 @@ def test_an_answer_that_was_kept_in_the_form_before_is_given_again_for_its_day()
     assert standing is not None
     assert (standing.answer, standing.invocation_id) == (kept, invocation_id(1))
     assert [*table.items] == ["a#k"]
+
+
+@pytest.mark.parametrize("first_as_before", [True, False])
+def test_while_code_of_before_works_beside_a_key_is_claimed_where_it_looks(first_as_before: bool) -> None:
+    """Whichever of the two came first: neither runs what the other one has claimed."""
+    table = Table()
+    assert over(table, as_before=first_as_before).claim(a_claim("a", "k")) is None
+    assert [*table.items] == ["a#k" if first_as_before else "key:a#k"]
+    standing = over(table, as_before=not first_as_before).claim(a_claim("a", "k", 2))
+    assert standing is not None
+    assert standing.invocation_id == invocation_id(1)
 
 
 def test_a_counter_of_the_form_before_is_no_answer_to_a_tenant_of_its_name() -> None:

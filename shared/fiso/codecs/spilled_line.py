@@ -20,7 +20,7 @@ PURPOSE = "spilled records"
 
 def written(document: object, keyring: Keyring | None) -> str:
     """The text of a record's document as it may be logged, marked by the newest key where there is one."""
-    text = json.dumps(document, separators=(",", ":"), allow_nan=False)
+    text = _json(document)
     if keyring is None:
         return text
     key = keyring.newest
@@ -40,9 +40,15 @@ def read(written: object, keyring: Keyring | None) -> InvocationRecord | OpenRec
     return from_document(document)
 
 
-def text_of(marked: str) -> str:
-    """The record's text in a line that `read` took."""
-    return marked.split(".", 3)[3]
+def text_of(written: object) -> str:
+    """The text of the document that is claimed to stand in a line, whatever it says of its mark."""
+    if not isinstance(written, str):
+        return _json(written)
+    return written.split(".", 3)[3] if written.startswith(f"{VERSION}.") and written.count(".") >= 3 else written
+
+
+def _json(document: object) -> str:
+    return json.dumps(document, separators=(",", ":"), allow_nan=False)
 
 
 def _marked(written: object, keyring: Keyring | None) -> str:

@@ -117,11 +117,9 @@ class Traffic:
         headers, problem = self._send(sent)
         if problem is None and known is None:
             self.keyed.append((sent, headers["x-fiso-invocation-id"]))
-        is_first = known is None or (headers.get("idempotent-replayed"), known[1]) == (
-            "true",
-            headers.get("x-fiso-invocation-id"),
-        )
-        return problem or (None if is_first else "a known key did not get its first answer")
+        got = headers.get("idempotent-replayed"), headers.get("x-fiso-invocation-id")
+        is_first = known is None or got == ("true", known[1])
+        return problem or (None if is_first else f"a known key did not get its first answer {known}, but {got}")
 
     def _beside(self, _: Call) -> str | None:
         answer = self.beside(http_event(body=WORDS.body, content_type=WORDS.content_type))

@@ -40,22 +40,26 @@ _IS_MINE = "invocation_id = :mine AND expires_at > :now AND (attribute_not_exist
 
 
 class DynamoDBIdempotencyKeys:
-    """The table `fiso-idempotency`. The clients are boto3's DynamoDB and S3 clients, or those of `aws_client`."""
+    """The table `fiso-idempotency`. The clients are boto3's DynamoDB and S3 clients, or those of `aws_client`.
+    `as_before`: claims are written under the names that code of before looks for, so that a key that one of them has
+    claimed runs with none of them again."""
 
-    def __init__(self, dynamodb: Any, table: str, *, s3: Any, bucket: str, clock: Clock) -> None:
+    def __init__(
+        self, dynamodb: Any, table: str, *, s3: Any, bucket: str, clock: Clock, as_before: bool = False
+    ) -> None:
         self._dynamodb, self._table, self._s3, self._bucket = dynamodb, table, s3, bucket
-        self._clock = clock
+        self._clock, self._as_before = clock, as_before
 
     def claim(self, entry: Entry, *, over: InvocationId | None = None) -> Entry | None:
         """One conditional put. An entry that goes while it is looked at (released, expired) is claimed again."""
-        former = self._former(entry.id)
-        if former is not None and former.invocation_id != over:
-            return former
+        elsewhere = self._elsewhere(entry.id)
+        if elsewhere is not None and elsewhere.invocation_id != over:
+            return elsewhere
         for _ in range(_TRIES):
             try:
                 self._put_claim(entry, over)
             except WriteConflict as conflict:
-                standing = self._standing_in(conflict) or self._item(entry.id)
+                standing = self._standing_in(conflict) or self._item(self._own(entry.id))
                 if standing is not None:
                     return self._entry(standing)
             else:
@@ -79,7 +83,7 @@ class DynamoDBIdempotencyKeys:
         with store_errors(f"complete the key of {entry.invocation_id}"):
             self._dynamodb.update_item(
                 TableName=self._table,
-                Key=_key(entry.id),
+                Key=_key(self._own(entry.id)),
                 UpdateExpression=f"SET answer = :answer, {place} = :{place}",
                 ConditionExpression=_IS_MINE,
                 ExpressionAttributeValues=values,
@@ -109,7 +113,7 @@ class DynamoDBIdempotencyKeys:
 
     def find(self, id: EntryId) -> Entry | None:
         """One consistent read, and one of S3 for a large answer."""
-        item = self._item(id)
+        item = self._item(self._own(id))
         return self._entry(item) if item else None
 
     def release(self, entry: Entry) -> None:
@@ -117,7 +121,7 @@ class DynamoDBIdempotencyKeys:
             with store_errors(f"release the key of {entry.invocation_id}"):
                 self._dynamodb.delete_item(
                     TableName=self._table,
-                    Key=_key(entry.id),
+                    Key=_key(self._own(entry.id)),
                     ConditionExpression="invocation_id = :mine AND attribute_not_exists(answer)",
                     ExpressionAttributeValues={":mine": {"S": entry.invocation_id}},
                 )
@@ -133,7 +137,7 @@ class DynamoDBIdempotencyKeys:
         with store_errors(f"claim the key of {entry.invocation_id}"):
             self._dynamodb.put_item(
                 TableName=self._table,
-                Item=_claim_item(entry),
+                Item=_claim_item(entry, self._own(entry.id)),
                 ConditionExpression=_IS_FREE,
                 ExpressionAttributeValues=values,
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
@@ -144,11 +148,14 @@ class DynamoDBIdempotencyKeys:
         item: Item | None = response.get("Item")
         return item
 
-    def _former(self, id: EntryId) -> Entry | None:
-        """What stands there in the form before this one. Entries live for a day: after that this can go. A counter of
-        that time may stand under such a name as well; it is no entry."""
+    def _own(self, id: EntryId) -> EntryId:
+        return former_id(id) if self._as_before else id
+
+    def _elsewhere(self, id: EntryId) -> Entry | None:
+        """What stands there in the other form than the one that is written. Entries live for a day: after that this can
+        go. A counter of before may stand under such a name as well; it is no entry."""
         former = former_id(id)
-        item = self._item(former) if former != id else None
+        item = self._item(id if self._as_before else former) if former != id else None
         return self._entry(item) if item and "fingerprint" in item else None
 
     def _item(self, id: EntryId) -> Item | None:
@@ -202,9 +209,9 @@ def _key(id: EntryId) -> Item:
     return {"idempotency_id": {"S": id}}
 
 
-def _claim_item(entry: Entry) -> Item:
+def _claim_item(entry: Entry, id: EntryId) -> Item:
     return {
-        **_key(entry.id),
+        **_key(id),
         "fingerprint": {"S": entry.fingerprint},
         "invocation_id": {"S": entry.invocation_id},
         "deadline_at": {"S": instant(entry.deadline_at)},

@@ -18,6 +18,7 @@ from enum import StrEnum
 
 from fiso.codecs import spilled_line
 from fiso.codecs.lease_token import Keyring
+from fiso.codecs.record import from_document
 from fiso.domain.errors import InvalidRecord, LeasingNotSetUp, StoreUnavailable, UnmarkedRecord, WriteConflict
 from fiso.domain.record import InvocationRecord, OpenRecord
 from fiso.ports import Clock, InvocationLog, SpilledLine, SpilledRecords, Watermark
@@ -67,7 +68,8 @@ class Reconciled:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reconciliation:
     """Replays spilled lines. `keys` reads those that mark them; `executor` writes several at once; `done` spares those
-    of the overlap a second write, `span` is how much a slice holds."""
+    of the overlap a second write, `span` is how much a slice holds. `accepts_older`: also lines in the form of before,
+    which carry no mark."""
 
     spilled: SpilledRecords
     keys: Callable[[], Keyring]
@@ -75,6 +77,7 @@ class Reconciliation:
     log: InvocationLog
     clock: Clock
     executor: Executor
+    accepts_older: bool = False
     done: dict[str, datetime] = field(default_factory=dict)
     span: list[timedelta] = field(default_factory=lambda: [SLICE])
 
@@ -115,7 +118,7 @@ class Reconciliation:
     def _replay(self, start: datetime, end: datetime, at_most_until: datetime) -> Sequence[Fate]:
         lines = [line for line in self._lines(start, end, at_most_until) if line.id not in self.done]
         keyring = self._keyring() if lines else None
-        found = [each for each in _told(lines, keyring) if each is not None]
+        found = [each for each in _told(lines, keyring, self.accepts_older) if each is not None]
         records = [each for each in found if not isinstance(each, Fate)]
         # A request that spilled both leaves two lines: writing the intent after its record would only be refused.
         closed = {record.invocation_id for record in records if isinstance(record, InvocationRecord)}
@@ -162,34 +165,33 @@ class Reconciliation:
             del self.done[id]
 
 
-def _told(lines: Sequence[SpilledLine], keyring: Keyring | None) -> list[InvocationRecord | OpenRecord | Fate | None]:
+def _told(
+    lines: Sequence[SpilledLine], keyring: Keyring | None, accepts_older: bool
+) -> list[InvocationRecord | OpenRecord | Fate | None]:
     """What each line tells. One without a mark is known where it stands there again with one."""
-    found = [_read(line, keyring) for line in lines]
+    found = [_read(line, keyring, accepts_older) for line in lines]
     if Fate.UNMARKED not in found:
         return found
-    marked = {
-        spilled_line.text_of(json.loads(line.text)[MARK])
-        for line, each in zip(lines, found, strict=True)
-        if each is not None and not isinstance(each, Fate)
-    }
-    return [
-        Fate.KNOWN if each is Fate.UNMARKED and _claimed(line) in marked else each
-        for line, each in zip(lines, found, strict=True)
-    ]
+    each_with_line = list(zip(lines, found, strict=True))
+    marked = {_claimed(line) for line, each in each_with_line if not (each is None or isinstance(each, Fate))}
+    return [Fate.KNOWN if each is Fate.UNMARKED and _claimed(line) in marked else each for line, each in each_with_line]
 
 
 def _claimed(line: SpilledLine) -> str | None:
+    """The document of a line, marked or not."""
     try:
         claimed = json.loads(line.text)[MARK]
     except (ValueError, RecursionError):
         return None
-    return claimed if isinstance(claimed, str) else None
+    return spilled_line.text_of(claimed)
 
 
-def _read(line: SpilledLine, keyring: Keyring | None) -> InvocationRecord | OpenRecord | Fate | None:
+def _read(
+    line: SpilledLine, keyring: Keyring | None, accepts_older: bool
+) -> InvocationRecord | OpenRecord | Fate | None:
     """None for a line that only speaks of spilling: a caller may have named a path or a function so."""
     try:
-        return parse(line.text, keyring)
+        return parse(line.text, keyring, accepts_older=accepts_older)
     except UnmarkedRecord as error:
         logger.error("spilled line %s is not FISO's own, it stays in the log group: %s", line.id, error)
         return Fate.UNMARKED
@@ -198,14 +200,19 @@ def _read(line: SpilledLine, keyring: Keyring | None) -> InvocationRecord | Open
         return Fate.UNREADABLE
 
 
-def parse(text: str, keyring: Keyring | None) -> InvocationRecord | OpenRecord | None:
+def parse(text: str, keyring: Keyring | None, *, accepts_older: bool = False) -> InvocationRecord | OpenRecord | None:
     """The record that a line carries, None where it claims to carry none. `UnmarkedRecord` and `InvalidRecord` as
-    `spilled_line.read` has them."""
+    `spilled_line.read` has them. `accepts_older`: a document without a mark, as code of before wrote it, counts."""
     try:
         line = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise UnmarkedRecord(f"not JSON: {type(error).__name__}") from error
-    return spilled_line.read(line[MARK], keyring) if isinstance(line, dict) and MARK in line else None
+    if not (isinstance(line, dict) and MARK in line):
+        return None
+    written = line[MARK]
+    if accepts_older and isinstance(written, dict):
+        return from_document(written)
+    return spilled_line.read(written, keyring)
 
 
 def _slices(start: datetime, end: datetime, span: timedelta) -> list[tuple[datetime, datetime]]:

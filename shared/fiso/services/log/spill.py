@@ -80,7 +80,7 @@ class LogBreaker:
 
 class SpillingLog:
     """The log as the request path writes it: `open` and `close` never raise. `keys` marks what is spilled; it is made
-    when it is first asked for."""
+    when it is first asked for. `as_before`: each line stands there once more, as keepers of before read it."""
 
     def __init__(
         self,
@@ -89,8 +89,10 @@ class SpillingLog:
         metrics: Metrics,
         stopwatch: Callable[[], float] = monotonic,
         keys: "Callable[[], CachedValue[Keyring]] | None" = None,
+        as_before: bool = False,
     ) -> None:
         self._log, self._metrics, self._stopwatch, self._keys = log, metrics, stopwatch, keys
+        self._as_before = as_before
         self._keys_asked_at_s: float | None = None
         self._key_wait_s = LONGEST_KEY_WAIT_S
         self._breaker, self._lock = LogBreaker(), Lock()
@@ -158,6 +160,8 @@ class SpillingLog:
         if keyring is None and self._keys is not None:
             self._unmarked.append((text, cause))
         self._put(text, cause, keyring)
+        if self._as_before:
+            logger.error(MARK, extra={MARK: text, "cause": cause})
         self._metrics.add("LogSpill", 1, "Count")
 
     def _mark_late(self) -> None:
