@@ -1,6 +1,7 @@
 """What holds for the whole suite: laws have no limit of time, and in CI they try the same examples each time."""
 
 import os
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -23,3 +24,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         slow = [item for item in items if item.get_closest_marker("slow")]
         config.hook.pytest_deselected(items=slow)
         items[:] = [item for item in items if item not in slow]
+
+
+@pytest.fixture(params=["gateway", "wsgi"])
+def each_door(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The test's requests go through this door of the orchestrator."""
+    from fiso.testing.rig import Rig
+    from tests.doors import by_wsgi
+
+    usual = Rig.__dict__["door"]
+    if request.param == "wsgi":
+        if request.node.get_closest_marker("gateway_form"):
+            pytest.skip("it is about the form that Lambda gives an answer")
+        Rig.door = staticmethod(by_wsgi)
+    yield
+    Rig.door = usual

@@ -76,6 +76,7 @@ COMMANDS: Commands = {
     "lease": Lazy("fiso_cli.traffic.commands:lease", "The lease a client would get; nothing is invoked."),
     "compare": Lazy("fiso_cli.traffic.compare_command:compare", "The same requests to all copies: who differs, where."),
     "diagnose": Lazy("fiso_cli.traffic.diagnose:diagnose", "Whose fault trouble is, since when, and what to do."),
+    "serve": Lazy("fiso_cli.traffic.serve_command:serve", "FISO's API as a server: what a container runs."),
     "smoke": Lazy("fiso_cli.traffic.smoke_command:smoke", "Whether a stage that was just deployed answers."),
     "doctor": Lazy("fiso_cli.doctor.command:doctor", "What is wrong with a stage, and what mends it."),
     "tail": Lazy("fiso_cli.traffic.commands:tail", "Invocations as they happen, with why."),

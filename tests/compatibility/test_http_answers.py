@@ -12,6 +12,8 @@ from fiso.testing.rig import Rig
 from fiso_client.core.failures import Fault
 from tests.compatibility.copies import JSON, RESET, answer, behind_fiso, body_of, copy_of, event, ids, problem
 
+pytestmark = pytest.mark.usefixtures("each_door")
+
 NEXT = answer(200, b'{"next": 1}', "content-type: application/json")
 OK = b"HTTP/1.1 200 OK\r\n"
 

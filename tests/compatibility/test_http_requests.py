@@ -6,6 +6,8 @@ from fiso.domain.endpoint import Provider
 from fiso.domain.policy import Idempotent
 from tests.compatibility.copies import JSON, behind_fiso, copy_of, event, ids, sent
 
+pytestmark = pytest.mark.usefixtures("each_door")
+
 ABSENT = None
 THREE = (Provider.AZURE, Provider.GCP, Provider.AZURE)
 Headers = dict[str, str]

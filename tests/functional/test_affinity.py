@@ -20,6 +20,8 @@ from fiso.testing.rig import Rig, http_event, word_count
 from fiso_client.core.failures import Failure
 from tests.builders import a_request
 
+pytestmark = pytest.mark.usefixtures("each_door")
+
 AWS, AZURE, GCP = EndpointId("aws-us-east-1"), EndpointId("azure-eastus"), EndpointId("gcp-us-east4")
 BY_HEADER = Affinity(header="x-session")
 BY_COOKIE = Affinity(cookie="fiso-affinity", life_s=600)

@@ -19,6 +19,8 @@ from tests.builders import an_entry
 from tests.functional.lease_servers import serving
 from tests.security.genuine_clouds import at, rig_over
 
+pytestmark = pytest.mark.usefixtures("each_door")
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PAGE = """<!doctype html><title>page</title><pre id="seen">nothing</pre><script>
 const call = async (method, path, options = {}) => {

@@ -18,6 +18,8 @@ from fiso_client.core.failures import Fault
 from tests.builders import failing
 from tests.edge import BY_IAM, problem_of, signed
 
+pytestmark = pytest.mark.usefixtures("each_door")
+
 INVOKE = "/v1/invoke/word-count"
 PAGE = "https://app.example.com"
 RULE = Cors(allow_origins=frozenset({PAGE}), allow_credentials=True)

@@ -24,6 +24,8 @@ from fiso_client.core.failures import Failure, ProviderError
 from tests.builders import NOW, a_request, failing, invocation_id
 from tests.edge import first_answer_of, problem_of
 
+pytestmark = pytest.mark.usefixtures("each_door")
+
 KEYED = http_event(idempotency_key="k1")
 DIED = timedelta(seconds=28) + GRACE
 UNREACHABLE = ProviderError(Failure.UNREACHABLE, "x")
@@ -155,6 +157,7 @@ def test_an_answer_too_large_to_return_is_the_same_problem_each_time() -> None:
     assert len(rig.caller.calls) == 1
 
 
+@pytest.mark.gateway_form
 @pytest.mark.parametrize(("kind", "body"), [("text/plain", "ok"), ("image/png", "b2s=")])
 def test_the_body_is_encoded_as_it_was(kind: str, body: str) -> None:
     rig = Rig(respond=failing(replace(OK, headers={"content-type": kind})))

@@ -38,6 +38,8 @@ from tests.edge import (
     signed,
 )
 
+pytestmark = pytest.mark.usefixtures("each_door")
+
 
 def test_a_lease_names_where_to_call_and_nothing_happens() -> None:
     rig = Rig()

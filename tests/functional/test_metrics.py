@@ -26,6 +26,8 @@ from tests.edge import BY_IAM
 from tests.exposition import Series, samples_of, value_of
 from tests.security.test_tenancy import ALICE, BOB, HIDDEN, as_tenant
 
+pytestmark = pytest.mark.usefixtures("each_door")
+
 
 def scraped(rig: Rig) -> dict[Series, float]:
     """As long after the last record as a scrape may be late."""

@@ -22,6 +22,8 @@ from functions.orchestrator import handler
 from tests.builders import failing
 from tests.edge import problem_of
 
+pytestmark = pytest.mark.usefixtures("each_door")
+
 
 def test_the_intent_is_written_before_any_call() -> None:
     seen: list[object] = []
@@ -126,6 +128,7 @@ def test_the_deadline_is_the_least_of_header_policy_and_what_lambda_gives() -> N
 TEXT = {"content-type": "text/plain; charset=utf-8"}
 
 
+@pytest.mark.gateway_form
 @pytest.mark.parametrize(
     ("answer", "is_base64"),
     [
@@ -144,6 +147,7 @@ def test_text_goes_back_as_text_and_everything_else_in_base64(answer: FunctionAn
     assert (base64.b64decode(body) if is_base64 else body.encode()) == answer.body
 
 
+@pytest.mark.gateway_form
 @pytest.mark.parametrize(
     ("body", "kind"),
     [(b"t" * 6_200_000, "text/plain"), (b"\x00" * 4_600_000, "image/png"), (b'"' * 4_500_000, "text/plain")],

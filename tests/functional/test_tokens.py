@@ -14,6 +14,8 @@ from tests.builders import NOW
 from tests.security.attacks import CURVE, GENUINE, RSA, STRANGER
 from tests.tokens import AUDIENCE, ISSUER, FixedKeys
 
+pytestmark = pytest.mark.usefixtures("each_door")
+
 VERIFIER = JwtVerifier(FixedKeys.of(RSA, CURVE), issuer=ISSUER, audiences=[AUDIENCE], clock=ManualClock())
 
 

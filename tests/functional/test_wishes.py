@@ -12,6 +12,8 @@ from fiso_client.core.failures import Failure
 from tests.builders import a_request, an_entry
 from tests.functional.test_policy_decisions import decided, order
 
+pytestmark = pytest.mark.usefixtures("each_door")
+
 AWS, AZURE, GCP = "aws-us-east-1", "azure-eastus", "gcp-us-east4"
 
 

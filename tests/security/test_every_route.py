@@ -30,6 +30,8 @@ from tests.functional.console_browser import Browser
 from tests.functional.console_world import World
 from tests.security.attacks import RSA
 
+pytestmark = pytest.mark.usefixtures("each_door")
+
 ALICE, BOB = "alice-of-payroll", "bob-of-shipping"
 KEYS = tokens.FixedKeys.of(RSA)
 BY_TOKEN = AccessSettings(mode=AuthMode.JWT, issuer=tokens.ISSUER, audiences=(tokens.AUDIENCE,))

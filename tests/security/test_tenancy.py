@@ -27,6 +27,8 @@ from tests.functional.console_browser import Browser
 from tests.functional.console_world import World
 from tests.security.attacks import RSA
 
+pytestmark = pytest.mark.usefixtures("each_door")
+
 ALICE, BOB = "111111111111", "222222222222"
 HIDDEN = replace(word_count(tenants=frozenset({ALICE})), name=FunctionName("hidden"))
 

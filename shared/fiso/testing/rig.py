@@ -10,7 +10,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from fiso.codecs.lease_token import Keyring
 from fiso.domain.access import AuthMode
@@ -40,7 +40,7 @@ from fiso_client.core.answers import FunctionAnswer
 from fiso_client.core.failures import Failure
 from functions.orchestrator import wiring
 from functions.orchestrator.handler import answer_event
-from functions.orchestrator.wiring import Ports
+from functions.orchestrator.wiring import App, Ports
 
 SETTINGS = OrchestratorSettings(
     stage="local",
@@ -114,6 +114,9 @@ class Rig:
     """One execution environment. Without `functions` there is `word-count` on three clouds; `respond` answers calls in
     place of the scripted endpoints, and in genuine time; `ports` changes whatever else lies outside."""
 
+    door: ClassVar[Callable[[App, Mapping[str, Any], LambdaContext], dict[str, Any]]] = staticmethod(answer_event)
+    """How an event gets to the application: through the handler, or by another door that takes what HTTP can say."""
+
     def __init__(
         self,
         *functions: CatalogEntry,
@@ -168,7 +171,7 @@ class Rig:
 
     def send(self, event: Mapping[str, Any], context: LambdaContext | None = None) -> dict[str, Any]:
         """One event through the handler; its answer as Lambda gives it."""
-        return answer_event(self.app, event, context or LambdaContext())
+        return type(self).door(self.app, event, context or LambdaContext())
 
     def advance(self, seconds: float) -> None:
         """Let time pass. The stream has delivered by then: records are folded into the states."""
