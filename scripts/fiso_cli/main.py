@@ -49,8 +49,8 @@ POLICY = Group(
 )
 DRILL = Group(
     "A bad day on this machine: what was promised, and what came.",
-    {"region-loss": Lazy("fiso_cli.drill.command:region_loss", "A region is lost under traffic: RPO, RTO, doubles.")},
-    more="For example: fiso drill region-loss --pace 10",
+    {"region-loss": Lazy("localcloud.drill.command:region_loss", "A region is lost under traffic: RPO, RTO, doubles.")},
+    more="For example: fiso drill region-loss",
 )
 LOCAL = Group(
     "The local cloud: up, down, status, logs, reset, faults.",

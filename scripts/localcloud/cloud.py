@@ -162,8 +162,9 @@ def _parent(cloud: LocalCloud, command: Sequence[str], log: IO[bytes]) -> "subpr
 def words(options: Options) -> list[str]:
     """Options as the parent's command line has them."""
     said = ["--issuer"] * options.has_issuer + ["--no-distance"] * (not options.has_distance)
-    named = {"--aws-url": options.aws_url, "--lambda-url": options.lambda_url}
-    return said + [word for name, url in named.items() if url for word in (name, url)]
+    named = {"--aws-url": options.aws_url, "--lambda-url": options.lambda_url, "--peer": options.peer}
+    named["--access-key"] = str(options.access_key) if options.access_key else None
+    return said + [word for name, value in named.items() if value for word in (name, value)]
 
 
 def is_up_with(cloud: LocalCloud, options: Options) -> bool:

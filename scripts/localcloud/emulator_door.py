@@ -2,11 +2,14 @@
 a signature everywhere but at the HTTP APIs, whose callers are the product's own. Standard library only.
 """
 
+import asyncio
+import http.client
 import json
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from fiso_cli.access_key import AccessKey
 from localcloud import signatures
@@ -19,10 +22,28 @@ _Send: TypeAlias = Callable[[dict[str, Any]], Awaitable[None]]
 _Application: TypeAlias = Callable[[_Scope, _Receive, _Send], Awaitable[None]]
 _HEALTH = "/_ministack/health"
 _API = "/_aws/execute-api/"
+_HOP = {"connection", "keep-alive", "transfer-encoding"}
 
 
-def behind_door(application: _Application, api_of: Callable[[str, str], object], key: AccessKey) -> _Application:
-    """The emulator's ASGI application for the cloud's owner only. `api_of` finds the HTTP API of a host and path."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peer:
+    """Another local cloud with the same access key, which is a region of this one."""
+
+    region: str
+    address: str
+
+
+def peer_of(text: str) -> Peer:
+    """`us-west-2=http://127.0.0.1:5566`."""
+    region, _, url = text.partition("=")
+    return Peer(region=region, address=urlsplit(url).netloc)
+
+
+def behind_door(
+    application: _Application, api_of: Callable[[str, str], object], key: AccessKey, peer: Peer | None = None
+) -> _Application:
+    """The emulator's ASGI application for the cloud's owner only. `api_of` finds the HTTP API of a host and path. What
+    is signed for the peer's region is the peer's to answer."""
 
     async def guarded(scope: _Scope, receive: _Receive, send: _Send) -> None:
         if scope["type"] == "lifespan":
@@ -41,9 +62,11 @@ def behind_door(application: _Application, api_of: Callable[[str, str], object],
             return await application(scope, receive, send if is_api else _without_cors(send))
         body, again = await _whole_body(receive)
         try:
-            signatures.check(_signable(scope, headers, body), key, datetime.now(UTC))
+            region = signatures.check(_signable(scope, headers, body), key, datetime.now(UTC))
         except BadSignatureError as error:
             return await _refuse(scope, send, error.code, str(error), headers)
+        if peer is not None and region == peer.region:
+            return await _hand_over(scope, send, body, peer)
         await application(scope, again, _without_cors(send))
 
     return guarded
@@ -97,6 +120,31 @@ def _without_cors(send: _Send) -> _Send:
         await send(message)
 
     return sent
+
+
+async def _hand_over(scope: _Scope, send: _Send, body: bytes, peer: Peer) -> None:
+    """As it came, signature and `Host` included. A region that is away is unavailable."""
+    status, headers, answer = await asyncio.to_thread(_asked_of, peer, scope, body)
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": answer})
+
+
+def _asked_of(peer: Peer, scope: _Scope, body: bytes) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+    path, query = scope.get("raw_path") or quote(scope["path"]).encode(), scope.get("query_string", b"")
+    connection = http.client.HTTPConnection(peer.address, timeout=10)
+    try:
+        target = (path + b"?" + query if query else path).decode("latin-1")
+        connection.putrequest(scope["method"], target, skip_host=True, skip_accept_encoding=True)
+        for name, value in scope["headers"]:
+            connection.putheader(name, value)
+        connection.endheaders(body)
+        answer = connection.getresponse()
+        kept = [(n.encode("latin-1"), v.encode("latin-1")) for n, v in answer.getheaders() if n.lower() not in _HOP]
+        return answer.status, kept, answer.read()
+    except (OSError, http.client.HTTPException) as error:
+        return 503, [(b"content-type", b"text/plain")], f"the region {peer.region} is away: {error}".encode()
+    finally:
+        connection.close()
 
 
 async def _refuse(scope: _Scope, send: _Send, code: str, why: str, headers: dict[str, str]) -> None:

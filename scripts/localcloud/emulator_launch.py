@@ -28,7 +28,7 @@ if __name__ == "__main__":
 
 from fiso_cli.access_key import AccessKey
 from localcloud import signatures
-from localcloud.emulator_door import behind_door
+from localcloud.emulator_door import behind_door, peer_of
 from localcloud.signatures import Request
 
 # The names replaced in ministack.services.lambda_svc, with the parameters they must have (ministack 1.5.33).
@@ -179,6 +179,9 @@ def main() -> None:
     parser.add_argument(
         "--access-key", type=Path, required=True, metavar="FILE", help="whoever calls must sign with it"
     )
+    parser.add_argument(
+        "--peer", type=peer_of, metavar="REGION=URL", help="another local cloud, as a region of this one"
+    )
     given = parser.parse_args()
     os.environ |= {
         "BIND_HOST": "127.0.0.1",
@@ -194,7 +197,7 @@ def main() -> None:
     forward_to_host(lambda_svc, given.lambda_host_url, key)
     hand_on_as_api_gateway(apigateway)
     api_of = getattr(emulator, "_parse_execute_api_url")  # noqa: B009 - the emulator's own
-    emulator.app = behind_door(emulator.app, api_of, key)
+    emulator.app = behind_door(emulator.app, api_of, key, given.peer)
     emulator.main()
 
 

@@ -253,12 +253,16 @@ def options_of(words: Sequence[str]) -> Options:
     parser.add_argument("--no-distance", action="store_true")
     parser.add_argument("--aws-url")
     parser.add_argument("--lambda-url")
+    parser.add_argument("--peer")
+    parser.add_argument("--access-key", type=Path)
     given = parser.parse_args(words)
     return Options(
         has_issuer=given.issuer,
         has_distance=not given.no_distance,
         aws_url=given.aws_url,
         lambda_url=given.lambda_url,
+        peer=given.peer,
+        access_key=given.access_key,
     )
 
 
@@ -276,7 +280,7 @@ def run(
     record = Record(options=list(words), base_port=cloud.base_port)
     try:
         with held(cloud):
-            AccessKey.new().write(cloud.access_key_file)
+            _access_key(options_of(words)).write(cloud.access_key_file)
             wanted = find()
             ports.require_free([port for part in wanted for port in part.ports], base_port=cloud.base_port)
             asyncio.run(serve(Parent(parts=wanted, state=cloud.state, record=record, start_timeout_s=start_timeout_s)))
@@ -286,6 +290,16 @@ def run(
         sys.stdout.write(f"{error}\n")
         return 1
     return 0
+
+
+def _access_key(options: Options) -> AccessKey:
+    """A new one, or that of the cloud that this one is a region of."""
+    if options.access_key is None:
+        return AccessKey.new()
+    try:
+        return AccessKey.read(options.access_key)
+    except (OSError, ValueError) as error:
+        raise CommandError(f"{options.access_key} holds no access key: {error}") from error
 
 
 def main(words: Sequence[str]) -> int:

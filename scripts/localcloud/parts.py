@@ -35,13 +35,16 @@ class Options:
     """What may be chosen about the local cloud.
 
     `aws_url` and `lambda_url` name what stands before the emulator for functions, and before the Lambda host for the
-    provider proxy: tests record the calls there.
+    provider proxy: tests record the calls there. `peer` is another local cloud as a region of this one,
+    `us-west-2=http://127.0.0.1:5566`; the two have one access key, which `access_key` names.
     """
 
     has_distance: bool = True
     has_issuer: bool = False
     aws_url: str | None = None
     lambda_url: str | None = None
+    peer: str | None = None
+    access_key: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +91,7 @@ def parts(cloud: LocalCloud, options: Options | None = None) -> tuple[Part, ...]
     chosen = options or Options()
     issuer = (_issuer(cloud),) if chosen.has_issuer else ()
     return (
-        _emulator(cloud),
+        _emulator(cloud, chosen),
         _lambda_host(cloud, chosen),
         _stream_pump(cloud),
         _azure_host(cloud),
@@ -99,11 +102,12 @@ def parts(cloud: LocalCloud, options: Options | None = None) -> tuple[Part, ...]
     )
 
 
-def _emulator(cloud: LocalCloud) -> Part:
+def _emulator(cloud: LocalCloud, chosen: Options) -> Part:
     state = cloud.state / "emulator"
     launcher = Path(__file__).with_name("emulator_launch.py")
     options: _Words = ("--lambda-host-url", cloud.lambda_host_url, "--port", cloud.port("emulator"))
     options += ("--access-key", cloud.access_key_file)
+    options += ("--peer", chosen.peer) if chosen.peer else ()
     return Part(
         name="emulator",
         command=(str(cloud.emulator_environment / "bin" / "python"), str(launcher), *map(str, options)),

@@ -76,8 +76,9 @@ class _Claim:
     in_query: bool = False
 
 
-def check(request: Request, key: AccessKey, now: datetime) -> None:
-    """`BadSignatureError` unless the whole request was signed with the key, or with one that follows from it."""
+def check(request: Request, key: AccessKey, now: datetime) -> str:
+    """The region that a request is for. `BadSignatureError` unless the whole of it was signed with the key, or with one
+    that follows from it."""
     claim = _claim(request)
     if "host" not in claim.names:
         raise BadSignatureError("IncompleteSignature", "the host must be signed")
@@ -85,6 +86,7 @@ def check(request: Request, key: AccessKey, now: datetime) -> None:
     expected = _signature(request, claim, _payload_hash(request, claim), key.secret_of(claim.scope.key_id))
     if not hmac.compare_digest(expected, claim.signature):
         raise BadSignatureError("InvalidClientTokenId", "not signed with this local cloud's access key")
+    return claim.scope.region
 
 
 def signed(request: Request, key: AccessKey, service: str, region: str, now: datetime) -> dict[str, str]:

@@ -29,14 +29,14 @@ from fiso.testing.memory import (
 )
 from fiso.testing.rig import Rig, http_event, word_count
 from fiso_cli.catalog import restore
-from fiso_cli.drill.command import _checks
-from fiso_cli.drill.folder_bucket import FolderBucket
-from fiso_cli.drill.loss import Findings, Sample
 from fiso_cli.errors import CommandError
 from fiso_cli.main import app
 from fiso_cli.stage import Stage
 from fiso_cli.training import keys
+from localcloud.drill.command import _checks
+from localcloud.drill.loss import Findings, Sample
 from tests.builders import NOW, a_record, a_snapshot
+from tests.lab.chaos.folder_bucket import FolderBucket
 from tests.models import a_signer, promoted
 
 TEMPLATES = Path(__file__).parents[2] / "scripts/serverless"
@@ -217,12 +217,14 @@ def test_what_a_second_region_adds_to_a_stage_is_cloudformations() -> None:
     assert lint(filled, config=ManualArgs(regions=["us-east-1"], ignore_checks=["E3510", "E3530"])) == []
 
 
+@pytest.mark.slow  # two local clouds with a stage each, and a lease to its end: five minutes
+@pytest.mark.timeout(900)
 def test_a_drill_loses_a_region_and_everything_that_is_promised_holds() -> None:
-    result = CliRunner().invoke(app, ["drill", "region-loss", "--pace", "40", "--before", "2", "--json"])
+    result = CliRunner().invoke(app, ["drill", "region-loss", "--outage", "10", "--json"])
     found = json.loads(result.stdout)
     assert result.exit_code == 0, found
     assert found["held"]
-    assert len(found["checks"]) == 9
+    assert len(found["checks"]) == 10
 
 
 def a_finding(**changes: Any) -> Findings:
@@ -242,6 +244,8 @@ def a_finding(**changes: Any) -> Findings:
         same_catalog=True,
         same_model=True,
         was_ready=True,
+        published=3,
+        restored=3,
     )
     return replace(held, **changes)
 
@@ -260,6 +264,7 @@ def a_finding(**changes: Any) -> Findings:
         {"same_catalog": False},
         {"same_model": False},
         {"was_ready": False},
+        {"restored": 1},
         {"samples": ()},
     ],
     ids=str,
@@ -279,7 +284,7 @@ class BucketAlone:
 
     def client(self, service: str) -> FolderBucket:
         assert service == "s3"
-        return FolderBucket(self._folder)
+        return FolderBucket(folder=self._folder)
 
 
 @pytest.mark.parametrize("is_ours", [True, False])

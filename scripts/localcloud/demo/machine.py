@@ -63,19 +63,19 @@ class Machine:
         prior.train("boosting", rows=10_000, out=folder)
         return "trained on the synthetic set"
 
-    def deploy(self) -> str:
-        """Plain `serverless deploy`."""
+    def deploy(self, **variables: str) -> str:
+        """Plain `serverless deploy`, with further variables."""
         environment = self.cloud.client_environment() | {
             "FISO_KEEPER_DATABASE_URL": keeper_database.ensured(self.stage)
         }
-        environment |= keys.local_variables(self.cloud) | gateway_key.local_variables(self.cloud.access_key)
+        environment |= keys.local_variables(self.cloud) | gateway_key.local_variables(self.cloud.access_key) | variables
         log = serverless(self.cloud, ("deploy", "--stage", STAGE), environment)
         lease_keys(self.stage).ensured()
         return f"stage {STAGE}, log in {log}"
 
-    def apply(self) -> str:
-        """The demo catalog, as `fiso apply` does it."""
-        declared = declaration.read(CATALOG, declaration.Setting.of(self.stage))
+    def apply(self, catalog: Path = CATALOG) -> str:
+        """A catalog, as `fiso apply` does it."""
+        declared = declaration.read(catalog, declaration.Setting.of(self.stage))
         with self.stage.wrapped_errors():
             runner.migrate(self.stage.connect)
             store = self.stage.catalog_store()

@@ -1,0 +1,249 @@
+"""The loss of a region, drilled: two whole regions with one catalog, traffic through FISO and by lease, and then the
+first region's processes are killed. What went on, what was lost, and for how long.
+"""
+
+import http.client
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from fiso.domain.endpoint import FunctionName
+from fiso.domain.lease import LIFETIME
+from fiso_cli.errors import CommandError
+from fiso_cli.local_stage import HOST
+from fiso_client import Client, Options, Request
+from fiso_client.core.failures import FisoError
+from localcloud.demo.machine import Machine
+from localcloud.drill.regions import Regions, running
+
+FUNCTION = FunctionName("orders")
+STARTING_S, REPORTING_S = 30.0, 60.0
+EVERY_S = 0.1
+"""How long each caller rests between two requests."""
+CATALOG = """version: 1
+functions:
+  orders:  # must not run twice: a copy in each region, and two on other clouds
+    type: text
+    endpoints:
+      - {{id: aws-first, provider: aws, region: us-east-1, memory_mb: 512, address: "{first}/aws-first"}}
+      - {{id: aws-second, provider: aws, region: us-west-2, memory_mb: 512, address: "{others}/aws-second"}}
+      - {{id: azure, provider: azure, region: eastus, memory_mb: 512, address: "{others}/azure"}}
+      - {{id: gcp, provider: gcp, region: us-east4, memory_mb: 512, address: "{others}/gcp"}}
+    policy: {{lease_outage_s: {outage_s}, max_attempts: 4}}
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One request of a caller; times are seconds of this process's monotonic clock. `invocation_id` where FISO said."""
+
+    caller: str
+    id: str
+    began: float
+    ended: float
+    is_answered: bool
+    invocation_id: str = ""
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Findings:
+    """What the drill came to. Times in seconds; `published` is the catalog's version, `restored` the one that the second
+    region's own database then has."""
+
+    samples: tuple[Sample, ...]
+    lost_at: float
+    rpo_s: float
+    left: int
+    answered: int
+    rto_s: float | None
+    executions: Counter[str]
+    declared_s: float
+    went_on_s: float
+    ended_in_no_lease: bool
+    reported: int
+    same_catalog: bool
+    same_model: bool
+    was_ready: bool
+    published: int
+    restored: int
+
+    @property
+    def doubles(self) -> int:
+        return sum(times > 1 for times in self.executions.values())
+
+    def of(self, caller: str) -> list[Sample]:
+        return [sample for sample in self.samples if sample.caller == caller]
+
+
+@dataclass(kw_only=True)
+class Drill:
+    """One drill in a folder of its own. `before_s` is how long all is well; a client that knows the first region alone
+    may go on for `outage_s` by its last lease."""
+
+    folder: Path
+    before_s: float
+    outage_s: int
+    say: Callable[[str], None] = lambda _: None
+    samples: list[Sample] = field(default_factory=list)
+    numbers: "count[int]" = field(default_factory=count)
+    over: threading.Event = field(default_factory=threading.Event)
+
+    def run(self) -> Findings:
+        executions = self.folder / "executions"
+        executions.touch()
+        first_port, others_port = free_ports(2)
+        catalog = CATALOG.format(
+            first=f"http://{HOST}:{first_port}", others=f"http://{HOST}:{others_port}", outage_s=self.outage_s
+        )
+        with ExitStack() as stack:
+            firsts = stack.enter_context(_copies(first_port, executions))
+            stack.enter_context(_copies(others_port, executions))
+            self.say("two local clouds start, with a stage each: a minute or two")
+            regions = stack.enter_context(running(self.folder, catalog))
+            urls = [machine.stage.api_url for machine in (regions.first, regions.second)]
+            was_ready = all(_await(lambda url=url: _is_ready(url)) for url in urls)  # type: ignore[misc]
+            self.say("two regions serve, from one catalog")
+            return self._with_traffic(stack, regions, firsts, urls, was_ready)
+
+    def _with_traffic(
+        self,
+        stack: ExitStack,
+        regions: Regions,
+        firsts: "subprocess.Popen[bytes]",
+        urls: list[str],
+        was_ready: bool,
+    ) -> Findings:
+        callers = {"through": urls, "leased": urls, "cut off": urls[:1]}
+        options = Options(fiso_timeout_s=2.0, retry_s=2.0)
+        clients = {name: stack.enter_context(Client(known, options=options)) for name, known in callers.items()}
+        threads = [threading.Thread(target=self._call, args=(name, client)) for name, client in clients.items()]
+        for thread in threads:
+            thread.start()
+        try:
+            time.sleep(self.before_s)
+            lost_at = time.monotonic()
+            firsts.kill()
+            regions.lose_first()
+            self.say("the first region is lost")
+            time.sleep(LIFETIME.total_seconds() + self.outage_s + 1.0)
+        finally:
+            self.over.set()
+            for thread in threads:
+                thread.join()
+        kept, restored = regions.copied(), _restored(regions.second)
+        self.say("the first region returns")
+        regions.bring_first_back()
+        ends_at = time.monotonic() + REPORTING_S
+        while not all(client.flush() for client in clients.values()) and time.monotonic() < ends_at:
+            time.sleep(1)
+        reported = sum(client.tally.accepted for client in clients.values())
+        return self._findings(regions, kept, restored, lost_at, reported, was_ready)
+
+    def _findings(
+        self, regions: Regions, kept: set[str], restored: int, lost_at: float, reported: int, was_ready: bool
+    ) -> Findings:
+        samples = tuple(self.samples)
+        before = [one for one in samples if one.invocation_id and one.ended <= lost_at]
+        missing = [one for one in before if one.invocation_id not in kept]
+        after = [one for one in samples if one.caller == "through" and one.began >= lost_at and one.is_answered]
+        cut_off = [one for one in samples if one.caller == "cut off" and one.began >= lost_at]
+        last = max((one.ended for one in cut_off if one.is_answered), default=lost_at)
+        published = regions.second.stage.publish()
+        return Findings(
+            samples=samples,
+            lost_at=lost_at,
+            rpo_s=max((lost_at - one.ended for one in missing), default=0.0),
+            left=len(before) - len(missing),
+            answered=len(before),
+            rto_s=min((one.ended - lost_at for one in after), default=None),
+            executions=Counter((self.folder / "executions").read_text(encoding="ascii").split()),
+            declared_s=self.outage_s,
+            went_on_s=last - lost_at,
+            ended_in_no_lease=any("no lease" in one.problem for one in cut_off if one.began > last),
+            reported=reported,
+            same_catalog=regions.have_same(f"policies/{published}.json"),
+            same_model=regions.have_same_model(),
+            was_ready=was_ready,
+            published=published,
+            restored=restored,
+        )
+
+    def _call(self, name: str, client: Client) -> None:
+        while not self.over.is_set():
+            id, began = f"{name.replace(' ', '-')}-{next(self.numbers)}", time.monotonic()
+            request, seen = Request(body=id.encode(), content_type="text/plain"), dict[str, Any]()
+            try:
+                answer = (client.invoke if name == "through" else client.call)(FUNCTION, request, timeout_s=10)
+                seen["is_answered"] = answer.status == 200
+                if name == "through":
+                    seen["invocation_id"] = answer.headers.get("x-fiso-invocation-id", "")
+            except FisoError as error:
+                seen |= {"is_answered": False, "problem": str(error)}
+            self.samples.append(Sample(caller=name, id=id, began=began, ended=time.monotonic(), **seen))
+            self.over.wait(EVERY_S)
+
+
+def free_ports(number: int) -> list[int]:
+    """Ports of loopback on which nobody listens now."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(number)]
+        for each in sockets:
+            each.bind((HOST, 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+@contextmanager
+def _copies(port: int, executions: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "localcloud.drill.copies", str(port), str(executions)],
+        stdin=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def _restored(machine: Machine) -> int:
+    """What `fiso restore` makes of the standby's own, empty database."""
+    environ = os.environ | {"FISO_LOCAL_DIR": str(machine.cloud.state), "FISO_LOCAL_PORT": str(machine.cloud.base_port)}
+    command = [str(Path(sys.executable).with_name("fiso")), "restore", "--json"]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise CommandError(f"fiso restore: {(done.stdout + done.stderr).strip()[-300:]}")
+    return int(json.loads(done.stdout)["version"])
+
+
+def _is_ready(url: str) -> bool:
+    """What a health check would see."""
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.netloc, timeout=5)
+    try:
+        connection.request("GET", f"{parts.path}/healthz?ready=1")
+        return connection.getresponse().status == 200
+    except OSError:
+        return False
+    finally:
+        connection.close()
+
+
+def _await(is_so: Callable[[], bool]) -> bool:
+    ends_at = time.monotonic() + STARTING_S
+    while not (found := is_so()) and time.monotonic() < ends_at:
+        time.sleep(0.5)
+    return found
