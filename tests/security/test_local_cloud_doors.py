@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -27,7 +29,7 @@ from fiso_cli.local_stage import CHECKOUT
 from fiso_client.core.signing import AwsEndpoint, Credentials, sign
 from localcloud import private, signatures
 from localcloud.doors import Door, Visit, is_of_owner, refusal
-from localcloud.emulator_door import behind_door
+from localcloud.emulator_door import behind_door, peer_of
 from localcloud.layout import LocalCloud
 from localcloud.signatures import BadSignatureError, Request
 
@@ -402,3 +404,64 @@ def test_the_emulators_door_says_which_scheme_callers_speak_whatever_they_say(
 
     asyncio.run(asked())
     assert [value for name, value in seen[0] if name == b"x-forwarded-proto"] == [b"http"]
+
+
+class _Echo(BaseHTTPRequestHandler):
+    """A peer that says whom it took the request for, and by whom it was signed."""
+
+    def do_PUT(self) -> None:
+        body = self.rfile.read(int(self.headers["content-length"]))
+        told = f"{self.headers['host']} {self.path} {self.headers['authorization'][:20]} {len(body)}".encode()
+        self.send_response(201)
+        self.send_header("content-length", str(len(told)))
+        self.end_headers()
+        self.wfile.write(told)
+
+    def log_message(self, *_: Any) -> None:
+        """Says nothing."""
+
+
+@pytest.mark.parametrize("region", ["us-east-1", "us-west-2"])
+@pytest.mark.parametrize("is_up", [True, False])
+def test_what_is_signed_for_the_peers_region_is_the_peers_as_it_came(
+    region: str, is_up: bool, caller: tuple[tuple[str, int], int]
+) -> None:
+    address, port = caller
+    sent: list[dict[str, Any]] = []
+
+    async def application(_: object, __: object, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    async def whole() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"abc"}
+
+    async def keep(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    with HTTPServer(("127.0.0.1", 0), _Echo) as server:
+        host = f"127.0.0.1:{port}"
+        asked = Request(
+            method="PUT", path="/b/k", query="x=1", headers={"host": host, "content-length": "3"}, body=b"abc"
+        )
+        signed = signatures.signed(asked, KEY, "s3", region, now())
+        peer = peer_of(f"us-west-2=http://127.0.0.1:{server.server_port}")
+        if is_up:
+            Thread(target=server.handle_request, daemon=True).start()
+        else:
+            server.server_close()
+        scope = {"type": "http", "method": "PUT", "path": "/b/k", "query_string": b"x=1", "client": address}
+        scope |= {"headers": [(n.encode(), v.encode()) for n, v in signed.items()], "server": ("127.0.0.1", port)}
+        asyncio.run(_called(behind_door(application, lambda *_: None, KEY, peer), scope, whole, keep))
+    if region == "us-east-1":
+        assert sent[0]["status"] == 200
+    elif is_up:
+        assert (sent[0]["status"], sent[1]["body"]) == (
+            201,
+            f"{host} /b/k?x=1 {signed['authorization'][:20]} 3".encode(),
+        )
+    else:
+        assert sent[0]["status"] == 503
+
+
+async def _called(application: Any, *given: Any) -> None:
+    await application(*given)

@@ -60,8 +60,8 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
-    """What the drill came to. Times in seconds; `published` is the catalog's version, `restored` the one that the second
-    region's own database then has."""
+    """What the drill came to. Times in seconds; `published` is the catalog's version, `restored` the one that the
+    second region's own database then has."""
 
     samples: tuple[Sample, ...]
     lost_at: float
