@@ -8,7 +8,6 @@ from functools import cache, partial
 from time import monotonic, perf_counter
 
 from fiso.adapters.aws.client import DynamoDBClient, S3Client
-from fiso.adapters.aws.container_credentials import ContainerCredentials, own_credentials
 from fiso.adapters.aws.dynamodb import DynamoDBInvocationLog
 from fiso.adapters.aws.dynamodb_breakers import DynamoDBSharedBreakers
 from fiso.adapters.aws.dynamodb_states import DynamoDBEndpointStates
@@ -43,7 +42,7 @@ from fiso.ports import (
 from fiso.services.log.spill import LONGEST_WAIT_S
 from fiso.services.resilience.executors import AttemptExecutor, ThreadedExecutor
 from fiso.settings import AccessSettings, OrchestratorSettings
-from fiso_client.core.signing import AwsEndpoint, KeySource, SignedService
+from fiso_client.core.signing import AwsEndpoint, Credentials, KeySource, SignedService
 from fiso_client.core.transport import HttpTransport
 
 logger = logging.getLogger("fiso.orchestrator")
@@ -92,7 +91,7 @@ class Ports:
 def aws_ports(settings: OrchestratorSettings, environ: Mapping[str, str], metrics: Metrics) -> Ports:
     """The stores on AWS and the three clouds."""
     transport = HttpTransport()
-    credentials = own_credentials(environ, transport=transport, clock=utc_now)
+    credentials = _own_credentials(environ, transport)
 
     def service(name: str, region: str | None = None) -> SignedService:
         endpoint = AwsEndpoint.from_environ(name, environ, region=region)
@@ -122,8 +121,8 @@ def aws_ports(settings: OrchestratorSettings, environ: Mapping[str, str], metric
         transport.connect(AwsEndpoint.from_environ("lambda", environ).url)
 
     def rest() -> None:
-        if isinstance(credentials, ContainerCredentials):
-            credentials.forget()
+        if forget := getattr(credentials, "forget", None):  # those of a restored snapshot
+            forget()
         for each in (transport, to_public):
             each.close()
 
@@ -158,6 +157,14 @@ def _catalog_seals(settings: OrchestratorSettings) -> CatalogSeals:
     return CatalogSeals(
         stage=settings.stage, keys=trust.keys, least=trust.floor, accepts_unsigned=trust.accepts_older_forms
     )
+
+
+def _own_credentials(environ: Mapping[str, str], transport: HttpTransport) -> KeySource:
+    if "AWS_CONTAINER_CREDENTIALS_FULL_URI" not in environ:
+        return Credentials.from_environ(environ)
+    from fiso.adapters.aws.container_credentials import own_credentials
+
+    return own_credentials(environ, transport=transport, clock=utc_now)
 
 
 def _google_tokens(

@@ -34,7 +34,6 @@ from fiso.domain.record import InvocationRecord
 from fiso.domain.request import METHODS, InvocationId, InvocationRequest
 from fiso.services.freshness.decision_sources import policy_in
 from fiso.services.freshness.health import health_document, is_fit, status_of
-from fiso.services.request import inspect
 from fiso.services.request.orchestrate import RoutingResult
 from fiso.settings import OrchestratorSettings
 from functions.orchestrator import environment, wiring
@@ -266,6 +265,8 @@ class RequestHandler:
         return routed
 
     def _explain(self, function: str) -> Response:
+        from fiso.services.request import inspect
+
         policy = self._policy_of(function)
         refuse_bad_json_of(self._event)
         request = self._request(function, "", policy)
@@ -298,6 +299,8 @@ class RequestHandler:
         return json_answer(http_lease.verdicts_document(items, verdicts))
 
     def _endpoints(self) -> Response:
+        from fiso.services.request import inspect
+
         app = self._app
         app.orchestrator.prefetch()
         snapshot = app.sources.snapshot()

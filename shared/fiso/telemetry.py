@@ -1,19 +1,22 @@
-"""Logger and metrics of the functions, on Powertools. Imported by `functions/` only.
+"""Logger and metrics of the functions, the logger on Powertools. Imported by `functions/` only.
 
 Structured logs carry the fields of `LOGGED`, never a payload, a key or a token. This is the one place through which
 every line goes, and what others wrote is redacted here (`core.redaction`). Metrics go out as one EMF line per set of
 dimensions when `flush` is called, at the end of an invocation.
 """
 
+import json
 import logging
 import os
+import sys
+import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from queue import SimpleQueue
 from typing import Any
 
-from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools import Logger
 from aws_lambda_powertools.logging.formatter import LambdaPowertoolsFormatter
 
 from fiso.domain.record import InvocationRecord
@@ -37,12 +40,14 @@ _IDS = frozenset({"lambda_request_id", "gateway_request_id", "trace_id"})
 _LONGEST_ID = 64
 
 _Dimensions = tuple[tuple[str, str], ...]
+_MOST = 100
 
 
-class PowertoolsMetrics:
+class EmbeddedMetrics:
     """The port `Metrics`: collects values, then writes them as embedded metrics.
 
-    Each counts under the service and its dimensions (dashboards), and under the service alone (alarms).
+    Each counts under the service and its dimensions (dashboards), and under the service alone (alarms). Written here:
+    Powertools' own took a fifth of a request's time in memory.
     """
 
     def __init__(self, service: str) -> None:
@@ -59,13 +64,33 @@ class PowertoolsMetrics:
             dimensions, name, unit, value = self._pending.get_nowait()
             by_dimensions[dimensions].append((name, unit, value))
         for dimensions, values in by_dimensions.items():
-            metrics = Metrics(namespace=NAMESPACE, service=self._service)
-            if dimensions:
-                metrics.add_dimensions(service=self._service, **dict(dimensions))
-            for name, unit, value in values:
-                metrics.add_metric(name=name, unit=unit, value=value)
-            if metrics.metric_set:  # Powertools writes by itself at 100 values, and warns of a line without any
-                metrics.flush_metrics()
+            for line in _embedded({"service": self._service, **dict(dimensions)}, values):
+                sys.stdout.write(f"{line}\n")
+
+
+def _embedded(labels: Mapping[str, str], values: Sequence[tuple[str, str, float]]) -> Iterator[str]:
+    """Lines in CloudWatch's embedded metric format, each within its limits: 100 metrics, 100 values of each.
+
+    docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
+    """
+    units: dict[str, str] = {}
+    arrays: dict[str, list[float]] = {}
+    for name, unit, value in values:
+        units.setdefault(name, unit)
+        arrays.setdefault(name, []).append(float(value))
+        if len(arrays) == _MOST or len(arrays[name]) == _MOST:
+            yield _line(labels, units, arrays)
+            units, arrays = {}, {}
+    if arrays:
+        yield _line(labels, units, arrays)
+
+
+def _line(labels: Mapping[str, str], units: Mapping[str, str], arrays: Mapping[str, list[float]]) -> str:
+    dimensions = [["service"], [*labels]] if len(labels) > 1 else [["service"]]
+    metrics = [{"Name": name, "Unit": unit} for name, unit in units.items()]
+    stated = {"Namespace": NAMESPACE, "Dimensions": dimensions, "Metrics": metrics}
+    document = {"_aws": {"Timestamp": int(time.time() * 1000), "CloudWatchMetrics": [stated]}, **labels, **arrays}
+    return json.dumps(document, separators=(",", ":"))
 
 
 @cache
@@ -75,9 +100,9 @@ def service() -> str:
 
 
 @cache
-def metrics() -> PowertoolsMetrics:
+def metrics() -> EmbeddedMetrics:
     """The one collector of this execution environment."""
-    return PowertoolsMetrics(service())
+    return EmbeddedMetrics(service())
 
 
 def identify(event: object, context: object) -> None:

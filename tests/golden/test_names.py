@@ -120,7 +120,7 @@ def test_metrics() -> None:
 
 
 def test_metrics_as_they_are_written(capsys: pytest.CaptureFixture[str]) -> None:
-    collector = telemetry.PowertoolsMetrics("fiso-test")
+    collector = telemetry.EmbeddedMetrics("fiso-test")
     collector.add("Invocations", 1, "Count", provider="aws")
     collector.add("Invocations", 1, "Count", provider="aws")
     collector.add("OverheadMs", 2.5, "Milliseconds", provider="aws")

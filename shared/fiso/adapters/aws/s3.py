@@ -16,7 +16,6 @@ from fiso.adapters.aws.errors import aws_errors, is_missing, store_errors
 from fiso.codecs import seal
 from fiso.codecs.catalog import snapshot_from_json, snapshot_to_json
 from fiso.codecs.record import instant, parse_instant
-from fiso.codecs.run import RUNS
 from fiso.codecs.seal import CatalogSeals
 from fiso.domain.catalog import Snapshot
 from fiso.domain.errors import InvalidCatalog, StoreUnavailable
@@ -223,9 +222,13 @@ class S3RetrainingRuns:
         self._objects = Bucket(client, bucket)
 
     def append(self, run: RetrainingRun) -> None:
+        from fiso.codecs.run import RUNS
+
         self._objects.write_json(f"retraining/runs/{instant(run.started_at)}.json", RUNS.to_document(run))
 
     def latest(self, limit: int) -> Sequence[RetrainingRun]:
+        from fiso.codecs.run import RUNS
+
         keys = sorted(self._objects.keys("retraining/runs/"), reverse=True)[:limit]
         documents = [self._objects.read_json(key) for key in keys]
         with store_errors("read retraining/runs/"):
