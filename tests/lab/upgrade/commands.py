@@ -136,6 +136,7 @@ class Upgrade:
             Code={"ZipFile": (self.old.root / "build" / "local" / "orchestrator.zip").read_bytes()},
             Environment={"Variables": found["Environment"]["Variables"]},
             Layers=[layer["Arn"] for layer in found["Layers"]],
+            LoggingConfig={"LogGroup": "/fiso/local/api"},  # as every version of the orchestrator: the keeper reads it
             **{key: found[key] for key in ("Runtime", "Role", "Handler", "Timeout", "MemorySize")},
         )
 
