@@ -13,7 +13,7 @@ from fiso.adapters.aws.dynamodb_states import DynamoDBEndpointStates
 from fiso.adapters.aws.s3 import S3DeadLetters
 from fiso.adapters.clock import utc_now
 from fiso.adapters.http.otlp import OtlpSpans
-from fiso.ports import Archive, DeadLetters, EndpointStates, LineLog, RecordedRecords, SpanSink
+from fiso.ports import ArchiveSink, DeadLetters, EndpointStates, LineLog, RecordedRecords, SpanSink
 from fiso.settings import StreamConsumerSettings
 from fiso_client.core.signing import AwsEndpoint, Credentials, SignedService
 from fiso_client.core.transport import HttpTransport
@@ -23,7 +23,7 @@ from fiso_client.core.transport import HttpTransport
 class Stores:
     log: RecordedRecords
     states: EndpointStates
-    archive: Archive
+    archive: ArchiveSink
     letters: DeadLetters
     predictions: LineLog | None = None
     spans: SpanSink | None = None
@@ -46,7 +46,7 @@ def build(settings: StreamConsumerSettings) -> Stores:
 
     group, logs = settings.predictions_log_group, JsonClient(service("logs"), LOGS)
     dynamodb, s3 = DynamoDBClient(service("dynamodb")), S3Client(service("s3"), timeout_s=ARCHIVE_TIMEOUT_S)
-    archive: Archive = S3Archive(s3, settings.bucket, clock=utc_now)
+    archive: ArchiveSink = S3Archive(s3, settings.bucket, clock=utc_now)
     if settings.copies_to is not None:
         from fiso.services.log.copying import CopiedArchive
 

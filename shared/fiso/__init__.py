@@ -1,3 +1,3 @@
 """FISO: picks, for every request, the copy of a function that is best now, among three clouds."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"

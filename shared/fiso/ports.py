@@ -281,12 +281,16 @@ class Signer(Protocol):
         ...
 
 
-class Archive(Protocol):
-    """Finished records by the hour, in S3. Training reads this, never the table."""
+class ArchiveSink(Protocol):
+    """Where finished records go, by the hour."""
 
     def append(self, records: Sequence[InvocationRecord], *, batch_id: str) -> None:
         """Store a batch under its id. Repeating it changes nothing."""
         ...
+
+
+class Archive(ArchiveSink, Protocol):
+    """Finished records by the hour, in S3. Training reads this, never the table."""
 
     def since(
         self,

@@ -56,7 +56,7 @@ def test_each_batch_is_in_both_archives_and_what_the_other_region_does_not_take_
     first_day = (NOW - timedelta(days=1)).date()
     copied = {record.invocation_id for record in other.since(first_day)}
     assert copied == {a_record(1).invocation_id, a_record(5).invocation_id}
-    assert len(list(archive.since(first_day))) == 5
+    assert len(list(own.since(first_day))) == 5
 
 
 def test_a_batch_that_is_not_archived_here_is_not_called_copied() -> None:

@@ -12,7 +12,7 @@ from fiso.adapters.aws.dynamodb import key_of_item
 from fiso.adapters.aws.errors import DAMAGE
 from fiso.domain.errors import StoreError
 from fiso.domain.record import InvocationRecord
-from fiso.ports import Archive, EndpointStates, RecordedRecords
+from fiso.ports import ArchiveSink, EndpointStates, RecordedRecords
 from fiso.services.log.ingest import ingest
 from fiso_cli.deadletter.letters import PREFIXES, REPLAYED, Letter, letter_of
 
@@ -60,7 +60,9 @@ class LetterBox:
             yield from (entry["Key"] for entry in page.get("Contents", []))
 
 
-def replay(letter: Letter, box: LetterBox, log: RecordedRecords, states: EndpointStates, archive: Archive) -> Replayed:
+def replay(
+    letter: Letter, box: LetterBox, log: RecordedRecords, states: EndpointStates, archive: ArchiveSink
+) -> Replayed:
     """Fold what can be read; move the letter when nothing is left in it that cannot."""
     if letter.problem is not None:
         return Replayed(id=letter.id, refused=letter.problem)

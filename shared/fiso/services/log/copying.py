@@ -5,14 +5,12 @@ reports, and whoever is left when a region is lost. docs/decisions/0025-a-second
 """
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
 
-from fiso.domain.archive import Extent
 from fiso.domain.errors import StoreError
 from fiso.domain.record import InvocationRecord
-from fiso.ports import Archive, Metrics
+from fiso.ports import ArchiveSink, Metrics
 
 REST_S = 10.0
 """How long the other region is left alone after it took nothing: what is here is folded on time, whatever is there."""
@@ -24,8 +22,8 @@ logger = logging.getLogger(__name__)
 class CopiedArchive:
     """An archive, and the one that it is copied to. `stopwatch` counts seconds."""
 
-    own: Archive
-    other: Archive
+    own: ArchiveSink
+    other: ArchiveSink
     metrics: Metrics
     stopwatch: Callable[[], float]
     silent_until: float = field(default=float("-inf"))
@@ -43,16 +41,6 @@ class CopiedArchive:
             logger.warning("the other region's archive took nothing, it is left alone for %g s: %s", REST_S, error)
             self.silent_until = self.stopwatch() + REST_S
             self._left_behind(records)
-
-    def since(
-        self,
-        first: date,
-        *,
-        most: int | None = None,
-        ends_at: datetime | None = None,
-        extent: Extent | None = None,
-    ) -> Iterable[InvocationRecord]:
-        return self.own.since(first, most=most, ends_at=ends_at, extent=extent)
 
     def _left_behind(self, records: Sequence[InvocationRecord]) -> None:
         self.metrics.add("RecordsNotCopied", len(records), "Count")

@@ -20,7 +20,7 @@ from fiso.domain.endpoint import EndpointId, FunctionName
 from fiso.domain.errors import WriteConflict
 from fiso.domain.record import InvocationRecord, RecordStatus
 from fiso.domain.state import EndpointState
-from fiso.ports import Archive, EndpointStates
+from fiso.ports import ArchiveSink, EndpointStates
 from fiso.routing import canaries
 from fiso.routing.fold import fold, touched
 
@@ -51,7 +51,7 @@ def ingest(
     records: Sequence[InvocationRecord],
     *,
     states: EndpointStates,
-    archive: Archive,
+    archive: ArchiveSink,
     batch_id: str,
     pause: Callable[[float], object] = time.sleep,
     draw: Callable[[], float] = random.random,

@@ -30,9 +30,11 @@ RATE = 250.0
 
 def repeated_deliveries(setting: Setting) -> Sequence[Figure]:
     """Row 17: duplicates, lost answers, killed consumers, a split shard, all replayed: each record folds once."""
+    from fiso.adapters.aws.archive import S3Archive
     from fiso.adapters.aws.dynamodb import closed_item
     from tests.lab.chaos.log import scripted_stream as scripted
     from tests.lab.chaos.log.records import closed_records
+    from tests.lab.chaos.rig.stores import BUCKET
 
     rng = Random(setting.seed)  # nosec B311 # draws a history
     records = closed_records(rng, setting.sized(10_000, 1_500))
@@ -50,7 +52,8 @@ def repeated_deliveries(setting: Setting) -> Sequence[Figure]:
             place = setting.folder / f"checkpoints{repetition}.json"
             unread += not scripted.drain(shards, consumer, letters, place, within=timedelta(minutes=30))
         states = stores.states.of_function(records[0].request.function_name)
-        archived = [record.invocation_id for record in stores.archive.since(records[0].timestamp.date())]
+        archive = S3Archive(cloud.client("s3"), BUCKET, clock=lambda: datetime.now(UTC))
+        archived = [record.invocation_id for record in archive.since(records[0].timestamp.date())]
     _write_history(setting, notes)
     deliveries = notes.deliveries.total()
     ids = {record.invocation_id for record in records}
