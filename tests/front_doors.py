@@ -125,6 +125,16 @@ EXAMPLES = (
         headers={"www-authenticate": 'Bearer realm="word-count.azurewebsites.net" scope="x"', **REQUEST_ID},
         body=b"You do not have permission to view this directory or page.",
     ),
+    # a host of the app's own
+    _example(
+        "azure_token_refused", "azure", 401, _R, _CONF, authentication="entra",
+        headers={"www-authenticate": 'Bearer realm="api.example.com" authorization_uri="https://login"', **REQUEST_ID},
+    ),
+    # azure-docs issue 76988; learn.microsoft.com, "Authorization" of App Service
+    _example(
+        "azure_application_refused", "azure", 403, _R, _CONF, authentication="entra", headers=REQUEST_ID,
+        body=b"You do not have permission to view this directory or page.",
+    ),
     _example("azure_login_redirect", "azure", 302, _R, _CONF, headers={"location": LOGIN, **REQUEST_ID}),
     # the troubleshooting pages of ASP.NET Core for Azure App Service
     _example(

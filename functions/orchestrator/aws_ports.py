@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from time import monotonic, perf_counter
+from typing import TYPE_CHECKING
 
 from fiso.adapters.aws.client import DynamoDBClient, S3Client
 from fiso.adapters.aws.dynamodb import DynamoDBInvocationLog
@@ -17,16 +18,17 @@ from fiso.adapters.aws.models import DynamoDBPromotionWitness, LayerModelStore, 
 from fiso.adapters.aws.s3 import S3Snapshots
 from fiso.adapters.aws.snapshots import CheckedSnapshots, DynamoDBSnapshotCopy
 from fiso.adapters.clock import utc_now
-from fiso.adapters.http.callers import ByProvider, HttpCaller, Identity
+from fiso.adapters.http.callers import ByProvider, HttpCaller
 from fiso.adapters.http.public_dial import PublicDial
 from fiso.codecs.seal import CatalogSeals
 from fiso.codecs.signature import PublicKeys
 from fiso.domain.access import AuthMode
 from fiso.domain.address import AddressRules
-from fiso.domain.endpoint import Provider
+from fiso.domain.endpoint import Authentication, Provider
 from fiso.ports import (
     Clock,
     EndpointStates,
+    EndpointTokens,
     FunctionCaller,
     IdempotencyKeys,
     InvocationLog,
@@ -44,6 +46,9 @@ from fiso.services.resilience.executors import AttemptExecutor, ThreadedExecutor
 from fiso.settings import AccessSettings, OrchestratorSettings
 from fiso_client.core.signing import AwsEndpoint, Credentials, KeySource, SignedService
 from fiso_client.core.transport import HttpTransport
+
+if TYPE_CHECKING:
+    from fiso.adapters.identity.exchange import TokensByAudience
 
 logger = logging.getLogger("fiso.orchestrator")
 
@@ -67,6 +72,8 @@ class Ports:
     caller: FunctionCaller
     shared_breakers: SharedBreakers
     metrics: Metrics
+    tokens: Sequence[EndpointTokens] = ()
+    """What identifies FISO at endpoints that ask for a token."""
     clock: Clock = utc_now
     ticks: Callable[[], float] = monotonic
     stopwatch: Callable[[], float] = perf_counter
@@ -103,17 +110,10 @@ def aws_ports(settings: OrchestratorSettings, environ: Mapping[str, str], metric
     rules = AddressRules(own_hosts=settings.own_hosts, allow_loopback=settings.allow_loopback)
     to_public = HttpTransport(dial=PublicDial(allow_loopback=rules.allow_loopback))
 
-    def http(identity: Identity | None) -> HttpCaller:
-        return HttpCaller(
-            to_public,
-            clock=utc_now,
-            allow_loopback=rules.allow_loopback,
-            own_hosts=rules.own_hosts,
-            identity=identity,
-        )
-
-    azure = http(FunctionKeys(service("secretsmanager")))
-    google = http(_google_tokens(settings, environ, credentials, transport))
+    http = partial(HttpCaller, to_public, clock=utc_now, allow_loopback=rules.allow_loopback, own_hosts=rules.own_hosts)
+    tokens = _tokens(settings, service, transport)
+    azure = http(identities={Authentication.FUNCTION_KEY: FunctionKeys(service("secretsmanager")), **tokens})
+    google = http(identities=tokens)
     invoke_api = cache(lambda region: service("lambda", region))
     aws = LambdaCaller(invoke_api, clock=utc_now)
 
@@ -139,6 +139,7 @@ def aws_ports(settings: OrchestratorSettings, environ: Mapping[str, str], metric
             quick, settings.log_table, clock=utc_now, writes_as_before=settings.catalog.accepts_older_forms
         ),
         caller=ByProvider({Provider.AWS: aws, Provider.AZURE: azure, Provider.GCP: google}),
+        tokens=tuple(tokens.values()),
         metrics=metrics,
         lease_keys=_stored_keys(service("ssm"), settings.lease_keys_parameter),
         issuer_keys=_issuer_keys(settings.access, transport),
@@ -167,21 +168,30 @@ def _own_credentials(environ: Mapping[str, str], transport: HttpTransport) -> Ke
     return own_credentials(environ, transport=transport, clock=utc_now)
 
 
-def _google_tokens(
-    settings: OrchestratorSettings, environ: Mapping[str, str], credentials: KeySource, transport: HttpTransport
-) -> Identity | None:
-    if settings.google is None:
-        return None
-    from fiso.adapters.identity.google_identity import GoogleIdTokens
+def _tokens(
+    settings: OrchestratorSettings,
+    service: Callable[[str], SignedService],
+    transport: HttpTransport,
+) -> "Mapping[Authentication, TokensByAudience]":
+    """Who FISO is on other clouds, by how endpoints ask for it. Loads what the stage is set to."""
+    found: dict[Authentication, TokensByAudience] = {}
+    if settings.google is not None:
+        from fiso.adapters.identity.google_identity import GoogleIdTokens
 
-    region = AwsEndpoint.from_environ("sts", environ).region
-    return GoogleIdTokens(
-        settings.google,
-        credentials=credentials,
-        region=region,
-        transport=transport,
-        clock=utc_now,
-    )
+        sts = service("sts")
+        found[Authentication.ID_TOKEN] = GoogleIdTokens(
+            settings.google,
+            credentials=sts.credentials,
+            region=sts.endpoint.region,
+            transport=transport,
+            clock=utc_now,
+        )
+    if settings.entra is not None:
+        from fiso.adapters.identity.entra_identity import LOGIN, EntraTokens
+
+        login = settings.entra_login or LOGIN
+        found[Authentication.ENTRA] = EntraTokens(settings.entra, sts=service("sts"), transport=transport, login=login)
+    return found
 
 
 def _table_of_keys(

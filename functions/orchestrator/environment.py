@@ -5,12 +5,13 @@ snapshots (SnapStart), what is one environment's own must not be in one: every r
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from uuid import uuid4
 
 from fiso.domain.endpoint import FunctionName
 from fiso.domain.errors import RoutingError, StoreError
 from fiso.domain.request import InvocationId, InvocationRequest, TenantId
+from fiso.services.freshness.cached import FIRST_STORE_WAIT_S
 from fiso_client.core.transport import TransportError
 from functions.orchestrator.wiring import App
 
@@ -38,11 +39,21 @@ def get_ready(app: App) -> None:
         app.orchestrator.prefetch()
         app.connect()
         functions = list(app.sources.snapshot().functions)[:MOST_FUNCTIONS]
+        _fetch_tokens(app, functions)
         app.sources.latest_states(functions)
+        if app.orchestrator.tokens is not None:
+            app.orchestrator.tokens.await_pending(within_s=FIRST_STORE_WAIT_S)
         for function in functions[:1]:
             app.orchestrator.explain(_nobodys(app, function))
     except (RoutingError, StoreError, TransportError) as error:
         logger.warning("not all is ready before the first request: %s", error)
+
+
+def _fetch_tokens(app: App, functions: Sequence[FunctionName]) -> None:
+    """Begin to fetch those of the functions' endpoints."""
+    if app.orchestrator.tokens is not None:
+        known = app.sources.snapshot().functions
+        app.orchestrator.tokens.begin(endpoint for function in functions for endpoint in known[function].endpoints)
 
 
 def _nobodys(app: App, function: FunctionName) -> InvocationRequest:

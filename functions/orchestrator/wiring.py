@@ -37,6 +37,7 @@ from functions.orchestrator.http_answer import can_return
 
 if TYPE_CHECKING:
     from fiso.codecs.lease_token import Keyring
+    from fiso.services.freshness.tokens_ahead import TokensAhead
     from fiso.services.identity.quotas import Quotas
     from fiso.services.leases.lease import Keys
     from fiso.services.leases.outcomes import Outcomes
@@ -98,6 +99,8 @@ def build(settings: OrchestratorSettings, *, metrics: Metrics, ports: Ports | No
 
     def rest() -> None:
         readers.rest()
+        if orchestrator.tokens is not None:
+            orchestrator.tokens.rest()
         outside.rest()
 
     def parts() -> tuple[PartHealth, ...]:
@@ -194,8 +197,17 @@ def _orchestrator(
         breaker_sync=breaker_sync,
         can_return=can_return,
         shadowing=cache(shadowing),
+        tokens=_tokens_ahead(outside, budget),
         traced_share=settings.traced_share,
     )
+
+
+def _tokens_ahead(outside: Ports, budget: StoreWaitBudget) -> "TokensAhead | None":
+    if not outside.tokens:
+        return None
+    from fiso.services.freshness.tokens_ahead import TokensAhead
+
+    return TokensAhead.of(outside.tokens, budget, outside.metrics)
 
 
 def _sources(outside: Ports, settings: OrchestratorSettings, budget: StoreWaitBudget) -> DecisionSources:

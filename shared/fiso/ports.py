@@ -3,7 +3,7 @@
 Every write survives being repeated. Stores raise `StoreUnavailable` or `WriteConflict`, callers raise `ProviderError`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -38,6 +38,19 @@ class FunctionCaller(Protocol):
 
     def call(self, endpoint: Endpoint, request: InvocationRequest, *, timeout_ms: float) -> FunctionAnswer:
         """The function's answer, its own errors included; `ProviderError` when there is none."""
+        ...
+
+
+class EndpointTokens(Protocol):
+    """Tokens that identify FISO at endpoints."""
+
+    def due(self, endpoints: Iterable[Endpoint]) -> Sequence[Callable[[], object]]:
+        """What is to be fetched or renewed for these endpoints now, each by itself; without endpoints, what comes
+        before every token. They raise `ProviderError`."""
+        ...
+
+    def forget(self) -> None:
+        """Keep none."""
         ...
 
 

@@ -15,7 +15,7 @@ from fiso.domain.address import AddressRules, hosts_in
 from fiso_client.core.grammar import is_region
 
 if TYPE_CHECKING:
-    from fiso.domain.identity import GoogleIdentity
+    from fiso.domain.identity import EntraIdentity, GoogleIdentity
 
 LOCAL_STAGE = "local"
 
@@ -210,7 +210,8 @@ class OrchestratorSettings:
     is where it runs, as Lambda says. `idempotency_table` holds idempotency keys; without it requests with one are
     refused. `quotas` are words as `QuotaRules.parsed` takes them; they meet in that table too, and without it each
     environment holds its own part. `model_keys` are the public keys that published models may be signed with. `google`
-    is who FISO is to endpoints with `authentication: id_token`; without it they are not called. `cors` is, as JSON,
+    and `entra` are who FISO is to endpoints with `authentication: id_token` and `entra`; without them they are not
+    called. `entra_login` is where Entra is, on the local stage only. `cors` is, as JSON,
     the rule for pages of other origins where a function's policy has none. `catalog` says which catalogs count.
     `key_regions` are the two other regions whose key tables hold keys together with this one's, where a policy asks for
     a `second_store`."""
@@ -229,6 +230,8 @@ class OrchestratorSettings:
     quotas: str = ""
     model_keys: str = ""
     google: "GoogleIdentity | None" = None
+    entra: "EntraIdentity | None" = None
+    entra_login: str = ""
     cors: str = ""
     metrics_tenant: str = ""
     traced_share: float | None = None
@@ -254,6 +257,8 @@ class OrchestratorSettings:
             quotas=environ.get("FISO_QUOTAS", "").strip(),
             model_keys=environ.get("FISO_MODEL_KEYS", "").strip(),
             google=_google(environ),
+            entra=_entra(environ),
+            entra_login=_loopback(environ, "FISO_ENTRA_LOGIN"),
             cors=environ.get("FISO_CORS", "").strip(),
             metrics_tenant=environ.get("FISO_METRICS_TENANT", "").strip(),
             traced_share=_share(environ, "FISO_TRACED_SHARE"),
@@ -286,6 +291,28 @@ def _google(environ: Mapping[str, str]) -> "GoogleIdentity | None":
         return GoogleIdentity(provider=provider, service_account=service_account)
     except ValueError as error:
         raise BadSetting(f"environment variables {' and '.join(names)}: {error}") from error
+
+
+def _entra(environ: Mapping[str, str]) -> "EntraIdentity | None":
+    names = ("FISO_AZURE_TENANT", "FISO_AZURE_CLIENT")
+    tenant, client = (environ.get(name, "").strip().lower() for name in names)
+    if not tenant and not client:
+        return None
+    from fiso.domain.identity import EntraIdentity
+
+    try:
+        return EntraIdentity(tenant=tenant, client=client)
+    except ValueError as error:
+        raise BadSetting(f"environment variables {' and '.join(names)}: {error}") from error
+
+
+def _loopback(environ: Mapping[str, str], name: str) -> str:
+    """A service that stands in for a cloud's own, on this machine; on the local stage alone."""
+    url = environ.get(name, "").strip().rstrip("/")
+    is_local = required(environ, "FISO_STAGE") == LOCAL_STAGE
+    if url and not (is_local and re.fullmatch(r"http://(127\.0\.0\.1|localhost):\d{1,5}", url, re.ASCII)):
+        raise BadSetting(f"environment variable {name} must be http on loopback, and stage {LOCAL_STAGE} alone has it")
+    return url
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

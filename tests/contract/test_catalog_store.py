@@ -61,6 +61,12 @@ class TestEveryStore:
         write(store, PRICED)
         assert store.load().entries[PRICED.name] == replace(PRICED, policy=replace(PRICED.policy, version=1))
 
+    def test_keeps_every_way_of_authentication(self, store: CatalogStore) -> None:
+        endpoints = tuple(replace(AWS, id=EndpointId(way), authentication=way) for way in Authentication)
+        entry = replace(PLAIN, endpoints=endpoints)
+        write(store, entry)
+        assert store.load().entries[PLAIN.name].endpoints == endpoints
+
     def test_keeps_endpoints_in_their_order(self, store: CatalogStore) -> None:
         write(store, replace(FULL, endpoints=(AWS, GCP)))
         assert store.load().entries[FULL.name].endpoints == (AWS, GCP)

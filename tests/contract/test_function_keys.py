@@ -11,6 +11,7 @@ import pytest
 
 from fiso.adapters.aws.function_keys import FRESH_S, HEADER, KEPT_S, FunctionKeys
 from fiso.adapters.http.callers import HttpCaller
+from fiso.adapters.identity.credential_cache import RETRY_S
 from fiso.domain.endpoint import Authentication, Endpoint, Provider
 from fiso.testing.clock import ManualClock
 from fiso_client.core.failures import Failure, ProviderError
@@ -83,7 +84,9 @@ def test_the_key_goes_to_its_endpoint_in_the_header_and_not_in_the_address(
 
     keys = FunctionKeys(service(vault.url, transport))
     with serving(answer) as server:
-        caller = HttpCaller(transport, clock=ManualClock(), allow_loopback=True, identity=keys)
+        caller = HttpCaller(
+            transport, clock=ManualClock(), allow_loopback=True, identities={Authentication.FUNCTION_KEY: keys}
+        )
         caller.call(secured(reference, server.url), a_request(), timeout_ms=2_000)
         caller.call(an_endpoint(Provider.AZURE, address=server.url), a_request(), timeout_ms=2_000)
     assert [key for _, key in seen] == [KEY, None]
@@ -129,15 +132,22 @@ def test_a_key_is_kept_for_five_minutes_at_most(vault: Vault, transport: HttpTra
     assert failure_of(keys, endpoint) is Failure.UNREACHABLE
 
 
-def test_a_key_that_the_endpoint_does_not_take_is_read_again(vault: Vault, transport: HttpTransport) -> None:
-    reference = vault.holding(json.dumps({"host": HOST, "key": KEY}))
-    keys = FunctionKeys(service(vault.url, transport))
-    with serving(lambda _path, headers, _body: (401 if headers.get(HEADER) == KEY else 200, {}, b"")) as server:
-        caller, endpoint = (
-            HttpCaller(transport, clock=ManualClock(), allow_loopback=True, identity=keys),
-            secured(reference, server.url),
-        )
+def test_a_key_that_was_rotated_costs_no_request(vault: Vault, transport: HttpTransport) -> None:
+    reference, stopwatch, calls = vault.holding(json.dumps({"host": HOST, "key": KEY})), Stopwatch(), list[str]()
+    keys = FunctionKeys(service(vault.url, transport), stopwatch=stopwatch)
+
+    def answer(_path: str, headers: dict[str, str], _body: bytes) -> tuple[int, dict[str, str], bytes]:
+        calls.append(headers[HEADER])
+        return 401 if headers[HEADER] == KEY else 200, {}, b""
+
+    with serving(answer) as server:
+        identities = {Authentication.FUNCTION_KEY: keys}
+        caller = HttpCaller(transport, clock=ManualClock(), allow_loopback=True, identities=identities)
+        endpoint = secured(reference, server.url)
         with pytest.raises(ProviderError):
             caller.call(endpoint, a_request(), timeout_ms=2_000)
+        assert calls == [KEY], "the secret holds no other"
         vault.client.put_secret_value(SecretId=reference, SecretString=json.dumps({"host": HOST, "key": "rotated-key"}))
+        stopwatch.now += RETRY_S
         assert caller.call(endpoint, a_request(), timeout_ms=2_000).status == 200
+    assert calls == [KEY, KEY, "rotated-key"]

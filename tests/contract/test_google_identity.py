@@ -14,7 +14,8 @@ from google.auth.transport.requests import Request as GoogleRequest
 
 from fiso.adapters.http.callers import HttpCaller
 from fiso.adapters.identity.credential_cache import RETRY_S
-from fiso.adapters.identity.google_identity import LAST_S, RENEWED_S, GoogleIdTokens, audience_of
+from fiso.adapters.identity.exchange import LAST_S, RENEWED_S
+from fiso.adapters.identity.google_identity import GoogleIdTokens, audience_of
 from fiso.domain.endpoint import Authentication, Endpoint, Provider
 from fiso.settings import OrchestratorSettings
 from fiso.testing.clock import ManualClock
@@ -88,7 +89,10 @@ def test_the_endpoint_gets_a_token_of_the_service_account_for_its_own_address(
 ) -> None:
     with serving(lambda _path, headers, _body: services.run(server.url, headers)) as server:
         caller = HttpCaller(
-            transport, clock=ManualClock(), allow_loopback=True, identity=tokens_of(services, transport)
+            transport,
+            clock=ManualClock(),
+            allow_loopback=True,
+            identities={Authentication.ID_TOKEN: tokens_of(services, transport)},
         )
         answers = [caller.call(protected(server.url), a_request(), timeout_ms=5_000) for _ in range(3)]
         with pytest.raises(ProviderError) as refused:
@@ -200,8 +204,11 @@ def test_no_token_is_used_in_its_last_minute(services: Google, transport: HttpTr
 def test_a_token_that_the_endpoint_does_not_take_is_made_again(services: Google, transport: HttpTransport) -> None:
     tokens, endpoint = tokens_of(services, transport), protected()
     first = tokens.headers(endpoint, timeout_s=2)
-    tokens.invalidate(endpoint)
-    assert tokens.headers(endpoint, timeout_s=2) != first
+    second = tokens.replaced(endpoint, first, timeout_s=2)
+    assert second not in (None, first)
+    assert second is not None
+    assert tokens.replaced(endpoint, second, timeout_s=2) is None, "once"
+    assert tokens.replaced(endpoint, first, timeout_s=2) == second, "somebody was quicker"
     assert len(services.access_tokens) == 1, "the access token is none of the endpoint's business"
 
 
@@ -209,9 +216,9 @@ def test_an_access_token_that_is_not_taken_is_exchanged_again(services: Google, 
     tokens = tokens_of(services, transport)
     tokens.headers(protected(), timeout_s=2)
     services.access_tokens.clear()
-    other = protected("https://other-abc-uk.a.run.app")
-    assert failure_of(tokens, other).failure is Failure.REFUSED
-    assert tokens.headers(other, timeout_s=2)
+    assert tokens.headers(protected("https://other-abc-uk.a.run.app"), timeout_s=2)
+    services.access_tokens.clear()
+    assert failure_of(tokens, protected("https://third-abc-uk.a.run.app")).failure is Failure.REFUSED, "once"
 
 
 @pytest.mark.parametrize(

@@ -32,12 +32,14 @@ class Known:
     def headers(self, _endpoint: Endpoint, *, timeout_s: float) -> dict[str, str]:
         return {"x-functions-key": "k"}
 
-    def invalidate(self, endpoint: Endpoint) -> None:
-        """Nothing is kept."""
+    def replaced(self, _endpoint: Endpoint, _refused: object, *, timeout_s: float) -> None:
+        """There is no other."""
 
 
 def by_orchestrator(endpoint: Endpoint) -> tuple[object, ...]:
-    caller = HttpCaller(HttpTransport(), clock=ManualClock(), allow_loopback=True, identity=Known())
+    caller = HttpCaller(
+        HttpTransport(), clock=ManualClock(), allow_loopback=True, identities=dict.fromkeys(Authentication, Known())
+    )
     try:
         answer = ByProvider({endpoint.provider: caller}).call(endpoint, a_request(), timeout_ms=2000)
     except ProviderError as error:

@@ -91,6 +91,10 @@ def _probed(seen: Iterable[Access]) -> Iterator[Access]:
             yield from (replace(found, context=context) for context in ((), ((TARGET_TAG, ("dev",)),)))
         if access.permission == "kms:Sign":
             yield replace(found, context=(("kms:SigningAlgorithm", ("RSASSA_PSS_SHA_256",)),))
+        if access.permission == "sts:GetWebIdentityToken":
+            of_token = dict(access.context)
+            for more in ({"sts:IdentityTokenAudience": ("another",)}, {"sts:DurationSeconds": ("3600",)}):
+                yield replace(found, context=tuple({**of_token, **more}.items()))
         if SHARED in access.arn:
             for key in _SHARED_KEYS:
                 yield replace(found, context=(("dynamodb:LeadingKeys", (key,)),))
@@ -129,6 +133,8 @@ def kind_of(access: Access) -> Kind:
         return access.permission, access.arn.partition(":log-stream:")[0], ""
     if access.permission == "kms:Sign":
         return access.permission, access.arn, "".join(dict(access.context).get("kms:SigningAlgorithm", ()))
+    if access.permission == "sts:GetWebIdentityToken":
+        return access.permission, "", str(access.context)
     if access.service == "lambda" and access.context and "function:fiso-" not in access.arn:
         account = access.arn.split(":")[4]
         return access.permission, f"a function of {account}", str(access.context)  # whoever tags one wants it called

@@ -11,8 +11,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
+from urllib.parse import parse_qs
 
 import boto3
+import jwt
 import pytest
 
 from fiso.adapters.aws.archive import S3Archive
@@ -44,6 +46,7 @@ from functions.stream_consumer import wiring as stream_consumer
 from functions.stream_consumer.handler import consume
 from tests import tokens
 from tests.builders import a_record, a_snapshot, a_spilled_line, an_endpoint, an_entry, an_open_record
+from tests.contract.entra_services import IDENTITY
 from tests.functional.lease_servers import serving
 from tests.functional.test_oidc import CONFIGURATION, KEYS, RSA, issuing
 from tests.functional.test_retrain import a_log
@@ -131,6 +134,12 @@ def _key_of(function: str) -> str:
 
 def respond(path: str, headers: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
     """Lambda's Invoke and an Azure function: throttled, large, or plain, as the request's body wants it."""
+    if b"Action=GetWebIdentityToken" in body:
+        return 200, {}, b"<WebIdentityToken>a.b.c</WebIdentityToken>"
+    if path.endswith("/oauth2/v2.0/token"):
+        audience = parse_qs(body.decode())["scope"][0].removesuffix("/.default")
+        token = jwt.encode({"aud": audience}, "k" * 32)
+        return 200, {}, json.dumps({"access_token": token, "expires_in": 3600}).encode()
     if b"refuse" in body:
         return 429, {"x-amzn-errortype": "TooManyRequestsException"}, b"{}"
     text = LARGE.decode() if b"large" in body else "ok"
@@ -150,6 +159,10 @@ def _orchestrate(world: World) -> None:
             **UNASKED,
             FISO_ALLOW_LOOPBACK="1",
             FISO_QUOTAS="1000/1000",
+            FISO_AZURE_TENANT=IDENTITY.tenant,
+            FISO_AZURE_CLIENT=IDENTITY.client,
+            FISO_ENTRA_LOGIN=azure.url,
+            AWS_ENDPOINT_URL_STS=world.recorded.urls[1],
             FISO_CATALOG_KEYS=text_of(a_signer().public.modulus),
         ) as environ,
     ):
@@ -171,7 +184,7 @@ def _orchestrate(world: World) -> None:
         ends_at = time.monotonic() + WITHIN_S
         for path in ("/healthz", "/v1/endpoints"):
             answered("GET", path)
-        for path in ("/v1/explain/aws", "/v1/decide/aws", "/v1/invoke/azure", "/v1/invoke/tagged"):
+        for path in ("/v1/explain/aws", "/v1/decide/aws", "/v1/invoke/azure", "/v1/invoke/entra", "/v1/invoke/tagged"):
             answered("POST", path)
         answered("GET", f"/v1/invocations/{answered('POST', '/v1/invoke/aws')}")
         for key, body in (("a", "{}"), ("b", '"large"')):
@@ -225,6 +238,7 @@ def _publish(world: World, azure: str) -> None:
         an_entry(an_endpoint(address="fiso-prod-sample-aws"), name="aws"),
         an_entry(an_endpoint(address=TAGGED), name="tagged"),
         an_entry(to_azure, name="azure"),
+        an_entry(an_endpoint(Provider.AZURE, address=azure, authentication=Authentication.ENTRA), name="entra"),
     )
     s3, snapshot = world.aws("s3"), a_snapshot(*entries)
     seals = keys.sealing(a_signer())

@@ -54,6 +54,7 @@ _OPERATORS: Mapping[str, Callable[[str, str], bool]] = {
     "StringNotEquals": str.__eq__,
     "StringLike": matches,
     "StringNotLike": matches,
+    "NumericLessThanEquals": lambda most, found: float(found) <= float(most),
 }
 
 

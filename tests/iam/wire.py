@@ -155,6 +155,9 @@ def _json(caller: _Caller, request: Request) -> Iterator[Access]:
         yield caller.access("Invoke", name, context=tagged)
         return
     operation, asked = _operation(request, path), _document(request.body)
+    if operation == "GetWebIdentityToken":
+        yield caller.access(operation, "*", context=_of_token(request.body))
+        return
     if caller.service == "dynamodb":
         yield from _dynamodb(caller, operation, asked)
         return
@@ -163,6 +166,17 @@ def _json(caller: _Caller, request: Request) -> Iterator[Access]:
     stream = str(asked.get("logStreamName", ""))
     for resource in [str(asked[name]) for name in _NAMES if name in asked] or ["*"]:
         yield caller.access(operation, f"{resource}:{stream}" if stream else resource, context=context)
+
+
+def _of_token(body: bytes) -> Context:
+    """What a token of AWS's own is for, from the form that asks for it."""
+    form = {name: tuple(found) for name, found in parse_qs(body.decode()).items()}
+    audiences = tuple(each for name, found in form.items() if name.startswith("Audience.member.") for each in found)
+    said = {
+        "IdentityTokenAudience": audiences,
+        **{name: form[name] for name in ("SigningAlgorithm", "DurationSeconds")},
+    }
+    return tuple((f"sts:{name}", found) for name, found in said.items())
 
 
 def _operation(request: Request, path: str) -> str:

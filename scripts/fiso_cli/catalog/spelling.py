@@ -37,7 +37,7 @@ a choice between candidates that score within a quarter (of 1.25, 1/0.7, 1/0.6) 
 
 AUTHENTICATIONS: Mapping[Provider, tuple[Authentication, ...]] = {
     Provider.AWS: (Authentication.IAM,),
-    Provider.AZURE: (Authentication.NONE, Authentication.FUNCTION_KEY),
+    Provider.AZURE: (Authentication.NONE, Authentication.FUNCTION_KEY, Authentication.ENTRA),
     Provider.GCP: (Authentication.NONE, Authentication.ID_TOKEN),
 }
 """How each provider's endpoints can identify FISO; the first is what a file means that does not say."""

@@ -34,6 +34,7 @@ class Authentication(StrEnum):
     IAM = "iam"
     FUNCTION_KEY = "function_key"
     ID_TOKEN = "id_token"  # nosec B105 # the name of a way, not a secret
+    ENTRA = "entra"
 
 
 class Plan(StrEnum):

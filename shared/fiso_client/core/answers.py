@@ -45,7 +45,7 @@ class HttpAnswer:
 class Asked:
     """What was asked of whom, as far as it bears on whose answer came back: the caller's own headers (names in lower
     case), path below the function's, query and body, and how FISO identified itself (`none`, `function_key`,
-    `id_token`)."""
+    `id_token`, `entra`)."""
 
     provider: str
     authentication: str = "none"

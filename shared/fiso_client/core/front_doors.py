@@ -176,6 +176,23 @@ _AZURE = (
         )
         for body in (b"", b"You do not have permission to view this directory or page.")
     ),
+    # The same for a host of the app's own, and for whom it knows and does not let in. A function can write both: they
+    # count only where FISO itself sent a token.
+    Mark(
+        "azure_token_refused",
+        (401,),
+        _REFUSED,
+        headers={"x-ms-middleware-request-id": "", "www-authenticate": "bearer"},
+        needs="entra",
+    ),
+    Mark(
+        "azure_application_refused",
+        (403,),
+        _REFUSED,
+        whole=b"You do not have permission to view this directory or page.",
+        headers={"x-ms-middleware-request-id": ""},
+        needs="entra",
+    ),
     # Its redirect comes back to a path of its own; the login of a function's own would come back to the function.
     *(
         Mark("azure_login_redirect", (302, 303, 307), _REFUSED, headers={"location": callback})

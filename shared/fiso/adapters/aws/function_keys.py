@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from fiso.adapters.aws.client import STORE_TIMEOUT_S, AwsError, JsonClient
 from fiso.adapters.aws.errors import DAMAGE, code_of
 from fiso.adapters.identity.credential_cache import CredentialCache, Expiring
-from fiso.domain.endpoint import Authentication, Endpoint
+from fiso.domain.endpoint import Endpoint
 from fiso_client.core.failures import Failure, ProviderError
 from fiso_client.core.signing import SignedService
 from fiso_client.core.transport import TransportError
@@ -41,8 +41,6 @@ class FunctionKeys:
 
     def headers(self, endpoint: Endpoint, *, timeout_s: float) -> Mapping[str, str]:
         """What to send along. Without its key an endpoint is as good as away: `ProviderError`, and it never ran."""
-        if endpoint.authentication is not Authentication.FUNCTION_KEY:
-            return {}
         reference = endpoint.secret_ref or ""
         key = self._keys.get(reference, lambda: self._read(reference, min(timeout_s, STORE_TIMEOUT_S)))
         # Whoever registers an endpoint chooses its host and its secret's name: a key goes to the host that it names and
@@ -51,8 +49,13 @@ class FunctionKeys:
             raise ProviderError(Failure.REFUSED, f"secret {reference} holds the key of another host")
         return {HEADER: key.value}
 
-    def invalidate(self, endpoint: Endpoint) -> None:
-        self._keys.invalidate(endpoint.secret_ref or "")
+    def replaced(self, endpoint: Endpoint, refused: Mapping[str, str], *, timeout_s: float) -> Mapping[str, str] | None:
+        """The key that the secret holds by now; None where it is still the one that the endpoint did not take."""
+        key = _Key(host=urlsplit(endpoint.address).hostname or "", value=refused[HEADER])
+        if not self._keys.replace(endpoint.secret_ref or "", key):
+            return None
+        read = self.headers(endpoint, timeout_s=timeout_s)
+        return None if read == refused else read
 
     def _read(self, reference: str, timeout_s: float) -> Expiring[_Key]:
         client = JsonClient(self._service, "secretsmanager", timeout_s=timeout_s)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from time import monotonic
+from types import MappingProxyType
 from typing import Protocol
 
 from fiso.domain.address import AddressRules, check_endpoint
@@ -31,12 +32,14 @@ class ByProvider:
 
 
 class Identity(Protocol):
+    """Who FISO is to endpoints with one way of authentication."""
+
     def headers(self, endpoint: Endpoint, *, timeout_s: float) -> Mapping[str, str]:
         """Headers to send along; `ProviderError` that never ran when they cannot be had."""
         ...
 
-    def invalidate(self, endpoint: Endpoint) -> None:
-        """The endpoint did not take them."""
+    def replaced(self, endpoint: Endpoint, refused: Mapping[str, str], *, timeout_s: float) -> Mapping[str, str] | None:
+        """Other headers, where the endpoint did not take these; None where there are none to try. Errors as above."""
         ...
 
 
@@ -44,8 +47,8 @@ class HttpCaller:
     """Azure and Google functions: method, path and body as sent, to the endpoint's address.
 
     `own_hosts` are the stage's beside the providers'. The transport should dial public addresses only
-    (`dialling.PublicDial`): the address is checked here, the number behind its name there. Without `identity`, only
-    endpoints that ask for none are called.
+    (`dialling.PublicDial`): the address is checked here, the number behind its name there. Endpoints that ask for an
+    identity which is not among `identities` are not called.
     """
 
     def __init__(
@@ -55,9 +58,9 @@ class HttpCaller:
         clock: Clock,
         allow_loopback: bool,
         own_hosts: frozenset[str] = frozenset(),
-        identity: Identity | None = None,
+        identities: Mapping[Authentication, Identity] = MappingProxyType({}),
     ) -> None:
-        self._transport, self._clock, self._identity = transport, clock, identity
+        self._transport, self._clock, self._identities = transport, clock, identities
         self._rules = AddressRules(own_hosts=own_hosts, allow_loopback=allow_loopback)
 
     def call(self, endpoint: Endpoint, request: InvocationRequest, *, timeout_ms: float) -> FunctionAnswer:
@@ -70,11 +73,30 @@ class HttpCaller:
             raise ProviderError(Failure.REFUSED, f"the address {error}") from error
         url = endpoint.address.rstrip("/") + endpoint.path + request.path_suffix
         url += f"?{request.query}" if request.query else ""
-        start, timeout_s = monotonic(), timeout_ms / 1000
-        headers = on_the_wire(request_headers(request, self._clock()), self._identifying(endpoint, timeout_s))
-        timeout_s = max(0.0, timeout_s - (monotonic() - start))
+        end_s, identity = monotonic() + timeout_ms / 1000, self._identity_for(endpoint)
+        shown = identity.headers(endpoint, timeout_s=_left_s(end_s)) if identity else {}
+        try:
+            return self._asked(endpoint, url, request, shown, end_s)
+        except ProviderError as error:
+            # A token was revoked, or a key rotated: the function's door says so, which is before the function.
+            if error.status != 401 or error.failure is not Failure.REFUSED or identity is None:
+                raise
+            again = identity.replaced(endpoint, shown, timeout_s=_left_s(end_s))
+            if again is None:
+                raise
+        return self._asked(endpoint, url, request, again, end_s)
+
+    def _asked(
+        self, endpoint: Endpoint, url: str, request: InvocationRequest, shown: Mapping[str, str], end_s: float
+    ) -> FunctionAnswer:
+        headers = on_the_wire(request_headers(request, self._clock()), shown, endpoint.authentication)
         answer = self._transport.send(
-            request.method, url, headers=headers, body=request.body, timeout_s=timeout_s, may_repeat=request.may_repeat
+            request.method,
+            url,
+            headers=headers,
+            body=request.body,
+            timeout_s=_left_s(end_s),
+            may_repeat=request.may_repeat,
         )
         asked = Asked(
             provider=endpoint.provider,
@@ -84,25 +106,26 @@ class HttpCaller:
             query=request.query,
             body=request.body,
         )
-        try:
-            read = read_http(answer, asked)
-        except ProviderError as error:
-            if error.status == 401 and self._identity is not None:
-                self._identity.invalidate(endpoint)
-            raise
-        return returned_answer(read, is_head=request.method == "HEAD")
+        return returned_answer(read_http(answer, asked), is_head=request.method == "HEAD")
 
-    def _identifying(self, endpoint: Endpoint, timeout_s: float) -> Mapping[str, str]:
+    def _identity_for(self, endpoint: Endpoint) -> Identity | None:
         if endpoint.authentication is Authentication.NONE:
-            return {}
-        if self._identity is None:
+            return None
+        identity = self._identities.get(endpoint.authentication)
+        if identity is None:
             raise ProviderError(
                 Failure.REFUSED, f"this stage has no identity for authentication {endpoint.authentication}"
             )
-        return self._identity.headers(endpoint, timeout_s=timeout_s)
+        return identity
+
+
+def _left_s(end_s: float) -> float:
+    return max(0.0, end_s - monotonic())
 
 
 GOOGLES_OWN = "x-serverless-authorization"
+MOVED = "x-forwarded-authorization"
+"""Where the caller's own `authorization` goes that FISO's takes the place of: App Service looks there alone."""
 LARGEST_RETURNED_HEADERS = 8 * 1024
 """Of all names and values that reach the caller: API Gateway's own limit is 10 KB, and FISO adds some."""
 
@@ -119,7 +142,9 @@ def request_headers(request: InvocationRequest, now: datetime) -> dict[str, str]
     return headers
 
 
-def on_the_wire(headers: Mapping[str, str], identity: Mapping[str, str]) -> dict[str, str]:
+def on_the_wire(
+    headers: Mapping[str, str], identity: Mapping[str, str], authentication: Authentication = Authentication.NONE
+) -> dict[str, str]:
     """Headers as HTTP can carry them, with what identifies FISO to the endpoint. Bytes beyond ASCII go as they came.
 
     Google takes FISO's token from `x-serverless-authorization` where the function is to have one of its own in
@@ -129,6 +154,8 @@ def on_the_wire(headers: Mapping[str, str], identity: Mapping[str, str]) -> dict
     if not identity:
         return sent
     sent.pop(GOOGLES_OWN, None)
+    if authentication is Authentication.ENTRA and "authorization" in sent:
+        return {**sent, MOVED: sent["authorization"], **identity}
     if "authorization" in identity and "authorization" in sent:
         return {**sent, **identity, "authorization": sent["authorization"], GOOGLES_OWN: identity["authorization"]}
     return {**sent, **identity}

@@ -1,1 +1,1 @@
-"""Tokens and issuers."""
+"""Tokens and issuers, and who FISO is elsewhere."""

@@ -7,32 +7,31 @@ make no other use of what is sent there. Checked against Google's own library an
 format, not against Google.
 """
 
-import base64
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
-from fiso.adapters.identity.credential_cache import CredentialCache, Expiring
-from fiso.domain.endpoint import Authentication, Endpoint
+from fiso.adapters.identity.credential_cache import Expiring
+from fiso.adapters.identity.exchange import (
+    TokensByAudience,
+    claims_of,
+    expiring,
+    number_in,
+    text_in,
+)
+from fiso.domain.endpoint import Authentication
 from fiso.domain.identity import GoogleIdentity
 from fiso.ports import Clock
-from fiso_client.core.failures import Failure, ProviderError
+from fiso_client.core.failures import ProviderError
 from fiso_client.core.signing import AwsEndpoint, KeySource, public_url, sign
-from fiso_client.core.stopwatch import Stopwatch
-from fiso_client.core.transport import HttpTransport, TransportError
+from fiso_client.core.transport import HttpTransport
 
-EXCHANGE_TIMEOUT_S = 2.0
-"""Of each of the two exchanges; in the first one Google asks AWS in turn."""
-RENEWED_S, LAST_S = 600.0, 60.0
-"""A token is renewed so long before it ends, and not used in its last minute."""
-LONGEST_S = 3_600.0
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 _OAUTH = "urn:ietf:params:oauth"
 _SIGNED_REQUEST = "urn:ietf:params:aws:token-type:aws4_request"
-_ACCESS = "access token"
+_GOOGLES = "Google's"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,8 +40,11 @@ class GoogleUrls:
     accounts: str = "https://iamcredentials.googleapis.com"
 
 
-class GoogleIdTokens:
-    """Identity tokens by audience, kept in memory until ten minutes before they end, an hour after they were made."""
+class GoogleIdTokens(TokensByAudience):
+    """Identity tokens of one service account, by audience."""
+
+    authentication = Authentication.ID_TOKEN
+    _first_name = "Google's access token"
 
     def __init__(
         self,
@@ -55,29 +57,36 @@ class GoogleIdTokens:
         stopwatch: Callable[[], float] | None = None,
         urls: GoogleUrls = GoogleUrls(),
     ) -> None:
+        super().__init__(transport=transport, stopwatch=stopwatch)
         self._identity, self._credentials, self._region = identity, credentials, region
-        self._transport, self._clock, self._stopwatch, self._urls = transport, clock, stopwatch or Stopwatch(), urls
-        self._access: CredentialCache[str] = CredentialCache(stopwatch=self._stopwatch)
-        self._tokens: CredentialCache[str] = CredentialCache(stopwatch=self._stopwatch)
+        self._clock, self._urls = clock, urls
 
-    def headers(self, endpoint: Endpoint, *, timeout_s: float) -> Mapping[str, str]:
-        """What to send along. Without its token an endpoint is as good as away: `ProviderError`, and it never ran."""
-        if endpoint.authentication is not Authentication.ID_TOKEN:
-            return {}
-        audience, until_s = audience_of(endpoint.address), self._stopwatch() + timeout_s
-        token = self._tokens.get(audience, lambda: self._identity_token(audience, until_s))
-        return {"authorization": f"Bearer {token}"}
+    def _audience_of(self, address: str) -> str:
+        return audience_of(address)
 
-    def invalidate(self, endpoint: Endpoint) -> None:
-        self._tokens.invalidate(audience_of(endpoint.address))
+    def _before(self, until_s: float) -> str:
+        left_s = until_s - self._stopwatch()
+        return self._first.get(self._first_name, lambda: self._access_token(until_s), within_s=left_s)
 
-    def _identity_token(self, audience: str, until_s: float) -> Expiring[str]:
-        access = self._access.get(_ACCESS, lambda: self._access_token(until_s))
+    def _token(self, audience: str, until_s: float) -> Expiring[str]:
+        access = self._before(until_s)
+        try:
+            return self._identity_token(audience, access, until_s)
+        except ProviderError as error:
+            if error.status != 401 or not self._first.replace(self._first_name, access):
+                raise
+        return self._identity_token(audience, self._before(until_s), until_s)
+
+    def _identity_token(self, audience: str, access: str, until_s: float) -> Expiring[str]:
         url = f"{self._urls.accounts}/v1/projects/-/serviceAccounts/{self._identity.service_account}:generateIdToken"
         headers = {"authorization": f"Bearer {access}", "content-type": "application/json"}
         body = json.dumps({"audience": audience, "includeEmail": True}).encode()
-        token = _text(self._asked(url, headers, body, until_s), "token")
-        return _expiring(token, _ends_at(token) - self._clock().timestamp())
+        token = text_in(self._asked(url, headers, body, until_s), "token", _GOOGLES)
+        claims = claims_of(token)
+        ends_at = number_in(claims, "exp", _GOOGLES)
+        # Made just now, by Google's clock: what it is good for does not depend on whether this one is right.
+        begins_at = number_in(claims, "iat", _GOOGLES) if "iat" in claims else self._clock().timestamp()
+        return expiring(token, ends_at - begins_at)
 
     def _access_token(self, until_s: float) -> Expiring[str]:
         asked = {
@@ -90,7 +99,7 @@ class GoogleIdTokens:
         }
         headers = {"content-type": "application/x-www-form-urlencoded"}
         answer = self._asked(f"{self._urls.tokens}/v1/token", headers, urlencode(asked).encode(), until_s)
-        return _expiring(_text(answer, "access_token"), _number(answer, "expires_in"))
+        return expiring(text_in(answer, "access_token", _GOOGLES), number_in(answer, "expires_in", _GOOGLES))
 
     def _subject_token(self) -> str:
         """A request that says who signed it, for Google to send; good for this one provider of identities."""
@@ -103,25 +112,6 @@ class GoogleIdTokens:
         headers = [{"key": name, "value": value} for name, value in sorted(signed.items())]
         return quote(json.dumps({"url": url, "method": "POST", "headers": headers}, separators=(",", ":")))
 
-    def _asked(self, url: str, headers: Mapping[str, str], body: bytes, until_s: float) -> dict[str, Any]:
-        """A service's JSON object. What it said beside an error's code is not told on."""
-        host, timeout_s = urlsplit(url).hostname, max(0.0, min(EXCHANGE_TIMEOUT_S, until_s - self._stopwatch()))
-        try:
-            answer = self._transport.send("POST", url, headers=headers, body=body, timeout_s=timeout_s)
-        except TransportError as error:
-            raise ProviderError(Failure.UNREACHABLE, f"{host} did not answer: {error.failure}") from error
-        document = _object(answer.body)
-        if answer.status == 200:
-            return document
-        if answer.status in (401, 403):
-            self._access.invalidate(_ACCESS)
-        is_refusal = 400 <= answer.status < 500 and answer.status != 429
-        code = _code(document)
-        raise ProviderError(
-            Failure.REFUSED if is_refusal else Failure.UNREACHABLE,
-            f"{host} gave no token: status {answer.status}" + (f" {code}" if code else ""),
-        )
-
 
 def audience_of(address: str) -> str:
     """Whom a token is for: a Cloud Run service by its URL, a function at cloudfunctions.net by its name as well."""
@@ -129,47 +119,3 @@ def audience_of(address: str) -> str:
     first = parts.path.strip("/").partition("/")[0]
     is_named = (parts.hostname or "").endswith(".cloudfunctions.net") and first
     return f"{parts.scheme}://{parts.netloc}" + (f"/{first}" if is_named else "")
-
-
-def _expiring(token: str, left_s: float) -> Expiring[str]:
-    left_s = min(left_s, LONGEST_S)
-    return Expiring(token, fresh_s=left_s - RENEWED_S, usable_s=left_s - LAST_S)
-
-
-def _ends_at(token: str) -> float:
-    """When a token ends, by its own word; it comes from Google itself, and only Google's endpoints verify it."""
-    payload = token.split(".")[1] if token.count(".") == 2 else ""
-    try:
-        claims = _object(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-    except ValueError:
-        claims = {}
-    return _number(claims, "exp")
-
-
-def _object(body: bytes) -> dict[str, Any]:
-    try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):
-        return {}
-    return document if isinstance(document, dict) else {}
-
-
-def _text(document: Mapping[str, Any], name: str) -> str:
-    value = document.get(name)
-    if not isinstance(value, str) or not value.isascii() or not value.isprintable() or not value or " " in value:
-        raise ProviderError(Failure.UNREACHABLE, f"Google's answer holds no {name}")
-    return value
-
-
-def _number(document: Mapping[str, Any], name: str) -> float:
-    value = document.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ProviderError(Failure.UNREACHABLE, f"Google's answer holds no {name}")
-    return float(value)
-
-
-def _code(document: Mapping[str, Any]) -> str:
-    """The error's code: a word in OAuth's form (RFC 6749), the status in Google's own."""
-    error = document.get("error")
-    code = error.get("status") if isinstance(error, dict) else error
-    return code[:50] if isinstance(code, str) else ""

@@ -43,6 +43,7 @@ from fiso_client.core.breaker import CLOSED, Breaker
 from fiso_client.core.failures import CALLERS_FAULT, Fault
 
 if TYPE_CHECKING:
+    from fiso.services.freshness.tokens_ahead import TokensAhead
     from fiso.services.resilience.shadowing import Shadowing
 
 HEARD_S, HEARD_WITHIN_S = 2.0, 0.02
@@ -81,6 +82,7 @@ class Orchestrator:
     can_return: Callable[[FunctionAnswer], bool] = lambda _: True
     quarantine: Quarantine = field(default_factory=Quarantine)
     shadowing: "Callable[[], Shadowing] | None" = None
+    tokens: "TokensAhead | None" = None
     traced_share: float | None = None
     """Of requests whose caller has no trace of its own (`domain.trace`); None traces none, and hands on what came."""
 
@@ -91,7 +93,7 @@ class Orchestrator:
         if self.traced_share is not None:
             parent = request.headers.get("traceparent")
             request = replace(request, traced=trace.begun(parent, request.invocation_id, self.traced_share))
-        inputs = self.inputs(request, snapshot)
+        inputs = self.inputs(request, snapshot, calls=True)
         request = within(inputs, request)
         try:
             decision = decide(request, inputs, now=request.received_at, draw=self.draw(), cache=self.cache)
@@ -122,6 +124,8 @@ class Orchestrator:
         # Lambda freezes the environment once it has answered, so nothing may be left to run
         # (docs/decisions/0017-what-is-cached.md).
         self.sources.await_pending()
+        if self.tokens is not None:
+            self.tokens.await_pending()
         return self._finish(request, inputs, decision, outcome, self._failure(outcome), start, shadowed)
 
     def _reconsidered(
@@ -142,7 +146,10 @@ class Orchestrator:
         inputs = self.inputs(request)
         return decide(within(inputs, request), inputs, now=request.received_at, draw=self.draw())
 
-    def inputs(self, request: InvocationRequest, snapshot: Snapshot | None = None) -> DecisionInputs:
+    def inputs(
+        self, request: InvocationRequest, snapshot: Snapshot | None = None, *, calls: bool = False
+    ) -> DecisionInputs:
+        """What is decided with. `calls`: one of the endpoints will be called."""
         if snapshot is None:
             self.prefetch()
             snapshot = self.sources.snapshot()
@@ -151,6 +158,8 @@ class Orchestrator:
         entry = snapshot.entry_at(request.function, request.received_at)  # a pin may be over
         if not entry.policy.admits(request.tenant):
             raise snapshot.unknown(request.function)
+        if calls and self.tokens is not None:
+            self.tokens.begin(entry.endpoints)
         states = self.sources.states(request.function)
         entry = self.quarantine.entry(entry, states)
         used = in_force(entry.prices, entry.endpoints, states, request.received_at)
@@ -170,6 +179,8 @@ class Orchestrator:
         self.sources.prefetch()
         if self.breaker_sync is not None:
             self.breaker_sync.prefetch()
+        if self.tokens is not None:
+            self.tokens.begin()
 
     def refresh_breakers(self) -> None:
         """Start reading what others tell of breakers; it is awaited with the other reads."""

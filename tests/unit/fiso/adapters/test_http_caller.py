@@ -32,7 +32,7 @@ class Token:
         del timeout_s
         return {"authorization": "Bearer of-fiso"}
 
-    def invalidate(self, _: Endpoint) -> None: ...
+    def replaced(self, _endpoint: Endpoint, _refused: object, *, timeout_s: float) -> None: ...
 
 
 def call(transport: Answering, authentication: Authentication = Authentication.NONE, **request: Any) -> FunctionAnswer:
@@ -41,7 +41,7 @@ def call(transport: Answering, authentication: Authentication = Authentication.N
         clock=ManualClock(),
         allow_loopback=False,
         own_hosts=frozenset({"gcp.example"}),
-        identity=Token(),
+        identities=dict.fromkeys(Authentication, Token()),
     )
     endpoint = an_endpoint(Provider.GCP, path="/api/f", authentication=authentication)
     return caller.call(endpoint, a_request(**request), timeout_ms=1000)
@@ -78,6 +78,15 @@ def test_fisos_token_leaves_the_functions_own_authorization_alone() -> None:
     headers = transport.sent[0][2]["headers"]
     assert headers["authorization"] == "Basic own"
     assert headers["x-serverless-authorization"] == "Bearer of-fiso"
+
+
+def test_app_service_finds_fisos_token_and_the_function_its_callers() -> None:
+    transport = Answering()
+    call(transport, Authentication.ENTRA, headers={"authorization": "Basic own"})
+    headers = transport.sent[0][2]["headers"]
+    assert headers["authorization"] == "Bearer of-fiso"
+    assert headers["x-forwarded-authorization"] == "Basic own"
+    assert "x-serverless-authorization" not in headers
 
 
 def test_a_caller_cannot_stand_in_the_way_of_fisos_token() -> None:
