@@ -1,0 +1,135 @@
+"""Deployment: what `fiso deploy gcp` is asked for, as steps; applied and taken back under the stage's lock."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+
+from fiso.domain.endpoint import Provider
+from fiso_cli.clouds import package, plan
+from fiso_cli.clouds.google import removal, steps
+from fiso_cli.clouds.google.client import Google
+from fiso_cli.clouds.google.lock import BucketLock
+from fiso_cli.clouds.google.names import Copy, Names, Source
+from fiso_cli.clouds.lock import held
+from fiso_cli.clouds.plan import Done, Planned, Say, Step
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """One function: its folder, and the function in it that the framework serves."""
+
+    function: str
+    folder: Path
+    target: str
+
+
+@dataclass(kw_only=True)
+class Deployment:
+    """One run. `invoker` is who may call the copies: FISO's own service account unless it is given."""
+
+    google: Google
+    names: Names
+    functions: Sequence[Asked] = ()
+    regions: Sequence[str] = ()
+    memory_mb: int = 512
+    most: int = 100
+    invoker: str = ""
+    work: Path = field(default_factory=lambda: Path("build", "clouds"))
+    now: Callable[[], datetime] = _now
+
+    @cached_property
+    def packages(self) -> Mapping[str, package.Package]:
+        """Each function's package, made once; whatever cannot be packaged is refused before anything is made."""
+        return {
+            asked.function: package.make(asked.folder, Provider.GCP, into=self.work / asked.function)
+            for asked in self.functions
+        }
+
+    @cached_property
+    def copies(self) -> Sequence[Copy]:
+        """All copies that are asked for."""
+        sources = [
+            Source(
+                names=self.names,
+                function=asked.function,
+                target=asked.target,
+                version=self.packages[asked.function].sha256,
+            )
+            for asked in self.functions
+        ]
+        return [
+            Copy(source=source, region=region, memory_mb=self.memory_mb)
+            for source in sources
+            for region in self.regions
+        ]
+
+    @cached_property
+    def shared(self) -> list[Step]:
+        """Before the lock."""
+        return steps.shared(self.google, self.names)
+
+    @cached_property
+    def steps(self) -> list[Step]:
+        """Under the lock."""
+        found = steps.stage(self.google, self.names)
+        for asked in self.functions:
+            copies = [copy for copy in self.copies if copy.source.function == asked.function]
+            packed = package.as_tar(self.packages[asked.function])
+            invoker = self.invoker or f"serviceAccount:{self.names.caller}"
+            found += steps.function(self.google, copies[0].source, packed, copies, most=self.most, invoker=invoker)
+        return found
+
+    def planned(self) -> list[Planned]:
+        """How everything is. `CommandError` where something stands in the way that is not ours."""
+        found = plan.look_at([*self.shared, *self.steps])
+        plan.refuse_foreign(found)
+        return found
+
+    def apply(self, say: Say) -> Done:
+        """Make what is missing. May be run again after it was killed anywhere."""
+        first = plan.apply(self.shared, say, sleep=self.google.pause)
+        with self.held() as still:
+            then = plan.apply(self.steps, say, before=still, sleep=self.google.pause)
+        return Done(made=first.made + then.made, changed=first.changed + then.changed, kept=first.kept + then.kept)
+
+    @contextmanager
+    def held(self) -> Iterator[Callable[[], None]]:
+        """Hold the stage's lock meanwhile; what is yielded raises once it is lost."""
+        with closing(BucketLock(self.google, self.names.bucket)) as lock, held(lock, now=self.now) as still:
+            yield still
+
+    def addresses(self) -> dict[str, str]:
+        """Each copy's address, by its full name, as Google says it."""
+        services = self.google.api("run").projects().locations().services()
+        found = {}
+        for copy in self.copies:
+            service = self.google.call("run", lambda api, name=copy.name: services.get(name=name))  # type: ignore[misc]
+            found[copy.name] = str(service["uri"])
+        return found
+
+    def remains(self) -> list[Planned]:
+        """What there is to remove: the copies of the functions that are named, or all of the stage."""
+        only = [asked.function for asked in self.functions]
+        found = removal.services(self.google, self.names, only)
+        if not only:
+            found = [removal.bucket(self.google, self.names), *removal.stage(self.google, self.names), *found]
+        return [each for each in plan.look_at(found) if each.found.state is not plan.State.ABSENT]
+
+    def remove(self, say: Say) -> Done:
+        """Remove it, what was made last first. May be run again after it was killed anywhere."""
+        found = [each.step for each in self.remains()]
+        bucket = removal.bucket(self.google, self.names)
+        under = [step for step in found if step.name != bucket.name]
+        if bucket.look().state is plan.State.ABSENT:  # no lock without it, and nobody who deploys
+            return plan.remove(under, say)
+        with self.held() as still:
+            first = plan.remove(under, say, before=still)
+        then = plan.remove([step for step in found if step.name == bucket.name], say)
+        return Done(removed=first.removed + then.removed, left=first.left + then.left)

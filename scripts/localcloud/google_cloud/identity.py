@@ -1,0 +1,59 @@
+"""Identity: tokens that a service account signs, and who may call a copy by them. The key is this process's own."""
+
+import time
+from functools import cache
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
+
+from localcloud.google_cloud.handlers import Call, answers, read_policy
+from localcloud.google_cloud.world import Document, World, not_found
+
+ISSUER = "https://accounts.google.com"
+LIFETIME_S = 3600
+
+
+@cache
+def _key() -> RSAPrivateKey:
+    return generate_private_key(public_exponent=65537, key_size=2048)
+
+
+def token(email: str, audience: str, *, lives_s: float = LIFETIME_S) -> str:
+    """An identity token of a service account, as Google signs one."""
+    now = int(time.time())
+    claims = {"iss": ISSUER, "aud": audience, "email": email, "email_verified": True, "sub": email}
+    return jwt.encode({**claims, "iat": now, "exp": now + lives_s}, _key(), algorithm="RS256")
+
+
+@answers("iamcredentials.projects.serviceAccounts.generateIdToken", "iam.serviceAccounts.getOpenIdToken")
+def generate(call: Call) -> Document:
+    email = call.name().rpartition("/")[2]
+    if not any(name.endswith(f"/serviceAccounts/{email}") for name in call.world.things):
+        raise not_found(call.name())
+    return {"token": token(email, call.body["audience"])}
+
+
+def refusal(world: World, service: str, audience: str, authorization: str) -> int:
+    """0 for a caller who may call the service; else the status that Cloud Run answers with."""
+    policy = read_policy(world, f"run/{service}")
+    members = [
+        member
+        for each in policy.get("bindings", [])
+        if each["role"] == "roles/run.invoker"
+        for member in each["members"]
+    ]
+    if "allUsers" in members:
+        return 0
+    if not authorization.startswith("Bearer "):
+        return 403
+    try:
+        claims = jwt.decode(
+            authorization.removeprefix("Bearer "),
+            _key().public_key(),
+            algorithms=["RS256"],
+            audience=audience,
+            issuer=ISSUER,
+        )
+    except jwt.InvalidTokenError:
+        return 401
+    return 0 if f"serviceAccount:{claims['email']}" in members else 403

@@ -1,0 +1,178 @@
+"""Server: Google's hosts on one loopback port. Each request is held against the vendor's own description, and so is
+each answer: what is wrong with a request is 400, what is wrong with an answer is a fault of this server's, 500.
+"""
+
+import json
+import logging
+import re
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from localcloud.google_cloud import builds, identity, projects, services, storage
+from localcloud.google_cloud.discovery import Found, Invalid, load
+from localcloud.google_cloud.handlers import HANDLERS, PERMISSIONS, Call
+from localcloud.google_cloud.world import Document, Refused, World, error_info
+
+log = logging.getLogger(__name__)
+HOST = "127.0.0.1"
+MOST_BYTES = 256 * 1024 * 1024
+KNOWN = (builds, identity, projects, services, storage)
+"""The modules whose handlers are served."""
+
+
+class Dropped(Exception):
+    """The connection ends without an answer."""
+
+
+def answer(
+    world: World, verb: str, target: str, headers: Any, content: bytes
+) -> tuple[int, Document | bytes, dict[str, str]]:
+    """Status, body and headers of what a request comes to. Raises `Dropped`."""
+    split = urlsplit(target)
+    _, host, path = split.path.split("/", 2) if split.path.count("/") > 1 else ("", "", "")
+    api = load(host)
+    found = api.find(verb, f"/{path}") if api else None
+    try:
+        if api is None or found is None:
+            raise Refused(404, "NOT_FOUND", f"{verb} {split.path}: no such method")
+        query = {name: ",".join(values) for name, values in parse_qs(split.query, keep_blank_values=True).items()}
+        body, media = _body(found, headers, content)
+        api.check_query(found.method, query)
+        api.check(None if found.is_upload and not body else found.method.request, body, is_request=True)
+        document = _carry_out(world, host, found, query, body, media)
+    except Invalid as invalid:
+        refused = Refused(400, "INVALID_ARGUMENT", str(invalid))
+        return refused.code, refused.document, refused.headers
+    except Refused as refused:
+        return refused.code, refused.document, refused.headers
+    if query.get("alt") == "media":
+        return 200, world.objects[f"object/{found.path['bucket']}/{found.path['object']}"], {}
+    if found.method.response:
+        api.check(found.method.response, document, is_request=False)
+    return (200 if found.method.response else 204), document, {}
+
+
+def _carry_out(world: World, host: str, found: Found, query: dict[str, str], body: Document, media: bytes) -> Document:
+    method = found.method.id
+    if method not in HANDLERS:
+        raise Refused(501, "UNIMPLEMENTED", f"{method} is Google's, but is not known here")
+    with world.lock:
+        world.tick()
+        fault = world.fault(method)
+        call = Call(world=world, path=found.path, query=query, body=body, content=media, fault=fault)
+        if fault and fault.dropped and not fault.after:
+            raise Dropped
+        if fault and fault.refused and not fault.after:
+            raise fault.refused
+        _admit(call, host, method)
+        document = HANDLERS[method](call)
+        if fault and fault.after and fault.dropped:
+            raise Dropped
+        if fault and fault.after and fault.refused:
+            raise fault.refused
+        return json.loads(json.dumps(document))  # type: ignore[no-any-return]
+
+
+def _admit(call: Call, host: str, method: str) -> None:
+    """403 where the API is not enabled or the caller lacks a permission, as Google says it."""
+    permission = PERMISSIONS.get(method)
+    if permission and permission in call.world.denied:
+        text = f"Permission '{permission}' denied on resource (or it may not exist)."
+        details = [error_info("IAM_PERMISSION_DENIED", "iam.googleapis.com", permission=permission)]
+        raise Refused(403, "PERMISSION_DENIED", text, details)
+    if host in projects.ALWAYS or method.endswith("operations.get") or host == "storage.googleapis.com":
+        return
+    project = call.project
+    if host not in call.world.enabled.get(project, set()):
+        text = f"{host} has not been used in project {call.world.projects[project]} before or it is disabled."
+        raise Refused(403, "PERMISSION_DENIED", text, [error_info("SERVICE_DISABLED", service=host)])
+
+
+def _body(found: Found, headers: Any, content: bytes) -> tuple[Document, bytes]:
+    """The document, and what is uploaded beside it: alone (`media`), or as the second of two parts (`multipart`)."""
+    if found.is_upload:
+        kind = headers.get("content-type", "")
+        if not kind.startswith("multipart/related"):
+            return {}, content
+        return _parts(kind, content)
+    try:
+        document = json.loads(content) if content else {}
+    except ValueError as error:
+        raise Invalid("Invalid JSON payload received.") from error
+    if not isinstance(document, dict):
+        raise Invalid("Invalid JSON payload received: not an object")
+    return document, b""
+
+
+def _parts(kind: str, content: bytes) -> tuple[Document, bytes]:
+    """The two parts of `multipart/related`, byte by byte: what is uploaded is not text."""
+    boundary = b"--" + kind.partition("boundary=")[2].strip('"').encode()
+    parts = content.split(boundary)
+    if len(parts) != 4:
+        raise Invalid("Malformed multipart body.")
+    first, second = (re.split(rb"\r?\n\r?\n", part, maxsplit=1)[1] for part in parts[1:3])
+    return json.loads(first), re.sub(rb"\r?\n\Z", b"", second)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """One connection. Bearer tokens are asked for, and not looked into: who is signed in is the test's business."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = -1
+    server: "GoogleCloud"
+
+    def _serve(self) -> None:
+        length = int(self.headers.get("content-length") or 0)
+        content = self.rfile.read(min(length, MOST_BYTES))
+        body: Document | bytes
+        headers: dict[str, str] = {}
+        try:
+            if self.path == "/healthz":
+                status, body = 200, {"status": "ok"}
+            elif not self.headers.get("authorization", "").startswith("Bearer "):
+                refused = Refused(401, "UNAUTHENTICATED", "Request is missing required authentication credential.")
+                status, body = refused.code, refused.document
+            else:
+                status, body, headers = answer(self.server.world, self.command, self.path, self.headers, content)
+        except Dropped:
+            self.close_connection = True
+            return
+        except Exception:
+            log.exception("%s %s", self.command, self.path)
+            refused = Refused(500, "INTERNAL", "Internal error encountered.")
+            status, body = refused.code, refused.document
+        self._send(status, body, headers)
+
+    def _send(self, status: int, body: Document | bytes, headers: dict[str, str]) -> None:
+        is_bytes = isinstance(body, bytes)
+        sent = body if isinstance(body, bytes) else json.dumps(body).encode() if status != 204 else b""
+        self.send_response(status)
+        self.send_header("content-type", "application/octet-stream" if is_bytes else "application/json; charset=UTF-8")
+        self.send_header("content-length", str(len(sent)))
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(sent)
+        self.wfile.flush()
+
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _serve  # noqa: N815
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Each request is in the caller's own progress."""
+        log.debug(format, *args)
+
+
+class GoogleCloud(ThreadingHTTPServer):
+    """The server; `url` is where it is."""
+
+    daemon_threads = True
+
+    def __init__(self, world: World, port: int = 0) -> None:
+        super().__init__((HOST, port), _Handler)
+        self.world = world
+
+    @property
+    def url(self) -> str:
+        return f"http://{HOST}:{self.server_address[1]}"
