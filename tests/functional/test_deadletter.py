@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 
 from fiso.adapters.aws.dynamodb import closed_item
 from fiso.adapters.aws.dynamodb_states import DynamoDBEndpointStates
-from fiso_cli.deadletter.letters import REPLAYED, document_of, id_of, letter_of
+from fiso_cli.deadletter.dead_letters import REPLAYED, dead_letter_of, document_of, id_of
 from fiso_cli.local_stage import ACCOUNT
 from fiso_cli.main import app
 from localcloud.stream_pump.event import invocation_record
@@ -77,7 +77,7 @@ def the_pumps_letter(image: Mapping[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("document", [awss_letter(POISON), the_pumps_letter(POISON)])
 def test_both_shapes_are_read_and_say_why(document: dict[str, Any]) -> None:
-    letter = letter_of(KEY, json.dumps(document).encode())
+    letter = dead_letter_of(KEY, json.dumps(document).encode())
     assert letter.problem is None
     assert "half-done" in letter.why
     assert document_of(letter, whole=True)["unreadable"] == 1
@@ -86,7 +86,7 @@ def test_both_shapes_are_read_and_say_why(document: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("body", [b"", b"[]", b'{"requestContext": 1}', b"\xff", b"[" * 100_000, b'{"payload": "[1]"}'])
 def test_what_is_no_letter_says_so(body: bytes) -> None:
-    assert "not an invocation record" in letter_of(KEY, body).why
+    assert "not an invocation record" in dead_letter_of(KEY, body).why
 
 
 def test_a_letters_id_outlives_its_move() -> None:
@@ -195,5 +195,5 @@ def test_a_replay_of_nothing_named_is_one_line(words: tuple[str, ...]) -> None:
 def test_an_intent_in_a_letter_carries_nothing_to_fold() -> None:
     from fiso.adapters.aws.dynamodb import open_item
 
-    letter = letter_of(KEY, json.dumps(awss_letter(open_item(an_open_record()))).encode())
+    letter = dead_letter_of(KEY, json.dumps(awss_letter(open_item(an_open_record()))).encode())
     assert (letter.readable, letter.unreadable) == ([], [])

@@ -16,7 +16,7 @@ from fiso.services.log.reconcile import parse
 from fiso.services.log.spill import SpillingLog
 from fiso.testing.clock import ManualClock
 from fiso.testing.memory import InMemoryInvocationLog, InMemoryMetrics, away
-from fiso_cli.deadletter.letters import document_of, letter_of
+from fiso_cli.deadletter.dead_letters import dead_letter_of, document_of
 from tests.builders import KEYRING, NOW
 from tests.functional.test_deadletter import KEY, awss_letter
 from tests.golden.golden_files import FILES, golden, golden_json
@@ -121,6 +121,6 @@ def test_letters_of_batches_that_were_given_up() -> None:
     closed["detail"] = {"B": base64.b64encode(closed["detail"]["B"]).decode()}  # as in an event
     poison = closed | {"status": {"S": "half-done"}}
     letter = golden_json("dead-letter.json", awss_letter(opened, closed, None, poison, given_up_at=NOW))
-    read = letter_of(KEY, json.dumps(letter).encode())
+    read = dead_letter_of(KEY, json.dumps(letter).encode())
     assert read.readable == [CLOSED["failover"]]
     golden_json("dead-letter-as-shown.json", document_of(read))

@@ -1,4 +1,4 @@
-"""`fiso deadletter`: options in, letters and what became of them out."""
+"""`fiso deadletter`: options in, dead letters and what became of them out."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -13,8 +13,8 @@ from fiso_cli.rendering import Output, Table, figure, progress, text, whole
 from fiso_cli.stage import Stage
 
 if TYPE_CHECKING:
-    from fiso_cli.deadletter.letters import Letter
-    from fiso_cli.deadletter.replay import LetterBox, Replayed
+    from fiso_cli.deadletter.dead_letters import DeadLetter
+    from fiso_cli.deadletter.replay import DeadLetterBucket, Replayed
 
 
 def list_letters(
@@ -28,18 +28,18 @@ def list_letters(
     fiso deadletter list
     fiso deadletter list --replayed --stage prod --json
     """
-    from fiso_cli.deadletter import letters
+    from fiso_cli.deadletter import dead_letters
 
     chosen = Stage.named(stage)
     with chosen.wrapped_errors():
         box = _box(chosen)
         found = list(box.replayed() if replayed else box.waiting())
-    document = {"letters": [letters.document_of(letter) for letter in found]}
+    document = {"letters": [dead_letters.document_of(letter) for letter in found]}
     return Output(document=document, shown=[_table(found)] if found else ["no dead letters"])
 
 
 def show(
-    id: Annotated[str, typer.Argument(help="A letter's id, or the beginning of one, as `list` shows it.")],
+    id: Annotated[str, typer.Argument(help="A dead letter's id, or the beginning of one, as `list` shows it.")],
     *,
     stage: StageOption = "local",
 ) -> Output:
@@ -48,19 +48,19 @@ def show(
     \b
     fiso deadletter show 3f2a91c0de
     """
-    from fiso_cli.deadletter import letters
+    from fiso_cli.deadletter import dead_letters
 
     chosen = Stage.named(stage)
     with chosen.wrapped_errors():
         box = _box(chosen)
         (letter,) = _named([*box.waiting(), *box.replayed()], [id])
-    return Output(document=letters.document_of(letter, whole=True))
+    return Output(document=dead_letters.document_of(letter, whole=True))
 
 
 def replay_letters(
-    ids: Annotated[list[str] | None, typer.Argument(help="Letters' ids, or their beginnings.")] = None,
+    ids: Annotated[list[str] | None, typer.Argument(help="Dead letters' ids, or their beginnings.")] = None,
     *,
-    all_of_them: Annotated[bool, typer.Option("--all", help="Every letter that waits.")] = False,
+    all_of_them: Annotated[bool, typer.Option("--all", help="Every one that waits.")] = False,
     stage: StageOption = "local",
 ) -> Output:
     """Fold the records of dead letters as the stream consumer would, each once, and move what is done aside.
@@ -75,7 +75,7 @@ def replay_letters(
     from fiso_cli.deadletter import replay
 
     if bool(ids) == all_of_them:
-        raise BadInput("name letters, or say --all: fiso deadletter replay --all")
+        raise BadInput("name dead letters, or say --all: fiso deadletter replay --all")
     chosen = Stage.named(stage)
     done: list[Replayed] = []
     with chosen.wrapped_errors():
@@ -83,7 +83,7 @@ def replay_letters(
         waiting = list(box.waiting())
         dynamodb = chosen.client("dynamodb")
         log = DynamoDBInvocationLog(dynamodb, chosen.log_table, clock=_utc_now)
-        # Whichever code folded a record before: a letter may be of both.
+        # Whichever code folded a record before: a dead letter may be of both.
         states = DynamoDBEndpointStates(dynamodb, chosen.state_table, clock=_utc_now, marks_as_before=True)
         archive = S3Archive(chosen.client("s3"), chosen.bucket, clock=_utc_now)
         wanted = waiting if all_of_them else _named(waiting, ids or [])
@@ -92,7 +92,7 @@ def replay_letters(
                 done.append(replay.replay(letter, box, log, states, archive))
                 bar.advance()
     stay = [_line(each) for each in done if each.refused or each.left]
-    failed = "not every letter could be replayed; the others are done, and these stay where they are"
+    failed = "not every dead letter could be replayed; the others are done, and these stay where they are"
     return Output(
         document={"letters": [asdict(each) for each in done]},
         shown=[_line(each) for each in done if not (each.refused or each.left)],
@@ -101,14 +101,14 @@ def replay_letters(
     )
 
 
-def _box(stage: Stage) -> "LetterBox":
-    from fiso_cli.deadletter.replay import LetterBox
+def _box(stage: Stage) -> "DeadLetterBucket":
+    from fiso_cli.deadletter.replay import DeadLetterBucket
 
-    return LetterBox(stage.client("s3"), stage.bucket)
+    return DeadLetterBucket(stage.client("s3"), stage.bucket)
 
 
-def _named(found: "Sequence[Letter]", ids: Sequence[str]) -> "list[Letter]":
-    chosen: list[Letter] = []
+def _named(found: "Sequence[DeadLetter]", ids: Sequence[str]) -> "list[DeadLetter]":
+    chosen: list[DeadLetter] = []
     for id in ids:
         matching = [letter for letter in found if letter.id.startswith(id)] if id else []
         if len(matching) != 1:
@@ -118,7 +118,7 @@ def _named(found: "Sequence[Letter]", ids: Sequence[str]) -> "list[Letter]":
     return chosen
 
 
-def _table(found: "Sequence[Letter]") -> Table:
+def _table(found: "Sequence[DeadLetter]") -> Table:
     return Table(
         title="dead letters",
         columns=[
@@ -135,13 +135,15 @@ def _table(found: "Sequence[Letter]") -> Table:
 
 
 def _line(each: "Replayed") -> str:
-    from fiso_cli.deadletter import letters
+    from fiso_cli.deadletter import dead_letters
 
     if each.refused:
         return f"{each.id}: stays: {each.refused}"
     line = f"{each.id}: {each.folded} folded, {each.already_folded} folded before"
     line += f", {each.gone} not in the log: left out" if each.gone else ""
-    return f"{line}, {each.left} still cannot be read: stays" if each.left else f"{line}: moved to {letters.REPLAYED}"
+    return (
+        f"{line}, {each.left} still cannot be read: stays" if each.left else f"{line}: moved to {dead_letters.REPLAYED}"
+    )
 
 
 def _utc_now() -> datetime:

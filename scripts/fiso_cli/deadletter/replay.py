@@ -1,6 +1,6 @@
-"""Replaying: a letter's records go through the consumer's own path again, then the letter is moved aside.
+"""Replaying: a dead letter's records go through the consumer's own path again, then it is moved aside.
 
-Both steps survive repetition: a record is folded once by its mark, and a letter that was not moved comes again. As in
+Both steps survive repetition: a record is folded once by its mark, and one that was not moved comes again. As in
 the consumer, what is folded is what the log holds, and it holds nothing whose mark may be gone.
 """
 
@@ -14,13 +14,13 @@ from fiso.domain.errors import StoreError
 from fiso.domain.record import InvocationRecord
 from fiso.ports import ArchiveSink, EndpointStates, RecordedRecords
 from fiso.services.log.ingest import ingest
-from fiso_cli.deadletter.letters import PREFIXES, REPLAYED, Letter, letter_of
+from fiso_cli.deadletter.dead_letters import PREFIXES, REPLAYED, DeadLetter, dead_letter_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replayed:
-    """What became of one letter. `left`: records that still do not parse, for which it stays where it is. `gone`: of
-    which the log holds nothing, or nothing any more."""
+    """What became of one dead letter. `left`: records that still do not parse, for which it stays where it is. `gone`:
+    of which the log holds nothing, or nothing any more."""
 
     id: str
     folded: int = 0
@@ -30,30 +30,30 @@ class Replayed:
     refused: str | None = None
 
 
-class LetterBox:
-    """The letters of a stage's bucket. `client` is boto3's S3 client."""
+class DeadLetterBucket:
+    """The dead letters of a stage's bucket. `client` is boto3's S3 client."""
 
     def __init__(self, client: Any, bucket: str) -> None:
         self._client, self._bucket = client, bucket
 
-    def waiting(self) -> Iterator[Letter]:
+    def waiting(self) -> Iterator[DeadLetter]:
         """Those that were not replayed."""
         for prefix in PREFIXES:
             yield from (self._read(key) for key in self._keys(prefix) if not key.startswith(REPLAYED))
 
-    def replayed(self) -> Iterator[Letter]:
+    def replayed(self) -> Iterator[DeadLetter]:
         """Those that were."""
         yield from (self._read(key) for key in self._keys(REPLAYED))
 
-    def set_aside(self, letter: Letter) -> None:
+    def set_aside(self, letter: DeadLetter) -> None:
         """Move it to the replayed ones; it is never gone from both places."""
         source = {"Bucket": self._bucket, "Key": letter.key}
         self._client.copy_object(Bucket=self._bucket, Key=REPLAYED + letter.key, CopySource=source)
         self._client.delete_object(**source)
 
-    def _read(self, key: str) -> Letter:
+    def _read(self, key: str) -> DeadLetter:
         body: bytes = self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read()
-        return letter_of(key, body)
+        return dead_letter_of(key, body)
 
     def _keys(self, prefix: str) -> Iterator[str]:
         for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix):
@@ -61,9 +61,9 @@ class LetterBox:
 
 
 def replay(
-    letter: Letter, box: LetterBox, log: RecordedRecords, states: EndpointStates, archive: ArchiveSink
+    letter: DeadLetter, box: DeadLetterBucket, log: RecordedRecords, states: EndpointStates, archive: ArchiveSink
 ) -> Replayed:
-    """Fold what can be read; move the letter when nothing is left in it that cannot."""
+    """Fold what can be read; move it when nothing is left in it that cannot."""
     if letter.problem is not None:
         return Replayed(id=letter.id, refused=letter.problem)
     images = [each.event["dynamodb"]["NewImage"] for each in letter.records if each.record is not None]

@@ -201,7 +201,7 @@ def _is_poison(record: "Record") -> bool:
 
 def _dead_letters(cloud: "EmulatorProcess") -> dict[str, Any]:
     """The records in the dead-letter bucket, by sequence number."""
-    from fiso_cli.deadletter.letters import PREFIXES
+    from fiso_cli.deadletter.dead_letters import PREFIXES
     from tests.lab.chaos.rig.stores import BUCKET
 
     s3 = cloud.client("s3")

@@ -1,4 +1,4 @@
-"""Letters: invocation records in the on-failure bucket, read as what they hold and why it was given up.
+"""Dead letters: invocation records in the on-failure bucket, read as what they hold and why it was given up.
 
 AWS leaves one object per batch under `aws/lambda/<mapping>/<shard>/`, with the whole event as JSON text in `payload`;
 the local pump leaves the same, and the consumer one for each record that it set aside. Pure: bytes in, values out.
@@ -18,14 +18,14 @@ from fiso.domain.record import InvocationRecord
 
 PREFIXES = ("aws/lambda/", "dead-letters/")
 REPLAYED = "dead-letters/replayed/"
-"""Where a letter is moved once everything in it is folded. The rest of the key is its first one."""
+"""Where a dead letter is moved once everything in it is folded. The rest of the key is its first one."""
 ID_LENGTH = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LetterRecord:
-    """One stream record of a letter. `record` is None where it does not parse (`problem` says why) or has nothing to
-    fold (`problem` is None too)."""
+class StreamRecord:
+    """One stream record. `record` is None where it does not parse (`problem` says why) or has nothing to fold
+    (`problem` is None too)."""
 
     sequence_number: str
     event: Mapping[str, Any]
@@ -34,8 +34,8 @@ class LetterRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Letter:
-    """One object. `problem`: why it cannot be read as a letter at all. `deliveries` as the mapping counted them.
+class DeadLetter:
+    """One object. `problem`: why it cannot be read as one at all. `deliveries` as the mapping counted them.
     `reason`: why the consumer set it aside; None where the mapping gave it up."""
 
     id: str
@@ -44,7 +44,7 @@ class Letter:
     given_up_at: datetime | None = None
     deliveries: int | None = None
     shard: str | None = None
-    records: tuple[LetterRecord, ...] = ()
+    records: tuple[StreamRecord, ...] = ()
     problem: str | None = None
     reason: str | None = None
 
@@ -54,7 +54,7 @@ class Letter:
         return [each.record for each in self.records if each.record is not None]
 
     @property
-    def unreadable(self) -> Sequence[LetterRecord]:
+    def unreadable(self) -> Sequence[StreamRecord]:
         """What still does not parse."""
         return [each for each in self.records if each.problem is not None]
 
@@ -70,16 +70,16 @@ class Letter:
 
 
 def id_of(key: str) -> str:
-    """A letter's short name; the same before and after it is moved."""
+    """A dead letter's short name; the same before and after it is moved."""
     return sha256(key.removeprefix(REPLAYED).encode()).hexdigest()[:ID_LENGTH]
 
 
-def letter_of(key: str, body: bytes) -> Letter:
-    """An object as a letter. Never raises: what it cannot read it says."""
+def dead_letter_of(key: str, body: bytes) -> DeadLetter:
+    """An object as a dead letter. Never raises: what it cannot read it says."""
     try:
         document = json.loads(body)
         context, info = document["requestContext"], document.get("DDBStreamBatchInfo") or {}
-        return Letter(
+        return DeadLetter(
             id=id_of(key),
             key=key,
             condition=str(context.get("condition")),
@@ -90,10 +90,10 @@ def letter_of(key: str, body: bytes) -> Letter:
             records=tuple(_record_of(event) for event in _events(document["payload"])),
         )
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        return Letter(id=id_of(key), key=key, problem=f"not an invocation record: {type(error).__name__}: {error}")
+        return DeadLetter(id=id_of(key), key=key, problem=f"not an invocation record: {type(error).__name__}: {error}")
 
 
-def document_of(letter: Letter, *, whole: bool = False) -> dict[str, object]:
+def document_of(letter: DeadLetter, *, whole: bool = False) -> dict[str, object]:
     """JSON-able; with `whole`, the stream records as they are."""
     records: list[dict[str, object]] = [
         {
@@ -127,7 +127,7 @@ def _events(payload: object) -> Sequence[Mapping[str, Any]]:
     return records
 
 
-def _record_of(event: Mapping[str, Any]) -> LetterRecord:
+def _record_of(event: Mapping[str, Any]) -> StreamRecord:
     change = event["dynamodb"]
     number, image = str(change["SequenceNumber"]), change.get("NewImage")
     record, problem = None, None
@@ -137,4 +137,4 @@ def _record_of(event: Mapping[str, Any]) -> LetterRecord:
             record = parsed if isinstance(parsed, InvocationRecord) else None
         except InvalidRecord as error:
             problem = str(error)
-    return LetterRecord(sequence_number=number, event=event, record=record, problem=problem)
+    return StreamRecord(sequence_number=number, event=event, record=record, problem=problem)
