@@ -34,14 +34,13 @@ EVERY_S = 0.1
 """How long each caller rests between two requests."""
 CATALOG = """version: 1
 functions:
-  orders:  # must not run twice: a copy in each region, and two on other clouds
+  orders:  # must not run twice: a copy that is lost with the first region, and two that are not
     type: text
     endpoints:
-      - {{id: aws-first, provider: aws, region: us-east-1, memory_mb: 512, address: "{first}/aws-first"}}
-      - {{id: aws-second, provider: aws, region: us-west-2, memory_mb: 512, address: "{others}/aws-second"}}
-      - {{id: azure, provider: azure, region: eastus, memory_mb: 512, address: "{others}/azure"}}
+      - {{id: gcp-lost, provider: gcp, region: us-east1, memory_mb: 512, address: "{first}/gcp-lost"}}
       - {{id: gcp, provider: gcp, region: us-east4, memory_mb: 512, address: "{others}/gcp"}}
-    policy: {{lease_outage_s: {outage_s}, max_attempts: 4}}
+      - {{id: azure, provider: azure, region: eastus, memory_mb: 512, address: "{others}/azure"}}
+    policy: {{lease_outage_s: {outage_s}, max_attempts: 3}}
 """
 
 
