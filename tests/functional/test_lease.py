@@ -183,6 +183,20 @@ def test_a_number_cannot_be_claimed_again_with_another_outcome() -> None:
     assert rig.only_record.result.execution_time_ms == 50.0
 
 
+def test_a_report_that_another_version_has_taken_already_is_repeated_and_no_contradiction() -> None:
+    """Its answer was lost, and the deployment moved meanwhile: that version's record knows of no plan."""
+    rig = Rig()
+    lease = decide(rig)
+    outcome = an_outcome(0, answered(ids(lease)[0]))
+    report(rig, lease["token"], outcome)
+    written = rig.only_record
+    older = replace(written, attempts=tuple(replace(each, plan=None) for each in written.attempts))
+    assert older != written
+    rig.stores.log.records[written.invocation_id] = older
+    assert counts(report(rig, lease["token"], outcome)) == (0, 1, 0)
+    assert rig.only_record == older
+
+
 def test_the_fold_and_the_training_set_take_leased_records() -> None:
     rig = Rig()
     lease = decide(rig)

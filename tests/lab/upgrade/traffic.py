@@ -68,7 +68,7 @@ class Traffic:
             if answer.status_code != 503:
                 return answer.json() if answer.status_code == 200 else None
             self.notes["reads that a busy store put off"] += 1
-            time.sleep(float(answer.headers["retry-after"]))
+            time.sleep(float(answer.headers.get("retry-after", 1)))
         return None
 
     def records(self) -> dict[str, Any]:

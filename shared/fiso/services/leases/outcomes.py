@@ -5,14 +5,14 @@ comes twice changes nothing. What cannot be true is refused, item by item; the r
 they belong to an execution environment's own calls, and the folded states carry the news.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from fiso.billing.tariff import Tariff
-from fiso.codecs.record import instant
+from fiso.codecs.record import instant, to_document
 from fiso.domain.catalog import CatalogEntry
 from fiso.domain.endpoint import FunctionName
 from fiso.domain.errors import LeaseRefused, WriteConflict
@@ -106,12 +106,27 @@ class Outcomes:
         try:
             is_new = self.log.close(record)
         except WriteConflict:
+            if self._says_the_same(record):
+                return Verdict(fate=Fate.REPEATED)
             detail = "this number was reported before, with another outcome"
             return Verdict(fate=Fate.REJECTED, problem=LeaseRefused("conflict", detail))
         if not is_new:
             return Verdict(fate=Fate.REPEATED)
         recording.count(self.metrics, record, lease.provider_of)
         return Verdict(fate=Fate.ACCEPTED)
+
+    def _says_the_same(self, record: InvocationRecord) -> bool:
+        """Whether what stands there is this outcome, written by another version, which tells less or more of it."""
+        standing = self.log.find(record.invocation_id)
+        return isinstance(standing, InvocationRecord) and _told(standing) == _told(record)
+
+
+def _told(record: InvocationRecord) -> Sequence[object]:
+    """What a client says of its calls, as it is logged."""
+    attempts: list[Mapping[str, object]] = to_document(record)["attempts"]  # type: ignore[assignment]  # a list of them
+    return [
+        [each.get(name) for name in ("endpoint", "started_at", "latency_ms", "status", "failure")] for each in attempts
+    ]
 
 
 def _check_lease(lease: Lease, tenant: TenantId, now: datetime) -> None:
