@@ -21,14 +21,14 @@ from fiso.domain.endpoint import Endpoint, EndpointId
 from fiso.domain.state import EndpointState, LoadLevel
 from fiso.prediction import facts
 from fiso.prediction.facts import round_trip_ms
-from fiso.prediction.kinship import Expected, Hypothesis, Seen, Spot, Tree
+from fiso.prediction.kinship import Effects, Expected, Hypothesis, Seen, Spot
 from fiso.routing import levels
 from fiso.routing.levels import decay
 from fiso.routing.tails import Tail, Tails
 
-LATENCY = Tree(function=4.0, provider=0.1, copy=0.15, level=0.04, usual=log(facts.USUAL_MS))
-BILLED_SHARE = Tree(function=1.0, provider=0.1, copy=0.1, level=0.05)
-START = Tree(function=1.0, provider=0.1, copy=0.35, level=1e-6)
+LATENCY = Effects(function=4.0, provider=0.1, place=0.1, region=0.05, copy=0.05, level=0.04, usual=log(facts.USUAL_MS))
+BILLED_SHARE = Effects(function=1.0, provider=0.1, place=0.0, region=0.05, copy=0.05, level=0.05)
+START = Effects(function=1.0, provider=0.1, place=0.0, region=0.1, copy=0.25, level=1e-6)
 SLOPES = ((-1.0, 0.1), (0.0, 0.35), (0.5, 0.25), (1.0, 0.3))
 """How processing time may grow with the missing share of a processor (the exponent), and the chance of each: bound by
 the processor, half so, waiting; and the smaller one faster, which no document says and some clouds do."""

@@ -1,22 +1,27 @@
 """Kinship: what the copies that were seen say of those that were not, without believing any published fact. Pure.
 
 The logarithm of a quantity of a copy at a load (its latency, its bill) is a mean of the function plus effects of its
-provider, of the copy and of the level of load, each inside the one before: a tree of means (nested random effects;
-Gelman and Hill, Data Analysis Using Regression and Multilevel Models, 2007, chapter 12). What one copy showed moves its
-provider's others more than the rest.
+provider, of the place it lies in whatever the cloud, of its region, of the copy and of the level of load: crossed
+random effects (Gelman and Hill, Data Analysis Using Regression and Multilevel Models, 2007, chapter 13). The more of
+them two spots share, the more does one say of the other. What is expected is the best linear prediction (Henderson,
+Biometrics 1975), worked out as in Gaussian process regression (Rasmussen and Williams 2006, algorithm 2.1).
 
 A published fact enters as a hypothesis: an offset per spot that would be there if it were true. Every hypothesis is
-laid on the same tree, and counts by how well what was seen agrees with it (Bayesian model averaging; Hoeting et al.,
+laid on the same effects, and counts by how well what was seen agrees with it (Bayesian model averaging; Hoeting et al.,
 Statistical Science 1999). A fact that does not hold here is out after one or two calls.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import exp, log
+from math import exp, log, sqrt
 from operator import mul
 from typing import NamedTuple
 
-from fiso.domain.endpoint import Endpoint, EndpointId, Provider
+from fiso.domain.endpoint import Endpoint
+from fiso.prediction import features
+
+LEAST_VARIANCE = 1e-9
+"""What rounding may take off a variance is put back."""
 
 
 class Spot(NamedTuple):
@@ -52,124 +57,69 @@ class Expected(NamedTuple):
     variance: float
 
 
-class _Group(NamedTuple):
-    """Means that lie in one: which, their shares of it, 1 over the variance of each, and the variance of the whole."""
-
-    members: list[int]
-    shares: list[float]
-    precisions: list[float]
-    variance: float
-
-
-class _Nested(NamedTuple):
-    """Where an effect lies: which mean of its kind, None for one unseen, and how far that is kept."""
-
-    place: int | None
-    kept: float
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tree:
+class Effects:
     """The variances of the effects, of logarithms. Of a function unseen the mean `usual` is expected, +- `function`."""
 
     function: float
     provider: float
+    place: float
+    region: float
     copy: float
     level: float
     usual: float = 0.0
 
     def expected(self, asked: Sequence[Spot], seen: Sequence[Seen], hypotheses: Sequence[Hypothesis]) -> list[Expected]:
         """What to expect at each spot that is asked for, over all hypotheses."""
-        shape = _Shape(self, asked, seen)
-        laid = [shape.under(hypothesis) for hypothesis in hypotheses]
+        spots = [item.spot for item in seen]
+        root: list[list[float]] = []  # of the covariance of what was seen: its lower triangle (Cholesky)
+        for item, shared in zip(seen, self._shared(spots, spots), strict=True):
+            row = _solved(root, shared)
+            alone = shared[len(row)] + item.noise - sum(map(mul, row, row))
+            root.append([*row, sqrt(max(LEAST_VARIANCE, alone))])
+        told = [_solved(root, shared) for shared in self._shared(asked, spots)]
+        whole = self.function + self.provider + self.place + self.region + self.copy + self.level
+        variances = [max(LEAST_VARIANCE, whole - sum(map(mul, row, row))) for row in told]
+        laid = []
+        for chance, offsets, seen_offsets in hypotheses:
+            off = _solved(root, [i.value - self.usual - at for i, at in zip(seen, seen_offsets, strict=True)])
+            values = [self.usual + sum(map(mul, row, off)) + at for row, at in zip(told, offsets, strict=True)]
+            laid.append((log(chance) - sum(map(mul, off, off)) / 2, values))
         best = max(evidence for evidence, _ in laid)
         weights = [exp(evidence - best) for evidence, _ in laid]
-        total = sum(weights)
         columns = zip(*(values for _, values in laid), strict=True)
-        return [_mixed(v, weights, total, variance) for v, variance in zip(columns, shape.variances, strict=True)]
+        return [_mixed(v, weights, variance) for v, variance in zip(columns, variances, strict=True)]
+
+    def _shared(self, asked: Sequence[Spot], seen: Sequence[Spot]) -> list[list[float]]:
+        """The covariance of each spot asked for with each that was seen: the variances of what they have in common."""
+        with_place, of_level = self.function + self.place, self.region + self.copy + self.level
+        known = [(spot, features.place(spot.endpoint.region)) for spot in seen]
+        rows = []
+        for (own, bucket), place in ((spot, features.place(spot.endpoint.region)) for spot in asked):
+            row = []
+            for (other, level), lies_in in known:
+                shared = with_place if place is not None and place == lies_in else self.function
+                if own.provider is other.provider:
+                    shared += self.provider
+                    if own.id == other.id:
+                        shared += of_level if bucket == level else self.region + self.copy
+                    elif own.region == other.region:
+                        shared += self.region
+                row.append(shared)
+            rows.append(row)
+        return rows
 
 
-def _mixed(values: Sequence[float], weights: Sequence[float], total: float, variance: float) -> Expected:
+def _solved(root: Sequence[Sequence[float]], values: Sequence[float]) -> list[float]:
+    """x of root x = values, for as many values as the triangle has rows."""
+    found: list[float] = []
+    for row, value in zip(root, values, strict=False):
+        found.append((value - sum(map(mul, row, found))) / row[-1])
+    return found
+
+
+def _mixed(values: Sequence[float], weights: Sequence[float], variance: float) -> Expected:
+    total = sum(weights)
     mean = sum(map(mul, weights, values)) / total
     doubt = sum(weight * (value - mean) ** 2 for weight, value in zip(weights, values, strict=True)) / total
     return Expected(value=mean, variance=variance + doubt)
-
-
-class _Shape:
-    """What no hypothesis changes: which levels lie in which copies and providers, and how much each counts."""
-
-    __slots__ = ("_copies", "_function", "_kept", "_nested", "_providers", "_seen", "_usual", "variances")
-
-    def __init__(self, tree: Tree, asked: Sequence[Spot], seen: Sequence[Seen]) -> None:
-        self._seen, self._usual = seen, tree.usual
-        levels = {(item.spot.endpoint.id, item.spot.bucket): index for index, item in enumerate(seen)}
-        copies: dict[EndpointId, list[int]] = {}
-        providers: dict[Provider, list[int]] = {}
-        for index, item in enumerate(seen):
-            id = item.spot.endpoint.id
-            if id not in copies:
-                providers.setdefault(item.spot.endpoint.provider, []).append(len(copies))
-            copies.setdefault(id, []).append(index)
-        noises = [item.noise for item in seen]
-        self._copies = [_group(members, noises, tree.level) for members in copies.values()]
-        of_copies = [group.variance for group in self._copies]
-        self._providers = [_group(members, of_copies, tree.copy) for members in providers.values()]
-        of_providers = [group.variance for group in self._providers]
-        self._function = _group(list(range(len(providers))), of_providers, tree.provider) if seen else None
-        self._kept = tree.function / (tree.function + self._function.variance) if self._function else 0.0
-        variance = self._kept * self._function.variance if self._function else tree.function
-        of_provider = {provider: index for index, provider in enumerate(providers)}
-        of_copy = {id: index for index, id in enumerate(copies)}
-        self._nested: list[list[_Nested]] = []
-        self.variances: list[float] = []
-        for spot in asked:
-            id = spot.endpoint.id
-            places = (
-                (of_provider.get(spot.endpoint.provider), of_providers, tree.provider),
-                (of_copy.get(id), of_copies, tree.copy),
-                (levels.get((id, spot.bucket)), noises, tree.level),
-            )
-            nested, outer = [], variance
-            for place, own, between in places:
-                kept = 0.0 if place is None else between / (between + own[place])
-                outer = outer + between if place is None else kept * own[place] + (1 - kept) ** 2 * outer
-                nested.append(_Nested(place, kept))
-            self._nested.append(nested)
-            self.variances.append(outer)
-
-    def under(self, hypothesis: Hypothesis) -> tuple[float, list[float]]:
-        """The logarithm of how much a hypothesis counts, and what is expected at each spot under it."""
-        levels = [item.value - offset for item, offset in zip(self._seen, hypothesis.seen, strict=True)]
-        copies, apart = _means(self._copies, levels)
-        providers, further = _means(self._providers, copies)
-        mean, evidence = self._usual, log(hypothesis.chance) - apart - further
-        if self._function is not None:
-            (own,), last = _means([self._function], providers)
-            mean, evidence = mean + self._kept * (own - mean), evidence - last
-        kinds = (providers, copies, levels)
-        found = []
-        for nested, offset in zip(self._nested, hypothesis.asked, strict=True):
-            value = mean
-            for (place, kept), known in zip(nested, kinds, strict=True):
-                if place is not None:
-                    value += kept * (known[place] - value)
-            found.append(value + offset)
-        return evidence, found
-
-
-def _group(members: list[int], variances: Sequence[float], between: float) -> _Group:
-    precisions = [1 / (between + variances[member]) for member in members]
-    total = sum(precisions)
-    return _Group(members, [precision / total for precision in precisions], precisions, 1 / total)
-
-
-def _means(groups: Sequence[_Group], parts: Sequence[float]) -> tuple[list[float], float]:
-    """Each group's mean, and how far all parts lie from theirs: half the squares, by precision."""
-    found, apart = [], 0.0
-    for group in groups:
-        own = [parts[member] for member in group.members]
-        mean = sum(map(mul, group.shares, own))
-        found.append(mean)
-        if len(own) > 1:
-            apart += sum(p * (part - mean) ** 2 for p, part in zip(group.precisions, own, strict=True)) / 2
-    return found, apart

@@ -34,12 +34,11 @@ AGAIN = 0.5
 OVERDRAFT = 0.5
 """What a first try that is expected to pay may cost beyond the budget for each copy there is, in calls of the best one:
 while only bad ones are known, waiting costs more than trying."""
-SURELY = 1.645
-"""A first try of which little is expected waits until its worst plausible price was earned: the 95th percentile."""
+SURELY = 2.33
+"""A first try of which little is expected waits until its worst plausible price was earned: the 99th percentile."""
 LATE_SHARE = 0.2
-"""The share of `exploration` that inverse-gap weighting gets."""
-UNDIRECTED = 0.05
-"""The most requests that inverse-gap weighting takes."""
+"""The share of `exploration` that inverse-gap weighting gets, of the loss and of the requests: tries for a reason have
+the rest."""
 FIRST_REQUESTS = 100.0
 MOST_REQUESTS = 2_000.0
 """Knowledge is worth its price over as many requests again as were seen (Gott's principle), within these bounds."""
@@ -76,7 +75,8 @@ def chances_of(scores: Sequence[Score], *, exploration: float, seen: float, unfo
     if exploration <= 0 or len(scores) == 1:
         return Chances((1.0, *(0.0 for _ in scores[1:])), tuple(None for _ in scores))
     gaps = [_gap(scores[0], score) for score in scores[1:]]
-    others = [min(UNDIRECTED, LATE_SHARE * exploration / (gap * (1 + gap) * (1 + gap))) / len(gaps) for gap in gaps]
+    each = LATE_SHARE * exploration / len(gaps)
+    others = [each * min(1.0, 1 / (gap * (1 + gap) * (1 + gap))) for gap in gaps]
     tried_for = [Purpose.UNDIRECTED for _ in gaps]
     due = _due(scores, gaps, exploration, seen)
     if due is not None:
@@ -92,7 +92,15 @@ def _due(scores: Sequence[Score], gaps: Sequence[float], exploration: float, see
     gains = [requests * expected_gain(scores[0], score) for score in others]
     earned = FREE_TRIES + exploration * min(seen, sqrt(LINEAR_REQUESTS * seen))
     first = sum(score.tried_loss / score.tries for score in scores if score.tries)
-    due = _first_due(others, gaps, gains, left=earned - first)
+    # What a first try was expected to lose, or what it lost as is known now, where that is more: but not more than the
+    # steep part of the budget earns, since one bad surprise would stop all others for good.
+    most = exploration * LINEAR_REQUESTS
+    lost = sum(
+        max(score.tried_loss / score.tries, min(most, gap))
+        for score, gap in zip(scores, (0.0, *gaps), strict=True)
+        if score.tries
+    )
+    due = _first_due(others, gaps, gains, left=earned - lost)
     if due is not None or sum(score.tries for score in scores) > FREE_TRIES * len(scores) + exploration * seen:
         return due
     again = sum(score.tried_loss for score in scores) - first

@@ -9,7 +9,6 @@ from fiso.routing.selection import (
     LATE_SHARE,
     LINEAR_REQUESTS,
     TRY,
-    UNDIRECTED,
     expected_gain,
     picked,
     propensities,
@@ -22,6 +21,8 @@ def score(value: float, name: str = "other", **changes: float) -> Score:
 
 
 BEST = score(1.0, "best")
+UNDIRECTED = LATE_SHARE * 0.1
+"""The most that inverse-gap weighting takes of the requests below."""
 
 
 def new(value: float, doubt: float = 0.5) -> Score:
@@ -46,9 +47,9 @@ def test_a_copy_never_called_that_may_pay_is_tried_as_soon_as_its_loss_is_earned
 
 
 def test_one_of_which_little_is_expected_waits_until_its_worst_plausible_price_was_earned() -> None:
-    # a gap of 1.5, at worst 2.5 * exp(1.645 * .2) - 1 = 2.474
-    assert chances(new(0.4, doubt=0.2), seen=4)[0] < UNDIRECTED
-    assert chances(new(0.4, doubt=0.2), seen=5) == [TRY]
+    # a gap of 1.5, at worst 2.5 * exp(2.33 * .2) - 1 = 2.984
+    assert chances(new(0.4, doubt=0.2), seen=9)[0] < UNDIRECTED
+    assert chances(new(0.4, doubt=0.2), seen=10) == [TRY]
     assert chances(new(0.4, doubt=2.0), seen=0) == [TRY]
 
 
@@ -64,9 +65,15 @@ def test_copies_never_called_are_tried_one_at_a_time_the_safest_first() -> None:
 
 
 def test_what_tries_lost_is_taken_off_what_was_earned() -> None:
-    tried = score(0.1, tries=1, tried_loss=FREE_TRIES + 0.1 * 30)
+    tried = score(0.5, tries=1, tried_loss=FREE_TRIES + 0.1 * 30)
     assert chances(tried, new(0.5, doubt=2.0), seen=24)[1] < UNDIRECTED  # 1.5 in advance, for three copies
     assert chances(tried, new(0.5, doubt=2.0), seen=26)[1] == TRY
+
+
+def test_a_first_try_that_came_out_worse_than_expected_counts_for_what_it_lost() -> None:
+    tried = score(0.1, tries=1, tried_loss=0.1)  # it is nine calls behind, as is known now
+    assert chances(tried, new(0.5, doubt=2.0), seen=64)[1] < UNDIRECTED
+    assert chances(tried, new(0.5, doubt=2.0), seen=66)[1] == TRY
 
 
 def test_later_the_budget_grows_with_the_root_of_the_requests() -> None:
