@@ -11,6 +11,7 @@ from botocore.config import Config
 from flask import Flask
 
 from fiso.adapters.aws.dynamodb import DynamoDBInvocationLog
+from fiso.adapters.aws.dynamodb_lists import DynamoDBLists
 from fiso.adapters.aws.dynamodb_states import DynamoDBEndpointStates
 from fiso.adapters.aws.models import S3ModelStore
 from fiso.adapters.aws.s3 import S3RetrainingRuns, S3Snapshots
@@ -45,7 +46,12 @@ def build(
         stage=settings.stage, keys=trust.keys, least=trust.floor, accepts_unsigned=trust.accepts_older_forms
     )
     sources = Sources(
-        log=DynamoDBInvocationLog(dynamodb, settings.log_table, clock=clock),
+        log=DynamoDBInvocationLog(
+            dynamodb,
+            settings.log_table,
+            clock=clock,
+            lists=DynamoDBLists(dynamodb, settings.state_table, clock=clock),
+        ),
         states=DynamoDBEndpointStates(dynamodb, settings.state_table, clock=clock),
         snapshots=S3Snapshots(s3, settings.bucket, seals),
         models=S3ModelStore(s3, settings.bucket),

@@ -11,6 +11,7 @@ from botocore.config import Config
 from fiso.adapters.aws.client import DynamoDBClient
 from fiso.adapters.aws.cloudwatch_logs import CloudWatchSpilledRecords
 from fiso.adapters.aws.dynamodb import DynamoDBInvocationLog
+from fiso.adapters.aws.dynamodb_lists import DynamoDBLists
 from fiso.adapters.aws.errors import aws_errors, code_of, store_errors
 from fiso.adapters.aws.s3 import S3Snapshots, S3Watermark
 from fiso.adapters.aws.snapshots import CopiedSnapshots, DynamoDBSnapshotCopy
@@ -38,8 +39,13 @@ def build(settings: KeeperSettings) -> Keeper:
     """Wire the stores on AWS and PostgreSQL. No connection is opened yet."""
     config = Config(connect_timeout=1, read_timeout=5, retries={"total_max_attempts": 2})
     secret = _database_secret(settings, config)
+    own = _dynamodb()
     log = DynamoDBInvocationLog(
-        _dynamodb(), settings.log_table, clock=utc_now, writes_as_before=settings.writes_as_before
+        own,
+        settings.log_table,
+        clock=utc_now,
+        lists=DynamoDBLists(own, settings.state_table, clock=utc_now) if settings.state_table else None,
+        writes_as_before=settings.writes_as_before,
     )
     s3 = boto3.client("s3", config=config)
     signer = _signer(settings, config)

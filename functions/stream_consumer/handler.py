@@ -1,19 +1,20 @@
-"""The stream consumer's edge: a DynamoDB stream batch in, the first record that must come again out."""
+"""The stream consumer's edge: a DynamoDB stream batch in, the first record that must come again out.
 
-import json
+Folds within seconds; the archive is written by another reader of the same stream (`archiver`), which waits for more.
+"""
+
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from fiso import __version__, telemetry
 from fiso.domain.errors import InvalidRecord, StoreError
-from fiso.domain.record import InvocationRecord
+from fiso.domain.record import InvocationRecord, OpenRecord, RecordStatus
 from fiso.domain.state import EndpointState
-from fiso.ports import LineLog, RecordedRecords, SpanSink
-from fiso.routing.skill import prediction_lines
+from fiso.ports import RecordedRecords, RecordKey, SpanSink
 from fiso.services.log.ingest import ingest
 from fiso.services.log.spans import export_request
 from fiso.settings import StreamConsumerSettings
@@ -25,10 +26,11 @@ logger = logging.getLogger("fiso.stream_consumer")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """The finished records that a batch tells of, and the events whose records do not parse, with why. `unrecorded`
-    events name nothing that the log holds."""
+    """The finished records that a batch tells of, the intents that are still open, and the events whose records do not
+    parse, with why. `unrecorded` events name nothing that the log holds."""
 
     records: tuple[InvocationRecord, ...]
+    still_open: tuple[OpenRecord, ...]
     poison: tuple[tuple[Mapping[str, object], str], ...]
     unrecorded: int
 
@@ -52,37 +54,39 @@ def consume(stream_records: Sequence[object], stores: Stores) -> dict[str, Any]:
     An event says only where to look: what is folded is what the log's table holds there. Whoever may invoke this
     function can write any event, but no record (docs/decisions/0021-what-has-a-record.md).
     """
+    return settle(stream_records, stores, _fold)
+
+
+def settle(stream_records: Sequence[object], stores: Stores, take: Callable[["Batch", Stores], None]) -> dict[str, Any]:
+    """Of either reader of the stream: what it takes is done, set aside alone, or comes again as a whole."""
     try:
-        _consume(stream_records, stores)
+        batch = read(stream_records, stores.log)
+        try:
+            take(batch, stores)
+        except StoreError:
+            raise
+        except Exception as error:
+            # The event source halves what ends in an error, so what we cannot take is alone at last. It must not come
+            # again for hours and hold up its shard.
+            if len(stream_records) > 1:
+                raise
+            logger.exception("a record that parses cannot be taken")
+            set_aside(stream_records[0], f"{type(error).__name__}: {error}", stores)
     except StoreError as error:
-        logger.warning("batch not folded, it comes again: %s", error)
+        logger.warning("batch not taken, it comes again: %s", error)
         return {"batchItemFailures": [{"itemIdentifier": _sequence(_change_of(stream_records[0]))}]}
     return {"batchItemFailures": []}
 
 
-def _consume(stream_records: Sequence[object], stores: Stores) -> None:
-    batch = read(stream_records, stores.log)
+def _fold(batch: Batch, stores: Stores) -> None:
     for event, why in batch.poison:
-        _set_aside(event, why, stores)
-    # Named by what is in it: an event with another's sequence numbers must not overwrite that one's object.
-    batch_id = " ".join(record.invocation_id for record in batch.records)
-    try:
-        done = ingest(batch.records, states=stores.states, archive=stores.archive, batch_id=batch_id)
-    except StoreError:
-        raise
-    except Exception as error:
-        # The event source halves what ends in an error, so what we cannot fold is alone at last. It must not come again
-        # for hours and hold up its shard.
-        if len(stream_records) > 1:
-            raise
-        logger.exception("a record that parses cannot be folded")
-        return _set_aside(stream_records[0], f"{type(error).__name__}: {error}", stores)
-    _tell(done.stopped, batch)
-    if stores.predictions is not None:
-        _show(batch.records, stores.predictions)
+        set_aside(event, why, stores)
+    stores.lists.note(batch.records)
+    done = ingest(batch.records, states=stores.states, batch_id="")
+    _tell(done.stopped)
+    tell_unrecorded(batch)
     if stores.spans is not None:
         _trace(batch.records, stores.spans)
-    return None
 
 
 def _trace(records: Sequence[InvocationRecord], sink: SpanSink) -> None:
@@ -97,29 +101,24 @@ def _trace(records: Sequence[InvocationRecord], sink: SpanSink) -> None:
         telemetry.flush()
 
 
-def _show(records: Sequence[InvocationRecord], predictions: LineLog) -> None:
-    """What was predicted of them and what came. The records hold it too: a batch does not come again for its sake."""
-    try:
-        predictions.put([json.dumps(line) for line in prediction_lines(records)])
-    except StoreError as error:
-        logger.warning("predictions are not written: %s", error)
-
-
-def _set_aside(event: object, why: str, stores: Stores) -> None:
+def set_aside(event: object, why: str, stores: Stores) -> None:
     logger.error("record set aside as a dead letter: %s", why)
     stores.letters.set_aside(event if isinstance(event, Mapping) else {}, why)
     telemetry.metrics().add("PoisonRecords", 1, "Count")
     telemetry.flush()
 
 
-def _tell(stopped: Sequence[EndpointState], batch: Batch) -> None:
+def _tell(stopped: Sequence[EndpointState]) -> None:
     for state in stopped:
         why = state.canary.why if state.canary else ""
         fields = {"function": state.function, "endpoint": state.endpoint, "cause": why}
         logger.warning("canary stopped", extra=fields)
         telemetry.metrics().add("CanaryStopped", 1, "Count", endpoint=state.endpoint)
+
+
+def tell_unrecorded(batch: Batch) -> None:
     if batch.unrecorded:
-        logger.error("%d stream events name no record of the log: not folded", batch.unrecorded)
+        logger.error("%d stream events name no record of the log: not taken", batch.unrecorded)
         telemetry.metrics().add("UnrecordedStreamEvents", batch.unrecorded, "Count")
     telemetry.flush()  # also what was not copied to another region
 
@@ -131,15 +130,26 @@ def read(stream_records: Sequence[object], log: RecordedRecords) -> Batch:
     keys = [wiring.key_of(image) for _, image in told]
     recorded = log.recorded([key for key in keys if key is not None])
     records, poison, unrecorded = list[InvocationRecord](), list[tuple[Mapping[str, object], str]](), 0
-    for (event, _), key in zip(told, keys, strict=True):
+    still_open: dict[RecordKey, OpenRecord] = {}
+    for (event, image), key in zip(told, keys, strict=True):
         record = recorded.get(key) if key is not None else None
-        if record is None:
+        if key is None or record is None:
             unrecorded += 1
         elif isinstance(record, InvalidRecord) and isinstance(event, Mapping):
             poison.append((event, str(record)))
-        elif isinstance(record, InvocationRecord):
+        elif isinstance(record, OpenRecord):
+            still_open[key] = record
+        elif isinstance(record, InvocationRecord) and not _tells_of_an_intent(image):
             records.append(record)
-    return Batch(records=tuple(records), poison=tuple(poison), unrecorded=unrecorded)
+    return Batch(
+        records=tuple(records), still_open=tuple(still_open.values()), poison=tuple(poison), unrecorded=unrecorded
+    )
+
+
+def _tells_of_an_intent(image: object) -> bool:
+    """Whose record was closed meanwhile: that has an event of its own."""
+    status = image.get("status") if isinstance(image, Mapping) else None
+    return isinstance(status, Mapping) and status.get("S") == RecordStatus.OPEN
 
 
 def _change_of(stream_record: object) -> Mapping[str, Any]:

@@ -1,4 +1,4 @@
-"""Composition root of the stream consumer."""
+"""Composition root of both readers of the stream."""
 
 import os
 from dataclasses import dataclass
@@ -9,11 +9,12 @@ from fiso.adapters.aws.archive import S3Archive
 from fiso.adapters.aws.client import DynamoDBClient, JsonClient, S3Client
 from fiso.adapters.aws.cloudwatch_logs import LOGS, CloudWatchLines
 from fiso.adapters.aws.dynamodb import DynamoDBInvocationLog, key_of_item
+from fiso.adapters.aws.dynamodb_lists import DynamoDBLists
 from fiso.adapters.aws.dynamodb_states import DynamoDBEndpointStates
 from fiso.adapters.aws.s3 import S3DeadLetters
 from fiso.adapters.clock import utc_now
 from fiso.adapters.http.otlp import OtlpSpans
-from fiso.ports import ArchiveSink, DeadLetters, EndpointStates, LineLog, RecordedRecords, SpanSink
+from fiso.ports import ArchiveSink, DeadLetters, EndpointStates, LineLog, RecordedRecords, RecordLists, SpanSink
 from fiso.settings import StreamConsumerSettings
 from fiso_client.core.signing import AwsEndpoint, Credentials, SignedService
 from fiso_client.core.transport import HttpTransport
@@ -22,6 +23,7 @@ from fiso_client.core.transport import HttpTransport
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stores:
     log: RecordedRecords
+    lists: RecordLists
     states: EndpointStates
     archive: ArchiveSink
     letters: DeadLetters
@@ -59,6 +61,7 @@ def build(settings: StreamConsumerSettings) -> Stores:
         )
     return Stores(
         log=DynamoDBInvocationLog(dynamodb, settings.log_table, clock=utc_now),
+        lists=DynamoDBLists(dynamodb, settings.state_table, clock=utc_now),
         states=DynamoDBEndpointStates(
             dynamodb, settings.state_table, clock=utc_now, marks_as_before=settings.marks_as_before
         ),

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
 
-from fiso.adapters.aws.dynamodb import DynamoDBInvocationLog
 from fiso.adapters.aws.dynamodb_states import DynamoDBEndpointStates
 from fiso.adapters.aws.models import S3ModelStore
 from fiso.adapters.aws.s3 import S3RetrainingRuns
+from fiso.codecs.record import instant
 from fiso.domain.endpoint import FunctionName
 from fiso.domain.model import RetrainingRun, RunEnd
 from fiso.domain.record import RecordStatus
@@ -16,7 +16,6 @@ from fiso_cli.stage import Stage
 
 Runs: TypeAlias = Sequence[RetrainingRun]
 
-MOST_RECORDS = 100_000
 MOST_RUNS = 50
 INSTANT = timedelta(milliseconds=1)
 """What a stored time may lack of the true one: it is cut to milliseconds."""
@@ -30,11 +29,23 @@ class Counts:
     functions: Sequence[str]
 
     def logged_since(self, moment: datetime) -> int:
-        """Final records in the log table, by its index of time: those that are folded."""
+        """Final records in the log table, those that are folded. By a scan: of a stage on this machine."""
         with self.stage.wrapped_errors():
-            log = DynamoDBInvocationLog(self.stage.client("dynamodb"), self.stage.log_table, clock=_utc_now)
-            found = log.latest(MOST_RECORDS, after=moment - INSTANT)
-        return sum(record.status is RecordStatus.FINAL for record in found)
+            pages = (
+                self.stage.client("dynamodb")
+                .get_paginator("scan")
+                .paginate(
+                    TableName=self.stage.log_table,
+                    FilterExpression="#status = :final AND #timestamp > :after",
+                    ExpressionAttributeNames={"#status": "status", "#timestamp": "timestamp"},
+                    ExpressionAttributeValues={
+                        ":final": {"S": RecordStatus.FINAL.value},
+                        ":after": {"S": instant(moment - INSTANT)},
+                    },
+                    Select="COUNT",
+                )
+            )
+            return sum(page["Count"] for page in pages)
 
     def folded(self) -> int:
         """The sum of `folded` over every state, that of "no endpoint was called" included."""

@@ -78,7 +78,19 @@ class InvocationLog(Protocol):
         ...
 
     def overdue(self, before: datetime, limit: int) -> Sequence[OpenRecord]:
-        """Open records whose deadline lies before `before`, by index, never by scan."""
+        """Open records whose deadline lies before `before`, of those that are watched; never by scan."""
+        ...
+
+
+class RecordLists(Protocol):
+    """What whoever reads the log's stream tells of it: which records are the newest, which intents may be overdue."""
+
+    def note(self, records: Sequence[InvocationRecord]) -> None:
+        """They are closed, and in the lists from now on. Repeating it changes nothing."""
+        ...
+
+    def watch(self, intents: Sequence[OpenRecord]) -> None:
+        """They are still open long after they were written: to be looked at when their deadline is past."""
         ...
 
 

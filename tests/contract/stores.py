@@ -11,6 +11,7 @@ from fiso.adapters.aws.client import DynamoDBClient, S3Client
 from fiso.adapters.aws.dynamodb import DynamoDBInvocationLog
 from fiso.adapters.aws.dynamodb_breakers import DynamoDBSharedBreakers
 from fiso.adapters.aws.dynamodb_idempotency import DynamoDBIdempotencyKeys
+from fiso.adapters.aws.dynamodb_lists import DynamoDBLists
 from fiso.adapters.aws.dynamodb_states import DynamoDBEndpointStates
 from fiso.adapters.aws.models import DynamoDBPromotionWitness, S3ModelStore
 from fiso.adapters.aws.s3 import S3RetrainingRuns, S3Snapshots, S3Watermark
@@ -24,6 +25,7 @@ from fiso.ports import (
     ModelStore,
     PromotionWitness,
     RecordedRecords,
+    RecordLists,
     RetrainingRuns,
     SharedBreakers,
     Snapshots,
@@ -50,6 +52,7 @@ class Stores:
 
     clock: ManualClock
     log: Log
+    lists: RecordLists
     states: EndpointStates
     snapshots: Snapshots
     copy: Snapshots
@@ -102,6 +105,7 @@ def in_memory() -> Stores:
     return Stores(
         clock=clock,
         log=memory.InMemoryInvocationLog(),
+        lists=memory.InMemoryRecordLists(),
         states=memory.InMemoryEndpointStates(),
         snapshots=memory.InMemorySnapshots(),
         copy=memory.InMemorySnapshots(),
@@ -145,10 +149,11 @@ class _Copy:
 
 
 def _on_aws(at: Emulated, clock: ManualClock, dynamodb: Any, read: Any, s3: Any) -> Stores:
-    seals = keys.sealing(a_signer())
+    seals, lists = keys.sealing(a_signer()), DynamoDBLists(dynamodb, at.state, clock=clock)
     return Stores(
         clock=clock,
-        log=DynamoDBInvocationLog(dynamodb, at.log, clock=clock),
+        log=DynamoDBInvocationLog(dynamodb, at.log, clock=clock, lists=lists),
+        lists=lists,
         states=DynamoDBEndpointStates(dynamodb, at.state, clock=clock),
         snapshots=S3Snapshots(read, at.name, seals),
         copy=_Copy(DynamoDBSnapshotCopy(dynamodb, at.state, seals), DynamoDBSnapshotCopy(at.dynamodb, at.state, seals)),

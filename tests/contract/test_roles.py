@@ -27,7 +27,7 @@ from tests.iam.reference import unknown_in, unknown_keys
 from tests.iam.stage import deploy
 from tests.iam.wire import TARGET_TAG, Access, arn_of
 
-FUNCTIONS = ("orchestrator", "stream-consumer", "retrainer", "keeper", "console")
+FUNCTIONS = ("orchestrator", "stream-consumer", "archiver", "retrainer", "keeper", "console")
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +74,8 @@ PARTITIONS = {
     "breakers#": {"orchestrator"},
     "word-count": {"stream-consumer"},
     "folded#1": {"stream-consumer"},
+    "recent#2026-11-30#acme": {"stream-consumer"},
+    "open#1": {"archiver", "keeper"},
     "#models": {"retrainer"},
     "#other": set[str](),
 }
@@ -126,7 +128,7 @@ def test_no_parameter_lets_the_orchestrator_invoke_what_is_fisos_own(world: Worl
     assert {name.partition(":")[0] for name in names if may_invoke(name)} == {"another", "fiso-prod-sample-aws"}
 
 
-FISO = ("orchestrator", "stream-consumer", "retrainer", "keeper", "console")
+FISO = ("orchestrator", "stream-consumer", "archiver", "retrainer", "keeper", "console")
 BUCKET = "arn:aws:s3:::fiso-artifacts-prod-000000000000"
 TABLES = "arn:aws:dynamodb:us-east-1:000000000000:table"
 STATES, RECORDS = f"{TABLES}/fiso-endpoint-state-prod", f"{TABLES}/fiso-invocation-logs-prod"
@@ -144,9 +146,9 @@ MORE = {
     "objects that it never reads": ("orchestrator", "s3:GetObject", f"{BUCKET}/archive/*"),
     "a folder whose name begins alike": ("retrainer", "s3:GetObject", f"{BUCKET}/models*"),
     "another stage's bucket": ("retrainer", "s3:GetObject", "arn:aws:s3:::fiso-artifacts-dev-000000000000/archive/*"),
-    "buckets whose names begin alike": ("stream-consumer", "s3:PutObject", "arn:aws:s3:::fiso-artifacts-*/archive/*"),
+    "buckets whose names begin alike": ("archiver", "s3:PutObject", "arn:aws:s3:::fiso-artifacts-*/archive/*"),
     "models, for the console": ("console", "s3:PutObject", f"{BUCKET}/models/*"),
-    "deleting what is archived": ("stream-consumer", "s3:DeleteObject", f"{BUCKET}/archive/*"),
+    "deleting what is archived": ("archiver", "s3:DeleteObject", f"{BUCKET}/archive/*"),
     "another table's index": ("console", "dynamodb:Query", f"{STATES}/index/by-time"),
     "an index that it does not ask": ("orchestrator", "dynamodb:Query", f"{RECORDS}/index/open-records"),
     "every index": ("keeper", "dynamodb:Query", f"{RECORDS}/index/*"),

@@ -1,5 +1,6 @@
 """One battery over each port's implementations: in memory, and on DynamoDB and S3 by boto3 and by our own calls."""
 
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
@@ -9,6 +10,7 @@ from urllib.parse import quote
 import pytest
 
 from fiso.adapters.aws.dynamodb import DynamoDBInvocationLog
+from fiso.adapters.aws.dynamodb_lists import DynamoDBLists
 from fiso.adapters.aws.snapshots import KEY, CopiedSnapshots, DynamoDBSnapshotCopy
 from fiso.adapters.aws.tenant_use import KEEP, DynamoDBTenantUse
 from fiso.codecs.record import instant
@@ -71,23 +73,47 @@ def test_records_are_given_as_they_are_now_under_their_whole_key_alone(stores: S
     assert found == {**{key: a_record(n) for n, key in enumerate(asked, 1)}, opened: an_open_record(121)}
 
 
+def close(stores: Stores, *records: InvocationRecord) -> None:
+    """As requests do, and as the stream's reader then tells of them, together."""
+    for record in records:
+        stores.log.close(record)
+    stores.lists.note(records)
+
+
+def ids(found: Iterable[InvocationRecord | OpenRecord]) -> list[int]:
+    numbers = {invocation_id(n): n for n in range(200)}
+    return [numbers[record.invocation_id] for record in found]
+
+
 def test_the_latest_records_come_newest_first(stores: Stores) -> None:
-    for number in range(1, 21):
-        stores.log.close(a_record(number))
-    assert [r.invocation_id for r in stores.log.latest(5)] == [invocation_id(n) for n in (20, 19, 18, 17, 16)]
-    after = NOW + timedelta(milliseconds=18)
-    assert [r.invocation_id for r in stores.log.latest(5, after=after)] == [invocation_id(n) for n in (20, 19)]
+    for batch in ((7, 3, 20), (1, 2), range(4, 7), range(8, 20)):
+        close(stores, *(a_record(number) for number in batch))
+    assert ids(stores.log.latest(5)) == [20, 19, 18, 17, 16]
+    assert ids(stores.log.latest(99)) == list(range(20, 0, -1))
+    assert ids(stores.log.latest(5, after=NOW + timedelta(milliseconds=18))) == [20, 19]
+
+
+@pytest.mark.parametrize("days", [1, 3])
+def test_a_batch_of_several_days_is_listed_in_each(stores: Stores, days: int) -> None:
+    old = [a_record(n, timestamp=NOW - timedelta(days=days, seconds=n)) for n in range(3)]
+    close(stores, a_record(9), *old)
+    assert ids(stores.log.latest(3)) == [9, 0, 1]
+    assert ids(stores.log.latest(9, after=NOW - timedelta(days=days, seconds=1))) == [9, 0]
+
+
+def test_what_is_told_again_in_other_batches_is_listed_once(stores: Stores) -> None:
+    close(stores, a_record(1), a_record(2))
+    close(stores, a_record(2), a_record(1), a_record(3))
+    stores.lists.note([a_record(404)])  # of which the log holds nothing
+    assert ids(stores.log.latest(9)) == [3, 2, 1]
 
 
 def test_the_latest_of_one_tenant_are_found_behind_any_number_of_anothers(stores: Stores) -> None:
-    for number in range(30):
-        stores.log.close(a_record(number, tenant=BOB if number > 2 else ALICE))
-    found = stores.log.latest(2, tenant=ALICE)
-    assert [record.invocation_id for record in found] == [invocation_id(2), invocation_id(1)]
+    close(stores, *(a_record(number, tenant=BOB if number > 2 else ALICE) for number in range(30)))
+    assert ids(stores.log.latest(2, tenant=ALICE)) == [2, 1]
     assert len(stores.log.latest(10, tenant=BOB)) == 10
     assert stores.log.latest(10, tenant=TenantId("nobody")) == []
-    after = a_record(1).timestamp
-    assert [record.invocation_id for record in stores.log.latest(9, after=after, tenant=ALICE)] == [invocation_id(2)]
+    assert ids(stores.log.latest(9, after=a_record(1).timestamp, tenant=ALICE)) == [2]
 
 
 class Counting:
@@ -108,40 +134,53 @@ class Counting:
 @pytest.mark.parametrize("other", ["bob", "alice#", "alic", "al#ice", "2026-11-23#0"])
 def test_a_tenants_list_costs_the_same_however_much_others_call(at: Emulated, other: str) -> None:
     client = Counting(at.dynamodb)
-    log = DynamoDBInvocationLog(client, at.log, clock=ManualClock())
+    lists = DynamoDBLists(client, at.state, clock=ManualClock())
+    log = DynamoDBInvocationLog(client, at.log, clock=ManualClock(), lists=lists)
     for number in range(43):
-        log.close(a_record(number, tenant=TenantId(other) if number > 2 else ALICE))
+        record = a_record(number, tenant=TenantId(other) if number > 2 else ALICE)
+        log.close(record)
+        lists.note([record])
         log.open(an_open_record(100 + number))
+        lists.watch([an_open_record(100 + number)])
     assert {record.request.tenant for record in log.latest(50, tenant=ALICE)} == {ALICE}
     assert len(log.latest(50, tenant=TenantId(other))) == 40
     client.read = 0
     assert len(log.latest(50, tenant=ALICE)) == 3
     assert client.read == 3
+    assert len(log.latest(50)) == 43
     assert len(log.overdue(NOW + timedelta(hours=1), 99)) == 43
 
 
 def test_a_record_that_a_client_dated_into_the_future_is_not_the_latest(at: Emulated) -> None:
-    log = DynamoDBInvocationLog(at.dynamodb, at.log, clock=ManualClock())
-    log.close(a_record(1))
-    log.close(a_record(2, timestamp=NOW + timedelta(seconds=59)))
-    assert [record.invocation_id for record in log.latest(1)] == [invocation_id(1)]
+    lists = DynamoDBLists(at.dynamodb, at.state, clock=ManualClock())
+    log = DynamoDBInvocationLog(at.dynamodb, at.log, clock=ManualClock(), lists=lists)
+    records = [a_record(1), a_record(2, timestamp=NOW + timedelta(seconds=59))]
+    for record in records:
+        log.close(record)
+    lists.note(records)
+    assert ids(log.latest(1)) == [1]
 
 
 def test_only_open_records_past_their_deadline_are_overdue(stores: Stores) -> None:
     for number in (1, 2, 3):
-        stores.log.open(an_open_record(number, deadline_at=NOW + timedelta(seconds=number)))
+        intent = an_open_record(number, deadline_at=NOW + timedelta(seconds=number))
+        stores.log.open(intent)
+        stores.lists.watch([intent])
     stores.log.close(a_record(1, timestamp=NOW))
-    overdue = stores.log.overdue(NOW + timedelta(seconds=2.5), 10)
-    assert [record.invocation_id for record in overdue] == [invocation_id(2)]
-    assert all(isinstance(record, OpenRecord) for record in overdue)
+    for _ in range(2):
+        assert ids(stores.log.overdue(NOW + timedelta(seconds=2.5), 10)) == [2]
+    assert ids(stores.log.overdue(NOW + timedelta(seconds=9), 10)) == [2, 3]
+    stores.log.close(unknown(an_open_record(2)))
+    assert ids(stores.log.overdue(NOW + timedelta(seconds=9), 10)) == [3]
 
 
 def test_as_many_overdue_records_are_given_as_asked_for(stores: Stores) -> None:
     for number in range(30):
         stores.log.open(an_open_record(number))
+    stores.lists.watch([an_open_record(number) for number in range(30)])
     late = NOW + timedelta(hours=1)
     assert len(stores.log.overdue(late, 20)) == 20
-    assert {record.invocation_id for record in stores.log.overdue(late, 99)} == {invocation_id(n) for n in range(30)}
+    assert sorted(ids(stores.log.overdue(late, 99))) == list(range(30))
 
 
 def a_state(version: int, **changes: Any) -> EndpointState:

@@ -19,7 +19,7 @@ from fiso.domain.state import EndpointState
 from fiso.domain.steering import Affinity, Canary, CanaryDraw, CanaryState
 from fiso.learning.logged import is_usable
 from fiso.routing.fold import fold
-from fiso.testing.memory import InMemoryArchive, InMemoryDeadLetters, InMemoryEndpointStates
+from fiso.testing.memory import InMemoryArchive, InMemoryDeadLetters, InMemoryEndpointStates, InMemoryRecordLists
 from fiso.testing.rig import Rig, word_count
 from fiso_cli.traffic.tables import canary_cell
 from fiso_client.core.answers import FunctionAnswer
@@ -194,7 +194,13 @@ def test_the_stream_tells_of_a_stop_once_in_log_and_metrics(
         for record in (drawn(number, GCP, latency_ms=300.0), drawn(number + 1, AWS, latency_ms=100.0))
     ]
     log = log_of(*map(closed_item, records))
-    stores = Stores(log=log, states=InMemoryEndpointStates(), archive=InMemoryArchive(), letters=InMemoryDeadLetters())
+    stores = Stores(
+        log=log,
+        states=InMemoryEndpointStates(),
+        archive=InMemoryArchive(),
+        lists=InMemoryRecordLists(),
+        letters=InMemoryDeadLetters(),
+    )
     for first in range(0, len(records), 4):
         images = [{"NewImage": closed_item(record)} for record in records[first : first + 4]]
         consume([{"dynamodb": {"SequenceNumber": str(n), **image}} for n, image in enumerate(images)], stores)

@@ -21,7 +21,13 @@ from fiso.services.log.ingest import (
     SOONER_S,
     ingest,
 )
-from fiso.testing.memory import InMemoryArchive, InMemoryDeadLetters, InMemoryEndpointStates, away
+from fiso.testing.memory import (
+    InMemoryArchive,
+    InMemoryDeadLetters,
+    InMemoryEndpointStates,
+    InMemoryRecordLists,
+    away,
+)
 from functions.stream_consumer.handler import consume
 from functions.stream_consumer.wiring import Stores
 from tests.builders import NOW, a_record, an_attempt, an_open_record
@@ -45,7 +51,11 @@ def stream(*images: Mapping[str, Any] | None) -> list[dict[str, Any]]:
 def stores(*items: Mapping[str, Any]) -> Stores:
     """Of a log that holds these items."""
     return Stores(
-        log=log_of(*items), states=InMemoryEndpointStates(), archive=InMemoryArchive(), letters=InMemoryDeadLetters()
+        log=log_of(*items),
+        states=InMemoryEndpointStates(),
+        archive=InMemoryArchive(),
+        lists=InMemoryRecordLists(),
+        letters=InMemoryDeadLetters(),
     )
 
 
@@ -214,6 +224,13 @@ def test_a_store_that_is_away_sends_the_whole_batch_again() -> None:
     item, states = closed_item(a_record(1)), InMemoryEndpointStates()
     states.before = away()
     answer = consume(
-        stream(item), Stores(log=log_of(item), states=states, archive=InMemoryArchive(), letters=InMemoryDeadLetters())
+        stream(item),
+        Stores(
+            log=log_of(item),
+            states=states,
+            archive=InMemoryArchive(),
+            lists=InMemoryRecordLists(),
+            letters=InMemoryDeadLetters(),
+        ),
     )
     assert answer == {"batchItemFailures": [{"itemIdentifier": "0"}]}

@@ -12,11 +12,11 @@ from fiso import telemetry
 from fiso.adapters.aws.dynamodb import closed_item
 from fiso.domain.errors import StoreUnavailable
 from fiso.domain.model import RetrainingRun
-from fiso.testing.memory import InMemoryArchive, InMemoryDeadLetters, InMemoryEndpointStates
+from fiso.testing.memory import InMemoryArchive, InMemoryDeadLetters, InMemoryEndpointStates, InMemoryRecordLists
 from fiso.testing.rig import http_event
 from functions.orchestrator import handler
 from functions.retrainer import handler as retrainer
-from functions.stream_consumer.handler import consume
+from functions.stream_consumer.archiver import archive
 from functions.stream_consumer.wiring import Stores
 from tests.builders import NOW, a_record, a_summary
 from tests.logged import log_of
@@ -97,10 +97,11 @@ def test_the_log_of_predictions_holds_what_was_predicted_of_each_endpoint_and_wh
         log=log_of(*items),
         states=InMemoryEndpointStates(),
         archive=InMemoryArchive(),
+        lists=InMemoryRecordLists(),
         letters=InMemoryDeadLetters(),
         predictions=predictions,
     )
-    assert consume(stream, stores) == {"batchItemFailures": []}
+    assert archive(stream, stores) == {"batchItemFailures": []}
     first, second = (json.loads(line) for line in predictions.lines)
     assert first == {
         "function": "word-count",
@@ -115,4 +116,4 @@ def test_the_log_of_predictions_holds_what_was_predicted_of_each_endpoint_and_wh
     }
     assert (second["endpoint"], second["error_ms"], second["skill"]) == ("gcp", 200.0, -0.405)
     predictions.is_away = True
-    assert consume(stream, stores) == {"batchItemFailures": []}, "a batch does not come again for its lines"
+    assert archive(stream, stores) == {"batchItemFailures": []}, "a batch does not come again for its lines"

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from fiso.adapters.aws.dynamodb import SHARDS, DynamoDBInvocationLog
+from fiso.adapters.aws.dynamodb import DynamoDBInvocationLog
 from fiso.adapters.aws.dynamodb_breakers import DynamoDBSharedBreakers
 from fiso.adapters.aws.dynamodb_idempotency import LARGEST_INLINE, DynamoDBIdempotencyKeys
+from fiso.adapters.aws.dynamodb_lists import OPEN_SHARDS, DynamoDBLists
 from fiso.adapters.aws.dynamodb_states import (
     OLDER_FORM_AFTER,
     DynamoDBEndpointStates,
@@ -19,12 +20,14 @@ from fiso.adapters.aws.dynamodb_states import (
     state_item,
 )
 from fiso.adapters.aws.tenant_use import DynamoDBTenantUse
+from fiso.codecs.record import instant
 from fiso.domain.endpoint import EndpointId, FunctionName, Provider
 from fiso.domain.errors import StoreUnavailable
 from fiso.domain.idempotency import Entry, KeptAnswer, claim_of, former_id
 from fiso.domain.record import InvocationRecord, OpenRecord
 from fiso.domain.request import InvocationId, TenantId
 from fiso.domain.state import Compared, EndpointState, LoadLevel, TenantAnswer, TenantReports
+from fiso.ports import RecordKey
 from fiso.routing.breaker_notices import Domain, Notice, SlowCall, Transition
 from fiso.routing.quota import Seen, Use
 from fiso.testing.clock import ManualClock
@@ -40,24 +43,29 @@ WORD_COUNT = FunctionName("word-count")
 
 
 def log(client: RecordingClient) -> DynamoDBInvocationLog:
-    return DynamoDBInvocationLog(client, "log", clock=ManualClock(), readers=1)
+    return DynamoDBInvocationLog(client, "log", clock=ManualClock())
 
 
-RECORDS_OF_BEFORE = json.loads((FILES / "dynamodb-records-of-before.json").read_text(), object_hook=restored)
-"""Written by versions with four shards that packed nothing. Not written anew."""
+def lists(client: RecordingClient) -> DynamoDBLists:
+    return DynamoDBLists(client, "state", clock=ManualClock(), readers=1)
 
 
-def test_records_as_they_were_written_before_are_read_and_left_for_code_of_before() -> None:
+OF_BEFORE = ("dynamodb-records-of-before.json", "dynamodb-records-indexed.json")
+"""Written by versions with indexes of four shards that packed nothing, and of 64. Not written anew."""
+
+
+@pytest.mark.parametrize("name", OF_BEFORE)
+def test_records_as_they_were_written_before_are_read_and_left_for_code_of_before(name: str) -> None:
     wanted: dict[str, InvocationRecord | OpenRecord] = {"open": OPEN, **CLOSED}
-    for name, put in RECORDS_OF_BEFORE.items():
-        assert log(RecordingClient(query={"Items": [put["Item"]]})).find(OPEN.invocation_id) == wanted[name]
-        client, record = RecordingClient(), wanted[name]
+    for which, put in json.loads((FILES / name).read_text(), object_hook=restored).items():
+        assert log(RecordingClient(query={"Items": [put["Item"]]})).find(OPEN.invocation_id) == wanted[which]
+        client, record = RecordingClient(), wanted[which]
         before = DynamoDBInvocationLog(client, "log", clock=ManualClock(), writes_as_before=True)
         if isinstance(record, OpenRecord):
             before.open(record)
         else:
             before.close(record)
-        assert client.only_request["put_item"] == put
+        assert name == OF_BEFORE[0] or client.only_request["put_item"] == put
 
 
 def test_records() -> None:
@@ -81,20 +89,27 @@ def test_records() -> None:
         assert log_of(item).recorded([key])[key] == wanted[name]
 
 
-def test_queries_of_records() -> None:
+ENTRIES = (a_record(1), a_record(2, timestamp=NOW - timedelta(minutes=5)), a_record(3, tenant=TenantId("tenant #1")))
+
+
+def test_lists_of_records_and_what_is_asked_of_them() -> None:
+    client = RecordingClient()
+    lists(client).note(ENTRIES)
+    lists(client).watch([OPEN])
+    kept = golden_json("dynamodb-lists.json", client.requests)
+    items = [put["put_item"]["Item"] for put in kept]
+    entry, watched = items[1], items[-1]
+    found = lists(RecordingClient(query={"Items": [entry]})).newest(2, tenant=ENTRIES[0].request.tenant)
+    assert found == [RecordKey(r.invocation_id, instant(r.timestamp)) for r in ENTRIES[:2]]
+    (found_open, *_) = lists(RecordingClient(query={"Items": [watched]})).watched(NOW)
+    assert found_open.key == RecordKey(OPEN.invocation_id, instant(OPEN.timestamp))
     client = RecordingClient(query={"Items": []})
     log(client).find(OPEN.invocation_id)
-    log(client).latest(10, after=NOW - timedelta(hours=1))
-    log(client).latest(10, after=NOW - timedelta(hours=1), tenant=TenantId("tenant #1"))
-    log(client).overdue(NOW, 10)
-    asked = [each for each in client.requests if shard_in(each) in (None, "0", "63")]
-    assert len(client.requests) == 1 + 3 * SHARDS, "each partition once"
-    golden_json("dynamodb-record-queries.json", asked)
-
-
-def shard_in(request: Mapping[str, Any]) -> str | None:
-    shard = request["query"]["ExpressionAttributeValues"].get(":shard")
-    return shard["S"].partition("#")[2].partition("#")[0] or str(shard["S"]) if shard else None
+    lists(client).newest(10, after=NOW - timedelta(hours=1))
+    lists(client).newest(10, after=NOW - timedelta(hours=1), tenant=TenantId("tenant #1"))
+    lists(client).forget([found_open])
+    assert list(lists(client).watched(NOW)) == []
+    golden_json("dynamodb-record-queries.json", client.requests[: -OPEN_SHARDS + 1])
 
 
 LEVEL = LoadLevel(
@@ -278,7 +293,7 @@ def test_shared_breakers_and_late_calls() -> None:
     golden_json("dynamodb-breaker-queries.json", client.requests)
 
 
-OF_BEFORE = json.loads((FILES / "dynamodb-breakers-of-before.json").read_text())
+BREAKERS_OF_BEFORE = json.loads((FILES / "dynamodb-breakers-of-before.json").read_text())
 """Written by versions that kept one item for each environment's late call. Not written anew."""
 
 
@@ -290,13 +305,13 @@ def slow_item(update: Any) -> dict[str, Any]:
 
 
 def test_breakers_and_late_calls_as_they_were_written_before() -> None:
-    items = [put["Item"] for put in OF_BEFORE.values()]
+    items = [put["Item"] for put in BREAKERS_OF_BEFORE.values()]
     read = breakers(RecordingClient(query={"Items": items})).read()
     assert sorted(map(repr, read)) == sorted(map(repr, NOTICES.values()))
 
 
 def test_every_page_of_the_breakers_is_read_and_what_does_not_read_is_left_out() -> None:
-    put = OF_BEFORE["opened"]["Item"]
+    put = BREAKERS_OF_BEFORE["opened"]["Item"]
     damaged: list[Mapping[str, Any]] = [{}, {**put, "expires_at": {}}, {**put, "changed_at": {"S": "x"}}]
     pages: Iterator[Mapping[str, Any]] = iter(
         [{"Items": damaged, "LastEvaluatedKey": {"item": {"S": "x"}}}, {"Items": [put]}]

@@ -18,7 +18,7 @@ import jwt
 import pytest
 
 from fiso.adapters.aws.archive import S3Archive
-from fiso.adapters.aws.dynamodb import DynamoDBInvocationLog, closed_item
+from fiso.adapters.aws.dynamodb import DynamoDBInvocationLog, closed_item, open_item
 from fiso.adapters.aws.models import S3ModelStore
 from fiso.adapters.aws.s3 import S3Snapshots
 from fiso.adapters.aws.snapshots import DynamoDBSnapshotCopy
@@ -43,6 +43,7 @@ from functions.orchestrator.aws_ports import Ports
 from functions.orchestrator.handler import answer_event
 from functions.retrainer import wiring as retrainer
 from functions.stream_consumer import wiring as stream_consumer
+from functions.stream_consumer.archiver import archive
 from functions.stream_consumer.handler import consume
 from tests import tokens
 from tests.builders import a_record, a_snapshot, a_spilled_line, an_endpoint, an_entry, an_open_record
@@ -250,19 +251,31 @@ def _publish(world: World, azure: str) -> None:
 
 def _consume(world: World) -> None:
     log = DynamoDBInvocationLog(world.aws("dynamodb"), world.log_table, clock=lambda: datetime.now(UTC))
+    closed = [a_record(number) for number in (1, 2)]
+    for record in closed:
+        log.close(record)
+    poison = {**closed_item(a_record(9)), "status": {"S": "half-done"}}
+    world.aws("dynamodb").put_item(TableName=world.log_table, Item=poison)
+    begun_at = datetime.now(UTC) - timedelta(hours=2)
+    intent = an_open_record(4, timestamp=begun_at, deadline_at=begun_at + timedelta(hours=1))
+    log.open(intent)
+
+    def told(image: Mapping[str, Any]) -> list[dict[str, Any]]:
+        return [{"dynamodb": {"NewImage": image, "SequenceNumber": "1"}}]
+
     with world.being("stream-consumer") as environ:
         stores = stream_consumer.build(StreamConsumerSettings.from_environ(environ))
-        for number in (1, 2):
-            log.close(a_record(number))
-            image = {"NewImage": closed_item(a_record(number)), "SequenceNumber": str(number)}
-            assert consume([{"dynamodb": image}], stores) == {"batchItemFailures": []}
-        poison = {**closed_item(a_record(9)), "status": {"S": "half-done"}}
-        world.aws("dynamodb").put_item(TableName=world.log_table, Item=poison)
-        assert consume([{"dynamodb": {"NewImage": poison}}], stores) == {"batchItemFailures": []}
+        for image in (*map(closed_item, closed), poison):
+            assert consume(told(image), stores) == {"batchItemFailures": []}
+    with world.being("archiver") as environ:
+        stores = stream_consumer.build(StreamConsumerSettings.from_environ(environ))
+        for image in (*map(closed_item, closed), open_item(intent)):
+            assert archive(told(image), stores) == {"batchItemFailures": []}
+        stores.letters.set_aside({"dynamodb": {"NewImage": poison}}, "what cannot be archived")
 
 
 def _keep(world: World) -> None:
-    """Over a spilled line, a record that was left open, and a catalog that was changed."""
+    """Over a spilled line, a record that was left open and seen so, and a catalog that was changed."""
     now = datetime.now(UTC)
     environ = world.stage.environ["keeper"]
     logs, group = world.aws("logs"), environ["FISO_SPILL_LOG_GROUP"]
@@ -270,8 +283,6 @@ def _keep(world: World) -> None:
     line = a_spilled_line(a_record(3), now - timedelta(minutes=1))
     event = {"timestamp": int(line.written_at.timestamp() * 1000), "message": line.text}
     logs.put_log_events(logGroupName=group, logStreamName="s", logEvents=[event])
-    log = DynamoDBInvocationLog(world.aws("dynamodb"), world.log_table, clock=lambda: now)
-    log.open(an_open_record(4, timestamp=now - timedelta(hours=2), deadline_at=now - timedelta(hours=1)))
     with world.being("keeper", FISO_STAGE="local") as own:
         for expected in ((2, 1, 1), (None, 0, 0)):
             report = keeper.build(KeeperSettings.from_environ(own)).keep()

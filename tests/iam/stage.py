@@ -28,6 +28,7 @@ DEPLOYED = (
     "AWS::S3::Bucket",
 )
 WITHIN_S = 20.0
+STREAM_READERS = ("stream-consumer", "archiver")
 LOG_STREAM = "2026/11/30/[$LATEST]0123456789abcdef0123456789abcdef"
 DEAD_LETTER = "aws/lambda/5f1d0f3a-8a3a-4a0e-9a53-1c2f0c4b6a77/shardId-1/2026/11/30/2026-11-30T12.00.00-1c2f0c4b"
 
@@ -72,7 +73,7 @@ def deploy(template: Path, aws: Clients) -> Stage:
         platform={
             function: (
                 *_logging(properties["LoggingConfig"]["LogGroup"]),
-                *(_mapped(found["stream", ""], found["letters", ""]) if function == "stream-consumer" else ()),
+                *(_mapped(found["stream", ""], found["letters", ""]) if function in STREAM_READERS else ()),
             )
             for function, properties in functions.items()
         },

@@ -25,7 +25,7 @@ from fiso.ports import EndpointStates
 from fiso.routing.fold import fold
 from fiso.services.log.ingest import ingest
 from fiso.testing.clock import ManualClock
-from fiso.testing.memory import InMemoryArchive, InMemoryDeadLetters
+from fiso.testing.memory import InMemoryArchive, InMemoryDeadLetters, InMemoryRecordLists
 from functions.stream_consumer.handler import consume
 from functions.stream_consumer.wiring import Stores
 from localcloud.stream_pump import rules
@@ -245,6 +245,7 @@ def test_split_shards_lost_answers_and_stores_that_fail_leave_no_dead_letter_and
         log=log_of(*map(closed_item, log)),
         states=world.states(),
         archive=InMemoryArchive(),
+        lists=InMemoryRecordLists(),
         letters=InMemoryDeadLetters(),
     )
     parent, left, right = (log[at::3] for at in range(3))

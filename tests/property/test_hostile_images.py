@@ -14,7 +14,7 @@ from fiso.codecs.record import to_document
 from fiso.domain.errors import InvalidRecord
 from fiso.domain.record import InvocationRecord
 from fiso.services.log.ingest import ingest
-from fiso.testing.memory import InMemoryArchive, InMemoryDeadLetters, InMemoryEndpointStates
+from fiso.testing.memory import InMemoryArchive, InMemoryDeadLetters, InMemoryEndpointStates, InMemoryRecordLists
 from functions.stream_consumer.handler import consume
 from functions.stream_consumer.wiring import Stores
 from tests.builders import a_record, a_summary, an_attempt
@@ -112,7 +112,11 @@ def test_an_image_is_refused_or_folds_and_is_stored_and_archived(hostile: list[d
 def test_a_hostile_image_is_poison_alone_and_those_before_it_are_folded(image: Mapping[str, Any]) -> None:
     sequence = [closed_item(a_record(2)), image]
     stores = Stores(
-        log=log_of(*sequence), states=InMemoryEndpointStates(), archive=InMemoryArchive(), letters=InMemoryDeadLetters()
+        log=log_of(*sequence),
+        states=InMemoryEndpointStates(),
+        archive=InMemoryArchive(),
+        lists=InMemoryRecordLists(),
+        letters=InMemoryDeadLetters(),
     )
     records = [{"dynamodb": {"SequenceNumber": str(n), "NewImage": each}} for n, each in enumerate(sequence)]
     assert consume(records, stores) in ({"batchItemFailures": []}, {"batchItemFailures": [{"itemIdentifier": "1"}]})

@@ -19,6 +19,7 @@ from fiso.adapters.aws.cloudwatch_logs import CloudWatchSpilledRecords
 from fiso.adapters.aws.dynamodb import DynamoDBInvocationLog, closed_item
 from fiso.adapters.aws.dynamodb_breakers import DynamoDBSharedBreakers
 from fiso.adapters.aws.dynamodb_idempotency import LARGEST_INLINE, DynamoDBIdempotencyKeys
+from fiso.adapters.aws.dynamodb_lists import DynamoDBLists
 from fiso.adapters.aws.dynamodb_states import DynamoDBEndpointStates
 from fiso.adapters.aws.function_keys import FunctionKeys
 from fiso.adapters.aws.models import S3ModelStore
@@ -41,6 +42,7 @@ from fiso_client.core.failures import ProviderError
 from fiso_client.core.signing import AwsEndpoint, Credentials, SignedService
 from fiso_client.core.transport import HttpTransport
 from tests.builders import NOW, a_record, a_request, a_snapshot, an_endpoint, an_open_record
+from tests.golden.recorded_clients import RecordingClient
 from tests.models import a_signer
 
 NO_JSON = {
@@ -131,7 +133,11 @@ def states(client: Any) -> DynamoDBEndpointStates:
 
 
 def log(client: Any) -> DynamoDBInvocationLog:
-    return DynamoDBInvocationLog(client, "t", clock=CLOCK)
+    return DynamoDBInvocationLog(client, "t", clock=CLOCK, lists=lists(client))
+
+
+def lists(client: Any) -> DynamoDBLists:
+    return DynamoDBLists(client, "t", clock=CLOCK)
 
 
 def keys(client: Any, body: bytes) -> DynamoDBIdempotencyKeys:
@@ -143,6 +149,8 @@ DYNAMODB: Mapping[str, Callable[[Any, bytes], object]] = {
     "close": lambda client, _: log(client).close(a_record()),
     "find": lambda client, _: log(client).find(a_record().invocation_id),
     "latest": lambda client, _: log(client).latest(3),
+    "note": lambda client, _: lists(client).note([a_record()]),
+    "watch": lambda client, _: lists(client).watch([an_open_record()]),
     "overdue": lambda client, _: log(client).overdue(NOW, 3),
     "states": lambda client, _: states(client).of_function(FunctionName("f")),
     "folded": lambda client, _: states(client).folded_among(FunctionName("f"), [a_record()]),
@@ -215,9 +223,16 @@ def test_an_object_is_not_written_where_the_answer_is_not_s3s(body: bytes) -> No
 
 
 def test_one_damaged_record_does_not_hide_the_others() -> None:
+    told = RecordingClient()
+    lists(told).note([a_record()])
+    tenant, entry = (request["put_item"]["Item"] for request in told.requests)
+
     class Damaged(Parsed):
         def query(self, **asked: Any) -> dict[str, Any]:
+            return {"Items": [entry if asked.get("ScanIndexForward") is False else tenant]}
+
+        def batch_get_item(self, **_: Any) -> dict[str, Any]:
             items = [{"invocation_id": {"S": "x"}, "status": {"S": "?"}}, closed_item(a_record())]
-            return {"Items": items if asked.get("ScanIndexForward") is False else []}
+            return {"Responses": {"t": items}}
 
     assert log(Damaged(b"")).latest(3)[0].invocation_id == a_record().invocation_id

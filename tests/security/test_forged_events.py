@@ -1,6 +1,7 @@
-"""Who may invoke the stream consumer directly moves nothing: what is folded and archived is what the log holds."""
+"""Who may invoke the stream's readers directly moves nothing: what is folded and archived is what the log holds."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -8,9 +9,10 @@ import pytest
 
 from fiso.adapters.aws.dynamodb import KEEP_S, DynamoDBInvocationLog, closed_item, open_item
 from fiso.adapters.aws.dynamodb_states import FOLDED_KEEP_S, DynamoDBEndpointStates
-from fiso.domain.record import InvocationRecord
+from fiso.domain.record import InvocationRecord, RecordStatus
 from fiso.testing.clock import ManualClock
-from fiso.testing.memory import InMemoryArchive, InMemoryDeadLetters, InMemoryEndpointStates
+from fiso.testing.memory import InMemoryArchive, InMemoryDeadLetters, InMemoryEndpointStates, InMemoryRecordLists
+from functions.stream_consumer.archiver import archive
 from functions.stream_consumer.handler import consume
 from functions.stream_consumer.wiring import Stores
 from tests.builders import NOW, a_record, an_attempt, an_open_record
@@ -29,7 +31,19 @@ def event(image: object, number: int = 0) -> dict[str, Any]:
 
 def stores(*items: Item, clock: ManualClock | None = None) -> Stores:
     log = log_of(*items, clock=clock or ManualClock())
-    return Stores(log=log, states=InMemoryEndpointStates(), archive=InMemoryArchive(), letters=InMemoryDeadLetters())
+    return Stores(
+        log=log,
+        states=InMemoryEndpointStates(),
+        archive=InMemoryArchive(),
+        lists=InMemoryRecordLists(),
+        letters=InMemoryDeadLetters(),
+    )
+
+
+def read_by_both(events: Sequence[object], where: Stores) -> dict[str, Any]:
+    folded, archived = consume(events, where), archive(events, where)
+    assert folded == archived
+    return folded
 
 
 def archived(where: Stores) -> list[InvocationRecord]:
@@ -77,39 +91,51 @@ def test_an_event_of_no_record_moves_nothing_is_counted_and_keeps_no_other_from_
     forged: Callable[[], object], capsys: pytest.CaptureFixture[str]
 ) -> None:
     where = stores(closed_item(KNOWN))
-    assert consume([event(forged()), event(closed_item(KNOWN), 1)], where) == {"batchItemFailures": []}
+    assert read_by_both([event(forged()), event(closed_item(KNOWN), 1)], where) == {"batchItemFailures": []}
     assert archived(where) == [KNOWN]
     assert sum(state.folded for state in where.states.of_function(FUNCTION).values()) == 1
-    assert capsys.readouterr().out.count('"UnrecordedStreamEvents":[1.0]') == 1
+    assert capsys.readouterr().out.count('"UnrecordedStreamEvents":[1.0]') == 2
 
 
 @pytest.mark.parametrize("stream_record", [None, 7, "x", [], {}, {"dynamodb": None}, {"dynamodb": [1]}])
 def test_what_no_stream_sends_is_left_out(stream_record: object) -> None:
     where = stores(closed_item(KNOWN))
-    assert consume([stream_record, event(closed_item(KNOWN))], where) == {"batchItemFailures": []}
+    assert read_by_both([stream_record, event(closed_item(KNOWN))], where) == {"batchItemFailures": []}
     assert archived(where) == [KNOWN]
 
 
 def test_a_true_key_under_false_content_folds_what_the_log_holds() -> None:
     where = stores(closed_item(KNOWN))
-    consume([event(closed_item(LIE))], where)
+    read_by_both([event(closed_item(LIE))], where)
     assert archived(where) == [KNOWN]
     assert where.states.of_function(FUNCTION)[KNOWN.attempts[0].endpoint].error_rate == 0
 
 
 def test_a_record_that_is_still_open_is_not_closed_by_an_event() -> None:
     where = stores(open_item(an_open_record(1, timestamp=KNOWN.timestamp)))
-    consume([event(closed_item(KNOWN))], where)
+    read_by_both([event(closed_item(KNOWN))], where)
     assert archived(where) == []
     assert where.states.of_function(FUNCTION) == {}
+
+
+@pytest.mark.parametrize("before", [None, open_item(an_open_record(1, timestamp=KNOWN.timestamp)), "unknown"])
+def test_what_a_reader_finds_old_or_not_yet_is_read_again_as_it_is_now(before: Any) -> None:
+    """Without it an event that comes before its record's copies are all written would be its last."""
+    stale = closed_item(replace(KNOWN, status=RecordStatus.UNKNOWN, attempts=())) if before == "unknown" else before
+    table = Table(closed_item(KNOWN))
+    table.stale = dict.fromkeys(table.items, stale)
+    where = replace(stores(), log=DynamoDBInvocationLog(table, "log", clock=ManualClock()))
+    read_by_both([event(closed_item(KNOWN))], where)
+    assert archived(where) == [KNOWN]
+    assert sum(state.folded for state in where.states.of_function(FUNCTION).values()) == 1
 
 
 def test_events_that_are_sent_again_overwrite_no_others_archive() -> None:
     """An object of the archive is named by what is in it, not by the sequence numbers that an event claims."""
     items = [closed_item(a_record(n)) for n in (1, 2, 3)]
     where = stores(*items)
-    consume([event(item, number) for number, item in enumerate(items)], where)
-    consume([event(items[0], 0), event(open_item(an_open_record(9)), 2)], where)
+    read_by_both([event(item, number) for number, item in enumerate(items)], where)
+    read_by_both([event(items[0], 0), event(open_item(an_open_record(9)), 2)], where)
     assert {record.invocation_id for record in archived(where)} == {a_record(n).invocation_id for n in (1, 2, 3)}
 
 
@@ -118,11 +144,11 @@ def test_a_record_can_be_asked_for_as_long_as_its_mark_stands() -> None:
     clock = ManualClock()
     where = stores(closed_item(KNOWN), clock=clock)
     clock.advance(KEEP_S - 1)
-    consume([event(closed_item(KNOWN))], where)
+    read_by_both([event(closed_item(KNOWN))], where)
     assert archived(where) == [KNOWN]
     clock.advance(2)
     late = stores(closed_item(KNOWN), clock=clock)
-    consume([event(closed_item(KNOWN))], late)
+    read_by_both([event(closed_item(KNOWN))], late)
     assert archived(late) == []
 
     client = RecordingClient()
@@ -137,7 +163,13 @@ def test_hundreds_of_events_are_looked_up_a_hundred_at_a_time_each_once() -> Non
     items = [closed_item(a_record(n)) for n in range(250)]
     table = Table(*items)
     log = DynamoDBInvocationLog(table, "log", clock=ManualClock())
-    where = Stores(log=log, states=InMemoryEndpointStates(), archive=InMemoryArchive(), letters=InMemoryDeadLetters())
-    consume([event(item, n) for n, item in enumerate([*items, *items])], where)
+    where = Stores(
+        log=log,
+        states=InMemoryEndpointStates(),
+        archive=InMemoryArchive(),
+        lists=InMemoryRecordLists(),
+        letters=InMemoryDeadLetters(),
+    )
+    read_by_both([event(item, n) for n, item in enumerate([*items, *items])], where)
     assert len(archived(where)) == 250
-    assert [len(keys) for keys in table.asked] == [100, 100, 50]
+    assert [len(keys) for keys in table.asked] == 2 * [100, 100, 50]

@@ -25,6 +25,9 @@ def cost(  # noqa: PLR0913 - a command's options
     keyed: Annotated[
         float, typer.Option("--keyed", min=0, max=1, help="Share of requests with an Idempotency-Key.")
     ] = 0.0,
+    repeatable: Annotated[
+        float, typer.Option("--repeatable", min=0, max=1, help="Share of requests that may be repeated.")
+    ] = 0.0,
     region: Annotated[str, typer.Option(help="Whose prices count.")] = "us-east-1",
     stage: Annotated[
         str | None, typer.Option("--stage", help="Rate, times and sizes of its log.", autocompletion=stages_here)
@@ -36,7 +39,7 @@ def cost(  # noqa: PLR0913 - a command's options
     """What FISO itself costs on AWS, part by part: per million requests and per month, by list prices.
 
     Without a rate, at 1, 10, 100 and 1,000 requests a second. With a stage or a log, at the rate that it shows, with
-    the times and record sizes that it has.
+    the times and record sizes that it has. What may be repeated (`idempotent: yes`, or GET) needs no intent written.
 
     \b
     fiso cost
@@ -54,7 +57,10 @@ def cost(  # noqa: PLR0913 - a command's options
         raise BadInput("a stage and a log have a rate of their own: leave out --rate")
     prices, setup = hop.current(region), template.setup(front_door, stage or "prod")
     loads, work, said = (
-        [report.Load(rate_per_s=each, waited_ms=ms, keyed_share=keyed) for each in rate or RATES],
+        [
+            report.Load(rate_per_s=each, waited_ms=ms, keyed_share=keyed, repeatable_share=repeatable)
+            for each in rate or RATES
+        ],
         None,
         [],
     )
@@ -63,7 +69,9 @@ def cost(  # noqa: PLR0913 - a command's options
         wanted = since or (None if log else DEFAULT_SINCE)
         span_s = records.span(wanted).total_seconds() if wanted else None
         with records.logged(where, log, since=since, default=DEFAULT_SINCE, now=now) as logged:
-            found = report.of_log(logged, span_s=span_s, keyed_share=keyed, extent=logged.extent)
+            found = report.of_log(
+                logged, span_s=span_s, keyed_share=keyed, repeatable_share=repeatable, extent=logged.extent
+            )
         loads, work = [found.load], found.work
         said = [f"{found.records:,} records of {found.load.functions} functions."]
     costs = [report.cost(prices, work or measured.work(), setup, load) for load in loads]

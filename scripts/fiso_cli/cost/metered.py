@@ -1,9 +1,8 @@
 """A DynamoDB and an S3 that count: what FISO's adapters ask of them, in the units in which AWS bills it.
 
-Tables and indexes are those of the template. Items are kept, so that what is written over or read has its size; no
+Tables are those of the template, without indexes. Items are kept, so that what is written over or read has its size; no
 condition fails. Rules: docs.aws.amazon.com/amazondynamodb, "DynamoDB read and write operations", "Item sizes and
-formats", "Using global secondary indexes" (an entry that is written anew, or leaves one, costs its size; one whose key
-changes costs both).
+formats".
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,56 +18,23 @@ IN_TRANSACTION = 2
 """Of a transaction each write costs two units for one."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Index:
-    """A table, or an index of it: its keys, and what of an item it holds (None: all)."""
-
-    keys: tuple[str, ...]
-    attributes: frozenset[str] | None = None
-
-    def entry(self, item: Item | None) -> Item | None:
-        """What of an item stands here; None for one that lacks a key."""
-        if item is None or any(key not in item for key in self.keys):
-            return None
-        return {name: value for name, value in item.items() if self.attributes is None or name in self.attributes}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TableLayout:
-    """A table of the template."""
-
-    table: Index
-    indexes: tuple[Index, ...]
-
-    @classmethod
-    def of_template(cls, properties: Mapping[str, Any]) -> "TableLayout":
-        """By a table's `Properties`."""
-        table = Index(keys=_keys(properties))
-        return cls(
-            table=table,
-            indexes=tuple(
-                Index(keys=_keys(index), attributes=_projected(table, index))
-                for index in properties.get("GlobalSecondaryIndexes", ())
-            ),
-        )
-
-
 @dataclass(slots=True)
 class Counted:
     """Since it was last looked at."""
 
     table_units: float = 0.0
-    index_units: float = 0.0
     read_units: float = 0.0
     puts: int = 0
     put_bytes: int = 0
+    line_bytes: int = 0
 
 
 @dataclass(slots=True)
 class MeteredTables:
     """A boto3-shaped DynamoDB client over tables of these names."""
 
-    layouts: Mapping[str, TableLayout]
+    keys: Mapping[str, tuple[str, ...]]
+    """Of each table the attributes of its key, the partition's first."""
     counted: Counted = field(default_factory=Counted)
     items: dict[tuple[str, tuple[str, ...]], Item] = field(default_factory=dict)
 
@@ -111,19 +77,17 @@ class MeteredTables:
 
     def query(self, *, TableName: str, ConsistentRead: bool = False, **asked: Any) -> dict[str, Any]:  # noqa: N803
         """Everything of a partition of the table: as much as the adapters' own queries ask for."""
-        partition = self.layouts[TableName].table.keys[0]
+        partition = self.keys[TableName][0]
         _, _, variable = str(asked["KeyConditionExpression"]).partition(" AND ")[0].partition(" = ")
         wanted = asked["ExpressionAttributeValues"][variable.strip()]
         found = [item for (table, _), item in self.items.items() if table == TableName and item[partition] == wanted]
         self._read([sum(map(item_bytes, found))], ConsistentRead)
         return {"Items": found}
 
-    def mean_bytes(self, table: str, *, indexes: bool) -> float:
+    def mean_bytes(self, table: str) -> float:
         """Of what is kept there, an item."""
         kept = [item for (name, _), item in self.items.items() if name == table]
-        places = self.layouts[table].indexes if indexes else (self.layouts[table].table,)
-        entries = [entry for item in kept for place in places if (entry := place.entry(item)) is not None]
-        return sum(item_bytes(entry) + ITEM_OVERHEAD_BYTES for entry in entries) / len(kept)
+        return sum(item_bytes(item) + ITEM_OVERHEAD_BYTES for item in kept) / len(kept)
 
     def _updated(self, table: str, key: Item, asked: Mapping[str, Any]) -> Item:
         """The item with what an update brings; an expression is not worked out, its values count under their names."""
@@ -131,7 +95,7 @@ class MeteredTables:
         return {**before, **asked.get("ExpressionAttributeValues", {})}
 
     def _place(self, table: str, item: Item) -> tuple[str, tuple[str, ...]]:
-        return table, tuple(str(item[key]["S"]) for key in self.layouts[table].table.keys)
+        return table, tuple(str(item[key]["S"]) for key in self.keys[table])
 
     def _write(self, table: str, item: Item | None, *, times: int, key: Item | None = None) -> None:
         place = self._place(table, item if item is not None else key or {})
@@ -139,8 +103,6 @@ class MeteredTables:
         if item is not None:
             self.items[place] = item
         self.counted.table_units += times * _units(max(item_bytes(before or {}), item_bytes(item or {})))
-        for index in self.layouts[table].indexes:
-            self.counted.index_units += times * _index_units(index, before, item)
 
     def _read(self, sizes: Sequence[int], is_consistent: bool) -> None:
         units = sum(max(1, ceil(size / READ_UNIT_BYTES)) for size in sizes)
@@ -185,24 +147,3 @@ def _value_bytes(kind: str, value: Any) -> int:
 
 def _units(size: int) -> int:
     return max(1, ceil(size / WRITE_UNIT_BYTES))
-
-
-def _index_units(index: Index, before: Item | None, after: Item | None) -> int:
-    was, now = index.entry(before), index.entry(after)
-    if was == now:
-        return 0
-    if was is None or now is None:
-        return _units(item_bytes(was or now or {}))
-    moved = any(was[key] != now[key] for key in index.keys)
-    return _units(item_bytes(was)) + _units(item_bytes(now)) if moved else _units(max(map(item_bytes, (was, now))))
-
-
-def _keys(described: Mapping[str, Any]) -> tuple[str, ...]:
-    return tuple(key["AttributeName"] for key in described["KeySchema"])
-
-
-def _projected(table: Index, index: Mapping[str, Any]) -> frozenset[str] | None:
-    projection = index["Projection"]
-    if projection["ProjectionType"] == "ALL":
-        return None
-    return frozenset({*table.keys, *_keys(index), *projection.get("NonKeyAttributes", ())})

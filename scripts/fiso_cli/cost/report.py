@@ -29,16 +29,21 @@ WORDS = {
     "lambda_starts": "Lambda: starts of environments",
     "reads": "reads of states, breakers, catalog",
     "log_table": "DynamoDB: the log's records",
-    "log_indexes": "DynamoDB: the log's indexes",
-    "states": "DynamoDB: states",
+    "open_intents": "DynamoDB: intents still open",
+    "states": "DynamoDB: states, marks, lists",
     "consumer": "stream consumer: Lambda",
     "consumer_reads": "stream consumer: reads",
+    "archiver": "archiver: Lambda",
+    "archiver_reads": "archiver: reads",
     "archive": "S3: archive, written",
     "compaction": "archive, compacted",
     "archive_kept": "S3: archive, kept",
     "log_kept": "DynamoDB: log kept, with its backup",
     "idempotency_keys": "DynamoDB: idempotency keys",
-    "log_lines": "CloudWatch: log lines, kept",
+    "log_lines": "CloudWatch: a request's lines, kept",
+    "access_log": "CloudWatch: access log, kept",
+    "prediction_lines": "CloudWatch: predictions, kept",
+    "readers_lines": "CloudWatch: the readers' lines",
     "alarms": "CloudWatch: alarms",
     "dashboards": "CloudWatch: dashboards",
     "metrics": "CloudWatch: metrics",
@@ -55,7 +60,8 @@ WORDS = {
 class Load:
     """What a stage is asked: requests a second in the month's mean, how long functions take, how many there are.
 
-    `own_ms` is FISO's own time where it was measured there; `keyed_share` of the requests bring an idempotency key.
+    `own_ms` is FISO's own time where it was measured there; `keyed_share` of the requests bring an idempotency key,
+    `repeatable_share` may be repeated.
     """
 
     rate_per_s: float
@@ -63,6 +69,7 @@ class Load:
     own_ms: float | None = None
     functions: int = 1
     keyed_share: float = 0.0
+    repeatable_share: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +106,7 @@ def cost(prices: HopPrices, work: Work, setup: Setup, load: Load) -> Cost:
         own_ms=load.own_ms,
         rate_per_s=load.rate_per_s,
         keyed_share=load.keyed_share,
+        repeatable_share=load.repeatable_share,
         functions=load.functions,
     )
     routed = {name: usd * requests for name, usd in parts.items() if name != "stage"}
@@ -135,7 +143,12 @@ class Measured:
 
 
 def of_log(
-    records: Iterable[InvocationRecord], *, span_s: float | None, keyed_share: float, extent: Extent | None = None
+    records: Iterable[InvocationRecord],
+    *,
+    span_s: float | None,
+    keyed_share: float,
+    repeatable_share: float = 0.0,
+    extent: Extent | None = None,
 ) -> Measured:
     """By the records of `span_s` seconds, or of the time that they span themselves; each stands for as many as the
     `extent` of the reading says. `CommandError` for too few."""
@@ -160,6 +173,7 @@ def of_log(
             own_ms=own / count,
             functions=len(functions),
             keyed_share=keyed_share,
+            repeatable_share=repeatable_share,
         ),
         work=measured.of_records(sample),
         records=count,

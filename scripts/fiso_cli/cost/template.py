@@ -10,11 +10,24 @@ import yaml
 from fiso.adapters.aws.dynamodb import KEEP_S
 from fiso.billing.hop import FrontDoor, Setup
 from fiso.domain.endpoint import Architecture
-from fiso_cli.cost.metered import TableLayout
 from fiso_cli.local_stage import project_file
 from fiso_cli.setup.signing_keys import SIGNERS
 
 _PARAMETER = re.compile(r"\$\{param:(\w+)\}")
+_USUAL = {
+    "requestId": "JKJaXmPLvHcESHA=",
+    "requestTime": "23/Nov/2026:09:30:00 +0000",
+    "requestTimeEpoch": "1795426200",
+    "identity.sourceIp": "203.0.113.117",
+    "httpMethod": "POST",
+    "path": "/v1/invoke/word-count",
+    "routeKey": "ANY /v1/invoke/{function}",
+    "status": "200",
+    "responseLength": "1024",
+    "responseLatency": "115",
+    "integrationLatency": "112",
+    "integrationStatus": "200",
+}
 SECRETS = 2
 """The database's and the gateway's, which `fiso setup` makes, as it makes the keys that sign."""
 
@@ -24,6 +37,7 @@ def setup(front_door: FrontDoor | None = None, stage: str = "prod") -> Setup:
     declared = _declared()
     functions, provider = declared["functions"], declared["provider"]
     (stream,) = (event["stream"] for event in functions["stream_consumer"]["events"])
+    (archived,) = (event["stream"] for event in functions["archiver"]["events"])
     params = {**declared["params"]["default"], **declared["params"].get(stage, {})}
     kinds = [resource["Type"] for _, resource in _resources()]
 
@@ -45,6 +59,10 @@ def setup(front_door: FrontDoor | None = None, stage: str = "prod") -> Setup:
         retrainer_mb=memory_mb("retrainer"),
         batch_size=int(stream["batchSize"]),
         batch_window_s=float(stream["batchWindow"]),
+        archiver_mb=memory_mb("archiver"),
+        archive_batch_size=int(archived["batchSize"]),
+        archive_window_s=float(params["archiveWindow"]),
+        access_log_bytes=len(_access_line(provider["logs"]["httpApi"]["format"]).encode()),
         kept_days=KEEP_S / 86_400,
         archive_days=_archive_days(),
         log_days=float(params["logRetentionDays"]),
@@ -55,13 +73,18 @@ def setup(front_door: FrontDoor | None = None, stage: str = "prod") -> Setup:
     )
 
 
-def table_layouts() -> dict[str, TableLayout]:
-    """The tables, by their names in the template."""
+def table_keys() -> dict[str, tuple[str, ...]]:
+    """The tables' key attributes, by their names in the template."""
     return {
-        name: TableLayout.of_template(resource["Properties"])
+        name: tuple(str(key["AttributeName"]) for key in resource["Properties"]["KeySchema"])
         for name, resource in _resources()
         if resource["Type"] == "AWS::DynamoDB::Table"
     }
+
+
+def _access_line(format: str) -> str:
+    """As API Gateway fills it in for a usual request."""
+    return re.sub(r"\$context\.([\w.]+)", lambda found: _USUAL.get(found[1], "-"), format)
 
 
 def _archive_days() -> float:

@@ -83,30 +83,29 @@ class Amount:
 class Work:
     """What one request makes FISO do.
 
-    `cpu_ms` on a whole processor, `store_wait_ms` for its two writes, `cold_ms` for a start on a whole processor.
-    Write units: `record_units` of the log's table and `record_index_units` of its indexes, for a record alone, and
-    what an intent before it adds to each; what a request with an idempotency key writes and reads beside that. Of the
-    stream's consumer: the units that a fold writes and reads, objects of the archive and their bytes, and its computing
-    per record. Bytes kept: `table_bytes` (backed up as well) and `index_bytes`. `log_bytes` written to CloudWatch.
-    `metrics` that a request's lines name, each a price by the month.
+    `cpu_ms` on a whole processor, `write_wait_ms` for each of its writes, `cold_ms` for a start on a whole processor.
+    Write units: `record_units` for a record alone, `intent_units` for an intent before it; what a request with an
+    idempotency key writes and reads beside that. Of the stream's first reader the units that a fold writes, states,
+    marks and lists, and reads; of the second what it reads, objects of the archive and their bytes, and lines on what
+    was predicted. `consumer_cpu_ms` of either per record. Bytes kept: `table_bytes`, backed up as well. `log_bytes`
+    written to CloudWatch. `metrics` that a request's lines name, each a price by the month.
     """
 
     cpu_ms: float
-    store_wait_ms: float
+    write_wait_ms: float
     cold_ms: float
     record_units: float
-    record_index_units: float
     intent_units: float
-    intent_index_units: float
     key_units: float
     key_read_units: float
     fold_units: Amount
     fold_read_units: Amount
+    archive_read_units: Amount
     archive_puts: Amount
     archive_bytes: Amount
+    prediction_bytes: Amount
     consumer_cpu_ms: float
     table_bytes: float
-    index_bytes: float
     log_bytes: float
     metrics: float
 
@@ -123,6 +122,10 @@ class Setup:
     retrainer_mb: int = 3_008
     batch_size: int = 100
     batch_window_s: float = 1.0
+    archiver_mb: int = 512
+    archive_batch_size: int = 10_000
+    archive_window_s: float = 45.0
+    access_log_bytes: int = 0
     kept_days: float = 35.0
     archive_days: float = 730.0
     log_days: float = 365.0
@@ -150,8 +153,12 @@ KEPT_IDLE_S, LIVES_S = 480.0, 7_200.0
 """How long Lambda keeps an idle environment, and how long it lets a busy one live: 5 to 20 minutes, about two hours."""
 LOGS_PACKED = 0.15
 """CloudWatch keeps lines compressed, and reckons with this (aws.amazon.com/cloudwatch/pricing, examples)."""
-LAMBDA_LINES_BYTES = 3 * 26 + 61 + 53 + 132
-"""START, END and REPORT of an invocation as Lambda writes them, with the 26 bytes that an event counts beside."""
+EVENT_BYTES = 26
+"""That CloudWatch counts beside each line."""
+LAMBDA_LINES_BYTES = 3 * EVENT_BYTES + 61 + 53 + 132
+"""START, END and REPORT of an invocation as Lambda writes them."""
+EVENTS_BYTES, EVENT_OF_RECORD_BYTES = 6 * 2**20, 2_500
+"""What an invocation takes of a stream, and what of it an intent and a record take as events."""
 KEEPER_MS, KEEPER_METRICS = 800.0, 3
 """One run of the keeper, each minute; its other reads are within the free use of their services or below a cent."""
 RETRAINER_S = 600.0
@@ -171,6 +178,7 @@ class Shared:
     """How requests share what is not made anew for each, at one rate of the stage."""
 
     records_per_batch: float
+    records_per_object: float
     reads_per_request: float
     starts_per_request: float
     requests_per_month: float
@@ -186,13 +194,18 @@ def shared(rate_per_s: float, busy_ms: float, setup: Setup) -> Shared:
     per_environment = rate_per_s / environments
     return Shared(
         records_per_batch=min(float(setup.batch_size), max(1.0, rate_per_s * setup.batch_window_s / SHARDS)),
+        records_per_object=min(
+            setup.archive_batch_size / 2,
+            EVENTS_BYTES / EVENT_OF_RECORD_BYTES,
+            max(1.0, rate_per_s * setup.archive_window_s / SHARDS),
+        ),
         reads_per_request=1 / (1 + READ_EVERY_S * per_environment),
         starts_per_request=min(1.0, exp(-KEPT_IDLE_S * rate_per_s) + 1 / (LIVES_S * per_environment)),
         requests_per_month=rate_per_s * MONTH_S,
     )
 
 
-def proxy_hop(
+def proxy_hop(  # noqa: PLR0913 - what a stage is asked
     prices: HopPrices,
     work: Work,
     setup: Setup,
@@ -201,11 +214,14 @@ def proxy_hop(
     own_ms: float | None = None,
     rate_per_s: float = REFERENCE_RATE_PER_S,
     keyed_share: float = 0.0,
+    repeatable_share: float = 0.0,
     functions: int = 1,
 ) -> Parts:
     """The parts of one proxied request to a function that takes `waited_ms`; `own_ms` where it was measured there.
-    `keyed_share` of the requests bring an idempotency key; the stage has so many `functions`, each folded by itself."""
-    own_ms = own_time_ms(work, setup.memory_mb) if own_ms is None else own_ms
+    `keyed_share` of the requests bring an idempotency key, `repeatable_share` may be repeated and need no intent; the
+    stage has so many `functions`, each folded by itself."""
+    opened = 1 - repeatable_share
+    own_ms = own_time_ms(work, setup.memory_mb, writes=1 + opened) if own_ms is None else own_ms
     gb_ms = setup.memory_mb / 1024 / 1000 * prices.gb_second(setup.architecture)
     among = shared(rate_per_s, own_ms + waited_ms, setup)
     return {
@@ -215,9 +231,11 @@ def proxy_hop(
         "lambda_waiting": waited_ms * gb_ms,
         "lambda_starts": among.starts_per_request * work.cold_ms * gb_ms,
         "reads": among.reads_per_request * _reads_usd(prices),
-        **_recording(prices, work, setup, among, is_opened=True, functions=functions),
+        **_recording(prices, work, setup, among, opened=opened, functions=functions),
+        "open_intents": opened * min(1.0, (own_ms + waited_ms) / 1000 / setup.archive_window_s) * _watched_usd(prices),
         "idempotency_keys": keyed_share * _keys_usd(prices, work),
-        "log_lines": _log_usd(prices, work, setup),
+        "log_lines": (work.log_bytes + LAMBDA_LINES_BYTES) * _per_line_byte(prices, setup),
+        "access_log": _access_log_usd(prices, setup),
         "stage": total_usd(month_parts(prices, work, setup)) / among.requests_per_month,
     }
 
@@ -234,24 +252,25 @@ def lease_hop(
     """The parts of one leased call: its share of a lease and of a report, and its record. `rate_per_s` counts calls."""
     share = 1 / calls_per_lease + 1 / outcomes_per_report
     gb_ms = setup.memory_mb / 1024 / 1000 * prices.gb_second(setup.architecture)
-    decided_ms = own_time_ms(work, setup.memory_mb) - work.store_wait_ms
+    decided_ms = own_time_ms(work, setup.memory_mb, writes=0)
     among, asked = shared(rate_per_s, decided_ms, setup), shared(rate_per_s * share, decided_ms, setup)
     return {
         "front_door": share * front_door_usd(prices, setup, asked.requests_per_month),
         "lambda_request": share * prices.lambda_per_request,
-        "lambda_own_time": (share * decided_ms + work.store_wait_ms / 2 / outcomes_per_report) * gb_ms,
+        "lambda_own_time": (share * decided_ms + work.write_wait_ms / outcomes_per_report) * gb_ms,
         "lambda_waiting": 0.0,
         "lambda_starts": share * asked.starts_per_request * work.cold_ms * gb_ms,
         "reads": share * asked.reads_per_request * _reads_usd(prices),
-        **_recording(prices, work, setup, among, is_opened=False),
-        "log_lines": _log_usd(prices, work, setup),
+        **_recording(prices, work, setup, among, opened=0.0),
+        "log_lines": (work.log_bytes + LAMBDA_LINES_BYTES) * _per_line_byte(prices, setup),
+        "access_log": share * _access_log_usd(prices, setup),
         "stage": total_usd(month_parts(prices, work, setup)) / among.requests_per_month,
     }
 
 
-def own_time_ms(work: Work, memory_mb: int) -> float:
+def own_time_ms(work: Work, memory_mb: int, writes: float = 2) -> float:
     """What a request takes beside the function: computing by the share of a processor, waiting as it is."""
-    return work.cpu_ms * AWS_FULL_CPU_MB / min(memory_mb, AWS_FULL_CPU_MB) + work.store_wait_ms
+    return work.cpu_ms * AWS_FULL_CPU_MB / min(memory_mb, AWS_FULL_CPU_MB) + writes * work.write_wait_ms
 
 
 def total_usd(parts: Parts) -> float:
@@ -303,26 +322,34 @@ def _keys_usd(prices: HopPrices, work: Work) -> float:
     return work.key_units * prices.dynamodb_per_write_unit + work.key_read_units * prices.dynamodb_per_read_unit
 
 
+def _watched_usd(prices: HopPrices) -> float:
+    """Of an intent that is open when the archiver comes by: watched, looked at, and watched no longer."""
+    return 2 * prices.dynamodb_per_write_unit + 2 * prices.dynamodb_per_read_unit
+
+
 def _recording(
-    prices: HopPrices, work: Work, setup: Setup, among: Shared, *, is_opened: bool, functions: int = 1
+    prices: HopPrices, work: Work, setup: Setup, among: Shared, *, opened: float, functions: int = 1
 ) -> Parts:
-    """What a record costs from its intent to the end of its days; kept things as in a month long after the first."""
-    batch = among.records_per_batch
-    table_units = work.record_units + (work.intent_units if is_opened else 0.0)
-    index_units = work.record_index_units + (work.intent_index_units if is_opened else 0.0)
-    consumer_gb_s = work.consumer_cpu_ms * AWS_FULL_CPU_MB / 1024 / 1000  # by memory a shorter time of more of it
+    """What a record costs from its intent to the end of its days; kept things as in a month long after the first.
+    `opened` of them have an intent."""
+    batch, many = among.records_per_batch, among.records_per_object
+    # By memory a shorter time of more of it. An intent is read and left.
+    computing_usd = work.consumer_cpu_ms * AWS_FULL_CPU_MB / 1024 / 1000 * prices.gb_second(setup.architecture)
     kept, archived = setup.kept_days / MONTH_DAYS, setup.archive_days / MONTH_DAYS
     table_usd = work.table_bytes * (prices.dynamodb_per_gb_month + prices.dynamodb_backup_per_gb_month)
     return {
-        "log_table": table_units * prices.dynamodb_per_write_unit,
-        "log_indexes": index_units * prices.dynamodb_per_write_unit,
+        "log_table": (work.record_units + opened * work.intent_units) * prices.dynamodb_per_write_unit,
         "states": work.fold_units.per_record(batch, functions) * prices.dynamodb_per_write_unit,
-        "consumer": consumer_gb_s * prices.gb_second(setup.architecture) + prices.lambda_per_request / batch,
+        "consumer": computing_usd + prices.lambda_per_request / batch,
         "consumer_reads": work.fold_read_units.per_record(batch, functions) * prices.dynamodb_per_read_unit,
-        "archive": work.archive_puts.per_record(batch) * prices.s3_per_put,
-        "compaction": work.archive_puts.per_record(batch) * _compacted_usd(prices, setup),
-        "archive_kept": work.archive_bytes.per_record(batch) / GIB * archived * prices.s3_per_gb_month,
-        "log_kept": (table_usd + work.index_bytes * prices.dynamodb_per_gb_month) / GIB * kept,
+        "archiver": computing_usd + prices.lambda_per_request / many,
+        "archiver_reads": work.archive_read_units.per_record(many) * prices.dynamodb_per_read_unit,
+        "archive": work.archive_puts.per_record(many) * prices.s3_per_put,
+        "compaction": work.archive_puts.per_record(many) * _compacted_usd(prices, setup),
+        "archive_kept": work.archive_bytes.per_record(many) / GIB * archived * prices.s3_per_gb_month,
+        "log_kept": table_usd / GIB * kept,
+        "prediction_lines": work.prediction_bytes.per_record(many) * _per_line_byte(prices, setup),
+        "readers_lines": LAMBDA_LINES_BYTES * (1 / batch + 1 / many) * _per_line_byte(prices, setup),
     }
 
 
@@ -332,10 +359,16 @@ def _compacted_usd(prices: HopPrices, setup: Setup) -> float:
     return prices.s3_per_get + prices.s3_per_put / 1_000 + gb_s * prices.gb_second(setup.architecture)
 
 
-def _log_usd(prices: HopPrices, work: Work, setup: Setup) -> float:
-    """Written, and kept compressed; the lines of Lambda itself among them."""
+def _per_line_byte(prices: HopPrices, setup: Setup) -> float:
+    """Written, and kept compressed."""
     kept_usd = LOGS_PACKED * setup.log_days / MONTH_DAYS * prices.logs_kept_per_gb_month
-    return (work.log_bytes + LAMBDA_LINES_BYTES) / GIB * (prices.logs_per_gb + kept_usd)
+    return (prices.logs_per_gb + kept_usd) / GIB
+
+
+def _access_log_usd(prices: HopPrices, setup: Setup) -> float:
+    if setup.front_door is FrontDoor.URL:
+        return 0.0
+    return (setup.access_log_bytes + EVENT_BYTES) * _per_line_byte(prices, setup)
 
 
 @cache

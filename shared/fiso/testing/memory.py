@@ -125,6 +125,23 @@ class InMemoryInvocationLog(InMemoryStore):
         return [r for r in still_open if r.deadline_at < before][:limit]
 
 
+class InMemoryRecordLists(InMemoryStore):
+    """What was told, by id. `InMemoryInvocationLog` has its lists by itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.noted: set[InvocationId] = set()
+        self.open: set[InvocationId] = set()
+
+    def note(self, records: Sequence[InvocationRecord]) -> None:
+        self.used("note")
+        self.noted.update(record.invocation_id for record in records)
+
+    def watch(self, intents: Sequence[OpenRecord]) -> None:
+        self.used("watch")
+        self.open.update(intent.invocation_id for intent in intents)
+
+
 class InMemorySpilledRecords(InMemoryStore):
     """Lines that a test adds."""
 

@@ -7,7 +7,6 @@ AWS. A share above 1 is a part that does not hold.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from fiso.adapters.aws.dynamodb import SHARDS
 from fiso.billing import hop
 from fiso.billing.hop import Work
 from fiso_cli.cost import measured, template
@@ -44,6 +43,10 @@ class Part:
 def environments(rate_per_s: float) -> float:
     """Of the orchestrator, at once."""
     return rate_per_s * (FUNCTION_S + 0.015)
+
+
+KEY_BYTES, STREAM_SHARDS = 40, 4
+"""Of a record in a list, compressed; an entry for each batch of a shard, every two seconds."""
 
 
 def table_units(rate_per_s: float, work: Work) -> float:
@@ -88,11 +91,11 @@ PARTS = (
         used=table_units,
     ),
     Part(
-        name="indexes, one partition key",
+        name="lists of the newest, one tenant's partition",
         limit=1_000,
         source='"Best practices for designing and using partition keys": 1,000 write units a second',
-        mend=f"more than {SHARDS} partitions",
-        used=lambda rate, _: 2 * rate / SHARDS,
+        mend="the day's hours as partitions",
+        used=lambda rate, _: rate * KEY_BYTES / 1024 + STREAM_SHARDS / 2,
     ),
     Part(
         name="states of the hottest function, folded a second",

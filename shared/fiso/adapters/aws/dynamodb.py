@@ -3,11 +3,9 @@
 import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta
-from heapq import merge
-from itertools import chain, islice
-from typing import Any, TypeVar
+from datetime import datetime
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypeVar
 from zlib import crc32
 
 from fiso.adapters.aws.client import binary
@@ -15,21 +13,20 @@ from fiso.adapters.aws.errors import store_errors
 from fiso.codecs.packed import pack, unpack
 from fiso.codecs.record import LONGEST_NAME, from_document, instant, open_to_document, to_document
 from fiso.codecs.typed import Document, Json
-from fiso.domain.errors import InvalidRecord, WriteConflict
-from fiso.domain.record import CLOCKS_APART, InvocationRecord, OpenRecord, RecordStatus
+from fiso.domain.errors import InvalidRecord, StoreUnavailable, WriteConflict
+from fiso.domain.record import InvocationRecord, OpenRecord, RecordStatus
 from fiso.domain.request import InvocationId, TenantId
 from fiso.ports import Clock, RecordKey
+
+if TYPE_CHECKING:
+    from fiso.adapters.aws.dynamodb_lists import DynamoDBLists
 
 Item = dict[str, dict[str, Any]]
 
 SHARDS = 64
-"""Index partitions per day (or of open records): each takes 1,000 write units a second, and a request makes two."""
-SHARDS_OF_BEFORE = 4
-READERS = 16
-"""Partitions of an index that are asked at once."""
+"""Of the indexes of before, a day."""
 PACKED_FROM = 300
 """Bytes of nested detail from which a record would be more than a write unit."""
-_NEXT = timedelta(milliseconds=1)
 KEEP_S = 35 * 86_400
 NESTED = ("features", "candidates", "exclusions", "attempts", "canary", "shadow", "traced")
 
@@ -39,32 +36,29 @@ def shard_of(invocation_id: str, shards: int = SHARDS) -> int:
     return crc32(invocation_id.encode()) % shards
 
 
-def open_item(record: OpenRecord, *, shards: int = SHARDS) -> Item:
-    """An intent; `open_shard` puts it into the sparse index until it is closed."""
+def open_item(record: OpenRecord, *, is_indexed: bool = False) -> Item:
+    """An intent. `is_indexed`: as code of before finds it, by an index that is gone."""
     item = _attributes(open_to_document(record))
-    item["open_shard"] = {"S": str(shard_of(record.invocation_id, shards))}
-    item["expires_at"] = _expiry(record.timestamp)
+    if is_indexed:
+        item["open_shard"] = {"S": str(shard_of(record.invocation_id))}
+    item["expires_at"] = expiry(record.timestamp)
     return item
 
 
-def closed_item(record: InvocationRecord, *, shards: int = SHARDS, packs: bool = False) -> Item:
-    """A finished record; `time_shard` puts it into the index by time, and `open_shard`, now that it is none of the open
-    ones, among its tenant's: the entry that has to go from there anyway is moved, so no third index is paid for.
-    `packs`: its detail is packed where that may save a write unit."""
+def closed_item(record: InvocationRecord, *, packs: bool = False, is_indexed: bool = False) -> Item:
+    """A finished record. `packs`: its detail is packed where that may save a write unit. `is_indexed`: as code of
+    before finds it, by two indexes that are gone (docs/decisions/{DECISION})."""
     document = to_document(record)
     nested = {name: document.pop(name) for name in NESTED if name in document}
     item = _attributes({name: value for name, value in document.items() if value is not None})
     detail = json.dumps(nested, separators=(",", ":"))
     item["detail"] = {"B": pack(detail)} if packs and len(detail) >= PACKED_FROM else {"S": detail}
-    time, tenant = time_shard(record.timestamp, shard_of(record.invocation_id, shards)), record.request.tenant
-    item["time_shard"] = {"S": time}
-    item["open_shard"], item["deadline_at"] = {"S": f"{time}#{tenant}"}, {"S": instant(record.timestamp)}
-    item["expires_at"] = _expiry(record.timestamp)
+    if is_indexed:
+        time = f"{record.timestamp:%Y-%m-%d}#{shard_of(record.invocation_id)}"
+        item["time_shard"], item["open_shard"] = {"S": time}, {"S": f"{time}#{record.request.tenant}"}
+        item["deadline_at"] = {"S": instant(record.timestamp)}
+    item["expires_at"] = expiry(record.timestamp)
     return item
-
-
-def time_shard(moment: datetime, shard: int) -> str:
-    return f"{moment:%Y-%m-%d}#{shard}"
 
 
 def record_from_item(item: Mapping[str, Mapping[str, Any]]) -> InvocationRecord | OpenRecord:
@@ -125,18 +119,14 @@ def _value(attribute: Mapping[str, Any]) -> Json:
     raise ValueError(f"unexpected attribute type {kind}")
 
 
-def _expiry(moment: datetime) -> dict[str, str]:
+def expiry(moment: datetime) -> dict[str, str]:
     return {"N": str(int(moment.timestamp()) + KEEP_S)}
 
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
-Found = TypeVar("Found", InvocationRecord, Item)
-Asked = TypeVar("Asked")
 
 BATCH_GET_LIMIT = 100
-LATEST_DAYS = 7
-LEAST_PAGE = 4
 # A record only moves up: docs/decisions/0015-a-record-only-moves-up.md
 _REPLACED_BY = {
     RecordStatus.FINAL: (RecordStatus.OPEN, RecordStatus.UNKNOWN),
@@ -145,21 +135,28 @@ _REPLACED_BY = {
 
 
 class DynamoDBInvocationLog:
-    """The table `fiso-invocation-logs`. `client` is boto3's DynamoDB client, or `aws_client.DynamoDBClient`.
-    `writes_as_before`: code of before reads what is written meanwhile. `readers` partitions are asked at once."""
+    """The table `fiso-invocation-logs`. `client` is boto3's DynamoDB client, or `aws_client.DynamoDBClient`. `lists`
+    knows which records are the newest and which may be overdue: only who asks for those needs it. `writes_as_before`:
+    code of before reads what is written meanwhile."""
 
     def __init__(
-        self, client: Any, table: str, *, clock: Clock, writes_as_before: bool = False, readers: int = READERS
+        self,
+        client: Any,
+        table: str,
+        *,
+        clock: Clock,
+        lists: "DynamoDBLists | None" = None,
+        writes_as_before: bool = False,
     ) -> None:
-        self._client, self._table, self._clock, self._readers = client, table, clock, readers
-        self._shards, self._packs = SHARDS_OF_BEFORE if writes_as_before else SHARDS, not writes_as_before
+        self._client, self._table, self._clock, self._lists = client, table, clock, lists
+        self._is_indexed = writes_as_before
 
     def open(self, record: OpenRecord) -> None:
         try:
             with store_errors(f"open record {record.invocation_id}"):
                 self._client.put_item(
                     TableName=self._table,
-                    Item=open_item(record, shards=self._shards),
+                    Item=open_item(record, is_indexed=self._is_indexed),
                     ConditionExpression="attribute_not_exists(invocation_id)",
                 )
         except WriteConflict:
@@ -167,7 +164,7 @@ class DynamoDBInvocationLog:
 
     def close(self, record: InvocationRecord) -> bool:
         """Put the whole record over what it may replace. `WriteConflict` when another closed record stands there."""
-        item = closed_item(record, shards=self._shards, packs=self._packs)
+        item = closed_item(record, packs=True, is_indexed=self._is_indexed)
         replaced = _REPLACED_BY[record.status]
         try:
             with store_errors(f"close record {record.invocation_id}"):
@@ -190,72 +187,50 @@ class DynamoDBInvocationLog:
         return next(self._stored(invocation_id, record_from_item), None)
 
     def recorded(self, keys: Iterable[RecordKey]) -> Mapping[RecordKey, InvocationRecord | OpenRecord | InvalidRecord]:
-        asked = [
-            {"invocation_id": {"S": key.invocation_id}, "timestamp": {"S": key.timestamp}}
-            for key in dict.fromkeys(keys)
-        ]
+        """A final record stays as it is, so it may be read at half the price; all else is read consistently."""
+        asked = list(dict.fromkeys(keys))
+        found = dict(self._read(asked, is_consistent=False))
+        unsettled = [key for key in asked if not _is_final(found.get(key))]
+        found.update(self._read(unsettled, is_consistent=True))
+        return found
+
+    def _read(
+        self, keys: Iterable[RecordKey], *, is_consistent: bool
+    ) -> Iterator[tuple[RecordKey, InvocationRecord | OpenRecord | InvalidRecord]]:
         now_s = self._clock().timestamp()
-        found = batch_get(
+        items = batch_get(
             self._client,
             "read records",
-            lambda item: (RecordKey(item["invocation_id"]["S"], item["timestamp"]["S"]), item),
+            lambda item: (RecordKey(str(item["invocation_id"]["S"]), str(item["timestamp"]["S"])), item),
             self._table,
-            asked,
-            ConsistentRead=True,
+            [_item_of(key) for key in keys],
+            ConsistentRead=is_consistent,
         )
         # Expired ones may stand there for days. Their markers may be gone: they could be folded a second time.
-        return {key: _record_or_flaw(item) for key, item in found if not _has_expired(item, now_s)}
+        return ((key, _record_or_flaw(item)) for key, item in items if not _has_expired(item, now_s))
 
     def latest(
         self, limit: int, *, after: datetime | None = None, tenant: TenantId | None = None
     ) -> Sequence[InvocationRecord]:
-        """A tenant's own stand in partitions of their own: what others call leaves none out, and costs nothing here."""
-        if tenant is not None:
-            keys = self._newest(limit, after, lambda shard, page: self._keys_of(f"{shard}#{tenant}", page, after))
-            found = batch_get(self._client, f"read records of {tenant}", _readable, self._table, keys)
-            records = [record for record in found if isinstance(record, InvocationRecord)]
-            return sorted(records, key=_age, reverse=True)
-        return self._newest(limit, after, lambda shard, page: self._of_shard(shard, page, after))
-
-    def _newest(
-        self, limit: int, after: datetime | None, of_shard: Callable[[str, int], Iterator[Found]]
-    ) -> Sequence[Found]:
-        """Of each day's partitions as much as belongs to the newest: a first page of each, more only where all of it
-        does. A partition is read in the order of its index; equal times are put into theirs at the end."""
-        found: list[Found] = []
-        today, page = self._clock(), max(LEAST_PAGE, -(-2 * limit // SHARDS))
-        for day in (today - timedelta(days=back) for back in range(LATEST_DAYS)):
-            if after is not None and day.date() < after.date():
-                break
-            partitions = [of_shard(time_shard(day, shard), page) for shard in range(SHARDS)]
-            begun = self._at_once(_begun, partitions)
-            found.extend(islice(merge(*begun, key=_time_of, reverse=True), limit - len(found)))
-            if len(found) >= limit:
-                break
-        return sorted(found, key=_age, reverse=True)
+        keys = [_item_of(key) for key in self._listed().newest(limit, after=after, tenant=tenant)]
+        found = batch_get(self._client, "read the latest records", _readable, self._table, keys)
+        return sorted((each for each in found if isinstance(each, InvocationRecord)), key=_age, reverse=True)
 
     def overdue(self, before: datetime, limit: int) -> Sequence[OpenRecord]:
-        """Open records by the sparse index (which lags a little), then read whole and consistently."""
-        open_ids = self._at_once(lambda shard: list(islice(self._open(shard, before), limit)), range(SHARDS))
-        read = (record for id in chain.from_iterable(open_ids) for record in self._stored(id, _readable))
-        return list(islice((record for record in read if isinstance(record, OpenRecord)), limit))
+        """Of the intents that are watched those that are still open; the others are watched no longer."""
+        found: list[OpenRecord] = []
+        lists = self._listed()
+        watched = lists.watched(before)
+        while len(found) < limit and (some := list(islice(watched, BATCH_GET_LIMIT))):
+            now = dict(self._read([each.key for each in some], is_consistent=True))
+            found.extend(record for record in now.values() if isinstance(record, OpenRecord))
+            lists.forget(each for each in some if not isinstance(now.get(each.key), OpenRecord | InvalidRecord))
+        return found[:limit]
 
-    def _at_once(self, ask: Callable[[Asked], T], partitions: Iterable[Asked]) -> list[T]:
-        if self._readers == 1:
-            return [ask(partition) for partition in partitions]
-        with ThreadPoolExecutor(max_workers=self._readers) as executor:
-            return list(executor.map(ask, partitions))
-
-    def _open(self, shard: int, before: datetime) -> Iterator[str]:
-        return query(
-            self._client,
-            "query open records",
-            lambda item: str(item["invocation_id"]["S"]),
-            TableName=self._table,
-            IndexName="open-records",
-            KeyConditionExpression="open_shard = :shard AND deadline_at < :before",
-            ExpressionAttributeValues={":shard": {"S": str(shard)}, ":before": {"S": instant(before)}},
-        )
+    def _listed(self) -> "DynamoDBLists":
+        if self._lists is None:
+            raise StoreUnavailable("the table of states is not set: which records are the newest is not known")
+        return self._lists
 
     def _stored(self, invocation_id: str, read: Callable[[Item], T]) -> Iterator[T]:
         return query(
@@ -269,59 +244,17 @@ class DynamoDBInvocationLog:
             Limit=1,
         )
 
-    def _of_shard(self, shard: str, page: int, after: datetime | None) -> Iterator[InvocationRecord]:
-        records = self._by_age("by-time", "time_shard", "timestamp", shard, page, after, _readable)
-        return (record for record in records if isinstance(record, InvocationRecord))
 
-    def _keys_of(self, shard: str, page: int, after: datetime | None) -> Iterator[Item]:
-        return self._by_age("open-records", "open_shard", "deadline_at", shard, page, after, _key_of)
-
-    def _by_age(
-        self,
-        index: str,
-        partition: str,
-        sort: str,
-        shard: str,
-        page: int,
-        after: datetime | None,
-        read: Callable[[Item], T],
-    ) -> Iterator[T]:
-        """One partition from its newest on, none of which is later than now, page by page."""
-        return query(
-            self._client,
-            "query latest records",
-            read,
-            TableName=self._table,
-            IndexName=index,
-            ScanIndexForward=False,
-            KeyConditionExpression=f"{partition} = :shard AND #sort BETWEEN :from AND :to",
-            ExpressionAttributeNames={"#sort": sort},
-            ExpressionAttributeValues={
-                ":shard": {"S": shard},
-                ":from": {"S": instant(after + _NEXT) if after else "0"},
-                ":to": {"S": instant(self._clock() + CLOCKS_APART)},
-            },
-            Limit=page,
-        )
+def _item_of(key: RecordKey) -> Item:
+    return {"invocation_id": {"S": key.invocation_id}, "timestamp": {"S": key.timestamp}}
 
 
-def _begun(partition: Iterator[T]) -> Iterator[T]:
-    """With its first page read."""
-    return chain(list(islice(partition, 1)), partition)
+def _is_final(found: InvocationRecord | OpenRecord | InvalidRecord | None) -> bool:
+    return isinstance(found, InvocationRecord) and found.status is RecordStatus.FINAL
 
 
-def _time_of(found: InvocationRecord | Item) -> str:
-    return instant(found.timestamp) if isinstance(found, InvocationRecord) else str(found["timestamp"]["S"])
-
-
-def _age(found: InvocationRecord | Item) -> tuple[str, str]:
-    if isinstance(found, InvocationRecord):
-        return instant(found.timestamp), found.invocation_id
-    return found["timestamp"]["S"], found["invocation_id"]["S"]
-
-
-def _key_of(item: Item) -> Item:
-    return {name: {"S": str(item[name]["S"])} for name in ("invocation_id", "timestamp")}
+def _age(found: InvocationRecord) -> tuple[str, str]:
+    return instant(found.timestamp), found.invocation_id
 
 
 def query(client: Any, what: str, read: Callable[[Item], T], **asked: Any) -> Iterator[T]:

@@ -1,4 +1,4 @@
-"""Ingesting: finished records from the stream, folded exactly once into endpoint states and archived.
+"""Ingesting: finished records from the stream, folded exactly once into endpoint states; dead letters are archived too.
 
 Delivery is at least once and in any order across shards. A record is marked in the transaction that folds it, so a
 repeated delivery changes nothing; a conflict means that somebody else wrote: the fold is made again on what they left.
@@ -51,17 +51,17 @@ def ingest(
     records: Sequence[InvocationRecord],
     *,
     states: EndpointStates,
-    archive: ArchiveSink,
+    archive: ArchiveSink | None = None,
     batch_id: str,
     pause: Callable[[float], object] = time.sleep,
     draw: Callable[[], float] = random.random,
 ) -> Ingested:
-    """Archive a batch, then fold it. Both survive repetition; `WriteConflict` if others keep writing these states."""
+    """Archive a batch, unless its archive is another consumer's, then fold it. Both survive repetition;
+    `WriteConflict` if others keep writing these states."""
     if not records:
         return Ingested(folded=0, already_folded=0)
-    # The archive first: a batch that fails later comes again and overwrites its own object, while one that was folded
-    # first would never be archived (docs/decisions/0002-folding-exactly-once.md).
-    archive.append(records, batch_id=batch_id)
+    if archive is not None:
+        archive.append(records, batch_id=batch_id)
     final = [record for record in records if record.status is RecordStatus.FINAL]
     patience = _Patience(pause, draw)
     done = [

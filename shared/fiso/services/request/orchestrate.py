@@ -104,10 +104,11 @@ class Orchestrator:
         known = self.sources.known_states(request.function)
         if is_single:
             self.sources.hurry(request.function, oldest_s=HEARD_S)
-        # The intent is written before anything is called: an environment that dies in between leaves an open record,
-        # which the keeper closes as unknown (docs/decisions/0015-a-record-only-moves-up.md).
         decided_s = self.stopwatch()
-        self._open(request)
+        if is_single:
+            # Before anything is called: an environment that dies in between leaves an open record, which the keeper
+            # closes as unknown. What may be repeated needs none (docs/decisions/{DECISION}).
+            self._open(request)
         if request.traced is not None:
             took_ms, opened_ms = (decided_s - start) * 1000, (self.stopwatch() - decided_s) * 1000
             request = replace(request, traced=replace(request.traced, decided_ms=took_ms, opened_ms=opened_ms))

@@ -16,6 +16,7 @@ from threading import Lock
 from typing import Any
 
 from fiso.adapters.aws.archive import S3Archive
+from fiso.adapters.aws.dynamodb_lists import DynamoDBLists
 from fiso.adapters.aws.dynamodb_states import DynamoDBEndpointStates
 from fiso.adapters.aws.s3 import S3DeadLetters
 from fiso.domain.endpoint import EndpointId, FunctionName
@@ -168,7 +169,9 @@ class Consumer:
 
     def __init__(self, stores: Stores, notes: Notes, *, kill: Callable[[], bool], lose: Callable[[], bool]) -> None:
         noted: Any = NotedStates(stores.states, notes, kill)
-        self._stores = Stores(log=stores.log, states=noted, archive=stores.archive, letters=stores.letters)
+        self._stores = Stores(
+            log=stores.log, states=noted, archive=stores.archive, lists=stores.lists, letters=stores.letters
+        )
         self._notes, self._lose = notes, lose
 
     def invoke(self, mapping: EventSourceMapping, event: Mapping[str, object]) -> Answer:
@@ -217,7 +220,9 @@ def genuine_stores(cloud: EmulatorProcess, images: Sequence[Mapping[str, Any]]) 
     log = log_of(*images, clock=_utc_now)
     s3 = cloud.client("s3")
     letters = S3DeadLetters(s3, BUCKET, clock=_utc_now)
-    return Stores(log=log, states=states, archive=S3Archive(s3, BUCKET, clock=_utc_now), letters=letters)
+    archive = S3Archive(s3, BUCKET, clock=_utc_now)
+    lists = DynamoDBLists(cloud.dynamodb(), STATE_TABLE, clock=_utc_now)
+    return Stores(log=log, states=states, archive=archive, lists=lists, letters=letters)
 
 
 def drain(

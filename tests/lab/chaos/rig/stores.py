@@ -12,12 +12,13 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Any, Protocol
 
-from fiso.adapters.aws.dynamodb import DynamoDBInvocationLog
+from fiso.adapters.aws.dynamodb import DynamoDBInvocationLog, record_from_item
 from fiso.adapters.aws.dynamodb_states import DynamoDBEndpointStates
 from fiso.adapters.aws.s3 import S3Snapshots
 from fiso.codecs import signature
 from fiso.domain.catalog import Snapshot
 from fiso.domain.errors import StoreError
+from fiso.domain.record import InvocationRecord
 from fiso.services.log.ingest import ingest
 from fiso_cli.training import keys
 from tests.lab.chaos.emulator import EmulatorProcess, start
@@ -27,7 +28,6 @@ from tests.lab.chaos.rig.store import FOLD_EVERY_S, NoArchive, StoreLink, outlin
 LOG_TABLE, STATE_TABLE, BUCKET, LOG_GROUP = "log-rig", "state-rig", "bucket-rig", "/fiso/rig/api"
 LOOKS_BACK = timedelta(seconds=10)
 """How far before the newest folded record the emulated stream looks again: records close in another order."""
-MOST_RECORDS = 1_000_000
 
 Outlines = Mapping[str, Sequence[tuple[str, str | None, float]]]
 
@@ -113,7 +113,7 @@ class EmulatedStores:
 
     def outlines(self) -> Outlines:
         """Per closed record its attempts."""
-        return outlines_of(self.log.latest(MOST_RECORDS))
+        return outlines_of(_closed(self._cloud.client("dynamodb")))
 
     def worker_config(self) -> Mapping[str, str]:
         """AWS's address, and DynamoDB's, and the key that the catalog is signed with."""
@@ -131,7 +131,7 @@ class EmulatedStores:
         newest = _utc_now()
         while not self._ended.wait(FOLD_EVERY_S):
             with suppress(StoreError):  # it may be what an experiment breaks; the next second tries again
-                closed = self.log.latest(MOST_RECORDS, after=newest - LOOKS_BACK)
+                closed = _closed(self._cloud.client("dynamodb"), after=newest - LOOKS_BACK)
                 ingest(closed, states=self._states, archive=NoArchive(), batch_id="rig")
                 newest = max((record.timestamp for record in closed), default=newest)
 
@@ -160,31 +160,21 @@ def running_emulator(folder: Path) -> Iterator[EmulatorProcess]:
 
 def create_tables(dynamodb: Any, log: str = LOG_TABLE, state: str = STATE_TABLE) -> None:
     """The two tables of the request path, by a boto3 client."""
-    texts = ("invocation_id", "timestamp", "open_shard", "deadline_at", "time_shard")
-    dynamodb.create_table(
-        TableName=log,
-        BillingMode="PAY_PER_REQUEST",
-        AttributeDefinitions=[{"AttributeName": text, "AttributeType": "S"} for text in texts],
-        KeySchema=_keys("invocation_id", "timestamp"),
-        GlobalSecondaryIndexes=[
-            {
-                "IndexName": "open-records",
-                "KeySchema": _keys("open_shard", "deadline_at"),
-                "Projection": {"ProjectionType": "KEYS_ONLY"},
-            },
-            {
-                "IndexName": "by-time",
-                "KeySchema": _keys("time_shard", "timestamp"),
-                "Projection": {"ProjectionType": "ALL"},
-            },
-        ],
-    )
-    dynamodb.create_table(
-        TableName=state,
-        BillingMode="PAY_PER_REQUEST",
-        AttributeDefinitions=[{"AttributeName": text, "AttributeType": "S"} for text in ("function_name", "item")],
-        KeySchema=_keys("function_name", "item"),
-    )
+    for table, names in ((log, ("invocation_id", "timestamp")), (state, ("function_name", "item"))):
+        dynamodb.create_table(
+            TableName=table,
+            BillingMode="PAY_PER_REQUEST",
+            AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in names],
+            KeySchema=_keys(*names),
+        )
+
+
+def _closed(dynamodb: Any, *, after: datetime | None = None) -> list[InvocationRecord]:
+    """All closed records of the log's table."""
+    pages = dynamodb.get_paginator("scan").paginate(TableName=LOG_TABLE, ConsistentRead=True)
+    records = (record_from_item(item) for page in pages for item in page["Items"])
+    closed = [record for record in records if isinstance(record, InvocationRecord)]
+    return sorted((r for r in closed if after is None or r.timestamp > after), key=lambda r: r.timestamp, reverse=True)
 
 
 def _keys(hash_key: str, range_key: str) -> list[dict[str, str]]:

@@ -34,25 +34,24 @@ PRICES = HopPrices(
 )
 WORK = Work(
     cpu_ms=1.0,
-    store_wait_ms=10.0,
+    write_wait_ms=5.0,
     cold_ms=200.0,
     record_units=2.0,
-    record_index_units=3.0,
     intent_units=1.0,
-    intent_index_units=2.0,
     key_units=2.0,
     key_read_units=1.0,
     fold_units=Amount(record=2.0, batch=4.0),
     fold_read_units=Amount(record=2.0, batch=1.0),
+    archive_read_units=Amount(record=0.5),
     archive_puts=Amount(record=0.0, batch=1.0),
     archive_bytes=Amount(record=100.0, batch=700.0),
+    prediction_bytes=Amount(record=0.0, batch=300.0),
     consumer_cpu_ms=1.0,
     table_bytes=1_500.0,
-    index_bytes=1_000.0,
     log_bytes=700.0,
     metrics=20.0,
 )
-SETUP = Setup(memory_mb=1_024, alarms=20, dashboards=3, keys=2, secrets=2)
+SETUP = Setup(memory_mb=1_024, access_log_bytes=274, alarms=20, dashboards=3, keys=2, secrets=2)
 rates = st.floats(1e-3, 1e4)
 FIXED = {
     "alarms": 2.00,
@@ -66,8 +65,9 @@ FIXED = {
     "retrainer": 1.07,  # 30.4 times 600 s of 2.9375 GB
 }
 # A month has 2,628,000 s. At 1 a second a batch has 1 record, at 10 it has 2.5, at 100 25, at 1,000 no more than 100.
-# By request, whatever the rate: own time 12 ms of 1 GB, 2.4e-7; waiting 2e-6; three units of the table, five of the
-# indexes; 925 USD a million GB kept for 35 days; 1,024 bytes of lines at 0.50 and 12 months of 15 % at 0.03.
+# The archiver's has 11.25, 112.5, 1,125, and no more than 2,516.58, whose events are 6 MB.
+# By request, whatever the rate: own time 12 ms of 1 GB, 2.4e-7; waiting 2e-6; three units of the table; 1,500 bytes
+# kept for 35 days at 0.45; 1,024 and 300 bytes of lines at 0.50 and 12 months of 15 % at 0.03.
 MONTHS = {
     1.0: {
         "front_door": 2.63,
@@ -77,15 +77,20 @@ MONTHS = {
         "lambda_starts": 0.0,
         "reads": 0.31,  # one request in 6: 1 / (1 + 5)
         "log_table": 7.88,
-        "log_indexes": 13.14,
         "states": 15.77,  # 2 + 4 units
         "consumer": 0.62,
         "consumer_reads": 1.58,
-        "archive": 13.14,  # an object a record
-        "compaction": 1.37,  # of each object 4e-7 to read, 5e-9 to list, 2 ms of 2.9375 GB
-        "archive_kept": 0.94,  # 800 bytes for 24 months
-        "log_kept": 2.61,
         "log_lines": 1.39,
+        "archiver": 0.14,  # 1 ms of a whole processor a record, a request an object
+        "archiver_reads": 0.26,
+        "archive": 1.17,  # an object of 11.25 records
+        "compaction": 0.12,  # of each object 4e-7 to read, 5e-9 to list, 2 ms of 2.9375 GB
+        "archive_kept": 0.19,  # 162 bytes for 24 months
+        "log_kept": 1.90,
+        "access_log": 0.41,
+        "prediction_lines": 0.04,
+        "readers_lines": 0.48,  # 324 bytes for each batch and each object
+        "open_intents": 0.02,  # of 112 ms in 45 s: two writes and two reads
     },
     10.0: {
         "front_door": 26.28,
@@ -95,15 +100,20 @@ MONTHS = {
         "lambda_starts": 0.0,
         "reads": 0.40,  # 1.12 environments, 8.93 requests a second each: one request in 45.6
         "log_table": 78.84,
-        "log_indexes": 131.40,
         "states": 94.61,  # 2 + 4 / 2.5 units
         "consumer": 3.01,
         "consumer_reads": 12.61,
-        "archive": 52.56,
-        "compaction": 5.49,
-        "archive_kept": 4.46,
-        "log_kept": 26.05,
         "log_lines": 13.88,
+        "archiver": 0.95,
+        "archiver_reads": 2.63,
+        "archive": 1.17,
+        "compaction": 0.12,
+        "archive_kept": 1.25,
+        "log_kept": 19.01,
+        "access_log": 4.07,
+        "prediction_lines": 0.04,
+        "readers_lines": 1.80,
+        "open_intents": 0.16,
     },
     100.0: {
         "front_door": 262.80,
@@ -113,15 +123,20 @@ MONTHS = {
         "lambda_starts": 0.02,  # 11.2 environments, each new every two hours
         "reads": 4.03,
         "log_table": 788.40,
-        "log_indexes": 1_314.00,
         "states": 567.65,  # 2 + 4 / 25 units
         "consumer": 11.18,
         "consumer_reads": 107.22,
-        "archive": 52.56,
-        "compaction": 5.49,
-        "archive_kept": 15.04,
-        "log_kept": 260.51,
         "log_lines": 138.85,
+        "archiver": 9.13,
+        "archiver_reads": 26.28,
+        "archive": 1.17,
+        "compaction": 0.12,
+        "archive_kept": 11.82,
+        "log_kept": 190.10,
+        "access_log": 40.68,
+        "prediction_lines": 0.04,
+        "readers_lines": 1.80,
+        "open_intents": 1.57,
     },
     1_000.0: {
         "front_door": 2_395.20,  # 300 million at 1.00, 2,328 million at 0.90
@@ -131,15 +146,20 @@ MONTHS = {
         "lambda_starts": 0.16,
         "reads": 40.30,
         "log_table": 7_884.00,
-        "log_indexes": 13_140.00,
         "states": 5_361.12,  # 2 + 4 / 100 units
         "consumer": 96.06,
         "consumer_reads": 1_056.46,
-        "archive": 131.40,
-        "compaction": 13.73,
-        "archive_kept": 125.70,
-        "log_kept": 2_605.10,
         "log_lines": 1_388.47,
+        "archiver": 91.01,
+        "archiver_reads": 262.80,
+        "archive": 5.22,
+        "compaction": 0.55,
+        "archive_kept": 117.81,
+        "log_kept": 1_901.02,
+        "access_log": 406.78,
+        "prediction_lines": 0.16,
+        "readers_lines": 4.57,
+        "open_intents": 15.70,
     },
 }
 
@@ -160,9 +180,9 @@ def test_a_month_worked_by_hand(rate: float) -> None:
 
 
 @pytest.mark.parametrize("rate", MONTHS)
-def test_by_its_url_a_stage_saves_the_front_door_and_its_metrics_and_nothing_else(rate: float) -> None:
+def test_by_its_url_a_stage_saves_the_front_door_its_log_and_metrics_and_nothing_else(rate: float) -> None:
     api, url = month(rate), month(rate, replace(SETUP, front_door=FrontDoor.URL))
-    saved = MONTHS[rate]["front_door"] + FIXED["route_metrics"]
+    saved = MONTHS[rate]["front_door"] + MONTHS[rate]["access_log"] + FIXED["route_metrics"]
     assert sum(api.values()) - sum(url.values()) == pytest.approx(saved, abs=0.01)
 
 
@@ -184,7 +204,16 @@ def test_a_leased_call_waits_for_nothing_and_shares_its_api_requests() -> None:
     assert parts["lambda_waiting"] == 0
     assert parts["front_door"] == pytest.approx(3e-8)
     assert parts["log_table"] == pytest.approx(2e-6)
-    assert parts["log_indexes"] == pytest.approx(3e-6)
+    assert "open_intents" not in parts
+
+
+def test_what_may_be_repeated_pays_for_no_intent_and_does_not_wait_for_it() -> None:
+    usual = hop.proxy_hop(PRICES, WORK, SETUP, waited_ms=100, rate_per_s=1)
+    half = hop.proxy_hop(PRICES, WORK, SETUP, waited_ms=100, rate_per_s=1, repeatable_share=0.5)
+    assert usual["log_table"] - half["log_table"] == pytest.approx(0.5e-6)
+    assert usual["lambda_own_time"] - half["lambda_own_time"] == pytest.approx(2.5e-3 * 2e-5)
+    every = hop.proxy_hop(PRICES, WORK, SETUP, waited_ms=100, rate_per_s=1, repeatable_share=1.0)
+    assert every["open_intents"] == 0
 
 
 @given(st.integers(128, 10_240), st.floats(0, 900_000), st.floats(0, 900_000), rates, st.sampled_from(FrontDoor))

@@ -55,8 +55,7 @@ def test_every_part_has_its_words() -> None:
 def test_work_is_what_the_code_writes() -> None:
     work = measured.work()
     record = measured.of_records(measured.Meter().sampled(3))
-    assert (record.record_units, record.record_index_units) == (work.record_units, work.record_index_units)
-    assert work.intent_units == 1
+    assert record.record_units == work.record_units == work.intent_units == 1
     assert 4 <= work.fold_units.per_record(1) <= 12
     assert work.fold_units.per_record(50) < 0.5, "a batch is one transaction, its records share an entry"
     assert work.archive_puts.per_record(1) == 1

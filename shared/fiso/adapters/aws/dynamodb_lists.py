@@ -1,0 +1,200 @@
+"""DynamoDB: which records are the newest, and which intents may be overdue, told by who reads the stream.
+
+Beside the states, since an index of the log would cost a write for each record:
+
+    recent#DAY#TENANT   NEWEST#digest   the keys of one batch's records of a tenant that began on that day
+    recent#DAY          tenant#TENANT   which tenants have any
+    open#SHARD          DEADLINE#id     an intent that the archive's consumer found still open
+
+Entries are named by what is in them: a batch that comes again writes them again, and readers count a key once. An entry
+may hold keys that are much older than its newest one, so the keys of a partition are in order only once the entry after
+them is known to be older. docs/decisions/{DECISION}
+"""
+
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from hashlib import blake2b
+from heapq import merge
+from itertools import chain, islice
+from typing import Any, TypeVar
+
+from fiso.adapters.aws.client import binary
+from fiso.adapters.aws.dynamodb import Item, expiry, query, shard_of
+from fiso.adapters.aws.errors import store_errors
+from fiso.codecs.record import instant
+from fiso.domain.record import CLOCKS_APART, InvocationRecord, OpenRecord
+from fiso.domain.request import TenantId
+from fiso.ports import Clock, RecordKey
+
+T = TypeVar("T")
+Asked = TypeVar("Asked")
+
+LATEST_DAYS = 7
+KEEP = timedelta(days=LATEST_DAYS + 2)
+OPEN_SHARDS = 16
+"""What is still open when the stream is read is rare, but for functions that take half a minute."""
+MOST_KEYS = 2_000
+"""Of an entry, far below the 400 KB that an item may have."""
+LEAST_PAGE = 4
+READERS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """An intent that was seen open, and the item that says so."""
+
+    key: RecordKey
+    item: Item
+
+
+class DynamoDBLists:
+    """The port `RecordLists`, and what of it is read. `readers` partitions are asked at once."""
+
+    def __init__(self, client: Any, table: str, *, clock: Clock, readers: int = READERS) -> None:
+        self._client, self._table, self._clock, self._readers = client, table, clock, readers
+        self._known: set[tuple[str, str]] = set()
+
+    def note(self, records: Sequence[InvocationRecord]) -> None:
+        """A write for each day and tenant of them."""
+        groups: dict[tuple[str, TenantId], list[tuple[str, str]]] = {}
+        for record in records:
+            group = groups.setdefault((f"{record.timestamp:%Y-%m-%d}", record.request.tenant), [])
+            group.append((instant(record.timestamp), record.invocation_id))
+        for (day, tenant), keys in groups.items():
+            self._tell_of(day, tenant)
+            ordered = sorted(set(keys))
+            for start in range(0, len(ordered), MOST_KEYS):
+                self._put(_entry(day, tenant, ordered[start : start + MOST_KEYS]))
+
+    def _tell_of(self, day: str, tenant: TenantId) -> None:
+        """First: an entry whose tenant is not known is in nobody's list but the tenant's."""
+        if (day, tenant) in self._known:
+            return
+        self._put({"function_name": {"S": f"recent#{day}"}, "item": {"S": f"tenant#{tenant}"}})
+        self._known = {(known, of) for known, of in self._known if known == day} | {(day, tenant)}
+
+    def watch(self, intents: Sequence[OpenRecord]) -> None:
+        for intent in intents:
+            self._put(
+                {
+                    "function_name": {"S": f"open#{shard_of(intent.invocation_id, OPEN_SHARDS)}"},
+                    "item": {"S": f"{instant(intent.deadline_at)}#{intent.invocation_id}"},
+                    "timestamp": {"S": instant(intent.timestamp)},
+                    "expires_at": expiry(intent.timestamp),
+                }
+            )
+
+    def watched(self, before: datetime) -> Iterator[Watched]:
+        """Those whose deadline lies before that."""
+
+        def of_shard(shard: int) -> Iterator[Watched]:
+            return query(
+                self._client,
+                "query open records",
+                _watched,
+                TableName=self._table,
+                KeyConditionExpression="function_name = :shard AND #item < :before",
+                ExpressionAttributeNames={"#item": "item"},
+                ExpressionAttributeValues={":shard": {"S": f"open#{shard}"}, ":before": {"S": instant(before)}},
+            )
+
+        return chain.from_iterable(self._at_once(_begun, [of_shard(shard) for shard in range(OPEN_SHARDS)]))
+
+    def forget(self, watched: Iterable[Watched]) -> None:
+        for each in watched:
+            with store_errors("forget an intent that was closed"):
+                self._client.delete_item(TableName=self._table, Key=each.item)
+
+    def newest(self, limit: int, *, after: datetime | None = None, tenant: TenantId | None = None) -> list[RecordKey]:
+        """Newest first. A tenant's are in partitions of its own: what others call leaves none out, and costs nothing
+        here."""
+        found: list[tuple[str, str]] = []
+        today = self._clock()
+        for day in (f"{today - timedelta(days=back):%Y-%m-%d}" for back in range(LATEST_DAYS)):
+            if after is not None and day < f"{after:%Y-%m-%d}":
+                break
+            tenants = [tenant] if tenant is not None else self._tenants(day)
+            page = max(LEAST_PAGE, -(-2 * (limit - len(found)) // max(1, len(tenants))))
+            begun = self._at_once(_begun, [self._of_partition(f"recent#{day}#{each}", page, after) for each in tenants])
+            found.extend(islice(merge(*begun, reverse=True), limit - len(found)))
+            if len(found) >= limit:
+                break
+        return [RecordKey(id, timestamp) for timestamp, id in found]
+
+    def _tenants(self, day: str) -> list[TenantId]:
+        asked = {":day": {"S": f"recent#{day}"}}
+        return list(
+            query(
+                self._client,
+                "query tenants",
+                lambda item: TenantId(str(item["item"]["S"]).removeprefix("tenant#")),
+                TableName=self._table,
+                KeyConditionExpression="function_name = :day",
+                ExpressionAttributeValues=asked,
+            )
+        )
+
+    def _of_partition(self, partition: str, page: int, after: datetime | None) -> Iterator[tuple[str, str]]:
+        """Its keys from the newest on, each once, none later than now."""
+        latest = instant(self._clock() + CLOCKS_APART)
+        earliest = instant(after) if after else ""
+        pending: list[tuple[str, str]] = []
+        for newest, keys in chain(self._entries(partition, page, earliest), [("", [])]):
+            settled = [key for key in pending if key[0] > newest]
+            yield from sorted(set(settled), reverse=True)
+            pending = [key for key in pending if key[0] <= newest]
+            pending.extend(key for key in keys if earliest < key[0] <= latest)
+
+    def _entries(self, partition: str, page: int, earliest: str) -> Iterator[tuple[str, Sequence[tuple[str, str]]]]:
+        return query(
+            self._client,
+            "query latest records",
+            _keys_in,
+            TableName=self._table,
+            ScanIndexForward=False,
+            KeyConditionExpression="function_name = :partition AND #item > :from",
+            ExpressionAttributeNames={"#item": "item"},
+            ExpressionAttributeValues={":partition": {"S": partition}, ":from": {"S": earliest or "0"}},
+            Limit=page,
+        )
+
+    def _put(self, item: Item) -> None:
+        kept = {"expires_at": {"N": str(int((self._clock() + KEEP).timestamp()))}, **item}
+        with store_errors("list records"):
+            self._client.put_item(TableName=self._table, Item=kept)
+
+    def _at_once(self, ask: Callable[[Asked], T], partitions: Sequence[Asked]) -> list[T]:
+        if self._readers == 1 or len(partitions) == 1:
+            return [ask(partition) for partition in partitions]
+        with ThreadPoolExecutor(max_workers=self._readers) as executor:
+            return list(executor.map(ask, partitions))
+
+
+def _entry(day: str, tenant: TenantId, keys: Sequence[tuple[str, str]]) -> Item:
+    text = "\n".join(f"{timestamp} {id}" for timestamp, id in keys).encode()
+    digest = blake2b(text, digest_size=8).hexdigest()
+    return {
+        "function_name": {"S": f"recent#{day}#{tenant}"},
+        "item": {"S": f"{keys[-1][0]}#{digest}"},
+        "keys": {"B": zlib.compress(text, 9)},
+    }
+
+
+def _keys_in(item: Item) -> tuple[str, Sequence[tuple[str, str]]]:
+    newest = str(item["item"]["S"]).partition("#")[0]
+    lines = zlib.decompress(binary(item["keys"]["B"])).decode().split("\n")
+    return newest, [(timestamp, id) for timestamp, _, id in (line.partition(" ") for line in lines)]
+
+
+def _watched(item: Item) -> Watched:
+    id = str(item["item"]["S"]).partition("#")[2]
+    key = {name: {"S": str(item[name]["S"])} for name in ("function_name", "item")}
+    return Watched(RecordKey(id, str(item["timestamp"]["S"])), key)
+
+
+def _begun(partition: Iterator[T]) -> Iterator[T]:
+    """With its first page read."""
+    return chain(list(islice(partition, 1)), partition)
