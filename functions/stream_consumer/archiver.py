@@ -1,7 +1,7 @@
 """The archiver's edge: the second reader of the log's stream, which waits for many records before it writes one object.
 
 It also sees intents, which the first reader is not told of: what it finds still open is watched until its deadline.
-docs/decisions/{DECISION}
+docs/decisions/0030
 """
 
 import json

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from cfnlint.api import ManualArgs, lint
 
 from fiso.adapters.aws.dynamodb import closed_item, open_item
@@ -22,13 +23,14 @@ from fiso.settings import (
     RetrainerSettings,
     StreamConsumerSettings,
 )
+from fiso_cli.local_stage import project_file
 from fiso_cli.packaging.template import make_template, serverless_package
 from fiso_cli.setup import signing_keys
 from fiso_cli.setup.settings import FIRST
 from localcloud.stream_pump.mapping import from_document
 from tests.builders import a_record, an_open_record
 
-FUNCTIONS = {"orchestrator", "stream-consumer", "retrainer", "keeper", "console"}
+FUNCTIONS = {"orchestrator", "stream-consumer", "archiver", "retrainer", "keeper", "console"}
 
 
 @pytest.fixture(scope="module")
@@ -258,8 +260,18 @@ def test_the_log_table_keeps_what_it_is_given(resources: dict[str, Any]) -> None
     assert table["StreamSpecification"] == {"StreamViewType": "NEW_IMAGE"}
     assert table["TimeToLiveSpecification"] == {"AttributeName": "expires_at", "Enabled": True}
     assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
-    indexes = {index["IndexName"]: index["Projection"]["ProjectionType"] for index in table["GlobalSecondaryIndexes"]}
-    assert indexes == {"open-records": "KEYS_ONLY", "by-time": "ALL"}
+    assert table["GlobalSecondaryIndexes"] == {"Ref": "AWS::NoValue"}
+
+
+def test_a_stage_of_before_loses_one_index_with_each_update() -> None:
+    """DynamoDB takes away no more at once. An attribute that no key names is refused."""
+    steps = yaml.safe_load(project_file("scripts/serverless/log-indexes.yml").read_text())
+    indexes = {step: of["indexes"] if isinstance(of["indexes"], list) else [] for step, of in steps.items()}
+    names = {step: {index["IndexName"] for index in of} for step, of in indexes.items()}
+    assert names == {"none": set(), "open": {"open-records"}, "both": {"open-records", "by-time"}}
+    for step, of in indexes.items():
+        keys = {key["AttributeName"] for index in of for key in index["KeySchema"]} | {"invocation_id", "timestamp"}
+        assert {each["AttributeName"] for each in steps[step]["attributes"]} == keys
 
 
 def test_what_holds_records_and_keys_outlives_the_stack_but_not_a_first_deployment_that_failed(
@@ -289,12 +301,26 @@ def test_the_bucket_is_private_encrypted_versioned_and_kept(resources: dict[str,
     assert "BucketEncryption" in bucket
 
 
-def test_failed_stream_records_are_bounded_and_end_in_the_bucket(resources: dict[str, Any]) -> None:
-    (mapping,) = of_type(resources, "Lambda::EventSourceMapping").values()
+def mapping_of(resources: dict[str, Any], name: str) -> dict[str, Any]:
+    """The one by which a function reads the stream."""
+    mappings = of_type(resources, "Lambda::EventSourceMapping")
+    assert len(mappings) == 2, "a shard of the stream has no room for a third reader"
+    (found,) = [value for key, value in mappings.items() if key.startswith(name)]
+    return dict(found)
+
+
+@pytest.mark.parametrize(
+    ("name", "batch", "window_s"), [("StreamUnderscoreconsumer", 1_000, 2), ("Archiver", 10_000, 45)]
+)
+def test_failed_stream_records_are_bounded_and_end_in_the_bucket(
+    name: str, batch: int, window_s: int, resources: dict[str, Any]
+) -> None:
+    mapping = mapping_of(resources, name)
     expected = {
         "Enabled": True,
-        "BatchSize": 1000,
-        "MaximumBatchingWindowInSeconds": 2,
+        "StartingPosition": "TRIM_HORIZON",
+        "BatchSize": batch,
+        "MaximumBatchingWindowInSeconds": window_s,
         "BisectBatchOnFunctionError": True,
         "FunctionResponseTypes": ["ReportBatchItemFailures"],
         "MaximumRetryAttempts": -1,
@@ -304,15 +330,15 @@ def test_failed_stream_records_are_bounded_and_end_in_the_bucket(resources: dict
     assert {name: mapping[name] for name in expected} == expected
 
 
-def test_open_intents_do_not_wake_the_stream_consumer(resources: dict[str, Any]) -> None:
+@pytest.mark.parametrize(("name", "sees_intents"), [("StreamUnderscoreconsumer", False), ("Archiver", True)])
+def test_open_intents_wake_the_archiver_alone(name: str, sees_intents: bool, resources: dict[str, Any]) -> None:
     """The packaged filter, read as the local pump reads it, over images as the log writes them."""
-    (mapped,) = of_type(resources, "Lambda::EventSourceMapping").values()
     uuid = {
         "UUID": "u",
         "FunctionArn": "arn:aws:lambda:us-east-1:000000000000:function:f",
         "EventSourceArn": "arn:aws:dynamodb:x",
     }
-    chosen = from_document({**mapped, **uuid, "DestinationConfig": {}})
+    chosen = from_document({**mapping_of(resources, name), **uuid, "DestinationConfig": {}})
     images = {"open": open_item(an_open_record()), "final": closed_item(a_record()), "damaged": {"status": {"S": "?"}}}
     wanted = [
         (name, event)
@@ -320,7 +346,8 @@ def test_open_intents_do_not_wake_the_stream_consumer(resources: dict[str, Any])
         for event in ("INSERT", "MODIFY")
         if chosen.wants({"eventName": event, "dynamodb": {"NewImage": image}})
     ]
-    assert wanted == [(name, event) for name in ("final", "damaged") for event in ("INSERT", "MODIFY")]
+    kinds = ("open", "final", "damaged") if sees_intents else ("final", "damaged")
+    assert wanted == [(kind, event) for kind in kinds for event in ("INSERT", "MODIFY")]
     assert not chosen.wants({"eventName": "REMOVE", "dynamodb": {"OldImage": images["final"]}})
 
 

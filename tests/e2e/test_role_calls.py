@@ -5,7 +5,7 @@ from tests.e2e.conftest import LiveCloud, eventually
 from tests.iam.comparison import forbidden
 from tests.iam.policy import Statement
 
-FUNCTIONS = ("orchestrator", "stream-consumer", "retrainer", "keeper", "console", "sample-aws")
+FUNCTIONS = ("orchestrator", "stream-consumer", "archiver", "retrainer", "keeper", "console", "sample-aws")
 
 
 def deployed_roles(live: LiveCloud) -> dict[str, list[Statement]]:

@@ -11,7 +11,7 @@ from fiso.codecs import spilled_line
 from fiso.codecs.record import to_document
 from fiso.domain.decision import Reason
 from fiso.domain.endpoint import EndpointId, Provider
-from fiso.domain.policy import Mode
+from fiso.domain.policy import Idempotent, Mode
 from fiso.domain.record import InvocationRecord, OpenRecord
 from fiso.services.log.spill import MARK
 from fiso.testing.memory import away
@@ -25,16 +25,34 @@ from tests.edge import problem_of
 pytestmark = pytest.mark.usefixtures("each_door")
 
 
-def test_the_intent_is_written_before_any_call() -> None:
+DEDUPLICATES = Idempotent.DEDUPLICATES_ON_KEY
+
+
+@pytest.mark.parametrize(
+    ("idempotent", "method", "key", "has_intent"),
+    [
+        (Idempotent.NO, "POST", "", True),
+        (Idempotent.NO, "POST", "k1", True),
+        (Idempotent.NO, "GET", "", False),
+        (DEDUPLICATES, "POST", "", True),
+        (DEDUPLICATES, "POST", "k1", False),
+        (Idempotent.YES, "POST", "", False),
+    ],
+)
+def test_what_must_not_be_repeated_has_its_intent_written_before_any_call(
+    idempotent: Idempotent, method: str, key: str, has_intent: bool
+) -> None:
+    """An environment that dies in between leaves it open; of what may be repeated nobody needs to know."""
     seen: list[object] = []
 
     def respond(*_: object) -> FunctionAnswer:
         seen.extend(rig.stores.log.records.values())
         return FunctionAnswer(status=200, body=b"")
 
-    rig = Rig(respond=respond)
-    rig.send(http_event())
-    assert [type(record) for record in seen] == [OpenRecord]
+    rig = Rig(word_count(idempotent=idempotent), respond=respond)
+    rig.send(http_event(method, **({"idempotency_key": key} if key else {})))
+    assert [type(record) for record in seen] == [OpenRecord] * has_intent
+    assert isinstance(rig.only_record, InvocationRecord)
 
 
 def test_a_failover_is_recorded_with_every_attempt() -> None:
@@ -87,7 +105,7 @@ def test_explaining_calls_and_records_nothing() -> None:
 
 
 def test_a_log_that_is_away_fails_no_request_and_loses_no_record(caplog: pytest.LogCaptureFixture) -> None:
-    rig = Rig()
+    rig = Rig(word_count(idempotent=Idempotent.NO))
     rig.stores.log.before = away("throttled")
     answer = rig.invoke("word-count")
     assert answer.status == 200
@@ -180,7 +198,7 @@ def test_a_defect_is_answered_with_the_id_of_the_record_it_left_open(monkeypatch
     def broken(*_: object) -> FunctionAnswer:
         raise ZeroDivisionError
 
-    rig = Rig(respond=broken)
+    rig = Rig(word_count(idempotent=Idempotent.NO), respond=broken)
     monkeypatch.setattr(handler, "application", lambda: rig.app)
     document = problem_of(handler.lambda_handler(http_event(), LambdaContext()))
     assert document["status"] == 500

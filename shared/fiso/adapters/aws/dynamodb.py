@@ -47,7 +47,7 @@ def open_item(record: OpenRecord, *, is_indexed: bool = False) -> Item:
 
 def closed_item(record: InvocationRecord, *, packs: bool = False, is_indexed: bool = False) -> Item:
     """A finished record. `packs`: its detail is packed where that may save a write unit. `is_indexed`: as code of
-    before finds it, by two indexes that are gone (docs/decisions/{DECISION})."""
+    before finds it, by two indexes that are gone (docs/decisions/0030)."""
     document = to_document(record)
     nested = {name: document.pop(name) for name in NESTED if name in document}
     item = _attributes({name: value for name, value in document.items() if value is not None})

@@ -8,7 +8,7 @@ Beside the states, since an index of the log would cost a write for each record:
 
 Entries are named by what is in them: a batch that comes again writes them again, and readers count a key once. An entry
 may hold keys that are much older than its newest one, so the keys of a partition are in order only once the entry after
-them is known to be older. docs/decisions/{DECISION}
+them is known to be older. docs/decisions/0030
 """
 
 import zlib

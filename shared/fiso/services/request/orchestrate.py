@@ -107,7 +107,7 @@ class Orchestrator:
         decided_s = self.stopwatch()
         if is_single:
             # Before anything is called: an environment that dies in between leaves an open record, which the keeper
-            # closes as unknown. What may be repeated needs none (docs/decisions/{DECISION}).
+            # closes as unknown. What may be repeated needs none (docs/decisions/0030).
             self._open(request)
         if request.traced is not None:
             took_ms, opened_ms = (decided_s - start) * 1000, (self.stopwatch() - decided_s) * 1000
