@@ -132,6 +132,7 @@ MADE: Mapping[str, Callable[[Rig], None]] = {
 STATED = {
     "cost-threshold": 11,
     "stream-iterator-age": 90_000,
+    "archive-iterator-age": 240_000,
     "stale-prices": 200,
     "stale-catalog": 400,
     "concurrency": 900,

@@ -9,7 +9,7 @@ import pytest
 
 from fiso.adapters.aws.archive import S3Archive
 from fiso.adapters.aws.dynamodb import closed_item, open_item
-from fiso.domain.record import RecordStatus
+from fiso.domain.record import InvocationRecord, RecordStatus
 from fiso.domain.request import InvocationId
 from fiso.services.log.ingest import ingest
 from fiso.testing.clock import ManualClock
@@ -40,8 +40,13 @@ def stores(*items: Image) -> Stores:
     )
 
 
+def records_of(where: Stores) -> list[InvocationRecord]:
+    assert isinstance(where.archive, InMemoryArchive)
+    return list(where.archive.since(NOW.date()))
+
+
 def archived(where: Stores) -> list[InvocationId]:
-    return [record.invocation_id for record in where.archive.since(NOW.date())]
+    return [record.invocation_id for record in records_of(where)]
 
 
 def lists_of(where: Stores) -> InMemoryRecordLists:
@@ -78,7 +83,7 @@ def test_the_unknown_are_archived_and_give_way_to_their_final_records() -> None:
     archive(stream(closed_item(unknown)), where)
     final = replace(where, log=log_of(closed_item(a_record(1))))
     archive(stream(closed_item(a_record(1))), final)
-    assert list(where.archive.since(NOW.date())) == [a_record(1)]
+    assert records_of(where) == [a_record(1)]
 
 
 @pytest.mark.parametrize("which", ["archive", "lists"])
