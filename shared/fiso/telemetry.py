@@ -36,6 +36,7 @@ LOGGED = frozenset(
 )
 """The fields that a line may have beside those. Name a new one here; any other is left out, and said to be."""
 
+_REDACTED = LOGGED - _SEALED
 _IDS = frozenset({"lambda_request_id", "gateway_request_id", "trace_id"})
 _LONGEST_ID = 64
 
@@ -130,7 +131,7 @@ class RedactingFormatter(LambdaPowertoolsFormatter):
     def serialize(self, log: Any) -> str:
         line: dict[str, Any] = {name: value for name, value in log.items() if name in _OWN}
         log = {name: value for name, value in log.items() if value is not None or name not in _IDS}
-        line |= {name: redaction.redact_document(value) for name, value in log.items() if name in LOGGED - _SEALED}
+        line |= {name: redaction.redact_document(value) for name, value in log.items() if name in _REDACTED}
         line |= {name: value for name, value in log.items() if name in _SEALED}
         line |= {name: _trace(value) for name, value in log.items() if name in _TRACES}
         left_out = log.keys() - line.keys() - {"stack_trace"}  # the exception's own text has it already
