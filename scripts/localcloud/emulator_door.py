@@ -23,6 +23,8 @@ _Application: TypeAlias = Callable[[_Scope, _Receive, _Send], Awaitable[None]]
 _HEALTH = "/_ministack/health"
 _API = "/_aws/execute-api/"
 _HOP = {"connection", "keep-alive", "transfer-encoding"}
+_HANDED_OVER = "x-handed-over"
+"""Each of two clouds is the other's region of the same name: what one hands over the other does not hand back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +67,7 @@ def behind_door(
             region = signatures.check(_signable(scope, headers, body), key, datetime.now(UTC))
         except BadSignatureError as error:
             return await _refuse(scope, send, error.code, str(error), headers)
-        if peer is not None and region == peer.region:
+        if peer is not None and region == peer.region and _HANDED_OVER not in headers:
             return await _hand_over(scope, send, body, peer)
         await application(scope, again, _without_cors(send))
 
@@ -137,6 +139,7 @@ def _asked_of(peer: Peer, scope: _Scope, body: bytes) -> tuple[int, list[tuple[b
         connection.putrequest(scope["method"], target, skip_host=True, skip_accept_encoding=True)
         for name, value in scope["headers"]:
             connection.putheader(name, value)
+        connection.putheader(_HANDED_OVER, "1")
         connection.endheaders(body)
         answer = connection.getresponse()
         kept = [(n.encode("latin-1"), v.encode("latin-1")) for n, v in answer.getheaders() if n.lower() not in _HOP]
