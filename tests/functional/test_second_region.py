@@ -210,7 +210,7 @@ def test_what_a_second_region_adds_to_a_stage_is_cloudformations() -> None:
     text = (TEMPLATES / "second-region.yml").read_text(encoding="utf-8")
     roles = "".join(
         f"  {name}: {{Type: AWS::IAM::Role, Properties: {{AssumeRolePolicyDocument: {{}}}}}}\n"
-        for name in ("StreamConsumerRole", "RetrainerRole")
+        for name in ("StreamConsumerRole", "ArchiverRole", "RetrainerRole")
     )
     filled = text.replace("${param:otherBucket}", "b-2").replace("${sls:stage}", "prod")
     filled = filled.replace("${param:alarmActions}", "[]") + roles
