@@ -29,6 +29,13 @@ class StateTable:
         found = [self.items[key] for key in map(_key, wanted["Keys"]) if key in self.items]
         return {"Responses": {table: found}}
 
+    def put_item(self, **put: Any) -> dict[str, Any]:
+        self.before("put_item")
+        if not self._holds(put):
+            raise AwsError("ConditionalCheckFailedException", "the condition failed", {})
+        self.items[_key(put["Item"])] = put["Item"]
+        return {}
+
     def transact_write_items(self, **asked: Any) -> dict[str, Any]:
         self.before("transact_write_items")
         puts = [write["Put"] for write in asked["TransactItems"]]

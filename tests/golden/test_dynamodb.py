@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -195,18 +195,46 @@ def states(client: RecordingClient) -> DynamoDBEndpointStates:
 FOLDED = (a_record(1), a_record(2), a_record(3, timestamp=NOW + timedelta(seconds=7)))
 
 
-def test_endpoint_states_and_what_is_folded_into_them() -> None:
-    client = RecordingClient()
+PLAIN = "dynamodb-states-plain.json"
+"""Written by versions that packed no state and gave each commit entries. Not written anew."""
+
+
+@pytest.mark.parametrize("name", ["dynamodb-states.json", PLAIN])
+def test_endpoint_states_and_what_is_folded_into_them(name: str) -> None:
+    client = RecordingClient(query={"Items": []})
     states(client).commit(WORD_COUNT, STATES, FOLDED[:2])
-    kept = golden_json("dynamodb-states.json", client.only_request)
+    of_before = json.loads((FILES / PLAIN).read_text(), object_hook=restored)
+    kept = of_before if name == PLAIN else golden_json(name, client.requests[-1])
     puts = [write["Put"]["Item"] for write in kept["transact_write_items"]["TransactItems"]]
     read = states(RecordingClient(query={"Items": puts[: len(STATES)]})).of_function(WORD_COUNT)
     assert read == {state.endpoint: state for state in STATES}
     (entry,) = puts[len(STATES) :]
     ids = {record.invocation_id for record in FOLDED[:2]}
-    assert states(RecordingClient(query={"Items": [entry]})).folded_among(WORD_COUNT, FOLDED) == ids
+    assert asked_of(puts[: len(STATES)], entry).folded_among(WORD_COUNT, FOLDED) == ids
     on_the_wire = {**entry, "marks": {"B": base64.b64encode(entry["marks"]["B"]).decode()}}
-    assert states(RecordingClient(query={"Items": [on_the_wire]})).folded_among(WORD_COUNT, FOLDED) == ids
+    assert asked_of([], on_the_wire).folded_among(WORD_COUNT, FOLDED) == ids
+
+
+def asked_of(stand: Sequence[Mapping[str, Any]], *entries: Mapping[str, Any]) -> DynamoDBEndpointStates:
+    """Of a table in which these states and entries stand."""
+
+    class Table(RecordingClient):
+        def query(self, **asked: Any) -> Mapping[str, Any]:
+            is_state = asked["ExpressionAttributeValues"][":function"]["S"] == WORD_COUNT
+            return {"Items": stand if is_state else entries}
+
+    return states(Table(batch_get_item={"Responses": {}}))
+
+
+def test_a_state_alone_carries_the_marks_of_its_records() -> None:
+    client = RecordingClient()
+    states(client).commit(WORD_COUNT, STATES[:1], FOLDED)
+    item = golden_json("dynamodb-state-alone.json", client.only_request)["put_item"]["Item"]
+    on_the_wire = {name: {"B": base64.b64encode(item[name]["B"]).decode()} for name in ("state", "marks")}
+    for read in (item, {**item, **on_the_wire}):
+        table = asked_of([read])
+        assert table.of_function(WORD_COUNT) == {STATES[0].endpoint: STATES[0]}
+        assert table.folded_among(WORD_COUNT, FOLDED) == {record.invocation_id for record in FOLDED}
 
 
 OF_BEFORE_STATES = json.loads((FILES / "dynamodb-states-of-before.json").read_text())
@@ -230,7 +258,7 @@ def test_a_record_is_looked_up_as_code_of_before_marked_it_where_it_is_old_enoug
     client = RecordingClient(query={"Items": []}, batch_get_item={"Responses": {}})
     alone = DynamoDBEndpointStates(client, "state", clock=clock)
     alone.folded_among(WORD_COUNT, FOLDED)
-    assert [name for request in client.requests for name in request] == ["query", "query"]
+    assert [name for request in client.requests for name in request] == ["query", "query", "query"], "states, periods"
     clock.advance(OLDER_FORM_AFTER.total_seconds() + 2)
     client.requests.clear()
     alone.folded_among(WORD_COUNT, FOLDED)
@@ -239,7 +267,7 @@ def test_a_record_is_looked_up_as_code_of_before_marked_it_where_it_is_old_enoug
 
 
 def test_a_state_of_older_code_holds_no_reports_and_is_of_nobody_alone() -> None:
-    item = state_item(STATES[1])
+    item = state_item(STATES[1], packs=False)
     document = json.loads(item["state"]["S"])
     for name in ("only_of", "holds_reports", "reported", "said"):
         del document[name]
@@ -248,7 +276,7 @@ def test_a_state_of_older_code_holds_no_reports_and_is_of_nobody_alone() -> None
 
 def test_a_comparison_of_older_code_is_of_several_tenants() -> None:
     (compared,) = [state for state in STATES if state.equivalence is not None]
-    item = state_item(compared)
+    item = state_item(compared, packs=False)
     document = json.loads(item["state"]["S"])
     del document["equivalence"]["differed_by"]
     assert state_from_item({**item, "state": {"S": json.dumps(document)}}) == compared

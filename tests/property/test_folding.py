@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fiso.adapters.aws.dynamodb import closed_item
-from fiso.adapters.aws.dynamodb_states import FOLDED_KEEP_S, DynamoDBEndpointStates
+from fiso.adapters.aws.dynamodb_states import FOLDED_KEEP_S, MOST_CARRIED, DynamoDBEndpointStates
 from fiso.domain.endpoint import EndpointId, FunctionName
 from fiso.domain.errors import StoreUnavailable, WriteConflict
 from fiso.domain.record import InvocationRecord, RecordStatus
@@ -35,6 +35,7 @@ from tests.logged import log_of
 from tests.tables import StateTable
 
 FUNCTIONS = (FunctionName("f"), FunctionName("g"))
+COMMITS = ("transact_write_items", "put_item")
 POLICY = DeliveryPolicy(bisect=True, max_retries=None, max_age=timedelta(hours=6))
 
 
@@ -158,7 +159,11 @@ def commit_as_before(table: StateTable, states: Sequence[EndpointState], records
     class Client:
         transact_write_items = staticmethod(refused)
 
-    DynamoDBEndpointStates(Client(), "t", clock=ManualClock()).commit(FUNCTIONS[0], states, records)
+    class Read(Client):
+        query = staticmethod(table.query)
+
+    made = DynamoDBEndpointStates(Read(), "t", clock=ManualClock(), marks_as_before=True)
+    made.commit(FUNCTIONS[0], states, records)
 
 
 def batches(rng: random.Random, log: Sequence[InvocationRecord], size: int) -> list[Sequence[InvocationRecord]]:
@@ -296,7 +301,32 @@ def test_one_transaction_folds_hundreds_of_records_of_a_function(gap_s: int) -> 
     world = World(random.Random(1))
     log = [a_record(n, function_name="f", timestamp=NOW + timedelta(seconds=gap_s * n)) for n in range(300)]
     commits = list[int]()
-    world.table.before = lambda operation: commits.append(1) if operation == "transact_write_items" else None
+    world.table.before = lambda operation: commits.append(1) if operation in COMMITS else None
     fold_all(log, world.states())
     assert len(world.committed) == 300
     assert len(commits) == {0: 1, 4: 3, 60: 4}[gap_s]
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.randoms(use_true_random=False), st.integers(1, 3))
+def test_marks_that_states_carry_and_marks_beside_them_are_one_memory(rng: random.Random, size: int) -> None:
+    """Whichever state carried a mark, whoever filed it: a record that comes again, to older forms too, is known."""
+    world, log = World(rng), a_log(rng, 40)
+    for batch in batches(rng, log, size):
+        fold_all(batch, world.states(marks_as_before=rng.random() < 0.1))
+    for batch in batches(rng, log, rng.choice((1, 9, 40))):
+        fold_all(batch, world.states(marks_as_before=rng.random() < 0.5))
+    world.check(log)
+
+
+def test_a_few_records_of_one_endpoint_are_one_write_and_marks_are_filed_in_time() -> None:
+    world, log = World(random.Random(1)), [a_record(n, function_name="f") for n in range(4 * MOST_CARRIED)]
+    done: list[str] = []
+    world.table.before = lambda operation: done.append(operation) if operation in COMMITS else None
+    for record in log:
+        fold_all([record], world.states())
+    assert len(done) == len(log)
+    assert done.count("transact_write_items") == 3, "one for each so many that a state carries"
+    world.undisturbed()
+    fold_all(log, world.states())
+    world.check(log)

@@ -1,4 +1,4 @@
-"""Packing: the nested part of a record as deflated JSON, so that a record takes one write unit of DynamoDB's, not two.
+"""Packing: the nested part of a record, and a state, as deflated JSON, so that either takes one write unit, not two.
 
 The first byte says by which dictionary: what every record's JSON has in it need not be in each of them. A dictionary
 never changes; another one is another byte. docs/decisions/0027-a-record-takes-one-write-unit.md
@@ -21,15 +21,27 @@ _DICTIONARIES = {
         b'"idle_seconds":86400.0,"in_flight":0.0,"current_load_factor":0.0,"historical_avg_latency":'
         b'"region_encoded":0.0,"hour_of_day":"day_of_week":"request_size_bytes":{"features":{'
         b'"cloud_provider_encoded":0.0,"function_type_encoded":'
-    )
+    ),
+    2: (
+        b'"last_failed_at":"equivalence":"canary":"cold_latency_ms":"cold_cost_usd":"changed_at":"tellers":[0,0,0,0,0,0,0'
+        b'],"holds_reports":false,"reported":[],"said":[],"totals":[,"use":[,"only_of":","shape_by":"","odd_by":"text/'
+        b'plainapplication/json","shape_calls":50.0,"oddity":"","shape":"","last_odd_at":null,"is_convicted":false,'
+        b'"odd_since":0,"answers_since":0,"strikes":0,"evidence":0.0,"suspicion":0.0,"odd":0.0,"conduct":{"calls":'
+        b'"answer_bytes":"shape_xy":"shape_xx":"shape_model_version":"","idle_colds":[0,0,0,0,0,0,0],"idle_calls":['
+        b'"excess":0.0}},"above":[0.0,0.0,0.0,0.0,0.0,0.0,0.0],"last_at":"2026-T+00:00","raw_log":"cost_usd":"recent_ms":'
+        b'"latency_square":"latency_ms":"warm":"cold_share":0.0,"tried_loss":0.0,"tries":0,"levels":{"0":{"answers":'
+        b'"warm_answers":"last_failure":"","last_called_at":"cost_usd":"cold_known":0,"cold_starts":0,'
+        b'"arrival_interval_ms":"error_rate":0.0,"latency_deviation_ms":"latency_ms":"consecutive_failures":0,'
+        b'"failovers_from":0,"failures":0,{"attempts":'
+    ),
 }
-_NEWEST = 1
+RECORDS, STATES = 1, 2
 
 
-def pack(text: str) -> bytes:
+def pack(text: str, dictionary: int = RECORDS) -> bytes:
     """Of a JSON object's text."""
-    deflate = zlib.compressobj(_LEVEL, zlib.DEFLATED, _WINDOW_BITS, _MEMORY, zdict=_DICTIONARIES[_NEWEST])
-    return bytes([_NEWEST]) + deflate.compress(text.encode()) + deflate.flush()
+    deflate = zlib.compressobj(_LEVEL, zlib.DEFLATED, _WINDOW_BITS, _MEMORY, zdict=_DICTIONARIES[dictionary])
+    return bytes([dictionary]) + deflate.compress(text.encode()) + deflate.flush()
 
 
 def unpack(packed: bytes) -> dict[str, Json]:

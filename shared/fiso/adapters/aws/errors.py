@@ -16,6 +16,7 @@ CONFLICTS = frozenset(
         "ConditionalRequestConflict",
         "PreconditionFailed",
         "TransactionCanceledException",
+        "TransactionConflictException",
     }
 )
 MISSING = frozenset({"NoSuchKey", "404", "ResourceNotFoundException"})

@@ -32,7 +32,7 @@ def bomb() -> bytes:
 
 DAMAGED = {
     "nothing": b"",
-    "a dictionary that there is not": b"\x02" + pack("{}")[1:],
+    "a dictionary that there is not": b"\x07" + pack("{}")[1:],
     "no deflated bytes": b"\x01\xff\xff\xff",
     "cut off": pack(json.dumps({"a": list(range(200))}))[:-9],
     "more after it": pack("{}") + b"x",
