@@ -38,7 +38,7 @@ POLL_S = 0.25
 """How often Lambda looks at a shard (docs.aws.amazon.com/lambda, "Polling and batching streams")."""
 RETRY_S = 1.0
 """Before a batch that failed comes again, the least; AWS does not say."""
-READ_S, TRANSACTION_S, PUT_S, INVOKED_S = 0.005, 0.016, 0.04, 0.01
+READ_S, TRANSACTION_S, INVOKED_S = 0.005, 0.016, 0.01
 """Medians. DynamoDB promises single-digit milliseconds (aws.amazon.com/dynamodb); a transaction is two rounds of it and
 more; a small object into S3 takes 100 to 200 ms at worst by its own words ("Performance design patterns"), here half
 of that; an invocation by the poller."""
@@ -115,6 +115,23 @@ class TimedTable(StateTable):
         self._time.sleep(took_s + size / 1e6 / READ_MB_PER_S)
         return answer
 
+    def put_item(self, **put: Any) -> dict[str, Any]:
+        """One state that carries its marks: written after half of its time."""
+        took_s, item = self._took(READ_S) / 2, put["Item"]
+        self._time.sleep(took_s)
+        self._spend("write", item["function_name"]["S"], -(-item_bytes(item) // 1024), PARTITION_WRITES)
+        try:
+            if (item["function_name"]["S"], item["item"]["S"]) in self._under_way:
+                raise AwsError("TransactionConflictException", "a transaction has it", {})
+            answer = super().put_item(**put)
+        except AwsError:
+            self._folded.conflicts += 1
+            raise
+        self._folded.committed.extend(self.folding[get_ident()])
+        self._folded.commits += 1
+        self._time.sleep(took_s)
+        return answer
+
     def transact_write_items(self, **asked: Any) -> dict[str, Any]:
         """Prepared after a third of its time, written after two."""
         third_s = self._took(TRANSACTION_S) / 3
@@ -177,21 +194,6 @@ class TimedStates(DynamoDBEndpointStates):
         self._folded.lags_s.extend((self._now() - ended_at(record)).total_seconds() for record in settled)
 
 
-class TimedArchive:
-    """An archive that takes the time of a put."""
-
-    def __init__(self, sleep: Callable[[float], None]) -> None:
-        self._sleep = sleep
-
-    def append(self, records: object, *, batch_id: str) -> None:
-        """Take it."""
-        self._sleep(PUT_S)
-
-    def since(self, first: object, **_: object) -> tuple[InvocationRecord, ...]:
-        """Nothing."""
-        return ()
-
-
 def ended_at(record: InvocationRecord) -> datetime:
     """When a record comes into its shard."""
     return record.timestamp + timedelta(milliseconds=record.attempts[-1].latency_ms)
@@ -221,8 +223,7 @@ def run(load: Load) -> Folded:
         while True:
             time.sleep(INVOKED_S + -(-len(batch) // 100) * READ_S + len(batch) * PARSED_MS / share / 1000)
             try:
-                archive = TimedArchive(time.sleep)
-                ingest(batch, states=states, archive=archive, batch_id="b", pause=time.sleep, draw=rng.random)
+                ingest(batch, states=states, batch_id="b", pause=time.sleep, draw=rng.random)
                 return
             except StoreError:
                 folded.redelivered += 1
