@@ -67,6 +67,14 @@ LOCAL = Group(
     more="It is on this machine's loopback only, without Docker or accounts. FISO_LOCAL_DIR names its folder (.local "
     "in the checkout otherwise), FISO_LOCAL_PORT its first port (4566 otherwise). For example: fiso local up",
 )
+TRUST = Group(
+    "Other clouds believe AWS's word on who FISO is: azure, gcp.",
+    {
+        "azure": Lazy("fiso_cli.clouds.trust.command:azure", "Entra believes it: applications, no secret."),
+        "gcp": Lazy("fiso_cli.clouds.trust.command:gcp", "Google believes it: workload identity, no key."),
+    },
+    more="For example: fiso trust gcp --stage prod --project my-project",
+)
 COMMANDS: Commands = {
     "demo": Lazy("localcloud.demo.command:demo", "Boot the local cloud, deploy, route a batch, serve."),
     "invoke": Lazy("fiso_cli.traffic.commands:invoke", "Send requests to a function, one or many."),
@@ -83,6 +91,7 @@ COMMANDS: Commands = {
     "console": Lazy("fiso_cli.traffic.console_command:console", "A stage's console in a browser, signed by you."),
     "setup": Lazy("fiso_cli.setup.commands:setup", "Make what a stage on AWS needs before it is deployed."),
     "adopt": Lazy("fiso_cli.setup.commands:adopt", "Make a removed stage's stack around what it left."),
+    "trust": TRUST,
     "gateway-key": Lazy("fiso_cli.gateway_key:gateway_key", "Make or rotate the word that the gateway is known by."),
     "lease-key": Lazy("fiso_cli.stored_keys:lease_key", "Make or rotate the key that signs leases."),
     "login-key": Lazy("fiso_cli.stored_keys:login_key", "Make or rotate the key of console sessions."),

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from localcloud.google_cloud import builds, identity, projects, services, storage
+from localcloud.google_cloud import builds, identity, identity_pool, projects, services, storage
 from localcloud.google_cloud.discovery import Found, Invalid, load
 from localcloud.google_cloud.handlers import HANDLERS, PERMISSIONS, Call
 from localcloud.google_cloud.world import Document, Refused, World, error_info
@@ -17,7 +17,7 @@ from localcloud.google_cloud.world import Document, Refused, World, error_info
 log = logging.getLogger(__name__)
 HOST = "127.0.0.1"
 MOST_BYTES = 256 * 1024 * 1024
-KNOWN = (builds, identity, projects, services, storage)
+KNOWN = (builds, identity, identity_pool, projects, services, storage)
 """The modules whose handlers are served."""
 
 
