@@ -1,5 +1,7 @@
 """Hardening: what every answer of the console carries, and what no request gets past."""
 
+import re
+
 from flask import Flask, Response, request
 from werkzeug.exceptions import RequestEntityTooLarge, SecurityError
 
@@ -7,6 +9,8 @@ from fiso.domain.errors import MethodNotAllowed
 
 ALLOWED = ("GET", "HEAD")
 FORM_METHODS = ("POST",)
+SWITCH, SWITCH_METHODS = re.compile(r"/api/policies/[^/]+/pin"), ("PUT", "DELETE")
+"""The one thing that the console has changed, by the keeper."""
 POLICY = "; ".join(
     (
         "default-src 'none'",
@@ -38,12 +42,13 @@ def register(app: Flask, *, over_https: bool, forms: frozenset[str] = frozenset(
 
     @app.before_request
     def _refuse_what_is_never_served() -> None:
-        """The console reads only, but for `forms`; no body above the limit even though nobody would read it."""
+        """The console reads only, but for `forms` and the kill switch; no body above the limit, whoever reads it."""
         if isinstance(
             request.routing_exception, SecurityError
         ):  # a host that is not ours, before anything else is told
             raise request.routing_exception
         allowed = FORM_METHODS if request.path in forms else ALLOWED
+        allowed = SWITCH_METHODS if SWITCH.fullmatch(request.path) else allowed
         if request.method not in allowed:
             raise MethodNotAllowed(f"the console answers {' and '.join(allowed)} only here", allow=", ".join(allowed))
         if (request.content_length or 0) > (request.max_content_length or 0):

@@ -1,6 +1,6 @@
-"""Sources: everything the console reads, as ports. It writes nothing."""
+"""Sources: everything the console reads, as ports. It writes nothing, and has the keeper throw the kill switch."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -8,6 +8,7 @@ from typing import Protocol
 from fiso.domain.record import InvocationRecord, OpenRecord
 from fiso.domain.request import InvocationId, TenantId
 from fiso.ports import Clock, EndpointStates, ModelStore, RetrainingRuns, Snapshots
+from fiso.services.maintenance.switch import ModeOrder
 
 
 class Records(Protocol):
@@ -34,3 +35,5 @@ class Sources:
     models: ModelStore
     runs: RetrainingRuns
     clock: Clock
+    order: Callable[[ModeOrder], Mapping[str, object]] | None = None
+    """Has the keeper switch a mode; what it answered."""

@@ -1,6 +1,7 @@
 """Wiring: the console's app over DynamoDB and S3. The only module here that knows AWS."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import cache
@@ -13,13 +14,16 @@ from flask import Flask
 from fiso.adapters.aws.dynamodb import DynamoDBInvocationLog
 from fiso.adapters.aws.dynamodb_lists import DynamoDBLists
 from fiso.adapters.aws.dynamodb_states import DynamoDBEndpointStates
+from fiso.adapters.aws.errors import store_errors
 from fiso.adapters.aws.models import S3ModelStore
 from fiso.adapters.aws.s3 import S3RetrainingRuns, S3Snapshots
 from fiso.codecs.seal import CatalogSeals
 from fiso.console_settings import ConsoleSettings, LoginSettings
 from fiso.domain.access import AuthMode
+from fiso.domain.errors import StoreUnavailable
 from fiso.ports import Clock, TokenVerifier
 from fiso.services.identity.access import Access, IssuerKeyCache
+from fiso.services.maintenance.switch import ORDERS, ModeOrder
 from fiso.settings import AccessSettings
 from functions.console import app
 from functions.console.access import Entrance
@@ -31,6 +35,7 @@ if TYPE_CHECKING:
     from functions.console.login import BrowserLogin
 
 PATIENCE = Config(connect_timeout=1, read_timeout=3, retries={"mode": "standard", "total_max_attempts": 2})
+ORDERED = Config(connect_timeout=1, read_timeout=25, retries={"total_max_attempts": 1})
 """A person waits: an unavailable store is reported within seconds."""
 
 
@@ -57,9 +62,26 @@ def build(
         models=S3ModelStore(s3, settings.bucket),
         runs=S3RetrainingRuns(s3, settings.bucket),
         clock=clock,
+        order=_ordering(settings.keeper_function) if settings.keeper_function else None,
     )
     entrance = entrance_of(settings, clock, ssm=lambda: ssm or boto3.client("ssm", config=PATIENCE))
     return app.create(sources, stage=settings.stage, entrance=entrance, console_url=settings.console_url)
+
+
+def _ordering(function: str) -> Callable[[ModeOrder], Mapping[str, object]]:
+    """Has the keeper switch a mode. Asked once: whoever asked again would hear that it is so already."""
+    client = cache(lambda: boto3.client("lambda", config=ORDERED))
+
+    def order(wanted: ModeOrder) -> Mapping[str, object]:
+        payload = json.dumps({"order": ORDERS.to_document(wanted)}).encode()
+        with store_errors("reach the keeper"):
+            answer = client().invoke(FunctionName=function, Payload=payload)
+            said = json.loads(answer["Payload"].read())
+        if answer.get("FunctionError") or not isinstance(said, dict):
+            raise StoreUnavailable("the keeper failed; its log says why")
+        return said
+
+    return order
 
 
 def entrance_of(settings: ConsoleSettings, clock: Clock, *, ssm: Callable[[], Any]) -> Entrance | None:

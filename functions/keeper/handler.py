@@ -8,7 +8,10 @@ from functools import cache
 
 from fiso import telemetry
 from fiso.billing import tariff
+from fiso.codecs.record import instant
+from fiso.domain.errors import UnknownFunction
 from fiso.services.maintenance.keep import Keeper
+from fiso.services.maintenance.switch import ORDERS, ModeOrder
 from fiso.settings import KeeperSettings
 from fiso_client.core.failures import FisoError
 from functions.keeper import wiring
@@ -23,10 +26,12 @@ def _keeper() -> Keeper:
 
 
 def lambda_handler(event: object, context: object) -> dict[str, bool | int | str | None]:
-    """One round, fired by the schedule; of `{"publish": true}` publishing alone."""
+    """One round, fired by the schedule; of `{"publish": true}` publishing alone, of `{"order": …}` a mode switched."""
     telemetry.identify(event, context)
     if isinstance(event, dict) and event.get("publish") is True:
         return _published()
+    if isinstance(event, dict) and "order" in event:
+        return switched(_keeper(), event["order"])
     report = _keeper().keep()
     done: dict[str, bool | int | str | None] = {
         "closed_as_unknown": report.swept.closed_as_unknown,
@@ -49,6 +54,23 @@ def lambda_handler(event: object, context: object) -> dict[str, bool | int | str
     telemetry.metrics().add("KeeperRounds", 1, "Count")  # an alarm rings where none ends
     telemetry.flush()
     return done
+
+
+def switched(keeper: Keeper, order: object) -> dict[str, bool | int | str | None]:
+    """What is in force then; or `refused`, and the status that says why."""
+    try:
+        wanted = ORDERS.from_document(ModeOrder, order)
+        snapshot = keeper.switch(wanted)
+    except UnknownFunction as error:
+        return {"refused": str(error), "status": error.status}
+    except ValueError as error:  # what was sent is no order, or such a mode cannot be
+        return {"refused": str(error), "status": 400}
+    except FisoError as error:
+        logger.warning("mode not switched: %s", error)
+        return {"refused": str(error), "status": 503}
+    policy = snapshot.functions[wanted.function].policy
+    until = instant(policy.pin.until) if policy.pin and policy.pin.until else None
+    return {"published_version": snapshot.version, "mode": policy.mode_word, "until": until}
 
 
 def _published() -> dict[str, bool | int | str | None]:

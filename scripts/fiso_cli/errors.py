@@ -9,6 +9,10 @@ class CommandError(Exception):
     exit_code = FAILED
 
 
+class DatabaseUnreachable(CommandError):
+    """The catalog's database is not there for this machine."""
+
+
 class BadInput(CommandError):
     """What was asked for cannot be used: an option's value, or a file that was named."""
 

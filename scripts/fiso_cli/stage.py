@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from fiso.domain.errors import InvalidCatalog, StoreError, StoreUnavailable
 from fiso.settings import LOCAL_STAGE
-from fiso_cli.errors import BadInput, CommandError
+from fiso_cli.errors import BadInput, CommandError, DatabaseUnreachable
 from fiso_cli.local_stage import ACCOUNT, LocalStage
 from fiso_client.core.grammar import is_stage
 
@@ -166,7 +166,7 @@ class Stage:
             return self.local.database_url
         url = self.environ.get("FISO_DATABASE_URL", "").strip()
         if not url:
-            raise CommandError(f"FISO_DATABASE_URL is not set: it names the database of stage {self.name}")
+            raise DatabaseUnreachable(f"FISO_DATABASE_URL is not set: it names the database of stage {self.name}")
         return url
 
     @cached_property

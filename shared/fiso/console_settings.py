@@ -66,6 +66,8 @@ class ConsoleSettings:
     console_url: str | None = None
     login: LoginSettings | None = None
     catalog: CatalogTrust = field(default_factory=CatalogTrust)
+    keeper_function: str = ""
+    """Name and alias of the keeper, who switches modes; without it nobody does by the API."""
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Self:
@@ -79,4 +81,5 @@ class ConsoleSettings:
             console_url=_console_url(environ, is_local=stage == LOCAL_STAGE),
             login=LoginSettings.from_environ(environ, access),
             catalog=CatalogTrust.from_environ(environ),
+            keeper_function=environ.get("FISO_KEEPER_FUNCTION", "").strip(),
         )

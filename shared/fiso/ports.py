@@ -213,7 +213,8 @@ class Snapshots(Protocol):
         ...
 
     def publish(self, snapshot: Snapshot) -> None:
-        """Store a version, signed, and point to it. An older version never replaces a newer one."""
+        """Store a version, signed, and point to it. An older version never replaces a newer one. `WriteConflict` when
+        somebody else publishes at the same time, or has published something else under its number."""
         ...
 
 
@@ -247,8 +248,11 @@ class CatalogStore(Protocol):
         """The versions at which a function's policy changed, the newest first."""
         ...
 
-    def replace(self, entries: Sequence[CatalogEntry], *, based_on: int, author: str) -> CatalogVersion:
-        """Write a new version of the whole catalog. `WriteConflict` if `based_on` is no longer the newest."""
+    def replace(
+        self, entries: Sequence[CatalogEntry], *, based_on: int, author: str, at_least: int = 0
+    ) -> CatalogVersion:
+        """Write a new version of the whole catalog, numbered from `at_least` on. `WriteConflict` if `based_on` is no
+        longer the newest."""
         ...
 
 

@@ -15,7 +15,8 @@ from fiso.adapters.postgres.catalog import PostgresCatalogStore, connect_from_ur
 from fiso.domain.catalog import CatalogEntry
 from fiso.domain.endpoint import Authentication, FunctionName
 from fiso.domain.policy import Mode, Pin, Policy
-from fiso_cli.catalog.change import change_policy, pinned_to, rolled_back
+from fiso.services.maintenance.switch import pinned_to
+from fiso_cli.catalog.change import change_policy, rolled_back
 from fiso_cli.local_stage import DATABASE
 from fiso_cli.main import app
 from fiso_cli.migrations.runner import migrate, migrations, pending

@@ -2,6 +2,7 @@
 the middle, so there are failovers. Time is simulated: nothing here sleeps."""
 
 import random
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,6 +16,7 @@ from fiso.domain.policy import Idempotent, Mode, Objective, Pin, Policy, Shadow
 from fiso.domain.strategy import Strategy
 from fiso.ports import ModelFiles
 from fiso.services.maintenance.keep import unknown
+from fiso.services.maintenance.switch import ModeOrder
 from fiso.testing.clock import ManualClock
 from fiso.testing.endpoints import Script
 from fiso.testing.memory import InMemoryRetrainingRuns
@@ -42,18 +44,19 @@ class World(Stores):
 
     runs: InMemoryRetrainingRuns = field(default_factory=InMemoryRetrainingRuns)
     clock: ManualClock = field(default_factory=lambda: ManualClock(START))
+    order: Callable[[ModeOrder], Mapping[str, object]] | None = None
 
     @property
     def sources(self) -> Sources:
         """The stores as the console gets them."""
-        names = ("log", "states", "snapshots", "models", "runs", "clock")
+        names = ("log", "states", "snapshots", "models", "runs", "clock", "order")
         return Sources(**{name: getattr(self, name) for name in names})
 
 
 def busy_world(count: int = 120, *, seed: int = 7) -> World:
     """`count` requests routed over three clouds, Azure being away for the third fifth of them."""
     world, rng = World(), random.Random(seed)
-    world.snapshots.publish(_catalog())
+    world.snapshots.publish(catalog())
     rig = Rig(stores=world, clock=world.clock, seed=seed, ports=lambda ports: replace(ports, layer=MODELS))
     for number in range(count):
         rig.advance(rng.expovariate(1 / 0.9))
@@ -96,7 +99,7 @@ _PINNED_AND_PARTICULAR = Policy(
 )
 
 
-def _catalog() -> Snapshot:
+def catalog() -> Snapshot:
     policies = {
         "graph-bfs": Policy(version=1, idempotent=Idempotent.YES, denied_regions=frozenset({"eu-west-1"})),
         "compress": Policy(version=3, idempotent=Idempotent.YES, exploration=0.2, shadow=Shadow(share=0.5)),

@@ -13,8 +13,9 @@ from fiso.domain.errors import InvalidCatalog, StoreUnavailable, WriteConflict
 from fiso.domain.policy import Mode, Pin, Policy
 from fiso.ports import CatalogVersion
 from fiso.services.maintenance.publish import publish
+from fiso.services.maintenance.switch import in_mode, pinned_to
 from fiso.testing.memory import InMemoryCatalogStore, InMemorySnapshots, away
-from fiso_cli.catalog.change import Written, change_policy, execute, in_mode, pinned_to, plan, rolled_back
+from fiso_cli.catalog.change import Written, change_policy, execute, plan, rolled_back
 from fiso_cli.catalog.in_force import held_s_where_served, wait_until_in_force
 from fiso_cli.errors import CommandError
 from tests.builders import NOW, a_snapshot, an_endpoint, an_entry
@@ -33,11 +34,13 @@ class RacingStore(InMemoryCatalogStore):
         super().replace([BFS, TEXT], based_on=0, author="tester")
         self.races = races
 
-    def replace(self, entries: Sequence[CatalogEntry], *, based_on: int, author: str) -> CatalogVersion:
+    def replace(
+        self, entries: Sequence[CatalogEntry], *, based_on: int, author: str, at_least: int = 0
+    ) -> CatalogVersion:
         if self.races:
             self.races -= 1
             super().replace([BFS, TEXT], based_on=based_on, author="somebody else")
-        return super().replace(entries, based_on=based_on, author=author)
+        return super().replace(entries, based_on=based_on, author=author, at_least=at_least)
 
 
 class Ticks:

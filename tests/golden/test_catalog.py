@@ -21,6 +21,7 @@ from fiso.codecs.policy import (
 from fiso.codecs.seal import CatalogSeals
 from fiso.codecs.typed import Json
 from fiso.domain.address import AddressRules
+from fiso.domain.catalog import Ahead
 from fiso.domain.endpoint import Provider
 from fiso.domain.policy import Mode, Pin, Policy
 from fiso.domain.strategy import (
@@ -34,7 +35,7 @@ from fiso.domain.strategy import (
     operators_of,
 )
 from fiso_cli.training import keys
-from tests.builders import a_snapshot, an_endpoint, an_entry
+from tests.builders import NOW, a_snapshot, an_endpoint, an_entry
 from tests.contract.catalog_entries import FULL, PLAIN
 from tests.golden.golden_files import FILES, golden_json, golden_line
 from tests.golden.recorded_clients import Objects, RecordingClient
@@ -128,6 +129,13 @@ def row_of(columns: list[str], cells: tuple[Any, ...]) -> dict[str, Any]:
 def test_a_snapshot_is_canonical_and_checked() -> None:
     kept = golden_line("snapshot.json", snapshot_to_json(SNAPSHOT))
     assert snapshot_from_json(kept.encode()) == SNAPSHOT
+
+
+def test_a_snapshot_with_modes_that_the_database_does_not_know() -> None:
+    ahead = Ahead(by="ada", at=NOW, version=13, instead=frozenset({"route", "pin:gcp"}), since=12)
+    snapshot = replace(SNAPSHOT, version=13, base=12, ahead={PLAIN.name: ahead})
+    kept = golden_line("snapshot-ahead.json", snapshot_to_json(snapshot))
+    assert snapshot_from_json(kept.encode()) == snapshot
 
 
 def test_what_is_published_in_the_bucket() -> None:

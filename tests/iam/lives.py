@@ -342,6 +342,10 @@ def _show(world: World) -> None:
                     answer = answer_at_console(app, event, None)
                     assert answer["statusCode"] == 200, (path, answer)
             _log_in(ConsoleSettings.from_environ(environ))
+            admin = RSA.sign(tokens.payload(datetime.now(UTC), "local", iss=issuer, scope="fiso:admin"))
+            ordered = http_event("PUT", "/api/policies/aws/pin", '{"endpoint": "aws"}', authorization=f"Bearer {admin}")
+            ordered["headers"]["host"] = "127.0.0.1"
+            assert answer_at_console(app, ordered, None)["statusCode"] == 200  # as the stand-in for the keeper answers
 
 
 def _log_in(settings: ConsoleSettings) -> None:

@@ -1,4 +1,5 @@
-"""The JSON API under /api, for the command line and for scripts; `openapi.yaml` describes it. Reads only."""
+"""The JSON API under /api, for the command line and for scripts; `openapi.yaml` describes it. Reads only, but for the
+kill switch (`modes`)."""
 
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ from fiso.domain.errors import UnknownPath
 from fiso.services.freshness.decision_sources import StatesRead
 from fiso.services.request import inspect
 from functions.console.sources import Sources
-from functions.console.views import diagnoses, queries
+from functions.console.views import diagnoses, modes, queries
 
 SEARCHED = 500
 """How many of the newest invocations are looked through for one function's."""
@@ -28,6 +29,9 @@ def blueprint(sources: Sources) -> Blueprint:
     routes.add_url_rule("/endpoints", "endpoints", api.endpoints)
     routes.add_url_rule("/diagnosis", "diagnosis", api.diagnosis)
     routes.add_url_rule("/reports/retraining", "retraining", api.retraining)
+    switch = modes.Switch(order=sources.order, clock=sources.clock)
+    routes.add_url_rule("/policies/<function>/pin", "pin", switch.pin, methods=["PUT"])
+    routes.add_url_rule("/policies/<function>/pin", "unpin", switch.unpin, methods=["DELETE"])
     routes.add_url_rule("/", "unknown", _unknown, defaults={"path": ""})
     routes.add_url_rule("/<path:path>", "unknown", _unknown)
     return routes

@@ -8,18 +8,16 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from fiso.domain.catalog import CatalogEntry
-from fiso.domain.endpoint import EndpointId, FunctionName
+from fiso.domain.endpoint import FunctionName
 from fiso.domain.errors import WriteConflict
 from fiso.domain.fields import Impossible
-from fiso.domain.policy import Mode, Pin, Policy
+from fiso.domain.policy import Mode, Policy
 from fiso.ports import CatalogStore, CatalogVersion
+from fiso.services.maintenance.switch import Alter
 from fiso_cli.catalog.difference import Change, changes
 from fiso_cli.catalog.rules import Problem, eligibility_problems
 from fiso_cli.errors import CommandError
 from fiso_client.core.failures import FisoError
-
-Alter = Callable[[CatalogEntry], Policy]
-"""How a command wants a function's policy to be."""
 
 Publish = Callable[[], int]
 """Has the newest version published; which one is then."""
@@ -40,11 +38,17 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
-    """The newest version after a command. `unpublished` says why the request path does not have it, if it does not."""
+    """The newest version after a command. `unpublished` says why the request path does not have it, if it does not;
+    `published` is the number under which it does, where that is a later one (`fiso.services.maintenance.publish`)."""
 
     version: int
     is_new: bool
     unpublished: str | None = None
+    published: int = 0
+
+    @property
+    def in_force(self) -> int:
+        return max(self.version, self.published)
 
 
 def plan(store: CatalogStore, entries: Sequence[CatalogEntry], now: datetime) -> Plan:
@@ -70,7 +74,7 @@ def execute(planned: Plan, store: CatalogStore, publish: Publish, *, author: str
             version = store.replace(planned.entries, based_on=planned.based_on, author=author).version
         except WriteConflict as error:
             raise CommandError(f"the catalog changed meanwhile ({error}): look at the difference again") from error
-    return Written(version=version, is_new=is_new, unpublished=_publish(publish, version))
+    return _published(Written(version=version, is_new=is_new), publish)
 
 
 def change_policy(
@@ -85,7 +89,7 @@ def change_policy(
             continue
     else:
         written = _write_policy(function, alter, store, author, now)
-    return replace(written, unpublished=_publish(publish, written.version))
+    return _published(written, publish)
 
 
 def _write_policy(function: str, alter: Alter, store: CatalogStore, author: str, now: datetime) -> Written:
@@ -104,25 +108,6 @@ def entry_of(catalog: CatalogVersion, function: str) -> CatalogEntry:
     if found is None:
         raise CommandError(f"no function {function!r} in catalog version {catalog.version}")
     return found
-
-
-def pinned_to(endpoint: str, pin: Pin | None = None) -> Alter:
-    """The kill switch: every request goes to one endpoint. When the pin is over, the mode from before comes back."""
-
-    def alter(entry: CatalogEntry) -> Policy:
-        old = entry.policy
-        before = (old.pin.then if old.pin else Mode.ROUTE) if old.mode is Mode.PIN else old.mode
-        new = pin and replace(pin, then=before)
-        if old.pinned == endpoint and old.pin and new and replace(old.pin, at=new.at) == new:
-            return old  # said again; who was first stands
-        return replace(old, mode=Mode.PIN, pinned=EndpointId(endpoint), pin=new)
-
-    return alter
-
-
-def in_mode(mode: Mode | None = None) -> Alter:
-    """Route or observe, or the mode from before a pin; any pin is lifted."""
-    return lambda entry: entry.policy.unpinned(mode or (entry.policy.pin.then if entry.policy.pin else Mode.ROUTE))
 
 
 def rolled_back(to: CatalogEntry) -> Alter:
@@ -155,9 +140,11 @@ def _keeping_pin(entry: CatalogEntry, old: CatalogEntry | None) -> CatalogEntry:
     return replace(entry, policy=replace(entry.policy, pin=old.policy.pin))
 
 
-def _publish(publish: Publish, version: int) -> str | None:
+def _published(written: Written, publish: Publish) -> Written:
     try:
         published = publish()
     except FisoError as error:
-        return str(error)
-    return None if published >= version else f"version {published} is"
+        return replace(written, unpublished=str(error))
+    if published < written.version:
+        return replace(written, unpublished=f"version {published} is")
+    return replace(written, published=published if published > written.version else 0)

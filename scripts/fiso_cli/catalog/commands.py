@@ -12,11 +12,12 @@ import typer
 from fiso_cli.commands import JsonOption
 from fiso_cli.errors import FAILED, CommandError
 from fiso_cli.options import StageOption, YesOption
-from fiso_cli.rendering import Output, show
+from fiso_cli.rendering import Output, remark, show
 from fiso_cli.stage import Stage
 
 if TYPE_CHECKING:
     from fiso.codecs.typed import Document
+    from fiso.ports import CatalogStore
     from fiso_cli.catalog.change import Plan, Written
 
 
@@ -54,6 +55,8 @@ def apply(
     with where.wrapped_errors():
         migrations = runner.pending(where.connect) if dry_run else runner.migrate(where.connect)
         store = where.catalog_store()
+        if not dry_run:
+            learnt(where, store)
         planned = change.plan(store, declared.entries, now)
         notes = [*declared.warnings, *_of_prices(), *(f"migration {step.name}" for step in migrations)]
         notes += callable.doubts(where, copies)
@@ -73,7 +76,7 @@ def apply(
         written = change.execute(planned, store, where.publish, author=author())
     if not written.is_new or written.unpublished is not None:
         return told(written, document)
-    held_s = held_s_where_served(written.version, stage) if wait else None
+    held_s = held_s_where_served(written.in_force, stage) if wait else None
     held = "served everywhere within 10 s" if held_s is None else f"in force everywhere after {held_s:.1f} s"
     return told(written, {**document, "in_force_after_s": held_s}, held)
 
@@ -142,6 +145,21 @@ def print_schema() -> Output:
     from fiso_cli.catalog import schema
 
     return Output(document=schema.of_file())
+
+
+def learnt(where: Stage, store: "CatalogStore") -> None:
+    """Bring into the database what the kill switch did past it. What cannot be read now, the keeper still carries
+    along with whatever it publishes."""
+    from fiso.domain.errors import WriteConflict
+    from fiso.services.maintenance.publish import learn
+    from fiso_cli.catalog.restore import published
+
+    try:
+        learned = learn(store, published(where))
+    except (CommandError, WriteConflict):
+        return
+    if learned is not None:
+        remark(f"version {learned.version} has what was pinned or unpinned past the database")
 
 
 def author() -> str:

@@ -11,7 +11,7 @@ from psycopg2.extensions import connection, cursor
 
 from fiso.adapters.postgres.catalog import DEADLINE_S, Connect
 from fiso.adapters.postgres.deadline import ends_within
-from fiso_cli.errors import CommandError
+from fiso_cli.errors import CommandError, DatabaseUnreachable
 
 FOLDER = Path(__file__).parent
 _LOCK = 0x6669736F  # any number nobody else uses: "fiso"
@@ -64,6 +64,8 @@ def migrate(
             return []
         with closing(connect()) as opened, ends_within(opened, 2 * _TIMEOUT_MS / 1000):
             return _migrate(opened, wanted)
+    except psycopg2.OperationalError as error:
+        raise DatabaseUnreachable(f"the database cannot be reached: {str(error).strip().splitlines()[0]}") from error
     except psycopg2.Error as error:
         raise CommandError(f"the database could not be migrated: {str(error).strip().splitlines()[0]}") from error
 

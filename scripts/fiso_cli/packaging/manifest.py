@@ -58,7 +58,7 @@ PACKAGES = (
     ),
     FunctionPackage(
         name="console",
-        aws_services=frozenset({"dynamodb", "s3", "ssm"}),
+        aws_services=frozenset({"dynamodb", "lambda", "s3", "ssm"}),
         unzipped_mb=48,
         metadata_of=frozenset({"flask", "werkzeug"}),
     ),

@@ -4,6 +4,7 @@ Knows nothing of what the documents mean. Outside the local stage every request 
 """
 
 import ipaddress
+import json
 import re
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
@@ -58,6 +59,11 @@ class Gateway:
     def post(self, *path: str, body: bytes, headers: Mapping[str, str]) -> Document:
         """What a POST answers, as a JSON document; `CommandError` when there is none."""
         return self._document("POST", self.address(*path), body=body, headers=headers)
+
+    def send(self, method: str, *path: str, document: Document) -> Document:
+        """What another method answers to a JSON document."""
+        headers = {"content-type": "application/json"}
+        return self._document(method, self.address(*path), body=json.dumps(document).encode(), headers=headers)
 
     def _timeouts(self) -> httpx.Timeout:
         return httpx.Timeout(self.timeout_s, connect=CONNECT_TIMEOUT_S)

@@ -12,9 +12,9 @@ from enum import StrEnum
 from hashlib import sha256
 
 from fiso.codecs.policy import POLICY_FORM
-from fiso.codecs.typed import Codec, Document, Form, Json, Malformed, Shape, from_document, to_document
+from fiso.codecs.typed import Codec, Document, Form, Json, Malformed, Shape
 from fiso.domain.address import without_misspelled
-from fiso.domain.catalog import CatalogEntry, Damage, Snapshot
+from fiso.domain.catalog import Ahead, CatalogEntry, Damage, Snapshot
 from fiso.domain.endpoint import Architecture, Endpoint, FunctionName, Plan
 from fiso.domain.errors import InvalidCatalog
 from fiso.domain.policy import Policy
@@ -33,7 +33,14 @@ def snapshot_to_json(snapshot: Snapshot) -> bytes:
     denies = any(entry.policy.tenants or not entry.policy.leases for entry in snapshot.functions.values())
     document: Document = {
         "schema": WITH_DENIALS if denies else SCHEMA,
-        **to_document(_Envelope(version=snapshot.version, published_at=snapshot.published_at)),
+        **_ENTRIES.to_document(
+            _Envelope(
+                version=snapshot.version,
+                published_at=snapshot.published_at,
+                base=snapshot.base,
+                ahead=dict(snapshot.ahead) or None,
+            )
+        ),
         "functions": [entry_to_document(snapshot.functions[name]) for name in sorted(snapshot.functions)],
     }
     document["sha256"] = _checksum(document)
@@ -60,11 +67,18 @@ def snapshot_from_json(data: bytes) -> Snapshot:
             f"snapshot has schema {document.get('schema')!r}, this code reads {SCHEMA} and {WITH_DENIALS}"
         )
     try:
-        envelope = from_document(_Envelope, document)
+        envelope = _ENTRIES.from_document(_Envelope, document)
         functions, damaged = _functions_in(document.get("functions"))
     except Malformed as error:
         raise InvalidCatalog(f"snapshot does not parse: {error}") from error
-    read = Snapshot(version=envelope.version, published_at=envelope.published_at, functions=functions, damaged=damaged)
+    read = Snapshot(
+        version=envelope.version,
+        published_at=envelope.published_at,
+        functions=functions,
+        damaged=damaged,
+        base=envelope.base,
+        ahead=envelope.ahead or {},
+    )
     return without_misspelled(read)
 
 
@@ -107,6 +121,8 @@ class _Envelope:
 
     version: int
     published_at: datetime
+    base: int | None = None
+    ahead: Mapping[FunctionName, Ahead] | None = None
 
 
 _Functions = dict[FunctionName, CatalogEntry]
@@ -194,5 +210,6 @@ _ENTRIES = Codec(
             forms={"plan": _known_word(Plan), "architecture": _known_word(Architecture)},
         ),
         Terms: Shape(omits_none=True),
+        _Envelope: Shape(omits_none=True),
     },
 )

@@ -85,9 +85,12 @@ class CatalogSeals:
             raise InvalidCatalog(f"the catalog's seal is refused: {error}") from error
 
 
+def is_of(attested: Attested, body: bytes) -> bool:
+    """Whether these are the bytes that were attested."""
+    return len(body) == attested.size_bytes and sha256(body).hexdigest() == attested.sha256
+
+
 def check(attested: Attested | None, body: bytes) -> None:
-    """`InvalidCatalog` unless these are the bytes that were attested."""
-    if attested is None:
-        return
-    if len(body) != attested.size_bytes or sha256(body).hexdigest() != attested.sha256:
+    """`InvalidCatalog` unless these are the bytes that were attested, where any were."""
+    if attested is not None and not is_of(attested, body):
         raise InvalidCatalog(f"the snapshot is not what was signed as version {attested.version}: damaged or exchanged")

@@ -71,16 +71,33 @@ class Damage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Ahead:
+    """A function's mode that was set past the database: by whom, when, and `instead` of which (`Policy.mode_word`) that
+    the database, or an order before this one, has. What else the database says after its version `since` stands. It was
+    published as `version`; what learns of it in the database has a higher number."""
+
+    by: str
+    at: datetime
+    version: int
+    instead: frozenset[str]
+    since: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
     """Everything the request path knows of the catalog at one version. Never changed, only replaced.
 
-    `damaged` are functions, and copies as `function/copy`, that could not be read: found in reading, never stored.
+    `base` is the database's version that it was made of, where that is not its own (`base_version`); `ahead` are the
+    functions whose mode the database does not know yet. `damaged` are functions, and copies as `function/copy`, that
+    could not be read: found in reading, never stored.
     """
 
     version: int
     published_at: datetime
     functions: Mapping[FunctionName, CatalogEntry]
     damaged: Mapping[str, Damage] = field(default_factory=dict)
+    base: int | None = None
+    ahead: Mapping[FunctionName, Ahead] = field(default_factory=dict)
     _unpinned: Mapping[FunctionName, CatalogEntry] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -88,6 +105,10 @@ class Snapshot:
         ends = {name: entry.policy.pin.until for name, entry in self.functions.items() if entry.policy.pin}
         after = {name: self.functions[name].at(until) for name, until in ends.items() if until}
         object.__setattr__(self, "_unpinned", after)
+
+    @property
+    def base_version(self) -> int:
+        return self.version if self.base is None else self.base
 
     def at(self, now: datetime) -> Mapping[FunctionName, CatalogEntry]:
         return {name: self.entry_at(name, now) for name in self.functions}

@@ -400,6 +400,11 @@ class Policy:
             return self
         return self.unpinned(self.pin.then)
 
+    @property
+    def mode_word(self) -> str:
+        """`route`, `observe` or `pin:<endpoint>`, as files have it."""
+        return f"{self.mode}:{self.pinned}" if self.pinned else self.mode.value
+
     def unpinned(self, mode: Mode) -> Self:
         return replace(self, mode=mode, pinned=None, pin=None)
 

@@ -248,7 +248,8 @@ class InMemorySnapshots(InMemoryStore):
 
     def publish(self, snapshot: Snapshot) -> None:
         self.used("publish")
-        self.versions.setdefault(snapshot.version, snapshot)
+        if self.versions.setdefault(snapshot.version, snapshot) != snapshot:
+            raise WriteConflict(f"version {snapshot.version} is published with other content")
 
 
 class InMemoryModelStore(InMemoryStore):
@@ -429,25 +430,28 @@ class InMemoryCatalogStore(InMemoryStore):
         self.used("load")
         if version is None:
             return self._versions[-1]
-        if not 0 <= version < len(self._versions):
+        found = next((made for made in self._versions if made.version == version), None)
+        if found is None:
             raise InvalidCatalog(f"the catalog has no version {version}")
-        return self._versions[version]
+        return found
 
     def history(self, function: FunctionName) -> Sequence[PolicyChange]:
         self.used("history")
         return [
-            PolicyChange(version=made.version, changed_at=made.changed_at, author=self.authors[made.version - 1])
-            for made in reversed(self._versions)
+            PolicyChange(version=made.version, changed_at=made.changed_at, author=author)
+            for made, author in reversed([*zip(self._versions, ["", *self.authors], strict=True)])
             if function in made.entries and made.entries[function].policy.version == made.version
         ]
 
-    def replace(self, entries: Sequence[CatalogEntry], *, based_on: int, author: str) -> CatalogVersion:
+    def replace(
+        self, entries: Sequence[CatalogEntry], *, based_on: int, author: str, at_least: int = 0
+    ) -> CatalogVersion:
         self.used("replace")
         with self._lock:
             newest = self._versions[-1]
             if based_on != newest.version:
                 raise WriteConflict(f"the catalog is at version {newest.version}, not {based_on}")
-            version = newest.version + 1
+            version = max(newest.version + 1, at_least)
             stamped_entries = stamped(entries, replaced=newest.entries, version=version)
             made = CatalogVersion(version=version, changed_at=self._clock(), entries=stamped_entries)
             self._versions.append(made)

@@ -17,8 +17,8 @@ from fiso.codecs import seal
 from fiso.codecs.catalog import snapshot_from_json, snapshot_to_json
 from fiso.codecs.record import instant, parse_instant
 from fiso.codecs.seal import CatalogSeals
-from fiso.domain.catalog import Snapshot
-from fiso.domain.errors import InvalidCatalog, StoreUnavailable
+from fiso.domain.catalog import Attested, Snapshot
+from fiso.domain.errors import InvalidCatalog, StoreUnavailable, WriteConflict
 from fiso.domain.model import RetrainingRun
 from fiso.domain.signed import SignedText
 from fiso.ports import Clock
@@ -160,27 +160,47 @@ class S3Snapshots:
         return snapshot_from_json(body)
 
     def attested(self) -> int | None:
-        pointer = self._objects.read_json(CURRENT, damaged=InvalidCatalog)
-        found = self._seals.opened(SignedText.among(pointer, "seal")) if pointer is not None else None
+        found = self._attested()
         return found.version if found is not None else None
 
     def publish(self, snapshot: Snapshot) -> None:
         """Write the version, then the pointer by a conditional write, unless that attests a newer version. A pointer
-        that nobody trusted has signed attests nothing, whatever its number. `WriteConflict` when others publish."""
+        that nobody trusted has signed attests nothing, whatever its number. `WriteConflict` when others publish, or
+        have published something else under this number."""
         body = snapshot_to_json(snapshot)
         sealed = self._seals.seal(snapshot.version, body)
         # Read before the comparison: whoever moves the pointer after this makes the conditional write fail.
         etag = self._objects.etag(CURRENT)
-        if (self._version_that_stands() or 0) > snapshot.version:
+        standing = self._that_stands()
+        if standing is not None and standing.version > snapshot.version:
             return
-        self._objects.write(f"policies/{snapshot.version}.json", body, "application/json")
+        if standing is not None and standing.version == snapshot.version and not seal.is_of(standing, body):
+            raise WriteConflict(f"version {snapshot.version} is published with other content")
+        self._write_version(snapshot.version, body, standing)
         named = {"version": snapshot.version, "published_at": instant(snapshot.published_at)}
         fields = {"seal": sealed.text, "key_id": sealed.key_id, "signature": sealed.signature}
         self._objects.write_json(CURRENT, named | fields, **(unless_changed(etag)))
 
-    def _version_that_stands(self) -> int | None:
+    def _write_version(self, version: int, body: bytes, standing: Attested | None) -> None:
+        """Never over another one's that may be about to be named: whoever fails to move the pointer would leave its
+        own bytes under the name that the pointer has."""
+        key = f"policies/{version}.json"
+        if standing is None or standing.version == version:
+            self._objects.write(key, body, "application/json")
+            return
         try:
-            return self.attested()
+            self._objects.write(key, body, "application/json", IfNoneMatch="*")
+        except WriteConflict:
+            if self._objects.read(key) != body:
+                raise
+
+    def _attested(self) -> Attested | None:
+        pointer = self._objects.read_json(CURRENT, damaged=InvalidCatalog)
+        return self._seals.opened(SignedText.among(pointer, "seal")) if pointer is not None else None
+
+    def _that_stands(self) -> Attested | None:
+        try:
+            return self._attested()
         except InvalidCatalog:
             return None
 

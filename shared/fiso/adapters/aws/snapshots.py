@@ -137,25 +137,31 @@ class CopiedSnapshots:
         self._published, self._copy = published, copy
 
     def current(self, *, unless_version: int | None = None) -> Snapshot | None:
-        """What both have: the older of the two, so that a copy that was missed is published again."""
+        """What is published. A copy that was missed, or is damaged, is made again by the way."""
         published = self._published.current()
-        if published is None:
-            return None
+        if published is not None and not published.damaged and not self._is_copied(published):
+            self._keep_copy(published)
+        return None if published is None or published.version == unless_version else published
+
+    def _is_copied(self, published: Snapshot) -> bool:
         try:
             copied = self._copy.current()
-        except (StoreUnavailable, InvalidCatalog) as error:
+        except InvalidCatalog as error:
+            logger.warning("the catalog's copy is made again: %s", error)
+            return False
+        except StoreUnavailable as error:
             logger.warning("the catalog's copy is not checked: %s", error)
-            copied = None if isinstance(error, InvalidCatalog) else published
-        if copied is None:
-            return None
-        older = min(published, copied, key=lambda snapshot: snapshot.version)
-        return None if older.version == unless_version else older
+            return True
+        return copied is not None and copied.version >= published.version
 
     def attested(self) -> int | None:
         return self._published.attested()
 
     def publish(self, snapshot: Snapshot) -> None:
         self._published.publish(snapshot)
+        self._keep_copy(snapshot)
+
+    def _keep_copy(self, snapshot: Snapshot) -> None:
         try:
             self._copy.publish(snapshot)
         except StoreUnavailable as error:

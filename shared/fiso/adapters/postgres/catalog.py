@@ -80,7 +80,9 @@ class PostgresCatalogStore:
                 for row in rows.fetchall()
             ]
 
-    def replace(self, entries: Sequence[CatalogEntry], *, based_on: int, author: str) -> CatalogVersion:
+    def replace(
+        self, entries: Sequence[CatalogEntry], *, based_on: int, author: str, at_least: int = 0
+    ) -> CatalogVersion:
         """Write a new version of the whole catalog; `InvalidCatalog` for what the schema's own checks refuse."""
         with self._transaction() as rows:
             # Readers are not held up by this lock, other writers are: no two versions are based on the same one.
@@ -88,7 +90,7 @@ class PostgresCatalogStore:
             newest = _version(rows) or _nothing()
             if newest.version != based_on:
                 raise WriteConflict(f"the catalog is at version {newest.version}, not {based_on}")
-            version = newest.version + 1
+            version = max(newest.version + 1, at_least)
             kept = stamped(entries, replaced=newest.entries, version=version)
             rows.execute(
                 "INSERT INTO catalog_versions (version, author) VALUES (%s, %s) RETURNING changed_at",

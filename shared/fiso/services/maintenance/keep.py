@@ -11,11 +11,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from fiso.domain.catalog import Snapshot
 from fiso.domain.errors import WriteConflict
 from fiso.domain.record import DecisionSummary, InvocationRecord, OpenRecord, RecordStatus, ResultSummary
 from fiso.ports import CatalogStore, Clock, InvocationLog, Snapshots
 from fiso.services.log.reconcile import Reconciled, Reconciliation
 from fiso.services.maintenance.publish import publish, publish_in_time
+from fiso.services.maintenance.switch import ModeOrder, switch
 from fiso_client.core.failures import FisoError
 
 GRACE = timedelta(seconds=30)
@@ -82,6 +84,10 @@ class Keeper:
         """Publish what the database has now, and nothing else; the version that is published then. Tried once."""
         publish(self.catalog, self.snapshots)
         return self.snapshots.attested() or 0
+
+    def switch(self, order: ModeOrder) -> Snapshot:
+        """A function's mode, past the database (`switch.switch`); what is in force then."""
+        return switch(order, self.snapshots, now=self.clock())
 
     def sweep(self, *, until: datetime, grace: timedelta = GRACE) -> SweepReport:
         """Close open records past their deadline and grace as unknown, page by page: nobody can tell whether they ran.
