@@ -4,7 +4,7 @@ import logging
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from time import monotonic, perf_counter
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from fiso.adapters.aws.function_keys import FunctionKeys
 from fiso.adapters.aws.lambda_caller import LambdaCaller
 from fiso.adapters.aws.models import DynamoDBPromotionWitness, LayerModelStore, S3ModelStore
 from fiso.adapters.aws.s3 import S3Snapshots
-from fiso.adapters.aws.snapshots import CheckedSnapshots, DynamoDBSnapshotCopy
+from fiso.adapters.aws.snapshots import CheckedSnapshots, DynamoDBSnapshotCopy, KnownHosts
 from fiso.adapters.clock import utc_now
 from fiso.adapters.http.callers import ByProvider, HttpCaller
 from fiso.adapters.http.public_dial import PublicDial
@@ -25,6 +25,7 @@ from fiso.codecs.signature import PublicKeys
 from fiso.domain.access import AuthMode
 from fiso.domain.address import AddressRules
 from fiso.domain.endpoint import Authentication, Provider
+from fiso.domain.request import TenantId
 from fiso.ports import (
     Clock,
     EndpointStates,
@@ -41,6 +42,7 @@ from fiso.ports import (
     Snapshots,
     TenantUse,
 )
+from fiso.routing.quota import Seen, Use
 from fiso.services.log.spill import LONGEST_WAIT_S
 from fiso.services.resilience.executors import AttemptExecutor, ThreadedExecutor
 from fiso.settings import AccessSettings, OrchestratorSettings
@@ -107,10 +109,16 @@ def aws_ports(settings: OrchestratorSettings, environ: Mapping[str, str], metric
     dynamodb, s3 = DynamoDBClient(service("dynamodb")), S3Client(service("s3"))
     # A time limit for each call, which boto3 does not have (docs/decisions/0001-own-signed-aws-calls.md).
     quick = DynamoDBClient(service("dynamodb"), timeout_s=LONGEST_WAIT_S)
-    rules = AddressRules(own_hosts=settings.own_hosts, allow_loopback=settings.allow_loopback)
-    to_public = HttpTransport(dial=PublicDial(allow_loopback=rules.allow_loopback))
+    hosts = KnownHosts(AddressRules(own_hosts=settings.own_hosts, allow_loopback=settings.allow_loopback))
+    to_public = HttpTransport(dial=PublicDial(allow_loopback=settings.allow_loopback))
 
-    http = partial(HttpCaller, to_public, clock=utc_now, allow_loopback=rules.allow_loopback, own_hosts=rules.own_hosts)
+    http = partial(
+        HttpCaller,
+        to_public,
+        clock=utc_now,
+        allow_loopback=settings.allow_loopback,
+        rules=lambda: hosts.rules,
+    )
     tokens = _tokens(settings, service, transport)
     azure = http(identities={Authentication.FUNCTION_KEY: FunctionKeys(service("secretsmanager")), **tokens})
     google = http(identities=tokens)
@@ -128,8 +136,8 @@ def aws_ports(settings: OrchestratorSettings, environ: Mapping[str, str], metric
 
     seals = _catalog_seals(settings)
     return Ports(
-        snapshots=CheckedSnapshots(S3Snapshots(s3, settings.bucket, seals), rules),
-        copy=CheckedSnapshots(DynamoDBSnapshotCopy(dynamodb, settings.state_table, seals), rules),
+        snapshots=CheckedSnapshots(S3Snapshots(s3, settings.bucket, seals), hosts),
+        copy=CheckedSnapshots(DynamoDBSnapshotCopy(dynamodb, settings.state_table, seals), hosts),
         states=DynamoDBEndpointStates(dynamodb, settings.state_table, clock=utc_now),
         layer=LayerModelStore(settings.model_dir),
         models=S3ModelStore(s3, settings.bucket),
@@ -232,11 +240,24 @@ def _stored_keys(service: SignedService, parameter: str | None) -> Callable[[], 
 
 
 def _tenant_use(dynamodb: DynamoDBClient, settings: OrchestratorSettings) -> TenantUse | None:
-    if not settings.quotas or settings.idempotency_table is None:
-        return None
-    from fiso.adapters.aws.tenant_use import DynamoDBTenantUse
+    table = settings.idempotency_table
+    return None if table is None else _TenantUse(dynamodb, table)
 
-    return DynamoDBTenantUse(dynamodb, settings.idempotency_table, clock=utc_now)
+
+class _TenantUse:
+    """The port, loaded when the first tenant that has a quota calls."""
+
+    def __init__(self, dynamodb: DynamoDBClient, table: str) -> None:
+        self._dynamodb, self._table = dynamodb, table
+
+    @cached_property
+    def _stored(self) -> TenantUse:
+        from fiso.adapters.aws.tenant_use import DynamoDBTenantUse
+
+        return DynamoDBTenantUse(self._dynamodb, self._table, clock=utc_now)
+
+    def add(self, tenant: TenantId, spent: float, seen: Seen | None) -> Use:
+        return self._stored.add(tenant, spent, seen)
 
 
 def _issuer_keys(settings: AccessSettings, transport: HttpTransport) -> IssuerKeys | None:

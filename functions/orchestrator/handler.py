@@ -239,14 +239,14 @@ class RequestHandler:
     def _admit(self, scope: Scope) -> None:
         """Let a known caller pass, and start what access and quotas refresh while it is served."""
         self._caller.require(scope)
-        if self._app.quotas is not None:
-            self._app.quotas.admit(self._caller.tenant)
+        if (quotas := self._app.quotas) is not None:
+            quotas.admit(self._caller.tenant)
         self._app.access.refresh_in_background()
 
     def _await_pending(self) -> None:
         self._app.access.await_pending()
-        if self._app.quotas is not None:
-            self._app.quotas.await_pending()
+        if (quotas := self._app.quotas) is not None:
+            quotas.await_pending()
 
     def _invoke(self, function: str, suffix: str | None) -> Response:
         self._snapshot = self._app.sources.begun()
@@ -293,8 +293,9 @@ class RequestHandler:
 
         outcomes = self._app.outcomes()
         items = http_lease.reported(body_of(self._event))
-        if self._app.quotas is not None:  # a report is no way around the quota: each call in it counts like a request
-            self._app.quotas.charge(self._caller.tenant, max(0, len(items) - 1))
+        if (quotas := self._app.quotas) is not None:
+            # a report is no way around the quota: each call in it counts like a request
+            quotas.charge(self._caller.tenant, max(0, len(items) - 1))
         verdicts = outcomes.accept(items, self._caller.tenant)
         return json_answer(http_lease.verdicts_document(items, verdicts))
 

@@ -17,6 +17,7 @@ from fiso.domain.access import AuthMode
 from fiso.domain.cors import Cors
 from fiso.domain.endpoint import FunctionName
 from fiso.domain.request import TenantId
+from fiso.domain.stage_rules import TenantQuotas
 from fiso.ports import Clock, InvocationLog, IssuerKeys, Metrics, TenantUse, TokenVerifier
 from fiso.prediction import manifest
 from fiso.routing.breaker_notices import Transition
@@ -68,7 +69,7 @@ class App:
 
     orchestrator: Orchestrator
     access: Access
-    quotas: "Quotas | None"
+    quotas_now: "Callable[[], Quotas | None]"
     sources: DecisionSources
     log: InvocationLog
     clock: Clock
@@ -87,6 +88,11 @@ class App:
     """Whose callers see the metrics of all functions, whichever tenants these are for."""
     scrapes: dict[TenantId | None, tuple[float, str]] = field(default_factory=dict)
     """What `GET /metrics` was answered last, by who may see it, and when."""
+
+    @property
+    def quotas(self) -> "Quotas | None":
+        """What holds tenants to their quotas; None, and nothing loaded, while nobody has one."""
+        return self.quotas_now()
 
 
 def build(settings: OrchestratorSettings, *, metrics: Metrics, ports: Ports | None = None) -> App:
@@ -115,7 +121,7 @@ def build(settings: OrchestratorSettings, *, metrics: Metrics, ports: Ports | No
     return App(
         orchestrator=orchestrator,
         access=access,
-        quotas=quotas_of(settings.quotas, outside.tenant_use, outside.clock),
+        quotas_now=quotas_of(settings.quotas, orchestrator.sources, outside.tenant_use, outside.clock),
         sources=orchestrator.sources,
         log=outside.log,
         clock=outside.clock,
@@ -354,15 +360,30 @@ def cors_of(text: str) -> Cors | None:
         raise BadSetting(f"environment variable FISO_CORS: {error}") from error
 
 
-def quotas_of(rules: str, use: TenantUse | None, clock: Clock) -> "Quotas | None":
-    """What tenants may send; None, and nothing loaded, where no quota is set."""
-    if not rules:
-        return None
-    from fiso.services.identity.quotas import QuotaRules, Quotas
+def quotas_of(
+    setting: str, sources: DecisionSources, use: TenantUse | None, clock: Clock
+) -> "Callable[[], Quotas | None]":
+    """What tenants may send: what the catalog says; the stage's setting where that says nothing or is not read yet."""
+    said = TenantQuotas()
+    if setting:
+        from fiso.services.identity.quotas import in_words
 
-    try:
-        parsed = QuotaRules.parsed(rules)
-    except ValueError as error:
-        raise BadSetting(f"environment variable FISO_QUOTAS: {error}") from error
-    executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="quotas")
-    return Quotas(parsed, use, clock=clock, executor=executor)
+        try:
+            said = in_words(setting)
+        except ValueError as error:
+            raise BadSetting(f"environment variable FISO_QUOTAS: {error}") from error
+        if said.tenants:
+            logger.warning("FISO_QUOTAS names tenants, and holds 4 KB: say them in fiso.yaml (quotas: tenants:)")
+
+    def rules() -> TenantQuotas:
+        known = sources.known_snapshot()
+        return known.rules.quotas if known is not None and known.rules.quotas else said
+
+    @cache
+    def quotas() -> "Quotas":
+        from fiso.services.identity.quotas import Quotas
+
+        executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="quotas")
+        return Quotas(rules, use, clock=clock, executor=executor)
+
+    return lambda: quotas() if rules() else None

@@ -16,6 +16,7 @@ from fiso.domain.model import ModelPointer, RetrainingRun
 from fiso.domain.record import InvocationRecord, OpenRecord
 from fiso.domain.request import InvocationId, InvocationRequest, TenantId
 from fiso.domain.signed import SignedText
+from fiso.domain.stage_rules import NO_RULES, StageRules
 from fiso.domain.state import EndpointState
 from fiso.routing.breaker_notices import Notice, SlowCall
 from fiso.routing.quota import Seen, Use
@@ -225,6 +226,7 @@ class CatalogVersion:
     version: int
     changed_at: datetime
     entries: Mapping[FunctionName, CatalogEntry]
+    rules: StageRules = NO_RULES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,10 +251,16 @@ class CatalogStore(Protocol):
         ...
 
     def replace(
-        self, entries: Sequence[CatalogEntry], *, based_on: int, author: str, at_least: int = 0
+        self,
+        entries: Sequence[CatalogEntry],
+        *,
+        based_on: int,
+        author: str,
+        at_least: int = 0,
+        rules: StageRules | None = None,
     ) -> CatalogVersion:
-        """Write a new version of the whole catalog, numbered from `at_least` on. `WriteConflict` if `based_on` is no
-        longer the newest."""
+        """Write a new version of the whole catalog, numbered from `at_least` on; without `rules` they stay.
+        `WriteConflict` if `based_on` is no longer the newest."""
         ...
 
 

@@ -15,7 +15,7 @@ from cfnlint.api import ManualArgs, lint
 from fiso.adapters.aws.dynamodb import closed_item, open_item
 from fiso.console_settings import ConsoleSettings
 from fiso.services.identity.access import GATEWAY_WORD
-from fiso.services.identity.quotas import QuotaRules
+from fiso.services.identity.quotas import in_words
 from fiso.settings import (
     BadSetting,
     KeeperSettings,
@@ -226,7 +226,7 @@ def test_every_route_is_throttled_and_tightly_where_nobody_is_asked_who_calls(re
 
 
 def test_a_tenant_has_a_quota_unless_the_operator_says_otherwise(resources: dict[str, Any]) -> None:
-    quotas = QuotaRules.parsed(function(resources, "orchestrator")["Environment"]["Variables"]["FISO_QUOTAS"])
+    quotas = in_words(function(resources, "orchestrator")["Environment"]["Variables"]["FISO_QUOTAS"])
     assert quotas.default is not None
 
 

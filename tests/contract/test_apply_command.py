@@ -36,6 +36,7 @@ NOTES = [
     "migration 0004_policy_document",
     "migration 0005_prices",
     "migration 0006_readers",
+    "migration 0007_stage_rules",
 ]
 AWS = replace(catalog_entries.AWS, authentication=Authentication.IAM)
 PINNED = CatalogEntry(

@@ -19,6 +19,7 @@ from fiso.domain.endpoint import Authentication, EndpointId, FunctionName, Paylo
 from fiso.domain.errors import InvalidCatalog, StoreNotSetUp, StoreUnavailable, WriteConflict
 from fiso.domain.fields import NAME, REGION
 from fiso.domain.policy import Mode, Policy
+from fiso.domain.stage_rules import NO_RULES, StageRules, TenantQuotas
 from fiso.ports import CatalogStore, CatalogVersion
 from fiso.services.maintenance.publish import publish
 from fiso.testing.memory import InMemoryCatalogStore, InMemorySnapshots
@@ -66,6 +67,14 @@ class TestEveryStore:
         entry = replace(PLAIN, endpoints=endpoints)
         write(store, entry)
         assert store.load().entries[PLAIN.name].endpoints == endpoints
+
+    def test_keeps_what_is_said_of_the_stage_until_it_is_said_otherwise(self, store: CatalogStore) -> None:
+        rules = StageRules(quotas=TenantQuotas(default="5/10", tenants={"ünï": "1/2"}), hosts=frozenset({"a.example"}))
+        store.replace([PLAIN], based_on=0, author="tester", rules=rules)
+        write(store, PLAIN, FULL, based_on=1)
+        assert [store.load(version).rules for version in (1, 2, None)] == [rules, rules, rules]
+        store.replace([PLAIN], based_on=2, author="tester", rules=NO_RULES)
+        assert [store.load(version).rules for version in (2, 3)] == [rules, NO_RULES]
 
     def test_keeps_endpoints_in_their_order(self, store: CatalogStore) -> None:
         write(store, replace(FULL, endpoints=(AWS, GCP)))

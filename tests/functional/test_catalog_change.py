@@ -11,6 +11,7 @@ from fiso.domain.catalog import CatalogEntry, Snapshot
 from fiso.domain.endpoint import EndpointId, FunctionName, Provider
 from fiso.domain.errors import InvalidCatalog, StoreUnavailable, WriteConflict
 from fiso.domain.policy import Mode, Pin, Policy
+from fiso.domain.stage_rules import StageRules
 from fiso.ports import CatalogVersion
 from fiso.services.maintenance.publish import publish
 from fiso.services.maintenance.switch import in_mode, pinned_to
@@ -35,12 +36,18 @@ class RacingStore(InMemoryCatalogStore):
         self.races = races
 
     def replace(
-        self, entries: Sequence[CatalogEntry], *, based_on: int, author: str, at_least: int = 0
+        self,
+        entries: Sequence[CatalogEntry],
+        *,
+        based_on: int,
+        author: str,
+        at_least: int = 0,
+        rules: StageRules | None = None,
     ) -> CatalogVersion:
         if self.races:
             self.races -= 1
             super().replace([BFS, TEXT], based_on=based_on, author="somebody else")
-        return super().replace(entries, based_on=based_on, author=author, at_least=at_least)
+        return super().replace(entries, based_on=based_on, author=author, at_least=at_least, rules=rules)
 
 
 class Ticks:

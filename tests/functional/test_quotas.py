@@ -8,8 +8,7 @@ import pytest
 
 from fiso.domain.errors import QuotaExceeded, StoreUnavailable
 from fiso.domain.request import TenantId
-from fiso.routing.quota import Quota
-from fiso.services.identity.quotas import EXCHANGE_S, MOST_TENANTS, QuotaRules, Quotas
+from fiso.services.identity.quotas import EXCHANGE_S, MOST_TENANTS, Quotas, in_words
 from fiso.settings import BadSetting
 from fiso.testing.clock import ManualClock
 from fiso.testing.memory import InMemoryTenantUse, away
@@ -23,7 +22,8 @@ ALICE = TenantId("alice")
 
 
 def quotas(use: InMemoryTenantUse | None, clock: ManualClock, per_s: float = 10, burst: float = 20) -> Quotas:
-    return Quotas(QuotaRules(default=Quota(per_s=per_s, burst=burst)), use, clock=clock, executor=HeldExecutor())
+    rules = in_words(f"{per_s}/{burst}")
+    return Quotas(lambda: rules, use, clock=clock, executor=HeldExecutor())
 
 
 def passed(quotas: Quotas, tries: int, tenant: TenantId = ALICE) -> int:
@@ -148,10 +148,9 @@ def test_where_there_is_no_table_a_report_is_a_debt_that_is_repaid() -> None:
 
 
 def test_one_tenants_quota_may_differ_and_be_the_only_one() -> None:
-    rules = QuotaRules.parsed("alice=1/2 bob=5/10")
-    assert rules.of(ALICE) == Quota(per_s=1, burst=2)
-    assert rules.of(TenantId("carol")) is None
-    assert QuotaRules.parsed("3/4 alice=1/2").of(TenantId("carol")) == Quota(per_s=3, burst=4)
+    rules = in_words("alice=1/2 bob=5e0/1e1")
+    assert [rules.of(name) for name in ("alice", "bob", "carol")] == ["1.000000/2.000000", "5.000000/10.000000", None]
+    assert in_words("3/4 alice=1/2").of("carol") == "3.000000/4.000000"
 
 
 @pytest.mark.parametrize("text", ["5", "5/", "/5", "a/b", "0/1", "alice=", "nan/5", "5/5/5"])

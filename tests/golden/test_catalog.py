@@ -10,7 +10,7 @@ import pytest
 from psycopg2.extras import Json as Jsonb
 
 from fiso.adapters.aws.s3 import S3Snapshots
-from fiso.adapters.aws.snapshots import CheckedSnapshots, DynamoDBSnapshotCopy
+from fiso.adapters.aws.snapshots import CheckedSnapshots, DynamoDBSnapshotCopy, KnownHosts
 from fiso.adapters.postgres import catalog
 from fiso.codecs.catalog import entry_from_document, entry_to_document, snapshot_from_json, snapshot_to_json
 from fiso.codecs.policy import (
@@ -24,6 +24,7 @@ from fiso.domain.address import AddressRules
 from fiso.domain.catalog import Ahead
 from fiso.domain.endpoint import Provider
 from fiso.domain.policy import Mode, Pin, Policy
+from fiso.domain.stage_rules import StageRules, TenantQuotas
 from fiso.domain.strategy import (
     SEVERAL,
     CandidateField,
@@ -138,9 +139,16 @@ def test_a_snapshot_with_modes_that_the_database_does_not_know() -> None:
     assert snapshot_from_json(kept.encode()) == snapshot
 
 
+def test_a_snapshot_with_rules_of_the_stage() -> None:
+    quotas = TenantQuotas(default="500/1000", tenants={"acme": "50/100"})
+    snapshot = replace(SNAPSHOT, rules=StageRules(quotas=quotas, hosts=frozenset({"api.example.com"})))
+    kept = golden_line("snapshot-rules.json", snapshot_to_json(snapshot))
+    assert snapshot_from_json(kept.encode()) == snapshot
+
+
 def test_what_is_published_in_the_bucket() -> None:
     bucket = Objects()
-    published = CheckedSnapshots(S3Snapshots(bucket, "bucket", SEALS), AddressRules())
+    published = CheckedSnapshots(S3Snapshots(bucket, "bucket", SEALS), KnownHosts(AddressRules()))
     published.publish(SNAPSHOT)
     body, pointer = bucket.texts()
     assert body.pop("Body").encode() == snapshot_to_json(SNAPSHOT)
@@ -163,7 +171,7 @@ def test_refused_endpoints_are_no_part_of_a_snapshot() -> None:
     bucket = Objects()
     inside = an_endpoint(Provider.GCP, address="https://169.254.169.254/")
     snapshot = a_snapshot(an_entry(inside))
-    checked = CheckedSnapshots(S3Snapshots(bucket, "bucket", SEALS), AddressRules())
+    checked = CheckedSnapshots(S3Snapshots(bucket, "bucket", SEALS), KnownHosts(AddressRules()))
     checked.publish(snapshot)
     found = checked.current()
     assert found is not None

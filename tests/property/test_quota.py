@@ -1,5 +1,6 @@
 """Laws of quotas: whatever the arrivals, one environment never lets more pass than burst and inflow."""
 
+from collections.abc import Callable
 from datetime import timedelta
 
 from hypothesis import given
@@ -7,24 +8,32 @@ from hypothesis import strategies as st
 
 from fiso.domain.errors import QuotaExceeded
 from fiso.domain.request import TenantId
+from fiso.domain.stage_rules import TenantQuotas
 from fiso.routing import quota
 from fiso.routing.quota import Quota, Share
-from fiso.services.identity.quotas import QuotaRules, Quotas
+from fiso.services.identity.quotas import Quotas
 from fiso.testing.clock import ManualClock
 from fiso.testing.memory import InMemoryTenantUse
 from fiso_cli.inline_executor import Inline
 from tests.builders import NOW
 
 ALICE = TenantId("alice")
-limits = st.builds(Quota, per_s=st.floats(0.1, 200), burst=st.floats(1, 200))
+limits = st.builds(
+    lambda per_s, burst: Quota(per_s=round(per_s, 6), burst=round(burst, 6)), st.floats(0.1, 200), st.floats(1, 200)
+)
 gaps = st.lists(st.floats(0, 3), min_size=1, max_size=80)
+
+
+def everybodys(limit: Quota) -> Callable[[], TenantQuotas]:
+    rules = TenantQuotas(default=f"{limit.per_s:.6f}/{limit.burst:.6f}")
+    return lambda: rules
 
 
 @given(limits, gaps, st.booleans())
 def test_one_environment_never_lets_more_pass_than_flows_in(limit: Quota, gaps: list[float], shared: bool) -> None:
     clock = ManualClock()
     use = InMemoryTenantUse() if shared else None
-    quotas = Quotas(QuotaRules(default=limit), use, clock=clock, executor=Inline())
+    quotas = Quotas(everybodys(limit), use, clock=clock, executor=Inline())
     passed, elapsed_s = 0, 0.0
     for gap_s in gaps:
         clock.advance(gap_s)
@@ -41,7 +50,7 @@ def test_one_environment_never_lets_more_pass_than_flows_in(limit: Quota, gaps: 
 @given(limits, gaps, st.integers(2, 5))
 def test_several_environments_repay_what_they_let_pass_too_much(limit: Quota, gaps: list[float], many: int) -> None:
     clock, use = ManualClock(), InMemoryTenantUse()
-    fleet = [Quotas(QuotaRules(default=limit), use, clock=clock, executor=Inline()) for _ in range(many)]
+    fleet = [Quotas(everybodys(limit), use, clock=clock, executor=Inline()) for _ in range(many)]
     passed, elapsed_s = 0, 0.0
     for turn, gap_s in enumerate(gaps * 2):
         clock.advance(gap_s)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fiso.adapters.aws.lambda_caller import LambdaCaller
-from fiso.adapters.aws.snapshots import CheckedSnapshots
+from fiso.adapters.aws.snapshots import CheckedSnapshots, KnownHosts
 from fiso.codecs.catalog import snapshot_from_json, snapshot_to_json
 from fiso.domain.access import Claims
 from fiso.domain.address import AddressRules
@@ -202,7 +202,7 @@ def test_of_a_function_with_a_name_that_is_none_nothing_is_called(name: str) -> 
 def test_a_stages_own_check_keeps_what_was_refused_in_reading() -> None:
     stored, good = InMemorySnapshots(), an_endpoint(id=EndpointId("good"), address=ARN)
     stored.publish(a_snapshot(an_entry(good, an_endpoint(id=EndpointId("bad"), address="f", region=REGIONS[0]))))
-    checked = CheckedSnapshots(stored, AddressRules()).current()
+    checked = CheckedSnapshots(stored, KnownHosts(AddressRules())).current()
     assert checked is not None
     (entry,) = checked.functions.values()
     assert [candidate.id for candidate in eligible(entry).candidates] == ["good"]

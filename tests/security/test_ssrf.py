@@ -16,7 +16,7 @@ from time import perf_counter
 
 import pytest
 
-from fiso.adapters.aws.snapshots import CheckedSnapshots
+from fiso.adapters.aws.snapshots import CheckedSnapshots, KnownHosts
 from fiso.adapters.http.callers import HttpCaller
 from fiso.adapters.http.public_dial import ForbiddenNumber, PublicDial, system_lookup
 from fiso.domain.address import AddressRules, check, check_endpoint, is_loopback, is_public
@@ -291,7 +291,7 @@ def test_the_system_looks_this_machine_up() -> None:
 def test_a_published_endpoint_at_a_bad_address_is_marked_when_read() -> None:
     bad = an_endpoint(Provider.AZURE, address="https://127.0.0.1/")
     good = an_endpoint(Provider.GCP, address="https://g.run.app")
-    checked = CheckedSnapshots(InMemorySnapshots(a_snapshot(an_entry(bad, good))), AddressRules()).current()
+    checked = CheckedSnapshots(InMemorySnapshots(a_snapshot(an_entry(bad, good))), KnownHosts(AddressRules())).current()
     assert checked is not None
     (entry,) = checked.functions.values()
     assert list(entry.refused) == [bad.id]

@@ -12,9 +12,10 @@ from fiso.domain.endpoint import FunctionName
 from fiso.domain.errors import WriteConflict
 from fiso.domain.fields import Impossible
 from fiso.domain.policy import Mode, Policy
+from fiso.domain.stage_rules import NO_RULES, StageRules
 from fiso.ports import CatalogStore, CatalogVersion
 from fiso.services.maintenance.switch import Alter
-from fiso_cli.catalog.difference import Change, changes
+from fiso_cli.catalog.difference import Change, changes, changes_of_rules
 from fiso_cli.catalog.rules import Problem, eligibility_problems
 from fiso_cli.errors import CommandError
 from fiso_client.core.failures import FisoError
@@ -34,6 +35,7 @@ class Plan:
     changes: tuple[Change, ...]
     lifted_pins: tuple[FunctionName, ...]
     removals: tuple[FunctionName, ...]
+    rules: StageRules = NO_RULES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +53,7 @@ class Written:
         return max(self.version, self.published)
 
 
-def plan(store: CatalogStore, entries: Sequence[CatalogEntry], now: datetime) -> Plan:
+def plan(store: CatalogStore, entries: Sequence[CatalogEntry], now: datetime, rules: StageRules = NO_RULES) -> Plan:
     """Compare the entries with what is in force in the newest version."""
     newest = store.load()
     old = {name: entry.at(now) for name, entry in newest.entries.items()}
@@ -60,7 +62,8 @@ def plan(store: CatalogStore, entries: Sequence[CatalogEntry], now: datetime) ->
     return Plan(
         based_on=newest.version,
         entries=tuple(wanted.values()),
-        changes=tuple(changes(old, tuple(wanted.values()))),
+        changes=(*changes_of_rules(newest.rules, rules), *changes(old, tuple(wanted.values()))),
+        rules=rules,
         lifted_pins=tuple(name for name in pinned if wanted[name].policy.pinned != old[name].policy.pinned),
         removals=tuple(name for name in old if name not in wanted),
     )
@@ -71,7 +74,9 @@ def execute(planned: Plan, store: CatalogStore, publish: Publish, *, author: str
     version, is_new = planned.based_on, bool(planned.changes)
     if is_new:
         try:
-            version = store.replace(planned.entries, based_on=planned.based_on, author=author).version
+            version = store.replace(
+                planned.entries, based_on=planned.based_on, author=author, rules=planned.rules
+            ).version
         except WriteConflict as error:
             raise CommandError(f"the catalog changed meanwhile ({error}): look at the difference again") from error
     return _published(Written(version=version, is_new=is_new), publish)

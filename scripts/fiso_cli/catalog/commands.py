@@ -57,7 +57,7 @@ def apply(
         store = where.catalog_store()
         if not dry_run:
             learnt(where, store)
-        planned = change.plan(store, declared.entries, now)
+        planned = change.plan(store, declared.entries, now, declared.rules)
         notes = [*declared.warnings, *_of_prices(), *(f"migration {step.name}" for step in migrations)]
         notes += callable.doubts(where, copies)
         document: Document = {
@@ -129,7 +129,7 @@ def export(*, stage: StageOption = "local") -> Output:
     if not newest.entries:
         raise CommandError(f"stage {stage} has no functions to export: `fiso apply` writes the first")
     now = datetime.now(UTC)
-    document = spelling.file_of({name: entry.at(now) for name, entry in newest.entries.items()})
+    document = spelling.file_of({name: entry.at(now) for name, entry in newest.entries.items()}, newest.rules)
     text = f"# catalog version {newest.version} of stage {stage}\n{yaml_text.written(document)}"
     return Output(document=document, shown=[text.encode()])
 

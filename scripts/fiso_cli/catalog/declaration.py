@@ -2,16 +2,17 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
-from fiso.codecs.catalog import endpoint_from_document, entry_from_document
+from fiso.codecs.catalog import endpoint_from_document, entry_from_document, rules_from_document
 from fiso.codecs.typed import Document, Json, Malformed
 from fiso.domain.address import AddressRules, hosts_in
 from fiso.domain.catalog import CatalogEntry
 from fiso.domain.errors import BadAddress, InvalidCatalog
 from fiso.domain.fields import Impossible, Place
+from fiso.domain.stage_rules import NO_RULES, StageRules
 from fiso_cli.catalog import address, doubts, problems, rules, spelling
 from fiso_cli.catalog.rules import Problem
 from fiso_cli.catalog.yaml_text import parse as parse_yaml
@@ -32,6 +33,7 @@ class Declaration:
 
     entries: tuple[CatalogEntry, ...]
     warnings: tuple[str, ...]
+    rules: StageRules = NO_RULES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,27 +85,55 @@ def parse(text: str, setting: Setting, *, source: str = "fiso.yaml") -> Declarat
         lines = [(file.line_of(problem.place), problem) for problem in found]
         return tuple(f"{source}:{line}: {problem}" for line, problem in sorted(lines, key=lambda at: at[0]))
 
-    found, entries = _checked(file.value, setting)
+    found, entries, rules = _checked(file.value, setting)
     if found:
         raise InvalidDeclaration("\n".join(told(found)))
     return Declaration(
-        entries=tuple(entries), warnings=told([doubt for entry in entries for doubt in doubts.of_entry(entry)])
+        entries=tuple(entries),
+        warnings=told([doubt for entry in entries for doubt in doubts.of_entry(entry)]),
+        rules=rules,
     )
 
 
-def _checked(document: Document, setting: Setting) -> tuple[list[Problem], list[CatalogEntry]]:
-    """What is wrong, and the entries of the functions that are not. One function's fault hides no other's."""
+class _Checked(NamedTuple):
+    """What is wrong, the entries of the functions that are not, and what holds for all of them."""
+
+    found: list[Problem]
+    entries: list[CatalogEntry]
+    rules: StageRules
+
+
+def _checked(document: Document, setting: Setting) -> _Checked:
+    """One function's fault hides no other's."""
     found, entries = list(problems.of_shape(document)), list[CatalogEntry]()
     wrong = {problem.place[:2] for problem in found}
+    rules = NO_RULES
+    if not any(place[0] in ("quotas", "hosts") for place in wrong if place):
+        rules, of_rules = _rules(document)
+        found += of_rules
+        setting = replace(setting, own_hosts=setting.own_hosts | rules.hosts)
     if wrong & {("defaults", "policy"), ("defaults", "prices"), ("defaults",)}:
-        return found, []  # what the functions would inherit is not to be relied on
+        return _Checked(found, [], rules)  # what the functions would inherit is not to be relied on
     defaults, functions = mapping(document.get("defaults") or {}), document.get("functions")
     for name, raw in functions.items() if isinstance(functions, dict) else ():
         if ("functions", name) not in wrong:
             reading = _Function(name, mapping(raw), defaults, setting)
             found += [Problem(place=("functions", name, *place), message=said) for place, said in reading.problems]
             entries += [reading.entry] if reading.entry else []
-    return found, entries
+    return _Checked(found, entries, rules)
+
+
+def _rules(document: Document) -> tuple[StageRules, list[Problem]]:
+    """What the file says of the stage, of the right shape."""
+    try:
+        rules = rules_from_document(spelling.stored_rules(document))
+    except Malformed as error:
+        return NO_RULES, [Problem(place=place, message=said) for place, said in _places_of(error)]
+    try:
+        AddressRules(own_hosts=rules.hosts)
+    except ValueError as error:
+        return NO_RULES, [Problem(place=("hosts",), message=f"{error}: exact names, as in api.example.com")]
+    return rules, []
 
 
 def _part(document: Document, key: str) -> Document:

@@ -10,6 +10,7 @@ from fiso.codecs.typed import Document, Json
 from fiso.domain.catalog import CatalogEntry
 from fiso.domain.endpoint import Endpoint, FunctionName
 from fiso.domain.policy import Policy
+from fiso.domain.stage_rules import StageRules
 
 Flat = Mapping[str, Json]
 
@@ -53,6 +54,27 @@ def changes(before: Mapping[FunctionName, CatalogEntry], after: Sequence[Catalog
     for name in sorted({*before, *wanted}):
         found += _of_function(name, before.get(name), wanted.get(name))
     return found
+
+
+STAGE = FunctionName("")
+"""What is changed of the stage as a whole has no function."""
+MOST_TENANTS_TOLD = 20
+
+
+def changes_of_rules(before: StageRules, after: StageRules) -> list[Change]:
+    """What differs of the stage's own rules; of many tenants, how many, and the first of them."""
+    found = list(_of_fields(STAGE, "quotas", {"default": before.quotas.default}, {"default": after.quotas.default}))
+    old, new = before.quotas.tenants, after.quotas.tenants
+    differing = sorted(name for name in {*old, *new} if old.get(name) != new.get(name))
+    for name in differing if len(differing) <= MOST_TENANTS_TOLD else ():
+        kind = Kind.CHANGED if name in old and name in new else Kind.ADDED if name in new else Kind.REMOVED
+        path, before_, after_ = f"quotas.tenants.{name}", old.get(name), new.get(name)
+        found.append(Change(kind=kind, function=STAGE, path=path, before=before_, after=after_))
+    if len(differing) > MOST_TENANTS_TOLD:
+        told = f"{len(new)} ({len(differing)} differ: {', '.join(differing[:3])}, ...)"
+        found.append(Change(kind=Kind.CHANGED, function=STAGE, path="quotas.tenants", before=f"{len(old)}", after=told))
+    hosts: Flat = {"hosts": [*sorted(before.hosts)]}
+    return found + list(_of_fields(STAGE, "stage", hosts, {"hosts": [*sorted(after.hosts)]}))
 
 
 def _of_function(name: FunctionName, old: CatalogEntry | None, new: CatalogEntry | None) -> Iterator[Change]:

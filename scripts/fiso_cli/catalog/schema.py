@@ -14,6 +14,7 @@ from fiso.codecs.typed import Document, Json
 from fiso.domain.endpoint import Endpoint, EndpointId, Provider, Region
 from fiso.domain.fields import NAME, AtMost, Means, Spelled, Within, hints_of
 from fiso.domain.policy import Idempotent, Policy, Weights
+from fiso.domain.stage_rules import StageRules, TenantQuotas
 from fiso.domain.strategy import RANGES, SEVERAL, CandidateField, Field, Operator, RequestField, Strategy, operators_of
 from fiso.domain.terms import Terms
 from fiso_cli.catalog.spelling import PRESETS
@@ -42,6 +43,8 @@ def of_file() -> Document:
         **_closed(
             {
                 "version": {"const": 1},
+                "quotas": _object(TenantQuotas),
+                "hosts": _of(hints_of(StageRules)["hosts"]),
                 "defaults": _closed({"policy": policy, "prices": _object(Terms)}),
                 "functions": {
                     "type": "object",
@@ -83,6 +86,12 @@ def _of(hint: object) -> Document:
         return _of(next(each for each in arguments if each is not type(None)))
     if origin in (tuple, frozenset):
         return _list(_of(arguments[0]))
+    if origin is Mapping:
+        return {
+            "type": "object",
+            "propertyNames": _of(arguments[0]),
+            "additionalProperties": _of(arguments[1]),
+        }
     if hint is Strategy:
         return {"$ref": "#/definitions/strategy"}
     if hint is EndpointId:

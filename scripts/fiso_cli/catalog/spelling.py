@@ -9,6 +9,7 @@ from fiso.codecs.typed import Document, Json
 from fiso.domain.catalog import CatalogEntry
 from fiso.domain.endpoint import Authentication, Endpoint, Provider
 from fiso.domain.policy import Mode, Policy
+from fiso.domain.stage_rules import NO_RULES, StageRules
 from fiso.domain.strategy import Operator
 from fiso_cli.traffic.documents import items, mapping
 
@@ -82,10 +83,24 @@ def stored_endpoint(endpoint: Document) -> Document:
     return {**_ENDPOINT_DEFAULTS, "authentication": by_default.value, **endpoint}
 
 
-def file_of(entries: Mapping[str, CatalogEntry]) -> Document:
+def file_of(entries: Mapping[str, CatalogEntry], rules: StageRules = NO_RULES) -> Document:
     """The file that declares these entries: what differs from the defaults."""
     functions: Document = {name: _function(entry) for name, entry in sorted(entries.items())}
-    return {"version": 1, "functions": functions}
+    return {"version": 1, **_file_rules(rules), "functions": functions}
+
+
+def _file_rules(rules: StageRules) -> Document:
+    found: Document = {}
+    if rules.quotas:
+        tenants: Document = dict(sorted(rules.quotas.tenants.items()))
+        default: Document = {} if rules.quotas.default is None else {"default": rules.quotas.default}
+        found["quotas"] = {**default, **({"tenants": tenants} if tenants else {})}
+    return found | ({"hosts": [*sorted(rules.hosts)]} if rules.hosts else {})
+
+
+def stored_rules(document: Document) -> Document:
+    """A file's `quotas` and `hosts` as stores hold them."""
+    return {key: document[key] for key in ("quotas", "hosts") if document.get(key) is not None}
 
 
 def _function(entry: CatalogEntry) -> Document:

@@ -79,7 +79,7 @@ class Machine:
         with self.stage.wrapped_errors():
             runner.migrate(self.stage.connect)
             store = self.stage.catalog_store()
-            planned = change.plan(store, declared.entries, datetime.now(UTC))
+            planned = change.plan(store, declared.entries, datetime.now(UTC), declared.rules)
             written = change.execute(planned, store, self.stage.publish, author=AUTHOR)
         if written.unpublished is not None:
             raise CommandError(f"catalog version {written.version} is stored, not published: {written.unpublished}")

@@ -18,6 +18,7 @@ from fiso.domain.catalog import Ahead, CatalogEntry, Damage, Snapshot
 from fiso.domain.endpoint import Architecture, Endpoint, FunctionName, Plan
 from fiso.domain.errors import InvalidCatalog
 from fiso.domain.policy import Policy
+from fiso.domain.stage_rules import NO_RULES, StageRules
 from fiso.domain.terms import Terms
 
 SCHEMA = 1
@@ -39,6 +40,7 @@ def snapshot_to_json(snapshot: Snapshot) -> bytes:
                 published_at=snapshot.published_at,
                 base=snapshot.base,
                 ahead=dict(snapshot.ahead) or None,
+                rules=snapshot.rules or None,
             )
         ),
         "functions": [entry_to_document(snapshot.functions[name]) for name in sorted(snapshot.functions)],
@@ -78,6 +80,7 @@ def snapshot_from_json(data: bytes) -> Snapshot:
         damaged=damaged,
         base=envelope.base,
         ahead=envelope.ahead or {},
+        rules=envelope.rules or NO_RULES,
     )
     return without_misspelled(read)
 
@@ -103,6 +106,15 @@ def endpoint_from_document(document: Mapping[str, Json]) -> Endpoint:
     return _ENTRIES.from_document(Endpoint, document)
 
 
+def rules_to_document(rules: StageRules) -> Document:
+    return _ENTRIES.to_document(rules)
+
+
+def rules_from_document(document: object) -> StageRules:
+    """What `rules_to_document` made; `Malformed` for anything else."""
+    return _ENTRIES.from_document(StageRules, document)
+
+
 def terms_to_document(terms: Terms) -> Document:
     return _ENTRIES.to_document(terms)
 
@@ -123,6 +135,7 @@ class _Envelope:
     published_at: datetime
     base: int | None = None
     ahead: Mapping[FunctionName, Ahead] | None = None
+    rules: StageRules | None = None
 
 
 _Functions = dict[FunctionName, CatalogEntry]

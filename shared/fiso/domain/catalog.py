@@ -9,6 +9,7 @@ from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName
 from fiso.domain.errors import InvalidCatalog, NothingAvailable, UnknownFunction
 from fiso.domain.fields import Impossible, Place
 from fiso.domain.policy import Policy
+from fiso.domain.stage_rules import NO_RULES, StageRules
 from fiso.domain.terms import Terms
 
 
@@ -98,6 +99,7 @@ class Snapshot:
     damaged: Mapping[str, Damage] = field(default_factory=dict)
     base: int | None = None
     ahead: Mapping[FunctionName, Ahead] = field(default_factory=dict)
+    rules: StageRules = NO_RULES
     _unpinned: Mapping[FunctionName, CatalogEntry] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -23,6 +23,7 @@ from fiso.domain.model import ModelPointer, RetrainingRun
 from fiso.domain.record import InvocationRecord, OpenRecord, RecordStatus
 from fiso.domain.request import InvocationId, InvocationRequest, TenantId
 from fiso.domain.signed import SignedText
+from fiso.domain.stage_rules import StageRules
 from fiso.domain.state import EndpointState
 from fiso.ports import CatalogVersion, Clock, ModelFiles, PolicyChange, RecordKey, SpilledLine
 from fiso.routing.breaker_notices import Notice, SlowCall
@@ -444,7 +445,13 @@ class InMemoryCatalogStore(InMemoryStore):
         ]
 
     def replace(
-        self, entries: Sequence[CatalogEntry], *, based_on: int, author: str, at_least: int = 0
+        self,
+        entries: Sequence[CatalogEntry],
+        *,
+        based_on: int,
+        author: str,
+        at_least: int = 0,
+        rules: StageRules | None = None,
     ) -> CatalogVersion:
         self.used("replace")
         with self._lock:
@@ -453,7 +460,12 @@ class InMemoryCatalogStore(InMemoryStore):
                 raise WriteConflict(f"the catalog is at version {newest.version}, not {based_on}")
             version = max(newest.version + 1, at_least)
             stamped_entries = stamped(entries, replaced=newest.entries, version=version)
-            made = CatalogVersion(version=version, changed_at=self._clock(), entries=stamped_entries)
+            made = CatalogVersion(
+                version=version,
+                changed_at=self._clock(),
+                entries=stamped_entries,
+                rules=newest.rules if rules is None else rules,
+            )
             self._versions.append(made)
             self.authors.append(author)
             return made

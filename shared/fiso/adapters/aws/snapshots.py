@@ -9,6 +9,7 @@ import gzip
 import logging
 import zlib
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from fiso.adapters.aws.client import binary
@@ -168,18 +169,36 @@ class CopiedSnapshots:
             logger.warning("the catalog has no copy of version %d: %s", snapshot.version, error)
 
 
-class CheckedSnapshots:
-    """The port `Snapshots` over another one; `rules` are the stage's own."""
+class KnownHosts:
+    """Where endpoints may be: what the stage's settings allow, and the hosts that the catalog which was read last names
+    (docs/decisions/0012-where-endpoints-may-be.md)."""
 
-    def __init__(self, snapshots: Snapshots, rules: AddressRules) -> None:
-        self._snapshots, self._rules = snapshots, rules
+    def __init__(self, rules: AddressRules) -> None:
+        self._own = self.rules = rules
+
+    def read_of(self, snapshot: Snapshot) -> AddressRules:
+        hosts = self._own.own_hosts | snapshot.rules.hosts
+        if hosts != self.rules.own_hosts:
+            try:
+                self.rules = replace(self._own, own_hosts=hosts)
+            except ValueError as error:  # written past the command line
+                logger.error("the catalog's hosts are left out: %s", error)
+                self.rules = self._own
+        return self.rules
+
+
+class CheckedSnapshots:
+    """The port `Snapshots` over another one; `hosts` say where endpoints may be."""
+
+    def __init__(self, snapshots: Snapshots, hosts: KnownHosts) -> None:
+        self._snapshots, self._hosts = snapshots, hosts
 
     def current(self, *, unless_version: int | None = None) -> Snapshot | None:
         """The current snapshot, with the endpoints marked that must not be called."""
         snapshot = self._snapshots.current(unless_version=unless_version)
         if snapshot is None:
             return None
-        checked = with_refusals(snapshot, self._rules)
+        checked = with_refusals(snapshot, self._hosts.read_of(snapshot))
         for name, damage in snapshot.damaged.items():
             logger.error("%s is left out of the catalog: %s", name, damage.reason)
         for entry in checked.functions.values():

@@ -4,7 +4,7 @@ AWS goes through the Lambda Invoke API (`lambda_caller`), Azure and Google throu
 retry loop is `services.dispatch`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from time import monotonic
@@ -46,9 +46,9 @@ class Identity(Protocol):
 class HttpCaller:
     """Azure and Google functions: method, path and body as sent, to the endpoint's address.
 
-    `own_hosts` are the stage's beside the providers'. The transport should dial public addresses only
-    (`dialling.PublicDial`): the address is checked here, the number behind its name there. Endpoints that ask for an
-    identity which is not among `identities` are not called.
+    `own_hosts` are the stage's beside the providers', or `rules` says at each call where endpoints may be. The
+    transport should dial public addresses only (`dialling.PublicDial`): the address is checked here, the number behind
+    its name there. Endpoints that ask for an identity which is not among `identities` are not called.
     """
 
     def __init__(
@@ -59,16 +59,18 @@ class HttpCaller:
         allow_loopback: bool,
         own_hosts: frozenset[str] = frozenset(),
         identities: Mapping[Authentication, Identity] = MappingProxyType({}),
+        rules: Callable[[], AddressRules] | None = None,
     ) -> None:
         self._transport, self._clock, self._identities = transport, clock, identities
-        self._rules = AddressRules(own_hosts=own_hosts, allow_loopback=allow_loopback)
+        fixed = AddressRules(own_hosts=own_hosts, allow_loopback=allow_loopback)
+        self._rules = rules or (lambda: fixed)
 
     def call(self, endpoint: Endpoint, request: InvocationRequest, *, timeout_ms: float) -> FunctionAnswer:
         """One request. `ProviderError` when the provider answered in the function's place, or nobody did."""
         try:
             # Checked at each call as well: what was published before a rule was tightened must not outlive it
             # (docs/decisions/0012-where-endpoints-may-be.md).
-            check_endpoint(endpoint, self._rules)
+            check_endpoint(endpoint, self._rules())
         except BadAddress as error:
             raise ProviderError(Failure.REFUSED, f"the address {error}") from error
         url = endpoint.address.rstrip("/") + endpoint.path + request.path_suffix

@@ -21,12 +21,19 @@ from psycopg2.sql import SQL, Identifier
 
 from fiso.adapters.postgres import roots
 from fiso.adapters.postgres.deadline import ends_within
-from fiso.codecs.catalog import endpoint_to_document, entry_from_document, terms_to_document
+from fiso.codecs.catalog import (
+    endpoint_to_document,
+    entry_from_document,
+    rules_from_document,
+    rules_to_document,
+    terms_to_document,
+)
 from fiso.codecs.policy import policy_to_document
 from fiso.codecs.typed import Document, Json
 from fiso.domain.catalog import CatalogEntry, Entries, Snapshot, stamped
 from fiso.domain.endpoint import Endpoint, FunctionName
 from fiso.domain.errors import InvalidCatalog, StoreNotSetUp, StoreUnavailable, WriteConflict
+from fiso.domain.stage_rules import NO_RULES, StageRules
 from fiso.ports import CatalogVersion, PolicyChange
 from fiso_client.core.failures import FisoError
 
@@ -81,7 +88,13 @@ class PostgresCatalogStore:
             ]
 
     def replace(
-        self, entries: Sequence[CatalogEntry], *, based_on: int, author: str, at_least: int = 0
+        self,
+        entries: Sequence[CatalogEntry],
+        *,
+        based_on: int,
+        author: str,
+        at_least: int = 0,
+        rules: StageRules | None = None,
     ) -> CatalogVersion:
         """Write a new version of the whole catalog; `InvalidCatalog` for what the schema's own checks refuse."""
         with self._transaction() as rows:
@@ -96,9 +109,13 @@ class PostgresCatalogStore:
                 "INSERT INTO catalog_versions (version, author) VALUES (%s, %s) RETURNING changed_at",
                 (version, author),
             )
-            changed_at = _only(rows)["changed_at"]
+            changed_at = _only(rows)["changed_at"].astimezone(UTC)
             _insert(rows, version, kept)
-        return CatalogVersion(version=version, changed_at=changed_at.astimezone(UTC), entries=kept)
+            if rules is not None and rules != newest.rules:
+                _write_rules(rows, version, rules)
+        return CatalogVersion(
+            version=version, changed_at=changed_at, entries=kept, rules=newest.rules if rules is None else rules
+        )
 
     def restore(self, snapshot: Snapshot, *, author: str) -> None:
         """Write a published catalog as the only version, with the number that it has. `WriteConflict` unless there is
@@ -112,6 +129,8 @@ class PostgresCatalogStore:
             written = [(version, snapshot.published_at, author) for version in named]
             execute_values(rows, "INSERT INTO catalog_versions (version, changed_at, author) VALUES %s", written)
             _insert(rows, snapshot.version, entries)
+            if snapshot.rules:
+                _write_rules(rows, snapshot.version, snapshot.rules)
 
     @contextmanager
     def _transaction(self) -> Iterator[RealDictCursor]:
@@ -191,15 +210,37 @@ def _nothing() -> CatalogVersion:
 def _version(rows: RealDictCursor, version: int | None = None) -> CatalogVersion | None:
     """A version, or the newest one. Its rows were committed with it and never change, so three steps are consistent."""
     rows.execute(
-        "SELECT version, changed_at FROM catalog_versions WHERE version = coalesce(%s, version) "
-        "ORDER BY version DESC LIMIT 1",
+        "SELECT * FROM catalog_versions WHERE version = coalesce(%s, version) ORDER BY version DESC LIMIT 1",
         (version,),
     )
     found = rows.fetchone()
     if found is None:
         return None
-    entries = _entries(rows, found["version"])
-    return CatalogVersion(version=found["version"], changed_at=found["changed_at"].astimezone(UTC), entries=entries)
+    return CatalogVersion(
+        version=found["version"],
+        changed_at=found["changed_at"].astimezone(UTC),
+        entries=_entries(rows, found["version"]),
+        rules=_rules(rows, found),
+    )
+
+
+def _rules(rows: RealDictCursor, found: RealDictRow) -> StageRules:
+    """Of a version: its own where it changed them, else those of the one before that did. Thousands of tenants are not
+    written again with every pin."""
+    if "rules" not in found:
+        return NO_RULES  # a table that no migration has reached yet
+    rows.execute(
+        "SELECT rules FROM catalog_versions WHERE version <= %s AND rules IS NOT NULL ORDER BY version DESC LIMIT 1",
+        (found["version"],),
+    )
+    last = rows.fetchone()
+    return rules_from_document(last["rules"]) if last else NO_RULES
+
+
+def _write_rules(rows: cursor, version: int, rules: StageRules) -> None:
+    rows.execute(
+        "UPDATE catalog_versions SET rules = %s WHERE version = %s", (Jsonb(rules_to_document(rules)), version)
+    )
 
 
 def _entries(rows: RealDictCursor, version: int) -> Entries:

@@ -103,6 +103,10 @@ class DecisionSources:
             self._metrics.add("SnapshotAgeS", age_s, "Seconds")
         return snapshot
 
+    def known_snapshot(self) -> Snapshot | None:
+        """The catalog as it was last read, whatever its age; asks nobody."""
+        return self._snapshot.value
+
     def policy(self, function: FunctionName, *, tenant: TenantId | None = None) -> Policy:
         """The policy to decide with. `UnknownFunction` when the catalog has no such function, or none for this tenant
         where one asks."""

@@ -7,14 +7,15 @@ where there is none each holds a tenant to the quota by itself.
 
 import math
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
+from functools import lru_cache, partial
 
 from fiso.domain.errors import QuotaExceeded
 from fiso.domain.request import TenantId
+from fiso.domain.stage_rules import TenantQuotas
 from fiso.ports import Clock, TenantUse
 from fiso.routing import quota
 from fiso.routing.quota import Quota, Share, Use
@@ -29,30 +30,26 @@ MOST_TENANTS = 1_000
 """Of which an environment remembers something; the one that was quiet for longest is forgotten first."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QuotaRules:
-    """What each tenant may send: `default` unless `of_tenant` names another one; no limit where both have none."""
+def in_words(text: str) -> TenantQuotas:
+    """Quotas as the stage's setting has them: words `per_s/burst` (everybody's) and `tenant=per_s/burst`. `ValueError`
+    for anything else."""
+    default: str | None = None
+    tenants: dict[str, str] = {}
+    for word in text.split():
+        tenant, _, rule = word.rpartition("=")
+        per_s, _, burst = rule.partition("/")
+        rule = f"{float(per_s):.6f}/{float(burst):.6f}"  # the setting may say 1e3/2e3
+        if tenant:
+            tenants[tenant] = rule
+        else:
+            default = rule
+    return TenantQuotas(default=default, tenants=tenants)
 
-    default: Quota | None = None
-    of_tenant: Mapping[TenantId, Quota] = field(default_factory=dict)
 
-    def of(self, tenant: TenantId) -> Quota | None:
-        return self.of_tenant.get(tenant, self.default)
-
-    @classmethod
-    def parsed(cls, text: str) -> "QuotaRules":
-        """From words `per_s/burst` (everybody's) and `tenant=per_s/burst`; `ValueError` for anything else."""
-        default: Quota | None = None
-        of_tenant: dict[TenantId, Quota] = {}
-        for word in text.split():
-            tenant, _, rule = word.rpartition("=")
-            per_s, _, burst = rule.partition("/")
-            limit = Quota(per_s=float(per_s), burst=float(burst))
-            if tenant:
-                of_tenant[TenantId(tenant)] = limit
-            else:
-                default = limit
-        return cls(default=default, of_tenant=of_tenant)
+@lru_cache(maxsize=MOST_TENANTS)
+def _parsed(text: str) -> Quota:
+    per_s, _, burst = text.partition("/")
+    return Quota(per_s=float(per_s), burst=float(burst))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +62,9 @@ class _Exchange:
 class Quotas:
     """Holds tenants to their quotas in one execution environment, which serves one request at a time."""
 
-    def __init__(self, rules: QuotaRules, use: TenantUse | None, *, clock: Clock, executor: Executor) -> None:
+    def __init__(
+        self, rules: Callable[[], TenantQuotas], use: TenantUse | None, *, clock: Clock, executor: Executor
+    ) -> None:
         self._rules, self._use, self._clock = rules, use, clock
         self._budget = StoreWaitBudget(executor, stopwatch=staleness_clock(clock))
         self._shares: OrderedDict[TenantId, Share] = OrderedDict()
@@ -73,7 +72,7 @@ class Quotas:
 
     def admit(self, tenant: TenantId) -> None:
         """Let one request of the tenant pass, or raise `QuotaExceeded`. Starts an exchange when one is due."""
-        limit = self._rules.of(tenant)
+        limit = self._limit(tenant)
         if limit is None:
             return
         self._adopt()
@@ -94,7 +93,7 @@ class Quotas:
     def charge(self, tenant: TenantId, requests: int) -> None:
         """Count so many more requests of a tenant that was admitted, whatever is left: a debt holds the next ones."""
         share = self._shares.get(tenant)
-        if share is not None and self._rules.of(tenant) is not None:
+        if share is not None and self._limit(tenant) is not None:
             self._spend(tenant, share, requests)
 
     def await_pending(self) -> None:
@@ -102,6 +101,10 @@ class Quotas:
         self._budget.renew()
         self._budget.await_pending()
         self._adopt()
+
+    def _limit(self, tenant: TenantId) -> Quota | None:
+        text = self._rules().of(tenant)
+        return None if text is None else _parsed(text)
 
     def _known(self, tenant: TenantId, limit: Quota, now: datetime) -> Share:
         share = self._shares.get(tenant)
@@ -133,7 +136,7 @@ class Quotas:
         if running is None or not running.future.done():
             return
         self._running = None
-        share, limit = self._shares.get(running.tenant), self._rules.of(running.tenant)
+        share, limit = self._shares.get(running.tenant), self._limit(running.tenant)
         if share is None or limit is None:
             return
         now = self._clock()

@@ -59,7 +59,7 @@ def _publish(store: CatalogStore, snapshots: Snapshots, taken: int) -> Snapshot 
         return snapshot
     entries, ahead = composed(store, newest, published)
     if newest.version == published.base_version and ahead == published.ahead:
-        if not _is_same(published.functions, entries):
+        if not _is_same(published.functions, entries) or published.rules != newest.rules:
             raise InvalidCatalog(
                 f"version {published.version} is published with other content than the catalog's database has: "
                 "is it the right database, or restored from a backup?"
@@ -77,7 +77,14 @@ def _of(
     ahead: dict[FunctionName, Ahead] | None = None,
 ) -> Snapshot:
     base = None if version == newest.version else newest.version
-    return Snapshot(version=version, published_at=newest.changed_at, functions=entries, base=base, ahead=ahead or {})
+    return Snapshot(
+        version=version,
+        published_at=newest.changed_at,
+        functions=entries,
+        base=base,
+        ahead=ahead or {},
+        rules=newest.rules,
+    )
 
 
 def composed(

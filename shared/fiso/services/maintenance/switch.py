@@ -130,6 +130,7 @@ def _switched(order: ModeOrder, published: Snapshot, now: datetime, taken: int) 
         functions={**published.functions, order.function: altered},
         base=published.base_version,
         ahead={**published.ahead, order.function: ahead},
+        rules=published.rules,
     )
 
 

@@ -105,12 +105,11 @@ class Fleet:
             self._idle.append(quotas)
 
     def _made(self) -> "Quotas":
-        from fiso.routing.quota import Quota
-        from fiso.services.identity.quotas import QuotaRules, Quotas
+        from fiso.services.identity.quotas import Quotas, in_words
 
         self.made += 1
-        rules = QuotaRules(default=Quota(per_s=PER_S, burst=BURST))
-        return Quotas(rules, self._use, clock=self._clock, executor=Inline())
+        rules = in_words(f"{PER_S}/{BURST}")
+        return Quotas(lambda: rules, self._use, clock=self._clock, executor=Inline())
 
 
 def run(setting: Setting) -> Sequence[Figure]:
