@@ -9,7 +9,7 @@ import boto3
 from botocore.config import Config
 
 from fiso.adapters.aws.client import DynamoDBClient
-from fiso.adapters.aws.cloudwatch_logs import CloudWatchSpilledRecords
+from fiso.adapters.aws.cloudwatch_logs import CloudWatchSpilledRecords, CloudWatchSpillSigns
 from fiso.adapters.aws.dynamodb import DynamoDBInvocationLog
 from fiso.adapters.aws.dynamodb_lists import DynamoDBLists
 from fiso.adapters.aws.errors import aws_errors, code_of, store_errors
@@ -59,6 +59,7 @@ def build(settings: KeeperSettings) -> Keeper:
     keys = SsmLeaseKeys(_service("ssm"), settings.lease_keys_parameter)
     reconciliation = Reconciliation(
         keys=keys.read,
+        signs=_signs(settings, config),
         spilled=CloudWatchSpilledRecords(boto3.client("logs", config=config), settings.spill_log_group, mark=MARK),
         watermark=S3Watermark(s3, settings.bucket),
         log=log,
@@ -75,6 +76,13 @@ def build(settings: KeeperSettings) -> Keeper:
         sleep=sleep,
         executor=executor,
     )
+
+
+def _signs(settings: KeeperSettings, config: Config) -> CloudWatchSpillSigns | None:
+    """None on the local stage, whose emulator makes no metrics of lines."""
+    if settings.stage == LOCAL_STAGE:
+        return None
+    return CloudWatchSpillSigns(boto3.client("cloudwatch", config=config), f"fiso-{settings.stage}")
 
 
 def _signer(settings: KeeperSettings, config: Config) -> KmsSigner | OpenKeySigner | NoSigner:

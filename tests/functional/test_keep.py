@@ -1,7 +1,7 @@
 """The keeper: spilled lines written, abandoned records closed, the catalog published, whatever is away."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -13,7 +13,7 @@ from fiso.domain.record import InvocationRecord, OpenRecord, RecordStatus
 from fiso.ports import SpilledLine
 from fiso.services.log.reconcile import FIRST_LOOK_BACK, OVERLAP, Reconciled, Reconciliation
 from fiso.services.log.spill import MARK
-from fiso.services.maintenance.keep import AT_ONCE, GRACE, GRACE_WHILE_UNREAD, Keeper, unknown
+from fiso.services.maintenance.keep import AT_ONCE, GRACE, GRACE_BY_SIGNS, GRACE_WHILE_UNREAD, Keeper, unknown
 from fiso.testing.clock import ManualClock
 from fiso.testing.memory import (
     InMemoryCatalogStore,
@@ -44,6 +44,21 @@ class Lines(InMemorySpilledRecords):
         return super().pages(start, end)
 
 
+class Signs:
+    """Minutes in which something was spilled, told some time after."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        self.clock, self.late, self.asked = clock, timedelta(0), 0
+        self.spilled_at: list[datetime] = []
+        self.before: Callable[[], None] = lambda: None
+
+    def minutes(self, start: datetime, end: datetime) -> frozenset[datetime]:
+        self.asked += 1
+        self.before()
+        told = [at.replace(second=0, microsecond=0) for at in self.spilled_at if at + self.late <= self.clock()]
+        return frozenset(minute for minute in told if start - timedelta(minutes=1) < minute < end)
+
+
 @dataclass
 class World:
     """A keeper on ports in memory."""
@@ -52,6 +67,7 @@ class World:
     clock: ManualClock = field(default_factory=ManualClock)
     watermark: InMemoryWatermark = field(default_factory=InMemoryWatermark)
     snapshots: InMemorySnapshots = field(default_factory=InMemorySnapshots)
+    signs: Signs | None = None
 
     def __post_init__(self) -> None:
         self.spilled = Lines(self.clock)
@@ -62,6 +78,7 @@ class World:
         return Reconciliation(
             spilled=self.spilled,
             keys=lambda: KEYRING,
+            signs=self.signs,
             watermark=self.watermark,
             log=self.log,
             clock=self.clock,
@@ -255,6 +272,60 @@ def test_a_busy_stages_round_reads_what_is_new_and_gives_late_lines_a_last_chanc
     new = (NOW, NOW + timedelta(minutes=1))
     assert world.spilled.asked[:2] == [tuple(at - OVERLAP for at in new), new]
     assert len(world.spilled.asked) <= 3
+
+
+def signed_world() -> tuple[World, Signs]:
+    world = World()
+    world.signs = Signs(world.clock)
+    world.watermark.move(NOW)
+    return world, world.signs
+
+
+def test_where_nothing_was_spilled_no_line_is_looked_through() -> None:
+    world, signs = signed_world()
+    world.spilled.takes_s = 60
+    for _ in range(20):
+        world.clock.advance(60)
+        assert world.keeper.keep().reconciled.is_complete
+    assert (world.spilled.asked, signs.asked, world.watermark.read()) == ([], 20, world.clock())
+
+
+@pytest.mark.parametrize("late_s", [0, 100, 300, 540])
+@pytest.mark.parametrize("before_its_sign_s", [0, 29])
+def test_what_was_spilled_is_found_however_late_its_sign_comes(late_s: float, before_its_sign_s: float) -> None:
+    world, signs = signed_world()
+    signs.late = timedelta(seconds=late_s)
+    world.clock.advance(59 + before_its_sign_s)
+    signs.spilled_at.append(world.clock())
+    world.spill(a_record(1), ago=timedelta(seconds=before_its_sign_s))
+    rounds = 0
+    while not world.log.records:
+        world.clock.advance(60)
+        world.keeper.keep()
+        rounds += 1
+        assert rounds <= 11
+    assert len(set(world.spilled.asked)) <= 8
+
+
+def test_where_signs_cannot_be_had_every_line_is_looked_through_and_they_are_asked_for_later() -> None:
+    world, signs = signed_world()
+    signs.before = lambda: away("no way there")("minutes")
+    world.spill(a_record(1), ago=timedelta(seconds=-30))
+    reconciliation = world.reconciliation
+    for _ in range(9):
+        world.clock.advance(60)
+        reconciliation.reconcile(until=LATER)
+    assert (len(world.log.records), signs.asked) == (1, 1)
+    world.clock.advance(120)
+    reconciliation.reconcile(until=LATER)
+    assert signs.asked == 2
+
+
+def test_by_signs_an_open_record_is_called_unknown_once_its_line_would_have_been_seen() -> None:
+    world, _ = signed_world()
+    world.log.open(an_open_record(1, deadline_at=NOW - GRACE_BY_SIGNS - timedelta(seconds=1)))
+    world.log.open(an_open_record(2, deadline_at=NOW - GRACE_BY_SIGNS + timedelta(seconds=1)))
+    assert world.keeper.keep().swept.closed_as_unknown == 1
 
 
 def test_a_slice_that_takes_too_long_is_broken_off_and_smaller_ones_get_on(world: World) -> None:

@@ -18,6 +18,7 @@ import jwt
 import pytest
 
 from fiso.adapters.aws.archive import S3Archive
+from fiso.adapters.aws.cloudwatch_logs import CloudWatchSpillSigns
 from fiso.adapters.aws.dynamodb import DynamoDBInvocationLog, closed_item, open_item
 from fiso.adapters.aws.models import S3ModelStore
 from fiso.adapters.aws.s3 import S3Snapshots
@@ -289,6 +290,7 @@ def _keep(world: World) -> None:
             assert report.problems == ()
             done = (report.published_version, report.swept.closed_as_unknown, report.reconciled.written)
             assert done == expected
+        CloudWatchSpillSigns(boto3.client("cloudwatch"), "fiso-prod").minutes(now - timedelta(minutes=5), now)
 
 
 def _retrain(world: World) -> None:

@@ -26,6 +26,13 @@ ROUNDS, EVERY_S = 15, 60.0
 LONGEST_ROUND_S = 20.0
 
 
+class NoSigns:
+    """Of nothing spilled."""
+
+    def minutes(self, start: datetime, end: datetime) -> frozenset[datetime]:
+        return frozenset()
+
+
 class BusyLogs:
     """Lines of a steady rate, none of them spilled; a page takes its time."""
 
@@ -42,8 +49,8 @@ class BusyLogs:
             yield ()
 
 
-def rounds_s(rate_per_s: float) -> list[float]:
-    """How long each of ROUNDS rounds takes, a minute apart."""
+def rounds_s(rate_per_s: float, signs: NoSigns | None = None) -> list[float]:
+    """How long each of ROUNDS rounds takes, a minute apart; without `signs` while something is spilled all the time."""
     clock = ManualClock()
     lines_bytes = measured.work().log_bytes + LAMBDA_LINES_BYTES
     watermark, catalog = InMemoryWatermark(), InMemoryCatalogStore(clock=clock)
@@ -55,6 +62,7 @@ def rounds_s(rate_per_s: float) -> list[float]:
         reconciliation=Reconciliation(
             spilled=BusyLogs(clock, rate_per_s * lines_bytes),
             keys=lambda: KEYRING,
+            signs=signs,
             watermark=watermark,
             log=log,
             clock=clock,
@@ -77,8 +85,10 @@ def rounds_s(rate_per_s: float) -> list[float]:
 
 
 def measure(say: Callable[[str], object]) -> Sequence[Row]:
-    """The longest round at three rates."""
-    found = []
+    """The longest round at three rates while something is spilled, and where nothing is."""
+    quiet = max(rounds_s(5_000, NoSigns()))
+    name, soon = "keeper_round_quiet_5000_per_s", rows.at_most(1.0)
+    found = [rows.row(name, quiet, "s", rival="", rival_value=None, n=ROUNDS, gate=soon)]
     for rate_per_s in (100, 1_000, 2_000):
         took = rounds_s(rate_per_s)
         say(f"{rate_per_s} requests/s: rounds of {min(took):.1f} to {max(took):.1f} s")

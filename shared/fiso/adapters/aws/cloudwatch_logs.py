@@ -11,6 +11,7 @@ from fiso.ports import Clock, SpilledLine
 
 LOGS = "Logs_20140328"
 """The service's name in `JsonClient`."""
+MINUTE, MOST_POINTS = timedelta(minutes=1), 1_440
 PAGE = 10_000
 """The most that the API gives at once."""
 
@@ -42,6 +43,32 @@ class CloudWatchSpilledRecords:
             if following is None:
                 return
             position = following
+
+
+class CloudWatchSpillSigns:
+    """By the metric that the orchestrator writes beside each spilled line. `client` is boto3's CloudWatch client."""
+
+    def __init__(self, client: Any, service: str) -> None:
+        self._client, self._service = client, service
+
+    def minutes(self, start: datetime, end: datetime) -> frozenset[datetime]:
+        """Minutes with a value above 0, asked for in parts of what the API gives at once."""
+        found, begin = set[datetime](), start.replace(second=0, microsecond=0)
+        while begin < end:
+            until = min(end + MINUTE, begin + MOST_POINTS * MINUTE)
+            with store_errors("read the metric LogSpill"):
+                points = self._client.get_metric_statistics(
+                    Namespace="FISO",
+                    MetricName="LogSpill",
+                    Dimensions=[{"Name": "service", "Value": self._service}],
+                    StartTime=begin,
+                    EndTime=until,
+                    Period=60,
+                    Statistics=["Sum"],
+                )["Datapoints"]
+                found.update(point["Timestamp"].astimezone(UTC) for point in points if point["Sum"] > 0)
+            begin = until
+        return frozenset(found)
 
 
 def _following(page: dict[str, Any], position: dict[str, Any], *, is_full: bool) -> dict[str, Any] | None:

@@ -21,7 +21,7 @@ from fiso.codecs.lease_token import Keyring
 from fiso.codecs.record import from_document
 from fiso.domain.errors import InvalidRecord, LeasingNotSetUp, StoreUnavailable, UnmarkedRecord, WriteConflict
 from fiso.domain.record import InvocationRecord, OpenRecord
-from fiso.ports import Clock, InvocationLog, SpilledLine, SpilledRecords, Watermark
+from fiso.ports import Clock, InvocationLog, SpilledLine, SpilledRecords, SpillSigns, Watermark
 from fiso.services.log.spill import MARK
 
 OVERLAP = timedelta(minutes=10)
@@ -32,6 +32,8 @@ SLICE, LEAST_SLICE = timedelta(minutes=1), timedelta(seconds=4)
 """Read and written as a whole: little enough for one round, even at the height of an outage."""
 LOOKING_BACK = timedelta(seconds=4)
 """For late lines, beside their last chance."""
+SIGNS_AGAIN = timedelta(minutes=10)
+"""After signs could not be had."""
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +69,9 @@ class Reconciled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reconciliation:
-    """Replays spilled lines. `keys` reads those that mark them; `executor` writes several at once; `done` spares those
+    """Replays spilled lines. `signs` say in which minutes there are any: of others no line is looked through, where all
+    of the orchestrator's would have to be. `keys` reads those that mark them; `executor` writes several at once;
+    `done` spares those
     of the overlap a second write, `span` is how much a slice holds. `accepts_older`: also lines in the form of before,
     which carry no mark."""
 
@@ -80,6 +84,9 @@ class Reconciliation:
     accepts_older: bool = False
     done: dict[str, datetime] = field(default_factory=dict)
     span: list[timedelta] = field(default_factory=lambda: [SLICE])
+    signs: SpillSigns | None = None
+    _minutes_told: list[frozenset[datetime] | None] = field(default_factory=lambda: [None], init=False)
+    _unsigned_until: list[datetime] = field(default_factory=list, init=False)
 
     def reconcile(self, *, until: datetime, at_most_until: datetime | None = None) -> Reconciled:
         """One round, which begins no slice after `until`, and breaks one off at `at_most_until`. `StoreUnavailable`
@@ -90,6 +97,7 @@ class Reconciliation:
         start = now - FIRST_LOOK_BACK if marked is None else min(marked, now)
         done = Reconciled()
         self._forget(before=start - OVERLAP)
+        self._minutes_told[0] = self._minutes(start - OVERLAP - SLICE, now)
         for begin, end in _slices(start, now, self.span[0]):
             if self.clock() > until:
                 return done
@@ -115,7 +123,25 @@ class Reconciliation:
                 break
         return found
 
+    def _minutes(self, start: datetime, end: datetime) -> frozenset[datetime] | None:
+        """None where nobody tells: then every line is looked at."""
+        if self.signs is None or (self._unsigned_until and end < self._unsigned_until[0]):
+            return None
+        try:
+            return frozenset(self.signs.minutes(start, end))
+        except StoreUnavailable as error:  # in a network without a way there, say
+            logger.warning("every line is looked through: %s", error)
+            self._unsigned_until[:] = [end + SIGNS_AGAIN]
+            return None
+
+    def _is_quiet(self, start: datetime, end: datetime) -> bool:
+        """A line stands up to half a minute before its sign."""
+        told = self._minutes_told[0]
+        return told is not None and not any(minute - SLICE < end and start < minute + 2 * SLICE for minute in told)
+
     def _replay(self, start: datetime, end: datetime, at_most_until: datetime) -> Sequence[Fate]:
+        if self._is_quiet(start, end):
+            return []
         lines = [line for line in self._lines(start, end, at_most_until) if line.id not in self.done]
         keyring = self._keyring() if lines else None
         found = [each for each in _told(lines, keyring, self.accepts_older) if each is not None]

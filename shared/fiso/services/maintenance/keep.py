@@ -22,6 +22,8 @@ from fiso_client.core.failures import FisoError
 
 GRACE = timedelta(seconds=30)
 """How long after its deadline an open record counts as abandoned."""
+GRACE_BY_SIGNS = timedelta(minutes=4)
+"""The same where signs tell whether lines were spilled, which come some minutes late."""
 GRACE_WHILE_UNREAD = timedelta(minutes=15)
 """The same while spilled lines could not all be read."""
 AT_ONCE = 200
@@ -74,7 +76,8 @@ class Keeper:
         with _noted("open records not all closed", problems):
             # Replay first, sweep second: a final record that still waits in a spilled line would be called unknown
             # before it.
-            swept = self.sweep(until=start + SWEEPING, grace=GRACE if reconciled.is_complete else GRACE_WHILE_UNREAD)
+            grace = GRACE_BY_SIGNS if self.reconciliation.signs else GRACE
+            swept = self.sweep(until=start + SWEEPING, grace=grace if reconciled.is_complete else GRACE_WHILE_UNREAD)
         with _noted("catalog not published", problems):
             published = publish_in_time(self.catalog, self.snapshots, clock=self.clock, sleep=self.sleep)
             version = published.version if published else None
