@@ -141,9 +141,19 @@ class Stage:
 
     @cached_property
     def api_url(self) -> str:
-        """The HTTP API's address without a trailing slash; `CommandError` when the stage is not deployed."""
+        """Where clients call: the HTTP API, or the function URL; `CommandError` when the stage is not deployed."""
         with self.wrapped_errors():
-            return self._output("ApiUrl") if self.local is None else self.local.api_url(self._local_api_id())
+            return (
+                self._output("ApiUrl").rstrip("/") if self.local is None else self.local.api_url(self._local_api_id())
+            )
+
+    @cached_property
+    def gateway_url(self) -> str:
+        """Where the console and its API are: the HTTP API, also where clients call a function URL (`api_url`)."""
+        if self.local is not None:
+            return self.api_url
+        with self.wrapped_errors():
+            return self._output("GatewayUrl", "ApiUrl")
 
     @cached_property
     def endpoint_hosts(self) -> str:
@@ -247,14 +257,15 @@ class Stage:
             raise CommandError(f"stage {self.name} has no HTTP API yet: deploy it first")
         return str(found[-1])
 
-    def _output(self, name: str) -> str:
-        """One of the stack's outputs. `CommandError` when there is none."""
+    def _output(self, *names: str) -> str:
+        """One of the stack's outputs, the first of these that there is. `CommandError` when there is none."""
         with self.wrapped_errors():
             stacks = self.client("cloudformation").describe_stacks(StackName=self.stack_name)["Stacks"]
-        for output in stacks[0].get("Outputs", []):
-            if output["OutputKey"] == name:
-                return str(output["OutputValue"])
-        raise CommandError(f"stack {self.stack_name} has no output {name}: deploy it again")
+        found = {output["OutputKey"]: str(output["OutputValue"]) for output in stacks[0].get("Outputs", [])}
+        for name in names:
+            if name in found:
+                return found[name]
+        raise CommandError(f"stack {self.stack_name} has no output {names[0]}: deploy it again")
 
 
 def _local_addresses(local: LocalStage) -> dict[str, str]:

@@ -15,6 +15,9 @@ const path = require('node:path');
 // As shared/fiso_client/core/grammar.py has it; tests/architecture/test_stage_names.py holds the two together.
 const STAGE = /^[a-z][a-z0-9-]{0,19}$/;
 
+const HOST = /^(?=.{4,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}$/;
+const BASE = /^[A-Za-z0-9$_.+!*'()-]{1,128}(\/[A-Za-z0-9$_.+!*'()-]{1,128}){0,7}$/;
+
 const regional = {
   async resolve({ address, resolveVariable }) {
     if (address !== 'regional') throw new Error(`there is no \${fiso:${address}}`);
@@ -53,9 +56,28 @@ class BuildPackages {
     if (!STAGE.test(this.stage)) {
       this.refuse(`stage '${this.stage}': must be lower-case letters, digits and -, at most 20, as in dev or prod`);
     }
+    this.checkDomain();
     const { functions, resources } = this.serverless.service;
     const known = Object.assign({}, ...[resources].flat().map((part) => part.Resources));
     for (const [name, { role }] of Object.entries(functions)) if (!known[role]) delete functions[name];
+  }
+
+  // CloudFormation would find out when half of the stack is made.
+  checkDomain() {
+    const { domain, domainName, domainBasePath, domainCertificateArn, domainHostedZoneId } = this.domain;
+    if (domain === 'none') return;
+    const region = this.serverless.getProvider('aws').getRegion();
+    const certificate = new RegExp(`^arn:aws[a-z-]*:acm:${region}:[0-9]{12}:certificate/[0-9a-f-]{36}$`);
+    const wrong =
+      (!HOST.test(domainName) && `domainName '${domainName}': must be a host's name, as in fiso.example.com`) ||
+      (domain === 'path' && !BASE.test(domainBasePath) && `domainBasePath '${domainBasePath}': must be as in fiso/v1`) ||
+      (!certificate.test(domainCertificateArn) && `domainCertificateArn: must be a certificate of ACM in ${region}`) ||
+      (!/^Z[A-Z0-9]{1,31}$/.test(domainHostedZoneId) && 'domainHostedZoneId: must be a zone of Route 53, as in Z0123456789');
+    if (wrong) this.refuse(wrong);
+  }
+
+  get domain() {
+    return this.serverless.service.custom.domain;
   }
 
   refuse(why) {

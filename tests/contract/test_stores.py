@@ -258,10 +258,10 @@ def test_a_version_that_is_published_is_never_another_one(stores: Stores) -> Non
 
 def test_what_is_written_under_a_number_that_nobody_named_yet_stays(at: Emulated) -> None:
     """Whoever gave up before moving the pointer may be about to move it."""
-    snapshots = S3Snapshots(at.s3, "b", keys.sealing(a_signer()))
+    snapshots = S3Snapshots(at.s3, at.name, keys.sealing(a_signer()))
     snapshots.publish(a_snapshot())
     theirs = a_snapshot(an_entry(name="theirs"), version=2)
-    at.s3.put_object(Bucket="b", Key="policies/2.json", Body=snapshot_to_json(theirs))
+    at.s3.put_object(Bucket=at.name, Key="policies/2.json", Body=snapshot_to_json(theirs))
     with pytest.raises(WriteConflict):
         snapshots.publish(a_snapshot(an_entry(name="ours"), version=2))
     snapshots.publish(theirs)

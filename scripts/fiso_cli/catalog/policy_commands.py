@@ -194,7 +194,7 @@ def _switch(function: str, alter: Alter, order: Order, stage: str, *, wait: bool
     from fiso_cli.traffic.gateway import gateway_of
 
     given: Document = {key: value for key, value in order.asked.items() if value not in (None, "")}
-    gateway = gateway_of(stage, order.api_url)
+    gateway = gateway_of(stage, order.api_url, to_console=True)
     said = gateway.send(order.method, "api", "policies", function, "pin", document=given)
     version = said.get("published_version")
     if not isinstance(version, int):

@@ -169,7 +169,7 @@ def api(site: Site) -> Iterator[Finding]:
     from fiso_cli.traffic.gateway import is_loopback
 
     try:
-        url = f"{site.stage.api_url}/healthz"
+        url = f"{site.stage.gateway_url}/healthz"  # a function URL asks for a signature
         answer = httpx.get(url, timeout=HEALTH_WITHIN_S, trust_env=not is_loopback(url))
         said = answer.json()
     except (httpx.HTTPError, CommandError, ValueError) as error:

@@ -166,7 +166,7 @@ def tail(
     from fiso_cli.traffic.gateway import gateway_of
     from fiso_cli.traffic.lines import header, of_record
 
-    gateway = gateway_of(stage, api_url)
+    gateway = gateway_of(stage, api_url, to_console=True)
     follower = Follower(gateway, function or None, page=PAGE)
     latest = follower.latest(count)
     if function and count and not latest:

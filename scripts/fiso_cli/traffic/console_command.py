@@ -28,7 +28,7 @@ def console(
     from fiso_cli.traffic.console_door import serving
     from fiso_cli.traffic.gateway import gateway_of
 
-    with serving(gateway_of(stage, api_url), port) as door:
+    with serving(gateway_of(stage, api_url, to_console=True), port) as door:
         said = f"The console of stage {stage}, for one browser, until Ctrl-C:\n{door.entry}"
         yield Output(document={"stage": stage, "url": door.entry}, shown=[said])
         if is_opened:

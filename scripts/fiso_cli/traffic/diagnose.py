@@ -44,7 +44,7 @@ def diagnose(
     from fiso_cli.traffic.gateway import gateway_of
 
     try:
-        gateway = gateway_of(stage, api_url)
+        gateway = gateway_of(stage, api_url, to_console=True)
         query = {"since": since, **({"function": function} if function else {})}
         document = gateway.get("api", "diagnosis", query=query)
         is_well = document.get("is_well") is True

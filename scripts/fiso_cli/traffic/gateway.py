@@ -126,10 +126,13 @@ def error_line(status: int, content_type: str, body: bytes) -> str:
     return f"status {status} {title or ''}".rstrip() + (f": {detail}" if detail else "")
 
 
-def gateway_of(stage_name: str, api_url: str = "", *, timeout_s: float = ANSWER_TIMEOUT_S) -> Gateway:
-    """The gateway, signed for outside the local stage. `CommandError` when the stage is not to be found."""
+def gateway_of(
+    stage_name: str, api_url: str = "", *, timeout_s: float = ANSWER_TIMEOUT_S, to_console: bool = False
+) -> Gateway:
+    """The gateway, signed for outside the local stage; `to_console`: that of the console and its API, where clients
+    have another door. `CommandError` when the stage is not to be found."""
     stage = Stage.named(stage_name)
-    url = (api_url or stage.api_url).rstrip("/")
+    url = (api_url or (stage.gateway_url if to_console else stage.api_url)).rstrip("/")
     if not url.startswith(("http://", "https://")):
         raise BadInput(f"{url!r} is not an address; it must start with http:// or https://")
     return Gateway(url=url, auth=_credentials(stage), timeout_s=timeout_s)

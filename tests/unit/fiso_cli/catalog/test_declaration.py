@@ -190,7 +190,7 @@ def test_every_problem_of_every_function_is_told_at_once() -> None:
     )
     assert lines == [
         "fiso.yaml: version: must be 1",
-        "fiso.yaml: extra: unknown key, there are version, defaults, functions",
+        "fiso.yaml: extra: unknown key, there are version, quotas, hosts, defaults, functions",
         "fiso.yaml: defaults.policy.timeout_ms: must be at least 100",
         "fiso.yaml: functions.one.endpoints[0].memory_mb: must be at least 1",
         "fiso.yaml: functions.two.endpoints: must not be empty",
