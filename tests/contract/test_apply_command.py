@@ -36,7 +36,8 @@ NOTES = [
     "migration 0004_policy_document",
     "migration 0005_prices",
     "migration 0006_readers",
-    "migration 0007_stage_rules",
+    "migration 0007_entra",
+    "migration 0008_stage_rules",
 ]
 AWS = replace(catalog_entries.AWS, authentication=Authentication.IAM)
 PINNED = CatalogEntry(
