@@ -103,6 +103,22 @@ def test_a_callers_trace_goes_through_to_the_function_and_its_spans_hang_togethe
     assert [span.status.code for span in attempts] == [2, 0]
 
 
+def test_the_next_record_of_the_environment_tells_of_the_write_of_the_one_before() -> None:
+    rig = a_rig()
+    trace_id, _ = called_under(ALWAYS_ON, rig)
+    rig.invoke("word-count", body=b"{}")
+    rig.invoke("word-count", body=b"{}")
+    records = sorted(rig.stores.log.records.values(), key=lambda record: record.timestamp)
+    first, second, third = [each for each in records if isinstance(each, InvocationRecord)]
+    (root, *_), (write,) = spans_of(first), spans_of(second)
+    assert (write.name, write.trace_id.hex()) == ("write record", trace_id)
+    assert write.parent_span_id == root.span_id
+    assert root.start_time_unix_nano <= write.start_time_unix_nano <= write.end_time_unix_nano
+    assert (spans_of(third), second.request.traced) == ([], None)
+    assert from_document(to_document(second)).request == second.request
+    assert "written_before" not in to_document(first)
+
+
 def test_a_caller_that_does_not_sample_is_believed_and_its_context_goes_on_as_it_came() -> None:
     rig = a_rig(share=1.0)
     trace_id, caller = called_under(ALWAYS_OFF, rig)

@@ -30,7 +30,7 @@ from fiso.domain.record import (
 )
 from fiso.domain.request import InvocationId
 from fiso.domain.steering import CanaryDraw
-from fiso.domain.trace import Traced
+from fiso.domain.trace import Traced, WrittenBefore
 from fiso_client.core.failures import Failure, Fault
 
 LARGEST = 1e15
@@ -46,7 +46,17 @@ _CLOSED_KEYS = (
     "attempts"
 ).split()
 """The order of an archived line: equal records have equal bytes, whichever version wrote them."""
-_LATER_KEYS = ("wish", "is_sticky", "canary", "shadow", "tried_for", "is_unkeyed", "is_slow", "traced")
+_LATER_KEYS = (
+    "wish",
+    "is_sticky",
+    "canary",
+    "shadow",
+    "tried_for",
+    "is_unkeyed",
+    "is_slow",
+    "traced",
+    "written_before",
+)
 """Of a request that was steered, shadowed, a try, too slow, traced, or run without its key; else they are not
 written."""
 
@@ -184,5 +194,6 @@ _CODEC = Codec(
         Exclusion: Shape(is_row=True),
         CanaryDraw: Shape(is_row=True),
         Traced: Shape(is_row=True),
+        WrittenBefore: Shape(is_row=True),
     },
 )

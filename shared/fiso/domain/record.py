@@ -13,7 +13,7 @@ from fiso.domain.decision import Exclusion, Purpose, Reason
 from fiso.domain.endpoint import EndpointId, FunctionName, Provider
 from fiso.domain.request import InvocationId, TenantId
 from fiso.domain.steering import CanaryDraw
-from fiso.domain.trace import Traced
+from fiso.domain.trace import Traced, WrittenBefore
 from fiso_client.core.failures import Failure, Fault
 
 MOST_ATTEMPTS = 32
@@ -79,13 +79,15 @@ class CandidateSummary:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestSummary:
     """Who asked for what: no payload, no header. `is_unkeyed` where it had an idempotency key that could not be claimed
-    and protected it from nothing; `traced` where its spans are written down."""
+    and protected it from nothing; `traced` where its spans are written down, `written_before` where that of another
+    record's write is."""
 
     function_name: FunctionName
     tenant: TenantId
     request_size_bytes: int
     is_unkeyed: bool | None = None
     traced: Traced | None = None
+    written_before: WrittenBefore | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ it is called, and the spans are made of the record later.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from hashlib import blake2b
 
 from fiso.domain.endpoint import EndpointId
@@ -22,6 +23,17 @@ class Traced:
     parent_id: str = ""
     decided_ms: float = 0.0
     opened_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrittenBefore:
+    """The write of an earlier, traced record: when it began and what it took. No record can tell that of itself, so the
+    next one that the same environment writes does; of the last one of an environment nobody does."""
+
+    trace_id: str
+    invocation_id: str
+    at: datetime
+    took_ms: float
 
 
 def span_id(invocation_id: str, part: str = "") -> str:

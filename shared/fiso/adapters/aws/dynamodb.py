@@ -28,7 +28,7 @@ SHARDS = 64
 PACKED_FROM = 300
 """Bytes of nested detail from which a record would be more than a write unit."""
 KEEP_S = 35 * 86_400
-NESTED = ("features", "candidates", "exclusions", "attempts", "canary", "shadow", "traced")
+NESTED = ("features", "candidates", "exclusions", "attempts", "canary", "shadow", "traced", "written_before")
 
 
 def shard_of(invocation_id: str, shards: int = SHARDS) -> int:

@@ -2,7 +2,7 @@
 
 They are written by whoever folds the record, after the caller has its answer: no request waits for a collector, and a
 frozen environment takes none with it. A span each for the request, the decision, the intent's write and every attempt.
-That of the record's own write is not among them: a record cannot say how long its own write took.
+That of the record's own write is told by the next record of the same environment: none can say it of itself.
 """
 
 from collections import Counter
@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from fiso.domain.record import AttemptSummary, InvocationRecord
-from fiso.domain.trace import Traced, attempt_part, span_id
+from fiso.domain.trace import Traced, WrittenBefore, attempt_part, span_id
 
 SERVER, CLIENT, INTERNAL = 2, 3, 1
 ERROR = 2
@@ -33,6 +33,8 @@ def export_request(records: Iterable[InvocationRecord], *, service: str, version
 
 
 def spans_of(record: InvocationRecord) -> Iterator[Span]:
+    if (before := record.request.written_before) is not None:
+        yield _of_write(before)
     traced = record.request.traced
     if traced is None:
         return
@@ -51,8 +53,7 @@ def spans_of(record: InvocationRecord) -> Iterator[Span]:
         "fiso.policy_version": decision.policy_version,
     }
     yield _span(record, traced, "decide", "decide", INTERNAL, (begin, opened), told, parent=root)
-    store = {"db.system.name": "aws.dynamodb", "db.operation.name": "PutItem"}
-    yield _span(record, traced, "open", "write intent", CLIENT, (opened, wrote), store, parent=root)
+    yield _span(record, traced, "open", "write intent", CLIENT, (opened, wrote), _STORE, parent=root)
     numbers = Counter[str]()
     for attempt in sorted(record.attempts, key=lambda each: each.started_at):
         part = attempt_part(attempt.endpoint, numbers[attempt.endpoint])
@@ -87,6 +88,24 @@ def _span(
     }
     above = parent or traced.parent_id
     return span | {"parentSpanId": above} if above else span
+
+
+_STORE = {"db.system.name": "aws.dynamodb", "db.operation.name": "PutItem"}
+
+
+def _of_write(before: WrittenBefore) -> Span:
+    return {
+        "traceId": before.trace_id,
+        "spanId": span_id(before.invocation_id, "close"),
+        "parentSpanId": span_id(before.invocation_id),
+        "name": "write record",
+        "kind": CLIENT,
+        "flags": 1,
+        "startTimeUnixNano": _nanoseconds(before.at),
+        "endTimeUnixNano": _nanoseconds(before.at + timedelta(milliseconds=max(0.0, before.took_ms))),
+        "attributes": _attributes(_STORE),
+        "status": {},
+    }
 
 
 def _request(record: InvocationRecord) -> dict[str, str | int | float | bool | None]:

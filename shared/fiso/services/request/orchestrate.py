@@ -28,6 +28,7 @@ from fiso.domain.errors import (
 from fiso.domain.record import InvocationRecord, OpenRecord, ShadowSummary
 from fiso.domain.request import InvocationRequest, TenantId
 from fiso.domain.state import EndpointState
+from fiso.domain.trace import Traced, WrittenBefore
 from fiso.ports import Clock, Metrics
 from fiso.routing import affinity, reported
 from fiso.routing.equivalence import Quarantine
@@ -85,6 +86,8 @@ class Orchestrator:
     tokens: "TokensAhead | None" = None
     traced_share: float | None = None
     """Of requests whose caller has no trace of its own (`domain.trace`); None traces none, and hands on what came."""
+    written: list[WrittenBefore] = field(default_factory=list)
+    """What the next record tells of the write of the last traced one."""
 
     def route(self, request: InvocationRequest, snapshot: Snapshot | None = None) -> RoutingResult:
         """Decide, call, record. Raises `UnknownFunction` before anything is logged; later failures are in `error`.
@@ -229,13 +232,24 @@ class Orchestrator:
         record = recording.record_of(request, inputs, decision, outcome, error=error, elapsed_ms=elapsed_ms)
         if shadowed is not None and self.shadowing is not None:
             record = self.shadowing().noted(record, shadowed, inputs.entry)
+        if self.written:
+            record = replace(record, request=replace(record.request, written_before=self.written.pop()))
+        written_s = self.stopwatch() if request.traced is not None else 0.0
         self.log.close(record)
+        if request.traced is not None:
+            self._note_write(request.traced, record, written_s, elapsed_ms)
         recording.count(self.metrics, record, lambda id: inputs.entry.endpoint(id).provider)
         recording.count_objectives(self.metrics, record, inputs.entry.policy.objectives)
         cookie = _affinity_cookie(request, inputs, decision, outcome)
         return RoutingResult(
             request=request, decision=decision, outcome=outcome, record=record, error=error, affinity_cookie=cookie
         )
+
+    def _note_write(self, traced: Traced, record: InvocationRecord, began_s: float, elapsed_ms: float) -> None:
+        took_ms = (self.stopwatch() - began_s) * 1000
+        at = record.timestamp + timedelta(milliseconds=elapsed_ms)
+        before = WrittenBefore(trace_id=traced.trace_id, invocation_id=record.invocation_id, at=at, took_ms=took_ms)
+        self.written[:] = [before]  # one at most
 
 
 def _affinity_cookie(
