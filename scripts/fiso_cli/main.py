@@ -101,6 +101,7 @@ COMMANDS: Commands = {
     "export": Lazy("fiso_cli.catalog.commands:export", "Print what is in force as a catalog file."),
     "restore": Lazy("fiso_cli.catalog.restore:restore", "Fill a lost database from the published catalog."),
     "schema": Lazy("fiso_cli.catalog.commands:print_schema", "Print the JSON Schema of catalog files."),
+    "alarms": Lazy("fiso_cli.catalog.alarms_command:alarms", "Burn-rate alarms of functions with objectives."),
     "policy": POLICY,
     "train": Lazy("fiso_cli.training.commands:train", "Train the packaged model."),
     "retrain": Lazy("fiso_cli.training.commands:retrain", "Run a stage's retrainer now."),

@@ -16,7 +16,10 @@ from fiso_cli.rendering import Output, remark, show
 from fiso_cli.stage import Stage
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from fiso.codecs.typed import Document
+    from fiso.domain.catalog import CatalogEntry
     from fiso.ports import CatalogStore
     from fiso_cli.catalog.change import Plan, Written
 
@@ -76,9 +79,23 @@ def apply(
         written = change.execute(planned, store, where.publish, author=author())
     if not written.is_new or written.unpublished is not None:
         return told(written, document)
+    _alarm(where, planned.entries)
     held_s = held_s_where_served(written.in_force, stage) if wait else None
     held = "served everywhere within 10 s" if held_s is None else f"in force everywhere after {held_s:.1f} s"
     return told(written, {**document, "in_force_after_s": held_s}, held)
+
+
+def _alarm(where: Stage, entries: "Sequence[CatalogEntry]") -> None:
+    """Alarms as the new objectives want them. Who may apply need not be allowed to make them."""
+    if where.is_local:
+        return
+    from fiso_cli.catalog.alarms_command import reconciled
+
+    try:
+        for line in reconciled(where, entries).shown or ():
+            remark(str(line))
+    except CommandError as error:
+        remark(f"burn-rate alarms are as they were ({error}); whoever may (cloudwatch:PutMetricAlarm): `fiso alarms`")
 
 
 def check(
