@@ -46,6 +46,9 @@ PARTITION_KEYS = {
 }
 """By the beginning of a table's name. An index's keys are told from what is asked of it."""
 
+SIGNED_AS = {"monitoring": "cloudwatch"}
+"""Services whose signatures name them otherwise than permissions do."""
+
 _CREDENTIAL = re.compile(r"Credential=([^/,\s]+)/\d{8}/([^/]*)/([^/]+)/aws4_request")
 _RPC_PATH = re.compile(r"/service/[^/]+/operation/(\w+)")
 _LAMBDA_INVOKE = re.compile(r"/2015-03-31/functions/([^/]+)/invocations")
@@ -100,7 +103,7 @@ def accesses_of(request: Request, status: int) -> list[Access]:
     signed = _CREDENTIAL.search(request.headers.get("authorization", ""))
     if signed is None:
         return []
-    caller = _Caller(key=signed[1], region=signed[2], service=signed[3])
+    caller = _Caller(key=signed[1], region=signed[2], service=SIGNED_AS.get(signed[3], signed[3]))
     return [*(_s3(caller, request, status) if caller.service == "s3" else _json(caller, request))]
 
 
