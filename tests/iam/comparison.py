@@ -101,7 +101,9 @@ def _probed(seen: Iterable[Access]) -> Iterator[Access]:
 
 
 def _like(arn: str) -> Iterator[str]:
-    """Names that are not this stage's, or none that anybody uses."""
+    """Names that are not this stage's, or none that anybody uses. What has no ARN (metrics) has none like it."""
+    if arn == "*":
+        return
     yield arn.replace("prod", "dev")
     yield arn.replace("us-east-1", "eu-west-1")
     yield arn.replace("000000000000", "111122223333")
