@@ -2,7 +2,7 @@
 
 The console changes nothing by itself: it says who ordered what to the keeper, which alone signs catalogs. A browser's
 session orders nothing, since pages of functions may stand beside the console, in its own origin.
-docs/decisions/0030-the-kill-switch.md
+docs/decisions/0031-the-kill-switch.md
 """
 
 import json

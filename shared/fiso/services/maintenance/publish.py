@@ -3,7 +3,7 @@
 Depends on ports only. Repeating it changes nothing, so whoever wrote a version may publish it and the keeper may again.
 A kill switch may be thrown past the database (`switch`): what the database does not know yet is `Snapshot.ahead`, goes
 along with whatever is published, and is over once the database has it, or says otherwise.
-docs/decisions/0030-the-kill-switch.md
+docs/decisions/0031-the-kill-switch.md
 """
 
 import logging

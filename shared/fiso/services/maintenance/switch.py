@@ -1,7 +1,7 @@
 """The kill switch past the database: a function's mode, set in the published catalog itself by a conditional write.
 
 It is in force as any published version is, whether the database can be reached or not, and goes along with whatever is
-published until the database has it (`publish`). docs/decisions/0030-the-kill-switch.md
+published until the database has it (`publish`). docs/decisions/0031-the-kill-switch.md
 """
 
 import logging
