@@ -6,7 +6,7 @@ import asyncio
 import http.client
 import json
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
 from urllib.parse import quote, urlsplit
@@ -23,8 +23,8 @@ _Application: TypeAlias = Callable[[_Scope, _Receive, _Send], Awaitable[None]]
 _HEALTH = "/_ministack/health"
 _API = "/_aws/execute-api/"
 _HOP = {"connection", "keep-alive", "transfer-encoding"}
-_HANDED_OVER = "x-handed-over"
-"""Each of two clouds is the other's region of the same name: what one hands over the other does not hand back."""
+_OWN_REGION = "us-east-1"
+_SIGNED = {"authorization", "x-amz-date", "x-amz-security-token"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,11 +64,12 @@ def behind_door(
             return await application(scope, receive, send if is_api else _without_cors(send))
         body, again = await _whole_body(receive)
         try:
-            region = signatures.check(_signable(scope, headers, body), key, datetime.now(UTC))
+            asked = _signable(scope, headers, body)
+            meant = signatures.check(asked, key, datetime.now(UTC))
         except BadSignatureError as error:
             return await _refuse(scope, send, error.code, str(error), headers)
-        if peer is not None and region == peer.region and _HANDED_OVER not in headers:
-            return await _hand_over(scope, send, body, peer)
+        if peer is not None and meant.region == peer.region:
+            return await _hand_over(asked, meant.service, send, key, peer)
         await application(scope, again, _without_cors(send))
 
     return guarded
@@ -124,23 +125,24 @@ def _without_cors(send: _Send) -> _Send:
     return sent
 
 
-async def _hand_over(scope: _Scope, send: _Send, body: bytes, peer: Peer) -> None:
-    """As it came, signature and `Host` included. A region that is away is unavailable."""
-    status, headers, answer = await asyncio.to_thread(_asked_of, peer, scope, body)
-    await send({"type": "http.response.start", "status": status, "headers": headers})
+async def _hand_over(asked: Request, service: str, send: _Send, key: AccessKey, peer: Peer) -> None:
+    """To the peer, for which its region has the name that each local cloud has for its own. One that is away is
+    unavailable."""
+    kept = {name: value for name, value in asked.headers.items() if name not in _SIGNED}
+    headers = signatures.signed(replace(asked, headers=kept), key, service, _OWN_REGION, datetime.now(UTC))
+    status, named, answer = await asyncio.to_thread(_answer_of, peer, replace(asked, headers=headers))
+    await send({"type": "http.response.start", "status": status, "headers": named})
     await send({"type": "http.response.body", "body": answer})
 
 
-def _asked_of(peer: Peer, scope: _Scope, body: bytes) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
-    path, query = scope.get("raw_path") or quote(scope["path"]).encode(), scope.get("query_string", b"")
+def _answer_of(peer: Peer, asked: Request) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
     connection = http.client.HTTPConnection(peer.address, timeout=10)
     try:
-        target = (path + b"?" + query if query else path).decode("latin-1")
-        connection.putrequest(scope["method"], target, skip_host=True, skip_accept_encoding=True)
-        for name, value in scope["headers"]:
+        target = f"{asked.path}?{asked.query}" if asked.query else asked.path
+        connection.putrequest(asked.method, target, skip_host=True, skip_accept_encoding=True)
+        for name, value in asked.headers.items():
             connection.putheader(name, value)
-        connection.putheader(_HANDED_OVER, "1")
-        connection.endheaders(body)
+        connection.endheaders(asked.body)
         answer = connection.getresponse()
         kept = [(n.encode("latin-1"), v.encode("latin-1")) for n, v in answer.getheaders() if n.lower() not in _HOP]
         return answer.status, kept, answer.read()

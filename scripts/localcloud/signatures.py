@@ -45,7 +45,7 @@ class BadSignatureError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class _Scope:
+class Scope:
     """The credential of a signature: whose key, and what it was made for."""
 
     key_id: str
@@ -68,7 +68,7 @@ class _Scope:
 class _Claim:
     """What a request says of its own signature."""
 
-    scope: _Scope
+    scope: Scope
     names: tuple[str, ...]
     signature: str
     stamp: str
@@ -76,9 +76,9 @@ class _Claim:
     in_query: bool = False
 
 
-def check(request: Request, key: AccessKey, now: datetime) -> str:
-    """The region that a request is for. `BadSignatureError` unless the whole of it was signed with the key, or with one
-    that follows from it."""
+def check(request: Request, key: AccessKey, now: datetime) -> Scope:
+    """What a request is for. `BadSignatureError` unless the whole of it was signed with the key, or with one that
+    follows from it."""
     claim = _claim(request)
     if "host" not in claim.names:
         raise BadSignatureError("IncompleteSignature", "the host must be signed")
@@ -86,7 +86,7 @@ def check(request: Request, key: AccessKey, now: datetime) -> str:
     expected = _signature(request, claim, _payload_hash(request, claim), key.secret_of(claim.scope.key_id))
     if not hmac.compare_digest(expected, claim.signature):
         raise BadSignatureError("InvalidClientTokenId", "not signed with this local cloud's access key")
-    return claim.scope.region
+    return claim.scope
 
 
 def signed(request: Request, key: AccessKey, service: str, region: str, now: datetime) -> dict[str, str]:
@@ -94,7 +94,7 @@ def signed(request: Request, key: AccessKey, service: str, region: str, now: dat
     stamp = now.strftime("%Y%m%dT%H%M%SZ")
     headers = {name.lower(): value for name, value in request.headers.items()} | {"x-amz-date": stamp}
     names = tuple(sorted(headers))
-    scope = _Scope(key.id, stamp[:8], region, service)
+    scope = Scope(key.id, stamp[:8], region, service)
     claim = _Claim(scope=scope, names=names, signature="", stamp=stamp)
     digest = hashlib.sha256(request.body).hexdigest()
     signature = _signature(replace(request, headers=headers), claim, digest, key.secret)
@@ -118,7 +118,7 @@ def _claim(request: Request) -> _Claim:
     if found is None:
         raise BadSignatureError("MissingAuthenticationToken", "requests to the local cloud must be signed")
     return _Claim(
-        scope=_Scope.parsed(found["credential"]),
+        scope=Scope.parsed(found["credential"]),
         names=tuple(found["names"].split(";")),
         signature=found["signature"],
         stamp=request.headers.get("x-amz-date", ""),
@@ -129,7 +129,7 @@ def _presigned(asked: Mapping[str, str]) -> _Claim:
     try:
         lasts_s = int(asked["X-Amz-Expires"])
         claim = _Claim(
-            scope=_Scope.parsed(asked["X-Amz-Credential"]),
+            scope=Scope.parsed(asked["X-Amz-Credential"]),
             names=tuple(asked["X-Amz-SignedHeaders"].split(";")),
             signature=asked["X-Amz-Signature"],
             stamp=asked["X-Amz-Date"],

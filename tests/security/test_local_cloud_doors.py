@@ -407,11 +407,14 @@ def test_the_emulators_door_says_which_scheme_callers_speak_whatever_they_say(
 
 
 class _Echo(BaseHTTPRequestHandler):
-    """A peer that says whom it took the request for, and by whom it was signed."""
+    """A peer that says for whom it took the request, and for what it was signed."""
 
     def do_PUT(self) -> None:
         body = self.rfile.read(int(self.headers["content-length"]))
-        told = f"{self.headers['host']} {self.path} {self.headers['authorization'][:20]} {len(body)}".encode()
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        path, _, query = self.path.partition("?")
+        asked = Request(method="PUT", path=path, query=query, headers=headers, body=body)
+        told = f"{headers['host']} {self.path} {signatures.check(asked, KEY, now())} {len(body)}".encode()
         self.send_response(201)
         self.send_header("content-length", str(len(told)))
         self.end_headers()
@@ -421,9 +424,9 @@ class _Echo(BaseHTTPRequestHandler):
         """Says nothing."""
 
 
-@pytest.mark.parametrize("region", ["us-east-1", "us-west-2", "us-west-2, and handed over once"])
+@pytest.mark.parametrize("region", ["us-east-1", "us-west-2"])
 @pytest.mark.parametrize("is_up", [True, False])
-def test_what_is_signed_for_the_peers_region_is_the_peers_as_it_came(
+def test_what_is_signed_for_the_peers_region_is_the_peers_signed_for_its_own(
     region: str, is_up: bool, caller: tuple[tuple[str, int], int]
 ) -> None:
     address, port = caller
@@ -443,8 +446,7 @@ def test_what_is_signed_for_the_peers_region_is_the_peers_as_it_came(
         asked = Request(
             method="PUT", path="/b/k", query="x=1", headers={"host": host, "content-length": "3"}, body=b"abc"
         )
-        signed = signatures.signed(asked, KEY, "s3", region.partition(",")[0], now())
-        signed |= {"x-handed-over": "1"} if "handed" in region else {}
+        signed = signatures.signed(asked, KEY, "s3", region, now())
         peer = peer_of(f"us-west-2=http://127.0.0.1:{server.server_port}")
         if is_up:
             Thread(target=server.handle_request, daemon=True).start()
@@ -456,10 +458,8 @@ def test_what_is_signed_for_the_peers_region_is_the_peers_as_it_came(
     if region != "us-west-2":
         assert sent[0]["status"] == 200
     elif is_up:
-        assert (sent[0]["status"], sent[1]["body"]) == (
-            201,
-            f"{host} /b/k?x=1 {signed['authorization'][:20]} 3".encode(),
-        )
+        told = f"{host} /b/k?x=1 {now():%Y%m%d}/us-east-1/s3/aws4_request 3"
+        assert (sent[0]["status"], sent[1]["body"]) == (201, told.encode())
     else:
         assert sent[0]["status"] == 503
 

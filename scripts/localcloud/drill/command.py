@@ -18,7 +18,7 @@ WITHIN_S = 60.0
 
 
 def region_loss(
-    before_s: Annotated[float, typer.Option("--before", min=1, max=600, help="Seconds of traffic before.")] = 20.0,
+    before_s: Annotated[float, typer.Option("--before", min=1, max=600, help="Seconds of traffic before.")] = 30.0,
     outage_s: Annotated[
         int, typer.Option("--outage", min=5, max=3600, help="lease_outage_s of the function, in seconds.")
     ] = 30,

@@ -148,7 +148,8 @@ class Drill:
         ends_at = time.monotonic() + REPORTING_S
         while not all(client.flush() for client in clients.values()) and time.monotonic() < ends_at:
             time.sleep(1)
-        reported = sum(client.tally.accepted for client in clients.values())
+        told = [client.tally for client in clients.values()]
+        reported = sum(each.accepted + each.repeated for each in told)  # repeated: its answer was lost
         return self._findings(regions, kept, restored, lost_at, reported, was_ready)
 
     def _findings(
