@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from fiso.adapters.aws.dynamodb import KEEP_S
-from fiso.billing.hop import FrontDoor, Setup
+from fiso.billing.hop import LAMBDA_LINES_BYTES, FrontDoor, Setup
 from fiso.domain.endpoint import Architecture
 from fiso_cli.local_stage import project_file
 from fiso_cli.setup.signing_keys import SIGNERS
@@ -62,6 +62,7 @@ def setup(front_door: FrontDoor | None = None, stage: str = "prod") -> Setup:
         archiver_mb=memory_mb("archiver"),
         archive_batch_size=int(archived["batchSize"]),
         archive_window_s=float(params["archiveWindow"]),
+        lambda_lines_bytes=0 if _is_quiet(functions) else LAMBDA_LINES_BYTES,
         access_log_bytes=len(_access_line(provider["logs"]["httpApi"]["format"]).encode()),
         kept_days=KEEP_S / 86_400,
         archive_days=_archive_days(),
@@ -80,6 +81,12 @@ def table_keys() -> dict[str, tuple[str, ...]]:
         for name, resource in _resources()
         if resource["Type"] == "AWS::DynamoDB::Table"
     }
+
+
+def _is_quiet(functions: Mapping[str, Any]) -> bool:
+    """Whether Lambda writes no lines of an invocation that went well, of those that are invoked by requests."""
+    by_requests = (functions[name]["logs"] for name in ("orchestrator", "stream_consumer", "archiver"))
+    return all(logs.get("systemLogLevel") == "WARN" for logs in by_requests)
 
 
 def _access_line(format: str) -> str:

@@ -110,6 +110,12 @@ class Work:
     metrics: float
 
 
+EVENT_BYTES = 26
+"""That CloudWatch counts beside each line."""
+LAMBDA_LINES_BYTES = 3 * EVENT_BYTES + 61 + 53 + 132
+"""START, END and REPORT of an invocation as Lambda writes them, unless its system log level is WARN."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
     """What the template makes of a stage: memories in MB, what is paid by the month, for how long things are kept."""
@@ -125,6 +131,7 @@ class Setup:
     archiver_mb: int = 512
     archive_batch_size: int = 10_000
     archive_window_s: float = 45.0
+    lambda_lines_bytes: int = LAMBDA_LINES_BYTES
     access_log_bytes: int = 0
     kept_days: float = 35.0
     archive_days: float = 730.0
@@ -153,10 +160,6 @@ KEPT_IDLE_S, LIVES_S = 480.0, 7_200.0
 """How long Lambda keeps an idle environment, and how long it lets a busy one live: 5 to 20 minutes, about two hours."""
 LOGS_PACKED = 0.15
 """CloudWatch keeps lines compressed, and reckons with this (aws.amazon.com/cloudwatch/pricing, examples)."""
-EVENT_BYTES = 26
-"""That CloudWatch counts beside each line."""
-LAMBDA_LINES_BYTES = 3 * EVENT_BYTES + 61 + 53 + 132
-"""START, END and REPORT of an invocation as Lambda writes them."""
 EVENTS_BYTES, EVENT_OF_RECORD_BYTES = 6 * 2**20, 2_500
 """What an invocation takes of a stream, and what of it an intent and a record take as events."""
 KEEPER_MS, KEEPER_METRICS = 800.0, 3
@@ -234,7 +237,7 @@ def proxy_hop(  # noqa: PLR0913 - what a stage is asked
         **_recording(prices, work, setup, among, opened=opened, functions=functions),
         "open_intents": opened * min(1.0, (own_ms + waited_ms) / 1000 / setup.archive_window_s) * _watched_usd(prices),
         "idempotency_keys": keyed_share * _keys_usd(prices, work),
-        "log_lines": (work.log_bytes + LAMBDA_LINES_BYTES) * _per_line_byte(prices, setup),
+        "log_lines": (work.log_bytes + setup.lambda_lines_bytes) * _per_line_byte(prices, setup),
         "access_log": _access_log_usd(prices, setup),
         "stage": total_usd(month_parts(prices, work, setup)) / among.requests_per_month,
     }
@@ -262,7 +265,7 @@ def lease_hop(
         "lambda_starts": share * asked.starts_per_request * work.cold_ms * gb_ms,
         "reads": share * asked.reads_per_request * _reads_usd(prices),
         **_recording(prices, work, setup, among, opened=0.0),
-        "log_lines": (work.log_bytes + LAMBDA_LINES_BYTES) * _per_line_byte(prices, setup),
+        "log_lines": (work.log_bytes + setup.lambda_lines_bytes) * _per_line_byte(prices, setup),
         "access_log": share * _access_log_usd(prices, setup),
         "stage": total_usd(month_parts(prices, work, setup)) / among.requests_per_month,
     }
@@ -349,7 +352,7 @@ def _recording(
         "archive_kept": work.archive_bytes.per_record(many) / GIB * archived * prices.s3_per_gb_month,
         "log_kept": table_usd / GIB * kept,
         "prediction_lines": work.prediction_bytes.per_record(many) * _per_line_byte(prices, setup),
-        "readers_lines": LAMBDA_LINES_BYTES * (1 / batch + 1 / many) * _per_line_byte(prices, setup),
+        "readers_lines": setup.lambda_lines_bytes * (1 / batch + 1 / many) * _per_line_byte(prices, setup),
     }
 
 
