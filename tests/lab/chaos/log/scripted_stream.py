@@ -24,7 +24,7 @@ from fiso.domain.record import InvocationRecord
 from fiso.domain.request import InvocationId
 from fiso.domain.state import EndpointState
 from fiso.ports import EndpointStates
-from functions.stream_consumer import handler
+from functions.stream_consumer import archiver, handler
 from functions.stream_consumer.wiring import Stores
 from localcloud.stream_pump.consumer import Checkpoints, Outside, Pace, Page, Shard, ShardReader
 from localcloud.stream_pump.mapping import EventSourceMapping
@@ -180,6 +180,8 @@ class Consumer:
         self._note(records)
         try:
             said = handler.consume(records, self._stores)
+            if not said["batchItemFailures"]:  # both readers by one delivery, the second where the first lives
+                said = archiver.archive(records, self._stores)
         except ConsumerKilled:
             self._notes.kills += 1
             return Answer(status=200, payload=b'{"errorType": "Runtime.ExitError"}', function_error="Unhandled")
