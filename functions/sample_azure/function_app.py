@@ -1,5 +1,6 @@
 """The sample functions on Azure Functions, v2 programming model. Imports nothing but the SDK and the portable body."""
 
+import os
 from urllib.parse import urlsplit
 
 import azure.functions as func
@@ -7,7 +8,8 @@ import azure.functions as func
 from fiso_workload import query as queries
 from fiso_workload.app import handle
 
-app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
+# a key, unless whoever deployed it put App Service Authentication before it (`fiso deploy azure` does, and says so)
+app = func.FunctionApp(http_auth_level=func.AuthLevel[os.environ.get("FISO_HTTP_AUTH_LEVEL", "FUNCTION")])
 
 
 @app.route(route="{name}", methods=["GET", "POST", "PUT", "PATCH", "DELETE"])

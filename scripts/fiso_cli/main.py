@@ -47,6 +47,11 @@ POLICY = Group(
     },
     more="For example: fiso policy pin compress aws-use1 --reason 'gcp is slow' --for 1h",
 )
+DEPLOY = Group(
+    "Functions to a cloud, from a folder to an address: azure.",
+    {"azure": Lazy("fiso_cli.clouds.azure.command:azure", "To Azure Functions, Flex Consumption.")},
+    more="For example: fiso deploy azure compress=functions/sample_azure --stage prod",
+)
 DRILL = Group(
     "A bad day on this machine: what was promised, and what came.",
     {"region-loss": Lazy("localcloud.drill.command:region_loss", "A region is lost under traffic: RPO, RTO, doubles.")},
@@ -109,6 +114,7 @@ COMMANDS: Commands = {
     "catalog-key": Lazy("fiso_cli.training.commands:catalog_key", "The key that signs a stage's catalog."),
     "keeper-database": Lazy("fiso_cli.keeper_database:keeper_database", "The keeper's own database role and secret."),
     "package": Lazy("fiso_cli.packaging.commands:package", "Build a stage's deployment packages."),
+    "deploy": DEPLOY,
     "deploy-diff": Lazy("fiso_cli.deploy_diff.command:deploy_diff", "What a deployment will change, in words."),
     "replay": Lazy("fiso_cli.worlds.commands:replay", "Replay measured rounds beside the rules to beat."),
     "simulate": Lazy("fiso_cli.worlds.commands:simulate", "Simulate clouds that react to the router."),

@@ -14,6 +14,7 @@ PORTS = {
     "postgres": 6,
     "stream-pump": 7,
     "issuer": 8,
+    "azure-cloud": 9,
 }
 """Where each part listens, from the base port on."""
 

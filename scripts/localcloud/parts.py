@@ -95,6 +95,7 @@ def parts(cloud: LocalCloud, options: Options | None = None) -> tuple[Part, ...]
         _lambda_host(cloud, chosen),
         _stream_pump(cloud),
         _azure_host(cloud),
+        _azure_cloud(cloud),
         _google_host(cloud),
         _provider_proxy(cloud, chosen),
         _postgres(cloud),
@@ -187,6 +188,11 @@ def _azure_host(cloud: LocalCloud) -> Part:
         },
         folder=app,
     )
+
+
+def _azure_cloud(cloud: LocalCloud) -> Part:
+    folder = cloud.state / "azure"
+    return _module(cloud, "azure-cloud", ("--port", cloud.port("azure-cloud"), "--folder", folder), writes=(folder,))
 
 
 def _google_host(cloud: LocalCloud) -> Part:

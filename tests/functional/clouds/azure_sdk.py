@@ -1,0 +1,90 @@
+"""A document against a model of Azure's own SDK for Python (azure-mgmt-web, azure-mgmt-storage): unknown, read-only and
+wrongly typed properties, and values that are none of an enumeration."""
+
+import enum
+import importlib
+from collections.abc import Iterator, Mapping
+from types import ModuleType
+from typing import Any, ForwardRef, Union, get_args, get_origin
+
+MODELS = {
+    "Microsoft.Web/sites": ("web", "Site"),
+    "Microsoft.Web/serverfarms": ("web", "AppServicePlan"),
+    "Microsoft.Web/sites/config": ("web", "SiteAuthSettingsV2"),
+    "Microsoft.Web/sites/basicPublishingCredentialsPolicies": ("web", "CsmPublishingCredentialsPoliciesEntity"),
+    "Microsoft.Storage/storageAccounts": ("storage", "StorageAccountCreateParameters"),
+    "Microsoft.Storage/storageAccounts/blobServices": ("storage", "BlobServiceProperties"),
+    "Microsoft.Storage/storageAccounts/blobServices/containers": ("storage", "BlobContainer"),
+}
+ENVELOPE = frozenset({"type", "apiVersion", "name", "dependsOn"})
+
+
+def problems(resource: Mapping[str, Any]) -> list[str]:
+    """What of a resource does not fit; KeyError for a type without a model here."""
+    package, name = MODELS[resource["type"]]
+    models = importlib.import_module(f"azure.mgmt.{package}.models")
+    given = {key: value for key, value in resource.items() if key not in ENVELOPE}
+    return list(_of_model(models, getattr(models, name), given, name))
+
+
+def _of_model(models: ModuleType, model: Any, given: Any, where: str) -> Iterator[str]:
+    if not isinstance(given, Mapping):
+        yield f"{where} is not an object"
+        return
+    model({})  # its fields are only known once there is one
+    hints = {
+        name: hint for kind in reversed(model.__mro__) for name, hint in getattr(kind, "__annotations__", {}).items()
+    }
+    fields = {field._rest_name: (attribute, field) for attribute, field in model._attr_to_rest_field.items()}
+    for name, value in given.items():
+        if name not in fields:
+            yield f"{where}.{name} is unknown"
+            continue
+        attribute, field = fields[name]
+        if field._visibility == ["read"]:
+            yield f"{where}.{name} is read-only"
+        else:
+            yield from _of_hint(models, hints[attribute], value, f"{where}.{name}")
+
+
+def _of_hint(models: ModuleType, hint: Any, given: Any, where: str) -> Iterator[str]:
+    hint = _resolved(models, hint)
+    origin, parts = get_origin(hint), get_args(hint)
+    if origin is Union:
+        kinds = [_resolved(models, each) for each in parts if each is not type(None)]
+        yield from _of_hint(models, next((each for each in kinds if _is_enum(each)), kinds[0]), given, where)
+    elif origin is list:
+        yield from _of_list(models, parts[0], given, where)
+    elif origin is dict:
+        for name, each in given.items():
+            yield from _of_hint(models, parts[1], each, f"{where}.{name}")
+    elif hasattr(hint, "_deserialize"):
+        yield from _of_model(models, hint, given, where)
+    else:
+        yield from _of_plain(hint, given, where)
+
+
+def _of_list(models: ModuleType, hint: Any, given: Any, where: str) -> Iterator[str]:
+    if not isinstance(given, list):
+        yield f"{where} is not a list"
+        return
+    for number, each in enumerate(given):
+        yield from _of_hint(models, hint, each, f"{where}[{number}]")
+
+
+def _of_plain(hint: Any, given: Any, where: str) -> Iterator[str]:
+    if _is_enum(hint):
+        if given not in {each.value for each in hint}:
+            yield f"{where} is {given!r}, none of {hint.__name__}"
+    elif hint in (str, int, bool) and type(given) is not hint:
+        yield f"{where} is not {hint.__name__}"
+
+
+def _resolved(models: ModuleType, hint: Any) -> Any:
+    """A model or an enumeration that is named in text, as generated code does."""
+    text = hint.__forward_arg__ if isinstance(hint, ForwardRef) else hint
+    return eval(text, {"_models": models}) if isinstance(text, str) else hint
+
+
+def _is_enum(hint: Any) -> bool:
+    return isinstance(hint, type) and issubclass(hint, enum.Enum)
