@@ -27,6 +27,7 @@ PARTS_THAT_LISTEN = (
     "lambda-host",
     "provider-proxy",
     "azure-host",
+    "azure-cloud",
     "google-host",
     "postgres",
     "stream-pump",

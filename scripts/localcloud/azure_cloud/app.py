@@ -195,6 +195,30 @@ def _put_deployment(world: World, request: Request, match: "re.Match[str]") -> A
     return _begun(world, request, operation, status=201, body=body)
 
 
+def _deployments(world: World, request: Request, match: "re.Match[str]") -> Answer:
+    world.group_of(request.path)
+    start = request.path.lower().rstrip("/") + "/"
+    found: list[Document] = [
+        {
+            "id": each["id"],
+            "name": str(each["id"]).rpartition("/")[2],
+            "properties": {"provisioningState": world.operations[each["operation"]].status},
+        }
+        for key, each in sorted(world.deployments.items())
+        if key.startswith(start)
+    ]
+    return _listed(world, request, found)
+
+
+def _cancel(world: World, request: Request, match: "re.Match[str]") -> Answer:
+    found = world.deployments.get(request.path.rpartition("/")[0].lower())
+    operation = world.operations[found["operation"]] if found else None
+    if operation is None or operation.status != "Running":
+        raise Refused(409, "DeploymentCannotBeCancelled", "The deployment cannot be cancelled, it is not in progress.")
+    operation.status, operation.error = "Canceled", {"code": "DeploymentCanceled", "message": "canceled"}
+    return Answer(status=204)
+
+
 def _what_if(world: World, request: Request, match: "re.Match[str]") -> Answer:
     changes = deployments.what_if(world, world.group_of(request.path), request.document)
     result = {"status": "Succeeded", "properties": {"changes": changes}}
@@ -374,6 +398,8 @@ ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("DELETE", _GROUP, _delete_group),
     ("PUT", _DEPLOYMENT, _put_deployment),
     ("POST", _DEPLOYMENT + "/whatIf", _what_if),
+    ("POST", _DEPLOYMENT + "/cancel", _cancel),
+    ("GET", _GROUP + r"/providers/Microsoft\.Resources/deployments/", _deployments),
     ("GET", _ROLE, _roles),
     ("GET", _ROLE + r"/(?P<name>[^/]+)", _get_role),
     ("PUT", _ROLE + r"/(?P<name>[^/]+)", _put_role),

@@ -81,6 +81,7 @@ class Site:
             return apply(own, _quiet, before=still, **quick)  # type: ignore[arg-type]
 
     def destroy(self) -> Done:
+        removal.end_deployments(self.arm, self.group)
         return remove(removal.leftovers(self.arm, self.group), _quiet)
 
 

@@ -1,6 +1,7 @@
 """Deployments to Azure: killed anywhere, two at once, refused, throttled, half failed; and taken back by tags alone."""
 
 import io
+import re
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,7 @@ import pytest
 
 from fiso_cli.clouds.azure import removal
 from fiso_cli.clouds.azure.lease import ContainerLease
+from fiso_cli.clouds.azure.names import Copy, Group
 from fiso_cli.clouds.azure.wrapper import HOST
 from fiso_cli.clouds.lock import Holder
 from fiso_cli.clouds.plan import remove
@@ -88,6 +90,40 @@ def test_killed_at_every_request_of_a_removal_and_run_again_nothing_is_left(tmp_
             site.destroy()
             assert site.world.snapshot() == NOTHING
     assert kills > 15
+
+
+def test_a_removal_right_after_a_kill_leaves_nothing_that_a_deployment_would_still_make(tmp_path: Path) -> None:
+    active = 0
+    for dies_at in range(1, 400, 3):
+        with azure(tmp_path, zipped()) as site:
+            try:
+                site.mortal(dies_at, is_after=True).deploy()
+                break
+            except Killed:
+                active += any(each.status == "Running" for each in site.world.operations.values())
+            site.destroy()
+            for _ in range(12):  # what is under way at Azure goes on
+                list(site.arm.listed(f"{site.arm.scope}/resources", "2024-11-01"))
+            assert site.world.snapshot() == NOTHING
+    assert active > 3
+
+
+@pytest.mark.parametrize(("stage", "function"), [("p", "f"), ("a-stage-of-20-letters"[:20], "f" * 40)])
+def test_names_are_within_azures_limits_and_tell_copies_apart(stage: str, function: str) -> None:
+    group = Group(stage=stage, subscription=SUBSCRIPTION)
+    of = [
+        Copy(group=group, function=function[:length], folder=Path(), region=region, memory_mb=size)
+        for length in (1, len(function) - 1, len(function))
+        for region in ("eastus", "germanywestcentral")
+        for size in (512, 4096)
+        if length
+    ]
+    apps = {(each.function, each.region, each.memory_mb): (each.app, each.storage) for each in of}
+    assert len(set(apps.values())) == len(apps)
+    for app, storage in apps.values():
+        assert re.fullmatch(r"[a-z0-9][a-z0-9-]{0,58}[a-z0-9]", app)
+        assert re.fullmatch(r"[a-z0-9]{3,24}", storage)
+    assert re.fullmatch(r"[a-z0-9]{3,24}", group.lock_account)
 
 
 def test_two_at_once_and_the_second_says_who_is_at_it(site: Site) -> None:

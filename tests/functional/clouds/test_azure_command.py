@@ -138,6 +138,7 @@ def test_the_sample_asks_for_a_token_of_the_application(site: Site, tmp_path: Pa
         (["greet", "--application-id", "x"], "is not an id"),
         (["greet", "--application-id", APPLICATION], "needs --tenant"),
         (["greet", "--json"], "--json asks nothing: say --yes"),
+        (["greet", "--file", "broken.yaml"], "broken.yaml: line 1"),
     ],
 )
 def test_what_cannot_be_is_one_line_and_nothing_is_made(
@@ -145,6 +146,7 @@ def test_what_cannot_be_is_one_line_and_nothing_is_made(
 ) -> None:
     handler(tmp_path / "greet")
     (tmp_path / "empty").mkdir()
+    (tmp_path / "broken.yaml").write_text("a: b: c")
     result = fiso(*words, code=2)
     assert line in result.output
     assert "Traceback" not in result.output

@@ -100,6 +100,7 @@ def azure(  # noqa: PLR0913 - a command's options
     )
     if wanted.application_id and wanted.tenant_id == NOBODY:
         raise BadInput("--application-id needs --tenant (or AZURE_TENANT_ID): az account show --query tenantId")
+    _check_file(file)
     copies = _copies(group, named, _words(regions), [_size(each) for each in _words(size)])
     _check_offers(arm, copies, python)
     asked = Asked(
@@ -226,6 +227,16 @@ def endpoint(arm: Arm, of: Copy, wanted: steps.Wanted) -> dict[str, str | int]:
     return made | ({"authentication": "entra"} if wanted.application_id else {})
 
 
+def _check_file(file: Path) -> None:
+    """Before anything is made: what cannot be read could not be written afterwards."""
+    from fiso_cli.catalog.yaml_text import parse
+
+    try:
+        parse(file.read_text(encoding="utf-8") if file.exists() else "version: 1")
+    except (OSError, UnicodeDecodeError, ValueError) as error:
+        raise BadInput(f"{file}: {error}") from error
+
+
 def _written(file: Path, endpoints: dict[Copy, dict[str, str | int]]) -> list[str]:
     from fiso_cli.catalog.yaml_edit import with_endpoints
 
@@ -288,6 +299,7 @@ def _removal(each: Planned) -> str:
 
 def _removed(arm: Arm, group: Group, names: Sequence[str]) -> Done:
     """Under the lock while its storage is there; that goes last, and with it the lock."""
+    removal.end_deployments(arm, group)
     found = removal.leftovers(arm, group, names)
     if arm.find(group.lock_container, steps.STORAGE) is None:
         return remove(found, remark)

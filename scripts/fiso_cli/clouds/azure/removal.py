@@ -3,10 +3,21 @@ deployed, from which folder and by whom, nobody needs to know any more.
 """
 
 from collections.abc import Collection
+from contextlib import suppress
 
-from fiso_cli.clouds.azure.arm import Absent, Arm, Document
+from fiso_cli.clouds.azure.arm import Absent, Arm, Busy, Document
 from fiso_cli.clouds.azure.names import DEPLOYMENT_TAG, SHARED, STAGE_TAG, Group, is_ours
-from fiso_cli.clouds.azure.steps import GROUPS, INSIGHTS, ROLES, STORAGE, WEB, WORKSPACES, assignments, while_busy
+from fiso_cli.clouds.azure.steps import (
+    DEPLOYMENTS,
+    GROUPS,
+    INSIGHTS,
+    ROLES,
+    STORAGE,
+    WEB,
+    WORKSPACES,
+    assignments,
+    while_busy,
+)
 from fiso_cli.clouds.plan import ABSENT, AS_WANTED, Look, Say, Step, not_ours
 from fiso_cli.errors import CommandError
 
@@ -19,6 +30,20 @@ def leftovers(arm: Arm, group: Group, functions: Collection[str] = ()) -> list[S
     if functions:
         return [_thing(arm, group, each) for each in found if _function(each) in functions]
     return [_whole_group(arm, group), *(_thing(arm, group, each) for each in found)]
+
+
+def end_deployments(arm: Arm, group: Group) -> None:
+    """Cancel what a killed run has begun: it would go on making things behind the removal."""
+    path = f"{group.id}/providers/Microsoft.Resources/deployments"
+    try:
+        listed = list(arm.listed(f"{path}/", DEPLOYMENTS))
+    except Absent:
+        return
+    for each in listed:
+        name, properties = str(each["name"]), each.get("properties", {})
+        if name.startswith("fiso-") and properties.get("provisioningState") in {"Accepted", "Running"}:
+            with suppress(Busy, Absent):  # it has come to its end meanwhile
+                arm.call("POST", f"{path}/{name}/cancel", DEPLOYMENTS)
 
 
 def _function(found: Document) -> str:
