@@ -367,9 +367,14 @@ def _regions(world: World, request: Request, match: "re.Match[str]") -> Answer:
 
 
 def _stacks(world: World, request: Request, match: "re.Match[str]") -> Answer:
-    minors = [
-        {"value": each, "stackSettings": {"linuxRuntimeSettings": {"Sku": [{"skuCode": "FC1"}]}}} for each in PYTHONS
-    ]
+    def offered(version: str) -> Document:
+        skus = [
+            {"skuCode": "Y1"},
+            {"skuCode": "FC1", "functionAppConfigProperties": {"runtime": {"name": "python", "version": version}}},
+        ]
+        return {"value": version, "stackSettings": {"linuxRuntimeSettings": {"Sku": skus}}}
+
+    minors = [offered(each) for each in PYTHONS]
     stack = {"name": "python", "properties": {"majorVersions": [{"value": "3", "minorVersions": minors}]}}
     return Answer(body={"value": [stack]})
 

@@ -173,6 +173,8 @@ def _deployed(asked: Asked, file: Path, *, is_sure: bool, as_json: bool, is_plan
     told_now = told(title, planned, done, what_if=foretold, endpoints=list(endpoints.values()), file=str(file))
     counted = [part for part in told_now.shown or () if isinstance(part, str)]
     following = f"fiso apply -f {file} --stage {group.stage}"
+    if asked.wanted.application_id:  # Entra makes tokens for hosts that were entered alone
+        following = f"fiso trust azure --stage {group.stage} --tenant {asked.wanted.tenant_id}, then {following}"
     return Output(document=told_now.document, shown=[*counted, *written, f"next: {following}"])
 
 

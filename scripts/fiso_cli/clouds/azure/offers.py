@@ -15,17 +15,18 @@ def regions(arm: Arm) -> Sequence[str]:
 def pythons(arm: Arm, region: str) -> Sequence[str]:
     """The versions of Python that Flex Consumption runs in a region."""
     path = f"/providers/Microsoft.Web/locations/{region}/functionAppStacks?stack=python&removeDeprecatedStacks=true"
-    versions = [
-        str(minor["value"])
+    versions = {
+        str(sku.get("functionAppConfigProperties", {}).get("runtime", {}).get("version") or minor["value"])
         for stack in arm.listed(path, WEB)
         for major in stack["properties"]["majorVersions"]
         for minor in major["minorVersions"]
-        if any(each.get("skuCode") == "FC1" for each in _flex(minor))
-    ]
+        for sku in _skus(minor)
+        if sku.get("skuCode") == "FC1"
+    }
     return sorted(versions, key=lambda each: tuple(map(int, each.split("."))))
 
 
-def _flex(minor: Document) -> Iterable[Document]:
+def _skus(minor: Document) -> Iterable[Document]:
     settings = minor.get("stackSettings", {}).get("linuxRuntimeSettings", {})
     found: Iterable[Document] = settings.get("Sku") or settings.get("sku") or ()
     return found
