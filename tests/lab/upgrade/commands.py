@@ -75,7 +75,7 @@ class Checkout:
             "FISO_DATABASE_URL": cloud.database_url,
             "FISO_KEEPER_DATABASE_URL": keeper_database.ensured(stage),
         }
-        variables |= {"FISO_ACCEPT_OLDER_FORMS": "1"}
+        variables |= {"FISO_ACCEPT_OLDER_FORMS": "1", "FISO_LOG_INDEXES": "both"}
         self.run("node_modules/.bin/serverless", "deploy", "--stage", "local", **variables)
 
 

@@ -77,15 +77,16 @@ class DynamoDBLists:
         self._known = {(known, of) for known, of in self._known if known == day} | {(day, tenant)}
 
     def watch(self, intents: Sequence[OpenRecord]) -> None:
-        for intent in intents:
-            self._put(
-                {
-                    "function_name": {"S": f"open#{shard_of(intent.invocation_id, OPEN_SHARDS)}"},
-                    "item": {"S": f"{instant(intent.deadline_at)}#{intent.invocation_id}"},
-                    "timestamp": {"S": instant(intent.timestamp)},
-                    "expires_at": expiry(intent.timestamp),
-                }
-            )
+        items = [
+            {
+                "function_name": {"S": f"open#{shard_of(intent.invocation_id, OPEN_SHARDS)}"},
+                "item": {"S": f"{instant(intent.deadline_at)}#{intent.invocation_id}"},
+                "timestamp": {"S": instant(intent.timestamp)},
+                "expires_at": expiry(intent.timestamp),
+            }
+            for intent in intents
+        ]
+        self._at_once(self._put, items)
 
     def watched(self, before: datetime) -> Iterator[Watched]:
         """Those whose deadline lies before that."""
@@ -104,9 +105,11 @@ class DynamoDBLists:
         return chain.from_iterable(self._at_once(_begun, [of_shard(shard) for shard in range(OPEN_SHARDS)]))
 
     def forget(self, watched: Iterable[Watched]) -> None:
-        for each in watched:
+        def forget(each: Watched) -> None:
             with store_errors("forget an intent that was closed"):
                 self._client.delete_item(TableName=self._table, Key=each.item)
+
+        self._at_once(forget, list(watched))
 
     def newest(self, limit: int, *, after: datetime | None = None, tenant: TenantId | None = None) -> list[RecordKey]:
         """Newest first. A tenant's are in partitions of its own: what others call leaves none out, and costs nothing
@@ -167,7 +170,7 @@ class DynamoDBLists:
             self._client.put_item(TableName=self._table, Item=kept)
 
     def _at_once(self, ask: Callable[[Asked], T], partitions: Sequence[Asked]) -> list[T]:
-        if self._readers == 1 or len(partitions) == 1:
+        if self._readers == 1 or len(partitions) <= 1:
             return [ask(partition) for partition in partitions]
         with ThreadPoolExecutor(max_workers=self._readers) as executor:
             return list(executor.map(ask, partitions))
