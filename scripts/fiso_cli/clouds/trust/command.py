@@ -71,7 +71,7 @@ def azure(  # noqa: PLR0913 - a command's options
 
     \b
     fiso trust azure --stage prod --tenant 72f988bf-86f1-41af-91ab-2d7cd011db47
-    fiso trust azure --stage prod --tenant 72f988bf-86f1-41af-91ab-2d7cd011db47 --check
+    fiso trust azure --stage prod --check
     """
     from fiso_cli.clouds.trust.entra import Entra, Wanted
     from fiso_cli.clouds.trust.federation import Federation
