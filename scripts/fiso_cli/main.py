@@ -48,8 +48,11 @@ POLICY = Group(
     more="For example: fiso policy pin compress aws-use1 --reason 'gcp is slow' --for 1h",
 )
 DEPLOY = Group(
-    "Functions to a cloud, from a folder to an address: azure.",
-    {"azure": Lazy("fiso_cli.clouds.azure.command:azure", "To Azure Functions, Flex Consumption.")},
+    "Functions to a cloud, from a folder to an address: azure, gcp.",
+    {
+        "azure": Lazy("fiso_cli.clouds.azure.command:azure", "To Azure Functions, Flex Consumption."),
+        "gcp": Lazy("fiso_cli.clouds.google.command:gcp", "To Google, as Cloud Run functions."),
+    },
     more="For example: fiso deploy azure compress=functions/sample_azure --stage prod",
 )
 DRILL = Group(

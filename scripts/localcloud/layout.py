@@ -15,6 +15,7 @@ PORTS = {
     "stream-pump": 7,
     "issuer": 8,
     "azure-cloud": 9,
+    "google-cloud": 15,
 }
 """Where each part listens, from the base port on."""
 

@@ -97,6 +97,7 @@ def parts(cloud: LocalCloud, options: Options | None = None) -> tuple[Part, ...]
         _azure_host(cloud),
         _azure_cloud(cloud),
         _google_host(cloud),
+        _google_cloud(cloud),
         _provider_proxy(cloud, chosen),
         _postgres(cloud),
         *issuer,
@@ -193,6 +194,11 @@ def _azure_host(cloud: LocalCloud) -> Part:
 def _azure_cloud(cloud: LocalCloud) -> Part:
     folder = cloud.state / "azure"
     return _module(cloud, "azure-cloud", ("--port", cloud.port("azure-cloud"), "--folder", folder), writes=(folder,))
+
+
+def _google_cloud(cloud: LocalCloud) -> Part:
+    folder = cloud.state / "google-cloud"
+    return _module(cloud, "google-cloud", ("--port", cloud.port("google-cloud"), "--folder", folder), writes=(folder,))
 
 
 def _google_host(cloud: LocalCloud) -> Part:

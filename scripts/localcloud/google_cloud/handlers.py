@@ -52,9 +52,16 @@ def answers(method: str, permission: str = "") -> Callable[[Handler], Handler]:
     return register
 
 
-def read_policy(world: World, resource: str) -> Document:
-    """A policy with its etag; an empty one where none was set."""
-    return world.policies.get(resource, {"version": 1, "etag": "ACAB"})
+def read_policy(world: World, resource: str, version: int = 3) -> Document:
+    """A policy with its etag; an empty one where none was set. Below version 3 its conditions are not shown."""
+    found = world.policies.get(resource, {"version": 1, "etag": "ACAB"})
+    if version >= 3 or not any("condition" in each for each in found.get("bindings", [])):
+        return found
+    plain = [
+        {"role": f"{each['role']}_withcond_1", "members": each["members"]} if "condition" in each else each
+        for each in found["bindings"]
+    ]
+    return {**found, "version": 1, "bindings": plain}
 
 
 def write_policy(world: World, resource: str, body: Document) -> Document:
@@ -66,11 +73,14 @@ def write_policy(world: World, resource: str, body: Document) -> Document:
         )
         raise Refused(409, "ABORTED", text)
     for binding in given.get("bindings", []):
+        if "_withcond_" in binding["role"] or ("condition" in binding and given.get("version") != 3):
+            raise Refused(400, "INVALID_ARGUMENT", "Conditions need policy version 3, read and written.")
         for member in binding.get("members", []):
             _check_member(world, member)
     # a role without members is none
     bindings = [binding for binding in given.get("bindings", []) if binding.get("members")]
-    kept: Document = {"version": 1, "bindings": bindings} if bindings else {"version": 1}
+    kept: Document = {key: value for key, value in given.items() if key not in ("etag", "bindings")}
+    kept = {"version": 1, **kept, **({"bindings": bindings} if bindings else {})}
     world.policies[resource] = {**kept, "etag": world.etag(kept)}
     return world.policies[resource]
 
@@ -96,7 +106,8 @@ def add_policies(api: str, prefix: str, noun: str) -> None:
 
     @answers(f"{prefix}.getIamPolicy", f"{noun}.getIamPolicy")
     def get(call: Call) -> Document:
-        return read_policy(call.world, known(call))
+        version = int(call.query.get("options.requestedPolicyVersion", "1"))
+        return read_policy(call.world, known(call), version)
 
     @answers(f"{prefix}.setIamPolicy", f"{noun}.setIamPolicy")
     def put(call: Call) -> Document:

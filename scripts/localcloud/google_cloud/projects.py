@@ -31,6 +31,7 @@ def enable(call: Call) -> Document:
 
     def finish() -> Document:
         call.world.enabled.setdefault(project, set()).update(names)
+        call.world.enabled_at = call.world.requests
         return {"@type": "type.googleapis.com/google.api.serviceusage.v1.BatchEnableServicesResponse"}
 
     return call.world.operate("", finish, call.fault)
@@ -53,7 +54,8 @@ def get_project(call: Call) -> Document:
 
 @answers("cloudresourcemanager.projects.getIamPolicy", "resourcemanager.projects.getIamPolicy")
 def get_project_policy(call: Call) -> Document:
-    return read_policy(call.world, f"projects/{call.project}")
+    version = int(call.body.get("options", {}).get("requestedPolicyVersion", 1))
+    return read_policy(call.world, f"projects/{call.project}", version)
 
 
 @answers("cloudresourcemanager.projects.setIamPolicy", "resourcemanager.projects.setIamPolicy")

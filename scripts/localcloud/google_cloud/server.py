@@ -84,7 +84,8 @@ def _admit(call: Call, host: str, method: str) -> None:
     if host in projects.ALWAYS or method.endswith("operations.get") or host == "storage.googleapis.com":
         return
     project = call.project
-    if host not in call.world.enabled.get(project, set()):
+    is_new = call.world.requests < call.world.enabled_at + call.world.lag
+    if is_new or host not in call.world.enabled.get(project, set()):
         text = f"{host} has not been used in project {call.world.projects[project]} before or it is disabled."
         raise Refused(403, "PERMISSION_DENIED", text, [error_info("SERVICE_DISABLED", service=host)])
 

@@ -12,8 +12,9 @@ _OUTPUT = ("uri", "urls", "uid", "generation", "reconciling", "terminalCondition
 @answers(f"{_RUN}.create", "run.services.create")
 def make(call: Call) -> Document:
     call.project  # noqa: B018  refuses an unknown one
-    name = f"{call.name('parent')}/services/{call.query['serviceId']}"
-    if len(call.query["serviceId"]) > 49:
+    given = call.query.get("serviceId") or f"service-{next(call.world.numbers)}"
+    name = f"{call.name('parent')}/services/{given}"
+    if len(given) > 49:
         raise Refused(400, "INVALID_ARGUMENT", "service id must have at most 49 characters")
     if f"run/{name}" in call.world.things:
         raise exists(name)

@@ -60,7 +60,8 @@ def delete(call: Call) -> Document:
 @answers("storage.buckets.getIamPolicy", "storage.buckets.getIamPolicy")
 def get_policy(call: Call) -> Document:
     _bucket(call.world, call.path["bucket"])
-    return read_policy(call.world, f"bucket/{call.path['bucket']}")
+    version = int(call.query.get("optionsRequestedPolicyVersion", "1"))
+    return read_policy(call.world, f"bucket/{call.path['bucket']}", version)
 
 
 @answers("storage.buckets.setIamPolicy", "storage.buckets.setIamPolicy")

@@ -122,6 +122,7 @@ class World:
     requests: int = 0
     numbers: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
     made_at: dict[str, int] = field(default_factory=dict)
+    enabled_at: int = 0
     removed: Callable[[str], None] = field(default=lambda name: None)
     started: Callable[[str, Document], str] = field(default=lambda name, service: f"https://{name}.run.local")
 

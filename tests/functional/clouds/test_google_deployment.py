@@ -10,6 +10,7 @@ from fiso_cli.errors import CommandError
 from localcloud.google_cloud.world import Fault, Refused, throttled
 from tests.functional.clouds.google_rig import PROJECT, Killed, Rig, cloud
 
+RUN, CREATE = "run.projects.locations.services", "run.projects.locations.services.create"
 EMPTY: dict[str, object] = {"things": {}, "policies": {}}
 
 
@@ -35,7 +36,7 @@ def test_from_a_folder_to_running_copies_and_a_second_run_finds_nothing_to_do(ri
     assert len(done.made) + len(done.changed) == len(run.planned())
     again = rig.deployment()
     assert {each.does for each in again.planned()} == {"keep"}
-    assert len(again.addresses()) == 2
+    assert [len(found) for found in again.endpoints().values()] == [2]
     before = rig.state()
     assert not again.apply(quiet).made
     assert rig.state() == before
@@ -121,7 +122,6 @@ def test_of_two_at_once_one_wins_and_the_other_says_who_is_at_it(rig: Rig, tmp_p
     assert {each.does for each in rig.deployment().planned()} == {"keep"}
 
 
-RUN, CREATE = "run.projects.locations.services", "run.projects.locations.services.create"
 AWAY = Refused(503, "UNAVAILABLE", "The service is currently unavailable.")
 BROKEN = Refused(500, "INTERNAL", "Internal error encountered.")
 
@@ -158,8 +158,24 @@ def test_what_passes_is_waited_for_and_what_was_done_unanswered_is_not_done_twic
     assert {each.does for each in rig.deployment().planned()} == {"keep"}
 
 
-def test_a_service_account_that_is_not_yet_known_everywhere_is_waited_for(rig: Rig) -> None:
-    rig.world.lag = 6
+@pytest.mark.parametrize("lag", [1, 5, 9])
+def test_an_api_or_an_account_that_is_not_yet_known_everywhere_is_waited_for(rig: Rig, lag: int) -> None:
+    rig.world.lag = lag
+    rig.deployment().apply(quiet)
+    assert {each.does for each in rig.deployment().planned()} == {"keep"}
+
+
+@pytest.mark.parametrize("method", [CREATE, "run.projects.locations.builds.submit", f"{RUN}.setIamPolicy"])
+def test_a_service_that_does_not_know_a_new_account_yet_is_asked_again(rig: Rig, method: str) -> None:
+    unknown = Refused(400, "INVALID_ARGUMENT", "Service account fiso-prod-run@x does not exist.")
+    rig.world.faults = [Fault(method=method, refused=unknown, times=4)]
+    rig.deployment().apply(quiet)
+    assert {each.does for each in rig.deployment().planned()} == {"keep"}
+
+
+def test_a_new_account_that_may_not_be_read_yet_is_found_in_the_list(rig: Rig) -> None:
+    denied = Refused(403, "PERMISSION_DENIED", "Permission 'iam.serviceAccounts.get' denied on resource")
+    rig.world.faults = [Fault(method="iam.projects.serviceAccounts.get", refused=denied, times=3, skip=4)]
     rig.deployment().apply(quiet)
     assert {each.does for each in rig.deployment().planned()} == {"keep"}
 
@@ -167,12 +183,16 @@ def test_a_service_account_that_is_not_yet_known_everywhere_is_waited_for(rig: R
 def test_another_who_writes_the_same_policy_loses_nothing(rig: Rig) -> None:
     rig.deployment().apply(quiet)
     policy = rig.world.policies[f"projects/{PROJECT}"]
-    policy["bindings"].append({"role": "roles/viewer", "members": ["user:somebody@example.com"]})
+    hers = {"role": "roles/viewer", "members": ["user:somebody@example.com"]}
+    hers["condition"] = {"title": "till May", "expression": "request.time < timestamp('2027-05-01T00:00:00Z')"}  # type: ignore[assignment]
+    audited = [{"service": "allServices", "auditLogConfigs": [{"logType": "DATA_READ"}]}]
+    policy.update(version=3, auditConfigs=audited, bindings=[*policy["bindings"], hers])
     rig.world.faults = [
         Fault(method="cloudresourcemanager.projects.setIamPolicy", refused=Refused(409, "ABORTED", "x"))
     ]
     rig.deployment(functions=()).remove(quiet)
-    assert rig.state()["policies"] == {f"projects/{PROJECT}": [("roles/viewer", ("user:somebody@example.com",))]}
+    left = rig.world.policies[f"projects/{PROJECT}"]
+    assert (left["bindings"], left["auditConfigs"], left["version"]) == ([hers], audited, 3)
 
 
 def test_half_a_service_is_mended_by_the_next_run(rig: Rig) -> None:
@@ -257,6 +277,21 @@ def test_what_only_looks_like_ours_survives_a_hundred_removals(rig: Rig) -> None
     for _ in range(100):
         assert not rig.deployment(functions=()).remove(quiet).removed
     assert rig.state() == before
+
+
+def test_the_callers_account_is_shared_with_the_trust_and_stays_while_that_is_set_up(rig: Rig) -> None:
+    email = f"fiso-prod@{PROJECT}.iam.gserviceaccount.com"
+    name = f"projects/{PROJECT}/serviceAccounts/{email}"
+    mark = "fiso-stage=prod fiso-deployment=trust"
+    rig.world.put(f"iam/{name}", {"name": name, "email": email, "description": mark, "projectId": PROJECT})
+    rig.world.policies[f"iam/{name}"] = {"bindings": [{"role": "roles/iam.workloadIdentityUser", "members": ["x"]}]}
+    rig.deployment().apply(quiet)
+    rig.deployment(functions=()).remove(quiet)
+    assert [*rig.state()["things"]] == [f"iam/{name}"]
+    del rig.world.policies[f"iam/{name}"]
+    rig.deployment().apply(quiet)
+    rig.deployment(functions=()).remove(quiet)
+    assert rig.state() == EMPTY
 
 
 def test_what_is_in_the_way_is_named_and_nothing_is_made(rig: Rig) -> None:

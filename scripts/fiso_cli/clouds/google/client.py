@@ -84,6 +84,8 @@ class Google:
         self._sleep, self._clock = sleep, clock
         self._services: dict[str, Any] = {}
         self._number = ""
+        self.enabled: set[str] = set()
+        """APIs known to be enabled: one that says it is not was enabled just now, and is asked again."""
 
     @property
     def number(self) -> str:
@@ -103,7 +105,7 @@ class Google:
             clock=self._clock,
             transport=self._transport,
         )
-        made._number = self._number
+        made._number, made.enabled = self._number, self.enabled
         return made
 
     def close(self) -> None:
@@ -202,6 +204,8 @@ class Google:
         status = _status(error)
         if status is None:
             return grown if _is_network(error) else None
+        if (_detail(_error_document(error), "SERVICE_DISABLED") or {}).get("service") in self.enabled:
+            return min(2.0**attempt, 30.0)
         if status not in AGAIN:
             return None
         said = _retry_after(error)
@@ -251,7 +255,7 @@ class Google:
 
     def _signed_in(self) -> Any:
         if self._credentials is None:
-            self._credentials = _local_credentials() if self._endpoint else _default_credentials()
+            self._credentials = _local_credentials() if self._endpoint else _default_credentials(self.project)
         return self._credentials
 
 
@@ -261,14 +265,19 @@ def _local_credentials() -> Any:
     return Credentials(token="local")  # type: ignore[no-untyped-call]  # nosec B106  a word for a server on loopback
 
 
-def _default_credentials() -> Any:
+def _default_credentials(project: str) -> Any:
     import google.auth
     from google.auth.exceptions import DefaultCredentialsError
+    from google.oauth2.credentials import Credentials
 
     try:
-        return google.auth.default(scopes=SCOPES)[0]
+        found = google.auth.default(scopes=SCOPES)[0]
     except DefaultCredentialsError as error:
         raise CommandError(LOGIN) from error
+    if isinstance(found, Credentials) and not found.quota_project_id:
+        # a person's calls count for the project that they are about: some APIs refuse them otherwise
+        return found.with_quota_project(project)
+    return found
 
 
 def _with_token(method: Callable[[Any, str | None], Request], token: str | None, api: Any) -> Request:
@@ -322,19 +331,20 @@ def _retry_after(error: Exception) -> float | None:
 
 
 def _is_network(error: Exception) -> bool:
+    from google.auth.exceptions import TransportError
     from httplib2.error import HttpLib2Error
 
-    return isinstance(error, OSError | HttpLib2Error | HTTPException)
+    return isinstance(error, OSError | HttpLib2Error | HTTPException | TransportError)
 
 
 def _unreachable(error: Exception) -> CommandError:
     """What went wrong before there was an answer: the network, or the credentials. Anything else is a fault of ours."""
     from google.auth.exceptions import GoogleAuthError
 
-    if isinstance(error, GoogleAuthError):
-        return Refused(LOGIN, 401)
     if _is_network(error):
         return Refused(f"Google cannot be reached: {_one_line(error)}", 503)
+    if isinstance(error, GoogleAuthError):
+        return Refused(LOGIN, 401)
     raise error
 
 

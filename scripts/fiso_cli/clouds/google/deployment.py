@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fiso.domain.endpoint import Provider
 from fiso_cli.clouds import package, plan
-from fiso_cli.clouds.google import removal, steps
+from fiso_cli.clouds.google import removal, steps, wrapper
 from fiso_cli.clouds.google.client import Google
 from fiso_cli.clouds.google.lock import BucketLock
 from fiso_cli.clouds.google.names import Copy, Names, Source
@@ -38,7 +38,7 @@ class Deployment:
     names: Names
     functions: Sequence[Asked] = ()
     regions: Sequence[str] = ()
-    memory_mb: int = 512
+    memories: Sequence[int] = (512,)
     most: int = 100
     invoker: str = ""
     work: Path = field(default_factory=lambda: Path("build", "clouds"))
@@ -48,7 +48,9 @@ class Deployment:
     def packages(self) -> Mapping[str, package.Package]:
         """Each function's package, made once; whatever cannot be packaged is refused before anything is made."""
         return {
-            asked.function: package.make(asked.folder, Provider.GCP, into=self.work / asked.function)
+            asked.function: package.make(
+                asked.folder, Provider.GCP, into=self.work, generated=wrapper.generated(asked.folder)
+            )
             for asked in self.functions
         }
 
@@ -65,9 +67,10 @@ class Deployment:
             for asked in self.functions
         ]
         return [
-            Copy(source=source, region=region, memory_mb=self.memory_mb)
+            Copy(source=source, region=region, memory_mb=memory_mb)
             for source in sources
             for region in self.regions
+            for memory_mb in self.memories
         ]
 
     @cached_property
@@ -105,14 +108,27 @@ class Deployment:
         with closing(BucketLock(self.google, self.names.bucket)) as lock, held(lock, now=self.now) as still:
             yield still
 
-    def addresses(self) -> dict[str, str]:
-        """Each copy's address, by its full name, as Google says it."""
+    def endpoints(self) -> dict[str, list[dict[str, str | int]]]:
+        """The copies of each function as a catalog has them, by the addresses that Google says."""
         services = self.google.api("run").projects().locations().services()
-        found = {}
+        found: dict[str, list[dict[str, str | int]]] = {}
         for copy in self.copies:
             service = self.google.call("run", lambda api, name=copy.name: services.get(name=name))  # type: ignore[misc]
-            found[copy.name] = str(service["uri"])
+            endpoint: dict[str, str | int] = {
+                "id": copy.endpoint,
+                "provider": "gcp",
+                "region": copy.region,
+                "memory_mb": copy.memory_mb,
+                "address": str(service["uri"]),
+                "authentication": "id_token",
+                "concurrency_limit": self.most,
+            }
+            found.setdefault(copy.source.function, []).append(endpoint)
         return found
+
+    def removed_endpoints(self) -> dict[str, list[str]]:
+        """The endpoints' ids of the copies that a removal takes, by function."""
+        return removal.endpoints(self.google, self.names, [asked.function for asked in self.functions])
 
     def remains(self) -> list[Planned]:
         """What there is to remove: the copies of the functions that are named, or all of the stage."""

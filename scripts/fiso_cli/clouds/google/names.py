@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from fiso_cli.clouds.google.wrapper import WRAPPED, is_plain
 from fiso_cli.errors import BadInput
 
 STAGE_LABEL, DEPLOYMENT_LABEL = "fiso-stage", "fiso-deployment"
-FUNCTION_LABEL, PACKAGE_LABEL = "fiso-function", "fiso-package"
+FUNCTION_LABEL, ENDPOINT_LABEL, PACKAGE_LABEL = "fiso-function", "fiso-endpoint", "fiso-package"
 DEPLOYMENT = "functions"
 """The deployment label of all that `fiso deploy gcp` makes."""
 MEMORY_MB = (128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768)
@@ -44,6 +45,11 @@ class Names:
     def mark(self) -> str:
         """The description of a service account of ours."""
         return f"{STAGE_LABEL}={self.stage} {DEPLOYMENT_LABEL}={DEPLOYMENT}"
+
+    @property
+    def caller_mark(self) -> str:
+        """The caller's account is the trust's (`fiso trust gcp`), which may make it first or find it made."""
+        return f"{STAGE_LABEL}={self.stage} {DEPLOYMENT_LABEL}=trust"
 
     @property
     def bucket(self) -> str:
@@ -138,8 +144,8 @@ class Copy:
 
     @property
     def labels(self) -> dict[str, str]:
-        own = {FUNCTION_LABEL: self.source.function, PACKAGE_LABEL: self.source.version[:16]}
-        return {**self.source.names.labels, **own}
+        own = {FUNCTION_LABEL: self.source.function, ENDPOINT_LABEL: self.endpoint}
+        return {**self.source.names.labels, **own, PACKAGE_LABEL: self.source.version[:16]}
 
 
 def is_ours(labels: Mapping[str, str] | None, wanted: Mapping[str, str]) -> bool:
@@ -147,24 +153,30 @@ def is_ours(labels: Mapping[str, str] | None, wanted: Mapping[str, str]) -> bool
     return all((labels or {}).get(name) == wanted[name] for name in (STAGE_LABEL, DEPLOYMENT_LABEL))
 
 
-def regions(words: list[str]) -> list[str]:
-    """Regions, given one by one or with commas. `BadInput` for what is none."""
-    found = [region.strip() for word in words for region in word.split(",") if region.strip()]
+def regions_of(given: str) -> list[str]:
+    """Regions by commas. `BadInput` for what is none."""
+    found = [region.strip() for region in given.split(",") if region.strip()]
+    if not found:
+        raise BadInput("--regions: name at least one, as in us-east4")
     for region in found:
         if not _REGION.fullmatch(region):
             raise BadInput(f"region {region!r}: must be one of Google's, as in us-east4")
     return list(dict.fromkeys(found))
 
 
-def memory_of(memory_mb: int) -> int:
-    """`BadInput` for what a Cloud Run function cannot have."""
-    if memory_mb not in MEMORY_MB:
-        raise BadInput(f"memory {memory_mb}: say one of {', '.join(map(str, MEMORY_MB))} MB")
-    return memory_mb
+def memories_of(given: str) -> list[int]:
+    """Megabytes by commas. `BadInput` for what a Cloud Run function cannot have."""
+    found = [word.strip() for word in given.split(",") if word.strip()]
+    known = [str(each) for each in MEMORY_MB]
+    if not found or not set(found) <= set(known):
+        raise BadInput(f"--memory {given!r}: one or more of {', '.join(known)} MB")
+    return list(dict.fromkeys(map(int, found)))
 
 
 def target_of(folder: Path) -> str:
-    """The function that the functions framework is to serve: the one that is decorated in main.py."""
+    """The function that the functions framework is to serve: the one that is decorated in main.py, or the wrapper's."""
+    if is_plain(folder):
+        return WRAPPED
     text = (folder / "main.py").read_text(encoding="utf-8", errors="replace") if (folder / "main.py").is_file() else ""
     found = re.findall(r"^@functions_framework\.http\b.*\n(?:@.*\n)*(?:async )?def (\w+)", text, re.MULTILINE)
     if len(found) > 1:

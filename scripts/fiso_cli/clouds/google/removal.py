@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from fiso_cli.clouds.google import steps
 from fiso_cli.clouds.google.client import Document, Google
-from fiso_cli.clouds.google.names import FUNCTION_LABEL, Names, is_ours
+from fiso_cli.clouds.google.names import ENDPOINT_LABEL, FUNCTION_LABEL, Names, is_ours
 from fiso_cli.clouds.plan import ABSENT, AS_WANTED, Look, Say, Step
 
 MISSING = Look(ABSENT.state)
@@ -15,13 +15,25 @@ MISSING = Look(ABSENT.state)
 
 def services(google: Google, names: Names, functions: Sequence[str]) -> list[Step]:
     """The running copies, of these functions or of all."""
-    found = []
+    return [_service(google, names, service["name"]) for service in _ours(google, names, functions)]
+
+
+def endpoints(google: Google, names: Names, functions: Sequence[str]) -> dict[str, list[str]]:
+    """Their endpoints' ids by function, as their labels say."""
+    found: dict[str, list[str]] = {}
+    for service in _ours(google, names, functions):
+        labels = service["labels"]
+        if FUNCTION_LABEL in labels and ENDPOINT_LABEL in labels:
+            found.setdefault(labels[FUNCTION_LABEL], []).append(labels[ENDPOINT_LABEL])
+    return found
+
+
+def _ours(google: Google, names: Names, functions: Sequence[str]) -> Iterator[Document]:
     for region in _regions(google):
         for service in _services(google, f"projects/{names.project}/locations/{region}"):
             labels = service.get("labels", {})
             if is_ours(labels, names.labels) and (not functions or labels.get(FUNCTION_LABEL) in functions):
-                found.append(_service(google, names, service["name"]))
-    return found
+                yield service
 
 
 def stage(google: Google, names: Names) -> list[Step]:
@@ -93,14 +105,25 @@ def _accounts(google: Google, names: Names) -> Iterator[Document]:
         lambda api, token: api.projects().serviceAccounts().list(name=parent, pageToken=token),
         "accounts",
     ):
-        if found.get("description") == names.mark:
+        if _is_to_go(google, names, found):
             yield found
+
+
+def _is_to_go(google: Google, names: Names, account: Document) -> bool:
+    """Ours; and the caller's, unless AWS is trusted to act as it: then `fiso trust gcp --remove` takes it."""
+    if account.get("description") == names.mark:
+        return True
+    if account.get("description") != names.caller_mark or account["email"] != names.caller:
+        return False
+    name = account["name"]
+    policy = google.find("iam", lambda api: api.projects().serviceAccounts().getIamPolicy(resource=name))
+    return not (policy or {}).get("bindings")
 
 
 def _account(google: Google, names: Names, name: str) -> Step:
     def look() -> Look:
-        found = google.find("iam", lambda api: api.projects().serviceAccounts().get(name=name))
-        return AS_WANTED if found and found.get("description") == names.mark else MISSING
+        found = steps.found_account(google, name)
+        return AS_WANTED if found and _is_to_go(google, names, found) else MISSING
 
     def undo(say: Say) -> None:
         _gone(google, "iam", lambda api: api.projects().serviceAccounts().delete(name=name))

@@ -21,7 +21,7 @@ APIS = (
 )
 BASE_IMAGE = "python313"
 TIMEOUT_S = 300
-POLICY_TRIES = 8
+POLICY_TRIES, POLICY_VERSION = 8, 3
 LOG_WRITER, READER, WRITER, INVOKER = (
     "roles/logging.logWriter",
     "roles/storage.objectViewer",
@@ -41,7 +41,7 @@ def stage(google: Google, names: Names) -> list[Step]:
     return [
         account(google, names, names.builder, "who builds"),
         account(google, names, names.runner, "who the copies run as: no roles"),
-        account(google, names, names.caller, "who FISO calls as"),
+        account(google, names, names.caller, "who FISO calls as", mark=names.caller_mark),
         _repository(google, names),
         bound(google, f"source for {names.stage}'s builds", _BucketPolicy(google, names.bucket), READER, builder),
         bound(google, f"images of {names.stage}'s builds", _RepositoryPolicy(google, names), WRITER, builder),
@@ -83,6 +83,7 @@ def _apis(google: Google) -> Step:
 
     def look() -> Look:
         names = missing()
+        google.enabled.update(set(APIS) - set(names))
         return different(f"enable {', '.join(name.partition('.')[0] for name in names)}") if names else AS_WANTED
 
     def make(say: Say) -> None:
@@ -121,24 +122,40 @@ def _bucket(google: Google, names: Names) -> Step:
     return Step(name=f"bucket {names.bucket}", makes=f"sources and the lock, in {names.region}", look=look, make=make)
 
 
-def account(google: Google, names: Names, email: str, makes: str) -> Step:
+def account(google: Google, names: Names, email: str, makes: str, *, mark: str = "") -> Step:
     """A service account of the stage's."""
+    mark = mark or names.mark
     full, short = names.account_name(email), email.partition("@")[0]
 
     def look() -> Look:
-        found = google.find("iam", lambda api: api.projects().serviceAccounts().get(name=full))
+        found = found_account(google, full)
         if found is None:
             return ABSENT
-        if found.get("description") != names.mark:
+        if found.get("description") != mark:
             return not_ours(f"service account {short} is not described as this stage's")
         return different("is disabled: enable it") if found.get("disabled") else AS_WANTED
 
     def make(say: Say) -> None:
-        body = {"accountId": short, "serviceAccount": {"displayName": f"FISO {names.stage}", "description": names.mark}}
+        body = {"accountId": short, "serviceAccount": {"displayName": f"FISO {names.stage}", "description": mark}}
         parent = f"projects/{names.project}"
         ensured(lambda: google.call("iam", lambda api: api.projects().serviceAccounts().create(name=parent, body=body)))
 
     return Step(name=f"account {short}", makes=makes, look=look, make=make)
+
+
+def found_account(google: Google, name: str) -> Document | None:
+    """A service account. One that was made just now is at times refused, as if it were somebody else's: the list, which
+    needs no right on it, then says whether it is there."""
+    try:
+        return google.find("iam", lambda api: api.projects().serviceAccounts().get(name=name))
+    except Refused as refused:
+        if refused.code != 403:
+            raise
+        parent = name.partition("/serviceAccounts/")[0]
+        listed = google.pages(
+            "iam", lambda api, token: api.projects().serviceAccounts().list(name=parent, pageToken=token), "accounts"
+        )
+        return next((each for each in listed if each["name"] == name), None)
 
 
 def _repository(google: Google, names: Names) -> Step:
@@ -189,7 +206,8 @@ class Policy:
     api = ""
 
     def _get(self, api: Any) -> Any:
-        return self._things(api).getIamPolicy(resource=self.name)
+        # read in an older form a policy loses its conditions, and the next write would lose them for good
+        return self._things(api).getIamPolicy(resource=self.name, options_requestedPolicyVersion=POLICY_VERSION)
 
     def _set(self, api: Any, policy: Document) -> Any:
         return self._things(api).setIamPolicy(resource=self.name, body={"policy": policy})
@@ -216,7 +234,8 @@ class ProjectPolicy(Policy):
         super().__init__(google, f"projects/{project}")
 
     def _get(self, api: Any) -> Any:
-        return api.projects().getIamPolicy(resource=self.name, body={})
+        body = {"options": {"requestedPolicyVersion": POLICY_VERSION}}
+        return api.projects().getIamPolicy(resource=self.name, body=body)
 
     def _things(self, api: Any) -> Any:
         return api.projects()
@@ -236,7 +255,7 @@ class _BucketPolicy(Policy):
     api = "storage"
 
     def _get(self, api: Any) -> Any:
-        return api.buckets().getIamPolicy(bucket=self.name)
+        return api.buckets().getIamPolicy(bucket=self.name, optionsRequestedPolicyVersion=POLICY_VERSION)
 
     def _set(self, api: Any, policy: Document) -> Any:
         return api.buckets().setIamPolicy(bucket=self.name, body=policy)
@@ -295,11 +314,30 @@ def changed(google: Google, policy: Policy, change: Callable[[Document], Documen
             policy.write(change(policy.read() or {}))
             return
         except Refused as refused:
-            is_new = refused.code == 400 and "does not exist" in str(refused)
-            if attempt == POLICY_TRIES or not (refused.code in (409, 412) or is_new):
+            if attempt == POLICY_TRIES or not (refused.code in (409, 412) or _is_unknown(refused)):
                 raise
             google.pause(pause)
             pause = min(pause * 2, 10.0)
+
+
+def _is_unknown(refused: Refused) -> bool:
+    """Whether it is about an account that was made just now: not all of Google knows of it for a minute."""
+    words = str(refused)
+    return refused.code in (400, 403, 404) and ("does not exist" in words or "iam.serviceaccounts.actAs" in words)
+
+
+def known(google: Google, method: Callable[[], Document]) -> Document:
+    """The answer of a method that names an account which was made just now."""
+    pause = 0.5
+    for _ in range(POLICY_TRIES):
+        try:
+            return method()
+        except Refused as refused:
+            if not _is_unknown(refused):
+                raise
+        google.pause(pause)
+        pause = min(pause * 2, 10.0)
+    return method()
 
 
 def _source(google: Google, source: Source, packed: bytes) -> Step:
@@ -345,9 +383,8 @@ def _image(google: Google, source: Source) -> Step:
         }
         if _is_building(google, names, mark, say):
             return
-        begun = google.call(
-            "run", lambda api: api.projects().locations().builds().submit(parent=names.location, body=body)
-        )
+        builds = google.api("run").projects().locations().builds()
+        begun = known(google, lambda: google.call("run", lambda api: builds.submit(parent=names.location, body=body)))
         google.wait("cloudbuild", begun["buildOperation"], say, f"build of {source.function}")
 
     what = f"built in {names.region} for {BASE_IMAGE}, one image for all regions"
@@ -392,7 +429,8 @@ def _service(google: Google, copy: Copy, most: int) -> Step:
                 method = services.create(parent=copy.parent, serviceId=copy.service, body=wanted)
             else:
                 method = services.patch(name=copy.name, body=wanted)
-            google.wait("run", google.call("run", lambda api: method), say, f"service {copy.service}")
+            begun = known(google, lambda: google.call("run", lambda api: method))
+            google.wait("run", begun, say, f"service {copy.service}")
 
         ensured(begin)
 
