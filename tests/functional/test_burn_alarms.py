@@ -49,6 +49,7 @@ class CloudWatch:
 
     def delete_alarms(self, **given: Any) -> None:
         self._checked("DeleteAlarms", given)
+        assert sum("AlarmRule" in self.alarms[name] for name in given["AlarmNames"]) <= 1
         for name in given["AlarmNames"]:
             del self.alarms[name]
             assert not [each for each in self.alarms.values() if f'"{name}"' in each.get("AlarmRule", "")]
