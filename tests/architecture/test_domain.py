@@ -47,9 +47,11 @@ def test_the_whole_name_is_mapped_without_a_key(tmp_path: Path) -> None:
         ("domainBasePath=/fiso", "must be as in fiso/v1"),
         (f"domainCertificateArn={CERTIFICATE.replace('us-east-1', 'eu-west-1')}", "a certificate of ACM in us-east-1"),
         ("domainHostedZoneId=example.com", "must be a zone of Route 53"),
+        ("cors=https://app.example.com", "must be JSON, as in"),
+        ("quotas=50", "must be requests a second and at once"),
     ],
 )
-def test_what_is_no_name_is_refused_in_one_line_before_anything_is_built(
+def test_what_no_stage_can_have_is_refused_in_one_line_before_anything_is_built(
     changed: str, told: str, tmp_path: Path
 ) -> None:
     with pytest.raises(CommandError, match=told):
