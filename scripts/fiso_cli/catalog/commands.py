@@ -95,7 +95,7 @@ def _alarm(where: Stage, entries: "Sequence[CatalogEntry]") -> None:
         for line in reconciled(where, entries).shown or ():
             remark(str(line))
     except CommandError as error:
-        remark(f"burn-rate alarms are as they were ({error}); whoever may (cloudwatch:PutMetricAlarm): `fiso alarms`")
+        remark(f"burn-rate alarms are as they were ({error}); whoever deploys may make them: `fiso alarms`")
 
 
 def check(
