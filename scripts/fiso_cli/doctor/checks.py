@@ -1,7 +1,7 @@
 """The checks, in the order in which they are told."""
 
-from fiso_cli.doctor import account, database, functions, keys, permissions, rounds, stores, targets
-from fiso_cli.doctor.run import Check, Needs
+from fiso_cli.doctor import account, azure, database, functions, google, keys, permissions, rounds, stores, targets
+from fiso_cli.doctor.run import Check, Needs, of_cloud
 
 CHECKS = (
     Check(name="identity", look=account.identity, needs=Needs.NOTHING),
@@ -29,6 +29,29 @@ CHECKS = (
     Check(name="keeper", look=rounds.keeper, on_local=False),
     Check(name="retrainer", look=rounds.retrainer),
     Check(name="api", look=functions.api),
+    *of_cloud(
+        azure.CLOUD,
+        ("identity", azure.identity),
+        ("clock", azure.clock),
+        ("rights", azure.rights),
+        ("providers", azure.providers),
+        ("regions", azure.regions),
+        ("quota", azure.quota),
+        ("apps", azure.apps),
+        ("trust", azure.trust),
+        ("reach", azure.reach),
+    ),
+    *of_cloud(
+        google.CLOUD,
+        ("identity", google.identity),
+        ("clock", google.clock),
+        ("rights", google.rights),
+        ("apis", google.enabled),
+        ("regions", google.regions),
+        ("services", google.services),
+        ("trust", google.trust),
+        ("reach", google.reach),
+    ),
 )
 NAMES = tuple(check.name for check in CHECKS)
 """What `--only` takes."""

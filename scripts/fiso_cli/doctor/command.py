@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from fiso.domain.endpoint import Provider
 from fiso_cli.doctor.finding import Finding, Verdict
 from fiso_cli.errors import FAILED, BadInput
 from fiso_cli.options import StageOption
@@ -16,7 +17,7 @@ from fiso_cli.rendering import Output, progress, width_of
 from fiso_cli.stage import Stage
 
 WIDTH = 80
-_COMMANDS = ("aws ", "fiso ", "serverless ", "export ", "sudo ")
+_COMMANDS = ("aws ", "az ", "fiso ", "gcloud ", "pip ", "serverless ", "export ", "sudo ")
 _ORDER = (Verdict.WRONG, Verdict.WARNING, Verdict.UNKNOWN, Verdict.OK, Verdict.SKIPPED)
 
 
@@ -24,6 +25,9 @@ def doctor(
     *,
     stage: StageOption = "local",
     only: Annotated[list[str] | None, typer.Option(help="This check alone; may be repeated.")] = None,
+    cloud: Annotated[
+        list[Provider] | None, typer.Option(help="This cloud; may be repeated. Those of the catalog, when not said.")
+    ] = None,
 ) -> Output:
     """Look at everything a stage needs, and say what is wrong, why it matters, and what mends it. Changes nothing.
 
@@ -32,6 +36,7 @@ def doctor(
     \b
     fiso doctor --stage prod
     fiso doctor --stage prod --only tables --only alarms
+    fiso doctor --stage prod --cloud azure --cloud gcp
     fiso doctor --stage prod --json | jq '.findings[] | .verdict, .fix'
     """
     from fiso_cli.doctor.checks import CHECKS, NAMES
@@ -40,8 +45,12 @@ def doctor(
 
     if unknown := [name for name in only or () if name not in NAMES]:
         raise BadInput(f"there is no check {unknown[0]!r}; there are {', '.join(NAMES)}")
-    site = Site(stage=Stage.named(stage))
-    chosen = [check for check in CHECKS if not only or check.name in only or check.name in ("identity", "stack")]
+    wanted = frozenset(each.value for each in cloud or ())
+    site = Site(stage=Stage.named(stage), only_clouds=wanted)
+    firsts = {"identity", "stack", *(f"{name.partition('-')[0]}-identity" for name in only or ())}
+    named = {name for name in NAMES if not only or name in only} | firsts
+    of_clouds = {check.name for check in CHECKS if not wanted or check.cloud in wanted} | {"identity", "stack"}
+    chosen = [check for check in CHECKS if check.name in named & of_clouds]
     found: list[Finding] = []
     with progress("looking", total=len(chosen)) as bar:
         seen: set[str] = set()
@@ -51,6 +60,8 @@ def doctor(
                 seen.add(finding.check)
                 bar.say(f"looked at {finding.check}")
                 bar.advance()
+    if wanted and "aws" not in wanted:  # looked at for what the others need
+        found = [each for each in found if each.check not in ("identity", "stack")]
     if only:
         found = [each for each in found if each.check in only or each.verdict is Verdict.WRONG]
     found.sort(key=lambda each: (_ORDER.index(each.verdict), NAMES.index(each.check)))

@@ -9,6 +9,7 @@ from enum import IntEnum
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from fiso_cli.clouds.trust.rest import NotSignedIn
 from fiso_cli.doctor.finding import Finding, Verdict, skipped, unknown, wrong
 from fiso_cli.doctor.site import Site, code_of
 from fiso_cli.errors import CommandError
@@ -29,18 +30,33 @@ class Needs(IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """`look` says what is so; whatever it raises is a finding, too. `on_local`: the local stage has it."""
+    """`look` says what is so; whatever it raises is a finding, too. `on_local`: the local stage has it. `cloud`: whose
+    it is, and needs somebody who is known there unless it finds out who that is."""
 
     name: str
     look: Callable[[Site], Iterable[Finding]]
     needs: Needs = Needs.STACK
     on_local: bool = True
+    cloud: str = "aws"
+
+    @property
+    def is_first(self) -> bool:
+        """Others need what it finds."""
+        return self.name == "stack" or self.name.endswith("identity")
+
+
+def of_cloud(cloud: str, *parts: tuple[str, Callable[[Site], Iterable[Finding]]]) -> tuple[Check, ...]:
+    """The checks of another cloud than AWS: none of the local stage's copies is there."""
+    return tuple(
+        Check(name=f"{cloud}-{name}", look=look, needs=Needs.NOTHING, on_local=False, cloud=cloud)
+        for name, look in parts
+    )
 
 
 def examine(site: Site, checks: Iterable[Check], *, within_s: float = WITHIN_S) -> Iterator[Finding]:
     """The findings of each check as it ends. Checks that others need come first, one after the other."""
     waiting = list(checks)
-    for check in [each for each in waiting if each.name in ("identity", "stack")]:
+    for check in [each for each in waiting if each.is_first]:
         waiting.remove(check)
         yield from _all_of(site, [check], within_s)
     yield from _all_of(site, waiting, within_s)
@@ -70,8 +86,9 @@ def _all_of(site: Site, checks: list[Check], within_s: float) -> Iterator[Findin
 
 def _silent(name: str, within_s: float) -> Finding:
     """Without who asks nothing is looked at, so that is no remark beside others."""
-    if name == "identity":
-        said = f"AWS does not say who you are within {within_s:g} s"
+    if name.endswith("identity"):
+        cloud = {"azure-identity": "Azure", "gcp-identity": "Google"}.get(name, "AWS")
+        said = f"{cloud} does not say who you are within {within_s:g} s"
         return wrong(said, why="nothing can be looked at", fix="check the network and proxies")
     return unknown(f"no answer within {within_s:g} s")
 
@@ -79,15 +96,27 @@ def _silent(name: str, within_s: float) -> Finding:
 def _why_not(site: Site, check: Check) -> str:
     if site.stage.is_local and not check.on_local:
         return "not on the local stage"
+    if check.cloud != "aws":
+        return _why_not_there(site, check)
     if check.needs >= Needs.ACCOUNT and site.caller is None:
         return "not without an AWS account"
     return "not without a stack" if check.needs >= Needs.STACK and site.stack is None else ""
+
+
+def _why_not_there(site: Site, check: Check) -> str:
+    if check.cloud not in site.clouds:
+        return f"the catalog names no copy on {check.cloud}"
+    is_known = check.cloud in site.elsewhere or check.is_first or check.name.endswith("-reach")
+    return "" if is_known else f"not without a login on {check.cloud}"
 
 
 def _looked(site: Site, check: Check) -> list[Finding]:
     found: list[Finding] = []
     try:
         found.extend(check.look(site))
+    except NotSignedIn as error:
+        said, _, fix = str(error).partition(": ")
+        found.append(wrong(said, why=f"nothing of {check.cloud} can be looked at", fix=fix))
     except ClientError as error:
         found.append(_refused(error))
     except (BotoCoreError, CommandError, FisoError, OSError, ValueError, KeyError) as error:

@@ -6,11 +6,13 @@ from functools import cached_property
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from fiso.codecs.signature import PublicKeys, parsed
 from fiso_cli.doctor.stack import Resource, Stack
+from fiso_cli.errors import CommandError
 from fiso_cli.stage import Stage
+from fiso_client.core.failures import FisoError
 
 if TYPE_CHECKING:
     from fiso.domain.catalog import Snapshot
@@ -48,6 +50,10 @@ class Site:
     caller: str | None = None
     stack: Stack | None = None
     seconds_off: float | None = None
+    only_clouds: frozenset[str] = frozenset()
+    """Those that were asked for; none: those that the catalog names."""
+    elsewhere: dict[str, Any] = field(default_factory=dict)
+    """Of Azure and Google: whom to ask, set by their checks of identity."""
     _lock: RLock = field(default_factory=RLock)
     _clients: dict[tuple[str, str | None], Any] = field(default_factory=dict)
 
@@ -88,6 +94,17 @@ class Site:
         """The environment of a deployed function; none where it is not there."""
         known = self.functions.get(function)
         return {} if known is None else known[1].get("Environment", {}).get("Variables", {})
+
+    @cached_property
+    def clouds(self) -> frozenset[str]:
+        """Which clouds are looked at."""
+        if self.only_clouds:
+            return self.only_clouds
+        try:
+            entries = self.catalog.functions.values() if self.stack is not None and self.catalog is not None else ()
+        except (ClientError, BotoCoreError, FisoError, CommandError, ValueError, KeyError):
+            entries = ()  # the catalog's own check tells
+        return frozenset({"aws", *(copy.provider.value for entry in entries for copy in entry.endpoints)})
 
     @property
     def bucket(self) -> str:

@@ -54,7 +54,8 @@ def _built(resource: Resource, table: Mapping[str, Any]) -> Iterator[Finding]:
     there = {
         index["IndexName"]: index.get("IndexStatus", "ACTIVE") for index in table.get("GlobalSecondaryIndexes", [])
     }
-    for index in wanted.get("GlobalSecondaryIndexes", []):
+    declared = wanted.get("GlobalSecondaryIndexes")
+    for index in declared if isinstance(declared, list) else ():  # a parameter may leave them out
         status = there.get(index["IndexName"])
         if status != "ACTIVE":
             yield wrong(

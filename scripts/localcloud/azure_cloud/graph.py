@@ -47,7 +47,7 @@ class Fault:
     times: int = 1
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, eq=False)
 class Directory:
     """One tenant."""
 

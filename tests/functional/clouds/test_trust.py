@@ -12,7 +12,7 @@ from fiso_cli.clouds.plan import Done, State, Step, apply, is_finished, look_at,
 from fiso_cli.errors import CommandError
 from localcloud.azure_cloud.graph import Fault as GraphFault
 from localcloud.azure_cloud.graph import GraphError
-from localcloud.google_cloud.world import Fault, throttled
+from localcloud.google_cloud.world import Fault, Refused, throttled
 from tests.functional.clouds.trust_rig import (
     HOSTS,
     ISSUER,
@@ -150,6 +150,7 @@ def test_what_others_made_is_refused_and_never_touched(here: Trusts) -> None:
     assert here.state() == before
 
 
+UNSEEN = Refused(400, "INVALID_ARGUMENT", "Identity Pool does not exist (x).")
 FAULTS: list[tuple[str, Any]] = [
     ("azure", {"match": "^(PATCH|POST)", "refused": GraphError(429, "TooManyRequests", "slow", retry_after="1")}),
     ("azure", {"match": "^(PATCH|POST)", "refused": GraphError(503, "ServiceUnavailable", "no"), "after": True}),
@@ -159,6 +160,7 @@ FAULTS: list[tuple[str, Any]] = [
     ("google", {"method": "iam.projects.locations.workloadIdentityPools.create", "dropped": True, "after": True}),
     ("google", {"method": "iam.projects.serviceAccounts.create", "dropped": True, "after": True}),
     ("google", {"method": "iam.projects.serviceAccounts.setIamPolicy", "dropped": True, "after": True}),
+    ("google", {"method": "iam.projects.serviceAccounts.setIamPolicy", "refused": UNSEEN}),
 ]
 
 

@@ -31,7 +31,7 @@ class Killed(BaseException):
     """What a SIGKILL is to the code."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Trusts:
     """Three clouds. `kill_at`: the request before which a run dies; what was asked until then has been done."""
 

@@ -52,7 +52,9 @@ class Rest:
         import httpx
 
         self.url, self._token, self._fix, self._sleep = url.rstrip("/"), token, fix, sleep
-        self._client = httpx.Client(timeout=TIMEOUT_S, follow_redirects=False, verify=not is_loopback(url))
+        is_here = is_loopback(url)
+        kept = httpx.Limits(max_keepalive_connections=0 if is_here else 8)
+        self._client = httpx.Client(timeout=TIMEOUT_S, follow_redirects=False, verify=not is_here, limits=kept)
         self.dated: str | None = None
         """How the last answer dated itself."""
 
@@ -72,7 +74,7 @@ class Rest:
                     raise CommandError(f"{urlsplit(url).netloc} does not answer: {type(error).__name__}") from error
                 self._sleep(min(0.5 * 2**attempt, LONGEST_PAUSE_S))
                 continue
-            self.dated = answer.headers.get("date")
+            self.dated = next(reversed(answer.headers.get_list("date")), None)
             if answer.status_code not in (429, 500, 502, 503, 504) or attempt + 1 == TRIES:
                 break
             self._sleep(_pause_s(answer.headers.get("retry-after", ""), attempt))

@@ -219,8 +219,11 @@ class WorkloadIdentity:
                     iam.call("POST", f"{resource}:setIamPolicy", {"policy": whole})
                     return
                 except Refused as refused:
-                    if refused.status != 409 or attempt + 1 == TRIES:  # somebody wrote since
+                    # somebody wrote since, or the pool is not yet seen by who is asked now
+                    is_passing = refused.status == 409 or "does not exist" in str(refused)
+                    if not is_passing or attempt + 1 == TRIES:
                         raise
+                    iam.pause(attempt)
 
         return Step(
             name=f"Google: {USER.partition('.')[2]}",
