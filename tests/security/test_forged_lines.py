@@ -12,7 +12,7 @@ import pytest
 from fiso.codecs import lease_token, spilled_line
 from fiso.codecs.lease_token import Keyring
 from fiso.codecs.record import to_document
-from fiso.domain.record import InvocationRecord, OpenRecord
+from fiso.domain.record import InvocationRecord
 from fiso.ports import SpilledLine
 from fiso.services.log.reconcile import Reconciled, Reconciliation, parse
 from fiso.services.log.spill import KEYS_FRESH_S, LONGEST_KEY_WAIT_S, MARK
@@ -170,7 +170,7 @@ def test_the_key_is_read_ahead_so_that_lines_are_marked_when_its_store_is_away_t
     rig.stores.lease_keys.before = rig.stores.log.before = away("region")
     rig.clock.advance(2 * KEYS_FRESH_S)
     rig.invoke("word-count")
-    assert [type(parse(line, KEYRING)) for line in log_lines()] == [OpenRecord, InvocationRecord]
+    assert [type(parse(line, KEYRING)) for line in log_lines()] == [InvocationRecord]  # it may be repeated: no intent
 
 
 def test_without_any_key_a_request_is_answered_and_its_lines_carry_no_mark(
@@ -179,7 +179,7 @@ def test_without_any_key_a_request_is_answered_and_its_lines_carry_no_mark(
     rig = Rig()
     rig.stores.lease_keys.before = rig.stores.log.before = away("region")
     assert rig.invoke("word-count").status == 200
-    assert len(log_lines()) == 2
+    assert len(log_lines()) == 1
     done, _ = Keeper().replay(*log_lines(), whole=True)
-    assert (done.unmarked, done.written) == (2, 0)
+    assert (done.unmarked, done.written) == (1, 0)
     assert LONGEST_KEY_WAIT_S <= 0.3
