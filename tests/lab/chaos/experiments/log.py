@@ -153,6 +153,7 @@ def _added(rows: Sequence["Row"], fault: str) -> Figure:
 def _reconciled(world: "LogWorld", setting: Setting) -> tuple[float, int]:
     """Seconds until a round had read every line and nothing was left open, and how many lines were spilled."""
     start, spilled = time.monotonic(), world.ship()
+    world.watch()
     keeper = world.keeper()
     while not (kept := keeper.keep()).reconciled.is_complete:
         setting.say(f"{kept.reconciled.written} lines replayed, more to read")
@@ -174,6 +175,7 @@ class _Sweeping:
         from fiso.domain.record import InvocationRecord, RecordStatus
 
         self._world.ship()
+        self._world.watch()
         self._keeper.keep()
         now, records = datetime.now(UTC) + self._ahead, self._world.records()
         closed = [record for record in records if isinstance(record, InvocationRecord)]

@@ -18,7 +18,9 @@ from typing import Any
 
 from fiso.adapters.aws.cloudwatch_logs import CloudWatchSpilledRecords
 from fiso.adapters.aws.dynamodb import DynamoDBInvocationLog, record_from_item
+from fiso.adapters.aws.dynamodb_lists import DynamoDBLists
 from fiso.adapters.aws.s3 import S3Watermark
+from fiso.domain.policy import Idempotent
 from fiso.domain.record import InvocationRecord, OpenRecord
 from fiso.services.log.reconcile import Reconciliation
 from fiso.services.log.spill import MARK
@@ -30,7 +32,7 @@ from tests.builders import KEYRING
 from tests.lab.chaos.emulator import REGION, EmulatorProcess
 from tests.lab.chaos.log.faulty_store import FaultyStore, faulty_store
 from tests.lab.chaos.rig.rig import Rig, Setup
-from tests.lab.chaos.rig.stores import BUCKET, LOG_GROUP, LOG_TABLE, EmulatedStores, started
+from tests.lab.chaos.rig.stores import BUCKET, LOG_GROUP, LOG_TABLE, STATE_TABLE, EmulatedStores, started
 
 WRITERS = 8
 LINES_AT_ONCE = 500
@@ -56,7 +58,9 @@ class LogWorld:
         def clock() -> datetime:
             return datetime.now(UTC) + ahead
 
-        log = DynamoDBInvocationLog(self.cloud.dynamodb(url=self.store.url), LOG_TABLE, clock=clock)
+        tables = self.cloud.dynamodb(url=self.store.url)
+        lists = DynamoDBLists(tables, STATE_TABLE, clock=clock)
+        log = DynamoDBInvocationLog(tables, LOG_TABLE, clock=clock, lists=lists)
         reconciliation = Reconciliation(
             spilled=CloudWatchSpilledRecords(self._logs, LOG_GROUP, mark=MARK),
             keys=lambda: KEYRING,
@@ -74,6 +78,13 @@ class LogWorld:
             sleep=time.sleep,
             executor=self.executor,
         )
+
+    def watch(self) -> None:
+        """What is still open, as the archiver does."""
+        pages = self.cloud.client("dynamodb").get_paginator("scan").paginate(TableName=LOG_TABLE)
+        found = (record_from_item(item) for page in pages for item in page["Items"])
+        lists = DynamoDBLists(self.cloud.dynamodb(), STATE_TABLE, clock=lambda: datetime.now(UTC))
+        lists.watch([record for record in found if isinstance(record, OpenRecord)])
 
     def ship(self) -> int:
         """Carry the lines that workers wrote since the last time to CloudWatch; how many carried a record."""
@@ -122,7 +133,9 @@ def running(*, seed: int, environments: int = 8) -> Iterator[LogWorld]:
         ending.callback(cloud.kill)
         store = ending.enter_context(faulty_store(cloud.port))
         stores = EmulatedStores(cloud, dynamodb_url=store.url, folds=False)
-        rig = Rig(Setup(seed=seed, environments=environments, has_lines=True), folder, stores)
+        # What must not be repeated has an intent (docs/decisions/0030).
+        policy = {"idempotent": Idempotent.NO}
+        rig = Rig(Setup(seed=seed, environments=environments, has_lines=True, policy=policy), folder, stores)
         ending.callback(rig.close)
         rig.start()
         executor = ending.enter_context(ThreadPoolExecutor(max_workers=WRITERS, thread_name_prefix="records"))
