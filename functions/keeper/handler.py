@@ -41,6 +41,7 @@ def lambda_handler(event: object, context: object) -> dict[str, bool | int | str
         "unmarked": report.reconciled.unmarked,
         "contradicted": report.reconciled.contradicted,
         "all_lines_read": report.reconciled.is_complete,
+        "merged": report.merged,
         "published_version": report.published_version,
         "problems": "; ".join(report.problems) or None,
     }

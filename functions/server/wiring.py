@@ -5,22 +5,26 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from threading import Event, Thread
 from typing import Self
 
 from fiso import telemetry
 from fiso.domain.access import AuthMode
-from fiso.settings import BadSetting, OrchestratorSettings
+from fiso.settings import BadSetting, DoorSettings, OrchestratorSettings
 from functions.orchestrator import environment
 from functions.orchestrator import wiring as orchestrator
 from functions.orchestrator.wiring import App, Ports
+from functions.server.door_ports import door
 from functions.server.listener import Limits, Listener
 from functions.server.processes import Processes
 from functions.server.wsgi import Application, Environments, WsgiApplication
 
 METRICS_EVERY_S = 1.0
 BACKLOG = 1_024
+_NO_TABLES = {"FISO_LOG_TABLE": "-", "FISO_STATE_TABLE": "-", "FISO_BUCKET": "-"}
+"""A front door on another cloud has none of AWS's."""
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 logger = logging.getLogger("fiso.server")
@@ -68,7 +72,8 @@ class ServerSettings:
 def application_settings(environ: Mapping[str, str], host: str) -> OrchestratorSettings:
     """The orchestrator's settings behind a door of FISO's own. `BadSetting` where callers could not be known: what a
     gateway verified stands in an event that only the gateway writes, and here there is none."""
-    settings = OrchestratorSettings.from_environ(environ)
+    is_elsewhere = DoorSettings.from_environ(environ) is not None
+    settings = OrchestratorSettings.from_environ({**_NO_TABLES, **environ} if is_elsewhere else environ)
     if settings.access.mode is AuthMode.IAM:
         raise BadSetting("environment variable FISO_AUTH must be jwt here: nobody in front verifies signatures")
     if settings.access.mode is AuthMode.NONE and host not in _LOOPBACK:
@@ -114,7 +119,9 @@ def _work(
     settings: ServerSettings, app_settings: OrchestratorSettings, sock: socket.socket, ready: Callable[[], None]
 ) -> bool:
     """One worker's life."""
-    pool = environments(app_settings, _ports(app_settings))
+    own = DoorSettings.from_environ(os.environ)
+    elsewhere = door(app_settings, own, os.environ, telemetry.metrics()) if own else None
+    pool = environments(app_settings, elsewhere.ports if elsewhere else _ports(app_settings))
     with pool.borrowed() as app:
         environment.get_ready(app)
     is_over = Event()
@@ -126,9 +133,12 @@ def _work(
     signal.signal(signal.SIGTERM, listener.begin_drain)
     ready()
     logger.info("serving")
-    is_clean = listener.run()
+    with elsewhere.also_kept() if elsewhere else nullcontext():
+        is_clean = listener.run()
     is_over.set()
     flusher.join()
+    if elsewhere is not None:
+        is_clean = elsewhere.log.drain(within_s=settings.limits.drain_s) and is_clean
     pool.rest()
     return is_clean
 

@@ -332,6 +332,52 @@ class BucketElsewhere:
         return cls(region=region, bucket=bucket) if text else None
 
 
+_GOOGLE_PLACE = re.compile(r"gs://[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]")
+_AZURE_PLACE = re.compile(
+    r"https://[a-z0-9]{3,24}\.blob\.core\.(?:windows\.net|usgovcloudapi\.net|chinacloudapi\.cn)/[a-z0-9-]{3,63}"
+)
+_LOCAL_PLACE = re.compile(r"http://127\.0\.0\.1:[0-9]{1,5}/[a-z0-9-]{3,63}")
+
+
+def mirrors(environ: Mapping[str, str], name: str, *, is_local: bool) -> tuple[str, ...]:
+    """Places on other clouds that hold the mirror and the log of a front door there, as `gs://bucket` or as the URL of
+    an Azure container. `BadSetting` for what is neither."""
+    found = tuple(environ.get(name, "").replace(",", " ").split())
+    for place in found:
+        forms = (_GOOGLE_PLACE, _AZURE_PLACE, *((_LOCAL_PLACE,) if is_local else ()))
+        if not any(form.fullmatch(place) for form in forms):
+            raise BadSetting(
+                f"environment variable {name} must be gs://bucket or https://account.blob.core.windows.net/container, "
+                f"not {place[:80]!a}"
+            )
+    return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DoorSettings:
+    """What a front door on another cloud needs beside what a stage's orchestrator does: where its mirror is, which
+    name its log has there, and the words that sign leases, the same as on AWS."""
+
+    mirror: str
+    door: str
+    lease_keys: str = field(default="", repr=False)
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> Self | None:
+        """None without FISO_MIRROR: a door on AWS."""
+        places = mirrors(environ, "FISO_MIRROR", is_local=required(environ, "FISO_STAGE") == LOCAL_STAGE)
+        if not places:
+            return None
+        if len(places) != 1:
+            raise BadSetting("environment variable FISO_MIRROR must name one place: a door has one log")
+        return cls(mirror=places[0], door=door_of(places[0]), lease_keys=environ.get("FISO_LEASE_KEYS", "").strip())
+
+
+def door_of(mirror: str) -> str:
+    """A door's name, of which cloud its mirror is on."""
+    return "google" if mirror.startswith("gs://") else "azure"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamConsumerSettings:
     """What the stream consumer needs. `marks_as_before`: code of before folds, or may fold again (decision 2).
@@ -417,6 +463,12 @@ class KeeperSettings:
     local_signing_key: str | None = field(default=None, repr=False)
     writes_as_before: bool = False
     """While code of before reads the log, too."""
+    mirrors: tuple[str, ...] = ()
+    """Where front doors on other clouds have their catalog, models and logs."""
+    model_keys: str = ""
+    """The public keys that a champion may be signed with, where it is mirrored."""
+    google: "GoogleIdentity | None" = None
+    """Who the keeper is to Google, where a mirror is there."""
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Self:
@@ -436,4 +488,7 @@ class KeeperSettings:
             database_secret_arn=environ.get("FISO_DATABASE_SECRET_ARN") or None,
             state_table=environ.get("FISO_STATE_TABLE", "").strip() or None,
             writes_as_before=environ.get("FISO_ACCEPT_OLDER_FORMS", "").strip() == "1",
+            mirrors=mirrors(environ, "FISO_MIRRORS", is_local=stage == LOCAL_STAGE),
+            google=_google(environ),
+            model_keys=environ.get("FISO_MODEL_KEYS", "").strip(),
         )

@@ -31,8 +31,8 @@ _TRACES = frozenset({"exception", "exception_name", "exception_notes"})
 LOGGED = frozenset(
     "message invocation_id decision_id lease_id function endpoint provider region attempt attempts outcome reason "
     "status latency_ms overhead_ms log_spill cause closed_as_unknown has_more_open replayed unreadable unmarked "
-    "contradicted all_lines_read published_version problems lambda_request_id gateway_request_id trace_id rows "
-    "promoted by mode champion_version challenger_version champion_error challenger_error trigger".split()
+    "contradicted all_lines_read merged published_version problems lambda_request_id gateway_request_id trace_id "
+    "rows promoted by mode champion_version challenger_version champion_error challenger_error trigger".split()
 )
 """The fields that a line may have beside those. Name a new one here; any other is left out, and said to be."""
 

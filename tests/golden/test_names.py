@@ -30,6 +30,7 @@ READERS: Mapping[str, Callable[[Mapping[str, str]], object]] = {
 SET = {
     "FISO_KEY_REGIONS": "us-west-2 eu-west-1",
     "FISO_COPIES_TO": "",
+    "FISO_MIRRORS": "",
     "FISO_MODELS_FROM": "",
     "FISO_STAGE": "prod",
     "FISO_AUTH": "jwt",

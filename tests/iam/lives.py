@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from threading import Thread
 from typing import Any, TypeVar
 from urllib.parse import parse_qs
 
@@ -34,6 +35,7 @@ from fiso.routing.breaker_notices import Domain, SlowCall, Transition
 from fiso.settings import KeeperSettings, OrchestratorSettings, RetrainerSettings, StreamConsumerSettings
 from fiso.testing.memory import InMemoryMetrics
 from fiso.testing.rig import LambdaContext, http_event
+from localcloud.drill.object_store import Server
 from fiso_cli.training import keys
 from fiso_client.core.breaker import Breaker
 from functions.console import wiring as console
@@ -276,7 +278,7 @@ def _consume(world: World) -> None:
 
 
 def _keep(world: World) -> None:
-    """Over a spilled line, a record that was left open and seen so, and a catalog that was changed."""
+    """Over a spilled line, a record that was left open and seen so, a changed catalog, and a front door elsewhere."""
     now = datetime.now(UTC)
     environ = world.stage.environ["keeper"]
     logs, group = world.aws("logs"), environ["FISO_SPILL_LOG_GROUP"]
@@ -284,13 +286,26 @@ def _keep(world: World) -> None:
     line = a_spilled_line(a_record(3), now - timedelta(minutes=1))
     event = {"timestamp": int(line.written_at.timestamp() * 1000), "message": line.text}
     logs.put_log_events(logGroupName=group, logStreamName="s", logEvents=[event])
-    with world.being("keeper", FISO_STAGE="local") as own:
+    server = Server()
+    with serving_on(server), world.being("keeper", FISO_STAGE="local", FISO_MIRRORS=f"{server.url}/mirror") as own:
         for expected in ((2, 1, 1), (None, 0, 0)):
             report = keeper.build(KeeperSettings.from_environ(own)).keep()
             assert report.problems == ()
             done = (report.published_version, report.swept.closed_as_unknown, report.reconciled.written)
             assert done == expected
         CloudWatchSpillSigns(boto3.client("cloudwatch"), "fiso-prod").minutes(now - timedelta(minutes=5), now)
+
+
+@contextmanager
+def serving_on(server: Server) -> Iterator[None]:
+    thread = Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
 
 def _retrain(world: World) -> None:

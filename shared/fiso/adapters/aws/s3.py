@@ -225,16 +225,18 @@ class S3DeadLetters:
 
 
 class S3Watermark:
-    def __init__(self, client: Any, bucket: str) -> None:
-        self._objects = Bucket(client, bucket)
+    """`reconciliation/<of>.json`: of spilled lines, or of a front door's log elsewhere."""
+
+    def __init__(self, client: Any, bucket: str, *, of: str = "watermark") -> None:
+        self._objects, self._key = Bucket(client, bucket), f"reconciliation/{of}.json"
 
     def read(self) -> datetime | None:
-        document = self._objects.read_json("reconciliation/watermark.json")
-        with store_errors("read reconciliation/watermark.json"):
+        document = self._objects.read_json(self._key)
+        with store_errors(f"read {self._key}"):
             return parse_instant(str(document["replayed_until"])) if document is not None else None
 
     def move(self, to: datetime) -> None:
-        self._objects.write_json("reconciliation/watermark.json", {"replayed_until": instant(to)})
+        self._objects.write_json(self._key, {"replayed_until": instant(to)})
 
 
 class S3RetrainingRuns:

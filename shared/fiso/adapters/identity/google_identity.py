@@ -68,6 +68,10 @@ class GoogleIdTokens(TokensByAudience):
         left_s = until_s - self._stopwatch()
         return self._first.get(self._first_name, lambda: self._access_token(until_s), within_s=left_s)
 
+    def bearer(self) -> str:
+        """An access token for Google's own services. `ProviderError` when there is none."""
+        return self._before(self._stopwatch() + EXCHANGE_TIMEOUT_S)
+
     def _token(self, audience: str, until_s: float) -> Expiring[str]:
         access = self._before(until_s)
         try:

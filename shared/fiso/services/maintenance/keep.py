@@ -5,7 +5,7 @@ called unknown first. Where lines cannot be read for long, nobody waits for ever
 """
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ from fiso.domain.errors import WriteConflict
 from fiso.domain.record import DecisionSummary, InvocationRecord, OpenRecord, RecordStatus, ResultSummary
 from fiso.ports import CatalogStore, Clock, InvocationLog, Snapshots
 from fiso.services.log.reconcile import Reconciled, Reconciliation
+from fiso.services.maintenance.follow import Follower
 from fiso.services.maintenance.publish import publish, publish_in_time
 from fiso.services.maintenance.switch import ModeOrder, switch
 from fiso_client.core.failures import FisoError
@@ -28,6 +29,7 @@ GRACE_WHILE_UNREAD = timedelta(minutes=15)
 """The same while spilled lines could not all be read."""
 AT_ONCE = 200
 RECONCILING, RECONCILING_AT_MOST = timedelta(seconds=12), timedelta(seconds=30)
+MERGING, MERGING_AT_MOST = timedelta(seconds=24), timedelta(seconds=34)
 SWEEPING = timedelta(seconds=40)
 """When, in a round, no further slice or page is begun, and when a slice is broken off. The keeper is stopped at 50 s
 and publishes last: whatever reading takes, every round sweeps and publishes."""
@@ -44,13 +46,24 @@ class SweepReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ForeignDoor:
+    """A front door on another cloud, seen from AWS: `log` merges what it wrote, `models` takes the champion there."""
+
+    name: str
+    log: Reconciliation
+    models: Follower
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KeeperReport:
-    """What one round did. `published_version` is None when the catalog had not changed or could not be read."""
+    """What one round did. `merged` are the records of front doors on other clouds. `published_version` is None when the
+    catalog had not changed or could not be read."""
 
     reconciled: Reconciled
     swept: SweepReport
     published_version: int | None
     problems: tuple[str, ...] = ()
+    merged: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +77,7 @@ class Keeper:
     clock: Clock
     sleep: Callable[[float], None]
     executor: Executor
+    doors: Sequence[ForeignDoor] = ()
 
     def keep(self) -> KeeperReport:
         """One round. What is unavailable is named in `problems`, and keeps none of the rest from being done."""
@@ -73,15 +87,34 @@ class Keeper:
             reconciled = self.reconciliation.reconcile(
                 until=start + RECONCILING, at_most_until=start + RECONCILING_AT_MOST
             )
+        merged = [self._merged(door, start, problems) for door in self.doors]
+        is_complete = reconciled.is_complete and all(each.is_complete for each in merged)
         with _noted("open records not all closed", problems):
             # Replay first, sweep second: a final record that still waits in a spilled line would be called unknown
             # before it.
             grace = GRACE_BY_SIGNS if self.reconciliation.signs else GRACE
-            swept = self.sweep(until=start + SWEEPING, grace=grace if reconciled.is_complete else GRACE_WHILE_UNREAD)
+            swept = self.sweep(until=start + SWEEPING, grace=grace if is_complete else GRACE_WHILE_UNREAD)
         with _noted("catalog not published", problems):
             published = publish_in_time(self.catalog, self.snapshots, clock=self.clock, sleep=self.sleep)
             version = published.version if published else None
-        return KeeperReport(reconciled=reconciled, swept=swept, published_version=version, problems=tuple(problems))
+        return KeeperReport(
+            reconciled=reconciled,
+            swept=swept,
+            published_version=version,
+            problems=tuple(problems),
+            merged=sum(each.written for each in merged),
+        )
+
+    def _merged(self, door: ForeignDoor, start: datetime, problems: list[str]) -> Reconciled:
+        """What a front door elsewhere wrote, once; and the champion, there."""
+        merged = Reconciled()
+        with _noted(f"the log of the {door.name} door not all merged", problems):
+            merged = door.log.reconcile(until=start + MERGING, at_most_until=start + MERGING_AT_MOST)
+        with _noted(f"the {door.name} door's models not looked at", problems):
+            run = door.models.retrain(now=self.clock(), trigger="mirror")
+            if "not taken" in run.reason:
+                problems.append(f"the {door.name} door: {run.reason}")
+        return merged
 
     def publish(self) -> int:
         """Publish what the database has now, and nothing else; the version that is published then. Tried once."""
