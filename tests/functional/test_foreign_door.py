@@ -31,9 +31,9 @@ from fiso.testing.memory import (
     InMemoryWatermark,
 )
 from fiso.testing.rig import SETTINGS, Rig
-from localcloud.drill.object_store import Objects, Server
 from fiso_client.core.transport import HttpTransport
 from functions.server.door_ports import Door, door
+from localcloud.drill.object_store import Objects, Server
 from tests.builders import a_snapshot, an_entry
 from tests.edge import an_outcome, answered, counts, decide, report
 

@@ -35,7 +35,6 @@ from fiso.routing.breaker_notices import Domain, SlowCall, Transition
 from fiso.settings import KeeperSettings, OrchestratorSettings, RetrainerSettings, StreamConsumerSettings
 from fiso.testing.memory import InMemoryMetrics
 from fiso.testing.rig import LambdaContext, http_event
-from localcloud.drill.object_store import Server
 from fiso_cli.training import keys
 from fiso_client.core.breaker import Breaker
 from functions.console import wiring as console
@@ -48,6 +47,7 @@ from functions.retrainer import wiring as retrainer
 from functions.stream_consumer import wiring as stream_consumer
 from functions.stream_consumer.archiver import archive
 from functions.stream_consumer.handler import consume
+from localcloud.drill.object_store import Server
 from tests import tokens
 from tests.builders import a_record, a_snapshot, a_spilled_line, an_endpoint, an_entry, an_open_record
 from tests.contract.entra_services import IDENTITY

@@ -15,6 +15,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from fiso.adapters.identity.credential_cache import Expiring
 from fiso.adapters.identity.exchange import (
+    EXCHANGE_TIMEOUT_S,
     TokensByAudience,
     claims_of,
     expiring,
