@@ -57,8 +57,11 @@ DEPLOY = Group(
 )
 DRILL = Group(
     "A bad day on this machine: what was promised, and what came.",
-    {"region-loss": Lazy("localcloud.drill.command:region_loss", "A region is lost under traffic: RPO, RTO, doubles.")},
-    more="For example: fiso drill region-loss",
+    {
+        "region-loss": Lazy("localcloud.drill.command:region_loss", "A region is lost under traffic: RPO, RTO."),
+        "aws-loss": Lazy("localcloud.drill.command:aws_loss", "All of AWS is lost: a front door elsewhere serves on."),
+    },
+    more="For example: fiso drill aws-loss --minutes 1",
 )
 LOCAL = Group(
     "The local cloud: up, down, status, logs, reset, faults.",

@@ -1,4 +1,4 @@
-"""`fiso drill region-loss`: lose a region on this machine, and see what was promised for that."""
+"""`fiso drill …`: lose a region, or all of AWS, on this machine, and see what was promised for that."""
 
 import logging
 import tempfile
@@ -11,8 +11,10 @@ import typer
 from fiso_cli.rendering import Document, Output, Table, remark, text
 
 if TYPE_CHECKING:
+    from localcloud.drill import aws_loss as aws
     from localcloud.drill.loss import Findings
 
+LEAST_SHARE = 0.999
 WITHIN_S = 60.0
 """What is promised: RPO of the log that left the region, and RTO of a warm standby."""
 
@@ -36,11 +38,78 @@ def region_loss(
     with tempfile.TemporaryDirectory(prefix="fiso-drill-") as folder:
         logging.getLogger("fiso_client").setLevel(logging.ERROR)  # that a region is away is no news here
         found = Drill(folder=Path(folder), before_s=before_s, outage_s=outage_s, say=remark).run()
-    checks = list(_checks(found))
+    return _told(list(_checks(found)))
+
+
+def aws_loss(
+    minutes: Annotated[float, typer.Option(min=0.1, max=120, help="How long AWS is away.")] = 10.0,
+    before_s: Annotated[float, typer.Option("--before", min=2, max=600, help="Seconds of traffic before.")] = 20.0,
+) -> Output:
+    """All of the local AWS is killed under load; a front door on another cloud serves on, and its log is merged.
+
+    AWS is a whole local cloud with a deployed stage: gateway, tables, bucket, secrets, schedules, functions. The door
+    is the container's own program, with a storage of its cloud's form and nothing of AWS's. Exits with 1 unless all
+    that is promised held. Takes three minutes more than AWS is away.
+
+    \b
+    fiso drill aws-loss --minutes 1
+    """
+    from localcloud.drill.aws_loss import Drill
+
+    with tempfile.TemporaryDirectory(prefix="fiso-drill-") as folder:
+        logging.getLogger("fiso_client").setLevel(logging.ERROR)
+        found = Drill(folder=Path(folder), before_s=before_s, outage_s=minutes * 60, say=remark).run()
+    return _told(list(_checks_of_aws(found)))
+
+
+def _told(checks: list[Document]) -> Output:
     columns = [text("promised"), text("found"), text("held", lambda line: "yes" if line["held"] else "NO")]
     table = Table(columns=columns, rows=checks, style=lambda line: "" if line["held"] else "red")
     has_held = all(line["held"] for line in checks)
     return Output(document={"held": has_held, "checks": checks}, shown=[table], exit_code=0 if has_held else 1)
+
+
+def _checks_of_aws(found: "aws.Findings") -> Iterator[Document]:
+    def check(name: str, seen: str, held: bool, **figures: object) -> Document:
+        return {"promised": name, "found": seen, "held": held, **figures}
+
+    asked, orders = found.repeatable, found.during("orders")
+    answered = sum(one.is_answered for one in asked)
+    share = answered / len(asked) if asked else 0.0
+    yield check(
+        f"at least {LEAST_SHARE:.1%} of what may be repeated is answered",
+        f"{share:.2%} ({answered} of {len(asked)}), from 1 s after detection",
+        share >= LEAST_SHARE,
+        share=round(share, 5),
+    )
+    yield check(
+        "the loss is detected",
+        f"within {found.detected_at - found.lost_at:.1f} s",
+        found.detected_at < found.back_at,
+        detected_s=round(found.detected_at - found.lost_at, 2),
+    )
+    kept = sum(one.is_answered for one in orders)
+    yield check("what must not run twice is served too", f"{kept} of {len(orders)} answered", kept > 0)
+    yield check(
+        "no order runs twice",
+        f"{len(found.doubles)} of {sum(id.startswith('orders') for id in found.executions)}",
+        not found.doubles,
+    )
+    told = sum(bool(one.invocation_id) for one in found.samples)
+    yield check("no record is lost after the merge", f"{len(found.lost)} of {told}", told > 0 and not found.lost)
+    leased = sum(one.is_answered for one in found.samples if one.caller == "leased reads")
+    yield check("outcomes of leases are reported", f"{found.reported} for {leased} answered", found.reported >= leased)
+    yield check(
+        "the keeper merges the door's log",
+        "never" if found.merged_s is None else f"within {found.merged_s:.1f} s of its first round",
+        found.merged_s is not None,
+        merged_s=found.merged_s and round(found.merged_s, 1),
+    )
+    is_refused = found.change.startswith("refused")
+    own, there = found.served_version
+    yield check("a catalog change in the outage is refused or kept", found.change, is_refused or own == there)
+    yield check("one catalog at both doors", f"version {own} and {there}", own == there)
+    yield check("the door ends with everything written", "yes" if found.was_clean else "no", found.was_clean)
 
 
 def _checks(found: "Findings") -> Iterator[Document]:
