@@ -94,14 +94,24 @@ def test_slow_clients_hold_up_nobody_and_are_given_up() -> None:
 
 
 def test_more_than_can_wait_is_refused_at_once_and_told_when_to_come_again() -> None:
-    goes_on, found = Event(), list[bytes]()
-    with served(over_rigs(answers(wait=lambda: goes_on.wait(10))), threads=1, queue=1) as server:
-        threads = [Thread(target=lambda: found.append(server.raw(FULL))) for _ in range(5)]
-        for thread in threads:
-            thread.start()
-        ends_at = time.monotonic() + 10
-        while len(found) < 3 and time.monotonic() < ends_at:
-            time.sleep(0.01)
+    began, goes_on, found = Event(), Event(), list[bytes]()
+
+    def wait() -> None:
+        began.set()
+        goes_on.wait(10)
+
+    def ask() -> Thread:
+        thread = Thread(target=lambda: found.append(server.raw(FULL)))
+        thread.start()
+        return thread
+
+    with served(over_rigs(answers(wait=wait)), threads=1, queue=1) as server:
+        threads = [ask()]
+        assert began.wait(10)
+        threads.append(ask())
+        _await(lambda: len(server.listener._dispatcher.queue) == 1)
+        threads += [ask() for _ in range(3)]
+        _await(lambda: len(found) == 3)
         assert [status_of(answer) for answer in found] == [503] * 3
         assert all(b"\r\nRetry-After: 1\r\n" in answer for answer in found)
         goes_on.set()

@@ -212,6 +212,12 @@ def _archive(_rival_dir: Path, _say: Say) -> Sequence[Row]:
     return archive.rows()
 
 
+def _doors(_rival_dir: Path, say: Say) -> Sequence[Row]:
+    from tests.lab.bench import doors
+
+    return doors.rows(say)
+
+
 def _overhead(_rival_dir: Path, _say: Say) -> Sequence[Row]:
     return [overhead.overhead_over_put()]
 
@@ -232,6 +238,7 @@ GROUPS = (
     Group("LiteLLM's pick", ("pick_vs_litellm",), _litellm),
     Group("replays", ("replay_", "early_regret_", "captured_", "cache_hit_rate"), _replays),
     Group("sizes", ("artifact_mb", "package_"), _sizes),
+    Group("front doors side by side", ("serve_",), _doors),
     Group("what the hop costs", ("hop_usd_per_million",), _hop),
     Group("off-policy intervals over a known world", ("ope_",), _ope),
     Group("canaries by simulation", ("canary_",), _canary),
