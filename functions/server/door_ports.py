@@ -1,7 +1,7 @@
 """Outside, for a front door on another cloud than AWS: nothing here asks AWS for anything.
 
 Catalog and champion come from a mirror in that cloud's storage, signed as they are on AWS; states and breakers are the
-process's own; the log goes to that storage, and the keeper merges it. docs/serve.md
+process's own; the log goes to that storage, and the keeper merges it. docs/decisions/0032-a-front-door-elsewhere.md
 """
 
 import logging

@@ -1,8 +1,8 @@
 """FISO as a WSGI application: a request as the event that API Gateway would make of it, the answer as WSGI has it.
 
 One edge, two doors: what a request may be, who its caller is and what becomes of it is the orchestrator's handler's
-matter (docs/serve.md). A handler's application answers one request at a time, as on Lambda; here a request borrows one
-from `Environments`.
+matter. A handler's application answers one request at a time, as on Lambda; here a request borrows one from
+`Environments`. docs/decisions/0031-fiso-serve.md
 """
 
 import logging

@@ -258,7 +258,7 @@ def _litellm(folder: Path, interpreter: str, upstream: int) -> Iterator[Door]:
     file, port = folder / "litellm.json", _free_port()
     file.write_text(json.dumps(config), encoding="utf-8")
     environ = {"PATH": os.environ["PATH"], "HOME": str(folder), "LITELLM_LOG": "ERROR", "NO_PROXY": "*"}
-    environ |= {"LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+    environ |= {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true"}
     words = [str(Path(interpreter).with_name("litellm")), "--config", str(file), "--host", HOST, "--port", str(port)]
     words += ["--num_workers", "1", "--telemetry", "False"]
     with _running("litellm", "/chat/completions", [interpreter, *words], port, environ, folder) as door:

@@ -3,7 +3,8 @@
 An object holds what requests wrote at the same time (group commit), so that a busy door writes few. Its name says when:
 `doors/<door>/<minute>/<second>-<random>.jsonl`, so that the keeper finds a minute's without listing more. A line is a
 spilled line, with its mark: whoever else may write the bucket writes text. What the store did not take is written again
-under another name, until it is taken; what then stands twice is merged once. docs/serve.md
+under another name, until it is taken; what then stands twice is merged once.
+docs/decisions/0032-a-front-door-elsewhere.md
 """
 
 import json
