@@ -191,10 +191,11 @@ def test_requests_are_served_without_aws_and_merged_once_when_it_is_back() -> No
 def test_what_a_killed_container_had_begun_is_known_to_the_log() -> None:
     with elsewhere() as there:
         there.rig.invoke("word-count", body=b"{}")
-        lines = Bucket(client("azure", there.server), BUCKET)
-        (first, *_), log = sorted(lines.keys("doors/")), InMemoryInvocationLog()
-        for key in [key for key in lines.keys("doors/") if key != first]:
-            del there.server.objects.stored[BUCKET, key]
+        stored, log = there.server.objects.stored, InMemoryInvocationLog()
+        for place, (body, generation) in list(stored.items()):
+            if place[1].startswith("doors/"):
+                intents = b"".join(line for line in body.splitlines(keepends=True) if b"deadline_at" in line)
+                stored[place] = (intents, generation)
         assert merged(there, log) == (1, 0)
         (left,) = log.records.values()
         assert isinstance(left, OpenRecord)

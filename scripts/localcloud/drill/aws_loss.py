@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -147,6 +147,7 @@ class Drill:
             time.sleep(max(0.0, lost_at + self.outage_s - time.monotonic()))
             back_at = time.monotonic()
             self.say("AWS returns, with what it held")
+            machine.options = replace(machine.options, access_key=machine.cloud.access_key_file)
             machine.boot()
             time.sleep(self.before_s / 2)
         finally:
