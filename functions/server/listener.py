@@ -30,6 +30,9 @@ from functions.orchestrator.http_request import LARGEST_HEADERS, LARGEST_TEXT, L
 from functions.server.wsgi import WsgiApplication
 
 LOOK_EVERY_S = 0.25
+JUST_CAME_S = 0.5
+OWN_SOCKETS = 2
+"""That waitress counts as connections: the one that listens, and its own wake-up."""
 OVERLOADED_S = 1
 """When a client that was refused may come again."""
 
@@ -93,7 +96,9 @@ class _Channel(HTTPChannel):  # type: ignore[misc]
 
     @property
     def is_idle(self) -> bool:
-        return not self.requests and self.request is None and not self.total_outbufs_len
+        """Whether nothing of it is on its way; who came just now is about to ask."""
+        is_new = time.time() - self.creation_time < JUST_CAME_S
+        return not is_new and not self.requests and self.request is None and not self.total_outbufs_len
 
 
 class _Dispatcher(ThreadedTaskDispatcher):  # type: ignore[misc]
@@ -144,7 +149,7 @@ class Listener:
             _start=False,
             sockets=[sock],
             ident=None,
-            connection_limit=self._limits.connections,
+            connection_limit=self._limits.connections + OWN_SOCKETS,
             channel_timeout=self._limits.idle_s,
             cleanup_interval=1,
             asyncore_loop_timeout=LOOK_EVERY_S,
@@ -185,11 +190,19 @@ class Listener:
         if passed_s < self._limits.lame_s:
             return False
         if self._server.accepting:
+            self._accept_waiting()
             self._server.accepting = False
             self._server.del_channel()
         if passed_s > self._limits.lame_s + self._limits.drain_s:
             return True
         return all(channel.is_idle for channel in self._server.active_channels.values()) and self._dispatcher.is_idle
+
+    def _accept_waiting(self) -> None:
+        """Who has connected already, and would be cut off when the socket closes."""
+        known = -1
+        while known < len(self._map):
+            known = len(self._map)
+            self._server.handle_accept()
 
     def _give_up_slow(self) -> None:
         latest = time.monotonic() - self._limits.slowest_s

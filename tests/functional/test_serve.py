@@ -144,6 +144,28 @@ def test_what_is_begun_is_answered_before_the_end_and_readiness_ends_first() -> 
     assert [status_of(answer) for answer in found] == [200]
 
 
+def test_who_has_connected_before_the_end_is_answered() -> None:
+    """As reported of servers that stop accepting first: what waits in the socket's backlog is cut off."""
+    began, goes_on, found = Event(), Event(), list[bytes]()
+
+    def wait() -> None:
+        began.set()
+        goes_on.wait(10)
+
+    with served(over_rigs(answers(wait=wait)), connections=1) as server:
+        threads = [Thread(target=lambda: found.append(server.raw(FULL))) for _ in range(3)]
+        threads[0].start()
+        assert began.wait(10)
+        for thread in threads[1:]:
+            thread.start()
+        server.listener.begin_drain()
+        goes_on.set()
+        for thread in threads:
+            thread.join()
+        assert server.end()
+    assert [status_of(answer) for answer in found] == [200] * 3
+
+
 def test_workers_are_replaced_under_load_without_a_failed_request_and_one_that_dies_too() -> None:
     program = subprocess.Popen(
         [sys.executable, "-m", "tests.functional.serving"],
