@@ -31,14 +31,16 @@ def serve(
     fiso serve --stage local --port 8080
     """
     from fiso.settings import MissingSetting
+    from functions.server.wiring import application_settings
     from functions.server.wiring import serve as run
 
     environ = dict(os.environ) if not stage else os.environ | deployed_with(Stage.named(stage))
     environ |= {"PORT": str(port), "FISO_SERVE_HOST": host, "FISO_SERVE_WORKERS": str(workers)}
     environ |= {"FISO_SERVE_CONSOLE": "1"} if console else {}
     os.environ.update(environ)
-    remark(f"serving on http://{host}:{port}; Ctrl-C ends it")
     try:
+        application_settings(environ, host)
+        remark(f"serving on http://{host}:{port}; Ctrl-C ends it")
         code = run(environ)
     except MissingSetting as error:
         raise BadInput(str(error)) from error
