@@ -119,6 +119,8 @@ def _door(name: str, there: Elsewhere, settings: KeeperSettings, spilled: Reconc
             spilled=ObjectLines(Bucket(there.objects, there.bucket), name, executor=readers),
             watermark=S3Watermark(there.s3, settings.bucket, of=f"door-{name}"),
             done={},
+            signs=None,
+            accepts_older=False,
             span=[SLICE],
         ),
         models=Follower(

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from fiso.adapters.aws.models import LayerModelStore, S3ModelStore
 from fiso.adapters.aws.s3 import Bucket, S3Snapshots
-from fiso.adapters.aws.snapshots import CheckedSnapshots
+from fiso.adapters.aws.snapshots import CheckedSnapshots, KnownHosts
 from fiso.adapters.clock import utc_now
 from fiso.adapters.http.callers import ByProvider, HttpCaller
 from fiso.adapters.http.public_dial import PublicDial
@@ -63,7 +63,7 @@ def door(settings: OrchestratorSettings, own: DoorSettings, environ: Mapping[str
     """What a door elsewhere speaks to. `BadSetting` for keys that are none."""
     transport = HttpTransport()
     objects, bucket = _objects(own, environ, transport, is_local=settings.stage == LOCAL_STAGE)
-    rules = AddressRules(own_hosts=settings.own_hosts, allow_loopback=settings.allow_loopback)
+    hosts = KnownHosts(AddressRules(own_hosts=settings.own_hosts, allow_loopback=settings.allow_loopback))
     seals = CatalogSeals(
         stage=settings.stage,
         keys=settings.catalog.keys,
@@ -75,12 +75,12 @@ def door(settings: OrchestratorSettings, own: DoorSettings, environ: Mapping[str
         Bucket(objects, bucket), own.door, clock=utc_now, keyring=_keyring(own.lease_keys), learn=states.learn
     )
     caller = HttpCaller(
-        HttpTransport(dial=PublicDial(allow_loopback=rules.allow_loopback)),
+        HttpTransport(dial=PublicDial(allow_loopback=settings.allow_loopback)),
         clock=utc_now,
-        allow_loopback=rules.allow_loopback,
-        own_hosts=rules.own_hosts,
+        allow_loopback=settings.allow_loopback,
+        rules=lambda: hosts.rules,
     )
-    published = CheckedSnapshots(S3Snapshots(objects, bucket, seals), rules)
+    published = CheckedSnapshots(S3Snapshots(objects, bucket, seals), hosts)
     keys, use, breakers = AbsentIdempotencyKeys(), ProcessTenantUse(), ProcessBreakers()
     jwt = settings.access.mode is AuthMode.JWT
     ports = Ports(
