@@ -48,8 +48,8 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, port: int = 0, objects: Objects | None = None) -> None:
-        self.objects = objects or Objects()
+    def __init__(self, port: int = 0, objects: Objects | None = None, *, keeps_connections: bool = True) -> None:
+        self.objects, self.keeps_connections = objects or Objects(), keeps_connections
         super().__init__((HOST, port), _Handler)
 
     @property
@@ -140,6 +140,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         for name, value in {**headers, "content-length": str(len(body))}.items():
             self.send_header(name, value)
+        if not self.server.keeps_connections:
+            self.send_header("connection", "close")
         self.end_headers()
         self.wfile.write(body)
 
