@@ -2,7 +2,7 @@
 
 One edge, two doors: what a request may be, who its caller is and what becomes of it is the orchestrator's handler's
 matter. A handler's application answers one request at a time, as on Lambda; here a request borrows one from
-`Environments`. docs/decisions/0031-fiso-serve.md
+`Environments`. docs/decisions/0033-fiso-serve.md
 """
 
 import logging
