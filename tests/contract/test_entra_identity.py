@@ -25,9 +25,12 @@ from fiso.domain.identity import EntraIdentity, entra_audience
 from fiso.settings import OrchestratorSettings
 from fiso.testing.clock import ManualClock
 from fiso.testing.memory import InMemoryMetrics
+from fiso_client.calling import HttpCaller as LeasedCaller
+from fiso_client.calling import Request as LeasedRequest
 from fiso_client.core.failures import Failure, Fault, ProviderError
 from fiso_client.core.signing import AwsEndpoint, SignedService
 from fiso_client.core.transport import HttpTransport, TransportError
+from fiso_client.target import Target
 from functions.orchestrator.aws_ports import aws_ports
 from tests.builders import a_request, an_endpoint
 from tests.contract.entra_services import IDENTITY, ROLE, Azure, aws_error, azure, entra_error
@@ -385,3 +388,15 @@ def test_a_stage_with_an_application_asks_its_own_region_for_a_token(monkeypatch
         ports.caller.call(protected(), a_request(), timeout_ms=1_000)
     assert asked == [("https://sts.eu-west-1.amazonaws.com/", ["GetWebIdentityToken"])]
     assert len(ports.tokens) == 1
+
+
+def test_who_calls_by_a_lease_shows_a_token_of_its_own(services: Azure, function: Server) -> None:
+    """A lease says that the copy asks for one, and holds none."""
+    target = Target(id="azure", provider="azure", address=function.url, authentication=Authentication.ENTRA)
+    token = services.access_token(entra_audience(IDENTITY.tenant, function.url))
+    with closing(HttpTransport()) as used:
+        own = LeasedCaller(used, lambda _: {"authorization": f"Bearer {token}"})
+        assert own(target, LeasedRequest(body=b"{}"), timeout_s=2).status == 200
+        with pytest.raises(ProviderError) as refused:
+            LeasedCaller(used, lambda _: {})(target, LeasedRequest(body=b"{}"), timeout_s=2)
+    assert refused.value.failure is Failure.REFUSED, "so the next target is tried"
