@@ -5,7 +5,7 @@ Nothing is remembered from the deployment: what a killed run left is found, and 
 
 from collections.abc import Iterator, Sequence
 
-from fiso_cli.clouds.google import steps
+from fiso_cli.clouds.google import policies, steps
 from fiso_cli.clouds.google.client import Document, Google
 from fiso_cli.clouds.google.names import ENDPOINT_LABEL, FUNCTION_LABEL, Names, is_ours
 from fiso_cli.clouds.plan import ABSENT, AS_WANTED, Look, Say, Step
@@ -39,7 +39,7 @@ def _ours(google: Google, names: Names, functions: Sequence[str]) -> Iterator[Do
 def stage(google: Google, names: Names) -> list[Step]:
     """What the copies stood on: images, accounts, bindings; in the order in which it was made."""
     member = f"serviceAccount:{names.builder}"
-    policy = steps.ProjectPolicy(google, names.project)
+    policy = policies.ProjectPolicy(google, names.project)
     accounts = [_account(google, names, each["name"]) for each in _accounts(google, names)]
     repositories = [_repository(google, names, each["name"]) for each in _repositories(google, names)]
     return [*accounts, _unbound(google, policy, steps.LOG_WRITER, member), *repositories, _sources(google, names)]
@@ -162,14 +162,14 @@ def _repository(google: Google, names: Names, name: str) -> Step:
     return Step(name=short, makes="images", look=look, make=_never, undo=undo, is_slow=True)
 
 
-def _unbound(google: Google, policy: steps.Policy, role: str, member: str) -> Step:
+def _unbound(google: Google, policy: policies.Policy, role: str, member: str) -> Step:
     """Before its account goes: a member that was deleted stays in a policy, as `deleted:…`, for good."""
 
     def look() -> Look:
-        return AS_WANTED if steps.has(policy.read() or {}, role, member) else MISSING
+        return AS_WANTED if policies.has(policy.read() or {}, role, member) else MISSING
 
     def undo(say: Say) -> None:
-        steps.changed(google, policy, lambda found: steps.without_member(found, role, member))
+        policies.changed(google, policy, lambda found: policies.without_member(found, role, member))
 
     return Step(name="logs of builds", makes=role, look=look, make=_never, undo=undo)
 
