@@ -38,7 +38,7 @@ def keeper_database(*, stage: StageOption = "local") -> Output:
     if where.local is not None:
         ensured(where)
         return Output(document={"stage": stage, "role": role_of(stage)}, shown=[f"{role_of(stage)} reads the catalog"])
-    name = _renewed(where)
+    name = renewed(where)
     shown = [f"{role_of(stage)} reads the catalog, and is reached by secret {name}"]
     return Output(document={"stage": stage, "role": role_of(stage), "secret": name}, shown=shown)
 
@@ -50,7 +50,7 @@ def ensured_on_aws(where: Stage) -> bool:
         try:
             client.describe_secret(SecretId=_secret_of(where))
         except client.exceptions.ResourceNotFoundException:
-            _renewed(where)
+            renewed(where)
             return True
     return False
 
@@ -59,7 +59,7 @@ def _secret_of(where: Stage) -> str:
     return f"fiso/{where.name}/keeper-database"
 
 
-def _renewed(where: Stage) -> str:
+def renewed(where: Stage) -> str:
     """The role with a new password, and the secret that tells it; the secret's name."""
     password = secrets.token_urlsafe(24)
     make(where.connect, role_of(where.name), password)

@@ -55,6 +55,16 @@ DEPLOY = Group(
     },
     more="For example: fiso deploy azure compress=functions/sample_azure --stage prod",
 )
+DATABASE = Group(
+    "The catalog's PostgreSQL: migrate, copy, verify, cutover.",
+    {
+        "migrate": Lazy("fiso_cli.database.commands:migrate", "Bring it to this version's tables."),
+        "copy": Lazy("fiso_cli.database.commands:copy", "Copy it to another server, while changes go on."),
+        "verify": Lazy("fiso_cli.database.commands:verify", "Compare every table of both."),
+        "cutover": Lazy("fiso_cli.database.commands:cutover", "Make the copy the one in force, without a lost change."),
+    },
+    more="For example: fiso db copy --stage prod",
+)
 DRILL = Group(
     "A bad day on this machine: what was promised, and what came.",
     {
@@ -114,6 +124,7 @@ COMMANDS: Commands = {
     "schema": Lazy("fiso_cli.catalog.commands:print_schema", "Print the JSON Schema of catalog files."),
     "alarms": Lazy("fiso_cli.catalog.alarms_command:alarms", "Burn-rate alarms of functions with objectives."),
     "policy": POLICY,
+    "db": DATABASE,
     "train": Lazy("fiso_cli.training.commands:train", "Train the packaged model."),
     "retrain": Lazy("fiso_cli.training.commands:retrain", "Run a stage's retrainer now."),
     "model-key": Lazy("fiso_cli.training.commands:model_key", "The key that signs a stage's models."),

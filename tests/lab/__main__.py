@@ -22,6 +22,7 @@ class Lab(CommandGroup):
     entries: ClassVar[Commands] = {
         "chaos": CHAOS,
         "bench": Lazy("tests.lab.bench.commands:bench", "Measure FISO beside the naive design."),
+        "database": Lazy("tests.lab.database_move:database", "A catalog moves between two servers under changes."),
         "deployments": Lazy(
             "tests.lab.deployments:deployments", "First deployments that fail half-way, a stage that comes back."
         ),

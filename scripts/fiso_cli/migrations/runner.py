@@ -14,7 +14,7 @@ from fiso.adapters.postgres.deadline import ends_within
 from fiso_cli.errors import CommandError, DatabaseUnreachable
 
 FOLDER = Path(__file__).parent
-_LOCK = 0x6669736F  # any number nobody else uses: "fiso"
+LOCK = 0x6669736F  # any number nobody else uses: "fiso"
 _TIMEOUT_MS = 60_000
 _LEDGER = """
 CREATE TABLE IF NOT EXISTS schema_migrations (
@@ -82,7 +82,7 @@ def pending(connect: Connect) -> list[Migration]:
 def _migrate(opened: connection, wanted: Sequence[Migration]) -> list[Migration]:
     with opened, opened.cursor() as rows:
         rows.execute("SET lock_timeout = %s; SET statement_timeout = %s", (_TIMEOUT_MS, _TIMEOUT_MS))
-        rows.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))  # the session's: closing the connection releases it
+        rows.execute("SELECT pg_advisory_lock(%s)", (LOCK,))  # the session's: closing the connection releases it
         rows.execute(_LEDGER)
     with opened, opened.cursor() as rows:
         applied = _applied(rows)
