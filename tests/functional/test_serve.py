@@ -5,10 +5,13 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
 from threading import Event, Thread
 
 import pytest
@@ -152,16 +155,17 @@ def test_who_has_connected_before_the_end_is_answered() -> None:
         began.set()
         goes_on.wait(10)
 
-    with served(over_rigs(answers(wait=wait)), connections=1) as server:
-        threads = [Thread(target=lambda: found.append(server.raw(FULL))) for _ in range(3)]
-        threads[0].start()
+    with ExitStack() as stack, served(over_rigs(answers(wait=wait)), connections=1) as server:
+        thread = Thread(target=lambda: found.append(server.raw(FULL)))
+        thread.start()
         assert began.wait(10)
-        for thread in threads[1:]:
-            thread.start()
+        waiting = [stack.enter_context(socket.create_connection((HOST, server.port), timeout=20)) for _ in range(2)]
+        for sock in waiting:
+            sock.sendall(FULL)
         server.listener.begin_drain()
         goes_on.set()
-        for thread in threads:
-            thread.join()
+        found += [b"".join(iter(partial(sock.recv, 65_536), b"")) for sock in waiting]
+        thread.join()
         assert server.end()
     assert [status_of(answer) for answer in found] == [200] * 3
 
