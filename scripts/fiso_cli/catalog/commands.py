@@ -166,14 +166,14 @@ def print_schema() -> Output:
 
 def learnt(where: Stage, store: "CatalogStore") -> None:
     """Bring into the database what the kill switch did past it. What cannot be read now, the keeper still carries
-    along with whatever it publishes."""
-    from fiso.domain.errors import WriteConflict
+    along with whatever it publishes. A catalog that nobody signed is of code of before, which has no such switch."""
+    from fiso.domain.errors import InvalidCatalog, WriteConflict
     from fiso.services.maintenance.publish import learn
     from fiso_cli.catalog.restore import published
 
     try:
         learned = learn(store, published(where))
-    except (CommandError, WriteConflict):
+    except (CommandError, InvalidCatalog, WriteConflict):
         return
     if learned is not None:
         remark(f"version {learned.version} has what was pinned or unpinned past the database")
