@@ -118,12 +118,13 @@ def _moved(source: Database, target: Database, rows: int, writes: int) -> dict[s
     copying.drop(target)
     remark("copying while somebody writes …")
     writers = Writers(source=source, target=target, wanted=writes)
-    threads = writers.run(4)
+    threads = writers.run(2)
     begun = time.monotonic()
     copying.copy_whole(source, target)
     copied_s = time.monotonic() - begun
     while len(writers.written) < writes // 2:
-        time.sleep(0.05)
+        remark(f"{len(writers.written)} of {writes} changes")
+        time.sleep(min(10, writes / 500))
     remark(f"cutting over after {len(writers.written)} changes …")
     cut = cutover.cut_over(source, target, remark)
     assert cut is not None

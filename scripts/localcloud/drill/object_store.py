@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Lock
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
-from xml.sax.saxutils import escape
+from xml.sax.saxutils import escape  # nosec B406: writes, reads nothing
 
 HOST = "127.0.0.1"
 TOKEN = "a-containers-token"  # nosec B105 # of nothing
@@ -69,7 +69,7 @@ class _Handler(BaseHTTPRequestHandler):
         parts, body = urlsplit(self.path), self._body()
         asked = {name: values[0] for name, values in parse_qs(parts.query).items()}
         if parts.path.startswith("/computeMetadata/") or parts.path == "/token":
-            self._send(200, json.dumps({"access_token": TOKEN, "expires_in": 3_600, "token_type": "Bearer"}).encode())
+            self._send(200, json.dumps({"access_token": TOKEN, "expires_in": 3_600, "token_type": "Bearer"}).encode())  # nosec B105
         elif self.server.objects.is_away:
             self._send(503, b"away")
         elif self.headers.get("authorization") not in (f"Bearer {TOKEN}", "Bearer local"):

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import gettempdir
@@ -10,18 +10,19 @@ from typing import Annotated
 
 import typer
 
+from fiso_cli.clouds import catalog_file, folders
 from fiso_cli.clouds.azure import arm as manager
 from fiso_cli.clouds.azure import offers, publish, removal, steps
 from fiso_cli.clouds.azure.arm import Arm
 from fiso_cli.clouds.azure.lease import ContainerLease
-from fiso_cli.clouds.azure.names import SIZES, Copy, Group, asked_for
+from fiso_cli.clouds.azure.names import SIZES, Copy, Group
 from fiso_cli.clouds.lock import held
 from fiso_cli.clouds.plan import Done, Planned, Step, agreed, apply, look_at, refuse_foreign, remove, shown, told
 from fiso_cli.commands import JsonOption
 from fiso_cli.errors import BadInput, CommandError
 from fiso_cli.local_stage import LocalStage
 from fiso_cli.options import StageOption, YesOption
-from fiso_cli.rendering import Output, Table, remark, save, show, text
+from fiso_cli.rendering import Output, Table, remark, show, text
 
 LOCAL_PART = 9
 """Where the local Azure listens, from the local stage's base port on."""
@@ -87,11 +88,9 @@ def azure(  # noqa: PLR0913 - a command's options
     """
     group, arm = connected(stage, subscription)
     if destroy:
-        names = [word.partition("=")[0].rstrip("/").replace("_", "-") for word in functions or []]
-        return _destroyed(arm, group, names, file, is_sure=yes, as_json=as_json, is_plan=plan)
-    named = asked_for(functions or [])
-    if not named:
-        raise BadInput("name at least one FUNCTION, a folder or NAME=FOLDER")
+        names = folders.named(functions or [], is_removal=True)
+        return _destroyed(arm, group, [*names], file, is_sure=yes, as_json=as_json, is_plan=plan)
+    named = folders.named(functions or [])
     wanted = steps.Wanted(
         application_id=_application(application_id, stage),
         tenant_id=_guid(tenant or NOBODY, "--tenant"),
@@ -100,7 +99,7 @@ def azure(  # noqa: PLR0913 - a command's options
     )
     if wanted.application_id and wanted.tenant_id == NOBODY:
         raise BadInput("--application-id needs --tenant (or AZURE_TENANT_ID): az account show --query tenantId")
-    _check_file(file)
+    catalog_file.check(file)
     copies = _copies(group, named, _words(regions), [_size(each) for each in _words(size)])
     _check_offers(arm, copies, python)
     asked = Asked(
@@ -169,7 +168,10 @@ def _deployed(asked: Asked, file: Path, *, is_sure: bool, as_json: bool, is_plan
         after = apply(own, remark, before=still)
     done = Done(made=done.made + after.made, changed=done.changed + after.changed, kept=done.kept + after.kept)
     endpoints = {of: endpoint(arm, of, asked.wanted) for of in asked.copies}
-    written = _written(file, endpoints)
+    by_function: dict[str, list[catalog_file.Made]] = {}
+    for of, made in endpoints.items():
+        by_function.setdefault(of.function, []).append(made)
+    written = catalog_file.write(file, by_function)
     told_now = told(title, planned, done, what_if=foretold, endpoints=list(endpoints.values()), file=str(file))
     counted = [part for part in told_now.shown or () if isinstance(part, str)]
     following = f"fiso apply -f {file} --stage {group.stage}"
@@ -229,33 +231,6 @@ def endpoint(arm: Arm, of: Copy, wanted: steps.Wanted) -> dict[str, str | int]:
     return made | ({"authentication": "entra"} if wanted.application_id else {})
 
 
-def _check_file(file: Path) -> None:
-    """Before anything is made: what cannot be read could not be written afterwards."""
-    from fiso_cli.catalog.yaml_text import parse
-
-    try:
-        parse(file.read_text(encoding="utf-8") if file.exists() else "version: 1")
-    except (OSError, UnicodeDecodeError, ValueError) as error:
-        raise BadInput(f"{file}: {error}") from error
-
-
-def _written(file: Path, endpoints: dict[Copy, dict[str, str | int]]) -> list[str]:
-    from fiso_cli.catalog.yaml_edit import with_endpoints
-
-    try:
-        before = file.read_text(encoding="utf-8") if file.is_file() else ""
-        after = before
-        for of, made in endpoints.items():
-            after = with_endpoints(after, of.function, [made])
-    except (OSError, UnicodeDecodeError, ValueError) as error:
-        there = ", ".join(str(made["address"]) for made in endpoints.values())
-        raise CommandError(f"deployed ({there}), but {file} was not written: {error}") from error
-    if after == before:
-        return [f"{file} has the addresses already"]
-    save(file, after.encode())
-    return [f"{made['address']} -> {file}" for made in endpoints.values()]
-
-
 def _destroyed(
     arm: Arm, group: Group, names: Sequence[str], file: Path, *, is_sure: bool, as_json: bool, is_plan: bool
 ) -> Output:
@@ -276,23 +251,8 @@ def _destroyed(
     copies = removal.copies(arm, group, names)
     done = _removed(arm, group, names)
     left = [f"left, as it is not this stage's alone: {', '.join(done.left)}"] if done.left else []
-    taken = _taken_out(file, copies)
+    taken = catalog_file.take_out(file, copies)
     return Output(document={**document, "done": done.document}, shown=[f"{len(done.removed)} removed", *left, *taken])
-
-
-def _taken_out(file: Path, copies: Mapping[str, Sequence[str]]) -> list[str]:
-    from fiso_cli.catalog.yaml_edit import without_endpoints
-
-    try:
-        before = after = file.read_text(encoding="utf-8") if file.is_file() else ""
-        for function, ids in copies.items():
-            after = without_endpoints(after, function, ids)
-    except (OSError, UnicodeDecodeError, ValueError) as error:
-        return [f"{file} still has endpoints of it: {error}"]
-    if after == before:
-        return []
-    save(file, after.encode())
-    return [f"their endpoints are out of {file}; next: fiso apply -f {file}"]
 
 
 def _removal(each: Planned) -> str:

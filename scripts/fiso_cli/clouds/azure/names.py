@@ -4,19 +4,15 @@ subscription.
 """
 
 import hashlib
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-
-from fiso_cli.errors import BadInput
 
 STAGE_TAG, DEPLOYMENT_TAG, PACKAGE_TAG = "fiso-stage", "fiso-deployment", "fiso-package"
 SHARED = "shared"
 """The deployment tag of what all copies of a stage use."""
 SIZES = (512, 2048, 4096)
 """Memory of an instance in Flex Consumption, MB."""
-_FUNCTION = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 _MOST_APP = 60
 
 
@@ -112,20 +108,3 @@ class Copy:
 def is_ours(tags: Mapping[str, str] | None, wanted: Mapping[str, str]) -> bool:
     """Whether a thing carries the tags that it should."""
     return all((tags or {}).get(name) == wanted[name] for name in (STAGE_TAG, DEPLOYMENT_TAG))
-
-
-def asked_for(words: list[str]) -> dict[str, Path]:
-    """Functions by name, from `FOLDER` (named after it) or `NAME=FOLDER`. `BadInput` for what cannot be."""
-    found: dict[str, Path] = {}
-    for word in words:
-        name, equals, folder = word.partition("=")
-        path = Path(folder if equals else word)
-        name = name if equals else path.resolve().name.replace("_", "-").lower()
-        if not _FUNCTION.fullmatch(name):
-            raise BadInput(f"{name!r}: a function's name is lower-case letters, digits and -, as in NAME=FOLDER")
-        if not path.is_dir():
-            raise BadInput(f"{path}: no such folder")
-        if name in found:
-            raise BadInput(f"{name} is named twice: use NAME=FOLDER")
-        found[name] = path
-    return found

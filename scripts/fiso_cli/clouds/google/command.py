@@ -3,7 +3,6 @@
 import os
 import re
 import time
-from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from tempfile import gettempdir
@@ -11,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from fiso_cli.clouds import catalog_file, folders
 from fiso_cli.clouds.google.client import Google
 from fiso_cli.clouds.google.deployment import Asked, Deployment
 from fiso_cli.clouds.google.names import Names, memories_of, regions_of, target_of
@@ -19,11 +19,10 @@ from fiso_cli.commands import JsonOption
 from fiso_cli.errors import BadInput, CommandError
 from fiso_cli.local_stage import LocalStage
 from fiso_cli.options import StageOption, YesOption
-from fiso_cli.rendering import Output, Table, remark, save, show, text
+from fiso_cli.rendering import Output, Table, remark, show, text
 
 LOCAL_PART, LOCAL_PROJECT = 15, "fiso-local"
 """Where the local Google listens, from the local stage's base port on, and the project that is there."""
-_FUNCTION = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?")
 _ACCOUNT = re.compile(r"(serviceAccount|user|group):[^@\s]+@[^@\s]+")
 FunctionsArgument = Annotated[
     list[str] | None, typer.Argument(metavar="[FUNCTION|NAME=FOLDER]…", help="Folders, each a function.")
@@ -63,7 +62,12 @@ def gcp(  # noqa: PLR0913 - a command's options
     regional = regions_of(regions)
     if invoker and not _ACCOUNT.fullmatch(invoker):
         raise BadInput(f"--invoker {invoker!r}: say serviceAccount:ADDRESS; a copy is open to nobody in general")
-    named = _asked_for(functions or [], target, is_removal=destroy)
+    named = [
+        Asked(function=name, folder=folder, target="" if destroy else target or target_of(folder))
+        for name, folder in folders.named(functions or [], is_removal=destroy).items()
+    ]
+    if not destroy:
+        catalog_file.check(file)
     with closing(google):
         run = Deployment(
             google=google,
@@ -98,25 +102,6 @@ def _briefly(seconds: float) -> None:
     time.sleep(seconds / 20)
 
 
-def _asked_for(words: list[str], target: str, *, is_removal: bool) -> list[Asked]:
-    """Functions from `FOLDER` (named after it) or `NAME=FOLDER`; to remove one its name is enough."""
-    if not words and not is_removal:
-        raise BadInput("name at least one FUNCTION, a folder or NAME=FOLDER")
-    found: dict[str, Asked] = {}
-    for word in words:
-        name, equals, folder = word.partition("=")
-        path = Path(folder if equals else word)
-        name = name if equals else path.resolve().name.replace("_", "-").lower()
-        if not _FUNCTION.fullmatch(name):
-            raise BadInput(f"{name!r}: a function's name is lower-case letters, digits and -, as in NAME=FOLDER")
-        if name in found:
-            raise BadInput(f"{name} is named twice: use NAME=FOLDER")
-        if not is_removal and not path.is_dir():
-            raise BadInput(f"{path}: no such folder")
-        found[name] = Asked(function=name, folder=path, target="" if is_removal else target or target_of(path))
-    return [*found.values()]
-
-
 def _deployed(run: Deployment, file: Path, *, is_sure: bool, as_json: bool, is_plan: bool) -> Output:
     planned = run.planned()
     title = f"stage {run.names.stage} on Google, project {run.names.project}"
@@ -129,26 +114,11 @@ def _deployed(run: Deployment, file: Path, *, is_sure: bool, as_json: bool, is_p
         raise CommandError("nothing was made")
     done = run.apply(remark)
     endpoints = run.endpoints()
-    written = _written(file, endpoints)
+    written = catalog_file.write(file, endpoints)
     output = told(title, planned, done, packages=packages, endpoints=endpoints, file=str(file))
     counted = [part for part in output.shown or () if isinstance(part, str)]
     following = f"next: fiso apply -f {file} --stage {run.names.stage}"
     return Output(document=output.document, shown=[*counted, *written, following])
-
-
-def _written(file: Path, endpoints: Mapping[str, list[dict[str, str | int]]]) -> list[str]:
-    from fiso_cli.catalog.yaml_edit import with_endpoints
-
-    try:
-        before = after = file.read_text(encoding="utf-8") if file.is_file() else ""
-        for function, made in endpoints.items():
-            after = with_endpoints(after, function, made)
-    except (OSError, UnicodeDecodeError, ValueError) as error:
-        raise CommandError(f"deployed, but {file} was not written: {error}") from error
-    if after == before:
-        return [f"{file} has the addresses already"]
-    save(file, after.encode())
-    return [f"{each['address']} -> {file}" for made in endpoints.values() for each in made]
 
 
 def _destroyed(run: Deployment, file: Path, *, is_sure: bool, as_json: bool, is_plan: bool) -> Output:
@@ -168,19 +138,4 @@ def _destroyed(run: Deployment, file: Path, *, is_sure: bool, as_json: bool, is_
     copies = run.removed_endpoints()
     done = run.remove(remark)
     document: dict[str, object] = {"plan": rows, "done": done.document}
-    return Output(document=document, shown=[f"{len(done.removed)} removed", *_taken_out(file, copies)])
-
-
-def _taken_out(file: Path, copies: Mapping[str, list[str]]) -> list[str]:
-    from fiso_cli.catalog.yaml_edit import without_endpoints
-
-    try:
-        before = after = file.read_text(encoding="utf-8") if file.is_file() else ""
-        for function, ids in copies.items():
-            after = without_endpoints(after, function, ids)
-    except (OSError, UnicodeDecodeError, ValueError) as error:
-        return [f"{file} still has endpoints of it: {error}"]
-    if after == before:
-        return []
-    save(file, after.encode())
-    return [f"their endpoints are out of {file}; next: fiso apply -f {file}"]
+    return Output(document=document, shown=[f"{len(done.removed)} removed", *catalog_file.take_out(file, copies)])
