@@ -346,6 +346,29 @@ def test_without_the_rights_of_a_superuser(source: Database, target: Database) -
     ask(source, "ALTER DEFAULT PRIVILEGES REVOKE SELECT ON TABLES FROM fiso_reader")
 
 
+def test_newer_programs_restore_into_an_older_server(source: Database, server: str) -> None:
+    """They set `transaction_timeout`, which servers before 17 refuse."""
+    older = database(postgres_server.new_database(server))
+    copied(source, older)
+    assert sums_of(older) == sums_of(source)
+
+
+@pytest.mark.parametrize("ends", ["exit 1", "kill -9 $$"])
+def test_a_dump_that_breaks_off_leaves_nothing(
+    source: Database, target: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, ends: str
+) -> None:
+    """In the middle of a table's rows, where an end of the script would be taken for the end of the rows."""
+    real = postgres_server.NEWER_BINARIES
+    (tmp_path / "psql").symlink_to(real / "psql")
+    broken = tmp_path / "pg_dump"
+    broken.write_text(f'#!/bin/sh\n"{real}/pg_dump" "$@" | sed "/^COPY public.policies/q"\n{ends}\n')
+    broken.chmod(0o700)
+    monkeypatch.setenv("FISO_POSTGRES_BIN", str(tmp_path))
+    with pytest.raises(CommandError, match="nothing was copied"):
+        copied(source, target)
+    assert states(target) == [Standing.EMPTY]
+
+
 def test_a_table_of_somebody_else_stays_where_it_is(source: Database, target: Database) -> None:
     ask(source, "CREATE TABLE theirs (x int)")
     ask(target, "CREATE TABLE theirs (y int)")
@@ -376,7 +399,7 @@ class TestRefusals:
 
     def test_a_target_with_a_table_in_the_way(self, source: Database, target: Database) -> None:
         ask(target, "CREATE TABLE policies (x int)")
-        with pytest.raises(CommandError, match=r"pg_restore failed, nothing was copied: .*already exists"):
+        with pytest.raises(CommandError, match=r"psql failed, nothing was copied: .*already exists"):
             copied(source, target)
         assert states(source, target) == [Standing.IN_FORCE, Standing.EMPTY]
 

@@ -49,7 +49,7 @@ def copy(
     """Copy the catalog from FISO_DATABASE_URL to another PostgreSQL, with all its history, while changes go on.
 
     Repeated, it carries over what is newer. Each run ends with counts and checksums of every table on both sides. The
-    copy takes no changes before `fiso db cutover`. It needs pg_dump and pg_restore of the source's version or newer.
+    copy takes no changes before `fiso db cutover`. It needs pg_dump and psql of the source's version or newer.
 
     \b
     export FISO_NEW_DATABASE_URL=postgresql://fiso:…@new-host/fiso

@@ -1,15 +1,16 @@
 """Copying a catalog from one PostgreSQL to another, and proving that it is the same.
 
 Versions are only ever added, so a copy is made once, whole, and then follows: what is newer is carried over. Whole is
-`pg_dump` by an exported snapshot into `pg_restore` in one transaction; then counts and checksums of every table.
+`pg_dump` by an exported snapshot into `psql` in one transaction; then counts and checksums of every table.
 """
 
 import os
+import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 
 import psycopg2
@@ -23,6 +24,7 @@ from fiso_cli.keeper_database import TABLES
 
 _KEPT_IN_MEMORY = 16 * 1024 * 1024
 _SAME_TEXT = "SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO'; SET LOCAL extra_float_digits = 1"
+_SET = re.compile(rb"SET (\w+) = ")
 _LONGEST_LOCK_MS = 30_000
 _APPLICATION = "fiso-copy"
 _AT_WORK = "FROM pg_stat_activity WHERE datname = current_database() AND application_name = %s"
@@ -188,24 +190,42 @@ def drop(target: Database) -> None:
 
 def _restore(source: Database, target: Database, snapshot: str) -> None:
     tables = [part for table in fence.FENCED for part in ("-t", f"public.{table}")]
-    common = ("--no-owner", "--no-privileges", "--no-password")
-    dumping = (_program("pg_dump"), "-Fc", "-Z0", f"--snapshot={snapshot}", *common, *tables)
-    loading = (_program("pg_restore"), "--single-transaction", "--exit-on-error", *common, "-d", _name_of(target))
+    dumping = (_program("pg_dump"), f"--snapshot={snapshot}", "--no-owner", "--no-privileges", "--no-password", *tables)
+    loading = (_program("psql"), "-X", "-q", "--no-password", "-v", "ON_ERROR_STOP=1", "-o", os.devnull)
+    with target.transaction() as rows:
+        rows.execute("SELECT name FROM pg_settings")
+        settings = {name for (name,) in rows.fetchall()}
     with (
         tempfile.TemporaryFile() as dump_says,
+        tempfile.TemporaryFile() as load_says,
         subprocess.Popen(dumping, stdout=subprocess.PIPE, stderr=dump_says, env=_reaching(source)) as dump,
+        subprocess.Popen(loading, stdin=subprocess.PIPE, stderr=load_says, env=_reaching(target)) as load,
     ):
-        loaded = subprocess.run(loading, stdin=dump.stdout, capture_output=True, env=_reaching(target), check=False)
-        if dump.stdout is not None:
-            dump.stdout.close()  # else it waits for ever for somebody to read on
-        dumped = dump.wait()
-        dump_says.seek(0)
-        for code, name, said in (
-            (dumped, "pg_dump", dump_says.read()),
-            (loaded.returncode, "pg_restore", loaded.stderr),
-        ):
-            if code and not (name == "pg_dump" and loaded.returncode and code < 0):  # ended by the other's end
-                raise CommandError(f"{name} failed, nothing was copied: {_worst(said) or f'ended with {code}'}")
+        with suppress(BrokenPipeError):  # psql ended: it says why
+            _pump(dump, load, settings)
+        for process, name, said in ((load, "psql", load_says), (dump, "pg_dump", dump_says)):
+            code = process.wait()
+            said.seek(0)
+            if code:
+                raise CommandError(f"{name} failed, nothing was copied: {_worst(said.read()) or f'ended with {code}'}")
+
+
+def _pump(dump: subprocess.Popen[bytes], load: subprocess.Popen[bytes], settings: Collection[str]) -> None:
+    """The dump in one transaction, which is committed only once pg_dump has ended well: whoever is killed before it
+    leaves nothing. Newer programs set what an older target does not know (`transaction_timeout`): left out."""
+    if dump.stdout is None or load.stdin is None:
+        raise CommandError("pg_dump and psql have no pipes")
+    with dump.stdout as script, load.stdin as into:
+        into.write(b"BEGIN;\n")
+        for line in script:
+            word = _SET.match(line)
+            if word is None or word[1].decode() in settings:
+                into.write(line)
+            if line.startswith(b"CREATE "):
+                break
+        shutil.copyfileobj(script, into)
+        if dump.wait() == 0:
+            into.write(b"COMMIT;\n")
 
 
 def _worst(said: bytes) -> str:
@@ -223,11 +243,6 @@ def _program(name: str) -> str:
             "(postgresql-client), of the source's version or newer, or name their folder in FISO_POSTGRES_BIN"
         )
     return found
-
-
-def _name_of(database: Database) -> str:
-    parts: Mapping[str, str] = parse_dsn(database.url)
-    return parts.get("dbname") or parts.get("user", "postgres")
 
 
 def _reaching(database: Database) -> dict[str, str]:
