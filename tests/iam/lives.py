@@ -255,7 +255,8 @@ def _publish(world: World, azure: str) -> None:
 def _consume(world: World) -> None:
     log = DynamoDBInvocationLog(world.aws("dynamodb"), world.log_table, clock=lambda: datetime.now(UTC))
     closed = [a_record(1, timestamp=datetime.now(UTC)), a_record(2)]
-    for record in closed:
+    of_two = [a_record(5), a_record(6, endpoint=EndpointId("gcp"), cloud_provider=Provider.GCP)]
+    for record in (*closed, *of_two):
         log.close(record)
     poison = {**closed_item(a_record(9)), "status": {"S": "half-done"}}
     world.aws("dynamodb").put_item(TableName=world.log_table, Item=poison)
@@ -270,6 +271,8 @@ def _consume(world: World) -> None:
         stores = stream_consumer.build(StreamConsumerSettings.from_environ(environ))
         for image in (*map(closed_item, closed), poison):
             assert consume(told(image), stores) == {"batchItemFailures": []}
+        both = [event for record in of_two for event in told(closed_item(record))]
+        assert consume(both, stores) == {"batchItemFailures": []}
     with world.being("archiver") as environ:
         stores = stream_consumer.build(StreamConsumerSettings.from_environ(environ))
         for image in (*map(closed_item, closed), open_item(intent)):

@@ -137,7 +137,7 @@ def console() -> tuple[Browser, tuple[str, ...], str]:
     flask = app.create(
         world.sources, stage="prod", entrance=Entrance(access=Access(mode=AuthMode.JWT, verifier=lambda: verifier))
     )
-    values = {"invocation_id": hers.invocation_id, "name": "console.css", "path": "x"}
+    values = {"invocation_id": hers.invocation_id, "name": "console.css", "path": "x", "function": "payroll"}
     found = []
     for rule in flask.url_map.iter_rules():
         with flask.test_request_context():

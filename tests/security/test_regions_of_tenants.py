@@ -13,7 +13,7 @@ from tests.edge import BY_IAM, signed
 
 HONEST, OTHER = "111111111111", "222222222222"
 LATENCY_MS = {"aws-us-east-1": 30.0, "azure-eastus": 90.0, "gcp-us-east4": 150.0}
-BEST, SECOND_BEST = "aws-us-east-1", "azure-eastus"
+BEST, SECOND_BEST = "aws-us-east-1", "gcp-us-east4"
 OF_A_REGION = [Failure.BROKEN, Failure.TIMED_OUT, Failure.UNREACHABLE, Failure.PROVIDER_FAULT]
 
 

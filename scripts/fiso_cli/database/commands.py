@@ -3,15 +3,17 @@
 import os
 import time
 from dataclasses import replace
-from typing import Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
-from fiso_cli.database.copying import Database
 from fiso_cli.errors import BadInput, CommandError
 from fiso_cli.options import StageOption, YesOption
 from fiso_cli.rendering import Output, remark
 from fiso_cli.stage import Stage
+
+if TYPE_CHECKING:
+    from fiso_cli.database.copying import Database
 
 OLD, NEW = "FISO_DATABASE_URL", "FISO_NEW_DATABASE_URL"
 
@@ -135,21 +137,22 @@ def cutover(
     return Output(document=document, shown=shown)
 
 
-def _two(where: Stage, to_env: str) -> tuple[Database, Database]:
+def _two(where: Stage, to_env: str) -> "tuple[Database, Database]":
     url = where.environ.get(to_env, os.environ.get(to_env, "")).strip()
     if not url:
         raise BadInput(f"{to_env} is not set: it names the other database, postgresql://user:password@host/name")
     return _database(where, OLD, where.database_url), _database(where, to_env, url)
 
 
-def _database(where: Stage, name: str, url: str) -> Database:
+def _database(where: Stage, name: str, url: str) -> "Database":
     from fiso.adapters.postgres.catalog import connect_from_url
+    from fiso_cli.database.copying import Database
 
     with where.wrapped_errors():
         return Database(name=name, url=url, connect=connect_from_url(url, is_local=where.is_local))
 
 
-def _told(source: Database, target: Database, *, seconds: float | None = None, newer: int = 0) -> Output:
+def _told(source: "Database", target: "Database", *, seconds: float | None = None, newer: int = 0) -> Output:
     from fiso_cli.database import copying
 
     with source.transaction(is_snapshot=True) as here, target.transaction(is_snapshot=True) as there:
@@ -175,7 +178,7 @@ def _told(source: Database, target: Database, *, seconds: float | None = None, n
     return Output(document=document, shown=shown, exit_code=1 if found else 0)
 
 
-def _keeper_follows(where: Stage, target: Database) -> str:
+def _keeper_follows(where: Stage, target: "Database") -> str:
     """The keeper's role and secret at the new one, and its word that it reads it."""
     if where.local is not None:
         return "the local cloud's keeper stays with its own database"

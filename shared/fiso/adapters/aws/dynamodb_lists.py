@@ -132,7 +132,7 @@ class DynamoDBLists:
         return list(
             query(
                 self._client,
-                "query tenants",
+                "query latest records",
                 lambda item: TenantId(str(item["item"]["S"]).removeprefix("tenant#")),
                 TableName=self._table,
                 KeyConditionExpression="function_name = :day",
