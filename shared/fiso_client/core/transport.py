@@ -18,6 +18,7 @@ from threading import Lock
 from time import monotonic
 from typing import Any, TypeAlias
 from urllib.parse import SplitResult, urlsplit
+from weakref import finalize
 
 from fiso_client.core.answers import HttpAnswer
 from fiso_client.core.failures import Failure, Fault, ProviderError
@@ -114,6 +115,11 @@ class _Idle:
     since: float
 
 
+def _let_go(idle: dict[tuple[str, str], list["_Idle"]]) -> None:
+    for each in (each for waiting in idle.values() for each in waiting):
+        each.connection.close()
+
+
 class HttpTransport:
     """Keeps one pool of idle connections per origin. Safe to use from several threads.
 
@@ -134,6 +140,7 @@ class HttpTransport:
         self._stopwatch = stopwatch or Stopwatch()
         self._idle: dict[tuple[str, str], list[_Idle]] = {}
         self._lock = Lock()
+        finalize(self, _let_go, self._idle)  # what threads give back after `close` is closed with this transport
 
     def send(
         self,
@@ -212,8 +219,9 @@ class HttpTransport:
     def close(self) -> None:
         """Close what is kept alive."""
         with self._lock:
-            kept, self._idle = self._idle, {}
-        for idle in (idle for waiting in kept.values() for idle in waiting):
+            kept = [idle for waiting in self._idle.values() for idle in waiting]
+            self._idle.clear()
+        for idle in kept:
             idle.connection.close()
 
     def _connect(self, parts: SplitResult, timeout_s: float) -> _Connection:
