@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from localcloud.doors import Door, Visit, refusal
 from localcloud.google_cloud import builds, identity, identity_pool, projects, services, storage
 from localcloud.google_cloud.discovery import Found, Invalid, load
 from localcloud.google_cloud.handlers import HANDLERS, PERMISSIONS, Call
@@ -130,7 +131,11 @@ class _Handler(BaseHTTPRequestHandler):
         body: Document | bytes
         headers: dict[str, str] = {}
         try:
-            if self.path == "/healthz":
+            why = refusal(self._visit(), Door.CONTROL)
+            if why is not None:
+                status, body = 403, Refused(403, "PERMISSION_DENIED", why).document
+                self.close_connection = True
+            elif self.path == "/healthz":
                 status, body = 200, {"status": "ok"}
             elif not self.headers.get("authorization", "").startswith("Bearer "):
                 refused = Refused(401, "UNAUTHENTICATED", "Request is missing required authentication credential.")
@@ -145,6 +150,10 @@ class _Handler(BaseHTTPRequestHandler):
             refused = Refused(500, "INTERNAL", "Internal error encountered.")
             status, body = refused.code, refused.document
         self._send(status, body, headers)
+
+    def _visit(self) -> Visit:
+        named = {name.lower(): ",".join(self.headers.get_all(name, [])) for name in self.headers}
+        return Visit(headers=named, caller=self.client_address, port=self.server.server_address[1])
 
     def _send(self, status: int, body: Document | bytes, headers: dict[str, str]) -> None:
         is_bytes = isinstance(body, bytes)
