@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from localcloud import doors
 from localcloud.google_cloud.identity import refusal
 from localcloud.google_cloud.world import Document, Refused, World
 
@@ -30,6 +31,13 @@ sys.path.insert(0, {folder!r})
 import functions_framework
 from functions_framework._http import create_server
 app = functions_framework.create_app({target!r}, "main.py", "http")
+from importlib import util
+spec = util.spec_from_file_location("local_door", {doors!r})
+door = sys.modules["local_door"] = util.module_from_spec(spec)
+spec.loader.exec_module(door)
+app.wsgi_app = door.GuardedWsgi(
+    application=app.wsgi_app, port={port}, door=door.Door.FUNCTION, behind=frozenset([{behind}])
+)
 create_server(app, False, control_socket_disable=True).run({host!r}, {port})
 """
 
@@ -54,7 +62,7 @@ class Copies:
         container does not come up, as Cloud Run says it."""
         copy = self._copies.get(name) or self._opened(name)
         port = _free_port()
-        process = self._spawned(service, port)
+        process = self._spawned(service, port, behind=copy.door.server_address[1])
         if not _comes_up(process, port):
             _end(process)
             text = f"The user-provided container failed to start and listen on the port defined by PORT={port}."
@@ -94,7 +102,7 @@ class Copies:
         self._copies[name] = copy
         return copy
 
-    def _spawned(self, service: Document, port: int) -> "subprocess.Popen[bytes]":
+    def _spawned(self, service: Document, port: int, behind: int) -> "subprocess.Popen[bytes]":
         built, container = service["image"], service["template"]["containers"][0]
         own = {each["name"]: each["value"] for each in container.get("env", []) if "value" in each}
         program = _PROGRAM.format(
@@ -103,6 +111,8 @@ class Copies:
             target=built["target"],
             host=HOST,
             port=port,
+            doors=doors.__file__,
+            behind=behind,
         )
         command = [sys.executable, "-I", "-S", "-W", "ignore", "-c", program]
         around = {"PATH": os.defpath, "PORT": str(port), "K_SERVICE": service["name"].rpartition("/")[2], **own}
@@ -126,7 +136,11 @@ class _Door(BaseHTTPRequestHandler):
 
     def _serve(self) -> None:
         content = self.rfile.read(int(self.headers.get("content-length") or 0))
-        status, port = self.admitted()
+        named = {name.lower(): ",".join(self.headers.get_all(name, [])) for name in self.headers}
+        own = int(self.connection.getsockname()[1])
+        visit = doors.Visit(headers=named, caller=self.client_address, port=own)
+        is_refused = doors.refusal(visit, doors.Door.FUNCTION) is not None
+        status, port = (403, 0) if is_refused else self.admitted()
         if status:
             self._send(status, [("content-type", "text/html")], b"<h1>Error: Forbidden</h1>" if status == 403 else b"")
             return
