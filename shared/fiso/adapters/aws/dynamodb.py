@@ -25,6 +25,8 @@ Item = dict[str, dict[str, Any]]
 
 SHARDS = 64
 """Of the indexes of before, a day."""
+SHARDS_OF_BEFORE = 4
+"""Partitions of the indexes that are gone, of which all code of before reads these."""
 PACKED_FROM = 300
 """Bytes of nested detail from which a record would be more than a write unit."""
 KEEP_S = 35 * 86_400
@@ -40,7 +42,7 @@ def open_item(record: OpenRecord, *, is_indexed: bool = False) -> Item:
     """An intent. `is_indexed`: as code of before finds it, by an index that is gone."""
     item = _attributes(open_to_document(record))
     if is_indexed:
-        item["open_shard"] = {"S": str(shard_of(record.invocation_id))}
+        item["open_shard"] = {"S": str(shard_of(record.invocation_id, SHARDS_OF_BEFORE))}
     item["expires_at"] = expiry(record.timestamp)
     return item
 
@@ -54,7 +56,7 @@ def closed_item(record: InvocationRecord, *, packs: bool = False, is_indexed: bo
     detail = json.dumps(nested, separators=(",", ":"))
     item["detail"] = {"B": pack(detail)} if packs and len(detail) >= PACKED_FROM else {"S": detail}
     if is_indexed:
-        time = f"{record.timestamp:%Y-%m-%d}#{shard_of(record.invocation_id)}"
+        time = f"{record.timestamp:%Y-%m-%d}#{shard_of(record.invocation_id, SHARDS_OF_BEFORE)}"
         item["time_shard"], item["open_shard"] = {"S": time}, {"S": f"{time}#{record.request.tenant}"}
         item["deadline_at"] = {"S": instant(record.timestamp)}
     item["expires_at"] = expiry(record.timestamp)
@@ -149,14 +151,14 @@ class DynamoDBInvocationLog:
         writes_as_before: bool = False,
     ) -> None:
         self._client, self._table, self._clock, self._lists = client, table, clock, lists
-        self._is_indexed = writes_as_before
+        self._writes_as_before = writes_as_before
 
     def open(self, record: OpenRecord) -> None:
         try:
             with store_errors(f"open record {record.invocation_id}"):
                 self._client.put_item(
                     TableName=self._table,
-                    Item=open_item(record, is_indexed=self._is_indexed),
+                    Item=open_item(record, is_indexed=self._writes_as_before),
                     ConditionExpression="attribute_not_exists(invocation_id)",
                 )
         except WriteConflict:
@@ -164,7 +166,7 @@ class DynamoDBInvocationLog:
 
     def close(self, record: InvocationRecord) -> bool:
         """Put the whole record over what it may replace. `WriteConflict` when another closed record stands there."""
-        item = closed_item(record, packs=True, is_indexed=self._is_indexed)
+        item = closed_item(record, packs=not self._writes_as_before, is_indexed=self._writes_as_before)
         replaced = _REPLACED_BY[record.status]
         try:
             with store_errors(f"close record {record.invocation_id}"):
