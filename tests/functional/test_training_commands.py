@@ -48,11 +48,11 @@ def test_train_writes_a_model_that_the_orchestrator_reads_and_reports_it(tmp_pat
 def test_training_again_leaves_one_version_and_the_same_bytes(tmp_path: Path) -> None:
     key = tmp_path.parent / "key"
     keys.ensured(key)
-    prior.train("boosting", rows=600, out=tmp_path, key=key)
+    prior.train("hist_gradient_boosting", rows=600, out=tmp_path, key=key)
     first = {path.relative_to(tmp_path): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    prior.train("forest", rows=600, out=tmp_path)
+    prior.train("random_forest", rows=600, out=tmp_path)
     assert len(list(tmp_path.glob("*/model.joblib"))) == 1
-    prior.train("boosting", rows=600, out=tmp_path, key=key)
+    prior.train("hist_gradient_boosting", rows=600, out=tmp_path, key=key)
     assert {path.relative_to(tmp_path): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == first
 
 
@@ -62,7 +62,7 @@ def test_the_packaged_model_is_what_training_makes(tmp_path: Path) -> None:
     libraries = {"numpy": numpy.__version__, "scikit-learn": sklearn.__version__, "joblib": joblib.__version__}
     if {name: card["libraries"][name] for name in libraries} != libraries:
         pytest.skip(f"the packaged model was made with {card['libraries']}")
-    prior.train("boosting", rows=10_000, out=tmp_path)
+    prior.train("hist_gradient_boosting", rows=10_000, out=tmp_path)
     own = {"key_id": None, "signature": None}
     assert json.loads((tmp_path / "champion.json").read_text()) | own == pointer | own
 

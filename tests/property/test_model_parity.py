@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fiso.learning.linear import LinearEstimator
 from fiso.learning.train import Family
 from fiso.prediction import artifact
 from fiso.prediction.artifact import COST, LATENCY, SUCCESS, Model
@@ -45,7 +46,9 @@ def test_a_value_on_a_threshold_falls_to_the_same_side(family: Family, choice: R
     """Inputs of trained rows are what thresholds lie between; thresholds themselves are the hardest inputs."""
     estimators = trained(family)
     estimator = estimators.fit_of(LATENCY).estimator
-    if family is Family.FOREST:
+    if isinstance(estimator, LinearEstimator):
+        thresholds = [term.value for term in estimator.terms] + [1023.0, 1024.0]
+    elif family is Family.FOREST:
         tree = choice.choice(estimator.estimators_).tree_
         thresholds = [float(value) for value in tree.threshold[tree.children_left >= 0]]
     else:

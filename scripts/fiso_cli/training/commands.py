@@ -10,13 +10,13 @@ from fiso_cli.errors import BadInput
 from fiso_cli.options import StageOption
 from fiso_cli.rendering import Output
 
-FAMILIES = ("boosting", "forest")
+FAMILIES = ("hist_gradient_boosting", "random_forest", "linear")
 FEWEST_ROWS, MOST_ROWS = 200, 5_000_000
 
 
 def train(
     synthetic: Annotated[bool, typer.Option("--synthetic", help="Train on the brief's generated set.")] = False,
-    family: Annotated[str, typer.Option(help="boosting, or the random forest the brief asks for.")] = "boosting",
+    family: Annotated[str, typer.Option(help="hist_gradient_boosting, random_forest or linear.")] = FAMILIES[0],
     rows: Annotated[int, typer.Option(min=FEWEST_ROWS, max=MOST_ROWS, help="Rows to generate.")] = 10_000,
     out: Annotated[Path, typer.Option(help="Where the model goes.")] = Path("ml_artifacts"),
     key: Annotated[Path | None, typer.Option(help="A signing key's file; without it a new key signs once.")] = None,
@@ -33,7 +33,7 @@ def train(
     if not synthetic:
         raise BadInput("only the packaged prior is trained here: add --synthetic, or run `fiso retrain` for records")
     if family not in FAMILIES:
-        raise BadInput(f"--family must be {' or '.join(FAMILIES)}, not {family!r}")
+        raise BadInput(f"--family must be one of {', '.join(FAMILIES)}, not {family!r}")
     from fiso_cli.training import prior  # scikit-learn takes a second to import
 
     return prior.train(family, rows=rows, out=out, key=key)

@@ -60,7 +60,7 @@ class Machine:
         folder = self.cloud.root / "ml_artifacts"
         if (folder / "champion.json").exists():
             return "already trained"
-        prior.train("boosting", rows=10_000, out=folder)
+        prior.train("hist_gradient_boosting", rows=10_000, out=folder)
         return "trained on the synthetic set"
 
     def deploy(self, **variables: str) -> str:

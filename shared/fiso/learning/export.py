@@ -11,7 +11,7 @@ import joblib
 import numpy as np
 import sklearn
 from numpy.typing import NDArray
-from sklearn.ensemble import HistGradientBoostingRegressor
+from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor
 
 from fiso.codecs import signature
 from fiso.codecs.record import instant
@@ -19,7 +19,8 @@ from fiso.domain.errors import ModelRefused
 from fiso.domain.model import ModelPointer
 from fiso.learning import evaluate
 from fiso.learning.dataset import DataSet, Floats, Halves
-from fiso.learning.train import Estimator, Fit, Trained
+from fiso.learning.linear import LinearEstimator
+from fiso.learning.train import Estimator, Family, Fit, Line, Trained
 from fiso.ports import ModelFiles, Signer
 from fiso.prediction import artifact, manifest
 from fiso.prediction.ensemble import LEAF
@@ -44,11 +45,15 @@ class Nodes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """Where a model comes from, for its card. `trained_at` None: from a seed, at no particular time."""
+    """Where a model comes from, for its card and its manifest. `trained_at` None: from a seed, at no particular time.
+    `parent` is the version that it was made to replace, `window` from when to when its rows are."""
 
     version_prefix: str
     trained_at: datetime | None
     note: str = ""
+    parent: str | None = None
+    window: tuple[datetime, datetime] | None = None
+    rows_sha256: str | None = None
 
 
 def package(trained: Trained, halves: Halves, origin: Origin) -> ModelFiles:
@@ -67,7 +72,7 @@ def package(trained: Trained, halves: Halves, origin: Origin) -> ModelFiles:
         rows=len(halves.train),
         is_synthetic=trained.is_synthetic,
     )
-    pointer = replace(pointer, manifest=manifest.written(_manifest(pointer, model, trained, halves.held_out)))
+    pointer = replace(pointer, manifest=manifest.written(_manifest(pointer, model, trained, halves.held_out, origin)))
     card = _card(trained, halves, origin) | {
         "version": version,
         "sha256": digest,
@@ -77,7 +82,9 @@ def package(trained: Trained, halves: Halves, origin: Origin) -> ModelFiles:
     return ModelFiles(pointer=pointer, artifact=data, card=card)
 
 
-def _manifest(pointer: ModelPointer, model: artifact.Model, trained: Trained, held_out: DataSet) -> Manifest:
+def _manifest(
+    pointer: ModelPointer, model: artifact.Model, trained: Trained, held_out: DataSet, origin: Origin
+) -> Manifest:
     predicted = {fit.target: fit.predict(held_out.features) for fit in trained.fits}
     report = evaluate.by_target(predicted, held_out)
     rows: list[list[float]] = serving_rows(held_out.part(0, manifest.GOLDEN_ROWS)).tolist()
@@ -94,6 +101,10 @@ def _manifest(pointer: ModelPointer, model: artifact.Model, trained: Trained, he
             if "all" in groups and np.isfinite(groups["all"].mean_absolute)
         },
         golden=manifest.golden_of(model, rows),
+        parent=origin.parent,
+        rows_since=origin.window[0] if origin.window else None,
+        rows_until=origin.window[1] if origin.window else None,
+        rows_sha256=origin.rows_sha256,
     )
 
 
@@ -125,27 +136,48 @@ def serving_rows(data: DataSet) -> Floats:
 
 def _dump(trained: Trained, parts: Sequence[Mapping[str, object]], version: str) -> bytes:
     content = {
-        "format": artifact.FORMAT,
+        "format": _format_of(trained),
         "version": version,
         "is_synthetic": trained.is_synthetic,
-        "inputs": "float64" if isinstance(trained.fits[0].estimator, HistGradientBoostingRegressor) else "float32",
+        "inputs": "float32" if trained.family is Family.FOREST else "float64",
         "feature_names": list(trained.feature_names),
         "targets": list(parts),
     }
+    if trained.quantiles:
+        content["quantiles"] = [{"share": share, **_trees(each, "exp", Line())} for share, each in trained.quantiles]
     buffer = io.BytesIO()
     joblib.dump(content, buffer)
     return buffer.getvalue()
 
 
+def _format_of(trained: Trained) -> str:
+    return artifact.LINEAR_FORMAT if trained.family is Family.LINEAR else artifact.FORMAT
+
+
 def _part(fit: Fit) -> dict[str, object]:
+    if isinstance(fit.estimator, LinearEstimator):
+        weights = np.asarray(fit.estimator.weights * fit.line.slope, dtype="<f8")
+        return {
+            "name": fit.target,
+            "link": fit.link,
+            "base": fit.line.offset + fit.line.slope * fit.estimator.base,
+            "terms": [list(term) for term in fit.estimator.terms],
+            "weights": ("d", weights.tobytes()),
+        }
+    return {"name": fit.target, **_trees(fit.estimator, fit.link, fit.line)}
+
+
+def _trees(
+    estimator: HistGradientBoostingRegressor | RandomForestRegressor, link: str, line: Line
+) -> dict[str, object]:
     features: list[int] = []
     numbers: list[float] = []
-    for nodes in _trees_of(fit.estimator):
-        _append_preorder(nodes, features, numbers)
+    for nodes in _trees_of(estimator):
+        scaled = replace(nodes, values=nodes.values * line.slope)
+        _append_preorder(scaled, features, numbers)
     return {
-        "name": fit.target,
-        "link": fit.link,
-        "base": _base_of(fit.estimator),
+        "link": link,
+        "base": line.offset + line.slope * _base_of(estimator),
         "features": ("b", np.array(features, dtype=np.int8).tobytes()),
         "numbers": ("d", np.array(numbers, dtype="<f8").tobytes()),
     }
@@ -164,13 +196,13 @@ def _append_preorder(nodes: Nodes, features: list[int], numbers: list[float]) ->
         waiting.extend((int(nodes.right[node]), int(nodes.left[node])))
 
 
-def _base_of(estimator: Estimator) -> float:
+def _base_of(estimator: HistGradientBoostingRegressor | RandomForestRegressor) -> float:
     if isinstance(estimator, HistGradientBoostingRegressor):
         return float(np.ravel(estimator._baseline_prediction)[0])  # noqa: SLF001 - public nowhere
     return 0.0
 
 
-def _trees_of(estimator: Estimator) -> list[Nodes]:
+def _trees_of(estimator: HistGradientBoostingRegressor | RandomForestRegressor) -> list[Nodes]:
     """The estimator's trees, leaves scaled so that they add up. Boosting keeps its trees in private attributes."""
     if isinstance(estimator, HistGradientBoostingRegressor):
         predictors = estimator._predictors  # noqa: SLF001 - public nowhere
@@ -214,12 +246,15 @@ def _card(trained: Trained, halves: Halves, origin: Origin) -> dict[str, object]
     report = evaluate.by_target(predicted, halves.held_out)
     metrics = {target: {group: asdict(found) for group, found in groups.items()} for target, groups in report.items()}
     return {
-        "format": artifact.FORMAT,
+        "format": _format_of(trained),
         "family": trained.family.value,
         "parameters": _parameters(trained.fits[0].estimator),
         "is_synthetic": trained.is_synthetic,
         "note": origin.note,
         "trained_at": None if origin.trained_at is None else instant(origin.trained_at),
+        "parent": origin.parent,
+        "window": None if origin.window is None else [instant(moment) for moment in origin.window],
+        "rows_sha256": origin.rows_sha256,
         "rows": {"trained_on": len(halves.train), "held_out": len(halves.held_out), "skipped": halves.train.skipped},
         "features": list(trained.feature_names),
         "targets": {fit.target: {"link": fit.link} for fit in trained.fits},

@@ -8,17 +8,22 @@ import io
 import pickle  # nosec B403
 import sys
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from hashlib import sha256 as digest_of
 from math import exp, isfinite
-from typing import NamedTuple, NoReturn
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from fiso.domain.errors import ModelRefused
 from fiso.prediction import features
 from fiso.prediction.ensemble import Ensemble, Forest
 
+if TYPE_CHECKING:
+    from fiso.prediction.linear import Linear
+
 FORMAT = "fiso-trees/1"
+LINEAR_FORMAT = "fiso-linear/1"
 LARGEST_FILE_BYTES = 1_000_000
 LATENCY, COST, SUCCESS = "execution_time_ms", "cost_usd", "success_probability"
 TARGETS = (LATENCY, COST, SUCCESS)
@@ -44,7 +49,10 @@ class Model:
     feature_names: tuple[str, ...]
     targets: tuple[str, ...]
     links: tuple[str, ...]
-    ensemble: Ensemble = field(repr=False, compare=False)
+    ensemble: "Ensemble | Linear" = field(repr=False, compare=False)
+    quantile_shares: tuple[float, ...] = ()
+    quantiles: Callable[[], Ensemble] | None = field(default=None, repr=False, compare=False)
+    """What says the quantiles of latency: built when first asked, since no decision asks."""
     places: tuple[int, int | None, int] = field(init=False, repr=False, compare=False)
     """Where the sums of latency, cost (None without) and success stand."""
     exponential: tuple[int, ...] = field(init=False, repr=False, compare=False)
@@ -67,6 +75,13 @@ class Model:
     def predict_all(self, rows: Sequence[Sequence[float]]) -> list[ModelOutput]:
         """Predict from at least one row, all of them cheaper than one by one."""
         return [self._output(sums) for sums in self.ensemble.predict_all(rows)]
+
+    def latency_quantiles(self, row: Sequence[float]) -> Mapping[float, float]:
+        """By share, in milliseconds, ascending; empty for a model that was trained without."""
+        if self.quantiles is None:
+            return {}
+        said = sorted(exp(min(_LARGEST_EXPONENT, value)) for value in self.quantiles().predict(row))
+        return dict(zip(self.quantile_shares, said, strict=True))
 
     def _output(self, sums: list[float]) -> ModelOutput:
         for place in self.exponential:
@@ -142,6 +157,9 @@ class _Document:
             raise ModelRefused(f"{name} is not true or false")
         return value
 
+    def has(self, name: str) -> bool:
+        return name in self._content
+
     def items(self, name: str) -> Sequence[object]:
         value = self._content.get(name)
         if not isinstance(value, list):
@@ -156,7 +174,7 @@ class _Document:
 
 
 def _model(document: _Document) -> Model:
-    document.text("format", [FORMAT])
+    form = document.text("format", [FORMAT, LINEAR_FORMAT])
     names = [name for name in document.items("feature_names") if isinstance(name, str) and name in features.NAMES]
     if not names or len(set(names)) != len(document.items("feature_names")):
         raise ModelRefused(f"feature_names are not distinct names of {', '.join(features.NAMES)}")
@@ -164,14 +182,48 @@ def _model(document: _Document) -> Model:
     targets = tuple(part.text("name", TARGETS) for part in parts)
     if len(set(targets)) != len(targets) or not {LATENCY, SUCCESS} <= set(targets):
         raise ModelRefused(f"targets are {list(targets)}: {LATENCY} and {SUCCESS} are needed, each once")
+    inputs = document.text("inputs", ["float64", "float32"])
+    shares, quantiles = _quantiles(document, names)
     return Model(
         version=document.text("version"),
         is_synthetic=document.flag("is_synthetic"),
         feature_names=tuple(names),
         targets=targets,
         links=tuple(part.text("link", LINKS) for part in parts),
-        ensemble=_ensemble(parts, names, inputs=document.text("inputs", ["float64", "float32"])),
+        ensemble=_ensemble(parts, names, inputs=inputs) if form == FORMAT else _linear(parts, names),
+        quantile_shares=shares,
+        quantiles=quantiles,
     )
+
+
+def _quantiles(document: _Document, names: Sequence[str]) -> tuple[tuple[float, ...], Callable[[], Ensemble] | None]:
+    if not document.has("quantiles"):
+        return (), None
+    parts = [_Document(part) for part in document.items("quantiles")]
+    return tuple(part.number("share") for part in parts), cache(lambda: _ensemble(parts, names, inputs="float64"))
+
+
+def _linear(parts: Sequence[_Document], names: Sequence[str]) -> "Linear":
+    from fiso.prediction.linear import KINDS, Linear, Term  # no decision by trees needs it
+
+    columns = [features.NAMES.index(name) for name in names]
+    try:
+        terms = [(str(kind), int(at), float(value)) for kind, at, value in map(_three, parts[0].items("terms"))]
+        if any(kind not in KINDS or not 0 <= at < len(columns) for kind, at, _ in terms):
+            raise ValueError("a term is of no kind or feature that is known")
+        return Linear(
+            terms=tuple(Term(kind, columns[at], value) for kind, at, value in terms),
+            bases=tuple(part.number("base") for part in parts),
+            weights=tuple(tuple(_floats(part.packed("weights", "d"))) for part in parts),
+        )
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ModelRefused(f"the linear terms are no whole model: {error}") from error
+
+
+def _three(term: object) -> Sequence[float | str]:
+    if not isinstance(term, list) or len(term) != 3:
+        raise ValueError("a term is not three values")
+    return term
 
 
 def _ensemble(parts: Sequence[_Document], names: Sequence[str], *, inputs: str) -> Ensemble:

@@ -43,6 +43,9 @@ class Manifest:
 
     Of a published one also the `stage`, and the `number` of its promotion there, which only moves up; `stands_in` is
     the digest of the one that may serve where this one's file is bad. The packaged one has none of these.
+
+    Its lineage: `parent` is the version that it was made to replace, the rows are from `rows_since` to `rows_until`,
+    with the digest `rows_sha256`.
     """
 
     version: str
@@ -56,6 +59,10 @@ class Manifest:
     stage: str | None = None
     number: int | None = None
     stands_in: str | None = None
+    parent: str | None = None
+    rows_since: datetime | None = None
+    rows_until: datetime | None = None
+    rows_sha256: str | None = None
 
 
 _CODEC = Codec(

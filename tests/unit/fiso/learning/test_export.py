@@ -40,7 +40,7 @@ def test_the_card_is_json_and_says_what_the_model_is() -> None:
     assert card["features"] == list(NAMES[:8])
     assert card["is_synthetic"] is True
     assert card["trained_at"] is None
-    assert card["family"] == "boosting"
+    assert card["family"] == "hist_gradient_boosting"
     assert set(card["libraries"]) == {"python", "numpy", "scikit-learn", "joblib"}
     assert set(card["metrics_on_held_out_rows"]["execution_time_ms"]) == {"all", "aws", "azure", "gcp"}
     assert card["parity_error"] <= export.PARITY
