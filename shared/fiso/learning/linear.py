@@ -60,7 +60,7 @@ class LinearEstimator:
 
 def _column(term: Term, values: Floats) -> Floats:
     if term.kind == "is":
-        return (values == term.value).astype(np.float64)
+        return np.asarray(values == term.value, dtype=np.float64)
     bounded: Floats = np.clip(values, 0.0, LARGEST)
     if term.kind == "log":
         logarithms: Floats = np.log1p(bounded)
