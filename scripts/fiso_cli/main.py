@@ -26,10 +26,11 @@ REPORT = Group(
     more="For example: fiso report savings --since 7d --stage prod",
 )
 TARIFFS = Group(
-    "The prices that FISO goes by: show, invoice, update.",
+    "The prices that FISO goes by: show, invoice, used, update.",
     {
         "show": Lazy("fiso_cli.tariffs.commands:show_tariffs", "What calls cost under each plan, how old, where from."),
         "invoice": Lazy("fiso_cli.tariffs.commands:invoice", "What a month of calls comes to, line by line."),
+        "used": Lazy("fiso_cli.tariffs.used:used", "What all functions used of a month, and how to declare it."),
         "update": Lazy("fiso_cli.tariffs.commands:update", "New prices from the vendors' own price files."),
     },
     more="For example: fiso tariffs update --dry-run",

@@ -6,9 +6,10 @@ does not begin anew with each month. Exact to a fifth: prices change at few amou
 price list of its own.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from math import floor, log2
+from operator import add
 from typing import NamedTuple
 
 from fiso.billing.plans import METERING
@@ -18,8 +19,10 @@ from fiso.domain.terms import Terms
 
 STEPS = 4
 """Of each doubling."""
-FIRST_TIER_GB_S = 1e9
-"""Below it no price falls with use, beside those of free tiers (`tariffs.json`)."""
+FIRST_TIER_GB_S, FIRST_TIER_GB = 1e9, 1024.0
+"""Below them no price falls with use, beside those of free tiers (`tariffs.json`)."""
+GB = 2**30
+"""Bytes of a GB of data sent, as all three meter it."""
 
 
 class Use(NamedTuple):
@@ -28,39 +31,76 @@ class Use(NamedTuple):
     requests: float = 0.0
     gb_seconds: float = 0.0
     vcpu_seconds: float = 0.0
+    transfer_gb: float = 0.0
 
 
 NONE = Use()
 
 
 def measured(
-    endpoints: Sequence[Endpoint], states: Mapping[EndpointId, EndpointState], now: datetime
+    endpoints: Sequence[Endpoint],
+    states: Mapping[EndpointId, EndpointState],
+    now: datetime,
+    *,
+    terms: Terms | None = None,
+    router_region: str | None = None,
 ) -> Mapping[Provider, Use]:
-    """By provider; those of which nothing was called are left out."""
+    """By provider; those of which nothing was called are left out.
+
+    Data is what leaves for the internet: answers out of the copy's cloud, requests out of the router's, and every
+    answer once more, to the caller. What goes over a link of the terms is not on that meter.
+    """
     found: dict[Provider, Use] = {}
     for endpoint in endpoints:
         state = states.get(endpoint.id)
         if state is None or state.use is None:
             continue
         calls, billed_s = state.use.expected_at(now)
-        metering, known = METERING[endpoint.sold_as], found.get(endpoint.provider, NONE)
-        found[endpoint.provider] = Use(
-            requests=known.requests + calls,
-            gb_seconds=known.gb_seconds + billed_s * metering.gigabytes(endpoint),
-            vcpu_seconds=known.vcpu_seconds + (billed_s * metering.processors(endpoint) if metering.processor else 0),
+        metering = METERING[endpoint.sold_as]
+        more = Use(
+            requests=calls,
+            gb_seconds=billed_s * metering.gigabytes(endpoint),
+            vcpu_seconds=billed_s * metering.processors(endpoint) if metering.processor else 0.0,
         )
+        found[endpoint.provider] = _sum(found.get(endpoint.provider, NONE), more)
+        if state.sent is not None:
+            requests, answers = state.sent.expected_at(now)
+            for sent in transfers(endpoint, requests, answers, terms=terms or Terms(), router_region=router_region):
+                found[sent[0]] = _sum(found.get(sent[0], NONE), Use(transfer_gb=sent[1] / GB))
     return found
 
 
+def transfers(
+    endpoint: Endpoint, requests: float, answers: float, *, terms: Terms, router_region: str | None
+) -> Iterator[tuple[Provider, float]]:
+    """The bytes that leave each cloud for the internet with requests and answers of so many bytes."""
+    router, copy = (Provider.AWS, router_region or ""), (endpoint.provider, endpoint.region)
+    yield Provider.AWS, answers
+    if endpoint.provider is not Provider.AWS:
+        if terms.link_usd(router, copy) is None:
+            yield Provider.AWS, requests
+        if terms.link_usd(copy, router) is None:
+            yield endpoint.provider, answers
+
+
+def _sum(one: Use, other: Use) -> Use:
+    return Use(*map(add, one, other))
+
+
 def in_force(
-    terms: Terms | None, endpoints: Sequence[Endpoint], states: Mapping[EndpointId, EndpointState], now: datetime
+    terms: Terms | None,
+    endpoints: Sequence[Endpoint],
+    states: Mapping[EndpointId, EndpointState],
+    now: datetime,
+    *,
+    router_region: str | None = None,
 ) -> tuple[tuple[Provider, Use], ...]:
     """What of it may change a price under these terms, in steps; empty for nearly everybody."""
     known = terms or Terms()
     return tuple(
         (provider, Use(*map(stepped, use)))
-        for provider, use in measured(endpoints, states, now).items()
-        if known.account(provider).free_tier or use.gb_seconds >= FIRST_TIER_GB_S
+        for provider, use in measured(endpoints, states, now, terms=known, router_region=router_region).items()
+        if known.account(provider).free_tier or use.gb_seconds >= FIRST_TIER_GB_S or use.transfer_gb >= FIRST_TIER_GB
     )
 
 

@@ -14,14 +14,12 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from fiso.billing import price_list
-from fiso.billing.measured_use import Use
+from fiso.billing.measured_use import GB, Use
 from fiso.billing.plans import METERING, Metering
 from fiso.billing.price_list import PriceList
 from fiso.domain.endpoint import Architecture, Endpoint, Plan, Provider
 from fiso.domain.terms import Terms
 
-GB = 2**30
-"""Bytes of a GB of data sent, as all three meter it."""
 Place: TypeAlias = tuple[Provider, str]
 Used: TypeAlias = tuple[tuple[Provider, Use], ...]
 MOST_TERMS = 500
@@ -172,6 +170,7 @@ def _with_use(terms: Terms, used: Used) -> Terms:
             monthly_requests=max(known.monthly_requests, use.requests),
             monthly_gb_seconds=max(known.monthly_gb_seconds, use.gb_seconds),
             monthly_vcpu_seconds=max(known.monthly_vcpu_seconds, use.vcpu_seconds),
+            monthly_transfer_gb=max(known.monthly_transfer_gb, use.transfer_gb),
         )
     return replace(terms, aws=accounts[Provider.AWS], azure=accounts[Provider.AZURE], gcp=accounts[Provider.GCP])
 

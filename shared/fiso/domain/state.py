@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any, TypeVar
 
 from fiso.domain.endpoint import EndpointId, FunctionName
 from fiso.domain.steering import CanaryState
@@ -105,30 +106,56 @@ class MonthUse:
     calls_before: int = 0
     billed_s_before: float = 0.0
 
-    def expected_at(self, now: datetime) -> tuple[int, float]:
+    def expected_at(self, now: datetime) -> tuple[float, float]:
         """What the present month comes to, at least: what was called in it, or in the last one."""
-        month = month_of(now)
-        if self.month == month:
-            return max(self.calls, self.calls_before), max(self.billed_s, self.billed_s_before)
-        return (self.calls, self.billed_s) if _next(self.month) == month else (0, 0.0)
+        return _expected(self, now, "calls"), _expected(self, now, "billed_s")
 
     def after(self, at: datetime, billed_s: float) -> "MonthUse":
         """One more call."""
-        month = month_of(at)
-        if month > self.month:
-            is_next = _next(self.month) == month
-            return MonthUse(
-                month=month,
-                calls=1,
-                billed_s=billed_s,
-                calls_before=self.calls if is_next else 0,
-                billed_s_before=self.billed_s if is_next else 0.0,
-            )
-        if month == self.month:
-            return replace(self, calls=self.calls + 1, billed_s=self.billed_s + billed_s)
-        if _next(month) == self.month:
-            return replace(self, calls_before=self.calls_before + 1, billed_s_before=self.billed_s_before + billed_s)
-        return self
+        return _counted(self, at, calls=1, billed_s=billed_s)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MonthSent:
+    """Bytes of the same two months: of requests that were sent to an endpoint, and of its answers. Apart from
+    `MonthUse`, whose row code of before reads."""
+
+    month: int
+    requests: int = 0
+    answers: int = 0
+    requests_before: int = 0
+    answers_before: int = 0
+
+    def expected_at(self, now: datetime) -> tuple[float, float]:
+        """As of `MonthUse`."""
+        return _expected(self, now, "requests"), _expected(self, now, "answers")
+
+    def after(self, at: datetime, *, request: int, answer: int) -> "MonthSent":
+        """One more call."""
+        return _counted(self, at, requests=request, answers=answer)
+
+
+_Month = TypeVar("_Month", MonthUse, MonthSent)
+
+
+def _expected(known: MonthUse | MonthSent, now: datetime, name: str) -> float:
+    month, so_far = month_of(now), getattr(known, name)
+    if known.month == month:
+        return float(max(so_far, getattr(known, f"{name}_before")))
+    return float(so_far) if _next(known.month) == month else 0.0
+
+
+def _counted(known: _Month, at: datetime, **more: float) -> _Month:
+    month = month_of(at)
+    if month > known.month:
+        is_next = _next(known.month) == month
+        turned: dict[str, Any] = {f"{name}_before": getattr(known, name) if is_next else 0 for name in more}
+        return replace(known, **{**turned, **more, "month": month})
+    if month != known.month and _next(month) != known.month:
+        return known
+    names = more if month == known.month else {f"{name}_before": added for name, added in more.items()}
+    grown: dict[str, Any] = {name: getattr(known, name) + added for name, added in names.items()}
+    return replace(known, **grown)
 
 
 def month_of(at: datetime) -> int:
@@ -189,7 +216,8 @@ class EndpointState:
     states of older code; `holds_reports` whether calls that it reported itself are among them. With several tenants
     everything here is what FISO saw, `reported` keeps apart what each of them said (`routing.reported`), and `said`
     what those that were heard last said last (`routing.quorum`). `totals` are of all its records since they are kept.
-    `use` is what FISO called of it this month and the last, None where it was not kept yet.
+    `use` is what FISO called of it this month and the last, `sent` what data went there and came back; None where they
+    were not kept yet.
     """
 
     function: FunctionName
@@ -229,6 +257,7 @@ class EndpointState:
     said: tuple[TenantAnswer, ...] = ()
     totals: Totals = NOTHING
     use: MonthUse | None = None
+    sent: MonthSent | None = None
 
     @property
     def in_flight(self) -> float:

@@ -12,7 +12,7 @@ from datetime import datetime
 from fiso.domain.decision import Reason
 from fiso.domain.endpoint import EndpointId
 from fiso.domain.record import AttemptSummary, InvocationRecord
-from fiso.domain.state import EndpointState, MonthUse, month_of
+from fiso.domain.state import EndpointState, MonthSent, MonthUse, month_of
 from fiso.routing import canaries, equivalence, levels, reported, totals
 from fiso.routing.levels import blend
 from fiso_client.core import conduct
@@ -53,6 +53,7 @@ def _folded(states: States, record: InvocationRecord) -> dict[EndpointId, Endpoi
     for position, attempt in enumerate(record.attempts):
         is_last = position == len(record.attempts) - 1
         counted = _with_attempt(after[attempt.endpoint], attempt, failed_over=not is_last)
+        counted = with_use(counted, record, attempt)
         if not position and _is_try(record):
             # the features are of the attempt that ended the request
             load = record.decision.features.get("in_flight", 0.0) if is_last else after[attempt.endpoint].in_flight
@@ -85,7 +86,7 @@ def _counted_together(before: States, after: States, called: frozenset[EndpointI
 
 
 def _with_attempt(state: EndpointState, attempt: AttemptSummary, *, failed_over: bool) -> EndpointState:
-    called = _used(_called(state, attempt.started_at, attempt.cost_usd), attempt)
+    called = _called(state, attempt.started_at, attempt.cost_usd)
     is_callers = attempt.failure in CALLERS_FAULT or attempt.verdict is Fault.CALLER
     if attempt.failure is Failure.NOT_NEEDED or (attempt.failure is not None and is_callers):
         return called  # says nothing of the endpoint, or nobody waited to see
@@ -170,13 +171,19 @@ def _conducts(states: States, record: InvocationRecord) -> dict[EndpointId, Endp
     }
 
 
-def _used(state: EndpointState, attempt: AttemptSummary) -> EndpointState:
-    """What may have run is billed, whatever became of it."""
+def with_use(state: EndpointState, record: InvocationRecord, attempt: AttemptSummary) -> EndpointState:
+    """What may have run is billed, whatever became of it, and so is what was sent."""
     if attempt.failure in NEVER_RAN:
         return state
+    at, month = attempt.started_at, month_of(attempt.started_at)
     billed_ms = attempt.latency_ms if attempt.billed_ms is None else attempt.billed_ms
-    known = state.use or MonthUse(month=month_of(attempt.started_at))
-    return replace(state, use=known.after(attempt.started_at, round(billed_ms / 1000, 4)))
+    answer = record.result.response_size_bytes if attempt is record.attempts[-1] else 0
+    use, sent = state.use or MonthUse(month=month), state.sent or MonthSent(month=month)
+    return replace(
+        state,
+        use=use.after(at, round(billed_ms / 1000, 4)),
+        sent=sent.after(at, request=record.request.request_size_bytes, answer=answer),
+    )
 
 
 def _called(state: EndpointState, at: datetime, cost_usd: float | None) -> EndpointState:

@@ -21,7 +21,7 @@ from fiso.codecs.typed import Codec, Form, Shape
 from fiso.domain.endpoint import EndpointId, FunctionName
 from fiso.domain.record import InvocationRecord
 from fiso.domain.request import InvocationId
-from fiso.domain.state import EndpointState, LoadLevel, MonthUse, Totals
+from fiso.domain.state import EndpointState, LoadLevel, MonthSent, MonthUse, Totals
 from fiso.ports import Clock
 from fiso_client.core.sequential import Proportions, Ranks
 
@@ -91,6 +91,7 @@ _STATES = Codec(
         LoadLevel: Shape(omits_none=True),
         Totals: Shape(is_row=True),
         MonthUse: Shape(is_row=True),
+        MonthSent: Shape(is_row=True),
     },
 )
 

@@ -159,7 +159,8 @@ def decide(
 
 def _priced_by_use(used: Used) -> Iterator[Note]:
     for provider, use in used:
-        seen = f"{use.requests:,.0f} requests and {use.gb_seconds:,.0f} GB-s a month of this function, called by FISO"
+        seen = f"{use.requests:,.0f} requests, {use.gb_seconds:,.0f} GB-s and {use.transfer_gb:,.0f} GB of data"
+        seen += " a month of this function, called by FISO"
         yield Note(code="measured_use", detail=f"{provider} is priced by at least {seen}; what else runs is declared")
 
 

@@ -166,7 +166,7 @@ class Orchestrator:
             self.tokens.begin(entry.endpoints)
         states = self.sources.states(request.function)
         entry = self.quarantine.entry(entry, states)
-        used = in_force(entry.prices, entry.endpoints, states, request.received_at)
+        used = in_force(entry.prices, entry.endpoints, states, request.received_at, router_region=self.region)
         return DecisionInputs(
             entry=entry,
             snapshot_version=snapshot.version,

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from fiso.billing import tariff
 from fiso.billing.measured_use import Use, in_force, measured, stepped
 from fiso.domain.endpoint import EndpointId, Provider
-from fiso.domain.state import MonthUse
-from fiso.domain.terms import Account, Terms
+from fiso.domain.state import MonthSent, MonthUse
+from fiso.domain.terms import Account, Link, Terms
 from fiso.routing.fold import fold
 from fiso_client.core.failures import Failure
 from tests.builders import a_record, a_state, an_attempt, an_endpoint
@@ -98,3 +98,68 @@ def test_what_is_declared_counts_where_it_is_more_and_without_a_free_tier_nothin
 @given(st.floats(1, 1e15))
 def test_a_step_is_at_most_a_fifth_below(amount: float) -> None:
     assert 0.8 * amount <= stepped(amount) <= amount * 1.000001
+
+
+AZURE = an_endpoint(Provider.AZURE, id=EndpointId("azure"), region="eastus")
+TB = 1024 * 2**30
+
+
+def test_what_is_sent_is_counted_by_the_month_too() -> None:
+    november = MonthSent(month=202611).after(NOVEMBER, request=10, answer=100).after(NOVEMBER, request=1, answer=2)
+    assert november == MonthSent(month=202611, requests=11, answers=102)
+    turned = november.after(DECEMBER, request=5, answer=6).after(NOVEMBER, request=1, answer=0)
+    assert turned == MonthSent(month=202612, requests=5, answers=6, requests_before=12, answers_before=102)
+    assert (turned.expected_at(DECEMBER), turned.expected_at(JANUARY)) == ((12.0, 102.0), (5.0, 6.0))
+
+
+def test_the_fold_counts_the_request_of_each_attempt_that_may_have_run_and_the_answer_of_the_last() -> None:
+    attempts = (
+        an_attempt("lost", status=None, failure=Failure.TIMED_OUT),
+        an_attempt("full", status=None, failure=Failure.THROTTLED),
+        an_attempt("aws"),
+    )
+    record = a_record(attempts=attempts, endpoint=EndpointId("aws"), request_size_bytes=40, response_size_bytes=900)
+    sent = {str(id): state.sent for id, state in fold({}, record).items()}
+    month = MonthUse(month=record.timestamp.year * 100 + record.timestamp.month).month
+    assert sent["lost"] == MonthSent(month=month, requests=40)
+    assert sent["full"] is None
+    assert sent["aws"] == MonthSent(month=month, requests=40, answers=900)
+
+
+@pytest.mark.parametrize(
+    ("links", "aws_tb", "azure_tb"),
+    [
+        ((), 2 + 30, 30),  # requests to Azure, and every answer once more to its caller
+        ((Link(origin="aws/us-east-1", destination="azure", usd_per_gb=0.02),), 30, 30),
+        ((Link(origin="azure", destination="aws", usd_per_gb=0.02),), 32, 0),
+        ((Link(origin="aws/eu-west-1", destination="azure", usd_per_gb=0.02),), 32, 30),
+    ],
+)
+def test_data_is_metered_where_it_leaves_for_the_internet(
+    links: tuple[Link, ...], aws_tb: float, azure_tb: float
+) -> None:
+    sent = MonthSent(month=202612, requests=2 * TB, answers=30 * TB)
+    state = replace(a_state(endpoint=AZURE.id), use=MonthUse(month=202612, calls=1), sent=sent)
+    terms, states = Terms(links=links), {AZURE.id: state}
+    found = measured([AZURE], states, DECEMBER, terms=terms, router_region="us-east-1")
+    assert found[Provider.AWS].transfer_gb == pytest.approx(1024 * aws_tb)
+    assert found[Provider.AZURE].transfer_gb == pytest.approx(1024 * azure_tb)
+
+
+@pytest.mark.parametrize(("answers_tb", "usd"), [(0.5, 0.087), (9.9, 0.087), (11.5, 0.083), (60.0, 0.07)])
+def test_the_price_of_data_is_that_of_the_tier_that_the_month_reached(answers_tb: float, usd: float) -> None:
+    sent = MonthSent(month=202612, answers=int(answers_tb * TB))
+    state = replace(a_state(endpoint=AZURE.id), use=MonthUse(month=202612, calls=1), sent=sent)
+    used = in_force(None, [AZURE], {AZURE.id: state}, DECEMBER, router_region="us-east-1")
+    prices = tariff.current().under(None, used)
+    assert prices.gb_usd((Provider.AZURE, "eastus"), (Provider.AWS, "us-east-1")) == usd
+
+
+def test_data_within_a_free_tier_costs_nothing_until_it_is_used_up() -> None:
+    terms, prices = Terms(azure=Account(free_tier=True)), tariff.current()
+    for answers_gb, usd in ((64, 0.0), (128, 0.087)):
+        sent = MonthSent(month=202612, answers=answers_gb * 2**30)
+        state = replace(a_state(endpoint=AZURE.id), use=MonthUse(month=202612, calls=1), sent=sent)
+        used = in_force(terms, [AZURE], {AZURE.id: state}, DECEMBER, router_region="us-east-1")
+        found = prices.under(terms, used).gb_usd((Provider.AZURE, "eastus"), (Provider.AWS, "us-east-1"))
+        assert found == usd, answers_gb
