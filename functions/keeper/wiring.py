@@ -5,7 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from time import sleep
-from typing import Any
+from typing import Any, TypeAlias
 
 import boto3
 from botocore.config import Config
@@ -21,28 +21,34 @@ from fiso.adapters.aws.snapshots import CopiedSnapshots, DynamoDBSnapshotCopy
 from fiso.adapters.aws.ssm import SsmLeaseKeys
 from fiso.adapters.clock import utc_now
 from fiso.adapters.http.signers import KmsSigner, NoSigner, OpenKeySigner
-from fiso.adapters.identity.google_identity import GoogleIdTokens
+from fiso.adapters.identity import entra_identity, google_identity
+from fiso.adapters.identity.oidc import OidcIssuerKeys
 from fiso.adapters.objects.clients import GOOGLE, AzureObjects, GoogleObjects, place_of
+from fiso.adapters.objects.issuer_keys import IssuerKeysMirror
 from fiso.adapters.objects.log import ObjectLines
 from fiso.adapters.postgres.catalog import PostgresCatalogStore, connect_from_secret
 from fiso.codecs import signature
 from fiso.codecs.seal import CatalogSeals
 from fiso.codecs.signature import PublicKeys
 from fiso.domain.errors import StoreNotSetUp
+from fiso.door_settings import door_of
 from fiso.ports import Snapshots
 from fiso.services.log.reconcile import SLICE, Reconciliation
 from fiso.services.log.spill import MARK
 from fiso.services.maintenance.follow import Follower
 from fiso.services.maintenance.keep import ForeignDoor, Keeper
-from fiso.settings import LOCAL_STAGE, BadSetting, KeeperSettings, MissingSetting, door_of
+from fiso.settings import LOCAL_STAGE, BadSetting, KeeperSettings, MissingSetting
 from fiso_client.core.signing import AwsEndpoint, Credentials, SignedService
 from fiso_client.core.transport import HttpTransport
 
+Signer: TypeAlias = KmsSigner | OpenKeySigner | NoSigner
 WRITERS = 8
 """Records that are replayed or closed at once."""
 DOOR_READERS = 16
 """Objects of a front door's log that are read at once: at 25 ms each a busy minute's 4,800 take 8 s."""
 STORE_TIMEOUT_S = 2.0
+STORAGE = "https://storage.azure.com"
+"""Whom a token for Azure's storage is for."""
 
 
 def build(settings: KeeperSettings) -> Keeper:
@@ -69,7 +75,7 @@ def build(settings: KeeperSettings) -> Keeper:
     for objects, bucket in places:
         published = CopiedSnapshots(published, S3Snapshots(objects, bucket, seals))
     executor = ThreadPoolExecutor(max_workers=WRITERS, thread_name_prefix="records")
-    keys = SsmLeaseKeys(_service("ssm"), settings.lease_keys_parameter)
+    keys = SsmLeaseKeys(service("ssm"), settings.lease_keys_parameter)
     reconciliation = Reconciliation(
         keys=keys.read,
         signs=_signs(settings, config),
@@ -89,7 +95,7 @@ def build(settings: KeeperSettings) -> Keeper:
         sleep=sleep,
         executor=executor,
         doors=[
-            _door(door_of(place), Elsewhere(objects=objects, bucket=bucket, s3=s3), settings, reconciliation)
+            _door(door_of(place), Elsewhere(objects=objects, bucket=bucket, s3=s3), settings, reconciliation, signer)
             for place, (objects, bucket) in zip(settings.mirrors, places, strict=True)
         ],
     )
@@ -104,7 +110,9 @@ class Elsewhere:
     s3: Any
 
 
-def _door(name: str, there: Elsewhere, settings: KeeperSettings, spilled: Reconciliation) -> ForeignDoor:
+def _door(
+    name: str, there: Elsewhere, settings: KeeperSettings, spilled: Reconciliation, signer: Signer
+) -> ForeignDoor:
     """Its log is merged as spilled lines are: by the same keys, under the same conditions, with a watermark of its
     own."""
     readers = ThreadPoolExecutor(max_workers=DOOR_READERS, thread_name_prefix="door")
@@ -130,7 +138,22 @@ def _door(name: str, there: Elsewhere, settings: KeeperSettings, spilled: Reconc
             keys=keys,
             stage=settings.stage,
         ),
+        renew_keys=_issuer_keys(there, settings, signer),
     )
+
+
+def _issuer_keys(there: Elsewhere, settings: KeeperSettings, signer: Signer) -> Callable[[], object]:
+    if not settings.issuer:
+        return lambda: None
+    mirror = IssuerKeysMirror(
+        Bucket(there.objects, there.bucket),
+        OidcIssuerKeys(HttpTransport(), settings.issuer, allow_loopback=settings.stage == LOCAL_STAGE),
+        name=settings.issuer,
+        stage=settings.stage,
+        sign=signer.sign,
+        clock=utc_now,
+    )
+    return mirror.renew
 
 
 def _mirror(place: str, settings: KeeperSettings) -> tuple[GoogleObjects | AzureObjects, str]:
@@ -141,28 +164,32 @@ def _mirror(place: str, settings: KeeperSettings) -> tuple[GoogleObjects | Azure
         url = os.environ.get("STORAGE_EMULATOR_HOST", "") if is_local else ""
         bearer = _nobodys if url else _google(settings, transport).bearer
         return GoogleObjects(transport, bearer, url=url or GOOGLE), bucket
-    if is_local:
-        return AzureObjects(transport, _nobodys, url=kind), bucket
-    raise BadSetting("environment variable FISO_MIRRORS: this keeper has no identity on Azure yet")
+    bearer = _nobodys if is_local else _entra(settings, transport)
+    return AzureObjects(transport, bearer, url=kind), bucket
 
 
 def _nobodys() -> str:
     return "local"
 
 
-def _google(settings: KeeperSettings, transport: HttpTransport) -> GoogleIdTokens:
+def _google(settings: KeeperSettings, transport: HttpTransport) -> google_identity.GoogleIdTokens:
     if settings.google is None:
         raise BadSetting(
             "environment variable FISO_GOOGLE_PROVIDER must say who FISO is to Google, for its mirror there"
         )
     region = AwsEndpoint.from_environ("sts", os.environ).region
-    return GoogleIdTokens(
-        settings.google,
-        credentials=Credentials.from_environ(os.environ),
-        region=region,
-        transport=transport,
-        clock=utc_now,
-    )
+    subject = google_identity.of_aws(settings.google, Credentials.from_environ(os.environ), region, utc_now)
+    return google_identity.GoogleIdTokens(settings.google, subject=subject, transport=transport)
+
+
+def _entra(settings: KeeperSettings, transport: HttpTransport) -> Callable[[], str]:
+    if settings.entra is None:
+        raise BadSetting(
+            "environment variables FISO_AZURE_TENANT and FISO_AZURE_CLIENT must say who FISO is to Entra, for its "
+            "mirror on Azure (`fiso trust azure`)"
+        )
+    tokens = entra_identity.EntraTokens(settings.entra, word=entra_identity.of_aws(service("sts")), transport=transport)
+    return lambda: tokens.bearer(STORAGE)
 
 
 def _signs(settings: KeeperSettings, config: Config) -> CloudWatchSpillSigns | None:
@@ -172,7 +199,7 @@ def _signs(settings: KeeperSettings, config: Config) -> CloudWatchSpillSigns | N
     return CloudWatchSpillSigns(boto3.client("cloudwatch", config=config), f"fiso-{settings.stage}")
 
 
-def _signer(settings: KeeperSettings, config: Config) -> KmsSigner | OpenKeySigner | NoSigner:
+def _signer(settings: KeeperSettings, config: Config) -> Signer:
     if settings.local_signing_key:
         return OpenKeySigner.parsed(settings.local_signing_key)
     if settings.signing_key_id:
@@ -180,17 +207,17 @@ def _signer(settings: KeeperSettings, config: Config) -> KmsSigner | OpenKeySign
     return NoSigner("fiso catalog-key")
 
 
-def _only(signer: KmsSigner | OpenKeySigner | NoSigner) -> PublicKeys:
+def _only(signer: Signer) -> PublicKeys:
     key = signer.public_key()
     return {key.id: key}
 
 
 def _dynamodb() -> DynamoDBClient:
     """Our own client: after an outage thousands of records wait, and boto3's calls cost five times the time."""
-    return DynamoDBClient(_service("dynamodb"), timeout_s=STORE_TIMEOUT_S)
+    return DynamoDBClient(service("dynamodb"), timeout_s=STORE_TIMEOUT_S)
 
 
-def _service(name: str) -> SignedService:
+def service(name: str) -> SignedService:
     return SignedService(
         endpoint=AwsEndpoint.from_environ(name, os.environ),
         credentials=Credentials.from_environ(os.environ),

@@ -184,21 +184,22 @@ def _tokens(
     """Who FISO is on other clouds, by how endpoints ask for it. Loads what the stage is set to."""
     found: dict[Authentication, TokensByAudience] = {}
     if settings.google is not None:
-        from fiso.adapters.identity.google_identity import GoogleIdTokens
+        from fiso.adapters.identity import google_identity
 
         sts = service("sts")
-        found[Authentication.ID_TOKEN] = GoogleIdTokens(
-            settings.google,
-            credentials=sts.credentials,
-            region=sts.endpoint.region,
-            transport=transport,
-            clock=utc_now,
+        subject = google_identity.of_aws(settings.google, sts.credentials, sts.endpoint.region, utc_now)
+        found[Authentication.ID_TOKEN] = google_identity.GoogleIdTokens(
+            settings.google, subject=subject, transport=transport
         )
     if settings.entra is not None:
-        from fiso.adapters.identity.entra_identity import LOGIN, EntraTokens
+        from fiso.adapters.identity import entra_identity
 
-        login = settings.entra_login or LOGIN
-        found[Authentication.ENTRA] = EntraTokens(settings.entra, sts=service("sts"), transport=transport, login=login)
+        found[Authentication.ENTRA] = entra_identity.EntraTokens(
+            settings.entra,
+            word=entra_identity.of_aws(service("sts")),
+            transport=transport,
+            login=settings.entra_login or entra_identity.LOGIN,
+        )
     return found
 
 

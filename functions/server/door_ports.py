@@ -8,16 +8,31 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 
+from fiso.adapters.aws.lambda_caller import LambdaCaller
 from fiso.adapters.aws.models import LayerModelStore, S3ModelStore
 from fiso.adapters.aws.s3 import Bucket, S3Snapshots
 from fiso.adapters.aws.snapshots import CheckedSnapshots, KnownHosts
+from fiso.adapters.aws.web_identity import WebIdentityCredentials
 from fiso.adapters.clock import utc_now
 from fiso.adapters.http.callers import ByProvider, HttpCaller
 from fiso.adapters.http.public_dial import PublicDial
+from fiso.adapters.identity.container_identity import (
+    METADATA,
+    AzureContainer,
+    Container,
+    GoogleContainer,
+    OwnIdTokens,
+    storage_bearer,
+    word_for,
+)
+from fiso.adapters.identity.entra_identity import FOR_ENTRA, LOGIN, EntraTokens
+from fiso.adapters.identity.exchange import TokensByAudience
+from fiso.adapters.identity.google_identity import SIGNED_TOKEN, GoogleIdTokens, Subject
 from fiso.adapters.identity.oidc import OidcIssuerKeys
-from fiso.adapters.objects.bearer import METADATA, azure_bearer, google_bearer
 from fiso.adapters.objects.clients import GOOGLE, AzureObjects, GoogleObjects, place_of
+from fiso.adapters.objects.issuer_keys import MirroredIssuerKeys
 from fiso.adapters.objects.log import MARK, ObjectLog
 from fiso.adapters.process_local import (
     AbsentIdempotencyKeys,
@@ -32,8 +47,10 @@ from fiso.domain.access import AuthMode
 from fiso.domain.address import AddressRules
 from fiso.domain.catalog import Snapshot
 from fiso.domain.endpoint import Authentication, Endpoint, EndpointId, Provider
-from fiso.ports import Metrics, Snapshots
-from fiso.settings import LOCAL_STAGE, BadSetting, DoorSettings, OrchestratorSettings
+from fiso.door_settings import DoorSettings
+from fiso.ports import FunctionCaller, IssuerKeys, Metrics, Snapshots
+from fiso.settings import LOCAL_STAGE, BadSetting, OrchestratorSettings
+from fiso_client.core.signing import AwsEndpoint, SignedService
 from fiso_client.core.transport import HttpTransport
 from functions.orchestrator.wiring import Ports
 
@@ -62,7 +79,10 @@ class Door:
 def door(settings: OrchestratorSettings, own: DoorSettings, environ: Mapping[str, str], metrics: Metrics) -> Door:
     """What a door elsewhere speaks to. `BadSetting` for keys that are none."""
     transport = HttpTransport()
-    objects, bucket = _objects(own, environ, transport, is_local=settings.stage == LOCAL_STAGE)
+    is_local = settings.stage == LOCAL_STAGE
+    container = _container(own, environ, transport, is_local=is_local)
+    objects, bucket = _objects(own, environ, transport, container, is_local=is_local)
+    identities = _identities(settings, own, container, transport)
     hosts = KnownHosts(AddressRules(own_hosts=settings.own_hosts, allow_loopback=settings.allow_loopback))
     seals = CatalogSeals(
         stage=settings.stage,
@@ -79,23 +99,25 @@ def door(settings: OrchestratorSettings, own: DoorSettings, environ: Mapping[str
         clock=utc_now,
         allow_loopback=settings.allow_loopback,
         rules=lambda: hosts.rules,
+        identities=identities,
     )
+    callers: dict[Provider, FunctionCaller] = dict.fromkeys(Provider, caller)
+    if own.aws_role:
+        callers[Provider.AWS] = _lambda_caller(settings, own, environ, container, transport)
     published = CheckedSnapshots(S3Snapshots(objects, bucket, seals), hosts)
     keys, use, breakers = AbsentIdempotencyKeys(), ProcessTenantUse(), ProcessBreakers()
-    jwt = settings.access.mode is AuthMode.JWT
     ports = Ports(
-        snapshots=Reachable(published),
+        snapshots=Reachable(published, shows=frozenset(identities), calls_aws=bool(own.aws_role)),
         states=states,
         layer=LayerModelStore(settings.model_dir),
         models=S3ModelStore(objects, bucket),
         log=log,
-        caller=ByProvider(dict.fromkeys(Provider, caller)),
+        caller=ByProvider(callers),
+        tokens=tuple(identities.values()),
         shared_breakers=breakers,
         metrics=metrics,
         lease_keys=(lambda: GivenLeaseKeys(own.lease_keys)) if own.lease_keys else None,
-        issuer_keys=OidcIssuerKeys(transport, settings.access.issuer, allow_loopback=settings.access.allow_loopback)
-        if jwt
-        else None,
+        issuer_keys=_issuer_keys(settings, Bucket(objects, bucket), transport),
         tenant_use=use,
         idempotency_keys=lambda: keys,
         rest=transport.close,
@@ -104,18 +126,18 @@ def door(settings: OrchestratorSettings, own: DoorSettings, environ: Mapping[str
 
 
 class Reachable:
-    """The port `Snapshots` with the copies left out that cannot be called from here: those on AWS, whose callers sign
-    with credentials of AWS, and those that ask for an identity that this door does not have."""
+    """The port `Snapshots` with the copies left out that cannot be called from here: those on AWS, unless it may be a
+    role there, and those that ask for an identity that it does not show."""
 
-    def __init__(self, snapshots: Snapshots) -> None:
-        self._snapshots = snapshots
+    def __init__(self, snapshots: Snapshots, *, shows: frozenset[Authentication], calls_aws: bool) -> None:
+        self._snapshots, self._shows, self._calls_aws = snapshots, shows | {Authentication.NONE}, calls_aws
 
     def current(self, *, unless_version: int | None = None) -> Snapshot | None:
         snapshot = self._snapshots.current(unless_version=unless_version)
         if snapshot is None:
             return None
         marked = {
-            name: replace(entry, refused={**entry.refused, **_unreachable(entry.endpoints)})
+            name: replace(entry, refused={**entry.refused, **self._unreachable(entry.endpoints)})
             for name, entry in snapshot.functions.items()
         }
         return replace(snapshot, functions=marked)
@@ -127,15 +149,15 @@ class Reachable:
         """The keeper publishes, from AWS."""
         raise NotImplementedError
 
-
-def _unreachable(endpoints: tuple[Endpoint, ...]) -> dict[EndpointId, str]:
-    found = {}
-    for endpoint in endpoints:
-        if endpoint.provider is Provider.AWS and not endpoint.address.startswith("http"):
-            found[endpoint.id] = "it is called with credentials of AWS, which this front door does not have"
-        elif endpoint.authentication is not Authentication.NONE:
-            found[endpoint.id] = f"this front door has no identity for authentication {endpoint.authentication}"
-    return found
+    def _unreachable(self, endpoints: tuple[Endpoint, ...]) -> dict[EndpointId, str]:
+        found = {}
+        for endpoint in endpoints:
+            if endpoint.provider is Provider.AWS and not endpoint.address.startswith("http"):
+                if not self._calls_aws:
+                    found[endpoint.id] = "this front door is no role on AWS (FISO_AWS_ROLE)"
+            elif endpoint.authentication not in self._shows:
+                found[endpoint.id] = f"this front door has no identity for authentication {endpoint.authentication}"
+        return found
 
 
 class _AlsoKept(logging.Handler):
@@ -149,20 +171,86 @@ class _AlsoKept(logging.Handler):
             self._log.keep(written)
 
 
-def _objects(
-    own: DoorSettings, environ: Mapping[str, str], transport: HttpTransport, *, is_local: bool
-) -> tuple[GoogleObjects | AzureObjects, str]:
-    """The storage's client and its bucket. On the local stage the vendors' own variables lead to local servers."""
-    kind, bucket = place_of(own.mirror)
-    if kind == "gs":
-        metadata, emulated = environ.get("GCE_METADATA_HOST", ""), environ.get("STORAGE_EMULATOR_HOST", "")
-        at = {"url": f"http://{metadata}"} if is_local and metadata else {"url": METADATA}
-        url = emulated if is_local and emulated else GOOGLE
-        return GoogleObjects(transport, google_bearer(transport, **at), url=url), bucket
+def _container(own: DoorSettings, environ: Mapping[str, str], transport: HttpTransport, *, is_local: bool) -> Container:
+    """Who this container is to its cloud. On the local stage Google's own variable leads to a local server."""
+    if own.door == "google":
+        metadata = environ.get("GCE_METADATA_HOST", "") if is_local else ""
+        return GoogleContainer(transport, url=f"http://{metadata}" if metadata else METADATA)
     try:
-        return AzureObjects(transport, azure_bearer(transport, environ), url=kind), bucket
+        return AzureContainer(transport, environ)
     except KeyError as error:
         raise BadSetting(f"{error} is not set: give the container a managed identity") from error
+
+
+def _objects(
+    own: DoorSettings, environ: Mapping[str, str], transport: HttpTransport, container: Container, *, is_local: bool
+) -> tuple[GoogleObjects | AzureObjects, str]:
+    """The storage's client and its bucket."""
+    kind, bucket = place_of(own.mirror)
+    bearer = storage_bearer(container)
+    if kind == "gs":
+        url = environ.get("STORAGE_EMULATOR_HOST", "") if is_local else ""
+        return GoogleObjects(transport, bearer, url=url or GOOGLE), bucket
+    return AzureObjects(transport, bearer, url=kind), bucket
+
+
+def _issuer_keys(settings: OrchestratorSettings, mirror: Bucket, transport: HttpTransport) -> IssuerKeys | None:
+    access = settings.access
+    if access.mode is not AuthMode.JWT:
+        return None
+    return MirroredIssuerKeys(
+        OidcIssuerKeys(transport, access.issuer, allow_loopback=access.allow_loopback),
+        mirror,
+        name=access.issuer,
+        stage=settings.stage,
+        trusted=settings.catalog.keys,
+        clock=utc_now,
+    )
+
+
+def _identities(
+    settings: OrchestratorSettings, own: DoorSettings, container: Container, transport: HttpTransport
+) -> Mapping[Authentication, TokensByAudience]:
+    """Who this door is to functions: on its own cloud itself, on the other one by its cloud's word."""
+    found: dict[Authentication, TokensByAudience] = {}
+    if isinstance(container, GoogleContainer):
+        found[Authentication.ID_TOKEN] = OwnIdTokens(container, transport)
+    elif settings.google is not None and own.audience:
+        subject = Subject(kind=SIGNED_TOKEN, token=lambda within_s: word_for(container, own.audience)(within_s).value)
+        found[Authentication.ID_TOKEN] = GoogleIdTokens(settings.google, subject=subject, transport=transport)
+    if settings.entra is not None:
+        found[Authentication.ENTRA] = EntraTokens(
+            settings.entra,
+            word=word_for(container, FOR_ENTRA),
+            transport=transport,
+            login=settings.entra_login or LOGIN,
+        )
+    return found
+
+
+def _lambda_caller(
+    settings: OrchestratorSettings,
+    own: DoorSettings,
+    environ: Mapping[str, str],
+    container: Container,
+    transport: HttpTransport,
+) -> LambdaCaller:
+    """Copies on AWS, by a role there: with AWS away they fail before anything ran, as a copy that is away does."""
+
+    @cache
+    def service(region: str) -> SignedService:
+        keys = WebIdentityCredentials(
+            own.aws_role,
+            session=f"fiso-{settings.stage}-{own.door}",
+            word=word_for(container, own.audience),
+            url=AwsEndpoint.from_environ("sts", environ, region=region).url,
+            transport=transport,
+            clock=utc_now,
+        )
+        endpoint = AwsEndpoint.from_environ("lambda", environ, region=region)
+        return SignedService(endpoint=endpoint, credentials=keys, transport=transport, clock=utc_now)
+
+    return LambdaCaller(service, clock=utc_now)
 
 
 def _keyring(text: str) -> Keyring | None:

@@ -12,7 +12,8 @@ from typing import Self
 
 from fiso import telemetry
 from fiso.domain.access import AuthMode
-from fiso.settings import BadSetting, DoorSettings, OrchestratorSettings
+from fiso.door_settings import DoorSettings
+from fiso.settings import BadSetting, OrchestratorSettings
 from functions.orchestrator import environment
 from functions.orchestrator import wiring as orchestrator
 from functions.orchestrator.wiring import App, Ports

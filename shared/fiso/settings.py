@@ -354,31 +354,6 @@ def mirrors(environ: Mapping[str, str], name: str, *, is_local: bool) -> tuple[s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DoorSettings:
-    """What a front door on another cloud needs beside what a stage's orchestrator does: where its mirror is, which
-    name its log has there, and the words that sign leases, the same as on AWS."""
-
-    mirror: str
-    door: str
-    lease_keys: str = field(default="", repr=False)
-
-    @classmethod
-    def from_environ(cls, environ: Mapping[str, str]) -> Self | None:
-        """None without FISO_MIRROR: a door on AWS."""
-        places = mirrors(environ, "FISO_MIRROR", is_local=required(environ, "FISO_STAGE") == LOCAL_STAGE)
-        if not places:
-            return None
-        if len(places) != 1:
-            raise BadSetting("environment variable FISO_MIRROR must name one place: a door has one log")
-        return cls(mirror=places[0], door=door_of(places[0]), lease_keys=environ.get("FISO_LEASE_KEYS", "").strip())
-
-
-def door_of(mirror: str) -> str:
-    """A door's name, of which cloud its mirror is on."""
-    return "google" if mirror.startswith("gs://") else "azure"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class StreamConsumerSettings:
     """What the stream consumer needs. `marks_as_before`: code of before folds, or may fold again (decision 2).
     `copies_to` is another region's bucket that gets the archive as well."""
@@ -468,7 +443,10 @@ class KeeperSettings:
     model_keys: str = ""
     """The public keys that a champion may be signed with, where it is mirrored."""
     google: "GoogleIdentity | None" = None
-    """Who the keeper is to Google, where a mirror is there."""
+    entra: "EntraIdentity | None" = None
+    """Who the keeper is to Google and to Entra, where a mirror is there."""
+    issuer: str = ""
+    """Of callers' tokens: its keys are mirrored too."""
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Self:
@@ -490,5 +468,7 @@ class KeeperSettings:
             writes_as_before=environ.get("FISO_ACCEPT_OLDER_FORMS", "").strip() == "1",
             mirrors=mirrors(environ, "FISO_MIRRORS", is_local=stage == LOCAL_STAGE),
             google=_google(environ),
+            entra=_entra(environ),
+            issuer=environ.get("FISO_JWT_ISSUER", "").strip() if environ.get("FISO_AUTH", "").strip() == "jwt" else "",
             model_keys=environ.get("FISO_MODEL_KEYS", "").strip(),
         )

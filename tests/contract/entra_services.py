@@ -48,6 +48,9 @@ class Azure:
     knows_every_host: bool = True
     token_version: int = 1
     lifetime_s: float = 3_599.0
+    issuer: str = ISSUER
+    subject: str = ROLE
+    """Whom the federated credential trusts, by `aws_key`."""
     sts_refusal: Answer | None = None
     entra_refusal: Answer | None = None
 
@@ -143,11 +146,11 @@ class Azure:
             assertion,
             self.aws_key.public_key(),
             algorithms=["RS256"],
-            issuer=ISSUER,
+            issuer=self.issuer,
             audience="api://AzureADTokenExchange",
             options=options,
         )
-        if claims["sub"] != ROLE:
+        if claims["sub"] != self.subject:
             raise jwt.InvalidTokenError
 
 

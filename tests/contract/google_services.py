@@ -2,7 +2,7 @@
 
 import json
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -42,6 +42,8 @@ class Google:
     exchanges: list[dict[str, str]] = field(default_factory=list)
     audiences: list[str] = field(default_factory=list)
     called_by: list[str] = field(default_factory=list)
+    trusts: Callable[[str, str], bool] = field(default=lambda token, audience: is_signed_by_the_role(token, audience))
+    """Whether the pool's provider takes a subject token, addressed to it."""
     refusal: Answer | None = None
     lifetime_s: float = 3_600.0
 
@@ -51,7 +53,7 @@ class Google:
             return self.refusal
         asked = {name: values[0] for name, values in parse_qs(body.decode()).items()}
         self.exchanges.append(asked)
-        if path != "/v1/token" or not is_signed_by_the_role(asked["subject_token"], asked["audience"]):
+        if path != "/v1/token" or not self.trusts(asked["subject_token"], asked["audience"]):
             return _json(400, {"error": "invalid_grant", "error_description": "the subject token is not valid"})
         self.access_tokens.append(f"ya29.{secrets.token_urlsafe(24)}")
         answer = {"access_token": self.access_tokens[-1], "expires_in": int(self.lifetime_s), "token_type": "Bearer"}

@@ -18,7 +18,7 @@ from botocore.session import get_session
 
 from fiso.adapters.http.callers import HttpCaller
 from fiso.adapters.identity.credential_cache import RETRY_S
-from fiso.adapters.identity.entra_identity import ASSERTION_S, FOR_ENTRA, LOGIN, EntraTokens
+from fiso.adapters.identity.entra_identity import ASSERTION_S, FOR_ENTRA, LOGIN, EntraTokens, of_aws
 from fiso.adapters.identity.exchange import LAST_S, RENEWED_S
 from fiso.domain.endpoint import Authentication, Endpoint, Provider
 from fiso.domain.identity import EntraIdentity, entra_audience
@@ -68,7 +68,7 @@ def tokens_of(services: Azure, transport: HttpTransport, stopwatch: Stopwatch | 
         clock=lambda: datetime.now(UTC),
     )
     return EntraTokens(
-        IDENTITY, sts=sts, transport=transport, stopwatch=stopwatch or Stopwatch(), login=services.login_url
+        IDENTITY, word=of_aws(sts), transport=transport, stopwatch=stopwatch or Stopwatch(), login=services.login_url
     )
 
 

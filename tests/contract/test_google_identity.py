@@ -15,7 +15,7 @@ from google.auth.transport.requests import Request as GoogleRequest
 from fiso.adapters.http.callers import HttpCaller
 from fiso.adapters.identity.credential_cache import RETRY_S
 from fiso.adapters.identity.exchange import LAST_S, RENEWED_S
-from fiso.adapters.identity.google_identity import GoogleIdTokens, audience_of
+from fiso.adapters.identity.google_identity import GoogleIdTokens, audience_of, of_aws
 from fiso.domain.endpoint import Authentication, Endpoint, Provider
 from fiso.settings import OrchestratorSettings
 from fiso.testing.clock import ManualClock
@@ -65,10 +65,8 @@ def now() -> datetime:
 def tokens_of(services: Google, transport: HttpTransport, stopwatch: Stopwatch | None = None) -> GoogleIdTokens:
     return GoogleIdTokens(
         IDENTITY,
-        credentials=CREDENTIALS,
-        region=REGION,
+        subject=of_aws(IDENTITY, CREDENTIALS, REGION, now),
         transport=transport,
-        clock=now,
         stopwatch=stopwatch or Stopwatch(),
         urls=services.urls,
     )

@@ -25,6 +25,7 @@ from fiso.adapters.aws.models import S3ModelStore
 from fiso.adapters.aws.s3 import S3Snapshots
 from fiso.adapters.aws.snapshots import DynamoDBSnapshotCopy
 from fiso.adapters.http.signers import KmsSigner
+from fiso.adapters.identity import entra_identity
 from fiso.adapters.postgres.catalog import Connect, PostgresCatalogStore
 from fiso.codecs.signature import text_of
 from fiso.console_settings import ConsoleSettings
@@ -290,7 +291,9 @@ def _keep(world: World) -> None:
     event = {"timestamp": int(line.written_at.timestamp() * 1000), "message": line.text}
     logs.put_log_events(logGroupName=group, logStreamName="s", logEvents=[event])
     server = Server(keeps_connections=False)
-    with serving_on(server), world.being("keeper", FISO_STAGE="local", FISO_MIRRORS=f"{server.url}/mirror") as own:
+    changes = {"FISO_STAGE": "local", "FISO_MIRRORS": f"{server.url}/mirror", "FISO_AUTH": "none"}
+    with serving_on(server), world.being("keeper", **changes, AWS_ENDPOINT_URL_STS=world.recorded.urls[1]) as own:
+        assert entra_identity.of_aws(keeper.service("sts"))(5.0).value, "as it does where the mirror is on Azure"
         for expected in ((2, 1, 1), (None, 0, 0)):
             report = keeper.build(KeeperSettings.from_environ(own)).keep()
             # the champion is another stage's than the one that may use servers on loopback: looked at, not taken over

@@ -218,6 +218,12 @@ def _doors(_rival_dir: Path, say: Say) -> Sequence[Row]:
     return doors.rows(say)
 
 
+def _memory(_rival_dir: Path, say: Say) -> Sequence[Row]:
+    from tests.lab.bench import serve_memory
+
+    return serve_memory.rows(say)
+
+
 def _overhead(_rival_dir: Path, _say: Say) -> Sequence[Row]:
     return [overhead.overhead_over_put()]
 
@@ -238,7 +244,8 @@ GROUPS = (
     Group("LiteLLM's pick", ("pick_vs_litellm",), _litellm),
     Group("replays", ("replay_", "early_regret_", "captured_", "cache_hit_rate"), _replays),
     Group("sizes", ("artifact_mb", "package_"), _sizes),
-    Group("front doors side by side", ("serve_",), _doors),
+    Group("front doors side by side", ("serve_rate", "serve_added"), _doors),
+    Group("memory over 200,000 requests", ("serve_memory",), _memory),
     Group("what the hop costs", ("hop_usd_per_million",), _hop),
     Group("off-policy intervals over a known world", ("ope_",), _ope),
     Group("canaries by simulation", ("canary_",), _canary),

@@ -6,21 +6,23 @@ LiteLLM's proxy needs packages that nothing here does: BENCH_LITELLM names the i
 them (`pip install 'litellm[proxy]'`); without it its row has no rival.
 """
 
+import asyncio
 import http.client
 import json
 import os
+import re
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 from threading import Thread
-from typing import ClassVar
+from typing import Any
 
 from fiso.adapters.aws.s3 import S3Snapshots
 from fiso.adapters.clock import utc_now
@@ -71,16 +73,18 @@ class Door:
             ticks += int(fields[11]) + int(fields[12])
         return ticks / os.sysconf("SC_CLK_TCK")
 
-    def resident_mb(self) -> float:
-        pages = sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in _tree(self.pid))
-        return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+    def resident_mb(self) -> list[float]:
+        """Of each process that serves: of several the parent does not."""
+        _, *workers = _tree(self.pid)
+        pages = [int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in workers or [self.pid]]
+        return [each * os.sysconf("SC_PAGE_SIZE") / 1e6 for each in pages]
 
 
 def rows(say: Callable[[str], None]) -> Sequence[Row]:
     """Requests a processor's second, and added p50; each beside LiteLLM's proxy and a bare gunicorn."""
     with TemporaryDirectory() as folder, ExitStack() as stack:
-        upstream = stack.enter_context(_stores(Path(folder)))
-        doors = {"ours": stack.enter_context(_ours(Path(folder), upstream))}
+        upstream = stack.enter_context(stores(Path(folder)))
+        doors = {"ours": stack.enter_context(ours(Path(folder), upstream))}
         doors["gunicorn"] = stack.enter_context(_bare(Path(folder)))
         interpreter = os.environ.get(LITELLM, "")
         if interpreter:
@@ -193,7 +197,7 @@ def _answers(door: Door) -> bool:
 
 
 @contextmanager
-def _ours(folder: Path, upstream: Door) -> Iterator[Door]:
+def ours(folder: Path, upstream: Door, *, workers: int = 1) -> Iterator[Door]:
     signer, url = keys.new(), f"http://{HOST}:{upstream.port}"
     S3Snapshots(FolderBucket(folder=folder / "s3"), BUCKET, keys.sealing(signer, STAGE)).publish(_catalog(url))
     port = _free_port()
@@ -213,6 +217,7 @@ def _ours(folder: Path, upstream: Door) -> Iterator[Door]:
         "FISO_MODEL_DIR": str(MODELS),
         "FISO_SERVE_HOST": HOST,
         "FISO_SERVE_LAME_S": "0",
+        "FISO_SERVE_WORKERS": str(workers),
         "PORT": str(port),
         "POWERTOOLS_SERVICE_NAME": "fiso",
     }
@@ -266,7 +271,7 @@ def _litellm(folder: Path, interpreter: str, upstream: int) -> Iterator[Door]:
 
 
 @contextmanager
-def _stores(folder: Path) -> Iterator[Door]:
+def stores(folder: Path) -> Iterator[Door]:
     """S3, DynamoDB and what is called, in a process of their own."""
     (folder / "s3").mkdir()
     port = _free_port()
@@ -276,34 +281,42 @@ def _stores(folder: Path) -> Iterator[Door]:
         yield door
 
 
-class _Answers(BaseHTTPRequestHandler):
-    """One connection to the stores or to what is called."""
+class _Answers(asyncio.Protocol):
+    """One connection to the stores or to what is called; no request is sent before the answer to the one before."""
 
-    protocol_version = "HTTP/1.1"
-    wbufsize, disable_nagle_algorithm = 65_536, True
-    bucket: ClassVar[FolderBucket]
+    def __init__(self, bucket: FolderBucket) -> None:
+        self.bucket, self.came = bucket, b""
 
-    def do_GET(self) -> None:
-        body = self.bucket.content(self.path.partition(f"/{BUCKET}/")[2])
-        self.answer(404 if body is None else 200, body or b"", etag='"1"')
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport: Any = transport
 
-    def do_POST(self) -> None:
-        self.rfile.read(int(self.headers.get("content-length") or 0))
-        target = self.headers.get("x-amz-target")
+    def data_received(self, data: bytes) -> None:
+        self.came += data
+        head, end, body = self.came.partition(b"\r\n\r\n")
+        named = re.search(rb"(?i)\ncontent-length: *(\d+)", head)
+        if end and len(body) >= (int(named[1]) if named else 0):
+            self.came = b""
+            self.answer(*self.of(head))
+
+    def of(self, head: bytes) -> tuple[int, bytes]:
+        method, path, _ = head.partition(b"\r\n")[0].decode().split(" ")
+        if method == "GET":
+            body = self.bucket.content(path.partition(f"/{BUCKET}/")[2])
+            return (404 if body is None else 200), body or b""
+        target = re.search(rb"(?i)\nx-amz-target: *\S+\.(\w+)", head)
         if target is None:
-            self.answer(200, json.dumps(COMPLETION).encode())
-        else:
-            self.answer(200, json.dumps({"Items": [], "Count": 0} if target.endswith(".Query") else {}).encode())
+            return 200, json.dumps(COMPLETION).encode()
+        return 200, b'{"Items": [], "Count": 0}' if target[1] == b"Query" else b"{}"
 
-    def answer(self, status: int, body: bytes, **headers: str) -> None:
-        self.send_response(status)
-        for name, value in {**headers, "content-length": str(len(body)), "content-type": "application/json"}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(body)
+    def answer(self, status: int, body: bytes) -> None:
+        head = f'HTTP/1.1 {status} x\r\ncontent-type: application/json\r\netag: "1"\r\ncontent-length: {len(body)}'
+        self.transport.write(f"{head}\r\n\r\n".encode() + body)
 
-    def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
+
+async def _serve(folder: Path, port: int) -> None:
+    bucket = FolderBucket(folder=folder / "s3")
+    server = await asyncio.get_running_loop().create_server(lambda: _Answers(bucket), HOST, port, backlog=128)
+    await server.serve_forever()
 
 
 def _tree(pid: int) -> list[int]:
@@ -315,12 +328,9 @@ def _tree(pid: int) -> list[int]:
 
 
 def _free_port() -> int:
-    server = ThreadingHTTPServer((HOST, 0), BaseHTTPRequestHandler)
-    with server:
-        return int(server.server_address[1])
+    with socket.create_server((HOST, 0)) as server:
+        return int(server.getsockname()[1])
 
 
 if __name__ == "__main__":
-    _Answers.bucket = FolderBucket(folder=Path(sys.argv[1]) / "s3")
-    ThreadingHTTPServer.request_queue_size = 128
-    ThreadingHTTPServer((HOST, int(sys.argv[2])), _Answers).serve_forever()
+    asyncio.run(_serve(Path(sys.argv[1]), int(sys.argv[2])))

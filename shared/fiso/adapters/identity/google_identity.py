@@ -1,13 +1,14 @@
 """Google's identity tokens: what identifies FISO to an endpoint with `authentication: id_token`. No key of Google's.
 
-Lambda's own credentials prove who FISO is. A signed request for GetCallerIdentity, which Google's token service itself
-sends to AWS, is exchanged for an access token (workload identity federation, google.aip.dev/auth/4117), with which a
-service account signs an identity token for one audience: the endpoint's own address. Whoever registers an endpoint can
-make no other use of what is sent there. Checked against Google's own library and a local host that speaks the wire
-format, not against Google.
+FISO's own cloud proves who it is: on Lambda a signed request for GetCallerIdentity, which Google's token service itself
+sends to AWS; on Azure the token of a managed identity (`container_identity`). It is exchanged for an access token
+(workload identity federation, google.aip.dev/auth/4117), with which a service account signs an identity token for one
+audience: the endpoint's own address. Whoever registers an endpoint can make no other use of what is sent there. Checked
+against Google's own library and a local host that speaks the wire format, not against Google.
 """
 
 import json
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
@@ -32,6 +33,7 @@ from fiso_client.core.transport import HttpTransport
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 _OAUTH = "urn:ietf:params:oauth"
 _SIGNED_REQUEST = "urn:ietf:params:aws:token-type:aws4_request"
+SIGNED_TOKEN = f"{_OAUTH}:token-type:jwt"
 _GOOGLES = "Google's"
 
 
@@ -39,6 +41,14 @@ _GOOGLES = "Google's"
 class GoogleUrls:
     tokens: str = "https://sts.googleapis.com"
     accounts: str = "https://iamcredentials.googleapis.com"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """What proves to Google who FISO is: its `kind` as Google names it, and where it comes from, within seconds."""
+
+    kind: str
+    token: Callable[[float], str]
 
 
 class GoogleIdTokens(TokensByAudience):
@@ -51,16 +61,13 @@ class GoogleIdTokens(TokensByAudience):
         self,
         identity: GoogleIdentity,
         *,
-        credentials: KeySource,
-        region: str,
+        subject: Subject,
         transport: HttpTransport,
-        clock: Clock,
         stopwatch: Callable[[], float] | None = None,
         urls: GoogleUrls = GoogleUrls(),
     ) -> None:
         super().__init__(transport=transport, stopwatch=stopwatch)
-        self._identity, self._credentials, self._region = identity, credentials, region
-        self._clock, self._urls = clock, urls
+        self._identity, self._subject, self._urls = identity, subject, urls
 
     def _audience_of(self, address: str) -> str:
         return audience_of(address)
@@ -87,11 +94,7 @@ class GoogleIdTokens(TokensByAudience):
         headers = {"authorization": f"Bearer {access}", "content-type": "application/json"}
         body = json.dumps({"audience": audience, "includeEmail": True}).encode()
         token = text_in(self._asked(url, headers, body, until_s), "token", _GOOGLES)
-        claims = claims_of(token)
-        ends_at = number_in(claims, "exp", _GOOGLES)
-        # Made just now, by Google's clock: what it is good for does not depend on whether this one is right.
-        begins_at = number_in(claims, "iat", _GOOGLES) if "iat" in claims else self._clock().timestamp()
-        return expiring(token, ends_at - begins_at)
+        return expiring(token, lifetime_of(token))
 
     def _access_token(self, until_s: float) -> Expiring[str]:
         asked = {
@@ -99,23 +102,36 @@ class GoogleIdTokens(TokensByAudience):
             "audience": self._identity.resource,
             "scope": _SCOPE,
             "requested_token_type": f"{_OAUTH}:token-type:access_token",
-            "subject_token": self._subject_token(),
-            "subject_token_type": _SIGNED_REQUEST,
+            "subject_token": self._subject.token(until_s - self._stopwatch()),
+            "subject_token_type": self._subject.kind,
         }
         headers = {"content-type": "application/x-www-form-urlencoded"}
         answer = self._asked(f"{self._urls.tokens}/v1/token", headers, urlencode(asked).encode(), until_s)
         return expiring(text_in(answer, "access_token", _GOOGLES), number_in(answer, "expires_in", _GOOGLES))
 
-    def _subject_token(self) -> str:
-        """A request that says who signed it, for Google to send; good for this one provider of identities."""
-        sts = AwsEndpoint(service="sts", region=self._region, url=public_url("sts", self._region))
+
+def of_aws(identity: GoogleIdentity, credentials: KeySource, region: str, clock: Clock) -> Subject:
+    """A request that says who signed it, for Google to send; good for this one provider of identities."""
+
+    def token(_: float) -> str:
+        sts = AwsEndpoint(service="sts", region=region, url=public_url("sts", region))
         url = f"{sts.url}?Action=GetCallerIdentity&Version=2011-06-15"
         # Among the signed headers, so that nobody who sees the request can use it at another provider of identities
         # (docs/decisions/0016-who-fiso-is-to-google.md).
-        for_whom = {"x-goog-cloud-target-resource": self._identity.resource}
-        signed = sign("POST", url, for_whom, sha256(b"").hexdigest(), sts, self._credentials, self._clock())
+        for_whom = {"x-goog-cloud-target-resource": identity.resource}
+        signed = sign("POST", url, for_whom, sha256(b"").hexdigest(), sts, credentials, clock())
         headers = [{"key": name, "value": value} for name, value in sorted(signed.items())]
         return quote(json.dumps({"url": url, "method": "POST", "headers": headers}, separators=(",", ":")))
+
+    return Subject(kind=_SIGNED_REQUEST, token=token)
+
+
+def lifetime_of(token: str) -> float:
+    """Seconds from its making to its end, by its issuer's clock: what it is good for does not depend on whether this
+    one is right. A token that does not say when it was made was made now."""
+    claims = claims_of(token)
+    begins_at = number_in(claims, "iat", _GOOGLES) if "iat" in claims else time.time()
+    return number_in(claims, "exp", _GOOGLES) - begins_at
 
 
 def audience_of(address: str) -> str:

@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode, urlsplit
 from xml.etree import ElementTree  # nosec B405 # of the store itself; one with a DOCTYPE is refused
 
 from fiso.adapters.aws.client import AwsError
-from fiso.adapters.objects.bearer import Bearer
+from fiso.adapters.identity.container_identity import Bearer
 from fiso_client.core.answers import HttpAnswer
 from fiso_client.core.transport import HttpTransport
 

@@ -47,11 +47,13 @@ class SweepReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForeignDoor:
-    """A front door on another cloud, seen from AWS: `log` merges what it wrote, `models` takes the champion there."""
+    """A front door on another cloud, seen from AWS: `log` merges what it wrote, `models` takes the champion there,
+    `renew_keys` the issuer's keys, where callers show tokens."""
 
     name: str
     log: Reconciliation
     models: Follower
+    renew_keys: Callable[[], object] = lambda: None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +108,7 @@ class Keeper:
         )
 
     def _merged(self, door: ForeignDoor, start: datetime, problems: list[str]) -> Reconciled:
-        """What a front door elsewhere wrote, once; and the champion, there."""
+        """What a front door elsewhere wrote, once; and the champion and the issuer's keys, there."""
         merged = Reconciled()
         with _noted(f"the log of the {door.name} door not all merged", problems):
             merged = door.log.reconcile(until=start + MERGING, at_most_until=start + MERGING_AT_MOST)
@@ -114,6 +116,8 @@ class Keeper:
             run = door.models.retrain(now=self.clock(), trigger="mirror")
             if "not taken" in run.reason:
                 problems.append(f"the {door.name} door: {run.reason}")
+        with _noted(f"the issuer's keys not mirrored for the {door.name} door", problems):
+            door.renew_keys()
         return merged
 
     def publish(self) -> int:
