@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from fiso.domain.drift import DriftReport
 from fiso.domain.record import InvocationRecord, OpenRecord
 from fiso.domain.request import InvocationId, TenantId
-from fiso.ports import Clock, EndpointStates, ModelStore, RetrainingRuns, Snapshots
+from fiso.ports import Clock, DriftReports, EndpointStates, ModelStore, RetrainingRuns, Snapshots
 from fiso.services.maintenance.switch import ModeOrder
 
 
@@ -35,5 +36,10 @@ class Sources:
     models: ModelStore
     runs: RetrainingRuns
     clock: Clock
+    drift: DriftReports | None = None
     order: Callable[[ModeOrder], Mapping[str, object]] | None = None
     """Has the keeper switch a mode; what it answered."""
+
+    def newest_drift(self) -> DriftReport | None:
+        """The newest look for drift; None before the first."""
+        return next(iter(self.drift.latest(1)), None) if self.drift is not None else None

@@ -16,7 +16,7 @@ from fiso.adapters.aws.dynamodb_lists import DynamoDBLists
 from fiso.adapters.aws.dynamodb_states import DynamoDBEndpointStates
 from fiso.adapters.aws.errors import store_errors
 from fiso.adapters.aws.models import S3ModelStore
-from fiso.adapters.aws.s3 import S3RetrainingRuns, S3Snapshots
+from fiso.adapters.aws.s3 import S3DriftReports, S3RetrainingRuns, S3Snapshots
 from fiso.codecs.seal import CatalogSeals
 from fiso.console_settings import ConsoleSettings, LoginSettings
 from fiso.domain.access import AuthMode
@@ -61,6 +61,7 @@ def build(
         snapshots=S3Snapshots(s3, settings.bucket, seals),
         models=S3ModelStore(s3, settings.bucket),
         runs=S3RetrainingRuns(s3, settings.bucket),
+        drift=S3DriftReports(s3, settings.bucket),
         clock=clock,
         order=_ordering(settings.keeper_function) if settings.keeper_function else None,
     )

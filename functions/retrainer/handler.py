@@ -13,6 +13,7 @@ from fiso.codecs.run import RUNS
 from fiso.domain.model import RetrainingRun
 from fiso.services.maintenance.follow import Follower
 from fiso.services.maintenance.retrain import Retrainer
+from fiso.services.maintenance.watch import DriftWatch
 from fiso.settings import RetrainerSettings
 from functions.retrainer import wiring
 
@@ -29,18 +30,28 @@ def _retrainer() -> Retrainer | Follower:
 
 
 @cache
+def _watch() -> DriftWatch:
+    telemetry.logger()
+    return wiring.watch(_settings(), metrics=telemetry.metrics())
+
+
+@cache
 def _settings() -> RetrainerSettings:
     return RetrainerSettings.from_environ(os.environ)
 
 
 def lambda_handler(event: object, context: object) -> dict[str, Any]:
     """One retraining, or of `{"roll_back": true}` a promotion of the model before: the answer is the run. Of
-    `{"compact": true}` one run of compaction."""
+    `{"compact": true}` one run of compaction; of `{"drift": true}` one look for drift, with the retraining that it asks
+    for."""
     telemetry.identify(event, context)
     now, asked = wiring.utc_now(), event if isinstance(event, Mapping) else {}
     try:
         if asked.get("compact") is True:
             return _compacted(ends_at(now, context))
+        if asked.get("drift") is True:
+            retrainer = _retrainer() if _settings().retrains_on_drift else None
+            return watched(_watch(), retrainer, now, ends_at(now, context))
         if asked.get("roll_back") is True:
             run = _retrainer().roll_back(now=now, trigger=trigger_of(event))
         else:
@@ -72,6 +83,19 @@ def _compacted(until: datetime) -> dict[str, Any]:
     run = wiring.compaction(_settings()).compact(ends_at=until)
     telemetry.metrics().add("ArchiveCompacted", run.is_done, "Count")
     return asdict(run)
+
+
+def watched(
+    watch: DriftWatch, retrainer: Retrainer | Follower | None, now: datetime, until: datetime
+) -> dict[str, Any]:
+    """A look's report; with the run of the retraining that drift sets off, where the stage wants that."""
+    report = watch.look(now=now, ends_at=until)
+    answer: dict[str, Any] = dict(RUNS.to_document(report))
+    if report.is_drift and retrainer is not None:
+        run = retrainer.retrain(now=now, trigger="drift", ends_at=until)
+        tell(run)
+        answer["run"] = RUNS.to_document(run)
+    return answer
 
 
 def ends_at(now: datetime, context: object) -> datetime:

@@ -8,13 +8,14 @@ from botocore.config import Config
 from fiso.adapters.aws.archive import S3Archive
 from fiso.adapters.aws.archive_compaction import READERS, Compaction
 from fiso.adapters.aws.models import DynamoDBPromotionWitness, S3ModelStore
-from fiso.adapters.aws.s3 import S3RetrainingRuns
+from fiso.adapters.aws.s3 import S3DriftReports, S3RetrainingRuns
 from fiso.adapters.clock import utc_now
 from fiso.adapters.http.signers import KmsSigner, NoSigner, OpenKeySigner
 from fiso.codecs import signature
 from fiso.ports import Metrics, Signer
 from fiso.services.maintenance.follow import Follower
 from fiso.services.maintenance.retrain import Retrainer
+from fiso.services.maintenance.watch import DriftWatch
 from fiso.settings import RetrainerSettings
 
 __all__ = ["build", "utc_now"]
@@ -53,6 +54,18 @@ def build(settings: RetrainerSettings, *, s3: Any = None, metrics: Metrics | Non
         stage=settings.stage,
         witness=_witness(settings),
         clock=utc_now,
+        metrics=metrics,
+    )
+
+
+def watch(settings: RetrainerSettings, *, s3: Any = None, metrics: Metrics | None = None) -> DriftWatch:
+    client = s3 or boto3.client("s3", config=PATIENCE)
+    return DriftWatch(
+        models=S3ModelStore(client, settings.bucket),
+        archive=S3Archive(client, settings.bucket, clock=utc_now),
+        reports=S3DriftReports(client, settings.bucket),
+        lookback_days=settings.lookback_days,
+        threshold=settings.drift_threshold,
         metrics=metrics,
     )
 

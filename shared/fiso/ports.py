@@ -25,6 +25,7 @@ from fiso_client.core.answers import FunctionAnswer
 if TYPE_CHECKING:  # leases, keys and archives are imported where one is asked for, not at each cold start
     from fiso.codecs.lease_token import Keyring
     from fiso.domain.archive import Extent
+    from fiso.domain.drift import DriftReport
     from fiso.domain.idempotency import Entry, EntryId
 
 
@@ -363,6 +364,16 @@ class RetrainingRuns(Protocol):
 
     def latest(self, limit: int) -> Sequence[RetrainingRun]:
         """The newest runs, newest first."""
+        ...
+
+
+class DriftReports(Protocol):
+    def append(self, report: "DriftReport") -> None:
+        """Keep a report, in place of one of the same moment."""
+        ...
+
+    def latest(self, limit: int) -> Sequence["DriftReport"]:
+        """The newest reports, newest first."""
         ...
 
 

@@ -387,7 +387,8 @@ class RetrainerSettings:
 
     It signs with a key of KMS; with one in the open (`local_signing_key`) on the local stage only. `model_keys` are the
     public keys that a champion may be signed with, beside its own. `state_table` holds the newest promotion's witness.
-    A standby `follows` the bucket of the region that trains, and trains none itself.
+    A standby `follows` the bucket of the region that trains, and trains none itself. Drift is what exceeds
+    `drift_threshold` (docs/decisions/0034).
     """
 
     stage: str
@@ -400,6 +401,8 @@ class RetrainerSettings:
     model_keys: str = ""
     state_table: str | None = None
     follows: BucketElsewhere | None = None
+    drift_threshold: float = 0.1
+    retrains_on_drift: bool = True
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Self:
@@ -416,6 +419,8 @@ class RetrainerSettings:
             minimum_new_rows=_whole(environ, "FISO_MINIMUM_NEW_ROWS", 100),
             lookback_days=_whole(environ, "FISO_LOOKBACK_DAYS", 30),
             follows=BucketElsewhere.from_environ(environ, "FISO_MODELS_FROM"),
+            drift_threshold=_share(environ, "FISO_DRIFT_THRESHOLD") or 0.1,
+            retrains_on_drift=environ.get("FISO_RETRAIN_ON_DRIFT", "1").strip() == "1",
         )
 
 

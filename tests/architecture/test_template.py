@@ -117,7 +117,7 @@ def test_a_role_is_lambdas_alone_and_a_function_is_called_by_its_own_gateway_or_
     callers = set()
     for permission in of_type(resources, "Lambda::Permission").values():
         source = json.dumps(permission["SourceArn"])
-        assert re.search(r'"(HttpApi|KeeperEventsRuleSchedule1|RetrainerEventsRuleSchedule[12])"', source), source
+        assert re.search(r'"(HttpApi|KeeperEventsRuleSchedule1|RetrainerEventsRuleSchedule[123])"', source), source
         callers.add((live_of(permission["FunctionName"]), permission["Principal"]))
     assert callers == {
         ("OrchestratorLambdaFunction", "apigateway.amazonaws.com"),
@@ -351,10 +351,13 @@ def test_open_intents_wake_the_archiver_alone(name: str, sees_intents: bool, res
     assert not chosen.wants({"eventName": "REMOVE", "dynamodb": {"OldImage": images["final"]}})
 
 
-def test_the_retrainer_runs_daily_compaction_hourly_and_the_keeper_every_minute(resources: dict[str, Any]) -> None:
+def test_the_retrainer_runs_and_drift_is_watched_daily_compaction_hourly_and_the_keeper_every_minute(
+    resources: dict[str, Any],
+) -> None:
     rules = {rule["Name"]: rule["ScheduleExpression"] for rule in of_type(resources, "Events::Rule").values()}
     assert rules == {
         "fiso-prod-retrainer": "rate(1 day)",
+        "fiso-prod-drift": "rate(1 day)",
         "fiso-prod-compaction": "rate(1 hour)",
         "fiso-prod-keeper": "rate(1 minute)",
     }

@@ -44,6 +44,7 @@ SET = {
     "FISO_ENTRA_LOGIN": "",
     "FISO_ALLOW_LOOPBACK": "",
     "FISO_TRACED_SHARE": "",
+    "FISO_DRIFT_THRESHOLD": "",
     "FISO_OTLP_URL": "",
     "FISO_ENDPOINT_HOSTS": "functions.example",
     "FISO_CATALOG_KEYS": "",

@@ -331,6 +331,7 @@ def _retrain(world: World) -> None:
         for is_promoted in (True, False):
             run = life.retrain(now=now, trigger="command")
             assert run.promoted is is_promoted, run.reason
+        assert "too few days" in retrainer.watch(RetrainerSettings.from_environ(environ)).look(now=now).reason
         closed = a_log(3, first=300, start=now - timedelta(hours=5))
         for record in closed:
             archive.append([record], batch_id=record.invocation_id)

@@ -27,6 +27,7 @@ class Lab(CommandGroup):
             "tests.lab.deployments:deployments", "First deployments that fail half-way, a stage that comes back."
         ),
         "desync": Lazy("tests.lab.desync:desync", "Answers out of step over kept connections."),
+        "drift": Lazy("tests.lab.drift:measured", "Drift alarms in months without and with a change."),
         "influence": Lazy("tests.lab.influence:influence", "What lying tenants' reports cost the honest."),
         "rollback": Lazy("tests.lab.upgrade.versions:rollback", "A new version under traffic, and both ways back."),
         "upgrade": Lazy(

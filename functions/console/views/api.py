@@ -70,8 +70,10 @@ class Api:
         return jsonify(diagnoses.read(self.sources, request.args).document())
 
     def retraining(self) -> Response:
-        """What each retraining did, newest first."""
-        return jsonify({"runs": [run_codec.RUNS.to_document(run) for run in self.sources.runs.latest(RUNS)]})
+        """What each retraining did, newest first, and the newest look for drift."""
+        newest = self.sources.newest_drift()
+        drift = {"drift": run_codec.RUNS.to_document(newest)} if newest is not None else {}
+        return jsonify({"runs": [run_codec.RUNS.to_document(run) for run in self.sources.runs.latest(RUNS)]} | drift)
 
 
 def _without_breaker(document: Json) -> Json:

@@ -140,6 +140,7 @@ class Pages:
             champion=self.sources.models.champion(),
             summary=summaries.summarise(self.sources.log.latest(NEWEST)),
             runs=self.sources.runs.latest(RUNS),
+            drift=self.sources.newest_drift(),
             newest=NEWEST,
         )
 

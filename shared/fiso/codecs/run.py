@@ -1,4 +1,5 @@
-"""Retraining runs as plain documents and back: in the bucket, in the console's API, in the retrainer's answer."""
+"""Retraining runs and drift reports as plain documents and back: in the bucket, the console's API, the retrainer's
+answer."""
 
 from datetime import datetime
 

@@ -10,6 +10,7 @@ from fiso.adapters.aws.models import names_same
 from fiso.codecs.record import instant
 from fiso.domain.archive import Extent
 from fiso.domain.catalog import CatalogEntry, Snapshot, stamped
+from fiso.domain.drift import DriftReport
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName
 from fiso.domain.errors import (
     InvalidCatalog,
@@ -364,6 +365,22 @@ class InMemoryRetrainingRuns(InMemoryStore):
     def latest(self, limit: int) -> Sequence[RetrainingRun]:
         self.used("latest")
         return sorted(self.runs, key=lambda run: run.started_at, reverse=True)[:limit]
+
+
+class InMemoryDriftReports(InMemoryStore):
+    """Reports by their moment."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reports: dict[datetime, DriftReport] = {}
+
+    def append(self, report: DriftReport) -> None:
+        self.used("append")
+        self.reports[report.at] = report
+
+    def latest(self, limit: int) -> Sequence[DriftReport]:
+        self.used("latest")
+        return [self.reports[at] for at in sorted(self.reports, reverse=True)][:limit]
 
 
 class InMemoryMetrics:

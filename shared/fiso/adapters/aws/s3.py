@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fiso.adapters.aws.errors import aws_errors, is_missing, store_errors
 from fiso.codecs import seal
@@ -23,6 +23,9 @@ from fiso.domain.model import RetrainingRun
 from fiso.domain.signed import SignedText
 from fiso.ports import Clock
 from fiso_client.core.failures import FisoError
+
+if TYPE_CHECKING:
+    from fiso.domain.drift import DriftReport
 
 CURRENT = "policies/current.json"
 MOST_DELETED = 1_000
@@ -255,3 +258,22 @@ class S3RetrainingRuns:
         documents = [self._objects.read_json(key) for key in keys]
         with store_errors("read retraining/runs/"):
             return [RUNS.from_document(RetrainingRun, document) for document in documents if document is not None]
+
+
+class S3DriftReports:
+    def __init__(self, client: Any, bucket: str) -> None:
+        self._objects = Bucket(client, bucket)
+
+    def append(self, report: "DriftReport") -> None:
+        from fiso.codecs.run import RUNS
+
+        self._objects.write_json(f"retraining/drift/{instant(report.at)}.json", RUNS.to_document(report))
+
+    def latest(self, limit: int) -> Sequence["DriftReport"]:
+        from fiso.codecs.run import RUNS
+        from fiso.domain.drift import DriftReport
+
+        keys = sorted(self._objects.keys("retraining/drift/"), reverse=True)[:limit]
+        documents = [self._objects.read_json(key) for key in keys]
+        with store_errors("read retraining/drift/"):
+            return [RUNS.from_document(DriftReport, document) for document in documents if document is not None]
