@@ -187,6 +187,25 @@ def test_bad_input_is_one_line_and_changes_nothing(
     assert left.read_text(encoding="utf-8") == "before"
 
 
+@pytest.mark.parametrize("category", ["Usage", "Purchase", "Credit", "Adjustment"])
+def test_money_that_comes_back_is_in_the_sum_however_its_provider_spells_it(folder: Path, category: str) -> None:
+    refund = dict.fromkeys(("BilledCost", "EffectiveCost", "ListCost"), "-0.0000015") | {"ChargeCategory": category}
+    bill = of_bills(folder, a_file(folder, {}, refund, refund | {"ResourceId": "", "ChargeClass": "Correction"}))
+    billed = {name: Decimal(bill[name]["billed"]) for name in ("total", "matched", "unmatched")}
+    assert billed["total"] == billed["matched"] + billed["unmatched"] == Decimal("-0.000001")
+    assert [line["billed"] for line in bill["unmatched_lines"]] == ["-0.0000015"], "of no resource, and listed"
+
+
+def test_a_commitment_is_counted_once(folder: Path) -> None:
+    """What was paid ahead is billed when it is bought and effective where it is used (FOCUS, commitment discounts)."""
+    bought = {"ChargeCategory": "Purchase", "ResourceId": "arn:aws:savingsplans::111122223333:savingsplan/a"}
+    bought |= {"BilledCost": "365", "EffectiveCost": "0", "ListCost": "365"}
+    covered = {"BilledCost": "0", "EffectiveCost": "0.0000014", "ListCost": "0.000002"}
+    for cost, total in (("effective", "0.0000014"), ("billed", "0")):
+        (aws,) = of_bills(folder, a_file(folder, bought, covered), more=("--cost", cost))["endpoints"]
+        assert Decimal(aws["bill"]) == Decimal(total), cost
+
+
 def test_a_rate_makes_another_currency_comparable(folder: Path) -> None:
     bill = of_bills(folder, a_file(folder, EURO), more=("--rate", "EUR=1.5"))
     assert bill["matched"]["billed"] == "0.000003"
