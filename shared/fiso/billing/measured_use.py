@@ -10,11 +10,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from math import floor, log2
 from operator import add
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from fiso.billing.plans import METERING
-from fiso.domain.endpoint import Endpoint, EndpointId, Provider
-from fiso.domain.state import EndpointState
+from fiso.domain.catalog import CatalogEntry
+from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName, Provider
+from fiso.domain.state import EndpointState, month_of
 from fiso.domain.terms import Terms
 
 STEPS = 4
@@ -35,6 +36,7 @@ class Use(NamedTuple):
 
 
 NONE = Use()
+Used: TypeAlias = tuple[tuple[Provider, Use], ...]
 
 
 def measured(
@@ -94,7 +96,7 @@ def in_force(
     now: datetime,
     *,
     router_region: str | None = None,
-) -> tuple[tuple[Provider, Use], ...]:
+) -> Used:
     """What of it may change a price under these terms, in steps; empty for nearly everybody."""
     known = terms or Terms()
     return tuple(
@@ -102,6 +104,28 @@ def in_force(
         for provider, use in measured(endpoints, states, now, terms=known, router_region=router_region).items()
         if known.account(provider).free_tier or use.gb_seconds >= FIRST_TIER_GB_S or use.transfer_gb >= FIRST_TIER_GB
     )
+
+
+class UseKept:
+    """What is in force of each function, worked out once for its states as they were read: a request waits for it."""
+
+    def __init__(self) -> None:
+        self._kept: dict[FunctionName, tuple[CatalogEntry, Mapping[EndpointId, EndpointState], int, Used]] = {}
+
+    def of(
+        self,
+        entry: CatalogEntry,
+        states: Mapping[EndpointId, EndpointState],
+        now: datetime,
+        router_region: str | None,
+    ) -> Used:
+        """`in_force` of an entry's terms and endpoints."""
+        month, kept = month_of(now), self._kept.get(entry.name)
+        if kept is not None and kept[0] is entry and kept[1] is states and kept[2] == month:
+            return kept[3]
+        used = in_force(entry.prices, entry.endpoints, states, now, router_region=router_region)
+        self._kept[entry.name] = (entry, states, month, used)
+        return used
 
 
 def stepped(amount: float) -> float:

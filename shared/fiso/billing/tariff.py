@@ -14,14 +14,13 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from fiso.billing import price_list
-from fiso.billing.measured_use import GB, Use
+from fiso.billing.measured_use import GB, Used
 from fiso.billing.plans import METERING, Metering
 from fiso.billing.price_list import PriceList
 from fiso.domain.endpoint import Architecture, Endpoint, Plan, Provider
 from fiso.domain.terms import Terms
 
 Place: TypeAlias = tuple[Provider, str]
-Used: TypeAlias = tuple[tuple[Provider, Use], ...]
 MOST_TERMS = 500
 STALE_DAYS = 180
 """Vendors change a price of a function now and then; who has not looked for half a year does not know."""

@@ -13,7 +13,8 @@ from functools import partial
 from itertools import zip_longest
 from typing import TypeAlias
 
-from fiso.billing.tariff import Tariff, Used
+from fiso.billing.measured_use import Used
+from fiso.billing.tariff import Tariff
 from fiso.domain.catalog import CatalogEntry
 from fiso.domain.decision import Decision, Exclusion, Note, Prediction, Purpose, RankedCandidate, Reason, Score
 from fiso.domain.endpoint import Endpoint, EndpointId, Provider

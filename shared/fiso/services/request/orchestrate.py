@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from fiso.billing.measured_use import in_force
+from fiso.billing.measured_use import UseKept
 from fiso.billing.tariff import Tariff
 from fiso.domain import trace
 from fiso.domain.attempt import Outcome
@@ -78,6 +78,7 @@ class Orchestrator:
     draw: Callable[[], float]
     stopwatch: Callable[[], float] = perf_counter
     cache: RankingCache = field(default_factory=DecisionCache)
+    use: UseKept = field(default_factory=UseKept)
     region: str | None = None
     breaker_sync: BreakerSync | None = None
     can_return: Callable[[FunctionAnswer], bool] = lambda _: True
@@ -166,7 +167,7 @@ class Orchestrator:
             self.tokens.begin(entry.endpoints)
         states = self.sources.states(request.function)
         entry = self.quarantine.entry(entry, states)
-        used = in_force(entry.prices, entry.endpoints, states, request.received_at, router_region=self.region)
+        used = self.use.of(entry, states, request.received_at, self.region)
         return DecisionInputs(
             entry=entry,
             snapshot_version=snapshot.version,

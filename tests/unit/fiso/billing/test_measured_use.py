@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fiso.billing import tariff
-from fiso.billing.measured_use import Use, in_force, measured, stepped
+from fiso.billing.measured_use import Use, UseKept, in_force, measured, stepped
 from fiso.domain.endpoint import EndpointId, Provider
 from fiso.domain.state import MonthSent, MonthUse
 from fiso.domain.terms import Account, Link, Terms
 from fiso.routing.fold import fold
 from fiso_client.core.failures import Failure
-from tests.builders import a_record, a_state, an_attempt, an_endpoint
+from tests.builders import a_record, a_state, an_attempt, an_endpoint, an_entry
 
 NOVEMBER, DECEMBER, JANUARY = (
     datetime(2026, 11, 30, 12, tzinfo=UTC),
@@ -163,3 +163,16 @@ def test_data_within_a_free_tier_costs_nothing_until_it_is_used_up() -> None:
         used = in_force(terms, [AZURE], {AZURE.id: state}, DECEMBER, router_region="us-east-1")
         found = prices.under(terms, used).gb_usd((Provider.AZURE, "eastus"), (Provider.AWS, "us-east-1"))
         assert found == usd, answers_gb
+
+
+def test_what_is_in_force_is_worked_out_anew_for_new_states_terms_and_months_only() -> None:
+    entry, kept = replace(an_entry(AZURE), prices=Terms(azure=Account(free_tier=True))), UseKept()
+    state = replace(a_state(endpoint=AZURE.id), use=MonthUse(month=202612, calls=8))
+    states = {AZURE.id: state}
+    used = kept.of(entry, states, DECEMBER, "us-east-1")
+    assert dict(used)[Provider.AZURE].requests == 8
+    assert kept.of(entry, states, DECEMBER, "us-east-1") is used
+    more = {AZURE.id: replace(state, use=MonthUse(month=202612, calls=16))}
+    assert dict(kept.of(entry, more, DECEMBER, "us-east-1"))[Provider.AZURE].requests == 16
+    assert dict(kept.of(entry, more, JANUARY + timedelta(days=62), "us-east-1"))[Provider.AZURE].requests == 0
+    assert kept.of(replace(entry, prices=None), more, DECEMBER, "us-east-1") == ()
