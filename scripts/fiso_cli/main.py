@@ -49,8 +49,9 @@ POLICY = Group(
     more="For example: fiso policy pin compress aws-use1 --reason 'gcp is slow' --for 1h",
 )
 DEPLOY = Group(
-    "Functions to a cloud, from a folder to an address: azure, gcp.",
+    "Functions to a cloud, from a folder to an address: aws-function, azure, gcp.",
     {
+        "aws-function": Lazy("fiso_cli.clouds.aws.command:aws_function", "To AWS, as Lambda functions."),
         "azure": Lazy("fiso_cli.clouds.azure.command:azure", "To Azure Functions, Flex Consumption."),
         "gcp": Lazy("fiso_cli.clouds.google.command:gcp", "To Google, as Cloud Run functions."),
     },

@@ -178,6 +178,20 @@ def test_a_deployer_may_whatever_the_serverless_command_asks_for() -> None:
     assert {action for action in actions if not is_covered(action, "deployer")} == set()
 
 
+CALLED = re.compile(r"\.(?:call|find|pages)\(\s*\"([a-z0-9]+)\", \"([a-z_]+)\"")
+
+
+def test_a_deployer_may_whatever_a_users_functions_are_deployed_with() -> None:
+    texts = [file.read_text() for file in (CHECKOUT / "scripts" / "fiso_cli" / "clouds" / "aws").glob("*.py")]
+    asked = {f"{service}:{name.title().replace('_', '')}" for text in texts for service, name in CALLED.findall(text)}
+    assert {"lambda:CreateFunction", "iam:CreateRole", "ec2:DescribeRegions"} <= asked
+    assert {each for each in asked if not is_covered(each, "deployer")} == set()
+    place = f"{REGION}:{ACCOUNT}"
+    assert allowed("iam:CreateRole", f"iam::{ACCOUNT}:role/fiso-functions/fiso-prod-fn_time_keeper")
+    assert allowed("lambda:CreateFunction", f"lambda:{place}:function:fiso-prod-fn_time_keeper-512")
+    assert allowed("logs:CreateLogGroup", f"logs:{place}:log-group:/aws/lambda/fiso-prod-fn_time_keeper-512")
+
+
 ARNS = {
     "AWS::CloudWatch::Alarm": ("cloudwatch:PutMetricAlarm", "AlarmName", "cloudwatch:{place}:alarm:{name}"),
     "AWS::CloudWatch::Dashboard": (

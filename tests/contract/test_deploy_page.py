@@ -25,6 +25,7 @@ RUN = {
     "fiso setup": "tests/contract/test_setup_stage.py",
     "fiso adopt": "tests/lab/deployments.py",
     "fiso apply": "tests/contract/test_apply_command.py",
+    "fiso deploy": "tests/functional/clouds/test_deploy_command.py",
     "fiso doctor": "tests/contract/test_doctor.py",
     "fiso package": "tests/unit/fiso_cli/packaging/test_build.py",
     "fiso invoke": "tests/e2e/test_routing.py",

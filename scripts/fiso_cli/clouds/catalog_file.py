@@ -42,6 +42,8 @@ def take_out(file: Path, copies: Mapping[str, Sequence[str]]) -> list[str]:
     """Take endpoints out by function and id, and say so. What was removed in the cloud stays removed if it fails."""
     from fiso_cli.catalog.yaml_edit import without_endpoints
 
+    if not copies:
+        return []
     try:
         before = after = _text(file)
         for function, ids in copies.items():

@@ -20,8 +20,9 @@ from pathlib import Path
 
 from fiso.domain.endpoint import Provider
 from fiso_cli.errors import BadInput, CommandError
-from fiso_cli.packaging import archive
+from fiso_cli.packaging import archive, wheels
 from fiso_cli.packaging.archive import Entry
+from fiso_cli.packaging.target import Target
 
 SHARED = ("fiso_workload", "fiso_client", "fiso")
 """Packages of FISO's that a function may import: they are laid beside its files."""
@@ -58,6 +59,8 @@ class Place:
     framework: str
     zip_mb: int
     unzipped_mb: int
+    target: Target | None = None
+    """Where the cloud builds nothing, what the wheels in the package are for."""
 
 
 PLACES: Mapping[Provider, Place] = {
@@ -115,6 +118,9 @@ def make(
         if requirements := _requirements(folder, own, place, lock=lock):
             own[REQUIREMENTS] = _written(Path(scratch, "locked", REQUIREMENTS), requirements.encode())
         shared = _shared(own)
+        if requirements and place.target is not None:
+            for entry in _wheels(own[REQUIREMENTS], place.target, Path(scratch, "wheels")):
+                own.setdefault(entry.name, entry.path)
         entries = [Entry(name=name, path=path) for name, path in own.items()] + [
             entry for name in shared for entry in _package_files(name)
         ]
@@ -289,6 +295,15 @@ def _requirements(folder: Path, own: Mapping[str, Path], place: Place, *, lock: 
     locked = marked + _locked(text, folder)
     kept.write_text(locked, encoding="utf-8")
     return locked
+
+
+def _wheels(lock: Path, target: Target, tree: Path) -> Iterator[Entry]:
+    """What is installed, less what names this machine: programs with the path of an interpreter, and their hashes."""
+    wheels.install(target, lock, tree)
+    for entry in archive.entries(tree):
+        parts = Path(entry.name).parts
+        if parts[0] != "bin" and parts[-1] not in ("RECORD", ".lock") and "__pycache__" not in parts:
+            yield entry
 
 
 def is_locked(text: str) -> bool:

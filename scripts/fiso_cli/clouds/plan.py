@@ -12,7 +12,7 @@ again, and what somebody changed by hand is seen. A thing that was not made by F
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 
 import typer
@@ -77,11 +77,13 @@ class Planned:
 
     step: Step
     found: Look
+    goes: bool = False
+    """It is there and not asked for any more."""
 
     @property
     def does(self) -> str:
-        """`make`, `change`, `keep` or `refuse`."""
-        return _DOES[self.found.state]
+        """`make`, `change`, `keep`, `refuse` or `remove`."""
+        return "remove" if self.goes else _DOES[self.found.state]
 
     @property
     def document(self) -> Document:
@@ -104,13 +106,11 @@ class Done:
 
     @property
     def document(self) -> dict[str, list[str]]:
-        return {
-            "made": self.made,
-            "changed": self.changed,
-            "kept": self.kept,
-            "removed": self.removed,
-            "left": self.left,
-        }
+        return {each.name: getattr(self, each.name) for each in fields(self)}
+
+    def and_then(self, later: "Done") -> "Done":
+        """Both, one after the other."""
+        return Done(**{name: [*names, *later.document[name]] for name, names in self.document.items()})
 
 
 class StepFailed(CommandError):

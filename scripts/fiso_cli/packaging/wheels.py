@@ -87,7 +87,7 @@ def _build(wanted: Wanted, target: Target, cached: Path) -> None:
     cached.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cached.parent) as scratch:
         tree = Path(scratch, "tree")
-        _install(target, wanted.lock, tree / wanted.folder)
+        install(target, wanted.lock, tree / wanted.folder)
         distributions = sbom.installed(tree / wanted.folder)
         strip(tree, wanted.metadata_of, wanted.aws_services)
         if compiler := _compiler(wanted, target):
@@ -98,7 +98,8 @@ def _build(wanted: Wanted, target: Target, cached: Path) -> None:
         unfinished.replace(cached)
 
 
-def _install(target: Target, lock: Path, tree: Path) -> None:
+def install(target: Target, lock: Path, tree: Path) -> None:
+    """The wheels of a lock for a target, below `tree`. `CommandError` when they cannot be had."""
     command = [find_uv_bin(), "pip", "install", "--quiet", "--target", str(tree), "--python-version", target.python]
     command += ["--python-platform", target.platform] if target.platform else []
     command += ["--only-binary", ":all:", "--require-hashes", "--no-deps", "--requirement", str(lock)]

@@ -43,3 +43,11 @@ def run(folder: Path, program: str, *beside: Path) -> str:
     command = [sys.executable, "-I", "-S", "-W", "ignore", "-c", started]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=60)
     return done.stdout.strip() or done.stderr.strip().splitlines()[-1]
+
+
+AWS = """
+from handler import lambda_handler
+event = {"version": "2.0", "rawPath": "/word-count", "requestContext": {"http": {"method": "POST"}}, "body": "a b a"}
+answer = lambda_handler(event, None)
+print(answer["statusCode"], answer["body"])
+"""

@@ -13,13 +13,15 @@ import pytest
 from fiso.domain.endpoint import Provider
 from fiso_cli.clouds import package
 from fiso_cli.errors import BadInput
-from tests.functional.clouds.running import AZURE, GOOGLE, HOST, run, unpacked
+from fiso_cli.packaging.target import Target
+from tests.functional.clouds.running import AWS, AZURE, GOOGLE, HOST, run, unpacked
 
 ROOT = Path(__file__).parents[3]
 LOCKED = "flask==3.1.3 --hash=sha256:" + "0" * 64 + "\n"
 RUNTIMES = [
     ("sample_gcp", Provider.GCP, GOOGLE, ()),
     ("sample_azure", Provider.AZURE, AZURE, (HOST,)),
+    ("sample_aws", Provider.AWS, AWS, ()),
 ]
 
 
@@ -162,6 +164,26 @@ def test_loose_requirements_are_locked_once_and_then_stay(tmp_path: Path) -> Non
     assert first.sha256 == second.sha256
     assert package.is_locked(text)
     assert str(tmp_path) not in text
+
+
+def test_where_the_cloud_builds_nothing_the_wheels_are_in_the_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lambda runs what it gets; nothing in it names this machine, and the user's own module of a name wins."""
+    wheel(tmp_path / "index")
+    monkeypatch.setenv("UV_FIND_LINKS", str(tmp_path / "index"))
+    monkeypatch.setenv("UV_NO_INDEX", "1")
+    place = replace(package.PLACES[Provider.AWS], target=Target(python="3.13", platform="aarch64-manylinux_2_28"))
+    source = folder(tmp_path, **{"requirements.txt": "tiny\n", "handler.py": "import tiny"})
+    made = [package.make(source, Provider.AWS, into=tmp_path / f"out-{each}", place=place) for each in "ab"]
+    assert {"tiny.py", "tiny-1.0.dist-info/METADATA", "requirements.txt"} <= set(made[0].files)
+    assert not [name for name in made[0].files if name.endswith("RECORD") or name.startswith("bin/")]
+    assert made[0].sha256 == made[1].sha256
+    assert run(unpacked(made[0].path, tmp_path / "there"), "import handler; print(handler.tiny.__name__)") == "tiny"
+    (source / "tiny.py").write_text("mine = 1")
+    again = package.make(source, Provider.AWS, into=tmp_path / "out", place=place)
+    with zipfile.ZipFile(again.path) as opened:
+        assert opened.read("tiny.py") == b"mine = 1"
 
 
 @pytest.mark.parametrize(

@@ -123,11 +123,20 @@ def running_world(directory: Path, cache: Path, *host_options: str) -> Iterator[
     """An emulator whose functions go to a host, and that host."""
     directory.mkdir(parents=True, exist_ok=True)
     emulator_url, host_url = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
-    emulator = _emulator(directory, emulator_url, host_url)
+    with (
+        running_emulator_at(directory, emulator_url, host_url) as emulator,
+        running_host(directory, cache, emulator_url, host_url, *host_options) as host,
+    ):
+        await_answer(f"{emulator_url}/_ministack/health", emulator)
+        yield LambdaHostWorld(emulator_url=emulator_url, host_url=host_url, host=host, directory=directory)
+
+
+@contextmanager
+def running_emulator_at(directory: Path, url: str, host_url: str) -> Iterator[subprocess.Popen[bytes]]:
+    """The emulator at an address, its functions run by the host at another."""
+    emulator = _emulator(directory, url, host_url)
     try:
-        with running_host(directory, cache, emulator_url, host_url, *host_options) as host:
-            await_answer(f"{emulator_url}/_ministack/health", emulator)
-            yield LambdaHostWorld(emulator_url=emulator_url, host_url=host_url, host=host, directory=directory)
+        yield emulator
     finally:
         emulator.terminate()
         emulator.wait(timeout=10)

@@ -22,11 +22,15 @@ from fiso_cli.clouds.plan import ABSENT, AS_WANTED, Look, Say, Step, not_ours
 from fiso_cli.errors import CommandError
 
 
-def leftovers(arm: Arm, group: Group, functions: Collection[str] = ()) -> list[Step]:
+def leftovers(
+    arm: Arm, group: Group, functions: Collection[str] = (), endpoints: Collection[str] | None = None
+) -> list[Step]:
     """What carries the stage's tags, as steps to undo: shared things first, since undoing goes backwards. Of some
-    functions only their own things."""
+    functions only their own things; of some copies, named as their tags name them, theirs alone."""
     found = _ours(arm, group)
     found.sort(key=lambda each: (each["tags"][DEPLOYMENT_TAG] != SHARED, _DEPTH.get(_kind(each), 1)))
+    if endpoints is not None:
+        return [_thing(arm, group, each) for each in found if each["tags"][DEPLOYMENT_TAG] in endpoints]
     if functions:
         return [_thing(arm, group, each) for each in found if _function(each) in functions]
     return [_whole_group(arm, group), *(_thing(arm, group, each) for each in found)]

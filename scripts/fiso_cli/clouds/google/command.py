@@ -11,15 +11,15 @@ from typing import Annotated
 import typer
 
 from fiso_cli.clouds import catalog_file, folders
+from fiso_cli.clouds.command import Way, deployed, destroyed
 from fiso_cli.clouds.google.client import Google
 from fiso_cli.clouds.google.deployment import Asked, Deployment
 from fiso_cli.clouds.google.names import Names, memories_of, regions_of, target_of
-from fiso_cli.clouds.plan import agreed, shown, told
 from fiso_cli.commands import JsonOption
-from fiso_cli.errors import BadInput, CommandError
+from fiso_cli.errors import BadInput
 from fiso_cli.local_stage import LocalStage
 from fiso_cli.options import StageOption, YesOption
-from fiso_cli.rendering import Output, Table, remark, show, text
+from fiso_cli.rendering import Output
 
 LOCAL_PART, LOCAL_PROJECT = 15, "fiso-local"
 """Where the local Google listens, from the local stage's base port on, and the project that is there."""
@@ -52,7 +52,8 @@ def gcp(  # noqa: PLR0913 - a command's options
     """Deploy functions to Google: a Cloud Run function per function, region and memory size.
 
     A folder has main.py with a function for the functions framework, or handler.py with `def handle(payload)`. The
-    plan comes first. Interrupted, the same command goes on. Nobody may call a copy but the stage's service account.
+    plan comes first; copies in regions or sizes that are named no more go, and it says which. Interrupted, the same
+    command goes on. Nobody may call a copy but the stage's service account.
 
     \b
     fiso deploy gcp hello=functions/sample_gcp --stage prod --regions us-east4
@@ -79,9 +80,14 @@ def gcp(  # noqa: PLR0913 - a command's options
             invoker=invoker,
             work=Path(gettempdir()) / f"fiso-packages-{os.getuid()}",
         )
+        way = Way(
+            file=file, is_plan=plan, is_sure=yes, as_json=as_json, following=f"fiso apply -f {file} --stage {stage}"
+        )
         if destroy:
-            return _destroyed(run, file, is_sure=yes, as_json=as_json, is_plan=plan)
-        return _deployed(run, file, is_sure=yes, as_json=as_json, is_plan=plan)
+            return destroyed(run, way, f"stage {stage}")
+        described = {name: each.describe() for name, each in run.packages.items()}
+        lines = [f"package {name}: {each}" for name, each in described.items()]
+        return deployed(run, way, more={"packages": described}, tables=lines)
 
 
 def _connected(stage: str, project: str) -> tuple[Google, str]:
@@ -100,42 +106,3 @@ def _connected(stage: str, project: str) -> tuple[Google, str]:
 def _briefly(seconds: float) -> None:
     """The local Google is as quick as this machine."""
     time.sleep(seconds / 20)
-
-
-def _deployed(run: Deployment, file: Path, *, is_sure: bool, as_json: bool, is_plan: bool) -> Output:
-    planned = run.planned()
-    title = f"stage {run.names.stage} on Google, project {run.names.project}"
-    packages = {name: each.describe() for name, each in run.packages.items()}
-    if is_plan:
-        return told(title, planned, None, packages=packages)
-    if not as_json:
-        show(*(f"package {name}: {each}" for name, each in packages.items()), shown(planned, title))
-    if not agreed("Make it so?", is_sure=is_sure, as_json=as_json):
-        raise CommandError("nothing was made")
-    done = run.apply(remark)
-    endpoints = run.endpoints()
-    written = catalog_file.write(file, endpoints)
-    output = told(title, planned, done, packages=packages, endpoints=endpoints, file=str(file))
-    counted = [part for part in output.shown or () if isinstance(part, str)]
-    following = f"next: fiso apply -f {file} --stage {run.names.stage}"
-    return Output(document=output.document, shown=[*counted, *written, following])
-
-
-def _destroyed(run: Deployment, file: Path, *, is_sure: bool, as_json: bool, is_plan: bool) -> Output:
-    """By labels alone: neither folders nor regions are asked for. The endpoints go out of the file as well."""
-    found, stage = run.remains(), run.names.stage
-    if not found:
-        return Output(document={"plan": []}, shown=[f"stage {stage} has nothing on Google"])
-    rows = [{"name": each.step.name, "what": each.step.makes} for each in reversed(found)]
-    title = f"to remove of stage {stage} on Google, project {run.names.project}"
-    table = Table(title=title, columns=(text("name"), text("what")), rows=rows)
-    if is_plan:
-        return Output(document={"plan": rows}, shown=[table])
-    if not as_json:
-        show(table)
-    if not agreed("Remove all of it?", is_sure=is_sure, as_json=as_json):
-        raise CommandError("nothing was removed")
-    copies = run.removed_endpoints()
-    done = run.remove(remark)
-    document: dict[str, object] = {"plan": rows, "done": done.document}
-    return Output(document=document, shown=[f"{len(done.removed)} removed", *catalog_file.take_out(file, copies)])

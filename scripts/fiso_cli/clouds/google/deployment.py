@@ -9,6 +9,7 @@ from pathlib import Path
 
 from fiso.domain.endpoint import Provider
 from fiso_cli.clouds import package, plan
+from fiso_cli.clouds.command import NONE, Endpoints
 from fiso_cli.clouds.google import removal, steps, wrapper
 from fiso_cli.clouds.google.client import Google
 from fiso_cli.clouds.google.lock import BucketLock
@@ -43,6 +44,11 @@ class Deployment:
     invoker: str = ""
     work: Path = field(default_factory=lambda: Path("build", "clouds"))
     now: Callable[[], datetime] = _now
+    cloud: str = "Google"
+
+    @property
+    def title(self) -> str:
+        return f"stage {self.names.stage} on Google, project {self.names.project}"
 
     @cached_property
     def packages(self) -> Mapping[str, package.Package]:
@@ -55,7 +61,7 @@ class Deployment:
         }
 
     @cached_property
-    def copies(self) -> Sequence[Copy]:
+    def wanted(self) -> Sequence[Copy]:
         """All copies that are asked for."""
         sources = [
             Source(
@@ -83,7 +89,7 @@ class Deployment:
         """Under the lock."""
         found = steps.stage(self.google, self.names)
         for asked in self.functions:
-            copies = [copy for copy in self.copies if copy.source.function == asked.function]
+            copies = [copy for copy in self.wanted if copy.source.function == asked.function]
             packed = package.as_tar(self.packages[asked.function])
             invoker = self.invoker or f"serviceAccount:{self.names.caller}"
             found += steps.function(self.google, copies[0].source, packed, copies, most=self.most, invoker=invoker)
@@ -95,12 +101,29 @@ class Deployment:
         plan.refuse_foreign(found)
         return found
 
-    def apply(self, say: Say) -> Done:
-        """Make what is missing. May be run again after it was killed anywhere."""
+    def asked(self) -> Endpoints:
+        found: dict[str, list[str]] = {}
+        for copy in self.wanted:
+            found.setdefault(copy.source.function, []).append(copy.endpoint)
+        return found
+
+    def copies(self) -> Endpoints:
+        return removal.endpoints(self.google, self.names, [asked.function for asked in self.functions])
+
+    def surplus(self, going: Endpoints) -> list[Planned]:
+        return [Planned(step=step, found=step.look(), goes=True) for step in self._going(going)]
+
+    def _going(self, going: Endpoints) -> list[Step]:
+        pairs = {(function, endpoint) for function, ids in going.items() for endpoint in ids}
+        return removal.services(self.google, self.names, [*going], pairs) if pairs else []
+
+    def apply(self, say: Say, going: Endpoints = NONE) -> Done:
+        """Make what is missing, then remove what goes. May be run again after it was killed anywhere."""
         first = plan.apply(self.shared, say, sleep=self.google.pause)
         with self.held() as still:
             then = plan.apply(self.steps, say, before=still, sleep=self.google.pause)
-        return Done(made=first.made + then.made, changed=first.changed + then.changed, kept=first.kept + then.kept)
+            gone = plan.remove(self._going(going), say, before=still)
+        return first.and_then(then).and_then(gone)
 
     @contextmanager
     def held(self) -> Iterator[Callable[[], None]]:
@@ -112,7 +135,7 @@ class Deployment:
         """The copies of each function as a catalog has them, by the addresses that Google says."""
         services = self.google.api("run").projects().locations().services()
         found: dict[str, list[dict[str, str | int]]] = {}
-        for copy in self.copies:
+        for copy in self.wanted:
             service = self.google.call("run", lambda api, name=copy.name: services.get(name=name))  # type: ignore[misc]
             endpoint: dict[str, str | int] = {
                 "id": copy.endpoint,
@@ -125,10 +148,6 @@ class Deployment:
             }
             found.setdefault(copy.source.function, []).append(endpoint)
         return found
-
-    def removed_endpoints(self) -> dict[str, list[str]]:
-        """The endpoints' ids of the copies that a removal takes, by function."""
-        return removal.endpoints(self.google, self.names, [asked.function for asked in self.functions])
 
     def remains(self) -> list[Planned]:
         """What there is to remove: the copies of the functions that are named, or all of the stage."""
@@ -148,4 +167,4 @@ class Deployment:
         with self.held() as still:
             first = plan.remove(under, say, before=still)
         then = plan.remove([step for step in found if step.name == bucket.name], say)
-        return Done(removed=first.removed + then.removed, left=first.left + then.left)
+        return first.and_then(then)

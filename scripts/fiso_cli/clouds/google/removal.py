@@ -3,7 +3,7 @@
 Nothing is remembered from the deployment: what a killed run left is found, and what only looks like FISO's is not.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from fiso_cli.clouds.google import policies, steps
 from fiso_cli.clouds.google.client import Document, Google
@@ -13,9 +13,16 @@ from fiso_cli.clouds.plan import ABSENT, AS_WANTED, Look, Say, Step
 MISSING = Look(ABSENT.state)
 
 
-def services(google: Google, names: Names, functions: Sequence[str]) -> list[Step]:
-    """The running copies, of these functions or of all."""
-    return [_service(google, names, service["name"]) for service in _ours(google, names, functions)]
+def services(
+    google: Google, names: Names, functions: Sequence[str], endpoints: Collection[tuple[str, str]] | None = None
+) -> list[Step]:
+    """The running copies, of these functions or of all; of some endpoints alone, each with its function."""
+    return [
+        _service(google, names, service["name"])
+        for service in _ours(google, names, functions)
+        if endpoints is None
+        or (service["labels"].get(FUNCTION_LABEL), service["labels"].get(ENDPOINT_LABEL)) in endpoints
+    ]
 
 
 def endpoints(google: Google, names: Names, functions: Sequence[str]) -> dict[str, list[str]]:

@@ -4,9 +4,10 @@ operators may put items and delete none (scripts/serverless/operator-policy.json
 from collections.abc import Mapping
 from typing import Any
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from fiso.adapters.aws.errors import is_missing
+from fiso_cli.clouds.aws.client import refusals
 from fiso_cli.clouds.lock import Conflict, Held, Holder
 from fiso_cli.errors import CommandError
 
@@ -43,7 +44,11 @@ class TableLock:
                 raise Conflict from error
             if is_missing(error):
                 raise CommandError(f"there is no table {self._table}: deploy the stage first") from error
-            raise
+            with refusals("dynamodb"):
+                raise
+        except BotoCoreError:
+            with refusals("dynamodb"):
+                raise
         return answer
 
 
