@@ -96,6 +96,11 @@ def opened(signed: SignedText | None, keys: PublicKeys) -> Manifest:
         raise ModelRefused(str(error)) from error
 
 
+def unsigned(stated: SignedText) -> Manifest:
+    """The manifest in a text that nobody signed yet: for whoever checks what it came with before it is."""
+    return _parsed(stated.text)
+
+
 def restated(signed: SignedText, *, stage: str, number: int, stands_in: str | None = None) -> SignedText:
     """The same model's manifest as the promotion of this number on a stage, to be signed."""
     return written(replace(_parsed(signed.text), stage=stage, number=number, stands_in=stands_in))
@@ -125,7 +130,7 @@ def read(pointer: ModelPointer, data: bytes, keys: PublicKeys) -> Model:
         raise ModelRefused(f"the file is of {model.version}, the manifest of {manifest.version}, or of other features")
     # Last, since it runs the model: the same file served by other code, or on another machine, must say the same
     # (docs/decisions/0011-signed-models.md).
-    _check_golden(model, manifest)
+    check_golden(model, manifest)
     return model
 
 
@@ -136,7 +141,7 @@ def _check_pointer(pointer: ModelPointer, manifest: Manifest) -> None:
         raise ModelRefused(f"the pointer to {pointer.version} says something else than its manifest")
 
 
-def _check_golden(model: Model, manifest: Manifest) -> None:
+def check_golden(model: Model, manifest: Manifest) -> None:
     for position, golden in enumerate(manifest.golden):
         if len(golden.row) != len(features.NAMES):
             raise ModelRefused(f"golden row {position} is of another set of features")
