@@ -96,6 +96,10 @@ def serve(environ: Mapping[str, str]) -> int:
     telemetry.logger()
     settings = ServerSettings.from_environ(environ)
     app_settings = application_settings(environ, settings.host)
+    if settings.has_console:
+        from fiso.console_settings import ConsoleSettings
+
+        ConsoleSettings.from_environ(environ)  # each worker would only find out, and be replaced
     sock = listening(settings.host, settings.port)
 
     def work(listened: socket.socket, ready: Callable[[], None]) -> bool:
@@ -152,6 +156,7 @@ def _console() -> WsgiApplication:
     from fiso.console_settings import ConsoleSettings
     from functions.console import wiring as console
 
+    os.environ.setdefault("AWS_DEFAULT_REGION", os.environ.get("AWS_REGION", ""))  # the one that boto3 reads
     app: WsgiApplication = console.build(ConsoleSettings.from_environ(os.environ))
     return app
 

@@ -1,8 +1,14 @@
 """Bills of materials: what is in a package, file by file, with version, licence and digest of each, as CycloneDX 1.6
 has it (ecma-international.org, ECMA-424). Beside each archive, named as it and `.cdx.json`; unchanged while that is.
+
+A container's build runs this file alone, over the folder that it laid out: `python sbom.py /app /app/sbom.cdx.json`. It
+ends where the image that all of that is put into is not named by its digest.
 """
 
 import json
+import os
+import re
+import sys
 import zipfile
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -78,15 +84,45 @@ def load(path: Path) -> list[Distribution]:
 
 def document(archive: Path, distributions: Sequence[Distribution], *, folder: str = "") -> dict[str, Any]:
     """The bill of an archive. `folder` is where in it the distributions lie; what is of none of them is FISO's own."""
+    with zipfile.ZipFile(archive) as opened:
+        files = [(name, sha256(opened.read(name)).hexdigest()) for name in opened.namelist()]
+    components = _components(archive.stem, files, distributions, folder=folder)
+    return _bill(archive.stem, sha256(archive.read_bytes()).hexdigest(), components)
+
+
+def of_folder(folder: Path, base: str) -> dict[str, Any]:
+    """The bill of what a container's build laid out, upon an image that is named by its digest. `ValueError` without:
+    what a tag leads to is another thing tomorrow, and nobody could say what was in the container."""
+    image, at, digest = base.partition("@sha256:")
+    if not at or not re.fullmatch(r"[0-9a-f]{64}", digest):
+        raise ValueError(f"BASE_IMAGE must be named by its digest, as IMAGE@sha256:…, not {base!r} (docs/serve.md)")
+    found = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    files = [(path.relative_to(folder).as_posix(), sha256(path.read_bytes()).hexdigest()) for path in found]
+    below = {
+        "type": "container",
+        "bom-ref": base,
+        "name": image,
+        "version": f"sha256:{digest}",
+        "hashes": _hashes(digest),
+    }
+    whole = sha256(json.dumps([base, files]).encode()).hexdigest()
+    return _bill("image", whole, [below, *_components("image", files, installed(folder))])
+
+
+def _components(
+    name: str, files: Sequence[tuple[str, str]], distributions: Sequence[Distribution], *, folder: str = ""
+) -> list[Component]:
+    """Each distribution with its files; what is of none of them is FISO's own."""
     owners = {str(PurePosixPath(folder, file)): each.name for each in distributions for file in each.files}
     by_owner: dict[str, list[tuple[str, str]]] = defaultdict(list)
-    with zipfile.ZipFile(archive) as opened:
-        for name in opened.namelist():
-            by_owner[owners.get(_source(name), "")].append((name, sha256(opened.read(name)).hexdigest()))
+    for file, digest in files:
+        by_owner[owners.get(_source(file), "")].append((file, digest))
     components = [_library(each, by_owner[each.name]) for each in distributions if each.name in by_owner]
-    components += [_own(archive.stem, by_owner[""])] if "" in by_owner else []
-    digest = sha256(archive.read_bytes()).hexdigest()
-    name = f"fiso-{archive.stem}"
+    return components + ([_own(name, by_owner[""])] if "" in by_owner else [])
+
+
+def _bill(stem: str, digest: str, components: Sequence[Component]) -> dict[str, Any]:
+    name = f"fiso-{stem}"
     return {
         "bomFormat": "CycloneDX",
         "specVersion": "1.6",
@@ -102,7 +138,7 @@ def document(archive: Path, distributions: Sequence[Distribution], *, folder: st
                 "licenses": [{"expression": LICENCE}],
             }
         },
-        "components": components,
+        "components": list(components),
         "dependencies": [{"ref": name, "dependsOn": [each["bom-ref"] for each in components]}],
     }
 
@@ -165,3 +201,17 @@ def _files(of: str, files: Sequence[tuple[str, str]]) -> list[Component]:
 
 def _hashes(digest: str) -> list[dict[str, str]]:
     return [{"alg": "SHA-256", "content": digest}]
+
+
+def main(folder: str, target: str) -> int:
+    try:
+        bill = of_folder(Path(folder), os.environ.get("BASE_IMAGE", ""))
+    except ValueError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    Path(target).write_text(json.dumps(bill, separators=(",", ":")) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

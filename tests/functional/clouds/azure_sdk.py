@@ -1,5 +1,5 @@
-"""A document against a model of Azure's own SDK for Python (azure-mgmt-web, azure-mgmt-storage): unknown, read-only and
-wrongly typed properties, and values that are none of an enumeration."""
+"""A document against a model of Azure's own SDK for Python (azure-mgmt-web, -storage, -appcontainers): unknown,
+read-only and wrongly typed properties, and values that are none of an enumeration."""
 
 import enum
 import importlib
@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import Any, ForwardRef, Union, get_args, get_origin
 
 MODELS = {
+    "Microsoft.App/containerApps": ("appcontainers", "ContainerApp"),
     "Microsoft.Web/sites": ("web", "Site"),
     "Microsoft.Web/serverfarms": ("web", "AppServicePlan"),
     "Microsoft.Web/sites/config": ("web", "SiteAuthSettingsV2"),

@@ -69,11 +69,11 @@ def is_missing(error: BaseException) -> bool:
 
 
 def aws_errors() -> tuple[type[Exception], ...]:
-    """The exception types that AWS's errors come as; boto3's only where boto3 is in use at all."""
+    """The exception types that AWS's errors come as; boto3's only where boto3 is in use at all, and not while another
+    thread is about to load it."""
     botocore = sys.modules.get("botocore.exceptions")
-    if botocore is None:
-        return (AwsError,)
-    return (AwsError, botocore.ClientError, botocore.BotoCoreError)
+    client, core = (getattr(botocore, name, None) for name in ("ClientError", "BotoCoreError"))
+    return (AwsError, client, core) if client and core else (AwsError,)
 
 
 def _is_throttling_only(response: Mapping[str, Any]) -> bool:
