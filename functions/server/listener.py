@@ -168,6 +168,11 @@ class Listener:
     def is_draining(self) -> bool:
         return self._draining_since is not None
 
+    @property
+    def connections(self) -> int:
+        """Open ones."""
+        return len(self._server.active_channels)
+
     def begin_drain(self, *_: object) -> None:
         if self._draining_since is None:
             self._draining_since = time.monotonic()

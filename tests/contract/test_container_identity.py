@@ -5,6 +5,7 @@ Each request is held against the one that the vendor's own library makes: google
 
 import json
 import secrets
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -262,6 +263,23 @@ def test_what_is_no_token_is_none_and_nothing_ran(
     with pytest.raises(TransportError) as unreadable:
         storage_bearer(container)()
     assert unreadable.value.verdict is Fault.FISO
+
+
+@BOTH
+def test_after_a_failure_there_is_a_token_again_and_one_that_ends_is_renewed(
+    cloud: str, clouds: Clouds, transport: HttpTransport
+) -> None:
+    bearer = storage_bearer(container_of(cloud, clouds, transport))
+    clouds.refusal = (503, {}, b"not yet")
+    with pytest.raises(TransportError):
+        bearer()
+    clouds.refusal = (200, {"content-type": "application/json"}, b'{"access_token": "first", "expires_in": "1"}')
+    assert bearer() == "first"
+    clouds.refusal = (200, {"content-type": "application/json"}, b'{"access_token": "next", "expires_in": "3600"}')
+    while bearer() == "first":
+        time.sleep(0.05)
+    asked = len(clouds.asked)
+    assert (bearer(), bearer(), len(clouds.asked)) == ("next", "next", asked)
 
 
 def test_a_managed_identity_is_asked_as_by_azures_own_library(

@@ -243,6 +243,33 @@ def test_a_storage_that_is_away_costs_no_answer_and_no_record() -> None:
         assert all(isinstance(record, InvocationRecord) for record in log.records.values())
 
 
+def test_an_object_whose_answer_was_lost_is_merged_once_although_it_stands_twice() -> None:
+    with elsewhere() as there:
+        there.server.objects.lost_answers = 3
+        answers = [there.rig.invoke("word-count", body=b"{}") for _ in range(3)]
+        assert [answer.status for answer in answers] == [200] * 3
+        assert there.door.log.drain(within_s=10)
+        lines = [
+            line
+            for (_, key), (body, _) in there.server.objects.stored.items()
+            if key.startswith("doors/")
+            for line in body.splitlines()
+        ]
+        assert len(set(lines)) < len(lines)
+        log = InMemoryInvocationLog()
+        assert merged(there, log) == (3, 0)
+
+
+@pytest.mark.parametrize("cloud", ["google", "azure"])
+def test_a_write_under_a_condition_that_failed_is_never_called_done(cloud: str) -> None:
+    with storage() as server:
+        objects = Bucket(client(cloud, server), BUCKET)
+        server.objects.is_away = True
+        for condition in ({"IfNoneMatch": "*"}, {"IfMatch": "1"}):
+            with pytest.raises(StoreUnavailable):
+                objects.write("a", b"1", "text/plain", **condition)
+
+
 @pytest.mark.parametrize(("on_loss", "status"), [(OnKeyStoreLoss.REFUSE, 503), (OnKeyStoreLoss.RUN_ONCE_UNKEYED, 200)])
 def test_a_key_means_what_the_policy_says_while_the_tables_are_away(on_loss: OnKeyStoreLoss, status: int) -> None:
     with elsewhere(on_key_store_loss=on_loss) as there:

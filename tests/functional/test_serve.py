@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -94,6 +95,21 @@ def test_slow_clients_hold_up_nobody_and_are_given_up() -> None:
         for thread in threads:
             thread.join()
     assert [status_of(answer) for answer in slow] == [408] * 20
+
+
+def test_connections_that_are_reset_leave_nothing_behind() -> None:
+    kept = HEAD + b"content-length: 2\r\n\r\n{}"
+    with served(over_rigs(answers("hello"))) as server:
+        for number in range(60):
+            with socket.create_connection((HOST, server.port), timeout=10) as sock:
+                sock.sendall(kept if number % 3 else kept[:-1])
+                if number % 3 == 2:
+                    assert status_of(sock.recv(65_536)) == 200
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        ends_at = time.monotonic() + 20
+        while server.listener.connections and time.monotonic() < ends_at:
+            time.sleep(0.05)
+        assert server.listener.connections == 0
 
 
 def test_more_than_can_wait_is_refused_at_once_and_told_when_to_come_again() -> None:

@@ -36,6 +36,7 @@ from localcloud.parts import Options as Parts
 READS, ORDERS = FunctionName("reads"), FunctionName("orders")
 EVERY_S = 0.1
 MERGING_S = 180.0
+"""At least; of a long outage as long as that lasted."""
 CALLERS = {"reads": (READS, False), "orders": (ORDERS, False), "leased reads": (READS, True)}
 """By name: the function, and whether it is called by lease."""
 CATALOG = """version: 1
@@ -195,7 +196,7 @@ class Drill:
     def _merge(self, machine: Machine) -> float | None:
         """Rounds of the keeper until one finds nothing more; how long that took."""
         began = time.monotonic()
-        while time.monotonic() - began < MERGING_S:
+        while time.monotonic() - began < max(MERGING_S, self.outage_s):
             done = machine.stage.invoke("keeper", {}, within_s=60)
             if done.get("merged") == 0 and done.get("problems") is None:
                 return time.monotonic() - began

@@ -29,6 +29,8 @@ class Objects:
     stored: dict[tuple[str, str], tuple[bytes, int]] = field(default_factory=dict)
     lock: Lock = field(default_factory=Lock)
     is_away: bool = False
+    lost_answers: int = 0
+    """So many objects more are stored, and whoever wrote them is told that it failed."""
     last: int = 0
 
     def put(self, place: tuple[str, str], body: bytes, *, absent: bool, generation: int | None) -> int | None:
@@ -204,6 +206,9 @@ class _Handler(BaseHTTPRequestHandler):
         return self.rfile.read(int(self.headers.get("content-length", "0")))
 
     def _send(self, status: int, body: bytes = b"", /, **headers: str) -> None:
+        if self.command != "GET" and status < 300 and self.server.objects.lost_answers > 0:
+            self.server.objects.lost_answers -= 1
+            status, body, headers = 503, b"", {}
         self.send_response(status)
         for name, value in {**headers, "content-length": str(len(body))}.items():
             self.send_header(name, value)
