@@ -1,12 +1,14 @@
 """A front door on another cloud: its storage, its log, what it can call, and how the keeper merges what it did."""
 
+import asyncio
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from inspect import isawaitable
 from threading import Thread
 from typing import Any
 
@@ -37,6 +39,7 @@ from fiso.testing.memory import (
 )
 from fiso.testing.rig import SETTINGS, Rig
 from fiso_cli.training import keys
+from fiso_client import AsyncClient, Client, Options, Request
 from fiso_client.core.transport import HttpTransport
 from functions.server.door_ports import Door, door
 from localcloud.drill.object_store import Objects, Server
@@ -44,6 +47,7 @@ from tests.builders import a_snapshot, an_endpoint, an_entry
 from tests.contract.entra_services import IDENTITY as ENTRA
 from tests.contract.google_services import IDENTITY as GOOGLE
 from tests.edge import an_outcome, answered, counts, decide, report
+from tests.functional.lease_servers import World, serving
 
 SIGNER = keys.new()
 HOSTS = ("", "https://f.azurewebsites.net", "https://f.a.run.app")
@@ -289,6 +293,66 @@ def test_a_lease_of_one_door_is_reported_at_the_other() -> None:
         log = InMemoryInvocationLog()
         assert merged(one, log) == (1, 0)
         assert merged(other, log) == (0, 0)
+
+
+@contextmanager
+def two_doors() -> Iterator[tuple[World, str, list[str]]]:
+    """A front door on AWS, the address of one elsewhere, and what that one was asked; the same copies at both."""
+    world, asked = World(), list[str]()
+    copies = [an_endpoint(each, id=EndpointId(each), address=f"{world.functions.url}/{each}") for each in Provider]
+    with elsewhere(*copies, idempotent=Idempotent.YES) as there:
+
+        def respond(path: str, headers: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
+            asked.append(path)
+            method = {"http": {"method": headers["x-method"]}}
+            event = {"rawPath": path, "headers": headers, "requestContext": method, "body": body.decode()}
+            answer = there.rig.send(event)
+            return answer["statusCode"], answer["headers"], answer["body"].encode()
+
+        with serving(respond) as server:
+            try:
+                yield world, server.url, asked
+            finally:
+                world.close()
+
+
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+def test_clients_go_to_the_other_door_and_back_by_themselves(kind: type[Client] | type[AsyncClient]) -> None:
+    request, passed = Request(body=b"one", content_type="text/plain"), [0.0]
+    with two_doors() as (world, elsewhere_url, asked):
+        client = kind(
+            [world.url, elsewhere_url],
+            options=Options(background=False),
+            stopwatch=lambda: time.monotonic() + passed[0],
+        )
+
+        async def used(what: Callable[..., Any], *given: Any) -> Any:
+            found = what(*given)
+            return await found if isawaitable(found) else found
+
+        async def a_few() -> None:
+            answers = [await used(client.invoke, "word-count", request) for _ in range(3)]
+            answers.append(await used(client.call, "word-count", request))
+            assert {answer.status for answer in answers} == {200}
+
+        async def through_an_outage() -> None:
+            await a_few()
+            assert (len(world.asked), asked) == (4, [])
+            world.stop_fiso()
+            await a_few()
+            assert len(asked) == 3  # the lease of the door that is away goes on
+            passed[0] += 60.0
+            await a_few()
+            assert len(asked) == 7  # and then one of the other's
+            world.start_fiso()
+            passed[0] += 60.0
+            await a_few()
+            assert (len(world.asked) >= 7, len(asked)) == (True, 7)
+            assert await used(client.flush)
+            await used(client.close)
+
+        asyncio.run(through_an_outage())
+        assert client.tally.accepted == 4
 
 
 def test_a_door_learns_from_what_it_serves() -> None:
