@@ -93,12 +93,12 @@ class Effects:
     def _shared(self, asked: Sequence[Spot], seen: Sequence[Spot]) -> list[list[float]]:
         """The covariance of each spot asked for with each that was seen: the variances of what they have in common."""
         with_place, of_level = self.function + self.place, self.region + self.copy + self.level
-        known = [(spot, features.place(spot.endpoint.region)) for spot in seen]
+        known = [(spot, _place(spot.endpoint.region)) for spot in seen]
         rows = []
-        for (own, bucket), place in ((spot, features.place(spot.endpoint.region)) for spot in asked):
+        for (own, bucket), place in ((spot, _place(spot.endpoint.region)) for spot in asked):
             row = []
             for (other, level), lies_in in known:
-                shared = with_place if place is not None and place == lies_in else self.function
+                shared = with_place if place == lies_in else self.function
                 if own.provider is other.provider:
                     shared += self.provider
                     if own.id == other.id:
@@ -108,6 +108,12 @@ class Effects:
                 row.append(shared)
             rows.append(row)
         return rows
+
+
+def _place(region: str) -> int | str:
+    """Where a region lies; one that is not listed is a place of its own, or nothing seen there would ever be sure."""
+    place = features.place(region)
+    return region if place is None else place
 
 
 def _solved(root: Sequence[Sequence[float]], values: Sequence[float]) -> list[float]:

@@ -53,6 +53,14 @@ def test_a_level_seen_a_hundred_times_is_believed() -> None:
     assert belief.warm_variance < 0.001
 
 
+@pytest.mark.parametrize("region", ["us-east-1", "af-south-1", "of-another-cloud"])
+def test_what_was_seen_often_is_believed_as_surely_wherever_it_is(region: str) -> None:
+    here = replace(LARGE, region=region)
+    belief, sibling = believed(here, replace(OTHER, region=region), states=(state(here, {0: level(120.0)}),))
+    assert belief.warm_variance < 0.001
+    assert sibling.warm_variance < 0.3, "and says as much of a sibling there"
+
+
 def test_a_copy_never_called_is_expected_like_its_siblings_by_their_processors() -> None:
     small, large, other = believed(SMALL, LARGE, OTHER, states=(state(LARGE, {0: level(80.0)}),))
     assert other.warm_ms == pytest.approx(80.0, rel=0.1)
