@@ -14,8 +14,9 @@ from typing import Any
 from fiso import telemetry
 from fiso.domain.errors import StoreError
 from fiso.domain.record import InvocationRecord
-from fiso.ports import LineLog
+from fiso.ports import CloudMonitor, LineLog
 from fiso.routing.skill import prediction_lines
+from fiso.services.log import monitored
 from fiso.settings import StreamConsumerSettings
 from functions.stream_consumer import wiring
 from functions.stream_consumer.handler import Batch, settle, tell_unrecorded
@@ -52,6 +53,21 @@ def _archive(batch: Batch, stores: Stores) -> None:
     tell_unrecorded(batch)
     if stores.predictions is not None:
         _show(batch.records, stores.predictions)
+    for monitor in stores.monitors:
+        _tell_cloud(batch.records, monitor, stores)
+
+
+def _tell_cloud(records: Sequence[InvocationRecord], monitor: CloudMonitor, stores: Stores) -> None:
+    """Last of all: what a cloud's monitoring does not take is lost and counted, and holds up nothing."""
+    told = monitored.rows(records, monitor.provider, stage=stores.stage)
+    if not told:
+        return
+    try:
+        monitor.put(told, monitored.states_of(told, stores.states))
+    except StoreError as error:
+        logger.warning("%s is not told of its copies: %s", monitor.provider, error)
+        telemetry.metrics().add("MonitoringNotTold", len(told), "Count", provider=monitor.provider)
+        telemetry.flush()
 
 
 def _show(records: Sequence[InvocationRecord], predictions: LineLog) -> None:

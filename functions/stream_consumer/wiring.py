@@ -1,8 +1,11 @@
 """Composition root of both readers of the stream."""
 
 import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from time import monotonic
+from typing import TYPE_CHECKING
 
 from fiso import telemetry
 from fiso.adapters.aws.archive import S3Archive
@@ -14,10 +17,22 @@ from fiso.adapters.aws.dynamodb_states import DynamoDBEndpointStates
 from fiso.adapters.aws.s3 import S3DeadLetters
 from fiso.adapters.clock import utc_now
 from fiso.adapters.http.otlp import OtlpSpans
-from fiso.ports import ArchiveSink, DeadLetters, EndpointStates, LineLog, RecordedRecords, RecordLists, SpanSink
-from fiso.settings import StreamConsumerSettings
+from fiso.ports import (
+    ArchiveSink,
+    CloudMonitor,
+    DeadLetters,
+    EndpointStates,
+    LineLog,
+    RecordedRecords,
+    RecordLists,
+    SpanSink,
+)
+from fiso.settings import LOCAL_STAGE, BadSetting, StreamConsumerSettings
 from fiso_client.core.signing import AwsEndpoint, Credentials, SignedService
 from fiso_client.core.transport import HttpTransport
+
+if TYPE_CHECKING:
+    from fiso.domain.identity import EntraIdentity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,8 +44,12 @@ class Stores:
     letters: DeadLetters
     predictions: LineLog | None = None
     spans: SpanSink | None = None
+    stage: str = ""
+    monitors: tuple[CloudMonitor, ...] = ()
+    """Of the clouds that are told of their copies."""
 
 
+AZURE_MONITOR = "https://monitor.azure.com"
 ARCHIVE_TIMEOUT_S = 5.0
 COPY_TIMEOUT_S = 2.0
 
@@ -69,4 +88,54 @@ def build(settings: StreamConsumerSettings) -> Stores:
         predictions=CloudWatchLines(logs, group, clock=utc_now) if group else None,
         spans=OtlpSpans(transport, settings.otlp_url) if settings.otlp_url else None,
         letters=S3DeadLetters(s3, settings.bucket, clock=utc_now),
+        stage=settings.stage,
+        monitors=tuple(_monitors(settings, service("sts"), credentials, transport)),
     )
+
+
+def _monitors(
+    settings: StreamConsumerSettings, sts: SignedService, credentials: Credentials, transport: HttpTransport
+) -> Iterator[CloudMonitor]:
+    """Loads what the stage is set to."""
+    told = {"azure": settings.azure_monitoring, "google": settings.google_monitoring}
+    if not any(each.strip() for each in told.values()):
+        return
+    from fiso.adapters.http.monitoring import azure_monitor, google_monitor
+    from fiso.domain.identity import AzureMonitoring, GoogleMonitoring
+
+    is_local = settings.stage == LOCAL_STAGE
+    try:
+        azure = AzureMonitoring.parsed(told["azure"], is_local=is_local) if told["azure"].strip() else None
+        google = GoogleMonitoring.parsed(told["google"], is_local=is_local) if told["google"].strip() else None
+    except ValueError as error:
+        raise BadSetting(f"FISO_AZURE_MONITORING or FISO_GOOGLE_MONITORING: {error}") from error
+    bearer: Callable[[], str] = _nobodys
+    if azure is not None:
+        if azure.identity is not None:
+            bearer = entra_bearer(azure.identity, sts, transport)
+        yield azure_monitor(transport, bearer, azure.url)
+    if google is not None:
+        if google.identity is not None:
+            from fiso.adapters.identity.google_identity import GoogleIdTokens
+
+            region = sts.endpoint.region
+            bearer = GoogleIdTokens(
+                google.identity, credentials=credentials, region=region, transport=transport, clock=utc_now
+            ).bearer
+        yield google_monitor(
+            transport, bearer, project=google.project, stage=settings.stage, clock=utc_now, url=google.url
+        )
+
+
+def entra_bearer(
+    identity: "EntraIdentity", sts: SignedService, transport: HttpTransport, *, login: str = ""
+) -> Callable[[], str]:
+    """Tokens for Azure Monitor."""
+    from fiso.adapters.identity.entra_identity import LOGIN, EntraTokens
+
+    return partial(EntraTokens(identity, sts=sts, transport=transport, login=login or LOGIN).bearer, AZURE_MONITOR)
+
+
+def _nobodys() -> str:
+    """Local servers ask nobody who he is."""
+    return "local"

@@ -49,11 +49,12 @@ POLICY = Group(
     more="For example: fiso policy pin compress aws-use1 --reason 'gcp is slow' --for 1h",
 )
 DEPLOY = Group(
-    "Functions to a cloud, from a folder to an address: aws-function, azure, gcp.",
+    "Functions to a cloud, from a folder to an address: aws-function, azure, gcp; and what watches them there.",
     {
         "aws-function": Lazy("fiso_cli.clouds.aws.command:aws_function", "To AWS, as Lambda functions."),
         "azure": Lazy("fiso_cli.clouds.azure.command:azure", "To Azure Functions, Flex Consumption."),
         "gcp": Lazy("fiso_cli.clouds.google.command:gcp", "To Google, as Cloud Run functions."),
+        "monitoring": Lazy("fiso_cli.clouds.monitoring:monitoring", "What watches a cloud's copies, in its own terms."),
     },
     more="For example: fiso deploy azure compress=functions/sample_azure --stage prod",
 )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from fiso.domain.access import Claims, SigningKey
 from fiso.domain.catalog import CatalogEntry, Snapshot
-from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName
+from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName, Provider
 from fiso.domain.errors import InvalidRecord
 from fiso.domain.model import ModelPointer, RetrainingRun
 from fiso.domain.record import InvocationRecord, OpenRecord
@@ -141,6 +141,17 @@ class SpanSink(Protocol):
 
     def export(self, body: Mapping[str, object]) -> None:
         """One `ExportTraceServiceRequest` of OTLP. `StoreUnavailable` when it is not taken."""
+        ...
+
+
+class CloudMonitor(Protocol):
+    """One cloud's own monitoring, which is told of its copies."""
+
+    @property
+    def provider(self) -> Provider: ...
+
+    def put(self, rows: Sequence[Mapping[str, object]], states: Iterable[EndpointState]) -> None:
+        """Rows of attempts, and the states of the copies that they are of. `StoreUnavailable` for what is not taken."""
         ...
 
 

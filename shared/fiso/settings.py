@@ -356,7 +356,8 @@ def mirrors(environ: Mapping[str, str], name: str, *, is_local: bool) -> tuple[s
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamConsumerSettings:
     """What the stream consumer needs. `marks_as_before`: code of before folds, or may fold again (decision 2).
-    `copies_to` is another region's bucket that gets the archive as well."""
+    `copies_to` is another region's bucket that gets the archive as well, `azure_monitoring` and `google_monitoring`
+    what of those clouds is told of its copies."""
 
     stage: str
     log_table: str
@@ -366,6 +367,8 @@ class StreamConsumerSettings:
     otlp_url: str = ""
     marks_as_before: bool = False
     copies_to: BucketElsewhere | None = None
+    azure_monitoring: str = ""
+    google_monitoring: str = ""
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Self:
@@ -374,6 +377,8 @@ class StreamConsumerSettings:
             log_table=required(environ, "FISO_LOG_TABLE"),
             state_table=required(environ, "FISO_STATE_TABLE"),
             bucket=required(environ, "FISO_BUCKET"),
+            azure_monitoring=environ.get("FISO_AZURE_MONITORING", ""),
+            google_monitoring=environ.get("FISO_GOOGLE_MONITORING", ""),
             predictions_log_group=environ.get("FISO_PREDICTIONS_LOG_GROUP", ""),
             otlp_url=_collector(environ),
             marks_as_before=environ.get("FISO_ACCEPT_OLDER_FORMS", "").strip() == "1",

@@ -1,6 +1,6 @@
 """The second reader of the stream: each closed record is archived, each intent that is still open is watched."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -9,18 +9,25 @@ import pytest
 
 from fiso.adapters.aws.archive import S3Archive
 from fiso.adapters.aws.dynamodb import closed_item, open_item
+from fiso.domain.endpoint import Provider
+from fiso.domain.errors import StoreUnavailable
 from fiso.domain.record import InvocationRecord, RecordStatus
 from fiso.domain.request import InvocationId
+from fiso.domain.state import EndpointState
 from fiso.services.log.ingest import ingest
+from fiso.settings import BadSetting, StreamConsumerSettings
 from fiso.testing.clock import ManualClock
 from fiso.testing.memory import InMemoryArchive, InMemoryDeadLetters, InMemoryEndpointStates, InMemoryRecordLists, away
 from functions.stream_consumer.archiver import archive
 from functions.stream_consumer.handler import consume
-from functions.stream_consumer.wiring import Stores
+from functions.stream_consumer.wiring import Stores, build
 from tests.builders import NOW, a_record, an_open_record, invocation_id
 from tests.golden.recorded_clients import Objects
 from tests.logged import log_of
 
+TENANT, CLIENT = "8a1f9f5e-2c1b-4a57-9d2e-0c5f6a7b8c9d", "8a1f9f5e-2c1b-4a57-9d2e-0c5f6a7b8c9e"
+STREAM = f"https://a-b.eastus-1.ingest.monitor.azure.com/dataCollectionRules/dcr-{'0' * 32}/streams/Custom-FISOAttempts"
+PROVIDER = "projects/1/locations/global/workloadIdentityPools/fiso-prod-tell/providers/archiver"
 DONE = {"batchItemFailures": list[Any]()}
 AGAIN = {"batchItemFailures": [{"itemIdentifier": "0"}]}
 Image = Mapping[str, Any]
@@ -133,3 +140,81 @@ def test_a_stage_that_is_updated_under_traffic_archives_each_record_once() -> No
     clock.advance(60)
     found = sorted(record.invocation_id for record in kept.since(NOW.date()))
     assert found == [record.invocation_id for record in records]
+
+
+class Monitor:
+    """A cloud's monitoring that takes what it is told, or nothing."""
+
+    provider = Provider.AWS
+
+    def __init__(self, error: StoreUnavailable | None = None) -> None:
+        self.error, self.told = error, list[Mapping[str, object]]()
+        self.states = list[EndpointState]()
+
+    def put(self, rows: Sequence[Mapping[str, object]], states: Iterable[EndpointState]) -> None:
+        if self.error:
+            raise self.error
+        self.told += rows
+        self.states += states
+
+
+def test_a_cloud_is_told_of_the_attempts_on_its_copies_with_their_states() -> None:
+    monitor = Monitor()
+    where = replace(stores(closed_item(a_record(1))), monitors=(monitor,), stage="prod")
+    ingest([a_record(1)], states=where.states, batch_id="1")
+    assert archive(stream(closed_item(a_record(1)), intent(2)), where) == DONE
+    assert [(row["invocation_id"], row["stage"]) for row in monitor.told] == [(invocation_id(1), "prod")]
+    assert [state.attempts for state in monitor.states] == [1]
+
+
+def test_a_cloud_that_takes_nothing_holds_up_nothing_and_is_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    where = replace(stores(closed_item(a_record(1))), monitors=(Monitor(StoreUnavailable("status 403")), Monitor()))
+    assert archive(stream(closed_item(a_record(1))), where) == DONE
+    assert archived(where) == [invocation_id(1)]
+    assert len(where.monitors[1].told) == 1  # type: ignore[attr-defined]
+    assert '"MonitoringNotTold":[1.0]' in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("region")
+@pytest.mark.parametrize(
+    ("azure", "google", "kinds"),
+    [
+        ("", " ", []),
+        (f"{TENANT} {CLIENT} {STREAM}", "", ["AzureMonitor"]),
+        ("", f"my-project {PROVIDER}", ["GoogleMonitoring"]),
+        (f"{TENANT} {CLIENT} {STREAM}", f"my-project {PROVIDER}", ["AzureMonitor", "GoogleMonitoring"]),
+    ],
+)
+def test_the_clouds_that_the_stage_is_set_to_are_told(azure: str, google: str, kinds: list[str]) -> None:
+    assert [type(each).__name__ for each in build(_settings(azure, google)).monitors] == kinds
+
+
+@pytest.mark.usefixtures("region")
+@pytest.mark.parametrize(
+    ("azure", "google"),
+    [
+        (STREAM, ""),
+        (f"{TENANT} {CLIENT} https://evil.example/dataCollectionRules/dcr-{'0' * 32}/streams/Custom-X", ""),
+        (f"{TENANT} {CLIENT} {STREAM}?x=1", ""),
+        (f"{TENANT} {CLIENT} http://127.0.0.1:80/dataCollectionRules/dcr-{'0' * 32}/streams/Custom-X", ""),
+        (f"{TENANT} nobody {STREAM}", ""),
+        ("", "my-project"),
+        ("", "my-project http://127.0.0.1:8080"),
+        ("", f"../other {PROVIDER}"),
+    ],
+)
+def test_a_setting_that_would_send_a_token_elsewhere_is_none(azure: str, google: str) -> None:
+    with pytest.raises(BadSetting, match="MONITORING"):
+        build(_settings(azure, google))
+
+
+@pytest.fixture
+def region(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "us-east-1")
+
+
+def _settings(azure: str, google: str) -> StreamConsumerSettings:
+    names = ("FISO_LOG_TABLE", "FISO_STATE_TABLE", "FISO_BUCKET")
+    told = {"FISO_STAGE": "prod", "FISO_AZURE_MONITORING": azure, "FISO_GOOGLE_MONITORING": google}
+    return StreamConsumerSettings.from_environ({**dict.fromkeys(names, "x"), **told})

@@ -38,6 +38,8 @@ from fiso.testing.memory import InMemoryMetrics
 from fiso.testing.rig import LambdaContext, http_event
 from fiso_cli.training import keys
 from fiso_client.core.breaker import Breaker
+from fiso_client.core.signing import AwsEndpoint, Credentials, SignedService
+from fiso_client.core.transport import HttpTransport
 from functions.console import wiring as console
 from functions.console.handler import answer_event as answer_at_console
 from functions.keeper import wiring as keeper
@@ -50,7 +52,7 @@ from functions.stream_consumer.archiver import archive
 from functions.stream_consumer.handler import consume
 from localcloud.drill.object_store import Server
 from tests import tokens
-from tests.builders import a_record, a_snapshot, a_spilled_line, an_endpoint, an_entry, an_open_record
+from tests.builders import a_record, a_snapshot, a_spilled_line, an_attempt, an_endpoint, an_entry, an_open_record
 from tests.contract.entra_services import IDENTITY
 from tests.functional.lease_servers import serving
 from tests.functional.test_oidc import CONFIGURATION, KEYS, RSA, issuing
@@ -256,7 +258,10 @@ def _publish(world: World, azure: str) -> None:
 def _consume(world: World) -> None:
     log = DynamoDBInvocationLog(world.aws("dynamodb"), world.log_table, clock=lambda: datetime.now(UTC))
     closed = [a_record(1, timestamp=datetime.now(UTC)), a_record(2)]
-    of_two = [a_record(5), a_record(6, endpoint=EndpointId("gcp"), cloud_provider=Provider.GCP)]
+    of_two = [
+        a_record(5),
+        a_record(6, endpoint=EndpointId("gcp"), cloud_provider=Provider.GCP, attempts=(an_attempt("gcp"),)),
+    ]
     for record in (*closed, *of_two):
         log.close(record)
     poison = {**closed_item(a_record(9)), "status": {"S": "half-done"}}
@@ -274,9 +279,23 @@ def _consume(world: World) -> None:
             assert consume(told(image), stores) == {"batchItemFailures": []}
         both = [event for record in of_two for event in told(closed_item(record))]
         assert consume(both, stores) == {"batchItemFailures": []}
-    with world.being("archiver") as environ:
+    with (
+        serving(respond) as elsewhere,
+        world.being(
+            "archiver",
+            FISO_STAGE="local",
+            FISO_GOOGLE_MONITORING=f"my-project {elsewhere.url}",
+            AWS_ENDPOINT_URL_STS=world.recorded.urls[1],
+        ) as environ,
+    ):
         stores = stream_consumer.build(StreamConsumerSettings.from_environ(environ))
-        for image in (*map(closed_item, closed), open_item(intent)):
+        transport, endpoint = HttpTransport(), AwsEndpoint.from_environ("sts", environ)
+        credentials = Credentials.from_environ(environ)
+        sts = SignedService(
+            endpoint=endpoint, credentials=credentials, transport=transport, clock=lambda: datetime.now(UTC)
+        )
+        assert stream_consumer.entra_bearer(IDENTITY, sts, transport, login=elsewhere.url)()
+        for image in (*map(closed_item, (*closed, of_two[1])), open_item(intent)):
             assert archive(told(image), stores) == {"batchItemFailures": []}
         stores.letters.set_aside({"dynamodb": {"NewImage": poison}}, "what cannot be archived")
 

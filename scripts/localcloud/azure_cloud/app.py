@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote
 
-from localcloud.azure_cloud import deployments, leases, providers, sites
+from localcloud.azure_cloud import deployments, leases, logs, providers, sites
 from localcloud.azure_cloud.errors import Refused
 from localcloud.azure_cloud.world import PYTHONS, REGIONS, Document, Operation, World
 
@@ -78,7 +78,10 @@ class AzureCloud:
         self.world.requests += 1
         named = f"{request.method} {request.path}"
         try:
-            if not re.match("Bearer .", request.headers.get("authorization", "")) and request.path != "/healthz":
+            if not re.match("Bearer .", request.headers.get("authorization", "")) and request.path not in (
+                "/healthz",
+                "/v2.1/track",  # who sends is known by the key in what is sent
+            ):
                 raise Refused(
                     401, "AuthenticationFailed", "Authentication failed. The 'Authorization' header is missing."
                 )
@@ -92,7 +95,10 @@ class AzureCloud:
         return found
 
     def _routed(self, request: Request) -> Answer:
-        if not request.path.startswith(("/_", "/healthz", "/operations/")) and "api-version" not in request.query:
+        if (
+            not request.path.startswith(("/_", "/healthz", "/operations/", "/v1/", "/v2.1/"))
+            and "api-version" not in request.query
+        ):
             raise Refused(
                 400, "MissingApiVersionParameter", "The api-version query parameter (?api-version=) is required."
             )
@@ -379,6 +385,23 @@ def _stacks(world: World, request: Request, match: "re.Match[str]") -> Answer:
     return Answer(body={"value": [stack]})
 
 
+def _ingest(world: World, request: Request, match: "re.Match[str]") -> Answer:
+    encoding = request.headers.get("content-encoding", "")
+    logs.ingest(world, match["rule"], match["stream"], request.body, encoding, world.now())
+    return Answer(status=204)
+
+
+def _track(world: World, request: Request, match: "re.Match[str]") -> Answer:
+    taken = logs.track(world, request.body)
+    return Answer(body={"itemsReceived": taken, "itemsAccepted": taken, "errors": []})
+
+
+def _query(world: World, request: Request, match: "re.Match[str]") -> Answer:
+    asked = request.document
+    found = logs.queried(world, match["workspace"], str(asked["query"]), str(asked.get("timespan", "")), world.now())
+    return Answer(body=found)
+
+
 def _healthz(world: World, request: Request, match: "re.Match[str]") -> Answer:
     return Answer(body={"status": "ok", "resources": len(world.resources)})
 
@@ -390,6 +413,9 @@ _ANY = _GROUP + r"/providers/.+"
 ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("GET", "/healthz", _healthz),
     ("GET", r"/operations/(?P<number>.+)", _operation),
+    ("POST", r"/dataCollectionRules/(?P<rule>dcr-[0-9a-f]{32})/streams/(?P<stream>[^/]+)", _ingest),
+    ("POST", r"/v2\.1/track", _track),
+    ("POST", r"/v1/workspaces/(?P<workspace>[^/]+)/query", _query),
     ("POST", r"/_scm/(?P<app>[^/]+)/api/(?P<what>publish)", _scm),
     ("GET", r"/_scm/(?P<app>[^/]+)/api/(?P<what>deployments/.+)", _scm),
     ("GET", _SUB + r"/providers/(?P<name>[^/]+)", _provider),

@@ -4,12 +4,13 @@ Rules are Azure's as documented: Flex Consumption takes no worker settings and o
 have names of the whole world, a workspace that was deleted keeps its name, an assignment's principal never changes.
 """
 
+import json
 import re
 import uuid
 from collections.abc import Callable
 from typing import Any
 
-from localcloud.azure_cloud import types
+from localcloud.azure_cloud import logs, types
 from localcloud.azure_cloud.errors import Refused
 from localcloud.azure_cloud.running import free_port
 from localcloud.azure_cloud.world import PYTHONS, REGIONS, TENANT, Document, World
@@ -223,12 +224,86 @@ def assign(world: World, path: str, body: Document) -> Document:
     return made
 
 
+def _table(world: World, path: str, before: Document | None, body: Document) -> Document:
+    columns = {each["name"]: each["type"] for each in body["properties"]["schema"]["columns"]}
+    if not path.endswith("_CL") or columns.get("TimeGenerated", "").lower() != "datetime":
+        raise Refused(400, "InvalidParameter", "A custom table's name ends in _CL, and it has TimeGenerated.")
+    return _plain(world, path, before, body)
+
+
+def _rule(world: World, path: str, before: Document | None, body: Document) -> Document:
+    """Its flows lead from declared streams into tables that are there, with the same columns."""
+    given = body["properties"]
+    workspaces = {each["name"]: str(each["workspaceResourceId"]) for each in given["destinations"]["logAnalytics"]}
+    for flow in given["dataFlows"]:
+        for name in flow["destinations"]:
+            place = f"{workspaces[name]}/tables/{flow['outputStream'].removeprefix('Custom-')}"
+            table = world.resource(place)
+            if table is None:
+                raise Refused(
+                    400, "InvalidOutputTable", f"Table for output stream '{flow['outputStream']}' is not available"
+                )
+            known = {each["name"]: each["type"] for each in table["properties"]["schema"]["columns"]}
+            for stream in flow["streams"]:
+                for column in given["streamDeclarations"][stream]["columns"]:
+                    if known.get(column["name"]) != column["type"]:
+                        raise Refused(
+                            400, "InvalidTransformOutput", f"Types of transform output columns do not match: {column}"
+                        )
+    own: Document = {"immutableId": logs.immutable_id(path)}
+    if body.get("kind") == "Direct":
+        own["endpoints"] = {
+            "logsIngestion": f"https://{path.rpartition('/')[2]}-local.eastus-1.ingest.monitor.azure.com"
+        }
+    return {**body, "properties": {**given, **own}}
+
+
+def _workbook(world: World, path: str, before: Document | None, body: Document) -> Document:
+    try:
+        uuid.UUID(path.rpartition("/")[2])
+        json.loads(body["properties"]["serializedData"])
+    except ValueError as error:
+        raise Refused(400, "BadRequest", f"Name must be a GUID and serializedData JSON: {error}") from error
+    return _plain(world, path, before, body)
+
+
+def _alert(world: World, path: str, before: Document | None, body: Document) -> Document:
+    given = body["properties"]
+    for scope in given["scopes"]:
+        workspace = world.resource(scope)
+        if workspace is None:
+            raise Refused(400, "BadRequest", f"Scope {scope} does not exist.")
+        for each in given["criteria"]["allOf"]:
+            found = logs.queried(world, workspace["properties"]["customerId"], each["query"], "PT15M", world.now())
+            columns = {column["name"] for column in found["tables"][0]["columns"]}
+            wanted = {each["metricMeasureColumn"], *(dimension["name"] for dimension in each["dimensions"])}
+            if not wanted <= columns:
+                raise Refused(400, "BadRequest", f"The query does not give {', '.join(sorted(wanted - columns))}.")
+    return _plain(world, path, before, body)
+
+
+def _identity(world: World, path: str, before: Document | None, body: Document) -> Document:
+    kept = (before or {}).get("properties") or {
+        "principalId": world.new_principal(),
+        "clientId": str(uuid.uuid5(uuid.NAMESPACE_URL, path)),
+        "tenantId": TENANT,
+    }
+    return {**body, "properties": kept}
+
+
 _KINDS: dict[str, Callable[[World, str, Document | None, Document], Document]] = {
     "microsoft.storage/storageaccounts": _account,
     "microsoft.storage/storageaccounts/blobservices": _plain,
     "microsoft.storage/storageaccounts/blobservices/containers": _plain,
     "microsoft.operationalinsights/workspaces": _workspace,
+    "microsoft.operationalinsights/workspaces/tables": _table,
     "microsoft.insights/components": _component,
+    "microsoft.insights/actiongroups": _plain,
+    "microsoft.insights/datacollectionrules": _rule,
+    "microsoft.insights/scheduledqueryrules": _alert,
+    "microsoft.insights/workbooks": _workbook,
+    "microsoft.managedidentity/userassignedidentities": _identity,
+    "microsoft.managedidentity/userassignedidentities/federatedidentitycredentials": _plain,
     "microsoft.web/serverfarms": _plan,
     "microsoft.web/sites": _site,
     "microsoft.web/sites/config": _plain,

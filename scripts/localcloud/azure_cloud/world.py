@@ -5,8 +5,9 @@ themselves. Every request moves all that is under way one step on, so that a cli
 import copy
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,9 @@ class World:
     soft_deleted: dict[str, str] = field(default_factory=dict)
     """Workspaces' names, and the group where they were."""
     published: dict[str, list[Document]] = field(default_factory=dict)
+    logs: dict[str, list[Document]] = field(default_factory=dict)
+    """Rows by the table of the one workspace."""
+    now: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
     running: Running = field(default_factory=Running)
     requests: int = 0
     lock: threading.RLock = field(default_factory=threading.RLock)

@@ -30,6 +30,8 @@ VERSIONS = {
     "sts": "v1",
 }
 """The APIs that are spoken here, by the first part of their host's name."""
+OTHERS = {("monitoring", "v1"): "v1"}
+"""Dashboards have an older version of their own."""
 _PLACEHOLDER = re.compile(r"\{(\+?)(\w+)\}")
 _DURATION = re.compile(r"-?\d{1,12}(\.\d{1,9})?s")
 _ANYWHERE = frozenset({"alt", "fields", "key", "prettyPrint", "quotaUser", "uploadType", "$.xgafv", "access_token"})
@@ -153,12 +155,13 @@ def _is_required(schema: Document) -> bool:
 
 
 @cache
-def load(host: str) -> Api | None:
-    """The API of a host's name, as `run.googleapis.com`; None for one that is not spoken here."""
+def load(host: str, version: str = "") -> Api | None:
+    """The API of a host's name, as `run.googleapis.com`, in the version that a path begins with where the host has
+    several; None for one that is not spoken here."""
     name = host.partition(".")[0]
     if name not in VERSIONS or host != f"{name}.googleapis.com":
         return None
-    document: Document = json.loads(get_static_doc(name, VERSIONS[name]))
+    document: Document = json.loads(get_static_doc(name, OTHERS.get((name, version), VERSIONS[name])))
     methods = tuple(_methods(document, document["servicePath"]))
     # the more specific first: of `{+name}` and `{+name}:cancel` both match the second
     ordered = sorted(methods, key=lambda method: -len(re.sub(r"\(.*?\)", "", method.path.pattern)))

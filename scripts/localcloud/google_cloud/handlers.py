@@ -25,7 +25,12 @@ class Call:
     @property
     def project(self) -> str:
         """The project that a path speaks of, by its id; 403 as Google says it for one that there is not."""
-        whole = self.path.get("name") or self.path.get("parent") or self.path.get("resource") or ""
+        named = (self.path.get(each) for each in ("name", "parent", "resource", "sinkName"))
+        told = [
+            *self.body.get("resourceNames", []),
+            *(each.get("logName", "") for each in self.body.get("entries", [])),
+        ]
+        whole = next((each for each in (*named, *told) if each), "")
         given = [*whole.split("/"), "", ""][1] if whole.startswith("projects/") else self.query.get("project", "")
         by_number = {number: name for name, number in self.world.projects.items()}
         project = by_number.get(given, given)

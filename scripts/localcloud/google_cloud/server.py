@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from localcloud.doors import Door, Visit, refusal
-from localcloud.google_cloud import builds, identity, identity_pool, projects, services, storage
+from localcloud.google_cloud import builds, identity, identity_pool, monitoring, projects, services, storage
 from localcloud.google_cloud.discovery import Found, Invalid, load
 from localcloud.google_cloud.handlers import HANDLERS, PERMISSIONS, Call
 from localcloud.google_cloud.world import Document, Refused, World, error_info
@@ -18,7 +18,7 @@ from localcloud.google_cloud.world import Document, Refused, World, error_info
 log = logging.getLogger(__name__)
 HOST = "127.0.0.1"
 MOST_BYTES = 256 * 1024 * 1024
-KNOWN = (builds, identity, identity_pool, projects, services, storage)
+KNOWN = (builds, identity, identity_pool, monitoring, projects, services, storage)
 """The modules whose handlers are served."""
 
 
@@ -32,7 +32,7 @@ def answer(
     """Status, body and headers of what a request comes to. Raises `Dropped`."""
     split = urlsplit(target)
     _, host, path = split.path.split("/", 2) if split.path.count("/") > 1 else ("", "", "")
-    api = load(host)
+    api = load(host, path.partition("/")[0])
     found = api.find(verb, f"/{path}") if api else None
     try:
         if api is None or found is None:

@@ -10,6 +10,7 @@ import json
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -123,6 +124,10 @@ class World:
     numbers: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
     made_at: dict[str, int] = field(default_factory=dict)
     enabled_at: int = 0
+    series: dict[str, Any] = field(default_factory=dict)
+    entries: dict[str, dict[str, Document]] = field(default_factory=dict)
+    """Log entries by bucket."""
+    now: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
     removed: Callable[[str], None] = field(default=lambda name: None)
     started: Callable[[str, Document], str] = field(default=lambda name, service: f"https://{name}.run.local")
 

@@ -1,25 +1,32 @@
-"""Identities: who FISO is to another cloud. Names only, no secret.
+"""Identities: who FISO is to another cloud, and where that cloud's monitoring takes what it tells. No secret.
 
 Each must be of its form, `ValueError` otherwise: they become part of addresses that credentials are sent to.
 """
 
 import re
 from dataclasses import dataclass
+from typing import Self
 from urllib.parse import urlsplit
 
 _PROVIDER = re.compile(
     r"projects/[0-9]{1,20}/locations/global/workloadIdentityPools/[a-z0-9-]{4,32}/providers/[a-z0-9-]{4,32}"
 )
 _ACCOUNT = re.compile(r"[a-z][a-z0-9-]{4,28}[a-z0-9]@[a-z][a-z0-9.-]{3,60}\.iam\.gserviceaccount\.com")
+_PROJECT = re.compile(r"[a-z][a-z0-9-]{4,28}[a-z0-9]")
+_RULE = r"/dataCollectionRules/dcr-[0-9a-f]{32}/streams/[A-Za-z][A-Za-z0-9_-]{1,99}"
+_STREAM = re.compile(r"https://[a-z0-9-]+(\.[a-z0-9-]+)*\.ingest\.monitor\.azure\.(com|us|cn)" + _RULE)
+_LOOPBACK = re.compile(r"http://(127\.0\.0\.1|localhost):\d{1,5}", re.ASCII)
+_LOCAL_STREAM = re.compile(_LOOPBACK.pattern + _RULE, re.ASCII)
 _GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GoogleIdentity:
-    """The provider of a workload identity pool that trusts FISO's role, and the service account that it may act as."""
+    """The provider of a workload identity pool that trusts FISO's role, and the service account that it may act as;
+    without one it is only itself."""
 
     provider: str
-    service_account: str
+    service_account: str = ""
 
     def __post_init__(self) -> None:
         if not _PROVIDER.fullmatch(self.provider):
@@ -27,7 +34,7 @@ class GoogleIdentity:
                 "the provider must be projects/NUMBER/locations/global/workloadIdentityPools/POOL/providers/PROVIDER, "
                 f"not {self.provider!r}"
             )
-        if not _ACCOUNT.fullmatch(self.service_account):
+        if self.service_account and not _ACCOUNT.fullmatch(self.service_account):
             raise ValueError(
                 f"the service account must be NAME@PROJECT.iam.gserviceaccount.com, not {self.service_account!r}"
             )
@@ -59,3 +66,51 @@ def entra_audience(tenant: str, address: str) -> str:
     stage's functions (Entra's "Restrictions on identifier URIs" allow `api://TENANT/…`). Entra gives none for a host
     that nobody entered there."""
     return f"api://{tenant}/{urlsplit(address).netloc.lower()}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AzureMonitoring:
+    """The stream of a data collection rule that takes rows, and who may send them; on loopback nobody is asked."""
+
+    url: str
+    identity: EntraIdentity | None = None
+
+    @classmethod
+    def parsed(cls, text: str, *, is_local: bool) -> Self:
+        """`TENANT CLIENT URL`; the URL alone on the local stage."""
+        *who, url = text.split()
+        if len(who) != (0 if is_local else 2):
+            raise ValueError("must be TENANT CLIENT URL")
+        return cls(url=url, identity=EntraIdentity(tenant=who[0].lower(), client=who[1].lower()) if who else None)
+
+    def __post_init__(self) -> None:
+        if not (_LOCAL_STREAM if self.identity is None else _STREAM).fullmatch(self.url):
+            raise ValueError(
+                "the URL must be https://NAME.ingest.monitor.azure.com/dataCollectionRules/dcr-ID/streams/STREAM, "
+                f"not {self.url[:200]!r}"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GoogleMonitoring:
+    """A project whose logs and metrics FISO adds to, and as whom; `url` is a server on loopback for all of Google."""
+
+    project: str
+    identity: GoogleIdentity | None = None
+    url: str = ""
+
+    @classmethod
+    def parsed(cls, text: str, *, is_local: bool) -> Self:
+        """`PROJECT PROVIDER`; on the local stage a server in the provider's place."""
+        words = text.split()
+        if len(words) != 2:
+            raise ValueError("must be PROJECT PROVIDER")
+        if is_local:
+            return cls(project=words[0], url=words[1])
+        return cls(project=words[0], identity=GoogleIdentity(provider=words[1]))
+
+    def __post_init__(self) -> None:
+        if not _PROJECT.fullmatch(self.project):
+            raise ValueError(f"the project must be an id as in my-project-123, not {self.project[:60]!r}")
+        if self.identity is None and not _LOOPBACK.fullmatch(self.url):
+            raise ValueError("without an identity the server must be http on loopback")

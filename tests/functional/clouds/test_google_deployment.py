@@ -106,7 +106,7 @@ def test_killed_at_any_request_of_a_removal_and_run_again_nothing_is_left(tmp_pa
 def test_of_two_at_once_one_wins_and_the_other_says_who_is_at_it(rig: Rig, tmp_path: Path) -> None:
     first, second = rig.deployment(), rig.deployment()
     with cloud(tmp_path / "none") as other:  # a second set of connections, as two processes have
-        other.google._endpoint = rig.server.url
+        other.google.endpoint = rig.server.url
         second.google = other.google
         said: list[str] = []
 

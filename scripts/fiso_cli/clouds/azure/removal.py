@@ -36,6 +36,11 @@ def leftovers(
     return [_whole_group(arm, group), *(_thing(arm, group, each) for each in found)]
 
 
+def of_deployment(arm: Arm, group: Group, deployment: str) -> list[Step]:
+    """What carries the stage's tags with that deployment's."""
+    return [_thing(arm, group, each) for each in _ours(arm, group) if each["tags"][DEPLOYMENT_TAG] == deployment]
+
+
 def end_deployments(arm: Arm, group: Group) -> None:
     """Cancel what a killed run has begun: it would go on making things behind the removal."""
     path = f"{group.id}/providers/Microsoft.Resources/deployments"
@@ -82,6 +87,11 @@ _VERSIONS = {
     "microsoft.storage/storageaccounts": STORAGE,
     "microsoft.operationalinsights/workspaces": WORKSPACES,
     "microsoft.insights/components": INSIGHTS,
+    "microsoft.insights/datacollectionrules": "2023-03-11",
+    "microsoft.insights/scheduledqueryrules": "2021-08-01",
+    "microsoft.insights/actiongroups": "2023-01-01",
+    "microsoft.insights/workbooks": "2023-06-01",
+    "microsoft.managedidentity/userassignedidentities": "2024-11-30",
 }
 
 
@@ -117,7 +127,7 @@ def _thing(arm: Arm, group: Group, found: Document) -> Step:
         return AS_WANTED if is_still else not_ours("its tags were taken away")
 
     def undo(say: Say) -> None:
-        for assignment in assignments(arm, path) if kind.endswith("/storageaccounts") else ():
+        for assignment in assignments(arm, path) if kind.endswith(("/storageaccounts", "/datacollectionrules")) else ():
             arm.call("DELETE", str(assignment["id"]), ROLES)
         while_busy(arm, say, lambda: _gone(arm, path + option, version))
 

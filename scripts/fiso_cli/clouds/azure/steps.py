@@ -37,14 +37,24 @@ class Wanted:
 
 @cache
 def template(name: str) -> Document:
-    """`stage` or `copy`, as it stands beside this file."""
+    """`stage` or `copy`, say, as it stands beside this file."""
     found: Document = json.loads((_HERE / f"{name}.json").read_text(encoding="utf-8"))
     return found
 
 
 def shared(arm: Arm, group: Group, location: str) -> list[Step]:
     """What must be there before the lock, since the lock is in it. Two runs at once may make it together."""
-    return [*(_provider(arm, name) for name in PROVIDERS), _group(arm, group, location), _stage(arm, group)]
+    return group_and_providers(arm, group, location)
+
+
+def group_and_providers(arm: Arm, group: Group, location: str, more: Iterable[str] = ()) -> list[Step]:
+    """The same, with providers that not every stage needs."""
+    return [*(_provider(arm, name) for name in (*PROVIDERS, *more)), _group(arm, group, location), _stage(arm, group)]
+
+
+def workspace(group: Group) -> str:
+    """The id of the stage's workspace of logs."""
+    return group.resource("Microsoft.OperationalInsights/workspaces", "fiso-log-workspace")
 
 
 def copy(arm: Arm, of: Copy, wanted: Wanted, package: bytes) -> list[Step]:
@@ -89,7 +99,7 @@ def _stage(arm: Arm, group: Group) -> Step:
     lock = group.resource("Microsoft.Storage/storageAccounts", group.lock_account)
     things = {
         lock: STORAGE,
-        group.resource("Microsoft.OperationalInsights/workspaces", "fiso-log-workspace"): WORKSPACES,
+        workspace(group): WORKSPACES,
         group.resource("Microsoft.Insights/components", group.insights): INSIGHTS,
     }
 
@@ -216,34 +226,42 @@ def _at(document: Any, path: str) -> object:
 
 
 def _role(arm: Arm, of: Copy) -> Step:
-    """Named after the identity: an app that was made anew has another one, and an assignment cannot be changed."""
+    def principal() -> str | None:
+        return _principal(arm, of)
 
-    def path(principal: str) -> str:
-        name = uuid.uuid5(uuid.NAMESPACE_URL, f"{of.storage_id}|{principal}|{BLOB_OWNER}".lower())
-        return f"{of.storage_id}/providers/Microsoft.Authorization/roleAssignments/{name}"
+    what, name = "its identity may read and write its own storage", f"role {of.function} {of.deployment}"
+    return assigned(arm, name, what, of.storage_id, BLOB_OWNER, principal)
+
+
+def assigned(arm: Arm, name: str, makes: str, scope: str, role: str, principal: Callable[[], str | None]) -> Step:
+    """That an identity has a role on a thing. Named after the identity: one that was made anew is another, and an
+    assignment cannot be changed."""
+
+    def path(of: str) -> str:
+        number = uuid.uuid5(uuid.NAMESPACE_URL, f"{scope}|{of}|{role}".lower())
+        return f"{scope}/providers/Microsoft.Authorization/roleAssignments/{number}"
 
     def look() -> Look:
-        principal = _principal(arm, of)
-        return AS_WANTED if principal and arm.find(path(principal), ROLES) is not None else ABSENT
+        found = principal()
+        return AS_WANTED if found and arm.find(path(found), ROLES) is not None else ABSENT
 
     def make(say: Say) -> None:
-        principal = _principal(arm, of)
-        if principal is None:
-            raise CommandError("the app has no identity yet: run it again")
-        definition = f"{arm.scope}/providers/Microsoft.Authorization/roleDefinitions/{BLOB_OWNER}"
-        given = {"roleDefinitionId": definition, "principalId": principal, "principalType": "ServicePrincipal"}
-        _until_known(arm, say, lambda: arm.call("PUT", path(principal), ROLES, {"properties": given}))
-        for each in assignments(arm, of.storage_id):  # ours of an app that is no more
+        found = principal()
+        if found is None:
+            raise CommandError("it has no identity yet: run it again")
+        definition = f"{arm.scope}/providers/Microsoft.Authorization/roleDefinitions/{role}"
+        given = {"roleDefinitionId": definition, "principalId": found, "principalType": "ServicePrincipal"}
+        _until_known(arm, say, lambda: arm.call("PUT", path(found), ROLES, {"properties": given}))
+        for each in assignments(arm, scope):  # ours of an identity that is no more
             other = str(each["properties"]["principalId"])
-            if other != principal and str(each["id"]).lower() == path(other).lower():
+            if other != found and str(each["id"]).lower() == path(other).lower():
                 arm.call("DELETE", str(each["id"]), ROLES)
 
-    what = "its identity may read and write its own storage"
-    return Step(name=f"role {of.function} {of.deployment}", makes=what, look=look, make=make)
+    return Step(name=name, makes=makes, look=look, make=make)
 
 
 def assignments(arm: Arm, storage: str) -> Iterable[Document]:
-    """Those on the account itself; what is inherited from above is not the account's."""
+    """Those on the thing itself; what is inherited from above is not its own."""
     listed = arm.listed(f"{storage}/providers/Microsoft.Authorization/roleAssignments?$filter=atScope()", ROLES)
     return [each for each in listed if str(each["properties"]["scope"]).lower() == storage.lower()]
 

@@ -27,6 +27,9 @@ VERSIONS = {
     "cloudbuild": "v1",
     "cloudresourcemanager": "v3",
     "iam": "v1",
+    "logging": "v2",
+    "monitoring": "v3",
+    "monitoring.v1": "v1",
     "run": "v2",
     "serviceusage": "v1",
     "storage": "v1",
@@ -43,6 +46,8 @@ ROLES = {
     "artifactregistry": "roles/artifactregistry.admin",
     "cloudbuild": "roles/cloudbuild.builds.viewer",
     "iam": "roles/iam.serviceAccountAdmin",
+    "logging": "roles/logging.configWriter",
+    "monitoring": "roles/monitoring.editor",
     "resourcemanager": "roles/resourcemanager.projectIamAdmin",
     "run": "roles/run.admin",
     "serviceusage": "roles/serviceusage.serviceUsageAdmin",
@@ -79,7 +84,7 @@ class Google:
     ) -> None:
         """`endpoint` stands for all of Google's hosts; `transport` makes what sends requests, as httplib2.Http does."""
         self.project = project
-        self._endpoint = endpoint or os.environ.get(ENDPOINT, "").rstrip("/") or None
+        self.endpoint = endpoint or os.environ.get(ENDPOINT, "").rstrip("/") or None
         self._credentials, self._transport = credentials, transport
         self._sleep, self._clock = sleep, clock
         self._services: dict[str, Any] = {}
@@ -99,7 +104,7 @@ class Google:
         """The same with connections of its own, for another thread: Google's client is not made for two."""
         made = Google(
             self.project,
-            endpoint=self._endpoint,
+            endpoint=self.endpoint,
             credentials=self._credentials,
             sleep=self._sleep,
             clock=self._clock,
@@ -239,9 +244,10 @@ class Google:
         except ImportError as error:
             raise CommandError(INSTALL) from error
         logging.getLogger("googleapiclient.http").setLevel(logging.ERROR)  # it warns of each 404, which a look expects
-        document = json.loads(get_static_doc(name, VERSIONS[name]))
-        if self._endpoint:
-            root = f"{self._endpoint}/{name}.googleapis.com/"
+        host = name.partition(".")[0]  # monitoring speaks two versions
+        document = json.loads(get_static_doc(host, VERSIONS[name]))
+        if self.endpoint:
+            root = f"{self.endpoint}/{host}.googleapis.com/"
             document |= {"rootUrl": root, "baseUrl": root + document["servicePath"]}
             document.pop("mtlsRootUrl", None)
         return build_from_document(document, http=self._http())
@@ -255,7 +261,7 @@ class Google:
 
     def _signed_in(self) -> Any:
         if self._credentials is None:
-            self._credentials = _local_credentials() if self._endpoint else _default_credentials(self.project)
+            self._credentials = _local_credentials() if self.endpoint else _default_credentials(self.project)
         return self._credentials
 
 

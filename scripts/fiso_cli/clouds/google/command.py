@@ -59,7 +59,7 @@ def gcp(  # noqa: PLR0913 - a command's options
     fiso deploy gcp hello=functions/sample_gcp --stage prod --regions us-east4
     fiso deploy gcp --stage prod --project my-project --destroy
     """
-    google, where = _connected(stage, project)
+    google, where = connected(stage, project)
     regional = regions_of(regions)
     if invoker and not _ACCOUNT.fullmatch(invoker):
         raise BadInput(f"--invoker {invoker!r}: say serviceAccount:ADDRESS; a copy is open to nobody in general")
@@ -90,8 +90,8 @@ def gcp(  # noqa: PLR0913 - a command's options
         return deployed(run, way, more={"packages": described}, tables=lines)
 
 
-def _connected(stage: str, project: str) -> tuple[Google, str]:
-    """On the local stage the local Google, else the one that the environment is signed in to."""
+def connected(stage: str, project: str) -> tuple[Google, str]:
+    """A client and the project: on the local stage the local Google's, else by whoever the environment is signed in."""
     from fiso_cli.stage import Stage
 
     Stage.named(stage)

@@ -10,7 +10,7 @@ from pathlib import Path
 from fiso.domain.endpoint import Provider
 from fiso_cli.clouds import package, plan
 from fiso_cli.clouds.command import NONE, Endpoints
-from fiso_cli.clouds.google import removal, steps, wrapper
+from fiso_cli.clouds.google import monitoring, removal, sender, steps, wrapper
 from fiso_cli.clouds.google.client import Google
 from fiso_cli.clouds.google.lock import BucketLock
 from fiso_cli.clouds.google.names import Copy, Names, Source
@@ -154,7 +154,12 @@ class Deployment:
         only = [asked.function for asked in self.functions]
         found = removal.services(self.google, self.names, only)
         if not only:
-            found = [removal.bucket(self.google, self.names), *removal.stage(self.google, self.names), *found]
+            watching = [
+                *monitoring.leftovers(self.google, self.names),
+                *sender.leftovers(self.google, self.names),
+            ]
+            stage = [removal.bucket(self.google, self.names), *removal.stage(self.google, self.names)]
+            found = [*stage, *watching, *found]
         return [each for each in plan.look_at(found) if each.found.state is not plan.State.ABSENT]
 
     def remove(self, say: Say) -> Done:

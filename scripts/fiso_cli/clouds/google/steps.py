@@ -2,7 +2,7 @@
 their caller and nobody else. What each looks at is the real thing; what each makes may be made twice.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from fiso.billing.plans import gcp_vcpu
@@ -39,7 +39,7 @@ LOG_WRITER, READER, WRITER, INVOKER = (
 
 def shared(google: Google, names: Names) -> list[Step]:
     """What must be there before the lock, since the lock is in it. Two runs at once may make it together."""
-    return [_apis(google), _bucket(google, names)]
+    return [apis(google, APIS), bucket(google, names)]
 
 
 def stage(google: Google, names: Names) -> list[Step]:
@@ -77,20 +77,21 @@ def ensured(make: Callable[[], object]) -> None:
             raise
 
 
-def _apis(google: Google) -> Step:
+def apis(google: Google, wanted_apis: Sequence[str]) -> Step:
+    """That APIs are enabled; they stay on."""
     parent = f"projects/{google.project}"
 
     def missing() -> list[str]:
-        wanted = [f"{parent}/services/{name}" for name in APIS]
+        wanted = [f"{parent}/services/{name}" for name in wanted_apis]
         found = google.call("serviceusage", lambda api: api.services().batchGet(parent=parent, names=wanted))
         enabled = {
             each["name"].rpartition("/")[2] for each in found.get("services", []) if each.get("state") == "ENABLED"
         }
-        return [name for name in APIS if name not in enabled]
+        return [name for name in wanted_apis if name not in enabled]
 
     def look() -> Look:
         names = missing()
-        google.enabled.update(set(APIS) - set(names))
+        google.enabled.update(set(wanted_apis) - set(names))
         return different(f"enable {', '.join(name.partition('.')[0] for name in names)}") if names else AS_WANTED
 
     def make(say: Say) -> None:
@@ -98,10 +99,13 @@ def _apis(google: Google) -> Step:
         begun = google.call("serviceusage", lambda api: api.services().batchEnable(parent=parent, body=body))
         google.wait("serviceusage", begun, say, "enable APIs")
 
-    return Step(name="APIs", makes=f"{len(APIS)} APIs enabled in {google.project}", look=look, make=make, is_slow=True)
+    return Step(
+        name="APIs", makes=f"{len(wanted_apis)} APIs enabled in {google.project}", look=look, make=make, is_slow=True
+    )
 
 
-def _bucket(google: Google, names: Names) -> Step:
+def bucket(google: Google, names: Names) -> Step:
+    """The stage's own, with the lock in it."""
     wanted = {
         "name": names.bucket,
         "location": names.region,
