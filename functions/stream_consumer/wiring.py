@@ -116,12 +116,10 @@ def _monitors(
         yield azure_monitor(transport, bearer, azure.url)
     if google is not None:
         if google.identity is not None:
-            from fiso.adapters.identity.google_identity import GoogleIdTokens
+            from fiso.adapters.identity import google_identity
 
-            region = sts.endpoint.region
-            bearer = GoogleIdTokens(
-                google.identity, credentials=credentials, region=region, transport=transport, clock=utc_now
-            ).bearer
+            subject = google_identity.of_aws(google.identity, credentials, sts.endpoint.region, utc_now)
+            bearer = google_identity.GoogleIdTokens(google.identity, subject=subject, transport=transport).bearer
         yield google_monitor(
             transport, bearer, project=google.project, stage=settings.stage, clock=utc_now, url=google.url
         )
@@ -131,9 +129,10 @@ def entra_bearer(
     identity: "EntraIdentity", sts: SignedService, transport: HttpTransport, *, login: str = ""
 ) -> Callable[[], str]:
     """Tokens for Azure Monitor."""
-    from fiso.adapters.identity.entra_identity import LOGIN, EntraTokens
+    from fiso.adapters.identity.entra_identity import LOGIN, EntraTokens, of_aws
 
-    return partial(EntraTokens(identity, sts=sts, transport=transport, login=login or LOGIN).bearer, AZURE_MONITOR)
+    tokens = EntraTokens(identity, word=of_aws(sts), transport=transport, login=login or LOGIN)
+    return partial(tokens.bearer, AZURE_MONITOR)
 
 
 def _nobodys() -> str:

@@ -59,10 +59,6 @@ class EntraTokens(TokensByAudience):
         self._identity, self._word = identity, word
         self._url = f"{login}/{identity.tenant}/oauth2/v2.0/token"
 
-    def bearer(self, audience: str, *, timeout_s: float = EXCHANGE_TIMEOUT_S) -> str:
-        """An access token for one of Azure's own services, by its URI. `ProviderError` when there is none."""
-        return self._get(audience, timeout_s)
-
     def _audience_of(self, address: str) -> str:
         return self._identity.audience_of(address)
 
