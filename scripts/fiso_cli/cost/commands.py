@@ -47,7 +47,7 @@ def cost(  # noqa: PLR0913 - a command's options
     fiso cost --stage prod --since 7d
     """
     from fiso.billing import hop
-    from fiso_cli.cost import measured, report, template
+    from fiso_cli.cost import measured, monitored, report, template
     from fiso_cli.stage import Stage
     from fiso_cli.what_if import records
 
@@ -75,4 +75,5 @@ def cost(  # noqa: PLR0913 - a command's options
         loads, work = [found.load], found.work
         said = [f"{found.records:,} records of {found.load.functions} functions."]
     costs = [report.cost(prices, work or measured.work(), setup, load) for load in loads]
-    return Output(document=report.document(costs, prices, setup), shown=[*report.parts(costs, prices, setup), *said])
+    document = {**report.document(costs, prices, setup), "monitoring": [each._asdict() for each in monitored.told()]}
+    return Output(document=document, shown=[*report.parts(costs, prices, setup), *monitored.remarks(), *said])

@@ -1,6 +1,18 @@
 """The checks, in the order in which they are told."""
 
-from fiso_cli.doctor import account, azure, database, functions, google, keys, permissions, rounds, stores, targets
+from fiso_cli.doctor import (
+    account,
+    azure,
+    database,
+    functions,
+    google,
+    keys,
+    monitoring,
+    permissions,
+    rounds,
+    stores,
+    targets,
+)
 from fiso_cli.doctor.run import Check, Needs, of_cloud
 
 CHECKS = (
@@ -39,6 +51,7 @@ CHECKS = (
         ("quota", azure.quota),
         ("apps", azure.apps),
         ("trust", azure.trust),
+        ("monitoring", monitoring.azure),
         ("reach", azure.reach),
     ),
     *of_cloud(
@@ -50,6 +63,7 @@ CHECKS = (
         ("regions", google.regions),
         ("services", google.services),
         ("trust", google.trust),
+        ("monitoring", monitoring.google),
         ("reach", google.reach),
     ),
 )

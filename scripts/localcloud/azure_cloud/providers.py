@@ -243,7 +243,7 @@ def _rule(world: World, path: str, before: Document | None, body: Document) -> D
                 raise Refused(
                     400, "InvalidOutputTable", f"Table for output stream '{flow['outputStream']}' is not available"
                 )
-            known = {each["name"]: each["type"] for each in table["properties"]["schema"]["columns"]}
+            known = {each["name"]: str(each["type"]).lower() for each in table["properties"]["schema"]["columns"]}
             for stream in flow["streams"]:
                 for column in given["streamDeclarations"][stream]["columns"]:
                     if known.get(column["name"]) != column["type"]:

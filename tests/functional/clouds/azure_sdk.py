@@ -1,5 +1,5 @@
-"""A document against a model of Azure's own SDK for Python (azure-mgmt-web, -storage, -appcontainers): unknown,
-read-only and wrongly typed properties, and values that are none of an enumeration."""
+"""A document against a model of Azure's own SDK for Python (azure-mgmt-web, -storage, -monitor and so on): unknown,
+read-only and wrongly typed properties, and values that are none of an enumeration. Older ones have flat maps."""
 
 import enum
 import importlib
@@ -16,6 +16,16 @@ MODELS = {
     "Microsoft.Storage/storageAccounts": ("storage", "StorageAccountCreateParameters"),
     "Microsoft.Storage/storageAccounts/blobServices": ("storage", "BlobServiceProperties"),
     "Microsoft.Storage/storageAccounts/blobServices/containers": ("storage", "BlobContainer"),
+    "Microsoft.OperationalInsights/workspaces/tables": ("loganalytics", "Table"),
+    "Microsoft.Insights/actionGroups": ("monitor", "ActionGroupResource"),
+    "Microsoft.Insights/dataCollectionRules": ("monitor", "DataCollectionRuleResource"),
+    "Microsoft.Insights/scheduledQueryRules": ("monitor", "ScheduledQueryRuleResource"),
+    "Microsoft.Insights/workbooks": ("applicationinsights.v2023_06_01", "Workbook"),
+    "Microsoft.ManagedIdentity/userAssignedIdentities": ("msi", "Identity"),
+    "Microsoft.ManagedIdentity/userAssignedIdentities/federatedIdentityCredentials": (
+        "msi",
+        "FederatedIdentityCredential",
+    ),
 }
 ENVELOPE = frozenset({"type", "apiVersion", "name", "dependsOn"})
 
@@ -32,6 +42,9 @@ def _of_model(models: ModuleType, model: Any, given: Any, where: str) -> Iterato
     if not isinstance(given, Mapping):
         yield f"{where} is not an object"
         return
+    if hasattr(model, "_attribute_map"):
+        yield from _of_map(models, model, given, where)
+        return
     model({})  # its fields are only known once there is one
     hints = {
         name: hint for kind in reversed(model.__mro__) for name, hint in getattr(kind, "__annotations__", {}).items()
@@ -46,6 +59,51 @@ def _of_model(models: ModuleType, model: Any, given: Any, where: str) -> Iterato
             yield f"{where}.{name} is read-only"
         else:
             yield from _of_hint(models, hints[attribute], value, f"{where}.{name}")
+
+
+def _of_map(models: ModuleType, model: Any, given: Mapping[str, Any], where: str) -> Iterator[str]:
+    """Of a model whose fields are told by their paths: `properties.displayName`."""
+    fields = {attribute: told["key"].split(".") for attribute, told in model._attribute_map.items()}
+    inner = {way[0] for way in fields.values() if len(way) == 2}
+    flat = {(name,): each for name, each in given.items() if name not in inner}
+    flat |= {(name, part): each for name in inner & set(given) for part, each in given[name].items()}
+    known = {tuple(way): attribute for attribute, way in fields.items()}
+    for way, value in flat.items():
+        attribute, at = known.get(way), f"{where}.{'.'.join(way)}"
+        if attribute is None:
+            yield f"{at} is unknown"
+        elif model._validation.get(attribute, {}).get("readonly"):
+            yield f"{at} is read-only"
+        else:
+            yield from _of_word(models, model._attribute_map[attribute]["type"], value, at)
+    for attribute, rules in model._validation.items():
+        if rules.get("required") and tuple(fields[attribute]) not in flat and attribute != "location":
+            yield f"{where}.{attribute} is missing"
+
+
+_PLAIN: Mapping[str, Any] = {
+    "str": str,
+    "int": int,
+    "bool": bool,
+    "float": (int, float),
+    "duration": str,
+    "iso-8601": str,
+}
+
+
+def _of_word(models: ModuleType, kind: str, given: Any, where: str) -> Iterator[str]:
+    """A type as such maps name it: `[Condition]`, `{str}`, `str`, or a model."""
+    if kind.startswith("["):
+        for number, each in enumerate(given if isinstance(given, list) else [given]):
+            yield from _of_word(models, kind[1:-1], each, f"{where}[{number}]")
+    elif kind.startswith("{"):
+        for name, each in given.items():
+            yield from _of_word(models, kind[1:-1], each, f"{where}.{name}")
+    elif kind in _PLAIN:
+        if not isinstance(given, _PLAIN[kind]) or (isinstance(given, bool) and kind != "bool"):
+            yield f"{where} is not {kind}"
+    elif kind not in ("object", "rfc-1123"):
+        yield from _of_model(models, getattr(models, kind), given, where)
 
 
 def _of_hint(models: ModuleType, hint: Any, given: Any, where: str) -> Iterator[str]:

@@ -49,6 +49,9 @@ class Clouds:
     arm: dict[str, Any]
     endpoints: list[Endpoint] = field(default_factory=lambda: [AZURE, GOOGLE])
     variables: dict[str, str] = field(default_factory=dict)
+    archiver: dict[str, str] = field(default_factory=dict)
+    lost: int = 0
+    """Attempts that another cloud's monitoring did not take."""
     statuses: dict[str, int] = field(default_factory=dict)
     skew_s: float = 0.0
     arm_url: str = ""
@@ -71,7 +74,10 @@ class Clouds:
         entry: CatalogEntry = an_entry(*self.endpoints)
         site.caller, site.stack = "arn:aws:iam::1:user/ada", SimpleNamespace(account=ACCOUNT)  # type: ignore[assignment]
         known = {"Environment": {"Variables": self.variables}, "Role": f"arn:aws:iam::{ACCOUNT}:role/{ROLE}"}
-        site.__dict__["functions"] = {"orchestrator": (None, known)}
+        told = {"Environment": {"Variables": self.archiver}}
+        site.__dict__["functions"] = {"orchestrator": (None, known), "archiver": (None, told)}
+        points = {"Datapoints": [{"Sum": float(self.lost)}] if self.lost else []}
+        site._clients["cloudwatch", None] = SimpleNamespace(get_metric_statistics=lambda **_: points)
         site.__dict__["catalog"] = Snapshot(version=1, published_at=datetime.now(UTC), functions={entry.name: entry})
         with closing(boto3.client("iam", endpoint_url=self.trust.iam_url, **KEYS)) as iam:
             site._clients["iam", None] = iam

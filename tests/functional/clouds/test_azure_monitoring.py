@@ -27,6 +27,7 @@ from localcloud.azure_cloud import logs, types
 from localcloud.azure_cloud.deployments import declared, scope_of
 from localcloud.azure_cloud.faults import Fault as Asked
 from tests.builders import NOW, a_record, a_summary, an_attempt
+from tests.functional.clouds import azure_sdk
 from tests.functional.clouds.azure_world import Killed, Site, azure
 
 LIMITS = Limits(email="ops@example.com")
@@ -178,10 +179,39 @@ def test_every_declared_resource_fits_the_vendors_type(site: Site) -> None:
     assert {name: wrong for name, wrong in found.items() if wrong} == {}
 
 
+def test_every_declared_resource_fits_the_model_of_the_vendors_sdk(site: Site) -> None:
+    found = {str(each["name"]): azure_sdk.problems(each) for each in resources(site)}
+    assert len(found) == 9
+    assert {name: wrong for name, wrong in found.items() if wrong} == {}
+
+
+@pytest.mark.parametrize(
+    ("kind", "place", "value", "wrong"),
+    [
+        ("scheduledQueryRules", "criteria.allOf.0.threshhold", 1, "threshhold is unknown"),
+        ("scheduledQueryRules", "severity", "2", "severity is not"),
+        ("dataCollectionRules", "dataFlows.0.stream", [], "stream is unknown"),
+        ("dataCollectionRules", "immutableId", "x", "immutableId is read-only"),
+        ("workbooks", "displayname", "x", "displayname is unknown"),
+        ("tables", "schema.columns.0.type", "reel", "type is 'reel'"),
+        ("federatedIdentityCredentials", "audience", [], "audience is unknown"),
+    ],
+)
+def test_the_models_find_what_does_not_fit(site: Site, kind: str, place: str, value: object, wrong: str) -> None:
+    resource = next(each for each in resources(site) if str(each["type"]).endswith(f"/{kind}"))
+    inner: Any = resource["properties"]
+    *way, last = place.split(".")
+    for name in way:
+        inner = inner[int(name) if name.isdigit() else name]
+    inner[last] = value
+    assert any(wrong in each for each in azure_sdk.problems(resource)), azure_sdk.problems(resource)
+
+
 def test_the_table_the_stream_and_the_rows_have_the_same_columns(site: Site) -> None:
     by_type = {str(each["type"]).rpartition("/")[2]: each.get("properties", {}) for each in resources(site)}
     stream = by_type["dataCollectionRules"]["streamDeclarations"]["Custom-FISOAttempts"]["columns"]
-    assert by_type["tables"]["schema"]["columns"] == stream
+    table = by_type["tables"]["schema"]["columns"]  # which writes dateTime
+    assert [{**each, "type": str(each["type"]).lower()} for each in table] == stream
     assert {each["name"]: each["type"] for each in stream} == monitored.COLUMNS
 
 

@@ -73,7 +73,7 @@ def here(made: Clouds, monkeypatch: pytest.MonkeyPatch) -> Iterator[Clouds]:
 def test_all_that_is_well_is_told_so(here: Clouds) -> None:
     found = here.look("azure", "gcp")
     assert [(each.check, each.what) for each in found if each.verdict is not Verdict.OK] == []
-    assert len({each.check for each in found}) == 15
+    assert len({each.check for each in found}) == 17
 
 
 class Seed(NamedTuple):
@@ -379,6 +379,45 @@ def test_what_may_not_be_read_is_unknown_and_the_rest_is_looked_at(here: Clouds)
     found = {each.check: each for each in here.look("azure")}
     assert found["azure-apps"].verdict is Verdict.UNKNOWN
     assert found["azure-trust"].verdict is Verdict.OK
+
+
+RULE = f"{SCOPE}/resourceGroups/fiso-prod/providers/Microsoft.Insights/dataCollectionRules/fiso-prod"
+DESCRIBED = f"watch/projects/{PROJECT}/metricDescriptors/custom.googleapis.com/fiso_attempts_total"
+OWN = f"dcr-{'0' * 32}"
+
+
+@pytest.mark.parametrize(
+    ("is_there", "told", "lost", "verdict", "said"),
+    [
+        (False, "", 0, Verdict.OK, "none is deployed"),
+        (False, "yes", 0, Verdict.WRONG, "nothing is there"),
+        (True, "", 0, Verdict.WARNING, "nobody tells it"),
+        (True, "another", 0, Verdict.WRONG, "names another one"),
+        (True, "yes", 0, Verdict.OK, "takes what it is told"),
+        (True, "yes", 7, Verdict.WRONG, "7 attempts of the last hour were not taken"),
+    ],
+)
+@pytest.mark.parametrize("cloud", ["azure", "gcp"])
+def test_monitoring_is_there_and_receives(
+    here: Clouds, cloud: str, is_there: bool, told: str, lost: int, verdict: Verdict, said: str
+) -> None:
+    settings = {
+        "azure": f"tenant client https://x/dataCollectionRules/{OWN}/streams/Custom-X",
+        "gcp": f"{PROJECT} pool",
+    }
+    here.archiver = {"FISO_AZURE_MONITORING": "", "FISO_GOOGLE_MONITORING": ""}
+    name = {"azure": "FISO_AZURE_MONITORING", "gcp": "FISO_GOOGLE_MONITORING"}[cloud]
+    here.archiver[name] = settings[cloud] if told == "yes" else told
+    here.lost = lost
+    here.arm.pop(RULE, None)
+    here.trust.world.things.pop(DESCRIBED, None)
+    here.trust.world.enabled[PROJECT].add("monitoring.googleapis.com")
+    if is_there:
+        here.arm[RULE] = {"properties": {"immutableId": OWN}}
+        type_ = DESCRIBED.partition("metricDescriptors/")[2]
+        here.trust.world.things[DESCRIBED] = {"name": DESCRIBED.removeprefix("watch/"), "type": type_}
+    (found,) = (each for each in here.look(cloud) if each.check == f"{cloud}-monitoring")
+    assert (found.verdict, said in found.what) == (verdict, True), found.what
 
 
 def test_a_host_that_lets_nobody_in_is_found_without_calling_the_function() -> None:

@@ -17,7 +17,7 @@ from fiso.billing import hop
 from fiso.billing.hop import FrontDoor
 from fiso.codecs.record import to_document
 from fiso.domain.record import InvocationRecord
-from fiso_cli.cost import measured, report, template
+from fiso_cli.cost import measured, monitored, report, template
 from fiso_cli.errors import CommandError
 from fiso_cli.local_stage import project_file
 from fiso_cli.main import app
@@ -45,6 +45,14 @@ def test_lines_add_up_to_the_price_of_the_hop(rate: float, door: FrontDoor) -> N
     assert float(found.sum(by_month=True)) == pytest.approx(usd * rate * hop.MONTH_S, abs=0.006)
     assert found.sum() == sum(line.per_million for line in found.lines)
     assert found.sum() == found.sum(is_fixed=False) + found.sum(is_fixed=True)
+
+
+def test_telling_other_clouds_is_priced_by_what_is_told() -> None:
+    azure, google = monitored.told()
+    assert (azure.cloud, google.cloud) == ("azure", "gcp")
+    assert 100 < azure.bytes_each < google.bytes_each < 1_500
+    assert azure.usd_per_million == pytest.approx(azure.bytes_each * 1e6 / 1e9 * 2.30)
+    assert f"{azure.usd_per_million:.2f} USD" in "".join(monitored.remarks())
 
 
 def test_every_part_has_its_words() -> None:
@@ -109,6 +117,6 @@ def test_the_tables_fit_a_terminal() -> None:
     for args in ([], ["--rate", "100", "--front-door", "url"]):
         done = run(*args)
         assert done.exit_code == 0
-        table = done.stdout.splitlines()[1:-3]
+        table = done.stdout.splitlines()[1:-6]
         assert max(map(len, table)) <= 80
         assert any(line.startswith("all") for line in table)
