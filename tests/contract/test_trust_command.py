@@ -87,6 +87,13 @@ def test_both_are_shown_made_checked_and_taken_back(here: Trusts, tmp_path: Path
     (trusted,) = here.directory.credentials[caller["id"]].values()
     assert trusted["subject"].endswith(":role/fiso-trusted-orchestrator")
     assert (azure(catalog, check=True).exit_code, gcp(check=True).exit_code) == (0, 0)
+    with_mirror = (azure(catalog, check=True, mirror=True).exit_code, gcp(check=True, mirror=True).exit_code)
+    assert with_mirror == (1, 1), "the keeper is nobody there yet"
+    azure(catalog, yes=True, mirror=True)
+    gcp(yes=True, mirror=True)
+    roles = {each["subject"].rpartition("/")[2] for each in here.directory.credentials[caller["id"]].values()}
+    assert roles == {"fiso-trusted-orchestrator", "fiso-trusted-keeper"}
+    assert (azure(catalog, check=True, mirror=True).exit_code, gcp(check=True, mirror=True).exit_code) == (0, 0)
     azure(catalog, remove=True, yes=True)
     gcp(remove=True, yes=True)
     assert here.directory.is_empty

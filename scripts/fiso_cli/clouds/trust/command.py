@@ -29,6 +29,9 @@ RemoveOption = Annotated[bool, typer.Option("--remove", help="Take back what car
 RegionsOption = Annotated[
     str, typer.Option("--aws-regions", help="AWS regions the stage stands in, by commas; the first is its home.")
 ]
+MirrorOption = Annotated[
+    bool, typer.Option("--mirror", help="The keeper as well, which writes a front door's mirror there.")
+]
 FileOption = Annotated[Path, typer.Option("--file", "-f", help="The catalog file whose Azure hosts are entered.")]
 
 
@@ -58,6 +61,7 @@ def azure(  # noqa: PLR0913 - a command's options
     tenant: Annotated[str, typer.Option("--tenant", envvar="AZURE_TENANT_ID", help="The Entra tenant's id.")] = "",
     host: Annotated[list[str] | None, typer.Option(help="A function's host, beside the catalog's.")] = None,
     aws_regions: RegionsOption = "",
+    mirror: MirrorOption = False,
     file: FileOption = CATALOG,
     check: CheckOption = False,
     remove: RemoveOption = False,
@@ -86,7 +90,7 @@ def azure(  # noqa: PLR0913 - a command's options
         tenant=tenant.lower(),
         roles={
             region: f"arn:{_partition(where)}:iam::{where.account_id}:role/{name}"
-            for region, name in _roles(where, aws_regions)
+            for region, name in _roles(where, aws_regions, has_mirror=mirror)
         },
         hosts=hosts_of(file, host or ()),
         issuer=federation.issuer,
@@ -108,6 +112,7 @@ def gcp(
     stage: StageOption,
     project: Annotated[str, typer.Option("--project", envvar="GOOGLE_CLOUD_PROJECT", help="Google's project.")] = "",
     aws_regions: RegionsOption = "",
+    mirror: MirrorOption = False,
     check: CheckOption = False,
     remove: RemoveOption = False,
     yes: YesOption = False,
@@ -128,7 +133,7 @@ def gcp(
     where = _on_aws(stage)
     if not _PROJECT.fullmatch(project):
         raise BadInput("--project (or GOOGLE_CLOUD_PROJECT) must be a project's id: gcloud projects list")
-    roles = list(dict.fromkeys(name for _, name in _roles(where, aws_regions)))
+    roles = list(dict.fromkeys(name for _, name in _roles(where, aws_regions, has_mirror=mirror)))
     wanted = Wanted(stage=where.name, project=project, account=where.account_id, roles=roles)
     google = GoogleApis()
     identity = WorkloadIdentity(google, wanted)
@@ -153,22 +158,28 @@ def _partition(where: Stage) -> str:
         return str(where.client("sts").get_caller_identity()["Arn"]).split(":")[1]
 
 
-def _roles(where: Stage, regions: str) -> list[tuple[str, str]]:
-    """Of the orchestrator, by region: in every region but a stage's home its name ends in the region's."""
+def _roles(where: Stage, regions: str, *, has_mirror: bool) -> list[tuple[str, str]]:
+    """Of the orchestrator, by region, and of the keeper, where it is to be believed as well: in every region but a
+    stage's home their names end in the region's."""
     named = regions.replace(",", " ").split() or [where.region]
     for region in named:
         if not _REGION.fullmatch(region):
             raise BadInput(f"--aws-regions: {region[:40]!r} is no region's name, as us-east-1 is one")
-    return [(region, _role(where, region, is_home=number == 0)) for number, region in enumerate(dict.fromkeys(named))]
+    found = []
+    for number, region in enumerate(dict.fromkeys(named)):
+        found.append((region, _role(where, region, "orchestrator", is_home=number == 0)))
+        if has_mirror:
+            found.append((f"{region}-keeper", _role(where, region, "keeper", is_home=number == 0)))
+    return found
 
 
-def _role(where: Stage, region: str, *, is_home: bool) -> str:
+def _role(where: Stage, region: str, name: str, *, is_home: bool) -> str:
     """As it was deployed; before that, as it will be called."""
     from botocore.exceptions import ClientError
 
     from fiso.adapters.aws.errors import is_missing
 
-    function = f"fiso-{where.name}-orchestrator"
+    function = f"fiso-{where.name}-{name}"
     with where.wrapped_errors():
         try:
             found = where.client("lambda", region=region).get_function_configuration(FunctionName=function)
