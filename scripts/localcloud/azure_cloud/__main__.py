@@ -22,7 +22,7 @@ def build(folder: str, port: int) -> GuardedWsgi:
     """What gunicorn's worker calls once. What an earlier process had is gone: it kept it in memory."""
     shutil.rmtree(folder, ignore_errors=True)
     Path(folder).mkdir(parents=True)
-    world = World(folder=Path(folder), runs=True)
+    world = World(folder=Path(folder), runs=True, url=f"http://127.0.0.1:{port}")
     atexit.register(world.running.stop_all)
     return GuardedWsgi(application=AzureCloud(world=world), port=port, door=Door.CONTROL)
 

@@ -110,7 +110,10 @@ def _component(world: World, path: str, before: Document | None, body: Document)
     if before is None:
         _put_beside(world, path)
     key = str(uuid.uuid5(uuid.NAMESPACE_URL, path))
-    added = {"InstrumentationKey": key, "ConnectionString": f"InstrumentationKey={key};IngestionEndpoint=https://x/"}
+    added = {
+        "InstrumentationKey": key,
+        "ConnectionString": f"InstrumentationKey={key};IngestionEndpoint={world.url or 'https://x'}/",
+    }
     return {**body, "properties": {**body["properties"], **added}}
 
 

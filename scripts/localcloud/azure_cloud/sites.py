@@ -78,7 +78,8 @@ def _index(world: World, app: Document, folder: Path) -> list[Document]:
     found = list(_declared(folder / "function_app.py", asked))
     if world.runs:
         auth = world.resource(f"{app['id']}/config/authsettingsV2") or {}
-        settings = {**properties["_settings"], **_required(auth.get("properties", {}))}
+        named = {"WEBSITE_SITE_NAME": str(app["name"])}
+        settings = {**properties["_settings"], **named, **_required(auth.get("properties", {}))}
         started = world.running.start(str(app["id"]).lower(), folder, int(properties["_port"]), settings)
         found = [each for each in found if each["name"] in started]
     return found

@@ -59,6 +59,8 @@ class World:
     soft_deleted: dict[str, str] = field(default_factory=dict)
     """Workspaces' names, and the group where they were."""
     published: dict[str, list[Document]] = field(default_factory=dict)
+    url: str = ""
+    """Where this server is, for telemetry; unknown to apps where it is empty."""
     logs: dict[str, list[Document]] = field(default_factory=dict)
     """Rows by the table of the one workspace."""
     now: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))

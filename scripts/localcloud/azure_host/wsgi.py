@@ -15,6 +15,7 @@ import azure.functions as func
 
 from localcloud.azure_host import application
 from localcloud.azure_host.application import FunctionApp, Invoker, load
+from localcloud.azure_host.telemetry import Requests
 from localcloud.doors import Door, GuardedWsgi
 
 log = logging.getLogger(__name__)
@@ -30,6 +31,7 @@ class HostApplication:
     def __init__(self, app: FunctionApp) -> None:
         self._app = app
         self._invoker = Invoker(app)
+        self._requests = Requests(os.environ)
         self._routes = application.in_order(app.routes)
         self._prefix = f"/{app.prefix}" if app.prefix else ""
         self._audiences: list[str] = json.loads(os.environ.get("FISO_LOCAL_AUDIENCES", "[]"))
@@ -50,11 +52,14 @@ class HostApplication:
         return self._invoke(match.function, _request(environ, match.parameters or {}), start_response)
 
     def _invoke(self, name: str, request: func.HttpRequest, start_response: StartResponse) -> Iterable[bytes]:
+        began = time.monotonic()
         try:
             response = self._invoker.invoke(name, request)
         except Exception:  # the host's outer boundary: a function's own error is a 500 without a body
             log.exception("function %s failed", name)
+            self._requests.tell(name, request.url, 500, time.monotonic() - began)
             return _send(start_response, 500)
+        self._requests.tell(name, request.url, response.status_code, time.monotonic() - began)
         headers = [(str(k), str(v)) for k, v in response.headers.items()]
         if "content-type" not in {k.lower() for k, _ in headers}:
             charset = f"; charset={response.charset}" if response.mimetype.startswith("text/") else ""

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from localcloud import doors
+from localcloud.google_cloud import telemetry
 from localcloud.google_cloud.identity import refusal
 from localcloud.google_cloud.world import Document, Refused, World
 
@@ -96,6 +97,10 @@ class Copies:
                 audience = f"http://{HOST}:{own.door.server_address[1]}"
                 return refusal(world, name, audience, self.headers.get("authorization", "")), own.port
 
+            def told(self, status: int, seconds: float) -> None:
+                url = f"http://{HOST}:{copies[name].door.server_address[1]}{self.path}"
+                telemetry.tell(world, name, method=self.command, url=url, status=status, seconds=seconds)
+
         copy = _Copy(ThreadingHTTPServer((HOST, 0), Door))
         copy.door.daemon_threads = True
         threading.Thread(target=copy.door.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
@@ -134,7 +139,12 @@ class _Door(BaseHTTPRequestHandler):
         """The status of a refusal or 0, and the copy's port."""
         raise NotImplementedError
 
+    def told(self, status: int, seconds: float) -> None:
+        """A request that a copy answered, or should have."""
+        raise NotImplementedError
+
     def _serve(self) -> None:
+        began = time.monotonic()
         content = self.rfile.read(int(self.headers.get("content-length") or 0))
         named = {name.lower(): ",".join(self.headers.get_all(name, [])) for name in self.headers}
         own = int(self.connection.getsockname()[1])
@@ -150,8 +160,11 @@ class _Door(BaseHTTPRequestHandler):
             connection.request(self.command, self.path, body=content, headers=passed)
             answer = connection.getresponse()
             kept = [(name, value) for name, value in answer.getheaders() if name.lower() not in _HOP_BY_HOP]
-            self._send(answer.status, kept, answer.read())
+            whole = answer.read()
+            self.told(answer.status, time.monotonic() - began)
+            self._send(answer.status, kept, whole)
         except (OSError, http.client.HTTPException):
+            self.told(503, time.monotonic() - began)
             self._send(503, [("content-type", "text/plain")], b"Service Unavailable")
         finally:
             connection.close()

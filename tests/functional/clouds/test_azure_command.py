@@ -14,6 +14,7 @@ from typer.testing import CliRunner, Result
 from fiso_cli.clouds.azure.command import LOCAL_PART
 from fiso_cli.main import app
 from tests.functional.clouds.azure_world import APPLICATION, TENANT, Site, azure
+from tests.functional.clouds.test_azure_monitoring import all_queries, ask
 
 ROOT = Path(__file__).parents[3]
 
@@ -83,3 +84,29 @@ def test_a_plan_makes_nothing_and_shows_what_azure_foretells(site: Site, tmp_pat
     assert [each["properties"] for each in after["what_if"] if each["does"] == "Modify"] == [
         ["properties.allowSharedKeyAccess"]
     ]
+
+
+def test_what_the_functions_host_tells_of_a_copy_answers_monitorings_queries(site: Site, tmp_path: Path) -> None:
+    """Of the platform's own telemetry, by requests to a running app."""
+    handler(tmp_path / "greet")
+    told = json.loads(fiso("greet", "--yes", "--json").stdout)
+    watched = CliRunner().invoke(app, ["deploy", "monitoring", "azure", "--stage", "local", "--yes"])
+    assert watched.exit_code == 0, watched.output
+    address = str(told["endpoints"]["greet"][0]["address"])
+    assert [called(address, body)[0] for body in (b'{"name": 1}', b"[", *[b'{"name": 1}'] * 3)] == [
+        200,
+        400,
+        200,
+        200,
+        200,
+    ]
+    deadline = time.monotonic() + 20
+    while len(site.world.logs.get("AppRequests", [])) < 5 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    asked = {where: query for where, query in all_queries().items() if "AppRequests" in query}
+    assert len(asked) == 4
+    for where, query in asked.items():
+        assert ask(site, query), where
+    (failed,) = ask(site, asked["Failed Invocation Alert"], "PT15M")
+    assert failed["failed_percent"] == 20.0
+    assert str(failed["copy"]).startswith("fiso-local-greet")

@@ -1,16 +1,20 @@
 """Copies on the local Google cloud: a sample and a user's function, called by who may and by who may not."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
 import pytest
 
+from fiso_cli.clouds.google import monitoring
 from fiso_cli.clouds.google.deployment import Asked, Deployment
+from fiso_cli.clouds.plan import apply
 from fiso_cli.errors import CommandError
 from localcloud.google_cloud.copies import Copies
 from localcloud.google_cloud.identity import token
 from tests.functional.clouds.google_rig import PROJECT, Rig, cloud, sample
+from tests.functional.clouds.test_google_monitoring import all_queries
 
 SAMPLE = Path(__file__).parents[3] / "functions" / "sample_gcp"
 CALLER = f"fiso-prod@{PROJECT}.iam.gserviceaccount.com"
@@ -92,3 +96,42 @@ def test_a_function_that_does_not_build_or_start_is_one_line_and_mended_by_the_n
     run.apply(quiet)
     (hello,) = addresses(run)
     assert call(hello, token(CALLER, hello), data=b"you").text == "hello you"
+
+
+def test_what_cloud_run_itself_tells_of_a_copy_answers_monitorings_queries(rig: Rig) -> None:
+    """Of the platform's own metrics and request log, by requests to a running copy."""
+    failing = (
+        (rig.hello / "main.py")
+        .read_text()
+        .replace('return "hello "', 'if request.path == "/no": 1 / 0\n    return "hello "')
+    )
+    sample(rig.hello, main=failing)
+    run = rig.deployment(regions=["us-east4"])
+    run.apply(quiet)
+    first, own = monitoring.steps(rig.google, run.names, monitoring.Limits())
+    apply([*first, *own], quiet, sleep=lambda _: None)
+    (hello,) = addresses(run)
+    statuses = [call(hello, token(CALLER, hello), path).status_code for path in ("/", "/", "/no", "/")]
+    assert statuses == [200, 200, 500, 200]
+    now = datetime.now(UTC)
+    asked = {where: query for where, query in all_queries().items() if "run.googleapis.com" in query["filter"]}
+    assert len(asked) == 4
+    for where, query in asked.items():
+        told = {f"aggregation_{name}": value for name, value in query["aggregation"].items()}
+        found = rig.google.call(
+            "monitoring",
+            lambda api, query=query, told=told: (  # type: ignore[misc]
+                api.projects()
+                .timeSeries()
+                .list(
+                    name=f"projects/{PROJECT}",
+                    filter=query["filter"],
+                    interval_startTime=(now - timedelta(minutes=10)).isoformat(),
+                    interval_endTime=(now + timedelta(minutes=1)).isoformat(),
+                    **told,
+                )
+            ),
+        )
+        assert found["timeSeries"][0]["points"], where
+    buckets = f"projects/{PROJECT}/locations/global/buckets/fiso-prod-"
+    assert [len(rig.world.entries[f"{buckets}{kind}"]) for kind in ("invocations", "errors")] == [4, 1]

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,10 @@ from typer.testing import CliRunner, Result
 
 from fiso.domain.identity import AzureMonitoring, GoogleMonitoring
 from fiso_cli.clouds.azure.command import LOCAL_PART as AZURE_PART
+from fiso_cli.clouds.azure.command import NOBODY
+from fiso_cli.clouds.azure.lease import ContainerLease
 from fiso_cli.clouds.google.command import LOCAL_PART as GOOGLE_PART
+from fiso_cli.clouds.lock import held
 from fiso_cli.main import app
 from tests.functional.clouds.azure_world import Site, azure
 from tests.functional.clouds.google_rig import PROJECT, Rig, cloud
@@ -93,3 +97,12 @@ def test_the_removal_of_a_stages_copies_takes_its_monitoring(rig: Rig) -> None:
 )
 def test_bad_input_is_one_line(words: tuple[str, ...], said: str) -> None:
     assert said in " ".join(fiso(*words, code=2).output.split())
+
+
+def test_of_two_at_once_the_second_says_who_is_at_it(site: Site) -> None:
+    told("monitoring", "azure", "--yes")
+    lock = ContainerLease(arm=site.arm, group=replace(site.group, stage="local", subscription=NOBODY))
+    with held(lock):
+        for words in (("--failed-percent", "9"), ("--destroy",)):
+            assert "is at this stage" in fiso("monitoring", "azure", *words, "--yes", code=1).output
+    assert told("monitoring", "azure", "--failed-percent", "9", "--yes")["done"]["changed"] == ["monitoring"]
