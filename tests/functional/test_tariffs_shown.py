@@ -9,11 +9,13 @@ from urllib.parse import urlsplit
 from typer.testing import CliRunner
 
 from fiso.billing import tariff
+from fiso.domain.endpoint import Provider
 from fiso.domain.record import AttemptSummary, InvocationRecord
 from fiso.domain.request import InvocationId
 from fiso_cli.main import app
 from fiso_cli.tariffs import commands, renewal, vendors
-from tests.bills import CATALOG, calls, written
+from tests.bills import BEGIN, CATALOG, a_call, calls, written
+from tests.builders import an_attempt
 
 PRICES = tariff.current()
 
@@ -64,12 +66,16 @@ def test_a_months_use_of_each_account_is_read_from_the_log(tmp_path: Path) -> No
     assert max(map(len, shown.splitlines())) <= 110
 
 
-def test_a_log_without_calls_used_nothing_and_a_damaged_one_is_one_line(tmp_path: Path) -> None:
+def test_what_a_log_does_not_place_is_said_and_a_damaged_one_is_one_line(tmp_path: Path) -> None:
     catalog, log = tmp_path / "fiso.yaml", tmp_path / "log.jsonl"
     catalog.write_text(CATALOG, encoding="utf-8")
     words = ["tariffs", "used", "--log", str(log), "-f", str(catalog)]
     log.write_text("", encoding="utf-8")
     assert json.loads(CliRunner().invoke(app, [*words, "--json"]).output)["accounts"] == []
+    lost = a_call(BEGIN, "word-count", Provider.AWS, 1_000.0, 1)
+    written([replace(lost, attempts=(an_attempt("gone"), *lost.attempts))], log)
+    assert json.loads(CliRunner().invoke(app, [*words, "--json"]).stdout)["left_out"] == ["word-count/gone"]
+    assert "word-count/gone is not in" in CliRunner().invoke(app, words).output
     log.write_text("{", encoding="utf-8")
     refused = CliRunner().invoke(app, words)
     assert (refused.exit_code, len(refused.output.splitlines())) == (2, 1)

@@ -50,7 +50,7 @@ def used(
     resources = Resources(beside.catalog(where, log, file))
     usage = Usage(resources.endpoints, resources.terms)
     with records.logged(where, log, since=since, default=DEFAULT_SINCE, now=now, most=None) as logged:
-        found = _by_provider(logged, usage, router_region=where.region, now=None if log else now)
+        found, unplaced = _by_provider(logged, usage, router_region=where.region, now=None if log else now)
     rows = [{"provider": provider.value, **_declared(use)} for provider, use in sorted(found.items())]
     table = Table(
         title="Used in a month, called by FISO",
@@ -68,11 +68,15 @@ def used(
         for provider, use in sorted(found.items())
     ]
     how = ["To declare it, with what else these accounts use:", "defaults:", "  prices:", *declared] if declared else []
-    return Output(document={"accounts": rows}, shown=[table, *how], remarks=logged.remarks)
+    left_out = [f"note: {name} is not in: neither catalog nor log says where it is" for name in unplaced]
+    document = {"accounts": rows, "left_out": unplaced}
+    return Output(document=document, shown=[table, *how], remarks=[*logged.remarks, *left_out])
 
 
-def _by_provider(logged: "Log", usage: "Usage", *, router_region: str, now: datetime | None) -> "dict[Provider, Use]":
-    """The month of the last call, of a file of any age; else this one."""
+def _by_provider(
+    logged: "Log", usage: "Usage", *, router_region: str, now: datetime | None
+) -> "tuple[dict[Provider, Use], list[str]]":
+    """Of the month of the last call, of a file of any age; else of this one. And the copies that are nowhere."""
     from fiso.billing.measured_use import NONE, Use, measured
     from fiso.domain.state import EndpointState
     from fiso.routing.fold import with_use
@@ -92,7 +96,7 @@ def _by_provider(logged: "Log", usage: "Usage", *, router_region: str, now: date
             terms, of_copy = usage.terms.get(copy), {copy.endpoint: state}
             for provider, use in measured([endpoint], of_copy, now, terms=terms, router_region=router_region).items():
                 found[provider] = Use(*map(add, found[provider], use))
-    return dict(found)
+    return dict(found), sorted(f"{copy.function}/{copy.endpoint}" for copy in states if copy not in usage.endpoints)
 
 
 def _declared(use: "Use") -> dict[str, int]:
