@@ -288,6 +288,8 @@ def _google(environ: Mapping[str, str]) -> "GoogleIdentity | None":
     from fiso.domain.identity import GoogleIdentity
 
     try:
+        if provider and not service_account:
+            raise ValueError("the service account must be said too: functions let that in, and not the provider")
         return GoogleIdentity(provider=provider, service_account=service_account)
     except ValueError as error:
         raise BadSetting(f"environment variables {' and '.join(names)}: {error}") from error
