@@ -87,6 +87,23 @@ def test_every_name_of_the_brief_is_made_and_made_once(rig: Rig) -> None:
     assert changed == ["policy Cost Budget Alert"]
 
 
+def test_policies_tell_the_address_that_is_named(rig: Rig) -> None:
+    def told() -> set[str]:
+        policies = [each for name, each in rig.world.things.items() if "/alertPolicies/" in name]
+        return {
+            rig.world.things[f"watch/{name}"]["labels"]["email_address"]
+            for each in policies
+            for name in each.get("notificationChannels", [])
+        }
+
+    deployed(rig, limits=replace(LIMITS, email=""))
+    assert told() == set()
+    assert {"policy Cost Budget Alert", "policy Latency SLA Violation"} <= set(deployed(rig).changed)
+    assert told() == {"ops@example.com"}
+    assert deployed(rig, limits=replace(LIMITS, email="other@example.com")).changed == ["channel fiso-alerts"]
+    assert told() == {"other@example.com"}
+
+
 def test_another_stage_stands_beside_and_the_metrics_go_with_the_last(rig: Rig) -> None:
     deployed(rig)
     before = watched(rig)
@@ -447,3 +464,33 @@ def test_a_cloud_that_stays_away_costs_a_batch_its_budget_and_no_more(rig: Rig) 
             stopwatch=lambda: sum(paused),
         ).put(monitored.rows(records(1), Provider.GCP, stage="prod"), [])
     assert 5 <= sum(paused) <= 10
+
+
+def test_after_that_the_next_batches_wait_for_nobody_until_a_minute_is_over(rig: Rig) -> None:
+    away = google_world.Refused(503, "UNAVAILABLE", "away")
+    rig.world.faults.append(google_world.Fault(method="*", refused=away, times=10**6))
+    now: list[float] = [0.0]
+    told = monitored.rows(records(1), Provider.GCP, stage="prod")
+    where = google_monitor(
+        HttpTransport(),
+        lambda: "word",
+        project=PROJECT,
+        stage="prod",
+        clock=lambda: NOW,
+        url=rig.server.url,
+        pause=now.append,
+        stopwatch=lambda: sum(now),
+    )
+    waited = []
+    for _ in range(3):
+        before = len(now)
+        with pytest.raises(StoreUnavailable):
+            where.put(told, [])
+        waited.append(sum(now[before:]))
+        now.append(20.0)
+    assert waited[0] >= 5
+    assert waited[1:] == [0, 0]
+    now.append(60.0)
+    rig.world.faults.clear()
+    where.put(told, [])
+    assert len(rig.world.entries["_Default"]) == 1

@@ -43,6 +43,8 @@ class Thing:
     created: Call
     changed: Callable[[str], Call]
     removed: Callable[[str], Call]
+    more: Callable[[], Document] = dict
+    """What is wanted beside, and only known once other things are made."""
 
     def is_ours(self, found: Document, marks: Mapping[str, str]) -> bool:
         if self.kind in ("bucket", "sink"):
@@ -115,12 +117,13 @@ def _things(google: Google, names: Names, whole: Document, limits: Limits) -> It
         place = f"logging.googleapis.com/{parent}/locations/global/buckets/{sink['bucket']}"
         wanted = {"name": sink["name"], "filter": sink["filter"], "destination": place, "description": mark(marks)}
         yield _sink(google, parent, wanted)
+    channel = None
     if limits.email:
         name = named("fiso-alerts", names.stage)
         wanted = {"type": "email", "displayName": name, "labels": {"email_address": limits.email}, "userLabels": marks}
-        yield _listed(google, "channel", parent, wanted)
+        yield (channel := _listed(google, "channel", parent, wanted))
     for policy in whole["policies"]:
-        yield _listed(google, "policy", parent, {**policy, "userLabels": marks})
+        yield _listed(google, "policy", parent, {**policy, "userLabels": marks}, tells=channel)
     for dashboard in whole["dashboards"]:
         yield _listed(google, "dashboard", parent, {**dashboard, "labels": marks})
 
@@ -171,7 +174,7 @@ def _sink(google: Google, parent: str, wanted: Document) -> Thing:
     )
 
 
-def _listed(google: Google, kind: str, parent: str, wanted: Document) -> Thing:
+def _listed(google: Google, kind: str, parent: str, wanted: Document, *, tells: Thing | None = None) -> Thing:
     """What is found by its display name and labels alone: its name is Google's to give."""
     noun, api = _LISTED[kind], "monitoring.v1" if kind == "dashboard" else "monitoring"
     above = {"parent" if kind == "dashboard" else "name": parent}
@@ -186,8 +189,14 @@ def _listed(google: Google, kind: str, parent: str, wanted: Document) -> Thing:
         ours = [each for each in same if (each.get("userLabels") or each.get("labels")) == marks]
         return next(iter([*ours, *same]), None)
 
+    def more() -> Document:
+        channel = tells.found() if tells else None
+        return {"notificationChannels": [channel["name"]]} if channel else {}
+
     def changed(name: str) -> Call:
-        body = {**wanted, "name": name} | ({"etag": (found() or {}).get("etag", "")} if kind == "dashboard" else {})
+        body = {**wanted, **more(), "name": name} | (
+            {"etag": (found() or {}).get("etag", "")} if kind == "dashboard" else {}
+        )
         return lambda of: things(of).patch(name=name, body=body)
 
     return Thing(
@@ -196,9 +205,10 @@ def _listed(google: Google, kind: str, parent: str, wanted: Document) -> Thing:
         api=api,
         wanted=wanted,
         found=found,
-        created=lambda of: things(of).create(**above, body=wanted),
+        created=lambda of: things(of).create(**above, body={**wanted, **more()}),
         changed=changed,
         removed=lambda name: lambda of: things(of).delete(name=name),
+        more=more,
     )
 
 
@@ -212,7 +222,7 @@ def _step(thing: Thing, names: Names, google: Google) -> Step:
         if not thing.is_ours(found, marks):
             # an alert or a dashboard of that name is nobody's in particular: ours stands beside it
             return ABSENT if thing.kind in _LISTED else not_ours(f"{thing.name} is not described as this stage's")
-        where = difference(found, thing.wanted)
+        where = difference(found, {**thing.wanted, **thing.more()})
         return different(f"{where} is not as declared") if where else AS_WANTED
 
     def make(say: Say) -> None:

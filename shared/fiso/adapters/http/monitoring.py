@@ -26,6 +26,7 @@ Bearer: TypeAlias = Callable[[], str]
 
 BUDGET_S, TIMEOUT_S, FIRST_PAUSE_S = 10.0, 5.0, 0.5
 """For one batch of the stream: what is not taken by then is lost."""
+AWAY_S = 60.0
 AZURE_BYTES = 1_000_000
 """Of a call, before it is compressed: the API takes 1 MB."""
 GOOGLE_ENTRIES, GOOGLE_ENTRY_BYTES, GOOGLE_SERIES = 1_000, 4_000_000, 200
@@ -43,9 +44,12 @@ class _Sender:
     stopwatch: Callable[[], float] = monotonic
     pause: Callable[[float], object] = sleep
     until: float = 0.0
+    failed_at: float = float("-inf")
 
     def begin(self) -> None:
-        self.until = self.stopwatch() + BUDGET_S
+        """A batch. While the cloud is away it gets one try: batches of an hour's outage must not queue for it."""
+        now = self.stopwatch()
+        self.until = now + (BUDGET_S if now - self.failed_at > AWAY_S else FIRST_PAUSE_S)
 
     def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> HttpAnswer:
         """The answer; a passing refusal is waited for as long as the cloud says. `StoreUnavailable` in the end."""
@@ -60,13 +64,14 @@ class _Sender:
             except ProviderError as error:
                 why = f"{type(error).__name__} {error.failure}"
             if self.stopwatch() + pause_s >= self.until:
+                self.failed_at = self.stopwatch()
                 raise StoreUnavailable(f"{url.partition('/')[2].strip('/').partition('/')[0]}: {why}")
             self.pause(pause_s)
             pause_s *= 2
 
     def _sent(self, url: str, body: bytes, headers: Mapping[str, str]) -> HttpAnswer:
         told = {"authorization": f"Bearer {self.bearer()}", "content-type": "application/json", **headers}
-        left_s = max(0.1, min(TIMEOUT_S, self.until - self.stopwatch()))
+        left_s = max(FIRST_PAUSE_S, min(TIMEOUT_S, self.until - self.stopwatch()))
         return self.transport.send("POST", url, headers=told, body=body, timeout_s=left_s, may_repeat=True)
 
 
