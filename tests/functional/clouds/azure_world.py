@@ -95,7 +95,7 @@ def azure(folder: Path, package: bytes, *, copies: int = 1, **world: Any) -> Ite
     made = World(folder=folder, **world)
     with make_server("127.0.0.1", 0, AzureCloud(world=made), server_class=_Server, handler_class=_Quiet) as server:
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        made.url = f"http://127.0.0.1:{server.server_port}"
+        made.url = f"http://127.0.0.1:{server.server_port}" if made.runs else ""
         arm = manager.connect(
             subscription=SUBSCRIPTION,
             endpoint=f"http://127.0.0.1:{server.server_port}",
