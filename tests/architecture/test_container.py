@@ -30,8 +30,8 @@ from pydantic import ValidationError
 
 from functions.server.listener import Limits
 from functions.server.wiring import ServerSettings
-from localcloud.drill.loss import free_ports
 from localcloud.drill.object_store import Server
+from localcloud.drill.traffic import free_ports
 from tests.functional.clouds.azure_sdk import problems
 
 ROOT = Path(__file__).parents[2]

@@ -8,7 +8,7 @@ import pytest
 
 from localcloud.drill.aws_loss import Findings
 from localcloud.drill.command import _checks_of_aws
-from localcloud.drill.loss import Sample
+from localcloud.drill.traffic import Sample
 
 
 def a_sample(caller: str, began: float, *, is_answered: bool = True, number: int = 0) -> Sample:

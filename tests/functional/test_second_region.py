@@ -34,7 +34,8 @@ from fiso_cli.main import app
 from fiso_cli.stage import Stage
 from fiso_cli.training import keys
 from localcloud.drill.command import _checks
-from localcloud.drill.loss import Findings, Sample
+from localcloud.drill.loss import Findings
+from localcloud.drill.traffic import Sample
 from tests.builders import NOW, a_record, a_snapshot
 from tests.lab.chaos.folder_bucket import FolderBucket
 from tests.models import a_signer, promoted

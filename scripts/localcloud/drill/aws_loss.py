@@ -13,28 +13,24 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from itertools import count
 from pathlib import Path
-from typing import Any
 
 from fiso.codecs import signature
 from fiso.domain.endpoint import FunctionName
 from fiso_cli.errors import CommandError
 from fiso_cli.local_stage import HOST, MODELS
 from fiso_cli.training import keys
-from fiso_client import Client, Options, Request
-from fiso_client.core.failures import FisoError
+from fiso_client import Answer, Client, Options, Request
 from localcloud import ports
 from localcloud.cloud import Record
 from localcloud.demo.machine import STAGE, Machine
-from localcloud.drill.loss import Sample, _await, _copies, _is_ready, free_ports
 from localcloud.drill.object_store import Server
 from localcloud.drill.regions import KILLED
+from localcloud.drill.traffic import Ask, Callers, Sample, awaited, copies, free_ports, is_ready
 from localcloud.layout import LocalCloud
 from localcloud.parts import Options as Parts
 
 READS, ORDERS = FunctionName("reads"), FunctionName("orders")
-EVERY_S = 0.1
 MERGING_S = 180.0
 """At least; of a long outage as long as that lasted."""
 CALLERS = {"reads": (READS, False), "orders": (ORDERS, False), "leased reads": (READS, True)}
@@ -101,9 +97,7 @@ class Drill:
     before_s: float
     outage_s: float
     say: Callable[[str], None] = lambda _: None
-    samples: list[Sample] = field(default_factory=list)
-    numbers: "count[int]" = field(default_factory=count)
-    over: threading.Event = field(default_factory=threading.Event)
+    callers: Callers = field(default_factory=Callers)
 
     def run(self) -> Findings:
         executions = self.folder / "executions"
@@ -112,14 +106,14 @@ class Drill:
         declared = self.folder / "fiso.yaml"
         declared.write_text(CATALOG.format(lost=f"http://{HOST}:{lost_port}", others=f"http://{HOST}:{others_port}"))
         with ExitStack() as stack:
-            lost = stack.enter_context(_copies(lost_port, executions))
-            stack.enter_context(_copies(others_port, executions))
+            lost = stack.enter_context(copies(lost_port, executions))
+            stack.enter_context(copies(others_port, executions))
             storage = stack.enter_context(_storage())
             self.say("a local cloud starts, with a stage: a minute or two")
             machine = stack.enter_context(_aws(self.folder / "aws", declared, storage))
             door = stack.enter_context(_door(machine, door_port, storage, self.folder / "door.log"))
             urls = [machine.stage.api_url, f"http://{HOST}:{door_port}"]
-            if not all(_await(lambda url=url: _is_ready(url)) for url in urls):  # type: ignore[misc]
+            if not all(awaited(lambda url=url: is_ready(url)) for url in urls):  # type: ignore[misc]
                 raise CommandError(f"not both doors got ready: see {self.folder / 'door.log'}")
             self.say("AWS serves, and a front door on another cloud, from one catalog")
             return self._with_traffic(stack, machine, door, lost, storage, urls)
@@ -135,10 +129,7 @@ class Drill:
     ) -> Findings:
         options = Options(fiso_timeout_s=1.0, retry_s=1.0)
         clients = {name: stack.enter_context(Client(urls, options=options)) for name in CALLERS}
-        threads = [threading.Thread(target=self._call, args=(name, client)) for name, client in clients.items()]
-        for thread in threads:
-            thread.start()
-        try:
+        with self.callers.asking({name: (client, _asks(name)) for name, client in clients.items()}):
             time.sleep(self.before_s)
             lost_at = time.monotonic()
             lost.kill()
@@ -151,17 +142,13 @@ class Drill:
             machine.options = replace(machine.options, access_key=machine.cloud.access_key_file)
             machine.boot()
             time.sleep(self.before_s / 2)
-        finally:
-            self.over.set()
-            for thread in threads:
-                thread.join()
-        _await(lambda: all(client.flush() for client in clients.values()))
+        awaited(lambda: all(client.flush() for client in clients.values()))
         door.send_signal(signal.SIGTERM)
         was_clean = door.wait(60) == 0
         merged_s = self._merge(machine)
         versions = (machine.stage.publish(), _version_at(storage))
         return Findings(
-            samples=tuple(self.samples),
+            samples=tuple(self.callers.samples),
             lost_at=lost_at,
             detected_at=self._detected_at(lost_at, back_at),
             back_at=back_at,
@@ -176,11 +163,8 @@ class Drill:
 
     def _detected_at(self, lost_at: float, back_at: float) -> float:
         """When each of the callers had been answered for the first time after the loss, the last of them."""
-        firsts = [
-            min((one.ended for one in self.samples if one.caller == name and one.began > lost_at and one.is_answered),
-                default=back_at)
-            for name in CALLERS
-        ]  # fmt: skip
+        after = [one for one in self.callers.samples if one.began > lost_at and one.is_answered]
+        firsts = [min((one.ended for one in after if one.caller == name), default=back_at) for name in CALLERS]
         return max(firsts)
 
     def _change(self, machine: Machine) -> str:
@@ -202,22 +186,17 @@ class Drill:
                 return time.monotonic() - began
         return None
 
-    def _call(self, name: str, client: Client) -> None:
-        function, by_lease = CALLERS[name]
-        while not self.over.is_set():
-            id, began = f"{name.replace(' ', '-')}-{next(self.numbers)}", time.monotonic()
-            request, seen = Request(body=id.encode(), content_type="text/plain"), dict[str, Any]()
-            try:
-                if by_lease:
-                    answer = client.call(function, request, timeout_s=5)
-                else:
-                    answer = client.invoke(function, request, timeout_s=5, may_repeat=function == READS)
-                    seen["invocation_id"] = answer.headers.get("x-fiso-invocation-id", "")
-                seen["is_answered"] = answer.status == 200
-            except FisoError as error:
-                seen |= {"is_answered": False, "problem": str(error)}
-            self.samples.append(Sample(caller=name, id=id, began=began, ended=time.monotonic(), **seen))
-            self.over.wait(EVERY_S)
+
+def _asks(name: str) -> Ask:
+    """How a caller asks: by lease, or through FISO."""
+    function, by_lease = CALLERS[name]
+
+    def ask(client: Client, request: Request) -> Answer:
+        if by_lease:
+            return client.call(function, request, timeout_s=5)
+        return client.invoke(function, request, timeout_s=5, may_repeat=function == READS)
+
+    return ask
 
 
 @contextmanager

@@ -2,36 +2,28 @@
 first region's processes are killed. What went on, what was lost, and for how long.
 """
 
-import http.client
 import json
 import os
-import socket
 import subprocess
 import sys
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from itertools import count
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
 
 from fiso.domain.endpoint import FunctionName
 from fiso.domain.lease import LIFETIME
 from fiso_cli.errors import CommandError
 from fiso_cli.local_stage import HOST
-from fiso_client import Client, Options, Request
-from fiso_client.core.failures import FisoError
+from fiso_client import Answer, Client, Options, Request
 from localcloud.demo.machine import Machine
 from localcloud.drill.regions import Regions, running
+from localcloud.drill.traffic import Callers, Sample, awaited, copies, free_ports, is_ready
 
 FUNCTION = FunctionName("orders")
-STARTING_S, REPORTING_S = 30.0, 60.0
-EVERY_S = 0.1
-"""How long each caller rests between two requests."""
+REPORTING_S = 60.0
 CATALOG = """version: 1
 functions:
   orders:  # must not run twice: a copy that is lost with the first region, and two that are not
@@ -42,19 +34,6 @@ functions:
       - {{id: azure, provider: azure, region: eastus, memory_mb: 512, address: "{others}/azure"}}
     policy: {{lease_outage_s: {outage_s}, max_attempts: 3}}
 """
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
-    """One request of a caller; times are seconds of this process's monotonic clock. `invocation_id` where FISO said."""
-
-    caller: str
-    id: str
-    began: float
-    ended: float
-    is_answered: bool
-    invocation_id: str = ""
-    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,9 +75,7 @@ class Drill:
     before_s: float
     outage_s: int
     say: Callable[[str], None] = lambda _: None
-    samples: list[Sample] = field(default_factory=list)
-    numbers: "count[int]" = field(default_factory=count)
-    over: threading.Event = field(default_factory=threading.Event)
+    callers: Callers = field(default_factory=Callers)
 
     def run(self) -> Findings:
         executions = self.folder / "executions"
@@ -108,12 +85,12 @@ class Drill:
             first=f"http://{HOST}:{first_port}", others=f"http://{HOST}:{others_port}", outage_s=self.outage_s
         )
         with ExitStack() as stack:
-            firsts = stack.enter_context(_copies(first_port, executions))
-            stack.enter_context(_copies(others_port, executions))
+            firsts = stack.enter_context(copies(first_port, executions))
+            stack.enter_context(copies(others_port, executions))
             self.say("two local clouds start, with a stage each: a minute or two")
             regions = stack.enter_context(running(self.folder, catalog))
             urls = [machine.stage.api_url for machine in (regions.first, regions.second)]
-            was_ready = all(_await(lambda url=url: _is_ready(url)) for url in urls)  # type: ignore[misc]
+            was_ready = all(awaited(lambda url=url: is_ready(url)) for url in urls)  # type: ignore[misc]
             self.say("two regions serve, from one catalog")
             return self._with_traffic(stack, regions, firsts, urls, was_ready)
 
@@ -125,23 +102,17 @@ class Drill:
         urls: list[str],
         was_ready: bool,
     ) -> Findings:
-        callers = {"through": urls, "leased": urls, "cut off": urls[:1]}
+        known = {"through": urls, "leased": urls, "cut off": urls[:1]}
         options = Options(fiso_timeout_s=2.0, retry_s=2.0)
-        clients = {name: stack.enter_context(Client(known, options=options)) for name, known in callers.items()}
-        threads = [threading.Thread(target=self._call, args=(name, client)) for name, client in clients.items()]
-        for thread in threads:
-            thread.start()
-        try:
+        clients = {name: stack.enter_context(Client(each, options=options)) for name, each in known.items()}
+        asking = {name: (client, _through if name == "through" else _leased) for name, client in clients.items()}
+        with self.callers.asking(asking):
             time.sleep(self.before_s)
             lost_at = time.monotonic()
             firsts.kill()
             regions.lose_first()
             self.say("the first region is lost")
             time.sleep(LIFETIME.total_seconds() + self.outage_s + 1.0)
-        finally:
-            self.over.set()
-            for thread in threads:
-                thread.join()
         kept, restored = regions.copied(), _restored(regions.second)
         self.say("the first region returns")
         regions.bring_first_back()
@@ -155,7 +126,7 @@ class Drill:
     def _findings(
         self, regions: Regions, kept: set[str], restored: int, lost_at: float, reported: int, was_ready: bool
     ) -> Findings:
-        samples = tuple(self.samples)
+        samples = tuple(self.callers.samples)
         before = [one for one in samples if one.invocation_id and one.ended <= lost_at]
         missing = [one for one in before if one.invocation_id not in kept]
         after = [one for one in samples if one.caller == "through" and one.began >= lost_at and one.is_answered]
@@ -181,42 +152,13 @@ class Drill:
             restored=restored,
         )
 
-    def _call(self, name: str, client: Client) -> None:
-        while not self.over.is_set():
-            id, began = f"{name.replace(' ', '-')}-{next(self.numbers)}", time.monotonic()
-            request, seen = Request(body=id.encode(), content_type="text/plain"), dict[str, Any]()
-            try:
-                answer = (client.invoke if name == "through" else client.call)(FUNCTION, request, timeout_s=10)
-                seen["is_answered"] = answer.status == 200
-                if name == "through":
-                    seen["invocation_id"] = answer.headers.get("x-fiso-invocation-id", "")
-            except FisoError as error:
-                seen |= {"is_answered": False, "problem": str(error)}
-            self.samples.append(Sample(caller=name, id=id, began=began, ended=time.monotonic(), **seen))
-            self.over.wait(EVERY_S)
+
+def _through(client: Client, request: Request) -> Answer:
+    return client.invoke(FUNCTION, request, timeout_s=10)
 
 
-def free_ports(number: int) -> list[int]:
-    """Ports of loopback on which nobody listens now."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(number)]
-        for each in sockets:
-            each.bind((HOST, 0))
-        return [each.getsockname()[1] for each in sockets]
-
-
-@contextmanager
-def _copies(port: int, executions: Path) -> Iterator["subprocess.Popen[bytes]"]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "localcloud.drill.copies", str(port), str(executions)],
-        stdin=subprocess.PIPE,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
+def _leased(client: Client, request: Request) -> Answer:
+    return client.call(FUNCTION, request, timeout_s=10)
 
 
 def _restored(machine: Machine) -> int:
@@ -227,23 +169,3 @@ def _restored(machine: Machine) -> int:
     if done.returncode:
         raise CommandError(f"fiso restore: {(done.stdout + done.stderr).strip()[-300:]}")
     return int(json.loads(done.stdout)["version"])
-
-
-def _is_ready(url: str) -> bool:
-    """What a health check would see."""
-    parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.netloc, timeout=5)
-    try:
-        connection.request("GET", f"{parts.path}/healthz?ready=1")
-        return connection.getresponse().status == 200
-    except OSError:
-        return False
-    finally:
-        connection.close()
-
-
-def _await(is_so: Callable[[], bool]) -> bool:
-    ends_at = time.monotonic() + STARTING_S
-    while not (found := is_so()) and time.monotonic() < ends_at:
-        time.sleep(0.5)
-    return found
