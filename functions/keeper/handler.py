@@ -8,7 +8,7 @@ from functools import cache
 
 from fiso import telemetry
 from fiso.billing import tariff
-from fiso.codecs.record import instant
+from fiso.codecs.record import instant, parse_instant
 from fiso.domain.errors import UnknownFunction
 from fiso.services.maintenance.keep import Keeper
 from fiso.services.maintenance.switch import ORDERS, ModeOrder
@@ -26,12 +26,15 @@ def _keeper() -> Keeper:
 
 
 def lambda_handler(event: object, context: object) -> dict[str, bool | int | str | None]:
-    """One round, fired by the schedule; of `{"publish": true}` publishing alone, of `{"order": …}` a mode switched."""
+    """One round, fired by the schedule; of `{"publish": true}` publishing alone, of `{"order": …}` a mode switched, of
+    `{"look_through": {"start": …, "end": …}}` what was spilled then and never handed on."""
     telemetry.identify(event, context)
     if isinstance(event, dict) and event.get("publish") is True:
         return _published()
     if isinstance(event, dict) and "order" in event:
         return switched(_keeper(), event["order"])
+    if isinstance(event, dict) and "look_through" in event:
+        return looked_through(_keeper(), event["look_through"])
     report = _keeper().keep()
     done: dict[str, bool | int | str | None] = {
         "closed_as_unknown": report.swept.closed_as_unknown,
@@ -72,6 +75,20 @@ def switched(keeper: Keeper, order: object) -> dict[str, bool | int | str | None
     policy = snapshot.functions[wanted.function].policy
     until = instant(policy.pin.until) if policy.pin and policy.pin.until else None
     return {"published_version": snapshot.version, "mode": policy.mode_word, "until": until}
+
+
+def looked_through(keeper: Keeper, wanted: object) -> dict[str, bool | int | str | None]:
+    """What became records that were none; `next_start` where a round's time was not enough, to go on from."""
+    try:
+        start, end = (parse_instant(str(wanted[name])) for name in ("start", "end"))  # type: ignore[index]
+    except (TypeError, KeyError, ValueError) as error:
+        return {"refused": f"start and end as in 2026-11-30T12:00:00Z: {error}", "status": 400}
+    try:
+        done, upto = keeper.look_through(start, end)
+    except FisoError as error:
+        return {"refused": str(error), "status": 503}
+    left = None if done.is_complete else instant(upto)
+    return {"replayed": done.written, "known": done.known, "unmarked": done.unmarked, "next_start": left}
 
 
 def _published() -> dict[str, bool | int | str | None]:

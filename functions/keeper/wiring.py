@@ -11,7 +11,7 @@ import boto3
 from botocore.config import Config
 
 from fiso.adapters.aws.client import DynamoDBClient
-from fiso.adapters.aws.cloudwatch_logs import CloudWatchSpilledRecords, CloudWatchSpillSigns
+from fiso.adapters.aws.cloudwatch_logs import CloudWatchSpilledRecords
 from fiso.adapters.aws.dynamodb import DynamoDBInvocationLog
 from fiso.adapters.aws.dynamodb_lists import DynamoDBLists
 from fiso.adapters.aws.errors import aws_errors, code_of, store_errors
@@ -36,7 +36,7 @@ from fiso.ports import Snapshots
 from fiso.services.log.reconcile import SLICE, Reconciliation
 from fiso.services.log.spill import MARK
 from fiso.services.maintenance.follow import Follower
-from fiso.services.maintenance.keep import ForeignDoor, Keeper
+from fiso.services.maintenance.keep import GRACE, GRACE_AT_ONCE, ForeignDoor, Keeper
 from fiso.settings import LOCAL_STAGE, BadSetting, KeeperSettings, MissingSetting
 from fiso_client.core.signing import AwsEndpoint, Credentials, SignedService
 from fiso_client.core.transport import HttpTransport
@@ -76,10 +76,12 @@ def build(settings: KeeperSettings) -> Keeper:
         published = CopiedSnapshots(published, S3Snapshots(objects, bucket, seals))
     executor = ThreadPoolExecutor(max_workers=WRITERS, thread_name_prefix="records")
     keys = SsmLeaseKeys(service("ssm"), settings.lease_keys_parameter)
+    logs, api, spills = boto3.client("logs", config=config), settings.api_log_group, settings.spill_log_group
+    # While code of before may be spilling, and where nothing is handed on, lines are read where they were written.
+    groups = dict.fromkeys([spills, api] if settings.writes_as_before else [spills])
     reconciliation = Reconciliation(
         keys=keys.read,
-        signs=_signs(settings, config),
-        spilled=CloudWatchSpilledRecords(boto3.client("logs", config=config), settings.spill_log_group, mark=MARK),
+        spilled=CloudWatchSpilledRecords(logs, *groups, mark=MARK),
         watermark=S3Watermark(s3, settings.bucket),
         log=log,
         clock=utc_now,
@@ -94,6 +96,10 @@ def build(settings: KeeperSettings) -> Keeper:
         clock=utc_now,
         sleep=sleep,
         executor=executor,
+        grace=GRACE_AT_ONCE if spills == api else GRACE,
+        everything=replace(
+            reconciliation, spilled=CloudWatchSpilledRecords(logs, api, mark=MARK), done={}, span=[SLICE]
+        ),
         doors=[
             _door(door_of(place), Elsewhere(objects=objects, bucket=bucket, s3=s3), settings, reconciliation, signer)
             for place, (objects, bucket) in zip(settings.mirrors, places, strict=True)
@@ -127,7 +133,6 @@ def _door(
             spilled=ObjectLines(Bucket(there.objects, there.bucket), name, executor=readers),
             watermark=S3Watermark(there.s3, settings.bucket, of=f"door-{name}"),
             done={},
-            signs=None,
             accepts_older=False,
             span=[SLICE],
         ),
@@ -190,13 +195,6 @@ def _entra(settings: KeeperSettings, transport: HttpTransport) -> Callable[[], s
         )
     tokens = entra_identity.EntraTokens(settings.entra, word=entra_identity.of_aws(service("sts")), transport=transport)
     return lambda: tokens.bearer(STORAGE)
-
-
-def _signs(settings: KeeperSettings, config: Config) -> CloudWatchSpillSigns | None:
-    """None on the local stage, whose emulator makes no metrics of lines."""
-    if settings.stage == LOCAL_STAGE:
-        return None
-    return CloudWatchSpillSigns(boto3.client("cloudwatch", config=config), f"fiso-{settings.stage}")
 
 
 def _signer(settings: KeeperSettings, config: Config) -> Signer:

@@ -4,10 +4,8 @@ Folds within seconds; the archive is written by another reader of the same strea
 """
 
 import logging
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 from fiso import __version__, telemetry
@@ -17,7 +15,6 @@ from fiso.domain.state import EndpointState
 from fiso.ports import RecordedRecords, RecordKey, SpanSink
 from fiso.services.log.ingest import ingest
 from fiso.services.log.spans import export_request
-from fiso.settings import StreamConsumerSettings
 from functions.stream_consumer import wiring
 from functions.stream_consumer.wiring import Stores
 
@@ -35,17 +32,16 @@ class Batch:
     unrecorded: int
 
 
-@cache
-def _stores() -> Stores:
-    telemetry.logger()
-    return wiring.build(StreamConsumerSettings.from_environ(os.environ))
-
-
 def lambda_handler(event: object, context: object) -> dict[str, Any]:
     """Fold one batch. Answers `batchItemFailures` with the lowest failed sequence number, as the mapping expects."""
+    return consume(begun(event, context), wiring.stores())
+
+
+def begun(event: object, context: object) -> Sequence[object]:
+    """The stream's records in an event; none where it is no stream's."""
     telemetry.identify(event, context)
     listed = event.get("Records") if isinstance(event, Mapping) else None
-    return consume(listed if isinstance(listed, list) else [], _stores())
+    return listed if isinstance(listed, list) else []
 
 
 def consume(stream_records: Sequence[object], stores: Stores) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -43,6 +43,7 @@ class Stores:
     archive: ArchiveSink
     letters: DeadLetters
     predictions: LineLog | None = None
+    spilled: LineLog | None = None
     spans: SpanSink | None = None
     stage: str = ""
     monitors: tuple[CloudMonitor, ...] = ()
@@ -65,7 +66,11 @@ def build(settings: StreamConsumerSettings) -> Stores:
         endpoint = AwsEndpoint.from_environ(name, os.environ, region=region)
         return SignedService(endpoint=endpoint, credentials=credentials, transport=transport, clock=utc_now)
 
-    group, logs = settings.predictions_log_group, JsonClient(service("logs"), LOGS)
+    logs = JsonClient(service("logs"), LOGS)
+
+    def lines(group: str) -> LineLog | None:
+        return CloudWatchLines(logs, group, clock=utc_now) if group else None
+
     dynamodb, s3 = DynamoDBClient(service("dynamodb")), S3Client(service("s3"), timeout_s=ARCHIVE_TIMEOUT_S)
     archive: ArchiveSink = S3Archive(s3, settings.bucket, clock=utc_now)
     if settings.copies_to is not None:
@@ -85,7 +90,8 @@ def build(settings: StreamConsumerSettings) -> Stores:
             dynamodb, settings.state_table, clock=utc_now, marks_as_before=settings.marks_as_before
         ),
         archive=archive,
-        predictions=CloudWatchLines(logs, group, clock=utc_now) if group else None,
+        predictions=lines(settings.predictions_log_group),
+        spilled=lines(settings.spill_log_group),
         spans=OtlpSpans(transport, settings.otlp_url) if settings.otlp_url else None,
         letters=S3DeadLetters(s3, settings.bucket, clock=utc_now),
         stage=settings.stage,
@@ -138,3 +144,10 @@ def entra_bearer(
 def _nobodys() -> str:
     """Local servers ask nobody who he is."""
     return "local"
+
+
+@cache
+def stores() -> Stores:
+    """Those of this execution environment."""
+    telemetry.logger()
+    return build(StreamConsumerSettings.from_environ(os.environ))

@@ -3,7 +3,7 @@
 Every write survives being repeated. Stores raise `StoreUnavailable` or `WriteConflict`, callers raise `ProviderError`.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -160,14 +160,6 @@ class SpilledRecords(Protocol):
 
     def pages(self, start: datetime, end: datetime) -> Iterable[Sequence[SpilledLine]]:
         """Those written from `start` on and before `end`, in no particular order. They may appear some seconds late."""
-        ...
-
-
-class SpillSigns(Protocol):
-    """What tells minutes in which something was spilled from those whose lines need not be looked through."""
-
-    def minutes(self, start: datetime, end: datetime) -> Collection[datetime]:
-        """The beginnings of such minutes. They may be told some minutes late."""
         ...
 
 

@@ -366,6 +366,7 @@ class StreamConsumerSettings:
     state_table: str
     bucket: str
     predictions_log_group: str = ""
+    spill_log_group: str = ""
     otlp_url: str = ""
     marks_as_before: bool = False
     copies_to: BucketElsewhere | None = None
@@ -382,6 +383,7 @@ class StreamConsumerSettings:
             azure_monitoring=environ.get("FISO_AZURE_MONITORING", ""),
             google_monitoring=environ.get("FISO_GOOGLE_MONITORING", ""),
             predictions_log_group=environ.get("FISO_PREDICTIONS_LOG_GROUP", ""),
+            spill_log_group=environ.get("FISO_SPILL_LOG_GROUP", ""),
             otlp_url=_collector(environ),
             marks_as_before=environ.get("FISO_ACCEPT_OLDER_FORMS", "").strip() == "1",
             copies_to=BucketElsewhere.from_environ(environ, "FISO_COPIES_TO"),
@@ -433,14 +435,16 @@ class RetrainerSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeeperSettings:
-    """What the keeper needs. The database is a URL on local, a secret's ARN elsewhere; `spill_log_group` is where the
-    orchestrator's output is kept, `lease_keys_parameter` names what its spilled lines are marked with. It signs
-    catalogs with a key of KMS, on the local stage only with one in the open (`local_signing_key`)."""
+    """What the keeper needs. The database is a URL on local, a secret's ARN elsewhere; `api_log_group` is where the
+    orchestrator's output is kept, `spill_log_group` what was spilled of it (one where nothing is handed on),
+    `lease_keys_parameter` names what spilled lines are marked with. It signs catalogs with a key of KMS, on the local
+    stage only with one in the open (`local_signing_key`)."""
 
     stage: str
     log_table: str
     bucket: str
     spill_log_group: str
+    api_log_group: str
     lease_keys_parameter: str
     database_url: str | None
     database_secret_arn: str | None
@@ -473,6 +477,7 @@ class KeeperSettings:
             log_table=required(environ, "FISO_LOG_TABLE"),
             bucket=required(environ, "FISO_BUCKET"),
             spill_log_group=required(environ, "FISO_SPILL_LOG_GROUP"),
+            api_log_group=environ.get("FISO_API_LOG_GROUP") or required(environ, "FISO_SPILL_LOG_GROUP"),
             lease_keys_parameter=required(environ, "FISO_LEASE_KEYS_PARAMETER"),
             database_url=environ.get("FISO_DATABASE_URL") or None,
             database_secret_arn=environ.get("FISO_DATABASE_SECRET_ARN") or None,

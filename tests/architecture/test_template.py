@@ -16,6 +16,7 @@ from fiso.adapters.aws.dynamodb import closed_item, open_item
 from fiso.console_settings import ConsoleSettings
 from fiso.services.identity.access import GATEWAY_WORD
 from fiso.services.identity.quotas import in_words
+from fiso.services.log.spill import MARK
 from fiso.settings import (
     BadSetting,
     KeeperSettings,
@@ -194,9 +195,15 @@ def test_the_keeper_has_a_database_secret_of_its_own_and_nobody_else_has_any(res
 
 
 def test_what_is_spilled_is_read_from_where_the_orchestrator_alone_logs(resources: dict[str, Any]) -> None:
-    spilled_to = function(resources, "keeper")["Environment"]["Variables"]["FISO_SPILL_LOG_GROUP"]
-    logging = [name for name in FUNCTIONS if function(resources, name)["LoggingConfig"]["LogGroup"] == spilled_to]
-    assert logging == ["orchestrator"]
+    keeper, archiver = (function(resources, name)["Environment"]["Variables"] for name in ("keeper", "archiver"))
+    logs = {name: function(resources, name)["LoggingConfig"]["LogGroup"] for name in FUNCTIONS}
+    assert [name for name, group in logs.items() if group == keeper["FISO_API_LOG_GROUP"]] == ["orchestrator"]
+    assert keeper["FISO_SPILL_LOG_GROUP"] == archiver["FISO_SPILL_LOG_GROUP"] not in logs.values()
+    subscribed = resources["SpilledLinesSubscription"]["Properties"]
+    assert subscribed["LogGroupName"] == {"Ref": "ApiLogs"}
+    assert subscribed["FilterPattern"] == f'"{MARK}"'
+    assert subscribed["DestinationArn"] == resources["SpilledLinesPermission"]["Properties"]["FunctionName"]
+    assert resources[subscribed["DestinationArn"]["Ref"]]["Type"] == "AWS::Lambda::Alias"
 
 
 def test_every_route_has_an_authorizer_but_healthz_and_what_browsers_ask_before_a_call(
@@ -282,7 +289,7 @@ def test_what_holds_records_and_keys_outlives_the_stack_but_not_a_first_deployme
         name: (each["DeletionPolicy"], each["UpdateReplacePolicy"]) for name, each in resources.items() if is_kept(each)
     }
     keys: Any = signing_keys.template("prod", "us-east-1", "0" * 12)["Resources"]
-    logs = {"ApiLogs", "ConsoleLogs", "InvocationLogs"}
+    logs = {"ApiLogs", "ConsoleLogs", "InvocationLogs", "SpilledLogs"}
     kept |= {
         name: (each["DeletionPolicy"], each["UpdateReplacePolicy"]) for name, each in keys.items() if is_kept(each)
     }

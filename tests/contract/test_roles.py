@@ -63,10 +63,15 @@ def test_a_role_holds_what_its_function_needs_and_no_more(
     assert problems_of(function, world.stage.roles[function], made) == []
 
 
-def test_what_becomes_a_record_is_written_by_the_orchestrator_alone(world: World) -> None:
-    group = world.stage.environ["keeper"]["FISO_SPILL_LOG_GROUP"]
-    line = Access(caller="", operation="", permission="logs:PutLogEvents", arn=f"{arn_of('logs', group)}stream")
-    assert [function for function, role in world.stage.roles.items() if is_allowed(line, role)] == ["orchestrator"]
+@pytest.mark.parametrize(
+    ("group", "writer"), [("FISO_API_LOG_GROUP", "orchestrator"), ("FISO_SPILL_LOG_GROUP", "archiver")]
+)
+def test_what_becomes_a_record_is_written_by_the_orchestrator_and_handed_on_by_the_archiver_alone(
+    group: str, writer: str, world: World
+) -> None:
+    arn = arn_of("logs", world.stage.environ["keeper"][group])
+    line = Access(caller="", operation="", permission="logs:PutLogEvents", arn=f"{arn}stream")
+    assert [function for function, role in world.stage.roles.items() if is_allowed(line, role)] == [writer]
 
 
 PARTITIONS = {

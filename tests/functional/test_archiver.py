@@ -1,5 +1,8 @@
 """The second reader of the stream: each closed record is archived, each intent that is still open is watched."""
 
+import base64
+import gzip
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -18,10 +21,10 @@ from fiso.services.log.ingest import ingest
 from fiso.settings import BadSetting, StreamConsumerSettings
 from fiso.testing.clock import ManualClock
 from fiso.testing.memory import InMemoryArchive, InMemoryDeadLetters, InMemoryEndpointStates, InMemoryRecordLists, away
-from functions.stream_consumer.archiver import archive
+from functions.stream_consumer.archiver import archive, hand_on
 from functions.stream_consumer.handler import consume
 from functions.stream_consumer.wiring import Stores, build
-from tests.builders import NOW, a_record, an_open_record, invocation_id
+from tests.builders import NOW, a_record, a_spilled_line, an_open_record, invocation_id
 from tests.golden.recorded_clients import Objects
 from tests.logged import log_of
 
@@ -218,3 +221,50 @@ def _settings(azure: str, google: str) -> StreamConsumerSettings:
     names = ("FISO_LOG_TABLE", "FISO_STATE_TABLE", "FISO_BUCKET")
     told = {"FISO_STAGE": "prod", "FISO_AZURE_MONITORING": azure, "FISO_GOOGLE_MONITORING": google}
     return StreamConsumerSettings.from_environ({**dict.fromkeys(names, "x"), **told})
+
+
+class Put(list[str]):
+    """A log of lines."""
+
+    def put(self, lines: Sequence[str]) -> None:
+        self.extend(lines)
+
+
+def told(*lines: object, kind: str = "DATA_MESSAGE") -> dict[str, str]:
+    message = {"messageType": kind, "logGroup": "/fiso/api", "logEvents": [{"message": line} for line in lines]}
+    return packed(json.dumps(message).encode())
+
+
+def packed(text: bytes) -> dict[str, str]:
+    return {"data": base64.b64encode(gzip.compress(text)).decode()}
+
+
+def test_spilled_lines_are_handed_on_as_they_stand_and_no_others() -> None:
+    spilled = Put()
+    where = replace(stores(), spilled=spilled)
+    line = a_spilled_line(a_record(1), NOW).text
+    assert hand_on(told(line, "REPORT", 7, None), where) == {"handed_on": 1}
+    assert hand_on(told(line, kind="CONTROL_MESSAGE"), where) == {"handed_on": 0}
+    assert spilled == [line]
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        None, {}, {"data": 7}, {"data": "%"}, {"data": "AAAA"}, packed(b"{"), packed(b"[]"),
+        packed(b'{"messageType": "DATA_MESSAGE"}'), {"data": packed(b"{}")["data"][:-8]}, packed(b" " * 2**24 + b"{}"),
+    ],
+)  # fmt: skip
+def test_what_is_no_subscriptions_event_hands_nothing_on(event: object) -> None:
+    spilled = Put()
+    assert hand_on(event, replace(stores(), spilled=spilled)) == {"handed_on": 0}
+    assert spilled == []
+
+
+def test_lines_that_the_group_does_not_take_come_again() -> None:
+    class Away(Put):
+        def put(self, lines: Sequence[str]) -> None:
+            raise StoreUnavailable("throttled")
+
+    with pytest.raises(StoreUnavailable):
+        hand_on(told(a_spilled_line(a_record(1), NOW).text), replace(stores(), spilled=Away()))

@@ -1,8 +1,9 @@
 """The keeper: spilled lines written, abandoned records closed, the catalog published, whatever is away."""
 
 import json
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -11,9 +12,17 @@ from fiso.codecs import spilled_line
 from fiso.domain.errors import InvalidCatalog, StoreNotSetUp, StoreUnavailable
 from fiso.domain.record import InvocationRecord, OpenRecord, RecordStatus
 from fiso.ports import SpilledLine
-from fiso.services.log.reconcile import FIRST_LOOK_BACK, OVERLAP, Reconciled, Reconciliation
+from fiso.services.log.reconcile import (
+    FIRST_LOOK_BACK,
+    MOST_DONE,
+    MOST_LINES,
+    OVERLAP,
+    SLICE,
+    Reconciled,
+    Reconciliation,
+)
 from fiso.services.log.spill import MARK
-from fiso.services.maintenance.keep import AT_ONCE, GRACE, GRACE_BY_SIGNS, GRACE_WHILE_UNREAD, Keeper, unknown
+from fiso.services.maintenance.keep import AT_ONCE, GRACE, GRACE_AT_ONCE, GRACE_WHILE_UNREAD, Keeper, unknown
 from fiso.testing.clock import ManualClock
 from fiso.testing.memory import (
     InMemoryCatalogStore,
@@ -24,6 +33,7 @@ from fiso.testing.memory import (
     answering,
     away,
 )
+from functions.keeper.handler import looked_through
 from tests.builders import KEYRING, NOW, a_record, a_spilled_line, an_entry, an_open_record, invocation_id
 from tests.held_executor import HeldExecutor
 
@@ -44,21 +54,6 @@ class Lines(InMemorySpilledRecords):
         return super().pages(start, end)
 
 
-class Signs:
-    """Minutes in which something was spilled, told some time after."""
-
-    def __init__(self, clock: ManualClock) -> None:
-        self.clock, self.late, self.asked = clock, timedelta(0), 0
-        self.spilled_at: list[datetime] = []
-        self.before: Callable[[], None] = lambda: None
-
-    def minutes(self, start: datetime, end: datetime) -> frozenset[datetime]:
-        self.asked += 1
-        self.before()
-        told = [at.replace(second=0, microsecond=0) for at in self.spilled_at if at + self.late <= self.clock()]
-        return frozenset(minute for minute in told if start - timedelta(minutes=1) < minute < end)
-
-
 @dataclass
 class World:
     """A keeper on ports in memory."""
@@ -67,7 +62,7 @@ class World:
     clock: ManualClock = field(default_factory=ManualClock)
     watermark: InMemoryWatermark = field(default_factory=InMemoryWatermark)
     snapshots: InMemorySnapshots = field(default_factory=InMemorySnapshots)
-    signs: Signs | None = None
+    grace: timedelta = GRACE_AT_ONCE
 
     def __post_init__(self) -> None:
         self.spilled = Lines(self.clock)
@@ -78,7 +73,6 @@ class World:
         return Reconciliation(
             spilled=self.spilled,
             keys=lambda: KEYRING,
-            signs=self.signs,
             watermark=self.watermark,
             log=self.log,
             clock=self.clock,
@@ -95,6 +89,7 @@ class World:
             clock=self.clock,
             sleep=self.clock.advance,
             executor=HeldExecutor(),
+            grace=self.grace,
         )
 
     def reconcile(self, until: datetime = LATER) -> Reconciled:
@@ -120,8 +115,8 @@ def world() -> World:
 
 
 def test_only_records_abandoned_past_their_deadline_and_grace_are_closed_as_unknown(world: World) -> None:
-    world.log.open(an_open_record(1, deadline_at=NOW - GRACE - timedelta(milliseconds=1)))
-    world.log.open(an_open_record(2, deadline_at=NOW - GRACE + timedelta(seconds=1)))
+    world.log.open(an_open_record(1, deadline_at=NOW - GRACE_AT_ONCE - timedelta(milliseconds=1)))
+    world.log.open(an_open_record(2, deadline_at=NOW - GRACE_AT_ONCE + timedelta(seconds=1)))
     assert world.keeper.keep().swept.closed_as_unknown == 1
     closed = world.log.find(invocation_id(1))
     assert isinstance(closed, InvocationRecord)
@@ -163,7 +158,7 @@ def test_a_spilled_final_record_is_written_before_the_sweep_would_call_it_unknow
 
 def test_nothing_is_called_unknown_while_lines_cannot_be_read_until_it_takes_too_long(world: World) -> None:
     world.spilled.before = away("throttled")
-    world.log.open(an_open_record(1, deadline_at=NOW - GRACE - timedelta(seconds=1)))
+    world.log.open(an_open_record(1, deadline_at=NOW - GRACE_AT_ONCE - timedelta(seconds=1)))
     world.log.open(an_open_record(2, deadline_at=NOW - GRACE_WHILE_UNREAD - timedelta(seconds=1)))
     kept = world.keeper.keep()
     assert kept.problems == ("spilled lines not all read: throttled",)
@@ -274,58 +269,62 @@ def test_a_busy_stages_round_reads_what_is_new_and_gives_late_lines_a_last_chanc
     assert len(world.spilled.asked) <= 3
 
 
-def signed_world() -> tuple[World, Signs]:
-    world = World()
-    world.signs = Signs(world.clock)
-    world.watermark.move(NOW)
-    return world, world.signs
-
-
-def test_where_nothing_was_spilled_no_line_is_looked_through() -> None:
-    world, signs = signed_world()
-    world.spilled.takes_s = 60
-    for _ in range(20):
-        world.clock.advance(60)
-        assert world.keeper.keep().reconciled.is_complete
-    assert (world.spilled.asked, signs.asked, world.watermark.read()) == ([], 20, world.clock())
-
-
-@pytest.mark.parametrize("late_s", [0, 100, 300, 540])
-@pytest.mark.parametrize("before_its_sign_s", [0, 29])
-def test_what_was_spilled_is_found_however_late_its_sign_comes(late_s: float, before_its_sign_s: float) -> None:
-    world, signs = signed_world()
-    signs.late = timedelta(seconds=late_s)
-    world.clock.advance(59 + before_its_sign_s)
-    signs.spilled_at.append(world.clock())
-    world.spill(a_record(1), ago=timedelta(seconds=before_its_sign_s))
-    rounds = 0
-    while not world.log.records:
-        world.clock.advance(60)
-        world.keeper.keep()
-        rounds += 1
-        assert rounds <= 11
-    assert len(set(world.spilled.asked)) <= 8
-
-
-def test_where_signs_cannot_be_had_every_line_is_looked_through_and_they_are_asked_for_later() -> None:
-    world, signs = signed_world()
-    signs.before = lambda: away("no way there")("minutes")
-    world.spill(a_record(1), ago=timedelta(seconds=-30))
-    reconciliation = world.reconciliation
-    for _ in range(9):
-        world.clock.advance(60)
-        reconciliation.reconcile(until=LATER)
-    assert (len(world.log.records), signs.asked) == (1, 1)
-    world.clock.advance(120)
-    reconciliation.reconcile(until=LATER)
-    assert signs.asked == 2
-
-
-def test_by_signs_an_open_record_is_called_unknown_once_its_line_would_have_been_seen() -> None:
-    world, _ = signed_world()
-    world.log.open(an_open_record(1, deadline_at=NOW - GRACE_BY_SIGNS - timedelta(seconds=1)))
-    world.log.open(an_open_record(2, deadline_at=NOW - GRACE_BY_SIGNS + timedelta(seconds=1)))
+def test_where_lines_are_handed_on_first_an_open_record_waits_longer() -> None:
+    world = World(grace=GRACE)
+    world.log.open(an_open_record(1, deadline_at=NOW - GRACE - timedelta(seconds=1)))
+    world.log.open(an_open_record(2, deadline_at=NOW - GRACE + timedelta(seconds=1)))
     assert world.keeper.keep().swept.closed_as_unknown == 1
+
+
+def test_a_slice_that_holds_too_much_is_cut_and_each_line_is_written_once() -> None:
+    world = World()
+    world.watermark.move(NOW)
+    world.clock.advance(60)
+    for number in range(MOST_LINES + 100):
+        world.spill(a_record(number), ago=timedelta(milliseconds=10 * number))
+    reconciliation = world.reconciliation
+    done = reconciliation.reconcile(until=LATER)
+    assert (done.written, done.known, done.is_complete) == (MOST_LINES + 99, 0, True), "all but the one of now"
+    assert min(end - begin for begin, end in world.spilled.asked if begin >= NOW) < SLICE
+
+
+def test_writing_that_takes_too_long_is_broken_off_and_goes_on_behind_what_was_written() -> None:
+    world = World()
+    world.watermark.move(NOW)
+    world.clock.advance(60)
+    world.log.before = lambda operation: world.clock.advance(0.03 if operation == "close" else 0)
+    for number in range(1_200):  # 36 s
+        world.spill(a_record(number), ago=timedelta(milliseconds=1 + number))
+    reconciliation, rounds, longest = world.reconciliation, 0, timedelta(0)
+    while len(world.log.records) < 1_200 and rounds < 5:
+        began, rounds = world.clock(), rounds + 1
+        with suppress(StoreUnavailable):
+            reconciliation.reconcile(until=began + timedelta(seconds=12), at_most_until=began + timedelta(seconds=15))
+        longest = max(longest, world.clock() - began)
+    assert (len(world.log.records), longest <= timedelta(seconds=31)) == (1_200, True)
+    assert world.log.operations["close"] == 1_200, "none twice"
+
+
+def test_more_lines_than_are_remembered_are_written_once_more_and_nothing_changes() -> None:
+    world = World()
+    reconciliation = world.reconciliation
+    reconciliation.done.update({str(n): NOW for n in range(MOST_DONE + 5)})
+    reconciliation.reconcile(until=LATER)
+    assert len(reconciliation.done) == MOST_DONE
+
+
+def test_what_was_never_handed_on_is_looked_through_for_whoever_asks() -> None:
+    world, api = World(), Lines(ManualClock())
+    api.lines.append(a_spilled_line(a_record(1), NOW - timedelta(hours=3)))
+    everything = replace(world.reconciliation, spilled=api)
+    keeper = replace(world.keeper, everything=everything)
+    assert keeper.keep().reconciled.written == 0
+    when = {"start": "2026-11-23T06:00:00Z", "end": "2026-11-23T08:00:00Z"}
+    assert looked_through(keeper, when) == {"replayed": 1, "known": 0, "unmarked": 0, "next_start": None}
+    api.clock, api.takes_s = world.clock, 40
+    stopped = looked_through(keeper, when)
+    assert stopped["next_start"] is not None
+    assert [looked_through(keeper, wrong)["status"] for wrong in (None, {}, {"start": "now", "end": 1})] == [400] * 3
 
 
 def test_a_slice_that_takes_too_long_is_broken_off_and_smaller_ones_get_on(world: World) -> None:

@@ -19,7 +19,6 @@ import jwt
 import pytest
 
 from fiso.adapters.aws.archive import S3Archive
-from fiso.adapters.aws.cloudwatch_logs import CloudWatchSpillSigns
 from fiso.adapters.aws.dynamodb import DynamoDBInvocationLog, closed_item, open_item
 from fiso.adapters.aws.models import S3ModelStore
 from fiso.adapters.aws.s3 import S3Snapshots
@@ -298,6 +297,8 @@ def _consume(world: World) -> None:
         for image in (*map(closed_item, (*closed, of_two[1])), open_item(intent)):
             assert archive(told(image), stores) == {"batchItemFailures": []}
         stores.letters.set_aside({"dynamodb": {"NewImage": poison}}, "what cannot be archived")
+        assert stores.spilled is not None
+        stores.spilled.put(["what was spilled"])
 
 
 def _keep(world: World) -> None:
@@ -314,7 +315,8 @@ def _keep(world: World) -> None:
     with serving_on(server), world.being("keeper", **changes, AWS_ENDPOINT_URL_STS=world.recorded.urls[1]) as own:
         assert entra_identity.of_aws(keeper.service("sts"))(5.0).value, "as it does where the mirror is on Azure"
         for expected in ((2, 1, 1), (None, 0, 0)):
-            report = keeper.build(KeeperSettings.from_environ(own)).keep()
+            life = keeper.build(KeeperSettings.from_environ(own))
+            report = life.keep()
             # the champion is another stage's than the one that may use servers on loopback: looked at, not taken over
             assert [each for each in report.problems if not each.startswith("the azure door: the leader")] == []
             done = (report.published_version, report.swept.closed_as_unknown, report.reconciled.written)
@@ -323,7 +325,7 @@ def _keep(world: World) -> None:
         champion = models.champion()
         assert champion is not None
         models.artifact(champion)
-        CloudWatchSpillSigns(boto3.client("cloudwatch"), "fiso-prod").minutes(now - timedelta(minutes=5), now)
+        life.look_through(now - timedelta(minutes=5), now)
 
 
 @contextmanager

@@ -5,6 +5,8 @@ dropped and counted. Format of metrics in lines:
 docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html"""
 
 import asyncio
+import base64
+import gzip
 import json
 import logging
 from collections import defaultdict, deque
@@ -12,9 +14,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar
+from uuid import uuid4
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from fiso_cli.local_stage import ACCOUNT
 from localcloud.lambda_host.control_plane import Emulator
 from localcloud.lambda_host.environment import LogEvent
 
@@ -80,6 +84,8 @@ WAITING_LIMIT = 50_000
 EVERY_S = 0.25
 _EVENTS_PER_CALL = 1_000
 _METRICS_PER_CALL = 150
+_SUBSCRIBED = "log_spill"
+"""Subscription filters are looked for where a line has this, which few have."""
 
 
 class LogDestination(Protocol):
@@ -119,6 +125,7 @@ class CloudWatch:
     def __init__(self, emulator: Emulator) -> None:
         self._logs: Any = emulator.client("logs")
         self._metrics: Any = emulator.client("cloudwatch")
+        self._lambda: Any = emulator.client("lambda")
         self._streams: set[tuple[str, str]] = set()
 
     def deliver(self, events: Sequence[LogEvent]) -> None:
@@ -139,6 +146,28 @@ class CloudWatch:
             self._create(group, stream)
         entries = [{"timestamp": event.timestamp_ms, "message": event.message} for event in events]
         self._logs.put_log_events(logGroupName=group, logStreamName=stream, logEvents=entries)
+        if any(_SUBSCRIBED in event.message for event in events):
+            self._tell_subscribers(group, stream, events)
+
+    def _tell_subscribers(self, group: str, stream: str, events: Sequence[LogEvent]) -> None:
+        """The emulator keeps subscription filters and delivers nothing: this does, of patterns that are one word in
+        quotation marks, as CloudWatch Logs would."""
+        for filter in self._logs.describe_subscription_filters(logGroupName=group)["subscriptionFilters"]:
+            word = str(filter["filterPattern"]).strip('"')
+            wanted = [event for event in events if word in event.message]
+            message = {
+                "messageType": "DATA_MESSAGE",
+                "owner": ACCOUNT,
+                "logGroup": group,
+                "logStream": stream,
+                "subscriptionFilters": [filter["filterName"]],
+                "logEvents": [
+                    {"id": uuid4().hex, "timestamp": event.timestamp_ms, "message": event.message} for event in wanted
+                ],
+            }
+            data = base64.b64encode(gzip.compress(json.dumps(message).encode())).decode()
+            payload = json.dumps({"awslogs": {"data": data}}).encode()
+            self._lambda.invoke(FunctionName=filter["destinationArn"], Payload=payload)
 
     def _create(self, group: str, stream: str) -> None:
         """The group usually comes with the deployment; without it Lambda makes one as well."""

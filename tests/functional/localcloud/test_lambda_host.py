@@ -9,6 +9,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
+from functions.stream_consumer.archiver import spilled_lines
 from localcloud import signatures
 from localcloud.lambda_host.environment import access_key_of
 from tests.emulator import KEY
@@ -231,6 +232,34 @@ def test_a_function_is_found_by_its_arn(world: LambdaHostWorld) -> None:
     world.deploy("by-arn", "def handle(event, context):\n    return context.invoked_function_arn\n")
     arn = "arn:aws:lambda:us-east-1:000000000000:function:by-arn"
     assert world.invoke(arn).payload == arn
+
+
+def test_lines_that_a_group_is_subscribed_to_reach_the_subscriber_as_cloudwatch_sends_them(
+    world: LambdaHostWorld,
+) -> None:
+    logs = world.aws("logs")
+    logs.create_log_group(logGroupName="spilling")
+    world.deploy("reader", "import json\ndef handle(event, _):\n    print('told ' + json.dumps(event))\n")
+    arn = "arn:aws:lambda:us-east-1:000000000000:function:reader"
+    logs.put_subscription_filter(
+        logGroupName="spilling", filterName="spilled", filterPattern='"log_spill"', destinationArn=arn
+    )
+    world.deploy(
+        "spilling",
+        "def handle(event, _):\n    print('a log_spill')\n    print('another')\n",
+        LoggingConfig={"LogGroup": "spilling"},
+    )
+    world.invoke("spilling")
+
+    def told() -> list[str]:
+        try:
+            events = logs.filter_log_events(logGroupName="/aws/lambda/reader")["events"]
+        except logs.exceptions.ResourceNotFoundException:
+            return []
+        return [each["message"].removeprefix("told ") for each in events if each["message"].startswith("told ")]
+
+    assert eventually(lambda: bool(told()))
+    assert spilled_lines(json.loads(told()[0])["awslogs"]) == ["a log_spill"]
 
 
 def test_log_lines_and_embedded_metrics_reach_cloudwatch(world: LambdaHostWorld) -> None:

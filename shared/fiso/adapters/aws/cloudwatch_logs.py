@@ -11,25 +11,30 @@ from fiso.ports import Clock, SpilledLine
 
 LOGS = "Logs_20140328"
 """The service's name in `JsonClient`."""
-MINUTE, MOST_POINTS = timedelta(minutes=1), 1_440
 PAGE = 10_000
-"""The most that the API gives at once."""
+"""The most that the API gives at once, and takes."""
+MOST_BYTES, EVENT_BYTES = 1_048_576, 26
+"""Of one PutLogEvents, which counts so much beside each line (its reference)."""
 
 
 class CloudWatchSpilledRecords:
-    """`client` is boto3's logs client."""
+    """In one group or several. `client` is boto3's logs client."""
 
-    def __init__(self, client: Any, group: str, *, mark: str, page: int = PAGE) -> None:
-        self._client, self._group, self._pattern, self._page = client, group, f'"{mark}"', page
+    def __init__(self, client: Any, *groups: str, mark: str, page: int = PAGE) -> None:
+        self._client, self._groups, self._pattern, self._page = client, groups, f'"{mark}"', page
 
     def pages(self, start: datetime, end: datetime) -> Iterator[Sequence[SpilledLine]]:
         """Every matching line of a time, each once. Pages may be empty and go on all the same."""
+        for group in self._groups:
+            yield from self._of_group(group, start, end)
+
+    def _of_group(self, group: str, start: datetime, end: datetime) -> Iterator[Sequence[SpilledLine]]:
         seen: set[str] = set()
         position: dict[str, Any] = {"startTime": _ms(start)}
         while True:
-            with store_errors(f"read spilled lines of {self._group}"):
+            with store_errors(f"read spilled lines of {group}"):
                 page = self._client.filter_log_events(
-                    logGroupName=self._group,
+                    logGroupName=group,
                     filterPattern=self._pattern,
                     endTime=_ms(end) - 1,
                     limit=self._page,
@@ -43,32 +48,6 @@ class CloudWatchSpilledRecords:
             if following is None:
                 return
             position = following
-
-
-class CloudWatchSpillSigns:
-    """By the metric that the orchestrator writes beside each spilled line. `client` is boto3's CloudWatch client."""
-
-    def __init__(self, client: Any, service: str) -> None:
-        self._client, self._service = client, service
-
-    def minutes(self, start: datetime, end: datetime) -> frozenset[datetime]:
-        """Minutes with a value above 0, asked for in parts of what the API gives at once."""
-        found, begin = set[datetime](), start.replace(second=0, microsecond=0)
-        while begin < end:
-            until = min(end + MINUTE, begin + MOST_POINTS * MINUTE)
-            with store_errors("read the metric LogSpill"):
-                points = self._client.get_metric_statistics(
-                    Namespace="FISO",
-                    MetricName="LogSpill",
-                    Dimensions=[{"Name": "service", "Value": self._service}],
-                    StartTime=begin,
-                    EndTime=until,
-                    Period=60,
-                    Statistics=["Sum"],
-                )["Datapoints"]
-                found.update(point["Timestamp"].astimezone(UTC) for point in points if point["Sum"] > 0)
-            begin = until
-        return frozenset(found)
 
 
 def _following(page: dict[str, Any], position: dict[str, Any], *, is_full: bool) -> dict[str, Any] | None:
@@ -102,7 +81,9 @@ class CloudWatchLines:
         with store_errors(f"write lines to {self._group}"):
             if not self._is_there:
                 self._create(named)
-            self._client.put_log_events(**named, logEvents=[{"timestamp": now_ms, "message": line} for line in lines])
+            for some in _batches(lines):
+                events = [{"timestamp": now_ms, "message": line} for line in some]
+                self._client.put_log_events(**named, logEvents=events)
             self._is_there = True
 
     def _create(self, named: dict[str, str]) -> None:
@@ -112,3 +93,15 @@ class CloudWatchLines:
         except AwsError as error:
             if code_of(error) not in {"NotJson", "ResourceAlreadyExistsException"}:
                 raise
+
+
+def _batches(lines: Sequence[str]) -> Iterator[Sequence[str]]:
+    """As many as one call takes."""
+    batch, size = list[str](), 0
+    for line in lines:
+        size += len(line.encode()) + EVENT_BYTES
+        if batch and (size > MOST_BYTES or len(batch) == PAGE):
+            yield batch
+            batch, size = [], len(line.encode()) + EVENT_BYTES
+        batch.append(line)
+    yield batch

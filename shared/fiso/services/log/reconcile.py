@@ -2,7 +2,8 @@
 
 Lines are read slice by slice from the watermark on. They may appear late: with each slice goes the one of OVERLAP
 before it, and in between is looked while that takes little. A slice counts as done
-when each of its lines is written, stands there already, or cannot be read at all; only then the watermark moves. A line
+when each of its lines is written, stands there already, or cannot be read at all; only then the watermark moves. One
+that holds more than a round can take is cut. A line
 that FISO did not mark is somebody else's: it is counted, and stays where it is. What
 repeats changes nothing: a record only moves up from open to unknown to final, so a final record that comes after the
 keeper gave up waiting corrects the unknown one. Only the final one is folded.
@@ -21,19 +22,21 @@ from fiso.codecs.lease_token import Keyring
 from fiso.codecs.record import from_document
 from fiso.domain.errors import InvalidRecord, LeasingNotSetUp, StoreUnavailable, UnmarkedRecord, WriteConflict
 from fiso.domain.record import InvocationRecord, OpenRecord
-from fiso.ports import Clock, InvocationLog, SpilledLine, SpilledRecords, SpillSigns, Watermark
+from fiso.ports import Clock, InvocationLog, SpilledLine, SpilledRecords, Watermark
 from fiso.services.log.spill import MARK
 
 OVERLAP = timedelta(minutes=10)
 """How late a line may appear in CloudWatch after it was written."""
 FIRST_LOOK_BACK = timedelta(hours=1)
 """Where there is no watermark yet: a stage that was just deployed."""
-SLICE, LEAST_SLICE = timedelta(minutes=1), timedelta(seconds=4)
+SLICE, LEAST_SLICE = timedelta(minutes=1), timedelta(seconds=1)
 """Read and written as a whole: little enough for one round, even at the height of an outage."""
+MOST_LINES, AT_ONCE = 5_000, 500
+"""Of one slice, by what the keeper's memory holds; and written before the time is looked at."""
+MOST_DONE = 100_000
+"""Lines that are remembered as done. One that is forgotten costs a write that changes nothing."""
 LOOKING_BACK = timedelta(seconds=4)
 """For late lines, beside their last chance."""
-SIGNS_AGAIN = timedelta(minutes=10)
-"""After signs could not be had."""
 
 logger = logging.getLogger(__name__)
 
@@ -69,9 +72,7 @@ class Reconciled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reconciliation:
-    """Replays spilled lines. `signs` say in which minutes there are any: of others no line is looked through, where all
-    of the orchestrator's would have to be. `keys` reads those that mark them; `executor` writes several at once;
-    `done` spares those
+    """Replays spilled lines. `keys` reads those that mark them; `executor` writes several at once; `done` spares those
     of the overlap a second write, `span` is how much a slice holds. `accepts_older`: also lines in the form of before,
     which carry no mark."""
 
@@ -84,9 +85,6 @@ class Reconciliation:
     accepts_older: bool = False
     done: dict[str, datetime] = field(default_factory=dict)
     span: list[timedelta] = field(default_factory=lambda: [SLICE])
-    signs: SpillSigns | None = None
-    _minutes_told: list[frozenset[datetime] | None] = field(default_factory=lambda: [None], init=False)
-    _unsigned_until: list[datetime] = field(default_factory=list, init=False)
 
     def reconcile(self, *, until: datetime, at_most_until: datetime | None = None) -> Reconciled:
         """One round, which begins no slice after `until`, and breaks one off at `at_most_until`. `StoreUnavailable`
@@ -95,74 +93,92 @@ class Reconciliation:
         marked = self.watermark.read()
         last = at_most_until or until + SLICE
         start = now - FIRST_LOOK_BACK if marked is None else min(marked, now)
-        done = Reconciled()
+        done, begin = Reconciled(), start
         self._forget(before=start - OVERLAP)
-        self._minutes_told[0] = self._minutes(start - OVERLAP - SLICE, now)
-        for begin, end in _slices(start, now, self.span[0]):
+        while begin < now:
             if self.clock() > until:
                 return done
+            end = min(now, begin + self.span[0])
             # A line's last chance: what appeared late enough to be missed as new is still there, or never comes.
             late = self._replay(begin - OVERLAP, end - OVERLAP, last) if marked is not None else []
-            done = done.plus([*late, *self._replay(begin, end, last)])
+            found = [*late, *self._replay(begin, end, last)]
+            done, begin = done.plus(found), end
             self.watermark.move(end)
+            if len(found) < MOST_LINES / 4:
+                self.span[0] = min(SLICE, self.span[0] * 2)
         looked_back: Sequence[Fate] = [] if marked is None else self._looked_back(now, start, until)
         return replace(done.plus(looked_back), is_complete=True)
+
+    def look_through(self, start: datetime, end: datetime, *, until: datetime) -> tuple[Reconciled, datetime]:
+        """Every line of a time once more, and up to where that came before `until`; the watermark stays."""
+        done, begin = Reconciled(), start
+        while begin < end and self.clock() <= until:
+            upto = min(end, begin + self.span[0])
+            done, begin = done.plus(self._replay(begin, upto, until + SLICE)), upto
+        return replace(done, is_complete=begin >= end), begin
 
     def _looked_back(self, now: datetime, start: datetime, until: datetime) -> Sequence[Fate]:
         """Late lines sooner than by their last chance, newest first, where reading takes little: above some hundred
         requests a second ten minutes of lines are more than a round can read."""
         found: list[Fate] = []
-        begun_at = self.clock()
-        for begin, end in reversed(_slices(now - OVERLAP, start, SLICE)):
-            if self.clock() > min(until, begun_at + LOOKING_BACK):
-                break
+        begun_at, end = self.clock(), start
+        while end > now - OVERLAP and self.clock() <= min(until, begun_at + LOOKING_BACK):
+            begin = max(now - OVERLAP, end - 5 * self.span[0])
             try:
                 found.extend(self._replay(begin, end, until))
             except StoreUnavailable as error:  # each of these has its last chance later
                 logger.info("late lines are looked for another time: %s", error)
                 break
+            end = begin
         return found
 
-    def _minutes(self, start: datetime, end: datetime) -> frozenset[datetime] | None:
-        """None where nobody tells: then every line is looked at."""
-        if self.signs is None or (self._unsigned_until and end < self._unsigned_until[0]):
-            return None
-        try:
-            return frozenset(self.signs.minutes(start, end))
-        except StoreUnavailable as error:  # in a network without a way there, say
-            logger.warning("every line is looked through: %s", error)
-            self._unsigned_until[:] = [end + SIGNS_AGAIN]
-            return None
-
-    def _is_quiet(self, start: datetime, end: datetime) -> bool:
-        """A line stands up to half a minute before its sign."""
-        told = self._minutes_told[0]
-        return told is not None and not any(minute - SLICE < end and start < minute + 2 * SLICE for minute in told)
-
     def _replay(self, start: datetime, end: datetime, at_most_until: datetime) -> Sequence[Fate]:
-        if self._is_quiet(start, end):
-            return []
-        lines = [line for line in self._lines(start, end, at_most_until) if line.id not in self.done]
-        keyring = self._keyring() if lines else None
-        found = [each for each in _told(lines, keyring, self.accepts_older) if each is not None]
-        records = [each for each in found if not isinstance(each, Fate)]
-        # A request that spilled both leaves two lines: writing the intent after its record would only be refused.
-        closed = {record.invocation_id for record in records if isinstance(record, InvocationRecord)}
-        wanted = [each for each in records if isinstance(each, InvocationRecord) or each.invocation_id not in closed]
-        fates = list(self.executor.map(self._write, wanted))
-        self.done.update((line.id, line.written_at) for line in lines)
-        superseded, not_written = len(records) - len(wanted), [each for each in found if isinstance(each, Fate)]
-        return [*fates, *[Fate.KNOWN] * superseded, *not_written]
+        """A slice as a whole, or cut where it holds too much for that."""
+        lines = self._lines(start, end, at_most_until)
+        if lines is None:
+            middle = start + (end - start) / 2
+            self.span[0] = max(LEAST_SLICE, min(self.span[0], middle - start))
+            return [*self._replay(start, middle, at_most_until), *self._replay(middle, end, at_most_until)]
+        return self._written([line for line in lines if line.id not in self.done], at_most_until)
 
-    def _lines(self, start: datetime, end: datetime, at_most_until: datetime) -> Sequence[SpilledLine]:
-        """Of one slice. One that takes too long is tried in smaller ones from the next round on."""
+    def _lines(self, start: datetime, end: datetime, at_most_until: datetime) -> Sequence[SpilledLine] | None:
+        """Of one slice; None where they are too many and it can be cut. One that takes too long is tried in smaller
+        ones from the next round on."""
         found = list[SpilledLine]()
         for page in self.spilled.pages(start, end):
             found.extend(page)
-            if self.clock() > at_most_until:
-                self.span[0] = max(LEAST_SLICE, self.span[0] / 4)
-                raise StoreUnavailable(f"lines of {start:%H:%M:%S} to {end:%H:%M:%S} are not all read in time")
+            if len(found) > MOST_LINES and end - start > LEAST_SLICE:
+                return None
+            self._in_time(at_most_until, f"lines of {start:%H:%M:%S} to {end:%H:%M:%S} are not all read")
         return found
+
+    def _in_time(self, at_most_until: datetime, what: str) -> None:
+        if self.clock() > at_most_until:
+            self.span[0] = max(LEAST_SLICE, self.span[0] / 4)
+            raise StoreUnavailable(f"{what} in time")
+
+    def _written(self, lines: Sequence[SpilledLine], at_most_until: datetime) -> Sequence[Fate]:
+        keyring = self._keyring() if lines else None
+        told = list(zip(lines, _told(lines, keyring, self.accepts_older), strict=True))
+        # A request that spilled both leaves two lines: writing the intent after its record would only be refused.
+        closed = {record.invocation_id for _, record in told if isinstance(record, InvocationRecord)}
+        fates, wanted = list[Fate](), list[tuple[SpilledLine, InvocationRecord | OpenRecord]]()
+        for line, each in told:
+            if isinstance(each, InvocationRecord) or (
+                isinstance(each, OpenRecord) and each.invocation_id not in closed
+            ):
+                wanted.append((line, each))
+                continue
+            self.done[line.id] = line.written_at
+            if each is not None:
+                fates.append(each if isinstance(each, Fate) else Fate.KNOWN)
+        for at in range(0, len(wanted), AT_ONCE):
+            some = wanted[at : at + AT_ONCE]
+            fates.extend(self.executor.map(self._write, [record for _, record in some]))
+            self.done.update((line.id, line.written_at) for line, _ in some)
+            if at + AT_ONCE < len(wanted):
+                self._in_time(at_most_until, f"{len(wanted) - at - AT_ONCE} spilled records are not written")
+        return fates
 
     def _keyring(self) -> Keyring | None:
         try:
@@ -188,6 +204,8 @@ class Reconciliation:
 
     def _forget(self, *, before: datetime) -> None:
         for id in [id for id, written_at in self.done.items() if written_at < before]:
+            del self.done[id]
+        for id in list(self.done)[: max(0, len(self.done) - MOST_DONE)]:
             del self.done[id]
 
 
@@ -239,11 +257,3 @@ def parse(text: str, keyring: Keyring | None, *, accepts_older: bool = False) ->
     if accepts_older and isinstance(written, dict):
         return from_document(written)
     return spilled_line.read(written, keyring)
-
-
-def _slices(start: datetime, end: datetime, span: timedelta) -> list[tuple[datetime, datetime]]:
-    found = []
-    while start < end:
-        found.append((start, min(end, start + span)))
-        start += span
-    return found
