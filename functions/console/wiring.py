@@ -97,6 +97,7 @@ def entrance_of(settings: ConsoleSettings, clock: Clock, *, ssm: Callable[[], An
                 gateway_hashes=access.gateway_hashes,
                 iam_tenant=access.iam_tenant,
                 iam_admins=access.iam_admins,
+                iam_session_roles=access.iam_session_roles,
             )
         )
     verifier = cache(lambda: _verifier(access, clock))

@@ -315,6 +315,7 @@ def access_of(settings: AccessSettings, issuer: IssuerKeys | None, clock: Clock)
             url_account=settings.url_account,
             iam_tenant=settings.iam_tenant,
             iam_admins=settings.iam_admins,
+            iam_session_roles=settings.iam_session_roles,
         )
     keys = IssuerKeyCache(issuer, clock=clock, executor=ThreadPoolExecutor(max_workers=1, thread_name_prefix="issuer"))
 

@@ -87,7 +87,8 @@ class AccessSettings:
     `scopes` says where the issuer says what a caller may do. `gateway_hashes` are SHA-256 digests of the words by which
     the stage's gateway shows that a request came through it; under IAM nobody is known without. `url_account` is the
     stage's own account where the function has a URL, for IAM only; `iam_tenant` says what a tenant is there, and
-    `iam_admins` which roles (`user/NAME`: users) hold `fiso:admin` where each is one."""
+    `iam_admins` which roles (`user/NAME`: users) hold `fiso:admin` where each is one, `iam_session_roles` those of
+    which each session is one."""
 
     mode: AuthMode
     issuer: str = ""
@@ -99,6 +100,7 @@ class AccessSettings:
     url_account: str = ""
     iam_tenant: IamTenant = IamTenant.ACCOUNT
     iam_admins: frozenset[str] = frozenset()
+    iam_session_roles: frozenset[str] = frozenset()
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Self:
@@ -122,6 +124,7 @@ class AccessSettings:
                 url_account=account,
                 iam_tenant=tenant,
                 iam_admins=admins,
+                iam_session_roles=_session_roles(environ, tenant),
             )
         audiences = tuple(word for word in required(environ, "FISO_JWT_AUDIENCE").replace(",", " ").split() if word)
         return cls(
@@ -152,6 +155,17 @@ def _iam_tenant(environ: Mapping[str, str]) -> IamTenant:
     if text == IamTenant.ROLE and environ.get("FISO_URL_ACCOUNT", "").strip():
         raise BadSetting("environment variable FISO_IAM_TENANT=role needs FISO_URL_ACCOUNT empty (frontDoor: api)")
     return IamTenant(text)
+
+
+def _session_roles(environ: Mapping[str, str], tenant: IamTenant) -> frozenset[str]:
+    """FISO_IAM_SESSION_ROLES: names of roles. One called `user` would be taken for IAM users."""
+    roles = frozenset(environ.get("FISO_IAM_SESSION_ROLES", "").split())
+    if roles and tenant is not IamTenant.ROLE:
+        raise BadSetting("environment variable FISO_IAM_SESSION_ROLES needs FISO_IAM_TENANT=role")
+    wrong = sorted(role for role in roles if role == "user" or not re.fullmatch(r"[A-Za-z0-9_+=,.@-]{1,64}", role))
+    if wrong:
+        raise BadSetting(f"environment variable FISO_IAM_SESSION_ROLES: sessions of {wrong[0][:80]!r} are no tenants")
+    return roles
 
 
 def _scope_rules(environ: Mapping[str, str]) -> ScopeRules:

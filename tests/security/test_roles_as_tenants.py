@@ -117,6 +117,19 @@ def test_who_may_see_everybodys_is_named_by_the_stage() -> None:
         assert caller.may(Scope.ADMIN) is is_admin
 
 
+def test_of_the_roles_that_the_stage_names_each_session_is_a_tenant_and_of_no_other() -> None:
+    by_session = replace(BY_ROLE, iam_session_roles=frozenset({"callers"}), iam_admins=frozenset({"callers/ops"}))
+    rig = Rig(settings=replace(SETTINGS, access=by_session))
+    for session in ("callers/acme", "orders/acme", "callers2/acme", "Callers/acme", "acme/callers"):
+        assert rig.send(called(verified(f"{STS}assumed-role/{session}")))["statusCode"] == 200
+    told = [record.request.tenant for record in rig.records]
+    assert sorted(told) == ["Callers", "acme", "callers/acme", "callers2", "orders"]
+    for arn, is_admin in (("assumed-role/callers/ops", True), ("assumed-role/callers/ops2", False)):
+        claims = signed_role(verified(STS + arn), admins=by_session.iam_admins, by_session=by_session.iam_session_roles)
+        assert claims.may(Scope.ADMIN) is is_admin
+    assert signed_role(verified(f"{IAM}user/callers"), by_session=frozenset({"callers"})).tenant == "user/callers"
+
+
 def test_in_the_console_a_role_sees_its_own_and_an_operator_all() -> None:
     settings = ConsoleSettings(stage="prod", log_table="l", state_table="s", bucket="b", access=BY_ROLE)
     entrance = entrance_of(settings, lambda: NOW, ssm=lambda: None)
@@ -146,9 +159,18 @@ def test_the_tenant_is_the_account_unless_the_stage_says_otherwise(text: str, fo
 
 
 @pytest.mark.parametrize(
-    "changes", [{"FISO_IAM_TENANT": "session"}, {"FISO_IAM_TENANT": "Role"}, {"FISO_URL_ACCOUNT": ACCOUNT}], ids=str
+    "changes",
+    [
+        {"FISO_IAM_TENANT": "session"},
+        {"FISO_IAM_TENANT": "Role"},
+        {"FISO_URL_ACCOUNT": ACCOUNT},
+        {"FISO_IAM_SESSION_ROLES": "user"},
+        {"FISO_IAM_SESSION_ROLES": "callers a/b"},
+        {"FISO_IAM_SESSION_ROLES": "callers", "FISO_IAM_TENANT": "account"},
+    ],
+    ids=str,
 )
 def test_a_stage_that_could_not_tell_its_tenants_apart_does_not_start(changes: dict[str, str]) -> None:
     environ = {"FISO_STAGE": "prod", "FISO_GATEWAY_HASHES": "a", "FISO_IAM_TENANT": "role", **changes}
-    with pytest.raises(BadSetting, match="FISO_IAM_TENANT"):
+    with pytest.raises(BadSetting, match="FISO_IAM_"):
         AccessSettings.from_environ(environ)

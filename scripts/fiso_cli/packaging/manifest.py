@@ -53,7 +53,7 @@ PACKAGES = (
     ),
     FunctionPackage(
         name="keeper",
-        aws_services=frozenset({"cloudwatch", "dynamodb", "kms", "logs", "s3", "secretsmanager"}),
+        aws_services=frozenset({"dynamodb", "kms", "logs", "s3", "secretsmanager"}),
         unzipped_mb=50,
     ),
     FunctionPackage(

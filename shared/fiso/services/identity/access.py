@@ -35,7 +35,7 @@ _ARN = re.compile(r"arn:[a-z-]+:(iam|sts)::[0-9]{12}:[\x21-\x7e]{1,1024}")
 # A role's ARN as STS writes it has no path, a user's has; each name is one in an account whatever its path.
 _NAMED = re.compile(
     r"arn:aws(?:-[a-z]+)*:(?:"
-    r"sts::(?P<role_account>[0-9]{12}):assumed-role/(?P<role>[A-Za-z0-9_+=,.@-]{1,64})/[A-Za-z0-9_+=,.@-]{2,64}|"
+    r"sts::(?P<role_account>[0-9]{12}):assumed-role/(?P<role>[A-Za-z0-9_+=,.@-]{1,64})/(?P<session>[A-Za-z0-9_+=,.@-]{2,64})|"
     r"iam::(?P<user_account>[0-9]{12}):user/(?:[\x21-\x7e]{1,510}/)?(?P<user>[A-Za-z0-9_+=,.@-]{1,64}))"
 )
 
@@ -104,14 +104,15 @@ class Access:
     """How this stage knows its callers. `gateway_hashes` are of the words that its gateway may add; without any, nobody
     is known by a signature, and others are not asked for one. `url_account` is the stage's own account where the
     function may be called past the gateway, by its URL (docs/decisions/0026). `iam_admins` are the tenants that hold
-    `fiso:admin` where roles are tenants. `verifier` is made when the first token
-    is shown; `can_check`: whether what it needs is installed."""
+    `fiso:admin` where roles are tenants, `iam_session_roles` the roles of which each session is one. `verifier` is made
+    when the first token is shown; `can_check`: whether what it needs is installed."""
 
     mode: AuthMode
     gateway_hashes: frozenset[str] = frozenset()
     url_account: str = ""
     iam_tenant: IamTenant = IamTenant.ACCOUNT
     iam_admins: frozenset[str] = frozenset()
+    iam_session_roles: frozenset[str] = frozenset()
     verifier: Callable[[], TokenVerifier] | None = None
     keys: IssuerKeyCache | None = None
     can_check: Callable[[], bool] = lambda: True
@@ -126,7 +127,7 @@ class Access:
             return ANYONE
         if self.mode is AuthMode.IAM:
             if self.iam_tenant is IamTenant.ROLE:
-                return signed_role(credentials.iam, admins=self.iam_admins)
+                return signed_role(credentials.iam, admins=self.iam_admins, by_session=self.iam_session_roles)
             return signed_caller(credentials.iam)
         found = _BEARER.fullmatch(credentials.authorization or "")
         if found is None or self.verifier is None:
@@ -188,18 +189,24 @@ def signed_caller(iam: object) -> Claims:
     return Claims(subject=str(arn), tenant=TenantId(str(account)), scopes=EVERYTHING)
 
 
-def signed_role(iam: object, *, admins: frozenset[str] = frozenset()) -> Claims:
+def signed_role(
+    iam: object, *, admins: frozenset[str] = frozenset(), by_session: frozenset[str] = frozenset()
+) -> Claims:
     """The same where a role is a tenant, by its name, and an IAM user too, as `user/NAME`. `admins` are tenants that
     may see what is everybody's; others hold no `fiso:admin`, or one tenant would see the next one's records.
 
+    A session's name is the word of whoever assumed the role, and not looked at; but of roles `by_session`, whose trust
+    policies say what it must be (docs/decisions/0010), each session is a tenant: `ROLE/SESSION`.
     Refused: the root user, who is nobody's tenant and should sign nothing, and federated users, whose name is the word
-    of whoever asked for their credentials, as a role's session is, which is not looked at.
+    of whoever asked for their credentials.
     """
     caller = signed_caller(iam)
     found = _NAMED.fullmatch(caller.subject)
     if found is None or caller.tenant not in (found["role_account"], found["user_account"]):
         raise NotAuthenticated("the signature is not of a role or a user of this account")
     tenant = found["role"] or f"user/{found['user']}"
+    if found["role"] in by_session:
+        tenant = f"{found['role']}/{found['session']}"
     return Claims(
         subject=caller.subject, tenant=TenantId(tenant), scopes=EVERYTHING if tenant in admins else OF_A_TENANT
     )
