@@ -128,7 +128,7 @@ def build(settings: OrchestratorSettings, *, metrics: Metrics, ports: Ports | No
         stopwatch=outside.stopwatch,
         parts=parts,
         outcomes=outcomes,
-        idempotent=cache(lambda: _idempotent(outside, orchestrator.sources)),
+        idempotent=cache(lambda: _idempotent(outside, orchestrator)),
         connect=outside.connect,
         rest=rest,
         cors=cors_of(settings.cors),
@@ -249,7 +249,7 @@ def _model_source(outside: Ports, settings: OrchestratorSettings, budget: StoreW
     )
 
 
-def _idempotent(outside: Ports, sources: DecisionSources) -> "IdempotentRouting":
+def _idempotent(outside: Ports, orchestrator: Orchestrator) -> "IdempotentRouting":
     from fiso.domain.errors import IdempotencyUnavailable
     from fiso.services.request.idempotency import IdempotentRouting
 
@@ -267,10 +267,12 @@ def _idempotent(outside: Ports, sources: DecisionSources) -> "IdempotentRouting"
 
     return IdempotentRouting(
         keys=keys,
-        policy_of=sources.policy,
+        policy_of=orchestrator.sources.policy,
         clock=outside.clock,
         metrics=outside.metrics,
         quorum=quorum if others else None,
+        stopwatch=outside.stopwatch,
+        note_kept=orchestrator.note_kept,
     )
 
 

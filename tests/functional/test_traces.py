@@ -119,6 +119,27 @@ def test_the_next_record_of_the_environment_tells_of_the_write_of_the_one_before
     assert "written_before" not in to_document(first)
 
 
+def test_the_store_of_keys_has_spans_of_its_own() -> None:
+    rig = a_rig(share=1.0)
+    for key in ("a", "a", "b", None):
+        rig.invoke("word-count", body=b"{}", **({"idempotency-key": key} if key else {}))
+    first, second, third = rig.records
+    root, claim, decision, *_ = spans_of(first)
+    assert (claim.name, decision.name) == ("claim key", "decide")
+    assert claim.parent_span_id == root.span_id
+    assert root.start_time_unix_nano == claim.start_time_unix_nano <= claim.end_time_unix_nano
+    assert claim.end_time_unix_nano == decision.start_time_unix_nano
+    write, kept, *_ = spans_of(second)
+    assert (write.name, kept.name, kept.parent_span_id) == ("write record", "keep answer", root.span_id)
+    assert write.end_time_unix_nano == kept.start_time_unix_nano <= kept.end_time_unix_nano
+    assert len({span.span_id for record in (first, second, third) for span in spans_of(record)}) == len(
+        [*spans_of(first), *spans_of(second), *spans_of(third)]
+    )
+    assert "claim key" not in [span.name for span in spans_of(third)]
+    assert from_document(to_document(second)).request == second.request
+    assert "claimed_ms" not in str(to_document(third))
+
+
 def test_a_caller_that_does_not_sample_is_believed_and_its_context_goes_on_as_it_came() -> None:
     rig = a_rig(share=1.0)
     trace_id, caller = called_under(ALWAYS_OFF, rig)

@@ -56,6 +56,8 @@ _LATER_KEYS = (
     "is_slow",
     "traced",
     "written_before",
+    "claimed_ms",
+    "kept_before_ms",
 )
 """Of a request that was steered, shadowed, a try, too slow, traced, or run without its key; else they are not
 written."""

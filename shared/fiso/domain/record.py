@@ -80,7 +80,7 @@ class CandidateSummary:
 class RequestSummary:
     """Who asked for what: no payload, no header. `is_unkeyed` where it had an idempotency key that could not be claimed
     and protected it from nothing; `traced` where its spans are written down, `written_before` where that of another
-    record's write is."""
+    record's write is; `claimed_ms` what its key's claim took, `kept_before_ms` what the other's answer took to keep."""
 
     function_name: FunctionName
     tenant: TenantId
@@ -88,6 +88,8 @@ class RequestSummary:
     is_unkeyed: bool | None = None
     traced: Traced | None = None
     written_before: WrittenBefore | None = None
+    claimed_ms: float | None = None
+    kept_before_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -66,6 +66,7 @@ class InvocationRequest:
     identifies the caller to FISO (`services.request` reads nothing else). `source_ip`, `host` and `protocol` are the
     caller's own, for the function to see. `may_repeat` is what the policy says of it once it is dispatched: that it
     may run again where it may have run. `is_unkeyed`: its key could not be claimed, and protects it from nothing.
+    `claimed_ms`: what claiming it took, for its trace.
     """
 
     invocation_id: InvocationId
@@ -87,6 +88,7 @@ class InvocationRequest:
     session: Session | None = None
     may_repeat: bool = False
     is_unkeyed: bool = False
+    claimed_ms: float | None = None
     traced: Traced | None = None
 
     @property

@@ -1,8 +1,9 @@
 """Spans of a record, in OTLP's JSON (opentelemetry-proto 1.x, `ExportTraceServiceRequest`). Pure.
 
 They are written by whoever folds the record, after the caller has its answer: no request waits for a collector, and a
-frozen environment takes none with it. A span each for the request, the decision, the intent's write and every attempt.
-That of the record's own write is told by the next record of the same environment: none can say it of itself.
+frozen environment takes none with it. A span each for the request, the claim of its key, the decision, the intent's
+write and every attempt. Those of the record's own write and of the answer that is kept under the key are told by the
+next record of the same environment: none can say it of itself.
 """
 
 from collections import Counter
@@ -34,17 +35,20 @@ def export_request(records: Iterable[InvocationRecord], *, service: str, version
 
 def spans_of(record: InvocationRecord) -> Iterator[Span]:
     if (before := record.request.written_before) is not None:
-        yield _of_write(before)
+        yield from _of_writes(before, record.request.kept_before_ms)
     traced = record.request.traced
     if traced is None:
         return
     begin, root = record.timestamp, span_id(record.invocation_id)
-    opened = begin + timedelta(milliseconds=traced.decided_ms)
+    claimed = begin + timedelta(milliseconds=record.request.claimed_ms or 0.0)
+    opened = claimed + timedelta(milliseconds=traced.decided_ms)
     wrote = opened + timedelta(milliseconds=traced.opened_ms)
     ends = [wrote, *(_end(attempt) for attempt in record.attempts)]
     yield _span(
         record, traced, "", f"invoke {record.request.function_name}", SERVER, (begin, max(ends)), _request(record)
     )
+    if record.request.claimed_ms is not None:
+        yield _span(record, traced, "claim", "claim key", CLIENT, (begin, claimed), _STORE, parent=root)
     decision = record.decision
     told = {
         "fiso.reason": decision.reason.value if decision.reason else None,
@@ -52,7 +56,7 @@ def spans_of(record: InvocationRecord) -> Iterator[Span]:
         "fiso.model_version": decision.model_version,
         "fiso.policy_version": decision.policy_version,
     }
-    yield _span(record, traced, "decide", "decide", INTERNAL, (begin, opened), told, parent=root)
+    yield _span(record, traced, "decide", "decide", INTERNAL, (claimed, opened), told, parent=root)
     yield _span(record, traced, "open", "write intent", CLIENT, (opened, wrote), _STORE, parent=root)
     numbers = Counter[str]()
     for attempt in sorted(record.attempts, key=lambda each: each.started_at):
@@ -93,16 +97,24 @@ def _span(
 _STORE = {"db.system.name": "aws.dynamodb", "db.operation.name": "PutItem"}
 
 
-def _of_write(before: WrittenBefore) -> Span:
+def _of_writes(before: WrittenBefore, kept_ms: float | None) -> Iterator[Span]:
+    wrote = before.at + timedelta(milliseconds=max(0.0, before.took_ms))
+    yield _of_write(before, "close", "write record", (before.at, wrote))
+    if kept_ms is not None:
+        kept = wrote + timedelta(milliseconds=max(0.0, kept_ms))
+        yield _of_write(before, "complete", "keep answer", (wrote, kept))
+
+
+def _of_write(before: WrittenBefore, part: str, name: str, times: tuple[datetime, datetime]) -> Span:
     return {
         "traceId": before.trace_id,
-        "spanId": span_id(before.invocation_id, "close"),
+        "spanId": span_id(before.invocation_id, part),
         "parentSpanId": span_id(before.invocation_id),
-        "name": "write record",
+        "name": name,
         "kind": CLIENT,
         "flags": 1,
-        "startTimeUnixNano": _nanoseconds(before.at),
-        "endTimeUnixNano": _nanoseconds(before.at + timedelta(milliseconds=max(0.0, before.took_ms))),
+        "startTimeUnixNano": _nanoseconds(times[0]),
+        "endTimeUnixNano": _nanoseconds(times[1]),
         "attributes": _attributes(_STORE),
         "status": {},
     }

@@ -6,6 +6,7 @@ claim the key -> run -> keep the answer. Imported when the first key is seen; a 
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from time import perf_counter
 from typing import TypeVar
 
 from fiso.domain.endpoint import FunctionName
@@ -60,13 +61,16 @@ Unknown = Callable[[InvocationId], KeptAnswer]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IdempotentRouting:
     """Answers requests that carry a key. `policy_of` raises `UnknownFunction`, before a key is claimed. `quorum` holds
-    the keys of functions that ask for a `second_store`; without it they are held like all others."""
+    the keys of functions that ask for a `second_store`; without it they are held like all others. `note_kept` is told
+    what keeping an answer took, in milliseconds."""
 
     keys: IdempotencyKeys
     policy_of: Callable[[FunctionName], Policy]
     clock: Clock
     metrics: Metrics
     quorum: Callable[[], IdempotencyKeys] | None = None
+    stopwatch: Callable[[], float] = perf_counter
+    note_kept: Callable[[InvocationId, float], object] = lambda _id, _ms: None
 
     def answer(self, request: InvocationRequest, *, run: Run, unknown: Unknown) -> KeyedAnswer:
         """Run it, or give the answer that stands. `KeyInUse`, `KeyReused`, or `IdempotencyUnavailable`; in all three
@@ -78,6 +82,7 @@ class IdempotentRouting:
         may_repeat = policy.lets_repeat(request.idempotency_key, is_safe=request.is_safe)
         claim = claim_of(request, now=self.clock(), timeout_ms=policy.timeout_ms)
         over: InvocationId | None = None
+        began_s = self.stopwatch()
         while True:
             try:
                 standing = _insist(lambda: self.keys.claim(claim, over=over))  # noqa: B023 - called here and now
@@ -91,7 +96,8 @@ class IdempotentRouting:
                     "the store of idempotency keys is unavailable and nothing was run; repeat with the same key"
                 ) from error
             if standing is None:
-                return self._run(claim, request, run)
+                claimed_ms = (self.stopwatch() - began_s) * 1000
+                return self._run(claim, replace(request, claimed_ms=claimed_ms), run)
             verdict = judge(standing, claim, now=self.clock(), may_repeat=may_repeat)
             # The claim is taken over by a second conditional put that names whom it replaces, so of many that find the
             # dead one exactly one wins, and the others see the winner's claim.
@@ -108,7 +114,9 @@ class IdempotentRouting:
         if not ran.may_have_run:
             self._release(claim)
         else:
+            began_s = self.stopwatch()
             overtaken = self._complete(replace(claim, answer=ran.answer), ran.unkept)
+            self.note_kept(claim.invocation_id, (self.stopwatch() - began_s) * 1000)
             if overtaken is not None:
                 return overtaken
         return KeyedAnswer(answer=ran.answer, invocation_id=claim.invocation_id, is_replay=False)

@@ -26,7 +26,7 @@ from fiso.domain.errors import (
     UnknownOutcome,
 )
 from fiso.domain.record import InvocationRecord, OpenRecord, ShadowSummary
-from fiso.domain.request import InvocationRequest, TenantId
+from fiso.domain.request import InvocationId, InvocationRequest, TenantId
 from fiso.domain.state import EndpointState
 from fiso.domain.trace import Traced, WrittenBefore
 from fiso.ports import Clock, Metrics
@@ -89,6 +89,8 @@ class Orchestrator:
     """Of requests whose caller has no trace of its own (`domain.trace`); None traces none, and hands on what came."""
     written: list[WrittenBefore] = field(default_factory=list)
     """What the next record tells of the write of the last traced one."""
+    kept_ms: list[float] = field(default_factory=list)
+    """And what keeping its answer took, where it had a key."""
 
     def route(self, request: InvocationRequest, snapshot: Snapshot | None = None) -> RoutingResult:
         """Decide, call, record. Raises `UnknownFunction` before anything is logged; later failures are in `error`.
@@ -234,7 +236,9 @@ class Orchestrator:
         if shadowed is not None and self.shadowing is not None:
             record = self.shadowing().noted(record, shadowed, inputs.entry)
         if self.written:
-            record = replace(record, request=replace(record.request, written_before=self.written.pop()))
+            kept_ms = self.kept_ms.pop() if self.kept_ms else None
+            told = replace(record.request, written_before=self.written.pop(), kept_before_ms=kept_ms)
+            record = replace(record, request=told)
         written_s = self.stopwatch() if request.traced is not None else 0.0
         self.log.close(record)
         if request.traced is not None:
@@ -250,7 +254,12 @@ class Orchestrator:
         took_ms = (self.stopwatch() - began_s) * 1000
         at = record.timestamp + timedelta(milliseconds=elapsed_ms)
         before = WrittenBefore(trace_id=traced.trace_id, invocation_id=record.invocation_id, at=at, took_ms=took_ms)
-        self.written[:] = [before]  # one at most
+        self.written[:], self.kept_ms[:] = [before], []  # one at most
+
+    def note_kept(self, invocation_id: InvocationId, took_ms: float) -> None:
+        """What keeping an answer under its key took, after the record was written."""
+        if self.written and self.written[0].invocation_id == invocation_id:
+            self.kept_ms[:] = [took_ms]
 
 
 def _affinity_cookie(

@@ -102,6 +102,7 @@ def request_summary(request: InvocationRequest) -> RequestSummary:
         request_size_bytes=len(request.body),
         is_unkeyed=request.is_unkeyed or None,
         traced=request.traced,
+        claimed_ms=request.claimed_ms if request.traced is not None else None,
     )
 
 
