@@ -4,11 +4,13 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from time import sleep
+from datetime import timedelta
+from time import monotonic, sleep
 from typing import Any, TypeAlias
 
 import boto3
 from botocore.config import Config
+from psycopg2.extensions import connection
 
 from fiso.adapters.aws.client import DynamoDBClient
 from fiso.adapters.aws.cloudwatch_logs import CloudWatchSpilledRecords
@@ -26,7 +28,8 @@ from fiso.adapters.identity.oidc import OidcIssuerKeys
 from fiso.adapters.objects.clients import GOOGLE, AzureObjects, GoogleObjects, place_of
 from fiso.adapters.objects.issuer_keys import IssuerKeysMirror
 from fiso.adapters.objects.log import ObjectLines
-from fiso.adapters.postgres.catalog import PostgresCatalogStore, connect_from_secret
+from fiso.adapters.postgres.catalog import Connect, PostgresCatalogStore, connect_from_secret
+from fiso.billing.hop import SECRET_EVERY_S, WATERMARK_EVERY_S
 from fiso.codecs import signature
 from fiso.codecs.seal import CatalogSeals
 from fiso.codecs.signature import PublicKeys
@@ -38,6 +41,7 @@ from fiso.services.log.spill import MARK
 from fiso.services.maintenance.follow import Follower
 from fiso.services.maintenance.keep import GRACE, GRACE_AT_ONCE, ForeignDoor, Keeper
 from fiso.settings import LOCAL_STAGE, BadSetting, KeeperSettings, MissingSetting
+from fiso_client.core.failures import FisoError
 from fiso_client.core.signing import AwsEndpoint, Credentials, SignedService
 from fiso_client.core.transport import HttpTransport
 
@@ -87,11 +91,12 @@ def build(settings: KeeperSettings) -> Keeper:
         clock=utc_now,
         executor=executor,
         accepts_older=settings.writes_as_before,
+        marks_every=timedelta(seconds=WATERMARK_EVERY_S),
     )
     return Keeper(
         log=log,
         reconciliation=reconciliation,
-        catalog=PostgresCatalogStore(lambda: connect_from_secret(secret(), is_local=settings.stage == LOCAL_STAGE)()),
+        catalog=PostgresCatalogStore(_database(secret, is_local=settings.stage == LOCAL_STAGE)),
         snapshots=published,
         clock=utc_now,
         sleep=sleep,
@@ -135,6 +140,7 @@ def _door(
             done={},
             accepts_older=False,
             span=[SLICE],
+            marks_every=timedelta(0),
         ),
         models=Follower(
             leader=S3ModelStore(there.s3, settings.bucket),
@@ -222,6 +228,22 @@ def service(name: str) -> SignedService:
         transport=HttpTransport(),
         clock=utc_now,
     )
+
+
+def _database(secret: Callable[[], str], *, is_local: bool) -> Connect:
+    """Connects by the secret as it was read last, for SECRET_EVERY_S or until it is no good: readings are paid for."""
+    held: list[tuple[float, str]] = []
+
+    def connect() -> connection:
+        if not held or monotonic() - held[0][0] > SECRET_EVERY_S:
+            held[:] = [(monotonic(), secret())]
+        try:
+            return connect_from_secret(held[0][1], is_local=is_local)()
+        except FisoError:
+            held.clear()
+            raise
+
+    return connect
 
 
 def _database_secret(settings: KeeperSettings, config: Config) -> Callable[[], str]:

@@ -1,5 +1,6 @@
 """`fiso cost`: options in, FISO's own price out."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from math import isfinite
 from typing import Annotated
@@ -28,6 +29,9 @@ def cost(  # noqa: PLR0913 - a command's options
     repeatable: Annotated[
         float, typer.Option("--repeatable", min=0, max=1, help="Share of requests that may be repeated.")
     ] = 0.0,
+    traced: Annotated[
+        float | None, typer.Option("--traced", min=0, max=1, help="Share of requests that X-Ray records.")
+    ] = None,
     region: Annotated[str, typer.Option(help="Whose prices count.")] = "us-east-1",
     stage: Annotated[
         str | None, typer.Option("--stage", help="Rate, times and sizes of its log.", autocompletion=stages_here)
@@ -56,6 +60,8 @@ def cost(  # noqa: PLR0913 - a command's options
     if rate and (stage or log):
         raise BadInput("a stage and a log have a rate of their own: leave out --rate")
     prices, setup = hop.current(region), template.setup(front_door, stage or "prod")
+    if traced is not None:
+        setup = replace(setup, traced_share=traced)
     loads, work, said = (
         [
             report.Load(rate_per_s=each, waited_ms=ms, keyed_share=keyed, repeatable_share=repeatable)

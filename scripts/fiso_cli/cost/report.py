@@ -42,6 +42,7 @@ WORDS = {
     "idempotency_keys": "DynamoDB: idempotency keys",
     "log_lines": "CloudWatch: a request's lines, kept",
     "access_log": "CloudWatch: access log, kept",
+    "traces": "X-Ray: traces",
     "prediction_lines": "CloudWatch: predictions, kept",
     "readers_lines": "CloudWatch: the readers' lines",
     "alarms": "CloudWatch: alarms",
@@ -50,7 +51,8 @@ WORDS = {
     "route_metrics": "CloudWatch: the HTTP API's metrics",
     "keys": "KMS: keys",
     "secrets": "Secrets Manager: secrets",
-    "keeper": "keeper",
+    "keeper": "keeper: Lambda",
+    "keeper_calls": "keeper: reads and writes",
     "compaction_runs": "compaction: each hour's run",
     "retrainer": "retrainer",
 }
@@ -247,5 +249,6 @@ def _remarks(prices: HopPrices, setup: Setup) -> Iterator[str]:
         f"Orchestrator {setup.memory_mb} MB, {setup.architecture}. Write units, sizes and lines are counted on this "
         "code, memories, alarms and retention in its template; processor times are decision 8's."
     )
+    yield "Not counted: alarms of functions (`fiso alarms`: 0.90 USD a month each), VPC endpoints, notices of SNS."
     yield "What is kept is priced as in a month when the oldest goes. Retrainer: the most that a run may take."
     yield f"List prices of us-east-1 as of {prices.as_of}; no free tier. Not measured on AWS."

@@ -71,6 +71,8 @@ def setup(front_door: FrontDoor | None = None, stage: str = "prod") -> Setup:
         dashboards=kinds.count("AWS::CloudWatch::Dashboard"),
         keys=len(SIGNERS) + kinds.count("AWS::KMS::Key"),
         secrets=SECRETS + kinds.count("AWS::SecretsManager::Secret"),
+        has_route_metrics=bool(params["routeMetrics"]),
+        traced_share=float(params["tracedShare"] or 0) if params["otlpUrl"] else 0.0,
     )
 
 

@@ -61,6 +61,8 @@ class HopPrices:
     dashboard_per_month: float
     key_per_month: float
     secret_per_month: float
+    secret_per_call: float
+    trace_recorded: float
 
     def gb_second(self, architecture: Architecture) -> float:
         """Of a Lambda on either processor. The volume tiers begin at 6,000 million GB-s a month; none is counted."""
@@ -118,7 +120,8 @@ LAMBDA_LINES_BYTES = 3 * EVENT_BYTES + 61 + 53 + 132
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
-    """What the template makes of a stage: memories in MB, what is paid by the month, for how long things are kept."""
+    """What the template makes of a stage: memories in MB, what is paid by the month, for how long things are kept.
+    `traced_share` of the requests is recorded by X-Ray, or where another collector takes them by that one's price."""
 
     memory_mb: int = 256
     architecture: Architecture = Architecture.X86_64
@@ -140,6 +143,8 @@ class Setup:
     dashboards: int = 0
     keys: int = 0
     secrets: int = 0
+    has_route_metrics: bool = True
+    traced_share: float = 0.0
 
 
 Parts = Mapping[str, float]
@@ -163,7 +168,11 @@ LOGS_PACKED = 0.15
 EVENTS_BYTES, EVENT_OF_RECORD_BYTES = 6 * 2**20, 2_500
 """What an invocation takes of a stream, and what of it an intent and a record take as events."""
 KEEPER_MS, KEEPER_METRICS = 800.0, 3
-"""One run of the keeper, each minute; its other reads are within the free use of their services or below a cent."""
+"""One run of the keeper, each minute."""
+KEEPER_READ_UNITS, KEEPER_GETS = 9.0, 3.0
+"""Of one run: 16 partitions of open records and the catalog's copy; watermark, catalog, its pointer."""
+WATERMARK_EVERY_S, SECRET_EVERY_S = 300.0, 600.0
+"""How often the keeper moves its watermark where nothing is spilled, and reads the database's secret."""
 RETRAINER_S = 600.0
 """One run of the retrainer a day, at the most that it takes; it reads the archive's hours, a GET for each."""
 COMPACT_OBJECT_MS, COMPACTIONS, COMPACTION_S, COMPACTION_PUTS = 2.0, 730, 5.0, 20
@@ -239,6 +248,7 @@ def proxy_hop(  # noqa: PLR0913 - what a stage is asked
         "idempotency_keys": keyed_share * _keys_usd(prices, work),
         "log_lines": (work.log_bytes + setup.lambda_lines_bytes) * _per_line_byte(prices, setup),
         "access_log": _access_log_usd(prices, setup),
+        "traces": setup.traced_share * prices.trace_recorded,
         "stage": total_usd(month_parts(prices, work, setup)) / among.requests_per_month,
     }
 
@@ -295,7 +305,8 @@ def front_door_usd(prices: HopPrices, setup: Setup, requests_per_month: float) -
 
 def month_parts(prices: HopPrices, work: Work, setup: Setup) -> Parts:
     """What a stage costs by the month whatever it is asked, by what it is paid for."""
-    routes = 0 if setup.front_door is FrontDoor.URL else ROUTES_IN_USE * ROUTE_METRICS
+    has_routes = setup.has_route_metrics and setup.front_door is FrontDoor.API
+    routes = ROUTES_IN_USE * ROUTE_METRICS if has_routes else 0
     gb_second, retrainings = prices.gb_second(setup.architecture), MONTH_DAYS
     keeper_s = MONTH_S / 60 * KEEPER_MS / 1000
     retrainer_s = retrainings * RETRAINER_S
@@ -307,6 +318,9 @@ def month_parts(prices: HopPrices, work: Work, setup: Setup) -> Parts:
         "keys": setup.keys * prices.key_per_month,
         "secrets": setup.secrets * prices.secret_per_month,
         "keeper": keeper_s * setup.keeper_mb / 1024 * gb_second + MONTH_S / 60 * prices.lambda_per_request,
+        "keeper_calls": MONTH_S / 60 * _keeper_calls_usd(prices)
+        + MONTH_S / WATERMARK_EVERY_S * prices.s3_per_put
+        + MONTH_S / SECRET_EVERY_S * prices.secret_per_call,
         "compaction_runs": COMPACTIONS
         * (
             COMPACTION_S * setup.retrainer_mb / 1024 * gb_second
@@ -315,6 +329,10 @@ def month_parts(prices: HopPrices, work: Work, setup: Setup) -> Parts:
         ),
         "retrainer": retrainer_s * setup.retrainer_mb / 1024 * gb_second + retrainings * prices.lambda_per_request,
     }
+
+
+def _keeper_calls_usd(prices: HopPrices) -> float:
+    return KEEPER_READ_UNITS * prices.dynamodb_per_read_unit + KEEPER_GETS * prices.s3_per_get
 
 
 def _reads_usd(prices: HopPrices) -> float:

@@ -1,5 +1,7 @@
 """The scale model and the keeper's, by their published limits: what holds, and what is said to break first."""
 
+from datetime import timedelta
+
 import pytest
 
 from fiso_cli.cost import measured
@@ -20,7 +22,8 @@ def test_at_a_thousand_the_accounts_concurrency_breaks_first_and_no_store_does()
     assert not any("table" in name or "index" in name or "states" in name or "keeper" in name for name in beyond)
 
 
-def test_a_keepers_round_is_short_enough_at_a_thousand_and_the_same_each_minute() -> None:
-    took = rounds_s(1_000)
+def test_a_keepers_round_is_short_enough_whatever_is_spilled_and_all_of_it_gets_into_the_log() -> None:
+    assert max(rounds_s(5_000)) <= 1
+    took = rounds_s(100, spilled_for=timedelta(seconds=30), each_s=0.02)  # 60 s of writing
     assert max(took) <= LONGEST_ROUND_S
-    assert max(took[2:]) - min(took[2:]) < 1
+    assert len(took) > 2

@@ -31,7 +31,7 @@ FIRST_LOOK_BACK = timedelta(hours=1)
 """Where there is no watermark yet: a stage that was just deployed."""
 SLICE, LEAST_SLICE = timedelta(minutes=1), timedelta(seconds=1)
 """Read and written as a whole: little enough for one round, even at the height of an outage."""
-MOST_LINES, AT_ONCE = 5_000, 500
+MOST_LINES, AT_ONCE = 5_000, 100
 """Of one slice, by what the keeper's memory holds; and written before the time is looked at."""
 MOST_DONE = 100_000
 """Lines that are remembered as done. One that is forgotten costs a write that changes nothing."""
@@ -74,7 +74,7 @@ class Reconciled:
 class Reconciliation:
     """Replays spilled lines. `keys` reads those that mark them; `executor` writes several at once; `done` spares those
     of the overlap a second write, `span` is how much a slice holds. `accepts_older`: also lines in the form of before,
-    which carry no mark."""
+    which carry no mark. `marks_every`: how far the watermark may be behind where nothing was spilled."""
 
     spilled: SpilledRecords
     keys: Callable[[], Keyring]
@@ -85,6 +85,7 @@ class Reconciliation:
     accepts_older: bool = False
     done: dict[str, datetime] = field(default_factory=dict)
     span: list[timedelta] = field(default_factory=lambda: [SLICE])
+    marks_every: timedelta = timedelta(0)
 
     def reconcile(self, *, until: datetime, at_most_until: datetime | None = None) -> Reconciled:
         """One round, which begins no slice after `until`, and breaks one off at `at_most_until`. `StoreUnavailable`
@@ -103,7 +104,9 @@ class Reconciliation:
             late = self._replay(begin - OVERLAP, end - OVERLAP, last) if marked is not None else []
             found = [*late, *self._replay(begin, end, last)]
             done, begin = done.plus(found), end
-            self.watermark.move(end)
+            if found or marked is None or end - marked >= self.marks_every:
+                self.watermark.move(end)
+                marked = marked and end
             if len(found) < MOST_LINES / 4:
                 self.span[0] = min(SLICE, self.span[0] * 2)
         looked_back: Sequence[Fate] = [] if marked is None else self._looked_back(now, start, until)

@@ -31,6 +31,8 @@ PRICES = HopPrices(
     dashboard_per_month=3.0,
     key_per_month=1.0,
     secret_per_month=0.4,
+    secret_per_call=5e-6,
+    trace_recorded=5e-6,
 )
 WORK = Work(
     cpu_ms=1.0,
@@ -61,6 +63,7 @@ FIXED = {
     "keys": 2.00,
     "secrets": 0.80,
     "keeper": 0.18,  # 43,800 times 0.8 s of 0.25 GB: 8,760 GB-s, and 43,800 requests
+    "keeper_calls": 0.20,  # 43,800 times 9 units and 3 GETs, 8,760 puts, 4,380 readings of a secret
     "compaction_runs": 0.29,  # 730 times 5 s of 2.9375 GB, and 20 puts
     "retrainer": 1.07,  # 30.4 times 600 s of 2.9375 GB
 }
@@ -91,6 +94,7 @@ MONTHS = {
         "prediction_lines": 0.04,
         "readers_lines": 0.48,  # 324 bytes for each batch and each object
         "open_intents": 0.02,  # of 112 ms in 45 s: two writes and two reads
+        "traces": 0.0,
     },
     10.0: {
         "front_door": 26.28,
@@ -114,6 +118,7 @@ MONTHS = {
         "prediction_lines": 0.04,
         "readers_lines": 1.80,
         "open_intents": 0.16,
+        "traces": 0.0,
     },
     100.0: {
         "front_door": 262.80,
@@ -137,6 +142,7 @@ MONTHS = {
         "prediction_lines": 0.04,
         "readers_lines": 1.80,
         "open_intents": 1.57,
+        "traces": 0.0,
     },
     1_000.0: {
         "front_door": 2_395.20,  # 300 million at 1.00, 2,328 million at 0.90
@@ -160,6 +166,7 @@ MONTHS = {
         "prediction_lines": 0.16,
         "readers_lines": 4.57,
         "open_intents": 15.70,
+        "traces": 0.0,
     },
 }
 
