@@ -3,7 +3,8 @@
 from dataclasses import replace
 from datetime import UTC, datetime
 from math import isfinite
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +13,9 @@ from fiso_cli.commands import JsonOption
 from fiso_cli.errors import BadInput
 from fiso_cli.options import LogOption, SinceOption, stages_here
 from fiso_cli.rendering import Output
+
+if TYPE_CHECKING:
+    from fiso_cli.cost import report
 
 RATES = (1.0, 10.0, 100.0, 1_000.0)
 DEFAULT_SINCE = "1d"
@@ -52,8 +56,6 @@ def cost(  # noqa: PLR0913 - a command's options
     """
     from fiso.billing import hop
     from fiso_cli.cost import measured, monitored, report, template
-    from fiso_cli.stage import Stage
-    from fiso_cli.what_if import records
 
     if any(not (isfinite(each) and 0 < each <= MOST_PER_S) for each in rate or ()):
         raise BadInput(f"--rate is above 0 and at most {MOST_PER_S:,.0f} requests a second")
@@ -71,15 +73,25 @@ def cost(  # noqa: PLR0913 - a command's options
         [],
     )
     if stage or log:
-        now, where = datetime.now(UTC), Stage.named(stage or "local")
-        wanted = since or (None if log else DEFAULT_SINCE)
-        span_s = records.span(wanted).total_seconds() if wanted else None
-        with records.logged(where, log, since=since, default=DEFAULT_SINCE, now=now) as logged:
-            found = report.of_log(
-                logged, span_s=span_s, keyed_share=keyed, repeatable_share=repeatable, extent=logged.extent
-            )
+        found = _measured(stage, log, since, keyed=keyed, repeatable=repeatable)
         loads, work = [found.load], found.work
         said = [f"{found.records:,} records of {found.load.functions} functions."]
     costs = [report.cost(prices, work or measured.work(), setup, load) for load in loads]
     document = {**report.document(costs, prices, setup), "monitoring": [each._asdict() for each in monitored.told()]}
     return Output(document=document, shown=[*report.parts(costs, prices, setup), *monitored.remarks(), *said])
+
+
+def _measured(
+    stage: str | None, log: Path | None, since: str | None, *, keyed: float, repeatable: float
+) -> "report.Measured":
+    from fiso_cli.cost import report
+    from fiso_cli.stage import Stage
+    from fiso_cli.what_if import records
+
+    now, where = datetime.now(UTC), Stage.named(stage or "local")
+    wanted = since or (None if log else DEFAULT_SINCE)
+    span_s = records.span(wanted).total_seconds() if wanted else None
+    with records.logged(where, log, since=since, default=DEFAULT_SINCE, now=now) as logged:
+        return report.of_log(
+            logged, span_s=span_s, keyed_share=keyed, repeatable_share=repeatable, extent=logged.extent
+        )
