@@ -87,8 +87,7 @@ class AccessSettings:
     `scopes` says where the issuer says what a caller may do. `gateway_hashes` are SHA-256 digests of the words by which
     the stage's gateway shows that a request came through it; under IAM nobody is known without. `url_account` is the
     stage's own account where the function has a URL, for IAM only; `iam_tenant` says what a tenant is there, and
-    `iam_admins` which roles (`user/NAME`: users) hold `fiso:admin` where each is one, `iam_session_roles` those of
-    which each session is one."""
+    `iam_admins` which roles (`user/NAME`: users) hold `fiso:admin`, `iam_session_roles` those of which sessions are."""
 
     mode: AuthMode
     issuer: str = ""
@@ -117,13 +116,12 @@ class AccessSettings:
             )
         account, tenant = _url_account(environ, text), _iam_tenant(environ)
         if text != AuthMode.JWT:
-            admins = frozenset(environ.get("FISO_IAM_ADMINS", "").split())
             return cls(
                 mode=AuthMode(text),
                 gateway_hashes=hashes,
                 url_account=account,
                 iam_tenant=tenant,
-                iam_admins=admins,
+                iam_admins=frozenset(environ.get("FISO_IAM_ADMINS", "").split()),
                 iam_session_roles=_session_roles(environ, tenant),
             )
         audiences = tuple(word for word in required(environ, "FISO_JWT_AUDIENCE").replace(",", " ").split() if word)
@@ -162,9 +160,8 @@ def _session_roles(environ: Mapping[str, str], tenant: IamTenant) -> frozenset[s
     roles = frozenset(environ.get("FISO_IAM_SESSION_ROLES", "").split())
     if roles and tenant is not IamTenant.ROLE:
         raise BadSetting("environment variable FISO_IAM_SESSION_ROLES needs FISO_IAM_TENANT=role")
-    wrong = sorted(role for role in roles if role == "user" or not re.fullmatch(r"[A-Za-z0-9_+=,.@-]{1,64}", role))
-    if wrong:
-        raise BadSetting(f"environment variable FISO_IAM_SESSION_ROLES: sessions of {wrong[0][:80]!r} are no tenants")
+    if "user" in roles or not all(re.fullmatch(r"[A-Za-z0-9_+=,.@-]{1,64}", role) for role in roles):
+        raise BadSetting("environment variable FISO_IAM_SESSION_ROLES must be names of roles, `user` is none")
     return roles
 
 
