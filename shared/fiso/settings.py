@@ -59,9 +59,8 @@ def _share(environ: Mapping[str, str], name: str) -> float | None:
 def _collector(environ: Mapping[str, str]) -> str:
     """FISO_OTLP_URL, https; http on loopback, on the local stage only."""
     url = environ.get("FISO_OTLP_URL", "").strip()
-    is_local = required(environ, "FISO_STAGE") == LOCAL_STAGE and url.startswith(
-        ("http://127.0.0.1:", "http://localhost:")
-    )
+    own = ("http://127.0.0.1:", "http://localhost:")
+    is_local = required(environ, "FISO_STAGE") == LOCAL_STAGE and url.startswith(own)
     if url and not is_local and not re.fullmatch(r"https://[\w.-]+(:\d{1,5})?(/[\w./-]*)?", url, re.ASCII):
         raise BadSetting("environment variable FISO_OTLP_URL must be an https URL without user, query or fragment")
     return url
@@ -477,10 +476,8 @@ class KeeperSettings:
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Self:
-        stage, in_the_open = (
-            required(environ, "FISO_STAGE"),
-            environ.get("FISO_CATALOG_SIGNING_KEY", "").strip() or None,
-        )
+        stage = required(environ, "FISO_STAGE")
+        in_the_open = environ.get("FISO_CATALOG_SIGNING_KEY", "").strip() or None
         return cls(
             stage=stage,
             signing_key_id=environ.get("FISO_CATALOG_SIGNING_KEY_ID", "").strip() or None,
