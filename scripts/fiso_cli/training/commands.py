@@ -1,6 +1,7 @@
 """`fiso train | retrain | model-key | catalog-key`: the packaged prior, a retraining by the deployed retrainer, and the
 keys that a stage signs with."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -14,12 +15,24 @@ FAMILIES = ("hist_gradient_boosting", "random_forest", "linear")
 FEWEST_ROWS, MOST_ROWS = 200, 5_000_000
 
 
-def train(
+def train(  # noqa: PLR0913 - a command's options
     synthetic: Annotated[bool, typer.Option("--synthetic", help="Train on the brief's generated set.")] = False,
     family: Annotated[str, typer.Option(help="hist_gradient_boosting, random_forest or linear.")] = FAMILIES[0],
     rows: Annotated[int, typer.Option(min=FEWEST_ROWS, max=MOST_ROWS, help="Rows to generate.")] = 10_000,
     out: Annotated[Path, typer.Option(help="Where the model goes.")] = Path("ml_artifacts"),
     key: Annotated[Path | None, typer.Option(help="A signing key's file; without it a new key signs once.")] = None,
+    on: Annotated[str | None, typer.Option(help="sagemaker or vertex: train a stage's rows there.")] = None,
+    stage: StageOption = "local",
+    image: Annotated[str | None, typer.Option(help="The trainer's image (deploy/training.Dockerfile).")] = None,
+    machine: Annotated[str | None, typer.Option(help="Its kind, by the platform's name.")] = None,
+    spot: Annotated[bool, typer.Option("--spot", help="On machines that may be taken away.")] = False,
+    longest_s: Annotated[int, typer.Option(min=60, max=86_400, help="The job is ended after so long.")] = 3600,
+    most_usd: Annotated[float | None, typer.Option(help="What it may cost at most; with --hourly-usd.")] = None,
+    hourly_usd: Annotated[float | None, typer.Option(help="What the machine costs an hour.")] = None,
+    role: Annotated[str | None, typer.Option(help="sagemaker: the ARN of the job's role.")] = None,
+    project: Annotated[str | None, typer.Option(help="vertex: Google's project.")] = None,
+    region: Annotated[str | None, typer.Option(help="vertex: where it runs.")] = None,
+    bucket: Annotated[str | None, typer.Option(help="vertex: a bucket in that region.")] = None,
 ) -> Output:
     """Train the packaged model, a prior for a router that has seen nothing yet, and sign it.
 
@@ -29,11 +42,41 @@ def train(
     \b
     fiso train --synthetic
     fiso train --synthetic --key ~/fiso-model-key
+
+    With --on a stage's archived rows are trained on a platform, followed to the end, and the verified model becomes one
+    of the stage's candidates. Run again after a kill it finds its job again.
+
+    \b
+    fiso train --on sagemaker --stage prod --image IMAGE --role ARN
+    fiso train --on vertex --stage prod --image IMAGE --project P --bucket B
     """
-    if not synthetic:
-        raise BadInput("only the packaged prior is trained here: add --synthetic, or run `fiso retrain` for records")
     if family not in FAMILIES:
         raise BadInput(f"--family must be one of {', '.join(FAMILIES)}, not {family!r}")
+    if on is not None:
+        if image is None:
+            raise BadInput("--image is needed: the trainer's image, built from deploy/training.Dockerfile")
+        from fiso_cli.training.platforms import order
+
+        wanted = order.Wanted(
+            on=on,
+            stage=stage,
+            image=image,
+            family=family,
+            machine=machine,
+            is_spot=spot,
+            longest_s=longest_s,
+            most_usd=most_usd,
+            hourly_usd=hourly_usd,
+            role=role,
+            project=project,
+            region=region,
+            bucket=bucket,
+            is_synthetic=synthetic,
+            most_rows=rows if synthetic else None,
+        )
+        return order.carry_out(wanted, now=datetime.now(UTC))
+    if not synthetic:
+        raise BadInput("only the packaged prior is trained here: add --synthetic, or run `fiso retrain` for records")
     from fiso_cli.training import prior  # scikit-learn takes a second to import
 
     return prior.train(family, rows=rows, out=out, key=key)

@@ -15,6 +15,7 @@ from googleapiclient.discovery_cache import get_static_doc
 Document: TypeAlias = dict[str, Any]
 
 VERSIONS = {
+    "aiplatform": "v1",
     "artifactregistry": "v1",
     "cloudbuild": "v1",
     "cloudresourcemanager": "v3",
@@ -154,10 +155,16 @@ def _is_required(schema: Document) -> bool:
     return str(schema.get("description", "")).startswith("Required.")
 
 
+def service(host: str) -> str:
+    """The API's own host, where a region's was named."""
+    return re.sub(r"^[a-z]+-[a-z]+\d+-(?=aiplatform\.)", "", host)
+
+
 @cache
 def load(host: str, version: str = "") -> Api | None:
     """The API of a host's name, as `run.googleapis.com`, in the version that a path begins with where the host has
     several; None for one that is not spoken here."""
+    host = service(host)
     name = host.partition(".")[0]
     if name not in VERSIONS or host != f"{name}.googleapis.com":
         return None

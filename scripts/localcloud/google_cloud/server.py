@@ -10,15 +10,15 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from localcloud.doors import Door, Visit, refusal
-from localcloud.google_cloud import builds, identity, identity_pool, monitoring, projects, services, storage
-from localcloud.google_cloud.discovery import Found, Invalid, load
+from localcloud.google_cloud import builds, identity, identity_pool, monitoring, projects, services, storage, training
+from localcloud.google_cloud.discovery import Found, Invalid, load, service
 from localcloud.google_cloud.handlers import HANDLERS, PERMISSIONS, Call
 from localcloud.google_cloud.world import Document, Refused, World, error_info
 
 log = logging.getLogger(__name__)
 HOST = "127.0.0.1"
 MOST_BYTES = 256 * 1024 * 1024
-KNOWN = (builds, identity, identity_pool, monitoring, projects, services, storage)
+KNOWN = (builds, identity, identity_pool, monitoring, projects, services, storage, training)
 """The modules whose handlers are served."""
 
 
@@ -66,7 +66,7 @@ def _carry_out(world: World, host: str, found: Found, query: dict[str, str], bod
             raise Dropped
         if fault and fault.refused and not fault.after:
             raise fault.refused
-        _admit(call, host, method)
+        _admit(call, service(host), method)
         document = HANDLERS[method](call)
         if fault and fault.after and fault.dropped:
             raise Dropped
@@ -82,7 +82,11 @@ def _admit(call: Call, host: str, method: str) -> None:
         text = f"Permission '{permission}' denied on resource (or it may not exist)."
         details = [error_info("IAM_PERMISSION_DENIED", "iam.googleapis.com", permission=permission)]
         raise Refused(403, "PERMISSION_DENIED", text, details)
-    if host in projects.ALWAYS or method.endswith("operations.get") or host == "storage.googleapis.com":
+    if (
+        host in projects.ALWAYS
+        or method.endswith("operations.get")
+        or host in {"logging.googleapis.com", "storage.googleapis.com"}
+    ):
         return
     project = call.project
     is_new = call.world.requests < call.world.enabled_at + call.world.lag

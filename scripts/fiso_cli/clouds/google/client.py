@@ -23,6 +23,7 @@ Request: TypeAlias = Any
 Say: TypeAlias = Callable[[str], None]
 
 VERSIONS = {
+    "aiplatform": "v1",
     "artifactregistry": "v1",
     "cloudbuild": "v1",
     "cloudresourcemanager": "v3",
@@ -43,6 +44,7 @@ OPERATION_S = 900.0
 """A build takes two minutes, a service half of one; longer than this is a hang."""
 AGAIN = frozenset({429, 500, 502, 503, 504})
 ROLES = {
+    "aiplatform": "roles/aiplatform.user",
     "artifactregistry": "roles/artifactregistry.admin",
     "cloudbuild": "roles/cloudbuild.builds.viewer",
     "iam": "roles/iam.serviceAccountAdmin",
@@ -120,7 +122,7 @@ class Google:
         self._services.clear()
 
     def api(self, name: str) -> Any:
-        """One API by the first word of its host."""
+        """One API by the first word of its host; with a region before it, that region's (`us-central1-aiplatform`)."""
         if name not in self._services:
             self._services[name] = self._built(name)
         return self._services[name]
@@ -174,6 +176,11 @@ class Google:
             "storage",
             lambda api: api.objects().insert(bucket=bucket, ifGenerationMatch=over, body=body, media_body=media),
         )
+
+    def download(self, bucket: str, name: str) -> bytes | None:
+        """An object's content; None where there is none."""
+        found = self.find("storage", lambda api: _Media(api.objects().get_media(bucket=bucket, object=name)))
+        return found["content"] if found is not None else None
 
     def pause(self, seconds: float) -> None:
         """Until somebody else may be done."""
@@ -245,9 +252,10 @@ class Google:
             raise CommandError(INSTALL) from error
         logging.getLogger("googleapiclient.http").setLevel(logging.ERROR)  # it warns of each 404, which a look expects
         host = name.partition(".")[0]  # monitoring speaks two versions
-        document = json.loads(get_static_doc(host, VERSIONS[name]))
-        if self.endpoint:
-            root = f"{self.endpoint}/{host}.googleapis.com/"
+        region, _, plain = host.rpartition("-")
+        document = json.loads(get_static_doc(plain, VERSIONS[name.removeprefix(f"{region}-")]))
+        if self.endpoint or region:
+            root = f"{self.endpoint or 'https:/'}/{host}.googleapis.com/"
             document |= {"rootUrl": root, "baseUrl": root + document["servicePath"]}
             document.pop("mtlsRootUrl", None)
         return build_from_document(document, http=self._http())
@@ -284,6 +292,16 @@ def _default_credentials(project: str) -> Any:
         # a person's calls count for the project that they are about: some APIs refuse them otherwise
         return found.with_quota_project(project)
     return found
+
+
+class _Media:
+    """A request for content, answered as a document."""
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+
+    def execute(self, num_retries: int = 0) -> Document:
+        return {"content": self._request.execute(num_retries=num_retries)}
 
 
 def _with_token(method: Callable[[Any, str | None], Request], token: str | None, api: Any) -> Request:
