@@ -59,8 +59,9 @@ DEPLOY = Group(
     more="For example: fiso deploy azure compress=functions/sample_azure --stage prod",
 )
 DATABASE = Group(
-    "The catalog's PostgreSQL: migrate, copy, verify, cutover.",
+    "The catalog's PostgreSQL: create, migrate, copy, verify, cutover.",
     {
+        "create": Lazy("fiso_cli.clouds.databases.command:create", "A managed one, on AWS, Azure or Google."),
         "migrate": Lazy("fiso_cli.database.commands:migrate", "Bring it to this version's tables."),
         "copy": Lazy("fiso_cli.database.commands:copy", "Copy it to another server, while changes go on."),
         "verify": Lazy("fiso_cli.database.commands:verify", "Compare every table of both."),

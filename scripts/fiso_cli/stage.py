@@ -38,6 +38,8 @@ LOCAL_LISTENERS = ("aws", "azure-eastus", "azure-westeurope", "gcp-us-east4", "g
 """What the provider proxies stand before, in the order of their ports."""
 LOCAL_AWS_REGIONS = ("us-east-1", "eu-west-1")
 
+SECRET_URL = "secret://"
+"""Begins what stands for a database's URL: the secret's name follows, whose field `url` it is."""
 PUBLISHED_WITHIN_S = 50.0
 """The keeper's own limit."""
 
@@ -177,7 +179,19 @@ class Stage:
         url = self.environ.get("FISO_DATABASE_URL", "").strip()
         if not url:
             raise DatabaseUnreachable(f"FISO_DATABASE_URL is not set: it names the database of stage {self.name}")
-        return url
+        return self.read_url(url)
+
+    def read_url(self, url: str) -> str:
+        """A database's URL as it stands, or the one in the secret that it names (`fiso db create`)."""
+        if not url.startswith(SECRET_URL):
+            return url
+        name = url.removeprefix(SECRET_URL)
+        with self.wrapped_errors():
+            held = self.client("secretsmanager").get_secret_value(SecretId=name)["SecretString"]
+        try:
+            return str(json.loads(held)["url"])
+        except (ValueError, KeyError, TypeError):
+            raise CommandError(f"secret {name} holds no url: `fiso db create` writes it") from None
 
     @cached_property
     def connect(self) -> "Connect":

@@ -119,7 +119,7 @@ def needed(template: Mapping[str, Any]) -> Iterator[str]:
             yield from (each for each in handler.get("permissions", ()) if does != "list" and existing(each))
 
 
-@pytest.mark.parametrize("name", ["deployer", "operator"])
+@pytest.mark.parametrize("name", ["deployer", "operator", "database"])
 def test_every_action_exists_and_is_on_what_it_can_be_on(name: str) -> None:
     for statement in policy(name):
         for action in values(statement["Action"]):
@@ -190,6 +190,14 @@ def test_a_deployer_may_whatever_a_users_functions_are_deployed_with() -> None:
     assert allowed("iam:CreateRole", f"iam::{ACCOUNT}:role/fiso-functions/fiso-prod-fn_time_keeper")
     assert allowed("lambda:CreateFunction", f"lambda:{place}:function:fiso-prod-fn_time_keeper-512")
     assert allowed("logs:CreateLogGroup", f"logs:{place}:log-group:/aws/lambda/fiso-prod-fn_time_keeper-512")
+
+
+def test_who_creates_databases_may_what_that_asks_for() -> None:
+    texts = [file.read_text() for file in (CHECKOUT / "scripts" / "fiso_cli" / "clouds" / "databases").glob("*.py")]
+    found = [pair for text in texts for pair in CALLED.findall(text)]
+    names = {f"{service}:{name.title().replace('_', '').replace('Db', 'DB')}" for service, name in found}
+    assert {"rds:CreateDBInstance", "secretsmanager:CreateSecret"} <= names
+    assert {each for each in names if not is_covered(each, "database")} == set()
 
 
 ARNS = {

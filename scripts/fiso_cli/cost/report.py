@@ -10,6 +10,7 @@ from fiso.billing import hop
 from fiso.billing.hop import FrontDoor, HopPrices, Setup, Work
 from fiso.domain.archive import Extent
 from fiso.domain.record import InvocationRecord
+from fiso_cli.clouds.databases.sizes import SIZES
 from fiso_cli.cost import measured
 from fiso_cli.errors import CommandError
 from fiso_cli.rendering import Part, Table, decimals, figure, text
@@ -206,6 +207,7 @@ def document(found: Sequence[Cost], prices: HopPrices, setup: Setup) -> Document
         "prices": prices.version,
         "as_of": prices.as_of,
         "setup": asdict(setup),
+        "database_per_month_usd": {cloud: f"{size.monthly_usd:.2f}" for cloud, size in SIZES.items()},
         "rates": [
             {
                 **asdict(each.load),
@@ -251,4 +253,6 @@ def _remarks(prices: HopPrices, setup: Setup) -> Iterator[str]:
     )
     yield "Not counted: alarms of functions (`fiso alarms`: 0.90 USD a month each), VPC endpoints, notices of SNS."
     yield "What is kept is priced as in a month when the oldest goes. Retrainer: the most that a run may take."
+    each = ", ".join(f"{size.monthly_usd:.2f} on {cloud}" for cloud, size in SIZES.items())
+    yield f"The catalog's PostgreSQL comes on top, a month as `fiso db create` makes it: {each}."
     yield f"List prices of us-east-1 as of {prices.as_of}; no free tier. Not measured on AWS."

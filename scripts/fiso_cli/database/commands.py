@@ -141,7 +141,7 @@ def _two(where: Stage, to_env: str) -> "tuple[Database, Database]":
     url = where.environ.get(to_env, os.environ.get(to_env, "")).strip()
     if not url:
         raise BadInput(f"{to_env} is not set: it names the other database, postgresql://user:password@host/name")
-    return _database(where, OLD, where.database_url), _database(where, to_env, url)
+    return _database(where, OLD, where.database_url), _database(where, to_env, where.read_url(url))
 
 
 def _database(where: Stage, name: str, url: str) -> "Database":

@@ -14,6 +14,7 @@ from pathlib import Path
 from localcloud.azure_cloud.app import AzureCloud
 from localcloud.azure_cloud.world import World
 from localcloud.doors import Door, GuardedWsgi
+from localcloud.managed_postgres import Servers
 
 THREADS = 8
 
@@ -22,8 +23,9 @@ def build(folder: str, port: int) -> GuardedWsgi:
     """What gunicorn's worker calls once. What an earlier process had is gone: it kept it in memory."""
     shutil.rmtree(folder, ignore_errors=True)
     Path(folder).mkdir(parents=True)
-    world = World(folder=Path(folder), runs=True, url=f"http://127.0.0.1:{port}")
+    world = World(folder=Path(folder), runs=True, url=f"http://127.0.0.1:{port}", databases=Servers(runs=True))
     atexit.register(world.running.stop_all)
+    atexit.register(world.databases.stop_all)
     return GuardedWsgi(application=AzureCloud(world=world), port=port, door=Door.CONTROL)
 
 

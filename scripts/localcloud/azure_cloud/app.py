@@ -288,6 +288,8 @@ def _delete(world: World, request: Request, match: "re.Match[str]") -> Answer:
     if found is None:
         return Answer(status=204)
     world.faults.check_permission(f"{found['type']}/delete", request.path)
+    if any("/microsoft.authorization/locks/" in str(each["id"]).lower() for each in world.below(request.path)):
+        raise Refused(409, "ScopeLocked", "The scope cannot perform delete operation because it is locked.")
     if str(found["type"]).lower() == "microsoft.web/serverfarms" and _apps_of(world, request.path):
         raise Refused(409, "Conflict", "Server farm cannot be deleted because it has web app(s) assigned to it.")
     _forget_workspace(world, found, is_for_good=request.query.get("force") == "true")
@@ -347,6 +349,29 @@ def _app(world: World, name: str) -> Document:
         if str(each["type"]).lower() == "microsoft.web/sites" and each["name"] == name:
             return each
     raise Refused(404, "NotFound", f"No app {name}.")
+
+
+def _deployment_operations(world: World, request: Request, match: "re.Match[str]") -> Answer:
+    found = world.deployments.get(request.path.lower().rpartition("/")[0])
+    if found is None:
+        raise Refused(404, "DeploymentNotFound", f"Deployment '{match['name']}' could not be found.")
+    return _listed(world, request, found.get("failed", []))
+
+
+def _lock_of(world: World, request: Request, match: "re.Match[str]") -> Answer:
+    """A management lock of one resource."""
+    if world.resource(match["of"]) is None:
+        raise Refused(404, "ResourceNotFound", f"The Resource '{match['of']}' was not found.")
+    if request.method == "PUT":
+        world.faults.check_permission("Microsoft.Authorization/locks/write", match["of"])
+        kind = "Microsoft.Authorization/locks"
+        return Answer(status=201, body=world.put(request.path, {"type": kind, **request.document}))
+    found = world.resource(request.path)
+    if found is None:
+        raise Refused(404, "LockNotFound", f"The lock '{match['name']}' could not be found.")
+    if request.method == "DELETE":
+        world.drop(request.path)
+    return Answer(body=found)
 
 
 def _scm(world: World, request: Request, match: "re.Match[str]") -> Answer:
@@ -409,6 +434,7 @@ def _healthz(world: World, request: Request, match: "re.Match[str]") -> Answer:
 _SUB, _GROUP = r"/subscriptions/(?P<sub>[^/]+)", r"/subscriptions/(?P<sub>[^/]+)/resourceGroups/(?P<group>[^/]+)"
 _DEPLOYMENT = _GROUP + r"/providers/Microsoft\.Resources/deployments/(?P<name>[^/]+)"
 _ROLE = r"(?P<scope>.+)/providers/Microsoft\.Authorization/roleAssignments"
+_LOCK = r"(?P<of>.+)/providers/Microsoft\.Authorization/locks/(?P<name>[^/]+)"
 _ANY = _GROUP + r"/providers/.+"
 ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("GET", "/healthz", _healthz),
@@ -429,12 +455,14 @@ ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("DELETE", _GROUP, _delete_group),
     ("PUT", _DEPLOYMENT, _put_deployment),
     ("POST", _DEPLOYMENT + "/whatIf", _what_if),
+    ("GET", _DEPLOYMENT + "/operations", _deployment_operations),
     ("POST", _DEPLOYMENT + "/cancel", _cancel),
     ("GET", _GROUP + r"/providers/Microsoft\.Resources/deployments/", _deployments),
     ("GET", _ROLE, _roles),
     ("GET", _ROLE + r"/(?P<name>[^/]+)", _get_role),
     ("PUT", _ROLE + r"/(?P<name>[^/]+)", _put_role),
     ("DELETE", _ROLE + r"/(?P<name>[^/]+)", _delete_role),
+    *((verb, _LOCK, _lock_of) for verb in ("GET", "PUT", "DELETE")),
     ("PATCH", r"(?P<of>.+)/providers/Microsoft\.Resources/tags/default", _tags),
     ("POST", r"(?P<of>.+/blobServices/default/containers/[^/]+)/lease", leases.lease),
     ("PATCH", r"(?P<of>.+/blobServices/default/containers/[^/]+)", leases.set_metadata),

@@ -45,9 +45,12 @@ def step(world: World) -> None:
             operation.status = "Failed"
             operation.error = {
                 "code": "DeploymentFailed",
-                "message": "At least one resource deployment operation failed.",
-                "details": [error.error],
+                "message": "At least one resource deployment operation failed. Please list deployment operations.",
+                "details": [] if world.faults.hides_details else [error.error],
             }
+            target = {"resourceType": resource["type"], "resourceName": str(resource["name"])}
+            failed: Document = {"provisioningState": "Failed", "targetResource": target}
+            deployment["failed"] = [{"properties": {**failed, "statusMessage": {"error": error.error}}}]
 
 
 def _make(world: World, group: Document, body: Document, resource: Document) -> None:

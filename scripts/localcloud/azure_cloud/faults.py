@@ -34,6 +34,8 @@ class Faults:
     """Actions that the caller has no permission for."""
     builds: list[str] = field(default_factory=list)
     """Why the next builds fail, one each."""
+    hides_details: bool = False
+    """A failed deployment says to list its operations, and no more."""
     forgets_deployments: int = 0
     """How many looks at a published package are 404."""
 

@@ -196,6 +196,26 @@ def _check_flex(world: World, path: str, properties: Document) -> None:
         raise bad(f"The deployment storage {account}/{container} does not exist.")
 
 
+_NO_STANDBY = "Burstable"
+
+
+def _flexible_server(world: World, path: str, before: Document | None, body: Document) -> Document:
+    """learn.microsoft.com/azure/postgresql: no standby on burstable sizes, 32 GB at least."""
+    properties, key = dict(body["properties"]), path.lower()
+    password = properties.pop("administratorLoginPassword", None)
+    if properties.get("highAvailability", {}).get("mode", "Disabled") != "Disabled" and (
+        body["sku"]["tier"] == _NO_STANDBY
+    ):
+        raise Refused(400, "HANotSupportedForBurstableSkuOption", "High availability is not supported for Burstable.")
+    if properties["storage"]["storageSizeGB"] < 32:
+        raise Refused(400, "InvalidStorageSize", "The storage size must be at least 32 GB.")
+    if before is None and not password:
+        raise Refused(400, "MissingRequiredParameter", "administratorLoginPassword is required.")
+    host = before["properties"]["fullyQualifiedDomainName"] if before else world.databases.start(key, str(password))
+    kept = before.get("properties", {}) if before else {}
+    return {**body, "properties": {**kept, **properties, "fullyQualifiedDomainName": host, "state": "Ready"}}
+
+
 def assign(world: World, path: str, body: Document) -> Document:
     """A role assignment at the scope that its id begins with."""
     scope, _, _ = path.partition("/providers/Microsoft.Authorization/")
@@ -307,6 +327,8 @@ _KINDS: dict[str, Callable[[World, str, Document | None, Document], Document]] =
     "microsoft.insights/workbooks": _workbook,
     "microsoft.managedidentity/userassignedidentities": _identity,
     "microsoft.managedidentity/userassignedidentities/federatedidentitycredentials": _plain,
+    "microsoft.dbforpostgresql/flexibleservers": _flexible_server,
+    "microsoft.dbforpostgresql/flexibleservers/databases": _plain,
     "microsoft.web/serverfarms": _plan,
     "microsoft.web/sites": _site,
     "microsoft.web/sites/config": _plain,

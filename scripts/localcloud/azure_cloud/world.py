@@ -14,6 +14,7 @@ from typing import Any
 from localcloud.azure_cloud.errors import Refused
 from localcloud.azure_cloud.faults import Faults
 from localcloud.azure_cloud.running import Running
+from localcloud.managed_postgres import Servers
 
 Document = dict[str, Any]
 TENANT = "00000000-0000-0000-0000-00000000aaaa"
@@ -65,6 +66,7 @@ class World:
     """Rows by the table of the one workspace."""
     now: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
     running: Running = field(default_factory=Running)
+    databases: Servers = field(default_factory=Servers)
     requests: int = 0
     lock: threading.RLock = field(default_factory=threading.RLock)
 
@@ -110,6 +112,7 @@ class World:
         """A resource and what is below it, with its assignments: those at a scope end with the scope."""
         for each in list(self.below(path)):
             self.running.stop(str(each["id"]).lower())
+            self.databases.stop(str(each["id"]).lower())
             del self.resources[str(each["id"]).lower()]
         for number in [key for key in self.assignments if key.startswith(path.lower())]:
             del self.assignments[number]

@@ -8,6 +8,7 @@ from pathlib import Path
 from localcloud.google_cloud.copies import Copies
 from localcloud.google_cloud.server import GoogleCloud
 from localcloud.google_cloud.world import World
+from localcloud.managed_postgres import Servers
 
 
 def main() -> None:
@@ -18,7 +19,7 @@ def main() -> None:
     given = parser.parse_args()
     given.folder.mkdir(parents=True, exist_ok=True)
     projects = {name: str(123456789012 + number) for number, name in enumerate(given.project or ["fiso-local"])}
-    world = World(folder=given.folder, projects=projects)
+    world = World(folder=given.folder, projects=projects, databases=Servers(runs=True))
     copies, server = Copies(world), GoogleCloud(world, given.port)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: threading.Thread(target=server.shutdown).start())
@@ -26,6 +27,7 @@ def main() -> None:
         server.serve_forever(poll_interval=0.1)
     finally:
         copies.close()
+        world.databases.stop_all()
         server.server_close()
 
 

@@ -31,7 +31,8 @@ class Call:
             *(each.get("logName", "") for each in self.body.get("entries", [])),
         ]
         whole = next((each for each in (*named, *told) if each), "")
-        given = [*whole.split("/"), "", ""][1] if whole.startswith("projects/") else self.query.get("project", "")
+        alone = self.path.get("project") or self.query.get("project", "")
+        given = [*whole.split("/"), "", ""][1] if whole.startswith("projects/") else alone
         by_number = {number: name for name, number in self.world.projects.items()}
         project = by_number.get(given, given)
         if project not in self.world.projects:

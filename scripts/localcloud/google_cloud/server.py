@@ -10,7 +10,17 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from localcloud.doors import Door, Visit, refusal
-from localcloud.google_cloud import builds, identity, identity_pool, monitoring, projects, services, storage, training
+from localcloud.google_cloud import (
+    builds,
+    databases,
+    identity,
+    identity_pool,
+    monitoring,
+    projects,
+    services,
+    storage,
+    training,
+)
 from localcloud.google_cloud.discovery import Found, Invalid, load, service
 from localcloud.google_cloud.handlers import HANDLERS, PERMISSIONS, Call
 from localcloud.google_cloud.world import Document, Refused, World, error_info
@@ -18,7 +28,7 @@ from localcloud.google_cloud.world import Document, Refused, World, error_info
 log = logging.getLogger(__name__)
 HOST = "127.0.0.1"
 MOST_BYTES = 256 * 1024 * 1024
-KNOWN = (builds, identity, identity_pool, monitoring, projects, services, storage, training)
+KNOWN = (builds, databases, identity, identity_pool, monitoring, projects, services, storage, training)
 """The modules whose handlers are served."""
 
 

@@ -14,6 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from localcloud.managed_postgres import Servers
+
 Document: TypeAlias = dict[str, Any]
 Finish: TypeAlias = Callable[[], Document]
 
@@ -120,6 +122,7 @@ class World:
     page: int = 50
     """The most that one page of a list holds."""
     lock: threading.RLock = field(default_factory=threading.RLock)
+    databases: Servers = field(default_factory=Servers)
     requests: int = 0
     numbers: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
     made_at: dict[str, int] = field(default_factory=dict)

@@ -15,6 +15,7 @@ import pytest
 from fiso_cli.clouds.azure import removal
 from fiso_cli.clouds.azure.lease import ContainerLease
 from fiso_cli.clouds.azure.names import Copy, Group
+from fiso_cli.clouds.azure.refusals import refusal
 from fiso_cli.clouds.azure.wrapper import HOST
 from fiso_cli.clouds.lock import Holder
 from fiso_cli.clouds.plan import remove
@@ -344,3 +345,32 @@ def test_a_second_copy_elsewhere_leaves_the_first_alone(tmp_path: Path) -> None:
         assert {key: after["resources"][key] for key in before["resources"]} == before["resources"]
         two.destroy()
         assert two.world.snapshot() == NOTHING
+
+
+NESTED = {"code": "SkuNotAvailable", "message": "FC1 is not to be had here"}
+WRITTEN = '{"status": "Failed", "error": {"code": "SkuNotAvailable", "message": "FC1 is not to be had here"}}'
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        NESTED,
+        {"code": "DeploymentFailed", "message": "At least one", "details": [NESTED]},
+        {"code": "DeploymentFailed", "message": "x", "details": [{"code": "Conflict", "message": WRITTEN}]},
+        {"code": "ResourceDeploymentFailure", "message": "x", "details": [{"code": "BadRequest", "details": [NESTED]}]},
+    ],
+)
+def test_the_innermost_reason_is_said_also_where_it_is_written_into_a_message(said: dict[str, Any]) -> None:
+    assert refusal(400, said, "PUT x") == "PUT x: SkuNotAvailable: FC1 is not to be had here"
+
+
+@pytest.mark.parametrize("message", ["{", "{}", '{"a": 1}', "[]", '{"error": 1}', "{" * 2000])
+def test_a_message_that_only_looks_like_an_error_is_said_as_it_is(message: str) -> None:
+    assert message[:300] in refusal(400, {"code": "Odd", "message": message}, "PUT x")
+
+
+def test_a_failed_deployment_that_says_to_list_its_operations_is_asked_for_them(site: Site) -> None:
+    site.world.faults = Faults(resources={"Microsoft.Web/sites": ("BadQuota", "no more apps", 1)}, hides_details=True)
+    with pytest.raises(CommandError, match=r"Microsoft.Web/sites \S+: BadQuota: no more apps"):
+        site.deploy()
+    site.deploy()

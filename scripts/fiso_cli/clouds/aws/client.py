@@ -35,7 +35,8 @@ _LOGIN = frozenset(
 )
 _REFUSED = re.compile(r"User: (\S+) is not authorized to perform: ([\w-]+:\w+)")
 _PRINCIPAL = re.compile(r":(?:assumed-(role)/([^/]+)/.*|(user)/(?:.*/)?([^/]+))$")
-POLICY = "file://scripts/serverless/deployer-policy.json"
+POLICIES = {"rds": "database", "secretsmanager": "database"}
+"""Which of scripts/serverless/*-policy.json grants what, where it is not the deployer's."""
 
 
 class Refused(CommandError):
@@ -166,9 +167,11 @@ def _grant(message: str, asked: str) -> str:
     said = _REFUSED.search(message)
     who = _PRINCIPAL.search(said[1]) if said else None
     kind, name = [each for each in who.groups() if each] if who else ["role", "YOURS"]
+    permission = said[2] if said else asked
+    policy = POLICIES.get(permission.partition(":")[0], "deployer")
     return (
-        f"the permission {said[2] if said else asked} is missing: aws iam put-{kind}-policy --{kind}-name {name} "
-        f"--policy-name fiso-deploy --policy-document {POLICY}"
+        f"the permission {permission} is missing: aws iam put-{kind}-policy --{kind}-name {name} "
+        f"--policy-name fiso-{policy} --policy-document file://scripts/serverless/{policy}-policy.json"
     )
 
 

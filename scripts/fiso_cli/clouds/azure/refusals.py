@@ -1,5 +1,6 @@
 """Refusals: what Azure says no with, as one line with the way out. Knows no client."""
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -53,9 +54,21 @@ def _group_of(scope: str) -> str:
 
 def _inner(said: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """From `DeploymentFailed` in to what failed; a nested error may stand as JSON inside a message."""
-    while True:
+    for _ in range(10):
         yield said
         details = said.get("details")
-        if not isinstance(details, list) or not details or not isinstance(details[0], Mapping):
+        inner = details[0] if isinstance(details, list) and details else _written(said.get("message"))
+        if not isinstance(inner, Mapping):
             return
-        said = details[0]
+        said = inner
+
+
+def _written(message: object) -> object:
+    """An error as JSON in a message, as resource providers put it there (`{"status": "Failed", "error": {…}}`)."""
+    if not isinstance(message, str) or not message.lstrip().startswith("{"):
+        return None
+    try:
+        found = json.loads(message)
+    except ValueError:
+        return None
+    return found.get("error", found if "code" in found else None) if isinstance(found, dict) else None

@@ -13,6 +13,7 @@ from typing import Any
 from fiso_cli.clouds.azure import publish
 from fiso_cli.clouds.azure.arm import Arm, Busy, Document
 from fiso_cli.clouds.azure.names import PACKAGE_TAG, Copy, Group, is_ours
+from fiso_cli.clouds.azure.refusals import refusal
 from fiso_cli.clouds.plan import ABSENT, AS_WANTED, Look, Say, Step, different, not_ours
 from fiso_cli.errors import CommandError
 
@@ -49,7 +50,11 @@ def shared(arm: Arm, group: Group, location: str) -> list[Step]:
 
 def group_and_providers(arm: Arm, group: Group, location: str, more: Iterable[str] = ()) -> list[Step]:
     """The same, with providers that not every stage needs."""
-    return [*(_provider(arm, name) for name in (*PROVIDERS, *more)), _group(arm, group, location), _stage(arm, group)]
+    return [
+        *(provider(arm, name) for name in (*PROVIDERS, *more)),
+        resource_group(arm, group, location),
+        _stage(arm, group),
+    ]
 
 
 def workspace(group: Group) -> str:
@@ -62,7 +67,8 @@ def copy(arm: Arm, of: Copy, wanted: Wanted, package: bytes) -> list[Step]:
     return [_app(arm, of, wanted), _role(arm, of), publish.step(arm, of, package)]
 
 
-def _provider(arm: Arm, name: str) -> Step:
+def provider(arm: Arm, name: str) -> Step:
+    """A resource provider, registered; it stays so."""
     path = f"{arm.scope}/providers/{name}"
 
     def look() -> Look:
@@ -79,7 +85,9 @@ def _provider(arm: Arm, name: str) -> Step:
     return Step(name=f"provider {name}", makes="registered in the subscription", look=look, make=make)
 
 
-def _group(arm: Arm, group: Group, location: str) -> Step:
+def resource_group(arm: Arm, group: Group, location: str, *, undo: bool = False) -> Step:
+    """The group itself; with `undo` it goes again once nothing is in it."""
+
     def look() -> Look:
         found = arm.find(group.id, GROUPS)
         if found is None:
@@ -92,7 +100,13 @@ def _group(arm: Arm, group: Group, location: str) -> Step:
     def make(say: Say) -> None:
         while_busy(arm, say, lambda: arm.call("PUT", group.id, GROUPS, {"location": location, "tags": group.tags()}))
 
-    return Step(name=f"group {group.name}", makes=f"a resource group in {location}", look=look, make=make)
+    def remove(say: Say) -> None:
+        for other in arm.listed(f"{group.id}/resources", GROUPS):  # a group takes all that is in it along
+            raise CommandError(f"it holds {other['name']}, which is not made by FISO: remove or move that first")
+        while_busy(arm, say, lambda: arm.call("DELETE", group.id, GROUPS))
+
+    what = f"a resource group in {location}"
+    return Step(name=f"group {group.name}", makes=what, look=look, make=make, undo=remove if undo else None)
 
 
 def _stage(arm: Arm, group: Group) -> Step:
@@ -288,7 +302,27 @@ def _until_known(arm: Arm, say: Say, act: Callable[[], object]) -> None:
 def deploy(arm: Arm, group: Group, name: str, which: str, given: Document, say: Say) -> None:
     """One ARM deployment. One of the same name that is under way (an earlier run's) is waited for, then repeated."""
     path = f"{group.id}/providers/Microsoft.Resources/deployments/{name[:64]}"
-    while_busy(arm, say, lambda: arm.call("PUT", path, DEPLOYMENTS, body_of(which, given)))
+    try:
+        while_busy(arm, say, lambda: arm.call("PUT", path, DEPLOYMENTS, body_of(which, given)))
+    except CommandError as error:
+        if "list deployment operations" not in str(error):
+            raise
+        raise CommandError(_of_operations(arm, path) or str(error)) from error
+
+
+def _of_operations(arm: Arm, path: str) -> str:
+    """Why a deployment failed that says so in general alone: each of its operations has a reason of its own."""
+    found = [each["properties"] for each in arm.listed(f"{path}/operations", DEPLOYMENTS)]
+    reasons = []
+    for each in found:
+        said = each.get("statusMessage")
+        if str(each.get("provisioningState")).lower() == "failed" and isinstance(said, Mapping):
+            target = each.get("targetResource") or {}
+            what = (
+                f"{target.get('resourceType', 'a resource')} {str(target.get('resourceName', '')).rpartition('/')[2]}"
+            )
+            reasons.append(refusal(400, said.get("error") or said, what))
+    return "; ".join(reasons[:3])
 
 
 def what_if(arm: Arm, group: Group, name: str, which: str, given: Document) -> list[Document]:

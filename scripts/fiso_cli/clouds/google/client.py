@@ -33,6 +33,7 @@ VERSIONS = {
     "monitoring.v1": "v1",
     "run": "v2",
     "serviceusage": "v1",
+    "sqladmin": "v1",
     "storage": "v1",
 }
 SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
@@ -53,6 +54,7 @@ ROLES = {
     "resourcemanager": "roles/resourcemanager.projectIamAdmin",
     "run": "roles/run.admin",
     "serviceusage": "roles/serviceusage.serviceUsageAdmin",
+    "cloudsql": "roles/cloudsql.admin",
     "storage": "roles/storage.admin",
 }
 """The predefined role that has a permission, by its first word."""
