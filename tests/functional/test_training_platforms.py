@@ -1,6 +1,8 @@
 """Training platforms: an order is followed to its end, resumed, limited, and its model checked, on each alike."""
 
+import io
 import json
+import tarfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -250,6 +252,24 @@ def test_an_archive_that_is_none_is_refused() -> None:
     for body in (b"", b"\x1f\x8b\x08", b"no archive"):
         with pytest.raises(CommandError, match="damaged"):
             unpacked(body)
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        for name, kind in (("../model.joblib", tarfile.REGTYPE), ("/model.joblib", tarfile.REGTYPE),
+                           ("model.joblib", tarfile.SYMTYPE), ("metrics.json", tarfile.REGTYPE)):  # fmt: skip
+            member = tarfile.TarInfo(name)
+            member.type, member.linkname = kind, "/etc/passwd"
+            archive.addfile(member)
+    assert unpacked(packed.getvalue()) == {"metrics.json": b""}
+
+
+def test_a_jobs_rows_are_no_other_jobs(tmp_path: Path) -> None:
+    for rig in on_sagemaker(tmp_path):
+        assert isinstance(rig.platform, SageMaker)
+        uris = [
+            channel["DataSource"]["S3DataSource"]["S3Uri"]
+            for channel in rig.platform.request(rig.job())["InputDataConfig"]
+        ]
+        assert uris == [f"s3://bucket/training/{rig.job().name}/input/"]
 
 
 def test_a_candidate_is_what_came_back_with_its_pointer_last() -> None:
