@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fiso.adapters.aws.cloudwatch_logs import CloudWatchSpilledRecords
+from fiso.adapters.aws.cloudwatch_logs import CloudWatchLines, CloudWatchSpilledRecords
 from fiso.domain.errors import StoreUnavailable
 from fiso.ports import SpilledLine, SpilledRecords
 from fiso.services.log.reconcile import parse
@@ -79,3 +79,28 @@ def test_an_empty_page_with_a_token_is_not_the_end() -> None:
 
     pages = CloudWatchSpilledRecords(Client(), "g", mark=MARK).pages(NOW, NOW + timedelta(minutes=1))
     assert [[line.id for line in page] for page in pages] == [[], [], ["1"]]
+
+
+@pytest.mark.parametrize(
+    ("lines", "sizes"),
+    [
+        (["x" * 1_022] * 2_001, [1_000, 1_000, 1]),  # 1,048 bytes each with CloudWatch's own 26
+        (["x"] * 20_001, [10_000, 10_000, 1]),
+        (["\u00fc" * 524_000, "x" * 600_000, "x"], [1, 2]),
+        (["x" * 2_000_000, "x"], [1, 1]),
+        ([], []),
+    ],
+    ids=["bytes", "events", "letters of two bytes", "one that is too long", "none"],
+)
+def test_lines_are_put_in_batches_that_cloudwatch_takes(lines: list[str], sizes: list[int]) -> None:
+    put: list[list[dict[str, Any]]] = []
+
+    class Client:
+        def create_log_stream(self, **_: str) -> None: ...
+
+        def put_log_events(self, **asked: Any) -> None:
+            put.append(asked["logEvents"])
+
+    CloudWatchLines(Client(), "g", clock=lambda: NOW).put(lines)
+    assert [len(batch) for batch in put] == sizes
+    assert [event["message"] for batch in put for event in batch] == lines
