@@ -29,13 +29,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(params=["gateway", "wsgi"])
 def each_door(request: pytest.FixtureRequest) -> Iterator[None]:
     """The test's requests go through this door of the orchestrator."""
-    from fiso.testing.rig import Rig
+    from fiso.testing.rig import DOOR
+    from functions.orchestrator.handler import answer_event
     from tests.doors import by_wsgi
 
-    usual = Rig.__dict__["door"]
-    if request.param == "wsgi":
-        if request.node.get_closest_marker("gateway_form"):
-            pytest.skip("it is about the form that Lambda gives an answer")
-        Rig.door = staticmethod(by_wsgi)
+    is_wsgi = request.param == "wsgi"
+    if is_wsgi and request.node.get_closest_marker("gateway_form"):
+        pytest.skip("it is about the form that Lambda gives an answer")
+    before = DOOR.set(by_wsgi if is_wsgi else answer_event)
     yield
-    Rig.door = usual
+    DOOR.reset(before)

@@ -20,12 +20,14 @@ from fiso.adapters.aws.snapshots import CheckedSnapshots, DynamoDBSnapshotCopy, 
 from fiso.adapters.clock import utc_now
 from fiso.adapters.http.callers import ByProvider, HttpCaller
 from fiso.adapters.http.public_dial import PublicDial
+from fiso.adapters.identity.stage_tokens import StageTokens
 from fiso.codecs.seal import CatalogSeals
 from fiso.codecs.signature import PublicKeys
 from fiso.domain.access import AuthMode
 from fiso.domain.address import AddressRules
 from fiso.domain.endpoint import Authentication, Provider
 from fiso.domain.request import TenantId
+from fiso.domain.stage_rules import StageRules
 from fiso.ports import (
     Clock,
     EndpointStates,
@@ -51,6 +53,7 @@ from fiso_client.core.transport import HttpTransport
 
 if TYPE_CHECKING:
     from fiso.adapters.identity.exchange import TokensByAudience
+    from fiso.domain.identity import EntraIdentity, GoogleIdentity
 
 logger = logging.getLogger("fiso.orchestrator")
 
@@ -119,9 +122,9 @@ def aws_ports(settings: OrchestratorSettings, environ: Mapping[str, str], metric
         allow_loopback=settings.allow_loopback,
         rules=lambda: hosts.rules,
     )
-    tokens = _tokens(settings, service, transport)
-    azure = http(identities={Authentication.FUNCTION_KEY: FunctionKeys(service("secretsmanager")), **tokens})
-    google = http(identities=tokens)
+    elsewhere = _Elsewhere(*_tokens(settings, service, transport))
+    azure = http(identities={Authentication.FUNCTION_KEY: FunctionKeys(service("secretsmanager")), **elsewhere.tokens})
+    google = http(identities=elsewhere.tokens)
     invoke_api = cache(lambda region: service("lambda", region))
     aws = LambdaCaller(invoke_api, clock=utc_now)
 
@@ -136,8 +139,8 @@ def aws_ports(settings: OrchestratorSettings, environ: Mapping[str, str], metric
 
     seals = _catalog_seals(settings)
     return Ports(
-        snapshots=CheckedSnapshots(S3Snapshots(s3, settings.bucket, seals), hosts),
-        copy=CheckedSnapshots(DynamoDBSnapshotCopy(dynamodb, settings.state_table, seals), hosts),
+        snapshots=CheckedSnapshots(S3Snapshots(s3, settings.bucket, seals), hosts, elsewhere.identified),
+        copy=CheckedSnapshots(DynamoDBSnapshotCopy(dynamodb, settings.state_table, seals), hosts, elsewhere.identified),
         states=DynamoDBEndpointStates(dynamodb, settings.state_table, clock=utc_now),
         layer=LayerModelStore(settings.model_dir),
         models=S3ModelStore(s3, settings.bucket),
@@ -147,7 +150,7 @@ def aws_ports(settings: OrchestratorSettings, environ: Mapping[str, str], metric
             quick, settings.log_table, clock=utc_now, writes_as_before=settings.catalog.accepts_older_forms
         ),
         caller=ByProvider({Provider.AWS: aws, Provider.AZURE: azure, Provider.GCP: google}),
-        tokens=tuple(tokens.values()),
+        tokens=tuple(elsewhere.tokens.values()),
         metrics=metrics,
         lease_keys=_stored_keys(service("ssm"), settings.lease_keys_parameter),
         issuer_keys=_issuer_keys(settings.access, transport),
@@ -176,31 +179,56 @@ def _own_credentials(environ: Mapping[str, str], transport: HttpTransport) -> Ke
     return own_credentials(environ, transport=transport, clock=utc_now)
 
 
+@dataclass(frozen=True, slots=True)
+class _Elsewhere:
+    """Who FISO is on other clouds: as the catalog says, else as the stage was deployed."""
+
+    entra: "StageTokens[EntraIdentity]"
+    google: "StageTokens[GoogleIdentity]"
+
+    @property
+    def tokens(self) -> "Mapping[Authentication, StageTokens[EntraIdentity] | StageTokens[GoogleIdentity]]":
+        return {Authentication.ENTRA: self.entra, Authentication.ID_TOKEN: self.google}
+
+    def identified(self, rules: StageRules) -> None:
+        if rules.identities is None:
+            self.entra.be(None)
+            self.google.be(None)
+            return
+        from fiso.domain.identity import entra_of, google_of
+
+        try:
+            self.entra.be(entra_of(rules.identities))
+            self.google.be(google_of(rules.identities))
+        except ValueError as error:  # written past the command line
+            logger.error("the catalog's identities are left out: %s", error)
+
+
 def _tokens(
     settings: OrchestratorSettings,
     service: Callable[[str], SignedService],
     transport: HttpTransport,
-) -> "Mapping[Authentication, TokensByAudience]":
-    """Who FISO is on other clouds, by how endpoints ask for it. Loads what the stage is set to."""
-    found: dict[Authentication, TokensByAudience] = {}
-    if settings.google is not None:
+) -> "tuple[StageTokens[EntraIdentity], StageTokens[GoogleIdentity]]":
+    """Who FISO is on other clouds."""
+
+    def google(who: "GoogleIdentity") -> "TokensByAudience":
         from fiso.adapters.identity import google_identity
 
         sts = service("sts")
-        subject = google_identity.of_aws(settings.google, sts.credentials, sts.endpoint.region, utc_now)
-        found[Authentication.ID_TOKEN] = google_identity.GoogleIdTokens(
-            settings.google, subject=subject, transport=transport
-        )
-    if settings.entra is not None:
+        subject = google_identity.of_aws(who, sts.credentials, sts.endpoint.region, utc_now)
+        urls = google_identity.urls_at(settings.google_login)
+        return google_identity.GoogleIdTokens(who, subject=subject, transport=transport, urls=urls)
+
+    def entra(who: "EntraIdentity") -> "TokensByAudience":
         from fiso.adapters.identity import entra_identity
 
-        found[Authentication.ENTRA] = entra_identity.EntraTokens(
-            settings.entra,
-            word=entra_identity.of_aws(service("sts")),
-            transport=transport,
-            login=settings.entra_login or entra_identity.LOGIN,
-        )
-    return found
+        word = entra_identity.of_aws(service("sts"), who.exchange)
+        return entra_identity.EntraTokens(who, word=word, transport=transport, login=settings.entra_login)
+
+    return (
+        StageTokens(Authentication.ENTRA, entra, settings.entra),
+        StageTokens(Authentication.ID_TOKEN, google, settings.google),
+    )
 
 
 def _table_of_keys(

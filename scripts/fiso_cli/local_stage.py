@@ -27,7 +27,12 @@ PORTS_NEEDED = 20
 PROVIDERS_FROM = 10
 _ROOT = 0
 REGION = "us-east-1"
+LOCAL_STAGE = "local"
 ACCOUNT = "000000000000"
+AZURE_TENANT = "f1500000-0000-4000-8000-000000000000"
+GOOGLE_PROJECT = "fiso-local"
+ISSUERS_AT = "/_aws/issuers"
+"""Below it the emulator publishes the keys of `https://….tokens.sts.global.api.aws`, which has no such host here."""
 DATABASE = "fiso"
 DATABASE_USER = "fiso"
 
@@ -100,6 +105,21 @@ class LocalStage:
     def lambda_host_url(self) -> str:
         """Where a command invokes a function directly."""
         return url(self.base_port + 1)
+
+    @property
+    def azure_url(self) -> str:
+        """The local Azure's Resource Manager."""
+        return url(self.base_port + 9)
+
+    @property
+    def entra_url(self) -> str:
+        """The local Entra: Graph and login."""
+        return url(self.base_port + 16)
+
+    @property
+    def google_url(self) -> str:
+        """The local Google, which stands for all of its hosts, each below its name."""
+        return url(self.base_port + 15)
 
     def provider_url(self, index: int) -> str:
         """The address of the endpoint number `index` in the provider proxy's order, as the orchestrator sees it."""

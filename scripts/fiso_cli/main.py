@@ -55,6 +55,7 @@ DEPLOY = Group(
         "azure": Lazy("fiso_cli.clouds.azure.command:azure", "To Azure Functions, Flex Consumption."),
         "gcp": Lazy("fiso_cli.clouds.google.command:gcp", "To Google, as Cloud Run functions."),
         "monitoring": Lazy("fiso_cli.clouds.monitoring:monitoring", "What watches a cloud's copies, in its own terms."),
+        "everywhere": Lazy("fiso_cli.clouds.everywhere:everywhere", "To several clouds, with trust and catalog."),
     },
     more="For example: fiso deploy azure compress=functions/sample_azure --stage prod",
 )

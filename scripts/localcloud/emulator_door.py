@@ -15,6 +15,7 @@ from fiso_cli.access_key import AccessKey
 from localcloud import signatures
 from localcloud.doors import Door, Visit, refusal
 from localcloud.signatures import BadSignatureError, Request
+from localcloud.web_identity import HOST_OF_STS, Answer, WebIdentity
 
 _Scope: TypeAlias = dict[str, Any]
 _Receive: TypeAlias = Callable[[], Awaitable[dict[str, Any]]]
@@ -42,10 +43,14 @@ def peer_of(text: str) -> Peer:
 
 
 def behind_door(
-    application: _Application, api_of: Callable[[str, str], object], key: AccessKey, peer: Peer | None = None
+    application: _Application,
+    api_of: Callable[[str, str], object],
+    key: AccessKey,
+    peer: Peer | None = None,
+    identity: WebIdentity | None = None,
 ) -> _Application:
     """The emulator's ASGI application for the cloud's owner only. `api_of` finds the HTTP API of a host and path. What
-    is signed for the peer's region is the peer's to answer."""
+    is signed for the peer's region is the peer's to answer; who a function is, `identity` says."""
 
     async def guarded(scope: _Scope, receive: _Receive, send: _Send) -> None:
         if scope["type"] == "lifespan":
@@ -53,12 +58,19 @@ def behind_door(
         headers = _headers_of(scope)
         is_api = scope["path"].startswith(_API) and api_of(headers.get("host", ""), scope["path"]) is not None
         is_health = (scope.get("method"), scope["path"]) == ("GET", _HEALTH)
-        is_signed = not (is_api or is_health)
+        keys = identity.published(scope["path"]) if identity and scope.get("method") == "GET" else None
+        is_signed = not (is_api or is_health or keys)
         caller, (_, port) = scope.get("client"), scope["server"]
-        visit = Visit(headers=headers, caller=tuple(caller) if caller else None, port=port)
+        seen = headers
+        if is_signed and scope["path"] == "/" and HOST_OF_STS.fullmatch(headers.get("host", "")):
+            # sent on by who believes AWS alone; whether its signer meant it, the signature says
+            seen = {**headers, "host": f"127.0.0.1:{port}"}
+        visit = Visit(headers=seen, caller=tuple(caller) if caller else None, port=port)
         why = refusal(visit, Door.API if is_api else Door.CONTROL, is_signed=is_signed)
         if why is not None or (is_signed and scope["type"] != "http"):
             return await _refuse(scope, send, "AccessDeniedException", why or "not served here", headers)
+        if keys is not None:
+            return await _sent(send, keys)
         if not is_signed:
             scope = _with_scheme(scope)
             return await application(scope, receive, send if is_api else _without_cors(send))
@@ -70,9 +82,17 @@ def behind_door(
             return await _refuse(scope, send, error.code, str(error), headers)
         if peer is not None and meant.region == peer.region:
             return await _hand_over(asked, meant.service, send, key, peer)
+        if identity is not None and (own := identity.answer(asked, meant)) is not None:
+            return await _sent(send, own)
         await application(scope, again, _without_cors(send))
 
     return guarded
+
+
+async def _sent(send: _Send, answer: Answer) -> None:
+    named = [(b"content-type", answer.kind.encode()), (b"content-length", b"%d" % len(answer.body))]
+    await send({"type": "http.response.start", "status": answer.status, "headers": named})
+    await send({"type": "http.response.body", "body": answer.body})
 
 
 def _with_scheme(scope: _Scope) -> _Scope:

@@ -13,7 +13,7 @@ import os
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,10 +26,11 @@ if __name__ == "__main__":
     sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() != _HERE]
     sys.path.append(str(_HERE.parent))
 
-from fiso_cli.access_key import AccessKey
+from fiso_cli.access_key import AccessKey, access_key_of
 from localcloud import signatures
 from localcloud.emulator_door import behind_door, peer_of
 from localcloud.signatures import Request
+from localcloud.web_identity import WebIdentity, role_of_function
 
 # The names replaced in ministack.services.lambda_svc, with the parameters they must have (ministack 1.5.33).
 _REPLACED = {
@@ -172,6 +173,19 @@ def _is_readable(body: object) -> bool:
         return False
 
 
+def roles_of(service: Any) -> Callable[[str], str | None]:
+    """By the access keys of the emulator's functions, the ARNs of their roles."""
+    records = getattr(getattr(service, "_functions"), "_data")  # noqa: B009 - the emulator's own
+
+    def role_of(key_id: str) -> str | None:
+        for (*_, name), record in [*records.items()]:
+            if access_key_of(str(name)) == key_id:
+                return role_of_function(str((record.get("config") or record)["Role"]))
+        return None
+
+    return role_of
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="ministack, with its functions run by the local Lambda host.")
     parser.add_argument("--lambda-host-url", required=True)
@@ -197,7 +211,8 @@ def main() -> None:
     forward_to_host(lambda_svc, given.lambda_host_url, key)
     hand_on_as_api_gateway(apigateway)
     api_of = getattr(emulator, "_parse_execute_api_url")  # noqa: B009 - the emulator's own
-    emulator.app = behind_door(emulator.app, api_of, key, given.peer)
+    identity = WebIdentity(Path.cwd(), roles_of(lambda_svc))
+    emulator.app = behind_door(emulator.app, api_of, key, given.peer, identity)
     emulator.main()
 
 

@@ -16,6 +16,7 @@ PORTS = {
     "issuer": 8,
     "azure-cloud": 9,
     "google-cloud": 15,
+    "entra": 16,
 }
 """Where each part listens, from the base port on."""
 

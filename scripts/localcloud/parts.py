@@ -96,6 +96,7 @@ def parts(cloud: LocalCloud, options: Options | None = None) -> tuple[Part, ...]
         _stream_pump(cloud),
         _azure_host(cloud),
         _azure_cloud(cloud),
+        _entra(cloud),
         _google_host(cloud),
         _google_cloud(cloud),
         _provider_proxy(cloud, chosen),
@@ -134,6 +135,7 @@ def _lambda_host(cloud: LocalCloud, chosen: Options) -> Part:
     # functions invoke the AWS samples through the proxy, so that distance and faults apply to those alone
     variables = {"AWS_ENDPOINT_URL": chosen.aws_url or cloud.emulator_url}
     variables["AWS_ENDPOINT_URL_LAMBDA"] = cloud.provider_url(0)
+    variables |= {"FISO_ENTRA_LOGIN": cloud.url("entra"), "FISO_GOOGLE_LOGIN": cloud.url("google-cloud")}
     options: _Words = ("--port", cloud.port("lambda-host"), "--emulator-url", cloud.emulator_url, "--cache", cache)
     options += ("--access-key", cloud.access_key_file)
     options += tuple(word for pair in variables.items() for word in ("--function-env", "=".join(pair)))
@@ -193,12 +195,18 @@ def _azure_host(cloud: LocalCloud) -> Part:
 
 def _azure_cloud(cloud: LocalCloud) -> Part:
     folder = cloud.state / "azure"
-    return _module(cloud, "azure-cloud", ("--port", cloud.port("azure-cloud"), "--folder", folder), writes=(folder,))
+    options: _Words = ("--port", cloud.port("azure-cloud"), "--folder", folder, "--entra-url", cloud.url("entra"))
+    return _module(cloud, "azure-cloud", options, writes=(folder,))
+
+
+def _entra(cloud: LocalCloud) -> Part:
+    return _module(cloud, "entra", ("--port", cloud.port("entra"), "--aws-url", cloud.emulator_url))
 
 
 def _google_cloud(cloud: LocalCloud) -> Part:
     folder = cloud.state / "google-cloud"
-    return _module(cloud, "google-cloud", ("--port", cloud.port("google-cloud"), "--folder", folder), writes=(folder,))
+    options: _Words = ("--port", cloud.port("google-cloud"), "--folder", folder, "--aws-url", cloud.emulator_url)
+    return _module(cloud, "google-cloud", options, writes=(folder,))
 
 
 def _google_host(cloud: LocalCloud) -> Part:

@@ -221,8 +221,9 @@ class OrchestratorSettings:
     refused. `quotas` are words as `QuotaRules.parsed` takes them; they meet in that table too, and without it each
     environment holds its own part. `model_keys` are the public keys that published models may be signed with. `google`
     and `entra` are who FISO is to endpoints with `authentication: id_token` and `entra`; without them they are not
-    called. `entra_login` is where Entra is, on the local stage only. `cors` is, as JSON,
-    the rule for pages of other origins where a function's policy has none. `catalog` says which catalogs count.
+    called, unless the catalog says who it is. `entra_login` and `google_login` are where Entra and Google are, on the
+    local stage only. `cors` is, as JSON, the rule for pages of other origins where a function's
+    policy has none. `catalog` says which catalogs count.
     `key_regions` are the two other regions whose key tables hold keys together with this one's, where a policy asks for
     a `second_store`."""
 
@@ -242,6 +243,7 @@ class OrchestratorSettings:
     google: "GoogleIdentity | None" = None
     entra: "EntraIdentity | None" = None
     entra_login: str = ""
+    google_login: str = ""
     cors: str = ""
     metrics_tenant: str = ""
     traced_share: float | None = None
@@ -269,6 +271,7 @@ class OrchestratorSettings:
             google=_google(environ),
             entra=_entra(environ),
             entra_login=_loopback(environ, "FISO_ENTRA_LOGIN"),
+            google_login=_loopback(environ, "FISO_GOOGLE_LOGIN"),
             cors=environ.get("FISO_CORS", "").strip(),
             metrics_tenant=environ.get("FISO_METRICS_TENANT", "").strip(),
             traced_share=_share(environ, "FISO_TRACED_SHARE"),
@@ -295,12 +298,10 @@ def _google(environ: Mapping[str, str]) -> "GoogleIdentity | None":
     provider, service_account = (environ.get(name, "").strip() for name in names)
     if not provider and not service_account:
         return None
-    from fiso.domain.identity import GoogleIdentity
+    from fiso.domain.identity import GOOGLE, google_of
 
     try:
-        if provider and not service_account:
-            raise ValueError("the service account must be said too: functions let that in, and not the provider")
-        return GoogleIdentity(provider=provider, service_account=service_account)
+        return google_of(dict(zip(GOOGLE, (provider, service_account), strict=True)))
     except ValueError as error:
         raise BadSetting(f"environment variables {' and '.join(names)}: {error}") from error
 
@@ -310,10 +311,10 @@ def _entra(environ: Mapping[str, str]) -> "EntraIdentity | None":
     tenant, client = (environ.get(name, "").strip().lower() for name in names)
     if not tenant and not client:
         return None
-    from fiso.domain.identity import EntraIdentity
+    from fiso.domain.identity import AZURE, entra_of
 
     try:
-        return EntraIdentity(tenant=tenant, client=client)
+        return entra_of(dict(zip(AZURE, (tenant, client), strict=True)))
     except ValueError as error:
         raise BadSetting(f"environment variables {' and '.join(names)}: {error}") from error
 

@@ -1,6 +1,6 @@
 """Every AWS call of a deployed function is within its role; `tests/contract/test_roles.py` says more of roles."""
 
-from localcloud.lambda_host.environment import access_key_of
+from fiso_cli.access_key import access_key_of
 from tests.e2e.conftest import LiveCloud, eventually
 from tests.iam.comparison import forbidden
 from tests.iam.policy import Statement

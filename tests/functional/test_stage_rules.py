@@ -7,9 +7,12 @@ from time import perf_counter
 import pytest
 
 from fiso.adapters.aws.snapshots import CheckedSnapshots, DynamoDBSnapshotCopy, KnownHosts
+from fiso.adapters.identity.credential_cache import Expiring
+from fiso.adapters.identity.exchange import TokensByAudience
+from fiso.adapters.identity.stage_tokens import StageTokens
 from fiso.codecs.catalog import snapshot_from_json, snapshot_to_json
 from fiso.domain.address import AddressRules
-from fiso.domain.endpoint import Provider
+from fiso.domain.endpoint import Authentication, Provider
 from fiso.domain.fields import Impossible
 from fiso.domain.request import TenantId
 from fiso.domain.stage_rules import NO_RULES, StageRules, TenantQuotas
@@ -19,6 +22,8 @@ from fiso_cli.catalog import spelling, yaml_text
 from fiso_cli.catalog.declaration import InvalidDeclaration, Setting, parse
 from fiso_cli.catalog.difference import changes_of_rules
 from fiso_cli.training import keys
+from fiso_client.core.failures import ProviderError
+from fiso_client.core.transport import HttpTransport
 from tests.builders import a_snapshot, an_endpoint, an_entry
 from tests.edge import BY_IAM, signed
 from tests.golden.recorded_clients import RecordingClient
@@ -198,3 +203,72 @@ def test_environments_call_hosts_that_the_catalog_names_and_no_other() -> None:
     (refused,) = [read.functions[entry.name].refused for read in [checked.current()] if read]
     assert refused
     assert hosts.rules.own_hosts == frozenset()
+
+
+IDENTITIES = """
+identities:
+  azure_tenant: 72f988bf-86f1-41af-91ab-2d7cd011db47
+  azure_client: 5a1d1bb9-2b06-4e2c-8f5d-0a8f6f1c2b3d
+"""
+
+
+def test_a_file_says_who_fiso_is_elsewhere_and_a_snapshot_without_it_stays_as_it_was() -> None:
+    rules = declared(IDENTITIES)
+    assert declared(file_of(rules)).identities == rules.identities
+    snapshot = replace(a_snapshot(), rules=rules)
+    assert snapshot_from_json(snapshot_to_json(snapshot)).rules == rules
+    assert b"identities" not in snapshot_to_json(
+        replace(a_snapshot(), rules=StageRules(hosts=frozenset({"a.example"})))
+    )
+    told = {each.path: each.after for each in changes_of_rules(NO_RULES, rules)}
+    assert told["identities.azure_client"] == "5a1d1bb9-2b06-4e2c-8f5d-0a8f6f1c2b3d"
+
+
+def file_of(rules: StageRules) -> str:
+    return yaml_text.written({**spelling._file_rules(rules)})
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("  azure_tenant: contoso\n  azure_client: x\n", "the tenant must be an id"),
+        ("  azure_client: 5a1d1bb9-2b06-4e2c-8f5d-0a8f6f1c2b3d\n", "the tenant must be an id"),
+        ("  google_provider: x\n", "the service account must be said"),
+        ("  azure_tenant_id: x\n", "unknown key, did you mean 'azure_tenant'"),
+        ("  azure_tenant: {}\n", "must be text"),
+    ],
+)
+def test_who_fiso_is_must_have_its_form(text: str, told: str) -> None:
+    with pytest.raises(InvalidDeclaration) as raised:
+        declared(f"identities:\n{text}")
+    assert told in str(raised.value)
+
+
+class Tokens(TokensByAudience):
+    """Of one who is somebody."""
+
+    authentication = Authentication.ENTRA
+
+    def __init__(self, who: str) -> None:
+        super().__init__(transport=HttpTransport(), stopwatch=None)
+        self._first_name, self._who = who, who
+
+    def _audience_of(self, address: str) -> str:
+        return address
+
+    def _token(self, audience: str, until_s: float) -> Expiring[str]:
+        return Expiring(f"{self._who} at {audience}", 100.0, 100.0)
+
+
+def test_tokens_are_of_whoever_the_catalog_says_else_of_the_deployments_own_else_of_nobody() -> None:
+    endpoint = an_endpoint(Provider.AZURE, address="https://a.azurewebsites.net", authentication=Authentication.ENTRA)
+    tokens = StageTokens(Authentication.ENTRA, Tokens, "own")
+    said = []
+    for who in (None, "catalog", "catalog", "another", None):
+        tokens.be(who)
+        said.append(tokens.headers(endpoint, timeout_s=1)["authorization"].split()[1])
+    assert said == ["own", "catalog", "catalog", "another", "own"]
+    nobody = StageTokens(Authentication.ENTRA, Tokens, None)
+    assert nobody.due([endpoint]) == ()
+    with pytest.raises(ProviderError, match="fiso trust"):
+        nobody.headers(endpoint, timeout_s=1)

@@ -42,6 +42,7 @@ SET = {
     "FISO_AZURE_TENANT": "",
     "FISO_AZURE_CLIENT": "",
     "FISO_ENTRA_LOGIN": "",
+    "FISO_GOOGLE_LOGIN": "",
     "FISO_ALLOW_LOOPBACK": "",
     "FISO_TRACED_SHARE": "",
     "FISO_DRIFT_THRESHOLD": "",

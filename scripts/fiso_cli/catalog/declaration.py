@@ -8,6 +8,7 @@ from typing import NamedTuple, Self
 
 from fiso.codecs.catalog import endpoint_from_document, entry_from_document, rules_from_document
 from fiso.codecs.typed import Document, Json, Malformed
+from fiso.domain import identity
 from fiso.domain.address import AddressRules, hosts_in
 from fiso.domain.catalog import CatalogEntry
 from fiso.domain.errors import BadAddress, InvalidCatalog
@@ -108,7 +109,7 @@ def _checked(document: Document, setting: Setting) -> _Checked:
     found, entries = list(problems.of_shape(document)), list[CatalogEntry]()
     wrong = {problem.place[:2] for problem in found}
     rules = NO_RULES
-    if not any(place[0] in ("quotas", "hosts") for place in wrong if place):
+    if not any(place[0] in spelling.STAGE_KEYS for place in wrong if place):
         rules, of_rules = _rules(document)
         found += of_rules
         setting = replace(setting, own_hosts=setting.own_hosts | rules.hosts)
@@ -133,7 +134,8 @@ def _rules(document: Document) -> tuple[StageRules, list[Problem]]:
         AddressRules(own_hosts=rules.hosts)
     except ValueError as error:
         return NO_RULES, [Problem(place=("hosts",), message=f"{error}: exact names, as in api.example.com")]
-    return rules, []
+    flaws = identity.flaws_of(rules.identities or {})
+    return rules, [Problem(place=("identities", name), message=said) for name, said in flaws.items()]
 
 
 def _part(document: Document, key: str) -> Document:

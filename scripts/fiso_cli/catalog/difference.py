@@ -74,7 +74,8 @@ def changes_of_rules(before: StageRules, after: StageRules) -> list[Change]:
         told = f"{len(new)} ({len(differing)} differ: {', '.join(differing[:3])}, ...)"
         found.append(Change(kind=Kind.CHANGED, function=STAGE, path="quotas.tenants", before=f"{len(old)}", after=told))
     hosts: Flat = {"hosts": [*sorted(before.hosts)]}
-    return found + list(_of_fields(STAGE, "stage", hosts, {"hosts": [*sorted(after.hosts)]}))
+    found += _of_fields(STAGE, "stage", hosts, {"hosts": [*sorted(after.hosts)]})
+    return found + list(_of_fields(STAGE, "identities", dict(before.identities or {}), dict(after.identities or {})))
 
 
 def _of_function(name: FunctionName, old: CatalogEntry | None, new: CatalogEntry | None) -> Iterator[Change]:

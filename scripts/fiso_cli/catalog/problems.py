@@ -47,7 +47,7 @@ def _broken(error: ValidationError, inner: ValidationError | None = None) -> str
     """What must be so, where the place itself, or a key there, is wrong."""
     match (inner or error).kind:
         case Kind.Type(types=types):
-            return _type(types[0], error.instance)
+            return _type(next(each for each in types if each != "null"), error.instance)
         case Kind.Enum(options=list(options)):
             return f"must be {_either(options)}"
         case Kind.Pattern():

@@ -11,6 +11,7 @@ from math import inf
 from typing import Annotated, get_args, get_origin
 
 from fiso.codecs.typed import Document, Json
+from fiso.domain import identity
 from fiso.domain.endpoint import Endpoint, EndpointId, Provider, Region
 from fiso.domain.fields import NAME, AtMost, Means, Spelled, Within, hints_of
 from fiso.domain.policy import Idempotent, Policy, Weights
@@ -45,10 +46,10 @@ def of_file() -> Document:
                 "version": {"const": 1},
                 "quotas": _object(TenantQuotas),
                 "hosts": _of(hints_of(StageRules)["hosts"]),
+                "identities": _closed({name: {"type": "string"} for name in identity.NAMES}),
                 "defaults": _closed({"policy": policy, "prices": _object(Terms)}),
                 "functions": {
-                    "type": "object",
-                    "minProperties": 1,
+                    "type": ["object", "null"],
                     "propertyNames": _of(Annotated[str, NAME]),
                     "additionalProperties": _closed(function, required=["type", "endpoints"]),
                 },

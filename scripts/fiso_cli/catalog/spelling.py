@@ -95,12 +95,17 @@ def _file_rules(rules: StageRules) -> Document:
         tenants: Document = dict(sorted(rules.quotas.tenants.items()))
         default: Document = {} if rules.quotas.default is None else {"default": rules.quotas.default}
         found["quotas"] = {**default, **({"tenants": tenants} if tenants else {})}
-    return found | ({"hosts": [*sorted(rules.hosts)]} if rules.hosts else {})
+    found |= {"hosts": [*sorted(rules.hosts)]} if rules.hosts else {}
+    return found | ({"identities": dict(sorted(rules.identities.items()))} if rules.identities else {})
+
+
+STAGE_KEYS = ("quotas", "hosts", "identities")
+"""What a file says of its stage as a whole."""
 
 
 def stored_rules(document: Document) -> Document:
-    """A file's `quotas` and `hosts` as stores hold them."""
-    return {key: document[key] for key in ("quotas", "hosts") if document.get(key) is not None}
+    """A file's `quotas`, `hosts` and `identities` as stores hold them."""
+    return {key: document[key] for key in STAGE_KEYS if document.get(key)}
 
 
 def _function(entry: CatalogEntry) -> Document:

@@ -14,6 +14,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from fiso_cli.catalog.yaml_text import parse
 
 EMPTY = "version: 1\n\nfunctions:\n"
+IDENTITIES = "identities"
 Values = Mapping[str, str | int]
 
 
@@ -61,6 +62,44 @@ def without_endpoints(text: str, function: str, ids: Sequence[str]) -> str:
     return text
 
 
+def with_identities(text: str, identities: Mapping[str, str]) -> str:
+    """The text with these in `identities`, before `functions` where there were none."""
+    text = text if text.strip() else EMPTY
+    root = _root(text)
+    found = _member(root, IDENTITIES)
+    if isinstance(found, MappingNode) and found.value:
+        text = _changed(text, found, identities)
+    elif found is not None:
+        raise ValueError(f"{IDENTITIES} must be a mapping with a line for each")
+    else:
+        lines = "".join(f"  {name}: {_scalar(value)}\n" for name, value in identities.items())
+        at = next((key.start_mark.index for key, _ in root.value if key.value == "functions"), len(text))
+        text = f"{_ended(text[:at])}{IDENTITIES}:\n{lines}\n{text[at:]}"
+    parse(text)
+    return text
+
+
+def without_identities(text: str, names: Sequence[str]) -> str:
+    """The text without these; without `identities`, and the blank line after it, where none is left."""
+    for each in names:
+        root = _root(text) if text.strip() else None
+        found = _member(root, IDENTITIES)
+        if root is None or not isinstance(found, MappingNode):
+            continue
+        pair = next((pair for pair in found.value if pair[0].value == each), None)
+        if pair is None:
+            continue
+        if found.flow_style:
+            raise ValueError(f"{IDENTITIES} stand in one line: take {each} out by hand")
+        if len(found.value) > 1:
+            text = _without(text, *pair)
+            continue
+        key, value = next(pair for pair in root.value if pair[0].value == IDENTITIES)
+        start, end = key.start_mark.index, _line_end(text, value)
+        text = text[:start] + text[end:].removeprefix("\n")
+    return text
+
+
 def _without_function(text: str, functions: Node | None, name: str) -> str:
     assert isinstance(functions, MappingNode)  # nosec B101: it holds the endpoint that was found
     key, entry = next(pair for pair in functions.value if pair[0].value == name)
@@ -81,6 +120,8 @@ def _with_endpoint(text: str, function: str, endpoint: Values) -> str:
     functions = _member(root, "functions")
     if functions is None:
         return f"{_ended(text)}\nfunctions:\n{_function(function, endpoint)}"
+    if isinstance(functions, MappingNode) and not functions.value:
+        return text[: functions.start_mark.index].rstrip(" ") + "\n" + _function(function, endpoint)
     if not isinstance(functions, MappingNode):
         if not isinstance(functions, ScalarNode) or functions.value not in {"", "null", "~"}:
             raise ValueError("functions must be a mapping")

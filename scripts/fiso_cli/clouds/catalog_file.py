@@ -1,6 +1,7 @@
-"""The endpoints of a deployment in the user's `fiso.yaml`: put in, taken out, comments kept."""
+"""The endpoints of a deployment, and who FISO is elsewhere, in the user's `fiso.yaml`: put in, taken out, comments
+kept."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from fiso_cli.errors import BadInput, CommandError
@@ -54,6 +55,34 @@ def take_out(file: Path, copies: Mapping[str, Sequence[str]]) -> list[str]:
         return []
     save(file, after.encode())
     return [f"their endpoints are out of {file}; next: fiso apply -f {file}"]
+
+
+def identify(file: Path, identities: Mapping[str, str]) -> list[str]:
+    """Put in who FISO is elsewhere, and say so. `CommandError` where the file was not written."""
+    from fiso_cli.catalog.yaml_edit import with_identities
+
+    return _rewritten(file, lambda text: with_identities(text, identities), f"who FISO is there -> {file}")
+
+
+def forget(file: Path, names: Sequence[str]) -> list[str]:
+    """Take out who FISO was elsewhere, by its names in the file."""
+    from fiso_cli.catalog.yaml_edit import without_identities
+
+    return (
+        _rewritten(file, lambda text: without_identities(text, names), f"it is out of {file}") if file.exists() else []
+    )
+
+
+def _rewritten(file: Path, change: Callable[[str], str], said: str) -> list[str]:
+    try:
+        before = _text(file)
+        after = change(before)
+    except (OSError, UnicodeDecodeError, ValueError) as error:
+        raise CommandError(f"done, but {file} was not written: {error}") from error
+    if after == before:
+        return []
+    save(file, after.encode())
+    return [said]
 
 
 def _text(file: Path) -> str:

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
 from fiso.domain.endpoint import Authentication, Endpoint, Provider
+from fiso.domain.identity import AZURE, AZURE_CLOUD
 from fiso_cli.clouds.trust.rest import Refused, Rest, arm, graph
 from fiso_cli.doctor import elsewhere
 from fiso_cli.doctor.elsewhere import copies, lacking
@@ -33,7 +34,7 @@ OLDEST_PYTHON = (3, 10)
 
 def identity(site: Site) -> Iterator[Finding]:
     """Who asks, and of which subscription. Without an answer nothing else of Azure is looked at."""
-    rest = arm()
+    rest = arm(site.stage.local.azure_url if site.stage.local else "")
     known = {each["subscriptionId"]: each for each in rest.listed(f"/subscriptions?api-version={LOCATIONS}")}
     named = os.environ.get("AZURE_SUBSCRIPTION_ID", "") or (next(iter(known)) if len(known) == 1 else "")
     if named not in known:
@@ -123,10 +124,10 @@ def apps(site: Site) -> Iterator[Finding]:
     rest, scope = _asked(site)
     asked = copies(site, Provider.AZURE)
     found = list(rest.listed(f"{scope}/providers/Microsoft.Web/sites?api-version={SITES}")) if asked else []
-    by_host = {str(host).lower(): each for each in found for host in _hosts(each)}
+    by_host = {str(host).lower(): each for each in found for host in _hosts(each)}  # locally with a port
     problems = 0
     for endpoint in asked:
-        app = by_host.get(urlsplit(endpoint.address).hostname or "")
+        app = by_host.get(urlsplit(endpoint.address).netloc.lower())
         told = [_elsewhere(endpoint)] if app is None else list(_app(site, rest, app, endpoint))
         problems += len(told)
         yield from told
@@ -213,7 +214,7 @@ def _login(site: Site, rest: Rest, id: str, endpoint: Endpoint, at: str) -> Iter
             yield warning(f"{endpoint.id}: lets everybody in", why="whoever knows its address may call it", fix=again)
         return
     audiences = (entra.get("validation") or {}).get("allowedAudiences") or []
-    tenant = site.variables("orchestrator").get("FISO_AZURE_TENANT", "")
+    tenant = site.identities["azure_tenant"]
     wanted = f"api://{tenant}/{urlsplit(endpoint.address).netloc}"
     if not is_on or not entra.get("enabled", True):
         yield wrong(f"{endpoint.id}: lets everybody in, fiso.yaml says entra", why="its door is open", fix=again)
@@ -233,30 +234,32 @@ def trust(site: Site) -> Iterator[Finding]:
     from fiso_cli.clouds.trust.federation import Federation
 
     asking = [each for each in copies(site, Provider.AZURE) if each.authentication is Authentication.ENTRA]
-    known = site.variables("orchestrator")
-    fix = f"fiso trust azure --stage {site.name} --tenant {known.get('FISO_AZURE_TENANT') or 'TENANT'}"
-    if not asking and not known.get("FISO_AZURE_TENANT"):
+    known = site.identities
+    fix = f"fiso trust azure --stage {site.name} --tenant {known['azure_tenant'] or 'TENANT'}"
+    if not asking and not known["azure_tenant"]:
         yield ok("no copy asks for a token of Entra")
         return
-    yield from elsewhere.settings(site, {"FISO_AZURE_TENANT": "azureTenant", "FISO_AZURE_CLIENT": "azureClient"}, fix)
-    if not known.get("FISO_AZURE_TENANT"):
+    yield from elsewhere.settings(site, AZURE, fix)
+    if not known["azure_tenant"]:
         return
     federation = Federation(site.client("iam"))
     role = str(site.functions["orchestrator"][1]["Role"])
     wanted = Wanted(
         stage=site.name,
-        tenant=known["FISO_AZURE_TENANT"].lower(),
+        tenant=known["azure_tenant"].lower(),
         roles={site.stage.region: role},
         hosts=[urlsplit(each.address).netloc for each in asking],
+        cloud=known.get(AZURE_CLOUD) or "public",
         issuer=federation.issuer,
     )
-    entra = Entra(graph(), wanted)
+    local = site.stage.local.entra_url if site.stage.local else ""
+    entra = Entra(graph(local, wanted.cloud), wanted)
     yield from elsewhere.trust([federation.step(), *entra.steps()], fix)
-    if (client := entra.client()) and client != known.get("FISO_AZURE_CLIENT", "").lower():
+    if (client := entra.client()) and client != known["azure_client"].lower():
         yield wrong(
-            f"the orchestrator says it is application {known.get('FISO_AZURE_CLIENT')}, Entra has {client}",
+            f"the orchestrator says it is application {known['azure_client']}, Entra has {client}",
             why="it gets no token",
-            fix=f"azureClient: {client} under the stage in serverless.yml, and deploy",
+            fix=f"{fix} && fiso apply --stage {site.name}",
         )
 
 

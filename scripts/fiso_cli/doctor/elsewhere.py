@@ -2,7 +2,7 @@
 
 import socket
 import ssl
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
@@ -26,7 +26,9 @@ def copies(site: Site, provider: Provider) -> list[Endpoint]:
     """One for each address of a provider's that the published catalog names; none where there is no catalog."""
     entries = site.catalog.functions.values() if site.stack is not None and site.catalog is not None else ()
     return list(
-        {each.address: each for entry in entries for each in entry.endpoints if each.provider is provider}.values()
+        {
+            each.address: each for entry in entries for each in site.own_copies(entry) if each.provider is provider
+        }.values()
     )
 
 
@@ -71,14 +73,13 @@ def _unreachable(address: str) -> str:
     return ""
 
 
-def settings(site: Site, names: Mapping[str, str], fix: str) -> Iterator[Finding]:
-    """Whether the orchestrator was deployed with who it is elsewhere; `names` are variables with their parameters."""
-    known = site.variables("orchestrator")
-    if missing := [parameter for name, parameter in names.items() if not known.get(name)]:
+def settings(site: Site, names: Sequence[str], fix: str) -> Iterator[Finding]:
+    """Whether the catalog, or the orchestrator's deployment, says who FISO is there."""
+    if missing := [name for name in names if not site.identities[name]]:
         yield wrong(
-            f"the orchestrator has no {listed(missing)}",
+            f"nothing says {listed(missing)}",
             why="copies that ask who FISO is are not called",
-            fix=f"{fix}, put what it tells under the stage in serverless.yml, and deploy",
+            fix=f"{fix} && fiso apply --stage {site.name}",
         )
 
 

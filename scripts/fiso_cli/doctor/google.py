@@ -7,11 +7,13 @@ from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
 from fiso.domain.endpoint import Authentication, Endpoint, Provider
+from fiso.domain.identity import GOOGLE
 from fiso_cli.clouds.trust.rest import GoogleApis, Refused
 from fiso_cli.doctor import elsewhere
 from fiso_cli.doctor.elsewhere import copies, lacking
 from fiso_cli.doctor.finding import Finding, ok, unknown, warning, wrong
 from fiso_cli.doctor.site import Site, listed
+from fiso_cli.local_stage import GOOGLE_PROJECT
 
 CLOUD = "gcp"
 NEEDED = (
@@ -26,7 +28,7 @@ Flaw: TypeAlias = tuple[bool, Callable[..., Finding], str, str, str]
 
 def identity(site: Site) -> Iterator[Finding]:
     """Who asks, and of which project. Without an answer nothing else of Google is looked at."""
-    apis, project = GoogleApis(), _project(site)
+    apis, project = GoogleApis(url=site.stage.local.google_url if site.stage.local else ""), _project(site)
     if not project:
         choose = "export GOOGLE_CLOUD_PROJECT=…  # one of: gcloud projects list"
         yield wrong("no project is named", why="nothing of Google can be looked at", fix=choose)
@@ -56,7 +58,9 @@ def identity(site: Site) -> Iterator[Finding]:
 
 def _project(site: Site) -> str:
     """As it is said, else where the stage's own service account is."""
-    email = site.variables("orchestrator").get("FISO_GOOGLE_SERVICE_ACCOUNT", "") if site.stack else ""
+    if site.stage.is_local:
+        return GOOGLE_PROJECT
+    email = site.identities["google_service_account"] if site.stack else ""
     return os.environ.get("GOOGLE_CLOUD_PROJECT", "") or email.partition("@")[2].partition(".")[0]
 
 
@@ -181,7 +185,7 @@ def _invokers(site: Site, apis: GoogleApis, service: Mapping[str, Any], endpoint
     policy = apis["run"].call("GET", f"/v2/{service['name']}:getIamPolicy")
     bound = [each for each in policy.get("bindings", []) if each.get("role") == INVOKER]
     members = {member for each in bound for member in each.get("members", [])}
-    email = site.variables("orchestrator").get("FISO_GOOGLE_SERVICE_ACCOUNT", "")
+    email = site.identities["google_service_account"]
     bind = f"gcloud run services add-iam-policy-binding {name} --region {endpoint.region} --role {INVOKER} --member"
     if endpoint.authentication is Authentication.ID_TOKEN:
         if members & {"allUsers", "allAuthenticatedUsers"}:
@@ -204,21 +208,20 @@ def trust(site: Site) -> Iterator[Finding]:
     asking = [each for each in copies(site, Provider.GCP) if each.authentication is Authentication.ID_TOKEN]
     apis, project = _asked(site)
     fix = f"fiso trust gcp --stage {site.name} --project {project}"
-    known = site.variables("orchestrator")
-    if not asking and not known.get("FISO_GOOGLE_PROVIDER"):
+    known = site.identities
+    if not asking and not known["google_provider"]:
         yield ok("no copy asks for a token of Google's")
         return
-    names = {"FISO_GOOGLE_PROVIDER": "googleProvider", "FISO_GOOGLE_SERVICE_ACCOUNT": "googleServiceAccount"}
-    yield from elsewhere.settings(site, names, fix)
+    yield from elsewhere.settings(site, GOOGLE, fix)
     role = str(site.functions["orchestrator"][1]["Role"]).rpartition("/")[2]
     wanted = Wanted(stage=site.name, project=project, account=site.deployed.account, roles=[role])
     identity = WorkloadIdentity(apis, wanted)
     yield from elsewhere.trust(list(identity.steps()), fix)
-    if (said := known.get("FISO_GOOGLE_PROVIDER")) and said != (is_so := identity.provider_name()):
+    if (said := known["google_provider"]) and said != identity.provider_name():
         yield wrong(
             f"the orchestrator asks provider {said.rpartition('projects/')[2]}, the trust's is another",
             why="it gets no token, or another stage's",
-            fix=f"googleProvider: {is_so} under the stage in serverless.yml, and deploy",
+            fix=f"{fix} && fiso apply --stage {site.name}",
         )
 
 

@@ -46,11 +46,8 @@ class Check:
 
 
 def of_cloud(cloud: str, *parts: tuple[str, Callable[[Site], Iterable[Finding]]]) -> tuple[Check, ...]:
-    """The checks of another cloud than AWS: none of the local stage's copies is there."""
-    return tuple(
-        Check(name=f"{cloud}-{name}", look=look, needs=Needs.NOTHING, on_local=False, cloud=cloud)
-        for name, look in parts
-    )
+    """The checks of another cloud than AWS."""
+    return tuple(Check(name=f"{cloud}-{name}", look=look, needs=Needs.NOTHING, cloud=cloud) for name, look in parts)
 
 
 def examine(site: Site, checks: Iterable[Check], *, within_s: float = WITHIN_S) -> Iterator[Finding]:

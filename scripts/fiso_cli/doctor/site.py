@@ -15,7 +15,8 @@ from fiso_cli.stage import Stage
 from fiso_client.core.failures import FisoError
 
 if TYPE_CHECKING:
-    from fiso.domain.catalog import Snapshot
+    from fiso.domain.catalog import CatalogEntry, Snapshot
+    from fiso.domain.endpoint import Endpoint
 
 MISSING_CODES = frozenset(
     {
@@ -104,7 +105,29 @@ class Site:
             entries = self.catalog.functions.values() if self.stack is not None and self.catalog is not None else ()
         except (ClientError, BotoCoreError, FisoError, CommandError, ValueError, KeyError):
             entries = ()  # the catalog's own check tells
-        return frozenset({"aws", *(copy.provider.value for entry in entries for copy in entry.endpoints)})
+        return frozenset({"aws", *(each.provider.value for entry in entries for each in self.own_copies(entry))})
+
+    def own_copies(self, entry: "CatalogEntry") -> "list[Endpoint]":
+        """Those of a function that are in a cloud: on the local stage the samples' hosts are in none."""
+        hosts = [url for name, url in self.stage.address_variables.items() if name.endswith("_URL")]
+        named = [url for url in hosts if url.startswith("http://127.0.0.1:")] if self.stage.is_local else []
+        return [each for each in entry.endpoints if not any(each.address.startswith(url) for url in named)]
+
+    @cached_property
+    def identities(self) -> Mapping[str, str]:
+        """Who FISO is elsewhere: as the catalog says, else as the orchestrator was deployed."""
+        from fiso.domain.identity import AZURE, AZURE_CLOUD, GOOGLE
+
+        variables = ("FISO_AZURE_TENANT", "FISO_AZURE_CLIENT", "FISO_GOOGLE_PROVIDER", "FISO_GOOGLE_SERVICE_ACCOUNT")
+        found = {
+            name: self.variables("orchestrator").get(each, "")
+            for name, each in zip((*AZURE, *GOOGLE), variables, strict=True)
+        }
+        said = (self.catalog.rules.identities if self.catalog else None) or {}
+        for names in ((*AZURE, AZURE_CLOUD), GOOGLE):
+            if any(name in said for name in names):
+                found |= {name: said.get(name, "") for name in names}
+        return found
 
     @property
     def bucket(self) -> str:

@@ -19,11 +19,12 @@ from localcloud.managed_postgres import Servers
 THREADS = 8
 
 
-def build(folder: str, port: int) -> GuardedWsgi:
+def build(folder: str, port: int, entra_url: str = "") -> GuardedWsgi:
     """What gunicorn's worker calls once. What an earlier process had is gone: it kept it in memory."""
     shutil.rmtree(folder, ignore_errors=True)
     Path(folder).mkdir(parents=True)
-    world = World(folder=Path(folder), runs=True, url=f"http://127.0.0.1:{port}", databases=Servers(runs=True))
+    databases, url = Servers(runs=True), f"http://127.0.0.1:{port}"
+    world = World(folder=Path(folder), runs=True, url=url, databases=databases, entra_url=entra_url)
     atexit.register(world.running.stop_all)
     atexit.register(world.databases.stop_all)
     return GuardedWsgi(application=AzureCloud(world=world), port=port, door=Door.CONTROL)
@@ -34,8 +35,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="azure_cloud", description=__doc__)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--folder", type=Path, required=True, metavar="DIR", help="where packages are unpacked")
+    parser.add_argument("--entra-url", default="", metavar="URL", help="whose tokens apps take")
     given = parser.parse_args(arguments)
-    factory = f"localcloud.azure_cloud.__main__:build({str(given.folder.resolve())!r}, {given.port})"
+    built = f"build({str(given.folder.resolve())!r}, {given.port}, {given.entra_url!r})"
+    factory = f"localcloud.azure_cloud.__main__:{built}"
     command = [sys.executable, "-m", "gunicorn", "--worker-class", "gthread", "--workers", "1"]
     command += ["--threads", str(THREADS), "--bind", f"127.0.0.1:{given.port}", "--no-control-socket"]
     command += ["--timeout", "240", "--graceful-timeout", "1", factory]

@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote
 
-from localcloud.azure_cloud import deployments, leases, logs, providers, sites
+from localcloud.azure_cloud import deployments, leases, logs, providers, sites, subscription
 from localcloud.azure_cloud.errors import Refused
 from localcloud.azure_cloud.world import PYTHONS, REGIONS, Document, Operation, World
 
@@ -444,6 +444,23 @@ ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("POST", r"/v1/workspaces/(?P<workspace>[^/]+)/query", _query),
     ("POST", r"/_scm/(?P<app>[^/]+)/api/(?P<what>publish)", _scm),
     ("GET", r"/_scm/(?P<app>[^/]+)/api/(?P<what>deployments/.+)", _scm),
+    ("GET", "/subscriptions", lambda _, r, __: _listed(_, r, subscription.listed())),
+    ("GET", _SUB + "/locations", lambda _, r, __: _listed(_, r, subscription.locations())),
+    (
+        "GET",
+        _SUB + r"/providers/Microsoft\.Authorization/permissions",
+        lambda world, r, _: _listed(world, r, subscription.permissions(world)),
+    ),
+    (
+        "GET",
+        _SUB + r"/providers/Microsoft\.Web/sites",
+        lambda world, r, _: _listed(world, r, subscription.sites(world)),
+    ),
+    (
+        "GET",
+        _SUB + r"/providers/Microsoft\.Web/locations/(?P<region>[^/]+)/usages",
+        lambda world, r, match: _listed(world, r, subscription.usages(world, match["region"])),
+    ),
     ("GET", _SUB + r"/providers/(?P<name>[^/]+)", _provider),
     ("POST", _SUB + r"/providers/(?P<name>[^/]+)/register", _register),
     ("GET", _SUB + r"/providers/Microsoft\.Web/geoRegions", _regions),

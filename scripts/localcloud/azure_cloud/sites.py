@@ -79,19 +79,23 @@ def _index(world: World, app: Document, folder: Path) -> list[Document]:
     if world.runs:
         auth = world.resource(f"{app['id']}/config/authsettingsV2") or {}
         named = {"WEBSITE_SITE_NAME": str(app["name"])}
-        settings = {**properties["_settings"], **named, **_required(auth.get("properties", {}))}
+        settings = {**properties["_settings"], **named, **_required(auth.get("properties", {}), world.entra_url)}
         started = world.running.start(str(app["id"]).lower(), folder, int(properties["_port"]), settings)
         found = [each for each in found if each["name"] in started]
     return found
 
 
-def _required(auth: Document) -> dict[str, str]:
-    """What App Service Authentication asks of a call, for the host that stands in for it."""
+def _required(auth: Document, entra_url: str) -> dict[str, str]:
+    """What App Service Authentication asks of a call, for the host that stands in for it: audience, issuer, and where
+    there is an Entra, its signature."""
     if not auth.get("globalValidation", {}).get("requireAuthentication"):
         return {}
     provider = auth["identityProviders"]["azureActiveDirectory"]
     audiences = provider["validation"]["allowedAudiences"]
-    return {"FISO_LOCAL_AUDIENCES": json.dumps(audiences)}
+    issuer = str(provider["registration"]["openIdIssuer"])
+    keys = f"{entra_url}/{issuer.strip('/').rpartition('/')[2]}/discovery/v2.0/keys" if entra_url else ""
+    asked = {"audiences": audiences, "issuer": issuer, "keys": keys}
+    return {"FISO_LOCAL_AUTHENTICATION": json.dumps(asked)}
 
 
 def _declared(file: Path, asked: str) -> Iterator[Document]:

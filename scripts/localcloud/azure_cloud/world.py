@@ -36,10 +36,12 @@ class Operation:
 
 @dataclass
 class World:
-    """Everything. `folder` is where packages are unpacked; without `runs` they are not started."""
+    """Everything. `folder` is where packages are unpacked; without `runs` they are not started. Apps take tokens of the
+    Entra at `entra_url`."""
 
     folder: Path
     runs: bool = False
+    entra_url: str = ""
     is_registered: bool = True
     """Whether the subscription's resource providers are registered to begin with."""
     known_after: int = 0

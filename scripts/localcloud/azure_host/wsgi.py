@@ -1,6 +1,5 @@
 """The WSGI application that gunicorn serves: HTTP to `HttpRequest`, `HttpResponse` to HTTP, errors as answers."""
 
-import base64
 import json
 import logging
 import os
@@ -15,6 +14,7 @@ import azure.functions as func
 
 from localcloud.azure_host import application
 from localcloud.azure_host.application import FunctionApp, Invoker, load
+from localcloud.azure_host.authentication import Asked
 from localcloud.azure_host.telemetry import Requests
 from localcloud.doors import Door, GuardedWsgi
 
@@ -34,14 +34,14 @@ class HostApplication:
         self._requests = Requests(os.environ)
         self._routes = application.in_order(app.routes)
         self._prefix = f"/{app.prefix}" if app.prefix else ""
-        self._audiences: list[str] = json.loads(os.environ.get("FISO_LOCAL_AUDIENCES", "[]"))
+        self._asked = Asked.from_environ(os.environ)
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         path, method = _raw_path(environ), str(environ["REQUEST_METHOD"])
         if path == "/healthz":
             body = json.dumps({"status": "ok", "functions": sorted(self._app.functions)}).encode()
             return _send(start_response, 200, {"content-type": "application/json"}, body)
-        if self._audiences and not _is_meant_for(environ.get("HTTP_AUTHORIZATION", ""), self._audiences):
+        if self._asked and not self._asked.takes(environ.get("HTTP_AUTHORIZATION", "")):
             return _send(start_response, 401, {"www-authenticate": "Bearer"})
         if not path.lower().startswith(self._prefix.lower() + "/"):
             return _send(start_response, 404)
@@ -65,16 +65,6 @@ class HostApplication:
             charset = f"; charset={response.charset}" if response.mimetype.startswith("text/") else ""
             headers.append(("content-type", f"{response.mimetype}{charset}"))
         return _send(start_response, response.status_code, headers, response.get_body())
-
-
-def _is_meant_for(authorization: str, audiences: Sequence[str]) -> bool:
-    """What stands in for App Service Authentication: audience and time of a token. Its signature is not looked at."""
-    try:
-        part = authorization.removeprefix("Bearer ").split(".")[1]
-        claims = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
-        return claims["aud"] in audiences and float(claims["exp"]) > time.time()
-    except (IndexError, KeyError, TypeError, ValueError):
-        return False
 
 
 def build(directory: str, paths: Sequence[str], port: int, behind: Sequence[int] = ()) -> GuardedWsgi:

@@ -16,10 +16,12 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--folder", type=Path, required=True, metavar="DIR", help="for images and the copies' log")
     parser.add_argument("--project", action="append", default=[], metavar="ID", help="a project that there is")
+    parser.add_argument("--aws-url", default="", metavar="URL", help="where AWS is, whose word pools take")
     given = parser.parse_args()
     given.folder.mkdir(parents=True, exist_ok=True)
     projects = {name: str(123456789012 + number) for number, name in enumerate(given.project or ["fiso-local"])}
-    world = World(folder=given.folder, projects=projects, databases=Servers(runs=True))
+    databases = Servers(runs=True)
+    world = World(folder=given.folder, projects=projects, databases=databases, aws_url=given.aws_url)
     copies, server = Copies(world), GoogleCloud(world, given.port)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: threading.Thread(target=server.shutdown).start())

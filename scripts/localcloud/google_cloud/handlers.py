@@ -17,6 +17,7 @@ class Call:
     body: Document
     content: bytes = b""
     fault: Fault | None = None
+    bearer: str = ""
 
     def name(self, parameter: str = "name") -> str:
         """A resource's full name."""

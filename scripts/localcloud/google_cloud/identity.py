@@ -1,5 +1,6 @@
 """Identity: tokens that a service account signs, and who may call a copy by them. The key is this process's own."""
 
+import secrets
 import time
 from functools import cache
 
@@ -7,7 +8,7 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
 
 from localcloud.google_cloud.handlers import Call, answers, read_policy
-from localcloud.google_cloud.world import Document, World, not_found
+from localcloud.google_cloud.world import Document, Refused, World, not_found
 
 ISSUER = "https://accounts.google.com"
 LIFETIME_S = 3600
@@ -21,16 +22,42 @@ def _key() -> RSAPrivateKey:
 def token(email: str, audience: str, *, lives_s: float = LIFETIME_S) -> str:
     """An identity token of a service account, as Google signs one."""
     now = int(time.time())
-    claims = {"iss": ISSUER, "aud": audience, "email": email, "email_verified": True, "sub": email}
+    claims = {
+        "jti": secrets.token_hex(8),
+        "iss": ISSUER,
+        "aud": audience,
+        "email": email,
+        "email_verified": True,
+        "sub": email,
+    }
     return jwt.encode({**claims, "iat": now, "exp": now + lives_s}, _key(), algorithm="RS256")
+
+
+OWNER = "local"
+"""The word of whoever runs the local cloud, in place of a login."""
+_MAY_SIGN = frozenset({"roles/iam.workloadIdentityUser", "roles/iam.serviceAccountOpenIdTokenCreator"})
 
 
 @answers("iamcredentials.projects.serviceAccounts.generateIdToken", "iam.serviceAccounts.getOpenIdToken")
 def generate(call: Call) -> Document:
+    """For the owner, or for whoever a federated token stands for, where the account's policy lets that act as it."""
     email = call.name().rpartition("/")[2]
-    if not any(name.endswith(f"/serviceAccounts/{email}") for name in call.world.things):
+    account = next((name for name in call.world.things if name.endswith(f"/serviceAccounts/{email}")), "")
+    if call.bearer != OWNER:
+        who, until = call.world.bearers.get(call.bearer, ((), 0.0))
+        if call.world.clock() >= until:
+            text = "Request had invalid authentication credentials. Expected OAuth 2 access token."
+            raise Refused(401, "UNAUTHENTICATED", text)
+        bound = read_policy(call.world, account).get("bindings", []) if account else []
+        members = {member for each in bound if each["role"] in _MAY_SIGN for member in each["members"]}
+        if not members & set(who):
+            text = "Permission 'iam.serviceAccounts.getOpenIdToken' denied on resource (or it may not exist)."
+            raise Refused(403, "PERMISSION_DENIED", text)
+    if not account:
         raise not_found(call.name())
-    return {"token": token(email, call.body["audience"])}
+    if call.world.things[account].get("disabled"):
+        raise Refused(400, "FAILED_PRECONDITION", f"Service account {email} is disabled.")
+    return {"token": token(email, call.body["audience"], lives_s=call.world.lives_s)}
 
 
 def refusal(world: World, service: str, audience: str, authorization: str) -> int:

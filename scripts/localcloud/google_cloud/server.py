@@ -13,6 +13,7 @@ from localcloud.doors import Door, Visit, refusal
 from localcloud.google_cloud import (
     builds,
     databases,
+    federation,
     identity,
     identity_pool,
     monitoring,
@@ -28,7 +29,7 @@ from localcloud.google_cloud.world import Document, Refused, World, error_info
 log = logging.getLogger(__name__)
 HOST = "127.0.0.1"
 MOST_BYTES = 256 * 1024 * 1024
-KNOWN = (builds, databases, identity, identity_pool, monitoring, projects, services, storage, training)
+KNOWN = (builds, databases, federation, identity, identity_pool, monitoring, projects, services, storage, training)
 """The modules whose handlers are served."""
 
 
@@ -51,7 +52,8 @@ def answer(
         body, media = _body(found, headers, content)
         api.check_query(found.method, query)
         api.check(None if found.is_upload and not body else found.method.request, body, is_request=True)
-        document = _carry_out(world, host, found, query, body, media)
+        bearer = str(headers.get("authorization", "")).removeprefix("Bearer ")
+        document = _carry_out(world, host, found, query, body, media, bearer)
     except Invalid as invalid:
         refused = Refused(400, "INVALID_ARGUMENT", str(invalid))
         return refused.code, refused.document, refused.headers
@@ -64,14 +66,16 @@ def answer(
     return (200 if found.method.response else 204), document, {}
 
 
-def _carry_out(world: World, host: str, found: Found, query: dict[str, str], body: Document, media: bytes) -> Document:
+def _carry_out(
+    world: World, host: str, found: Found, query: dict[str, str], body: Document, media: bytes, bearer: str
+) -> Document:
     method = found.method.id
     if method not in HANDLERS:
         raise Refused(501, "UNIMPLEMENTED", f"{method} is Google's, but is not known here")
     with world.lock:
         world.tick()
         fault = world.fault(method)
-        call = Call(world=world, path=found.path, query=query, body=body, content=media, fault=fault)
+        call = Call(world=world, path=found.path, query=query, body=body, content=media, fault=fault, bearer=bearer)
         if fault and fault.dropped and not fault.after:
             raise Dropped
         if fault and fault.refused and not fault.after:
@@ -112,6 +116,9 @@ def _body(found: Found, headers: Any, content: bytes) -> tuple[Document, bytes]:
         if not kind.startswith("multipart/related"):
             return {}, content
         return _parts(kind, content)
+    if headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
+        form = parse_qs(content.decode("latin-1"))  # RFC 8693, beside the JSON that the description has
+        return {re.sub("_(.)", lambda at: at[1].upper(), name): values[0] for name, values in form.items()}, b""
     try:
         document = json.loads(content) if content else {}
     except ValueError as error:
@@ -151,7 +158,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self.close_connection = True
             elif self.path == "/healthz":
                 status, body = 200, {"status": "ok"}
-            elif not self.headers.get("authorization", "").startswith("Bearer "):
+            elif self.path != federation.EXCHANGE and not self.headers.get("authorization", "").startswith("Bearer "):
                 refused = Refused(401, "UNAUTHENTICATED", "Request is missing required authentication credential.")
                 status, body = refused.code, refused.document
             else:

@@ -8,6 +8,7 @@ import hashlib
 import itertools
 import json
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -124,6 +125,13 @@ class World:
     lock: threading.RLock = field(default_factory=threading.RLock)
     databases: Servers = field(default_factory=Servers)
     requests: int = 0
+    aws_url: str = ""
+    """Where AWS is, which a federated caller's signed request is sent on to."""
+    bearers: dict[str, tuple[tuple[str, ...], float]] = field(default_factory=dict)
+    """Federated access tokens: the principals that each stands for, and until when."""
+    clock: Callable[[], float] = time.time
+    lives_s: int = 3600
+    """How long tokens live."""
     numbers: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
     made_at: dict[str, int] = field(default_factory=dict)
     enabled_at: int = 0

@@ -2,13 +2,13 @@
 
 import asyncio
 import json
-import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from fiso_cli.access_key import AccessKey
+from fiso_cli.access_key import AccessKey, access_key_of
+from fiso_cli.local_stage import LOCAL_STAGE
 from localcloud.lambda_host import log_lines
 from localcloud.lambda_host.function import Deployment, Invocation, InvocationResult, RunnableFunction, new_request_id
 from localcloud.lambda_host.log_lines import Fault, LogTail, Usage
@@ -26,11 +26,6 @@ class HostVariables:
     aws_endpoint_url: str
     key: AccessKey
     extra: Mapping[str, str] = field(default_factory=dict)
-
-
-def access_key_of(function_name: str) -> str:
-    """The access key by which a recorder of AWS calls tells functions apart."""
-    return "LOCAL" + re.sub(r"[^A-Z0-9]", "", function_name.upper())
 
 
 def log_stream_name(version: str, identity: str, now: datetime) -> str:
@@ -84,7 +79,10 @@ def _reserved(deployment: Deployment, key: AccessKey, runtime_api: str, log_stre
 
 def _endpoint(deployment: Deployment, host: HostVariables) -> dict[str, str]:
     own = {"AWS_ENDPOINT_URL": host.aws_endpoint_url}
-    return own | {k: v for k, v in deployment.variables.items() if k.startswith("AWS_ENDPOINT_URL")} | dict(host.extra)
+    theirs = {k: v for k, v in deployment.variables.items() if k.startswith("AWS_ENDPOINT_URL")}
+    # other stages' functions may be tried here as well, and these take no cloud on loopback
+    is_local = deployment.variables.get("FISO_STAGE") == LOCAL_STAGE
+    return own | theirs | {k: v for k, v in host.extra.items() if is_local or not k.startswith("FISO_")}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -224,5 +224,6 @@ _ENTRIES = Codec(
         ),
         Terms: Shape(omits_none=True),
         _Envelope: Shape(omits_none=True),
+        StageRules: Shape(omits_none=frozenset({"identities"})),
     },
 )

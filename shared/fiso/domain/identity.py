@@ -4,6 +4,7 @@ Each must be of its form, `ValueError` otherwise: they become part of addresses 
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 from urllib.parse import urlsplit
@@ -45,20 +46,74 @@ class GoogleIdentity:
         return f"//iam.googleapis.com/{self.provider}"
 
 
+ENTRAS = {
+    "public": ("https://login.microsoftonline.com", "api://AzureADTokenExchange"),
+    "usgov": ("https://login.microsoftonline.us", "api://AzureADTokenExchangeUSGov"),
+    "china": ("https://login.partner.microsoftonline.cn", "api://AzureADTokenExchangeChina"),
+}
+"""By Azure's clouds: where Entra is, and the audience that a federated credential there asks for
+(learn.microsoft.com, "National clouds"; "Federated identity credentials overview")."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EntraIdentity:
     """FISO's own application in a tenant of Entra: its federated credential trusts the orchestrator's role."""
 
     tenant: str
     client: str
+    cloud: str = "public"
 
     def __post_init__(self) -> None:
+        if self.cloud not in ENTRAS:
+            raise ValueError(f"the cloud must be one of {', '.join(ENTRAS)}, not {self.cloud!r}")
         for name, value in (("tenant", self.tenant), ("client", self.client)):
             if not _GUID.fullmatch(value):
                 raise ValueError(f"the {name} must be an id as in 8a1f9f5e-2c1b-4a57-9d2e-0c5f6a7b8c9d, not {value!r}")
 
+    @property
+    def login(self) -> str:
+        return ENTRAS[self.cloud][0]
+
+    @property
+    def exchange(self) -> str:
+        """Whom the word of FISO's own cloud is for."""
+        return ENTRAS[self.cloud][1]
+
     def audience_of(self, address: str) -> str:
         return entra_audience(self.tenant, address)
+
+
+AZURE = ("azure_tenant", "azure_client")
+GOOGLE = ("google_provider", "google_service_account")
+AZURE_CLOUD = "azure_cloud"
+NAMES = (*AZURE, *GOOGLE, AZURE_CLOUD)
+"""What a catalog's `identities` may say."""
+
+
+def entra_of(said: Mapping[str, str]) -> EntraIdentity | None:
+    """Who FISO is to Entra; None where nothing is said. `ValueError` for half of it, or another form."""
+    tenant, client = (said.get(name, "").strip().lower() for name in AZURE)
+    cloud = said.get(AZURE_CLOUD, "public")
+    return EntraIdentity(tenant=tenant, client=client, cloud=cloud) if tenant or client else None
+
+
+def google_of(said: Mapping[str, str]) -> GoogleIdentity | None:
+    """The same for Google."""
+    provider, account = (said.get(name, "").strip() for name in GOOGLE)
+    if provider and not account:
+        raise ValueError("the service account must be said too: functions let that in, and not the provider")
+    return GoogleIdentity(provider=provider, service_account=account) if provider or account else None
+
+
+def flaws_of(said: Mapping[str, str]) -> dict[str, str]:
+    """By its name, what is wrong with each."""
+    found = {name: f"is none of {', '.join(NAMES)}" for name in said if name not in NAMES}
+    for names, read in ((AZURE, entra_of), (GOOGLE, google_of)):
+        try:
+            read(said)
+        except ValueError as error:
+            found[next((name for name in names if name in said), names[0])] = str(error)
+    return found
 
 
 def entra_audience(tenant: str, address: str) -> str:

@@ -1,5 +1,5 @@
-"""Stage rules: what a catalog says of its stage as a whole: what tenants may send, and which hosts of one's own may be
-endpoints."""
+"""Stage rules: what a catalog says of its stage as a whole: what tenants may send, which hosts of one's own may be
+endpoints, and who FISO is to other clouds."""
 
 import re
 from collections.abc import Mapping
@@ -59,15 +59,19 @@ def is_quota(text: str) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageRules:
-    """`quotas` take the place of the stage's setting where they say anything; `hosts` count beside the setting's."""
+    """`quotas` and `identities` take the place of the stage's settings where they say anything; `hosts` count beside
+    the setting's. Identities stay text until one is used: `domain.identity` reads them."""
 
     quotas: Annotated[TenantQuotas, Means("what tenants may send")] = field(default_factory=TenantQuotas)
     hosts: Annotated[
         frozenset[str], AtMost(1_000), Means("exact names of hosts of your own that endpoints may be at")
     ] = frozenset()
+    identities: Annotated[Mapping[str, str] | None, Means("who FISO is to other clouds, as fiso trust writes it")] = (
+        None
+    )
 
     def __bool__(self) -> bool:
-        return bool(self.quotas or self.hosts)
+        return bool(self.quotas or self.hosts or self.identities)
 
 
 NO_RULES = StageRules()

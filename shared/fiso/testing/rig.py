@@ -8,9 +8,10 @@ import json
 import random
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, TypeAlias
 
 from fiso.codecs.lease_token import Keyring
 from fiso.domain.access import AuthMode
@@ -110,12 +111,15 @@ class LambdaContext:
         return self._remaining_ms
 
 
+Door: TypeAlias = Callable[[App, Mapping[str, Any], LambdaContext], dict[str, Any]]
+"""How an event gets to the application: through the handler, or by another way that takes what HTTP can say."""
+DOOR: ContextVar[Door] = ContextVar("DOOR", default=answer_event)
+"""Of rigs that were given none of their own."""
+
+
 class Rig:
     """One execution environment. Without `functions` there is `word-count` on three clouds; `respond` answers calls in
     place of the scripted endpoints, and in genuine time; `ports` changes whatever else lies outside."""
-
-    door: ClassVar[Callable[[App, Mapping[str, Any], LambdaContext], dict[str, Any]]] = staticmethod(answer_event)
-    """How an event gets to the application: through the handler, or by another door that takes what HTTP can say."""
 
     def __init__(
         self,
@@ -126,7 +130,9 @@ class Rig:
         seed: int = 1,
         settings: OrchestratorSettings = SETTINGS,
         ports: Callable[[Ports], Ports] = lambda ports: ports,
+        door: Door | None = None,
     ) -> None:
+        self._door = door or DOOR.get()
         self.clock, self.metrics, self.stores = clock or ManualClock(), InMemoryMetrics(), stores or Stores()
         draw = random.Random(seed).random  # nosec B311 # draws of a test, no secrets
         self.endpoints = ScriptedEndpoints(self.clock, random.Random(f"{seed} faults").random)  # nosec B311
@@ -171,7 +177,7 @@ class Rig:
 
     def send(self, event: Mapping[str, Any], context: LambdaContext | None = None) -> dict[str, Any]:
         """One event through the handler; its answer as Lambda gives it."""
-        return type(self).door(self.app, event, context or LambdaContext())
+        return self._door(self.app, event, context or LambdaContext())
 
     def advance(self, seconds: float) -> None:
         """Let time pass. The stream has delivered by then: records are folded into the states."""

@@ -5,14 +5,23 @@ import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, cast
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
 from typer.testing import CliRunner, Result
 
+from fiso.domain.catalog import Snapshot
+from fiso.domain.endpoint import Authentication, Provider
 from fiso_cli.clouds.azure.command import LOCAL_PART
+from fiso_cli.doctor.checks import CHECKS
+from fiso_cli.doctor.finding import Finding
+from fiso_cli.doctor.run import examine
+from fiso_cli.doctor.site import Site as DoctorSite
 from fiso_cli.main import app
+from fiso_cli.stage import Stage
+from tests.builders import NOW, an_endpoint, an_entry
 from tests.functional.clouds.azure_world import APPLICATION, TENANT, Site, azure
 from tests.functional.clouds.test_azure_monitoring import all_queries, ask
 
@@ -67,6 +76,21 @@ def test_the_sample_asks_for_a_token_of_the_application(site: Site, tmp_path: Pa
     assert called(address, b"a b a", token(audience, 60))[0] == 200
     for other in ("", token(f"api://{TENANT}/another", 60), token(APPLICATION, 60), token(audience, -1), "no.token"):
         assert called(address, b"a b a", other)[0] == 401
+    assert {each.verdict.value for each in examined(endpoint)} == {"ok"}
+    site.world.faults.denied = {"Microsoft.Web/sites/write"}
+    (told,) = [each for each in examined(endpoint) if each.verdict.value != "ok"]
+    assert (told.check, told.what) == ("azure-rights", "you may not: Microsoft.Web/sites/write")
+
+
+def examined(made: dict[str, Any]) -> list[Finding]:
+    """What doctor finds of a copy on the local Azure, whose catalog names it."""
+    given = {name: made[name] for name in ("id", "region", "memory_mb", "address")}
+    copy = an_endpoint(Provider.AZURE, authentication=Authentication.ENTRA, **given)
+    catalog = Snapshot(version=1, published_at=NOW, functions={(entry := an_entry(copy)).name: entry})
+    looked = DoctorSite(stage=Stage.named("local"), only_clouds=frozenset({"azure"}), stack=cast(Any, object()))
+    looked.__dict__ |= {"catalog": catalog, "functions": {}}
+    names = {"identity", "clock", "rights", "providers", "regions", "quota", "apps", "reach"}
+    return list(examine(looked, [each for each in CHECKS if each.name in {f"azure-{name}" for name in names}]))
 
 
 def test_a_plan_makes_nothing_and_shows_what_azure_foretells(site: Site, tmp_path: Path) -> None:

@@ -213,10 +213,13 @@ ON_AZURE = {
         lambda h: _named(h, "fiso-prod-functions").update(api={"requestedAccessTokenVersion": 2}),
     ),
     "not deployed with it": Seed(
-        "trust", "azureTenant", "serverless.yml", lambda h: h.variables.update(FISO_AZURE_TENANT="")
+        "trust", "nothing says azure_tenant", "fiso trust azure", lambda h: h.variables.update(FISO_AZURE_TENANT="")
     ),
     "another application": Seed(
-        "trust", "says it is application", "azureClient", lambda h: h.variables.update(FISO_AZURE_CLIENT=SUBSCRIPTION)
+        "trust",
+        "says it is application",
+        "fiso trust azure",
+        lambda h: h.variables.update(FISO_AZURE_CLIENT=SUBSCRIPTION),
     ),
     "clock": Seed("clock", "behind Azure's", "chronyc", lambda h: setattr(h, "skew_s", 400)),
 }
@@ -326,12 +329,12 @@ ON_GOOGLE = {
         lambda h: h.trust.world.policies.pop(f"iam/projects/{PROJECT}/serviceAccounts/{EMAIL}"),
     ),
     "not deployed with it": Seed(
-        "trust", "googleProvider", "serverless.yml", lambda h: h.variables.update(FISO_GOOGLE_PROVIDER="")
+        "trust", "nothing says google_provider", "fiso trust gcp", lambda h: h.variables.update(FISO_GOOGLE_PROVIDER="")
     ),
     "another provider": Seed(
         "trust",
         "the trust's is another",
-        "googleProvider",
+        "fiso trust gcp",
         lambda h: h.variables.update(
             FISO_GOOGLE_PROVIDER="projects/1/locations/global/workloadIdentityPools/other/providers/p"
         ),

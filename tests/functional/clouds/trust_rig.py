@@ -14,7 +14,7 @@ from fiso_cli.clouds.plan import Step
 from fiso_cli.clouds.trust import entra, workload_identity
 from fiso_cli.clouds.trust.federation import Federation
 from fiso_cli.clouds.trust.rest import GoogleApis, Rest
-from localcloud.azure_cloud.graph import Directory, GraphServer
+from localcloud.entra.graph import Directory, GraphServer
 from localcloud.google_cloud.server import GoogleCloud
 from localcloud.google_cloud.world import World
 from tests.functional.lease_servers import serving

@@ -9,9 +9,9 @@ from urllib.request import Request, urlopen
 
 import pytest
 
+from fiso_cli.access_key import access_key_of
 from functions.stream_consumer.archiver import spilled_lines
 from localcloud import signatures
-from localcloud.lambda_host.environment import access_key_of
 from tests.emulator import KEY
 from tests.functional.localcloud.lambda_host_world import LambdaHostWorld, eventually, running_world
 

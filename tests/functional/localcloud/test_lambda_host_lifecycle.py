@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from localcloud.lambda_host.environment import access_key_of
+from fiso_cli.access_key import access_key_of
 from localcloud.lambda_host.sandbox import Mode
 from tests.emulator import free_port
 from tests.functional.localcloud.lambda_host_world import (

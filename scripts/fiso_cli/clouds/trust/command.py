@@ -1,4 +1,4 @@
-"""`fiso trust azure | gcp`: the plan, a yes, what is made, and the two settings that the next deployment needs."""
+"""`fiso trust azure | gcp`: the plan, a yes, what is made, and who FISO is there into `fiso.yaml`."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fiso.domain.identity import AZURE, AZURE_CLOUD, ENTRAS, GOOGLE
+from fiso_cli.clouds import catalog_file
 from fiso_cli.clouds.plan import Done, Planned, State, Step, agreed, apply, look_at, refuse_foreign, remove, shown, told
 from fiso_cli.commands import JsonOption
 from fiso_cli.errors import FAILED, BadInput
+from fiso_cli.local_stage import AZURE_TENANT, GOOGLE_PROJECT
 from fiso_cli.options import CATALOG, StageOption, YesOption
-from fiso_cli.rendering import Output, Table, remark, show
+from fiso_cli.rendering import Output, remark, show
 from fiso_cli.stage import Stage
 
 if TYPE_CHECKING:
@@ -22,7 +25,10 @@ if TYPE_CHECKING:
 _GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _PROJECT = re.compile(r"[a-z][a-z0-9-]{4,28}[a-z0-9]")
 _REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
-_HOST = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)+")
+_HOST = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)+|127\.0\.0\.1:\d{1,5}")
+
+FUNCTIONS = "functions' application"
+"""Whose tokens the copies on Azure take."""
 
 CheckOption = Annotated[bool, typer.Option("--check", help="Say what is not as it should be; exit 1 then.")]
 RemoveOption = Annotated[bool, typer.Option("--remove", help="Take back what carries the stage's tags.")]
@@ -32,7 +38,9 @@ RegionsOption = Annotated[
 MirrorOption = Annotated[
     bool, typer.Option("--mirror", help="The keeper as well, which writes a front door's mirror there.")
 ]
-FileOption = Annotated[Path, typer.Option("--file", "-f", help="The catalog file whose Azure hosts are entered.")]
+FileOption = Annotated[
+    Path, typer.Option("--file", "-f", help="The catalog file: its Azure hosts are entered, and who FISO is goes in.")
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +49,8 @@ class Trust:
 
     cloud: str
     steps: Sequence[Step]
-    settings: Callable[[], Mapping[str, str]]
+    identities: Callable[[], Mapping[str, str]]
+    """By the names that they have in the file."""
     more: Callable[[], Mapping[str, str]] = dict
 
 
@@ -53,12 +62,14 @@ class Asked:
     remove: bool
     yes: bool
     as_json: bool
+    file: Path
 
 
 def azure(  # noqa: PLR0913 - a command's options
     *,
     stage: StageOption,
     tenant: Annotated[str, typer.Option("--tenant", envvar="AZURE_TENANT_ID", help="The Entra tenant's id.")] = "",
+    cloud: Annotated[str, typer.Option("--cloud", help="Azure's cloud: public, usgov or china.")] = "public",
     host: Annotated[list[str] | None, typer.Option(help="A function's host, beside the catalog's.")] = None,
     aws_regions: RegionsOption = "",
     mirror: MirrorOption = False,
@@ -81,7 +92,10 @@ def azure(  # noqa: PLR0913 - a command's options
     from fiso_cli.clouds.trust.federation import Federation
     from fiso_cli.clouds.trust.rest import graph
 
-    where = _on_aws(stage)
+    where = Stage.named(stage)
+    tenant = AZURE_TENANT if where.is_local else tenant
+    if cloud not in ENTRAS:
+        raise BadInput(f"--cloud {cloud!r}: one of {', '.join(ENTRAS)}")
     if not _GUID.fullmatch(tenant.lower()):
         raise BadInput("--tenant (or AZURE_TENANT_ID) must be an id: az account show --query tenantId")
     federation = Federation(where.client("iam"))
@@ -93,26 +107,31 @@ def azure(  # noqa: PLR0913 - a command's options
             for region, name in _roles(where, aws_regions, has_mirror=mirror)
         },
         hosts=hosts_of(file, host or ()),
+        cloud=cloud,
         issuer=federation.issuer,
     )
-    directory = graph()
+    directory = graph(where.local.entra_url if where.local else "", cloud)
     entra = Entra(directory, wanted)
     trust = Trust(
         cloud="azure",
         steps=[federation.step(), *entra.steps()],
-        settings=lambda: {"azureTenant": wanted.tenant, "azureClient": entra.client() or ""},
-        more=lambda: {"functions' application": entra.resource() or ""},
+        identities=lambda: {
+            **dict(zip(AZURE, (wanted.tenant, entra.client() or ""), strict=True)),
+            **({} if cloud == "public" else {AZURE_CLOUD: cloud}),
+        },
+        more=lambda: {FUNCTIONS: entra.resource() or ""},
     )
     with closing(directory):
-        return _carried_out(where, trust, Asked(check=check, remove=remove, yes=yes, as_json=as_json))
+        return _carried_out(where, trust, Asked(check=check, remove=remove, yes=yes, as_json=as_json, file=file))
 
 
-def gcp(
+def gcp(  # noqa: PLR0913 - a command's options
     *,
     stage: StageOption,
     project: Annotated[str, typer.Option("--project", envvar="GOOGLE_CLOUD_PROJECT", help="Google's project.")] = "",
     aws_regions: RegionsOption = "",
     mirror: MirrorOption = False,
+    file: FileOption = CATALOG,
     check: CheckOption = False,
     remove: RemoveOption = False,
     yes: YesOption = False,
@@ -130,27 +149,21 @@ def gcp(
     from fiso_cli.clouds.trust.rest import GoogleApis
     from fiso_cli.clouds.trust.workload_identity import Wanted, WorkloadIdentity
 
-    where = _on_aws(stage)
+    where = Stage.named(stage)
+    project = GOOGLE_PROJECT if where.is_local else project
     if not _PROJECT.fullmatch(project):
         raise BadInput("--project (or GOOGLE_CLOUD_PROJECT) must be a project's id: gcloud projects list")
     roles = list(dict.fromkeys(name for _, name in _roles(where, aws_regions, has_mirror=mirror)))
     wanted = Wanted(stage=where.name, project=project, account=where.account_id, roles=roles)
-    google = GoogleApis()
+    google = GoogleApis(url=where.local.google_url if where.local else "")
     identity = WorkloadIdentity(google, wanted)
-    trust = Trust(cloud="gcp", steps=list(identity.steps()), settings=lambda: _of_google(identity, wanted.email))
+    trust = Trust(cloud="gcp", steps=list(identity.steps()), identities=lambda: _of_google(identity, wanted.email))
     with closing(google):
-        return _carried_out(where, trust, Asked(check=check, remove=remove, yes=yes, as_json=as_json))
+        return _carried_out(where, trust, Asked(check=check, remove=remove, yes=yes, as_json=as_json, file=file))
 
 
 def _of_google(identity: "WorkloadIdentity", email: str) -> Mapping[str, str]:
-    return {"googleProvider": identity.provider_name(), "googleServiceAccount": email}
-
-
-def _on_aws(stage: str) -> Stage:
-    where = Stage.named(stage)
-    if where.is_local:
-        raise BadInput("the local stage has no AWS account that another cloud could trust: name a deployed stage")
-    return where
+    return dict(zip(GOOGLE, (identity.provider_name(), email), strict=True))
 
 
 def _partition(where: Stage) -> str:
@@ -213,7 +226,7 @@ def _declared(file: Path) -> list[str]:
     listed = [entry.get("endpoints") for entry in entries if isinstance(entry, dict)]
     endpoints = [each for group in listed if isinstance(group, list) for each in group if isinstance(each, dict)]
     addresses = [str(each.get("address")) for each in endpoints if each.get("authentication") == "entra"]
-    return [host for each in addresses if (host := urlsplit(each).hostname) and _HOST.fullmatch(host)]
+    return [host for each in addresses if _HOST.fullmatch(host := urlsplit(each).netloc.lower())]
 
 
 def _carried_out(where: Stage, trust: Trust, asked: Asked) -> Output:
@@ -221,6 +234,8 @@ def _carried_out(where: Stage, trust: Trust, asked: Asked) -> Output:
     from fiso_cli.clouds.trust.lock import TableLock
 
     title = f"Trust of {trust.cloud} in stage {where.name}"
+    if not asked.check:
+        catalog_file.check(asked.file)
     with where.wrapped_errors():
         planned = look_at(trust.steps)
         if asked.check:
@@ -230,14 +245,14 @@ def _carried_out(where: Stage, trust: Trust, asked: Asked) -> Output:
             return _removed(title, planned, trust, asked, lock)
         refuse_foreign(planned)
         if all(each.found.state is State.AS_WANTED for each in planned):
-            return _told(title, planned, Done(kept=[each.step.name for each in planned]), trust, where)
+            return _told(title, planned, Done(kept=[each.step.name for each in planned]), trust, where, asked.file)
         if not asked.as_json:
             show(shown(planned, title))
         if not agreed("Make it so?", is_sure=asked.yes, as_json=asked.as_json):
             return told(title, planned, None)
         with held(lock) as still:
             done = apply(trust.steps, remark, before=still)
-        return _told(title, look_at(trust.steps), done, trust, where)
+        return _told(title, look_at(trust.steps), done, trust, where, asked.file)
 
 
 def _checked(title: str, planned: Sequence[Planned], trust: Trust) -> Output:
@@ -255,17 +270,18 @@ def _removed(title: str, planned: Sequence[Planned], trust: Trust, asked: Asked,
         return told(title, planned, None)
     with held(lock) as still:
         done = remove(trust.steps, remark, before=still)
-    return told(title, look_at(trust.steps), done, cloud=trust.cloud)
+    said = told(title, look_at(trust.steps), done, cloud=trust.cloud)
+    names = (*AZURE, AZURE_CLOUD) if trust.cloud == "azure" else GOOGLE
+    return Output(document=said.document, shown=[*_parts(said), *catalog_file.forget(asked.file, names)])
 
 
-def _told(title: str, planned: Sequence[Planned], done: Done, trust: Trust, where: Stage) -> Output:
-    settings, more = dict(trust.settings()), dict(trust.more())
-    lines = [f"{name}: {value}" for name, value in {**settings, **more}.items()]
-    following = f"node_modules/.bin/serverless deploy --stage {where.name}"
-    said = told(title, planned, done, cloud=trust.cloud, settings=settings, more=more, next=[following])
-    parts: list[Table | str] = [*_parts(said), *lines]
-    parts.append(f"next: put {' and '.join(settings)} under the stage in serverless.yml, then {following}")
-    return Output(document=said.document, shown=parts)
+def _told(title: str, planned: Sequence[Planned], done: Done, trust: Trust, where: Stage, file: Path) -> Output:
+    identities, more = dict(trust.identities()), dict(trust.more())
+    following = f"fiso apply -f {file} --stage {where.name}"
+    written = catalog_file.identify(file, identities)
+    said = told(title, planned, done, cloud=trust.cloud, identities=identities, more=more, next=[following])
+    lines = [f"{name}: {value}" for name, value in {**identities, **more}.items()]
+    return Output(document=said.document, shown=[*_parts(said), *lines, *written, f"next: {following}"])
 
 
 def _parts(said: Output) -> Sequence[Any]:

@@ -9,12 +9,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from uuid import NAMESPACE_URL, uuid5
 
-from fiso.domain.identity import entra_audience
+from fiso.domain.identity import ENTRAS, entra_audience
 from fiso_cli.clouds.plan import ABSENT, AS_WANTED, Look, Say, Step, different, not_ours
 from fiso_cli.clouds.trust.rest import Document, Refused, Rest
 from fiso_cli.errors import CommandError
 
-FOR_ENTRA = "api://AzureADTokenExchange"
 ROLE = "fiso.invoke"
 UNSEEN_TRIES = 8
 _UNSEEN = ("does not reference a valid application object", "does not exist", "not found")
@@ -29,7 +28,13 @@ class Wanted:
     tenant: str
     roles: Mapping[str, str]
     hosts: Sequence[str] = ()
+    cloud: str = "public"
     issuer: Callable[[], str | None] = field(default=lambda: None)
+
+    @property
+    def audience(self) -> str:
+        """Whom AWS's word is for."""
+        return ENTRAS[self.cloud][1]
 
     @property
     def caller(self) -> str:
@@ -171,7 +176,7 @@ class Entra:
 
     def _credential(self, name: str, arn: str) -> Step:
         def wanted() -> Document:
-            return {"issuer": self._wanted.issuer(), "subject": arn, "audiences": [FOR_ENTRA]}
+            return {"issuer": self._wanted.issuer(), "subject": arn, "audiences": [self._wanted.audience]}
 
         def look() -> Look:
             application = self._found(self._wanted.caller)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
+from fiso.domain.identity import ENTRAS
 from fiso_cli.errors import CommandError
 
 Document: TypeAlias = dict[str, Any]
@@ -145,7 +146,7 @@ def endpoint(variable: str, public: str) -> str:
     return named or public
 
 
-def azure_token(scope: str) -> Token:
+def azure_token(scope: str, login: str = ENTRAS["public"][0]) -> Token:
     """Of whoever `az login`, a workload identity or the environment say. `NotSignedIn`."""
 
     def token() -> str:
@@ -163,7 +164,7 @@ def azure_token(scope: str) -> Token:
 
     def credential(kind: Any) -> Any:
         if not kept:
-            kept.append(kind(exclude_interactive_browser_credential=True))
+            kept.append(kind(authority=login, exclude_interactive_browser_credential=True))
         return kept[0]
 
     return token
@@ -192,16 +193,23 @@ def google_token() -> Token:
     return token
 
 
-def graph(**more: Any) -> Rest:
-    """Microsoft Graph."""
-    url = endpoint("FISO_GRAPH_ENDPOINT", "https://graph.microsoft.com")
-    token = _local_word if is_loopback(url) else azure_token("https://graph.microsoft.com/.default")
+GRAPHS = {
+    "public": "https://graph.microsoft.com",
+    "usgov": "https://graph.microsoft.us",
+    "china": "https://microsoftgraph.chinacloudapi.cn",
+}
+
+
+def graph(local: str = "", cloud: str = "public", **more: Any) -> Rest:
+    """Microsoft Graph of one of Azure's clouds, or the local stage's."""
+    url = local or endpoint("FISO_GRAPH_ENDPOINT", GRAPHS[cloud])
+    token = _local_word if is_loopback(url) else azure_token(f"{GRAPHS[cloud]}/.default", ENTRAS[cloud][0])
     return Rest(f"{url}/v1.0", token, fix=_graph_fix, **more)
 
 
-def arm(**more: Any) -> Rest:
-    """Azure Resource Manager."""
-    url = endpoint("FISO_ARM_ENDPOINT", "https://management.azure.com")
+def arm(local: str = "", **more: Any) -> Rest:
+    """Azure Resource Manager, or the local stage's."""
+    url = local or endpoint("FISO_ARM_ENDPOINT", "https://management.azure.com")
     token = _local_word if is_loopback(url) else azure_token("https://management.azure.com/.default")
     return Rest(url, token, **more)
 

@@ -13,6 +13,7 @@ from fiso_cli.clouds.trust.rest import Document, GoogleApis, Refused
 from fiso_cli.errors import CommandError
 
 APIS = tuple(f"{name}.googleapis.com" for name in ("iam", "sts", "iamcredentials", "cloudresourcemanager"))
+ROLE_OF = "assertion.arn.extract('assumed-role/{role}/')"
 USER = "roles/iam.workloadIdentityUser"
 CONSTRAINT = "iam.workloadIdentityPoolAwsAccounts"
 TRIES, WAITS = 5, 40
@@ -51,8 +52,8 @@ class Wanted:
         return {
             "aws": {"accountId": self.account},
             "attributeMapping": {
-                "google.subject": "assertion.arn",
-                "attribute.aws_role": "assertion.arn.extract('assumed-role/{role}/')",
+                "google.subject": ROLE_OF,  # at most 127 bytes, which the whole ARN of a long stage's role is beyond
+                "attribute.aws_role": ROLE_OF,
             },
             "attributeCondition": f"attribute.aws_role in [{quoted}]",
         }

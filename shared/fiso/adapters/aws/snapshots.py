@@ -8,7 +8,7 @@ own JSON, packed; its seal is verified as that of the published one (`codecs.sea
 import gzip
 import logging
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -21,6 +21,7 @@ from fiso.domain.address import AddressRules, with_refusals
 from fiso.domain.catalog import Snapshot
 from fiso.domain.errors import InvalidCatalog, StoreUnavailable, WriteConflict
 from fiso.domain.signed import SignedText
+from fiso.domain.stage_rules import StageRules
 from fiso.ports import Snapshots
 
 logger = logging.getLogger(__name__)
@@ -188,10 +189,13 @@ class KnownHosts:
 
 
 class CheckedSnapshots:
-    """The port `Snapshots` over another one; `hosts` say where endpoints may be."""
+    """The port `Snapshots` over another one; `hosts` say where endpoints may be. `on_rules` is told the stage's rules
+    of each that was read."""
 
-    def __init__(self, snapshots: Snapshots, hosts: KnownHosts) -> None:
-        self._snapshots, self._hosts = snapshots, hosts
+    def __init__(
+        self, snapshots: Snapshots, hosts: KnownHosts, on_rules: Callable[[StageRules], None] = lambda _: None
+    ) -> None:
+        self._snapshots, self._hosts, self._on_rules = snapshots, hosts, on_rules
 
     def current(self, *, unless_version: int | None = None) -> Snapshot | None:
         """The current snapshot, with the endpoints marked that must not be called."""
@@ -199,6 +203,7 @@ class CheckedSnapshots:
         if snapshot is None:
             return None
         checked = with_refusals(snapshot, self._hosts.read_of(snapshot))
+        self._on_rules(snapshot.rules)
         for name, damage in snapshot.damaged.items():
             logger.error("%s is left out of the catalog: %s", name, damage.reason)
         for entry in checked.functions.values():

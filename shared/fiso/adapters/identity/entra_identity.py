@@ -53,11 +53,11 @@ class EntraTokens(TokensByAudience):
         word: Callable[[float], Expiring[str]],
         transport: HttpTransport,
         stopwatch: Callable[[], float] | None = None,
-        login: str = LOGIN,
+        login: str = "",
     ) -> None:
         super().__init__(transport=transport, stopwatch=stopwatch)
         self._identity, self._word = identity, word
-        self._url = f"{login}/{identity.tenant}/oauth2/v2.0/token"
+        self._url = f"{login or identity.login}/{identity.tenant}/oauth2/v2.0/token"
 
     def _audience_of(self, address: str) -> str:
         return self._identity.audience_of(address)
@@ -90,14 +90,14 @@ class EntraTokens(TokensByAudience):
         return expiring(token, number_in(answer, "expires_in", _ENTRAS))
 
 
-def of_aws(sts: SignedService) -> Callable[[float], Expiring[str]]:
+def of_aws(sts: SignedService, audience: str = FOR_ENTRA) -> Callable[[float], Expiring[str]]:
     """Tokens in which AWS says who this role is. In the role's own region, with the query protocol."""
 
     def word(timeout_s: float) -> Expiring[str]:
         asked = {
             "Action": "GetWebIdentityToken",
             "Version": "2011-06-15",
-            "Audience.member.1": FOR_ENTRA,
+            "Audience.member.1": audience,
             "DurationSeconds": str(ASSERTION_S),
             "SigningAlgorithm": "RS256",
         }

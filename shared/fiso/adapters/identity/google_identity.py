@@ -51,6 +51,13 @@ class Subject:
     token: Callable[[float], str]
 
 
+def urls_at(local: str) -> GoogleUrls:
+    """Google's own, or below the address of a server that stands in for all of its hosts."""
+    if not local:
+        return GoogleUrls()
+    return GoogleUrls(tokens=f"{local}/sts.googleapis.com", accounts=f"{local}/iamcredentials.googleapis.com")
+
+
 class GoogleIdTokens(TokensByAudience):
     """Identity tokens of one service account, by audience."""
 

@@ -190,7 +190,7 @@ def test_every_problem_of_every_function_is_told_at_once() -> None:
     )
     assert lines == [
         "fiso.yaml: version: must be 1",
-        "fiso.yaml: extra: unknown key, there are version, quotas, hosts, defaults, functions",
+        "fiso.yaml: extra: unknown key, there are version, quotas, hosts, identities, defaults, functions",
         "fiso.yaml: defaults.policy.timeout_ms: must be at least 100",
         "fiso.yaml: functions.one.endpoints[0].memory_mb: must be at least 1",
         "fiso.yaml: functions.two.endpoints: must not be empty",
@@ -203,14 +203,19 @@ def test_every_problem_of_every_function_is_told_at_once() -> None:
     [
         ("", "fiso.yaml: must be a mapping with version and functions"),
         ("version: 1", "fiso.yaml: functions: is missing"),
-        ("version: 1\nfunctions:", "fiso.yaml: functions: must be a mapping"),
-        ("version: 1\nfunctions: {}", "fiso.yaml: functions: must not be empty"),
+        ("version: 1\nfunctions: []", "fiso.yaml: functions: must be a mapping"),
         ("version: 1\nfunctions: {7: {}}", "fiso.yaml: line 2, column 13: keys must be text: put 7 in quotes"),
         ("version: 1\nfunctions: {bfs: }", "fiso.yaml: functions.bfs: must be a mapping"),
     ],
 )
 def test_a_bad_file_is_told_in_one_line(text: str, problem: str) -> None:
     assert any(line.startswith(problem) for line in problems_of(text))
+
+
+@pytest.mark.parametrize("text", ["version: 1\nfunctions:", "version: 1\nfunctions: {}"])
+def test_a_file_without_functions_declares_none(text: str) -> None:
+    """What it removes of a catalog, `fiso apply` asks for."""
+    assert parse(text, SETTING).entries == ()
 
 
 def test_a_size_that_azures_plan_has_not_is_doubtful() -> None:

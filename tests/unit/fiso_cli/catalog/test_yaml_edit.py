@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from fiso_cli.catalog.yaml_edit import with_endpoints, without_endpoints
+from fiso_cli.catalog.yaml_edit import with_endpoints, with_identities, without_endpoints, without_identities
 
 NEW: dict[str, str | int] = {
     "id": "azure-eastus-512",
@@ -49,14 +49,10 @@ def endpoints(text: str, function: str = "f") -> list[dict[str, object]]:
 )
 @pytest.mark.parametrize("function", ["f", "new-one"])
 def test_an_endpoint_is_added_once_and_taken_out_again(text: str, function: str) -> None:
-    if text == "version: 1\nfunctions: {}\n":
-        with pytest.raises(ValueError, match="one line"):
-            with_endpoints(text, function, [NEW])
-        return
     once = with_endpoints(text, function, [NEW])
     assert endpoints(once, function)[-1] == NEW
     assert with_endpoints(once, function, [NEW]) == once
-    kept = [line for line in text.splitlines() if line.strip()]
+    kept = [line.removesuffix(" {}") for line in text.splitlines() if line.strip()]
     assert [line for line in once.splitlines() if line in kept] == kept
     back = without_endpoints(once, function, ["azure-eastus-512", "no-such"])
     assert [line for line in back.splitlines() if line in kept] == kept
@@ -90,3 +86,24 @@ def test_a_function_that_has_more_than_its_last_endpoint_stays() -> None:
 def test_endpoints_in_one_line_are_said_to_be_in_the_way() -> None:
     with pytest.raises(ValueError, match="must be a list with a line for each"):
         with_endpoints(BLOCK, "g", [NEW])
+
+
+WHO = {"azure_tenant": "7a", "google_provider": "projects/1/x"}
+
+
+@pytest.mark.parametrize("text", ["", "version: 1\nfunctions:\n", BLOCK, BLOCK.rstrip("\n"), "# mine\nversion: 1\n"])
+def test_who_fiso_is_goes_in_once_beside_what_is_there_and_out_again(text: str) -> None:
+    once = with_identities(text, {"azure_tenant": "7b"})
+    whole = with_identities(with_identities(once, WHO), WHO)
+    assert yaml.safe_load(whole)["identities"] == WHO
+    assert [line for line in text.splitlines() if line not in whole.splitlines()] == []
+    half = without_identities(whole, ["google_provider", "azure_client"])
+    assert yaml.safe_load(half)["identities"] == {"azure_tenant": "7a"}
+    back = without_identities(half, ["azure_tenant"])
+    assert back.strip() == (text or "version: 1\n\nfunctions:").strip()
+    assert without_identities(back, ["azure_tenant"]) == back
+
+
+def test_identities_in_one_line_are_said_to_be_in_the_way() -> None:
+    with pytest.raises(ValueError, match="by hand"):
+        without_identities("version: 1\nidentities: {azure_tenant: x}\nfunctions:\n", ["azure_tenant"])

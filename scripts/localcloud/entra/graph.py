@@ -10,9 +10,14 @@ import re
 import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import parse_qs, unquote, urlsplit
 from uuid import uuid4
+
+from localcloud.doors import Door, Visit, refusal
+
+if TYPE_CHECKING:
+    from localcloud.entra.login import Login
 
 Document: TypeAlias = dict[str, Any]
 _KEY = re.compile(r"(\w+)\((\w+)='([^']+)'\)")
@@ -51,6 +56,7 @@ class Fault:
 class Directory:
     """One tenant."""
 
+    tenant: str = "72f988bf-86f1-41af-91ab-2d7cd011db47"
     applications: dict[str, Document] = field(default_factory=dict)
     principals: dict[str, Document] = field(default_factory=dict)
     deleted: dict[str, Document] = field(default_factory=dict)
@@ -105,7 +111,7 @@ def _carry_out(directory: Directory, method: str, target: str, body: Document, h
     parts = [unquote(part) for part in split.path.removeprefix("/v1.0/").split("/")]
     query = {name: values[0] for name, values in parse_qs(split.query).items()}
     if parts[0] == "organization":
-        return 200, {"value": [{"id": "tenant"}]}
+        return 200, {"value": [{"id": directory.tenant}]}
     if parts[:2] == ["directory", "deletedItems"]:
         return _deleted(directory, method, parts, query)
     kind = parts[0].partition("(")[0]
@@ -301,6 +307,10 @@ class _Handler(BaseHTTPRequestHandler):
         content = self.rfile.read(int(self.headers.get("content-length") or 0))
         extra: dict[str, str] = {}
         try:
+            if why := refusal(self._visit(), Door.CONTROL):
+                raise GraphError(403, "Forbidden", why)
+            if (found := self._of_no_graph(content)) is not None:
+                return self._send(*found, {})
             body = json.loads(content) if content and content != b"null" else {}
             status, document = answer(self.server.directory, self.command, self.path, body, self.headers)
             if link := document.get("@odata.nextLink"):
@@ -311,6 +321,23 @@ class _Handler(BaseHTTPRequestHandler):
         except Dropped:
             self.close_connection = True
             return
+        self._send(status, document, extra)
+
+    def _visit(self) -> Visit:
+        named = {name.lower(): ",".join(self.headers.get_all(name, [])) for name in self.headers}
+        return Visit(headers=named, caller=self.client_address, port=self.server.server_port)
+
+    def _of_no_graph(self, content: bytes) -> tuple[int, Document] | None:
+        """What needs no bearer: health, keys, tokens."""
+        if self.path == "/healthz":
+            return 200, {"status": "ok"}
+        login = self.server.login
+        found = login.answer(self.command, self.path, content) if login else None
+        if found is None and not self.headers.get("authorization", "").startswith("Bearer "):
+            raise GraphError(401, "InvalidAuthenticationToken", "Access token is empty.")
+        return found
+
+    def _send(self, status: int, document: Document, extra: dict[str, str]) -> None:
         sent = b"" if status == 204 else json.dumps(document).encode()
         self.send_response(status)
         for name, value in {"content-type": "application/json", "content-length": str(len(sent)), **extra}.items():
@@ -325,13 +352,13 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 class GraphServer(ThreadingHTTPServer):
-    """One tenant's Graph; `url` is where it is."""
+    """One tenant's Graph, with its login where it has one; `url` is where it is."""
 
     daemon_threads = True
 
-    def __init__(self, directory: Directory, port: int = 0) -> None:
+    def __init__(self, directory: Directory, port: int = 0, login: "Login | None" = None) -> None:
         super().__init__(("127.0.0.1", port), _Handler)
-        self.directory = directory
+        self.directory, self.login = directory, login
 
     @property
     def url(self) -> str:
