@@ -1,4 +1,4 @@
-"""A step: the endpoint that is called most becomes three times slower, and the folded state alone turns routing away."""
+"""A step: the endpoint that is called most becomes three times slower; the folded state alone turns routing away."""
 
 from collections import Counter
 
