@@ -9,6 +9,7 @@ from typing import Any, ForwardRef, Union, get_args, get_origin
 
 MODELS = {
     "Microsoft.App/containerApps": ("appcontainers", "ContainerApp"),
+    "Microsoft.DBforPostgreSQL/flexibleServers": ("postgresqlflexibleservers", "Server"),
     "Microsoft.Web/sites": ("web", "Site"),
     "Microsoft.Web/serverfarms": ("web", "AppServicePlan"),
     "Microsoft.Web/sites/config": ("web", "SiteAuthSettingsV2"),

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from fiso_cli.clouds.azure import steps
+from fiso_cli.clouds.azure.arm import Arm
 from fiso_cli.clouds.azure.names import Copy, Group
+from fiso_cli.clouds.databases.azure import FlexibleServer
 from localcloud.azure_cloud import types
 from localcloud.azure_cloud.deployments import declared, scope_of
 from localcloud.azure_cloud.world import World
@@ -81,6 +83,16 @@ def test_what_is_declared_has_no_key_no_password_and_one_request_at_a_time(tmp_p
     assert app["functionAppConfig"]["scaleAndConcurrency"]["triggers"] == {"http": {"perInstanceConcurrency": 1}}
     assert any(each["name"] == "fiso-log-workspace" for each in made)
     assert all(each["tags"].keys() >= {"fiso-stage", "fiso-deployment"} for each in made if "location" in each)
+
+
+def test_the_database_server_fits_the_model_of_the_vendors_sdk() -> None:
+    pytest.importorskip(
+        "azure.mgmt.postgresqlflexibleservers", reason="pip install azure-mgmt-postgresqlflexibleservers"
+    )
+    secret: Any = None
+    arm = Arm(client=None, subscription=GROUP.subscription)
+    declared = FlexibleServer(arm=arm, stage="prod", secret=secret, region="eastus", tenant="3" * 8).declared()
+    assert azure_sdk.problems({"type": "Microsoft.DBforPostgreSQL/flexibleServers", **declared}) == []
 
 
 KINDS = [
