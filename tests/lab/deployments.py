@@ -183,7 +183,7 @@ class Run:
         self.prod.aws("dynamodb").put_item(TableName="fiso-invocation-logs-prod", Item=mark)
         self.prod.remove()
         kept = self.prod.there()
-        logs = {"/fiso/api", "/fiso/console", "/fiso/invocation-logs"}
+        logs = {"/fiso/api", "/fiso/console", "/fiso/invocation-logs", "/fiso/spilled"}
         wanted = {"fiso-invocation-logs-prod", f"fiso-artifacts-prod-{ACCOUNT}", *logs}
         self._check("removed: records, models and logs stay", kept == wanted, ", ".join(sorted(kept)))
         over = self.prod.deploy()
