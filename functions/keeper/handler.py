@@ -5,16 +5,18 @@ import logging
 import os
 from datetime import UTC, datetime
 from functools import cache
+from typing import Any
 
 from fiso import telemetry
 from fiso.billing import tariff
 from fiso.codecs.record import instant, parse_instant
 from fiso.domain.errors import UnknownFunction
 from fiso.services.maintenance.keep import Keeper
+from fiso.services.maintenance.promote import Registry
 from fiso.services.maintenance.switch import ORDERS, ModeOrder
 from fiso.settings import KeeperSettings
 from fiso_client.core.failures import FisoError
-from functions.keeper import wiring
+from functions.keeper import models, wiring
 
 logger = logging.getLogger("fiso.keeper")
 
@@ -25,9 +27,16 @@ def _keeper() -> Keeper:
     return wiring.build(KeeperSettings.from_environ(os.environ))
 
 
-def lambda_handler(event: object, context: object) -> dict[str, bool | int | str | None]:
+@cache
+def _registry() -> Registry:
+    telemetry.logger()
+    return wiring.registry(KeeperSettings.from_environ(os.environ))
+
+
+def lambda_handler(event: object, context: object) -> dict[str, Any]:
     """One round, fired by the schedule; of `{"publish": true}` publishing alone, of `{"order": …}` a mode switched, of
-    `{"look_through": {"start": …, "end": …}}` what was spilled then and never handed on."""
+    `{"look_through": {"start": …, "end": …}}` what was spilled then and never handed on, of `{"model": …}` what is asked
+    about models."""
     telemetry.identify(event, context)
     if isinstance(event, dict) and event.get("publish") is True:
         return _published()
@@ -35,6 +44,8 @@ def lambda_handler(event: object, context: object) -> dict[str, bool | int | str
         return switched(_keeper(), event["order"])
     if isinstance(event, dict) and "look_through" in event:
         return looked_through(_keeper(), event["look_through"])
+    if isinstance(event, dict) and "model" in event:
+        return models.ordered(_registry(), event["model"])
     report = _keeper().keep()
     done: dict[str, bool | int | str | None] = {
         "closed_as_unknown": report.swept.closed_as_unknown,

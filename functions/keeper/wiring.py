@@ -12,12 +12,13 @@ import boto3
 from botocore.config import Config
 from psycopg2.extensions import connection
 
+from fiso.adapters.aws.candidates import S3Candidates, S3Pins
 from fiso.adapters.aws.client import DynamoDBClient
 from fiso.adapters.aws.cloudwatch_logs import CloudWatchSpilledRecords
 from fiso.adapters.aws.dynamodb import DynamoDBInvocationLog
 from fiso.adapters.aws.dynamodb_lists import DynamoDBLists
 from fiso.adapters.aws.errors import aws_errors, code_of, store_errors
-from fiso.adapters.aws.models import S3ModelStore
+from fiso.adapters.aws.models import DynamoDBPromotionWitness, S3ModelStore
 from fiso.adapters.aws.s3 import Bucket, S3RetrainingRuns, S3Snapshots, S3Watermark
 from fiso.adapters.aws.snapshots import CopiedSnapshots, DynamoDBSnapshotCopy
 from fiso.adapters.aws.ssm import SsmLeaseKeys
@@ -40,6 +41,7 @@ from fiso.services.log.reconcile import SLICE, Reconciliation
 from fiso.services.log.spill import MARK
 from fiso.services.maintenance.follow import Follower
 from fiso.services.maintenance.keep import GRACE, GRACE_AT_ONCE, ForeignDoor, Keeper
+from fiso.services.maintenance.promote import Promoter, Registry
 from fiso.settings import LOCAL_STAGE, BadSetting, KeeperSettings, MissingSetting
 from fiso_client.core.failures import FisoError
 from fiso_client.core.signing import AwsEndpoint, Credentials, SignedService
@@ -109,6 +111,24 @@ def build(settings: KeeperSettings) -> Keeper:
             _door(door_of(place), Elsewhere(objects=objects, bucket=bucket, s3=s3), settings, reconciliation, signer)
             for place, (objects, bucket) in zip(settings.mirrors, places, strict=True)
         ],
+    )
+
+
+def registry(settings: KeeperSettings, *, s3: Any = None) -> Registry:
+    """What promotes models, and signs them: the retrainer only offers. The clients are made here unless given."""
+    config = Config(connect_timeout=1, read_timeout=10, retries={"total_max_attempts": 3})
+    client = s3 or boto3.client("s3", config=config)
+    table = settings.state_table
+    return Registry(
+        promoter=Promoter(
+            models=S3ModelStore(client, settings.bucket),
+            signer=_model_signer(settings, config),
+            keys=signature.parsed(settings.model_keys),
+            stage=settings.stage,
+            witness=DynamoDBPromotionWitness(boto3.client("dynamodb", config=config), table) if table else None,
+        ),
+        candidates=S3Candidates(client, settings.bucket),
+        pins=S3Pins(client, settings.bucket),
     )
 
 
@@ -209,6 +229,14 @@ def _signer(settings: KeeperSettings, config: Config) -> Signer:
     if settings.signing_key_id:
         return KmsSigner(boto3.client("kms", config=config), settings.signing_key_id)
     return NoSigner("fiso catalog-key")
+
+
+def _model_signer(settings: KeeperSettings, config: Config) -> Signer:
+    if settings.local_model_signing_key:
+        return OpenKeySigner.parsed(settings.local_model_signing_key)
+    if settings.model_signing_key_id:
+        return KmsSigner(boto3.client("kms", config=config), settings.model_signing_key_id)
+    return NoSigner("fiso model-key")
 
 
 def _only(signer: Signer) -> PublicKeys:

@@ -7,10 +7,11 @@ from botocore.config import Config
 
 from fiso.adapters.aws.archive import S3Archive
 from fiso.adapters.aws.archive_compaction import READERS, Compaction
+from fiso.adapters.aws.candidates import KeeperDesk, S3Candidates
 from fiso.adapters.aws.models import DynamoDBPromotionWitness, S3ModelStore
 from fiso.adapters.aws.s3 import S3DriftReports, S3RetrainingRuns
 from fiso.adapters.clock import utc_now
-from fiso.adapters.http.signers import KmsSigner, NoSigner, OpenKeySigner
+from fiso.adapters.http.signers import NoSigner, OpenKeySigner
 from fiso.codecs import signature
 from fiso.ports import Metrics, Signer
 from fiso.services.maintenance.follow import Follower
@@ -30,7 +31,7 @@ PATIENCE = Config(
 
 
 def build(settings: RetrainerSettings, *, s3: Any = None, metrics: Metrics | None = None) -> Retrainer | Follower:
-    """Wire the stores on S3 and the key that signs. The clients are made here unless given."""
+    """Wire the stores on S3 and whoever promotes. The clients are made here unless given."""
     client = s3 or boto3.client("s3", config=PATIENCE)
     if settings.follows is not None:
         there = boto3.client("s3", region_name=settings.follows.region, config=PATIENCE)
@@ -47,6 +48,9 @@ def build(settings: RetrainerSettings, *, s3: Any = None, metrics: Metrics | Non
         archive=S3Archive(client, settings.bucket, clock=utc_now),
         runs=S3RetrainingRuns(client, settings.bucket),
         signer=_signer(settings),
+        desk=_desk(settings, client),
+        families=settings.families,
+        most_rows=settings.most_rows,
         keys=signature.parsed(settings.model_keys),
         minimum_rows=settings.minimum_rows,
         minimum_new_rows=settings.minimum_new_rows,
@@ -79,9 +83,14 @@ def _witness(settings: RetrainerSettings) -> DynamoDBPromotionWitness | None:
     return DynamoDBPromotionWitness(boto3.client("dynamodb", config=PATIENCE), table) if table else None
 
 
+def _desk(settings: RetrainerSettings, s3: Any) -> KeeperDesk | None:
+    """None promotes in this process, with the key in the open of the local stage."""
+    if settings.keeper_function is None:
+        return None
+    client = boto3.client("lambda", config=PATIENCE)
+    return KeeperDesk(client, settings.keeper_function, S3Candidates(s3, settings.bucket))
+
+
 def _signer(settings: RetrainerSettings) -> Signer:
-    if settings.local_signing_key:
-        return OpenKeySigner.parsed(settings.local_signing_key)
-    if settings.signing_key_id:
-        return KmsSigner(boto3.client("kms", config=PATIENCE), settings.signing_key_id)
-    return NoSigner("fiso model-key")
+    key = settings.local_signing_key
+    return OpenKeySigner.parsed(key) if key else NoSigner("fiso model-key")

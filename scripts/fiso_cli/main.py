@@ -48,6 +48,18 @@ POLICY = Group(
     },
     more="For example: fiso policy pin compress aws-use1 --reason 'gcp is slow' --for 1h",
 )
+MODEL = Group(
+    "A stage's models: list, show, compare, promote, rollback, pin.",
+    {
+        "list": Lazy("fiso_cli.training.registry:list_models", "Candidates, the champion, and those before it."),
+        "show": Lazy("fiso_cli.training.registry:show", "One model's card: rows, lineage, errors."),
+        "compare": Lazy("fiso_cli.training.registry:compare", "Two models' errors side by side."),
+        "promote": Lazy("fiso_cli.training.registry:promote", "Make one the champion."),
+        "rollback": Lazy("fiso_cli.training.registry:rollback", "The model before the champion again."),
+        "pin": Lazy("fiso_cli.training.registry:pin", "Keep one, whatever retraining finds."),
+    },
+    more="For example: fiso model list --stage prod",
+)
 DEPLOY = Group(
     "Functions to a cloud, from a folder to an address: aws-function, azure, gcp; and what watches them there.",
     {
@@ -132,6 +144,7 @@ COMMANDS: Commands = {
     "db": DATABASE,
     "train": Lazy("fiso_cli.training.commands:train", "Train the packaged model."),
     "retrain": Lazy("fiso_cli.training.commands:retrain", "Run a stage's retrainer now."),
+    "model": MODEL,
     "model-key": Lazy("fiso_cli.training.commands:model_key", "The key that signs a stage's models."),
     "catalog-key": Lazy("fiso_cli.training.commands:catalog_key", "The key that signs a stage's catalog."),
     "keeper-database": Lazy("fiso_cli.keeper_database:keeper_database", "The keeper's own database role and secret."),

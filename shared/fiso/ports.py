@@ -309,6 +309,14 @@ class ModelStore(Protocol):
         """Point to a version that is stored already; otherwise as `publish`."""
         ...
 
+    def promoted(self, version: str) -> ModelPointer | None:
+        """A version that was the champion once, as its promotion was signed; None when it is not kept."""
+        ...
+
+    def keep_newest(self, count: int) -> None:
+        """Drop all versions but the newest, the champion and the one before it."""
+        ...
+
 
 class PromotionWitness(Protocol):
     """The newest promotion of a model as it was signed, kept where whoever writes models cannot put back an old one."""

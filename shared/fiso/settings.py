@@ -403,12 +403,13 @@ class StreamConsumerSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetrainerSettings:
-    """What the retrainer needs. The minimums are rows; the brief asks for 1,000.
+    """What the retrainer needs. The minimums are rows; the brief asks for 1,000. Of the model `families`, names with
+    blanks between, the one that does best is taken.
 
-    It signs with a key of KMS; with one in the open (`local_signing_key`) on the local stage only. `model_keys` are the
-    public keys that a champion may be signed with, beside its own. `state_table` holds the newest promotion's witness.
-    A standby `follows` the bucket of the region that trains, and trains none itself. Drift is what exceeds
-    `drift_threshold` (docs/decisions/0034).
+    It offers candidates to `keeper_function`, which promotes and signs; without one it promotes with a key in the open
+    (`local_signing_key`), on the local stage only. `model_keys` are the public keys that a champion may be signed with.
+    `state_table` holds the newest promotion's witness. A standby `follows` the bucket of the region that trains, and
+    trains none itself. Drift is what exceeds `drift_threshold` (docs/decisions/0034).
     """
 
     stage: str
@@ -416,7 +417,9 @@ class RetrainerSettings:
     minimum_rows: int
     minimum_new_rows: int
     lookback_days: int
-    signing_key_id: str | None = None
+    families: tuple[str, ...] = ("hist_gradient_boosting",)
+    most_rows: int = 200_000
+    keeper_function: str | None = None
     local_signing_key: str | None = field(default=None, repr=False)
     model_keys: str = ""
     state_table: str | None = None
@@ -431,7 +434,9 @@ class RetrainerSettings:
         return cls(
             stage=stage,
             bucket=required(environ, "FISO_BUCKET"),
-            signing_key_id=environ.get("FISO_MODEL_SIGNING_KEY_ID", "").strip() or None,
+            families=tuple(environ.get("FISO_MODEL_FAMILIES", "").split()) or ("hist_gradient_boosting",),
+            most_rows=_whole(environ, "FISO_MOST_ROWS", 200_000),
+            keeper_function=environ.get("FISO_KEEPER_FUNCTION", "").strip() or None,
             local_signing_key=in_the_open if stage == LOCAL_STAGE else None,
             model_keys=environ.get("FISO_MODEL_KEYS", "").strip(),
             state_table=environ.get("FISO_STATE_TABLE", "").strip() or None,
@@ -448,8 +453,8 @@ class RetrainerSettings:
 class KeeperSettings:
     """What the keeper needs. The database is a URL on local, a secret's ARN elsewhere; `api_log_group` is where the
     orchestrator's output is kept, `spill_log_group` what was spilled of it (one where nothing is handed on),
-    `lease_keys_parameter` names what spilled lines are marked with. It signs catalogs with a key of KMS, on the local
-    stage only with one in the open (`local_signing_key`)."""
+    `lease_keys_parameter` names what spilled lines are marked with. It signs catalogs and models with keys of KMS, on
+    the local stage only with ones in the open (`local_…`)."""
 
     stage: str
     log_table: str
@@ -468,7 +473,9 @@ class KeeperSettings:
     mirrors: tuple[str, ...] = ()
     """Where front doors on other clouds have their catalog, models and logs."""
     model_keys: str = ""
-    """The public keys that a champion may be signed with, where it is mirrored."""
+    """The public keys that a champion may be signed with."""
+    model_signing_key_id: str | None = None
+    local_model_signing_key: str | None = field(default=None, repr=False)
     google: "GoogleIdentity | None" = None
     entra: "EntraIdentity | None" = None
     """Who the keeper is to Google and to Entra, where a mirror is there."""
@@ -497,4 +504,8 @@ class KeeperSettings:
             entra=_entra(environ),
             issuer=environ.get("FISO_JWT_ISSUER", "").strip() if environ.get("FISO_AUTH", "").strip() == "jwt" else "",
             model_keys=environ.get("FISO_MODEL_KEYS", "").strip(),
+            model_signing_key_id=environ.get("FISO_MODEL_SIGNING_KEY_ID", "").strip() or None,
+            local_model_signing_key=(
+                environ.get("FISO_MODEL_SIGNING_KEY", "").strip() or None if stage == LOCAL_STAGE else None
+            ),
         )

@@ -81,10 +81,16 @@ PARTITIONS = {
     "folded#1": {"stream-consumer"},
     "recent#2026-11-30#acme": {"stream-consumer"},
     "open#1": {"archiver", "keeper"},
-    "#models": {"retrainer"},
+    "#models": {"keeper"},
     "#other": set[str](),
 }
-PREFIXES = {"policies/current.json": {"keeper"}, "policies/1.json": {"keeper"}, "models/champion.json": {"retrainer"}}
+PREFIXES = {
+    "policies/current.json": {"keeper"},
+    "policies/1.json": {"keeper"},
+    "models/champion.json": {"keeper"},
+    "candidates/1/model.joblib": {"retrainer"},
+    "candidates/1/candidate.json": {"retrainer"},
+}
 
 
 def test_catalog_and_models_are_written_by_their_publishers_alone(world: World) -> None:

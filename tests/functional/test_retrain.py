@@ -141,7 +141,7 @@ def test_one_tenants_lies_make_no_champion_of_themselves() -> None:
         now=AFTER + timedelta(hours=2), trigger="test"
     )
     assert not run.promoted, run.reason
-    only_lies = a_retrainer(*honest[:72], *lies[:100]).retrain(now=AFTER, trigger="test")
+    only_lies = a_retrainer(*honest[:72], *lies[:100]).retrain(now=AFTER + timedelta(hours=2), trigger="test")
     assert (only_lies.promoted, only_lies.rows) == (False, 108)
 
 

@@ -33,6 +33,7 @@ SET = {
     "FISO_MIRRORS": "",
     "FISO_MODELS_FROM": "",
     "FISO_STAGE": "prod",
+    "FISO_MODEL_FAMILIES": "",
     "FISO_AUTH": "jwt",
     "FISO_JWT_ISSUER": "https://issuer.example",
     "FISO_JWT_SCOPES": "",

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from threading import Thread
 from typing import Any, TypeVar
 from urllib.parse import parse_qs
@@ -19,6 +20,7 @@ import jwt
 import pytest
 
 from fiso.adapters.aws.archive import S3Archive
+from fiso.adapters.aws.candidates import S3Candidates
 from fiso.adapters.aws.dynamodb import DynamoDBInvocationLog, closed_item, open_item
 from fiso.adapters.aws.models import S3ModelStore
 from fiso.adapters.aws.s3 import S3Snapshots
@@ -41,6 +43,7 @@ from fiso_client.core.signing import AwsEndpoint, Credentials, SignedService
 from fiso_client.core.transport import HttpTransport
 from functions.console import wiring as console
 from functions.console.handler import answer_event as answer_at_console
+from functions.keeper import models as keeper_models
 from functions.keeper import wiring as keeper
 from functions.orchestrator import wiring as orchestrator
 from functions.orchestrator.aws_ports import Ports
@@ -344,21 +347,49 @@ def _retrain(world: World) -> None:
     now = datetime.now(UTC)
     archive = S3Archive(world.aws("s3"), world.bucket, clock=lambda: now)
     archive.append(a_log(200, start=now - timedelta(minutes=10)), batch_id="all")
-    key = _public_half(world, "retrainer", "FISO_MODEL_SIGNING_KEY_ID")
+    key = _public_half(world, "keeper", "FISO_MODEL_SIGNING_KEY_ID")
     trusted = f"{key} {text_of(a_signer().public.modulus)}"
     rows = {"FISO_MINIMUM_ROWS": "150", "FISO_MINIMUM_NEW_ROWS": "50"}
     with world.being("retrainer", FISO_MODEL_KEYS=trusted, **rows) as environ:
-        life = retrainer.build(RetrainerSettings.from_environ(environ))
-        for is_promoted in (True, False):
-            run = life.retrain(now=now, trigger="command")
-            assert run.promoted is is_promoted, run.reason
+        run = retrainer.build(RetrainerSettings.from_environ(environ)).retrain(now=now, trigger="command")
+        assert "the keeper is of before" in run.reason  # as the stand-in for the keeper answers
+    assert run.challenger_version is not None
+    _promote(world, trusted, run.challenger_version)
+    with world.being("retrainer", FISO_MODEL_KEYS=trusted, **rows) as environ:
+        again = retrainer.build(RetrainerSettings.from_environ(environ)).retrain(now=now, trigger="command")
+        assert "too few new rows" in again.reason
         assert "too few days" in retrainer.watch(RetrainerSettings.from_environ(environ)).look(now=now).reason
+        for number in range(6):
+            S3Candidates(boto3.client("s3"), world.bucket).put(files_of(an_artifact(), version=f"c-{number}"))
         closed = a_log(3, first=300, start=now - timedelta(hours=5))
         for record in closed:
             archive.append([record], batch_id=record.invocation_id)
         done = retrainer.compaction(RetrainerSettings.from_environ(environ)).compact(ends_at=now + timedelta(minutes=5))
         assert done.problem is None
         assert done.records >= 3
+
+
+def _promote(world: World, trusted: str, version: str) -> None:
+    """What the keeper does with what was offered, and what operators ask of it."""
+    with world.being("keeper", FISO_MODEL_KEYS=trusted) as environ:
+        registry = keeper.registry(KeeperSettings.from_environ(environ))
+        assert registry.candidates is not None
+        offered, champion = registry.candidates.get(version, admitted=False), registry.promoter.champion().pointer
+        assert offered is not None
+        assert offered.pointer.manifest is not None
+        offer = {
+            "do": "offer",
+            "version": version,
+            "sha256": offered.pointer.sha256,
+            "manifest_sha256": sha256(offered.pointer.manifest.text.encode()).hexdigest(),
+            "replaces": champion and {"version": champion.version, "sha256": champion.sha256},
+            "promote": True,
+        }
+        for order in (offer, {"do": "roll_back"}, {"do": "promote", "version": version}, {"do": "unpin"}):
+            said = keeper_models.ordered(registry, order)
+            assert "refused" not in said, said
+        world.aws("s3").put_object(Bucket=world.bucket, Key="models/a-old/model.joblib", Body=b"old")
+        registry.promoter.models.keep_newest(0)
 
 
 def _public_half(world: World, function: str, variable: str) -> str:

@@ -46,7 +46,7 @@ PACKAGES = (
     FunctionPackage(
         name="retrainer",
         without=(),
-        aws_services=frozenset({"dynamodb", "kms", "s3"}),
+        aws_services=frozenset({"dynamodb", "lambda", "s3"}),
         has_bytecode=False,
         unzipped_mb=230,
         zip_mb=LAMBDA_UNZIPPED_MB,

@@ -1,6 +1,7 @@
 """The keys that models and catalogs are signed with: two of KMS in a stack of their own, `fiso-STAGE-keys`. It stands
 before the stage, since whoever reads is deployed with their public halves. They never leave KMS; their policies let the
-retrainer sign models, the keeper catalogs, and nobody else anything.
+keeper sign models and catalogs, and nobody else anything. A stage of before, whose retrainer signed its models, has its
+key's policy changed with the next `fiso setup`.
 """
 
 import json
@@ -15,7 +16,7 @@ from fiso.codecs import signature
 from fiso_cli.errors import CommandError
 from fiso_cli.setup.settings import Clients, Settings
 
-SIGNERS = {"models": "retrainer", "catalog": "keeper"}
+SIGNERS = {"models": "keeper", "catalog": "keeper"}
 _PREFIX = {"models": "model", "catalog": "catalog"}
 _WITHIN_S, _EVERY_S = 300.0, 1.0
 _ADMINISTERED = (
@@ -39,7 +40,7 @@ def ensure(settings: Settings, *, wait: Callable[[float], None] = time.sleep) ->
             raise CommandError(f"stack {_stack(settings)} stands and has no alias {_alias(settings, signed)}")
         if _aliased(settings, signed) is None:  # it went with the stack of before, where it was declared
             kms.create_alias(AliasName=_alias(settings, signed), TargetKeyId=key)
-        made |= settings.ensure(f"{_PREFIX[signed]}-key-id", key)
+        made |= _let_sign(settings, signed, key) | settings.ensure(f"{_PREFIX[signed]}-key-id", key)
         if settings.read(f"{_PREFIX[signed]}-keys") is not None:
             continue
         public = signature.text_of(KmsSigner(kms, key).public_key().modulus)
@@ -60,7 +61,7 @@ def template(stage: str, region: str, account: str, signed: Sequence[str] = tupl
                 "Description": f"Signs the {each} of FISO's stage {stage}",
                 "KeySpec": "RSA_3072",
                 "KeyUsage": "SIGN_VERIFY",
-                "KeyPolicy": _policy(stage, region, account, SIGNERS[each]),
+                "KeyPolicy": _policy(stage, region, account, each),
             },
         }
         resources[f"{name}Alias"] = {
@@ -70,11 +71,11 @@ def template(stage: str, region: str, account: str, signed: Sequence[str] = tupl
     return {"Description": f"FISO's signing keys, stage {stage}", "Resources": resources}
 
 
-def _policy(stage: str, region: str, account: str, function: str) -> Mapping[str, object]:
+def _policy(stage: str, region: str, account: str, signed: str) -> Mapping[str, object]:
     """By the role's name and not as a principal, which must be there before a policy may name it."""
-    role = f"arn:aws:iam::{account}:role/fiso-{stage}-{function}"
+    role = f"arn:aws:iam::{account}:role/fiso-{stage}-{SIGNERS[signed]}"
     its_own = {"aws:PrincipalArn": [role, f"{role}-{region}"], "kms:CallerAccount": account}
-    the = f"The{function.title()}"
+    the = f"The{SIGNERS[signed].title()}"
     return {
         "Version": "2012-10-17",
         "Statement": [
@@ -86,7 +87,7 @@ def _policy(stage: str, region: str, account: str, function: str) -> Mapping[str
                 "Resource": "*",
             },
             {
-                "Sid": f"{the}Signs",
+                "Sid": f"{the}Signs{signed.title()}",
                 "Effect": "Allow",
                 "Principal": {"AWS": "*"},
                 "Action": ["kms:Sign"],
@@ -94,7 +95,7 @@ def _policy(stage: str, region: str, account: str, function: str) -> Mapping[str
                 "Condition": {"StringEquals": its_own | {"kms:SigningAlgorithm": "RSASSA_PKCS1_V1_5_SHA_256"}},
             },
             {
-                "Sid": f"{the}KnowsItsKey",
+                "Sid": f"{the}KnowsTheKeyOf{signed.title()}",
                 "Effect": "Allow",
                 "Principal": {"AWS": "*"},
                 "Action": ["kms:GetPublicKey"],
@@ -103,6 +104,17 @@ def _policy(stage: str, region: str, account: str, function: str) -> Mapping[str
             },
         ],
     }
+
+
+def _let_sign(settings: Settings, signed: str, key: str) -> bool:
+    """Whether the key's policy named another role than the one that signs now."""
+    kms, role = settings.client("kms"), f"role/fiso-{settings.stage}-{SIGNERS[signed]}"
+    if role in str(kms.get_key_policy(KeyId=key, PolicyName="default")["Policy"]):
+        return False
+    account = str(settings.client("sts").get_caller_identity()["Account"])
+    policy = _policy(settings.stage, kms.meta.region_name, account, signed)
+    kms.put_key_policy(KeyId=key, PolicyName="default", Policy=json.dumps(policy))
+    return True
 
 
 def _make(settings: Settings, missing: Sequence[str], wait: Callable[[float], None]) -> None:

@@ -1,9 +1,10 @@
 """`fiso train | retrain | model-key | catalog-key`: the packaged prior, a retraining by the deployed retrainer, and the
 keys that a stage signs with."""
 
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -88,22 +89,34 @@ def retrain(
     roll_back: Annotated[
         bool, typer.Option("--roll-back", help="Promote the model before the champion again.")
     ] = False,
+    explain: Annotated[bool, typer.Option("--explain", help="Every step with the figures it rests on.")] = False,
+    last: Annotated[bool, typer.Option("--last", help="The last recorded run, without another one.")] = False,
 ) -> Output:
-    """Retrain now, by the deployed retrainer, on the archived records; prints the recorded run.
+    """Retrain now, by the deployed retrainer, on the archived records; prints the recorded run, step by step.
 
     \b
-    fiso retrain --stage prod
+    fiso retrain --stage prod --explain
+    fiso retrain --stage prod --explain --last
     fiso retrain --stage prod --roll-back
     """
+    if last and roll_back:
+        raise BadInput("--last changes nothing: leave --roll-back out")
     from fiso_cli.training import remote
 
-    run = remote.retrain(stage, roll_back=roll_back)
+    run = remote.last(stage) if last else remote.retrain(stage, roll_back=roll_back)
     before = f"rows {run['rows']}, champion before {run['champion_version']}"
     lines = [
         f"{'promoted' if run['promoted'] else 'refused'}: {run['reason']}",
         f"{before}, challenger {run['challenger_version'] or '-'}",
     ]
-    return Output(document=run, shown=lines)
+    return Output(document=run, shown=[*lines, *_steps(run, with_figures=explain)])
+
+
+def _steps(run: Mapping[str, Any], *, with_figures: bool) -> Iterator[str]:
+    for step in run.get("steps") or ():
+        yield f"{step['verdict']:<8}{step['name']}: {step['reason']}"
+        if with_figures:
+            yield from (f"          {name:<28}{value:>12,.6g}" for name, value in step["figures"].items())
 
 
 def model_key(stage: StageOption = "local") -> Output:

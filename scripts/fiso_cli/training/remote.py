@@ -23,6 +23,19 @@ def retrain(stage_name: str, *, roll_back: bool = False) -> Mapping[str, Any]:
     return run
 
 
+def last(stage_name: str) -> Mapping[str, Any]:
+    """The newest recorded run. `CommandError` when there is none."""
+    from fiso.adapters.aws.s3 import S3RetrainingRuns
+    from fiso.codecs.run import RUNS
+
+    stage = Stage.named(stage_name)
+    with stage.wrapped_errors():
+        runs = S3RetrainingRuns(stage.client("s3"), stage.bucket).latest(1)
+    if not runs:
+        raise CommandError("no retraining has run on this stage yet: `fiso retrain` runs one")
+    return RUNS.to_document(runs[0])
+
+
 def public_key(stage_name: str, signed: str) -> PublicKey:
     """The public half of the stage's key that `models` or the `catalog` is signed with, made on first use on the local
     stage."""

@@ -1,6 +1,7 @@
 """Model pointers: which trained model serves, and how its file is known to be the one that was trained and signed."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -36,12 +37,31 @@ class RunEnd(StrEnum):
     KILLED = "killed"
 
 
+class Verdict(StrEnum):
+    """How a step of a retraining ended. After one that STOPPED nothing follows."""
+
+    PASSED = "passed"
+    STOPPED = "stopped"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One step of a retraining: its verdict, why in words that stand on their own, and the figures it rests on."""
+
+    name: str
+    verdict: Verdict
+    reason: str
+    figures: Mapping[str, float] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetrainingRun:
     """What one retraining did: a promotion, or a recorded refusal with its reason.
 
     It is recorded when it begins, and again when it ends. `rows` are of about `standing` records that the archive holds
-    since `read_since`; `left_out` objects of it could not be read whole. What is None is not known, as of older runs.
+    since `read_since`; `left_out` objects of it could not be read whole. What is None is not known, as of older runs;
+    they have no `steps` either.
     """
 
     started_at: datetime
@@ -58,3 +78,4 @@ class RetrainingRun:
     read_since: datetime | None = None
     standing: int | None = None
     left_out: int | None = None
+    steps: tuple[Step, ...] = ()

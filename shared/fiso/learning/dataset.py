@@ -11,8 +11,11 @@ the rows are such, and what a model is judged by is what FISO saw (docs/decision
 
 import sys
 from array import array
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
 from math import inf, isfinite, nan
 from typing import TypeAlias
 
@@ -37,7 +40,8 @@ class DataSet:
 
     `served_latency_ms` and `served_by` are the raw prediction that was made for the row and the version that made it.
     `tenant` numbers the tenants, `reported` is 1 for what one of them said, 0 for what FISO saw.
-    `skipped` counts records that no row could be made of.
+    `skipped` counts records that no row could be made of; of those `quarantined` counts the ones that cannot be true,
+    by what is wrong with them.
     """
 
     feature_names: tuple[str, ...]
@@ -52,6 +56,7 @@ class DataSet:
     reported: Floats
     is_synthetic: bool = False
     skipped: int = 0
+    quarantined: Mapping[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.success)
@@ -68,12 +73,14 @@ class DataSet:
             features=self.features[positions],
             served_by=tuple(self.served_by[position] for position in positions),
             skipped=0,
+            quarantined={},
             **columns,
         )
 
     @property
     def seen_by_fiso(self) -> "DataSet":
-        return replace(self.rows(np.flatnonzero(self.reported == 0)), skipped=self.skipped)
+        rows = self.rows(np.flatnonzero(self.reported == 0))
+        return replace(rows, skipped=self.skipped, quarantined=self.quarantined)
 
     @property
     def has_one_tenant(self) -> bool:
@@ -91,30 +98,68 @@ class Halves:
     held_out: DataSet
 
 
-def build(records: Iterable[InvocationRecord]) -> DataSet:
-    """The data set of a log, in time order whatever order the records come in. About 150 bytes a row."""
+def build(records: Iterable[InvocationRecord], *, now: datetime | None = None) -> DataSet:
+    """The data set of a log, in time order whatever order the records come in. About 150 bytes a row. What cannot be
+    true, or is from after `now`, is counted and left out, and so is what stands there twice."""
     numbers = array("d")
     versions: list[str] = []
     tenants: dict[TenantId, int] = {}
-    skipped = 0
+    skipped, quarantined = 0, Counter[str]()
+    latest = inf if now is None else now.timestamp() + LATEST_AHEAD_S
     for record in records:
         tenant = tenants.setdefault(record.request.tenant, len(tenants))
-        row = _row(record, tenant)
-        if row is None:
+        row = _row(record, tenant, latest)
+        if isinstance(row, Wrong):
+            quarantined[row.value] += 1
+        elif row is None:
             skipped += 1
         else:
             numbers.extend(row)
             versions.append(sys.intern(record.decision.model_version or ""))
     table = np.frombuffer(numbers, dtype=np.float64).reshape(len(versions), len(_TARGETS) + len(NAMES))
     order = np.argsort(table[:, 0], kind="stable")
+    once = _once(table[order])
+    quarantined[Wrong.TWICE.value] += len(order) - len(once)
+    order = order[once]
     columns = dict(zip(_TARGETS, table[order, : len(_TARGETS)].T, strict=True))
     return DataSet(
         feature_names=NAMES,
         features=table[order, len(_TARGETS) :],
         served_by=tuple(versions[position] for position in order),
-        skipped=skipped,
+        skipped=skipped + sum(quarantined.values()),
+        quarantined={name: count for name, count in sorted(quarantined.items()) if count},
         **columns,
     )
+
+
+class Wrong(StrEnum):
+    """Why a record is quarantined."""
+
+    FEATURES = "features"
+    LATENCY = "latency"
+    COST = "cost"
+    CALENDAR = "calendar"
+    AHEAD = "ahead of the clock"
+    TWICE = "twice"
+
+
+LATEST_AHEAD_S = 300.0
+"""Clocks of two machines may differ by so much."""
+LONGEST_MS = 3_600_000.0
+"""Four attempts of a function's 15 minutes each."""
+_CALENDAR = ("day_of_week", "hour_of_day")
+
+
+def _once(table: Floats) -> NDArray[np.intp]:
+    """Where the rows stand that are not the same again, the oldest of each: all numbers and the time of the day, as a
+    day that was copied has them."""
+    columns = [column for column in range(1, table.shape[1]) if column - len(_TARGETS) not in _CALENDAR_AT]
+    seen = np.column_stack([np.round(table[:, 0] % 86_400, 3), table[:, columns]])
+    rows = np.ascontiguousarray(seen).view(np.dtype((np.void, seen.dtype.itemsize * seen.shape[1]))).ravel()
+    return np.sort(np.unique(rows, return_index=True)[1])
+
+
+_CALENDAR_AT = frozenset(NAMES.index(name) for name in _CALENDAR)
 
 
 def split(data: DataSet, *, newest: int | None = None) -> Halves:
@@ -126,7 +171,8 @@ def split(data: DataSet, *, newest: int | None = None) -> Halves:
     held_out = min(int(len(judging) * HELD_OUT_SHARE), LARGEST_HELD_OUT, unseen)
     positions = judging[len(judging) - held_out :]
     cut = int(positions[0]) if held_out else len(data)
-    return Halves(train=replace(data.part(0, cut), skipped=data.skipped), held_out=data.rows(positions))
+    train = replace(data.part(0, cut), skipped=data.skipped, quarantined=data.quarantined)
+    return Halves(train=train, held_out=data.rows(positions))
 
 
 def capped(data: DataSet) -> DataSet:
@@ -141,7 +187,7 @@ def capped(data: DataSet) -> DataSet:
     for tenant in tenants:
         own = np.flatnonzero(reported & (data.tenant == tenant))
         kept[own[max(0, len(own) - cap) :]] = True
-    return replace(data.rows(np.flatnonzero(kept)), skipped=data.skipped)
+    return replace(data.rows(np.flatnonzero(kept)), skipped=data.skipped, quarantined=data.quarantined)
 
 
 def _even_share(counts: list[int], total: int) -> int:
@@ -158,7 +204,7 @@ def _even_share(counts: list[int], total: int) -> int:
 _TARGETS = ("at", "latency_ms", "cost_usd", "success", "served_latency_ms", "tenant", "reported")
 
 
-def _row(record: InvocationRecord, tenant: int) -> tuple[float, ...] | None:
+def _row(record: InvocationRecord, tenant: int, latest: float) -> "tuple[float, ...] | Wrong | None":
     """The numbers of _TARGETS, then the features; None for a record that teaches nothing."""
     if record.status is not RecordStatus.FINAL or record.result.execution_time_ms is None:
         return None
@@ -168,8 +214,9 @@ def _row(record: InvocationRecord, tenant: int) -> tuple[float, ...] | None:
     # A cold start is predicted apart from warm calls: as a label it would teach the model the traffic's idleness. What
     # a function refuses at once for its caller's fault says nothing of how long its work takes.
     is_warm = answered and not record.result.cold_start and record.result.response_status < 400
-    if not all(isfinite(value) for value in seen) or (answered and not 0 < latency_ms < inf):
-        return None
+    wrong = _wrong(record, seen, latest)
+    if wrong is not None:
+        return wrong
     return (
         record.timestamp.timestamp(),
         latency_ms if is_warm else nan,
@@ -180,6 +227,19 @@ def _row(record: InvocationRecord, tenant: int) -> tuple[float, ...] | None:
         float(record.decision.lease_id is not None),
         *seen,
     )
+
+
+def _wrong(record: InvocationRecord, seen: tuple[float, ...], latest: float) -> Wrong | None:
+    latency_ms, cost_usd = record.result.execution_time_ms, record.result.cost_usd
+    weekday, hour = (seen[NAMES.index(name)] for name in _CALENDAR)
+    found = {
+        Wrong.FEATURES: not all(isfinite(value) for value in seen) or seen[NAMES.index("request_size_bytes")] < 0,
+        Wrong.LATENCY: latency_ms is None or not (record.result.error_occurred or 0 < latency_ms <= LONGEST_MS),
+        Wrong.COST: cost_usd is not None and cost_usd < 0,
+        Wrong.CALENDAR: not (1 <= weekday <= 7 and 0 <= hour < 24),
+        Wrong.AHEAD: record.timestamp.timestamp() > latest,
+    }
+    return next((wrong for wrong, is_so in found.items() if is_so), None)
 
 
 def _last_attempts_cost(record: InvocationRecord) -> float:

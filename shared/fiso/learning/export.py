@@ -108,9 +108,9 @@ def _manifest(
     )
 
 
-def check(model: artifact.Model, trained: Trained, data: DataSet) -> float:
+def check(model: artifact.Model, trained: Trained, data: DataSet, *, most: int = PARITY_ROWS) -> float:
     """The largest relative difference between the model as it will serve and its estimators."""
-    rows = data.part(0, PARITY_ROWS)
+    rows = data.part(0, most)
     if not len(rows):
         raise ModelRefused("there are no held-out rows to check the exported model on")
     outputs = [model.predict(row) for row in serving_rows(rows).tolist()]

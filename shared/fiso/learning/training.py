@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
+from math import inf
 
 import numpy as np
 
@@ -75,18 +76,19 @@ def digest(halves: Halves) -> str:
     return found.hexdigest()
 
 
+def error_of(family: Family, rows: DataSet, unseen: DataSet) -> float:
+    """The geometric latency error of a model of `rows` on others; infinite where it cannot be measured."""
+    said: Floats = estimators.train(rows, family=family).fit_of(LATENCY).predict(unseen.features)
+    error = evaluate.latency_error(said, unseen.latency_ms) if np.all(np.isfinite(said)) else None
+    return inf if error is None else error
+
+
 def _errors(rows: DataSet, families: tuple[Family, ...]) -> dict[Family, float]:
-    """Each family's latency error on the newest fifth; those that cannot be measured are left out."""
+    """Each family's latency error on the newest fifth; none where that is too small."""
     inner = dataset.split(rows)
     if evaluate.refusal_of_split(inner):
         return {}
-    found: dict[Family, float] = {}
-    for family in families:
-        said: Floats = estimators.train(inner.train, family=family).fit_of(LATENCY).predict(inner.held_out.features)
-        error = evaluate.latency_error(said, inner.held_out.latency_ms) if np.all(np.isfinite(said)) else None
-        if error is not None:
-            found[family] = error
-    return found
+    return {family: error_of(family, inner.train, inner.held_out) for family in families}
 
 
 def _window(halves: Halves) -> tuple[datetime, datetime] | None:

@@ -284,6 +284,17 @@ class InMemoryModelStore(InMemoryStore):
         self.used("point")
         self._point(pointer, replaces)
 
+    def promoted(self, version: str) -> ModelPointer | None:
+        self.used("promoted")
+        files = self.models.get(version)
+        return None if files is None else files.pointer
+
+    def keep_newest(self, count: int) -> None:
+        self.used("keep_newest")
+        kept = {each.version for each in (self.pointer, self.pointer and self.pointer.previous) if each is not None}
+        for version in sorted(set(self.models) - kept, reverse=True)[max(0, count - len(kept)) :]:
+            del self.models[version]
+
     def _point(self, pointer: ModelPointer, replaces: ModelPointer | None) -> None:
         if not names_same(self.pointer, replaces):
             raise WriteConflict("another model was published meanwhile")

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from fiso_cli.local_stage import CHECKOUT
-from tests.lab.bench.rows import Gate, Row, at_most, row
+from tests.lab.bench.rows import Gate, Row, at_least, at_most, row
 
 WITHIN_S, WITHIN_MB, MOST_ROWS = 600.0, 3_000.0, 200_000.0
 MONTHS = (
@@ -60,6 +60,21 @@ def _compacted() -> Row:
     )
 
 
+MILLION, MILLION_WITHIN_S = 1_000_000, 900.0
+
+
+def million() -> Sequence[Row]:
+    """A retraining on a million rows, reading included, in one process."""
+    with serving(100.0, "compact") as port:
+        told = worked(port, "retrain", 880.0, MILLION)
+    why = f"{told['rows']:,} rows, {told['end']}"
+    return [
+        _row("retrain_1m_s", told["took_s"], "s", None, MILLION, at_most(MILLION_WITHIN_S), why),
+        _row("retrain_1m_peak_mb", told["peak_mb"], "MB", None, MILLION, at_most(WITHIN_MB), why),
+        _row("retrain_1m_rows", float(told["rows"]), "rows", None, MILLION, at_least(0.99 * MILLION), why),
+    ]
+
+
 @contextmanager
 def serving(rate: float, form: str) -> Iterator[int]:
     """The port of a server of its own process."""
@@ -73,9 +88,9 @@ def serving(rate: float, form: str) -> Iterator[int]:
             server.terminate()
 
 
-def worked(port: int, does: str, seconds: float) -> dict[str, Any]:
+def worked(port: int, does: str, seconds: float, most_rows: int = 200_000) -> dict[str, Any]:
     """What a process of its own says of what it did."""
-    command = [sys.executable, "-m", "tests.lab.bench.archive_worker", str(port), does, str(seconds)]
+    command = [sys.executable, "-m", "tests.lab.bench.archive_worker", str(port), does, str(seconds), str(most_rows)]
     done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=True)
     told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return told

@@ -1,6 +1,6 @@
 """One process that does what the retrainer's function does, against a server that speaks S3; prints what it took.
 
-`python -m tests.lab.bench.archive_worker PORT retrain|compact SECONDS`.
+`python -m tests.lab.bench.archive_worker PORT retrain|compact SECONDS [ROWS]`.
 """
 
 import json
@@ -30,6 +30,7 @@ def main() -> None:
         "FISO_BUCKET": "bucket",
         "FISO_MODEL_SIGNING_KEY": a_signer().text,
         "FISO_MODEL_KEYS": text_of(a_signer().public.modulus),
+        "FISO_MOST_ROWS": sys.argv[4] if len(sys.argv) > 4 else "200000",
     }
     settings, began, now = RetrainerSettings.from_environ(environ), time.monotonic(), wiring.utc_now()
     ends_at = now + timedelta(seconds=seconds)

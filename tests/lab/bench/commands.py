@@ -212,6 +212,24 @@ def _archive(_rival_dir: Path, _say: Say) -> Sequence[Row]:
     return archive.rows()
 
 
+def _million(_rival_dir: Path, _say: Say) -> Sequence[Row]:
+    from tests.lab.bench import archive
+
+    return archive.million()
+
+
+def _promotions(_rival_dir: Path, _say: Say) -> Sequence[Row]:
+    from tests.lab.bench import promotions
+
+    return promotions.rows()
+
+
+def _model(_rival_dir: Path, _say: Say) -> Sequence[Row]:
+    from tests.lab.bench import models
+
+    return models.rows()
+
+
 def _doors(_rival_dir: Path, say: Say) -> Sequence[Row]:
     from tests.lab.bench import doors
 
@@ -254,6 +272,9 @@ GROUPS = (
     Group("the keeper's round, by CloudWatch's limits", ("keeper_round",), _keeper),
     Group("what breaks first, by published limits", ("scale_",), _scale),
     Group("retraining over a month of archive", ("archive_",), _archive),
+    Group("retraining on a million rows", ("retrain_1m",), _million),
+    Group("promotions by simulation", ("promoted_",), _promotions),
+    Group("what retraining exports", ("model_",), _model),
     Group("a bill of 100,000 lines", ("bill_",), _bill),
     Group("traces beside an SDK", ("trace_",), _traces),
     Group("FISO's own time on a local cloud", ("overhead_over_put",), _overhead, needs_cloud=True),

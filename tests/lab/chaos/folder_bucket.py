@@ -64,6 +64,12 @@ class FolderBucket:
         keys = sorted(key for key in found if key.startswith(Prefix) and "/." not in key)
         return {"Contents": [{"Key": key, "Size": (self.folder / key).stat().st_size} for key in keys]}
 
+    def delete_objects(self, *, Bucket: str, Delete: Mapping[str, Any]) -> Mapping[str, Any]:  # noqa: N803
+        """Those that are gone already are no error."""
+        for named in Delete["Objects"]:
+            (self.folder / named["Key"]).unlink(missing_ok=True)
+        return {}
+
     def content(self, key: str) -> bytes | None:
         """The bytes of an object; None when there is none."""
         try:

@@ -1,12 +1,12 @@
-"""Models: in S3 (`models/<version>/model.joblib` and its card, `models/champion.json` which names the champion), and
-the one that came packaged with the function (the layer's `champion.json`).
+"""Models: in S3 (`models/<version>/model.joblib`, its card and its promotion, `models/champion.json` which names the
+champion), and the one that came packaged with the function (the layer's `champion.json`).
 
 `client` is boto3's S3 client; for reading, `client.S3Client` does as well. The pointer moves last and only from the
 champion that the new one was compared with, so it always names a complete version, whoever else publishes.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -42,10 +42,8 @@ def model_pointer_from(document: Mapping[str, object], *, origin: str) -> ModelP
     """What `model_pointer_to` made; `ModelRefused` when it does not parse, or its version could leave its folder."""
     try:
         version, rows = str(document["version"]), document["rows"]
-        if not version or not version.replace("-", "").replace("_", "").replace(".", "").isalnum() or ".." in version:
-            raise ValueError(f"version {version!r}")
         return ModelPointer(
-            version=version,
+            version=named(version),
             sha256=str(document["sha256"]),
             trained_at=parse_instant(str(document["trained_at"])),
             rows=int(rows) if isinstance(rows, int) else 0,
@@ -105,8 +103,23 @@ class LayerModelStore:
     def point(self, pointer: ModelPointer, *, replaces: ModelPointer | None) -> None:
         raise ModelRefused(f"model {pointer.version} cannot be published into a layer")
 
+    def promoted(self, version: str) -> ModelPointer | None:
+        champion = self.champion()
+        return champion if champion is not None and champion.version == version else None
 
-POINTER = "models/champion.json"
+    def keep_newest(self, count: int) -> None:
+        """A layer has one."""
+
+
+POINTER, PROMOTED = "models/champion.json", "promotion.json"
+FILES = (PROMOTED, "model_card.json", "model.joblib")
+
+
+def named(version: str) -> str:
+    """A version that names its own folder and leaves it by nothing; `ModelRefused` for other text."""
+    if not version or not version.replace("-", "").replace("_", "").replace(".", "").isalnum() or ".." in version:
+        raise ModelRefused(f"{version[:60]!r} is no model's version")
+    return version
 
 
 class S3ModelStore:
@@ -138,6 +151,31 @@ class S3ModelStore:
         if not names_same(self._readable_champion(), replaces):
             raise WriteConflict("another model was published meanwhile")
         self._objects.write_json(POINTER, model_pointer_to(pointer), **unless_changed(etag))
+        # After the pointer: what is signed here was promoted. Killed in between, the pointer itself says it.
+        self._objects.write_json(
+            f"models/{pointer.version}/{PROMOTED}", model_pointer_to(replace(pointer, previous=None))
+        )
+
+    def promoted(self, version: str) -> ModelPointer | None:
+        champion = self._readable_champion()
+        for pointer in (champion, champion.previous if champion is not None else None):
+            if pointer is not None and pointer.version == version:
+                return replace(pointer, previous=None)
+        document = self._objects.read_json(f"models/{named(version)}/{PROMOTED}", damaged=ModelRefused)
+        return model_pointer_from(document, origin="store") if document is not None else None
+
+    def versions(self) -> Sequence[str]:
+        """Every version that is stored, the newest first: their names begin with when they were trained."""
+        folders = {key.split("/")[1] for key in self._objects.keys("models/") if key.count("/") > 1}
+        return sorted(folders, reverse=True)
+
+    def keep_newest(self, count: int) -> None:
+        champion = self._readable_champion()
+        if champion is None:
+            return
+        kept = {pointer.version for pointer in (champion, champion.previous) if pointer is not None}
+        old = [version for version in self.versions() if version not in kept][max(0, count - len(kept)) :]
+        self._objects.delete([f"models/{version}/{name}" for version in old for name in FILES])
 
     def _readable_champion(self) -> ModelPointer | None:
         try:
