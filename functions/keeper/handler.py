@@ -35,8 +35,8 @@ def _registry() -> Registry:
 
 def lambda_handler(event: object, context: object) -> dict[str, Any]:
     """One round, fired by the schedule; of `{"publish": true}` publishing alone, of `{"order": …}` a mode switched, of
-    `{"look_through": {"start": …, "end": …}}` what was spilled then and never handed on, of `{"model": …}` what is asked
-    about models."""
+    `{"look_through": {"start": …, "end": …}}` what was spilled then and never handed on, of `{"model": …}` what is
+    asked about models."""
     telemetry.identify(event, context)
     if isinstance(event, dict) and event.get("publish") is True:
         return _published()

@@ -11,10 +11,10 @@ from typing import Any
 from fiso import telemetry
 from fiso.codecs.run import RUNS
 from fiso.domain.model import RetrainingRun
+from fiso.retrainer_settings import RetrainerSettings
 from fiso.services.maintenance.follow import Follower
 from fiso.services.maintenance.retrain import Retrainer
 from fiso.services.maintenance.watch import DriftWatch
-from fiso.settings import RetrainerSettings
 from functions.retrainer import wiring
 
 logger = logging.getLogger("fiso.retrainer")

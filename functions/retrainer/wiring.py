@@ -14,10 +14,10 @@ from fiso.adapters.clock import utc_now
 from fiso.adapters.http.signers import NoSigner, OpenKeySigner
 from fiso.codecs import signature
 from fiso.ports import Metrics, Signer
+from fiso.retrainer_settings import RetrainerSettings
 from fiso.services.maintenance.follow import Follower
 from fiso.services.maintenance.retrain import Retrainer
 from fiso.services.maintenance.watch import DriftWatch
-from fiso.settings import RetrainerSettings
 
 __all__ = ["build", "utc_now"]
 

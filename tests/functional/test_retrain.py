@@ -25,8 +25,8 @@ from fiso.domain.request import TenantId
 from fiso.learning import dataset, evaluate, export
 from fiso.ports import ModelFiles
 from fiso.prediction import features, manifest
+from fiso.retrainer_settings import RetrainerSettings
 from fiso.services.maintenance.retrain import NO_MODEL, Retrainer
-from fiso.settings import RetrainerSettings
 from fiso.testing.memory import InMemoryArchive, InMemoryMetrics, InMemoryModelStore, InMemoryRetrainingRuns, away
 from functions.retrainer import wiring
 from functions.retrainer.handler import trigger_of

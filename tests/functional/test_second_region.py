@@ -14,9 +14,10 @@ from typer.testing import CliRunner
 from fiso.adapters.aws.s3 import S3Snapshots
 from fiso.domain.errors import InvalidCatalog, StoreUnavailable
 from fiso.domain.model import ModelPointer
+from fiso.retrainer_settings import RetrainerSettings
 from fiso.services.log.copying import REST_S, CopiedArchive
 from fiso.services.maintenance.follow import Follower
-from fiso.settings import BadSetting, BucketElsewhere, OrchestratorSettings, RetrainerSettings, StreamConsumerSettings
+from fiso.settings import BadSetting, BucketElsewhere, OrchestratorSettings, StreamConsumerSettings
 from fiso.testing.clock import ManualClock
 from fiso.testing.memory import (
     InMemoryArchive,

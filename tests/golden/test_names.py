@@ -12,7 +12,8 @@ from fiso import telemetry
 from fiso.console_settings import ConsoleSettings
 from fiso.domain import errors
 from fiso.domain.errors import RequestError, RoutingError
-from fiso.settings import KeeperSettings, OrchestratorSettings, RetrainerSettings, StreamConsumerSettings
+from fiso.retrainer_settings import RetrainerSettings
+from fiso.settings import KeeperSettings, OrchestratorSettings, StreamConsumerSettings
 from functions.orchestrator.handler import _ROUTES
 from functions.orchestrator.http_answer import problem
 from tests.builders import a_record

@@ -33,8 +33,9 @@ from fiso.console_settings import ConsoleSettings
 from fiso.domain.endpoint import Authentication, EndpointId, FunctionName, Provider
 from fiso.domain.errors import StoreUnavailable, WriteConflict
 from fiso.domain.request import TenantId
+from fiso.retrainer_settings import RetrainerSettings
 from fiso.routing.breaker_notices import Domain, SlowCall, Transition
-from fiso.settings import KeeperSettings, OrchestratorSettings, RetrainerSettings, StreamConsumerSettings
+from fiso.settings import KeeperSettings, OrchestratorSettings, StreamConsumerSettings
 from fiso.testing.memory import InMemoryMetrics
 from fiso.testing.rig import LambdaContext, http_event
 from fiso_cli.training import keys

@@ -12,7 +12,7 @@ from datetime import timedelta
 
 from fiso.codecs.run import RUNS
 from fiso.codecs.signature import text_of
-from fiso.settings import RetrainerSettings
+from fiso.retrainer_settings import RetrainerSettings
 from functions.retrainer import wiring
 from tests.models import a_signer
 

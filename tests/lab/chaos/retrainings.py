@@ -19,7 +19,7 @@ from fiso.domain.model import ModelPointer, RetrainingRun
 from fiso.domain.record import InvocationRecord
 from fiso.prediction import manifest
 from fiso.prediction.artifact import Model
-from fiso.settings import RetrainerSettings
+from fiso.retrainer_settings import RetrainerSettings
 from fiso_cli.training import keys
 from fiso_client.core.failures import FisoError
 from tests.lab.chaos.folder_bucket import BUCKET, FolderBucket
