@@ -14,6 +14,7 @@ from cfnlint.api import ManualArgs, lint
 
 from fiso.adapters.aws.dynamodb import closed_item, open_item
 from fiso.console_settings import ConsoleSettings
+from fiso.retrainer_settings import RetrainerSettings
 from fiso.services.identity.access import GATEWAY_WORD
 from fiso.services.identity.quotas import in_words
 from fiso.services.log.spill import MARK
@@ -21,7 +22,6 @@ from fiso.settings import (
     BadSetting,
     KeeperSettings,
     OrchestratorSettings,
-    RetrainerSettings,
     StreamConsumerSettings,
 )
 from fiso_cli.local_stage import project_file
