@@ -37,11 +37,9 @@ def train(  # noqa: PLR0913 - a command's options
 ) -> Output:
     """Train the packaged model, a prior for a router that has seen nothing yet, and sign it.
 
-    The key's public half goes into the code package (shared/fiso/prediction/model_keys.json); whoever serves trusts no
-    other. The private half of a new key is thrown away: training again makes another.
+    The key's public half goes into the code package; the private half of a new key is thrown away.
 
     \b
-    fiso train --synthetic
     fiso train --synthetic --key ~/fiso-model-key
 
     With --on a stage's archived rows are trained on a platform, followed to the end, and the verified model becomes one
@@ -68,12 +66,9 @@ def train(  # noqa: PLR0913 - a command's options
             longest_s=longest_s,
             most_usd=most_usd,
             hourly_usd=hourly_usd,
-            role=role,
-            project=project,
-            region=region,
-            bucket=bucket,
             is_synthetic=synthetic,
             most_rows=rows if synthetic else None,
+            **{"role": role, "project": project, "region": region, "bucket": bucket},
         )
         return order.carry_out(wanted, now=datetime.now(UTC))
     if not synthetic:
