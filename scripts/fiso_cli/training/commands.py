@@ -4,7 +4,7 @@ keys that a stage signs with."""
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -42,8 +42,7 @@ def train(  # noqa: PLR0913 - a command's options
     \b
     fiso train --synthetic --key ~/fiso-model-key
 
-    With --on a stage's archived rows are trained on a platform, followed to the end, and the verified model becomes one
-    of the stage's candidates. Run again after a kill it finds its job again.
+    With --on a stage's rows are trained there and the model becomes a candidate; run again it finds its job again.
 
     \b
     fiso train --on sagemaker --stage prod --image IMAGE --role ARN
@@ -52,14 +51,12 @@ def train(  # noqa: PLR0913 - a command's options
     if family not in FAMILIES:
         raise BadInput(f"--family must be one of {', '.join(FAMILIES)}, not {family!r}")
     if on is not None:
-        if image is None:
-            raise BadInput("--image is needed: the trainer's image, built from deploy/training.Dockerfile")
         from fiso_cli.training.platforms import order
 
         wanted = order.Wanted(
             on=on,
             stage=stage,
-            image=image,
+            image=image or _needed("--image", "the trainer's image, built from deploy/training.Dockerfile"),
             family=family,
             machine=machine,
             is_spot=spot,
@@ -68,7 +65,10 @@ def train(  # noqa: PLR0913 - a command's options
             hourly_usd=hourly_usd,
             is_synthetic=synthetic,
             most_rows=rows if synthetic else None,
-            **{"role": role, "project": project, "region": region, "bucket": bucket},
+            role=role,
+            project=project,
+            region=region,
+            bucket=bucket,
         )
         return order.carry_out(wanted, now=datetime.now(UTC))
     if not synthetic:
@@ -76,6 +76,10 @@ def train(  # noqa: PLR0913 - a command's options
     from fiso_cli.training import prior  # scikit-learn takes a second to import
 
     return prior.train(family, rows=rows, out=out, key=key)
+
+
+def _needed(option: str, what: str) -> NoReturn:
+    raise BadInput(f"{option} is needed: {what}")
 
 
 def retrain(
