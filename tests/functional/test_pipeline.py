@@ -4,12 +4,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
-from hashlib import sha256
 from typing import Any
 
 import pytest
 
-from fiso.adapters.aws.candidates import S3Candidates, S3Pins
+from fiso.adapters.aws.candidates import S3Candidates, S3Pins, offer_of
 from fiso.adapters.aws.models import S3ModelStore
 from fiso.adapters.aws.s3 import S3RetrainingRuns
 from fiso.codecs.run import RUNS
@@ -58,17 +57,8 @@ class Stage:
 
     def offer(self, files: ModelFiles, *, replaces: ModelPointer | None, promote: bool) -> None:
         """As the keeper's Lambda is asked: what lies in the bucket, and which bytes are meant."""
-        stated = files.pointer.manifest
-        assert stated is not None
         self.candidates.put(files)
-        self.ask(
-            do="offer",
-            version=files.pointer.version,
-            sha256=files.pointer.sha256,
-            manifest_sha256=sha256(stated.text.encode()).hexdigest(),
-            replaces=replaces and {"version": replaces.version, "sha256": replaces.sha256},
-            promote=promote,
-        )
+        self.ask(**offer_of(files, replaces=replaces, promote=promote))
 
     def roll_back(self) -> str:
         return str(self.ask(do="roll_back")["model"]["version"])

@@ -122,6 +122,7 @@ def promote(version: VersionArgument, *, stage: StageOption = "local") -> Output
     \b
     fiso model promote 20261130T031500Z-2222bbbb --stage prod
     """
+    _admit(Stage.named(stage), version)
     return _done(stage, {"do": "promote", "version": version}, "serves from the next request on")
 
 
@@ -150,6 +151,20 @@ def pin(
         raise BadInput("say which version is to be kept, or --off")
     order = {"do": "unpin"} if off else {"do": "pin", "version": version}
     return _done(stage, order, "serves; the next better one takes its place" if off else "serves and is kept")
+
+
+def _admit(stage: Stage, version: str) -> None:
+    """A candidate that came from elsewhere, as of `fiso train --on`, is offered by the operator's word first."""
+    from fiso.adapters.aws.candidates import S3Candidates, offer_of
+
+    with stage.wrapped_errors():
+        candidates = S3Candidates(stage.client("s3"), stage.bucket)
+        found = candidates.get(version, admitted=False) if candidates.get(version) is None else None
+        order = None if found is None else offer_of(found, replaces=None, promote=False)
+    if order is not None:
+        said = stage.invoke("keeper", {"model": order}, within_s=WITHIN_S)
+        if "refused" in said:
+            raise CommandError(f"models are as they were: {said['refused']}")
 
 
 def _done(stage: str, order: Mapping[str, object], what: str) -> Output:

@@ -71,6 +71,21 @@ class S3Pins:
         self._objects.write_json(PIN, {"version": version})
 
 
+def offer_of(files: ModelFiles, *, replaces: ModelPointer | None, promote: bool) -> dict[str, object]:
+    """What the keeper is asked about a candidate: which bytes are meant, and the champion that it was compared with."""
+    stated = files.pointer.manifest
+    if stated is None:
+        raise ModelRefused(f"candidate {files.pointer.version} has no manifest")
+    return {
+        "do": "offer",
+        "version": files.pointer.version,
+        "sha256": files.pointer.sha256,
+        "manifest_sha256": sha256(stated.text.encode()).hexdigest(),
+        "replaces": None if replaces is None else {"version": replaces.version, "sha256": replaces.sha256},
+        "promote": promote,
+    }
+
+
 class KeeperDesk:
     """The port `PromotionDesk`, behind the keeper's Lambda; `client` is boto3's of Lambda. What is offered lies in S3;
     the call says which bytes, so that nobody who can write the bucket alone has another model promoted."""
@@ -79,20 +94,9 @@ class KeeperDesk:
         self._client, self._function, self._candidates = client, function, candidates
 
     def offer(self, files: ModelFiles, *, replaces: ModelPointer | None, promote: bool) -> None:
-        stated = files.pointer.manifest
-        if stated is None:
-            raise ModelRefused(f"candidate {files.pointer.version} has no manifest")
+        order = offer_of(files, replaces=replaces, promote=promote)
         self._candidates.put(files)
-        self._ask(
-            {
-                "do": "offer",
-                "version": files.pointer.version,
-                "sha256": files.pointer.sha256,
-                "manifest_sha256": sha256(stated.text.encode()).hexdigest(),
-                "replaces": None if replaces is None else {"version": replaces.version, "sha256": replaces.sha256},
-                "promote": promote,
-            }
-        )
+        self._ask(order)
 
     def roll_back(self) -> str:
         return str(self._ask({"do": "roll_back"})["version"])
