@@ -38,7 +38,7 @@ LOCAL_LISTENERS = ("aws", "azure-eastus", "azure-westeurope", "gcp-us-east4", "g
 """What the provider proxies stand before, in the order of their ports."""
 LOCAL_AWS_REGIONS = ("us-east-1", "eu-west-1")
 
-SECRET_URL = "secret://"
+SECRET_URL = "secret://"  # nosec B105: a scheme
 """Begins what stands for a database's URL: the secret's name follows, whose field `url` it is."""
 PUBLISHED_WITHIN_S = 50.0
 """The keeper's own limit."""

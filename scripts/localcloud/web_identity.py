@@ -13,11 +13,11 @@ import time
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from html import escape
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import parse_qs
 from uuid import NAMESPACE_URL, uuid4, uuid5
-from xml.sax.saxutils import escape
 
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa

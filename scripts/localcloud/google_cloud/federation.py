@@ -12,7 +12,7 @@ import re
 import secrets
 from collections.abc import Mapping
 from urllib.parse import unquote, urlsplit
-from xml.etree import ElementTree
+from xml.etree import ElementTree  # nosec B405: reads the local AWS's own answers
 
 from localcloud.google_cloud.handlers import Call, answers
 from localcloud.google_cloud.world import Document, Refused
@@ -62,7 +62,7 @@ def exchange(call: Call) -> Document:
     who += [f"principalSet:{base}/{name}/{value}" for name, value in mapped.items() if name != "google.subject"]
     token = f"ya29.d.{secrets.token_urlsafe(32)}"
     call.world.bearers[token] = (tuple(who), call.world.clock() + call.world.lives_s)
-    kind = {"issued_token_type": f"{_OAUTH}:token-type:access_token", "token_type": "Bearer"}
+    kind = {"issued_token_type": f"{_OAUTH}:token-type:access_token", "token_type": "Bearer"}  # nosec B105
     return {"access_token": token, "expires_in": call.world.lives_s, **kind}
 
 

@@ -117,6 +117,6 @@ def test_the_tables_fit_a_terminal() -> None:
     for args in ([], ["--rate", "100", "--front-door", "url"]):
         done = run(*args)
         assert done.exit_code == 0
-        table = done.stdout.splitlines()[1:-7]
+        table = done.stdout.splitlines()[1:-8]
         assert max(map(len, table)) <= 80
         assert any(line.startswith("all") for line in table)
