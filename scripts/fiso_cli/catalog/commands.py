@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 import typer
 
 from fiso_cli.commands import JsonOption
-from fiso_cli.errors import FAILED, CommandError
+from fiso_cli.errors import FAILED, USAGE, CommandError
 from fiso_cli.options import StageOption, YesOption
 from fiso_cli.rendering import Output, remark, show
 from fiso_cli.stage import Stage
@@ -105,6 +105,8 @@ def check(
 ) -> Output:
     """Check a catalog file without any network: every mistake with its line, and what was probably not meant.
 
+    Exits with 2 when there is a mistake: what `fiso apply` would refuse before it asks anybody.
+
     \b
     fiso check fiso.yaml
     fiso check fiso.yaml --stage prod --json
@@ -114,9 +116,11 @@ def check(
     try:
         declared = declaration.read(file, declaration.Setting.of(Stage.named(stage)))
     except declaration.InvalidDeclaration as error:
-        problems = str(error).splitlines()
-        said = [f"error: {problems[0]}", *problems[1:]]
-        return Output(document={"problems": problems, "notes": []}, shown=[], remarks=said, exit_code=FAILED)
+        first, *more = map(str, error.faults)
+        faults = [fault.to_document() for fault in error.faults]
+        return Output(
+            document={"problems": faults, "notes": []}, shown=[], remarks=[f"error: {first}", *more], exit_code=USAGE
+        )
     notes = [*declared.warnings, *_of_prices()]
     told_notes = [f"note: {note}" for note in notes]
     shown = [*told_notes, f"{file}: {view.counted(len(declared.entries), 'function')}, nothing wrong"]

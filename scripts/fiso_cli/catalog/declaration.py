@@ -1,7 +1,7 @@
 """Declarations: a `fiso.yaml` read, checked whole, and turned into catalog entries. Every problem is found at once."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -16,16 +16,44 @@ from fiso.domain.fields import Impossible, Place
 from fiso.domain.stage_rules import NO_RULES, StageRules
 from fiso_cli.catalog import address, doubts, problems, rules, spelling
 from fiso_cli.catalog.rules import Problem
+from fiso_cli.catalog.yaml_text import BadYaml
 from fiso_cli.catalog.yaml_text import parse as parse_yaml
-from fiso_cli.errors import CommandError
+from fiso_cli.errors import BadInput, CommandError
+from fiso_cli.rendering import plain
 from fiso_cli.stage import Stage
 from fiso_cli.traffic.documents import items, mapping
 
 LARGEST_FILE_BYTES = 1_000_000
 
 
-class InvalidDeclaration(CommandError):
-    """A file that cannot be applied: one line per problem."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """What is wrong with a file, as one line: `fiso.yaml:7: functions.bfs.type: is missing`. A file that cannot be
+    read has no line; one that is no YAML has a column and no field."""
+
+    file: str
+    line: int | None
+    problem: str
+    column: int | None = None
+    field: str | None = None
+
+    def __str__(self) -> str:
+        at = ":".join(str(part) for part in (self.file, self.line, self.column) if part is not None)
+        said = ": ".join(part for part in (at, self.field, self.problem) if part is not None)
+        return plain(said).replace("\n", "\\n")
+
+    def to_document(self) -> Document:
+        """All but what there is not."""
+        named = {"file": self.file, "line": self.line, "column": self.column, "field": self.field}
+        return {**{key: value for key, value in named.items() if value is not None}, "problem": self.problem}
+
+
+class InvalidDeclaration(BadInput):
+    """A file that cannot be applied: one line per fault."""
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        super().__init__("\n".join(map(str, faults)))
+        self.faults = faults
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,16 +88,21 @@ class Setting:
 
 def read(path: Path, setting: Setting) -> Declaration:
     """The declaration in a file; `InvalidDeclaration` lists what is wrong with it."""
+
+    def refused(problem: str, line: int | None = None) -> InvalidDeclaration:
+        return InvalidDeclaration([Fault(file=str(path), line=line, problem=problem)])
+
     try:
         with path.open("rb") as file:
             data = file.read(LARGEST_FILE_BYTES + 1)
         text = data.decode("utf-8")
     except OSError as error:
-        raise InvalidDeclaration(f"{path}: {error.strerror or error}") from error
+        raise refused(error.strerror or str(error)) from error
     except UnicodeDecodeError as error:
-        raise InvalidDeclaration(f"{path}: is not UTF-8 text: {error.reason} at byte {error.start}") from error
+        line = data.count(b"\n", 0, error.start) + 1
+        raise refused(f"is not UTF-8 text: {error.reason} at byte {error.start}", line) from error
     if len(data) > LARGEST_FILE_BYTES:
-        raise InvalidDeclaration(f"{path}: is larger than {LARGEST_FILE_BYTES} bytes")
+        raise refused(f"is larger than {LARGEST_FILE_BYTES} bytes")
     return parse(text, setting, source=str(path))
 
 
@@ -77,23 +110,24 @@ def parse(text: str, setting: Setting, *, source: str = "fiso.yaml") -> Declarat
     """The declaration in a text; `source` and the line begin every line about it."""
     try:
         file = parse_yaml(text)
-    except ValueError as error:
-        raise InvalidDeclaration(f"{source}: {error}") from error
+    except BadYaml as error:
+        flaws = [Fault(file=source, line=each.line, column=each.column, problem=each.problem) for each in error.flaws]
+        raise InvalidDeclaration(flaws) from error
     if not isinstance(file.value, dict):
-        raise InvalidDeclaration(f"{source}: must be a mapping with version and functions")
+        said = "must be a mapping with version and functions"
+        raise InvalidDeclaration([Fault(file=source, line=1, problem=said)])
 
-    def told(found: list[Problem]) -> tuple[str, ...]:
-        lines = [(file.line_of(problem.place), problem) for problem in found]
-        return tuple(f"{source}:{line}: {problem}" for line, problem in sorted(lines, key=lambda at: at[0]))
+    def told(found: list[Problem]) -> list[Fault]:
+        faults = [
+            Fault(file=source, line=file.line_of(each.place), field=each.field, problem=each.message) for each in found
+        ]
+        return sorted(faults, key=lambda fault: fault.line or 0)
 
     found, entries, rules = _checked(file.value, setting)
     if found:
-        raise InvalidDeclaration("\n".join(told(found)))
-    return Declaration(
-        entries=tuple(entries),
-        warnings=told([doubt for entry in entries for doubt in doubts.of_entry(entry)]),
-        rules=rules,
-    )
+        raise InvalidDeclaration(told(found))
+    doubtful = told([doubt for entry in entries for doubt in doubts.of_entry(entry)])
+    return Declaration(entries=tuple(entries), warnings=tuple(map(str, doubtful)), rules=rules)
 
 
 class _Checked(NamedTuple):
@@ -113,15 +147,27 @@ def _checked(document: Document, setting: Setting) -> _Checked:
         rules, of_rules = _rules(document)
         found += of_rules
         setting = replace(setting, own_hosts=setting.own_hosts | rules.hosts)
-    if wrong & {("defaults", "policy"), ("defaults", "prices"), ("defaults",)}:
-        return _Checked(found, [], rules)  # what the functions would inherit is not to be relied on
-    defaults, functions = mapping(document.get("defaults") or {}), document.get("functions")
+    is_relied_on = not wrong & {("defaults", "policy"), ("defaults", "prices"), ("defaults",)}
+    defaults, functions = _part(document, "defaults") if is_relied_on else {}, document.get("functions")
     for name, raw in functions.items() if isinstance(functions, dict) else ():
-        if ("functions", name) not in wrong:
+        if is_relied_on and ("functions", name) not in wrong:
             reading = _Function(name, mapping(raw), defaults, setting)
-            found += [Problem(place=("functions", name, *place), message=said) for place, said in reading.problems]
-            entries += [reading.entry] if reading.entry else []
+            problems_here, entry = reading.problems, reading.entry
+        else:
+            problems_here, entry = _of_sound_endpoints(name, raw, {problem.place for problem in found}, setting), None
+        found += [Problem(place=("functions", name, *place), message=said) for place, said in problems_here]
+        entries += [entry] if entry else []
     return _Checked(found, entries, rules)
+
+
+def _of_sound_endpoints(name: str, raw: Json, wrong: set[Place], setting: Setting) -> list[tuple[Place, str]]:
+    """A fault elsewhere in its function hides none of an endpoint."""
+    listed = raw.get("endpoints") if isinstance(raw, dict) else None
+    faulty = {place[3] if len(place) > 3 else None for place in wrong if place[:3] == ("functions", name, "endpoints")}
+    if not isinstance(listed, list) or None in faulty:
+        return []
+    sound = [(index, mapping(each)) for index, each in enumerate(listed) if index not in faulty]
+    return [problem for index, each in sound for problem in _endpoint(index, each, setting).problems]
 
 
 def _rules(document: Document) -> tuple[StageRules, list[Problem]]:
@@ -148,9 +194,11 @@ class _Function:
     def __init__(self, name: str, raw: Document, defaults: Document, setting: Setting) -> None:
         self.problems: list[tuple[Place, str]] = []
         self.entry: CatalogEntry | None = None
-        endpoints: list[Json] = [
-            self._endpoint(n, mapping(each), setting) for n, each in enumerate(items(raw["endpoints"]))
-        ]
+        endpoints: list[Json] = []
+        for index, each in enumerate(items(raw["endpoints"])):
+            endpoint = _endpoint(index, mapping(each), setting)
+            endpoints.append(endpoint.document)
+            self.problems += endpoint.problems
         policy = spelling.stored_policy(spelling.merged(_part(defaults, "policy"), _part(raw, "policy")))
         document: Document = {"name": name, "function_type": raw["type"], "endpoints": endpoints, "policy": policy}
         if prices := {**_part(defaults, "prices"), **_part(raw, "prices")}:
@@ -164,22 +212,27 @@ class _Function:
         if not self.problems:
             self.problems += rules.eligibility_problems(entry)
 
-    def _endpoint(self, index: int, raw: Document, setting: Setting) -> Document:
-        """As stores hold it, its address filled in."""
-        document = spelling.stored_endpoint(raw)
-        try:
-            document["address"] = address.resolved(str(raw["address"]), setting.variables)
-        except BadAddress as error:
-            self.problems.append((("endpoints", index, "address"), str(error)))
-            return document
-        where = AddressRules(own_hosts=setting.own_hosts, allow_loopback=setting.is_local)
-        try:
-            endpoint = endpoint_from_document(document)
-        except Malformed:
-            return document  # what is wrong is told with the whole entry
-        found = rules.endpoint_problems(endpoint, where)
-        self.problems += [(("endpoints", index, key), said) for key, said in found]
-        return document
+
+class _Endpoint(NamedTuple):
+    """As stores hold it, its address filled in, and what is wrong with it."""
+
+    document: Document
+    problems: list[tuple[Place, str]]
+
+
+def _endpoint(index: int, raw: Document, setting: Setting) -> _Endpoint:
+    document = spelling.stored_endpoint(raw)
+    try:
+        document["address"] = address.resolved(str(raw["address"]), setting.variables)
+    except BadAddress as error:
+        return _Endpoint(document, [(("endpoints", index, "address"), str(error))])
+    where = AddressRules(own_hosts=setting.own_hosts, allow_loopback=setting.is_local)
+    try:
+        endpoint = endpoint_from_document(document)
+    except Malformed:
+        return _Endpoint(document, [])  # what is wrong is told with the whole entry
+    found = rules.endpoint_problems(endpoint, where)
+    return _Endpoint(document, [(("endpoints", index, key), said) for key, said in found])
 
 
 def _places_of(error: BaseException | None) -> Iterator[tuple[Place, str]]:

@@ -20,8 +20,13 @@ class Problem:
     place: Place
     message: str
 
+    @property
+    def field(self) -> str | None:
+        """`functions.bfs.endpoints[0].region`; None for the whole file."""
+        return _dotted(self.place) or None
+
     def __str__(self) -> str:
-        return f"{_dotted(self.place)}: {self.message}" if self.place else self.message
+        return f"{self.field}: {self.message}" if self.place else self.message
 
 
 def endpoint_problems(endpoint: Endpoint, where: AddressRules) -> Iterator[tuple[str, str]]:

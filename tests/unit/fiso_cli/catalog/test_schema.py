@@ -104,5 +104,4 @@ def assert_told(text: str, line: int, said: str) -> None:
     with pytest.raises(InvalidDeclaration) as caught:
         parse(text, SETTING)
     told = str(caught.value).splitlines()
-    at = (f"fiso.yaml:{line}: ", f"fiso.yaml: line {line}, ")
-    assert any(each.startswith(at) and said in each for each in told), told
+    assert any(each.startswith(f"fiso.yaml:{line}:") and said in each for each in told), told
