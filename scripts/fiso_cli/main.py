@@ -138,6 +138,7 @@ COMMANDS: Commands = {
     "check": Lazy("fiso_cli.catalog.commands:check", "Check a catalog file offline, with line numbers."),
     "export": Lazy("fiso_cli.catalog.commands:export", "Print what is in force as a catalog file."),
     "restore": Lazy("fiso_cli.catalog.restore:restore", "Fill a lost database from the published catalog."),
+    "completion": Lazy("fiso_cli.completion:completion", "What completes fiso by TAB: bash, zsh, fish."),
     "schema": Lazy("fiso_cli.catalog.commands:print_schema", "Print the JSON Schema of catalog files."),
     "alarms": Lazy("fiso_cli.catalog.alarms_command:alarms", "Burn-rate alarms of functions with objectives."),
     "policy": POLICY,

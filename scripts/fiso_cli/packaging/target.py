@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import yaml
-
 from fiso_cli.errors import CommandError
 
 LOCAL_STAGE = "local"
@@ -75,6 +73,8 @@ def for_stage(
 
 def architecture_of(stage: str, root: Path) -> str:
     """What serverless.yml says for the stage, where it says it as a plain word."""
+    import yaml
+
     try:
         params = yaml.safe_load((root / "serverless.yml").read_text(encoding="utf-8"))["params"]
     except (OSError, yaml.YAMLError, KeyError, TypeError):

@@ -1,6 +1,7 @@
 """The `fiso` command itself: version, help, failures in one line, completion."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -92,6 +93,39 @@ def test_an_unknown_option_is_one_line_and_exit_2(words: tuple[str, ...]) -> Non
     assert line.startswith("error: ")
     assert "--no-such-option" in line
     assert line.endswith(f"({' '.join(['fiso', *words])} --help)")
+
+
+@pytest.mark.parametrize("words", [(), *((name,) for name, entry in COMMANDS.items() if isinstance(entry, Group))])
+def test_the_help_of_a_group_fits_and_has_an_example(words: tuple[str, ...]) -> None:
+    shown = runner.invoke(app, [*words, "--help"], prog_name="fiso")
+    assert [line for line in shown.stdout.splitlines() if len(line) > 80] == []
+    assert f"fiso {' '.join([*words, ''])}" in " ".join(shown.stdout.partition("Commands:")[0].split("\n  ")[1:])
+
+
+WRONG = (
+    ["one", "two", "three", "four", "five", "\x1b[1m", "\udcff"],
+    ["--stage"],
+    ["--stage", "A B"],
+    ["--json=1"],
+    ["-%"],
+)
+"""Too many words, and such as no option takes. No command gets as far as doing something."""
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=ascii)
+@pytest.mark.parametrize("words", LEAVES, ids=" ".join)
+def test_what_no_command_takes_is_one_line_without_a_traceback(words: tuple[str, ...], wrong: list[str]) -> None:
+    usage, _, options = runner.invoke(app, [*words, "--help"]).stdout.partition("\n")
+    if (wrong[0] == "--stage" and "--stage" not in options) or (
+        wrong[0] == "one" and usage.endswith(("...", "\u2026"))
+    ):
+        return  # it is none of its options, or it takes any number of words
+    refused = runner.invoke(app, [*words, *wrong], prog_name="fiso", env={"FISO_LOCAL_DIR": "/nowhere"})
+    assert isinstance(refused.exception, SystemExit), refused.exception
+    assert refused.exit_code == 2, refused.output
+    (line,) = refused.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert line.isprintable()
 
 
 def test_a_misspelt_command_is_corrected() -> None:
@@ -200,3 +234,39 @@ def test_the_completion_script_asks_by_the_variable_that_is_answered(
     monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")
     shown = runner.invoke(app, ["--show-completion", shell], prog_name="fiso")
     assert f"_FISO_COMPLETE=complete_{shell}" in shown.stdout
+
+
+def in_bash(line: str, folder: Path) -> list[str]:
+    """What a real bash offers at the end of the line, once it has read the script."""
+    program = folder / "bin/fiso"
+    program.parent.mkdir(exist_ok=True)
+    program.write_text(f"#!{sys.executable}\nfrom fiso_cli.main import app\napp(prog_name='fiso')\n")
+    program.chmod(0o755)
+    script = """
+        source <(fiso completion bash)
+        read -ra COMP_WORDS <<< "$1"; [[ "$1" == *" " ]] && COMP_WORDS+=("")
+        COMP_CWORD=$(( ${#COMP_WORDS[@]} - 1 ))
+        "$(complete -p fiso | sed 's/.*-F \\([^ ]*\\).*/\\1/')" fiso
+        printf '%s\n' "${COMPREPLY[@]}"
+    """
+    environ = {**os.environ, "PATH": f"{program.parent}:{os.environ['PATH']}", "PYTHONPATH": ":".join(sys.path)}
+    words = ["bash", "--norc", "-c", script, "bash", line]
+    done = subprocess.run(words, cwd=folder, env=environ, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    return done.stdout.split()
+
+
+def test_a_real_bash_completes_by_the_script(tmp_path: Path) -> None:
+    (tmp_path / "fiso.yaml").write_text("version: 1\nfunctions:\n  compress:\n    type: x\n")
+    assert in_bash("fiso comp", tmp_path) == ["compare", "completion"]
+    assert in_bash("fiso completion ", tmp_path) == ["bash", "zsh", "fish"]
+    assert in_bash("fiso explain ", tmp_path) == ["compress"]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_script_of_each_shell_asks_by_the_variable_that_is_answered(shell: str) -> None:
+    shown = runner.invoke(app, ["completion", shell], prog_name="fiso")
+    assert (shown.exit_code, shown.stderr) == (0, "")
+    assert f"_FISO_COMPLETE=complete_{shell}" in shown.stdout
+    if program := shutil.which(shell):
+        subprocess.run([program, "-n"], input=shown.stdout, text=True, check=True)

@@ -64,7 +64,7 @@ def aws_function(  # noqa: PLR0913 - a command's options
     Each gets the tag by which the stage may invoke it.
 
     \b
-    fiso deploy aws-function thumbnails --stage prod --regions us-east-1,eu-west-1 --memory 512,1024
+    fiso deploy aws-function thumbnails --stage prod --memory 512,1024
     fiso deploy aws-function --stage prod --destroy
     """
     where = Stage.named(stage)

@@ -74,7 +74,7 @@ def create(  # noqa: PLR0913 - a command's options
 
     \b
     fiso db create gcp --stage prod --project my-project --plan
-    fiso db create aws --stage prod --subnets databases --firewalls sg-0123456789abcdef0
+    fiso db create aws --stage prod --subnets databases --firewalls sg-0123
     """
     if cloud not in CLOUDS:
         raise BadInput(f"{cloud!r}: must be {', '.join(CLOUDS)}")

@@ -4,8 +4,6 @@ operators may put items and delete none (scripts/serverless/operator-policy.json
 from collections.abc import Mapping
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from fiso.adapters.aws.errors import is_missing
 from fiso_cli.clouds.aws.client import refusals
 from fiso_cli.clouds.lock import Conflict, Held, Holder
@@ -37,6 +35,8 @@ class TableLock:
         self._asked(self._client.put_item, Item={**self._key, "holder": {"S": FREE}}, **_under(version))
 
     def _asked(self, operation: Any, **asked: Any) -> Mapping[str, Any]:
+        from botocore.exceptions import BotoCoreError, ClientError
+
         try:
             answer: Mapping[str, Any] = operation(TableName=self._table, **asked)
         except ClientError as error:
