@@ -27,5 +27,5 @@ def completion(shell: Annotated[Shell, typer.Argument(help="The shell that is to
     """
     from typer._completion_shared import get_completion_script  # what --show-completion prints, which guesses the shell
 
-    script = get_completion_script(prog_name="fiso", complete_var="_FISO_COMPLETE", shell=shell.value)
+    script = get_completion_script(prog_name="fiso", complete_var="_FISO_COMPLETE", shell=shell.value)  # nosec B604: its name
     return Output(document={"shell": shell.value, "script": script}, shown=[f"{script}\n".encode()])
