@@ -94,9 +94,11 @@ def test_three_commands_put_a_function_on_the_clouds_and_take_all_of_it_back(emp
         assert answer.headers["x-fiso-provider"] == own
     assert empty.typed("fiso trust azure --stage local --check && fiso trust gcp --stage local --check")
     again = json.loads(empty.typed("fiso deploy everywhere hello --stage local --yes --json"))["done"]
-    for name in ("deploy aws-function", "trust azure", "deploy azure", "trust gcp", "deploy gcp"):
+    watched = ("deploy monitoring azure", "deploy monitoring gcp")
+    for name in ("deploy aws-function", "trust azure", "deploy azure", "trust gcp", "deploy gcp", *watched):
         assert (again[name]["done"]["made"], again[name]["done"]["changed"]) == ([], []), name
 
+    is_watched(empty)
     without_trust(empty)
     taken = empty.documented(BACK)[-1]
     assert "removed" in taken
@@ -108,6 +110,19 @@ def test_three_commands_put_a_function_on_the_clouds_and_take_all_of_it_back(emp
 def answered(empty: Empty, exclude: str) -> httpx.Response:
     """Once the new catalog is served everywhere."""
     return eventually(lambda: found if (found := empty.call("Ada", exclude)).status_code == 200 else None)
+
+
+DASHBOARDS = "monitoring.googleapis.com/v1/projects/fiso-local/dashboards"
+SINKS = "logging.googleapis.com/v2/projects/fiso-local/sinks"
+
+
+def is_watched(empty: Empty) -> None:
+    named = {each["displayName"] for each in empty.google(DASHBOARDS)["dashboards"]}
+    assert named == {"FISO System Health (local)", "Prediction Model Metrics (local)"}
+    assert {each["name"] for each in empty.google(SINKS)["sinks"]} == {
+        "fiso-invocation-sink-local",
+        "fiso-error-sink-local",
+    }
 
 
 def without_trust(empty: Empty) -> None:
@@ -129,6 +144,7 @@ def nothing_is_left(empty: Empty) -> None:
     assert (
         empty.google("run.googleapis.com/v2/projects/fiso-local/locations/us-east4/services").get("services", []) == []
     )
+    assert (empty.google(DASHBOARDS).get("dashboards", []), empty.google(SINKS).get("sinks", [])) == ([], [])
     accounts = empty.google("iam.googleapis.com/v1/projects/fiso-local/serviceAccounts").get("accounts", [])
     assert accounts == []
     pool = "iam.googleapis.com/v1/projects/fiso-local/locations/global/workloadIdentityPools/fiso-local"

@@ -29,12 +29,17 @@ class Asked:
     subscription: str
     project: str
     file: Path
+    is_watched: bool
     yes: bool
     as_json: bool
 
     @property
     def common(self) -> dict[str, Any]:
-        return {"stage": self.stage, "file": self.file, "yes": self.yes, "as_json": self.as_json}
+        return {"file": self.file, **self.sure}
+
+    @property
+    def sure(self) -> dict[str, Any]:
+        return {"stage": self.stage, "yes": self.yes, "as_json": self.as_json}
 
 
 def everywhere(  # noqa: PLR0913 - a command's options
@@ -51,14 +56,16 @@ def everywhere(  # noqa: PLR0913 - a command's options
     ] = "",
     project: Annotated[str, typer.Option("--project", envvar="GOOGLE_CLOUD_PROJECT", help="Google's project.")] = "",
     file: Annotated[Path, typer.Option("--file", "-f", help="The catalog file.")] = CATALOG,
+    watch: Annotated[bool, typer.Option("--watch/--no-watch", help="Dashboards and alerts there as well.")] = True,
     destroy: Annotated[bool, typer.Option("--destroy", help="Take all of it back, out of the catalog too.")] = False,
     yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> Output:
-    """Put functions on several clouds: the copies, the trust between the clouds, the catalog.
+    """Put functions on several clouds: the copies, the trust between the clouds, what watches them, the catalog.
 
-    It runs the commands that do each of it (`fiso deploy aws-function | azure | gcp`, `fiso trust azure | gcp`, `fiso
-    apply`), with their plans; where one stops, the same command goes on. Regions, and several sizes: those commands.
+    It runs the commands that do each of it (`fiso deploy aws-function | azure | gcp | monitoring`, `fiso trust azure |
+    gcp`, `fiso apply`), with their plans; where one stops, the same command goes on. Regions, and several sizes: those
+    commands.
 
     \b
     fiso deploy everywhere hello --stage prod
@@ -78,6 +85,7 @@ def everywhere(  # noqa: PLR0913 - a command's options
         subscription=subscription,
         project=project,
         file=file,
+        is_watched=watch,
         yes=yes,
         as_json=as_json,
     )
@@ -105,6 +113,8 @@ def _put(asked: Asked) -> Iterator[tuple[str, Output]]:
 
         yield "trust gcp", trust.gcp(project=asked.project, **asked.common)
         yield "deploy gcp", gcp(asked.functions, memory=asked.memory, project=asked.project, **asked.common)
+    if asked.is_watched:
+        yield from _watched(asked)
     yield "apply", _applied(asked, allow_removals=False)
 
 
@@ -130,6 +140,15 @@ def _to_azure(asked: Asked) -> Iterator[tuple[str, Output]]:
         ),
     )
     yield "trust azure (hosts)", trust.azure(tenant=asked.tenant, **asked.common)
+
+
+def _watched(asked: Asked) -> Iterator[tuple[str, Output]]:
+    """Taken back with the copies, by the same commands."""
+    from fiso_cli.clouds.monitoring import Cloud, monitoring
+
+    for cloud in (cloud for cloud in Cloud if cloud in asked.clouds):
+        made = monitoring(cloud, subscription=asked.subscription, project=asked.project, **asked.sure)
+        yield f"deploy monitoring {cloud}", made
 
 
 def _taken_back(asked: Asked) -> Iterator[tuple[str, Output]]:

@@ -394,7 +394,7 @@ OWN = f"dcr-{'0' * 32}"
     [
         (False, "", 0, Verdict.OK, "none is deployed"),
         (False, "yes", 0, Verdict.WRONG, "nothing is there"),
-        (True, "", 0, Verdict.WARNING, "nobody tells it"),
+        (True, "", 0, Verdict.OK, "nobody tells it"),
         (True, "another", 0, Verdict.WRONG, "names another one"),
         (True, "yes", 0, Verdict.OK, "takes what it is told"),
         (True, "yes", 7, Verdict.WRONG, "7 attempts of the last hour were not taken"),
