@@ -86,9 +86,6 @@ def test_what_is_declared_has_no_key_no_password_and_one_request_at_a_time(tmp_p
 
 
 def test_the_database_server_fits_the_model_of_the_vendors_sdk() -> None:
-    pytest.importorskip(
-        "azure.mgmt.postgresqlflexibleservers", reason="pip install azure-mgmt-postgresqlflexibleservers"
-    )
     secret: Any = None
     arm = Arm(client=None, subscription=GROUP.subscription)
     declared = FlexibleServer(arm=arm, stage="prod", secret=secret, region="eastus", tenant="3" * 8).declared()
