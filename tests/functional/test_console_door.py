@@ -342,16 +342,19 @@ def test_the_command_says_the_address_serves_and_ends_by_ctrl_c(stage: Stage, tm
         "--open",
     ]
     with subprocess.Popen(words, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as command:
-        assert command.stdout is not None
-        entry = json.loads(command.stdout.readline())["url"]
-        with httpx.Client(trust_env=False) as client:
-            client.get(entry)
-            assert client.get(entry.rpartition("/")[0] + "/console").status_code == 200
-        ends_at = time.monotonic() + 20
-        while time.monotonic() < ends_at and not seen.exists():
-            time.sleep(0.02)
-        command.send_signal(signal.SIGINT)
-        out, err = command.communicate(timeout=10)
+        try:
+            assert command.stdout is not None
+            entry = json.loads(command.stdout.readline())["url"]
+            with httpx.Client(trust_env=False, timeout=30) as client:
+                client.get(entry)
+                assert client.get(entry.rpartition("/")[0] + "/console").status_code == 200
+            ends_at = time.monotonic() + 20
+            while time.monotonic() < ends_at and not seen.exists():
+                time.sleep(0.02)
+            command.send_signal(signal.SIGINT)
+            out, err = command.communicate(timeout=30)
+        finally:
+            command.kill()  # what fails above must not wait for it for ever
     assert (command.returncode, out, err) == (0, "", "")
     address, mode, page = seen.read_text().split(" ", 2)
     assert (mode, entry in page, entry.rpartition("/")[2] in address) == ("0o600", True, False)

@@ -189,7 +189,7 @@ def _unpriced(record: InvocationRecord) -> Iterator[Any]:
     [
         ("30", "new.yaml", "log.jsonl", "--since must be days or hours"),
         ("30d", "none.yaml", "log.jsonl", "No such file"),
-        ("30d", "log.jsonl", "log.jsonl", "log.jsonl: "),
+        ("30d", "log.jsonl", "log.jsonl", "log.jsonl:2:1: "),
         ("30d", "new.yaml", "none.jsonl", "No such file"),
         ("30d", "new.yaml", "new.yaml", "new.yaml: line 1: "),
     ],

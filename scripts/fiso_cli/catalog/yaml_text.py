@@ -6,7 +6,7 @@ and `12:30` as a number of seconds.
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 
 import yaml
@@ -17,6 +17,8 @@ from fiso.domain.fields import Place
 
 MOST_VALUES = 100_000
 DEEPEST = 100
+MOST_TWICE = 20
+"""Keys that are there twice are told one by one up to here; the rest is a number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +34,7 @@ class Flaw:
 
 
 class BadYaml(ValueError):
-    """A text that is no document. YAML ends at its first broken line; keys that are there twice are all told."""
+    """A text that is no document. YAML ends at its first broken line; of doubled keys the first MOST_TWICE are told."""
 
     def __init__(self, flaws: Sequence[Flaw]) -> None:
         super().__init__("\n".join(map(str, flaws)))
@@ -145,6 +147,15 @@ class Parsed:
         return self.lines.get(place, 1)
 
 
+def _told(twice: Sequence[Flaw]) -> list[Flaw]:
+    found = sorted(twice, key=lambda flaw: flaw.line)
+    if len(found) <= MOST_TWICE:
+        return found
+    last = found[MOST_TWICE - 1]
+    more = f"{last.problem}, and {len(found) - MOST_TWICE} more keys are there twice"
+    return [*found[: MOST_TWICE - 1], replace(last, problem=more)]
+
+
 def parse(text: str) -> Parsed:
     """The one document in the text. `BadYaml` has what is wrong with line and column."""
     twice: list[Flaw] = []
@@ -155,13 +166,13 @@ def parse(text: str) -> Parsed:
         if node is None:
             return Parsed(value=None, lines={})
         if twice:
-            raise BadYaml(sorted(twice, key=lambda flaw: flaw.line))
+            raise BadYaml(_told(twice))
         loader.construct_document(node)  # merges keys in place, and checks them
         lines: dict[Place, int] = {}
         return Parsed(value=_value(loader, node, (), lines), lines=lines)
     except yaml.MarkedYAMLError as error:
         broken = _flaw(error.problem or "is no YAML", error.problem_mark)
-        raise BadYaml([*sorted(twice, key=lambda flaw: flaw.line), broken]) from error
+        raise BadYaml([*_told(twice), broken]) from error
     except yaml.reader.ReaderError as error:
         before = text[: error.position].rpartition("\n")
         at = (before[0].count("\n") + 2 if before[1] else 1, len(before[2]) + 1)

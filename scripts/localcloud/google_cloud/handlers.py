@@ -51,6 +51,8 @@ def answers(method: str, permission: str = "") -> Callable[[Handler], Handler]:
     """Registers the function that answers a method."""
 
     def register(handler: Handler) -> Handler:
+        if method in HANDLERS:
+            raise ValueError(f"{method} is answered twice")
         HANDLERS[method] = handler
         if permission:
             PERMISSIONS[method] = permission

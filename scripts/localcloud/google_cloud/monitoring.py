@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from localcloud.google_cloud import series
+from localcloud.google_cloud import series, training
 from localcloud.google_cloud.filters import parsed
 from localcloud.google_cloud.handlers import HANDLERS, PERMISSIONS, Call, answers
 from localcloud.google_cloud.world import Document, Refused, World, exists, not_found
@@ -204,13 +204,16 @@ def keep(world: World, entry: Document) -> None:
 
 @answers("logging.entries.list", "logging.logEntries.list")
 def read_entries(call: Call) -> Document:
-    """Of the default bucket, or of a bucket's view that is named."""
-    holds = parsed(call.body.get("filter", ""), _is_entry_field)
+    """Of the default bucket, or of a bucket's view that is named; of a training job, what it wrote."""
+    wanted, most = call.body.get("filter", ""), int(call.body.get("pageSize", 50))
+    if "job_id=" in wanted:
+        return {"entries": training.written_lines(call.world, wanted)[:most]}
+    holds = parsed(wanted, _is_entry_field)
     found: list[Document] = []
     for name in call.body["resourceNames"]:
         bucket = name.partition("/views/")[0] if "/buckets/" in name else "_Default"
         found += [each for each in call.world.entries.get(bucket, {}).values() if holds(each)]
-    return {"entries": found[: int(call.body.get("pageSize", 50))]}
+    return {"entries": found[:most]}
 
 
 def _is_entry_field(name: str) -> bool:

@@ -115,17 +115,27 @@ def test_a_line_without_usable_metrics_has_none(line: str) -> None:
     assert metrics_of(line, received_ms=0) == []
 
 
-def test_a_function_cannot_change_reserved_variables_but_the_hosts_extra_ones_win() -> None:
-    own = {"AWS_REGION": "mars", "TZ": "CET", "FISO_STAGE": "dev", "AWS_ENDPOINT_URL_S3": "http://s3"}
+@pytest.mark.parametrize(("stage", "login"), [("local", "http://login"), ("dev", "http://own")])
+def test_a_function_cannot_change_reserved_variables_but_the_hosts_extra_ones_win(stage: str, login: str) -> None:
+    """Those of FISO on the local stage alone."""
+    own = {
+        "AWS_REGION": "mars",
+        "TZ": "CET",
+        "FISO_STAGE": stage,
+        "FISO_LOGIN": "http://own",
+        "AWS_ENDPOINT_URL_S3": "http://s3",
+    }
     variables = function_variables(
         deployment(Environment={"Variables": own}),
         HostVariables(
-            aws_endpoint_url="http://aws", key=AccessKey(id="mine", secret="secret"), extra={"FISO_STAGE": "local"}
+            aws_endpoint_url="http://aws",
+            key=AccessKey(id="mine", secret="secret"),
+            extra={"FISO_LOGIN": "http://login", "TZ": "UTC"},
         ),
         runtime_api="127.0.0.1:1",
         log_stream="s",
     )
-    expected = {"AWS_REGION": "eu-west-1", "TZ": "CET", "FISO_STAGE": "local", "AWS_ENDPOINT_URL_S3": "http://s3"}
+    expected = {"AWS_REGION": "eu-west-1", "TZ": "UTC", "FISO_LOGIN": login, "AWS_ENDPOINT_URL_S3": "http://s3"}
     assert {name: variables[name] for name in expected} == expected
     assert variables["AWS_ENDPOINT_URL"] == "http://aws"
     assert "secret" not in variables.values()
