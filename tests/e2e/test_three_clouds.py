@@ -71,6 +71,7 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Empty]:
         environment.setenv("PYTHONPATH", os.pathsep.join(str(CHECKOUT / folder) for folder in ("shared", "scripts")))
         environment.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
         environment.setenv("NO_COLOR", "1")
+        environment.delenv("UV_OFFLINE", raising=False)  # of the other cloud: a package here locks what it needs
         machine = Machine.from_environ(None, Options(has_distance=False))
         try:
             machine.boot()
