@@ -17,12 +17,16 @@ _STEP = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holder:
-    """Who listens on a port; the pid is None where another user's process hides it."""
+    """Who listens on a port; the pid is None where another user's process hides it. Nobody does where a connection from
+    here has the port."""
 
     pid: int | None
     command: str
+    listens: bool = True
 
     def __str__(self) -> str:
+        if not self.listens:
+            return "a connection that begins at it, or did until now"
         return f"pid {self.pid} ({self.command})" if self.pid else "another user's process"
 
 
@@ -43,9 +47,9 @@ def require_free(ports: Iterable[int], *, base_port: int) -> None:
     """`CommandError` for the first port in use, with its holder and a base port that would do."""
     for port in ports:
         if not is_free(port):
-            raise CommandError(
-                f"port {port} is in use by {holder(port)}: stop it or set FISO_LOCAL_PORT={free_base(base_port)}"
-            )
+            found, other = holder(port), free_base(base_port)
+            way = "stop it or set" if found.listens else "wait a minute or set"
+            raise CommandError(f"port {port} is in use by {found}: {way} FISO_LOCAL_PORT={other}")
 
 
 def holder(port: int) -> Holder:
@@ -54,16 +58,26 @@ def holder(port: int) -> Holder:
     for entry in os.listdir("/proc"):
         if entry.isdigit() and not inodes.isdisjoint(_sockets(entry)):
             return Holder(pid=int(entry), command=_command_of(int(entry)))
-    return Holder(pid=None, command="")
+    return Holder(pid=None, command="", listens=bool(inodes))
 
 
 def free_base(base_port: int) -> int:
-    """Another base port that would do."""
-    for candidate in (base_port + _STEP * step for step in range(1, 60)):
-        needed = range(candidate, candidate + PORTS_NEEDED)
-        if needed.stop <= 65536 and all(is_free(port) for port in needed):
+    """Another base port that would do: none of those that connections of this machine begin at, while it has others."""
+    candidates = list(range(base_port + _STEP, 65536 - PORTS_NEEDED, _STEP))
+    handed_out = _handed_out()
+    candidates.sort(key=lambda base: base < handed_out.stop and base + PORTS_NEEDED > handed_out.start)
+    for candidate in candidates:
+        if all(is_free(port) for port in range(candidate, candidate + PORTS_NEEDED)):
             return candidate
     return base_port + _STEP
+
+
+def _handed_out() -> range:
+    """The ports that the system gives to connections (ip(7), ip_local_port_range)."""
+    with suppress(OSError, ValueError):
+        first, last = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text(encoding="ascii").split())
+        return range(first, last + 1)
+    return range(0)
 
 
 def _command_of(pid: int) -> str:

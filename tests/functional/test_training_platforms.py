@@ -1,7 +1,6 @@
 """Training platforms: an order is followed to its end, resumed, limited, and its model checked, on each alike."""
 
 import io
-import json
 import tarfile
 import threading
 from collections.abc import Callable, Iterator
@@ -15,14 +14,14 @@ import pytest
 from botocore.config import Config
 from typer.testing import CliRunner
 
-from fiso.adapters.aws.models import model_pointer_from
+from fiso.adapters.aws.candidates import S3Candidates
 from fiso.learning import job as files_of
 from fiso.learning import synthetic
 from fiso.learning.training import TrainingSettings, train
 from fiso_cli.clouds.google.client import Google
 from fiso_cli.errors import CommandError
 from fiso_cli.main import app
-from fiso_cli.training.platforms import jobs, order
+from fiso_cli.training.platforms import jobs
 from fiso_cli.training.platforms.jobs import Follower, Job, Platform, State
 from fiso_cli.training.platforms.sagemaker import SageMaker, unpacked
 from fiso_cli.training.platforms.vertex import Vertex
@@ -272,16 +271,14 @@ def test_a_jobs_rows_are_no_other_jobs(tmp_path: Path) -> None:
         assert uris == [f"s3://bucket/training/{rig.job().name}/input/"]
 
 
-def test_a_candidate_is_what_came_back_with_its_pointer_last() -> None:
-    files = train(ROWS, SETTINGS).files
-    s3 = MemoryS3()
+def test_a_candidate_is_what_came_back_and_nobody_has_admitted_it() -> None:
+    files, candidates = train(ROWS, SETTINGS).files, S3Candidates(MemoryS3(), "bucket")
     for _ in range(2):
-        order.put_candidate(s3, "bucket", files)
-    folder = f"candidates/{files.pointer.version}/"
-    assert list(s3.objects) == [f"{folder}{name}" for name in ("model.joblib", "model_card.json", "candidate.json")]
-    kept = model_pointer_from(json.loads(s3.objects[f"{folder}candidate.json"]), origin="layer")
-    assert kept == files.pointer
-    assert s3.objects[f"{folder}model.joblib"] == files.artifact
+        candidates.put(files)
+    kept = candidates.get(files.pointer.version, admitted=False)
+    assert kept is not None
+    assert (replace(kept.pointer, origin=files.pointer.origin), kept.artifact) == (files.pointer, files.artifact)
+    assert candidates.get(files.pointer.version) is None
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Protocol, TypeAlias
 
 from fiso_cli.clouds import catalog_file
-from fiso_cli.clouds.plan import Done, Planned, Say, agreed, shown, told
+from fiso_cli.clouds.plan import Done, Planned, Say, agreed, going, shown, told, words_of
 from fiso_cli.errors import CommandError
-from fiso_cli.rendering import Output, Table, remark, show, text
+from fiso_cli.rendering import Output, Table, remark, show
 
 Endpoints: TypeAlias = Mapping[str, Sequence[str]]
 """Ids of endpoints, by function."""
@@ -65,28 +65,27 @@ class Way:
 
 def deployed(run: Deployment, way: Way, *, more: Mapping[str, object], tables: Sequence[Table | str] = ()) -> Output:
     """Plan, yes, apply, and the file. `more` goes into the document, `tables` are shown beside the plan."""
-    planned, going = run.planned(), _going(run)
-    planned += run.surplus(going) if going else []
+    planned, surplus = run.planned(), _surplus(run)
+    planned += run.surplus(surplus) if surplus else []
     if way.is_plan:
         output = told(run.title, planned, None, **more)
         return Output(document=output.document, shown=[*(output.shown or ()), *tables])
     if not way.as_json:
         show(*tables, shown(planned, run.title))
-    count = sum(map(len, going.values()))
+    count = sum(map(len, surplus.values()))
     copies = "1 copy" if count == 1 else f"{count} copies"
     question = f"Make it so, and remove {copies}?" if count else "Make it so?"
     if not agreed(question, is_sure=way.is_sure, as_json=way.as_json):
         raise CommandError("nothing was made")
-    done = run.apply(remark, going)
+    done = run.apply(remark, surplus)
     endpoints = run.endpoints()
-    taken = catalog_file.take_out(way.file, going)
+    taken = catalog_file.take_out(way.file, surplus)
     written = catalog_file.write(way.file, endpoints)
     output = told(run.title, planned, done, **more, endpoints=endpoints, file=str(way.file))
-    counted = [part for part in output.shown or () if isinstance(part, str)]
-    return Output(document=output.document, shown=[*counted, *taken, *written, f"next: {way.following}"])
+    return Output(document=output.document, shown=[*words_of(output), *taken, *written, f"next: {way.following}"])
 
 
-def _going(run: Deployment) -> dict[str, list[str]]:
+def _surplus(run: Deployment) -> dict[str, list[str]]:
     """Of the functions that are asked for, the copies that are there and not asked for: other regions and sizes."""
     asked = run.asked()
     found = {
@@ -97,24 +96,15 @@ def _going(run: Deployment) -> dict[str, list[str]]:
 
 def destroyed(run: Deployment, way: Way, whose: str) -> Output:
     """By tags alone: folders and regions are not asked for. The endpoints go out of the file as well."""
-    found = run.remains()
-    rows = [{"name": each.step.name, "what": _removal(each)} for each in reversed(found)]
-    if not rows:
+    planned = going(run.remains())
+    if not planned:
         return Output(document={"plan": []}, shown=[f"{whose} has nothing on {run.cloud}"])
-    table = Table(title=f"to remove: {run.title}", columns=(text("name"), text("what")), rows=rows)
     if way.is_plan:
-        return Output(document={"plan": rows}, shown=[table])
+        return told(run.title, planned, None)
     if not way.as_json:
-        show(table)
+        show(shown(planned, run.title))
     if not agreed("Remove all of it?", is_sure=way.is_sure, as_json=way.as_json):
         raise CommandError("nothing was removed")
     copies = run.copies()
-    done = run.remove(remark)
-    left = [f"left, as it is not this stage's alone: {', '.join(done.left)}"] if done.left else []
-    document: dict[str, object] = {"plan": rows, "done": done.document}
-    taken = catalog_file.take_out(way.file, copies)
-    return Output(document=document, shown=[f"{len(done.removed)} removed", *left, *taken])
-
-
-def _removal(each: Planned) -> str:
-    return each.step.makes or "remove" if each.does == "keep" else f"leave: {each.found.why or each.found.state}"
+    said = told(run.title, planned, run.remove(remark))
+    return Output(document=said.document, shown=[*words_of(said), *catalog_file.take_out(way.file, copies)])

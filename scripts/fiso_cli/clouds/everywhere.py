@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from fiso_cli.clouds.plan import words_of
 from fiso_cli.commands import JsonOption
 from fiso_cli.errors import BadInput
 from fiso_cli.local_stage import AZURE_TENANT
@@ -92,9 +93,12 @@ def everywhere(  # noqa: PLR0913 - a command's options
     done: dict[str, object] = {}
     shown: list[Any] = []
     for name, output in _taken_back(asked) if destroy else _put(asked):
-        remark(f"{name}: done")
         done[name] = output.document
-        shown += [each for each in output.shown or () if isinstance(each, str) and not each.startswith("next: ")]
+        shown += [line for line in words_of(output) if not line.startswith("next: ")]
+        if output.exit_code:
+            whole = {"done": done, "file": str(file)}
+            return Output(document=whole, shown=shown, remarks=output.remarks, exit_code=output.exit_code)
+        remark(f"{name}: done")
     following = f"fiso doctor --stage {stage}{''.join(f' --cloud {each}' for each in clouds)}"
     return Output(document={"done": done, "file": str(file)}, shown=[*shown, f"next: {following}"])
 
@@ -185,7 +189,7 @@ def _taken_back(asked: Asked) -> Iterator[tuple[str, Output]]:
 def _applied(asked: Asked, *, allow_removals: bool) -> Output:
     from fiso_cli.catalog.commands import apply
 
-    return apply(**asked.common, allow_removals=allow_removals, wait=False)
+    return apply(**asked.common, allow_removals=allow_removals)
 
 
 def _removals(asked: Asked) -> set[str]:

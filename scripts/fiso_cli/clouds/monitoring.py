@@ -11,16 +11,16 @@ import typer
 from fiso_cli.clouds.lock import held
 from fiso_cli.clouds.plan import (
     Done,
-    Planned,
-    State,
     Step,
     agreed,
     apply,
+    going,
     look_at,
     refuse_foreign,
     remove,
     shown,
     told,
+    words_of,
 )
 from fiso_cli.commands import JsonOption
 from fiso_cli.errors import BadInput, CommandError
@@ -197,38 +197,30 @@ def _deployed(site: Site, *, is_sure: bool, as_json: bool, is_plan: bool) -> Out
     done = Done(made=first.made + then.made, changed=first.changed + then.changed, kept=first.kept + then.kept)
     setting = site.setting()
     output = told(site.title, planned, done, settings={site.parameter: setting} if setting else {})
-    counted = [part for part in output.shown or () if isinstance(part, str)]
     following = (
         [f"{site.parameter}: {setting}", f"next: put {site.parameter} under the stage in serverless.yml, and deploy it"]
         if setting
         else [f"nobody tells it of attempts yet: --send, and {site.parameter} in serverless.yml"]
     )
-    return Output(document=output.document, shown=[*counted, *following])
+    return Output(document=output.document, shown=[*words_of(output), *following])
 
 
 def _destroyed(site: Site, *, is_sure: bool, as_json: bool, is_plan: bool) -> Output:
-    planned = [each for each in look_at(site.left()) if each.found.state is not State.ABSENT]
+    left = site.left()
+    planned = going(look_at(left))
     if not planned:
         return Output(document={"plan": []}, shown=[f"nothing is there of {site.title}"])
-    rows = [_removal(each) for each in reversed(planned)]
-    if is_plan or not as_json:
-        show(*(f"{row['does']} {row['name']}" for row in rows))
     if is_plan:
-        return Output(document={"plan": rows}, shown=[])
+        return told(site.title, planned, None)
+    if not as_json:
+        show(shown(planned, site.title))
     if not agreed("Remove it?", is_sure=is_sure, as_json=as_json):
         raise CommandError("nothing was removed")
     if not site.is_lockable():
-        done = remove([each.step for each in planned], remark)
+        done = remove(left, remark)
     else:
         with site.lock() as still:
-            done = remove([each.step for each in planned], remark, before=still)
-    left = [f"left, as it is not this stage's: {', '.join(done.left)}"] if done.left else []
+            done = remove(left, remark, before=still)
+    said = told(site.title, planned, done)
     following = f"next: take {site.parameter} out of serverless.yml, or what is told is lost and counted"
-    return Output(
-        document={"plan": rows, "done": done.document}, shown=[f"{len(done.removed)} removed", *left, following]
-    )
-
-
-def _removal(each: Planned) -> dict[str, object]:
-    does = "leave" if each.found.state is State.NOT_OURS else "remove"
-    return {"name": each.step.name, "does": does, "why": each.found.why}
+    return Output(document=said.document, shown=[*words_of(said), following])

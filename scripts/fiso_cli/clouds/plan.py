@@ -12,7 +12,7 @@ again, and what somebody changed by hand is seen. A thing that was not made by F
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 
 import typer
@@ -82,8 +82,10 @@ class Planned:
 
     @property
     def does(self) -> str:
-        """`make`, `change`, `keep`, `refuse` or `remove`."""
-        return "remove" if self.goes else _DOES[self.found.state]
+        """`make`, `change`, `keep` or `refuse`; of what goes `remove`, or `leave` where `remove` leaves it."""
+        if self.goes:
+            return "remove" if self.found.state is not State.NOT_OURS and self.step.undo else "leave"
+        return _DOES[self.found.state]
 
     @property
     def document(self) -> Document:
@@ -120,6 +122,11 @@ class StepFailed(CommandError):
 def look_at(steps: Iterable[Step]) -> list[Planned]:
     """How everything is. Changes nothing."""
     return [Planned(step=step, found=step.look()) for step in steps]
+
+
+def going(planned: Iterable[Planned]) -> list[Planned]:
+    """Of what was found that which is there, as it will go: the last first."""
+    return [replace(each, goes=True) for each in reversed([*planned]) if each.found.state is not State.ABSENT]
 
 
 def refuse_foreign(planned: Sequence[Planned]) -> None:
@@ -232,4 +239,11 @@ def told(title: str, planned: Sequence[Planned], done: Done | None, **more: obje
         document["done"] = done.document
         counted = [f"{len(names)} {name}" for name, names in done.document.items() if names]
         parts.append(", ".join(counted) or "nothing to do")
+        if done.left:
+            parts.append(f"left, as it is not this stage's alone or stays for good: {', '.join(done.left)}")
     return Output(document=document, shown=parts)
+
+
+def words_of(said: Output) -> list[str]:
+    """What `told` prints, without the plan: whoever was asked has seen it."""
+    return [part for part in said.shown or () if isinstance(part, str)]

@@ -278,16 +278,8 @@ def tell(rig: Rig, some: list[Any], minute: int = 1) -> InMemoryEndpointStates:
 
 
 def monitor(rig: Rig, minute: int = 1, **given: Any) -> Any:
-    return google_monitor(
-        HttpTransport(),
-        lambda: "word",
-        project=PROJECT,
-        stage="prod",
-        clock=lambda: NOW + timedelta(minutes=minute),
-        url=rig.server.url,
-        pause=lambda _: None,
-        **given,
-    )
+    given = {"clock": lambda: NOW + timedelta(minutes=minute), "pause": lambda _: None, **given}
+    return google_monitor(HttpTransport(), lambda: "word", project=PROJECT, stage="prod", url=rig.server.url, **given)
 
 
 def asked(rig: Rig, query: dict[str, Any], start: int = 0, end: int = 10) -> list[dict[str, Any]]:
@@ -452,17 +444,9 @@ def test_a_cloud_that_stays_away_costs_a_batch_its_budget_and_no_more(rig: Rig) 
     away = google_world.Refused(503, "UNAVAILABLE", "away")
     rig.world.faults.append(google_world.Fault(method="*", refused=away, times=10**6))
     paused: list[float] = []
+    where = monitor(rig, 0, pause=paused.append, stopwatch=lambda: sum(paused))
     with pytest.raises(StoreUnavailable, match="503"):
-        google_monitor(
-            HttpTransport(),
-            lambda: "word",
-            project=PROJECT,
-            stage="prod",
-            clock=lambda: NOW,
-            url=rig.server.url,
-            pause=paused.append,
-            stopwatch=lambda: sum(paused),
-        ).put(monitored.rows(records(1), Provider.GCP, stage="prod"), [])
+        where.put(monitored.rows(records(1), Provider.GCP, stage="prod"), [])
     assert 5 <= sum(paused) <= 10
 
 
@@ -471,16 +455,7 @@ def test_after_that_the_next_batches_wait_for_nobody_until_a_minute_is_over(rig:
     rig.world.faults.append(google_world.Fault(method="*", refused=away, times=10**6))
     now: list[float] = [0.0]
     told = monitored.rows(records(1), Provider.GCP, stage="prod")
-    where = google_monitor(
-        HttpTransport(),
-        lambda: "word",
-        project=PROJECT,
-        stage="prod",
-        clock=lambda: NOW,
-        url=rig.server.url,
-        pause=now.append,
-        stopwatch=lambda: sum(now),
-    )
+    where = monitor(rig, 0, pause=now.append, stopwatch=lambda: sum(now))
     waited = []
     for _ in range(3):
         before = len(now)

@@ -1,6 +1,7 @@
 """`fiso deploy monitoring` as it is typed, against the local clouds: what it prints is the archiver's setting."""
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -56,7 +57,7 @@ def test_azure_from_plan_to_nothing(site: Site) -> None:
     again = told("monitoring", "azure", "--email", "ops@example.com", "--yes")["done"]
     assert (again["made"], again["changed"]) == ([], [])
     shown = fiso("monitoring", "azure", "--destroy", "--plan").output
-    assert "remove scheduledqueryrules Failed Invocation Alert" in shown
+    assert re.search(r"^remove +scheduledqueryrules Failed Invocation Alert", shown, re.MULTILINE)
     removed = told("monitoring", "azure", "--destroy", "--yes")["done"]["removed"]
     assert "table FISOAttempts_CL" in removed
     assert "nothing is there" in fiso("monitoring", "azure", "--destroy").output

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from fiso_cli.errors import CommandError
-from fiso_cli.local_stage import CHECKOUT
-from localcloud import cloud
+from fiso_cli.local_stage import CHECKOUT, PORTS_NEEDED
+from localcloud import cloud, ports
 from localcloud.cloud import Lease, Record
 from localcloud.layout import LocalCloud
 from tests.functional.localcloud.emulator_fixture import eventually, free_port
@@ -231,3 +231,19 @@ def test_where_nothing_ever_was_nothing_is_stopped_or_made(ground: Ground) -> No
     assert cloud.stop(ground.cloud) == []
     cloud.reset(ground.cloud)
     assert not ground.state.exists()
+
+
+def test_a_connection_that_has_the_port_is_nothing_to_stop(ground: Ground) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as there, socket.create_connection(there.getsockname()) as begun:
+        port = begun.getsockname()[1]
+        with pytest.raises(CommandError) as refusal:
+            ground.start(part("one", port=port))
+    assert f"port {port} is in use by a connection that begins at it, or did until now: wait" in str(refusal.value)
+
+
+def test_another_base_port_is_none_of_those_that_connections_begin_at() -> None:
+    first, last = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    for base in (21_000, first - 1_000, (first + last) // 2):
+        found = ports.free_base(base)
+        assert found > base
+        assert found + PORTS_NEEDED <= first or found > last or last > 64_000  # with no others left

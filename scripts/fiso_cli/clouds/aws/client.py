@@ -149,7 +149,10 @@ def refusals(service: str) -> Iterator[None]:
     except ClientError as error:
         raise _refused(service, error) from error
     except NoCredentialsError as error:
-        raise Refused("nobody is signed in to AWS here: aws configure sso, or AWS_PROFILE", "NoCredentials") from error
+        raise Refused(
+            "nobody is signed in to AWS here: aws configure sso, or AWS_PROFILE; this machine's own is --stage local",
+            "NoCredentials",
+        ) from error
     except BotoCoreError as error:
         raise Refused(f"AWS: {_one_line(error)}", type(error).__name__) from error
 

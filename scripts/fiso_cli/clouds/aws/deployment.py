@@ -97,8 +97,7 @@ class Deployment:
         return found
 
     def remains(self) -> list[Planned]:
-        found = plan.look_at(removal.leftovers(self.aws, self.place, self.functions))
-        return [each for each in found if each.found.state is not plan.State.ABSENT]
+        return plan.look_at(removal.leftovers(self.aws, self.place, self.functions))
 
     def remove(self, say: Say) -> Done:
         found = [each.step for each in self.remains()]

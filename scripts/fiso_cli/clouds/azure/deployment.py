@@ -116,8 +116,7 @@ class Deployment:
         return found
 
     def remains(self) -> list[Planned]:
-        found = plan.look_at(removal.leftovers(self.arm, self.group, self.names))
-        return [each for each in found if each.found.state is not plan.State.ABSENT]
+        return plan.look_at(removal.leftovers(self.arm, self.group, self.names))
 
     def remove(self, say: Say) -> Done:
         """Under the lock while its storage is there; that goes last, and with it the lock."""

@@ -12,12 +12,12 @@ from fiso_cli.clouds.aws.client import Aws
 from fiso_cli.clouds.databases.secret import Secret
 from fiso_cli.clouds.databases.sizes import AS_OF, SIZES
 from fiso_cli.clouds.lock import held
-from fiso_cli.clouds.plan import Done, Planned, State, Step, agreed, refuse_foreign, shown, told
+from fiso_cli.clouds.plan import Step, agreed, going, refuse_foreign, shown, told, words_of
 from fiso_cli.clouds.trust.lock import TableLock
 from fiso_cli.commands import JsonOption
 from fiso_cli.errors import BadInput, CommandError
 from fiso_cli.options import StageOption, YesOption
-from fiso_cli.rendering import Output, Table, remark, show, text
+from fiso_cli.rendering import Output, remark, show
 from fiso_cli.stage import Stage
 
 CLOUDS = ("aws", "azure", "gcp")
@@ -150,36 +150,30 @@ def _created(where: Stage, aws: Aws, cloud: str, made: Made, how: tuple[bool, bo
         done = engine.apply(made.steps, remark, before=still, sleep=made.sleep)
     reference = made.secret.reference
     output = told(title, planned, done, price=price, secret=made.secret.name, url=reference)
-    counted = [part for part in output.shown or () if isinstance(part, str)]
     following = f"next, where it can be reached: export {NEW}={reference}, then fiso db copy --stage {where.name}"
-    return Output(document=output.document, shown=[*counted, following])
+    return Output(document=output.document, shown=[*words_of(output), following])
 
 
 def _destroyed(
     where: Stage, aws: Aws, cloud: str, made: Made, how: tuple[bool, bool, bool], *, with_data: bool
 ) -> Output:
     is_plan, is_sure, as_json = how
-    found = [each for each in engine.look_at(made.steps) if each.step.undo and each.found.state is not State.ABSENT]
-    rows = [{"name": each.step.name, "what": _what(each)} for each in reversed(found)]
-    if not rows:
+    title = f"PostgreSQL of stage {where.name} on {cloud}"
+    planned = going(each for each in engine.look_at(made.steps) if each.step.undo)
+    if not planned:
         return Output(document={"plan": []}, shown=[f"stage {where.name} has no database on {cloud}"])
-    table = Table(title=f"to remove of stage {where.name} on {cloud}", columns=(text("name"), text("what")), rows=rows)
     if is_plan:
-        return Output(document={"plan": rows}, shown=[table])
-    if not with_data and any(each.step.name.startswith("server") for each in found) and _holds(made.secret):
+        return told(title, planned, None)
+    if not with_data and any(each.step.name.startswith("server") for each in planned) and _holds(made.secret):
         raise CommandError(_REFUSED)
     if not as_json:
-        show(table)
+        show(shown(planned, title))
     if not agreed("Remove all of it?", is_sure=is_sure, as_json=as_json):
         raise CommandError("nothing was removed")
     with _lock(where, aws, cloud) as still:
-        done: Done = engine.remove([each.step for each in found], remark, before=still)
-    left = [f"left, as it is not this stage's: {', '.join(done.left)}"] if done.left else []
-    return Output(document={"plan": rows, "done": done.document}, shown=[f"{len(done.removed)} removed", *left])
-
-
-def _what(each: Planned) -> str:
-    return f"leave: {each.found.why}" if each.found.state is State.NOT_OURS else "remove"
+        done = engine.remove([each.step for each in reversed(planned)], remark, before=still)
+    said = told(title, planned, done)
+    return Output(document=said.document, shown=words_of(said))
 
 
 def _holds(secret: Secret) -> bool:

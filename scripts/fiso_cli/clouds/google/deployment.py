@@ -160,7 +160,7 @@ class Deployment:
             ]
             stage = [removal.bucket(self.google, self.names), *removal.stage(self.google, self.names)]
             found = [*stage, *watching, *found]
-        return [each for each in plan.look_at(found) if each.found.state is not plan.State.ABSENT]
+        return plan.look_at(found)
 
     def remove(self, say: Say) -> Done:
         """Remove it, what was made last first. May be run again after it was killed anywhere."""

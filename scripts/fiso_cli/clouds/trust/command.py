@@ -11,7 +11,21 @@ import typer
 
 from fiso.domain.identity import AZURE, AZURE_CLOUD, ENTRAS, GOOGLE
 from fiso_cli.clouds import catalog_file
-from fiso_cli.clouds.plan import Done, Planned, State, Step, agreed, apply, look_at, refuse_foreign, remove, shown, told
+from fiso_cli.clouds.plan import (
+    Done,
+    Planned,
+    State,
+    Step,
+    agreed,
+    apply,
+    going,
+    look_at,
+    refuse_foreign,
+    remove,
+    shown,
+    told,
+    words_of,
+)
 from fiso_cli.commands import JsonOption
 from fiso_cli.errors import FAILED, BadInput
 from fiso_cli.local_stage import AZURE_TENANT, GOOGLE_PROJECT
@@ -264,15 +278,16 @@ def _checked(title: str, planned: Sequence[Planned], trust: Trust) -> Output:
 def _removed(title: str, planned: Sequence[Planned], trust: Trust, asked: Asked, lock: Any) -> Output:
     from fiso_cli.clouds.lock import held
 
+    gone = going(planned)
     if not asked.as_json:
-        show(shown(planned, title))
+        show(shown(gone, title))
     if not agreed("Take it back?", is_sure=asked.yes, as_json=asked.as_json):
-        return told(title, planned, None)
+        return told(title, gone, None)
     with held(lock) as still:
         done = remove(trust.steps, remark, before=still)
-    said = told(title, look_at(trust.steps), done, cloud=trust.cloud)
+    said = told(title, gone, done, cloud=trust.cloud)
     names = (*AZURE, AZURE_CLOUD) if trust.cloud == "azure" else GOOGLE
-    return Output(document=said.document, shown=[*_parts(said), *catalog_file.forget(asked.file, names)])
+    return Output(document=said.document, shown=[*words_of(said), *catalog_file.forget(asked.file, names)])
 
 
 def _told(title: str, planned: Sequence[Planned], done: Done, trust: Trust, where: Stage, file: Path) -> Output:
@@ -281,8 +296,4 @@ def _told(title: str, planned: Sequence[Planned], done: Done, trust: Trust, wher
     written = catalog_file.identify(file, identities)
     said = told(title, planned, done, cloud=trust.cloud, identities=identities, more=more, next=[following])
     lines = [f"{name}: {value}" for name, value in {**identities, **more}.items()]
-    return Output(document=said.document, shown=[*_parts(said), *lines, *written, f"next: {following}"])
-
-
-def _parts(said: Output) -> Sequence[Any]:
-    return said.shown if isinstance(said.shown, list | tuple) else [said.shown]
+    return Output(document=said.document, shown=[*(said.shown or ()), *lines, *written, f"next: {following}"])

@@ -2,12 +2,11 @@
 checks it again and signs it; nothing serves it before that.
 """
 
-import json
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
-from typing import Any
 
-from fiso.adapters.aws.models import S3ModelStore, model_pointer_to
+from fiso.adapters.aws.candidates import S3Candidates
+from fiso.adapters.aws.models import S3ModelStore
 from fiso.domain.archive import Extent
 from fiso.domain.errors import ModelRefused
 from fiso.learning import dataset, evaluate, synthetic
@@ -15,7 +14,6 @@ from fiso.learning import job as files_of
 from fiso.learning.dataset import DataSet
 from fiso.learning.train import Family
 from fiso.learning.training import TrainingSettings
-from fiso.ports import ModelFiles
 from fiso_cli.clouds.google.client import Google
 from fiso_cli.errors import BadInput, CommandError
 from fiso_cli.rendering import Output, progress
@@ -69,7 +67,7 @@ def carry_out(wanted: Wanted, *, now: datetime) -> Output:
     )
     with progress(f"{len(rows):,} rows on {wanted.on}") as bar:
         run = Follower(platform=platform, say=bar.say).run(job)
-    put_candidate(stage.client("s3"), stage.bucket, run.files)
+    S3Candidates(stage.client("s3"), stage.bucket).put(run.files)
     document = {
         "job": run.name,
         "resumed": run.resumed,
@@ -83,15 +81,6 @@ def carry_out(wanted: Wanted, *, now: datetime) -> Output:
         f"candidate {run.files.pointer.version}: verified, not promoted",
     ]
     return Output(document=document, shown=shown)
-
-
-def put_candidate(s3: Any, bucket: str, files: ModelFiles) -> None:
-    """The file and its card, its pointer last. Repeating it changes nothing."""
-    folder = f"candidates/{files.pointer.version}/"
-    pointer = json.dumps(model_pointer_to(files.pointer)).encode()
-    card = json.dumps(files.card, indent=2).encode()
-    for name, body in (("model.joblib", files.artifact), ("model_card.json", card), ("candidate.json", pointer)):
-        s3.put_object(Bucket=bucket, Key=folder + name, Body=body)
 
 
 def _platform(wanted: Wanted, stage: Stage) -> Platform:

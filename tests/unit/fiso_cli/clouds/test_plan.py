@@ -15,12 +15,14 @@ from fiso_cli.clouds.plan import (
     StepFailed,
     apply,
     different,
+    going,
     is_finished,
     look_at,
     not_ours,
     refuse_foreign,
     remove,
     told,
+    words_of,
 )
 from fiso_cli.errors import CommandError
 
@@ -239,6 +241,18 @@ def test_a_lock_is_renewed_meanwhile_and_a_lost_one_is_said() -> None:
         with pytest.raises(CommandError, match="took this stage's lock over"):
             asked_until_it_says_no(still)
     assert store.now.version == "theirs"
+
+
+def test_a_removal_is_shown_as_it_will_be_and_says_what_it_left() -> None:
+    cloud = Cloud(things={"a": ("prod", "whole"), "b": ("prod", "half"), "c": ("another", "whole"), "e": ("prod", "")})
+    steps = [replace(step, undo=None) if step.name == "e" else step for step in cloud.steps()]
+    gone = going(look_at(steps))
+    does = [(each.step.name, each.does) for each in gone]
+    assert does == [("e", "leave"), ("c", "leave"), ("b", "remove"), ("a", "remove")]
+    done = remove(steps, lambda _: None)
+    assert (done.removed, done.left) == (["b", "a"], ["e", "c"])
+    counted, left = words_of(told("stage prod", gone, done))
+    assert (counted, "e, c" in left) == ("2 removed, 2 left", True)
 
 
 def test_a_holder_is_one_line_of_ascii_and_reads_back() -> None:
