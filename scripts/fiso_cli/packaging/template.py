@@ -4,6 +4,7 @@ The serverless command asks CloudFormation for the deployed layer before it writ
 every AWS call as for a stack that does not exist, so that packaging needs no account and no network. Loopback only.
 """
 
+import fcntl
 import os
 import shutil
 import subprocess  # nosec B404: runs the pinned serverless command
@@ -36,7 +37,7 @@ def serverless_package(
         raise CommandError("the serverless command is not installed; run `make setup`")
     options = ["--stage", stage, "--package", str(folder), *(f"--param={param}" for param in params)]
     options += ["--region", region] if region else []
-    with offline_control_plane() as url:
+    with _alone(root), offline_control_plane() as url:
         done = subprocess.run(  # nosec B603
             [str(command), "package", *options],
             cwd=root,
@@ -48,6 +49,17 @@ def serverless_package(
     if done.returncode:
         raise CommandError(f"serverless package failed: {done.stdout.strip()}\n{done.stderr.strip()}")
     return folder / OSLS_TEMPLATE
+
+
+@contextmanager
+def _alone(root: Path) -> Iterator[None]:
+    """One packaging at a time in a checkout: whatever folder it is told, the serverless command also works in
+    `.serverless` there, and empties it when it begins."""
+    lock = root / "build" / "serverless.lock"
+    lock.parent.mkdir(exist_ok=True)
+    with lock.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
 
 
 def _offline(url: str) -> dict[str, str]:
