@@ -12,11 +12,7 @@ const { spawnSync } = require('node:child_process');
 const fs = require('node:fs');
 const path = require('node:path');
 
-// As shared/fiso_client/core/grammar.py has it; tests/architecture/test_stage_names.py holds the two together.
-const STAGE = /^[a-z][a-z0-9-]{0,19}$/;
-
 const HOST = /^(?=.{4,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}$/;
-const QUOTA = /^([^=\s]+=)?\d+(\.\d+)?(e\d)?\/\d+(\.\d+)?(e\d)?$/;
 const BASE = /^[A-Za-z0-9$_.+!*'()-]{1,128}(\/[A-Za-z0-9$_.+!*'()-]{1,128}){0,7}$/;
 
 const regional = {
@@ -54,11 +50,7 @@ class BuildPackages {
 
   // Before anything is built or changed. A function whose role is in no resource of this stage is not of this stage.
   begin() {
-    if (!STAGE.test(this.stage)) {
-      this.refuse(`stage '${this.stage}': must be lower-case letters, digits and -, at most 20, as in dev or prod`);
-    }
     this.checkDomain();
-    this.checkSettings();
     const { functions, resources } = this.serverless.service;
     const known = Object.assign({}, ...[resources].flat().map((part) => part.Resources));
     for (const [name, { role }] of Object.entries(functions)) if (!known[role]) delete functions[name];
@@ -76,24 +68,6 @@ class BuildPackages {
       (!certificate.test(domainCertificateArn) && `domainCertificateArn: must be a certificate of ACM in ${region}`) ||
       (!/^Z[A-Z0-9]{1,31}$/.test(domainHostedZoneId) && 'domainHostedZoneId: must be a zone of Route 53, as in Z0123456789');
     if (wrong) this.refuse(wrong);
-  }
-
-  // Functions would find out at each request.
-  checkSettings() {
-    const { cors, quotas } = this.serverless.service.custom.checked;
-    if (cors) {
-      let rule;
-      try {
-        rule = JSON.parse(cors);
-      } catch {
-        rule = null;
-      }
-      if (!rule || Array.isArray(rule) || !Array.isArray(rule.allow_origins)) {
-        this.refuse(`cors '${cors}': must be JSON, as in {"allow_origins": ["https://app.example.com"]}`);
-      }
-    }
-    const odd = String(quotas).split(/\s+/).find((word) => word && !QUOTA.test(word));
-    if (odd) this.refuse(`quotas '${odd}': must be requests a second and at once, as in 50/100`);
   }
 
   get domain() {

@@ -21,6 +21,7 @@ REGION = "ap-southeast-2"
 """No region of AWS has a longer name."""
 PER_ACCOUNT = {"IAM::Role": "RoleName", "S3::Bucket": "BucketName", "CloudWatch::Dashboard": "DashboardName"}
 MOST = {"IAM::Role": 64, "S3::Bucket": 63, "CloudWatch::Dashboard": 255}
+CHECKED = Path(__file__).parents[2] / "scripts/serverless/checked-input.cjs"
 PLUGIN = Path(__file__).parents[2] / "scripts/serverless/build-packages.cjs"
 
 
@@ -59,7 +60,7 @@ def test_no_stage_is_packaged_under_a_name_that_the_command_line_refuses(stage: 
 
 
 def test_the_serverless_command_and_the_command_line_know_one_grammar() -> None:
-    (pattern,) = re.findall(r"STAGE = /\^(.+)\$/", PLUGIN.read_text(encoding="utf-8"))
+    (pattern,) = re.findall(r"STAGE = /\^(.+)\$/", CHECKED.read_text(encoding="utf-8"))
     assert pattern == grammar._STAGE.pattern
 
 
