@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from fiso.domain.errors import StoreNotSetUp
-from fiso_cli.errors import CommandError
+from fiso_cli.errors import BadInput, CommandError
 from fiso_cli.options import StageOption
 from fiso_cli.rendering import Output
 from fiso_cli.stage import Stage
@@ -53,6 +53,19 @@ def ensured_on_aws(where: Stage) -> bool:
             renewed(where)
             return True
     return False
+
+
+def checked(where: Stage) -> None:
+    """`BadInput` when FISO_DATABASE_URL is set and is none that the keeper could be told. Nothing is connected to."""
+    from fiso.adapters.postgres.catalog import connect_from_secret
+
+    if not where.environ.get("FISO_DATABASE_URL", "").strip():
+        return
+    try:
+        with where.wrapped_errors():
+            connect_from_secret(secret_for(where.database_url, role_of(where.name), "unset"), is_local=False)
+    except CommandError as error:
+        raise BadInput(str(error)) from error
 
 
 def _secret_of(where: Stage) -> str:
@@ -120,8 +133,12 @@ def make(connect: "Connect", role: str, password: str) -> None:
 
 
 def reached_as(url: str, role: str, password: str) -> str:
-    parts = urlsplit(url)
-    if not parts.hostname:
+    try:
+        parts = urlsplit(url)
+        is_placed = bool(parts.hostname) and parts.port != 0
+    except ValueError:  # no port of that number
+        is_placed = False
+    if not is_placed:
         raise CommandError("FISO_DATABASE_URL must be a URL that names a host, as in postgresql://user@host/fiso")
     place = parts.netloc.rpartition("@")[2]
     return parts._replace(netloc=f"{quote(role, safe='')}:{quote(password, safe='')}@{place}").geturl()

@@ -108,6 +108,27 @@ def test_without_a_database_the_rest_is_made_and_the_way_out_told(fiso: Callable
     holds_together("poor", aws)
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "mysql://u@db.example/fiso",
+        "postgresql://",
+        "postgresql://u@db.example:99999/fiso",
+        "nonsense",
+        "host=db.example",
+        "postgresql://u@db.example/fiso?sslrootcert=/not/there.pem",
+        f"postgresql://u@db.example/fiso?sslrootcert={__file__}",
+    ],
+)
+def test_a_database_of_a_wrong_form_is_one_line_and_nothing_is_made(
+    fiso: Callable[..., Result], aws: Clients, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    monkeypatch.setenv("FISO_DATABASE_URL", address)
+    done = fiso("setup", "--stage", "wrong")
+    assert (done.exit_code, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.output
+    assert state_of("wrong", aws) == {}
+
+
 class Killed(BaseException):
     """As by a signal: nothing catches it."""
 

@@ -50,6 +50,7 @@ def setup(
     fiso setup --stage prod
     fiso setup --stage prod --endpoint-hosts 'api.example.com'
     """
+    from fiso_cli import keeper_database
     from fiso_cli.setup.settings import checked_hosts
 
     where = Stage.named(stage)
@@ -60,6 +61,7 @@ def setup(
         "catalog-floor": None if catalog_floor is None else str(catalog_floor),
         "accept-older-forms": None if accept_older_forms is None else str(int(accept_older_forms)),
     }
+    keeper_database.checked(where)
     steps = list(_steps(where, {name: value for name, value in changed.items() if value is not None}))
     return _told(where, steps)
 
