@@ -13,7 +13,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
   $(if $(filter 1,$(UPGRADE)),--upgrade)
 LOCKS := $(patsubst %.in,%.txt,$(wildcard scripts/requirements/*.in functions/*/requirements.in))
 
-.PHONY: help setup run unit test samples check bench chaos package wheels clean distclean lock
+.PHONY: help setup run unit test samples check bench chaos package wheels docs clean distclean lock
 
 help: ## list what there is
 	@sed -n 's/^\([a-z]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
@@ -57,6 +57,9 @@ wheels: setup ## build the distributions fiso-client, fiso and fiso-cli into dis
 	@for folder in scripts/distributions/*/; do \
 	  $(BIN)/uv build --quiet --wheel --no-build-isolation --python $(BIN)/python --out-dir dist "$$folder"; \
 	done; ls dist
+
+docs: setup ## build the documentation as a site into build/site; a dead link stops it
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict; echo build/site/index.html
 
 clean: ## stop the local cloud and delete what it and the builds wrote; the installed tools stay
 	@if [ -x $(BIN)/fiso ]; then $(BIN)/fiso local reset --yes; fi
