@@ -28,22 +28,22 @@ def running_emulator(home: Path) -> Iterator[str]:
         yield running.url
 
 
-def aws(service: str, url: str) -> Any:
+def aws(service: str, url: str, region: str = "us-east-1") -> Any:
     """A client of the SDK."""
     return boto3.client(
         service,
         endpoint_url=url,
-        region_name="us-east-1",
+        region_name=region,
         aws_access_key_id="test",
         aws_secret_access_key="test",
     )
 
 
 @contextmanager
-def clients(url: str) -> Iterator[Callable[[str], Any]]:
+def clients(url: str, region: str = "us-east-1") -> Iterator[Callable[[str], Any]]:
     """The SDK's clients by service, one each, closed with the context."""
     with ExitStack() as made:
-        yield cache(lambda service: made.enter_context(closing(aws(service, url))))
+        yield cache(lambda service: made.enter_context(closing(aws(service, url, region))))
 
 
 def signed(service: str, url: str, transport: HttpTransport, clock: ManualClock | None = None) -> SignedService:

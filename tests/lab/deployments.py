@@ -1,5 +1,5 @@
 """`python -m tests.lab deployments`: first deployments that fail half-way and then succeed, a stage that is removed and
-comes back, and one beside another, on the emulator's CloudFormation with the packaged template.
+comes back, one beside another, and one in two regions, on the emulator's CloudFormation with the packaged template.
 
 As osls does it: a stack with the deployment's bucket alone, then everything else by an update. Functions' code is a
 stub, and none runs. That `RetainExceptOnCreate` deletes what the failed operation made is AWS's rule ("DeletionPolicy
@@ -21,7 +21,7 @@ from botocore.exceptions import ClientError
 
 from fiso_cli.errors import FAILED
 from fiso_cli.local_stage import ACCOUNT
-from fiso_cli.packaging.template import TEMPLATE, make_template
+from fiso_cli.packaging.template import TEMPLATE, make_template, serverless_package
 from fiso_cli.rendering import Output, remark
 from fiso_cli.setup import adopt
 from localcloud.demo.findings import Check
@@ -31,6 +31,7 @@ from tests.set_up import set_up
 Clients = Callable[[str], Any]
 CODE = "code"
 WITHIN_S = 120.0
+AWAY = "eu-west-1"
 UNKNOWN = ("AWS::CloudWatch::CompositeAlarm", "AWS::CodeDeploy::")
 """Kinds of resources that the emulator has not, and that are left out."""
 DONE = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "IMPORT_COMPLETE")
@@ -38,11 +39,12 @@ DONE = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "IMPORT_COMPLETE")
 
 @dataclass(kw_only=True)
 class Stage:
-    """One stage's stack; `folder` holds what was packaged."""
+    """One stage's stack; `folder` holds what was packaged, the bucket `code` what functions run."""
 
     name: str
     folder: Path
     aws: Clients
+    code: str = CODE
 
     @property
     def stack(self) -> str:
@@ -57,8 +59,8 @@ class Stage:
             each.pop("UpdatePolicy", None)
             place = each.get("Properties", {}).get("Code") or each.get("Properties", {}).get("Content")
             if isinstance(place, dict):
-                place["S3Bucket"] = CODE
-                self.aws("s3").put_object(Bucket=CODE, Key=place["S3Key"], Body=_code())
+                place["S3Bucket"] = self.code
+                self.aws("s3").put_object(Bucket=self.code, Key=place["S3Key"], Body=_code())
         return found
 
     def deploy(self, template: Mapping[str, Any] | None = None) -> str:
@@ -104,8 +106,8 @@ class Stage:
         return {each for each in found if own[0] in each or each.endswith(own[1]) or own[2] in each} | set(prod)
 
     def _act(self, verb: str, template: Mapping[str, Any]) -> str:
-        self.aws("s3").put_object(Bucket=CODE, Key=f"{self.name}.json", Body=json.dumps(template))
-        url = f"{self.aws('s3').meta.endpoint_url}/{CODE}/{self.name}.json"
+        self.aws("s3").put_object(Bucket=self.code, Key=f"{self.name}.json", Body=json.dumps(template))
+        url = f"{self.aws('s3').meta.endpoint_url}/{self.code}/{self.name}.json"
         act = getattr(self.aws("cloudformation"), verb)
         act(StackName=self.stack, TemplateURL=url, Capabilities=["CAPABILITY_NAMED_IAM"])
         return self._settled()
@@ -139,10 +141,11 @@ PLACES = (
 
 @dataclass(kw_only=True)
 class Run:
-    """`prod` and `dev` are two stages of one account; `checks` is what was found."""
+    """`prod` and `dev` are two stages of an account, `away` is `prod` in another region; `checks` is what was found."""
 
     prod: Stage
     dev: Stage
+    away: Stage
     checks: list[Check] = field(default_factory=list)
 
     def run(self, places: tuple[str, ...] = PLACES) -> list[Check]:
@@ -154,6 +157,7 @@ class Run:
         there = self.prod.there()
         self._removed(there)
         self._beside()
+        self._elsewhere()
         return self.checks
 
     def _without_setup(self) -> None:
@@ -207,6 +211,20 @@ class Run:
         self.dev.remove()
         self._check("and when the second is removed", self.prod.there() == before and self.prod.status() in DONE)
 
+    def _elsewhere(self) -> None:
+        """Roles and the bucket are the account's, whichever region asks; all else is the region's own."""
+        before = self.prod.there()
+        set_up("prod", self.away.aws)
+        ended = self.away.deploy()
+        self._check("a second region of the stage is deployed", ended in DONE, ended)
+        more = {each for each in self.prod.there() - before if "serverlessdeploymentbucket" not in each}
+        named = bool(more) and all(each.endswith(AWAY) for each in more)
+        self._check("the first is as it was, and shares no name with it", named and before <= self.prod.there())
+        self.away.remove()
+        left = {each for each in self.prod.there() - before if "serverlessdeploymentbucket" not in each}
+        bucket = f"fiso-artifacts-prod-{ACCOUNT}-{AWAY}"
+        self._check("and when that is removed", left == {bucket} and self.prod.status() in DONE, ", ".join(left))
+
     def _check(self, claim: str, held: bool, seen: str = "") -> None:
         remark(f"{'held' if held else 'NOT HELD'}: {claim}" + (f" ({seen})" if seen else ""), is_bad=not held)
         self.checks.append(Check(claim=claim, held=held, seen=seen))
@@ -223,16 +241,23 @@ def _nameless(name: str) -> str:
 
 @contextmanager
 def account(home: Path) -> Iterator[Run]:
-    """An empty account, and two stages' packages."""
+    """An empty account, and the packages of two stages, one of them for two regions."""
     folders = {stage: make_template(stage).parent for stage in ("prod", "dev")}
-    with running_emulator(home) as url, clients(url) as aws:
+    elsewhere = home / "elsewhere"
+    packaged = serverless_package("prod", elsewhere / "serverless", region=AWAY)
+    (elsewhere / TEMPLATE).write_bytes(packaged.read_bytes())
+    with running_emulator(home) as url, clients(url) as aws, clients(url, AWAY) as away:
         aws("s3").create_bucket(Bucket=CODE)
+        placed = {"LocationConstraint": AWAY}
+        away("s3").create_bucket(Bucket=f"{CODE}-{AWAY}", CreateBucketConfiguration=placed)
         prod, dev = (Stage(name=name, folder=folder, aws=aws) for name, folder in folders.items())
-        yield Run(prod=prod, dev=dev)
+        yield Run(prod=prod, dev=dev, away=Stage(name="prod", folder=elsewhere, aws=away, code=f"{CODE}-{AWAY}"))
 
 
 def deployments() -> Output:
-    """Fail first deployments half-way, succeed, remove, come back, stand beside another. Exits 1 if one claim fails.
+    """Fail first deployments half-way, succeed, remove, come back, stand beside another, and in a second region.
+
+    Exits 1 if one claim fails.
 
     \b
     python -m tests.lab deployments
