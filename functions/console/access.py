@@ -3,7 +3,7 @@
 A program shows a token or the gateway's signature, as at the API; a person has a session, when this stage has a login.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -14,7 +14,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from fiso.domain.access import Claims, Scope
 from fiso.domain.catalog import Snapshot
 from fiso.domain.errors import NotAuthenticated
-from fiso.domain.record import InvocationRecord, OpenRecord
+from fiso.domain.record import InvocationRecord, OpenRecord, Trouble
 from fiso.domain.request import InvocationId, TenantId
 from fiso.ports import Snapshots
 from fiso.services.identity.access import GATEWAY_WORD, Access, CallerCredentials
@@ -114,6 +114,20 @@ class OwnRecords:
         caller: Claims = g.caller
         own = tenant if caller.may(Scope.ADMIN) else caller.tenant
         return [record for record in self._log.latest(limit, after=after, tenant=own) if _may_see(record)]
+
+    def troubled(
+        self,
+        limit: int,
+        *,
+        after: datetime | None = None,
+        tenant: TenantId | None = None,
+        admits: Callable[[Trouble], bool] = lambda _: True,
+    ) -> Sequence[InvocationRecord]:
+        """Of the caller's own, as `latest`."""
+        caller: Claims = g.caller
+        own = tenant if caller.may(Scope.ADMIN) else caller.tenant
+        found = self._log.troubled(limit, after=after, tenant=own, admits=admits)
+        return [record for record in found if _may_see(record)]
 
 
 class OwnFunctions:

@@ -6,9 +6,18 @@ from datetime import datetime
 from typing import Protocol
 
 from fiso.domain.drift import DriftReport
-from fiso.domain.record import InvocationRecord, OpenRecord
+from fiso.domain.record import InvocationRecord, OpenRecord, Trouble
 from fiso.domain.request import InvocationId, TenantId
-from fiso.ports import Clock, DriftReports, EndpointStates, ModelStore, RetrainingRuns, Snapshots
+from fiso.ports import (
+    Clock,
+    DriftReports,
+    EndpointStates,
+    ModelStore,
+    RetrainingRuns,
+    Rollups,
+    SharedBreakers,
+    Snapshots,
+)
 from fiso.services.maintenance.switch import ModeOrder
 
 
@@ -25,6 +34,17 @@ class Records(Protocol):
         """The newest closed records, newest first; only those after `after`, and of one tenant, when given."""
         ...
 
+    def troubled(
+        self,
+        limit: int,
+        *,
+        after: datetime | None = None,
+        tenant: TenantId | None = None,
+        admits: Callable[[Trouble], bool] = lambda _: True,
+    ) -> Sequence[InvocationRecord]:
+        """The newest that went wrong and are admitted, newest first, as of `latest`; others are not looked at."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
@@ -37,6 +57,8 @@ class Sources:
     runs: RetrainingRuns
     clock: Clock
     drift: DriftReports | None = None
+    rollups: Rollups | None = None
+    breakers: SharedBreakers | None = None
     order: Callable[[ModeOrder], Mapping[str, object]] | None = None
     """Has the keeper switch a mode; what it answered."""
 

@@ -12,7 +12,9 @@ from botocore.config import Config
 from flask import Flask
 
 from fiso.adapters.aws.dynamodb import DynamoDBInvocationLog
+from fiso.adapters.aws.dynamodb_breakers import DynamoDBSharedBreakers
 from fiso.adapters.aws.dynamodb_lists import DynamoDBLists
+from fiso.adapters.aws.dynamodb_rollups import DynamoDBRollups
 from fiso.adapters.aws.dynamodb_states import DynamoDBEndpointStates
 from fiso.adapters.aws.errors import store_errors
 from fiso.adapters.aws.models import S3ModelStore
@@ -62,6 +64,8 @@ def build(
         models=S3ModelStore(s3, settings.bucket),
         runs=S3RetrainingRuns(s3, settings.bucket),
         drift=S3DriftReports(s3, settings.bucket),
+        rollups=DynamoDBRollups(dynamodb, settings.state_table),
+        breakers=DynamoDBSharedBreakers(dynamodb, settings.state_table, clock=clock),
         clock=clock,
         order=_ordering(settings.keeper_function) if settings.keeper_function else None,
     )

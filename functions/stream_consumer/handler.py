@@ -78,7 +78,7 @@ def _fold(batch: Batch, stores: Stores) -> None:
     for event, why in batch.poison:
         set_aside(event, why, stores)
     stores.lists.note(batch.records)
-    done = ingest(batch.records, states=stores.states, batch_id="")
+    done = ingest(batch.records, states=stores.states, batch_id="", rollups=stores.rollups)
     _tell(done.stopped)
     tell_unrecorded(batch)
     if stores.spans is not None:

@@ -13,6 +13,7 @@ from fiso.adapters.aws.client import DynamoDBClient, JsonClient, S3Client
 from fiso.adapters.aws.cloudwatch_logs import LOGS, CloudWatchLines
 from fiso.adapters.aws.dynamodb import DynamoDBInvocationLog, key_of_item
 from fiso.adapters.aws.dynamodb_lists import DynamoDBLists
+from fiso.adapters.aws.dynamodb_rollups import DynamoDBRollups
 from fiso.adapters.aws.dynamodb_states import DynamoDBEndpointStates
 from fiso.adapters.aws.s3 import S3DeadLetters
 from fiso.adapters.clock import utc_now
@@ -25,6 +26,7 @@ from fiso.ports import (
     LineLog,
     RecordedRecords,
     RecordLists,
+    Rollups,
     SpanSink,
 )
 from fiso.settings import LOCAL_STAGE, BadSetting, StreamConsumerSettings
@@ -42,6 +44,7 @@ class Stores:
     states: EndpointStates
     archive: ArchiveSink
     letters: DeadLetters
+    rollups: Rollups | None = None
     predictions: LineLog | None = None
     spilled: LineLog | None = None
     spans: SpanSink | None = None
@@ -90,6 +93,7 @@ def build(settings: StreamConsumerSettings) -> Stores:
             dynamodb, settings.state_table, clock=utc_now, marks_as_before=settings.marks_as_before
         ),
         archive=archive,
+        rollups=DynamoDBRollups(dynamodb, settings.state_table),
         predictions=lines(settings.predictions_log_group),
         spilled=lines(settings.spill_log_group),
         spans=OtlpSpans(transport, settings.otlp_url) if settings.otlp_url else None,

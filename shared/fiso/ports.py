@@ -27,6 +27,7 @@ if TYPE_CHECKING:  # leases, keys and archives are imported where one is asked f
     from fiso.domain.archive import Extent
     from fiso.domain.drift import DriftReport
     from fiso.domain.idempotency import Entry, EntryId
+    from fiso.domain.rollup import Rollup
 
 
 class Clock(Protocol):
@@ -194,6 +195,23 @@ class EndpointStates(Protocol):
 
         `WriteConflict` if a state's version is no longer `version - 1`.
         """
+        ...
+
+
+class Rollups(Protocol):
+    """What was counted of each function when its minutes ended: of a day by the minute, of 90 days by the hour."""
+
+    def keep(self, function: FunctionName, rollups: "Sequence[Rollup]") -> None:
+        """Each under its minute, and its hour, unless one of more records stands there. Survives repetition."""
+        ...
+
+    def between(self, function: FunctionName, start: datetime, end: datetime, *, by_hour: bool) -> "Sequence[Rollup]":
+        """Those whose minute (hour) begins within [start, end), the oldest first, after the newest one before `start`,
+        if any."""
+        ...
+
+    def newest_before(self, function: FunctionName, moment: datetime) -> "Rollup | None":
+        """The newest whose minute begins before that."""
         ...
 
 

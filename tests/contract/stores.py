@@ -1,8 +1,9 @@
 """The implementations of each store's port: in memory, and on DynamoDB and S3 as the emulator speaks them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Protocol
 from uuid import uuid4
 
@@ -12,11 +13,14 @@ from fiso.adapters.aws.dynamodb import DynamoDBInvocationLog
 from fiso.adapters.aws.dynamodb_breakers import DynamoDBSharedBreakers
 from fiso.adapters.aws.dynamodb_idempotency import DynamoDBIdempotencyKeys
 from fiso.adapters.aws.dynamodb_lists import DynamoDBLists
+from fiso.adapters.aws.dynamodb_rollups import DynamoDBRollups
 from fiso.adapters.aws.dynamodb_states import DynamoDBEndpointStates
 from fiso.adapters.aws.models import DynamoDBPromotionWitness, S3ModelStore
 from fiso.adapters.aws.s3 import S3RetrainingRuns, S3Snapshots, S3Watermark
 from fiso.adapters.aws.snapshots import DynamoDBSnapshotCopy
 from fiso.adapters.aws.tenant_use import DynamoDBTenantUse
+from fiso.domain.record import InvocationRecord, Trouble
+from fiso.domain.request import TenantId
 from fiso.ports import (
     Archive,
     EndpointStates,
@@ -27,6 +31,7 @@ from fiso.ports import (
     RecordedRecords,
     RecordLists,
     RetrainingRuns,
+    Rollups,
     SharedBreakers,
     Snapshots,
     TenantUse,
@@ -35,6 +40,7 @@ from fiso.ports import (
 from fiso.testing import memory
 from fiso.testing.clock import ManualClock
 from fiso.testing.memory_idempotency import InMemoryIdempotencyKeys
+from fiso.testing.memory_rollups import InMemoryRollups
 from fiso_cli.training import keys
 from fiso_client.core.transport import HttpTransport
 from tests.emulator import aws, signed
@@ -43,7 +49,16 @@ from tests.models import a_signer
 
 
 class Log(InvocationLog, RecordedRecords, Protocol):
-    """As requests write it, and as the stream consumer reads it."""
+    """As requests write it, as the stream consumer reads it, and as the console looks for trouble."""
+
+    def troubled(
+        self,
+        limit: int,
+        *,
+        after: datetime | None = None,
+        tenant: TenantId | None = None,
+        admits: Callable[[Trouble], bool] = lambda _: True,
+    ) -> Sequence[InvocationRecord]: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +79,7 @@ class Stores:
     breakers: SharedBreakers
     keys: IdempotencyKeys
     use: TenantUse
+    rollups: Rollups
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +133,7 @@ def in_memory() -> Stores:
         breakers=memory.InMemorySharedBreakers(),
         keys=InMemoryIdempotencyKeys(clock=clock),
         use=memory.InMemoryTenantUse(),
+        rollups=InMemoryRollups(),
     )
 
 
@@ -165,4 +182,5 @@ def _on_aws(at: Emulated, clock: ManualClock, dynamodb: Any, read: Any, s3: Any)
         breakers=DynamoDBSharedBreakers(dynamodb, at.state, clock=clock),
         keys=DynamoDBIdempotencyKeys(dynamodb, at.name, s3=s3, bucket=at.name, clock=clock),
         use=DynamoDBTenantUse(dynamodb, at.name, clock=clock),
+        rollups=DynamoDBRollups(dynamodb, at.state),
     )

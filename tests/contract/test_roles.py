@@ -80,6 +80,8 @@ PARTITIONS = {
     "word-count": {"stream-consumer"},
     "folded#1": {"stream-consumer"},
     "recent#2026-11-30#acme": {"stream-consumer"},
+    "trouble#2026-11-30#acme": {"stream-consumer"},
+    "history#word-count": {"stream-consumer"},
     "open#1": {"archiver", "keeper"},
     "#models": {"keeper"},
     "#other": set[str](),

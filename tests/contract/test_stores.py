@@ -21,6 +21,7 @@ from fiso.domain.errors import ModelRefused, StoreUnavailable, WriteConflict
 from fiso.domain.model import ModelPointer, RetrainingRun
 from fiso.domain.record import InvocationRecord, OpenRecord, RecordStatus
 from fiso.domain.request import TenantId
+from fiso.domain.rollup import NO_LATENCIES, Counts, Rollup
 from fiso.domain.signed import SignedText
 from fiso.domain.state import EndpointState, LoadLevel
 from fiso.ports import ModelFiles, RecordKey
@@ -28,7 +29,8 @@ from fiso.routing.quota import Seen, Use
 from fiso.services.maintenance.keep import unknown
 from fiso.testing.clock import ManualClock
 from fiso_cli.training import keys
-from tests.builders import NOW, a_record, a_snapshot, an_entry, an_open_record, invocation_id
+from fiso_client.core.failures import Fault
+from tests.builders import NOW, a_record, a_snapshot, an_attempt, an_entry, an_open_record, invocation_id
 from tests.contract.stores import Emulated, Stores
 from tests.models import a_signer
 
@@ -401,3 +403,43 @@ def test_a_tenants_item_leaves_an_hour_after_its_last_use(at: Emulated) -> None:
 def test_a_table_that_is_gone_is_a_store_that_is_away(at: Emulated) -> None:
     with pytest.raises(StoreUnavailable):
         DynamoDBTenantUse(at.dynamodb, "no-such-table", clock=ManualClock()).add(ALICE, 1, None)
+
+
+def a_rollup(minute: int, folded: int, *, ends_hour: bool = False) -> Rollup:
+    counts = Counts(requests=folded, errors=1, cost_nano=7, latencies=(0, folded, *NO_LATENCIES[2:]))
+    at = NOW.replace(minute=0, second=0, microsecond=0) + timedelta(minutes=minute)
+    known = {AWS: replace(counts, verdicts={"provider": 1}), EndpointId("-"): Counts()}
+    return Rollup(at=at, folded=folded, counts=known, ends_hour=ends_hour)
+
+
+def kept(found: Iterable[Rollup]) -> list[int]:
+    return [rollup.folded for rollup in found]
+
+
+def test_minutes_and_hours_are_kept_and_the_fuller_of_two_stays(stores: Stores) -> None:
+    stores.rollups.keep(FUNCTION, [a_rollup(58, 10), a_rollup(59, 20, ends_hour=True), a_rollup(61, 30)])
+    stores.rollups.keep(FUNCTION, [a_rollup(59, 12, ends_hour=True), a_rollup(61, 35), a_rollup(61, 35)])
+    start = a_rollup(0, 0).at
+    found = stores.rollups.between(FUNCTION, start, start + timedelta(hours=2), by_hour=False)
+    assert kept(found) == [10, 20, 35]
+    assert replace(found[1], ends_hour=False) == a_rollup(59, 20)
+    assert kept(stores.rollups.between(FUNCTION, start, start + timedelta(hours=2), by_hour=True)) == [20]
+    later = stores.rollups.between(FUNCTION, start + timedelta(minutes=60), start + timedelta(hours=2), by_hour=False)
+    assert kept(later) == [20, 35], "after the one that it is told from"
+    before = stores.rollups.newest_before(FUNCTION, start + timedelta(minutes=59))
+    assert before is not None
+    assert before.folded == 10
+    assert stores.rollups.newest_before(FUNCTION, start) is None
+    assert stores.rollups.between(FunctionName("word"), start, start + timedelta(hours=2), by_hour=False) == []
+
+
+def test_what_went_wrong_is_found_among_what_went_well(stores: Stores) -> None:
+    bad = [an_attempt(status=503, verdict=Fault.PROVIDER)]
+    close(stores, *(a_record(n) for n in range(40)))
+    close(stores, a_record(50, attempts=(*bad, an_attempt())), a_record(51, error_occurred=True, response_status=502))
+    close(stores, a_record(52, error_occurred=True, tenant=BOB), a_record(53))
+    assert ids(stores.log.troubled(9)) == [52, 51, 50]
+    assert ids(stores.log.troubled(1, tenant=TenantId("local"))) == [51]
+    assert ids(stores.log.troubled(9, admits=lambda trouble: "provider" in trouble.verdicts)) == [50]
+    assert ids(stores.log.troubled(9, admits=lambda trouble: trouble.status == 502)) == [51]
+    assert ids(stores.log.troubled(9, after=a_record(51).timestamp)) == [52]

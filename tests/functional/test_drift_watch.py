@@ -12,7 +12,8 @@ from fiso.domain.errors import StoreUnavailable
 from fiso.domain.record import InvocationRecord
 from fiso.prediction import features
 from fiso.services.maintenance.watch import DriftWatch
-from fiso.testing.memory import InMemoryArchive, InMemoryDriftReports, InMemoryMetrics, InMemoryModelStore, away
+from fiso.testing.memory import InMemoryArchive, InMemoryMetrics, InMemoryModelStore, away
+from fiso.testing.memory_rollups import InMemoryDriftReports
 from functions.retrainer import handler
 from tests.builders import NOW, a_record
 from tests.functional.test_retrain import a_retrainer

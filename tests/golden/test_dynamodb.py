@@ -13,6 +13,7 @@ from fiso.adapters.aws.dynamodb import DynamoDBInvocationLog
 from fiso.adapters.aws.dynamodb_breakers import DynamoDBSharedBreakers
 from fiso.adapters.aws.dynamodb_idempotency import LARGEST_INLINE, DynamoDBIdempotencyKeys
 from fiso.adapters.aws.dynamodb_lists import OPEN_SHARDS, DynamoDBLists
+from fiso.adapters.aws.dynamodb_rollups import DynamoDBRollups, rollup_from_item
 from fiso.adapters.aws.dynamodb_states import (
     OLDER_FORM_AFTER,
     DynamoDBEndpointStates,
@@ -26,6 +27,7 @@ from fiso.domain.errors import StoreUnavailable
 from fiso.domain.idempotency import Entry, KeptAnswer, claim_of, former_id
 from fiso.domain.record import InvocationRecord, OpenRecord
 from fiso.domain.request import InvocationId, TenantId
+from fiso.domain.rollup import Counts, Rollup
 from fiso.domain.state import Compared, EndpointState, LoadLevel, TenantAnswer, TenantReports
 from fiso.ports import RecordKey
 from fiso.routing.breaker_notices import Domain, Notice, SlowCall, Transition
@@ -111,6 +113,19 @@ def test_lists_of_records_and_what_is_asked_of_them() -> None:
     lists(client).forget([found_open])
     assert list(lists(client).watched(NOW)) == []
     golden_json("dynamodb-record-queries.json", client.requests[: -OPEN_SHARDS + 1])
+
+
+def test_counts_of_a_minute_and_what_is_asked_of_them() -> None:
+    known = {EndpointId("aws"): Counts(requests=3, errors=1, cost_nano=1500, verdicts={"copy": 1})}
+    at = NOW.replace(second=0, microsecond=0)
+    rollup, client = Rollup(at=at, folded=3, counts=known, ends_hour=True), RecordingClient(query={"Items": []})
+    rollups = DynamoDBRollups(client, "state")
+    rollups.keep(WORD_COUNT, [rollup])
+    rollups.newest_before(WORD_COUNT, at)
+    rollups.between(WORD_COUNT, at, at + timedelta(hours=1), by_hour=True)
+    minute, hour, *_ = golden_json("dynamodb-rollups.json", client.requests)
+    for put in (minute, hour):
+        assert rollup_from_item(put["put_item"]["Item"]) == replace(rollup, ends_hour=False)
 
 
 LEVEL = LoadLevel(

@@ -54,6 +54,7 @@ WORDS = {
     "secrets": "Secrets Manager: secrets",
     "keeper": "keeper: Lambda",
     "keeper_calls": "keeper: reads and writes",
+    "history": "DynamoDB: counts by the minute",
     "compaction_runs": "compaction: each hour's run",
     "retrainer": "retrainer",
 }

@@ -171,6 +171,8 @@ KEEPER_MS, KEEPER_METRICS = 800.0, 3
 """One run of the keeper, each minute."""
 KEEPER_READ_UNITS, KEEPER_GETS = 9.0, 3.0
 """Of one run: 16 partitions of open records and the catalog's copy; watermark, catalog, its pointer."""
+HISTORY_UNITS = 2.0
+"""What a function's minute costs that something was called in: its counts of ten endpoints, 1.1 KB packed."""
 WATERMARK_EVERY_S, SECRET_EVERY_S = 300.0, 600.0
 """How often the keeper moves its watermark where nothing is spilled, and reads the database's secret."""
 RETRAINER_S = 600.0
@@ -321,6 +323,7 @@ def month_parts(prices: HopPrices, work: Work, setup: Setup) -> Parts:
         "keeper_calls": MONTH_S / 60 * _keeper_calls_usd(prices)
         + MONTH_S / WATERMARK_EVERY_S * prices.s3_per_put
         + MONTH_S / SECRET_EVERY_S * prices.secret_per_call,
+        "history": (MONTH_S / 60 + MONTH_S / 3600) * HISTORY_UNITS * prices.dynamodb_per_write_unit,
         "compaction_runs": COMPACTIONS
         * (
             COMPACTION_S * setup.retrainer_mb / 1024 * gb_second

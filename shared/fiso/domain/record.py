@@ -215,6 +215,31 @@ class InvocationRecord:
         return self.timestamp.hour
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trouble:
+    """A record that went wrong, as lists of such name it: what the caller got, and whose fault each bad attempt was."""
+
+    timestamp: datetime
+    invocation_id: InvocationId
+    function: FunctionName
+    status: int
+    verdicts: tuple[str, ...] = ()
+
+
+def trouble_of(record: InvocationRecord) -> Trouble | None:
+    """None for what went well at once: a caller that was answered after a failover had trouble all the same."""
+    verdicts = tuple(dict.fromkeys(each.verdict.value for each in record.attempts if each.verdict is not None))
+    if not verdicts and not record.result.error_occurred and record.status is not RecordStatus.UNKNOWN:
+        return None
+    return Trouble(
+        timestamp=record.timestamp,
+        invocation_id=record.invocation_id,
+        function=record.request.function_name,
+        status=record.result.response_status,
+        verdicts=verdicts,
+    )
+
+
 def loggable(exclusions: Sequence[Exclusion]) -> tuple[Exclusion, ...]:
     """As many exclusions, and as much of their words, as a record keeps: it stays within 2 KB."""
     return tuple(replace(e, detail=e.detail[:LONGEST_DETAIL]) for e in exclusions[:MOST_EXCLUSIONS])

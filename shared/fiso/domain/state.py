@@ -217,7 +217,7 @@ class EndpointState:
     everything here is what FISO saw, `reported` keeps apart what each of them said (`routing.reported`), and `said`
     what those that were heard last said last (`routing.quorum`). `totals` are of all its records since they are kept.
     `use` is what FISO called of it this month and the last, `sent` what data went there and came back; None where they
-    were not kept yet.
+    were not kept yet. `verdicts` counts the attempts by whose fault they were, None before the first.
     """
 
     function: FunctionName
@@ -258,6 +258,7 @@ class EndpointState:
     totals: Totals = NOTHING
     use: MonthUse | None = None
     sent: MonthSent | None = None
+    verdicts: Mapping[str, int] | None = None
 
     @property
     def in_flight(self) -> float:

@@ -53,7 +53,7 @@ def _folded(states: States, record: InvocationRecord) -> dict[EndpointId, Endpoi
     for position, attempt in enumerate(record.attempts):
         is_last = position == len(record.attempts) - 1
         counted = _with_attempt(after[attempt.endpoint], attempt, failed_over=not is_last)
-        counted = with_use(counted, record, attempt)
+        counted = totals.with_verdict(with_use(counted, record, attempt), attempt)
         if not position and _is_try(record):
             # the features are of the attempt that ended the request
             load = record.decision.features.get("in_flight", 0.0) if is_last else after[attempt.endpoint].in_flight
@@ -67,6 +67,8 @@ def _folded(states: States, record: InvocationRecord) -> dict[EndpointId, Endpoi
     after = equivalence.with_comparison(after, record, reported.tenant_hash(record.request.tenant))
     after |= _conducts(after, record)
     after[owner] = totals.with_record(after[owner], record)
+    if owner == NOT_CALLED:  # what refuses all its requests has its minutes too
+        after[owner] = replace(after[owner], last_called_at=_later(after[owner].last_called_at, record.timestamp))
     return after if record.decision.canary is None else canaries.folded(after, record)
 
 

@@ -3,7 +3,7 @@
 from bisect import bisect_left
 from dataclasses import replace
 
-from fiso.domain.record import InvocationRecord
+from fiso.domain.record import AttemptSummary, InvocationRecord
 from fiso.domain.state import LATENCY_BOUNDS_MS, EndpointState, Totals
 from fiso.routing.skill import foretold
 
@@ -12,6 +12,14 @@ def with_record(state: EndpointState, record: InvocationRecord) -> EndpointState
     """The state of the endpoint that ended a record, which counts it."""
     is_seen = record.decision.lease_id is None
     return replace(state, folded=state.folded + 1, totals=_after(state.totals, record) if is_seen else state.totals)
+
+
+def with_verdict(state: EndpointState, attempt: AttemptSummary) -> EndpointState:
+    """The state of the endpoint that was called, with whose fault it was that this was no good answer."""
+    if attempt.verdict is None:
+        return state
+    known = state.verdicts or {}
+    return replace(state, verdicts={**known, attempt.verdict.value: known.get(attempt.verdict.value, 0) + 1})
 
 
 def _after(known: Totals, record: InvocationRecord) -> Totals:

@@ -10,7 +10,6 @@ from fiso.adapters.aws.models import names_same
 from fiso.codecs.record import instant
 from fiso.domain.archive import Extent
 from fiso.domain.catalog import CatalogEntry, Snapshot, stamped
-from fiso.domain.drift import DriftReport
 from fiso.domain.endpoint import Endpoint, EndpointId, FunctionName
 from fiso.domain.errors import (
     InvalidCatalog,
@@ -21,7 +20,7 @@ from fiso.domain.errors import (
     WriteConflict,
 )
 from fiso.domain.model import ModelPointer, RetrainingRun
-from fiso.domain.record import InvocationRecord, OpenRecord, RecordStatus
+from fiso.domain.record import InvocationRecord, OpenRecord, RecordStatus, Trouble, trouble_of
 from fiso.domain.request import InvocationId, InvocationRequest, TenantId
 from fiso.domain.signed import SignedText
 from fiso.domain.stage_rules import StageRules
@@ -115,6 +114,17 @@ class InMemoryInvocationLog(InMemoryStore):
         closed = [r for r in self.records.values() if isinstance(r, InvocationRecord)]
         wanted = [r for r in closed if (after is None or r.timestamp > after) and tenant in (None, r.request.tenant)]
         return sorted(wanted, key=lambda r: (r.timestamp, r.invocation_id), reverse=True)[:limit]
+
+    def troubled(
+        self,
+        limit: int,
+        *,
+        after: datetime | None = None,
+        tenant: TenantId | None = None,
+        admits: Callable[[Trouble], bool] = lambda _: True,
+    ) -> Sequence[InvocationRecord]:
+        found = ((record, trouble_of(record)) for record in self.latest(len(self.records), after=after, tenant=tenant))
+        return [record for record, trouble in found if trouble is not None and admits(trouble)][:limit]
 
     def recorded(self, keys: Iterable[RecordKey]) -> Mapping[RecordKey, InvocationRecord | OpenRecord | InvalidRecord]:
         self.used("recorded")
@@ -376,22 +386,6 @@ class InMemoryRetrainingRuns(InMemoryStore):
     def latest(self, limit: int) -> Sequence[RetrainingRun]:
         self.used("latest")
         return sorted(self.runs, key=lambda run: run.started_at, reverse=True)[:limit]
-
-
-class InMemoryDriftReports(InMemoryStore):
-    """Reports by their moment."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.reports: dict[datetime, DriftReport] = {}
-
-    def append(self, report: DriftReport) -> None:
-        self.used("append")
-        self.reports[report.at] = report
-
-    def latest(self, limit: int) -> Sequence[DriftReport]:
-        self.used("latest")
-        return [self.reports[at] for at in sorted(self.reports, reverse=True)][:limit]
 
 
 class InMemoryMetrics:

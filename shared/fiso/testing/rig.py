@@ -37,6 +37,7 @@ from fiso.testing.memory import (
     Respond,
 )
 from fiso.testing.memory_idempotency import InMemoryIdempotencyKeys
+from fiso.testing.memory_rollups import InMemoryRollups
 from fiso_client.core.answers import FunctionAnswer
 from fiso_client.core.failures import Failure
 from functions.orchestrator import wiring
@@ -76,6 +77,7 @@ class Stores:
     log: InMemoryInvocationLog = field(default_factory=InMemoryInvocationLog)
     archive: InMemoryArchive = field(default_factory=InMemoryArchive)
     shared_breakers: InMemorySharedBreakers = field(default_factory=InMemorySharedBreakers)
+    rollups: InMemoryRollups = field(default_factory=InMemoryRollups)
     lease_keys: InMemoryLeaseKeys = field(default_factory=lambda: InMemoryLeaseKeys(Keyring.parsed(f"k1:{'a' * 32}")))
     keys: InMemoryIdempotencyKeys | None = None
     """Idempotency keys, by the first rig's clock where none are given."""
@@ -188,7 +190,8 @@ class Rig:
         """Fold the closed records that are not folded yet, as the stream consumer does."""
         waiting = [record for record in self.records if record.invocation_id not in self.stores.states.folded]
         self._batches += 1
-        ingest(waiting, states=self.stores.states, archive=self.stores.archive, batch_id=str(self._batches))
+        kept = self.stores
+        ingest(waiting, states=kept.states, archive=kept.archive, rollups=kept.rollups, batch_id=str(self._batches))
 
     @property
     def records(self) -> list[InvocationRecord]:

@@ -14,7 +14,7 @@ from fiso.codecs.packed import pack, unpack
 from fiso.codecs.record import LONGEST_NAME, from_document, instant, open_to_document, to_document
 from fiso.codecs.typed import Document, Json
 from fiso.domain.errors import InvalidRecord, StoreUnavailable, WriteConflict
-from fiso.domain.record import InvocationRecord, OpenRecord, RecordStatus
+from fiso.domain.record import InvocationRecord, OpenRecord, RecordStatus, Trouble
 from fiso.domain.request import InvocationId, TenantId
 from fiso.ports import Clock, RecordKey
 
@@ -214,8 +214,22 @@ class DynamoDBInvocationLog:
     def latest(
         self, limit: int, *, after: datetime | None = None, tenant: TenantId | None = None
     ) -> Sequence[InvocationRecord]:
-        keys = [_item_of(key) for key in self._listed().newest(limit, after=after, tenant=tenant)]
-        found = batch_get(self._client, "read the latest records", _readable, self._table, keys)
+        return self._listed_records(self._listed().newest(limit, after=after, tenant=tenant))
+
+    def troubled(
+        self,
+        limit: int,
+        *,
+        after: datetime | None = None,
+        tenant: TenantId | None = None,
+        admits: Callable[[Trouble], bool] = lambda _: True,
+    ) -> Sequence[InvocationRecord]:
+        found = islice(filter(admits, self._listed().troubles(after=after, tenant=tenant)), limit)
+        return self._listed_records([RecordKey(each.invocation_id, instant(each.timestamp)) for each in found])
+
+    def _listed_records(self, keys: Sequence[RecordKey]) -> Sequence[InvocationRecord]:
+        asked = [_item_of(key) for key in keys]
+        found = batch_get(self._client, "read the latest records", _readable, self._table, asked)
         return sorted((each for each in found if isinstance(each, InvocationRecord)), key=_age, reverse=True)
 
     def overdue(self, before: datetime, limit: int) -> Sequence[OpenRecord]:

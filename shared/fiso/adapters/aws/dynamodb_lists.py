@@ -3,6 +3,7 @@
 Beside the states, since an index of the log would cost a write for each record:
 
     recent#DAY#TENANT   NEWEST#digest   the keys of one batch's records of a tenant that began on that day
+    trouble#DAY#TENANT  NEWEST#digest   of those that went wrong the same, with status, verdict and function
     recent#DAY          tenant#TENANT   which tenants have any
     open#SHARD          DEADLINE#id     an intent that the archive's consumer found still open
 
@@ -24,9 +25,10 @@ from typing import Any, TypeVar
 from fiso.adapters.aws.client import binary
 from fiso.adapters.aws.dynamodb import Item, expiry, query, shard_of
 from fiso.adapters.aws.errors import store_errors
-from fiso.codecs.record import instant
-from fiso.domain.record import CLOCKS_APART, InvocationRecord, OpenRecord
-from fiso.domain.request import TenantId
+from fiso.codecs.record import instant, parse_instant
+from fiso.domain.endpoint import FunctionName
+from fiso.domain.record import CLOCKS_APART, InvocationRecord, OpenRecord, Trouble, trouble_of
+from fiso.domain.request import InvocationId, TenantId
 from fiso.ports import Clock, RecordKey
 
 T = TypeVar("T")
@@ -40,6 +42,10 @@ MOST_KEYS = 2_000
 """Of an entry, far below the 400 KB that an item may have."""
 LEAST_PAGE = 4
 READERS = 16
+MOST_LOOKED_AT = 20_000
+"""Of what went wrong, for one question: about 300 KB."""
+TROUBLES_AT_ONCE = 100
+RECENT, TROUBLE = "recent", "trouble"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +64,20 @@ class DynamoDBLists:
         self._known: set[tuple[str, str]] = set()
 
     def note(self, records: Sequence[InvocationRecord]) -> None:
-        """A write for each day and tenant of them."""
-        groups: dict[tuple[str, TenantId], list[tuple[str, str]]] = {}
+        """A write for each day and tenant of them, and one for what went wrong of these."""
+        groups: dict[tuple[str, str, TenantId], list[tuple[str, str]]] = {}
         for record in records:
-            group = groups.setdefault((f"{record.timestamp:%Y-%m-%d}", record.request.tenant), [])
-            group.append((instant(record.timestamp), record.invocation_id))
-        for (day, tenant), keys in groups.items():
+            day, at = f"{record.timestamp:%Y-%m-%d}", instant(record.timestamp)
+            group = groups.setdefault((RECENT, day, record.request.tenant), [])
+            group.append((at, record.invocation_id))
+            if trouble := trouble_of(record):
+                group = groups.setdefault((TROUBLE, day, record.request.tenant), [])
+                group.append((at, _trouble_text(trouble)))
+        for (kind, day, tenant), keys in groups.items():
             self._tell_of(day, tenant)
             ordered = sorted(set(keys))
             for start in range(0, len(ordered), MOST_KEYS):
-                self._put(_entry(day, tenant, ordered[start : start + MOST_KEYS]))
+                self._put(_entry(f"{kind}#{day}#{tenant}", ordered[start : start + MOST_KEYS]))
 
     def _tell_of(self, day: str, tenant: TenantId) -> None:
         """First: an entry whose tenant is not known is in nobody's list but the tenant's."""
@@ -114,18 +124,27 @@ class DynamoDBLists:
     def newest(self, limit: int, *, after: datetime | None = None, tenant: TenantId | None = None) -> list[RecordKey]:
         """Newest first. A tenant's are in partitions of its own: what others call leaves none out, and costs nothing
         here."""
-        found: list[tuple[str, str]] = []
+        found = islice(self._newest(RECENT, limit, after, tenant), limit)
+        return [RecordKey(id, timestamp) for timestamp, id in found]
+
+    def troubles(
+        self, *, after: datetime | None = None, tenant: TenantId | None = None, most: int = MOST_LOOKED_AT
+    ) -> Iterator[Trouble]:
+        """What went wrong, newest first, of the newest `most`; nothing of it is read that nobody takes."""
+        found = islice(self._newest(TROUBLE, TROUBLES_AT_ONCE, after, tenant), most)
+        return (trouble for timestamp, text in found if (trouble := _trouble_in(timestamp, text)) is not None)
+
+    def _newest(
+        self, kind: str, limit: int, after: datetime | None, tenant: TenantId | None
+    ) -> Iterator[tuple[str, str]]:
         today = self._clock()
         for day in (f"{today - timedelta(days=back):%Y-%m-%d}" for back in range(LATEST_DAYS)):
             if after is not None and day < f"{after:%Y-%m-%d}":
                 break
             tenants = [tenant] if tenant is not None else self._tenants(day)
-            page = max(LEAST_PAGE, -(-2 * (limit - len(found)) // max(1, len(tenants))))
-            begun = self._at_once(_begun, [self._of_partition(f"recent#{day}#{each}", page, after) for each in tenants])
-            found.extend(islice(merge(*begun, reverse=True), limit - len(found)))
-            if len(found) >= limit:
-                break
-        return [RecordKey(id, timestamp) for timestamp, id in found]
+            page = max(LEAST_PAGE, -(-2 * limit // max(1, len(tenants))))
+            begun = self._at_once(_begun, [self._of_partition(f"{kind}#{day}#{each}", page, after) for each in tenants])
+            yield from merge(*begun, reverse=True)
 
     def _tenants(self, day: str) -> list[TenantId]:
         asked = {":day": {"S": f"recent#{day}"}}
@@ -176,11 +195,32 @@ class DynamoDBLists:
             return list(executor.map(ask, partitions))
 
 
-def _entry(day: str, tenant: TenantId, keys: Sequence[tuple[str, str]]) -> Item:
+def _trouble_text(trouble: Trouble) -> str:
+    """Its id first, as in the other list; no function's name has a space."""
+    verdicts = ",".join(trouble.verdicts) or "-"
+    return f"{trouble.invocation_id} {trouble.status} {verdicts} {trouble.function}"
+
+
+def _trouble_in(timestamp: str, text: str) -> Trouble | None:
+    try:
+        id, status, verdicts, function = text.split(" ")
+        named = tuple(verdicts.split(",")) if verdicts != "-" else ()
+        return Trouble(
+            timestamp=parse_instant(timestamp),
+            invocation_id=InvocationId(id),
+            function=FunctionName(function),
+            status=int(status),
+            verdicts=named,
+        )
+    except ValueError:
+        return None
+
+
+def _entry(partition: str, keys: Sequence[tuple[str, str]]) -> Item:
     text = "\n".join(f"{timestamp} {id}" for timestamp, id in keys).encode()
     digest = blake2b(text, digest_size=8).hexdigest()
     return {
-        "function_name": {"S": f"recent#{day}#{tenant}"},
+        "function_name": {"S": partition},
         "item": {"S": f"{keys[-1][0]}#{digest}"},
         "keys": {"B": zlib.compress(text, 9)},
     }

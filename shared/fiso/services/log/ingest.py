@@ -9,20 +9,25 @@ What nobody knows the end of (UNKNOWN) is archived and teaches nothing: it is fo
 docs/decisions/0002-folding-exactly-once.md
 """
 
+import logging
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from itertools import count
 from typing import NamedTuple
 
 from fiso.domain.endpoint import EndpointId, FunctionName
-from fiso.domain.errors import WriteConflict
+from fiso.domain.errors import StoreUnavailable, WriteConflict
 from fiso.domain.record import InvocationRecord, RecordStatus
+from fiso.domain.rollup import Rollup, minute_of, rollup_of
 from fiso.domain.state import EndpointState
-from fiso.ports import ArchiveSink, EndpointStates
+from fiso.ports import ArchiveSink, EndpointStates, Rollups
 from fiso.routing import canaries
 from fiso.routing.fold import fold, touched
+
+logger = logging.getLogger(__name__)
 
 MOST_ITEMS = 100
 """DynamoDB's limit of one transaction: the states that change, and what marks the records."""
@@ -53,6 +58,7 @@ def ingest(
     states: EndpointStates,
     archive: ArchiveSink | None = None,
     batch_id: str,
+    rollups: Rollups | None = None,
     pause: Callable[[float], object] = time.sleep,
     draw: Callable[[], float] = random.random,
 ) -> Ingested:
@@ -65,13 +71,29 @@ def ingest(
     final = [record for record in records if record.status is RecordStatus.FINAL]
     patience = _Patience(pause, draw)
     done = [
-        _fold_until_written(function, chunk, states, patience)
+        _fold_until_written(function, chunk, _Kept(states, rollups), patience)
         for function, of_function in _by_function(final).items()
         for chunk in _chunks(of_function, states.items_of)
     ]
     folded = sum(each.records for each in done)
     stopped = tuple(state for each in done for state in each.stopped)
     return Ingested(folded=folded, already_folded=len(final) - folded, stopped=stopped)
+
+
+class _Kept(NamedTuple):
+    """What is written of a fold: the states, and before them what they had counted when their minutes ended."""
+
+    states: EndpointStates
+    rollups: Rollups | None
+
+    def end_minutes(self, function: FunctionName, ended: Sequence[Rollup]) -> None:
+        """A minute that is missing is part of the next one: nothing waits for that."""
+        if self.rollups is None or not ended:
+            return
+        try:
+            self.rollups.keep(function, ended)
+        except StoreUnavailable as error:
+            logger.warning("minutes of %s are not kept: %s", function, error)
 
 
 @dataclass(slots=True)
@@ -93,30 +115,46 @@ class _Patience:
 
 
 def _fold_until_written(
-    function: FunctionName, records: Sequence[InvocationRecord], states: EndpointStates, patience: _Patience
+    function: FunctionName, records: Sequence[InvocationRecord], kept: _Kept, patience: _Patience
 ) -> _Folded:
     for tried in count():
         try:
-            return _fold(function, records, states)
+            return _fold(function, records, kept)
         except WriteConflict:
             if not patience.step_aside(tried):
                 raise
     raise AssertionError("unreachable")
 
 
-def _fold(function: FunctionName, records: Sequence[InvocationRecord], states: EndpointStates) -> _Folded:
+def _fold(function: FunctionName, records: Sequence[InvocationRecord], kept: _Kept) -> _Folded:
+    states = kept.states
     # The states first: a record that somebody folds after this is found among the folded ones, or the commit fails.
     before = states.of_function(function)
     done = states.folded_among(function, records)
     fresh = [record for record in records if record.invocation_id not in done]
     if not fresh:
         return _Folded(0)
-    after = dict(before)
+    after, ended = dict(before), list[Rollup]()
     for record in fresh:
-        after = fold(after, record)
+        earlier, after = after, fold(after, record)
+        ended.extend(_ended_between(earlier, after))
+    kept.end_minutes(function, ended)
     changed = {endpoint for endpoint, state in after.items() if state is not before.get(endpoint)}
     states.commit(function, _next_versions(after, changed), fresh)
     return _Folded(len(fresh), canaries.stopped_between(before, after))
+
+
+def _ended_between(
+    before: Mapping[EndpointId, EndpointState], after: Mapping[EndpointId, EndpointState]
+) -> Iterator[Rollup]:
+    """The minute that a record of a later one ends; before the first record ever, a minute without any."""
+    ended, begun = minute_of(before), minute_of(after)
+    if begun is None or begun == ended:
+        return
+    rollup = rollup_of(before) or Rollup(at=begun - timedelta(minutes=1), folded=0, counts={}, ends_hour=True)
+    yield replace(
+        rollup, ends_hour=rollup.ends_hour or (rollup.at.date(), rollup.at.hour) != (begun.date(), begun.hour)
+    )
 
 
 def _chunks(
