@@ -53,10 +53,11 @@ package: setup ## build a stage's deployment packages: make package STAGE=prod
 	@$(if $(STAGE),,echo 'error: which stage? say make package STAGE=prod' >&2; exit 2)
 	@$(BIN)/fiso package --stage $(STAGE) --template
 
-wheels: setup ## build the distributions fiso-client, fiso and fiso-cli into dist/
-	@for folder in scripts/distributions/*/; do \
-	  $(BIN)/uv build --quiet --wheel --no-build-isolation --python $(BIN)/python --out-dir dist "$$folder"; \
-	done; ls dist
+wheels: setup ## build the distributions fiso-client (Python and Node), fiso and fiso-cli into dist/
+	@for made in scripts/distributions/*/pyproject.toml; do \
+	  $(BIN)/uv build --quiet --wheel --no-build-isolation --python $(BIN)/python --out-dir dist "$$(dirname "$$made")"; \
+	done
+	@cd scripts/distributions/fiso-client-js && npm pack --silent --pack-destination ../../../dist > /dev/null; ls ../../../dist
 
 docs: setup ## build the documentation as a site into build/site; a dead link stops it
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict; echo build/site/index.html

@@ -3,13 +3,15 @@
 import re
 from pathlib import Path
 
-_PROGRAM = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+def blocks(page: str, language: str) -> list[str]:
+    """The programs of a page in a language, in its order."""
+    text = (Path(__file__).parents[1] / "docs" / page).read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
 def programs(page: str) -> list[str]:
-    """The Python programs of a page, in its order."""
-    text = (Path(__file__).parents[1] / "docs" / page).read_text(encoding="utf-8")
-    return [found[1] for found in _PROGRAM.finditer(text)]
+    return blocks(page, "python")
 
 
 _BLOCK = re.compile(r"^```(?:sh|console|bash)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
