@@ -27,7 +27,7 @@ from fiso.routing.levels import decay
 from fiso.routing.tails import Tail, Tails
 
 LATENCY = Effects(function=4.0, provider=0.1, place=0.1, region=0.05, copy=0.05, level=0.04, usual=log(facts.USUAL_MS))
-BILLED_SHARE = Effects(function=1.0, provider=0.1, place=0.0, region=0.05, copy=0.05, level=0.05)
+BILLED_SHARE = Effects(function=4.0, provider=0.1, place=0.0, region=0.05, copy=0.05, level=0.05)
 START = Effects(function=1.0, provider=0.1, place=0.0, region=0.1, copy=0.25, level=1e-6)
 SLOPES = ((-1.0, 0.1), (0.0, 0.35), (0.5, 0.25), (1.0, 0.3))
 """How processing time may grow with the missing share of a processor (the exponent), and the chance of each: bound by
@@ -60,6 +60,10 @@ MOST_STARTS = 20
 FEW_ANSWERS = 3
 """A copy that was never called at a load is a new one there, unless so many answers elsewhere say what it is like."""
 LEAST_BILLED_SHARE = 1e-3
+LEAST_USED_MS = 1.0
+ROUNDING = 1e-6
+AT_UNIT = 1.1
+"""A mean bill of up to so many of its plan's smallest units is one of calls that hardly ever used more than one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,11 +209,15 @@ class _Known:
         return self._tariff.cost_usd(endpoint, ms / facts.slowdown(endpoint, 2**bucket))
 
     def _billed_shares(self) -> list[Expected]:
-        """The logarithm of how much of a latency is billed."""
+        """The logarithm of how much of a latency is used of what is billed."""
+        used = [
+            (s, *_used_log(s.spot.endpoint, s.level.billed_ms, self._tariff)) for s in self._levels if s.level.billed_ms
+        ]
+        # All bills at their smallest unit err alike, if they do: together they are no surer than one.
+        open_ones = sum(1 for *_, doubt in used if doubt)
         seen = [
-            Seen(s.spot, log(max(LEAST_BILLED_SHARE, s.level.billed_ms / s.spent_ms)), s.noise)
-            for s in self._levels
-            if s.level.billed_ms
+            Seen(s.spot, max(log(LEAST_BILLED_SHARE), log_ms - log(s.spent_ms)), s.noise + doubt * open_ones)
+            for s, log_ms, doubt in used
         ]
         nothing = Hypothesis(1.0, [0.0] * len(self._asked), [0.0] * len(seen))
         return BILLED_SHARE.expected(self._asked, seen, [nothing])
@@ -316,6 +324,20 @@ def _level(spot: Spot, level: LoadLevel, way_ms: float, now: datetime) -> _Level
     spent_ms = max(LEAST_SPENT * level.latency_ms, level.latency_ms - way_ms)
     noise = levels.variation(level) ** 2 / min(float(level.warm), MOST_ANSWERS)
     return _Level(spot, level, spent_ms, noise * (level.latency_ms / spent_ms) ** 2, _aged(level, now))
+
+
+def _used_log(endpoint: Endpoint, billed_ms: float, tariff: Tariff) -> tuple[float, float]:
+    """The logarithm of the time that was used of what is billed, and its variance.
+
+    A bill at its plan's smallest unit says "at most this", with each length below as likely (log-uniform); where a few
+    calls used a second unit, at least what these say. Less than a unit is nobody's bill, but a function's own word.
+    """
+    rate = tariff.rate(endpoint)
+    unit_ms = max(rate.step_ms, rate.least_ms) if rate else 1
+    if unit_ms <= 1 or not unit_ms <= billed_ms * (1 + ROUNDING) <= AT_UNIT * unit_ms:
+        return log(billed_ms), 0.0
+    least, most = log(max(LEAST_USED_MS, billed_ms - unit_ms)), log(billed_ms)
+    return (least + most) / 2, (most - least) ** 2 / 12
 
 
 def _aged(level: LoadLevel, now: datetime) -> float:

@@ -203,3 +203,33 @@ def test_the_way_to_a_far_copy_is_not_held_against_a_near_one() -> None:
     assert told[1].warm_usd is not None
     assert blind[1].warm_usd is not None
     assert told[1].warm_usd < blind[1].warm_usd
+
+
+STEPPED = replace(an_endpoint(Provider.GCP, id=EndpointId("stepped"), memory_mb=2048), plan=Plan.FIRST_GENERATION)
+ALSO_STEPPED = replace(STEPPED, id=EndpointId("also"), region="europe-west1")
+
+
+@pytest.mark.parametrize("seen", [(STEPPED,), (STEPPED, ALSO_STEPPED)])
+def test_a_bill_at_the_smallest_unit_says_no_more_than_at_most(seen: tuple[Endpoint, ...]) -> None:
+    at_unit = tuple(state(copy, {0: level(1_000.0, billed_ms=100.0, cost_usd=1e-5)}) for copy in seen)
+    exact = tuple(state(copy, {0: level(1_000.0, billed_ms=170.0, cost_usd=1e-5)}) for copy in seen)
+    (*_, told), (*_, sure) = believed(*seen, LARGE, states=at_unit), believed(*seen, LARGE, states=exact)
+    as_a_whole_unit = tariff.current().cost_usd(LARGE, 100.0) or 0
+    assert told.warm_usd is not None
+    assert told.warm_usd < 0.5 * as_a_whole_unit, "anything below it is as likely"
+    assert told.usd_variance > 1.8, "several bills at the unit are no surer than one"
+    assert sure.usd_variance < 1.0
+    assert sure.warm_usd is not None
+    assert sure.warm_usd > as_a_whole_unit
+
+
+def test_a_bill_by_the_millisecond_decides_what_bills_at_the_smallest_unit_leave_open() -> None:
+    stepped = state(STEPPED, {0: level(1_000.0, billed_ms=100.0)})
+    by_ms = state(LARGE, {0: level(1_000.0, billed_ms=80.0)})
+    _, _, other = believed(STEPPED, LARGE, OTHER, states=(stepped, by_ms))
+    assert other.warm_usd == pytest.approx(tariff.current().cost_usd(OTHER, 80.0), rel=0.2)
+
+
+def test_what_a_function_says_itself_of_less_than_a_unit_is_believed() -> None:
+    (*_, told) = believed(STEPPED, LARGE, states=(state(STEPPED, {0: level(1_000.0, billed_ms=60.0)}),))
+    assert told.warm_usd == pytest.approx(tariff.current().cost_usd(LARGE, 60.0), rel=0.2)
