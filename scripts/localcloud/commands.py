@@ -29,21 +29,39 @@ def up(
     issuer: Annotated[
         bool, typer.Option("--issuer", help="Start the development issuer of tokens as well, for FISO_AUTH=jwt.")
     ] = False,
+    deploy: Annotated[
+        bool, typer.Option("--deploy", help="Deploy the stage `local` on it, too: a router without functions yet.")
+    ] = False,
 ) -> Output:
     """Bring the local cloud up and return; it runs on until `fiso local down`.
 
+    With --deploy it has a stage as well, for functions of your own.
+
     \b
     fiso local up --no-distance
+    fiso local up --deploy
     """
     began = time.monotonic()
     here, options = LocalCloud.from_environ(), Options(has_distance=not no_distance, has_issuer=issuer)
     was_up = cloud.is_up_with(here, options)
     if not was_up:
         cloud.start(here, options).release()
+    deployed = _deployed(options) if deploy else []
     found = _documents(here)
     what = "everything was up already" if was_up else f"{len(found)} components started"
     line = f"{what} in {time.monotonic() - began:.1f} s; logs in {here.log_dir}"
-    return Output(document={"components": found}, shown=[_table(found), line, *banner.lines(here)])
+    return Output(document={"components": found}, shown=[_table(found), line, *banner.lines(here), *deployed])
+
+
+def _deployed(options: Options) -> list[str]:
+    """The stage, whether it is there already or not; its catalog stays what it was."""
+    from localcloud.demo.machine import Machine
+
+    machine = Machine.from_environ(None, options)
+    for doing, act in (("the packaged model", machine.train), ("the stage", machine.deploy)):
+        remark(f"{doing} ...")
+        remark(act())
+    return [f"stage local: {machine.stage.api_url}", "next: fiso deploy everywhere FOLDER --stage local"]
 
 
 def down() -> Output:

@@ -16,12 +16,11 @@ import pytest
 from fiso_cli.local_stage import AZURE_TENANT
 from fiso_cli.traffic.gateway import Gateway
 from localcloud.demo.machine import Machine
-from localcloud.parts import Options
 from tests.e2e.conftest import CHECKOUT, eventually, free_ports
 
 pytestmark = pytest.mark.timeout(900)
 PAGE = (CHECKOUT / "docs" / "three-clouds.md").read_text(encoding="utf-8")
-FOLDER, THERE, BACK = re.findall(r"^```sh\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+UP, FOLDER, THERE, BACK, DOWN = re.findall(r"^```sh\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,14 +71,12 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Empty]:
         environment.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
         environment.setenv("NO_COLOR", "1")
         environment.delenv("UV_OFFLINE", raising=False)  # of the other cloud: a package here locks what it needs
-        machine = Machine.from_environ(None, Options(has_distance=False))
+        found = Empty(machine=Machine.from_environ(), folder=tmp_path_factory.mktemp("empty"), environ=dict(os.environ))
         try:
-            machine.boot()
-            machine.train()
-            machine.deploy()
-            yield Empty(machine=machine, folder=tmp_path_factory.mktemp("empty"), environ=dict(os.environ))
+            found.documented(UP)
+            yield found
         finally:
-            machine.shut_down()
+            found.documented(DOWN)
 
 
 def test_three_commands_put_a_function_on_the_clouds_and_take_all_of_it_back(empty: Empty) -> None:
@@ -106,6 +103,25 @@ def test_three_commands_put_a_function_on_the_clouds_and_take_all_of_it_back(emp
     assert (empty.folder / "fiso.yaml").read_text() == "version: 1\n\nfunctions:\n"
     assert empty.call("Ada", "azure").status_code == 404
     nothing_is_left(empty)
+    beside_others(empty)
+
+
+def beside_others(empty: Empty) -> None:
+    """A stage that serves functions already, as after `make run`: they stay, with a file and without one."""
+    empty.machine.apply()
+    others = served(empty)
+    assert len(others) == 4
+    refused = empty.typed("fiso deploy everywhere hello --stage local --on aws --yes 2>&1", code=2)
+    assert "which the stage serves: `fiso export` prints them" in refused
+    empty.typed("mv fiso.yaml empty.yaml")
+    empty.typed("fiso deploy everywhere hello --stage local --on aws --no-watch --yes")
+    assert served(empty) == others | {"hello"}
+    empty.typed("mv fiso.yaml whole.yaml && fiso deploy everywhere --stage local --on aws --destroy --yes")
+    assert served(empty) == others
+
+
+def served(empty: Empty) -> set[str]:
+    return set(json.loads(empty.typed("fiso export --stage local --json"))["functions"])
 
 
 def answered(empty: Empty, exclude: str) -> httpx.Response:

@@ -9,10 +9,10 @@ import typer
 
 from fiso_cli.clouds.plan import words_of
 from fiso_cli.commands import JsonOption
-from fiso_cli.errors import BadInput
+from fiso_cli.errors import BadInput, CommandError
 from fiso_cli.local_stage import AZURE_TENANT
 from fiso_cli.options import CATALOG, StageOption, YesOption
-from fiso_cli.rendering import Output, remark
+from fiso_cli.rendering import Output, remark, save
 from fiso_cli.stage import Stage
 
 CLOUDS = ("aws", "azure", "gcp")
@@ -31,6 +31,7 @@ class Asked:
     project: str
     file: Path
     is_watched: bool
+    destroys: bool
     yes: bool
     as_json: bool
 
@@ -87,9 +88,11 @@ def everywhere(  # noqa: PLR0913 - a command's options
         project=project,
         file=file,
         is_watched=watch,
+        destroys=destroy,
         yes=yes,
         as_json=as_json,
     )
+    _begin(asked)
     done: dict[str, object] = {}
     shown: list[Any] = []
     for name, output in _taken_back(asked) if destroy else _put(asked):
@@ -101,6 +104,26 @@ def everywhere(  # noqa: PLR0913 - a command's options
         remark(f"{name}: done")
     following = f"fiso doctor --stage {stage}{''.join(f' --cloud {each}' for each in clouds)}"
     return Output(document={"done": done, "file": str(file)}, shown=[*shown, f"next: {following}"])
+
+
+def _begin(asked: Asked) -> None:
+    """A file that is not there begins with what is in force, so that functions which are there already stay.
+    `BadInput`, before anything is made, for a file that would take some of them out of the catalog at the end."""
+    from fiso_cli.catalog.commands import export
+
+    if asked.file.exists():
+        missing = set() if asked.destroys else _removals(asked)
+        if missing:
+            what = f"{asked.file} has not {', '.join(sorted(missing))}, which the stage serves"
+            raise BadInput(f"{what}: `fiso export` prints them; `fiso apply --allow-removals` takes them out")
+        return
+    try:
+        found = export(stage=asked.stage).shown or ()
+    except CommandError:  # it serves none, or `fiso apply` says in the end what its database lacks
+        return
+    for text in (each for each in found if isinstance(each, bytes)):
+        save(asked.file, text)
+        remark(f"{asked.file} begins with what stage {asked.stage} serves")
 
 
 def _put(asked: Asked) -> Iterator[tuple[str, Output]]:
@@ -193,10 +216,13 @@ def _applied(asked: Asked, *, allow_removals: bool) -> Output:
 
 
 def _removals(asked: Asked) -> set[str]:
-    """Functions that are in force and not in the file."""
+    """Functions that are in force and not in the file; none where nobody can say."""
     from fiso_cli.catalog.commands import apply
 
-    document: Any = apply(asked.file, stage=asked.stage, dry_run=True, as_json=True).document
+    try:
+        document: Any = apply(asked.file, stage=asked.stage, dry_run=True, as_json=True).document
+    except CommandError:
+        return set()
     return set(document["removals"])
 
 
