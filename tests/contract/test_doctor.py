@@ -268,6 +268,15 @@ def test_the_command_fits_80_columns_and_its_commands_may_be_copied(made: Deploy
     assert "alarms" not in result.stdout
 
 
+@pytest.mark.usefixtures("after")
+def test_a_cloud_alone_is_not_well_without_a_catalog_that_names_its_copies(made: Deployed) -> None:
+    result = run(made.environ, "--stage", STAGE, "--cloud", "gcp", "--json")
+    found = found_by(result)
+    assert [each["what"] for each in found if each["check"] == "catalog" and each["verdict"] == "wrong"]
+    assert {each["check"].partition("-")[0] for each in found} - {"stack", "identity"} == {"catalog", "gcp"}
+    assert result.exit_code == 1
+
+
 def test_warnings_alone_are_no_failure(made: Deployed) -> None:
     result = run(made.environ, "--stage", STAGE, "--only", "schedules", "--only", "database", "--json")
     wrong = {each["check"] for each in found_by(result) if each["verdict"] == "wrong"}

@@ -18,6 +18,8 @@ from fiso_cli.stage import Stage
 
 WIDTH = 80
 _COMMANDS = ("aws ", "az ", "fiso ", "gcloud ", "pip ", "serverless ", "export ", "sudo ")
+_FOR_ALL = frozenset({"identity", "stack", "catalog"})
+"""What every cloud's copies need: without a catalog none of them is called."""
 _ORDER = (Verdict.WRONG, Verdict.WARNING, Verdict.UNKNOWN, Verdict.OK, Verdict.SKIPPED)
 
 
@@ -49,7 +51,7 @@ def doctor(
     site = Site(stage=Stage.named(stage), only_clouds=wanted)
     firsts = {"identity", "stack", *(f"{name.partition('-')[0]}-identity" for name in only or ())}
     named = {name for name in NAMES if not only or name in only} | firsts
-    of_clouds = {check.name for check in CHECKS if not wanted or check.cloud in wanted} | {"identity", "stack"}
+    of_clouds = {check.name for check in CHECKS if not wanted or check.cloud in wanted} | _FOR_ALL
     chosen = [check for check in CHECKS if check.name in named & of_clouds]
     found: list[Finding] = []
     with progress("looking", total=len(chosen)) as bar:
@@ -61,7 +63,7 @@ def doctor(
                 bar.say(f"looked at {finding.check}")
                 bar.advance()
     if wanted and "aws" not in wanted:  # looked at for what the others need
-        found = [each for each in found if each.check not in ("identity", "stack")]
+        found = [each for each in found if each.check not in _FOR_ALL or each.verdict is Verdict.WRONG]
     if only:
         found = [each for each in found if each.check in only or each.verdict is Verdict.WRONG]
     found.sort(key=lambda each: (_ORDER.index(each.verdict), NAMES.index(each.check)))

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from fiso.domain.endpoint import Endpoint, Provider
+from fiso.domain.endpoint import Authentication, Endpoint, Provider
 from fiso_client.core.failures import Fault
 
 _PERMISSION: Mapping[Provider, str] = {
@@ -10,6 +10,11 @@ _PERMISSION: Mapping[Provider, str] = {
     Provider.AZURE: "check the function key that secret_ref names, and the app's access restrictions",
     Provider.GCP: "give FISO's service account roles/run.invoker on the service, and check the token's audience",
 }
+_TRUST: Mapping[Authentication, str] = {
+    Authentication.ENTRA: "`fiso trust azure --check` says what of the trust is missing, `fiso trust azure` mends it",
+    Authentication.ID_TOKEN: "`fiso trust gcp --check` says what of the trust is missing, `fiso trust gcp` mends it",
+}
+"""Where FISO has no key of the copy's, but is somebody there."""
 _LIMIT: Mapping[Provider, str] = {
     Provider.AWS: "raise the function's reserved concurrency or the account's limit",
     Provider.AZURE: "raise the app's maximum scale-out",
@@ -31,8 +36,14 @@ _COPY: Mapping[str, str] = {
 """By how it failed (`history.Call.oddity`)."""
 
 
+def _permission(copy: Endpoint) -> str:
+    return _TRUST.get(copy.authentication, _PERMISSION[copy.provider])
+
+
 def for_copy(what: str, copy: Endpoint, function: str) -> str:
     """One copy is at fault: its siblings do well."""
+    if what == "refused" and copy.authentication in _TRUST:
+        return f"{_COPY[what]} Where it is there, it does not let FISO in: {_permission(copy)}."
     if what in _COPY:
         return _COPY[what]
     status = what.removeprefix("status ")[:3]
@@ -47,7 +58,7 @@ def for_copy(what: str, copy: Endpoint, function: str) -> str:
         page = " with a page" if "html" in what else ""
         return f"The address answers{page} that nothing is there: check that the function exists, and its path."
     if status in ("401", "403", "407"):
-        return f"It lets nobody in: {_PERMISSION[copy.provider]}."
+        return f"It lets nobody in: {_permission(copy)}."
     if status == "429":
         return f"It takes no more calls: {_LIMIT[copy.provider]}."
     return (
@@ -67,7 +78,7 @@ def for_place(copy: Endpoint) -> str:
 def for_verdict(verdict: Fault, copy: Endpoint | None, what: str, tenant: str | None) -> str:
     """By whose fault it is, where more is not known."""
     if copy is not None and verdict is Fault.CONFIGURATION:
-        return f"The call is refused before the function: {_PERMISSION[copy.provider]}."
+        return f"The call is refused before the function: {_permission(copy)}."
     if copy is not None and verdict is Fault.THROTTLE:
         return f"Too much at once: {_LIMIT[copy.provider]}, or lower its concurrency_limit or share in the policy."
     if copy is not None and verdict is Fault.PROVIDER:
