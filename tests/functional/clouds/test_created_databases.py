@@ -21,7 +21,9 @@ from fiso_cli.clouds.databases.google import CloudSqlServer
 from fiso_cli.clouds.databases.secret import Secret
 from fiso_cli.clouds.databases.sizes import SIZES
 from fiso_cli.clouds.google import command as google_command
+from fiso_cli.clouds.lock import Holder
 from fiso_cli.clouds.plan import Done, Step
+from fiso_cli.clouds.trust.lock import TableLock
 from fiso_cli.database import copying, cutover, fence
 from fiso_cli.database.copying import Database
 from fiso_cli.errors import CommandError
@@ -30,6 +32,7 @@ from fiso_cli.migrations.runner import migrate
 from localcloud.google_cloud.server import GoogleCloud
 from localcloud.google_cloud.world import World
 from localcloud.managed_postgres import Servers
+from tests.builders import NOW
 from tests.contract import catalog_entries
 from tests.contract.postgres_server import NEWER_BINARIES
 from tests.emulator import KEY, running_emulator
@@ -329,6 +332,17 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     google.server_close()
 
 
+def another_is_at_it(here: World, words: list[str]) -> None:
+    table = client_of("dynamodb", f"http://127.0.0.1:{os.environ['FISO_LOCAL_PORT']}")
+    lock = TableLock(table, "fiso-endpoint-state-local", "database-gcp")
+    version = lock.write(Holder(who="alice", host="another", process=7, began="1", until=NOW.replace(year=2999)), None)
+    said = fiso(*words, "--yes", code=1).output
+    assert "alice on another" in said
+    assert not [name for name in here.things if name.startswith("sql/")]
+    lock.delete(version)
+    table.close()
+
+
 def test_as_it_is_typed_the_password_is_never_shown_and_a_catalog_is_not_removed_unsaid(here: World) -> None:
     words = ["create", "gcp", "--stage", "local"]
     planned = fiso(*words, "--plan").output
@@ -336,6 +350,7 @@ def test_as_it_is_typed_the_password_is_never_shown_and_a_catalog_is_not_removed
     assert not [name for name in here.things if name.startswith("sql/")]
     assert "must be aws, azure, gcp" in fiso("create", "mars", "--stage", "local", code=2).output
     assert "--json asks nothing" in fiso(*words, "--json", code=2).output
+    another_is_at_it(here, words)
     said = fiso(*words, "--yes", "--json")
     document = json.loads(said.stdout)
     assert document["url"] == "secret://fiso/local/database-gcp"
