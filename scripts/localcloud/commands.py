@@ -46,22 +46,24 @@ def up(
     was_up = cloud.is_up_with(here, options)
     if not was_up:
         cloud.start(here, options).release()
-    deployed = _deployed(options) if deploy else []
+    api_url = _deployed(options) if deploy else None
+    deployed = [f"stage local: {api_url}", "next: fiso deploy everywhere FOLDER --stage local"] if api_url else []
     found = _documents(here)
     what = "everything was up already" if was_up else f"{len(found)} components started"
     line = f"{what} in {time.monotonic() - began:.1f} s; logs in {here.log_dir}"
-    return Output(document={"components": found}, shown=[_table(found), line, *banner.lines(here), *deployed])
+    document = {"components": found, "api_url": api_url} if api_url else {"components": found}
+    return Output(document=document, shown=[_table(found), line, *banner.lines(here), *deployed])
 
 
-def _deployed(options: Options) -> list[str]:
-    """The stage, whether it is there already or not; its catalog stays what it was."""
+def _deployed(options: Options) -> str:
+    """The stage's address, whether it was there already or not; its catalog stays what it was."""
     from localcloud.demo.machine import Machine
 
     machine = Machine.from_environ(None, options)
     for doing, act in (("the packaged model", machine.train), ("the stage", machine.deploy)):
         remark(f"{doing} ...")
         remark(act())
-    return [f"stage local: {machine.stage.api_url}", "next: fiso deploy everywhere FOLDER --stage local"]
+    return machine.stage.api_url
 
 
 def down() -> Output:
