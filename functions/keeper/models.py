@@ -5,7 +5,9 @@ from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any
 
+from fiso.codecs.run import RUNS as TERMS
 from fiso.domain.errors import ModelRefused, WriteConflict
+from fiso.domain.model import TrialTerms
 from fiso.ports import ModelFiles
 from fiso.services.maintenance.promote import Registry
 
@@ -37,6 +39,22 @@ def _offer(registry: Registry, asked: Mapping[str, Any]) -> None:
     if asked.get("promote") is True and not is_same:
         raise WriteConflict("another model was published meanwhile")
     registry.offer(files, replaces=champion, promote=asked.get("promote") is True)
+
+
+def _begin_trial(registry: Registry, asked: Mapping[str, Any]) -> None:
+    files, champion = _offered(registry, asked), registry.promoter.champion().pointer
+    named = champion and {"version": champion.version, "sha256": champion.sha256}
+    if champion is None or named != asked.get("replaces"):
+        raise WriteConflict("another model was published meanwhile")
+    try:
+        terms = TERMS.from_document(TrialTerms, asked.get("terms"))
+    except ValueError as error:
+        raise ModelRefused(f"no terms of a trial: {error}") from error
+    registry.begin_trial(files, terms, replaces=champion)
+
+
+def _end_trial(registry: Registry, asked: Mapping[str, Any]) -> None:
+    registry.end_trial(_version(asked), promote=asked.get("promote") is True)
 
 
 def _offered(registry: Registry, asked: Mapping[str, Any]) -> ModelFiles:
@@ -71,4 +89,12 @@ def _version(asked: Mapping[str, Any]) -> str:
     return str(asked.get("version") or "")
 
 
-_ORDERS = {"offer": _offer, "promote": _promote, "roll_back": _roll_back, "pin": _pin, "unpin": _unpin}
+_ORDERS = {
+    "offer": _offer,
+    "begin_trial": _begin_trial,
+    "end_trial": _end_trial,
+    "promote": _promote,
+    "roll_back": _roll_back,
+    "pin": _pin,
+    "unpin": _unpin,
+}

@@ -42,8 +42,8 @@ def _settings() -> RetrainerSettings:
 
 def lambda_handler(event: object, context: object) -> dict[str, Any]:
     """One retraining, or of `{"roll_back": true}` a promotion of the model before: the answer is the run. Of
-    `{"compact": true}` one run of compaction; of `{"drift": true}` one look for drift, with the retraining that it asks
-    for."""
+    `{"trial": true}` a look at the challenger on trial; of `{"compact": true}` one run of compaction; of
+    `{"drift": true}` one look for drift, with the retraining that it asks for."""
     telemetry.identify(event, context)
     now, asked = wiring.utc_now(), event if isinstance(event, Mapping) else {}
     try:
@@ -52,6 +52,8 @@ def lambda_handler(event: object, context: object) -> dict[str, Any]:
         if asked.get("drift") is True:
             retrainer = _retrainer() if _settings().retrains_on_drift else None
             return watched(_watch(), retrainer, now, ends_at(now, context))
+        if asked.get("trial") is True:
+            return looked(_retrainer(), now, ends_at(now, context))
         if asked.get("roll_back") is True:
             run = _retrainer().roll_back(now=now, trigger=trigger_of(event))
         else:
@@ -96,6 +98,12 @@ def watched(
         tell(run)
         answer["run"] = RUNS.to_document(run)
     return answer
+
+
+def looked(retrainer: Retrainer | Follower, now: datetime, until: datetime) -> dict[str, Any]:
+    """The run whose challenger is on trial, as it stands; empty while none is. A standby has no trials of its own."""
+    run = retrainer.look(now=now, ends_at=until) if isinstance(retrainer, Retrainer) else None
+    return {} if run is None else dict(RUNS.to_document(run))
 
 
 def ends_at(now: datetime, context: object) -> datetime:

@@ -13,10 +13,12 @@ from fiso.adapters.aws.s3 import S3DriftReports, S3RetrainingRuns
 from fiso.adapters.clock import utc_now
 from fiso.adapters.http.signers import NoSigner, OpenKeySigner
 from fiso.codecs import signature
+from fiso.domain.model import DrawnBy
 from fiso.ports import Metrics, Signer
-from fiso.retrainer_settings import RetrainerSettings
+from fiso.retrainer_settings import RetrainerSettings, TrialSettings
 from fiso.services.maintenance.follow import Follower
 from fiso.services.maintenance.retrain import Retrainer
+from fiso.services.maintenance.trial import TrialRules
 from fiso.services.maintenance.watch import DriftWatch
 
 __all__ = ["build", "utc_now"]
@@ -59,7 +61,15 @@ def build(settings: RetrainerSettings, *, s3: Any = None, metrics: Metrics | Non
         witness=_witness(settings),
         clock=utc_now,
         metrics=metrics,
+        trial=_trial(settings.trial),
     )
+
+
+def _trial(wanted: TrialSettings | None) -> TrialRules | None:
+    if wanted is None:
+        return None
+    drawn_by = DrawnBy.TENANT if wanted.by_tenant else DrawnBy.REQUEST
+    return TrialRules(share=wanted.share, requests=wanted.requests, hours=wanted.hours, drawn_by=drawn_by)
 
 
 def watch(settings: RetrainerSettings, *, s3: Any = None, metrics: Metrics | None = None) -> DriftWatch:

@@ -323,6 +323,10 @@ class ModelStore(Protocol):
         """
         ...
 
+    def store(self, files: ModelFiles) -> None:
+        """Store a version that nothing points to yet."""
+        ...
+
     def point(self, pointer: ModelPointer, *, replaces: ModelPointer | None) -> None:
         """Point to a version that is stored already; otherwise as `publish`."""
         ...

@@ -4,7 +4,36 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
-from fiso.settings import LOCAL_STAGE, BucketElsewhere, required, share, whole
+from fiso.settings import LOCAL_STAGE, BadSetting, BucketElsewhere, required, share, whole
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialSettings:
+    """Which share of the live requests a challenger decides before it is promoted, until it has decided so many, and
+    `hours` at most; `by_tenant` draws tenants and not requests."""
+
+    share: float
+    requests: int
+    hours: int
+    by_tenant: bool
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> Self | None:
+        """None where the share is 0: challengers are promoted by what was recorded alone."""
+        wanted = share(environ, "FISO_TRIAL_SHARE")
+        if not wanted:
+            return None
+        if wanted > 0.5:
+            raise BadSetting(f"environment variable FISO_TRIAL_SHARE: at most 0.5 of the requests, not {wanted}")
+        drawn_by = environ.get("FISO_TRIAL_DRAWN_BY", "").strip() or "request"
+        if drawn_by not in ("request", "tenant"):
+            raise BadSetting(f"environment variable FISO_TRIAL_DRAWN_BY: request or tenant, not {drawn_by[:20]!r}")
+        return cls(
+            share=wanted,
+            requests=whole(environ, "FISO_TRIAL_REQUESTS", 1000),
+            hours=whole(environ, "FISO_TRIAL_HOURS", 20),
+            by_tenant=drawn_by == "tenant",
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +61,7 @@ class RetrainerSettings:
     follows: BucketElsewhere | None = None
     drift_threshold: float = 0.1
     retrains_on_drift: bool = True
+    trial: TrialSettings | None = None
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Self:
@@ -51,5 +81,6 @@ class RetrainerSettings:
             lookback_days=whole(environ, "FISO_LOOKBACK_DAYS", 30),
             follows=BucketElsewhere.from_environ(environ, "FISO_MODELS_FROM"),
             drift_threshold=share(environ, "FISO_DRIFT_THRESHOLD") or 0.1,
+            trial=TrialSettings.from_environ(environ),
             retrains_on_drift=environ.get("FISO_RETRAIN_ON_DRIFT", "1").strip() == "1",
         )

@@ -125,7 +125,7 @@ def test_a_role_is_lambdas_alone_and_a_function_is_called_by_its_own_gateway_or_
             assert permission["SourceArn"] == {"Fn::GetAtt": ["ApiLogs", "Arn"]}
             continue
         source = json.dumps(permission["SourceArn"])
-        assert re.search(r'"(HttpApi|KeeperEventsRuleSchedule1|RetrainerEventsRuleSchedule[123])"', source), source
+        assert re.search(r'"(HttpApi|KeeperEventsRuleSchedule1|RetrainerEventsRuleSchedule[1234])"', source), source
         callers.add((live_of(permission["FunctionName"]), permission["Principal"]))
     assert callers == {
         ("OrchestratorLambdaFunction", "apigateway.amazonaws.com"),
@@ -365,13 +365,14 @@ def test_open_intents_wake_the_archiver_alone(name: str, sees_intents: bool, res
     assert not chosen.wants({"eventName": "REMOVE", "dynamodb": {"OldImage": images["final"]}})
 
 
-def test_the_retrainer_runs_and_drift_is_watched_daily_compaction_hourly_and_the_keeper_every_minute(
+def test_the_retrainer_runs_and_drift_is_watched_daily_a_trial_every_quarter_of_an_hour_and_the_keeper_every_minute(
     resources: dict[str, Any],
 ) -> None:
     rules = {rule["Name"]: rule["ScheduleExpression"] for rule in of_type(resources, "Events::Rule").values()}
     assert rules == {
         "fiso-prod-retrainer": "rate(1 day)",
         "fiso-prod-drift": "rate(1 day)",
+        "fiso-prod-trial": "rate(15 minutes)",
         "fiso-prod-compaction": "rate(1 hour)",
         "fiso-prod-keeper": "rate(1 minute)",
     }

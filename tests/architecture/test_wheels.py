@@ -108,6 +108,7 @@ import fiso_client, functions.orchestrator.handler, functions.stream_consumer.ha
 """
 OF_EXTRAS = (
     *("fiso.learning", "fiso.services.maintenance.retrain", "fiso.adapters.postgres"),
+    "fiso.services.maintenance.trial",
     "fiso.services.maintenance.watch",
     *("fiso.adapters.identity.jwt_tokens", "fiso.adapters.identity.sealing"),
 )

@@ -13,7 +13,7 @@ from fiso.adapters.aws.models import S3ModelStore
 from fiso.adapters.aws.s3 import S3RetrainingRuns
 from fiso.codecs.run import RUNS
 from fiso.domain.errors import ModelRefused, StoreUnavailable
-from fiso.domain.model import ModelPointer, RetrainingRun, RunEnd, Verdict
+from fiso.domain.model import ModelPointer, RetrainingRun, RunEnd, TrialTerms, Verdict
 from fiso.learning import dataset, quality
 from fiso.ports import ModelFiles
 from fiso.prediction import manifest
@@ -59,6 +59,14 @@ class Stage:
         """As the keeper's Lambda is asked: what lies in the bucket, and which bytes are meant."""
         self.candidates.put(files)
         self.ask(**offer_of(files, replaces=replaces, promote=promote))
+
+    def begin_trial(self, files: ModelFiles, terms: TrialTerms, *, replaces: ModelPointer) -> None:
+        self.candidates.put(files)
+        offer = offer_of(files, replaces=replaces, promote=False)
+        self.ask(**{**offer, "do": "begin_trial", "terms": RUNS.to_document(terms)})
+
+    def end_trial(self, version: str, *, promote: bool) -> None:
+        self.ask(do="end_trial", version=version, promote=promote)
 
     def roll_back(self) -> str:
         return str(self.ask(do="roll_back")["model"]["version"])
@@ -125,6 +133,12 @@ def test_the_retrainer_neither_signs_nor_writes_models() -> None:
 
 class Absent:
     def offer(self, files: ModelFiles, *, replaces: ModelPointer | None, promote: bool) -> None:
+        raise StoreUnavailable("nobody is there")
+
+    def begin_trial(self, files: ModelFiles, terms: TrialTerms, *, replaces: ModelPointer) -> None:
+        raise StoreUnavailable("nobody is there")
+
+    def end_trial(self, version: str, *, promote: bool) -> None:
         raise StoreUnavailable("nobody is there")
 
     def roll_back(self) -> str:

@@ -48,6 +48,8 @@ SET = {
     "FISO_ALLOW_LOOPBACK": "",
     "FISO_TRACED_SHARE": "",
     "FISO_DRIFT_THRESHOLD": "",
+    "FISO_TRIAL_SHARE": "0.1",
+    "FISO_TRIAL_DRAWN_BY": "",
     "FISO_OTLP_URL": "",
     "FISO_ENDPOINT_HOSTS": "functions.example",
     "FISO_CATALOG_KEYS": "",

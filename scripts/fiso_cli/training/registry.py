@@ -3,7 +3,7 @@ rights on the bucket; what changes the champion is asked of the keeper, which al
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,6 +11,9 @@ from fiso_cli.errors import BadInput, CommandError
 from fiso_cli.options import StageOption
 from fiso_cli.rendering import Document, Output, Table, decimals, figure, text
 from fiso_cli.stage import Stage
+
+if TYPE_CHECKING:
+    from fiso.domain.model import ModelPointer
 
 WITHIN_S = 50.0
 VersionArgument = Annotated[str, typer.Argument(help="A version, as `fiso model list` names it.")]
@@ -190,6 +193,9 @@ def _versions(stage: Stage) -> Sequence[Version]:
         serving = champion.version if champion is not None else None
         before = champion.previous.version if champion is not None and champion.previous is not None else None
         names = {serving: "champion", before: "before it"}
+        trial = champion.trial if champion is not None else None
+        if trial is not None:
+            names[trial.version] = _on_trial(trial)
         found = [
             Version(
                 version=each,
@@ -206,6 +212,18 @@ def _versions(stage: Stage) -> Sequence[Version]:
         ]
     ordered = sorted(found, key=lambda each: each.version, reverse=True)
     return sorted(ordered, key=lambda each: each.version != serving)
+
+
+def _on_trial(trial: "ModelPointer") -> str:
+    """With what it says of itself; who serves it verifies that."""
+    from fiso.domain.errors import ModelRefused
+    from fiso.prediction import manifest
+
+    try:
+        terms = manifest.unsigned(trial.manifest).trial if trial.manifest is not None else None
+    except ModelRefused:
+        terms = None
+    return "on trial" if terms is None else f"on trial, {terms.share:.0%} until {terms.until:%d %b %H:%M}"
 
 
 def _version(versions: Sequence[Version], wanted: str) -> Version:

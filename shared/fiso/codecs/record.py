@@ -58,6 +58,7 @@ _LATER_KEYS = (
     "written_before",
     "claimed_ms",
     "kept_before_ms",
+    "arm",
 )
 """Of a request that was steered, shadowed, a try, too slow, traced, or run without its key; else they are not
 written."""

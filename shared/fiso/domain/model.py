@@ -13,7 +13,8 @@ class ModelPointer:
     """The champion: a version and the digest of its artifact. `origin` is `layer` or `store`.
 
     What it says counts only as far as its manifest says the same and is signed (`prediction.manifest`). `previous` is
-    the champion before it, to fall back on.
+    the champion before it, to fall back on; `trial` a challenger that decides for a share of the requests beside it,
+    which its own manifest says with everything else of the trial.
     """
 
     version: str
@@ -24,12 +25,37 @@ class ModelPointer:
     origin: str = "layer"
     manifest: SignedText | None = None
     previous: "ModelPointer | None" = None
+    trial: "ModelPointer | None" = None
+
+
+class DrawnBy(StrEnum):
+    """What is hashed to draw a request's arm: itself, or its tenant, all of whose requests then go alike."""
+
+    REQUEST = "request"
+    TENANT = "tenant"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialTerms:
+    """What is signed of a trial: which share of the requests the challenger decides for, drawn by a hash with `salt`,
+    which names the trial; and until when, so that one that nobody ends is over all the same."""
+
+    share: float
+    salt: str
+    until: datetime
+    drawn_by: DrawnBy = DrawnBy.REQUEST
+
+    def __post_init__(self) -> None:
+        if not (0 < self.share <= 0.5 and self.salt):
+            raise ValueError(f"no trial: share {self.share!r}, salt {self.salt[:20]!r}")
 
 
 class RunEnd(StrEnum):
-    """How a retraining ended. KILLED is said by the next one, of a run that told of no end."""
+    """How a retraining ended. KILLED is said by the next one, of a run that told of no end. One ON_TRIAL has its end
+    recorded once the requests that its challenger decided have said how that goes."""
 
     UNDER_WAY = "under way"
+    ON_TRIAL = "on trial"
     PROMOTED = "promoted"
     REFUSED = "refused"
     FAILED = "failed"
@@ -43,6 +69,7 @@ class Verdict(StrEnum):
     PASSED = "passed"
     STOPPED = "stopped"
     SKIPPED = "skipped"
+    UNDER_WAY = "under way"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -383,6 +383,15 @@ class Policy:
         if problems:
             raise Impossible(problems)
 
+    @property
+    def latency_weight(self) -> float:
+        """What latency weighs against cost where an answer is charged for both; half where the policy weighs neither,
+        or minimises one within a limit on the other."""
+        both = self.weights.latency + self.weights.cost
+        if self.objective is not Objective.WEIGHTED or not both:
+            return 0.5
+        return round(self.weights.latency / both, 4)
+
     def admits(self, tenant: str) -> bool:
         """Whether a tenant may call the function, and know that there is one."""
         return not self.tenants or tenant in self.tenants

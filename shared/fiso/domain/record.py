@@ -12,7 +12,7 @@ from enum import StrEnum
 from fiso.domain.decision import Exclusion, Purpose, Reason
 from fiso.domain.endpoint import EndpointId, FunctionName, Provider
 from fiso.domain.request import InvocationId, TenantId
-from fiso.domain.steering import CanaryDraw
+from fiso.domain.steering import ArmDraw, CanaryDraw
 from fiso.domain.trace import Traced, WrittenBefore
 from fiso_client.core.failures import Failure, Fault
 
@@ -101,7 +101,8 @@ class DecisionSummary:
     one draw chose the first endpoint of every call under that lease, so estimates must count such records by lease.
     `wish` is what the caller wished for (`Steering`), in a short form that is equal for equal wishes.
     `is_sticky`: the session, not a draw for this request, chose the first endpoint, so estimates leave the record out.
-    `canary` is set where a draw chose between a canary and the others; `tried_for` what a try (`explore`) was for.
+    `canary` is set where a draw chose between a canary and the others; `tried_for` what a try (`explore`) was for;
+    `arm` where one was drawn between two models or policies.
     """
 
     reason: Reason | None = None
@@ -110,6 +111,7 @@ class DecisionSummary:
     wish: str | None = None
     is_sticky: bool | None = None
     canary: CanaryDraw | None = None
+    arm: ArmDraw | None = None
     lease_id: str | None = None
     features: Mapping[str, float] = field(default_factory=dict)
     raw_latency_ms: float | None = None

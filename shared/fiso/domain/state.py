@@ -195,6 +195,18 @@ class TenantAnswer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RivalShape:
+    """Of a model on trial what `EndpointState.shape_*` and the levels' `raw_log` are of the champion: its own evidence,
+    since a challenger that were given none would be tried below its worth, and one that took the champion's over would
+    spoil that."""
+
+    model_version: str
+    xx: float = 0.0
+    xy: float = 0.0
+    raw_logs: Mapping[int, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointState:
     """Everything folded so far from the records of one endpoint of one function.
 
@@ -205,7 +217,8 @@ class EndpointState:
     `idle_colds` count the calls, and the cold ones among them, by how long the endpoint had been idle
     (`routing.levels.IDLE_BINS`). `shape_xx` and `shape_xy` are weighted sums over warm answers of how far the raw
     prediction of model `shape_model_version` lay from its level's mean, squared, and times how far the answer did
-    (logarithms): their ratio says how much of what the model tells requests apart by is true. `equivalence` is there
+    (logarithms): their ratio says how much of what the model tells requests apart by is true; `rival` is the same of a
+    model on trial. `equivalence` is there
     once an answer was compared, `conduct` (what its answers came to against its siblings') once one was folded with it,
     `canary` once it was tried as a new copy, and stays when that is over. `folded` counts records, `version` the
     writes.
@@ -247,6 +260,7 @@ class EndpointState:
     shape_model_version: str = ""
     shape_xx: float = 0.0
     shape_xy: float = 0.0
+    rival: RivalShape | None = None
     answer_bytes: float | None = None
     equivalence: Compared | None = None
     conduct: Conduct | None = None

@@ -97,6 +97,22 @@ class CanaryDraw:
     step: int
 
 
+CHAMPION, CHALLENGER = "champion", "challenger"
+"""The arms of a model's trial."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArmDraw:
+    """That a request was drawn for an arm of a comparison: a model's trial, or an experiment; `run` names which one.
+
+    `latency_weight` is what latency weighs against cost in the policy that decided, 0 to 1: an arm is charged for both.
+    """
+
+    run: str
+    arm: str
+    latency_weight: float = 0.5
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CanaryBlock:
     """Requests of the canary (`a`) and of the others (`b`) that are not compared yet. Latencies, in ms, are of good

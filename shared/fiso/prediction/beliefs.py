@@ -75,7 +75,7 @@ class Belief:
     them that were made to learn and `tried_loss` what these were expected to lose; `is_new`: there are none at this
     load, and few at others. `busy_cold` is the chance of a start that idleness does not explain. `warm_usd` and
     `start_usd` are None without a price. `raw_log` is what the model said of these answers on average, None where it
-    said nothing yet.
+    said nothing yet, `rival_log` what a model on trial said.
     """
 
     warm_ms: float
@@ -93,6 +93,7 @@ class Belief:
     usd_variance: float
     start_usd: float | None
     raw_log: float | None
+    rival_log: float | None = None
 
 
 def beliefs(
@@ -188,6 +189,7 @@ class _Known:
             usd_variance=(warm.variance + aged) if is_billed else warm.variance + self._shares[index].variance,
             start_usd=self._start_usd(index),
             raw_log=level.raw_log if level else None,
+            rival_log=state.rival.raw_logs.get(spot.bucket) if state and state.rival else None,
         )
 
     def _busy_cold(self, level: LoadLevel | None) -> float:

@@ -17,7 +17,7 @@ from fiso.codecs.record import instant, parse_instant
 from fiso.codecs.signature import PublicKeys, Untrusted
 from fiso.codecs.typed import USUAL, Codec, Form, Shape
 from fiso.domain.errors import ModelRefused
-from fiso.domain.model import ModelPointer
+from fiso.domain.model import ModelPointer, TrialTerms
 from fiso.domain.signed import SignedText
 from fiso.prediction import artifact, features
 from fiso.prediction.artifact import Model
@@ -42,7 +42,8 @@ class Manifest:
     """What is signed of a model. `metrics` are those of the held-out rows.
 
     Of a published one also the `stage`, and the `number` of its promotion there, which only moves up; `stands_in` is
-    the digest of the one that may serve where this one's file is bad. The packaged one has none of these.
+    the digest of the one that may serve where this one's file is bad. The packaged one has none of these. Of one on
+    trial the `trial`'s terms; `stands_in` is then the champion that it is tried beside, `number` that one's.
 
     Its lineage: `parent` is the version that it was made to replace, the rows are from `rows_since` to `rows_until`,
     with the digest `rows_sha256`.
@@ -59,6 +60,7 @@ class Manifest:
     stage: str | None = None
     number: int | None = None
     stands_in: str | None = None
+    trial: TrialTerms | None = None
     parent: str | None = None
     rows_since: datetime | None = None
     rows_until: datetime | None = None
@@ -101,9 +103,26 @@ def unsigned(stated: SignedText) -> Manifest:
     return _parsed(stated.text)
 
 
-def restated(signed: SignedText, *, stage: str, number: int, stands_in: str | None = None) -> SignedText:
-    """The same model's manifest as the promotion of this number on a stage, to be signed."""
-    return written(replace(_parsed(signed.text), stage=stage, number=number, stands_in=stands_in))
+def restated(
+    signed: SignedText, *, stage: str, number: int, stands_in: str | None = None, trial: TrialTerms | None = None
+) -> SignedText:
+    """The same model's manifest as the promotion of this number on a stage, or as its trial, to be signed."""
+    return written(replace(_parsed(signed.text), stage=stage, number=number, stands_in=stands_in, trial=trial))
+
+
+def on_trial(stage: str) -> str:
+    """What a trial is signed as: no promotion on any stage."""
+    return f"{stage}#trial"
+
+
+def terms_of(trial: ModelPointer, champion: Manifest, *, stage: str, keys: PublicKeys) -> TrialTerms:
+    """What was signed of the trial of a challenger beside this champion; `ModelRefused` where it is not that."""
+    stated = opened(trial.manifest, keys)
+    if stated.trial is None or stated.stage != on_trial(stage):
+        raise ModelRefused(f"{trial.version} was signed for no trial on this stage")
+    if (stated.stands_in, stated.number) != (champion.sha256, champion.number):
+        raise ModelRefused(f"the trial of {trial.version} is beside another champion")
+    return stated.trial
 
 
 def check_promotion(stated: Manifest, *, stage: str, least: int, accepts_older: bool = False) -> None:

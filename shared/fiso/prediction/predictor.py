@@ -102,12 +102,20 @@ def _shape(state: EndpointState | None, belief: Belief, version: str, output: Mo
 
     Ridge regression of answers on raw predictions, both around their level's mean; a slope outside [0, 1] is noise.
     """
-    if state is None or belief.raw_log is None or state.shape_model_version != version:
+    if state is None:
+        return 0.0
+    raw_log, xx, xy = belief.raw_log, state.shape_xx, state.shape_xy
+    if state.shape_model_version != version:
+        rival = state.rival
+        if rival is None or rival.model_version != version:
+            return 0.0
+        raw_log, xx, xy = belief.rival_log, rival.xx, rival.xy
+    if raw_log is None:
         return 0.0
     # SHAPE_PRIOR pulls towards 0, "the model tells no requests apart", until answers have shown that it does. Above 1
     # it would be trusted more than it trusts itself, below 0 to say the opposite of what it says.
-    slope = min(1.0, max(0.0, state.shape_xy / (state.shape_xx + SHAPE_PRIOR)))
-    told = log(_bounded(output.latency_ms)) - belief.raw_log
+    slope = min(1.0, max(0.0, xy / (xx + SHAPE_PRIOR)))
+    told = log(_bounded(output.latency_ms)) - raw_log
     return min(LARGEST_SHAPE, max(-LARGEST_SHAPE, slope * told))
 
 

@@ -18,7 +18,8 @@ from math import exp, log, log2, sqrt
 
 from fiso.domain.endpoint import Provider
 from fiso.domain.record import AttemptSummary, InvocationRecord
-from fiso.domain.state import EndpointState, LoadLevel
+from fiso.domain.state import EndpointState, LoadLevel, RivalShape
+from fiso.domain.steering import CHALLENGER
 from fiso.routing.tails import CLIPPED_FROM, MOST_AT_ONCE, tailed
 
 HIGHEST_BUCKET = 12
@@ -205,7 +206,11 @@ def _with_warm(state: EndpointState, record: InvocationRecord, attempt: AttemptS
     latency_ms, weight = attempt.latency_ms, max(WEIGHT, 1 / (state.warm_answers + 1))
     mean_ms = blend(state.latency_ms, latency_ms, weight)
     raw_log = _raw_log(record)
-    shaped = state if raw_log is None else _with_shape(state, record, latency_ms, raw_log, bucket)
+    shaped = state
+    if raw_log is not None and _is_on_trial(state, record):
+        shaped, raw_log = _with_rival(state, record, latency_ms, raw_log, bucket), None
+    elif raw_log is not None:
+        shaped = _with_shape(state, record, latency_ms, raw_log, bucket)
     level = warmed(
         shaped.levels[bucket],
         latency_ms=latency_ms,
@@ -229,8 +234,13 @@ def _with_shape(
     """The evidence for the model's shape, begun anew with every model: its means are the model's own."""
     if state.shape_model_version != record.decision.model_version:
         cleared = {key: replace(level, raw_log=None) for key, level in state.levels.items()}
-        version = record.decision.model_version or ""
-        return replace(state, shape_model_version=version, shape_xx=0.0, shape_xy=0.0, levels=cleared)
+        version, rival = record.decision.model_version or "", state.rival
+        if rival is not None and rival.model_version == version:  # promoted: what its trial has shown is not lost
+            cleared = {key: replace(level, raw_log=rival.raw_logs.get(key)) for key, level in cleared.items()}
+            return replace(
+                state, shape_model_version=version, shape_xx=rival.xx, shape_xy=rival.xy, levels=cleared, rival=None
+            )
+        return replace(state, shape_model_version=version, shape_xx=0.0, shape_xy=0.0, levels=cleared, rival=None)
     level = state.levels[bucket]
     if level.raw_log is None or not level.warm:
         return state
@@ -240,6 +250,27 @@ def _with_shape(
         shape_xx=state.shape_xx * SHAPE_MEMORY + told * told,
         shape_xy=state.shape_xy * SHAPE_MEMORY + told * seen,
     )
+
+
+def _is_on_trial(state: EndpointState, record: InvocationRecord) -> bool:
+    draw = record.decision.arm
+    is_drawn = draw is not None and draw.arm == CHALLENGER
+    return is_drawn and state.shape_model_version != record.decision.model_version
+
+
+def _with_rival(
+    state: EndpointState, record: InvocationRecord, latency_ms: float, raw_log: float, bucket: int
+) -> EndpointState:
+    """As `_with_shape`, of a model on trial beside the one whose evidence `shape_*` is."""
+    version, rival = record.decision.model_version or "", state.rival
+    if rival is None or rival.model_version != version:
+        rival = RivalShape(model_version=version)
+    level, known = state.levels[bucket], rival.raw_logs.get(bucket)
+    if known is not None and level.warm:
+        told, seen = raw_log - known, log(latency_ms / level.latency_ms)
+        rival = replace(rival, xx=rival.xx * SHAPE_MEMORY + told * told, xy=rival.xy * SHAPE_MEMORY + told * seen)
+    mean = raw_log if known is None else blend(known, raw_log, WEIGHT)
+    return replace(state, rival=replace(rival, raw_logs={**rival.raw_logs, bucket: mean}))
 
 
 def _raw_log(record: InvocationRecord) -> float | None:

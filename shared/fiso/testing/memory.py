@@ -290,6 +290,10 @@ class InMemoryModelStore(InMemoryStore):
         self.models[files.pointer.version] = files
         self._point(files.pointer, replaces)
 
+    def store(self, files: ModelFiles) -> None:
+        self.used("store")
+        self.models[files.pointer.version] = files
+
     def point(self, pointer: ModelPointer, *, replaces: ModelPointer | None) -> None:
         self.used("point")
         self._point(pointer, replaces)
@@ -301,7 +305,8 @@ class InMemoryModelStore(InMemoryStore):
 
     def keep_newest(self, count: int) -> None:
         self.used("keep_newest")
-        kept = {each.version for each in (self.pointer, self.pointer and self.pointer.previous) if each is not None}
+        now = self.pointer
+        kept = {each.version for each in (now, now and now.previous, now and now.trial) if each is not None}
         for version in sorted(set(self.models) - kept, reverse=True)[max(0, count - len(kept)) :]:
             del self.models[version]
 

@@ -13,8 +13,9 @@ from typing import Any
 from fiso.adapters.aws.errors import store_errors
 from fiso.adapters.aws.models import model_pointer_from, model_pointer_to, named
 from fiso.adapters.aws.s3 import Bucket
+from fiso.codecs.run import RUNS
 from fiso.domain.errors import ModelRefused, StoreError, StoreUnavailable
-from fiso.domain.model import ModelPointer
+from fiso.domain.model import ModelPointer, TrialTerms
 from fiso.ports import ModelFiles
 
 ROOT, PIN = "candidates/", "models/pin.json"
@@ -97,6 +98,14 @@ class KeeperDesk:
         order = offer_of(files, replaces=replaces, promote=promote)
         self._candidates.put(files)
         self._ask(order)
+
+    def begin_trial(self, files: ModelFiles, terms: TrialTerms, *, replaces: ModelPointer) -> None:
+        order = offer_of(files, replaces=replaces, promote=False)
+        self._candidates.put(files)
+        self._ask(order | {"do": "begin_trial", "terms": RUNS.to_document(terms)})
+
+    def end_trial(self, version: str, *, promote: bool) -> None:
+        self._ask({"do": "end_trial", "version": version, "promote": promote})
 
     def roll_back(self) -> str:
         return str(self._ask({"do": "roll_back"})["version"])

@@ -33,8 +33,9 @@ def model_pointer_to(pointer: ModelPointer) -> dict[str, Json]:
     if pointer.manifest is not None:
         signed = pointer.manifest
         document |= {"key_id": signed.key_id, "signature": signed.signature, "manifest": signed.text}
-    if pointer.previous is not None:
-        document["previous"] = model_pointer_to(replace(pointer.previous, previous=None))
+    for name, beside in (("previous", pointer.previous), ("trial", pointer.trial)):
+        if beside is not None:
+            document[name] = model_pointer_to(replace(beside, previous=None, trial=None))
     return document
 
 
@@ -50,19 +51,21 @@ def model_pointer_from(document: Mapping[str, object], *, origin: str) -> ModelP
             is_synthetic=bool(document["is_synthetic"]),
             origin=origin,
             manifest=SignedText.among(document, "manifest"),
-            previous=_previous_from(document, origin),
+            previous=_beside_from(document, "previous", origin),
+            trial=_beside_from(document, "trial", origin),
         )
     except (KeyError, ValueError) as error:
         raise ModelRefused(f"model pointer does not parse: {type(error).__name__}: {error}") from error
 
 
-def _previous_from(document: Mapping[str, object], origin: str) -> ModelPointer | None:
-    """The one before, which may not have one in its turn; damage there costs the way back, not the champion."""
-    previous = document.get("previous")
-    if not isinstance(previous, Mapping):
+def _beside_from(document: Mapping[str, object], name: str, origin: str) -> ModelPointer | None:
+    """The one before, or the one on trial, which has none beside it in its turn; damage there costs the way back, or
+    the trial, not the champion."""
+    beside = document.get(name)
+    if not isinstance(beside, Mapping):
         return None
     try:
-        return model_pointer_from({**previous, "previous": None}, origin=origin)
+        return model_pointer_from({**beside, "previous": None, "trial": None}, origin=origin)
     except ModelRefused:
         return None
 
@@ -99,6 +102,9 @@ class LayerModelStore:
     def publish(self, files: ModelFiles, *, replaces: ModelPointer | None) -> None:
         """Refused: a layer cannot be written."""
         raise ModelRefused(f"model {files.pointer.version} cannot be published into a layer")
+
+    def store(self, files: ModelFiles) -> None:
+        raise ModelRefused(f"model {files.pointer.version} cannot be stored in a layer")
 
     def point(self, pointer: ModelPointer, *, replaces: ModelPointer | None) -> None:
         raise ModelRefused(f"model {pointer.version} cannot be published into a layer")
@@ -139,10 +145,13 @@ class S3ModelStore:
 
     def publish(self, files: ModelFiles, *, replaces: ModelPointer | None) -> None:
         """Artifact and card first, the pointer last."""
+        self.store(files)
+        self.point(files.pointer, replaces=replaces)
+
+    def store(self, files: ModelFiles) -> None:
         folder = f"models/{files.pointer.version}"
         self._objects.write(f"{folder}/model.joblib", files.artifact, "application/octet-stream")
         self._objects.write_json(f"{folder}/model_card.json", files.card)
-        self.point(files.pointer, replaces=replaces)
 
     def point(self, pointer: ModelPointer, *, replaces: ModelPointer | None) -> None:
         """By a conditional write."""
@@ -153,14 +162,14 @@ class S3ModelStore:
         self._objects.write_json(POINTER, model_pointer_to(pointer), **unless_changed(etag))
         # After the pointer: what is signed here was promoted. Killed in between, the pointer itself says it.
         self._objects.write_json(
-            f"models/{pointer.version}/{PROMOTED}", model_pointer_to(replace(pointer, previous=None))
+            f"models/{pointer.version}/{PROMOTED}", model_pointer_to(replace(pointer, previous=None, trial=None))
         )
 
     def promoted(self, version: str) -> ModelPointer | None:
         champion = self._readable_champion()
         for pointer in (champion, champion.previous if champion is not None else None):
             if pointer is not None and pointer.version == version:
-                return replace(pointer, previous=None)
+                return replace(pointer, previous=None, trial=None)
         document = self._objects.read_json(f"models/{named(version)}/{PROMOTED}", damaged=ModelRefused)
         return model_pointer_from(document, origin="store") if document is not None else None
 
@@ -173,7 +182,7 @@ class S3ModelStore:
         champion = self._readable_champion()
         if champion is None:
             return
-        kept = {pointer.version for pointer in (champion, champion.previous) if pointer is not None}
+        kept = {each.version for each in (champion, champion.previous, champion.trial) if each is not None}
         old = [version for version in self.versions() if version not in kept][max(0, count - len(kept)) :]
         self._objects.delete([f"models/{version}/{name}" for version in old for name in FILES])
 

@@ -9,6 +9,7 @@ A request waits for all of them together as long as one budget lasts.
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from threading import Lock
 from typing import NamedTuple
 
@@ -23,7 +24,7 @@ from fiso.prediction.artifact import Model
 from fiso.routing import reported
 from fiso.services.freshness.cached import FIRST_STORE_WAIT_S, STALE_S, CachedValue, StoreWaitBudget
 from fiso.services.freshness.health import PartHealth, snapshot_health, states_health
-from fiso.services.freshness.models import ModelSource
+from fiso.services.freshness.models import ModelSource, ModelTrial
 
 SNAPSHOT_STALE_S = 10.0
 """A pin (kill switch) takes effect within this."""
@@ -143,6 +144,10 @@ class DecisionSources:
     def model(self) -> Model | None:
         """The newest verified model; None leaves the baseline."""
         return self._model_source.model()
+
+    def trial(self, now: datetime) -> ModelTrial | None:
+        """The challenger that decides for a share of the requests; None while none does."""
+        return self._model_source.trial(now)
 
     def prefetch(self) -> None:
         """A request begins: renew the budget, start the first reads of catalog and model beside each other. States

@@ -5,15 +5,18 @@ What is signed of a published one is a promotion on this stage, with a number th
 
 import logging
 from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
 
 from fiso.codecs.signature import PublicKeys
 from fiso.domain.errors import ModelRefused, StoreError
-from fiso.domain.model import ModelPointer
+from fiso.domain.model import DrawnBy, ModelPointer, TrialTerms
 from fiso.domain.signed import SignedText
 from fiso.ports import Metrics, ModelStore, PromotionWitness
 from fiso.prediction import manifest
 from fiso.prediction.artifact import Model
 from fiso.prediction.manifest import Manifest
+from fiso.routing import affinity
 from fiso.services.freshness.cached import CachedValue, StoreWaitBudget
 from fiso.services.freshness.health import PartHealth, model_health
 
@@ -56,6 +59,19 @@ class Promotions:
             return 0
 
 
+class ModelTrial(NamedTuple):
+    """A challenger beside the champion, both verified, and the terms that were signed."""
+
+    pointer: ModelPointer
+    model: Model
+    terms: TrialTerms
+
+    def is_drawn(self, *, request: str, tenant: str) -> bool:
+        """Whether the challenger decides: the same answer in every environment, for as long as the trial lasts."""
+        drawn_by = tenant if self.terms.drawn_by is DrawnBy.TENANT else request
+        return affinity.share_of(self.terms.salt, drawn_by) < self.terms.share
+
+
 class ModelSource:
     """The packaged model, read at once, and the store's, read when it is due. Never raises for a model that is bad.
 
@@ -77,6 +93,8 @@ class ModelSource:
         self._problem: str | None = None
         self._bad: ModelPointer | None = None
         self._looks_left = 0
+        self._trial: ModelTrial | None = None
+        self._bad_trial: ModelPointer | None = None
         self._packaged = self._packaged_model(layer, packaged_keys)
         self._packaged_problem = self._problem
         self.cached: CachedValue[Model | None] = CachedValue(
@@ -86,6 +104,11 @@ class ModelSource:
 
     def model(self) -> Model | None:
         return self.cached.get_or_wait() or self._packaged
+
+    def trial(self, now: datetime) -> ModelTrial | None:
+        """The challenger on trial, as long as its terms last; never read here."""
+        trial = self._trial
+        return trial if trial is not None and now < trial.terms.until else None
 
     def health(self) -> PartHealth:
         """How the model is, without asking the store."""
@@ -111,11 +134,14 @@ class ModelSource:
         try:
             champion = store.champion()
             if champion is None or (before and before.version == champion.version):
+                self._trial = self._trial_beside(store, champion)
                 return before
+            self._trial = None
             if not self._is_known_bad(champion):
                 self._least = max(self._least, self._promotions.known())
                 model = self._verified(store, champion, least=self._least)
                 if model is not None:
+                    self._trial = self._trial_beside(store, champion)
                     return model
             # of a chain whose first link is refused, the second one serves
             previous = None if before else champion.previous
@@ -126,6 +152,27 @@ class ModelSource:
             self._problem = "the store is unreachable"
             logger.warning("model store not read: %s", error)
         return before
+
+    def _trial_beside(self, store: ModelStore, champion: ModelPointer | None) -> ModelTrial | None:
+        """The challenger beside a champion that serves. One that cannot be read, or is not what was signed, leaves all
+        requests to the champion."""
+        found = champion.trial if champion is not None else None
+        if champion is None or found is None or found == self._bad_trial:
+            return None
+        if self._trial is not None and self._trial.pointer == found:
+            return self._trial
+        try:
+            beside = self._promotions.opened(champion, least=0)
+            keys = self._promotions.keys
+            terms = manifest.terms_of(found, beside, stage=self._promotions.stage, keys=keys)
+            return ModelTrial(found, manifest.read(found, store.artifact(found), keys), terms)
+        except ModelRefused as error:
+            self._bad_trial = found
+            logger.error("challenger %s refused, the champion decides all: %s", found.version, error)
+            self._metrics.add("ModelRefused", 1, "Count")
+        except StoreError as error:
+            logger.warning("challenger %s not read, the champion decides all: %s", found.version, error)
+        return None
 
     def _least_before(self, champion: ModelPointer) -> int:
         """The number that the one before a refused champion must have: any, where a promotion that counts names it."""

@@ -14,7 +14,7 @@ from typing import Protocol
 from fiso.codecs import signature
 from fiso.codecs.signature import PublicKeys
 from fiso.domain.errors import ModelRefused, StoreError, WriteConflict
-from fiso.domain.model import ModelPointer
+from fiso.domain.model import ModelPointer, TrialTerms
 from fiso.domain.signed import SignedText
 from fiso.ports import ModelFiles, ModelStore, PromotionWitness, Signer
 from fiso.prediction import manifest
@@ -62,6 +62,16 @@ class PromotionDesk(Protocol):
         `ModelRefused` when it is not taken, `StoreError` when nobody can be asked."""
         ...
 
+    def begin_trial(self, files: ModelFiles, terms: TrialTerms, *, replaces: ModelPointer) -> None:
+        """Hand a candidate over that shall decide for a share of the requests first, beside the champion that it was
+        compared with. As `offer`."""
+        ...
+
+    def end_trial(self, version: str, *, promote: bool) -> None:
+        """The challenger on trial becomes the champion, or decides no more. `ModelRefused` when it is on trial no
+        more."""
+        ...
+
     def roll_back(self) -> str:
         """To the model before the champion, whose version it says; `ModelRefused` where there is none."""
         ...
@@ -79,7 +89,9 @@ class Champion:
     @property
     def to_fall_back_on(self) -> ModelPointer | None:
         """This one, if it may serve. What stands beside one that may not is anybody's word."""
-        return replace(self.pointer, previous=None) if self.pointer is not None and self.model is not None else None
+        if self.pointer is None or self.model is None:
+            return None
+        return replace(self.pointer, previous=None, trial=None)
 
     @property
     def before(self) -> ModelPointer | None:
@@ -139,7 +151,7 @@ class Promoter:
             stands_in=stands_in.sha256 if stands_in is not None else None,
         )
         sealed = signature.signed(stated.text, self.signer.sign)
-        pointer = replace(files.pointer, manifest=sealed, previous=None)
+        pointer = replace(files.pointer, manifest=sealed, previous=None, trial=None)
         # As whoever serves it will: a signature by a key that is not trusted would leave every environment on the old
         # model.
         manifest.read(pointer, files.artifact, self.keys)
@@ -163,10 +175,43 @@ class Promoter:
             stands_in=stands_in.sha256 if stands_in is not None else None,
         )
         sealed = signature.signed(stated.text, self.signer.sign)
-        promoted = replace(pointer, manifest=sealed, previous=stands_in)
+        promoted = replace(pointer, manifest=sealed, previous=stands_in, trial=None)
         self.models.point(promoted, replaces=champion.pointer)
         self._keep(sealed, kept)
         return promoted
+
+    def begin_trial(self, files: ModelFiles, terms: TrialTerms, champion: Champion) -> ModelPointer:
+        """Let a challenger decide for a share of the requests: its file first, then the pointer, which goes on naming
+        the champion and names the challenger beside it."""
+        serving = champion.pointer
+        if files.pointer.manifest is None or serving is None or champion.model is None:
+            raise ModelRefused(f"there is no champion beside which {files.pointer.version} could be tried")
+        if serving.trial is not None:
+            raise ModelRefused(f"{serving.trial.version} is on trial")
+        stated = manifest.restated(
+            files.pointer.manifest,
+            stage=manifest.on_trial(self.stage),
+            number=champion.number,
+            stands_in=serving.sha256,
+            trial=terms,
+        )
+        sealed = signature.signed(stated.text, self.signer.sign)
+        challenger = replace(files.pointer, manifest=sealed, previous=None, trial=None)
+        manifest.read(challenger, files.artifact, self.keys)
+        self.models.store(replace(files, pointer=challenger))
+        return self._move(replace(serving, trial=challenger), champion)
+
+    def end_trial(self, version: str, champion: Champion, *, promote: bool) -> ModelPointer:
+        challenger = champion.pointer.trial if champion.pointer is not None else None
+        if champion.pointer is None or challenger is None or challenger.version != version:
+            raise ModelRefused(f"{version} is not on trial any more")
+        if promote:
+            return self.point_to(challenger, champion)
+        return self._move(replace(champion.pointer, trial=None), champion)
+
+    def _move(self, pointer: ModelPointer, champion: Champion) -> ModelPointer:
+        self.models.point(pointer, replaces=champion.pointer)
+        return pointer
 
     def roll_back(self, champion: Champion) -> ModelPointer:
         """To the model before the champion. `ModelRefused` where there is none, or it cannot serve."""
@@ -228,13 +273,30 @@ class Registry:
             self.candidates.admit(self.promoter.admit(files).pointer)
         if not promote:
             return
-        pinned = self.pins.pinned() if self.pins is not None else None
-        if pinned is not None:
-            raise ModelRefused(f"{pinned} is pinned: `fiso model pin --off` lets others take its place")
+        self._refuse_pinned()
         champion = self.promoter.champion()
         if not names_same(champion.pointer, replaces):
             raise WriteConflict("another model was published meanwhile")
         self._only_the_last_few(self.promoter.promote(files, champion))
+
+    def begin_trial(self, files: ModelFiles, terms: TrialTerms, *, replaces: ModelPointer) -> None:
+        if self.candidates is not None:
+            self.candidates.admit(self.promoter.admit(files).pointer)
+        self._refuse_pinned()
+        champion = self.promoter.champion()
+        if not names_same(champion.pointer, replaces):
+            raise WriteConflict("another model was published meanwhile")
+        self.promoter.begin_trial(files, terms, champion)
+
+    def end_trial(self, version: str, *, promote: bool) -> None:
+        if promote:
+            self._refuse_pinned()
+        self._only_the_last_few(self.promoter.end_trial(version, self.promoter.champion(), promote=promote))
+
+    def _refuse_pinned(self) -> None:
+        pinned = self.pins.pinned() if self.pins is not None else None
+        if pinned is not None:
+            raise ModelRefused(f"{pinned} is pinned: `fiso model pin --off` lets others take its place")
 
     def promote(self, version: str) -> ModelPointer:
         """By an operator's word: a candidate that was admitted, or one that was promoted before."""

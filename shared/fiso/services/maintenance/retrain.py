@@ -36,9 +36,10 @@ from fiso.ports import (
 from fiso.prediction import artifact
 from fiso.services.maintenance import promote
 from fiso.services.maintenance.promote import Champion, Promoter, PromotionDesk, Registry
+from fiso.services.maintenance.trial import DEPLOYMENT, TrialRules, Trials
 
 NO_MODEL = "baseline"
-COMPARISON, DEPLOYMENT = "champion_challenger_comparison", "production_deployment"
+COMPARISON = "champion_challenger_comparison"
 MOST_ROWS = 200_000
 """More teach a model of 100 small trees nothing that these do not; read and learned from they take 1 GB and minutes."""
 READING = timedelta(minutes=5)
@@ -75,6 +76,7 @@ class Retrainer:
     desk: PromotionDesk | None = None
     clock: Clock = _utc_now
     metrics: Metrics | None = None
+    trial: TrialRules | None = None
 
     def __post_init__(self) -> None:
         for name in self.families:
@@ -84,7 +86,38 @@ class Retrainer:
         """One retraining, recorded; after `ends_at` nothing long is begun. `StoreError` only when not even that it
         begins can be recorded."""
         self._close_killed(now)
+        on_trial = self._on_trial(now, ends_at)
+        if on_trial is not None:
+            busy = f"{on_trial} is on trial: until that has ended no other is trained"
+            return self._recorded(now, trigger, lambda run: self._ended(run, RunEnd.REFUSED, busy))
         return self._recorded(now, trigger, lambda run: self._run(run, ends_at))
+
+    def look(self, *, now: datetime, ends_at: datetime | None = None) -> RetrainingRun | None:
+        """At the challenger that is on trial, if one is: the run that made it, as it stands now."""
+        return self._trials(self.trial or TrialRules()).look(now, ends_at=ends_at)
+
+    def _on_trial(self, now: datetime, ends_at: datetime | None) -> str | None:
+        """What is still on trial after a look at it."""
+        if self.trial is None:
+            return None
+        trials = self._trials(self.trial)
+        try:
+            return trials.is_under_way() if trials.look(now, ends_at=ends_at) is not None else None
+        except (ModelRefused, StoreError) as error:
+            logger.warning("the trial is looked at another time: %s", error)
+            return trials.is_under_way()
+
+    def _trials(self, rules: TrialRules) -> Trials:
+        return Trials(
+            models=self.models,
+            archive=self.archive,
+            runs=self.runs,
+            desk=self._desk(),
+            keys=self.keys,
+            stage=self.stage,
+            rules=rules,
+            metrics=self.metrics,
+        )
 
     def roll_back(self, *, now: datetime, trigger: str) -> RetrainingRun:
         """A promotion of the model before the champion, recorded: the old file, with a new number."""
@@ -232,7 +265,10 @@ class Retrainer:
     def _offered(self, run: RetrainingRun, champion: Champion, made: Training, *, refusal: str | None) -> RetrainingRun:
         """The last step. A candidate that was refused is kept, so that it can be looked at; where that cannot be, it is
         no failure."""
+        beside = champion.pointer if champion.model is not None and refusal is None else None
         try:
+            if self.trial is not None and beside is not None:
+                return self._trials(self.trial).begin(run, made.files, beside, self.clock())
             self._desk().offer(made.files, replaces=champion.pointer, promote=refusal is None)
         except (ModelRefused, StoreError) as error:
             if refusal is None:

@@ -22,7 +22,7 @@ from fiso.domain.errors import MalformedRequest, NothingAvailable
 from fiso.domain.policy import CostSource, Mode, Objective, Policy
 from fiso.domain.request import UNSTEERED, InvocationRequest, Prefer, Steering
 from fiso.domain.state import EndpointState
-from fiso.domain.steering import Wish
+from fiso.domain.steering import ArmDraw, Wish
 from fiso.prediction import features
 from fiso.prediction.artifact import Model
 from fiso.prediction.beliefs import Belief, beliefs
@@ -45,6 +45,7 @@ class DecisionInputs:
     `in_flight` is the function's load where somebody states it (a replay); None leaves it to Little's law. `used` is
     what FISO itself called this month, where prices depend on it. `router_region` is where FISO itself runs, as far as
     that is known; `lag_s` how long it takes until a call that has ended is in the states that decisions are made from.
+    `arm` where `model` or the entry's policy is that of an arm that was drawn.
     """
 
     entry: CatalogEntry
@@ -57,6 +58,7 @@ class DecisionInputs:
     router_region: str | None = None
     lag_s: float = USUAL_LAG_S
     used: Used = ()
+    arm: ArmDraw | None = None
 
 
 NOBODY: frozenset[EndpointId] = frozenset()

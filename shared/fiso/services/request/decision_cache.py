@@ -222,9 +222,19 @@ def _fingerprint_of(state: EndpointState) -> StateFingerprint:
         tuple(colds.bit_length() for colds in state.idle_colds),
         state.shape_model_version,
         slope,
+        _rival_fingerprint(state),
         None if state.answer_bytes is None else _size_step(int(state.answer_bytes)),
         state.attempts.bit_length(),
     )
+
+
+def _rival_fingerprint(state: EndpointState) -> StateFingerprint | None:
+    """Of a model on trial, so that what it shows counts for its own decisions at once."""
+    rival = state.rival
+    if rival is None:
+        return None
+    raw_logs = (part for bucket in sorted(rival.raw_logs) for part in (bucket, round(rival.raw_logs[bucket] * 10)))
+    return (rival.model_version, round(10 * rival.xy / (rival.xx + 0.25)), *raw_logs)
 
 
 def _level_fingerprint(level: LoadLevel) -> StateFingerprint:

@@ -25,11 +25,14 @@ from fiso.domain.errors import (
     RoutingError,
     UnknownOutcome,
 )
+from fiso.domain.policy import Mode
 from fiso.domain.record import InvocationRecord, OpenRecord, ShadowSummary
 from fiso.domain.request import InvocationId, InvocationRequest, TenantId
 from fiso.domain.state import EndpointState
+from fiso.domain.steering import CHALLENGER, CHAMPION, ArmDraw
 from fiso.domain.trace import Traced, WrittenBefore
 from fiso.ports import Clock, Metrics
+from fiso.prediction.artifact import Model
 from fiso.routing import affinity, reported
 from fiso.routing.equivalence import Quarantine
 from fiso.services.freshness.decision_sources import DecisionSources
@@ -170,6 +173,7 @@ class Orchestrator:
         states = self.sources.states(request.function)
         entry = self.quarantine.entry(entry, states)
         used = self.use.of(entry, states, request.received_at, self.region)
+        model, arm = self._model_for(request, entry)
         return DecisionInputs(
             entry=entry,
             snapshot_version=snapshot.version,
@@ -177,9 +181,23 @@ class Orchestrator:
             used=used,
             states=self.sources.states_for(request.function, states, request.tenant),
             breakers=self.breakers_of(entry, states, request.tenant),
-            model=self.sources.model(),
+            model=model,
             router_region=self.region,
+            arm=arm,
         )
+
+    def _model_for(self, request: InvocationRequest, entry: CatalogEntry) -> tuple[Model | None, ArmDraw | None]:
+        """The champion; or during a trial the challenger, for its share of the requests."""
+        model, trial = self.sources.model(), self.sources.trial(request.received_at)
+        if trial is None or entry.policy.mode is not Mode.ROUTE:
+            return model, None
+        is_drawn = trial.is_drawn(request=request.invocation_id, tenant=request.tenant)
+        arm = ArmDraw(
+            run=trial.terms.salt,
+            arm=CHALLENGER if is_drawn else CHAMPION,
+            latency_weight=entry.policy.latency_weight,
+        )
+        return trial.model if is_drawn else model, arm
 
     def prefetch(self) -> None:
         """A request begins: start all first reads beside each other."""
