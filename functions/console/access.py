@@ -16,10 +16,9 @@ from fiso.domain.catalog import Snapshot
 from fiso.domain.errors import NotAuthenticated
 from fiso.domain.record import InvocationRecord, OpenRecord, Trouble
 from fiso.domain.request import InvocationId, TenantId
-from fiso.ports import Snapshots
 from fiso.services.identity.access import GATEWAY_WORD, Access, CallerCredentials
 from functions.console.login import LOGIN, LOGOUT, BrowserLogin
-from functions.console.sources import Records
+from functions.console.sources import Records, Versions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +46,9 @@ def register(app: Flask, entrance: Entrance) -> None:
                 return redirect(login.address(LOGIN, to=_wanted()))
             raise
         g.caller.require(Scope.READ)
+        g.redeem = lambda token: entrance.access.caller(
+            CallerCredentials(authorization=f"Bearer {token}", iam=None, gateway_word=None)
+        )
         return None
 
     @app.context_processor
@@ -133,11 +135,18 @@ class OwnRecords:
 class OwnFunctions:
     """The catalog as the present caller may see it: without functions of other tenants, unless with `fiso:admin`."""
 
-    def __init__(self, snapshots: Snapshots) -> None:
+    def __init__(self, snapshots: Versions) -> None:
         self._snapshots = snapshots
 
     def current(self, *, unless_version: int | None = None) -> Snapshot | None:
-        snapshot, caller = self._snapshots.current(unless_version=unless_version), g.caller
+        return self._own(self._snapshots.current(unless_version=unless_version))
+
+    def of_version(self, version: int) -> Snapshot | None:
+        return self._own(self._snapshots.of_version(version))
+
+    @staticmethod
+    def _own(snapshot: Snapshot | None) -> Snapshot | None:
+        caller: Claims = g.caller
         if snapshot is None or caller.may(Scope.ADMIN):
             return snapshot
         own = {name: entry for name, entry in snapshot.functions.items() if entry.policy.admits(caller.tenant)}

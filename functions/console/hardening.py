@@ -10,6 +10,7 @@ from fiso.domain.errors import MethodNotAllowed
 ALLOWED = ("GET", "HEAD")
 FORM_METHODS = ("POST",)
 SWITCH, SWITCH_METHODS = re.compile(r"/api/policies/[^/]+/pin"), ("PUT", "DELETE")
+SWITCH_FORM = re.compile(r"/console/functions/[^/]+/pin")
 """The one thing that the console has changed, by the keeper."""
 POLICY = "; ".join(
     (
@@ -47,7 +48,7 @@ def register(app: Flask, *, over_https: bool, forms: frozenset[str] = frozenset(
             request.routing_exception, SecurityError
         ):  # a host that is not ours, before anything else is told
             raise request.routing_exception
-        allowed = FORM_METHODS if request.path in forms else ALLOWED
+        allowed = FORM_METHODS if request.path in forms or SWITCH_FORM.fullmatch(request.path) else ALLOWED
         allowed = SWITCH_METHODS if SWITCH.fullmatch(request.path) else allowed
         if request.method not in allowed:
             raise MethodNotAllowed(f"the console answers {' and '.join(allowed)} only here", allow=", ".join(allowed))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from fiso.domain.catalog import Snapshot
 from fiso.domain.drift import DriftReport
 from fiso.domain.record import InvocationRecord, OpenRecord, Trouble
 from fiso.domain.request import InvocationId, TenantId
@@ -46,13 +47,21 @@ class Records(Protocol):
         ...
 
 
+class Versions(Snapshots, Protocol):
+    """The published catalog, and what was published before it."""
+
+    def of_version(self, version: int) -> Snapshot | None:
+        """None for a number that was never published, or skipped."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
     """The stores behind the pages, and the clock that ages are told by."""
 
     log: Records
     states: EndpointStates
-    snapshots: Snapshots
+    snapshots: Versions
     models: ModelStore
     runs: RetrainingRuns
     clock: Clock

@@ -46,11 +46,18 @@ class World(Stores):
     clock: ManualClock = field(default_factory=lambda: ManualClock(START))
     order: Callable[[ModeOrder], Mapping[str, object]] | None = None
 
+    orders: list[ModeOrder] = field(default_factory=list)
+
+    def ordered(self, order: ModeOrder) -> Mapping[str, object]:
+        """As the keeper that does it."""
+        self.orders.append(order)
+        return {"published_version": 9, "mode": "pin", "until": None}
+
     @property
     def sources(self) -> Sources:
         """The stores as the console gets them."""
-        names = ("log", "states", "snapshots", "models", "runs", "clock", "order")
-        return Sources(**{name: getattr(self, name) for name in names})
+        names = ("log", "states", "snapshots", "models", "runs", "rollups", "clock", "order")
+        return Sources(**{name: getattr(self, name) for name in names}, breakers=self.shared_breakers)
 
 
 def busy_world(count: int = 120, *, seed: int = 7) -> World:

@@ -12,7 +12,14 @@ from tests.builders import a_record, a_snapshot, an_open_record, changed
 from tests.functional.console_browser import Browser, parse
 from tests.functional.console_world import World, busy_world
 
-PAGES = ("/console", "/console/endpoints", "/console/diagnosis", "/console/invocations", "/console/models")
+PAGES = (
+    "/console",
+    "/console/changes",
+    "/console/endpoints",
+    "/console/diagnosis",
+    "/console/invocations",
+    "/console/models",
+)
 PREFIX = "http://127.0.0.1:4566/_aws/execute-api/a1b2c3d4/$default"
 BANNER = "Local stage: distances and cold starts are emulated; local latencies are not cloud latencies."
 

@@ -260,7 +260,7 @@ def _publish(world: World, azure: str) -> None:
 
 def _consume(world: World) -> None:
     log = DynamoDBInvocationLog(world.aws("dynamodb"), world.log_table, clock=lambda: datetime.now(UTC))
-    closed = [a_record(1, timestamp=datetime.now(UTC)), a_record(2)]
+    closed = [a_record(1, timestamp=datetime.now(UTC)), a_record(2, error_occurred=True)]
     of_two = [
         a_record(5),
         a_record(6, endpoint=EndpointId("gcp"), cloud_provider=Provider.GCP, attempts=(an_attempt("gcp"),)),
@@ -398,7 +398,16 @@ def _public_half(world: World, function: str, variable: str) -> str:
     return text_of(KmsSigner(world.aws("kms"), world.stage.environ[function][variable]).public_key().modulus)
 
 
-PAGES = ("", "/endpoints", "/diagnosis", "/invocations", f"/invocations/{a_record(1).invocation_id}", "/models")
+PAGES = (
+    "",
+    "/functions/renamed",
+    "/changes",
+    "/endpoints",
+    "/diagnosis",
+    "/invocations",
+    f"/invocations/{a_record(1).invocation_id}",
+    "/models",
+)
 API = ("invocations", "endpoints", "diagnosis", "reports/retraining")
 
 

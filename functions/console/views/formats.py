@@ -3,6 +3,10 @@
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
+from fiso.codecs.policy import policy_to_document
+from fiso.codecs.typed import Json
+from fiso.domain.policy import Policy
+
 ABSENT = "\N{EN DASH}"
 
 
@@ -25,6 +29,31 @@ def usd_per_million(cost_usd: float | None) -> str:
     if dollars and dollars < 0.01:
         return f"${dollars:.2g}"
     return f"${dollars:,.2f}" if dollars < 1000 else f"${dollars:,.0f}"
+
+
+def usd(cost_usd: float | None) -> str:
+    """A sum of money, however small."""
+    if cost_usd is None:
+        return ABSENT
+    amount = abs(cost_usd)
+    if 0 < amount < 1e-4:
+        return f"{cost_usd * 1e6:.3g} µ$"
+    text = f"{amount:,.2f}" if amount >= 1 or not amount else f"{amount:.3g}"
+    return f"{'-' if cost_usd < 0 else ''}${text}"
+
+
+def policy_rows(policy: Policy) -> list[tuple[str, str]]:
+    """What a policy says, key by key; what is at its default is left out where it came later."""
+    return [(key, plain(value)) for key, value in policy_to_document(policy).items() if value not in (None, [], {})]
+
+
+def plain(value: Json) -> str:
+    """A document's value as people read it."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {plain(each)}" for key, each in value.items()) or "none"
+    if isinstance(value, list):
+        return ", ".join(map(plain, value)) or "none"
+    return "none" if value is None else str(value)
 
 
 def percent(share: float | None) -> str:
@@ -99,7 +128,22 @@ def words(name: str) -> str:
     return name.replace("_", " ")
 
 
-FILTERS: Mapping[str, Callable[..., str]] = {
+FILTERS: Mapping[str, Callable[..., object]] = {
     form.__name__: form
-    for form in (ms, usd_per_million, percent, number, two, score, size, ago, clock, yes_no, once_in, words)
+    for form in (
+        ms,
+        usd,
+        policy_rows,
+        usd_per_million,
+        percent,
+        number,
+        two,
+        score,
+        size,
+        ago,
+        clock,
+        yes_no,
+        once_in,
+        words,
+    )
 }

@@ -10,12 +10,14 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from urllib.parse import quote, urlsplit
 
-from flask import Response, g, jsonify, request
+from flask import Response, g, jsonify, redirect, request
+from werkzeug.wrappers import Response as AnyResponse
 
 from fiso.domain.access import ANYONE, Claims, Scope
 from fiso.domain.endpoint import EndpointId, FunctionName
-from fiso.domain.errors import MalformedRequest, NotAllowed, StoreUnavailable, UnknownFunction
+from fiso.domain.errors import ForeignForm, MalformedRequest, NotAllowed, StoreUnavailable, UnknownFunction
 from fiso.domain.policy import Mode
 from fiso.ports import Clock
 from fiso.services.maintenance.switch import LONGEST_TEXT, ModeOrder
@@ -35,7 +37,10 @@ class Switch:
 
     def pin(self, function: str) -> Response:
         """Pin a function to `endpoint`, until an instant or `for_s` seconds where one is given."""
-        by, asked = _ordered_by(), _document(_OF_PIN)
+        return self.pin_by(_ordered_by(), function, _document(_OF_PIN))
+
+    def pin_by(self, by: str, function: str, asked: Mapping[str, object]) -> Response:
+        """The same by somebody whose right to it is known."""
         endpoint = asked.get("endpoint")
         if not isinstance(endpoint, str) or not endpoint:
             raise MalformedRequest("endpoint: must name the endpoint that every request goes to")
@@ -43,7 +48,10 @@ class Switch:
 
     def unpin(self, function: str) -> Response:
         """Lift the pin: back to the mode from before it, or to `mode`."""
-        by, asked = _ordered_by(), _document(_OF_UNPIN)
+        return self.unpin_by(_ordered_by(), function, _document(_OF_UNPIN))
+
+    def unpin_by(self, by: str, function: str, asked: Mapping[str, object]) -> Response:
+        """The same by somebody whose right to it is known."""
         mode = asked.get("mode")
         if mode not in (None, Mode.ROUTE.value, Mode.OBSERVE.value):
             raise MalformedRequest("mode: must be route or observe")
@@ -100,6 +108,39 @@ class Switch:
         if "refused" in answered:
             _refuse(answered)
         return jsonify({"function": function, **answered})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Form:
+    """The same from a page. A session alone orders nothing (docs/decisions/0031): where there are sessions, the form
+    shows a token of its own with `fiso:admin`. It comes from a page of the console itself, or is refused."""
+
+    switch: Switch
+
+    def sent(self, function: str) -> AnyResponse:
+        """The order is given, and the function's page shown again."""
+        if urlsplit(request.headers.get("Origin", "")).netloc != request.host:
+            raise ForeignForm("this form was not sent from a page of the console")
+        caller: Claims = g.get("caller", ANYONE)
+        if g.get("person") is not None:
+            caller = g.redeem(request.form.get("token", "").strip())
+        caller.require(Scope.ADMIN)
+        by, fields = caller.subject[:LONGEST_TEXT], {name: value for name, value in request.form.items() if value}
+        if fields.get("does") == "unpin":
+            self.switch.unpin_by(by, function, {"reason": fields.get("reason", "")})
+        else:
+            asked: dict[str, object] = {"endpoint": fields.get("endpoint", ""), "reason": fields.get("reason", "")}
+            if hours := fields.get("hours"):
+                asked["for_s"] = _seconds(hours)
+            self.switch.pin_by(by, function, asked)
+        return redirect(f"../{quote(function)}", code=303)
+
+
+def _seconds(hours: str) -> float:
+    try:
+        return float(hours) * 3600
+    except ValueError as error:
+        raise MalformedRequest("hours: must be a number") from error
 
 
 def _refuse(answered: Mapping[str, object]) -> None:

@@ -1,11 +1,13 @@
 """Pages: what a person sees under /console. Each reads what it needs and hands values to a template; none writes."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
-from flask import Blueprint, render_template, request
+from flask import Blueprint, redirect, render_template, request
+from werkzeug.wrappers import Response as AnyResponse
 
 from fiso.codecs.record import instant, open_to_document, to_document
 from fiso.domain.catalog import CatalogEntry, Snapshot
@@ -14,8 +16,19 @@ from fiso.domain.endpoint import FunctionName
 from fiso.domain.errors import UnknownPath
 from fiso.domain.record import InvocationRecord, OpenRecord
 from fiso.routing.equivalence import quarantined
+from fiso_client.core.failures import Fault
 from functions.console.sources import Sources
-from functions.console.views import charts, diagnoses, explanations, queries, summaries
+from functions.console.views import (
+    charts,
+    diagnoses,
+    explanations,
+    graphs,
+    history,
+    modes,
+    queries,
+    summaries,
+    watch,
+)
 from functions.console.views.queries import CalledProvider, Ending, InvocationFilter
 
 NEWEST = 200
@@ -24,6 +37,9 @@ SEARCHED = 500
 """How many of the newest invocations the list filters and pages through."""
 PAGE = 50
 RUNS = 50
+TROUBLES, PROMOTIONS = 100, 5
+"""How many of the newest records a page tells whom trouble met by; how many models."""
+LOOK_BACK = ("15m", "1h", "6h", "1d", "7d", "30d", "90d")
 SPANS = ("15m", "1h", "6h", "1d", "7d")
 """What the diagnosis can be asked for by a click."""
 
@@ -38,6 +54,10 @@ def blueprint(sources: Sources) -> Blueprint:
     routes.add_url_rule("/console/invocations", "invocations", pages.invocations)
     routes.add_url_rule("/console/invocations/<invocation_id>", "invocation", pages.invocation)
     routes.add_url_rule("/console/models", "models", pages.models)
+    routes.add_url_rule("/console/changes", "changes", pages.changes)
+    routes.add_url_rule("/console/functions/<function>", "function", pages.function)
+    form = modes.Form(switch=modes.Switch(order=sources.order, clock=sources.clock))
+    routes.add_url_rule("/console/functions/<function>/pin", "pin", form.sent, methods=["POST"])
     return routes
 
 
@@ -52,8 +72,13 @@ class Pages:
         snapshot = self.sources.snapshots.current()
         records = self.sources.log.latest(NEWEST)
         summary = summaries.summarise(records)
+        length = queries.span(request.args, longest=queries.LONGEST_HISTORY)
         return render_template(
             "overview.html",
+            percentile_ms=history.percentile_ms,
+            watched=watch.functions(self.sources, snapshot, length),
+            span=queries.span_of(request.args),
+            spans=LOOK_BACK,
             snapshot=snapshot,
             champion=self.sources.models.champion(),
             summary=summary,
@@ -61,8 +86,55 @@ class Pages:
             strip=charts.strip(records),
             slowest_ms=max((part.figures.latency_p95_ms or 0.0 for part in summary.providers), default=0.0),
             length=charts.length,
-            endpoints=self._health(snapshot),
             newest=NEWEST,
+        )
+
+    def function(self, function: str) -> str:
+        """One function: what it did in a span, how its copies stand, and the pin."""
+        name, now = queries.function_name(function), self.sources.clock()
+        length = queries.span(request.args, longest=queries.LONGEST_HISTORY)
+        until = queries.moment(request.args, "until")
+        snapshot = self.sources.snapshots.current()
+        entry = snapshot.at(now).get(name) if snapshot else None
+        if entry is None:
+            raise UnknownPath("no function of that name is in the catalog, or none that you may see")
+        watched = watch.of_function(self.sources, entry, watch.transitions(self.sources), length)
+        span = history.Span.until(min(until, now) if until else now, length)
+        past = history.read(self.sources, name, watched.states, span)
+        kinds = {endpoint.id: str(endpoint.provider) for endpoint in entry.endpoints}
+        troubles = self.sources.log.troubled(TROUBLES, after=span.start, admits=lambda each: each.function == name)
+        return render_template(
+            "function.html",
+            watched=watched,
+            entry=entry,
+            past=past,
+            total=past.total,
+            counts=past.counts,
+            ordered=sorted(kinds, key=lambda id: (kinds[id], id)),
+            graphs=graphs,
+            kinds=kinds,
+            percentile_ms=history.percentile_ms,
+            saved_usd=history.saved_usd(past.counts, entry.policy.home),
+            troubles=troubles,
+            affected=Counter(record.request.tenant for record in troubles).most_common(),
+            span=queries.span_of(request.args),
+            spans=LOOK_BACK,
+            until=until,
+            can_order=self.sources.order is not None,
+        )
+
+    def changes(self) -> str:
+        """What the newest versions of the catalog changed."""
+        before, function = queries.version(request.args, "before"), queries.function(request.args)
+        found = watch.changes(self.sources, before=before, function=function)
+        return render_template(
+            "changes.html",
+            changes=found,
+            wanted=function,
+            before=before,
+            functions=_function_names(self.sources.snapshots.current(), []),
+            champion=self.sources.models.champion(),
+            runs=[run for run in self.sources.runs.latest(RUNS) if run.promoted][:PROMOTIONS],
         )
 
     def endpoints(self) -> str:
@@ -83,11 +155,14 @@ class Pages:
             spans=SPANS,
         )
 
-    def invocations(self) -> str:
+    def invocations(self) -> str | AnyResponse:
         """The newest invocations that a filter admits, a page at a time."""
+        sought = queries.sought(request.args)
+        if sought is not None:  # a relative address: whatever prefix a gateway puts before
+            return redirect(f"invocations/{quote(sought)}", code=303)
         wanted = InvocationFilter.parse(request.args)
         snapshot = self.sources.snapshots.current()
-        searched = self.sources.log.latest(SEARCHED)
+        searched = self._searched(wanted)
         found = [record for record in searched if wanted.admits(record)]
         page = first_page(found)
         older = found[len(page) :]
@@ -101,9 +176,21 @@ class Pages:
             searched=len(searched),
             is_cut=len(searched) == SEARCHED,
             functions=_function_names(snapshot, searched),
-            choices={"provider": list(CalledProvider), "status": list(Ending), "reason": list(Reason)},
+            choices={
+                "provider": list(CalledProvider),
+                "status": list(Ending),
+                "verdict": list(Fault),
+                "reason": list(Reason),
+            },
             ending_of=queries.ending_of,
         )
+
+    def _searched(self, wanted: InvocationFilter) -> Sequence[InvocationRecord]:
+        """A tenant's own list, or that of what went wrong: neither is found by looking through the rest."""
+        log = self.sources.log
+        if wanted.is_of_trouble:
+            return log.troubled(SEARCHED, tenant=wanted.tenant, admits=wanted.admits_trouble)
+        return log.latest(SEARCHED, tenant=wanted.tenant)
 
     def invocation(self, invocation_id: str) -> str:
         """One decision and what came of it."""

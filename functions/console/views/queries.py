@@ -16,15 +16,18 @@ from fiso.codecs.record import instant, parse_instant
 from fiso.domain.decision import Reason
 from fiso.domain.endpoint import FunctionName, Provider
 from fiso.domain.errors import MalformedRequest, UnknownPath
-from fiso.domain.record import InvocationRecord, RecordStatus
-from fiso.domain.request import InvocationId
+from fiso.domain.record import InvocationRecord, RecordStatus, Trouble
+from fiso.domain.request import InvocationId, TenantId
+from fiso_client.core.failures import Fault
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}", re.ASCII)
 DEFAULT_LIMIT = 50
+LONGEST_TENANT = 256
 LARGEST_LIMIT = 200
 EARLIEST_YEAR = 2000
 DEFAULT_SPAN = "1h"
 LONGEST_SPAN = timedelta(days=7)
+LONGEST_HISTORY = timedelta(days=90)
 _SPAN = re.compile(r"([1-9][0-9]{0,4})([mhd])", re.ASCII)
 _UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
 
@@ -57,6 +60,9 @@ class InvocationFilter:
     provider: CalledProvider | None = None
     status: Ending | None = None
     reason: Reason | None = None
+    verdict: Fault | None = None
+    code: int | None = None
+    tenant: TenantId | None = None
     before: str | None = None
 
     @classmethod
@@ -68,6 +74,9 @@ class InvocationFilter:
             provider=_choice(arguments, "provider", CalledProvider),
             status=_choice(arguments, "status", Ending),
             reason=_choice(arguments, "reason", Reason),
+            verdict=_choice(arguments, "verdict", Fault),
+            code=_code(arguments),
+            tenant=_tenant(arguments),
             before=instant(before) if before else None,
         )
 
@@ -78,7 +87,25 @@ class InvocationFilter:
             and self.provider in (None, record.result.cloud_provider or CalledProvider.NONE)
             and self.status in (None, ending_of(record))
             and self.reason in (None, record.decision.reason)
+            and (self.verdict is None or any(attempt.verdict is self.verdict for attempt in record.attempts))
+            and self.code in (None, record.result.response_status)
+            and self.tenant in (None, record.request.tenant)
             and (self.before is None or instant(record.timestamp) < self.before)
+        )
+
+    @property
+    def is_of_trouble(self) -> bool:
+        """Whether nothing that went well is admitted: then the list of what went wrong is looked through alone."""
+        is_bad = self.code is not None and not 200 <= self.code < 400
+        return self.status in (Ending.ERROR, Ending.UNKNOWN) or self.verdict is not None or is_bad
+
+    def admits_trouble(self, trouble: Trouble) -> bool:
+        """Whether a record may be admitted, by what the list says of it."""
+        return (
+            self.function in (None, trouble.function)
+            and self.code in (None, trouble.status)
+            and (self.verdict is None or self.verdict.value in trouble.verdicts)
+            and (self.before is None or instant(trouble.timestamp) < self.before)
         )
 
     def arguments(self) -> Mapping[str, str]:
@@ -137,13 +164,63 @@ def moment(arguments: Arguments, name: str) -> datetime | None:
     return parsed
 
 
-def span(arguments: Arguments) -> timedelta:
-    """How far back, as in 30m, 1h or 7d, at most a week; an hour when not said."""
+def span(arguments: Arguments, *, longest: timedelta = LONGEST_SPAN) -> timedelta:
+    """How far back, as in 30m, 1h or 7d; an hour when not said."""
     found = _SPAN.fullmatch(_one(arguments, "since") or DEFAULT_SPAN)
     length = int(found[1]) * _UNITS[found[2]] if found else timedelta(0)
-    if not timedelta(0) < length <= LONGEST_SPAN:
-        raise MalformedRequest("since must be minutes, hours or days, at most 7d, as in 30m or 1h")
+    if not timedelta(0) < length <= longest:
+        raise MalformedRequest(f"since must be minutes, hours or days, at most {longest.days}d, as in 30m or 1h")
     return length
+
+
+def span_of(arguments: Arguments) -> str:
+    """The same as it was asked for."""
+    return _one(arguments, "since") or DEFAULT_SPAN
+
+
+def version(arguments: Arguments, name: str) -> int | None:
+    """A version of the catalog."""
+    text = _one(arguments, name)
+    if text is None:
+        return None
+    if not re.fullmatch(r"[0-9]{1,9}", text, re.ASCII):
+        raise MalformedRequest(f"{name} must be a version's number")
+    return int(text)
+
+
+def function_name(text: str) -> FunctionName:
+    """A function's name from a path."""
+    if not NAME.fullmatch(text):
+        raise UnknownPath("no function has a name like that")
+    return FunctionName(text)
+
+
+def sought(arguments: Arguments) -> InvocationId | None:
+    """The invocation that is looked for by its id; spaces around a pasted one do not count."""
+    text = _one(arguments, "id")
+    if text is None:
+        return None
+    if not NAME.fullmatch(text):
+        raise MalformedRequest("id must be an invocation's id, as answers carry it in x-fiso-invocation-id")
+    return InvocationId(text)
+
+
+def _code(arguments: Arguments) -> int | None:
+    text = _one(arguments, "code")
+    if text is None:
+        return None
+    if not re.fullmatch(r"[1-5][0-9]{2}", text, re.ASCII):
+        raise MalformedRequest("code must be an HTTP status within 100..599")
+    return int(text)
+
+
+def _tenant(arguments: Arguments) -> TenantId | None:
+    text = _one(arguments, "tenant")
+    if text is None:
+        return None
+    if len(text) > LONGEST_TENANT or not text.isprintable():
+        raise MalformedRequest(f"tenant must be a name of at most {LONGEST_TENANT} characters")
+    return TenantId(text)
 
 
 def _choice(arguments: Arguments, name: str, choices: type[Choice]) -> Choice | None:

@@ -258,6 +258,9 @@ class InMemorySnapshots(InMemoryStore):
         self.used("attested")
         return max(self.versions, default=None)
 
+    def of_version(self, version: int) -> Snapshot | None:
+        return self.versions.get(version)
+
     def publish(self, snapshot: Snapshot) -> None:
         self.used("publish")
         if self.versions.setdefault(snapshot.version, snapshot) != snapshot:

@@ -166,6 +166,11 @@ class S3Snapshots:
         found = self._attested()
         return found.version if found is not None else None
 
+    def of_version(self, version: int) -> Snapshot | None:
+        """What was published under a number, to be looked at: the seal is of the current one alone."""
+        body = self._objects.read(f"policies/{version}.json")
+        return snapshot_from_json(body) if body is not None else None
+
     def publish(self, snapshot: Snapshot) -> None:
         """Write the version, then the pointer by a conditional write, unless that attests a newer version. A pointer
         that nobody trusted has signed attests nothing, whatever its number. `WriteConflict` when others publish, or
