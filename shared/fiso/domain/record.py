@@ -4,7 +4,7 @@ A record is first OPEN (an intent, written before any call) and then exactly onc
 to close it because the orchestrator was gone.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -226,6 +226,9 @@ class Trouble:
     function: FunctionName
     status: int
     verdicts: tuple[str, ...] = ()
+
+
+Admits = Callable[[Trouble], bool]
 
 
 def trouble_of(record: InvocationRecord) -> Trouble | None:

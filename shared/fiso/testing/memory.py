@@ -20,7 +20,7 @@ from fiso.domain.errors import (
     WriteConflict,
 )
 from fiso.domain.model import ModelPointer, RetrainingRun
-from fiso.domain.record import InvocationRecord, OpenRecord, RecordStatus, Trouble, trouble_of
+from fiso.domain.record import Admits, InvocationRecord, OpenRecord, RecordStatus, trouble_of
 from fiso.domain.request import InvocationId, InvocationRequest, TenantId
 from fiso.domain.signed import SignedText
 from fiso.domain.stage_rules import StageRules
@@ -116,12 +116,7 @@ class InMemoryInvocationLog(InMemoryStore):
         return sorted(wanted, key=lambda r: (r.timestamp, r.invocation_id), reverse=True)[:limit]
 
     def troubled(
-        self,
-        limit: int,
-        *,
-        after: datetime | None = None,
-        tenant: TenantId | None = None,
-        admits: Callable[[Trouble], bool] = lambda _: True,
+        self, limit: int, *, after: datetime | None = None, tenant: TenantId | None = None, admits: Admits = bool
     ) -> Sequence[InvocationRecord]:
         found = ((record, trouble_of(record)) for record in self.latest(len(self.records), after=after, tenant=tenant))
         return [record for record, trouble in found if trouble is not None and admits(trouble)][:limit]
