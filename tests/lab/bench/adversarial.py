@@ -28,11 +28,11 @@ def rows(say: Callable[[str], None]) -> Sequence[Row]:
     for objective in (Objective.LATENCY, Objective.COST):
         runs, within = [], 0
         for family in FAMILIES:
-            say(f"{objective}: {family.name}")
             for seed in SEEDS:
                 trace = world(family, seed, prices)
                 runs.append(ratios(trace, objective, prices, seed=seed))
                 within += runs[-1][FISO] <= limit(trace)
+                say(f"{objective}: {trace.name}: {runs[-1][FISO]:.3f} of {len(trace.rounds)} rounds")
         ours, count = geometric_mean(run[FISO] for run in runs), len(runs)
         for rival in RIVALS:
             theirs = geometric_mean(run[rival] for run in runs)
