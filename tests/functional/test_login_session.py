@@ -83,6 +83,26 @@ def test_a_form_that_no_page_of_ours_sent_changes_nothing(world: LoginWorld) -> 
     assert browser.get("/console").status_code == 200
 
 
+def test_a_session_alone_pins_nothing(world: LoginWorld) -> None:
+    """Whoever pins shows a token with fiso:admin in the form, beside the session and the form's own token."""
+    browser, origin = world.browser(), world.console_url.removesuffix("/console")
+    browser.log_in()
+    form_token = browser.form_token()
+
+    def status(form: str, sent_from: str, **fields: str) -> int:
+        data = {"form_token": form, "endpoint": "aws-use1", "reason": "r", **fields}
+        url = f"{world.console_url}/functions/graph-bfs/pin"
+        return browser.client.post(url, data=data, headers={"origin": sent_from}).status_code
+
+    admin = world.token("fiso:read fiso:admin")
+    assert status(form_token, origin) == 401
+    assert status(form_token, origin, token="x") == 401
+    assert status(form_token, origin, token=world.token("fiso:read")) == 403
+    assert status("", origin, token=admin) == 403
+    assert status(form_token, "https://attacker.example", token=admin) == 403
+    assert status(form_token, origin, token=admin) == 503, "allowed; this stage has no keeper"
+
+
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
 @pytest.mark.parametrize("path", ["/console", "/console/login", "/console/callback", "/api/invocations"])
 def test_nothing_else_takes_anything(world: LoginWorld, method: str, path: str) -> None:

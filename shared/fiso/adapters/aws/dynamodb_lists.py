@@ -40,7 +40,8 @@ OPEN_SHARDS = 16
 """What is still open when the stream is read is rare, but for functions that take half a minute."""
 MOST_KEYS = 2_000
 """Of an entry, far below the 400 KB that an item may have."""
-LEAST_PAGE = 4
+LEAST_PAGE, MOST_PAGE = 4, 32
+"""Entries that are read at once: under load each has the keys of a hundred records."""
 READERS = 16
 MOST_LOOKED_AT = 20_000
 """Of what went wrong, for one question: about 300 KB."""
@@ -142,7 +143,7 @@ class DynamoDBLists:
             if after is not None and day < f"{after:%Y-%m-%d}":
                 break
             tenants = [tenant] if tenant is not None else self._tenants(day)
-            page = max(LEAST_PAGE, -(-2 * limit // max(1, len(tenants))))
+            page = min(MOST_PAGE, max(LEAST_PAGE, -(-2 * limit // max(1, len(tenants)))))
             begun = self._at_once(_begun, [self._of_partition(f"{kind}#{day}#{each}", page, after) for each in tenants])
             yield from merge(*begun, reverse=True)
 
