@@ -205,9 +205,11 @@ class Rollups(Protocol):
         """Each under its minute, and its hour, unless one of more records stands there. Survives repetition."""
         ...
 
-    def between(self, function: FunctionName, start: datetime, end: datetime, *, by_hour: bool) -> "Sequence[Rollup]":
+    def between(
+        self, function: FunctionName, start: datetime, end: datetime, *, by_hour: bool, step_s: int = 60
+    ) -> "Sequence[Rollup]":
         """Those whose minute (hour) begins within [start, end), the oldest first, after the newest one before `start`,
-        if any."""
+        if any; of each `step_s` seconds the last, which tells of all of them."""
         ...
 
     def newest_before(self, function: FunctionName, moment: datetime) -> "Rollup | None":

@@ -74,7 +74,11 @@ def read(sources: Sources, function: FunctionName, states: States, span: Span) -
     """The columns of a span; `states` are the function's as they are now."""
     kept = list[Rollup]()
     if sources.rollups is not None:
-        kept.extend(sources.rollups.between(function, span.start, span.end, by_hour=span.by_hour))
+        kept.extend(
+            sources.rollups.between(
+                function, span.start, span.end, by_hour=span.by_hour, step_s=int(span.step.total_seconds())
+            )
+        )
     present = rollup_of(states)
     if present is not None and span.start <= present.at < span.end:
         kept.append(present)

@@ -24,11 +24,14 @@ class InMemoryRollups(InMemoryStore):
             if rollup.ends_hour:
                 self._put(self.hours.setdefault(function, {}), rollup.at.replace(minute=0), rollup)
 
-    def between(self, function: FunctionName, start: datetime, end: datetime, *, by_hour: bool) -> Sequence[Rollup]:
+    def between(
+        self, function: FunctionName, start: datetime, end: datetime, *, by_hour: bool, step_s: int = 60
+    ) -> Sequence[Rollup]:
         self.used("between")
         kept = sorted((self.hours if by_hour else self.minutes).get(function, {}).values(), key=lambda each: each.at)
         before = [each for each in kept if each.at < start]
-        return [*before[-1:], *(each for each in kept if start <= each.at < end)]
+        within = {each.at.timestamp() // step_s: each for each in kept if start <= each.at < end}
+        return [*before[-1:], *within.values()]
 
     def newest_before(self, function: FunctionName, moment: datetime) -> Rollup | None:
         self.used("newest_before")

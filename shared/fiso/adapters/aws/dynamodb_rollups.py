@@ -36,11 +36,16 @@ class DynamoDBRollups:
             if rollup.ends_hour:
                 self._put(rollup_item(function, rollup, by_hour=True))
 
-    def between(self, function: FunctionName, start: datetime, end: datetime, *, by_hour: bool) -> Sequence[Rollup]:
+    def between(
+        self, function: FunctionName, start: datetime, end: datetime, *, by_hour: bool, step_s: int = 60
+    ) -> Sequence[Rollup]:
         form = _HOUR if by_hour else _MINUTE
         first = self._before(function, start, form)
         asked = {":from": {"S": start.strftime(form)}, ":to": {"S": end.strftime(form)}}
-        within = [each for each in self._found(function, "#item BETWEEN :from AND :to", asked) if each.at < end]
+        items = self._items(function, "#item BETWEEN :from AND :to", asked)
+        # unpacked is what is drawn: the last of each step has counted what the others have
+        last = {int(_at(item).timestamp()) // step_s: item for item in items if "at" in item}
+        within = [each for item in last.values() if (each := rollup_from_item(item)) is not None and each.at < end]
         return [first, *within] if first is not None else within
 
     def newest_before(self, function: FunctionName, moment: datetime) -> Rollup | None:
@@ -54,17 +59,20 @@ class DynamoDBRollups:
         return next((each for each in found if each.at < moment.astimezone(UTC).replace(second=0, microsecond=0)), None)
 
     def _found(self, function: FunctionName, condition: str, asked: Mapping[str, Any], **how: Any) -> Iterator[Rollup]:
-        found = query(
+        found = map(rollup_from_item, self._items(function, condition, asked, **how))
+        return (rollup for rollup in found if rollup is not None)
+
+    def _items(self, function: FunctionName, condition: str, asked: Mapping[str, Any], **how: Any) -> Iterator[Item]:
+        return query(
             self._client,
             f"read the history of {function}",
-            rollup_from_item,
+            dict,
             TableName=self._table,
             KeyConditionExpression=f"function_name = :function AND {condition}",
             ExpressionAttributeNames={"#item": "item"},
             ExpressionAttributeValues={":function": {"S": _partition(function)}, **asked},
             **how,
         )
-        return (rollup for rollup in found if rollup is not None)
 
     def _put(self, item: Item) -> None:
         try:
@@ -99,11 +107,15 @@ def rollup_from_item(item: Mapping[str, Mapping[str, Any]]) -> Rollup | None:
     """What `rollup_item` made; None for what does not read: a chart has a minute less then."""
     try:
         rows: Mapping[str, Any] = unpack(binary(item["counts"]["B"]))
-        at = datetime.fromisoformat(str(item["at"]["S"])).replace(tzinfo=UTC)
+        at = _at(item)
         counts = {EndpointId(endpoint): _counts(row) for endpoint, row in rows.items()}
         return Rollup(at=at, folded=int(item["folded"]["N"]), counts=counts)
     except (*DAMAGE, InvalidRecord):
         return None
+
+
+def _at(item: Mapping[str, Mapping[str, Any]]) -> datetime:
+    return datetime.fromisoformat(str(item["at"]["S"])).replace(tzinfo=UTC)
 
 
 def _counts(row: Sequence[Any]) -> Counts:
