@@ -15,21 +15,28 @@ from botocore.config import Config
 from typer.testing import CliRunner
 
 from fiso.adapters.aws.candidates import S3Candidates
+from fiso.adapters.objects.clients import AzureObjects
 from fiso.learning import job as files_of
 from fiso.learning import synthetic
 from fiso.learning.training import TrainingSettings, train
 from fiso_cli.clouds.google.client import Google
 from fiso_cli.errors import CommandError
 from fiso_cli.main import app
-from fiso_cli.training.platforms import jobs
+from fiso_cli.training.platforms import azureml, jobs
 from fiso_cli.training.platforms.jobs import Follower, Job, Platform, State
 from fiso_cli.training.platforms.sagemaker import SageMaker, unpacked
 from fiso_cli.training.platforms.vertex import Vertex
+from fiso_client.core.transport import HttpTransport
 from localcloud import sagemaker as local_sagemaker
+from localcloud.azure_cloud.faults import Fault as AzureFault
+from localcloud.azure_cloud.machine_learning import STORE
+from localcloud.azure_cloud.world import World as AzureWorld
+from localcloud.drill.object_store import Server as BlobServer
 from localcloud.google_cloud.server import GoogleCloud
 from localcloud.google_cloud.world import Fault
 from localcloud.google_cloud.world import World as GoogleWorld
 from tests.builders import NOW
+from tests.functional.clouds.azure_world import azure
 from tests.memory_s3 import MemoryS3
 
 ROWS = synthetic.generate(300)
@@ -104,7 +111,34 @@ def on_vertex(folder: Path) -> Iterator[Rig]:
         google.close()
 
 
-PLATFORMS = {"sagemaker": on_sagemaker, "vertex": on_vertex}
+def on_azureml(folder: Path) -> Iterator[Rig]:
+    with azure(folder, b"", copies=0) as site:
+        identity = site.group.resource(azureml.KIND, azureml.WORKSPACE)
+        site.arm.call("PUT", site.group.id, "2024-11-01", {"location": "eastus"})
+        made = {"location": "eastus", "properties": {"storageAccount": "s", "keyVault": "k"}}
+        site.arm.call("PUT", identity, azureml.VERSION, made)
+        store, transport = BlobServer(objects=site.world.blobs), HttpTransport()
+
+        def blobs(url: str) -> AzureObjects:
+            assert url == "https://fisoml.blob.core.windows.net"
+            return AzureObjects(transport, lambda: "local", url=store.url)
+
+        def jobs_made() -> int:
+            return sum("/jobs/" in name for name in site.world.resources)
+
+        def corrupt(name: str) -> None:
+            place = (STORE, f"training/{name}/output/model.joblib")
+            site.world.blobs.put(place, site.world.blobs.stored[place][0][:100], absent=False, generation=None)
+
+        platform = azureml.AzureML(workspace=azureml.opened(site.arm, identity, blobs))
+        for _ in serving(store):
+            yield Rig(
+                platform=platform, world=site.world, machine=azureml.MACHINE, jobs_made=jobs_made, corrupt=corrupt
+            )
+        transport.close()
+
+
+PLATFORMS = {"sagemaker": on_sagemaker, "azureml": on_azureml, "vertex": on_vertex}
 
 
 @pytest.fixture(params=PLATFORMS)
@@ -203,6 +237,8 @@ def test_submitted_twice_it_is_one(rig: Rig) -> None:
 def test_spot_machines_may_be_taken_away(rig: Rig) -> None:
     if isinstance(rig.world, local_sagemaker.World):
         rig.world.interrupted = 2
+    if isinstance(rig.world, AzureWorld):
+        rig.world.preempted = 2
     run = rig.follower().run(rig.job(is_spot=True))
     assert run.files.artifact == train(ROWS, SETTINGS).files.artifact
 
@@ -224,6 +260,36 @@ def test_refusals_are_one_line(tmp_path: Path) -> None:
         )
         run = rig.follower().run(rig.job())
         assert rig.follower().run(rig.job()).files == run.files, "sent twice, the older one counts"
+
+
+def test_azures_refusals_are_one_line_and_a_request_that_was_sent_twice_is_one_job(tmp_path: Path) -> None:
+    for rig in on_azureml(tmp_path):
+        kind = f"{azureml.KIND}/computes"
+        rig.world.faults.resources[kind] = ("ClusterCoreQuotaReached", "Operation results in exceeding quota", 1)
+        with pytest.raises(CommandError, match="ClusterCoreQuotaReached"):
+            rig.follower().run(rig.job())
+        rig.world.faults.denied.add(f"{azureml.KIND}/jobs/write")
+        with pytest.raises(CommandError, match="az role assignment create"):
+            rig.follower().run(rig.job())
+        rig.world.faults.denied.clear()
+        rig.world.faults.requests.append(AzureFault(match="PUT .*/jobs/", status=500, is_after=True))
+        rig.follower().run(rig.job())
+        assert rig.jobs_made() == 1
+        names = {key.rpartition("/")[2] for key in rig.world.resources if "/computes/" in key}
+        assert names == {"fiso-compute-cluster"}
+        (cluster,) = (each for key, each in rig.world.resources.items() if "/computes/" in key)
+        cluster["properties"]["properties"]["vmSize"] = "Standard_NC6"
+        with pytest.raises(
+            CommandError, match="cluster fiso-compute-cluster has vmSize Standard_NC6, not Standard_DS3_v2"
+        ):
+            rig.follower().run(rig.job(name="fiso-prediction-training-other"))
+
+
+def test_a_workspace_that_is_none_is_told_with_what_makes_it(tmp_path: Path) -> None:
+    with azure(tmp_path, b"", copies=0) as site:
+        site.arm.call("PUT", site.group.id, "2024-11-01", {"location": "eastus"})
+        with pytest.raises(CommandError, match="az ml workspace create --name mine --resource-group fiso-prod"):
+            azureml.opened(site.arm, site.group.resource(azureml.KIND, "mine"), lambda url: None)
 
 
 @pytest.mark.parametrize(
@@ -284,7 +350,8 @@ def test_a_candidate_is_what_came_back_and_nobody_has_admitted_it() -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--on", "ray", "--image", "i"], "--on must be one of sagemaker, vertex"),
+        (["--on", "ray", "--image", "i"], "--on must be one of sagemaker, azureml, vertex"),
+        (["--on", "azureml", "--image", "i", "--stage", "prod"], "--subscription"),
         (["--on", "sagemaker"], "--image is needed"),
         (["--on", "sagemaker", "--image", "i"], "--role is needed"),
         (["--on", "vertex", "--image", "i"], "--project and --bucket are needed"),

@@ -13,6 +13,7 @@ from fiso_cli.options import StageOption
 from fiso_cli.rendering import Output
 
 FAMILIES = ("hist_gradient_boosting", "random_forest", "linear")
+SubscriptionOption = Annotated[str, typer.Option(envvar="AZURE_SUBSCRIPTION_ID", help="azureml: Azure's subscription.")]
 FEWEST_ROWS, MOST_ROWS = 200, 5_000_000
 
 
@@ -22,7 +23,7 @@ def train(  # noqa: PLR0913 - a command's options
     rows: Annotated[int, typer.Option(min=FEWEST_ROWS, max=MOST_ROWS, help="Rows to generate.")] = 10_000,
     out: Annotated[Path, typer.Option(help="Where the model goes.")] = Path("ml_artifacts"),
     key: Annotated[Path | None, typer.Option(help="A signing key's file; without it a new key signs once.")] = None,
-    on: Annotated[str | None, typer.Option(help="sagemaker or vertex: train a stage's rows there.")] = None,
+    on: Annotated[str | None, typer.Option(help="sagemaker, azureml or vertex: train a stage's rows there.")] = None,
     stage: StageOption = "local",
     image: Annotated[str | None, typer.Option(help="The trainer's image (deploy/training.Dockerfile).")] = None,
     machine: Annotated[str | None, typer.Option(help="Its kind, by the platform's name.")] = None,
@@ -34,41 +35,40 @@ def train(  # noqa: PLR0913 - a command's options
     project: Annotated[str | None, typer.Option(help="vertex: Google's project.")] = None,
     region: Annotated[str | None, typer.Option(help="vertex: where it runs.")] = None,
     bucket: Annotated[str | None, typer.Option(help="vertex: a bucket in that region.")] = None,
+    subscription: SubscriptionOption = "",
+    workspace: Annotated[str, typer.Option(help="azureml: the workspace in the stage's group.")] = "fiso-ml-workspace",
 ) -> Output:
     """Train the packaged model, a prior for a router that has seen nothing yet, and sign it.
 
     The key's public half goes into the code package; the private half of a new key is thrown away.
 
-    \b
-    fiso train --synthetic --key ~/fiso-model-key
-
     With --on a stage's rows are trained there and the model becomes a candidate; run again it finds its job again.
 
     \b
+    fiso train --synthetic --key ~/fiso-model-key
     fiso train --on sagemaker --stage prod --image IMAGE --role ARN
     fiso train --on vertex --stage prod --image IMAGE --project P --bucket B
+    fiso train --on azureml --stage prod --image IMAGE --subscription S
     """
     if family not in FAMILIES:
         raise BadInput(f"--family must be one of {', '.join(FAMILIES)}, not {family!r}")
     if on is not None:
         from fiso_cli.training.platforms import order
 
+        image = image or _needed("--image", "the trainer's image, built from deploy/training.Dockerfile")
         wanted = order.Wanted(
             on=on,
             stage=stage,
-            image=image or _needed("--image", "the trainer's image, built from deploy/training.Dockerfile"),
+            image=image,
             family=family,
             machine=machine,
             is_spot=spot,
-            longest_s=longest_s,
-            most_usd=most_usd,
-            hourly_usd=hourly_usd,
+            limits=order.Limits(longest_s=longest_s, most_usd=most_usd, hourly_usd=hourly_usd),
+            place=order.Place(
+                role=role, subscription=subscription, workspace=workspace, project=project, region=region, bucket=bucket
+            ),
             is_synthetic=synthetic,
             most_rows=rows if synthetic else None,
-            role=role,
-            project=project,
-            region=region,
-            bucket=bucket,
         )
         return order.carry_out(wanted, now=datetime.now(UTC))
     if not synthetic:

@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote
 
-from localcloud.azure_cloud import deployments, leases, logs, providers, sites, subscription
+from localcloud.azure_cloud import deployments, leases, logs, machine_learning, providers, sites, subscription
 from localcloud.azure_cloud.errors import Refused
 from localcloud.azure_cloud.world import PYTHONS, REGIONS, Document, Operation, World
 
@@ -435,6 +435,7 @@ _SUB, _GROUP = r"/subscriptions/(?P<sub>[^/]+)", r"/subscriptions/(?P<sub>[^/]+)
 _DEPLOYMENT = _GROUP + r"/providers/Microsoft\.Resources/deployments/(?P<name>[^/]+)"
 _ROLE = r"(?P<scope>.+)/providers/Microsoft\.Authorization/roleAssignments"
 _LOCK = r"(?P<of>.+)/providers/Microsoft\.Authorization/locks/(?P<name>[^/]+)"
+_WORKSPACE = _GROUP + r"/providers/Microsoft\.MachineLearningServices/workspaces/[^/]+"
 _ANY = _GROUP + r"/providers/.+"
 ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("GET", "/healthz", _healthz),
@@ -485,6 +486,10 @@ ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("PATCH", r"(?P<of>.+/blobServices/default/containers/[^/]+)", leases.set_metadata),
     ("GET", r".+/sites/(?P<app>[^/]+)/functions", _functions),
     ("POST", r".+/sites/(?P<app>[^/]+)/config/appsettings/list", _settings),
+    ("PUT", _WORKSPACE + r"/environments/[^/]+/versions/[^/]+", machine_learning.put_environment),
+    ("PUT", _WORKSPACE + r"/jobs/(?P<name>[^/]+)", machine_learning.put_job),
+    ("GET", _WORKSPACE + r"/jobs/(?P<name>[^/]+)", machine_learning.get_job),
+    ("POST", _WORKSPACE + r"/jobs/(?P<name>[^/]+)/cancel", machine_learning.cancel),
     ("GET", _ANY, _get),
     ("PUT", _ANY, _put),
     ("DELETE", _ANY, _delete),

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-from localcloud.azure_cloud import logs, types
+from localcloud.azure_cloud import logs, machine_learning, types
 from localcloud.azure_cloud.errors import Refused
 from localcloud.azure_cloud.running import free_port
 from localcloud.azure_cloud.world import PYTHONS, REGIONS, TENANT, Document, World
@@ -329,6 +329,8 @@ _KINDS: dict[str, Callable[[World, str, Document | None, Document], Document]] =
     "microsoft.managedidentity/userassignedidentities/federatedidentitycredentials": _plain,
     "microsoft.dbforpostgresql/flexibleservers": _flexible_server,
     "microsoft.dbforpostgresql/flexibleservers/databases": _plain,
+    "microsoft.machinelearningservices/workspaces": machine_learning.workspace,
+    "microsoft.machinelearningservices/workspaces/computes": machine_learning.compute,
     "microsoft.web/serverfarms": _plan,
     "microsoft.web/sites": _site,
     "microsoft.web/sites/config": _plain,

@@ -14,6 +14,7 @@ from typing import Any
 from localcloud.azure_cloud.errors import Refused
 from localcloud.azure_cloud.faults import Faults
 from localcloud.azure_cloud.running import Running
+from localcloud.drill.object_store import Objects
 from localcloud.managed_postgres import Servers
 
 Document = dict[str, Any]
@@ -69,6 +70,10 @@ class World:
     now: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
     running: Running = field(default_factory=Running)
     databases: Servers = field(default_factory=Servers)
+    blobs: Objects = field(default_factory=Objects)
+    """The blobs of workspaces for machine learning, by container and name."""
+    preempted: int = 0
+    """How often a low-priority machine is taken away before a job runs."""
     requests: int = 0
     lock: threading.RLock = field(default_factory=threading.RLock)
 

@@ -10,6 +10,12 @@ from typing import Any, ForwardRef, Union, get_args, get_origin
 MODELS = {
     "Microsoft.App/containerApps": ("appcontainers", "ContainerApp"),
     "Microsoft.DBforPostgreSQL/flexibleServers": ("postgresqlflexibleservers", "Server"),
+    "Microsoft.MachineLearningServices/workspaces/jobs": ("machinelearningservices", "JobBase"),
+    "Microsoft.MachineLearningServices/workspaces/computes": ("machinelearningservices", "ComputeResource"),
+    "Microsoft.MachineLearningServices/workspaces/environments/versions": (
+        "machinelearningservices",
+        "EnvironmentVersion",
+    ),
     "Microsoft.Web/sites": ("web", "Site"),
     "Microsoft.Web/serverfarms": ("web", "AppServicePlan"),
     "Microsoft.Web/sites/config": ("web", "SiteAuthSettingsV2"),
@@ -64,6 +70,7 @@ def _of_model(models: ModuleType, model: Any, given: Any, where: str) -> Iterato
 
 def _of_map(models: ModuleType, model: Any, given: Mapping[str, Any], where: str) -> Iterator[str]:
     """Of a model whose fields are told by their paths: `properties.displayName`."""
+    model = _kind(models, model, given)
     fields = {attribute: told["key"].split(".") for attribute, told in model._attribute_map.items()}
     inner = {way[0] for way in fields.values() if len(way) == 2}
     flat = {(name,): each for name, each in given.items() if name not in inner}
@@ -80,6 +87,14 @@ def _of_map(models: ModuleType, model: Any, given: Mapping[str, Any], where: str
     for attribute, rules in model._validation.items():
         if rules.get("required") and tuple(fields[attribute]) not in flat and attribute != "location":
             yield f"{where}.{attribute} is missing"
+
+
+def _kind(models: ModuleType, model: Any, given: Mapping[str, Any]) -> Any:
+    """Of a model with kinds the one that a word in what is given names."""
+    for attribute, kinds in getattr(model, "_subtype_map", {}).items():
+        name = kinds.get(given.get(model._attribute_map[attribute]["key"]))
+        return getattr(models, name) if name else model
+    return model
 
 
 _PLAIN: Mapping[str, Any] = {

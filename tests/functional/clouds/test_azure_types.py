@@ -11,6 +11,8 @@ from fiso_cli.clouds.azure import steps
 from fiso_cli.clouds.azure.arm import Arm
 from fiso_cli.clouds.azure.names import Copy, Group
 from fiso_cli.clouds.databases.azure import FlexibleServer
+from fiso_cli.training.platforms import azureml
+from fiso_cli.training.platforms.jobs import Job
 from localcloud.azure_cloud import types
 from localcloud.azure_cloud.deployments import declared, scope_of
 from localcloud.azure_cloud.world import World
@@ -90,6 +92,27 @@ def test_the_database_server_fits_the_model_of_the_vendors_sdk() -> None:
     arm = Arm(client=None, subscription=GROUP.subscription)
     declared = FlexibleServer(arm=arm, stage="prod", secret=secret, region="eastus", tenant="3" * 8).declared()
     assert azure_sdk.problems({"type": "Microsoft.DBforPostgreSQL/flexibleServers", **declared}) == []
+
+
+def test_a_training_job_with_its_cluster_and_environment_fits_the_models_of_the_vendors_sdk() -> None:
+    arm = Arm(client=None, subscription=GROUP.subscription)
+    identity = GROUP.resource(azureml.KIND, azureml.WORKSPACE)
+    workspace = azureml.Workspace(arm=arm, id=identity, region="eastus", container="c", blobs=None)
+    platform = azureml.AzureML(workspace=workspace)
+    job = Job(name="j-1", files={}, image="image", machine=azureml.MACHINE, longest_s=60, is_spot=True)
+    made = {"jobs": platform.request(job), "computes": platform.cluster(job)}
+    made["environments/versions"] = azureml.environment(job)
+    for kind, body in made.items():
+        declared = {"type": f"{azureml.KIND}/{kind}", "apiVersion": azureml.VERSION, "name": "n", **body}
+        assert azure_sdk.problems(declared) == []
+        if (root := types.folder()) is not None:
+            assert types.problems(root, declared) == []
+    inputs: Any = made["jobs"]["properties"]["inputs"]
+    inputs["training_data"]["jobInputType"] = "uri_folders"
+    made["jobs"]["properties"]["computeID"] = "c"
+    found = azure_sdk.problems({"type": f"{azureml.KIND}/jobs", **made["jobs"]})
+    assert any("computeID is unknown" in each for each in found)
+    assert any("training_data" in each for each in found)
 
 
 KINDS = [

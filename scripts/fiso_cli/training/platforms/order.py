@@ -14,16 +14,38 @@ from fiso.learning import job as files_of
 from fiso.learning.dataset import DataSet
 from fiso.learning.train import Family
 from fiso.learning.training import TrainingSettings
+from fiso_cli.clouds.azure import command as azure
 from fiso_cli.clouds.google.client import Google
 from fiso_cli.errors import BadInput, CommandError
 from fiso_cli.rendering import Output, progress
 from fiso_cli.stage import Stage
-from fiso_cli.training.platforms import jobs, sagemaker, vertex
+from fiso_cli.training.platforms import azureml, jobs, sagemaker, vertex
 from fiso_cli.training.platforms.jobs import Follower, Job, Platform
 from fiso_cli.what_if.records import archived
 
 LOOKBACK_DAYS = 30
-MACHINES = {"sagemaker": sagemaker.MACHINE, "vertex": vertex.MACHINE}
+MACHINES = {"sagemaker": sagemaker.MACHINE, "azureml": azureml.MACHINE, "vertex": vertex.MACHINE}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a platform's jobs are: `role` is SageMaker's, the subscription and workspace Azure's, the rest Google's."""
+
+    role: str | None = None
+    subscription: str = ""
+    workspace: str = azureml.WORKSPACE
+    project: str | None = None
+    region: str | None = None
+    bucket: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How long a job may take, and what it may cost at most by what its machine costs an hour."""
+
+    longest_s: int = 3600
+    most_usd: float | None = None
+    hourly_usd: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,13 +58,8 @@ class Wanted:
     family: str
     machine: str | None = None
     is_spot: bool = False
-    longest_s: int = 3600
-    most_usd: float | None = None
-    hourly_usd: float | None = None
-    project: str | None = None
-    region: str | None = None
-    bucket: str | None = None
-    role: str | None = None
+    limits: Limits = Limits()
+    place: Place = Place()
     is_synthetic: bool = False
     most_rows: int | None = None
 
@@ -51,9 +68,9 @@ def carry_out(wanted: Wanted, *, now: datetime) -> Output:
     """Train there, verify, put among the candidates, tell."""
     if wanted.on not in MACHINES:
         raise BadInput(f"--on must be one of {', '.join(MACHINES)}, not {wanted.on!r}")
-    stage = Stage.named(wanted.stage)
+    stage, limits = Stage.named(wanted.stage), wanted.limits
     machine = wanted.machine or MACHINES[wanted.on]
-    longest_s = jobs.limited(wanted.longest_s, most_usd=wanted.most_usd, hourly_usd=wanted.hourly_usd)
+    longest_s = jobs.limited(limits.longest_s, most_usd=limits.most_usd, hourly_usd=limits.hourly_usd)
     platform = _platform(wanted, stage)
     rows, settings = _rows(wanted, stage, now)
     files = files_of.packed(rows, settings)
@@ -85,16 +102,27 @@ def carry_out(wanted: Wanted, *, now: datetime) -> Output:
 
 def _platform(wanted: Wanted, stage: Stage) -> Platform:
     if wanted.on == "sagemaker":
-        if not wanted.role:
+        if not wanted.place.role:
             raise BadInput("--role is needed: the ARN of the role that the job runs as (docs/learning.md)")
         clients = {name: stage.client(name) for name in ("sagemaker", "s3", "logs")}
         return sagemaker.SageMaker(
-            client=clients["sagemaker"], s3=clients["s3"], logs=clients["logs"], bucket=stage.bucket, role=wanted.role
+            client=clients["sagemaker"],
+            s3=clients["s3"],
+            logs=clients["logs"],
+            bucket=stage.bucket,
+            role=wanted.place.role,
         )
-    if not wanted.project or not wanted.bucket:
+    if wanted.on == "azureml":
+        return azureml.AzureML(workspace=_workspace(wanted))
+    if not wanted.place.project or not wanted.place.bucket:
         raise BadInput("--project and --bucket are needed: Google's project, and a bucket in the job's region")
-    google = Google(wanted.project)
-    return vertex.Vertex(google=google, bucket=wanted.bucket, region=wanted.region or vertex.REGION)
+    google = Google(wanted.place.project)
+    return vertex.Vertex(google=google, bucket=wanted.place.bucket, region=wanted.place.region or vertex.REGION)
+
+
+def _workspace(wanted: Wanted) -> azureml.Workspace:
+    group, arm = azure.connected(wanted.stage, wanted.place.subscription)
+    return azureml.opened(arm, group.resource(azureml.KIND, wanted.place.workspace), azureml.blobs)
 
 
 def _rows(wanted: Wanted, stage: Stage, now: datetime) -> tuple[DataSet, TrainingSettings]:
