@@ -53,6 +53,7 @@ def build(settings: RetrainerSettings, *, s3: Any = None, metrics: Metrics | Non
         desk=_desk(settings, client),
         families=settings.families,
         most_rows=settings.most_rows,
+        train_on=settings.train_on,
         keys=signature.parsed(settings.model_keys),
         minimum_rows=settings.minimum_rows,
         minimum_new_rows=settings.minimum_new_rows,

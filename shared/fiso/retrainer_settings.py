@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
+from fiso.services.maintenance import hand_over
 from fiso.settings import LOCAL_STAGE, BadSetting, BucketElsewhere, required, share, whole
 
 
@@ -54,6 +55,7 @@ class RetrainerSettings:
     lookback_days: int
     families: tuple[str, ...] = ("hist_gradient_boosting",)
     most_rows: int = 200_000
+    train_on: str = ""
     keeper_function: str | None = None
     local_signing_key: str | None = field(default=None, repr=False)
     model_keys: str = ""
@@ -72,6 +74,7 @@ class RetrainerSettings:
             bucket=required(environ, "FISO_BUCKET"),
             families=tuple(environ.get("FISO_MODEL_FAMILIES", "").split()) or ("hist_gradient_boosting",),
             most_rows=whole(environ, "FISO_MOST_ROWS", 200_000),
+            train_on=_train_on(environ),
             keeper_function=environ.get("FISO_KEEPER_FUNCTION", "").strip() or None,
             local_signing_key=in_the_open if stage == LOCAL_STAGE else None,
             model_keys=environ.get("FISO_MODEL_KEYS", "").strip(),
@@ -84,3 +87,10 @@ class RetrainerSettings:
             trial=TrialSettings.from_environ(environ),
             retrains_on_drift=environ.get("FISO_RETRAIN_ON_DRIFT", "1").strip() == "1",
         )
+
+
+def _train_on(environ: Mapping[str, str]) -> str:
+    try:
+        return hand_over.parsed(environ.get("FISO_TRAIN_ON", "").strip())
+    except ValueError as error:
+        raise BadSetting(f"environment variable FISO_TRAIN_ON {error}") from error

@@ -27,6 +27,8 @@ REFUSED = {
     "retrainerRate=daily": "retrainerRate: must be as in rate(1 day)",
     "homeRegion=mars": "homeRegion: must be a region, as in eu-west-1; not 'mars'",
     "modelFamilies=forest": "modelFamilies: must be of hist_gradient_boosting",
+    "trainOn=ray": "trainOn: must be sagemaker, azureml or vertex with its options; not 'ray'",
+    "trainOn=vertex; rm x": "trainOn: must be sagemaker, azureml or vertex",
     "tracedShare=2": "tracedShare: must be a share from 0 to 1; not '2'",
     "otlpUrl=collector:4318": "otlpUrl: must be a URL",
     "quotas=5": "quotas: must be requests a second and at once, as in 50/100; not '5'",
@@ -43,6 +45,9 @@ TAKEN = [
     "quotas=5/10 team-a=50/1e3",
     "cors=",
     "tracedShare=0.01",
+    "retrainOnDrift=0",
+    "trainOn=",
+    "trainOn=sagemaker --image 1.dkr.ecr.eu-west-1.amazonaws.com/fiso:1 --role arn:aws:iam::1:role/x --spot",
     "reservedConcurrency=100",
     "snapStart=true",
 ]

@@ -35,6 +35,7 @@ SET = {
     "FISO_MODELS_FROM": "",
     "FISO_STAGE": "prod",
     "FISO_MODEL_FAMILIES": "",
+    "FISO_TRAIN_ON": "",
     "FISO_AUTH": "jwt",
     "FISO_JWT_ISSUER": "https://issuer.example",
     "FISO_JWT_SCOPES": "",

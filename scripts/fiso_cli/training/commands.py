@@ -14,13 +14,16 @@ from fiso_cli.rendering import Output
 
 FAMILIES = ("hist_gradient_boosting", "random_forest", "linear")
 SubscriptionOption = Annotated[str, typer.Option(envvar="AZURE_SUBSCRIPTION_ID", help="azureml: Azure's subscription.")]
-FEWEST_ROWS, MOST_ROWS = 200, 5_000_000
+FEWEST_ROWS, MOST_ROWS, GENERATED = 200, 5_000_000, 10_000
+RowsOption = Annotated[
+    int | None, typer.Option(min=FEWEST_ROWS, max=MOST_ROWS, help="Rows, of an archive 1000000 at most otherwise.")
+]
 
 
 def train(  # noqa: PLR0913 - a command's options
     synthetic: Annotated[bool, typer.Option("--synthetic", help="Train on the brief's generated set.")] = False,
     family: Annotated[str, typer.Option(help="hist_gradient_boosting, random_forest or linear.")] = FAMILIES[0],
-    rows: Annotated[int, typer.Option(min=FEWEST_ROWS, max=MOST_ROWS, help="Rows to generate.")] = 10_000,
+    rows: RowsOption = None,
     out: Annotated[Path, typer.Option(help="Where the model goes.")] = Path("ml_artifacts"),
     key: Annotated[Path | None, typer.Option(help="A signing key's file; without it a new key signs once.")] = None,
     on: Annotated[str | None, typer.Option(help="sagemaker, azureml or vertex: train a stage's rows there.")] = None,
@@ -68,14 +71,14 @@ def train(  # noqa: PLR0913 - a command's options
                 role=role, subscription=subscription, workspace=workspace, project=project, region=region, bucket=bucket
             ),
             is_synthetic=synthetic,
-            most_rows=rows if synthetic else None,
+            most_rows=rows,
         )
         return order.carry_out(wanted, now=datetime.now(UTC))
     if not synthetic:
         raise BadInput("only the packaged prior is trained here: add --synthetic, or run `fiso retrain` for records")
     from fiso_cli.training import prior  # scikit-learn takes a second to import
 
-    return prior.train(family, rows=rows, out=out, key=key)
+    return prior.train(family, rows=rows or GENERATED, out=out, key=key)
 
 
 def _needed(option: str, what: str) -> NoReturn:

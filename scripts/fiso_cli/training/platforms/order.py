@@ -14,6 +14,7 @@ from fiso.learning import job as files_of
 from fiso.learning.dataset import DataSet
 from fiso.learning.train import Family
 from fiso.learning.training import TrainingSettings
+from fiso.services.maintenance.hand_over import MOST_ROWS
 from fiso_cli.clouds.azure import command as azure
 from fiso_cli.clouds.google.client import Google
 from fiso_cli.errors import BadInput, CommandError
@@ -50,7 +51,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What the command line said. `most_rows` None: all that the archive has."""
+    """What the command line said. `most_rows` None: as many as a hand-over means."""
 
     on: str
     stage: str
@@ -132,7 +133,9 @@ def _rows(wanted: Wanted, stage: Stage, now: datetime) -> tuple[DataSet, Trainin
     if wanted.is_synthetic:
         rows = synthetic.generate(wanted.most_rows or synthetic.ROWS)
         return rows, TrainingSettings(families=(family,), version_prefix=f"synthetic-{synthetic.SEED}")
-    found = archived(stage, until - timedelta(days=LOOKBACK_DAYS), now=now, most=wanted.most_rows, extent=Extent())
+    found = archived(
+        stage, until - timedelta(days=LOOKBACK_DAYS), now=now, most=wanted.most_rows or MOST_ROWS, extent=Extent()
+    )
     rows = dataset.capped(dataset.build(record for record in found if record.timestamp < until))
     refusal = evaluate.refusal_of_split(dataset.split(rows))
     if refusal:

@@ -34,7 +34,7 @@ from fiso.ports import (
     Signer,
 )
 from fiso.prediction import artifact
-from fiso.services.maintenance import promote
+from fiso.services.maintenance import hand_over, promote
 from fiso.services.maintenance.promote import Champion, Promoter, PromotionDesk, Registry
 from fiso.services.maintenance.trial import DEPLOYMENT, TrialRules, Trials
 
@@ -59,7 +59,8 @@ def _utc_now() -> datetime:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retrainer:
     """The retraining use case. Only rows of the last `lookback_days` count; the minimums are rows, too. Candidates are
-    offered to `desk`; without one they are promoted here, signed with `signer` as this `stage`'s."""
+    offered to `desk`; without one they are promoted here, signed with `signer` as this `stage`'s. Of more than
+    `most_rows` a run says how `train_on`, a platform and its options, learns from them."""
 
     models: ModelStore
     archive: Archive
@@ -71,6 +72,7 @@ class Retrainer:
     lookback_days: int
     families: Sequence[str] = (Family.BOOSTING,)
     most_rows: int = MOST_ROWS
+    train_on: str = ""
     stage: str = ""
     witness: PromotionWitness | None = None
     desk: PromotionDesk | None = None
@@ -208,6 +210,10 @@ class Retrainer:
         run = replace(run, steps=(checked,))
         if checked.verdict is Verdict.STOPPED:
             return self._ended(run, RunEnd.REFUSED, checked.reason)
+        handed = hand_over.step(
+            extent, most_rows=self.most_rows, stage=self.stage, family=self.families[0], train_on=self.train_on
+        )
+        run = replace(run, steps=(checked, handed) if handed is not None else run.steps)
         if ends_at is not None and self.clock() >= ends_at:
             return self._ended(run, RunEnd.OUT_OF_TIME, f"reading {run.rows:,} rows left no time to train")
         return self._challenge(run, champion, halves, newest)
