@@ -49,7 +49,7 @@ POLICY = Group(
     more="For example: fiso policy pin compress aws-use1 --reason 'gcp is slow' --for 1h",
 )
 MODEL = Group(
-    "A stage's models: list, show, compare, promote, rollback, pin.",
+    "A stage's models: list, show, compare, promote, rollback, pin, serve, ask.",
     {
         "list": Lazy("fiso_cli.training.registry:list_models", "Candidates, the champion, and those before it."),
         "show": Lazy("fiso_cli.training.registry:show", "One model's card: rows, lineage, errors."),
@@ -57,6 +57,8 @@ MODEL = Group(
         "promote": Lazy("fiso_cli.training.registry:promote", "Make one the champion."),
         "rollback": Lazy("fiso_cli.training.registry:rollback", "The model before the champion again."),
         "pin": Lazy("fiso_cli.training.registry:pin", "Keep one, whatever retraining finds."),
+        "serve": Lazy("fiso_cli.training.serve:serve", "Behind an endpoint of SageMaker or Vertex AI, for batches."),
+        "ask": Lazy("fiso_cli.training.serve:ask", "What a model behind an endpoint says of rows."),
     },
     more="For example: fiso model list --stage prod",
 )

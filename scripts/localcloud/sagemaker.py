@@ -19,6 +19,7 @@ from botocore.validate import ParamValidator
 
 from localcloud import training_container
 from localcloud.doors import Door, Visit, refusal
+from localcloud.sagemaker_endpoints import Endpoints, Unlike
 
 HOST = "127.0.0.1"
 NEXT = {"Starting": "Downloading", "Downloading": "Training"}
@@ -45,6 +46,7 @@ class World:
     refusals: dict[str, list[str]] = field(default_factory=dict)
     interrupted: int = 0
     created: int = 0
+    endpoints: Endpoints = field(default_factory=Endpoints)
 
 
 def answer(world: World, target: str, asked: Mapping[str, Any]) -> dict[str, Any]:
@@ -57,7 +59,11 @@ def answer(world: World, target: str, asked: Mapping[str, Any]) -> dict[str, Any
         raise Refused("ValidationException", problems[0])
     if codes := world.refusals.get(operation):
         raise Refused(codes.pop(0), f"{operation} is refused for a test")
-    found = _OPERATIONS[operation](world, asked)
+    does = _OPERATIONS.get(operation)
+    try:
+        found = does(world, asked) if does else world.endpoints.answered(operation, asked)
+    except Unlike as error:
+        raise Refused("ValidationException", str(error)) from error
     if model.output_shape is not None:
         wrong = ParamValidator().validate(found, model.output_shape)
         if wrong.has_errors():

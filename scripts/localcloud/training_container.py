@@ -18,6 +18,42 @@ class Ended:
     lines: tuple[str, ...]
 
 
+class NotStarted(Exception):
+    """It ended before it said where it answers; the last line that it wrote."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Serving:
+    """A container that answers on a port of loopback."""
+
+    process: "subprocess.Popen[str]"
+    port: int
+
+    def end(self) -> None:
+        self.process.terminate()
+        self.process.wait()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+
+
+def start(arguments: Sequence[str], environ: Mapping[str, str]) -> Serving:
+    """One that serves; it says its port once it is ready. `NotStarted`."""
+    process = subprocess.Popen(  # nosec B603
+        [sys.executable, "-m", "functions.trainer", *arguments],
+        cwd=CHECKOUT,
+        env={"PYTHONPATH": f"{CHECKOUT / 'shared'}:{CHECKOUT}", "FISO_SERVE_HOST": "127.0.0.1", **environ},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    line = process.stdout.readline() if process.stdout is not None else ""
+    started = Serving(process=process, port=int(line.rpartition(" ")[2]) if line.startswith("model ") else 0)
+    if not started.port:
+        started.end()
+        raise NotStarted(line.strip())
+    return started
+
+
 def run(arguments: Sequence[str], environ: Mapping[str, str], *, longest_s: float) -> Ended:
     """The trainer under a platform's contract."""
     try:

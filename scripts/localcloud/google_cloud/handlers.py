@@ -26,7 +26,7 @@ class Call:
     @property
     def project(self) -> str:
         """The project that a path speaks of, by its id; 403 as Google says it for one that there is not."""
-        named = (self.path.get(each) for each in ("name", "parent", "resource", "sinkName"))
+        named = (self.path.get(each) for each in ("name", "parent", "endpoint", "resource", "sinkName"))
         told = [
             *self.body.get("resourceNames", []),
             *(each.get("logName", "") for each in self.body.get("entries", [])),

@@ -17,6 +17,7 @@ from localcloud.google_cloud import (
     identity,
     identity_pool,
     monitoring,
+    prediction,
     projects,
     services,
     storage,
@@ -29,7 +30,19 @@ from localcloud.google_cloud.world import Document, Refused, World, error_info
 log = logging.getLogger(__name__)
 HOST = "127.0.0.1"
 MOST_BYTES = 256 * 1024 * 1024
-KNOWN = (builds, databases, federation, identity, identity_pool, monitoring, projects, services, storage, training)
+KNOWN = (
+    builds,
+    databases,
+    federation,
+    identity,
+    identity_pool,
+    monitoring,
+    projects,
+    prediction,
+    services,
+    storage,
+    training,
+)
 """The modules whose handlers are served."""
 
 

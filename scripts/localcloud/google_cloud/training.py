@@ -100,7 +100,7 @@ def _run(world: World, job: Document) -> None:
     spec = job["jobSpec"]
     (pool,) = spec["workerPoolSpecs"]
     root = world.folder / "gcs"
-    _mount(world, root)
+    mount(world, root)
     output = spec["baseOutputDirectory"]["outputUriPrefix"]
     environ = {"FISO_GCS": str(root), "AIP_MODEL_DIR": f"{output}/model/"}
     longest_s = float(spec["scheduling"]["timeout"].rstrip("s"))
@@ -115,7 +115,7 @@ def _run(world: World, job: Document) -> None:
     job["state"] = "JOB_STATE_SUCCEEDED"
 
 
-def _mount(world: World, root: Path) -> None:
+def mount(world: World, root: Path) -> None:
     for key, content in world.objects.items():
         path = root / key.removeprefix("object/")
         path.parent.mkdir(parents=True, exist_ok=True)

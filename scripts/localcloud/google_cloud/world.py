@@ -124,6 +124,8 @@ class World:
     """The most that one page of a list holds."""
     lock: threading.RLock = field(default_factory=threading.RLock)
     databases: Servers = field(default_factory=Servers)
+    serving: dict[str, Any] = field(default_factory=dict)
+    """Containers of deployed models, by the id of the deployment."""
     requests: int = 0
     aws_url: str = ""
     """Where AWS is, which a federated caller's signed request is sent on to."""

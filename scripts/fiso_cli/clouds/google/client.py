@@ -311,8 +311,13 @@ def _with_token(method: Callable[[Any, str | None], Request], token: str | None,
 
 
 def _operation(name: str, operation: str, api: Any) -> Request:
-    operations = api.operations() if name == "serviceusage" else api.projects().locations().operations()
-    return operations.get(name=operation)
+    if name == "serviceusage":
+        return api.operations().get(name=operation)
+    *_, collection, _, _, _ = operation.split("/")
+    places = api.projects().locations()
+    # an operation of a model or an endpoint stands below it (`locations/L/models/M/operations/O`)
+    owner = places if collection == "locations" else getattr(places, collection)()
+    return owner.operations().get(name=operation)
 
 
 def _status(error: Exception) -> int | None:
