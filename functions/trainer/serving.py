@@ -23,6 +23,7 @@ from fiso.learning import job
 from fiso.prediction import artifact, features, manifest
 from fiso.prediction.artifact import Model
 from functions.trainer.contracts import GCS, OPT_ML, Misused
+from functions.trainer.wiring import in_storage
 
 LARGEST_BODY = 6 * 1024 * 1024
 """SageMaker's own limit for an invocation; Vertex AI's is 1.5 MB."""
@@ -55,7 +56,7 @@ def door(environ: Mapping[str, str]) -> Door:
 
 def loaded(address: str, environ: Mapping[str, str]) -> Model:
     """The model in a folder, or below an address of Cloud Storage. `ModelRefused` for what must not serve."""
-    read = _in_storage(address) if address.startswith("gs://") and GCS not in environ else _in_folder(address, environ)
+    read = in_storage(address) if address.startswith("gs://") and GCS not in environ else _in_folder(address, environ)
     stated = manifest.unsigned(SignedText(text=read(job.MANIFEST).decode(errors="replace")))
     data = read(job.MODEL)
     if sha256(data).hexdigest() != stated.sha256:
@@ -73,28 +74,6 @@ def _in_folder(address: str, environ: Mapping[str, str]) -> Any:
             return (folder / name).read_bytes()
         except OSError as error:
             raise ModelRefused(f"{name} cannot be read: {error.strerror}") from error
-
-    return read
-
-
-def _in_storage(address: str) -> Any:
-    """Vertex AI mounts nothing for a model that serves: it is fetched as the container's own service account."""
-    from fiso.adapters.aws.client import AwsError
-    from fiso.adapters.identity.container_identity import GoogleContainer
-    from fiso.adapters.objects.clients import GoogleObjects
-    from fiso_client.core.failures import ProviderError
-    from fiso_client.core.transport import HttpTransport
-
-    transport = HttpTransport(largest=2 * job.LARGEST_MODEL)
-    objects = GoogleObjects(transport, lambda: GoogleContainer(transport).storage_token().value, timeout_s=30.0)
-    bucket, _, prefix = address.removeprefix("gs://").rstrip("/").partition("/")
-
-    def read(name: str) -> bytes:
-        try:
-            content: bytes = objects.get_object(Bucket=bucket, Key=f"{prefix}/{name}")["Body"].read()
-        except (AwsError, ProviderError) as error:
-            raise ModelRefused(f"{name} cannot be fetched: {error}") from error
-        return content
 
     return read
 

@@ -3,6 +3,7 @@ read-only and wrongly typed properties, and values that are none of an enumerati
 
 import enum
 import importlib
+import warnings
 from collections.abc import Iterator, Mapping
 from types import ModuleType
 from typing import Any, ForwardRef, Union, get_args, get_origin
@@ -40,7 +41,8 @@ ENVELOPE = frozenset({"type", "apiVersion", "name", "dependsOn"})
 def problems(resource: Mapping[str, Any]) -> list[str]:
     """What of a resource does not fit; KeyError for a type without a model here."""
     package, name = MODELS[resource["type"]]
-    models = importlib.import_module(f"azure.mgmt.{package}.models")
+    with warnings.catch_warnings(action="ignore"):  # of escapes in its texts, where it is compiled for the first time
+        models = importlib.import_module(f"azure.mgmt.{package}.models")
     given = {key: value for key, value in resource.items() if key not in ENVELOPE}
     return list(_of_model(models, getattr(models, name), given, name))
 
