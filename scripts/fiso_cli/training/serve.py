@@ -57,7 +57,7 @@ def serve(  # noqa: PLR0913 - a command's options
     Vertex AI keeps at least one machine, paid by the hour, until --off. SageMaker's endpoint is serverless.
 
     \b
-    fiso model serve --on vertex --stage prod --image IMAGE --project P --bucket B --plan
+    fiso model serve --on vertex --stage prod --image I --project P --bucket B
     fiso model serve --on sagemaker --stage prod --image IMAGE --role ARN
     """
     where = Stage.named(stage)
