@@ -44,10 +44,7 @@ class Column:
 
     at: datetime
     counts: ByEndpoint
-
-    @property
-    def total(self) -> Counts:
-        return total(self.counts)
+    total: Counts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +64,7 @@ class History:
 
     @property
     def total(self) -> Counts:
-        return total(self.counts)
+        return total({number: column.total for number, column in enumerate(self.columns)})
 
 
 def read(sources: Sources, function: FunctionName, states: States, span: Span) -> History:
@@ -95,7 +92,7 @@ def columns(rollups: Sequence[Rollup], span: Span) -> list[Column]:
         column = found.setdefault(floor(later.at, span.step), {})
         for endpoint, counts in since(before, later).items():
             column[endpoint] = column.get(endpoint, NOTHING_COUNTED).plus(counts)
-    return [Column(at=at, counts=counts) for at, counts in sorted(found.items())]
+    return [Column(at=at, counts=counts, total=total(counts)) for at, counts in sorted(found.items())]
 
 
 def sums(sources: Sources, function: FunctionName, states: States, start: datetime) -> ByEndpoint:
@@ -114,7 +111,7 @@ def since(before: Rollup, later: Rollup) -> dict[EndpointId, Counts]:
     return {id: counts.since(before.counts.get(id)) for id, counts in later.counts.items()}
 
 
-def total(counts: ByEndpoint) -> Counts:
+def total(counts: Mapping[EndpointId, Counts] | Mapping[int, Counts]) -> Counts:
     found = NOTHING_COUNTED
     for each in counts.values():
         found = found.plus(each)
