@@ -23,9 +23,9 @@ from fiso_cli.clouds.google.client import Google
 from fiso_cli.clouds.plan import State, StepFailed, apply, look_at, remove
 from fiso_cli.errors import BadInput
 from fiso_cli.main import app
+from fiso_cli.training.endpoints import model_of
 from fiso_cli.training.platforms.sagemaker_endpoint import SageMakerEndpoint, packed
 from fiso_cli.training.platforms.vertex_endpoint import VertexEndpoint
-from fiso_cli.training.serve import model_of
 from functions.trainer import serving
 from localcloud import sagemaker as local_sagemaker
 from localcloud import training_container

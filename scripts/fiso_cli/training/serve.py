@@ -1,31 +1,21 @@
 """`fiso model serve | ask`: a model behind `fiso-prediction-endpoint` of a training platform, and rows put to it, for
 batches and what-if. No request's path leads there (docs/learning.md)."""
 
-import json
-import time
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from fiso.adapters.aws.candidates import S3Candidates
-from fiso.adapters.aws.models import S3ModelStore
-from fiso.ports import ModelFiles
-from fiso_cli.clouds.google.client import Google
 from fiso_cli.clouds.plan import Step, agreed, apply, going, look_at, refuse_foreign, remove, shown, told, words_of
 from fiso_cli.commands import JsonOption
-from fiso_cli.errors import BadInput, CommandError
+from fiso_cli.errors import CommandError
 from fiso_cli.options import StageOption, YesOption
 from fiso_cli.rendering import Output, remark, show
 from fiso_cli.stage import Stage
-from fiso_cli.training.platforms.sagemaker_endpoint import SageMakerEndpoint
-from fiso_cli.training.platforms.vertex import REGION
-from fiso_cli.training.platforms.vertex_endpoint import MACHINE, MOST, VertexEndpoint
 
-PLATFORMS = ("sagemaker", "vertex")
+REGION, MACHINE, MOST = "us-central1", "n1-standard-2", 3
 MOST_ROWS = 1_000
 """In one question: Vertex AI takes 1.5 MB."""
 OnOption = Annotated[str, typer.Option(help="sagemaker or vertex.")]
@@ -60,11 +50,13 @@ def serve(  # noqa: PLR0913 - a command's options
     fiso model serve --on vertex --stage prod --image I --project P --bucket B
     fiso model serve --on sagemaker --stage prod --image IMAGE --role ARN
     """
+    from fiso_cli.training import endpoints  # scikit-learn takes a second to import
+
     where = Stage.named(stage)
-    endpoint = _endpoint(on, where, image=image, role=role, project=project, bucket=bucket, region=region)
-    with closing(_sized(endpoint, machine, most)) as endpoint:
+    endpoint = endpoints.endpoint_of(on, where, image=image, role=role, project=project, bucket=bucket, region=region)
+    with closing(endpoints.sized(endpoint, machine, most)) as endpoint:
         with where.wrapped_errors():
-            files = model_of(where.client("s3"), where.bucket, version)
+            files = endpoints.model_of(where.client("s3"), where.bucket, version)
         return _carried_out(endpoint.steps(files), f"{endpoint.name} on {on}", off, (plan, yes, as_json))
 
 
@@ -96,64 +88,15 @@ def ask(
     \b
     fiso model ask rows.jsonl --on vertex --stage prod --project P --json
     """
-    rows = _rows(file)
+    from fiso_cli.training import endpoints  # scikit-learn takes a second to import
+
+    rows = endpoints.rows_of(file)
     where = Stage.named(stage)
     found: list[Any] = []
-    with closing(_endpoint(on, where, image="-", role="-", project=project, bucket="-", region=region)) as endpoint:
+    with closing(
+        endpoints.endpoint_of(on, where, image="-", role="-", project=project, bucket="-", region=region)
+    ) as endpoint:
         for first in range(0, len(rows), MOST_ROWS):
             found += endpoint.predict(rows[first : first + MOST_ROWS])["predictions"]
     lines = [f"{each['execution_time_ms']:.1f} ms  {each['success_probability']:.4f}" for each in found]
     return Output(document={"predictions": found}, shown=lines)
-
-
-def _endpoint(
-    on: str, where: Stage, *, image: str, role: str, project: str, bucket: str, region: str
-) -> VertexEndpoint | SageMakerEndpoint:
-    if on not in PLATFORMS:
-        raise BadInput(f"--on must be one of {', '.join(PLATFORMS)}, not {on!r}")
-    if on == "vertex":
-        if not project or not bucket:
-            raise BadInput("--project and --bucket are needed: Google's project, and a bucket in the endpoint's region")
-        return VertexEndpoint(google=Google(project), stage=where.name, bucket=bucket, image=image, region=region)
-    if not role:
-        raise BadInput("--role is needed: the ARN of the role that reads the model (docs/learning.md)")
-    clients = {name: where.client(name) for name in ("sagemaker", "sagemaker-runtime", "s3")}
-    return SageMakerEndpoint(
-        client=clients["sagemaker"],
-        runtime=clients["sagemaker-runtime"],
-        s3=clients["s3"],
-        bucket=where.bucket,
-        role=role,
-        stage=where.name,
-        image=image,
-        pause=time.sleep,
-    )
-
-
-def _sized(endpoint: VertexEndpoint | SageMakerEndpoint, machine: str, most: int) -> VertexEndpoint | SageMakerEndpoint:
-    if isinstance(endpoint, VertexEndpoint):
-        return replace(endpoint, machine=machine, most=most)
-    return replace(endpoint, most=most)
-
-
-def model_of(client: Any, bucket: str, version: str) -> ModelFiles:
-    """The champion without a version; else a model that was it, or a candidate. `BadInput` where there is none."""
-    store = S3ModelStore(client, bucket)
-    pointer = store.promoted(version) if version else store.champion()
-    if pointer is not None:
-        return ModelFiles(pointer=pointer, artifact=store.artifact(pointer), card={})
-    found = S3Candidates(client, bucket).get(version, admitted=False) if version else None
-    if found is None:
-        raise BadInput(f"there is no model {version[:60]!r} here: `fiso model list` shows those there are")
-    return found
-
-
-def _rows(file: Path) -> Sequence[Any]:
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-        rows = [json.loads(line) for line in lines if line.strip()]
-    except (OSError, ValueError, RecursionError) as error:
-        raise BadInput(f"{file}: {' '.join(str(error).split())[:200]}") from error
-    if not rows:
-        raise BadInput(f"{file} has no rows")
-    return rows
