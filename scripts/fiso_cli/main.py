@@ -16,9 +16,14 @@ DEADLETTER = Group(
     more="For example: fiso deadletter list --stage prod",
 )
 ENDPOINT = Group(
-    "The copies of one function: warm.",
-    {"warm": Lazy("fiso_cli.traffic.warm_command:warm", "Call each copy with your own input, so that it is known.")},
-    more="For example: fiso endpoint warm compress --data @photo.raw -n 5",
+    "The copies of one function: add, check, remove, warm.",
+    {
+        "add": Lazy("fiso_cli.catalog.own_functions:add", "Write a copy into the catalog's file."),
+        "check": Lazy("fiso_cli.catalog.own_functions:check", "Whether the file's copies can be reached."),
+        "remove": Lazy("fiso_cli.catalog.own_functions:remove", "Take a copy out of the catalog's file."),
+        "warm": Lazy("fiso_cli.traffic.warm_command:warm", "Call each copy with your own input, so that it is known."),
+    },
+    more="For example: fiso endpoint add stats gcp:us-east4=https://stats-abc.a.run.app",
 )
 REPORT = Group(
     "What routing came to, from the log.",
@@ -117,6 +122,7 @@ TRUST = Group(
 )
 COMMANDS: Commands = {
     "demo": Lazy("localcloud.demo.command:demo", "Boot the local cloud, deploy, route a batch, serve."),
+    "init": Lazy("fiso_cli.catalog.own_functions:init", "Write a fiso.yaml for a function of your own."),
     "invoke": Lazy("fiso_cli.traffic.commands:invoke", "Send requests to a function, one or many."),
     "explain": Lazy("fiso_cli.traffic.commands:explain", "Show a decision whole; nothing is invoked."),
     "endpoints": Lazy("fiso_cli.traffic.commands:endpoints", "Every endpoint with its state."),

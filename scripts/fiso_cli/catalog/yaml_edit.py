@@ -44,6 +44,18 @@ def with_endpoints(text: str, function: str, endpoints: Sequence[Values]) -> str
     return text
 
 
+def endpoint_ids(text: str, function: str) -> list[str]:
+    """What a function's endpoints are called, in the file's order. `ValueError` for a text that is no catalog file."""
+    found = _endpoints(_root(text), function)
+    return [id for item in (found.value if found is not None else ()) if (id := _id(item)) is not None]
+
+
+def with_list(text: str, key: str, endpoints: Sequence[Values]) -> str:
+    """A text of our own, with a line for each endpoint under a key that has nothing yet."""
+    indent = " " * (len(key) - len(key.lstrip()) + 2)
+    return text.replace(key, key + "".join(f"{indent}- {_flow(each)}\n" for each in endpoints), 1)
+
+
 def without_endpoints(text: str, function: str, ids: Sequence[str]) -> str:
     """The text without these endpoints, each with its lines; a function that has nothing but them goes as well.
     `ValueError` where that would leave no catalog file."""
@@ -72,7 +84,7 @@ def with_identities(text: str, identities: Mapping[str, str]) -> str:
     elif found is not None:
         raise ValueError(f"{IDENTITIES} must be a mapping with a line for each")
     else:
-        lines = "".join(f"  {name}: {_scalar(value)}\n" for name, value in identities.items())
+        lines = "".join(f"  {name}: {scalar(value)}\n" for name, value in identities.items())
         at = next((key.start_mark.index for key, _ in root.value if key.value == "functions"), len(text))
         text = f"{_ended(text[:at])}{IDENTITIES}:\n{lines}\n{text[at:]}"
     parse(text)
@@ -148,13 +160,13 @@ def _changed(text: str, item: MappingNode, endpoint: Values) -> str:
     new = {name: value for name, value in endpoint.items() if name not in known}
     for name, node in known.items():
         if name in endpoint and node.value != str(endpoint[name]):
-            edits.put(node.start_mark.index, node.end_mark.index, _scalar(endpoint[name]))
+            edits.put(node.start_mark.index, node.end_mark.index, scalar(endpoint[name]))
     last = item.value[-1][1].end_mark.index
     if item.flow_style:
-        edits.put(last, last, "".join(f", {name}: {_scalar(value)}" for name, value in new.items()))
+        edits.put(last, last, "".join(f", {name}: {scalar(value)}" for name, value in new.items()))
     else:
         indent = "\n" + " " * item.start_mark.column
-        edits.put(last, last, "".join(f"{indent}{name}: {_scalar(value)}" for name, value in new.items()))
+        edits.put(last, last, "".join(f"{indent}{name}: {scalar(value)}" for name, value in new.items()))
     return edits.done()
 
 
@@ -164,10 +176,10 @@ def _function(name: str, endpoint: Values, column: int = 2) -> str:
 
 
 def _flow(endpoint: Values) -> str:
-    return "{" + ", ".join(f"{name}: {_scalar(value)}" for name, value in endpoint.items()) + "}"
+    return "{" + ", ".join(f"{name}: {scalar(value)}" for name, value in endpoint.items()) + "}"
 
 
-def _scalar(value: str | int) -> str:
+def scalar(value: str | int) -> str:
     """Plain where that reads back as the same, else in double quotes, as JSON has them."""
     plain = str(value)
     is_plain = isinstance(value, int) or (plain and all(each.isalnum() or each in "-_." for each in plain))

@@ -49,7 +49,7 @@ def clock(rest: "Rest | None", cloud: str) -> Iterator[Finding]:
 def reach(site: Site, provider: Provider) -> Iterator[Finding]:
     """Whether each copy's host lets a connection in, by TLS. No function is called."""
     asked = copies(site, provider)[:MOST_ASKED]
-    away = {each.id: problem for each in asked if (problem := _unreachable(each.address))}
+    away = {each.id: problem for each in asked if (problem := unreachable(each.address))}
     for id, problem in away.items():
         yield wrong(
             f"{id}: {problem}", why="each call of it fails", fix="deploy it, or correct its address in fiso.yaml"
@@ -58,7 +58,8 @@ def reach(site: Site, provider: Provider) -> Iterator[Finding]:
         yield ok(f"{len(asked)} copies can be reached from here")
 
 
-def _unreachable(address: str) -> str:
+def unreachable(address: str) -> str:
+    """Why no connection by TLS comes about with the host of a URL; empty when one does."""
     parts = urlsplit(address)
     host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
     try:

@@ -424,7 +424,7 @@ def test_monitoring_is_there_and_receives(
 
 
 def test_a_host_that_lets_nobody_in_is_found_without_calling_the_function() -> None:
-    from fiso_cli.doctor.elsewhere import _unreachable
+    from fiso_cli.doctor.elsewhere import unreachable
 
     calls: list[str] = []
 
@@ -433,8 +433,8 @@ def test_a_host_that_lets_nobody_in_is_found_without_calling_the_function() -> N
         return 200, {}, b""
 
     with serving(note) as server:
-        assert _unreachable(server.url) == ""
-    assert "cannot be reached" in _unreachable(server.url)
+        assert unreachable(server.url) == ""
+    assert "cannot be reached" in unreachable(server.url)
     assert calls == []
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        assert _unreachable(f"http://127.0.0.1:{silent.getsockname()[1]}") == ""
+        assert unreachable(f"http://127.0.0.1:{silent.getsockname()[1]}") == ""
