@@ -210,7 +210,7 @@ def _versions(stage: Stage) -> Sequence[Version]:
             Version(version=each, state="candidate", card=objects.read_json(f"candidates/{each}/model_card.json") or {})
             for each in candidates
         ]
-    ordered = sorted(found, key=lambda each: each.version, reverse=True)
+    ordered = sorted(found, key=lambda each: (each.version[:8].isdigit(), each.version), reverse=True)
     return sorted(ordered, key=lambda each: each.version != serving)
 
 

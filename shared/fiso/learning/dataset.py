@@ -97,6 +97,19 @@ class Halves:
     train: DataSet
     held_out: DataSet
 
+    @property
+    def all_rows(self) -> DataSet:
+        """What was learned from, then what judged."""
+        both = (self.train, self.held_out)
+        table = np.concatenate([np.column_stack([getattr(half, name) for name in _TARGETS]) for half in both])
+        columns = dict(zip(_TARGETS, table.T, strict=True))
+        return replace(
+            self.train,
+            features=np.concatenate([half.features for half in both]),
+            served_by=self.train.served_by + self.held_out.served_by,
+            **columns,
+        )
+
 
 def build(records: Iterable[InvocationRecord], *, now: datetime | None = None) -> DataSet:
     """The data set of a log, in time order whatever order the records come in. About 150 bytes a row. What cannot be

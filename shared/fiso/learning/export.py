@@ -30,6 +30,7 @@ from fiso.prediction.manifest import Manifest
 PARITY = 1e-9
 """How far the exported model may lie from its estimator, relative to the larger of the value and the mean value."""
 PARITY_ROWS = 2_000
+LEARNED_ALL = "all rows, after a verdict on the held-out ones, which the metrics are of"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,8 +57,11 @@ class Origin:
     rows_sha256: str | None = None
 
 
-def package(trained: Trained, halves: Halves, origin: Origin) -> ModelFiles:
-    """The files of a trained model, not signed yet. `ModelRefused` when they would not say what the estimators say."""
+def package(trained: Trained, halves: Halves, origin: Origin, *, judged: Trained | None = None) -> ModelFiles:
+    """The files of a trained model, not signed yet. `ModelRefused` when they would not say what the estimators say.
+
+    `judged` is the model whose errors on the held-out rows are told, where the one that is to serve has seen them.
+    """
     parts = [_part(fit) for fit in trained.fits]
     version = f"{origin.version_prefix}-{_digest_of(parts)[:8]}"
     data = _dump(trained, parts, version)
@@ -72,8 +76,11 @@ def package(trained: Trained, halves: Halves, origin: Origin) -> ModelFiles:
         rows=len(halves.train),
         is_synthetic=trained.is_synthetic,
     )
-    pointer = replace(pointer, manifest=manifest.written(_manifest(pointer, model, trained, halves.held_out, origin)))
-    card = _card(trained, halves, origin) | {
+    pointer = replace(
+        pointer, manifest=manifest.written(_manifest(pointer, model, judged or trained, halves.held_out, origin))
+    )
+    card = _card(judged or trained, halves, origin) | {
+        "learned_from": "rows before the held-out ones" if judged is None else LEARNED_ALL,
         "version": version,
         "sha256": digest,
         "artifact_bytes": len(data),

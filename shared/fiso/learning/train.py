@@ -31,6 +31,8 @@ SEED = 42
 TREES = 100
 BOOSTING_LEAVES = 8
 FOREST_LEAVES = 64
+FOREST_TREES = 40
+"""A forest's file is opened in a cold start: 100 trees of 64 leaves take 3.6 ms, more than the 2 ms there are."""
 FEWEST_ROWS = 20
 """A target with fewer known values than this is not learned."""
 SMALL = 1_000
@@ -186,4 +188,4 @@ def _boosting(rows: int) -> HistGradientBoostingRegressor:
 
 
 def _forest() -> RandomForestRegressor:
-    return RandomForestRegressor(n_estimators=TREES, max_leaf_nodes=FOREST_LEAVES, random_state=SEED)
+    return RandomForestRegressor(n_estimators=FOREST_TREES, max_leaf_nodes=FOREST_LEAVES, random_state=SEED)

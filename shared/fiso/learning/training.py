@@ -5,7 +5,7 @@ The same rows and settings make the same bytes on one machine, with whatever num
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from math import inf
@@ -43,6 +43,7 @@ class Training:
     files: ModelFiles
     trained: Trained
     halves: Halves
+    origin: export.Origin
     errors: dict[Family, float] = field(default_factory=dict)
 
 
@@ -64,7 +65,18 @@ def train(rows: DataSet | Halves, settings: TrainingSettings, *, done: Callable[
         window=_window(halves),
         rows_sha256=digest(halves),
     )
-    return Training(files=export.package(trained, halves, origin), trained=trained, halves=halves, errors=errors)
+    return Training(
+        files=export.package(trained, halves, origin), trained=trained, halves=halves, origin=origin, errors=errors
+    )
+
+
+def refitted(made: Training, settings: TrainingSettings) -> ModelFiles:
+    """The same training on all rows, once the held-out ones have judged: without the newest rows the model would be
+    of the world of days ago. The verdict stays the judged one's, and so do the errors in its card."""
+    rows = made.halves.all_rows
+    trained = estimators.train(rows, family=made.trained.family, with_quantiles=settings.with_quantiles)
+    halves = replace(made.halves, train=rows)
+    return export.package(trained, halves, made.origin, judged=made.trained)
 
 
 def digest(halves: Halves) -> str:

@@ -37,7 +37,9 @@ class S3Candidates:
         self._objects.write_json(folder + CARD, files.card)
         self._objects.write_json(folder + OFFERED, model_pointer_to(files.pointer))
         try:
-            old = self.versions()[KEPT:]
+            # A seed's comes before all that were trained at a time, and never before the one just written.
+            rest = [version for version in self.versions() if version != files.pointer.version]
+            old = sorted(rest, key=_is_dated, reverse=True)[KEPT - 1 :]
             self._objects.delete([f"{ROOT}{v}/{name}" for v in old for name in (OFFERED, ADMITTED, CARD, ARTIFACT)])
         except StoreError as error:
             logger.warning("old candidates are dropped another time: %s", error)
@@ -56,6 +58,10 @@ class S3Candidates:
 
     def versions(self) -> Sequence[str]:
         return sorted({key.split("/")[1] for key in self._objects.keys(ROOT) if key.count("/") > 1}, reverse=True)
+
+
+def _is_dated(version: str) -> bool:
+    return version[:8].isdigit()
 
 
 class S3Pins:

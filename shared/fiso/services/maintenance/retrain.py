@@ -42,6 +42,8 @@ NO_MODEL = "baseline"
 COMPARISON = "champion_challenger_comparison"
 MOST_ROWS = 200_000
 """More teach a model of 100 small trees nothing that these do not; read and learned from they take 1 GB and minutes."""
+DRIFT, DRIFTED = "drift", timedelta(days=1)
+"""The trigger of a retraining that drift sets off, and what a look for it compares."""
 READING = timedelta(minutes=5)
 LONGEST = timedelta(minutes=20)
 """Longer than a function may run."""
@@ -205,7 +207,7 @@ class Retrainer:
         )
         learned_until = _learned_until(champion)
         new_rows = len(data) if learned_until is None else data.after(learned_until.timestamp())
-        halves = dataset.split(data, newest=new_rows)
+        halves = _split(data, run, new_rows)
         checked = self._checked(data, halves, new_rows)
         run = replace(run, steps=(checked,))
         if checked.verdict is Verdict.STOPPED:
@@ -216,7 +218,7 @@ class Retrainer:
         run = replace(run, steps=(checked, handed) if handed is not None else run.steps)
         if ends_at is not None and self.clock() >= ends_at:
             return self._ended(run, RunEnd.OUT_OF_TIME, f"reading {run.rows:,} rows left no time to train")
-        return self._challenge(run, champion, halves, newest)
+        return self._challenge(run, champion, halves, newest, ends_at)
 
     def _log(self, now: datetime, ends_at: datetime | None, extent: Extent) -> Iterable[InvocationRecord]:
         """What there is to learn from. Reading has at most half of the time: training has no end that can be set."""
@@ -242,7 +244,12 @@ class Retrainer:
         return replace(step, figures={**step.figures, "new_rows": float(new_rows)})
 
     def _challenge(
-        self, run: RetrainingRun, champion: Champion, halves: Halves, newest: implied.Newest
+        self,
+        run: RetrainingRun,
+        champion: Champion,
+        halves: Halves,
+        newest: implied.Newest,
+        ends_at: datetime | None,
     ) -> RetrainingRun:
         families = tuple(Family(name) for name in self.families)
         settings = TrainingSettings(
@@ -251,10 +258,12 @@ class Retrainer:
             trained_at=run.started_at,
             parent=champion.pointer.version if champion.pointer is not None else None,
         )
+        began = self.clock()
         try:
             made = training.train(_to_learn_from(halves, families[0]), settings)
         except ModelRefused as error:
             return self._ended(run, RunEnd.FAILED, f"the challenger could not be published: {error}")
+        took = self.clock() - began
         duel = validation.duel(champion.model, made.trained, made.halves)
         run = replace(
             run,
@@ -266,6 +275,14 @@ class Retrainer:
             run = replace(run, steps=(*run.steps, step))
             if step.verdict is Verdict.STOPPED:
                 return self._offered(run, champion, made, refusal=step.reason)
+        if ends_at is not None and self.clock() + took > ends_at:
+            logger.warning("no time is left to learn from all rows: the model that was judged is promoted")
+            return self._offered(run, champion, made, refusal=None)
+        try:
+            made = replace(made, files=training.refitted(made, settings))
+        except ModelRefused as error:
+            return self._ended(run, RunEnd.FAILED, f"the challenger could not be published: {error}")
+        run = replace(run, challenger_version=made.files.pointer.version)
         return self._offered(run, champion, made, refusal=None)
 
     def _offered(self, run: RetrainingRun, champion: Champion, made: Training, *, refusal: str | None) -> RetrainingRun:
@@ -311,6 +328,17 @@ def _judged(made: Training, duel: Duel, newest: implied.Newest) -> Iterable[Step
 
 def _with(run: RetrainingRun, name: str, verdict: Verdict, reason: str) -> RetrainingRun:
     return replace(run, steps=(*run.steps, Step(name=name, verdict=verdict, reason=reason)))
+
+
+def _split(data: DataSet, run: RetrainingRun, new_rows: int) -> Halves:
+    """After drift the newest half of the drifting day judges and the rest teaches: held out whole, the day would judge
+    a challenger that has seen nothing of it, and refuse it until most rows are of the world after."""
+    if run.trigger == DRIFT:
+        newest = min(new_rows, data.after((run.started_at - DRIFTED).timestamp()) // 2)
+        halves = dataset.split(data, newest=newest)
+        if evaluate.refusal_of_split(halves) is None:
+            return halves
+    return dataset.split(data, newest=new_rows)
 
 
 def _learned_until(champion: Champion) -> datetime | None:
