@@ -108,6 +108,13 @@ def test_what_would_spoil_the_file_is_one_line_and_nothing_is_written(
     assert (folder / "fiso.yaml").read_text() == before
 
 
+def test_the_last_copy_takes_the_function_along_with_its_policy(folder: Path) -> None:
+    fiso("init", "stats", ONE)
+    assert "stats is out: apply takes --allow-removals" in fiso("endpoint", "remove", "stats", "gcp-us-east4").stdout
+    assert "stats" not in (folder / "fiso.yaml").read_text()
+    assert "0 functions, nothing wrong" in fiso("check").stdout
+
+
 def test_the_home_is_not_taken_away_from_under_a_policy(folder: Path) -> None:
     fiso("init", "stats", ONE, TWO)
     assert "fiso.yaml:11: functions.stats.policy.home: no endpoint 'gcp-us-east4'" in refused(

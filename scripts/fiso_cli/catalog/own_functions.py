@@ -127,7 +127,7 @@ def remove(
     known = _edited(file, lambda: endpoint_ids(before, function))
     if id not in known:
         raise BadInput(f"{file}: {function} has no copy {id}" + (f": it has {', '.join(known)}" if known else ""))
-    _write(file, before, _edited(file, lambda: without_endpoints(before, function, [id])), where)
+    _write(file, before, _edited(file, lambda: without_endpoints(before, function, [id], whole=True)), where)
     left = [each for each in known if each != id]
     said = f"{function} has {', '.join(left)} left" if left else f"{function} is out: apply takes --allow-removals"
     return Output(

@@ -56,8 +56,9 @@ def with_list(text: str, key: str, endpoints: Sequence[Values]) -> str:
     return text.replace(key, key + "".join(f"{indent}- {_flow(each)}\n" for each in endpoints), 1)
 
 
-def without_endpoints(text: str, function: str, ids: Sequence[str]) -> str:
-    """The text without these endpoints, each with its lines; a function that has nothing but them goes as well.
+def without_endpoints(text: str, function: str, ids: Sequence[str], *, whole: bool = False) -> str:
+    """The text without these endpoints, each with its lines; a function that has nothing but them goes as well, and
+    where it goes `whole`, its policy with it.
     `ValueError` where that would leave no catalog file."""
     for each in ids:
         root = _root(text)
@@ -66,7 +67,7 @@ def without_endpoints(text: str, function: str, ids: Sequence[str]) -> str:
         if item is None or found is None:
             continue
         if len(found.value) == 1:
-            text = _without_function(text, _member(root, "functions"), function)
+            text = _without_function(text, _member(root, "functions"), function, whole=whole)
         elif found.flow_style:
             raise ValueError(f"functions.{function}.endpoints stand in one line: take {each} out by hand")
         else:
@@ -112,10 +113,11 @@ def without_identities(text: str, names: Sequence[str]) -> str:
     return text
 
 
-def _without_function(text: str, functions: Node | None, name: str) -> str:
+def _without_function(text: str, functions: Node | None, name: str, *, whole: bool) -> str:
     assert isinstance(functions, MappingNode)  # nosec B101: it holds the endpoint that was found
     key, entry = next(pair for pair in functions.value if pair[0].value == name)
-    if functions.flow_style or {each.value for each, _ in entry.value} - {"type", "endpoints"}:
+    more = {each.value for each, _ in entry.value} - {"type", "endpoints"}
+    if functions.flow_style or (more and not whole):
         raise ValueError(f"functions.{name} has no other endpoint, and more than that: take it out by hand")
     left = _without(text, key, entry)
     at = text.rfind("\n", 0, key.start_mark.index) + 1
