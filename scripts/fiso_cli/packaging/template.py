@@ -37,7 +37,7 @@ def serverless_package(
         raise CommandError("the serverless command is not installed; run `make setup`")
     options = ["--stage", stage, "--package", str(folder), *(f"--param={param}" for param in params)]
     options += ["--region", region] if region else []
-    with _alone(root), offline_control_plane() as url:
+    with alone(root), offline_control_plane() as url:
         done = subprocess.run(  # nosec B603
             [str(command), "package", *options],
             cwd=root,
@@ -52,7 +52,7 @@ def serverless_package(
 
 
 @contextmanager
-def _alone(root: Path) -> Iterator[None]:
+def alone(root: Path) -> Iterator[None]:
     """One packaging at a time in a checkout: whatever folder it is told, the serverless command also works in
     `.serverless` there, and empties it when it begins."""
     lock = root / "build" / "serverless.lock"

@@ -12,6 +12,7 @@ from fiso_cli.catalog import change, declaration
 from fiso_cli.counting import Counts
 from fiso_cli.errors import CommandError
 from fiso_cli.migrations import runner
+from fiso_cli.packaging.template import alone
 from fiso_cli.stage import Stage
 from fiso_cli.stored_keys import lease_keys
 from fiso_cli.training import keys, prior, remote
@@ -95,7 +96,7 @@ def serverless(cloud: LocalCloud, words: Sequence[str], environment: Mapping[str
     """Run the `serverless` command; its log. `CommandError` with the log's end when it fails or is not installed."""
     command = [str(cloud.root / "node_modules" / ".bin" / "serverless"), *words]
     file = cloud.log_dir / f"{words[0]}.log"
-    with private.opened(file, "wb") as log:
+    with alone(cloud.root), private.opened(file, "wb") as log:
         try:
             done = subprocess.run(
                 command,
