@@ -54,11 +54,12 @@ POLICY = Group(
     more="For example: fiso policy pin compress aws-use1 --reason 'gcp is slow' --for 1h",
 )
 MODEL = Group(
-    "A stage's models: list, show, compare, promote, rollback, pin, serve, ask.",
+    "A stage's models: list, show, compare, export, promote, rollback, pin, serve, ask.",
     {
         "list": Lazy("fiso_cli.training.registry:list_models", "Candidates, the champion, and those before it."),
         "show": Lazy("fiso_cli.training.registry:show", "One model's card: rows, lineage, errors."),
         "compare": Lazy("fiso_cli.training.registry:compare", "Two models' errors side by side."),
+        "export": Lazy("fiso_cli.training.registry:export", "One version as MLflow keeps models."),
         "promote": Lazy("fiso_cli.training.registry:promote", "Make one the champion."),
         "rollback": Lazy("fiso_cli.training.registry:rollback", "The model before the champion again."),
         "pin": Lazy("fiso_cli.training.registry:pin", "Keep one, whatever retraining finds."),

@@ -1,8 +1,9 @@
-"""`fiso model list | show | compare | promote | rollback | pin`: a stage's models. Reading is by the operator's own
-rights on the bucket; what changes the champion is asked of the keeper, which alone may."""
+"""`fiso model list | show | compare | export | promote | rollback | pin`: a stage's models. Reading is by the
+operator's own rights on the bucket; what changes the champion is asked of the keeper, which alone may."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,6 +15,7 @@ from fiso_cli.stage import Stage
 
 if TYPE_CHECKING:
     from fiso.domain.model import ModelPointer
+    from fiso.ports import ModelFiles
 
 WITHIN_S = 50.0
 VersionArgument = Annotated[str, typer.Argument(help="A version, as `fiso model list` names it.")]
@@ -117,6 +119,83 @@ def compare(one: VersionArgument, other: VersionArgument, *, stage: StageOption 
         document={"models": [each.document for each in both], "mean_absolute": rows},
         shown=[Table(columns=columns, rows=rows, notes=[note])],
     )
+
+
+def export(
+    version: Annotated[str, typer.Argument(help="A version as `fiso model list` names it, or packaged.")],
+    *,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The folder of MLflow's file store.")] = Path("mlruns"),
+    form: Annotated[str, typer.Option("--format", help="mlflow.")] = "mlflow",
+    stage: StageOption = "local",
+) -> Output:
+    """Write a version as MLflow keeps one: model, signature, parameters, errors as metrics, and where it comes from.
+
+    Versions go into one store, each once. `mlflow ui --backend-store-uri mlruns` shows them; `mlflow.pyfunc.load_model`
+    predicts with one without FISO, pandas given.
+
+    \b
+    fiso model export 20261130T031500Z-2222bbbb --stage prod --format mlflow
+    fiso model export packaged --out mlruns
+    """
+    from fiso.domain.errors import ModelRefused
+    from fiso_cli.training import mlflow_layout
+
+    if form != "mlflow":
+        raise BadInput(f"--format must be mlflow, not {form[:60]!r}")
+    try:
+        files, state = _packaged() if version == "packaged" else _stored(Stage.named(stage), version)
+        folder = mlflow_layout.write(files, out, state=state)
+    except (ModelRefused, ValueError) as error:
+        raise CommandError(f"nothing was exported: {error}") from error
+    except OSError as error:
+        raise CommandError(f"the model could not be written: {error}") from error
+    run = mlflow_layout.run_id(files.pointer.version)
+    document = {"version": files.pointer.version, "run_id": run, "folder": str(folder)}
+    return Output(document=document, shown=[f"{files.pointer.version}: run {run} of {out}", f"model in {folder}"])
+
+
+def _packaged() -> tuple["ModelFiles", str]:
+    import json
+
+    from fiso.adapters.aws.models import LayerModelStore
+    from fiso.domain.errors import ModelRefused
+    from fiso.ports import ModelFiles
+    from fiso.prediction import manifest
+    from fiso_cli.local_stage import CHECKOUT
+
+    store = LayerModelStore(CHECKOUT / "ml_artifacts")
+    pointer = store.champion()
+    if pointer is None:
+        raise ModelRefused("there is no packaged model here: `fiso train --synthetic` makes one")
+    artifact = store.artifact(pointer)
+    manifest.read(pointer, artifact, manifest.packaged_keys())
+    card = json.loads((CHECKOUT / "ml_artifacts" / pointer.version / "model_card.json").read_bytes())
+    return ModelFiles(pointer=pointer, artifact=artifact, card=card), "packaged"
+
+
+def _stored(stage: Stage, version: str) -> tuple["ModelFiles", str]:
+    """Its bytes are those that its pointer names, or nothing is exported."""
+    from fiso.adapters.aws.candidates import S3Candidates
+    from fiso.adapters.aws.models import S3ModelStore
+    from fiso.domain.errors import ModelRefused
+    from fiso.ports import ModelFiles
+    from fiso.prediction import artifact
+
+    found = _version(_versions(stage), version)
+    files = None
+    with stage.wrapped_errors():
+        client, bucket = stage.client("s3"), stage.bucket
+        if found.state == "candidate":
+            files = S3Candidates(client, bucket).get(version, admitted=False)
+        else:
+            store = S3ModelStore(client, bucket)
+            pointer = store.promoted(version)
+            if pointer is not None:
+                files = ModelFiles(pointer=pointer, artifact=store.artifact(pointer), card=found.card)
+    if files is None:
+        raise ModelRefused(f"{version} is not whole on this stage")
+    artifact.read(files.artifact, sha256=files.pointer.sha256)
+    return files, found.state
 
 
 def promote(version: VersionArgument, *, stage: StageOption = "local") -> Output:
