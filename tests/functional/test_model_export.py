@@ -41,7 +41,7 @@ try:
     refused = False
 except mlflow.exceptions.MlflowException:
     refused = True
-info = mlflow.models.get_model_info(folder)
+info = mlflow.models.get_model_info(folder.removeprefix("file://"))
 print(json.dumps({
     "runs": len(runs), "name": run.info.run_name, "status": run.info.status, "metrics": run.data.metrics,
     "params": run.data.params, "tags": run.data.tags, "said": said.to_dict(orient="list"), "refused": refused,
