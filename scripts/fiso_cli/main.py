@@ -27,7 +27,11 @@ ENDPOINT = Group(
 )
 REPORT = Group(
     "What routing came to, from the log.",
-    {"savings": Lazy("fiso_cli.reports.commands:savings", "What routing saved, net of its own cost.")},
+    {
+        "savings": Lazy("fiso_cli.reports.commands:savings", "What routing saved, net of its own cost."),
+        "sla": Lazy("fiso_cli.reports.commands:sla", "What callers got: served, latency, the worst hour."),
+        "cost": Lazy("fiso_cli.reports.commands:cost", "What calls cost, by function and cloud."),
+    },
     more="For example: fiso report savings --since 7d --stage prod",
 )
 TARIFFS = Group(

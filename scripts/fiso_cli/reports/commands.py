@@ -1,8 +1,8 @@
-"""`fiso report`: options in, savings out."""
+"""`fiso report`: options in, savings, promises kept and costs out."""
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,6 +10,9 @@ from fiso_cli.commands import JsonOption
 from fiso_cli.options import LogOption, RecordsOption, SinceOption, StageOption
 from fiso_cli.rendering import Output
 from fiso_cli.stage import Stage
+
+if TYPE_CHECKING:
+    from fiso_cli.reports.sla import Row
 
 DEFAULT_SINCE = "7d"
 DEFAULT_BLOCK_S = 3_600
@@ -75,3 +78,51 @@ def savings(  # noqa: PLR0913 - a command's options
         document["focus"], said = beside.write(focus, usage, stage)
         shown += said
     return Output(document=document, shown=shown, remarks=logged.remarks)
+
+
+def sla(
+    *,
+    since: SinceOption = None,
+    stage: StageOption = "local",
+    log: LogOption = None,
+    most: RecordsOption = 200_000,
+) -> Output:
+    """Per function what callers got: the share served with its interval, latencies, the worst hour.
+
+    \b
+    fiso report sla --since 30d --stage prod
+    fiso report sla --log records.jsonl.gz --json
+    """
+    from fiso_cli.reports import sla as report
+
+    rows, remarks = _rows(stage, log, since, most)
+    return Output(document=report.document(rows), shown=report.sla_parts(rows), remarks=remarks)
+
+
+def cost(
+    *,
+    since: SinceOption = None,
+    stage: StageOption = "local",
+    log: LogOption = None,
+    most: RecordsOption = 200_000,
+) -> Output:
+    """Per function and cloud what the calls cost by list prices. What routing saves of it: fiso report savings.
+
+    \b
+    fiso report cost --since 30d --stage prod
+    fiso report cost --log records.jsonl.gz --json
+    """
+    from fiso_cli.reports import sla as report
+
+    rows, remarks = _rows(stage, log, since, most)
+    return Output(document=report.document(rows), shown=report.cost_parts(rows), remarks=remarks)
+
+
+def _rows(stage: str, log: Path | None, since: str | None, most: int) -> tuple["list[Row]", list[str]]:
+    from fiso_cli.reports import sla as report
+    from fiso_cli.what_if import records
+
+    now, where = datetime.now(UTC), Stage.named(stage)
+    with records.logged(where, log, since=since, default=DEFAULT_SINCE, now=now, most=most or None) as logged:
+        rows = report.of_records(logged.records)
+    return rows, logged.remarks
