@@ -1,5 +1,6 @@
 """Rollups: what had been counted of a function's endpoints when a minute ended. Counts only grow, so that what happened
 in any span is one rollup less another: two reads, however many records lie between.
+docs/decisions/0036-counts-by-the-minute.md
 """
 
 from collections.abc import Mapping
