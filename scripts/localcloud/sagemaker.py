@@ -10,7 +10,6 @@ import re
 import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,9 @@ import botocore.session
 from botocore.validate import ParamValidator
 
 from localcloud import training_container
-from localcloud.doors import Door, Visit, refusal
+from localcloud.loopback import LoopbackHandler, LoopbackServer
 from localcloud.sagemaker_endpoints import Endpoints, Unlike
 
-HOST = "127.0.0.1"
 NEXT = {"Starting": "Downloading", "Downloading": "Training"}
 _SERVICES = {"SageMaker": "sagemaker", "Logs_20140328": "logs"}
 
@@ -207,41 +205,24 @@ def _put(world: World, job: Mapping[str, Any], folder: Path) -> None:
     world.s3.put_object(Bucket=bucket, Key=key, Body=packed.getvalue())
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class _Handler(LoopbackHandler):
     server: "SageMakerServer"
 
-    def do_POST(self) -> None:
-        content = self.rfile.read(int(self.headers.get("content-length") or 0))
-        named = {name.lower(): ",".join(self.headers.get_all(name, [])) for name in self.headers}
-        visit = Visit(headers=named, caller=self.client_address, port=self.server.server_address[1])
+    def do_POST(self) -> None:  # noqa: N802
+        content = self.content()
         status, document = 200, dict[str, Any]()
         try:
-            if (why := refusal(visit, Door.CONTROL)) is not None:
+            if (why := self.refused()) is not None:
                 raise Refused("AccessDeniedException", why)
             document = answer(self.server.world, self.headers["x-amz-target"], json.loads(content))
         except Refused as error:
             status, document = 400, {"__type": error.code, "message": error.message}
-        sent = json.dumps(document).encode()
-        self.send_response(status)
-        self.send_header("content-type", "application/x-amz-json-1.1")
-        self.send_header("content-length", str(len(sent)))
-        self.end_headers()
-        self.wfile.write(sent)
-
-    def log_message(self, format: str, *args: object) -> None:
-        """The jobs' states are in whoever follows them."""
+        self.send(status, json.dumps(document).encode(), "application/x-amz-json-1.1", {})
 
 
-class SageMakerServer(ThreadingHTTPServer):
-    """The server; `url` is where it is."""
-
-    daemon_threads = True
+class SageMakerServer(LoopbackServer):
+    """The jobs of a world."""
 
     def __init__(self, world: World, port: int = 0) -> None:
-        super().__init__((HOST, port), _Handler)
+        super().__init__(_Handler, port)
         self.world = world
-
-    @property
-    def url(self) -> str:
-        return f"http://{HOST}:{self.server_address[1]}"

@@ -1,6 +1,6 @@
 """`fiso deploy everywhere`: the commands of each cloud in the order in which they need each other, as one."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -93,17 +93,24 @@ def everywhere(  # noqa: PLR0913 - a command's options
         as_json=as_json,
     )
     _begin(asked)
+    following = f"fiso doctor --stage {stage}{''.join(f' --cloud {each}' for each in clouds)}"
+    return ended(_taken_back(asked) if destroy else _put(asked), file, following)
+
+
+def ended(parts: Iterable[tuple[str, Output]], file: Path, following: str) -> Output:
+    """What the parts came to, in their order. The first that fails is the last: its exit code is the whole's, as of a
+    catalog that is stored and not published."""
     done: dict[str, object] = {}
-    shown: list[Any] = []
-    for name, output in _taken_back(asked) if destroy else _put(asked):
+    whole: dict[str, object] = {"done": done, "file": str(file)}
+    shown: list[str] = []
+    for name, output in parts:
         done[name] = output.document
         shown += [line for line in words_of(output) if not line.startswith("next: ")]
         if output.exit_code:
-            whole = {"done": done, "file": str(file)}
-            return Output(document=whole, shown=shown, remarks=output.remarks, exit_code=output.exit_code)
+            again = f"{name} is not done; mend that, then the same command goes on"
+            return Output(document=whole, shown=shown, remarks=[*output.remarks, again], exit_code=output.exit_code)
         remark(f"{name}: done")
-    following = f"fiso doctor --stage {stage}{''.join(f' --cloud {each}' for each in clouds)}"
-    return Output(document={"done": done, "file": str(file)}, shown=[*shown, f"next: {following}"])
+    return Output(document=whole, shown=[*shown, f"next: {following}"])
 
 
 def _begin(asked: Asked) -> None:

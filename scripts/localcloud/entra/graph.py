@@ -9,12 +9,11 @@ import json
 import re
 import threading
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import parse_qs, unquote, urlsplit
 from uuid import uuid4
 
-from localcloud.doors import Door, Visit, refusal
+from localcloud.loopback import LoopbackHandler, LoopbackServer
 
 if TYPE_CHECKING:
     from localcloud.entra.login import Login
@@ -297,17 +296,14 @@ def _missing(what: str) -> GraphError:
     return GraphError(404, "Request_ResourceNotFound", f"Resource '{what}' does not exist or one of its references.")
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    wbufsize = -1
+class _Handler(LoopbackHandler):
     server: "GraphServer"
 
     def _serve(self) -> None:
-        content = self.rfile.read(int(self.headers.get("content-length") or 0))
+        content = self.content()
         extra: dict[str, str] = {}
         try:
-            if why := refusal(self._visit(), Door.CONTROL):
+            if why := self.refused():
                 raise GraphError(403, "Forbidden", why)
             if (found := self._of_no_graph(content)) is not None:
                 return self._send(*found, {})
@@ -323,10 +319,6 @@ class _Handler(BaseHTTPRequestHandler):
             return
         self._send(status, document, extra)
 
-    def _visit(self) -> Visit:
-        named = {name.lower(): ",".join(self.headers.get_all(name, [])) for name in self.headers}
-        return Visit(headers=named, caller=self.client_address, port=self.server.server_port)
-
     def _of_no_graph(self, content: bytes) -> tuple[int, Document] | None:
         """What needs no bearer: health, keys, tokens."""
         if self.path == "/healthz":
@@ -339,27 +331,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, status: int, document: Document, extra: dict[str, str]) -> None:
         sent = b"" if status == 204 else json.dumps(document).encode()
-        self.send_response(status)
-        for name, value in {"content-type": "application/json", "content-length": str(len(sent)), **extra}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(sent)
+        self.send(status, sent, "application/json", extra)
 
     do_GET = do_POST = do_PATCH = do_DELETE = _serve  # noqa: N815 - the base class calls these
 
-    def log_message(self, *_: Any) -> None:
-        """Says nothing."""
 
-
-class GraphServer(ThreadingHTTPServer):
-    """One tenant's Graph, with its login where it has one; `url` is where it is."""
-
-    daemon_threads = True
+class GraphServer(LoopbackServer):
+    """One tenant's Graph, with its login where it has one."""
 
     def __init__(self, directory: Directory, port: int = 0, login: "Login | None" = None) -> None:
-        super().__init__(("127.0.0.1", port), _Handler)
+        super().__init__(_Handler, port)
         self.directory, self.login = directory, login
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"

@@ -5,11 +5,9 @@ each answer: what is wrong with a request is 400, what is wrong with an answer i
 import json
 import logging
 import re
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from localcloud.doors import Door, Visit, refusal
 from localcloud.google_cloud import (
     builds,
     databases,
@@ -26,9 +24,9 @@ from localcloud.google_cloud import (
 from localcloud.google_cloud.discovery import Found, Invalid, load, service
 from localcloud.google_cloud.handlers import HANDLERS, PERMISSIONS, Call
 from localcloud.google_cloud.world import Document, Refused, World, error_info
+from localcloud.loopback import LoopbackHandler, LoopbackServer
 
 log = logging.getLogger(__name__)
-HOST = "127.0.0.1"
 MOST_BYTES = 256 * 1024 * 1024
 KNOWN = (
     builds,
@@ -151,21 +149,17 @@ def _parts(kind: str, content: bytes) -> tuple[Document, bytes]:
     return json.loads(first), re.sub(rb"\r?\n\Z", b"", second)
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(LoopbackHandler):
     """One connection. Bearer tokens are asked for, and not looked into: who is signed in is the test's business."""
 
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    wbufsize = -1
     server: "GoogleCloud"
 
     def _serve(self) -> None:
-        length = int(self.headers.get("content-length") or 0)
-        content = self.rfile.read(min(length, MOST_BYTES))
+        content = self.content(MOST_BYTES)
         body: Document | bytes
         headers: dict[str, str] = {}
         try:
-            why = refusal(self._visit(), Door.CONTROL)
+            why = self.refused()
             if why is not None:
                 status, body = 403, Refused(403, "PERMISSION_DENIED", why).document
                 self.close_connection = True
@@ -185,21 +179,11 @@ class _Handler(BaseHTTPRequestHandler):
             status, body = refused.code, refused.document
         self._send(status, body, headers)
 
-    def _visit(self) -> Visit:
-        named = {name.lower(): ",".join(self.headers.get_all(name, [])) for name in self.headers}
-        return Visit(headers=named, caller=self.client_address, port=self.server.server_address[1])
-
     def _send(self, status: int, body: Document | bytes, headers: dict[str, str]) -> None:
         is_bytes = isinstance(body, bytes)
         sent = body if isinstance(body, bytes) else json.dumps(body).encode() if status != 204 else b""
-        self.send_response(status)
-        self.send_header("content-type", "application/octet-stream" if is_bytes else "application/json; charset=UTF-8")
-        self.send_header("content-length", str(len(sent)))
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(sent)
-        self.wfile.flush()
+        kind = "application/octet-stream" if is_bytes else "application/json; charset=UTF-8"
+        self.send(status, sent, kind, headers)
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _serve  # noqa: N815
 
@@ -208,15 +192,9 @@ class _Handler(BaseHTTPRequestHandler):
         log.debug(format, *args)
 
 
-class GoogleCloud(ThreadingHTTPServer):
-    """The server; `url` is where it is."""
-
-    daemon_threads = True
+class GoogleCloud(LoopbackServer):
+    """Google's hosts of a world."""
 
     def __init__(self, world: World, port: int = 0) -> None:
-        super().__init__((HOST, port), _Handler)
+        super().__init__(_Handler, port)
         self.world = world
-
-    @property
-    def url(self) -> str:
-        return f"http://{HOST}:{self.server_address[1]}"
