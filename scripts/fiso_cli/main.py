@@ -72,6 +72,15 @@ MODEL = Group(
     },
     more="For example: fiso model list --stage prod",
 )
+EXPERIMENT = Group(
+    "A function's routing against always calling home, in blocks of time: start, status, stop.",
+    {
+        "start": Lazy("fiso_cli.reports.experiment:start", "Call home in a share of the blocks."),
+        "status": Lazy("fiso_cli.reports.experiment:status", "Each arm's cost, latency, failures; a decision."),
+        "stop": Lazy("fiso_cli.reports.experiment:stop", "Route always again."),
+    },
+    more="For example: fiso experiment status compress --stage prod",
+)
 DEPLOY = Group(
     "Functions to a cloud, from a folder to an address: aws-function, azure, gcp; and what watches them there.",
     {
@@ -159,6 +168,7 @@ COMMANDS: Commands = {
     "train": Lazy("fiso_cli.training.commands:train", "Train the packaged model."),
     "retrain": Lazy("fiso_cli.training.commands:retrain", "Run a stage's retrainer now."),
     "model": MODEL,
+    "experiment": EXPERIMENT,
     "model-key": Lazy("fiso_cli.training.commands:model_key", "The key that signs a stage's models."),
     "catalog-key": Lazy("fiso_cli.training.commands:catalog_key", "The key that signs a stage's catalog."),
     "keeper-database": Lazy("fiso_cli.keeper_database:keeper_database", "The keeper's own database role and secret."),

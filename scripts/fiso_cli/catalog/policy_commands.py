@@ -38,7 +38,7 @@ def show(function: FunctionArgument, *, stage: StageOption = "local") -> Output:
     \b
     fiso policy show compress --stage prod
     """
-    newest = _load(stage)
+    newest = loaded(stage)
     entry = change.entry_of(newest, function).at(datetime.now(UTC))
     document = {"catalog_version": newest.version, **entry_to_document(entry)}
     return Output(document=document, shown=view.of_entry(entry, newest.version))
@@ -106,7 +106,7 @@ def mode(
     if word == Mode.PIN and endpoint:
         return pin(function, endpoint, stage=stage, wait=wait)
     if wanted in (Mode.ROUTE, Mode.OBSERVE):
-        return _change(function, in_mode(Mode(wanted)), stage, wait=wait)
+        return altered(function, in_mode(Mode(wanted)), stage, wait=wait)
     raise BadInput(f"mode {wanted!r}: must be route, observe or pin:<endpoint>")
 
 
@@ -137,7 +137,7 @@ def diff(
     \b
     fiso policy diff compress 3 7
     """
-    versions = [_load(stage, before), _load(stage, after)]
+    versions = [loaded(stage, before), loaded(stage, after)]
     old, new = (change.entry_of(version, function) for version in versions)
     found = difference.changes({old.name: old}, [new])
     numbers, documents = [version.version for version in versions], [each.to_document() for each in found]
@@ -159,11 +159,11 @@ def rollback(
     \b
     fiso policy rollback compress 3
     """
-    old = change.entry_of(_load(stage, version), function).at(datetime.now(UTC))
-    return _change(function, change.rolled_back(old), stage, wait=wait)
+    old = change.entry_of(loaded(stage, version), function).at(datetime.now(UTC))
+    return altered(function, change.rolled_back(old), stage, wait=wait)
 
 
-def _load(stage: str, version: int | None = None) -> CatalogVersion:
+def loaded(stage: str, version: int | None = None) -> CatalogVersion:
     where = Stage.named(stage)
     with where.wrapped_errors():
         return where.catalog_store().load(version)
@@ -185,7 +185,7 @@ def _switch(function: str, alter: Alter, order: Order, stage: str, *, wait: bool
         raise BadInput(f"--via {via!r}: must be database or api")
     if via != "api":
         try:
-            return _change(function, alter, stage, wait=wait)
+            return altered(function, alter, stage, wait=wait)
         except DatabaseUnreachable as error:
             if via:
                 raise
@@ -208,7 +208,7 @@ def _switch(function: str, alter: Alter, order: Order, stage: str, *, wait: bool
     )
 
 
-def _change(function: str, alter: Alter, stage: str, *, wait: bool) -> Output:
+def altered(function: str, alter: Alter, stage: str, *, wait: bool) -> Output:
     from fiso_cli.migrations import runner
 
     where = Stage.named(stage)

@@ -220,7 +220,7 @@ def test_shells_complete_commands_options_functions_and_stages(
     Path("fiso.yaml").write_text("version: 1\nfunctions:\n  compress:\n    type: x\n  'count':\n    type: y\n")
     Path("build/prod").mkdir(parents=True)
     Path("build/prod/cloudformation-template.json").touch()
-    assert completed(shell, "fiso e") == {"explain", "endpoint", "endpoints", "export"}
+    assert completed(shell, "fiso e") == {"experiment", "explain", "endpoint", "endpoints", "export"}
     assert completed(shell, "fiso policy r") == {"rollback"}
     assert completed(shell, "fiso invoke --req") == {"--requests"}
     assert completed(shell, "fiso invoke co") == {"compress", "count"}
