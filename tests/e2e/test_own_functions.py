@@ -14,7 +14,7 @@ from tests.e2e.conftest import CHECKOUT, free_ports
 
 pytestmark = pytest.mark.timeout(900)
 PAGE = (CHECKOUT / "docs" / "own-functions.md").read_text(encoding="utf-8")
-UP, SERVERS, DECLARE, OBSERVE, ROUTE, COMPARE, PIN, BACK, REMOVE, DOWN = re.findall(
+UP, SERVERS, DECLARE, OBSERVE, ROUTE, MEASURE, COMPARE, PIN, BACK, REMOVE, DOWN = re.findall(
     r"^```sh\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE
 )
 TEN_MINUTES_S = 600
@@ -52,6 +52,7 @@ def test_the_page_takes_servers_of_ones_own_from_nothing_to_routed_and_back(
         assert "nothing wrong" in declared
         assert '{"words": 3}' in typed(OBSERVE)
         assert "azure-eastus" in typed(ROUTE)
+        assert "blocks" in typed(MEASURE)
         typed(COMPARE)
         assert "azure" in typed(PIN)
         assert "observe" in typed(BACK)
