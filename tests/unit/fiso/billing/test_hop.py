@@ -64,6 +64,7 @@ FIXED = {
     "secrets": 0.80,
     "keeper": 0.18,  # 43,800 times 0.8 s of 0.25 GB: 8,760 GB-s, and 43,800 requests
     "keeper_calls": 0.20,  # 43,800 times 9 units and 3 GETs, 8,760 puts, 4,380 readings of a secret
+    "history": 0.09,  # 43,800 minutes and 730 hours of one function, two units each
     "compaction_runs": 0.29,  # 730 times 5 s of 2.9375 GB, and 20 puts
     "retrainer": 1.07,  # 30.4 times 600 s of 2.9375 GB
 }
