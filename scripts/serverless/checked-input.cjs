@@ -39,7 +39,6 @@ const RULES = {
   logIndexes: oneOf('none', 'open', 'both'),
   recordRetention: oneOf('RetainExceptOnCreate', 'Retain', 'Delete'),
   logRetentionDays: oneOf(...KEPT_DAYS.map(String)),
-  snapStart: flag,
   routeMetrics: flag,
   protectRecords: flag,
   streamEnabled: flag,

@@ -9,6 +9,7 @@ import yaml
 
 from fiso_cli.errors import CommandError
 from fiso_cli.packaging.template import serverless_package
+from fiso_cli.training.commands import FAMILIES
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = (
@@ -72,6 +73,10 @@ def test_a_parameter_of_a_wrong_form_or_name_is_told_in_one_line() -> None:
 @pytest.mark.parametrize("stage", ["dev", "prod", "local"])
 def test_what_stands_in_the_file_and_what_the_documents_say_is_taken(stage: str) -> None:
     assert told(stage, [], *([each] for each in TAKEN)) == [""] * (len(TAKEN) + 1)
+
+
+def test_it_knows_the_families_that_are_trained() -> None:
+    assert told("prod", *([f"modelFamilies={name}"] for name in FAMILIES)) == [""] * len(FAMILIES)
 
 
 def test_the_serverless_command_says_so_and_writes_nothing(tmp_path: Path) -> None:

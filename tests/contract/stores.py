@@ -1,9 +1,8 @@
 """The implementations of each store's port: in memory, and on DynamoDB and S3 as the emulator speaks them."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, Protocol
 from uuid import uuid4
 
@@ -19,8 +18,6 @@ from fiso.adapters.aws.models import DynamoDBPromotionWitness, S3ModelStore
 from fiso.adapters.aws.s3 import S3RetrainingRuns, S3Snapshots, S3Watermark
 from fiso.adapters.aws.snapshots import DynamoDBSnapshotCopy
 from fiso.adapters.aws.tenant_use import DynamoDBTenantUse
-from fiso.domain.record import InvocationRecord, Trouble
-from fiso.domain.request import TenantId
 from fiso.ports import (
     Archive,
     EndpointStates,
@@ -43,22 +40,14 @@ from fiso.testing.memory_idempotency import InMemoryIdempotencyKeys
 from fiso.testing.memory_rollups import InMemoryRollups
 from fiso_cli.training import keys
 from fiso_client.core.transport import HttpTransport
+from functions.console.sources import Records
 from tests.emulator import aws, signed
 from tests.lab.chaos.rig.stores import create_tables
 from tests.models import a_signer
 
 
-class Log(InvocationLog, RecordedRecords, Protocol):
-    """As requests write it, as the stream consumer reads it, and as the console looks for trouble."""
-
-    def troubled(
-        self,
-        limit: int,
-        *,
-        after: datetime | None = None,
-        tenant: TenantId | None = None,
-        admits: Callable[[Trouble], bool] = lambda _: True,
-    ) -> Sequence[InvocationRecord]: ...
+class Log(InvocationLog, RecordedRecords, Records, Protocol):
+    """As requests write it, as the stream consumer reads it, and as the console does."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,19 +5,17 @@ import os
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.conftest import CHECKOUT, free_ports
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(600)
 PAGE = (CHECKOUT / "docs" / "own-functions.md").read_text(encoding="utf-8")
 UP, SERVERS, DECLARE, OBSERVE, ROUTE, MEASURE, COMPARE, PIN, BACK, REMOVE, DOWN = re.findall(
     r"^```sh\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE
 )
-TEN_MINUTES_S = 600
 
 
 def test_the_page_takes_servers_of_ones_own_from_nothing_to_routed_and_back(
@@ -43,7 +41,6 @@ def test_the_page_takes_servers_of_ones_own_from_nothing_to_routed_and_back(
         assert done.returncode == 0, f"{block}\n{done.stdout}\n{done.stderr}"
         return done.stdout + done.stderr
 
-    began = time.monotonic()
     try:
         typed(UP)
         typed(SERVERS)
@@ -61,4 +58,3 @@ def test_the_page_takes_servers_of_ones_own_from_nothing_to_routed_and_back(
         assert json.loads(typed("fiso endpoints --json"))["endpoints"] == []
     finally:
         typed(DOWN)
-    assert time.monotonic() - began < TEN_MINUTES_S

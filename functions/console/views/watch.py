@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 
@@ -109,7 +109,7 @@ def of_function(sources: Sources, entry: CatalogEntry, breakers: Sequence[Transi
         return watched
     span = history.Span.until(now, min(length, history.DAY))
     since = history.failing_since(history.read(sources, entry.name, states, span), share=FAILING)
-    return Watched(**{name: getattr(watched, name) for name in Watched.__slots__} | {"failing_since": since})
+    return replace(watched, failing_since=since)
 
 
 def transitions(sources: Sources) -> Sequence[Transition]:

@@ -103,7 +103,7 @@ CHAMPION, CHALLENGER = "champion", "challenger"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArmDraw:
-    """That a request was drawn for an arm of a comparison: a model's trial, or an experiment; `run` names which one.
+    """That a request was drawn for an arm of a model's trial; `run` names which one.
 
     `latency_weight` is what latency weighs against cost in the policy that decided, 0 to 1: an arm is charged for both.
     """

@@ -38,9 +38,9 @@ class SageMaker:
         except ClientError as error:
             if "not found" in error.response["Error"].get("Message", "").lower():
                 return None  # a ValidationException: SageMaker has no code of its own for it
-            raise _refused(error) from error
+            raise refused(error) from error
         except BotoCoreError as error:
-            raise _refused(error) from error
+            raise refused(error) from error
         state = STATES.get(found["TrainingJobStatus"], State.UNDER_WAY)
         word = found["SecondaryStatus"]
         if state is State.STOPPED and word in OVERDUE:
@@ -54,9 +54,9 @@ class SageMaker:
             self.client.create_training_job(**self.request(job))
         except ClientError as error:
             if error.response["Error"]["Code"] != "ResourceInUse":
-                raise _refused(error) from error
+                raise refused(error) from error
         except BotoCoreError as error:
-            raise _refused(error) from error
+            raise refused(error) from error
 
     def request(self, job: Job) -> dict[str, Any]:
         """What CreateTrainingJob is asked. On spot machines it may wait as long again for one."""
@@ -122,7 +122,7 @@ class SageMaker:
                 raise CommandError(f"{name} names a model outside of its own folder: {place}")
             body = self.s3.get_object(Bucket=self.bucket, Key=key)["Body"].read()
         except (ClientError, BotoCoreError) as error:
-            raise _refused(error) from error
+            raise refused(error) from error
         return unpacked(body)
 
 
@@ -141,7 +141,8 @@ def unpacked(body: bytes) -> Mapping[str, bytes]:
     return files
 
 
-def _refused(error: Exception) -> CommandError:
+def refused(error: Exception) -> CommandError:
+    """What AWS answered, in a line."""
     if isinstance(error, ClientError) and error.response["Error"]["Code"] == "ResourceLimitExceeded":
         said = error.response["Error"].get("Message", "")
         return CommandError(f"the account may not have such a machine: {said} Ask Service Quotas, or use --machine")

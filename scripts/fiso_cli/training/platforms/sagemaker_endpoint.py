@@ -18,6 +18,7 @@ from fiso.learning.job import MANIFEST, MODEL
 from fiso.ports import ModelFiles
 from fiso_cli.clouds.plan import ABSENT, AS_WANTED, Look, Say, Step, different, not_ours
 from fiso_cli.errors import CommandError
+from fiso_cli.training.platforms.sagemaker import refused
 
 ENDPOINT = "fiso-prediction-endpoint"
 MEMORY_MB, MOST = 2048, 3
@@ -100,7 +101,7 @@ class SageMakerEndpoint:
             )
             said: Mapping[str, Any] = json.loads(found["Body"].read())
         except (ClientError, BotoCoreError) as error:
-            raise _refused(error) from error
+            raise refused(error) from error
         return said
 
     @property
@@ -116,7 +117,7 @@ class SageMakerEndpoint:
         try:
             self.s3.put_object(Bucket=self.bucket, Key=key, Body=packed(files))
         except (ClientError, BotoCoreError) as error:
-            raise _refused(error) from error
+            raise refused(error) from error
         self._call("create_model", **self.model(name, f"s3://{self.bucket}/{key}"))
 
     def _configure(self, name: str) -> None:
@@ -174,9 +175,9 @@ class SageMakerEndpoint:
         except ClientError as error:
             if "could not find" in error.response["Error"].get("Message", "").lower():
                 return None  # a ValidationException: SageMaker has no code of its own for it
-            raise _refused(error) from error
+            raise refused(error) from error
         except BotoCoreError as error:
-            raise _refused(error) from error
+            raise refused(error) from error
         return found
 
     def _call(self, operation: str, **given: Any) -> Mapping[str, Any]:
@@ -184,10 +185,10 @@ class SageMakerEndpoint:
             found: Mapping[str, Any] = getattr(self.client, operation)(**given)
         except ClientError as error:
             if "already exist" not in error.response["Error"].get("Message", "").lower():
-                raise _refused(error) from error
+                raise refused(error) from error
             return {}  # sent twice: names follow from what is made
         except BotoCoreError as error:
-            raise _refused(error) from error
+            raise refused(error) from error
         return found
 
     def _gone(self, operation: str, **named: str) -> None:
@@ -205,7 +206,3 @@ def packed(files: ModelFiles) -> bytes:
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
     return buffer.getvalue()
-
-
-def _refused(error: Exception) -> CommandError:
-    return CommandError(f"SageMaker: {' '.join(str(error).split())[:300]}")

@@ -339,13 +339,18 @@ def names_other_version(pointer: ModelPointer | None, version: str) -> bool:
     return pointer is None or pointer.version != version
 
 
-def found(models: ModelStore, keys: PublicKeys, *, stage: str, least: int = 0) -> Champion:
-    """The champion as far as it may serve; nothing is written."""
+def pointed_to(models: ModelStore) -> ModelPointer | None:
+    """What the pointer names, not verified; one that cannot be read counts as none. `StoreError`."""
     try:
-        pointer = models.champion()
+        return models.champion()
     except ModelRefused as error:
         logger.warning("the champion's pointer counts as none: %s", error)
-        return Champion()
+        return None
+
+
+def found(models: ModelStore, keys: PublicKeys, *, stage: str, least: int = 0) -> Champion:
+    """The champion as far as it may serve; nothing is written."""
+    pointer = pointed_to(models)
     if pointer is None:
         return Champion()
     try:

@@ -25,7 +25,7 @@ from fiso.learning.arms import Outcome
 from fiso.learning.validation import SHADOW
 from fiso.ports import Archive, Metrics, ModelFiles, ModelStore, RetrainingRuns
 from fiso.prediction import manifest
-from fiso.services.maintenance.promote import PromotionDesk
+from fiso.services.maintenance.promote import PromotionDesk, pointed_to
 
 DEPLOYMENT = "production_deployment"
 SETTLED = timedelta(minutes=5)
@@ -82,12 +82,12 @@ class Trials:
 
     def is_under_way(self) -> str | None:
         """Which version is on trial."""
-        champion = self._champion()
+        champion = pointed_to(self.models)
         return champion.trial.version if champion is not None and champion.trial is not None else None
 
     def look(self, now: datetime, *, ends_at: datetime | None = None) -> RetrainingRun | None:
         """The run whose challenger is on trial, as it stands now; None while there is none."""
-        champion, latest = self._champion(), self.runs.latest(LOOKED_AT)
+        champion, latest = pointed_to(self.models), self.runs.latest(LOOKED_AT)
         run = next((each for each in latest if each.end is RunEnd.ON_TRIAL), None)
         on_trial = champion.trial if champion is not None else None
         if run is None:
@@ -173,13 +173,6 @@ class Trials:
     def _recorded(self, run: RetrainingRun) -> RetrainingRun:
         self.runs.append(run)
         return run
-
-    def _champion(self) -> ModelPointer | None:
-        try:
-            return self.models.champion()
-        except ModelRefused as error:
-            logger.warning("the champion's pointer counts as none: %s", error)
-            return None
 
 
 def _may_be_under_way(run: RetrainingRun, now: datetime) -> bool:

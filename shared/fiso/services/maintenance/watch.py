@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from fiso.domain.drift import DriftReport
-from fiso.domain.errors import ModelRefused
-from fiso.domain.model import ModelPointer
 from fiso.learning import drift
 from fiso.ports import Archive, DriftReports, Metrics, ModelStore
+from fiso.services.maintenance.promote import pointed_to
 
 READING = timedelta(minutes=5)
 MOST_ROWS = 200_000
@@ -36,7 +35,7 @@ class DriftWatch:
         since = now - timedelta(days=self.lookback_days)
         reads_until = now + READING if ends_at is None else min(now + READING, now + (ends_at - now) / 2)
         calls = drift.calls_of(self.archive.since(since.date(), most=MOST_ROWS, ends_at=reads_until))
-        champion = self._champion()
+        champion = pointed_to(self.models)
         report = drift.report(
             calls,
             now=now,
@@ -47,13 +46,6 @@ class DriftWatch:
         self.reports.append(report)
         self._tell(report)
         return report
-
-    def _champion(self) -> ModelPointer | None:
-        try:
-            return self.models.champion()
-        except ModelRefused as error:
-            logger.warning("the champion's pointer counts as none: %s", error)
-            return None
 
     def _tell(self, report: DriftReport) -> None:
         logger.info("drift watched", extra={"rows": report.rows, "reason": report.reason})
